@@ -1,0 +1,53 @@
+# Two commands do all the set-up: `make demo` runs the main job, `make test` passes the tests.
+# Both install into .venv/ the first time and reuse it afterwards.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+# What the installed package is built from. Python files of engine/ and plugins/ are used in
+# place (an editable install), so only these make a new build necessary.
+BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
+	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-proof test test-slow lint format clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+
+$(VENV)/installed: $(BUILT_FROM)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+install: $(VENV)/installed ## set up .venv/ with bmerge and its tools
+
+demo: install ## optimise a merge of the embedded models; ends with a report
+	$(BIN)/bmerge run examples/demo.yaml
+
+demo-proof: install ## the demo's result on pictures and seeds that the search never saw
+	$(BIN)/python -m benchmarks.demo_proof
+
+test: install ## the tests, Python and Rust
+	cargo test --quiet --package bmerge-core
+	$(PYTEST) -m "not slow"
+
+test-slow: install ## the long tests too: packaging, many kills, full-size files
+	$(PYTEST)
+
+lint: install ## ruff, mypy --strict, clippy, rustfmt
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+format: install ## rewrite the sources in the common style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cargo fmt --all
+
+clean: ## remove what was built (not .venv/)
+	cargo clean
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache

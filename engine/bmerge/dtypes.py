@@ -1,0 +1,52 @@
+"""Names and sizes of the number formats that a checkpoint can hold.
+
+One layer above :mod:`bmerge.errors`. The canonical names are safetensors' tags; users may also
+write torch's or the short ones (``fp16``, ``bfloat16``). Conversion itself happens in the
+executors.
+"""
+
+from __future__ import annotations
+
+from bmerge.errors import RecipeError, nearest
+
+__all__ = ["FLOATS", "SIZES", "canonical", "is_float"]
+
+SIZES: dict[str, int] = {
+    "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
+    "F8_E4M3": 1, "F8_E5M2": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8,
+}  # fmt: skip
+"""Bytes of one element, by safetensors tag."""
+
+FLOATS = frozenset({"F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64"})
+"""The tags that can be merged; tensors of any other dtype are copied from the first model."""
+
+_ALIASES: dict[str, str] = {
+    "fp64": "F64", "float64": "F64", "double": "F64",
+    "fp32": "F32", "float32": "F32", "float": "F32",
+    "fp16": "F16", "float16": "F16", "half": "F16",
+    "bf16": "BF16", "bfloat16": "BF16",
+    "fp8": "F8_E4M3", "fp8_e4m3": "F8_E4M3", "float8_e4m3fn": "F8_E4M3", "f8_e4m3": "F8_E4M3",
+    "fp8_e5m2": "F8_E5M2", "float8_e5m2": "F8_E5M2", "f8_e5m2": "F8_E5M2",
+}  # fmt: skip
+
+
+def canonical(name: str) -> str:
+    """Return the safetensors tag of a float dtype that a user named.
+
+    Args:
+        name: a tag or an alias, in any case, with or without ``torch.``.
+
+    Raises:
+        RecipeError: if no float dtype has that name.
+    """
+    short = name.lower().removeprefix("torch.")
+    tag = _ALIASES.get(short, name.upper())
+    if tag not in FLOATS:
+        known = sorted({*_ALIASES, *FLOATS})
+        raise RecipeError(f"unknown dtype {name!r}", hint=nearest(name, known))
+    return tag
+
+
+def is_float(tag: str) -> bool:
+    """Tell whether tensors with this safetensors tag are merged rather than copied."""
+    return tag in FLOATS

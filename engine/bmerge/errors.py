@@ -1,0 +1,182 @@
+"""The error tree: everything that bmerge raises on purpose.
+
+The lowest layer: it imports nothing of bmerge. A message is one line, lower case, without a
+full stop: the thing, the value, what is allowed. ``hint`` is a second line that says what to
+do. The command line prints both and no traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "ArchitectureError",
+    "BmergeError",
+    "ExecutorError",
+    "FormatError",
+    "GeneratorError",
+    "MergeCancelledError",
+    "MethodError",
+    "PluginError",
+    "RecipeError",
+    "ScorerError",
+    "StudyError",
+    "nearest",
+]
+
+
+class BmergeError(Exception):
+    """Base of every error that a user can cause and mend.
+
+    Args:
+        message: one line that says what is wrong and where.
+        hint: what to do about it, where that is known.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class FormatError(BmergeError):
+    """A checkpoint file cannot be read or written.
+
+    Args:
+        message: what is wrong.
+        path: the file.
+        key: the tensor in it, if one is to blame.
+        hint: what to do about it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | Path | None = None,
+        key: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.key = key
+
+
+class ArchitectureError(BmergeError):
+    """The inputs' architectures are unknown or do not fit together."""
+
+
+class MethodError(BmergeError):
+    """A merge method is declared or called in a way that has no meaning."""
+
+
+class RecipeError(BmergeError):
+    """A recipe, or a value given on the command line for one, is not valid.
+
+    Args:
+        message: what is wrong.
+        path: the file, if it came from one.
+        line: the line in that file, counted from 1.
+        hint: what to do about it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | Path | None = None,
+        line: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        where = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
+        super().__init__(where + message, hint=hint)
+        self.path = path
+        self.line = line
+
+
+class ExecutorError(BmergeError):
+    """A merge cannot be executed as asked, or failed while it ran.
+
+    Args:
+        message: what is wrong.
+        key: the tensor that was being merged, if one is to blame.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, *, key: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.key = key
+
+
+class MergeCancelledError(BmergeError):
+    """The merge was stopped by its caller; nothing was left under the final name."""
+
+
+class PluginError(BmergeError):
+    """A plugin is missing, broken, or offers something that bmerge cannot use.
+
+    Args:
+        message: what is wrong.
+        plugin: the plugin's name.
+        hint: what to do about it.
+    """
+
+    def __init__(
+        self, message: str, *, plugin: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.plugin = plugin
+
+
+class StudyError(BmergeError):
+    """A study's file, folder or storage is not as it must be."""
+
+
+class GeneratorError(BmergeError):
+    """A generator could not make a picture.
+
+    Args:
+        message: what is wrong.
+        transient: whether the same request may succeed if it is made again.
+        hint: what to do about it.
+    """
+
+    def __init__(
+        self, message: str, *, transient: bool = False, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+class ScorerError(BmergeError):
+    """A scorer could not judge a picture.
+
+    Args:
+        message: what is wrong.
+        transient: whether the same request may succeed if it is made again.
+        hint: what to do about it.
+    """
+
+    def __init__(
+        self, message: str, *, transient: bool = False, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return a hint that names the closest of ``known`` words, or lists them all if few.
+
+    Args:
+        word: what was written.
+        known: what could have been meant.
+
+    Returns:
+        One line for ``hint``, or None where there is nothing to suggest.
+    """
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(words)}" if 0 < len(words) <= 40 else None

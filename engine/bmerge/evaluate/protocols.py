@@ -1,0 +1,134 @@
+"""What a generator and a scorer are: the protocols that their plugins implement.
+
+Generators make pictures with a merged model, scorers turn a picture into a number. Neither
+knows of optimisers, trials or plugins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Generator", "MergedModel", "Payload", "Picture", "Scorer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One picture to be made.
+
+    Args:
+        id: names the picture within a trial; the same in every trial of a study.
+        prompt: what the picture is to show.
+        negative_prompt: what it is not to show.
+        seed: of the initial noise, 0 … 2**32 - 1.
+        steps: sampling steps, 1 or more.
+        cfg: classifier-free guidance scale.
+        width: in pixels, or None for the generator's own.
+        height: in pixels, or None for the generator's own.
+        sampler: a name that the generator knows, or None for its own.
+        weight: of the picture's score in the trial's mean, 0 or more.
+        extra: whatever else the generator understands, by its own names.
+    """
+
+    id: str
+    prompt: str
+    negative_prompt: str = ""
+    seed: int = 0
+    steps: int | None = None
+    cfg: float | None = None
+    width: int | None = None
+    height: int | None = None
+    sampler: str | None = None
+    weight: float = 1.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture that was made.
+
+    Args:
+        payload: what it was made for.
+        image: the picture, RGB.
+        info: what the generator says of how it was made.
+    """
+
+    payload: Payload
+    image: Image
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+class MergedModel(Protocol):
+    """A merge that has been planned but not yet carried out; given to a generator.
+
+    A generator takes it in the form that costs least: into parameters that it already holds,
+    or as a file.
+    """
+
+    def into(self, state_dict: Mapping[str, Any]) -> None:
+        """Merge into live tensors, key by key, in place.
+
+        Only keys whose value changed since the last call with the same mapping object are
+        computed.
+
+        Args:
+            state_dict: key → contiguous torch CPU tensor or numpy array that is overwritten.
+
+        Raises:
+            ExecutorError: if a key is missing there or has another shape.
+        """
+
+    def file(self) -> Path:
+        """Return a checkpoint file of the merge, written at the first call.
+
+        It has a fresh name for each merge and is removed when the trial ends.
+        """
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Makes pictures with a merged model.
+
+    Life: constructed once for a run with its options, then for each trial ``load`` once and
+    ``generate`` once, all from one thread, and ``close`` once at the end, also after errors.
+    """
+
+    def load(self, model: MergedModel) -> None:
+        """Take a merged model; called before the pictures of each trial.
+
+        Raises:
+            GeneratorError: if the model could not be taken.
+        """
+
+    def generate(self, payloads: Sequence[Payload]) -> Iterator[Picture]:
+        """Yield one picture for each payload, in their order, as soon as each is ready.
+
+        The caller may stop asking at any picture.
+
+        Raises:
+            GeneratorError: if a picture could not be made.
+        """
+
+    def close(self) -> None:
+        """Release whatever is held."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Turns pictures into numbers; greater is better.
+
+    Constructed once for a run. ``score`` is called from one thread, with one or more pictures
+    at a time, in any order.
+    """
+
+    def score(self, pictures: Sequence[Picture]) -> Sequence[float]:
+        """Return one finite number for each picture.
+
+        Raises:
+            ScorerError: if a picture cannot be judged.
+        """

@@ -1,0 +1,66 @@
+"""What a checkpoint on disk is to the rest of bmerge: names, dtypes, shapes and byte ranges.
+
+No tensor data is ever held here. One checkpoint may lie in several files (shards); each tensor
+says in which file its bytes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bmerge.dtypes import SIZES
+
+__all__ = ["Checkpoint", "TensorInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies and how to read it.
+
+    Args:
+        key: its name in the state dict.
+        dtype: safetensors tag, as in :data:`bmerge.dtypes.SIZES`.
+        shape: extent of each dimension; empty for a scalar.
+        file: the file that holds its bytes.
+        offset: first byte in that file.
+        nbytes: length in bytes.
+    """
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+    nbytes: int
+
+    @property
+    def numel(self) -> int:
+        """Number of elements (1 for a scalar, 0 if any extent is 0)."""
+        return self.nbytes // SIZES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint's table of contents.
+
+    Args:
+        path: what the user named: a file, a shard index or a folder.
+        tensors: key → where it lies, in the order of the file.
+        metadata: the file's own string map.
+    """
+
+    path: Path
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The distinct files that hold its tensors, in order of first use."""
+        return tuple(dict.fromkeys(info.file for info in self.tensors.values()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors together."""
+        return sum(info.nbytes for info in self.tensors.values())

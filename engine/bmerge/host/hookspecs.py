@@ -1,0 +1,69 @@
+"""Every hook that bmerge calls, in one file.
+
+A plugin is a module (or object) with functions of these names, marked with
+``bmerge.hookimpl``. It may implement any subset. Hooks that offer things return an iterable of
+them; they are called once per process, when that kind of thing is first needed, from the main
+thread. Observers are called from the thread that runs the merge or the study, and must be
+quick; an exception in one is logged and stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from bmerge.architectures import Architecture
+    from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
+    from bmerge.method import MergeMethod
+    from bmerge.plan import Plan
+    from bmerge.study.trial import Trial
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("bmerge")
+hookimpl = pluggy.HookimplMarker("bmerge")
+
+
+@hookspec
+def bmerge_merge_methods() -> Iterable[MergeMethod]:  # type: ignore[empty-body]
+    """Offer merge methods: what ``@merge_method`` returns."""
+
+
+@hookspec
+def bmerge_optimisers() -> Iterable[OptimiserKind]:  # type: ignore[empty-body]
+    """Offer optimisers."""
+
+
+@hookspec
+def bmerge_generators() -> Iterable[GeneratorKind]:  # type: ignore[empty-body]
+    """Offer generators."""
+
+
+@hookspec
+def bmerge_scorers() -> Iterable[ScorerKind]:  # type: ignore[empty-body]
+    """Offer scorers."""
+
+
+@hookspec
+def bmerge_architectures() -> Iterable[Architecture]:  # type: ignore[empty-body]
+    """Offer block maps."""
+
+
+@hookspec
+def bmerge_commands(group: click.Group) -> None:
+    """Add commands to the ``bmerge`` command line; called once, before it is parsed."""
+
+
+@hookspec
+def bmerge_merge_started(plan: Plan) -> None:
+    """Observe that a planned merge is about to run."""
+
+
+@hookspec
+def bmerge_trial_finished(trial: Trial) -> None:
+    """Observe a trial that has been stored, complete or failed."""

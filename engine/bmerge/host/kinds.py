@@ -1,0 +1,94 @@
+"""What a plugin hands over for things that are constructed later: a name and a factory.
+
+Merge methods and architectures are ready-made objects and need none of this.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from bmerge.errors import PluginError, nearest
+from bmerge.evaluate.protocols import Generator, Scorer
+from bmerge.study.protocols import Optimiser
+
+__all__ = ["GeneratorKind", "Kind", "OptimiserKind", "Option", "ScorerKind"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option that a factory takes.
+
+    Args:
+        name: as it is written in a study file.
+        default: used when it is left out; meaningless if ``required``.
+        required: whether it must be given.
+        type: its annotation, as text.
+    """
+
+    name: str
+    default: Any
+    required: bool
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A named factory; its keyword-only parameters are the options that users may give.
+
+    Args:
+        name: by which study files and the command line call it.
+        factory: makes one; heavy imports belong inside it, not in the plugin's module.
+        summary: one line for listings.
+    """
+
+    name: str
+    factory: Callable[..., T]
+    summary: str
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """The options, from the factory's signature."""
+        parameters = inspect.signature(self.factory).parameters.values()
+        return tuple(
+            Option(p.name, p.default, p.default is p.empty, str(p.annotation))
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY
+        )
+
+    def create(self, *arguments: object, options: Mapping[str, Any]) -> T:
+        """Make one with ``options``.
+
+        Raises:
+            PluginError: if an option is unknown or a required one is missing.
+        """
+        known = {option.name: option for option in self.options}
+        for name in options:
+            if name not in known:
+                message = f"{self.name} has no option {name!r}"
+                raise PluginError(message, plugin=self.name, hint=nearest(name, known))
+        for option in known.values():
+            if option.required and option.name not in options:
+                message = f"{self.name} needs the option {option.name!r}"
+                raise PluginError(message, plugin=self.name)
+        return self.factory(*arguments, **options)
+
+
+class GeneratorKind(Kind[Generator]):
+    """A generator: ``factory(**options) -> Generator``."""
+
+
+class OptimiserKind(Kind[Optimiser]):
+    """An optimiser: ``factory(space, seed, budget, **options) -> Optimiser``.
+
+    ``space`` is a :class:`~bmerge.study.protocols.Space`, ``seed`` an int, ``budget`` the number
+    of trials that will be asked for.
+    """
+
+
+class ScorerKind(Kind[Scorer]):
+    """A scorer: ``factory(**options) -> Scorer``."""

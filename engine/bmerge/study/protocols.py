@@ -1,0 +1,94 @@
+"""What an optimiser is, and the words that it shares with the study: space, proposal, result.
+
+An optimiser knows the space, a seed and the results so far; nothing of merges or pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+__all__ = ["Optimiser", "Parameter", "Result", "Space", "State"]
+
+State = Literal["complete", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One dimension of the search space.
+
+    Args:
+        name: unique within the space, for example ``alpha.IN04`` or ``alpha.unet``.
+        low: least value.
+        high: greatest value, above ``low``.
+    """
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The dimensions that an optimiser searches, in a fixed order."""
+
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in order."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One finished trial, as an optimiser sees it.
+
+    Args:
+        number: of the trial, from 0, in the order in which they were asked for.
+        values: parameter name → value that was tried.
+        score: what is maximised; None for a failed trial.
+        proposed: whether this optimiser's ``ask`` made the proposal (initial points and
+            queued ones were not asked for).
+        sequence: position among all tells of the study, from 0.
+        asks_before: how many asks of this optimiser came before this tell.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    score: float | None
+    proposed: bool = True
+    sequence: int = 0
+    asks_before: int = 0
+
+
+@runtime_checkable
+class Optimiser(Protocol):
+    """Proposes the next trial.
+
+    Life: constructed once per process with ``(space, seed, budget, **options)``. If trials are
+    already finished, ``replay`` is called once, before anything else. Then ``ask`` and ``tell``
+    alternate, from one thread; every ask is told once, in the order of finishing. A proposal of
+    the initial design, which the study makes itself, is told without having been asked for.
+    """
+
+    def ask(self) -> Mapping[str, float]:
+        """Return the next point: a value within its bounds for every parameter.
+
+        Raises:
+            StudyError: if nothing is left to propose.
+        """
+
+    def tell(self, result: Result) -> None:
+        """Take the result of one trial, failed ones too."""
+
+    def replay(self, results: Sequence[Result]) -> None:
+        """Take up a study that was interrupted.
+
+        Afterwards the optimiser must propose what it would have proposed without the
+        interruption; where it cannot, it comes as near as it can and logs a warning.
+
+        Args:
+            results: all finished trials in the order of their tells.
+        """

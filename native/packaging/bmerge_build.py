@@ -1,0 +1,82 @@
+"""PEP 517 backend: maturin, plus the second Python root ``plugins/``.
+
+maturin packs Python from one root only (``python-source``, here ``engine/``). This
+module lets it do all the work and then adds the built-in plugins: their files to a
+wheel, their path to an editable wheel. The sdist needs no help, since
+``[tool.maturin] include`` names ``plugins/`` and this file.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import maturin
+from maturin import *  # noqa: F403  every hook not defined below is maturin's own
+
+_PLUGINS = Path("plugins")  # hooks run with the source root as working directory
+_SHIPPED = {".py", ".pyi", ".toml", ".yaml", ".json", ".typed", ".safetensors"}
+
+
+def build_wheel(
+    wheel_directory: str,
+    config_settings: dict[str, Any] | None = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """Build maturin's wheel and add the files of ``plugins/`` at its top level."""
+    name: str = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+    files = {
+        path.relative_to(_PLUGINS).as_posix(): path.read_bytes()
+        for path in sorted(_PLUGINS.rglob("*"))
+        if path.suffix in _SHIPPED or path.name == "py.typed"
+    }
+    _add(Path(wheel_directory, name), files)
+    return name
+
+
+def build_editable(
+    wheel_directory: str,
+    config_settings: dict[str, Any] | None = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """Build maturin's editable wheel and put ``plugins/`` on the path beside ``engine/``."""
+    name: str = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
+    _add(Path(wheel_directory, name), {"bmerge_plugins.pth": f"{_PLUGINS.resolve()}\n".encode()})
+    return name
+
+
+def _add(wheel: Path, files: dict[str, bytes]) -> None:
+    """Add ``files`` to ``wheel`` in place and list them in its RECORD."""
+    old = wheel.with_suffix(".old")
+    wheel.rename(old)
+    with (
+        zipfile.ZipFile(old) as source,
+        zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        (record,) = [n for n in source.namelist() if n.endswith(".dist-info/RECORD")]
+        rows = list(csv.reader(io.StringIO(source.read(record).decode())))
+        rows = [row for row in rows if row[0] != record]
+        for item in source.infolist():
+            if item.filename != record:
+                target.writestr(item, source.read(item))
+        for name, data in files.items():
+            _write(target, name, data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
+            rows.append([name, f"sha256={digest.decode()}", str(len(data))])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([*rows, [record, "", ""]])
+        _write(target, record, text.getvalue().encode())
+    old.unlink()
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Write one plain file with a fixed date and mode, so that builds are reproducible."""
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.external_attr = 0o100644 << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, data)
