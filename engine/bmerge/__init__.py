@@ -1,0 +1,125 @@
+"""Merge Stable Diffusion checkpoints block by block; let an optimiser find the best merge.
+
+The public names, each imported from its room when it is first used: ``import bmerge`` itself
+imports nothing, above all neither torch nor numpy nor optuna. Plugins import from here only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bmerge import ops
+    from bmerge.architectures import Architecture, detect
+    from bmerge.errors import (
+        ArchitectureError,
+        BmergeError,
+        ExecutorError,
+        FormatError,
+        GeneratorError,
+        MergeCancelledError,
+        MethodError,
+        PluginError,
+        RecipeError,
+        ScorerError,
+        StudyError,
+    )
+    from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
+    from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
+    from bmerge.host import (
+        GeneratorKind,
+        OptimiserKind,
+        Registry,
+        ScorerKind,
+        hookimpl,
+        load_registry,
+    )
+    from bmerge.method import Hyperparameter, MergeMethod, Weight, merge_method
+    from bmerge.pipeline import Merger, merge_to_file
+    from bmerge.plan import Plan, make_plan
+    from bmerge.recipe import BlockWeights, ModelRef, Recipe, dump_recipe, load_recipe
+    from bmerge.study.protocols import Optimiser, Parameter, Result, Space
+
+__all__ = [
+    "Architecture",
+    "ArchitectureError",
+    "BlockWeights",
+    "BmergeError",
+    "Checkpoint",
+    "ExecutorError",
+    "FormatError",
+    "Generator",
+    "GeneratorError",
+    "GeneratorKind",
+    "Hyperparameter",
+    "MergeCancelledError",
+    "MergeMethod",
+    "MergedModel",
+    "Merger",
+    "MethodError",
+    "ModelRef",
+    "Optimiser",
+    "OptimiserKind",
+    "Parameter",
+    "Payload",
+    "Picture",
+    "Plan",
+    "PluginError",
+    "Recipe",
+    "RecipeError",
+    "Registry",
+    "Result",
+    "Scorer",
+    "ScorerError",
+    "ScorerKind",
+    "Space",
+    "StudyError",
+    "TensorInfo",
+    "Weight",
+    "detect",
+    "dump_recipe",
+    "hookimpl",
+    "load_recipe",
+    "load_registry",
+    "make_plan",
+    "merge_method",
+    "merge_to_file",
+    "open_checkpoint",
+    "ops",
+]
+
+_HOME = {
+    "bmerge.architectures": "Architecture detect",
+    "bmerge.errors": (
+        "ArchitectureError BmergeError ExecutorError FormatError GeneratorError "
+        "MergeCancelledError MethodError PluginError RecipeError ScorerError StudyError"
+    ),
+    "bmerge.evaluate.protocols": "Generator MergedModel Payload Picture Scorer",
+    "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",
+    "bmerge.host.hookspecs": "hookimpl",
+    "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
+    "bmerge.host.registry": "Registry load_registry",
+    "bmerge.method": "Hyperparameter MergeMethod Weight merge_method",
+    "bmerge.pipeline": "Merger merge_to_file",
+    "bmerge.plan": "Plan make_plan",
+    "bmerge.recipe": "BlockWeights ModelRef Recipe dump_recipe load_recipe",
+    "bmerge.study.protocols": "Optimiser Parameter Result Space",
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module at its first use (PEP 562)."""
+    if name == "ops":
+        return importlib.import_module("bmerge.ops")
+    if name not in _MODULE_OF:
+        message = f"module 'bmerge' has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

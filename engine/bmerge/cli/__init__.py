@@ -1,0 +1,7 @@
+"""The command line: one file per verb; the only place that prints."""
+
+from __future__ import annotations
+
+from bmerge.cli.main import main
+
+__all__ = ["main"]

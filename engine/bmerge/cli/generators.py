@@ -1,0 +1,25 @@
+"""``bmerge generators``: the generators, with their options."""
+
+from __future__ import annotations
+
+import click
+
+from bmerge.cli.kinds import print_kinds
+from bmerge.cli.session import Session, shared_options
+
+__all__ = ["command"]
+
+
+@click.command("generators")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+@click.pass_obj
+def command(session: Session, *, as_json: bool) -> None:
+    """List the generators.
+
+    \b
+    Examples:
+      bmerge generators
+      bmerge generators --json
+    """
+    print_kinds("generator", session.registry().generators, as_json=as_json)

@@ -1,0 +1,52 @@
+"""The listing that optimisers, scorers and generators share: names and options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bmerge.cli.output import print_json, print_table
+from bmerge.host import Kind, Option
+from bmerge.host.catalogue import Catalogue
+
+__all__ = ["print_kinds"]
+
+
+def print_kinds(noun: str, kinds: Catalogue[Any], *, as_json: bool) -> None:
+    """Print all of one kind, as a table or as JSON.
+
+    Args:
+        noun: heading of the first column.
+        kinds: what to list.
+        as_json: whether to print JSON.
+    """
+    if as_json:
+        print_json([_as_data(kinds[name], kinds.plugin_of(name)) for name in kinds])
+        return
+    rows = [(kind.name, _options(kind), kind.summary) for kind in kinds.values()]
+    print_table((noun, "options", "summary"), rows)
+
+
+def _options(kind: Kind[Any]) -> str:
+    return ", ".join(_option(option) for option in kind.options) or "-"
+
+
+def _option(option: Option) -> str:
+    return option.name if option.required else f"{option.name}={option.default}"
+
+
+def _as_data(kind: Kind[Any], plugin: str) -> dict[str, Any]:
+    options = [
+        {
+            "name": option.name,
+            "type": option.type,
+            "required": option.required,
+            "default": None if option.required else _plain(option.default),
+        }
+        for option in kind.options
+    ]
+    return {"name": kind.name, "options": options, "summary": kind.summary, "plugin": plugin}
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: a plugin's default may be any object."""
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

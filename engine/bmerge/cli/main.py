@@ -1,0 +1,80 @@
+"""The entry point: runs a command and turns whatever goes wrong into one clear line.
+
+The contract of every command: exit status 0 for success, 1 for a failure, 2 for wrong usage,
+130 after Ctrl-C. A traceback is shown only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from bmerge.cli.output import note
+from bmerge.cli.root import root
+from bmerge.cli.session import Session
+from bmerge.errors import BmergeError
+
+__all__ = ["main"]
+
+FAILURE = 1
+INTERRUPTED = 130
+
+
+class _Handler(logging.Handler):
+    """Writes bmerge's own warnings to stderr, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``bmerge`` and leave the process with its exit status.
+
+    Args:
+        arguments: the command line without the program's name; None takes the process's own.
+    """
+    sys.exit(_status(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _status(arguments: list[str]) -> int:
+    session = Session()
+    handler = _Handler(logging.WARNING)
+    logging.getLogger("bmerge").addHandler(handler)
+    try:
+        result = root.main(arguments, prog_name="bmerge", obj=session, standalone_mode=False)
+        sys.stdout.flush()  # a reader that has gone is found here, not at the interpreter's end
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        note("stopped")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # As the documentation of signal.SIGPIPE advises: nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    except Exception as error:  # noqa: BLE001  the last place where a bug can be told politely
+        return _fail(error, session)
+    finally:
+        logging.getLogger("bmerge").removeHandler(handler)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: Exception, session: Session) -> int:
+    if session.debug:
+        traceback.print_exception(error)
+    elif isinstance(error, BmergeError):
+        note(f"error: {error}")
+        if error.hint:
+            note(f"hint: {error.hint}")
+    elif isinstance(error, OSError):
+        note(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+    else:
+        note(f"error: {type(error).__name__}: {error}")
+        note("hint: this is a bug in bmerge or in a plugin; --debug shows where")
+    return FAILURE

@@ -1,0 +1,134 @@
+"""How ``bmerge merge`` is parsed: the options depend on the method that is named.
+
+The method is looked for first, then its hyperparameters join the options that every merge has.
+So ``bmerge merge METHOD --help`` shows that method, and a plugin's hyperparameters are options
+as much as anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from bmerge.cli.session import session_of
+from bmerge.errors import MethodError
+from bmerge.method import Hyperparameter, MergeMethod
+
+__all__ = ["MergeCommand", "is_recipe"]
+
+_HELP = frozenset({"-h", "--help"})
+_METHOD = "bmerge.cli.method"
+
+
+def is_recipe(word: str) -> bool:
+    """Tell whether the first word of a merge names a recipe file rather than a method."""
+    return word.lower().endswith((".yaml", ".yml", ".json"))
+
+
+class MergeCommand(click.Command):
+    """A command whose options grow by the named method's hyperparameters."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find the method, then parse with its options."""
+        word = self._first_word(ctx, args)
+        if word is not None and not is_recipe(word):
+            method = session_of(ctx).registry().method(word)
+            self._check_names(method)
+            ctx.meta[_METHOD] = method
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise self._unknown(ctx, error) from error
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the options of every merge and those of the method."""
+        method = _method(ctx)
+        own = [_option(h) for h in method.hyperparameters] if method else []
+        return [*super().get_params(ctx), *own]
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the usage line with the method's own models."""
+        method = _method(ctx)
+        if method is None:
+            formatter.write_usage(ctx.command_path, "METHOD MODELS... -o FILE [OPTIONS]")
+            formatter.write_usage(
+                ctx.command_path, "RECIPE.yaml -o FILE [OPTIONS]", prefix="       "
+            )
+            return
+        models = " ".join(name.upper() for name in method.model_names)
+        models += "..." if method.variadic else ""
+        formatter.write_usage(ctx.command_path, f"{method.name} {models} -o FILE [OPTIONS]")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the method's documentation, or the command's."""
+        method = _method(ctx)
+        if method is None:
+            super().format_help_text(ctx, formatter)
+            return
+        formatter.write_paragraph()
+        with formatter.indentation():
+            for line in method.doc.splitlines():
+                formatter.write(" " * formatter.current_indent + line if line else "")
+                formatter.write("\n")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the hyperparameters first, then the options of every merge."""
+        method = _method(ctx)
+        if method and method.hyperparameters:
+            with formatter.section("Hyperparameters"):
+                formatter.write_dl([_help_line(h) for h in method.hyperparameters])
+        common = [p.get_help_record(ctx) for p in super().get_params(ctx)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in common if record])
+
+    def _first_word(self, ctx: click.Context, args: Sequence[str]) -> str | None:
+        """Return the method or recipe that ``args`` names, wherever the options stand."""
+        common = [p for p in self.params if isinstance(p, click.Option)]
+        probe = click.Command(
+            self.name,
+            params=[*common, click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True},
+        )
+        rest = [word for word in args if word not in _HELP]
+        parsed = probe.make_context("merge", rest, parent=ctx.parent, resilient_parsing=True)
+        words = list(parsed.params["words"])
+        while words and words[0].startswith("--"):  # a hyperparameter, always with a value
+            del words[: 1 if "=" in words[0] else 2]
+        return words[0] if words else None
+
+    def _check_names(self, method: MergeMethod) -> None:
+        taken = {word for p in self.params for word in (*p.opts, *p.secondary_opts)} | _HELP
+        for h in method.hyperparameters:
+            if taken & set(_spellings(h.name)):
+                message = f"{method.name} has a hyperparameter {h.name!r}, which is an option too"
+                raise MethodError(message, hint="give it in a recipe file")
+
+    def _unknown(self, ctx: click.Context, error: click.NoSuchOption) -> click.UsageError:
+        method = _method(ctx)
+        if method is None:
+            return error
+        names = ", ".join(f"--{h.name}" for h in method.hyperparameters) or "none"
+        message = f"{method.name} has no option {error.option_name}; its hyperparameters: {names}"
+        if error.possibilities:
+            message += f" (did you mean {error.possibilities[0]}?)"
+        return click.UsageError(message, ctx)
+
+
+def _method(ctx: click.Context) -> MergeMethod | None:
+    method: MergeMethod | None = ctx.meta.get(_METHOD)
+    return method
+
+
+def _spellings(name: str) -> list[str]:
+    """Return the options that set a hyperparameter: its own name, and that with dashes."""
+    return list(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
+
+
+def _option(h: Hyperparameter) -> click.Option:
+    return click.Option([*_spellings(h.name), h.name], metavar="VALUE", help=_help_line(h)[1])
+
+
+def _help_line(h: Hyperparameter) -> tuple[str, str]:
+    return f"--{h.name} VALUE", f"searched from {h.low:g} to {h.high:g}  [default: {h.default:g}]"

@@ -1,0 +1,62 @@
+"""``bmerge methods``: the merge methods, with their models and hyperparameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bmerge.cli.output import print_json, print_table
+from bmerge.cli.session import Session, shared_options
+from bmerge.method import Hyperparameter, MergeMethod
+
+__all__ = ["command"]
+
+
+@click.command("methods")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+@click.pass_obj
+def command(session: Session, *, as_json: bool) -> None:
+    """List the merge methods.
+
+    \b
+    Examples:
+      bmerge methods
+      bmerge merge weighted_sum --help    the parameters of one method
+    """
+    registry = session.registry()
+    methods = registry.methods
+    if as_json:
+        print_json([_as_data(methods[name], methods.plugin_of(name)) for name in methods])
+        return
+    print_table(
+        ("method", "models", "hyperparameters", "summary"),
+        [(m.name, models_of(m), _hyperparameters(m), m.summary) for m in methods.values()],
+    )
+
+
+def models_of(method: MergeMethod) -> str:
+    """Return the names of a method's inputs, as in a usage line: ``A B`` or ``MODELS...``."""
+    names = [name.upper() for name in method.model_names]
+    return " ".join(names) + ("..." if method.variadic else "")
+
+
+def _hyperparameters(method: MergeMethod) -> str:
+    return " ".join(f"{h.name}={h.default:g}" for h in method.hyperparameters) or "-"
+
+
+def _as_data(method: MergeMethod, plugin: str) -> dict[str, Any]:
+    return {
+        "name": method.name,
+        "aliases": list(method.aliases),
+        "models": list(method.model_names),
+        "variadic": method.variadic,
+        "hyperparameters": [_hyperparameter(h) for h in method.hyperparameters],
+        "summary": method.summary,
+        "plugin": plugin,
+    }
+
+
+def _hyperparameter(h: Hyperparameter) -> dict[str, Any]:
+    return {"name": h.name, "default": h.default, "low": h.low, "high": h.high}

@@ -1,0 +1,25 @@
+"""``bmerge optimisers``: the optimisers, with their options."""
+
+from __future__ import annotations
+
+import click
+
+from bmerge.cli.kinds import print_kinds
+from bmerge.cli.session import Session, shared_options
+
+__all__ = ["command"]
+
+
+@click.command("optimisers")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+@click.pass_obj
+def command(session: Session, *, as_json: bool) -> None:
+    """List the optimisers.
+
+    \b
+    Examples:
+      bmerge optimisers
+      bmerge optimisers --json
+    """
+    print_kinds("optimiser", session.registry().optimisers, as_json=as_json)

@@ -1,0 +1,87 @@
+"""The ``bmerge`` command: which verbs there are, found without importing them.
+
+A verb's module is imported when the verb is called, so that ``--version`` and ``--help`` are
+quick. Verbs that plugins add are looked for only when the word is none of ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from bmerge.cli.session import session_of, shared_options
+
+__all__ = ["COMMANDS", "root"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("bmerge.cli.run", "Optimise a merge: the study that FILE describes."),
+    "merge": ("bmerge.cli.merge", "Merge checkpoints once, by a method or from a recipe file."),
+    "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint."),
+    "studies": ("bmerge.cli.studies", "List studies, or show the trials of one."),
+    "report": ("bmerge.cli.report", "Write the report of a study again."),
+    "methods": ("bmerge.cli.methods", "List the merge methods."),
+    "optimisers": ("bmerge.cli.optimisers", "List the optimisers."),
+    "scorers": ("bmerge.cli.scorers", "List the scorers."),
+    "generators": ("bmerge.cli.generators", "List the generators."),
+    "architectures": ("bmerge.cli.architectures", "List the architectures and their blocks."),
+    "plugins": ("bmerge.cli.plugins", "List the plugins, and those that do not work."),
+    "new-plugin": ("bmerge.cli.new_plugin", "Write a working plugin project into a new folder."),
+}
+"""Verb → (module that defines it as ``command``, its first line of help)."""
+
+
+class Root(click.Group):
+    """The group of all verbs: ours by name, plugins' on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return our verbs, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one of our verbs, or ask the plugins for theirs."""
+        if cmd_name in COMMANDS:
+            module = importlib.import_module(COMMANDS[cmd_name][0])
+            command: click.Command = module.command
+            return command
+        if cmd_name not in self.commands:
+            session_of(ctx).registry().add_commands(self)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of verbs without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    if not value or context.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"bmerge {version('bmerge')}")
+    context.exit()
+
+
+@click.command(
+    cls=Root,
+    name="bmerge",
+    context_settings={"auto_envvar_prefix": "BMERGE", "help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+@shared_options
+def root() -> None:
+    """Merge Stable Diffusion checkpoints block by block; let an optimiser find the best merge.
+
+    Every option can also be set by an environment variable: BMERGE_, the command, the option, as
+    in BMERGE_RUN_TRIALS=40. Plugins may add commands of their own.
+    """

@@ -1,0 +1,110 @@
+"""All things of one kind that the plugins offer, by name; asked for at the first use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from bmerge.errors import BmergeError, PluginError, nearest
+from bmerge.host.manager import PluginHost
+
+__all__ = ["Catalogue"]
+
+T = TypeVar("T")
+
+
+class Catalogue(Mapping[str, T], Generic[T]):
+    """A lazy mapping from name to thing.
+
+    Iteration gives proper names, sorted; look-up takes aliases too.
+
+    Args:
+        host: whose plugins are asked.
+        hook: that offers the things.
+        noun: what one thing is called in messages.
+        kind: class of the things.
+        attribute: of a thing that holds its name.
+        error: raised by :meth:`find`.
+    """
+
+    def __init__(
+        self,
+        host: PluginHost,
+        hook: str,
+        *,
+        noun: str,
+        kind: type[T],
+        attribute: str = "name",
+        error: type[BmergeError] = PluginError,
+    ) -> None:
+        self._host = host
+        self._hook = hook
+        self._noun = noun
+        self._kind = kind
+        self._attribute = attribute
+        self._error = error
+        self._filled: dict[str, tuple[str, T]] | None = None
+        self._aliases: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> T:
+        things = self._things()
+        return things[self._aliases.get(name, name)][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._things()))
+
+    def __len__(self) -> int:
+        return len(self._things())
+
+    def find(self, name: str) -> T:
+        """Return the thing called ``name``.
+
+        Raises:
+            BmergeError: of the kind's own class, with the nearest name, if there is none.
+        """
+        if name in self:
+            return self[name]
+        for record in self._host.broken:
+            if record.name == name:
+                message = f"{self._noun} {name!r} is not available: {record.error}"
+                raise self._error(message, hint=f"the plugin is of {record.source}")
+        raise self._error(f"unknown {self._noun} {name!r}", hint=self._hint(name))
+
+    def plugin_of(self, name: str) -> str:
+        """Return the name of the plugin that offers ``name``."""
+        things = self._things()
+        return things[self._aliases.get(name, name)][0]
+
+    def _hint(self, name: str) -> str | None:
+        known = [*self._things(), *self._aliases]
+        parts = [nearest(name, known)] if known else [f"no plugin offers a {self._noun}"]
+        if broken := ", ".join(record.name for record in self._host.broken):
+            parts.append(f"not loaded: {broken} (see `bmerge plugins`)")
+        return "; ".join(part for part in parts if part) or None
+
+    def _things(self) -> dict[str, tuple[str, T]]:
+        if self._filled is None:
+            things: dict[str, tuple[str, T]] = {}
+            for plugin, thing in self._host.offers(self._hook):
+                self._take(things, plugin, thing)
+            self._filled = things
+        return self._filled
+
+    def _take(self, things: dict[str, tuple[str, T]], plugin: str, thing: Any) -> None:
+        if not isinstance(thing, self._kind):
+            what = f"a {type(thing).__name__}, not a {self._kind.__name__}"
+            self._host.fail(plugin, f"plugin {plugin!r} offers {what}, in {self._hook}")
+            return
+        name: str = getattr(thing, self._attribute)
+        for word in (name, *getattr(thing, "aliases", ())):
+            self._check_free(things, plugin, word)
+            if word != name:
+                self._aliases[word] = name
+        things[name] = (plugin, thing)
+
+    def _check_free(self, things: dict[str, tuple[str, T]], plugin: str, word: str) -> None:
+        taken = things.get(self._aliases.get(word, word))
+        if taken is not None:
+            message = f"plugins {taken[0]!r} and {plugin!r} both offer the {self._noun} {word!r}"
+            hint = f"leave one out: -p no:{plugin}"
+            raise PluginError(message, plugin=plugin, hint=hint)

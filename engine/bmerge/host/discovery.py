@@ -1,0 +1,121 @@
+"""Finds plugins without importing any: entry points of distributions, and files by path.
+
+The entry-point group is ``bmerge``, one entry per plugin. bmerge's own plugins are found in the
+same way as everybody's.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bmerge.errors import PluginError, nearest
+
+__all__ = ["Candidate", "installed", "of_path", "restrict", "without"]
+
+GROUP = "bmerge"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plugin that could be loaded.
+
+    Args:
+        name: by which it is listed, chosen and blocked.
+        load: imports it and returns the module or object that holds its hooks.
+        distribution: that offers it, or None for a file.
+        version: of the distribution.
+        file: the file, where it was given by path.
+    """
+
+    name: str
+    load: Callable[[], object]
+    distribution: str | None = None
+    version: str | None = None
+    file: Path | None = None
+
+
+def installed() -> tuple[Candidate, ...]:
+    """Return the plugins of all installed distributions, sorted by name."""
+    found = [_of_entry(entry) for entry in importlib.metadata.entry_points(group=GROUP)]
+    return tuple(sorted(found, key=lambda candidate: (candidate.name, str(candidate.distribution))))
+
+
+def _of_entry(entry: importlib.metadata.EntryPoint) -> Candidate:
+    dist = entry.dist
+    return Candidate(
+        entry.name,
+        entry.load,
+        distribution=dist.name if dist else None,
+        version=dist.version if dist else None,
+    )
+
+
+def of_path(path: str | Path) -> tuple[Candidate, ...]:
+    """Return the plugins at a path: one file, or every public ``.py`` file of a folder.
+
+    Raises:
+        PluginError: if there is no such file or folder, or no plugin in it.
+    """
+    place = Path(path)
+    if place.is_dir():
+        files = sorted(file for file in place.glob("*.py") if not file.name.startswith("_"))
+        if not files:
+            raise PluginError(f"no plugin in the folder {str(path)!r}", hint="it has no .py file")
+    elif place.is_file() and place.suffix == ".py":
+        files = [place]
+    elif place.exists():
+        raise PluginError(f"{str(path)!r} is not a plugin", hint="give a .py file or a folder")
+    else:
+        raise PluginError(f"no such plugin file: {str(path)!r}")
+    return tuple(Candidate(file.stem, partial(_import_file, file), file=file) for file in files)
+
+
+def _import_file(file: Path) -> object:
+    """Import ``file`` as a module of its own, apart from whatever else has its name."""
+    name = "bmerge_plugin_file_" + re.sub(r"\W", "_", file.stem)
+    spec = importlib.util.spec_from_file_location(name, file.resolve())
+    if spec is None or spec.loader is None:  # pragma: no cover  a .py file always has a loader
+        raise PluginError(f"{str(file)!r} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def restrict(candidates: Sequence[Candidate], names: Iterable[str]) -> tuple[Candidate, ...]:
+    """Keep only the plugins named, by their own name or by their distribution's.
+
+    Raises:
+        PluginError: if a name fits no plugin.
+    """
+    wanted = _known(candidates, names)
+    return tuple(c for c in candidates if c.name in wanted or c.distribution in wanted)
+
+
+def without(candidates: Sequence[Candidate], names: Iterable[str]) -> tuple[Candidate, ...]:
+    """Drop the plugins named, by their own name or by their distribution's.
+
+    Raises:
+        PluginError: if a name fits no plugin.
+    """
+    unwanted = _known(candidates, names)
+    return tuple(c for c in candidates if c.name not in unwanted and c.distribution not in unwanted)
+
+
+def _known(candidates: Sequence[Candidate], names: Iterable[str]) -> frozenset[str]:
+    words = frozenset(names)
+    known = {c.name for c in candidates} | {c.distribution for c in candidates if c.distribution}
+    for word in sorted(words - known):
+        raise PluginError(f"no plugin is called {word!r}", plugin=word, hint=nearest(word, known))
+    return words

@@ -1,0 +1,161 @@
+"""Loads plugins, checks their hooks, and calls them one by one.
+
+A thin layer over pluggy. Each plugin's hooks are called on their own, so that it is known who
+offered what, and so that one that fails takes nothing with it: a broken plugin is recorded and
+logged, and only what it alone could offer is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pluggy
+
+from bmerge.errors import PluginError, nearest
+from bmerge.host import builtins, hookspecs
+from bmerge.host.discovery import Candidate
+from bmerge.host.records import PluginRecord
+
+__all__ = ["HOOKS", "PluginHost"]
+
+HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("bmerge_")))
+"""The names of all hooks."""
+
+_log = logging.getLogger(__name__)
+
+
+class PluginHost:
+    """The plugins of one run, loaded and checked."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager("bmerge")
+        self._manager.add_hookspecs(hookspecs)
+        self._manager.register(builtins, name="builtins")
+        self._records: dict[str, PluginRecord] = {}
+
+    @property
+    def records(self) -> tuple[PluginRecord, ...]:
+        """Every plugin that was found, working or not, sorted by name."""
+        return tuple(self._records[name] for name in sorted(self._records))
+
+    @property
+    def broken(self) -> tuple[PluginRecord, ...]:
+        """The plugins that could not be used."""
+        return tuple(record for record in self.records if record.error)
+
+    def add(self, candidate: Candidate) -> None:
+        """Load one plugin.
+
+        Raises:
+            PluginError: if it cannot be imported, or has hooks that bmerge does not know.
+        """
+        name = candidate.name
+        if name in self._records:
+            message = f"two plugins are called {name!r}"
+            hint = f"the other one is of {self._records[name].source}"
+            raise PluginError(message, plugin=name, hint=hint)
+        try:
+            plugin = candidate.load()
+        except Exception as error:
+            message = f"plugin {name!r} cannot be loaded: {_in_one_line(error)}"
+            raise PluginError(message, plugin=name) from error
+        hooks = self._register(plugin, name)
+        file = candidate.file or getattr(plugin, "__file__", None)
+        self._records[name] = PluginRecord(
+            name, candidate.distribution, candidate.version, str(file) if file else None, hooks
+        )
+
+    def try_add(self, candidate: Candidate) -> None:
+        """Load one plugin; if that fails, record and log it."""
+        try:
+            self.add(candidate)
+        except PluginError as error:
+            name = candidate.name
+            if name in self._records:  # the name is taken: keep both apart in listings
+                name = f"{name} ({candidate.distribution})"
+            record = PluginRecord(name, candidate.distribution, candidate.version)
+            self._records[name] = record
+            self.fail(name, str(error), error.hint)
+
+    def fail(self, name: str, reason: str, hint: str | None = None) -> None:
+        """Record that a plugin cannot be used, and say so in the log."""
+        self._records[name] = replace(self._records[name], error=reason)
+        _log.warning("%s%s", reason, f" ({hint})" if hint else "")
+
+    def _register(self, plugin: object, name: str) -> tuple[str, ...]:
+        """Hand ``plugin`` to pluggy; return the names of its hooks."""
+        check_names(plugin, name)
+        try:
+            self._manager.register(plugin, name=name)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise PluginError(
+                f"plugin {name!r} does not fit: {_in_one_line(error)}",
+                plugin=name,
+                hint="docs/plugins.md lists the hooks and their arguments",
+            ) from error
+        callers = self._manager.get_hookcallers(plugin) or []
+        return tuple(sorted(caller.name for caller in callers))
+
+    def offers(self, hook: str) -> Iterator[tuple[str, object]]:
+        """Call a hook that offers things; yield (plugin name, thing), in the order of loading.
+
+        A plugin whose hook fails is recorded as broken and skipped.
+        """
+        for implementation in self._caller(hook).get_hookimpls():
+            name = implementation.plugin_name
+            try:
+                offered: Any = implementation.function()
+                things = list(offered or ())
+            except Exception as error:  # noqa: BLE001  a plugin's code can raise anything
+                self.fail(name, f"plugin {name!r} failed in {hook}: {_in_one_line(error)}")
+                continue
+            for thing in things:
+                yield name, thing
+
+    def observe(self, hook: str, **arguments: Any) -> None:
+        """Call an observer hook in every plugin; what one raises is logged."""
+        for implementation in reversed(self._caller(hook).get_hookimpls()):
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:  # noqa: BLE001  an observer must not stop a run
+                reason = _in_one_line(error)
+                _log.warning("plugin %r failed in %s: %s", implementation.plugin_name, hook, reason)
+
+    def _caller(self, hook: str) -> pluggy.HookCaller:
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        return caller
+
+
+def check_names(plugin: object, name: str) -> None:
+    """Check that whatever is named like a hook is one, and is marked as one.
+
+    Raises:
+        PluginError: names the function and the nearest hook.
+    """
+    for attribute in _hook_like(plugin):
+        marks = getattr(getattr(plugin, attribute), "bmerge_impl", None)
+        if attribute not in HOOKS and not (marks and marks["optionalhook"]):
+            message = f"plugin {name!r} has an unknown hook {attribute!r}"
+            raise PluginError(message, plugin=name, hint=nearest(attribute, HOOKS))
+        if marks is None:
+            message = f"plugin {name!r} does not mark {attribute!r} as a hook"
+            raise PluginError(message, plugin=name, hint="put @bmerge.hookimpl above it")
+
+
+def _hook_like(plugin: object) -> Iterable[str]:
+    for attribute in dir(plugin):
+        value = getattr(plugin, attribute, None)
+        if hasattr(value, "bmerge_impl") or (
+            attribute.startswith("bmerge_") and callable(value) and not isinstance(value, type)
+        ):
+            yield attribute
+
+
+def _in_one_line(error: BaseException) -> str:
+    if isinstance(error, PluginError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

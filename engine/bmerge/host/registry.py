@@ -1,0 +1,119 @@
+"""What is on offer: merge methods, optimisers, generators, scorers and architectures, by name.
+
+The one place where names become objects. The rooms below take objects only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bmerge.architectures import Architecture
+from bmerge.errors import ArchitectureError
+from bmerge.host import discovery
+from bmerge.host.catalogue import Catalogue
+from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
+from bmerge.host.manager import PluginHost
+from bmerge.host.records import PluginRecord
+from bmerge.method import MergeMethod
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["Registry", "load_registry"]
+
+
+class Registry:
+    """Everything that the loaded plugins offer.
+
+    Args:
+        host: the loaded plugins; they are asked for each kind when it is first needed.
+
+    Attributes:
+        methods: merge methods by name or alias.
+        optimisers: by name.
+        generators: by name.
+        scorers: by name.
+        architectures: by id.
+    """
+
+    def __init__(self, host: PluginHost) -> None:
+        self._host = host
+        self.methods = Catalogue(
+            host, "bmerge_merge_methods", noun="merge method", kind=MergeMethod
+        )
+        self.optimisers = Catalogue(host, "bmerge_optimisers", noun="optimiser", kind=OptimiserKind)
+        self.generators = Catalogue(host, "bmerge_generators", noun="generator", kind=GeneratorKind)
+        self.scorers = Catalogue(host, "bmerge_scorers", noun="scorer", kind=ScorerKind)
+        self.architectures = Catalogue(
+            host,
+            "bmerge_architectures",
+            noun="architecture",
+            kind=Architecture,
+            attribute="id",
+            error=ArchitectureError,
+        )
+
+    @property
+    def plugins(self) -> tuple[PluginRecord, ...]:
+        """Every plugin that was found, working or not, sorted by name."""
+        return self._host.records
+
+    def method(self, name: str) -> MergeMethod:
+        """Return a merge method by name or alias; PluginError with the nearest if unknown."""
+        return self.methods.find(name)
+
+    def optimiser(self, name: str) -> OptimiserKind:
+        """Return an optimiser by name; PluginError with the nearest if unknown."""
+        return self.optimisers.find(name)
+
+    def generator(self, name: str) -> GeneratorKind:
+        """Return a generator by name; PluginError with the nearest if unknown."""
+        return self.generators.find(name)
+
+    def scorer(self, name: str) -> ScorerKind:
+        """Return a scorer by name; PluginError with the nearest if unknown."""
+        return self.scorers.find(name)
+
+    def architecture(self, name: str) -> Architecture:
+        """Return a block map by id; ArchitectureError with the nearest if unknown."""
+        return self.architectures.find(name)
+
+    def add_commands(self, group: click.Group) -> None:
+        """Let every plugin add its commands to the command line."""
+        self._host.observe("bmerge_commands", group=group)
+
+    def observe(self, hook: str, **arguments: Any) -> None:
+        """Tell every plugin that implements an observer hook; what one raises is logged."""
+        self._host.observe(hook, **arguments)
+
+
+def load_registry(plugins: Sequence[str] = (), *, blocked: Sequence[str] = ()) -> Registry:
+    """Load the installed plugins and those given by path.
+
+    ``BMERGE_PLUGINS``, a comma-separated list of plugin or distribution names, restricts which
+    installed ones are loaded; if it is set and empty, none is. An installed plugin that is
+    broken is logged and left out.
+
+    Args:
+        plugins: paths of plugin files, or of folders with such files.
+        blocked: names of plugins, or of distributions, that are not loaded.
+
+    Raises:
+        PluginError: if a plugin given by path is broken, or a name fits no plugin.
+    """
+    candidates = discovery.installed()
+    listed = os.environ.get("BMERGE_PLUGINS")
+    if listed is not None:
+        names = [name.strip() for name in listed.split(",") if name.strip()]
+        candidates = discovery.restrict(candidates, names)
+    files = [candidate for path in plugins for candidate in discovery.of_path(path)]
+    everything = discovery.without([*candidates, *files], blocked)
+    host = PluginHost()
+    for candidate in everything:
+        if candidate.file:  # asked for by path: it must work
+            host.add(candidate)
+        else:
+            host.try_add(candidate)
+    return Registry(host)
