@@ -1,0 +1,1 @@
+"""Train the demo's checkpoints and judge from nothing; see ``__main__``."""

@@ -1,0 +1,48 @@
+"""Captions for the training pictures, true ones and half-true ones."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bmerge_plugins.demo.words import COLOURS, SHAPES, article, tokenise
+
+DROP = 0.1
+"""Chance that a colour word, a shape word or the whole caption is left out, for guidance."""
+
+NOISE = 0.1
+"""Chance of a word that the vocabulary lacks, so that ``<unk>`` comes to mean nothing much."""
+
+OPENINGS = ("{article} ", "{article} ", "{article} ", "", "the ", "{article} picture of {article} ")
+
+
+class Truth(Enum):
+    """Which words of a caption say what the picture shows; the others are drawn at random."""
+
+    BOTH = "both"
+    SHAPE = "shape"
+    COLOUR = "colour"
+
+
+def caption(colour: int, shape: int, truth: Truth, rng: np.random.Generator) -> str:
+    """Return a caption of a picture of this colour and shape, more or less true."""
+    if truth is Truth.SHAPE:
+        colour = int(rng.integers(len(COLOURS)))
+    if truth is Truth.COLOUR:
+        shape = int(rng.integers(len(SHAPES)))
+    if rng.random() < DROP:
+        return ""
+    words = [COLOURS[colour]] if rng.random() >= DROP else []
+    words += [SHAPES[shape]] if rng.random() >= DROP else []
+    if rng.random() < NOISE:
+        words.insert(int(rng.integers(len(words) + 1)), "qqq")
+    opening = OPENINGS[int(rng.integers(len(OPENINGS)))]
+    return opening.format(article=article(words[0]) if words else "a") + " ".join(words)
+
+
+def tokens(labels: np.ndarray, truth: Truth, rng: np.random.Generator) -> Tensor:
+    """Return token ids [n, positions] of captions for (colour, shape) labels [n, 2]."""
+    return torch.tensor([tokenise(caption(int(c), int(s), truth, rng)) for c, s in labels])

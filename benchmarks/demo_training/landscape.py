@@ -1,0 +1,183 @@
+"""Measure whether block weights matter: ``python -m benchmarks.demo_training.landscape``.
+
+Prints colour, shape and score of the base, the parents, uniform merges and block-weighted ones,
+first on the seeds that a search may look at, then on held-out seeds.  A random search over block
+weights (``--search N``) adds its best find.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bmerge_plugins.demo import assets
+from bmerge_plugins.demo.judge import Judge
+from bmerge_plugins.demo.model import DemoModel
+from bmerge_plugins.demo.sampler import sample
+from bmerge_plugins.demo.words import COLOURS, SHAPES, all_prompts, find_colour, find_shape
+
+BLOCKS = ("BASE", *(f"IN{i:02}" for i in range(12)), "M00", *(f"OUT{i:02}" for i in range(12)))
+GROUPS = {"BASE": slice(0, 1), "IN": slice(1, 13), "M": slice(13, 14), "OUT": slice(14, 26)}
+SEARCH_SEED, HELD_OUT_SEED = 1000, 90000
+State = dict[str, Tensor]
+Weights = np.ndarray
+"""Share of "colours" in each block, in the order of BLOCKS; "shapes" has the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Means over the pictures, and the standard error of the score."""
+
+    colour: float
+    shape: float
+    score: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.colour:6.3f} {self.shape:6.3f} {self.score:6.3f} ±{self.error:.3f}"
+
+
+def block_of(key: str) -> int:
+    """Return the place in BLOCKS of a checkpoint's key."""
+    found = re.match(r"model\.diffusion_model\.(input|middle|output)_blocks?\.(\d+)", key)
+    if found:
+        kind, number = found[1], int(found[2])
+        return {"input": 1 + number, "middle": 13, "output": 14 + number}[kind]
+    if key.startswith("model.diffusion_model.time_embed"):
+        return 1
+    return 25 if key.startswith("model.diffusion_model.out.") else 0
+
+
+class Bench:
+    """Merge, sample and judge, over a fixed list of prompts."""
+
+    def __init__(self, folder: Path, prompts: list[str]) -> None:
+        self.model, self.judge, self.prompts = DemoModel().eval(), Judge.load(), prompts
+        names = ("base", "shapes", "colours")
+        self.base, self.a, self.b = (load_file(folder / f"{n}.safetensors") for n in names)
+        self.blocks = {key: block_of(key) for key in self.base}
+        self.colours = torch.tensor([COLOURS.index(find_colour(p) or "") for p in prompts])
+        self.shapes = torch.tensor([SHAPES.index(find_shape(p) or "") for p in prompts])
+
+    def merged(self, weights: Weights) -> State:
+        """Return the weighted average of the parents, block by block."""
+        return {
+            key: a.float().lerp(self.b[key].float(), float(weights[self.blocks[key]]))
+            if a.is_floating_point()
+            else a
+            for key, a in self.a.items()
+        }
+
+    def measure(self, state: State, first_seed: int, rounds: int = 1) -> Result:
+        """Return the scores of a model over ``rounds`` pictures of every prompt."""
+        self.model.load_state_dict(state)
+        colour, shape = [], []
+        for index in range(rounds):
+            start = first_seed + index * len(self.prompts)
+            seeds = range(start, start + len(self.prompts))
+            images = sample(self.model, self.prompts, seeds)
+            colours, shapes = self.judge.probabilities(images)
+            rows = torch.arange(len(images))
+            colour.append(colours[rows, self.colours])
+            shape.append(shapes[rows, self.shapes])
+        c, s = torch.cat(colour), torch.cat(shape)
+        score = c * s
+        error = score.std().item() / len(score) ** 0.5
+        return Result(c.mean().item(), s.mean().item(), score.mean().item(), error)
+
+
+def spread(base: float, inputs: float, middle: float, outputs: float) -> Weights:
+    """Return block weights from one number for each part of the model."""
+    return np.array([base] + [inputs] * 12 + [middle] + [outputs] * 12)
+
+
+def candidates() -> dict[str, Weights]:
+    """Return named block weights: parents, uniform, whole blocks, finer ones."""
+    named = {"A (shapes)": spread(0, 0, 0, 0), "B (colours)": spread(1, 1, 1, 1)}
+    named |= {f"uniform {a}": spread(a, a, a, a) for a in (0.25, 0.4, 0.5, 0.6, 0.75)}
+    for bits in range(1, 15):
+        parts = [float(bits >> i & 1) for i in range(4)]
+        label = " ".join(f"{n}={'AB'[int(p)]}" for n, p in zip(GROUPS, parts, strict=True))
+        named[label] = spread(*parts)
+    for text in (0.25, 0.5, 0.75):
+        named[f"text {text}, IN A, M .5, OUT B"] = spread(text, 0, 0.5, 1)
+        named[f"text {text}, IN B, M .5, OUT A"] = spread(text, 1, 0.5, 0)
+        named[f"text {text}, IN 0, M .5, OUT .75"] = spread(text, 0, 0.5, 0.75)
+    return named
+
+
+def search(bench: Bench, trials: int, seed: int) -> tuple[Weights, Result]:
+    """Return the best block weights of a random search with local refinement."""
+    rng = np.random.default_rng(seed)
+    best, result = spread(0.5, 0.5, 0.5, 0.5), None
+    for trial in range(trials):
+        if trial < trials // 2:
+            weights = _random(rng)
+        else:
+            weights = np.clip(best + rng.normal(0, 0.2, 26) * (rng.random(26) < 0.4), 0, 1)
+        found = bench.measure(bench.merged(weights), SEARCH_SEED)
+        if result is None or found.score > result.score:
+            best, result = weights, found
+            print(f"  trial {trial:3} {found}  {np.round(best, 2).tolist()}", flush=True)
+    if result is None:
+        message = "a search needs at least one trial"
+        raise ValueError(message)
+    return best, result
+
+
+def _random(rng: np.random.Generator) -> Weights:
+    """Return smooth random weights: one number for each part and a slope inside IN and OUT."""
+    weights = spread(*rng.random(4))
+    ramp = np.linspace(-0.5, 0.5, 12)
+    weights[GROUPS["IN"]] += ramp * rng.uniform(-1, 1)
+    weights[GROUPS["OUT"]] += ramp * rng.uniform(-1, 1)
+    return np.asarray(np.clip(weights, 0, 1))
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_training.landscape")
+    parser.add_argument("--assets", type=Path, default=assets.path("base").parent)
+    parser.add_argument("--prompts", type=int, default=90, help="how many of the 90 to use")
+    parser.add_argument("--search", type=int, default=0, metavar="N", help="trials of a search")
+    parser.add_argument("--held-out", type=int, default=2, help="held-out pictures for a prompt")
+    parser.add_argument("--best", type=int, default=3, help="block weights to hold out")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    chosen = np.random.default_rng(5).permutation(all_prompts())[: options.prompts].tolist()
+    bench = Bench(options.assets, chosen)
+    report(bench, options.search, options.held_out, options.best)
+
+
+def report(bench: Bench, trials: int, rounds: int, best: int) -> None:
+    """Print the search seeds' table, then the held-out one of the best."""
+    print(f"search seeds, {len(bench.prompts)} pictures: colour, shape, score", flush=True)
+    print(f"{'base':36} {bench.measure(bench.base, SEARCH_SEED)}")
+    named, scores = candidates(), {}
+    for name, weights in named.items():
+        started = time.perf_counter()
+        result = bench.measure(bench.merged(weights), SEARCH_SEED)
+        scores[name] = result.score
+        print(f"{name:36} {result}  {time.perf_counter() - started:.1f} s", flush=True)
+    if trials:
+        named["search"], found = search(bench, trials, seed=7)
+        scores["search"] = found.score
+    blockwise = [n for n in scores if not n.startswith(("uniform", "A (", "B ("))]
+    keep = sorted(blockwise, key=lambda n: -scores[n])[:best]
+    print(f"held-out seeds, {rounds * len(bench.prompts)} pictures")
+    for name in [n for n in named if n not in blockwise] + keep:
+        result = bench.measure(bench.merged(named[name]), HELD_OUT_SEED, rounds)
+        print(f"{name:36} {result}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
