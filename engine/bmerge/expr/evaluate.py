@@ -1,0 +1,67 @@
+"""Runs a graph on torch tensors, node by node: the torch executor's arithmetic.
+
+It follows the graph, not the method's function, because some of torch's own operators are not
+exact (``1 / x`` there is a reciprocal and then a product), and because a graph tells when a
+value is needed for the last time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from bmerge.expr import eager
+from bmerge.expr.graph import Graph, Node
+from bmerge.expr.window import POSITIONS, Window, position
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    graph: Graph,
+    inputs: Mapping[int, Tensor],
+    scalars: Sequence[float],
+    window: Window,
+    device: torch.device,
+) -> Tensor:
+    """Compute a graph.
+
+    Args:
+        graph: what to compute.
+        inputs: index → float32 tensor of the window's shape, for each of ``graph.inputs``.
+        scalars: the hyperparameters' values, in the order of ``graph.scalars``.
+        window: the part that the inputs are.
+        device: where the inputs lie.
+
+    Returns:
+        A float32 tensor of the window's shape.
+    """
+
+    def value_of(node: Node) -> Tensor:
+        if node.op == "input":
+            return inputs[int(node.constants[0])]
+        if node.op in POSITIONS:
+            return position(node.op, node.constants, window, device)
+        if node.op in ("scalar", "constant"):
+            number = node.constants[0] if node.op == "constant" else scalars[int(node.constants[0])]
+            return torch.tensor(float(number), dtype=torch.float64, device=device)
+        return eager.apply(node.op, [values[arg] for arg in node.args], node.constants)
+
+    values: dict[int, Tensor] = {}
+    dead = _dead_after(graph)
+    for index, node in enumerate(graph.nodes):
+        values[index] = value_of(node)
+        for argument in dead[index]:
+            del values[argument]
+    return values[graph.output].float().expand(window.shape)
+
+
+def _dead_after(graph: Graph) -> list[list[int]]:
+    """Say after which node which values are no longer needed, so that memory is given back."""
+    last = {arg: index for index, node in enumerate(graph.nodes) for arg in node.args}
+    dead: list[list[int]] = [[] for _ in graph.nodes]
+    for argument, index in last.items():
+        dead[index].append(argument)
+    return dead

@@ -1,0 +1,62 @@
+"""A merge method's body as data: nodes in topological order.
+
+The form is that of ``bmerge._native.Program``, which takes :attr:`Graph.nodes` as they are; the
+torch executor runs the same nodes one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["Graph", "Node"]
+
+REDUCTIONS = frozenset(
+    {"sum", "mean", "vector_norm", "min", "max", "any", "all", "vecdot", "kth_abs"}
+)
+
+
+class Node(NamedTuple):
+    """One operation.
+
+    Args:
+        op: its name, as in ``_native.Program``.
+        args: indices of earlier nodes.
+        constants: numbers that belong to the operation: an index, a value, an axis, a stream.
+    """
+
+    op: str
+    args: tuple[int, ...] = ()
+    constants: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What a merge method computes for one tensor.
+
+    Args:
+        nodes: in topological order, each different, all needed for the output.
+        output: index of the node that is the result.
+        n_models: number of input models that the method was given.
+        scalars: names of the hyperparameters; a ``scalar`` node's constant is an index here.
+    """
+
+    nodes: tuple[Node, ...]
+    output: int
+    n_models: int
+    scalars: tuple[str, ...]
+
+    @property
+    def ops(self) -> frozenset[str]:
+        """The names of all operations in it."""
+        return frozenset(node.op for node in self.nodes)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The inputs that the output depends on, ascending; others need not be read."""
+        return tuple(sorted(int(n.constants[0]) for n in self.nodes if n.op == "input"))
+
+    @property
+    def has_reduction(self) -> bool:
+        """Whether an element of the output depends on other elements than its own."""
+        return not self.ops.isdisjoint(REDUCTIONS)

@@ -1,0 +1,159 @@
+"""Finds out, before any data is read, that a merge only copies one of its inputs.
+
+With known hyperparameters most of a method's arithmetic is known too: (1 - 0) * a + 0 * b is a.
+Such a job is carried out as a copy of bytes, so that α = 0 and α = 1 give the inputs to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from bmerge.expr.graph import Graph, Node
+from bmerge.expr.scalars import SCALARS
+
+__all__ = ["reduces_to_input"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Term:
+    """Something that depends on data; two that are the same object are equal."""
+
+    op: str
+    args: tuple[_Value, ...]
+    constants: tuple[float, ...]
+
+
+_Value: TypeAlias = "float | bool | _Term"
+
+
+def reduces_to_input(graph: Graph, scalars: Sequence[float]) -> int | None:
+    """Return the index of the input that the graph is equal to, whatever the inputs hold.
+
+    Inputs are taken to be finite: 0 * x counts as 0.
+
+    Args:
+        graph: what a method computes.
+        scalars: the hyperparameters' values, in the order of ``graph.scalars``.
+
+    Returns:
+        The index of an input, or None if the graph is not known to be a copy.
+    """
+    return _reduce(graph, tuple(map(float, scalars)))
+
+
+@lru_cache(maxsize=4096)
+def _reduce(graph: Graph, scalars: tuple[float, ...]) -> int | None:
+    terms: dict[object, _Term] = {}
+    values: list[_Value] = []
+    for node in graph.nodes:
+        values.append(_value(node, [values[arg] for arg in node.args], scalars, terms))
+    result = values[graph.output]
+    is_input = isinstance(result, _Term) and result.op == "input"
+    return int(result.constants[0]) if isinstance(result, _Term) and is_input else None
+
+
+def _value(
+    node: Node, args: list[_Value], scalars: tuple[float, ...], terms: dict[object, _Term]
+) -> _Value:
+    if node.op == "constant":
+        return node.constants[0]
+    if node.op == "scalar":
+        return scalars[int(node.constants[0])]
+    known = _fold(node.op, args)
+    if known is None and node.op in _RULES:
+        known = _RULES[node.op](*args)
+    if known is not None:
+        return known
+    # Numbers by their digits, which tell -0.0 from 0.0 and True from 1.0.
+    key = (node.op, tuple(a if isinstance(a, _Term) else repr(a) for a in args), node.constants)
+    return terms.setdefault(key, _Term(node.op, tuple(args), node.constants))
+
+
+def _fold(op: str, args: list[_Value]) -> _Value | None:
+    """Work out an operation on known numbers; None if it cannot be."""
+    if op not in SCALARS or not args or any(isinstance(arg, _Term) for arg in args):
+        return None
+    try:
+        value: float | bool = SCALARS[op](*args)
+    except (ArithmeticError, ValueError):  # no finite value: left to the executor
+        return None
+    return value
+
+
+def _is(value: _Value, number: float) -> bool:
+    return not isinstance(value, _Term) and value == number
+
+
+def _has_op(value: _Value, op: str) -> bool:
+    return isinstance(value, _Term) and value.op == op
+
+
+def _add(x: _Value, y: _Value) -> _Value | None:
+    return x if _is(y, 0) else y if _is(x, 0) else None
+
+
+def _subtract(x: _Value, y: _Value) -> _Value | None:
+    return x if _is(y, 0) else None
+
+
+def _multiply(x: _Value, y: _Value) -> _Value | None:
+    if _is(x, 0) or _is(y, 0):
+        return 0.0
+    return x if _is(y, 1) else y if _is(x, 1) else None
+
+
+def _divide(x: _Value, y: _Value) -> _Value | None:
+    return x if _is(y, 1) else None
+
+
+def _where(condition: _Value, x: _Value, y: _Value) -> _Value | None:
+    if isinstance(condition, _Term):
+        return x if x is y else None
+    return x if condition else y
+
+
+def _logical_and(x: _Value, y: _Value) -> _Value | None:
+    if _is(x, 0) or _is(y, 0) or _excludes(x, y) or _excludes(y, x):
+        return False
+    return y if _is(x, 1) else x if _is(y, 1) else None
+
+
+def _excludes(x: _Value, y: _Value) -> bool:
+    """Tell whether these are ``p >= q`` and ``p < q``: an empty range of rows."""
+    if not isinstance(x, _Term) or not isinstance(y, _Term):
+        return False
+    return (x.op, y.op) == ("greater_equal", "less") and all(map(_same, x.args, y.args))
+
+
+def _same(x: _Value, y: _Value) -> bool:
+    return x is y if isinstance(x, _Term) else _is(y, x)
+
+
+def _less(x: _Value, y: _Value) -> _Value | None:
+    # An index is 0 or more, and less than the number of rows.
+    if _has_op(x, "row_index"):
+        if _has_op(y, "rows"):
+            return True
+        if not isinstance(y, _Term) and y <= 0:
+            return False
+    return None
+
+
+def _greater_equal(x: _Value, y: _Value) -> _Value | None:
+    less = _less(x, y)
+    return None if less is None else not less
+
+
+def _integer(x: _Value) -> _Value | None:
+    return x if _has_op(x, "rows") or _has_op(x, "numel") else None
+
+
+_RULES: dict[str, Callable[..., _Value | None]] = {
+    "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide,
+    "where": _where, "logical_and": _logical_and, "less": _less,
+    "greater_equal": _greater_equal, "trunc": _integer, "floor": _integer,
+    "ceil": _integer, "round": _integer,
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""The merge methods that come with bmerge, one per file."""
