@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bmerge import ops
-    from bmerge.architectures import Architecture, detect
+    from bmerge.architectures import Architecture, Rule, detect, load_architecture
     from bmerge.errors import (
         ArchitectureError,
         BmergeError,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         hookimpl,
         load_registry,
     )
-    from bmerge.method import Hyperparameter, MergeMethod, Weight, merge_method
+    from bmerge.method import Hyperparameter, MergeMethod, Range, Weight, merge_method
     from bmerge.pipeline import Merger, merge_to_file
     from bmerge.plan import Plan, make_plan
     from bmerge.recipe import BlockWeights, ModelRef, Recipe, dump_recipe, load_recipe
@@ -66,10 +66,13 @@ __all__ = [
     "Picture",
     "Plan",
     "PluginError",
+    "Range",
+    "Range",
     "Recipe",
     "RecipeError",
     "Registry",
     "Result",
+    "Rule",
     "Scorer",
     "ScorerError",
     "ScorerKind",
@@ -80,6 +83,7 @@ __all__ = [
     "detect",
     "dump_recipe",
     "hookimpl",
+    "load_architecture",
     "load_recipe",
     "load_registry",
     "make_plan",
@@ -90,7 +94,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "bmerge.architectures": "Architecture detect",
+    "bmerge.architectures": "Architecture Rule detect load_architecture",
     "bmerge.errors": (
         "ArchitectureError BmergeError ExecutorError FormatError GeneratorError "
         "MergeCancelledError MethodError PluginError RecipeError ScorerError StudyError"
@@ -100,7 +104,7 @@ _HOME = {
     "bmerge.host.hookspecs": "hookimpl",
     "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
     "bmerge.host.registry": "Registry load_registry",
-    "bmerge.method": "Hyperparameter MergeMethod Weight merge_method",
+    "bmerge.method": "Hyperparameter MergeMethod Range Weight merge_method",
     "bmerge.pipeline": "Merger merge_to_file",
     "bmerge.plan": "Plan make_plan",
     "bmerge.recipe": "BlockWeights ModelRef Recipe dump_recipe load_recipe",
