@@ -1,0 +1,18 @@
+"""Architectures: which block each key of a checkpoint belongs to, as data."""
+
+from __future__ import annotations
+
+from bmerge.architectures.architecture import Architecture, Rule
+from bmerge.architectures.detect import detect, resolve
+from bmerge.architectures.generic import generic
+from bmerge.architectures.load import builtin, load_architecture
+
+__all__ = [
+    "Architecture",
+    "Rule",
+    "builtin",
+    "detect",
+    "generic",
+    "load_architecture",
+    "resolve",
+]

@@ -1,0 +1,134 @@
+"""What an architecture is: named blocks, and rules that put every key into exactly one of them.
+
+Rules are data; the ones that come with bmerge are the YAML files of this folder, and plugins
+add their own through :func:`bmerge.architectures.load_architecture`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from bmerge.errors import ArchitectureError
+
+__all__ = ["Architecture", "Rule"]
+
+_TOKENS = re.compile(r"\{i\}|\[|\]|[^\[\]{]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Keys that start in a certain way belong to a certain block.
+
+    Args:
+        key: how they start, with ``{i}`` for a number and ``[…]`` around a part that may be
+            missing, for example ``[model.diffusion_model.]input_blocks.{i}.``.
+        block: the block's id, with ``{i}`` or ``{i:02}`` for that number.
+    """
+
+    key: str
+    block: str
+
+    def match(self, key: str) -> str | None:
+        """Return the block of ``key``, or None if this rule does not speak of it."""
+        found = _compiled(self.key).match(key)
+        if found is None:
+            return None
+        number = found.groupdict().get("i")
+        return self.block if number is None else self.block.format(i=int(number))
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression for a rule's notation."""
+    replacements = {"{i}": r"(?P<i>\d+)", "[": "(?:", "]": ")?"}
+    tokens = _TOKENS.findall(pattern)
+    if "".join(tokens) != pattern or tokens.count("{i}") > 1:
+        raise ArchitectureError(f"bad key pattern {pattern!r}", hint="allowed: {i} once, and [ ]")
+    try:
+        return re.compile("".join(replacements.get(token, re.escape(token)) for token in tokens))
+    except re.error as error:
+        raise ArchitectureError(f"bad key pattern {pattern!r}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A block map.
+
+    Args:
+        id: how recipes and the command line call it.
+        name: for people.
+        blocks: ids in the order in which a list of weights names them.
+        rules: the first that matches a key decides; the last must match every key.
+        detect: patterns as in rules; a checkpoint with a key for each of them is of this
+            architecture. Empty: only chosen by its id.
+        absent: patterns of which a checkpoint of this architecture has no key.
+        aliases: start of an old key → what it means; models with either merge with each other.
+        follows: block → block whose weight it takes where its own is not given.
+        lists: other lengths of a list of weights → the blocks that such a list names, with
+            None for a weight that has no block here; recipes of other tools use them.
+        modelspec: metadata keys of the modelspec standard for merged files.
+    """
+
+    id: str
+    name: str
+    blocks: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    detect: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    follows: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[int, tuple[str | None, ...]] = field(default_factory=dict)
+    modelspec: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together.
+
+        Raises:
+            ArchitectureError: if they do not.
+        """
+        if len(set(self.blocks)) != len(self.blocks) or not self.blocks:
+            raise ArchitectureError(f"architecture {self.id}: blocks must be some, and distinct")
+        if not self.rules or self.rules[-1].key:
+            message = f"architecture {self.id}: the last rule must have the key '' (any other)"
+            raise ArchitectureError(message)
+        named = {*self.follows, *self.follows.values()}
+        for blocks in self.lists.values():
+            named.update(block for block in blocks if block is not None)
+        named.update(rule.block for rule in self.rules if "{" not in rule.block)
+        for block in sorted(named - set(self.blocks)):
+            raise ArchitectureError(f"architecture {self.id}: no block {block!r} in its list")
+
+    def block_of(self, key: str) -> str:
+        """Return the one block that ``key`` belongs to.
+
+        Raises:
+            ArchitectureError: if a rule gives a block number that the architecture has not.
+        """
+        block = next(block for rule in self.rules if (block := rule.match(key)) is not None)
+        if block not in self.blocks:
+            message = f"{key!r} would be in block {block}, which {self.id} does not have"
+            raise ArchitectureError(message, hint="is this another architecture?")
+        return block
+
+    def canonical(self, key: str) -> str:
+        """Return the name by which ``key`` is the same tensor in every model."""
+        for old, new in self.aliases.items():
+            if key.startswith(old):
+                return new + key[len(old) :]
+        return key
+
+    def recognises(self, keys: Collection[str]) -> bool:
+        """Tell whether ``keys`` are those of a checkpoint of this architecture."""
+        return bool(self.detect) and all(
+            _any_key(pattern, keys) is wanted
+            for patterns, wanted in ((self.detect, True), (self.absent, False))
+            for pattern in patterns
+        )
+
+
+def _any_key(pattern: str, keys: Collection[str]) -> bool:
+    match = _compiled(pattern).match
+    return any(match(key) for key in keys)

@@ -1,0 +1,51 @@
+"""Finding out a checkpoint's architecture from the names of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from bmerge.architectures.architecture import Architecture
+from bmerge.architectures.generic import generic
+from bmerge.errors import ArchitectureError, nearest
+
+__all__ = ["detect", "resolve"]
+
+
+def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture:
+    """Return the architecture of a checkpoint.
+
+    Where several recognise the keys, the one that asks for most wins, then the first; where
+    none does, the generic rule makes one (:func:`bmerge.architectures.generic`).
+
+    Args:
+        keys: all keys of the checkpoint.
+        known: the architectures to choose from.
+    """
+    matching = [candidate for candidate in known if candidate.recognises(keys)]
+    if not matching:
+        return generic(keys)
+    return max(matching, key=lambda candidate: len(candidate.detect) + len(candidate.absent))
+
+
+def resolve(
+    name: str | None, keys: Collection[str], known: Sequence[Architecture]
+) -> Architecture:
+    """Return the architecture that a recipe names, or the detected one if it names none.
+
+    Args:
+        name: an id, ``generic`` for the generic rule, or None.
+        keys: all keys of the first model.
+        known: the architectures to choose from.
+
+    Raises:
+        ArchitectureError: if none has that id.
+    """
+    if name is None:
+        return detect(keys, known)
+    if name == "generic" or name.startswith("generic:"):
+        return generic(keys)
+    ids = {candidate.id: candidate for candidate in known}
+    if name not in ids:
+        message = f"unknown architecture {name!r}"
+        raise ArchitectureError(message, hint=nearest(name, [*ids, "generic"]))
+    return ids[name]

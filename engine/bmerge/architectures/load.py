@@ -1,0 +1,104 @@
+"""Reading architectures from YAML, bmerge's own and those of plugins.
+
+The notation of the files is that of :class:`Architecture`'s fields; in lists of blocks,
+``IN00-IN11`` stands for the twelve, and ``-`` for a weight without a block.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bmerge.architectures.architecture import Architecture, Rule
+from bmerge.errors import ArchitectureError, nearest
+
+__all__ = ["builtin", "load_architecture"]
+
+_FIELDS = frozenset(
+    {"id", "name", "blocks", "rules", "detect", "absent", "aliases", "follows", "lists"}
+    | {"modelspec"}
+)
+_RANGE = re.compile(r"([A-Z_]+)(\d+)-\1(\d+)")
+
+
+def load_architecture(source: str | Path) -> Architecture:
+    """Read an architecture.
+
+    Args:
+        source: the path of a YAML file, or (str) its text.
+
+    Raises:
+        ArchitectureError: if it is not sound.
+    """
+    where = str(source) if isinstance(source, Path) else "architecture"
+    try:
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        first_line = str(error).replace("\n", " ")
+        raise ArchitectureError(f"{where}: cannot be read: {first_line}") from error
+    if not isinstance(data, dict):
+        raise ArchitectureError(f"{where}: not a mapping")
+    for field in data:
+        if field not in _FIELDS:
+            raise ArchitectureError(f"{where}: unknown {field!r}", hint=nearest(str(field), _FIELDS))
+    try:
+        return _build(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArchitectureError(f"{where}: missing or of the wrong type: {error}") from error
+
+
+@cache
+def builtin() -> tuple[Architecture, ...]:
+    """Return the architectures that come with bmerge, by id."""
+    files = sorted(Path(__file__).parent.glob("*.yaml"))
+    return tuple(sorted(map(load_architecture, files), key=lambda known: known.id))
+
+
+def _build(data: dict[str, Any]) -> Architecture:
+    return Architecture(
+        id=str(data["id"]),
+        name=str(data["name"]),
+        blocks=tuple(_expand(data["blocks"])),
+        rules=tuple(Rule(str(key), str(block)) for key, block in data["rules"].items()),
+        detect=tuple(map(str, data.get("detect", ()))),
+        absent=tuple(map(str, data.get("absent", ()))),
+        aliases=_texts(data.get("aliases", {})),
+        follows=_texts(data.get("follows", {})),
+        lists={
+            int(length): _list(int(length), blocks)
+            for length, blocks in data.get("lists", {}).items()
+        },
+        modelspec=_texts(data.get("modelspec", {})),
+    )
+
+
+def _texts(data: dict[Any, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in data.items()}
+
+
+def _list(length: int, blocks: list[str]) -> tuple[str | None, ...]:
+    """Return the blocks of a list of weights, after a check that they are as many as it says."""
+    expanded = tuple(None if block == "-" else block for block in _expand(blocks))
+    if len(expanded) != length:
+        raise ValueError(f"the list of {length} names {len(expanded)} blocks")
+    return expanded
+
+
+def _expand(blocks: list[str]) -> list[str]:
+    """Return block ids with ranges written out; ``-*3`` is three weights without a block."""
+    expanded: list[str] = []
+    for block in blocks:
+        if found := _RANGE.fullmatch(block):
+            name, first, last = found.groups()
+            numbers = range(int(first), int(last) + 1)
+            expanded.extend(f"{name}{number:0{len(first)}}" for number in numbers)
+        elif block.startswith("-*"):
+            expanded.extend("-" * int(block[2:]))
+        else:
+            expanded.append(block)
+    return expanded

@@ -1,0 +1,16 @@
+"""Checkpoints on disk: opening them, what they hold, and their hashes."""
+
+from __future__ import annotations
+
+from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
+from bmerge.formats.open import open_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "TensorInfo",
+    "cached_sha256",
+    "checkpoint_sha256",
+    "open_checkpoint",
+    "sha256_of",
+]

@@ -1,0 +1,143 @@
+"""SHA-256 of checkpoint files, computed once per file and remembered.
+
+A model is hashed at about 1.5 GB/s, which takes longer than merging it, so results are kept in
+``$XDG_CACHE_HOME/bmerge/sha256.json`` under the file's absolute path, size and modification
+time. A cache that cannot be read or written is ignored: it only costs time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint
+
+__all__ = ["cached_sha256", "checkpoint_sha256", "sha256_of"]
+
+_CHUNK = 1 << 20
+_LOCK = threading.Lock()
+
+
+def sha256_of(path: Path, *, stop: Callable[[], bool] = lambda: False) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits.
+
+    Args:
+        path: the file.
+        stop: asked after every MiB; when it says True, hashing ends at once.
+
+    Raises:
+        FormatError: if the file cannot be read.
+        InterruptedError: if ``stop`` said so.
+    """
+    known = cached_sha256(path)
+    if known is not None:
+        return known
+    try:
+        identity = _identity(path)
+        digest = _digest(path, stop)
+        unchanged = identity == _identity(path)
+    except InterruptedError:
+        raise
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}", path=path) from error
+    if unchanged:
+        _remember(identity, digest)
+    return digest
+
+
+def cached_sha256(path: Path) -> str | None:
+    """Return a file's SHA-256 if it is remembered and the file has not changed since."""
+    try:
+        return _load().get(_identity(path))
+    except OSError:
+        return None
+
+
+def checkpoint_sha256(
+    checkpoint: Checkpoint, *, stop: Callable[[], bool] = lambda: False
+) -> str:
+    """Return the SHA-256 that identifies a checkpoint.
+
+    Of one file it is the hash of its bytes. Of several it is the hash of the lines
+    ``{sha256}  {name}\\n``, one per shard in order of name, as ``sha256sum`` prints them.
+
+    Raises:
+        FormatError: if a file cannot be read.
+        InterruptedError: if ``stop`` said so.
+    """
+    files = sorted(checkpoint.files, key=lambda file: file.name)
+    if checkpoint.path.is_file() and checkpoint.path.suffix != ".json":
+        files = [checkpoint.path]  # also of a .ckpt that was unpacked into a temporary file
+    hashes = [sha256_of(file, stop=stop) for file in files]
+    if len(files) == 1:
+        return hashes[0]
+    lines = (f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _digest(path: Path, stop: Callable[[], bool]) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        buffer = bytearray(_CHUNK)
+        view = memoryview(buffer)
+        while count := file.readinto(buffer):
+            digest.update(view[:count])
+            if stop():
+                raise InterruptedError(f"hashing {path} was stopped")
+    return digest.hexdigest()
+
+
+def _identity(path: Path) -> str:
+    """Return what must be unchanged for a remembered hash to hold."""
+    status = path.stat()
+    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def _cache_file() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "bmerge" / "sha256.json"
+
+
+def _load() -> dict[str, str]:
+    """Return the remembered hashes, without whatever in the file is none."""
+    try:
+        entries = json.loads(_cache_file().read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(entries, dict):
+        return {}
+    return {
+        identity: digest
+        for identity, digest in entries.items()
+        if isinstance(digest, str) and len(digest) == 64
+    }
+
+
+def _with_entry(entries: dict[str, str], identity: str, digest: str) -> dict[str, str]:
+    """Return ``entries`` with one more, and without what earlier versions of its file had."""
+    path = identity.rsplit("|", 2)[0]
+    kept = {key: value for key, value in entries.items() if key.rsplit("|", 2)[0] != path}
+    return {**kept, identity: digest}
+
+
+def _remember(identity: str, digest: str) -> None:
+    """Add one hash to the cache file; the file is replaced as a whole."""
+    path = _cache_file()
+    with _LOCK, contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(_with_entry(_load(), identity, digest), indent=0, sort_keys=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".sha256-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise

@@ -1,0 +1,125 @@
+"""A .ckpt or .pt file as a checkpoint: its tensors are read where they lie, without torch.
+
+``torch.save`` writes a zip archive whose members are stored as they are, so the pickle in it
+only has to tell which member is which tensor. That pickle is read by :mod:`.unpickle`, which
+runs no code of the file. What cannot be read in place (the format before torch 1.6, compressed
+members, tensors that are not contiguous) is unpacked by :mod:`.spool`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from bmerge.dtypes import SIZES
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.spool import spool
+from bmerge.formats.unpickle import StoredTensor, unpickle
+
+__all__ = ["open_pickled"]
+
+_LOG = logging.getLogger(__name__)
+_LARGEST_PICKLE = 1 << 28
+"""Bytes; that of SDXL with its optimiser has less than 10 MB."""
+
+
+class _NotStreamableError(Exception):
+    """The tensors do not lie in the file as bmerge reads them."""
+
+
+def open_pickled(path: Path, *, named: Path | None = None) -> Checkpoint:
+    """Read the table of contents of a file that ``torch.save`` wrote.
+
+    Args:
+        path: the file.
+        named: what the user called it, if that is something else.
+
+    Raises:
+        FormatError: if the file cannot be read or holds no tensors.
+    """
+    try:
+        tensors = dict(_contents(path))
+    except _NotStreamableError as reason:
+        _LOG.warning("%s cannot be streamed (%s): unpacking it into a temporary file", path, reason)
+        return spool(path, named=named or path)
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}", path=path) from error
+    if not tensors:
+        raise FormatError(f"{path}: holds no tensors", path=path)
+    return Checkpoint(named or path, tensors)
+
+
+def _contents(path: Path) -> Iterator[tuple[str, TensorInfo]]:
+    """Yield each tensor of the state dict and where it lies."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise _NotStreamableError("the format of torch before 1.6")
+        records = _records(path, file)
+        for key, value in _state_dict(path, file, records).items():
+            if isinstance(value, StoredTensor) and isinstance(key, str):
+                yield key, _locate(path, key, value, records)
+
+
+def _records(path: Path, file: BinaryIO) -> dict[str, tuple[int, int]]:
+    """Return (offset, size) of each member's bytes, by its name within the archive's folder."""
+    try:
+        members = zipfile.ZipFile(file).infolist()
+    except zipfile.BadZipFile as error:
+        message = f"{path}: not a sound torch file, perhaps truncated: {error}"
+        raise FormatError(message, path=path) from error
+    size = path.stat().st_size
+    records = {}
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise _NotStreamableError("compressed")
+        file.seek(member.header_offset + 26)
+        lengths = file.read(4)
+        begin = member.header_offset + 30 + sum(memoryview(lengths).cast("H"))
+        if begin + member.file_size > size:
+            raise FormatError(f"{path}: truncated within {member.filename!r}", path=path)
+        records[member.filename.partition("/")[2]] = (begin, member.file_size)
+    return records
+
+
+def _state_dict(
+    path: Path, file: BinaryIO, records: Mapping[str, tuple[int, int]]
+) -> Mapping[object, object]:
+    """Return the state dict, which lies under ``state_dict`` in checkpoints of trainers."""
+    if "data.pkl" not in records:
+        raise FormatError(f"{path}: a zip archive, but not of torch", path=path)
+    offset, size = records["data.pkl"]
+    if size > _LARGEST_PICKLE:
+        raise FormatError(f"{path}: its pickle of {size} bytes is implausibly large", path=path)
+    file.seek(offset)
+    try:
+        content = unpickle(file.read(size))
+    except (pickle.UnpicklingError, MemoryError) as error:
+        raise FormatError(f"{path}: its pickle cannot be read: {error}", path=path) from error
+    inner = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(inner, dict):
+        raise FormatError(f"{path}: holds no state dict", path=path)
+    return inner
+
+
+def _locate(
+    path: Path, key: str, tensor: StoredTensor, records: Mapping[str, tuple[int, int]]
+) -> TensorInfo:
+    """Return where a tensor's bytes lie, if they lie in one piece."""
+    if tensor.dtype not in SIZES:
+        message = f"{path}: tensor {key!r} has the unsupported dtype {tensor.dtype}"
+        raise FormatError(message, path=path, key=key)
+    if not tensor.contiguous:
+        raise _NotStreamableError(f"{key} is not contiguous")
+    item = SIZES[tensor.dtype]
+    begin, size = records.get(f"data/{tensor.storage}", (0, -1))
+    start, nbytes = tensor.offset * item, math.prod(tensor.shape) * item
+    if start < 0 or start + nbytes > size:
+        message = f"{path}: tensor {key!r} reaches beyond its storage"
+        raise FormatError(message, path=path, key=key)
+    return TensorInfo(key, tensor.dtype, tensor.shape, path, begin + start, nbytes)

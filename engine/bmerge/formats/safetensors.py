@@ -1,0 +1,58 @@
+"""One .safetensors file: its header, validated by the native core, as a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bmerge import _native
+from bmerge.dtypes import SIZES
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+
+__all__ = ["open_safetensors"]
+
+
+def open_safetensors(path: Path, *, named: Path | None = None) -> Checkpoint:
+    """Read the table of contents of one .safetensors file.
+
+    Args:
+        path: the file.
+        named: what the user called it, if that is something else (its folder).
+
+    Raises:
+        FormatError: if the file cannot be read or breaks the specification.
+    """
+    try:
+        header = _native.read_header(path)
+    except _native.HeaderError as error:
+        raise FormatError(_with_path(path, error), path=path, hint=_hint(path)) from error
+    except _native.IoError as error:
+        raise FormatError(_with_path(path, error), path=path) from error
+    tensors = {
+        key: TensorInfo(key, dtype, tuple(shape), path, begin, end - begin)
+        for key, dtype, shape, begin, end in header.tensors
+    }
+    for info in tensors.values():
+        if info.dtype not in SIZES:
+            message = f"{path}: tensor {info.key!r} has the unsupported dtype {info.dtype}"
+            raise FormatError(message, path=path, key=info.key)
+    return Checkpoint(named or path, tensors, dict(header.metadata))
+
+
+def _with_path(path: Path, error: Exception) -> str:
+    """Return the error's text, with the file's name before it unless it is in it."""
+    text = str(error)
+    return text if str(path) in text else f"{path}: {text}"
+
+
+def _hint(path: Path) -> str | None:
+    """Return what else a file that is not safetensors may be."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
+        return "this is a pickled checkpoint: give it the suffix .ckpt or .pt"
+    if start.startswith(b"version https://git-lfs"):
+        return "this is a Git LFS pointer: fetch the file itself with 'git lfs pull'"
+    if start.lstrip()[:1] == b"<":
+        return "this is a web page: the download needs another address or a login"
+    return None

@@ -1,0 +1,72 @@
+"""A checkpoint in several .safetensors files with a Hugging Face index beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.safetensors import open_safetensors
+
+__all__ = ["open_sharded"]
+
+_LARGEST_INDEX = 100_000_000
+"""Bytes; the specification's own limit for a header."""
+
+
+def open_sharded(path: Path, *, named: Path | None = None) -> Checkpoint:
+    """Read the table of contents of a sharded checkpoint.
+
+    Keys are in the order of the index. Every key must lie in the shard that the index names.
+
+    Args:
+        path: the ``*.safetensors.index.json``.
+        named: what the user called it, if that is something else (its folder).
+
+    Raises:
+        FormatError: if the index or a shard is missing or broken, or they do not agree.
+    """
+    weight_map = _read_weight_map(path)
+    shards = {name: _open_shard(path, name) for name in dict.fromkeys(weight_map.values())}
+    tensors = {key: _find(path, key, name, shards[name]) for key, name in weight_map.items()}
+    metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
+    return Checkpoint(named or path, tensors, metadata)
+
+
+def _read_weight_map(path: Path) -> dict[str, str]:
+    """Return key → file name from an index."""
+    try:
+        if path.stat().st_size > _LARGEST_INDEX:
+            raise FormatError(f"{path}: index larger than {_LARGEST_INDEX} bytes", path=path)
+        index: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}", path=path) from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: not a JSON index: {error}", path=path) from error
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise FormatError(f"{path}: the index has no 'weight_map'", path=path)
+    if not all(isinstance(name, str) for name in weight_map.values()):
+        raise FormatError(f"{path}: 'weight_map' must map keys to file names", path=path)
+    return weight_map
+
+
+def _open_shard(index: Path, name: str) -> Checkpoint:
+    """Open one shard; names that lead out of the index's folder are refused."""
+    if PurePosixPath(name).name != name or "\\" in name or name in {"", ".", ".."}:
+        raise FormatError(f"{index}: shard name {name!r} is not a plain file name", path=index)
+    path = index.parent / name
+    if not path.is_file():
+        message = f"{index}: shard {name} is missing"
+        raise FormatError(message, path=index, hint="download all files of the model")
+    return open_safetensors(path)
+
+
+def _find(index: Path, key: str, name: str, shard: Checkpoint) -> TensorInfo:
+    try:
+        return shard.tensors[key]
+    except KeyError:
+        message = f"{index}: tensor {key!r} is not in {name}, where the index says it is"
+        raise FormatError(message, path=index, key=key) from None

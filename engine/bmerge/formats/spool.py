@@ -1,0 +1,77 @@
+"""Unpacking a pickled checkpoint that cannot be read in place into a temporary safetensors file.
+
+This is the one place of the formats that needs torch and holds a whole model in memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import pickle
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bmerge import _native
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint
+from bmerge.formats.safetensors import open_safetensors
+from bmerge.formats.unpickle import DTYPES
+
+__all__ = ["spool"]
+
+
+def spool(path: Path, *, named: Path) -> Checkpoint:
+    """Load a checkpoint with torch (weights only), and open a copy of it.
+
+    The copy lies in the system's folder for temporary files until the process ends.
+
+    Args:
+        path: the file.
+        named: what the user called it.
+
+    Raises:
+        FormatError: if torch cannot load it without running its code, or it has no tensors.
+    """
+    tensors = _load(path)
+    if not tensors:
+        raise FormatError(f"{path}: holds no tensors", path=path)
+    folder = Path(tempfile.mkdtemp(prefix="bmerge-unpacked-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = folder / f"{path.stem}.safetensors"
+    _write(copy, tensors)
+    return open_safetensors(copy, named=named)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Return the tensors of the state dict."""
+    import torch  # noqa: PLC0415  only for files that nothing else can read
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise FormatError(f"{path}: torch cannot load it: {first_line}", path=path) from error
+    inner = content.get("state_dict", content) if isinstance(content, dict) else {}
+    return {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}
+
+
+def _write(path: Path, tensors: dict[str, Any]) -> None:
+    """Write tensors as safetensors, in their order."""
+    import torch  # noqa: PLC0415  only for files that nothing else can read
+
+    layout = [(key, _tag(path, key, tensor), tuple(tensor.shape)) for key, tensor in tensors.items()]
+    header, _, _ = _native.encode_header(layout, {})
+    with path.open("wb") as file:
+        file.write(header)
+        for tensor in tensors.values():
+            flat = tensor.detach().contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data)
+
+
+def _tag(path: Path, key: str, tensor: Any) -> str:
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        message = f"{path.stem}: tensor {key!r} has the unsupported dtype {name}"
+        raise FormatError(message, path=path, key=key)
+    return DTYPES[name]
