@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         RecipeError,
         ScorerError,
         StudyError,
+        StudyInterruptedError,
+        nearest,
     )
     from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
     from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
@@ -78,6 +80,7 @@ __all__ = [
     "ScorerKind",
     "Space",
     "StudyError",
+    "StudyInterruptedError",
     "TensorInfo",
     "Weight",
     "detect",
@@ -89,6 +92,7 @@ __all__ = [
     "make_plan",
     "merge_method",
     "merge_to_file",
+    "nearest",
     "open_checkpoint",
     "ops",
 ]
@@ -97,7 +101,8 @@ _HOME = {
     "bmerge.architectures": "Architecture Rule detect load_architecture",
     "bmerge.errors": (
         "ArchitectureError BmergeError ExecutorError FormatError GeneratorError "
-        "MergeCancelledError MethodError PluginError RecipeError ScorerError StudyError"
+        "MergeCancelledError MethodError PluginError RecipeError ScorerError StudyError "
+        "StudyInterruptedError nearest"
     ),
     "bmerge.evaluate.protocols": "Generator MergedModel Payload Picture Scorer",
     "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",

@@ -49,8 +49,7 @@ def _status(arguments: list[str]) -> int:
         result = root.main(arguments, prog_name="bmerge", obj=session, standalone_mode=False)
         sys.stdout.flush()  # a reader that has gone is found here, not at the interpreter's end
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _refuse(error)
     except (click.Abort, KeyboardInterrupt):
         note("stopped")
         return INTERRUPTED
@@ -63,6 +62,16 @@ def _status(arguments: list[str]) -> int:
     finally:
         logging.getLogger("bmerge").removeHandler(handler)
     return result if isinstance(result, int) else 0
+
+
+def _refuse(error: click.ClickException) -> int:
+    """Say what is wrong with the command line, in the same form as every other error."""
+    message = error.format_message().strip()
+    note(f"error: {message[:1].lower()}{message[1:].removesuffix('.')}")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        note(f"hint: `{context.command_path} --help` shows what is allowed")
+    return error.exit_code
 
 
 def _fail(error: Exception, session: Session) -> int:

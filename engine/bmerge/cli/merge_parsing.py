@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from bmerge.cli.methods import models_of
 from bmerge.cli.session import session_of
 from bmerge.errors import MethodError
 from bmerge.method import Hyperparameter, MergeMethod
@@ -56,9 +57,8 @@ class MergeCommand(click.Command):
                 ctx.command_path, "RECIPE.yaml -o FILE [OPTIONS]", prefix="       "
             )
             return
-        models = " ".join(name.upper() for name in method.model_names)
-        models += "..." if method.variadic else ""
-        formatter.write_usage(ctx.command_path, f"{method.name} {models} -o FILE [OPTIONS]")
+        words = f"{method.name} {models_of(method)} -o FILE [OPTIONS]"
+        formatter.write_usage(ctx.command_path, words)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the method's documentation, or the command's."""

@@ -37,9 +37,9 @@ def command(session: Session, *, as_json: bool) -> None:
 
 
 def models_of(method: MergeMethod) -> str:
-    """Return the names of a method's inputs, as in a usage line: ``A B`` or ``MODELS...``."""
+    """Return a method's inputs as in a usage line: ``A B``, or ``[MODEL...]`` for any number."""
     names = [name.upper() for name in method.model_names]
-    return " ".join(names) + ("..." if method.variadic else "")
+    return " ".join([*names, "[MODEL...]"] if method.variadic else names)
 
 
 def _hyperparameters(method: MergeMethod) -> str:

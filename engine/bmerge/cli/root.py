@@ -11,6 +11,7 @@ import importlib
 import click
 
 from bmerge.cli.session import session_of, shared_options
+from bmerge.errors import nearest
 
 __all__ = ["COMMANDS", "root"]
 
@@ -49,6 +50,15 @@ class Root(click.Group):
             session_of(ctx).registry().add_commands(self)
         return self.commands.get(cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or fail with the nearest one."""
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            hint = nearest(args[0], [*COMMANDS, *self.commands])
+            ctx.fail(f"no such command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of verbs without importing them."""
         del ctx
@@ -68,6 +78,7 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.command(
     cls=Root,
     name="bmerge",
+    invoke_without_command=True,
     context_settings={"auto_envvar_prefix": "BMERGE", "help_option_names": ["-h", "--help"]},
 )
 @click.option(
@@ -79,9 +90,12 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
     help="Show the version and exit.",
 )
 @shared_options
-def root() -> None:
+@click.pass_context
+def root(context: click.Context) -> None:
     """Merge Stable Diffusion checkpoints block by block; let an optimiser find the best merge.
 
     Every option can also be set by an environment variable: BMERGE_, the command, the option, as
     in BMERGE_RUN_TRIALS=40. Plugins may add commands of their own.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

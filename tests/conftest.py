@@ -1,0 +1,47 @@
+"""What all tests share: plugin files made on the spot, and the command line in this process."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What one call of the command line left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def bmerge(capfd) -> Callable[..., Called]:
+    """Run ``bmerge`` in this process; arguments may be anything that has a text form."""
+    from bmerge.cli import main
+
+    def call(*arguments: object) -> Called:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Called(ended.value.code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def write_plugin(tmp_path) -> Callable[[str, str], Path]:
+    """Write a plugin file and return its path."""
+
+    def write(name: str, source: str) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(source))
+        return file
+
+    return write

@@ -1,0 +1,115 @@
+"""The layer rule: imports only go from a lower line to a higher one in docs/architecture.md."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENGINE = ROOT / "engine" / "bmerge"
+PLUGINS = ROOT / "plugins" / "bmerge_plugins"
+HEAVY = ("torch", "numpy", "optuna", "nevergrad", "scipy", "PIL", "jinja2")
+
+
+def _layers() -> list[str]:
+    """Return the rooms in the order of the document."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    block = text.split("engine/bmerge/\n", 1)[1].split("plugins/bmerge_plugins/", 1)[0]
+    words = [
+        word
+        for line in block.splitlines()
+        if (head := re.match(r" {2}((?:[a-z_]+(?:\.py|/)\s+)+)", line))
+        for word in head[1].split()
+    ]
+    return [word.removesuffix("/").removesuffix(".py") for word in words if (ENGINE / word).exists()]
+
+
+LAYERS = _layers()
+
+
+def _imports(file: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Yield (line, module, names) for each import of bmerge in ``file``."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: a relative import"
+            yield node.lineno, node.module or "", tuple(alias.name for alias in node.names)
+
+
+def _rooms(module: str, names: tuple[str, ...]) -> set[str]:
+    parts = module.split(".")
+    if parts[0] != "bmerge":
+        return set()
+    found = {parts[1]} if len(parts) > 1 else set(names)
+    return found - {"_native"}
+
+
+def _room_of(file: Path) -> str:
+    return file.relative_to(ENGINE).parts[0].removesuffix(".py")
+
+
+def test_layers_of_the_document_are_the_rooms_of_the_engine():
+    rooms = {p.name.removesuffix(".py") for p in ENGINE.iterdir() if p.suffix in {"", ".py"}}
+    assert set(LAYERS) == rooms - {"__init__", "__pycache__"}
+
+
+@pytest.mark.parametrize("room", LAYERS)
+def test_layer_imports_only_higher_ones(room):
+    allowed = {*LAYERS[: LAYERS.index(room) + 1]}
+    files = sorted((ENGINE / room).rglob("*.py")) or [ENGINE / f"{room}.py"]
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports bmerge.{target}"
+        for file in files
+        for line, module, names in _imports(file)
+        for target in sorted(_rooms(module, names) - allowed)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_plugins_import_public_names_only():
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {module}"
+        for file in sorted(PLUGINS.rglob("*.py"))
+        for line, module, _ in _imports(file)
+        if module.startswith("bmerge.") and module.split(".")[1] not in {"ops", "testing"}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _modules_after(code: str) -> set[str]:
+    """Run ``code`` in a process of its own; return the heavy packages that it imported."""
+    show = f"import sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.splitlines()[-1].split()) if result.stdout.strip() else set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import bmerge",
+        "import bmerge; [getattr(bmerge, name) for name in bmerge.__all__]",
+        "import bmerge; r = bmerge.load_registry(); [len(k) for k in (r.methods, r.optimisers, "
+        "r.generators, r.scorers, r.architectures)]",
+        "import bmerge.cli.merge, bmerge.cli.inspect",
+    ],
+    ids=["package", "every public name", "every plugin", "commands without a study"],
+)
+def test_import_loads_nothing_heavy(code):
+    assert _modules_after(code) == set()
+
+
+def test_public_names_are_all_there():
+    import bmerge
+
+    for name in bmerge.__all__:
+        assert getattr(bmerge, name) is not None
+    assert set(bmerge.__all__) == {*bmerge._MODULE_OF, "ops"}
