@@ -23,6 +23,7 @@ __all__ = [
     "RecipeError",
     "ScorerError",
     "StudyError",
+    "StudyInterruptedError",
     "nearest",
 ]
 
@@ -131,6 +132,10 @@ class PluginError(BmergeError):
 
 class StudyError(BmergeError):
     """A study's file, folder or storage is not as it must be."""
+
+
+class StudyInterruptedError(BmergeError):
+    """A study was stopped by its user; everything that was finished is stored."""
 
 
 class GeneratorError(BmergeError):

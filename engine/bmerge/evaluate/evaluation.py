@@ -1,0 +1,173 @@
+"""Evaluation of one merged model: its pictures are generated, scored and summed up.
+
+Objects only: an :class:`Evaluator` holds a generator, scorers and payloads, and knows neither
+where a model comes from nor where pictures go.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bmerge.errors import GeneratorError, ScorerError
+from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
+
+__all__ = ["Evaluation", "Evaluator", "ScoredPicture", "WeightedScorer"]
+
+_BATCH = 16  # pictures that a scorer gets at a time
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedScorer:
+    """A scorer and its part in the objective.
+
+    Args:
+        label: by which its scores are stored and shown.
+        weight: of its mean over the pictures in the objective.
+        scorer: what judges.
+    """
+
+    label: str
+    weight: float
+    scorer: Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPicture:
+    """A picture with its scores.
+
+    Args:
+        picture: the picture.
+        scores: scorer's label → score.
+        score: the weighted sum of the scores.
+    """
+
+    picture: Picture
+    scores: Mapping[str, float]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of one model.
+
+    Args:
+        score: the objective: the weighted sum of ``means``.
+        means: scorer's label → mean over the pictures, weighted by their payloads.
+        seconds: what the time was spent on: ``load``, ``generate``, ``score``.
+    """
+
+    score: float
+    means: Mapping[str, float]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Generates and scores the same pictures with every model that it is given.
+
+    Args:
+        generator: what makes pictures; closed by whoever made it.
+        scorers: what judges them.
+        payloads: the pictures to be made; at least one has a weight above 0.
+    """
+
+    generator: Generator
+    scorers: tuple[WeightedScorer, ...]
+    payloads: tuple[Payload, ...]
+
+    def evaluate(
+        self, model: MergedModel, on_scored: Callable[[ScoredPicture], None]
+    ) -> Evaluation:
+        """Generate and score all pictures with ``model``.
+
+        Args:
+            model: the merge.
+            on_scored: called for each picture, in the order of the payloads.
+
+        Raises:
+            GeneratorError, ScorerError: if a picture could not be made or judged; whatever a
+                plugin or the merge raises passes through as well.
+        """
+        clock = _Clock()
+        self.generator.load(model)
+        clock.lap("load")
+        scored: list[ScoredPicture] = []
+        for batch in _batches(self._generate()):
+            clock.lap("generate")
+            for picture in self._score(batch):
+                scored.append(picture)
+                on_scored(picture)
+            clock.lap("score")
+        means = {entry.label: _mean(scored, entry.label) for entry in self.scorers}
+        return Evaluation(self._objective(means), means, dict(clock.seconds))
+
+    def _generate(self) -> Iterator[Picture]:
+        """Yield one picture for each payload, or complain about the generator."""
+        pictures = iter(self.generator.generate(self.payloads))
+        for number, payload in enumerate(self.payloads):
+            picture = next(pictures, None)
+            if picture is None:
+                count = len(self.payloads)
+                raise GeneratorError(f"the generator made {number} of {count} pictures")
+            if picture.payload.id != payload.id:
+                got = picture.payload.id
+                raise GeneratorError(f"the generator made {got!r} where {payload.id!r} was next")
+            yield picture
+
+    def _score(self, pictures: Sequence[Picture]) -> Iterator[ScoredPicture]:
+        columns = {entry.label: _scores(entry, pictures) for entry in self.scorers}
+        for index, picture in enumerate(pictures):
+            scores = {label: column[index] for label, column in columns.items()}
+            yield ScoredPicture(picture, scores, self._objective(scores))
+
+    def _objective(self, values: Mapping[str, float]) -> float:
+        return math.fsum(e.weight * values[e.label] for e in self.scorers if e.weight)
+
+
+class _Clock:
+    """Sums up the seconds between laps, by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] += now - self._last
+        self._last = now
+
+
+def _batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
+    """Yield the pictures in lists of at most ``_BATCH``, as soon as one is full."""
+    batch: list[Picture] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
+    """Return one scorer's finite scores, or complain about it."""
+    scores = [float(score) for score in entry.scorer.score(pictures)]
+    if len(scores) != len(pictures):
+        message = f"the scorer {entry.label!r} gave {len(scores)} scores for {len(pictures)} pictures"
+        raise ScorerError(message)
+    for score, picture in zip(scores, pictures, strict=True):
+        if not math.isfinite(score):
+            message = f"the scorer {entry.label!r} gave {score} to the picture {picture.payload.id!r}"
+            raise ScorerError(message)
+    return scores
+
+
+def _mean(scored: Sequence[ScoredPicture], label: str) -> float:
+    """Return the mean of one scorer's scores, weighted by the payloads."""
+    weights = [one.picture.payload.weight for one in scored]
+    total = math.fsum(w * one.scores[label] for w, one in zip(weights, scored, strict=True))
+    return total / math.fsum(weights)

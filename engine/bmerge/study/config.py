@@ -1,0 +1,131 @@
+"""What a study file says, as data. Reading one is in :mod:`bmerge.study.load`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bmerge.evaluate.protocols import Payload
+from bmerge.recipe.schema import Recipe
+from bmerge.study.space_config import HyperparameterSpace
+
+__all__ = [
+    "ExecutorConfig",
+    "GeneratorConfig",
+    "InitialDesign",
+    "OptimiserConfig",
+    "ScorerConfig",
+    "StudyConfig",
+]
+
+InitialDesign = Literal["random", "lhs", "sobol"]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorConfig:
+    """Which generator, with which options.
+
+    Args:
+        name: of the plugin.
+        options: all other keys of the section.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerConfig:
+    """One scorer.
+
+    Args:
+        name: of the plugin.
+        label: by which its scores are stored and shown; the name, if it is not given.
+        weight: of its mean in the objective; 0 records it without optimising it.
+        options: all other keys of the section.
+    """
+
+    name: str
+    label: str
+    weight: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserConfig:
+    """Which optimiser, how many trials, and how they begin.
+
+    Args:
+        name: of the plugin.
+        seed: of the initial design and of the optimiser.
+        init: the design of the initial points.
+        init_points: how many of them.
+        n_iters: how many trials the optimiser proposes after them.
+        options: all other keys of the section.
+    """
+
+    name: str
+    seed: int = 0
+    init: InitialDesign = "sobol"
+    init_points: int = 10
+    n_iters: int = 40
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorConfig:
+    """How merges are executed; the words are those of the command line.
+
+    Args:
+        name: ``auto``, ``native`` or ``torch``.
+        device: torch device, or None to choose.
+        memory: budget as text, for example ``512M``, or None.
+        vram: budget as text, or None.
+        threads: of the native executor, or None for all cores.
+        scratch: folder of merged checkpoints for generators that need a file, or None.
+    """
+
+    name: str = "auto"
+    device: str | None = None
+    memory: str | None = None
+    vram: str | None = None
+    threads: int | None = None
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyConfig:
+    """A study file.
+
+    Args:
+        path: the file.
+        name: of the study.
+        merge: method, models (with absolute paths) and the rest of a recipe, without
+            hyperparameters.
+        space: hyperparameter → what is searched of it.
+        payloads: the pictures of every trial.
+        generator: what makes them.
+        scorers: what judges them.
+        optimiser: what proposes merges.
+        baselines: whether the pure models and the centre of the space come first.
+        attempts: merges that are tried next: hyperparameter → weights as a recipe has them.
+        out: the study's folder, as written.
+        storage: URL of an Optuna database; None keeps one in the folder.
+        executor: what merges.
+    """
+
+    path: Path
+    name: str
+    merge: Recipe
+    space: Mapping[str, HyperparameterSpace]
+    payloads: tuple[Payload, ...]
+    generator: GeneratorConfig
+    scorers: tuple[ScorerConfig, ...]
+    optimiser: OptimiserConfig
+    baselines: bool = True
+    attempts: tuple[Mapping[str, Any], ...] = ()
+    out: Path = Path("runs")
+    storage: str | None = None
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)

@@ -1,0 +1,97 @@
+"""What a run tells while it goes on; the command line draws progress from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmerge.study.trial import Phase, Trial
+
+__all__ = [
+    "Event",
+    "PictureDone",
+    "StudyFinished",
+    "StudyStarted",
+    "TrialFinished",
+    "TrialStarted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyStarted:
+    """The study is open.
+
+    Args:
+        done: trials that were finished in earlier runs.
+        total: trials that it will have.
+        best: the best of those done.
+    """
+
+    done: int
+    total: int
+    best: Trial | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A trial begins.
+
+    Args:
+        number: of the trial.
+        phase: of the study.
+        source: who proposed it.
+        again: whether a run that was cut short had begun it, or a passing error is retried.
+    """
+
+    number: int
+    phase: Phase
+    source: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PictureDone:
+    """A picture was generated, scored and stored.
+
+    Args:
+        number: of the trial.
+        index: of the picture, from 0.
+        total: pictures of the trial.
+        score: the picture's.
+    """
+
+    number: int
+    index: int
+    total: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    """A trial was stored, complete or failed.
+
+    Args:
+        trial: with its score or its reason.
+        best: the best trial so far, this one included.
+    """
+
+    trial: Trial
+    best: Trial | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFinished:
+    """All trials are done and the best merge is written.
+
+    Args:
+        best: the best trial; None if none is complete.
+        checkpoint: its merged checkpoint.
+        recipe: its recipe.
+    """
+
+    best: Trial | None
+    checkpoint: Path | None
+    recipe: Path | None
+
+
+Event = StudyStarted | TrialStarted | PictureDone | TrialFinished | StudyFinished

@@ -1,0 +1,114 @@
+"""The search space: which block weights are searched, within which bounds, and which are not.
+
+Every hyperparameter of the method has a value for every block. Each of those values is frozen,
+a dimension of its own, or shares one dimension with other blocks (a group). An optimiser sees
+the dimensions only; :class:`SearchSpace` turns its proposals into block weights and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bmerge.errors import StudyError
+from bmerge.recipe.schema import BlockWeights
+from bmerge.study.protocols import Space
+
+__all__ = ["Layout", "SearchSpace"]
+
+_TOLERANCE = 1e-9  # of a given weight against a bound or a frozen value: text is decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where one hyperparameter's value comes from in each block.
+
+    Args:
+        name: of the hyperparameter.
+        default: in blocks that are in none of the maps: those without tensors in the models.
+        frozen: block → value.
+        dimension: block → name of the parameter that sets it.
+    """
+
+    name: str
+    default: float
+    frozen: Mapping[str, float]
+    dimension: Mapping[str, str]
+
+    def weights(self, values: Mapping[str, float]) -> BlockWeights:
+        """Return the value per block that the parameters' ``values`` mean."""
+        blocks = {block: values[name] for block, name in self.dimension.items()}
+        blocks = {**self.frozen, **blocks}
+        if len(set(blocks.values())) == 1:
+            return BlockWeights(next(iter(blocks.values())))
+        return BlockWeights(self.default, blocks)
+
+    def values(self, weights: BlockWeights) -> dict[str, float]:
+        """Return the parameters' values that mean ``weights``.
+
+        Raises:
+            StudyError: if none do, with the block that is to blame.
+        """
+        for block, frozen in self.frozen.items():
+            if abs(weights.of(block) - frozen) > _TOLERANCE:
+                message = f"{self.name} at {block} is {weights.of(block):g}, but frozen at"
+                raise StudyError(f"{message} {frozen:g}")
+        found: dict[str, float] = {}
+        for block, name in self.dimension.items():
+            value = weights.of(block)
+            if abs(found.setdefault(name, value) - value) > _TOLERANCE:
+                message = f"{self.name} at {block} is {value:g}, elsewhere in {name}"
+                raise StudyError(f"{message} {found[name]:g}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """The dimensions of a study and what they mean.
+
+    Args:
+        space: what the optimiser sees.
+        layouts: one for each hyperparameter of the method.
+    """
+
+    space: Space
+    layouts: tuple[Layout, ...]
+
+    def weights(self, values: Mapping[str, float]) -> dict[str, BlockWeights]:
+        """Return hyperparameter → block weights for one point of the space."""
+        return {layout.name: layout.weights(values) for layout in self.layouts}
+
+    def values(self, weights: Mapping[str, BlockWeights]) -> dict[str, float]:
+        """Return the point of the space that means ``weights``.
+
+        Args:
+            weights: hyperparameter → block weights; one that is left out has its default.
+
+        Raises:
+            StudyError: if no point does, with the block or the bound that is to blame.
+        """
+        found: dict[str, float] = {}
+        for layout in self.layouts:
+            found |= layout.values(weights.get(layout.name, BlockWeights(layout.default)))
+        return {p.name: _within(found[p.name], p.low, p.high, p.name) for p in self.space.parameters}
+
+    def centre(self) -> dict[str, float]:
+        """Return the middle of every dimension."""
+        return {p.name: (p.low + p.high) / 2 for p in self.space.parameters}
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as plain data, for the stored study."""
+        return {
+            "parameters": {p.name: [p.low, p.high] for p in self.space.parameters},
+            "blocks": {
+                layout.name: {**layout.frozen, **layout.dimension} for layout in self.layouts
+            },
+        }
+
+
+def _within(value: float, low: float, high: float, name: str) -> float:
+    """Return ``value`` moved onto a bound that it misses by rounding only."""
+    if not low - _TOLERANCE <= value <= high + _TOLERANCE:
+        raise StudyError(f"{name} is {value:g}, outside [{low:g}, {high:g}]")
+    return min(max(value, low), high)

@@ -1,0 +1,204 @@
+"""From a study's ``space`` section to a :class:`~bmerge.study.space.SearchSpace`.
+
+For each hyperparameter: ``range`` for all its blocks, ``freeze`` (one value, not searched),
+``per: single`` (one dimension for all blocks), ``groups`` (one dimension for several), and
+``blocks`` for exceptions: a number freezes, ``[low, high]`` is a range of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from bmerge.errors import RecipeError, nearest
+from bmerge.study.protocols import Parameter, Space
+from bmerge.study.space import Layout, SearchSpace
+
+if TYPE_CHECKING:
+    from bmerge.method import Hyperparameter
+
+__all__ = ["HyperparameterSpace", "Range", "build_space"]
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class HyperparameterSpace:
+    """What a study file says of one hyperparameter.
+
+    Args:
+        range: of every block that has no other; None takes the method's search range.
+        freeze: value of every block that is named nowhere else; None searches them.
+        single: whether those blocks share one value.
+        groups: name → blocks (ids or ``FIRST-LAST``) that share one value.
+        blocks: block, ``FIRST-LAST`` or group → a frozen value or a range.
+        path: the file, for messages.
+        lines: key of ``groups`` or ``blocks`` → line in that file; ``""`` for the whole.
+    """
+
+    range: Range | None = None
+    freeze: float | None = None
+    single: bool = False
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    blocks: Mapping[str, float | Range] = field(default_factory=dict)
+    path: Path | None = None
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def fail(self, key: str, message: str, *, hint: str | None = None) -> NoReturn:
+        """Raise a RecipeError at the line of ``key``."""
+        line = self.lines.get(key, self.lines.get(""))
+        raise RecipeError(message, path=self.path, line=line, hint=hint)
+
+
+def build_space(
+    config: Mapping[str, HyperparameterSpace],
+    hyperparameters: Sequence[Hyperparameter],
+    blocks: Sequence[str],
+    *,
+    present: Collection[str] | None = None,
+) -> SearchSpace:
+    """Make the search space of a study.
+
+    Args:
+        config: hyperparameter → what the study file says; those left out are searched whole.
+        hyperparameters: of the method.
+        blocks: ids of the architecture, in its order.
+        present: the blocks of which the models hold tensors; None means all.
+
+    Raises:
+        RecipeError: for an unknown hyperparameter or block, a range outside the valid values,
+            a block in two groups, or a space without any dimension.
+    """
+    known = {h.name: h for h in hyperparameters}
+    for name, entry in config.items():
+        if name not in known:
+            entry.fail("", f"unknown hyperparameter {name!r}", hint=nearest(name, known))
+    parameters: list[Parameter] = []
+    layouts: list[Layout] = []
+    for h in hyperparameters:
+        builder = _Builder(h, config.get(h.name, HyperparameterSpace()), blocks)
+        layouts.append(builder.layout(blocks if present is None else present))
+        parameters += builder.parameters(layouts[-1])
+    if not parameters:
+        entry = next(iter(config.values()), HyperparameterSpace())
+        entry.fail("", "nothing to search: every block of every hyperparameter is frozen")
+    return SearchSpace(Space(tuple(parameters)), tuple(layouts))
+
+
+class _Builder:
+    """Lays out one hyperparameter: which block is frozen, which belongs to which dimension."""
+
+    def __init__(
+        self, h: Hyperparameter, config: HyperparameterSpace, blocks: Sequence[str]
+    ) -> None:
+        self.h, self.config, self.blocks = h, config, blocks
+        self.frozen: dict[str, float] = {}
+        self.dimension: dict[str, str] = {}
+        self.ranges: dict[str, Range] = {}
+        self.range = self._valid("", config.range or (h.low, h.high))
+
+    def layout(self, present: Collection[str]) -> Layout:
+        """Return the layout, leaving out blocks that are not ``present``."""
+        self._groups()
+        self._exceptions()
+        self._remaining()
+        return Layout(
+            self.h.name,
+            self.h.default,
+            {b: self.frozen[b] for b in self.blocks if b in self.frozen and b in present},
+            {b: self.dimension[b] for b in self.blocks if b in self.dimension and b in present},
+        )
+
+    def parameters(self, layout: Layout) -> Iterator[Parameter]:
+        """Yield the dimensions that ``layout`` uses, in the order of their first block."""
+        for name in dict.fromkeys(layout.dimension.values()):
+            yield Parameter(name, *self.ranges.get(name, self.range))
+
+    def _groups(self) -> None:
+        for group, patterns in self.config.groups.items():
+            if group in self.blocks:
+                self.config.fail(group, f"group {group!r} has the name of a block")
+            for pattern in patterns:
+                for block in self._expand(group, pattern):
+                    if block in self.dimension:
+                        other = self.dimension[block].partition(".")[2]
+                        message = f"block {block} is in the group {other!r} and in {group!r}"
+                        self.config.fail(group, message)
+                    self.dimension[block] = f"{self.h.name}.{group}"
+
+    def _exceptions(self) -> None:
+        grouped = dict(self.dimension)
+        named: dict[str, str] = {}
+        for key, setting in self.config.blocks.items():
+            if key in self.config.groups:
+                self._set_group(key, setting)
+                continue
+            for block in self._expand(key, key):
+                if block in grouped:
+                    group = grouped[block].partition(".")[2]
+                    message = f"block {block} is in the group {group!r}; set that instead"
+                    self.config.fail(key, message)
+                if block in named:
+                    self.config.fail(key, f"block {block} is set by {named[block]!r} already")
+                named[block] = key
+                self._set(f"{self.h.name}.{block}", (block,), key, setting)
+
+    def _set_group(self, group: str, setting: float | Range) -> None:
+        name = f"{self.h.name}.{group}"
+        members = tuple(b for b, dimension in self.dimension.items() if dimension == name)
+        self._set(name, members, group, setting)
+
+    def _set(self, name: str, blocks: Sequence[str], key: str, setting: float | Range) -> None:
+        """Freeze ``blocks``, or give their dimension ``name`` a range of its own."""
+        for block in blocks:
+            if isinstance(setting, tuple):
+                self.dimension[block] = name
+                self.ranges[name] = self._valid(key, setting)
+            else:
+                self.dimension.pop(block, None)
+                self.frozen[block] = self._valid(key, (setting, setting))[0]
+
+    def _remaining(self) -> None:
+        freeze = self.config.freeze
+        for block in self.blocks:
+            if block in self.dimension or block in self.frozen:
+                continue
+            if freeze is not None:
+                self.frozen[block] = self._valid("", (freeze, freeze))[0]
+            else:
+                single = self.config.single
+                self.dimension[block] = self.h.name if single else f"{self.h.name}.{block}"
+
+    def _valid(self, key: str, bounds: Range) -> Range:
+        """Return ``bounds`` if the method accepts them."""
+        for value in bounds:
+            low, high = self.h.minimum, self.h.maximum
+            if (low is not None and value < low) or (high is not None and value > high):
+                limits = f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
+                message = f"{self.h.name} cannot be {value:g}; the method takes {limits}"
+                self.config.fail(key, message)
+        return bounds
+
+    def _expand(self, key: str, pattern: str) -> Sequence[str]:
+        """Return the blocks that ``pattern`` names: a block, or ``FIRST-LAST``."""
+        if pattern in self.blocks:
+            return (pattern,)
+        ends = re.fullmatch(r"(.+?)\s*-\s*(.+)", pattern)
+        if not ends:
+            self._unknown(key, pattern)
+        first, last = (self._index(key, end) for end in ends.groups())
+        if first > last:
+            self.config.fail(key, f"{pattern!r} runs backwards")
+        return self.blocks[first : last + 1]
+
+    def _index(self, key: str, block: str) -> int:
+        if block not in self.blocks:
+            self._unknown(key, block)
+        return self.blocks.index(block)
+
+    def _unknown(self, key: str, block: str) -> NoReturn:
+        names = [*self.blocks, *self.config.groups]
+        self.config.fail(key, f"unknown block {block!r}", hint=nearest(block, names))

@@ -1,0 +1,235 @@
+"""Where trials are kept: Optuna's storage, a SQLite file in the study's folder by default.
+
+Optuna owns the rows, so its dashboard and tools read a study; what it has no place for (phase,
+block weights, per-picture scores, order of tells) goes into the trials' user attributes. Here
+alone Optuna is spoken to; the rest of bmerge sees :class:`~bmerge.study.trial.Trial`. A store
+is written by one process at a time; anybody may read it meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from bmerge.errors import StudyError
+from bmerge.study.lock import FolderLock
+from bmerge.study.protocols import Space
+from bmerge.study.rows import finish_attributes, start_attributes, trial_of
+from bmerge.study.trial import Proposal, Trial
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+__all__ = ["Store", "StoredStudy", "read_study"]
+
+_URL_FILE = "storage.url"
+
+
+class StoredStudy:
+    """A stored study as it is now, read without disturbing a run.
+
+    Args:
+        folder: of the study.
+        name: of the study.
+        attributes: what was stored with the study: ``definition``, ``budget``.
+        trials: number → trial.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, attributes: Mapping[str, Any], trials: Mapping[int, Trial]
+    ) -> None:
+        self.folder = folder
+        self.name = name
+        self.attributes = attributes
+        self.trials = trials
+
+
+class Store:
+    """A study's trials, open for the one process that runs it.
+
+    Args:
+        folder: of the study; made if it is not there.
+        name: of the study.
+        definition: all that its results depend on, as plain data; stored until the first
+            trial is.
+        budget: asks that the optimiser will get; stored likewise.
+        url: of an Optuna database; None keeps one in the folder.
+
+    Raises:
+        StudyError: if another run holds the folder, or the storage cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        definition: Mapping[str, Any],
+        budget: int,
+        url: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self._lock = _prepare(folder)
+        try:
+            if url is not None:
+                (folder / _URL_FILE).write_text(url, encoding="utf-8")
+            self._storage = _connect(folder, create=True)
+            self._study = _find_or_create(self._storage, name, None if url else folder)
+            self._check_folder(name)
+            self.trials, self._ids = _load(self._storage, self._study)
+            if not self.trials:  # nothing depends on them yet
+                home = str(folder.absolute())
+                self._describe({"definition": definition, "budget": budget, "folder": home})
+            self.attributes = self._storage.get_study_user_attrs(self._study)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _disconnect(self._storage)
+        self._lock.close()
+
+    @property
+    def running(self) -> list[Trial]:
+        """Trials that were started and not finished, in the order of starting."""
+        return [trial for trial in self.trials.values() if trial.state == "running"]
+
+    @property
+    def asks(self) -> int:
+        """How many trials the optimiser proposed so far."""
+        return sum(trial.proposal.asked for trial in self.trials.values())
+
+    def start(self, proposal: Proposal, space: Space) -> Trial:
+        """Store a trial as running, in one transaction, and return it with its number."""
+        from optuna.distributions import FloatDistribution
+        from optuna.trial import TrialState, create_trial
+
+        bounds = {p.name: FloatDistribution(p.low, p.high) for p in space.parameters}
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(proposal.values),
+            distributions={name: bounds[name] for name in proposal.values},
+            user_attrs=start_attributes(proposal),
+        )
+        identity = self._storage.create_new_trial(self._study, template_trial=template)
+        number = self._storage.get_trial_number_from_id(identity)
+        trial = Trial(number, "running", proposal)
+        self.trials[number], self._ids[number] = trial, identity
+        return trial
+
+    def finish(self, trial: Trial) -> None:
+        """Store what came of a trial; its state goes last, so that a kill leaves it running."""
+        from optuna.trial import TrialState
+
+        identity = self._ids[trial.number]
+        for key, value in finish_attributes(trial).items():
+            self._storage.set_trial_user_attr(identity, key, value)
+        if trial.score is None:
+            self._storage.set_trial_state_values(identity, TrialState.FAIL)
+        else:
+            self._storage.set_trial_state_values(identity, TrialState.COMPLETE, [trial.score])
+        self.trials[trial.number] = trial
+
+    def _describe(self, attributes: Mapping[str, Any]) -> None:
+        for key, value in attributes.items():
+            self._storage.set_study_user_attr(self._study, key, value)
+
+    def _check_folder(self, name: str) -> None:
+        """Refuse a study that another folder's lock guards: databases can be shared."""
+        here = str(self.folder.absolute())
+        home = self._storage.get_study_user_attrs(self._study).get("folder", here)
+        if home != here and (self.folder / _URL_FILE).exists():
+            message = f"the study {name!r} in this storage belongs to the folder {home}"
+            raise StudyError(message, hint="give that folder by --out, or the study another name")
+
+
+def read_study(folder: str | Path) -> StoredStudy:
+    """Read the study in ``folder``, whether or not a run is working on it.
+
+    Raises:
+        StudyError: if there is none.
+    """
+    folder = Path(folder)
+    if not (folder / "study.db").is_file() and not (folder / _URL_FILE).is_file():
+        raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
+    storage = _connect(folder, create=False)
+    try:
+        for study in storage.get_all_studies():
+            attributes = storage.get_study_user_attrs(study._study_id)
+            if _is_home(attributes, folder):
+                trials, _ = _load(storage, study._study_id)
+                return StoredStudy(folder, study.study_name, attributes, trials)
+    finally:
+        _disconnect(storage)
+    raise StudyError(f"no study of bmerge in {folder}")
+
+
+def _prepare(folder: Path) -> FolderLock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the study's folder {folder} cannot be made: {error.strerror}"
+        raise StudyError(message) from error
+    return FolderLock(folder)
+
+
+def _connect(folder: Path, *, create: bool) -> RDBStorage:
+    """Open the database of a study's folder."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = folder / _URL_FILE
+    url = file.read_text(encoding="utf-8") if file.exists() else None
+    path = (folder / "study.db").absolute()
+    try:
+        return optuna.storages.RDBStorage(url or f"sqlite:///{path}", skip_table_creation=not create)
+    except Exception as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise StudyError(f"the study's storage cannot be used: {reason}") from error
+
+
+def _disconnect(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _find_or_create(storage: RDBStorage, name: str, folder: Path | None) -> int:
+    """Return the id of the study ``name``, made if need be.
+
+    Args:
+        storage: where it is.
+        name: of the study.
+        folder: where the storage is of one study only: the folder that it is in.
+    """
+    from optuna.study import StudyDirection
+
+    known = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    if name in known:
+        return known[name]
+    if known and folder:
+        message = f"{folder} holds the study {next(iter(known))!r}, not {name!r}"
+        raise StudyError(message, hint="give another folder by --out")
+    return storage.create_new_study([StudyDirection.MAXIMIZE], name)
+
+
+def _is_home(attributes: Mapping[str, Any], folder: Path) -> bool:
+    """Tell whether a study is the one of ``folder``; a folder with its own file holds one."""
+    shared = (folder / _URL_FILE).exists()
+    return "folder" in attributes and (not shared or attributes["folder"] == str(folder.absolute()))
+
+
+def _load(storage: RDBStorage, study: int) -> tuple[dict[int, Trial], dict[int, int]]:
+    """Read all trials and their ids in the storage, by number."""
+    frozen = sorted(storage.get_all_trials(study, deepcopy=False), key=lambda t: t.number)
+    trials = {one.number: trial_of(one) for one in frozen}
+    return trials, {one.number: one._trial_id for one in frozen}

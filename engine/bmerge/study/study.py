@@ -1,0 +1,98 @@
+"""A study, ready to run: objects only, no names of plugins.
+
+Whoever starts one (the command line) has read the file, opened the models and constructed the
+plugins; the loop in :mod:`bmerge.study.loop` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.protocols import MergedModel
+from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.study.config import InitialDesign
+from bmerge.study.design import initial_points
+from bmerge.study.protocols import Optimiser, Space
+from bmerge.study.space import SearchSpace
+from bmerge.study.trial import Proposal
+
+__all__ = ["Closeable", "MergesModels", "OptimiserFactory", "Study", "initial_proposals"]
+
+
+class Closeable(MergedModel, Protocol):
+    """A merged model that lets go of its files when its trial ends."""
+
+    def close(self) -> None:
+        """Remove what was written for it."""
+
+
+class MergesModels(Protocol):
+    """What a study needs of :class:`bmerge.pipeline.Merger`."""
+
+    def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Closeable:
+        """Return a merge that has not been carried out yet."""
+
+    def write(self, hyperparameters: Mapping[str, BlockWeights], output: Path) -> object:
+        """Write a merge to a file, atomically."""
+
+    def recipe(self, hyperparameters: Mapping[str, BlockWeights]) -> Recipe:
+        """Return the recipe whose merge ``write`` writes."""
+
+
+class OptimiserFactory(Protocol):
+    """Makes the optimiser once its space, seed and budget are known."""
+
+    def __call__(self, space: Space, seed: int, budget: int, /) -> Optimiser:
+        """Return a new optimiser."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything that a run needs.
+
+    Args:
+        name: of the study.
+        folder: where it is stored.
+        search: the search space.
+        merger: makes merged models and writes the best.
+        evaluator: generates and scores.
+        optimiser: makes the optimiser.
+        optimiser_name: as the source of its proposals.
+        seed: of the optimiser.
+        queue: proposals of the first trials, in order: baselines, attempts, initial design.
+        n_iters: trials that the optimiser proposes after them.
+        definition: from :func:`bmerge.study.definition.definition_of`.
+        storage: URL of an Optuna database, or None.
+    """
+
+    name: str
+    folder: Path
+    search: SearchSpace
+    merger: MergesModels
+    evaluator: Evaluator
+    optimiser: OptimiserFactory
+    optimiser_name: str
+    seed: int
+    queue: tuple[Proposal, ...]
+    n_iters: int
+    definition: Mapping[str, Any]
+    storage: str | None = None
+
+    @property
+    def trials(self) -> int:
+        """How many trials the study has, if nobody says otherwise."""
+        return len(self.queue) + self.n_iters
+
+
+def initial_proposals(
+    search: SearchSpace, design: InitialDesign, count: int, seed: int
+) -> list[Proposal]:
+    """Return the proposals of the initial design."""
+    return [
+        Proposal("init", design, point, search.weights(point))
+        for point in initial_points(design, search.space, count, seed)
+    ]

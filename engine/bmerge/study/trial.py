@@ -1,0 +1,90 @@
+"""A trial: one proposed merge and what came of it, as it is stored and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bmerge.recipe.schema import BlockWeights
+from bmerge.study.protocols import Result
+
+__all__ = ["Phase", "Proposal", "Trial", "TrialState", "best_of", "results_of"]
+
+Phase = Literal["baseline", "try", "init", "iters"]
+TrialState = Literal["running", "complete", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A merge that is to be tried.
+
+    Args:
+        phase: of the study.
+        source: who proposed it: ``model a``, ``centre``, ``sobol``, the optimiser's name.
+        values: parameter → value; empty if the merge lies outside the search space, as a pure
+            model does where blocks are frozen.
+        weights: hyperparameter → value per block.
+        asked: whether the optimiser proposed it.
+    """
+
+    phase: Phase
+    source: str
+    values: Mapping[str, float]
+    weights: Mapping[str, BlockWeights]
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial of a study.
+
+    Args:
+        number: from 0, in the order of starting.
+        state: running, complete or failed.
+        proposal: what is tried.
+        score: the objective, greater is better; None unless complete.
+        means: scorer's label → weighted mean over the pictures.
+        pictures: one record for each picture: ``id``, ``file`` (within the study's folder),
+            ``seed``, ``weight``, ``scores`` (label → number).
+        seconds: what the time was spent on: ``load`` (merging included), ``generate``,
+            ``score``, ``total``.
+        reason: why it failed.
+        sequence: position among the finished trials, from 0.
+        asks_before: asks of the optimiser before this trial was finished.
+    """
+
+    number: int
+    state: TrialState
+    proposal: Proposal
+    score: float | None = None
+    means: Mapping[str, float] = field(default_factory=dict)
+    pictures: tuple[Mapping[str, Any], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    sequence: int | None = None
+    asks_before: int = 0
+
+    @property
+    def result(self) -> Result:
+        """The trial as an optimiser sees it."""
+        return Result(
+            number=self.number,
+            values=self.proposal.values,
+            score=self.score,
+            proposed=self.proposal.asked,
+            sequence=self.sequence or 0,
+            asks_before=self.asks_before,
+        )
+
+
+def best_of(trials: Mapping[int, Trial]) -> Trial | None:
+    """Return the complete trial with the greatest score, the first of equals, or None."""
+    complete = [trial for trial in trials.values() if trial.score is not None]
+    return max(complete, key=lambda t: (t.score or 0.0, -t.number), default=None)
+
+
+def results_of(trials: Mapping[int, Trial]) -> list[Result]:
+    """Return the finished trials of the search space in the order of their tells."""
+    told = [t for t in trials.values() if t.state != "running" and t.proposal.values]
+    return [trial.result for trial in sorted(told, key=lambda t: t.sequence or 0)]

@@ -1,0 +1,128 @@
+"""``bayes``: the Gaussian process of the bayesian-optimization library.
+
+The process is fitted anew to all results at every ask, with a random state made from the seed
+and the ask's number: nothing but the results decides a proposal, so resuming is exact.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
+
+if TYPE_CHECKING:
+    from bayes_opt import BayesianOptimization
+
+__all__ = ["Bayes", "bmerge_optimisers"]
+
+_ACQUISITIONS = ("ucb", "ei", "poi")
+
+
+class Bayes:
+    """Proposes the maximum of an acquisition function over a Gaussian process.
+
+    Args:
+        space: the dimensions; the process sees each scaled to [0, 1].
+        seed: equal seeds and results propose equal points.
+        budget: not used.
+        acquisition: ``ucb`` (mean + kappa · deviation), ``ei`` (expected improvement) or
+            ``poi`` (probability of improvement).
+        kappa: how much ``ucb`` values uncertainty.
+        kappa_decay: factor on kappa for each ask after the first ``kappa_decay_delay``.
+        kappa_decay_delay: asks without decay.
+        xi: improvement that ``ei`` and ``poi`` ask for.
+        noise: variance of the scores' noise, as a part of the scores' variance.
+
+    Raises:
+        PluginError: if there is no such acquisition.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        budget: int,  # noqa: ARG002
+        *,
+        acquisition: Literal["ucb", "ei", "poi"] = "ucb",
+        kappa: float = 2.576,
+        kappa_decay: float = 1.0,
+        kappa_decay_delay: int = 0,
+        xi: float = 0.0,
+        noise: float = 1e-4,
+    ) -> None:
+        if acquisition not in _ACQUISITIONS:
+            message = f"bayes has no acquisition {acquisition!r}"
+            raise PluginError(message, plugin="bayes", hint=f"known: {', '.join(_ACQUISITIONS)}")
+        self._space = space
+        self._seed = seed
+        self._acquisition, self._xi, self._noise = acquisition, xi, noise
+        self._kappa, self._decay, self._delay = kappa, kappa_decay, kappa_decay_delay
+        self._results: list[Result] = []
+        self._asks = 0
+
+    def ask(self) -> Mapping[str, float]:
+        """Fit the process and return the point that promises most."""
+        from bayes_opt import UtilityFunction
+
+        kappa = self._kappa * self._decay ** max(0, self._asks - self._delay)
+        process = self._process()
+        self._asks += 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # sklearn's and scipy's, of fits that hit a bound
+            found = process.suggest(UtilityFunction(self._acquisition, kappa=kappa, xi=self._xi))
+        return {
+            p.name: p.low + float(found[_key(i)]) * (p.high - p.low)
+            for i, p in enumerate(self._space.parameters)
+        }
+
+    def tell(self, result: Result) -> None:
+        """Keep the result."""
+        self._results.append(result)
+
+    def replay(self, results: Sequence[Result]) -> None:
+        """Keep the results and count the asks."""
+        self._results = list(results)
+        self._asks = sum(result.proposed for result in results)
+
+    def _process(self) -> BayesianOptimization:
+        """Return the library's optimiser with all points registered."""
+        import numpy as np
+        from bayes_opt import BayesianOptimization
+
+        bounds = {_key(i): (0.0, 1.0) for i in range(len(self._space.parameters))}
+        state = np.random.SeedSequence((self._seed, self._asks)).generate_state(1)
+        process = BayesianOptimization(None, bounds, random_state=int(state[0]), verbose=0)
+        process.set_gp_params(alpha=self._noise)
+        for point, score in self._points().items():
+            process.register(dict(zip(bounds, point, strict=True)), score)
+        return process
+
+    def _points(self) -> dict[tuple[float, ...], float]:
+        """Return point → mean score: a point may have been tried twice, the library takes one.
+
+        A failed trial counts as the worst score, so that its surroundings are avoided.
+        """
+        scores = [r.score for r in self._results if r.score is not None]
+        if not scores:
+            return {}
+        points: dict[tuple[float, ...], list[float]] = {}
+        for result in self._results:
+            unit = tuple(
+                (result.values[p.name] - p.low) / (p.high - p.low) for p in self._space.parameters
+            )
+            score = min(scores) if result.score is None else result.score
+            points.setdefault(unit, []).append(score)
+        return {point: sum(scores) / len(scores) for point, scores in points.items()}
+
+
+def _key(index: int) -> str:
+    """Return the library's name of a dimension; it sorts by name."""
+    return f"{index:05d}"
+
+
+@hookimpl
+def bmerge_optimisers() -> Iterable[OptimiserKind]:
+    """Offer ``bayes``."""
+    return [OptimiserKind("bayes", Bayes, "Gaussian process of bayesian-optimization")]

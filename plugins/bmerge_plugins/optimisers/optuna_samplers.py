@@ -1,0 +1,128 @@
+"""``gp`` and ``tpe``: samplers of Optuna, over a study in memory that is made for each ask.
+
+Both are functions of the finished trials and a random state; that is made from the seed and the
+ask's number, so resuming is exact.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bmerge import OptimiserKind, Result, Space, hookimpl
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.samplers import BaseSampler
+
+__all__ = ["GaussianProcess", "TreeParzen", "bmerge_optimisers"]
+
+
+class _OptunaSampler:
+    """Asks a fresh sampler that is shown all results.
+
+    Args:
+        space: the dimensions.
+        seed: equal seeds and results propose equal points.
+        budget: not used.
+    """
+
+    def __init__(self, space: Space, seed: int, budget: int) -> None:  # noqa: ARG002
+        self._space = space
+        self._seed = seed
+        self._results: list[Result] = []
+        self._asks = 0
+
+    def ask(self) -> Mapping[str, float]:
+        """Show the sampler all results and return its proposal."""
+        import numpy as np
+        from optuna.distributions import FloatDistribution
+
+        state = np.random.SeedSequence((self._seed, self._asks)).generate_state(1)
+        self._asks += 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna's, of features that may still change
+            study = self._study(self._sampler(int(state[0])))
+            bounds = {p.name: FloatDistribution(p.low, p.high) for p in self._space.parameters}
+            params = study.ask(bounds).params
+        return {name: float(params[name]) for name in self._space.names}
+
+    def tell(self, result: Result) -> None:
+        """Keep the result."""
+        self._results.append(result)
+
+    def replay(self, results: Sequence[Result]) -> None:
+        """Keep the results and count the asks."""
+        self._results = list(results)
+        self._asks = sum(result.proposed for result in results)
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        raise NotImplementedError
+
+    def _study(self, sampler: BaseSampler) -> Study:
+        """Return a study in memory that holds all results.
+
+        A failed trial counts as the worst score: samplers ignore failures, and would propose
+        the same point again.
+        """
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        bounds = {
+            p.name: optuna.distributions.FloatDistribution(p.low, p.high)
+            for p in self._space.parameters
+        }
+        scores = [r.score for r in self._results if r.score is not None]
+        for result in self._results if scores else ():
+            score = min(scores) if result.score is None else result.score
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=dict(result.values), distributions=bounds, value=score
+                )
+            )
+        return study
+
+
+class GaussianProcess(_OptunaSampler):
+    """Proposes by a Gaussian process with a length scale of its own for every dimension.
+
+    Args:
+        space: the dimensions.
+        seed: equal seeds and results propose equal points.
+        budget: not used.
+        deterministic: whether equal points have equal scores to the last digit.
+    """
+
+    def __init__(
+        self, space: Space, seed: int, budget: int, *, deterministic: bool = False
+    ) -> None:
+        super().__init__(space, seed, budget)
+        self._deterministic = deterministic
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        from optuna.samplers import GPSampler
+
+        # the study has made an initial design already: one finished trial is enough to begin
+        return GPSampler(
+            seed=seed, n_startup_trials=1, deterministic_objective=self._deterministic
+        )
+
+
+class TreeParzen(_OptunaSampler):
+    """Proposes by the densities of good and bad points (tree-structured Parzen estimator)."""
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        from optuna.samplers import TPESampler
+
+        return TPESampler(seed=seed, n_startup_trials=1)
+
+
+@hookimpl
+def bmerge_optimisers() -> Iterable[OptimiserKind]:
+    """Offer ``gp`` and ``tpe``."""
+    return [
+        OptimiserKind("gp", GaussianProcess, "Gaussian process of Optuna"),
+        OptimiserKind("tpe", TreeParzen, "tree-structured Parzen estimator of Optuna"),
+    ]
