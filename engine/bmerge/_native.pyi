@@ -1,0 +1,303 @@
+"""The compiled engine: safetensors headers, merge programs, files, and the merge loop.
+
+Bindings of the Rust crate ``bmerge-core`` (``native/core``); lowest layer, imports nothing of
+bmerge. Nothing here knows of models or methods: it runs :class:`Program` objects over tensors
+that lie in files or buffers. All errors are :class:`NativeError`; messages are lower case and
+one line. Every function may be called from any thread; :func:`merge` releases the GIL.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Final, Literal, TypeAlias, final
+
+from typing_extensions import Buffer
+
+__version__: Final[str]
+"""Version of the compiled engine, equal to that of the distribution."""
+
+_Path: TypeAlias = str | PathLike[str]
+
+_Job: TypeAlias = tuple[
+    int,  # program: index into `programs`
+    Sequence[tuple[int, int, str]],  # inputs: (source index, byte offset, dtype name)
+    Sequence[float],  # scalars: one per hyperparameter of the program
+    Sequence[int],  # shape of every input and of the output
+    int,  # sink index
+    int,  # byte offset in the sink
+    str,  # output dtype name
+    int,  # seed: 0 <= seed < 2**64
+]
+"""One tensor to compute. Only F16, BF16, F32, F64, F8_E4M3 and F8_E5M2 can be computed with."""
+
+_Copy: TypeAlias = tuple[
+    int,  # source index
+    int,  # byte offset in the source
+    int,  # number of bytes
+    int,  # sink index
+    int,  # byte offset in the sink
+]
+"""One range of bytes to copy unchanged."""
+
+class NativeError(Exception):
+    """Base of all errors raised by the compiled engine."""
+
+class HeaderError(NativeError):
+    """A file is not valid safetensors, or a layout cannot be written as such."""
+
+class ProgramError(NativeError):
+    """A program is malformed, or a job or copy does not fit its program, sources or sinks."""
+
+class IoError(NativeError):
+    """The operating system refused an operation, or a source is shorter than it was.
+
+    Attributes:
+        path: the file, or None (a buffer, or not known).
+        errno: the error number of the operating system, or None.
+    """
+
+    path: str | None
+    errno: int | None
+
+class Cancelled(NativeError):  # noqa: N818  named for the event, as in concurrent.futures
+    """The run was cancelled through :meth:`Progress.cancel`."""
+
+class NonFiniteError(NativeError):
+    """A NaN or infinity was met while ``on_nonfinite="error"``.
+
+    Attributes:
+        job: index of the job.
+        input: index of the job's input, or -1: the inputs are finite and the output is not.
+    """
+
+    job: int
+    input: int
+
+@final
+class Header:
+    """The validated header of a safetensors file."""
+
+    @property
+    def tensors(self) -> list[tuple[str, str, tuple[int, ...], int, int]]:
+        """(name, dtype, shape, begin, end) by ascending offset; offsets count from the file's start."""
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The ``__metadata__`` map; empty if the file has none."""
+    @property
+    def file_size(self) -> int:
+        """Size of the file in bytes."""
+
+def read_header(path: _Path) -> Header:
+    """Read the header of a safetensors file and validate it to the letter of the specification.
+
+    Raises:
+        HeaderError: the file is not valid safetensors; a truncated file is named as such, with
+            the size it has and the size its header asks for.
+        IoError: the file cannot be read.
+    """
+
+def encode_header(
+    tensors: Sequence[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str]
+) -> tuple[bytes, list[int], int]:
+    """Lay out a safetensors file whose tensors follow one another in the given order.
+
+    The same arguments give the same bytes: metadata keys are sorted.
+
+    Args:
+        tensors: (name, dtype, shape) per tensor; names are unique.
+        metadata: written as ``__metadata__`` when not empty.
+
+    Returns:
+        The header (8-byte length, JSON padded with spaces to a multiple of 8), the absolute
+        begin offset of every tensor in the given order, and the size of the whole file.
+
+    Raises:
+        HeaderError: duplicate name, unknown dtype, size overflow, or a header over 100 MB.
+    """
+
+@final
+class Program:
+    """The body of a merge method: nodes in topological order, validated once.
+
+    Kinds of value. *S*: one float64 per tensor. *E*: a float32 per element. *V*: a float32 per
+    column (reduction over dim 0) or per vector of the last dim, repeated along the reduced
+    axis where it meets elements, so its arithmetic is that of E. *SB* and *B*: booleans, one per
+    tensor and one per element. S with S is float64 arithmetic; an S that meets an E or V is
+    rounded to float32 once, then all is float32. A boolean in arithmetic counts as 0 or 1.
+    The output may be of any kind; what is not E is repeated over the elements.
+
+    Leaves (no arguments): ``input`` [i] E; ``scalar`` [i] S, hyperparameter; ``constant`` [c] S;
+    ``row_index`` E, index along dim 0; ``rows`` S, size of dim 0 (1 for 0-d; a 1-d tensor of one
+    element has 1); ``numel`` S; ``random_uniform`` [stream] and ``random_normal`` [stream] E.
+
+    Unary: neg abs sign sqrt square exp log sin cos acos tanh floor ceil trunc round (half to
+    even) isnan isfinite logical_not. ``sign`` of NaN is 0 and of -0 is 0, as in torch.
+    Binary: add subtract multiply divide pow minimum maximum (NaN if either is) copysign less
+    less_equal greater greater_equal equal not_equal logical_and logical_or.
+    Ternary: where(condition, x, y).
+
+    Reductions, constants [axis]: sum mean vector_norm min max any all, and vecdot(x, y).
+    Axis -2: the whole tensor, gives S (or SB). Axis 0: over dim 0, one value per column of the
+    2-d view (rows, rest). Axis -1: over the last dim. Both give V (or B), kept float32. A 0-d
+    tensor counts as shape (1,). Sums accumulate in float64 in an order that depends on the shape
+    alone. ``min`` and ``max`` of nothing are inf and -inf, mean of nothing is NaN. A value that
+    is already V can be reduced by min, max, mean, any, all over the whole tensor only.
+    ``kth_abs``(x, k), no constants: S, the k-th smallest absolute value, exact; k is an S,
+    counts from 1, is truncated and then limited to 1..numel; NaN sorts last.
+
+    Randomness: Philox4x32-10. key = (seed & 0xffffffff, seed >> 32) with the job's seed;
+    counter = (q & 0xffffffff, q >> 32, stream, kind), q = index // 4 with the element's index in
+    the flattened tensor, kind 0 for uniform and 1 for normal; the four words out belong to
+    elements 4q .. 4q+3. Uniform: (w >> 8) * 2**-24. Normal (Box-Muller on words 0, 1 and 2, 3,
+    in float64, rounded once to float32): r = sqrt(-2 ln(((w0 >> 8) + 1) * 2**-24)),
+    t = 2 pi ((w1 >> 8) * 2**-24); the first element of the pair is r cos t, the second r sin t.
+
+    Inputs that the output does not depend on are never read.
+    """
+
+    def __new__(
+        cls, nodes: Sequence[tuple[str, Sequence[int], Sequence[float]]], output: int
+    ) -> Program:
+        """Validate a program.
+
+        Args:
+            nodes: (op, indices of earlier nodes, constants) per node.
+            output: index of the node that is stored.
+
+        Raises:
+            ProgramError: unknown op, wrong arity, constants, kinds or indices.
+        """
+    @property
+    def passes(self) -> int:
+        """How often the inputs are streamed: 1, and one more per level of reductions."""
+    @property
+    def inputs(self) -> int:
+        """Number of inputs a job must give: highest ``input`` index + 1."""
+    @property
+    def scalars(self) -> int:
+        """Number of scalars a job must give: highest ``scalar`` index + 1."""
+
+@final
+class Progress:
+    """A handle to watch and to cancel one :func:`merge` from other threads."""
+
+    def __new__(cls) -> Progress:
+        """Create a handle that has seen nothing yet."""
+    @property
+    def bytes_done(self) -> int:
+        """Input bytes processed so far, every pass counted, and bytes copied."""
+    @property
+    def bytes_total(self) -> int:
+        """What ``bytes_done`` will be at the end; 0 until the run has been validated."""
+    @property
+    def jobs_done(self) -> int:
+        """Jobs whose output has been written completely."""
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+    def cancel(self) -> None:
+        """Make the run raise :class:`Cancelled` within 100 ms; has no effect once it is over."""
+
+@final
+class OutputFile:
+    """A file of known size that appears under its name complete or not at all.
+
+    Written to a locked temporary ``.{name}.{pid}-{random}.bmerge-tmp`` beside the target, whose
+    space is allocated at once. Removed when dropped or garbage-collected without commit.
+    """
+
+    def __new__(cls, path: _Path, size: int) -> OutputFile:
+        """Create and preallocate the temporary.
+
+        Raises:
+            IoError: the folder cannot be written, or there is no space (errno ENOSPC).
+        """
+    @property
+    def path(self) -> str:
+        """The target's path."""
+    @property
+    def temporary_path(self) -> str:
+        """The temporary's path."""
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+    def write_at(self, offset: int, data: Buffer) -> None:
+        """Write bytes at a position within the file.
+
+        Raises:
+            IoError: the range is outside the file, the file is finished, or the write failed.
+        """
+    def commit(self, sync: bool = True) -> None:
+        """Rename the temporary over the target; with ``sync``, flush file and folder to disk.
+
+        Raises:
+            IoError: the file is finished already, or flushing or renaming failed (the
+                temporary is removed then).
+        """
+    def discard(self) -> None:
+        """Remove the temporary; does nothing when finished already."""
+
+def clean_stale(directory: _Path) -> list[str]:
+    """Remove the temporaries of dead processes from a folder (not its subfolders).
+
+    Returns:
+        The paths removed, sorted.
+
+    Raises:
+        IoError: the folder cannot be listed.
+    """
+
+@final
+class Report:
+    """What one :func:`merge` did."""
+
+    @property
+    def nonfinite(self) -> list[tuple[int, int]]:
+        """(job, input) with a NaN or infinity, sorted; input -1: finite inputs, output is not."""
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of inputs that were decoded, every pass counted."""
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of outputs that were computed and written."""
+    @property
+    def bytes_copied(self) -> int:
+        """Bytes that were copied unchanged."""
+
+def merge(
+    *,
+    programs: Sequence[Program],
+    sources: Sequence[_Path | Buffer],
+    sinks: Sequence[OutputFile | Buffer],
+    jobs: Sequence[_Job],
+    copies: Sequence[_Copy] = (),
+    threads: int = 0,
+    memory: int = 33_554_432,
+    progress: Progress | None = None,
+    on_nonfinite: Literal["error", "report"] = "error",
+    io: Literal["auto", "read", "mmap"] = "auto",
+) -> Report:
+    """Run every job and copy; everything is validated before any work starts.
+
+    The same arguments give the same bytes for any ``threads``, ``memory``, ``io`` and processor.
+
+    Args:
+        programs: what jobs refer to by index.
+        sources: paths of files, opened once, or contiguous bytes-like objects.
+        sinks: output files, or contiguous writable bytes-like objects. No two jobs or copies
+            may write to the same bytes; no source buffer may overlap a sink.
+        jobs: tensors to compute. Values beyond the range of an F8 output, infinities too, become
+            its largest; beyond the range of F16, BF16, F32 they become infinity. NaN stays NaN.
+        copies: byte ranges to copy.
+        threads: number of worker threads; 0 = one per core.
+        memory: budget in bytes for all buffers together; at least a few MB are used.
+        progress: handle to watch and cancel the run; one per run.
+        on_nonfinite: stop at the first NaN or infinity, or go on and report.
+        io: positioned reads or memory maps for source files; "auto" takes the faster.
+
+    Raises:
+        ProgramError: a job or copy does not fit its program, sources or sinks.
+        IoError: a file cannot be opened, read or written, or is shorter than a job needs.
+        NonFiniteError: see ``on_nonfinite``.
+        Cancelled: through ``progress``.
+        KeyboardInterrupt: signals are looked at while the run goes on (main thread only).
+    """

@@ -1,0 +1,49 @@
+//! The 8-bit formats, by the same arithmetic as half floats.
+
+use super::half;
+
+/// Four exponent bits, bias 7, three mantissa bits; no infinities, 0x7f is the NaN.
+#[inline(always)]
+pub(super) fn from_e4m3(byte: u8) -> f32 {
+    let sign = u32::from(byte & 0x80) << 24;
+    let magnitude = u32::from(byte & 0x7f);
+    let finite = f32::from_bits(magnitude << 20) * f32::from_bits(0x7b80_0000); // 2^120
+    let bits = if magnitude == 0x7f { 0x7fc0_0000 } else { finite.to_bits() };
+    f32::from_bits(bits | sign)
+}
+
+/// The upper half of a half float.
+#[inline(always)]
+pub(super) fn from_e5m2(byte: u8) -> f32 {
+    half::from_f16(u16::from(byte) << 8)
+}
+
+#[inline(always)]
+pub(super) fn to_e4m3(value: f32) -> u8 {
+    to_eight::<3, 7>(value, 448.0, 0x7f)
+}
+
+#[inline(always)]
+pub(super) fn to_e5m2(value: f32) -> u8 {
+    to_eight::<2, 15>(value, 57344.0, 0x7f)
+}
+
+/// Limit, then round to nearest even; a subnormal's last bit is aligned with that of a sum.
+#[inline(always)]
+fn to_eight<const MANTISSA: u32, const BIAS: u32>(value: f32, largest: f32, nan: u8) -> u8 {
+    let sign = (value.to_bits() >> 24) as u8 & 0x80;
+    let absolute = value.abs();
+    let limited = if absolute > largest { largest } else { absolute };
+    let bits = limited.to_bits();
+    let shift = 23 - MANTISSA;
+    let rebiased = bits.wrapping_sub((127 - BIAS) << 23);
+    let half_less_one = (1 << (shift - 1)) - 1;
+    let normal = rebiased.wrapping_add(half_less_one + ((rebiased >> shift) & 1)) >> shift;
+    // Twice to the power (23 - the least subnormal's exponent): its last bit is that subnormal.
+    let aligner = (127 + 23 + 1 - BIAS - MANTISSA) << 23;
+    let sum = limited + f32::from_bits(aligner);
+    let subnormal = sum.to_bits().wrapping_sub(aligner);
+    let least_normal = (128 - BIAS) << 23;
+    let finite = if bits < least_normal { subnormal } else { normal };
+    sign | if value.is_nan() { nan } else { finite as u8 }
+}

@@ -1,0 +1,118 @@
+//! Everything that can be wrong with a request, found before any work.
+
+use super::request::{Copy, Job, Request};
+use super::sink::Sink;
+use super::Sources;
+use crate::dtype::{elements, Dtype};
+use crate::error::{Error, Result};
+
+/// A range of bytes in a sink: (sink, begin, end).
+type Range = (usize, u64, u64);
+
+/// Check all jobs and copies; the error names the first bad one.
+pub(super) fn check(request: &Request, sources: &Sources) -> Result<()> {
+    for sink in &request.sinks {
+        if let Sink::File(file) = sink {
+            file.check_unfinished()?;
+        }
+    }
+    let mut written = Vec::with_capacity(request.jobs.len() + request.copies.len());
+    for (index, job) in request.jobs.iter().enumerate() {
+        let named = |error| name(error, "job", index);
+        written.push(check_job(request, sources, job).map_err(named)?);
+    }
+    for (index, copy) in request.copies.iter().enumerate() {
+        let named = |error| name(error, "copy", index);
+        written.push(check_copy(request, sources, copy).map_err(named)?);
+    }
+    check_apart(written)
+}
+
+fn name(error: Error, what: &str, index: usize) -> Error {
+    match error {
+        Error::Program(message) => Error::Program(format!("{what} {index}: {message}")),
+        other => other,
+    }
+}
+
+fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Range> {
+    let program = request.programs.get(job.program).ok_or_else(|| {
+        let message = format!("program {}; there are {}", job.program, request.programs.len());
+        Error::Program(message)
+    })?;
+    expect("inputs", job.inputs.len(), program.inputs())?;
+    expect("scalars", job.scalars.len(), program.scalars())?;
+    if elements(&job.shape).is_none_or(|count| count > u64::MAX / 8) {
+        return Err(Error::Program(format!("shape {:?} overflows", job.shape)));
+    }
+    for input in &job.inputs {
+        let length = size(input.dtype, &job.shape)?;
+        check_source(sources, input.source, input.offset, length)?;
+    }
+    let length = size(job.dtype, &job.shape)?;
+    check_sink(request, job.sink, job.offset, length)
+}
+
+fn check_copy(request: &Request, sources: &Sources, copy: &Copy) -> Result<Range> {
+    check_source(sources, copy.source, copy.source_offset, copy.length)?;
+    check_sink(request, copy.sink, copy.offset, copy.length)
+}
+
+fn expect(what: &str, given: usize, needed: usize) -> Result<()> {
+    if given == needed {
+        return Ok(());
+    }
+    Err(Error::Program(format!("has {given} {what}; its program takes {needed}")))
+}
+
+fn size(dtype: Dtype, shape: &[u64]) -> Result<u64> {
+    if !dtype.computable() {
+        let message = format!(
+            "cannot compute with {}; allowed: F16, BF16, F32, F64, F8_E4M3, F8_E5M2",
+            dtype.name()
+        );
+        return Err(Error::Program(message));
+    }
+    let size = dtype.size_of(shape);
+    size.ok_or_else(|| Error::Program(format!("shape {shape:?} overflows")))
+}
+
+fn check_source(sources: &Sources, index: usize, offset: u64, length: u64) -> Result<()> {
+    let source = sources
+        .get(index)
+        .ok_or_else(|| Error::Program(format!("source {index}; there are {}", sources.len())))?;
+    if offset.checked_add(length).is_none_or(|end| end > source.size()) {
+        let size = source.size();
+        let message = format!("{length} bytes at {offset} are asked for, it has {size}");
+        return Err(source.range_error(index, message));
+    }
+    Ok(())
+}
+
+fn check_sink(request: &Request, index: usize, offset: u64, length: u64) -> Result<Range> {
+    let sink = request.sinks.get(index).ok_or_else(|| {
+        Error::Program(format!("sink {index}; there are {}", request.sinks.len()))
+    })?;
+    match offset.checked_add(length) {
+        Some(end) if end <= sink.size() => Ok((index, offset, end)),
+        _ => {
+            let size = sink.size();
+            let message = format!("{length} bytes at {offset} of sink {index}, which has {size}");
+            Err(Error::Program(message))
+        }
+    }
+}
+
+/// No two ranges may overlap: threads write to them at the same time.
+fn check_apart(mut written: Vec<Range>) -> Result<()> {
+    written.retain(|range| range.1 < range.2);
+    written.sort_unstable();
+    for pair in written.windows(2) {
+        let ((sink, _, end), (next_sink, begin, _)) = (pair[0], pair[1]);
+        if sink == next_sink && begin < end {
+            let message = format!("two jobs or copies write to byte {begin} of sink {sink}");
+            return Err(Error::Program(message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! The items of work, in the order in which they are started.
+
+use super::memory;
+use super::request::{Copy, Job, Request};
+use super::Sources;
+use crate::program::Program;
+use crate::vm::geometry::Geometry;
+
+/// Bytes of one piece of a copy: little enough to notice a cancel on a slow disk.
+const PIECE: u64 = 4 * 1024 * 1024;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Task<'a> {
+    Job { index: usize, job: &'a Job, program: &'a Program, geometry: Geometry },
+    Copy(&'a Copy),
+}
+
+/// A task with its division into units.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) task: Task<'a>,
+    /// Elements or bytes of a unit.
+    pub(super) step: u64,
+    /// Elements or bytes of the task.
+    pub(super) length: u64,
+    pub(super) passes: usize,
+    /// Bytes that its progress counts.
+    pub(super) work: u64,
+}
+
+impl Item<'_> {
+    /// Units of a pass.
+    pub(super) fn units(&self) -> u64 {
+        self.length.div_ceil(self.step)
+    }
+
+    /// Elements or bytes of a unit: (begin, end).
+    pub(super) fn range(&self, unit: u64) -> (u64, u64) {
+        let begin = unit * self.step;
+        (begin, (begin + self.step).min(self.length))
+    }
+
+    /// Place in the output, for the order of work.
+    fn place(&self) -> (usize, u64) {
+        match self.task {
+            Task::Job { job, .. } => (job.sink, job.offset),
+            Task::Copy(copy) => (copy.sink, copy.offset),
+        }
+    }
+}
+
+/// All items by their place in the output, so that writes are nearly sequential.
+pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize) -> Vec<Item<'a>> {
+    let jobs = request.jobs.iter().enumerate().map(|(index, job)| {
+        let program = request.programs[job.program];
+        let step = memory::unit_elements(request, sources, program, job, threads);
+        let length = job.elements();
+        let geometry = Geometry::of(&job.shape);
+        let task = Task::Job { index, job, program, geometry };
+        Item { task, step, length, passes: program.passes(), work: work(program, job) }
+    });
+    let copies = request.copies.iter().map(|copy| {
+        let (length, task) = (copy.length, Task::Copy(copy));
+        Item { task, step: PIECE, length, passes: 1, work: length }
+    });
+    let mut items: Vec<_> = jobs.chain(copies).collect();
+    items.sort_by_key(Item::place);
+    items
+}
+
+/// Input bytes of all passes.
+fn work(program: &Program, job: &Job) -> u64 {
+    let inputs = program.stages().iter().flat_map(|stage| &stage.inputs);
+    let bytes: u64 = inputs.map(|input| job.inputs[*input].dtype.bytes() as u64).sum();
+    bytes.saturating_mul(job.elements())
+}

@@ -1,0 +1,41 @@
+//! How large buffers may be.
+
+use super::request::{Job, Options, Request};
+use super::Sources;
+use crate::program::Program;
+use crate::vm::BLOCK;
+
+/// More elements per unit gain nothing (measured), fewer cost system calls.
+const MOST: u64 = 512 * 1024;
+
+/// Fewer elements per unit are not worth a system call.
+const LEAST: u64 = 16 * 1024;
+
+/// The number of worker threads.
+pub(super) fn threads(options: &Options) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    match options.threads {
+        0 => cores(),
+        count => count.min(1024),
+    }
+}
+
+/// Elements of one unit of a job, such that all threads' buffers fit the budget.
+pub(super) fn unit_elements(
+    request: &Request,
+    sources: &Sources,
+    program: &Program,
+    job: &Job,
+    threads: usize,
+) -> u64 {
+    let registers = program.stages().iter().map(|stage| stage.registers).max().unwrap_or(0);
+    let fixed = ((registers + 1) * BLOCK * 4) as u64;
+    let share = (request.options.memory / threads as u64).saturating_sub(fixed);
+    let inputs = job.inputs.iter().filter(|input| sources[input.source].needs_buffer());
+    let input_bytes: usize = inputs.map(|input| input.dtype.bytes()).sum();
+    let buffered = request.sinks[job.sink].needs_buffer();
+    let output_bytes = if buffered { job.dtype.bytes() } else { 0 };
+    let per_element = (input_bytes + output_bytes).max(1) as u64;
+    let fitting = (share / per_element).clamp(LEAST, MOST);
+    fitting - fitting % LEAST
+}

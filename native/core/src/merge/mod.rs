@@ -1,0 +1,84 @@
+//! Runs jobs and copies on all threads, in constant memory.
+//!
+//! [`run`] validates everything ([`check`]), orders the work by its place in the output and hands
+//! *units* (a range of elements of one job in one pass, or a piece of a copy) to worker threads
+//! ([`queue`], [`worker`]). One huge tensor is many units and many tiny ones are many jobs, so all
+//! threads are busy either way. A job of several passes moves on when all units of a pass are
+//! over; meanwhile threads take units of other jobs.
+
+mod check;
+mod copy;
+mod job;
+mod memory;
+mod progress;
+mod queue;
+mod report;
+mod request;
+mod sink;
+mod source;
+mod worker;
+
+pub use progress::Progress;
+pub use report::Report;
+pub use request::{Copy, InputRange, IoMode, Job, OnNonFinite, Options, Request};
+pub use sink::{SharedBytes, Sink};
+pub use source::Source;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use queue::Queue;
+use source::Opened;
+use worker::{Shared, Worker};
+
+/// How often the calling thread looks after the others.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Run a request to its end.
+///
+/// `tick` is called on this thread every few milliseconds while the workers run; when it returns
+/// false the run is cancelled.
+pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -> Result<Report> {
+    let sources = source::open_all(&request.sources, request.options.io)?;
+    check::check(request, &sources)?;
+    let threads = memory::threads(&request.options);
+    let items = job::items(request, &sources, threads);
+    progress.begin(items.iter().map(|item| item.work).sum());
+    let queue = Queue::new(items, progress);
+    let shared = Shared::new(request, &sources, &queue, progress);
+    work(&shared, threads, tick);
+    shared.finish()
+}
+
+/// Run the workers and look after them.
+fn work(shared: &Shared, threads: usize, mut tick: impl FnMut() -> bool) {
+    let (over, news) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let over = over.clone();
+            scope.spawn(move || {
+                let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    Worker::new(shared).run();
+                }));
+                if caught.is_err() {
+                    shared.fail(Error::program("internal error: a worker thread panicked"));
+                }
+                drop(over);
+            });
+        }
+        drop(over);
+        // Nothing is ever sent: the channel is closed by the last worker.
+        while matches!(news.recv_timeout(TICK), Err(mpsc::RecvTimeoutError::Timeout)) {
+            if !tick() {
+                shared.progress.cancel();
+            }
+            if shared.progress.cancelled() {
+                shared.queue.stop();
+            }
+        }
+    });
+}
+
+/// Sources as the workers see them.
+type Sources<'a> = [Opened<'a>];

@@ -1,0 +1,26 @@
+//! What a run did.
+
+use std::collections::BTreeSet;
+
+/// Counters and findings of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// (job, input) with a NaN or infinity; no input: finite inputs, but the output is not.
+    pub nonfinite: BTreeSet<(usize, Option<usize>)>,
+    /// Bytes of inputs that were decoded, every pass counted.
+    pub bytes_read: u64,
+    /// Bytes of outputs that were computed and written.
+    pub bytes_written: u64,
+    /// Bytes that were copied unchanged.
+    pub bytes_copied: u64,
+}
+
+impl Report {
+    /// Forget outputs that are not finite because an input is not.
+    pub(super) fn tidy(mut self) -> Self {
+        let blamed = self.nonfinite.iter().filter(|row| row.1.is_some());
+        let jobs: BTreeSet<usize> = blamed.map(|row| row.0).collect();
+        self.nonfinite.retain(|row| row.1.is_some() || !jobs.contains(&row.0));
+        self
+    }
+}

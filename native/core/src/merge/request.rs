@@ -1,0 +1,110 @@
+//! What a caller asks for.
+
+use super::sink::Sink;
+use super::source::Source;
+use crate::dtype::Dtype;
+use crate::program::Program;
+
+/// Where the elements of an input lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputRange {
+    /// Index of the source.
+    pub source: usize,
+    /// First byte.
+    pub offset: u64,
+    /// Element type.
+    pub dtype: Dtype,
+}
+
+/// One tensor to compute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Index of the program.
+    pub program: usize,
+    /// The program's inputs; all have the job's shape.
+    pub inputs: Vec<InputRange>,
+    /// The program's hyperparameters.
+    pub scalars: Vec<f64>,
+    /// Sizes, outermost first.
+    pub shape: Vec<u64>,
+    /// Index of the sink.
+    pub sink: usize,
+    /// First byte in the sink.
+    pub offset: u64,
+    /// Element type of the output.
+    pub dtype: Dtype,
+    /// Seed of the random numbers.
+    pub seed: u64,
+}
+
+impl Job {
+    /// Number of elements.
+    pub(crate) fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+}
+
+/// A range of bytes to copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copy {
+    /// Index of the source.
+    pub source: usize,
+    /// First byte in the source.
+    pub source_offset: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// Index of the sink.
+    pub sink: usize,
+    /// First byte in the sink.
+    pub offset: u64,
+}
+
+/// What to do about a NaN or infinity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNonFinite {
+    /// Stop with an error.
+    Error,
+    /// Go on and list it in the report.
+    Report,
+}
+
+/// How source files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoMode {
+    /// The faster one on this platform.
+    Auto,
+    /// Positioned reads into buffers.
+    Read,
+    /// Memory maps.
+    Mmap,
+}
+
+/// How to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Worker threads; 0 is one per core.
+    pub threads: usize,
+    /// Budget in bytes for all buffers together.
+    pub memory: u64,
+    /// What to do about a NaN or infinity.
+    pub on_nonfinite: OnNonFinite,
+    /// How source files are read.
+    pub io: IoMode,
+}
+
+/// A whole merge.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What jobs refer to by index.
+    pub programs: Vec<&'a Program>,
+    /// What inputs and copies refer to by index.
+    pub sources: Vec<Source<'a>>,
+    /// What outputs refer to by index.
+    pub sinks: Vec<Sink<'a>>,
+    /// Tensors to compute.
+    pub jobs: Vec<Job>,
+    /// Ranges to copy.
+    pub copies: Vec<Copy>,
+    /// How to run.
+    pub options: Options,
+}

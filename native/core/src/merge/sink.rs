@@ -1,0 +1,89 @@
+//! Where outputs are written to.
+
+use std::marker::PhantomData;
+
+use crate::error::Result;
+use crate::output::OutputFile;
+
+/// A file or memory.
+#[derive(Debug)]
+pub enum Sink<'a> {
+    /// A file that its owner commits after the run.
+    File(&'a OutputFile),
+    /// Memory.
+    Bytes(SharedBytes<'a>),
+}
+
+/// Memory that several threads write to, each to ranges of its own.
+#[derive(Debug)]
+pub struct SharedBytes<'a> {
+    start: *mut u8,
+    length: usize,
+    owner: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: it stands for an exclusive borrow of bytes, which may move between threads.
+unsafe impl Send for SharedBytes<'_> {}
+// SAFETY: through a shared reference only `range` gives access; its caller keeps ranges apart.
+unsafe impl Sync for SharedBytes<'_> {}
+
+impl<'a> SharedBytes<'a> {
+    /// Borrow bytes for a run.
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        Self { start: bytes.as_mut_ptr(), length: bytes.len(), owner: PhantomData }
+    }
+
+    /// A range to write to.
+    ///
+    /// # Safety
+    /// The range is within the bytes and no other range in use at the same time overlaps it.
+    #[allow(clippy::mut_from_ref)] // the point of the type; see Safety
+    pub(super) unsafe fn range(&self, begin: usize, length: usize) -> &mut [u8] {
+        debug_assert!(begin + length <= self.length);
+        // SAFETY: the caller keeps the range within the allocation.
+        let start = unsafe { self.start.add(begin) };
+        // SAFETY: the caller keeps ranges apart, and the borrow behind `owner` outlives this.
+        unsafe { std::slice::from_raw_parts_mut(start, length) }
+    }
+}
+
+impl Sink<'_> {
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size(),
+            Self::Bytes(bytes) => bytes.length as u64,
+        }
+    }
+
+    /// Whether outputs are encoded into a buffer first.
+    pub(super) fn needs_buffer(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    /// Let `fill` produce the bytes of a range and put them there.
+    ///
+    /// # Safety
+    /// The range is within the sink and no other range in use at the same time overlaps it.
+    pub(super) unsafe fn write<T>(
+        &self,
+        begin: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+        fill: impl FnOnce(&mut [u8]) -> Result<T>,
+    ) -> Result<T> {
+        match self {
+            Self::File(file) => {
+                if buffer.len() < length {
+                    buffer.resize(length, 0);
+                }
+                let result = fill(&mut buffer[..length])?;
+                file.write_at(begin, &buffer[..length])?;
+                Ok(result)
+            }
+            Self::Bytes(bytes) => {
+                // SAFETY: what this function asks of its caller.
+                fill(unsafe { bytes.range(begin as usize, length) })
+            }
+        }
+    }
+}

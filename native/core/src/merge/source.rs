@@ -1,0 +1,107 @@
+//! Where inputs are read from.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::request::IoMode;
+use crate::error::{Error, Result};
+
+/// A file or memory.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// A file, opened once for the run.
+    Path(PathBuf),
+    /// Bytes that do not change during the run.
+    Bytes(&'a [u8]),
+}
+
+/// A source that is ready to be read.
+#[derive(Debug)]
+pub(super) enum Opened<'a> {
+    File { file: File, path: &'a Path, size: u64 },
+    Bytes(&'a [u8]),
+}
+
+/// Open every source.
+pub(super) fn open_all<'a>(sources: &'a [Source], _mode: IoMode) -> Result<Vec<Opened<'a>>> {
+    sources
+        .iter()
+        .map(|source| match source {
+            Source::Path(path) => open(path),
+            Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
+        })
+        .collect()
+}
+
+fn open(path: &Path) -> Result<Opened<'_>> {
+    let io = |action| move |error| Error::io(path, action, error);
+    let file = File::open(path).map_err(io("open file"))?;
+    let metadata = file.metadata().map_err(io("read file size"))?;
+    if metadata.is_dir() {
+        return Err(Error::io(path, "open file", io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(Opened::File { file, path, size: metadata.len() })
+}
+
+impl Opened<'_> {
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::File { size, .. } => *size,
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Whether reading takes a buffer.
+    pub(super) fn needs_buffer(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// An error about a range of this source, which is number `index`.
+    pub(super) fn range_error(&self, index: usize, message: String) -> Error {
+        match self {
+            Self::File { path, .. } => {
+                let name = path.display().to_string();
+                Error::Range { path: Some(path.to_path_buf()), name, message }
+            }
+            Self::Bytes(_) => {
+                Error::Range { path: None, name: format!("source {index} (buffer)"), message }
+            }
+        }
+    }
+
+    /// Bring a range that was checked against the size into `buffer`, unless it is in memory.
+    pub(super) fn load(&self, begin: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        let Self::File { file, path, .. } = self else {
+            return Ok(());
+        };
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        file.read_exact_at(&mut buffer[..length], begin).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return shrunk(file, path, begin + length as u64);
+            }
+            Error::io(*path, "read file", error)
+        })
+    }
+
+    /// The bytes of a range after [`Opened::load`].
+    pub(super) fn view<'b>(&'b self, begin: u64, length: usize, buffer: &'b [u8]) -> &'b [u8] {
+        match self {
+            Self::File { .. } => &buffer[..length],
+            Self::Bytes(bytes) => &bytes[begin as usize..begin as usize + length],
+        }
+    }
+}
+
+/// The error about a file that was longer when it was opened.
+pub(super) fn shrunk(file: &File, path: &Path, needed: u64) -> Error {
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    Error::Range {
+        path: Some(path.to_owned()),
+        name: path.display().to_string(),
+        message: format!("file shrank while it was read: {size} bytes left, {needed} needed"),
+    }
+}

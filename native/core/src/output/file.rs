@@ -1,0 +1,140 @@
+//! A preallocated temporary beside the target, renamed over it on commit.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::temporary;
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// A file of known size that is written in any order and then committed.
+///
+/// Dropped without [`OutputFile::commit`], the temporary is removed.
+#[derive(Debug)]
+pub struct OutputFile {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    size: u64,
+    finished: AtomicBool,
+}
+
+impl OutputFile {
+    /// Create the temporary beside `target` and allocate its space.
+    pub fn create(target: &Path, size: u64) -> Result<Self> {
+        if target.is_dir() {
+            let error = io::ErrorKind::IsADirectory.into();
+            return Err(Error::io(target, "replace folder", error));
+        }
+        let (temporary, file) = temporary::create(target)?;
+        let finished = AtomicBool::new(false);
+        let output = Self { target: target.to_owned(), temporary, file, size, finished };
+        sys::allocate(&output.file, size).map_err(output.io("allocate space"))?;
+        Ok(output)
+    }
+
+    /// The path that the file will have.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// The path that the file has until it is committed.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The open temporary.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Write bytes at a position within the file.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let end = offset.checked_add(data.len() as u64);
+        if end.is_none_or(|end| end > self.size) {
+            return Err(Error::Range {
+                path: Some(self.target.clone()),
+                name: self.target.display().to_string(),
+                message: format!(
+                    "cannot write {} bytes at {offset}: the file has {}",
+                    data.len(),
+                    self.size
+                ),
+            });
+        }
+        self.check_unfinished()?;
+        self.file.write_all_at(data, offset).map_err(self.io("write"))
+    }
+
+    /// Rename the temporary over the target; with `sync`, flush file and folder to disk first
+    /// and after. On failure the temporary is removed.
+    pub fn commit(&self, sync: bool) -> Result<()> {
+        self.finish()?;
+        let result = self.flush_and_rename(sync);
+        if result.is_err() {
+            // The first error is the one to tell; what remains is found by `clean_stale`.
+            let _ = fs::remove_file(&self.temporary);
+        }
+        result
+    }
+
+    /// Remove the temporary; does nothing when committed or discarded already.
+    pub fn discard(&self) {
+        if self.finish().is_ok() {
+            // Nothing can be done about a failure here; `clean_stale` finds what remains.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+
+    /// An error unless the file can still be written.
+    pub(crate) fn check_unfinished(&self) -> Result<()> {
+        if self.finished.load(Ordering::Acquire) {
+            return Err(self.already_finished());
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<()> {
+        if self.finished.swap(true, Ordering::AcqRel) {
+            return Err(self.already_finished());
+        }
+        Ok(())
+    }
+
+    fn already_finished(&self) -> Error {
+        let error = io::Error::other("it was committed or discarded already");
+        Error::io(&self.target, "use output file", error)
+    }
+
+    fn flush_and_rename(&self, sync: bool) -> Result<()> {
+        if sync {
+            self.file.sync_all().map_err(self.io("flush"))?;
+        }
+        fs::rename(&self.temporary, &self.target).map_err(self.io("replace"))?;
+        if sync {
+            let folder = temporary::folder(&self.target);
+            let flushed = File::open(folder).and_then(|folder| folder.sync_all());
+            flushed.map_err(|error| Error::io(folder, "flush folder", error))?;
+        }
+        Ok(())
+    }
+
+    /// Make an error of the operating system ours, naming the target.
+    pub(crate) fn io<'a>(&'a self, action: &'static str) -> impl Fn(io::Error) -> Error + 'a {
+        move |error| Error::io(&self.target, action, error)
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}

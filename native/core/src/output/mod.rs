@@ -1,0 +1,7 @@
+//! Files that appear under their name complete or not at all.
+
+mod file;
+mod temporary;
+
+pub use file::OutputFile;
+pub use temporary::clean_stale;

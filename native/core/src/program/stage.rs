@@ -1,0 +1,283 @@
+//! One pass over the inputs, compiled to instructions with registers.
+//!
+//! A register holds one block of elements. What is known before the pass (scalars, vectors of
+//! earlier passes) is loaded; what is needed of the elements is computed anew in every pass,
+//! since keeping it would take a tensor's memory.
+
+use std::collections::BTreeSet;
+
+use super::kind::Extent;
+use super::op::{Binary, Distribution, Leaf, Op, Reduction, Unary};
+use super::Node;
+
+/// A register's number.
+pub(crate) type Register = u16;
+
+/// An argument: a block, or one number for all elements (its place in [`Stage::scalars`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operand {
+    Register(Register),
+    Scalar(u16),
+}
+
+/// One step; `target` is never one of its arguments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Instruction {
+    /// Fill from a scalar; once per run of blocks, before the others.
+    Splat {
+        target: Register,
+        scalar: u16,
+    },
+    /// Decode an input: its place in [`Stage::inputs`].
+    Load {
+        target: Register,
+        input: u16,
+    },
+    /// Repeat a vector of an earlier pass.
+    Spread {
+        target: Register,
+        node: usize,
+        extent: Extent,
+    },
+    RowIndex {
+        target: Register,
+    },
+    Random {
+        target: Register,
+        distribution: Distribution,
+        stream: u32,
+    },
+    Unary {
+        op: Unary,
+        target: Register,
+        x: Register,
+    },
+    Binary {
+        op: Binary,
+        target: Register,
+        x: Operand,
+        y: Operand,
+    },
+    Where {
+        target: Register,
+        condition: Register,
+        x: Register,
+        y: Register,
+    },
+}
+
+/// What a pass leaves behind for the next one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Collect {
+    /// The node whose value (or first or second half of it) this is.
+    pub(crate) node: usize,
+    pub(crate) what: Collector,
+    pub(crate) x: Register,
+    /// The second argument of a dot product, else the same as `x`.
+    pub(crate) y: Register,
+}
+
+/// How elements are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collector {
+    Reduce(Reduction, super::op::Axis),
+    /// Count absolute values by their upper bits.
+    KthUpper,
+    /// Count those with the upper bits found before by their lower bits.
+    KthLower,
+}
+
+/// One pass.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stage {
+    /// Run once before the blocks.
+    pub(crate) prologue: Vec<Instruction>,
+    /// Run for each block.
+    pub(crate) body: Vec<Instruction>,
+    /// Indices of the inputs that are read.
+    pub(crate) inputs: Vec<usize>,
+    /// Nodes whose value, rounded to float32, are the scalar operands.
+    pub(crate) scalars: Vec<usize>,
+    /// Number of registers.
+    pub(crate) registers: usize,
+    pub(crate) collects: Vec<Collect>,
+    /// The register to store; only in the last pass.
+    pub(crate) output: Option<Register>,
+}
+
+/// Compile every pass of a program.
+pub(super) fn compile(nodes: &[Node], output: usize) -> Vec<Stage> {
+    let needed = reachable(nodes, output);
+    let last = nodes[output].level;
+    (0..=last)
+        .map(|pass| {
+            let mut builder = Builder::new(nodes, pass);
+            let collectors = needed.iter().filter_map(|node| collector(nodes, *node, pass));
+            for (node, what) in collectors {
+                builder.collect(node, what);
+            }
+            if pass == last {
+                builder.stage.output = Some(builder.block(output));
+            }
+            builder.finish()
+        })
+        .collect()
+}
+
+/// All nodes that the output depends on, in order.
+fn reachable(nodes: &[Node], output: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::from([output]);
+    for index in (0..=output).rev() {
+        if found.contains(&index) {
+            found.extend(&nodes[index].args);
+        }
+    }
+    found
+}
+
+/// Whether a node is collected in this pass, and how.
+fn collector(nodes: &[Node], node: usize, pass: usize) -> Option<(usize, Collector)> {
+    let what = match (nodes[node].op, nodes[node].level.checked_sub(pass)?) {
+        (Op::Reduce(op, axis), 1) => Collector::Reduce(op, axis),
+        (Op::KthAbs, 2) => Collector::KthUpper,
+        (Op::KthAbs, 1) => Collector::KthLower,
+        _ => return None,
+    };
+    Some((node, what))
+}
+
+/// Emits instructions in virtual registers (one per value) and then assigns real ones.
+struct Builder<'a> {
+    nodes: &'a [Node],
+    pass: usize,
+    stage: Stage,
+    /// The virtual register of a node that has been emitted.
+    emitted: Vec<Option<Register>>,
+    next: Register,
+}
+
+impl<'a> Builder<'a> {
+    fn new(nodes: &'a [Node], pass: usize) -> Self {
+        let emitted = vec![None; nodes.len()];
+        Self { nodes, pass, stage: Stage::default(), emitted, next: 0 }
+    }
+
+    fn collect(&mut self, node: usize, what: Collector) {
+        let args = &self.nodes[node].args;
+        let x = self.block(args[0]);
+        let two = matches!(what, Collector::Reduce(Reduction::Vecdot, _));
+        let y = if two { self.block(args[1]) } else { x };
+        self.stage.collects.push(Collect { node, what, x, y });
+    }
+
+    /// The register that holds a node's block, emitting all that is needed for it.
+    fn block(&mut self, wanted: usize) -> Register {
+        // Depth-first with an explicit stack: a chain of nodes may be long.
+        let mut stack = vec![wanted];
+        while let Some(&node) = stack.last() {
+            if self.emitted[node].is_none() {
+                let missing = self.missing_args(node);
+                if !missing.is_empty() {
+                    stack.extend(missing);
+                    continue;
+                }
+                self.emitted[node] = Some(self.emit(node));
+            }
+            stack.pop();
+        }
+        self.emitted[wanted].unwrap_or_default() // emitted by the loop
+    }
+
+    /// Whether a node's value is known before this pass.
+    fn is_loaded(&self, node: usize) -> bool {
+        let known = &self.nodes[node];
+        let stored = matches!(known.op, Op::Reduce(..)) && known.level <= self.pass;
+        known.kind.is_scalar() || stored
+    }
+
+    /// Arguments that must be emitted first; scalars only where they need a block.
+    fn missing_args(&self, node: usize) -> Vec<usize> {
+        if self.is_loaded(node) {
+            return Vec::new();
+        }
+        let direct = matches!(self.nodes[node].op, Op::Binary(_));
+        let absent = |arg: &&usize| {
+            self.emitted[**arg].is_none() && !(direct && self.nodes[**arg].kind.is_scalar())
+        };
+        self.nodes[node].args.iter().rev().filter(absent).copied().collect()
+    }
+
+    fn emit(&mut self, node: usize) -> Register {
+        let target = self.next;
+        self.next += 1;
+        let known = &self.nodes[node];
+        if known.kind.is_scalar() {
+            let scalar = self.scalar(node);
+            self.stage.prologue.push(Instruction::Splat { target, scalar });
+            return target;
+        }
+        let args = &known.args;
+        let instruction = match known.op {
+            Op::Leaf(leaf) => self.leaf(leaf, target),
+            Op::Unary(op) => Instruction::Unary { op, target, x: self.register(args[0]) },
+            Op::Binary(op) => {
+                let (x, y) = (self.operand(args[0]), self.operand(args[1]));
+                Instruction::Binary { op, target, x, y }
+            }
+            Op::Where => Instruction::Where {
+                target,
+                condition: self.register(args[0]),
+                x: self.register(args[1]),
+                y: self.register(args[2]),
+            },
+            Op::Reduce(..) | Op::KthAbs => {
+                Instruction::Spread { target, node, extent: known.kind.extent }
+            }
+        };
+        self.stage.body.push(instruction);
+        target
+    }
+
+    fn leaf(&mut self, leaf: Leaf, target: Register) -> Instruction {
+        match leaf {
+            Leaf::Input(index) => {
+                let input = slot(&mut self.stage.inputs, index);
+                Instruction::Load { target, input }
+            }
+            Leaf::Random(distribution, stream) => {
+                Instruction::Random { target, distribution, stream }
+            }
+            // The other leaves are scalars and never come here.
+            _ => Instruction::RowIndex { target },
+        }
+    }
+
+    fn register(&self, node: usize) -> Register {
+        self.emitted[node].unwrap_or_default() // emitted before, see `missing_args`
+    }
+
+    fn operand(&mut self, node: usize) -> Operand {
+        if self.nodes[node].kind.is_scalar() {
+            return Operand::Scalar(self.scalar(node));
+        }
+        Operand::Register(self.register(node))
+    }
+
+    fn scalar(&mut self, node: usize) -> u16 {
+        slot(&mut self.stage.scalars, node)
+    }
+
+    fn finish(self) -> Stage {
+        super::registers::assign(self.stage, usize::from(self.next))
+    }
+}
+
+/// The place of a value in a list, appended if it is new.
+fn slot(list: &mut Vec<usize>, value: usize) -> u16 {
+    let place = list.iter().position(|known| *known == value);
+    let place = place.unwrap_or_else(|| {
+        list.push(value);
+        list.len() - 1
+    });
+    place as u16
+}

@@ -1,0 +1,122 @@
+//! The elementwise operations, each a loop over a block.
+//!
+//! Truths are 0 and 1. Nothing here may depend on the instruction set: only exactly rounded
+//! operations of IEEE 754, and [`super::math`] which is built from them.
+
+use super::block::{Block, Source};
+use super::math;
+use crate::program::{Binary, Unary};
+
+#[inline(always)]
+fn map(target: &mut Block, x: &Block, f: impl Fn(f32) -> f32) {
+    for (target, x) in target.0.iter_mut().zip(&x.0) {
+        *target = f(*x);
+    }
+}
+
+#[inline(always)]
+fn zip(target: &mut Block, x: Source, y: Source, f: impl Fn(f32, f32) -> f32) {
+    match (x, y) {
+        (Source::Block(x), Source::Block(y)) => {
+            for ((target, x), y) in target.0.iter_mut().zip(&x.0).zip(&y.0) {
+                *target = f(*x, *y);
+            }
+        }
+        (Source::Block(x), Source::Splat(y)) => map(target, x, |x| f(x, y)),
+        (Source::Splat(x), Source::Block(y)) => map(target, y, |y| f(x, y)),
+        (Source::Splat(x), Source::Splat(y)) => target.0.fill(f(x, y)),
+    }
+}
+
+#[inline(always)]
+fn truth(value: bool) -> f32 {
+    f32::from(u8::from(value))
+}
+
+/// `target = op(x)`.
+#[inline(always)]
+pub(super) fn unary(op: Unary, target: &mut Block, x: &Block) {
+    match op {
+        Unary::Neg => map(target, x, |x| -x),
+        Unary::Abs => map(target, x, f32::abs),
+        Unary::Sign => map(target, x, |x| truth(x > 0.0) - truth(x < 0.0)),
+        Unary::Sqrt => map(target, x, f32::sqrt),
+        Unary::Square => map(target, x, |x| x * x),
+        Unary::Exp => map(target, x, math::exp),
+        Unary::Log => map(target, x, math::log),
+        Unary::Sin => map(target, x, math::sin),
+        Unary::Cos => map(target, x, math::cos),
+        Unary::Acos => map(target, x, math::acos),
+        Unary::Tanh => map(target, x, math::tanh),
+        Unary::Floor => map(target, x, f32::floor),
+        Unary::Ceil => map(target, x, f32::ceil),
+        Unary::Trunc => map(target, x, f32::trunc),
+        Unary::Round => map(target, x, f32::round_ties_even),
+        Unary::IsNan => map(target, x, |x| truth(x.is_nan())),
+        Unary::IsFinite => map(target, x, |x| truth(x.is_finite())),
+        Unary::LogicalNot => map(target, x, |x| truth(x == 0.0)),
+    }
+}
+
+/// `target = op(x, y)`.
+#[inline(always)]
+pub(super) fn binary(op: Binary, target: &mut Block, x: Source, y: Source) {
+    match op {
+        Binary::Add => zip(target, x, y, |x, y| x + y),
+        Binary::Subtract => zip(target, x, y, |x, y| x - y),
+        Binary::Multiply => zip(target, x, y, |x, y| x * y),
+        Binary::Divide => zip(target, x, y, |x, y| x / y),
+        Binary::Pow => pow(target, x, y),
+        Binary::Minimum => zip(target, x, y, minimum),
+        Binary::Maximum => zip(target, x, y, maximum),
+        Binary::Copysign => zip(target, x, y, f32::copysign),
+        Binary::Less => zip(target, x, y, |x, y| truth(x < y)),
+        Binary::LessEqual => zip(target, x, y, |x, y| truth(x <= y)),
+        Binary::Greater => zip(target, x, y, |x, y| truth(x > y)),
+        Binary::GreaterEqual => zip(target, x, y, |x, y| truth(x >= y)),
+        Binary::Equal => zip(target, x, y, |x, y| truth(x == y)),
+        Binary::NotEqual => zip(target, x, y, |x, y| truth(x != y)),
+        Binary::LogicalAnd => zip(target, x, y, |x, y| x * y),
+        Binary::LogicalOr => zip(target, x, y, |x, y| truth(x + y != 0.0)),
+    }
+}
+
+/// `target = condition ? x : y`.
+#[inline(always)]
+pub(super) fn select(target: &mut Block, condition: &Block, x: &Block, y: &Block) {
+    let arguments = condition.0.iter().zip(&x.0).zip(&y.0);
+    for (target, ((condition, x), y)) in target.0.iter_mut().zip(arguments) {
+        *target = if *condition == 0.0 { *y } else { *x };
+    }
+}
+
+/// A power of two is a product: the exact square rounded once, as through float64.
+#[inline(always)]
+fn pow(target: &mut Block, x: Source, y: Source) {
+    match (x, y) {
+        (Source::Block(x), Source::Splat(2.0)) => map(target, x, |x| x * x),
+        _ => zip(target, x, y, math::pow),
+    }
+}
+
+/// NaN if either is; the second of equals, as torch's vector code has it.
+#[inline(always)]
+fn minimum(x: f32, y: f32) -> f32 {
+    let least = if x < y { x } else { y };
+    if x.is_nan() {
+        x
+    } else {
+        least
+    }
+}
+
+/// NaN if either is; the second of equals, as torch's vector code has it.
+#[inline(always)]
+fn maximum(x: f32, y: f32) -> f32 {
+    let greatest = if x > y { x } else { y };
+    if x.is_nan() {
+        x
+    } else {
+        greatest
+    }
+}

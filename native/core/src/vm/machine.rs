@@ -1,0 +1,175 @@
+//! The registers and the loop over instructions.
+
+use super::block::{Block, Source};
+use super::geometry::Geometry;
+use super::index;
+use super::kernels;
+use super::simd::Level;
+use crate::codec::{self, Codec};
+use crate::dtype::Dtype;
+use crate::program::stage::{Instruction, Operand, Register, Stage};
+use crate::rng;
+
+/// What a run of blocks is computed from.
+pub(crate) struct Frame<'a> {
+    pub(crate) stage: &'a Stage,
+    /// The stage's inputs from element `begin` on.
+    pub(crate) inputs: &'a [(&'a [u8], Dtype)],
+    /// The stage's scalars.
+    pub(crate) scalars: &'a [f32],
+    /// One place per node; filled for reductions along an axis.
+    pub(crate) vectors: &'a [Vec<f32>],
+    pub(crate) geometry: Geometry,
+    pub(crate) seed: u64,
+    /// The first element of the run.
+    pub(crate) begin: u64,
+}
+
+/// The registers of one thread, and which inputs had a NaN or infinity.
+pub(crate) struct Machine {
+    level: Level,
+    registers: Vec<Box<Block>>,
+    spare: Box<Block>,
+    /// One per input of the stage, since [`Machine::start`].
+    pub(crate) nonfinite: Vec<bool>,
+}
+
+impl Machine {
+    /// A machine for this processor.
+    pub(crate) fn new() -> Self {
+        Self::at_level(Level::detect())
+    }
+
+    /// A machine for a given instruction set.
+    pub(crate) fn at_level(level: Level) -> Self {
+        Self { level, registers: Vec::new(), spare: Block::zeroed(), nonfinite: Vec::new() }
+    }
+
+    /// Make ready for a run of blocks of a stage.
+    pub(crate) fn start(&mut self, frame: &Frame) {
+        let needed = frame.stage.registers.max(self.registers.len());
+        self.registers.resize_with(needed, Block::zeroed);
+        self.nonfinite.clear();
+        self.nonfinite.resize(frame.inputs.len(), false);
+        for instruction in &frame.stage.prologue {
+            if let Instruction::Splat { target, scalar } = instruction {
+                let value = frame.scalars[usize::from(*scalar)];
+                self.registers[usize::from(*target)].0.fill(value);
+            }
+        }
+    }
+
+    /// Compute the block of `length` elements at `offset` from the run's beginning.
+    ///
+    /// Registers hold rubbish beyond `length`.
+    pub(crate) fn run(&mut self, frame: &Frame, offset: usize, length: usize) {
+        match self.level {
+            Level::Portable => self.run_with::<codec::Portable>(frame, offset, length),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                // SAFETY: this level is only made where these features were detected.
+                unsafe { self.run_avx2(frame, offset, length) }
+            }
+        }
+    }
+
+    /// The contents of a register after [`Machine::run`].
+    pub(crate) fn register(&self, register: Register) -> &Block {
+        &self.registers[usize::from(register)]
+    }
+
+    /// Encode the first `length` values of a register; false if one is not finite then.
+    pub(crate) fn store(
+        &self,
+        register: Register,
+        dtype: Dtype,
+        length: usize,
+        target: &mut [u8],
+    ) -> bool {
+        let values = &self.register(register).0[..length];
+        match self.level {
+            Level::Portable => codec::encode::<codec::Portable>(dtype, values, target),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                // SAFETY: this level is only made where these features were detected.
+                unsafe { store_avx2(dtype, values, target) }
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,f16c")]
+    fn run_avx2(&mut self, frame: &Frame, offset: usize, length: usize) {
+        self.run_with::<codec::Avx2>(frame, offset, length);
+    }
+
+    #[inline(always)]
+    fn run_with<C: Codec>(&mut self, frame: &Frame, offset: usize, length: usize) {
+        for instruction in &frame.stage.body {
+            // The target is never an argument: compute beside it, then swap it in.
+            if let Instruction::Load { input, .. } = instruction {
+                let finite = load::<C>(frame, *input, &mut self.spare, offset, length);
+                self.nonfinite[usize::from(*input)] |= !finite;
+            } else {
+                step(frame, instruction, &self.registers, &mut self.spare, offset);
+            }
+            let target = usize::from(instruction.target());
+            std::mem::swap(&mut self.registers[target], &mut self.spare);
+        }
+    }
+}
+
+/// Decode a block of an input; false if a value is not finite.
+#[inline(always)]
+fn load<C: Codec>(
+    frame: &Frame,
+    input: u16,
+    target: &mut Block,
+    offset: usize,
+    length: usize,
+) -> bool {
+    let (bytes, dtype) = frame.inputs[usize::from(input)];
+    let values = &mut target.0[..length];
+    codec::decode::<C>(dtype, &bytes[offset * dtype.bytes()..], values);
+    codec::all_below(values, f32::INFINITY)
+}
+
+/// Every instruction but [`Instruction::Load`].
+#[inline(always)]
+fn step(
+    frame: &Frame,
+    instruction: &Instruction,
+    registers: &[Box<Block>],
+    block: &mut Block,
+    offset: usize,
+) {
+    let register = |register: Register| &*registers[usize::from(register)];
+    let operand = |operand: Operand| match operand {
+        Operand::Register(x) => Source::Block(register(x)),
+        Operand::Scalar(x) => Source::Splat(frame.scalars[usize::from(x)]),
+    };
+    let begin = frame.begin + offset as u64;
+    match *instruction {
+        Instruction::Unary { op, x, .. } => kernels::unary(op, block, register(x)),
+        Instruction::Binary { op, x, y, .. } => {
+            kernels::binary(op, block, operand(x), operand(y));
+        }
+        Instruction::Where { condition, x, y, .. } => {
+            kernels::select(block, register(condition), register(x), register(y));
+        }
+        Instruction::Spread { node, extent, .. } => {
+            index::spread(block, &frame.vectors[node], extent, &frame.geometry, begin);
+        }
+        Instruction::RowIndex { .. } => index::rows(block, &frame.geometry, begin),
+        Instruction::Random { distribution, stream, .. } => {
+            rng::fill(block, distribution, stream, frame.seed, begin);
+        }
+        Instruction::Load { .. } | Instruction::Splat { .. } => {}
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn store_avx2(dtype: Dtype, values: &[f32], target: &mut [u8]) -> bool {
+    codec::encode::<codec::Avx2>(dtype, values, target)
+}

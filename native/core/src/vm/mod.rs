@@ -1,0 +1,17 @@
+//! Runs one pass of a program over blocks of elements.
+//!
+//! A block is [`BLOCK`] float32 values: small enough that a program's registers stay in the
+//! first-level cache, large enough that choosing the instruction costs nothing. Every operation
+//! is written once, as a loop over a block that the compiler vectorises; [`simd`] compiles the
+//! whole machine once per instruction set. All of them give the same bits: nothing is fused,
+//! reordered or approximated differently.
+
+pub(crate) mod block;
+pub(crate) mod geometry;
+mod index;
+mod kernels;
+pub(crate) mod machine;
+mod math;
+mod simd;
+
+pub(crate) use block::{Block, BLOCK};

@@ -1,0 +1,29 @@
+//! The module `bmerge._native`: checks and converts arguments, releases the GIL, calls
+//! `bmerge-core`. What everything means is documented in `engine/bmerge/_native.pyi`.
+
+mod buffer;
+mod errors;
+mod header;
+mod merge;
+mod output;
+mod program;
+mod progress;
+
+use pyo3::prelude::*;
+
+/// Build the module.
+#[pymodule(gil_used = true)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    errors::register(module)?;
+    module.add_class::<header::Header>()?;
+    module.add_class::<program::Program>()?;
+    module.add_class::<progress::Progress>()?;
+    module.add_class::<output::OutputFile>()?;
+    module.add_class::<merge::Report>()?;
+    module.add_function(wrap_pyfunction!(header::read_header, module)?)?;
+    module.add_function(wrap_pyfunction!(header::encode_header, module)?)?;
+    module.add_function(wrap_pyfunction!(output::clean_stale, module)?)?;
+    module.add_function(wrap_pyfunction!(merge::merge, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! `merge` and `Report`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bmerge_core::merge as core;
+use bmerge_core::merge::{InputRange, IoMode, OnNonFinite, Options, SharedBytes, Sink, Source};
+use bmerge_core::Dtype;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::buffer::Buffer;
+use crate::errors::{signed, to_python, ProgramError};
+use crate::output::OutputFile;
+use crate::program::Program;
+use crate::progress::Progress;
+
+/// What one merge did.
+#[pyclass(frozen, module = "bmerge._native")]
+pub(crate) struct Report(core::Report);
+
+#[pymethods]
+impl Report {
+    /// (job, input) with a NaN or infinity; input -1: finite inputs, output is not.
+    #[getter]
+    fn nonfinite(&self) -> Vec<(usize, i64)> {
+        self.0.nonfinite.iter().map(|row| (row.0, signed(row.1))).collect()
+    }
+
+    /// Bytes of inputs that were decoded, every pass counted.
+    #[getter]
+    fn bytes_read(&self) -> u64 {
+        self.0.bytes_read
+    }
+
+    /// Bytes of outputs that were computed and written.
+    #[getter]
+    fn bytes_written(&self) -> u64 {
+        self.0.bytes_written
+    }
+
+    /// Bytes that were copied unchanged.
+    #[getter]
+    fn bytes_copied(&self) -> u64 {
+        self.0.bytes_copied
+    }
+
+    fn __repr__(&self) -> String {
+        let core::Report { bytes_read, bytes_written, bytes_copied, nonfinite } = &self.0;
+        format!(
+            "Report(bytes_read={bytes_read}, bytes_written={bytes_written}, \
+             bytes_copied={bytes_copied}, nonfinite={})",
+            nonfinite.len()
+        )
+    }
+}
+
+/// A job as Python gives it.
+type RawJob = (usize, Vec<(usize, u64, String)>, Vec<f64>, Vec<u64>, usize, u64, String, u64);
+
+/// A copy as Python gives it.
+type RawCopy = (usize, u64, u64, usize, u64);
+
+/// A source as Python gives it, pinned.
+enum Input<'py> {
+    Path(PathBuf),
+    Buffer(Buffer<'py>),
+}
+
+/// A sink as Python gives it, pinned.
+enum Output<'py> {
+    File(PyRef<'py, OutputFile>),
+    Buffer(Buffer<'py>),
+}
+
+/// Run every job and copy.
+#[pyfunction]
+#[pyo3(signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
+    memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto"))]
+#[allow(clippy::too_many_arguments)] // keyword-only, as documented
+pub(crate) fn merge<'py>(
+    py: Python<'py>,
+    programs: Vec<PyRef<'py, Program>>,
+    sources: Vec<Bound<'py, PyAny>>,
+    sinks: Vec<Bound<'py, PyAny>>,
+    jobs: Vec<RawJob>,
+    copies: Vec<RawCopy>,
+    threads: usize,
+    memory: u64,
+    progress: Option<PyRef<'py, Progress>>,
+    on_nonfinite: &str,
+    io: &str,
+) -> PyResult<Report> {
+    let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
+    let mut outputs = sinks.iter().map(pin_sink).collect::<PyResult<Vec<_>>>()?;
+    let on_nonfinite = parse_on_nonfinite(on_nonfinite)?;
+    let request = core::Request {
+        programs: programs.iter().map(|program| &program.0).collect(),
+        sources: inputs.iter().map(source).collect(),
+        sinks: outputs.iter_mut().map(sink).collect(),
+        jobs: jobs.into_iter().enumerate().map(job).collect::<PyResult<_>>()?,
+        copies: copies.into_iter().map(copy).collect(),
+        options: Options { threads, memory, on_nonfinite, io: parse_io(io)? },
+    };
+    let progress = progress.map_or_else(Arc::default, |progress| Arc::clone(&progress.0));
+    run(py, &request, &progress)
+}
+
+/// Run with the GIL released; a signal's exception, if one came, is the result.
+fn run(py: Python<'_>, request: &core::Request, progress: &core::Progress) -> PyResult<Report> {
+    let mut interrupt = None;
+    let result = py.detach(|| {
+        core::run(request, progress, || {
+            let signals = Python::attach(|py| py.check_signals());
+            signals.map_err(|error| interrupt = Some(error)).is_ok()
+        })
+    });
+    match (interrupt, result) {
+        (Some(error), _) => Err(error),
+        (None, result) => result.map(Report).map_err(|error| to_python(py, &error)),
+    }
+}
+
+fn pin_source<'py>(object: &Bound<'py, PyAny>) -> PyResult<Input<'py>> {
+    match Buffer::readable(object) {
+        Ok(buffer) => Ok(Input::Buffer(buffer)),
+        Err(error) => object.extract().map(Input::Path).map_err(|_| error),
+    }
+}
+
+fn pin_sink<'py>(object: &Bound<'py, PyAny>) -> PyResult<Output<'py>> {
+    if let Ok(file) = object.extract::<PyRef<'py, OutputFile>>() {
+        return Ok(Output::File(file));
+    }
+    Buffer::writable(object).map(Output::Buffer)
+}
+
+fn source<'a>(input: &'a Input<'_>) -> Source<'a> {
+    match input {
+        Input::Path(path) => Source::Path(path.clone()),
+        Input::Buffer(buffer) => Source::Bytes(buffer.bytes()),
+    }
+}
+
+fn sink<'a>(output: &'a mut Output<'_>) -> Sink<'a> {
+    match output {
+        Output::File(file) => Sink::File(&file.0),
+        Output::Buffer(buffer) => Sink::Bytes(SharedBytes::new(buffer.bytes_mut())),
+    }
+}
+
+fn job((index, raw): (usize, RawJob)) -> PyResult<core::Job> {
+    let (program, inputs, scalars, shape, sink, offset, dtype, seed) = raw;
+    let dtype = parse_dtype(index, &dtype)?;
+    let input = |(source, offset, dtype): (usize, u64, String)| {
+        let dtype = parse_dtype(index, &dtype)?;
+        Ok(InputRange { source, offset, dtype })
+    };
+    let inputs = inputs.into_iter().map(input).collect::<PyResult<_>>()?;
+    Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed })
+}
+
+fn copy((source, source_offset, length, sink, offset): RawCopy) -> core::Copy {
+    core::Copy { source, source_offset, length, sink, offset }
+}
+
+fn parse_dtype(job: usize, name: &str) -> PyResult<Dtype> {
+    let unknown = || ProgramError::new_err(format!("job {job}: unknown dtype {name:?}"));
+    Dtype::parse(name).ok_or_else(unknown)
+}
+
+fn parse_on_nonfinite(text: &str) -> PyResult<OnNonFinite> {
+    match text {
+        "error" => Ok(OnNonFinite::Error),
+        "report" => Ok(OnNonFinite::Report),
+        _ => Err(PyValueError::new_err(format!(
+            "on_nonfinite is {text:?}; allowed: \"error\", \"report\""
+        ))),
+    }
+}
+
+fn parse_io(text: &str) -> PyResult<IoMode> {
+    match text {
+        "auto" => Ok(IoMode::Auto),
+        "read" => Ok(IoMode::Read),
+        "mmap" => Ok(IoMode::Mmap),
+        _ => Err(PyValueError::new_err(format!(
+            "io is {text:?}; allowed: \"auto\", \"read\", \"mmap\""
+        ))),
+    }
+}

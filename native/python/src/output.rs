@@ -1,0 +1,70 @@
+//! `OutputFile` and `clean_stale`.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+
+use crate::buffer::Buffer;
+use crate::errors::to_python;
+
+/// A file of known size that appears under its name complete or not at all.
+#[pyclass(frozen, module = "bmerge._native")]
+pub(crate) struct OutputFile(pub(crate) bmerge_core::OutputFile);
+
+#[pymethods]
+impl OutputFile {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf, size: u64) -> PyResult<Self> {
+        let file = py.detach(|| bmerge_core::OutputFile::create(&path, size));
+        file.map(Self).map_err(|error| to_python(py, &error))
+    }
+
+    /// The target's path.
+    #[getter]
+    fn path(&self) -> String {
+        self.0.target().to_string_lossy().into_owned()
+    }
+
+    /// The temporary's path.
+    #[getter]
+    fn temporary_path(&self) -> String {
+        self.0.temporary().to_string_lossy().into_owned()
+    }
+
+    /// Size in bytes.
+    #[getter]
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    /// Write bytes at a position within the file.
+    fn write_at(&self, py: Python<'_>, offset: u64, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let buffer = Buffer::readable(data)?;
+        let result = py.detach(|| self.0.write_at(offset, buffer.bytes()));
+        result.map_err(|error| to_python(py, &error))
+    }
+
+    /// Rename the temporary over the target; with `sync`, flush file and folder to disk.
+    #[pyo3(signature = (sync = true))]
+    fn commit(&self, py: Python<'_>, sync: bool) -> PyResult<()> {
+        let result = py.detach(|| self.0.commit(sync));
+        result.map_err(|error| to_python(py, &error))
+    }
+
+    /// Remove the temporary; does nothing when finished already.
+    fn discard(&self, py: Python<'_>) {
+        py.detach(|| self.0.discard());
+    }
+
+    fn __repr__(&self) -> String {
+        format!("OutputFile({:?}, {})", self.0.target(), self.0.size())
+    }
+}
+
+/// Remove the temporaries of dead processes from a folder.
+#[pyfunction]
+pub(crate) fn clean_stale(py: Python<'_>, directory: PathBuf) -> PyResult<Vec<String>> {
+    let removed = py.detach(|| bmerge_core::clean_stale(&directory));
+    let removed = removed.map_err(|error| to_python(py, &error))?;
+    Ok(removed.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+}
