@@ -1,0 +1,36 @@
+"""Executors: the native core, torch, and the choice between them."""
+
+from __future__ import annotations
+
+from bmerge.executors.base import (
+    ExecutionReport,
+    Executor,
+    NonFinite,
+    Progress,
+    ProgressCallback,
+    Sink,
+    nonfinite_error,
+)
+from bmerge.executors.choose import Choice, ExecutorName, choose_executor
+from bmerge.executors.native import NativeExecutor
+from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
+from bmerge.executors.working_set import largest_working_set, working_set
+
+__all__ = [
+    "Choice",
+    "DeviceMemory",
+    "DeviceProbe",
+    "ExecutionReport",
+    "Executor",
+    "ExecutorName",
+    "NativeExecutor",
+    "NonFinite",
+    "Progress",
+    "ProgressCallback",
+    "Sink",
+    "SystemProbe",
+    "choose_executor",
+    "largest_working_set",
+    "nonfinite_error",
+    "working_set",
+]

@@ -1,0 +1,139 @@
+"""What an executor is, where its output goes, and what it says while and after it runs.
+
+An executor runs the merges, copies and fills of a plan (not its splits, which
+:mod:`bmerge.pipeline` turns into merges). It writes every output tensor completely or raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from bmerge.errors import ExecutorError
+from bmerge.plan import MergeJob, Plan
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from bmerge._native import OutputFile
+
+__all__ = [
+    "ExecutionReport",
+    "Executor",
+    "NonFinite",
+    "Progress",
+    "ProgressCallback",
+    "Sink",
+    "nonfinite_error",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a merge has come.
+
+    Args:
+        bytes_done: bytes of input processed, every pass over them counted.
+        bytes_total: what ``bytes_done`` will be at the end; 0 while it is not known.
+        tensors_done: output tensors written completely.
+        tensors_total: output tensors in all.
+    """
+
+    bytes_done: int
+    bytes_total: int
+    tensors_done: int
+    tensors_total: int
+
+
+ProgressCallback: TypeAlias = Callable[[Progress], None]
+"""Called about ten times a second from the thread that called ``run``, and once at the end.
+
+What it raises stops the merge and is raised by ``run``.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """A NaN or infinity that a merge met.
+
+    Args:
+        key: of the output tensor.
+        input: index of the job's input that holds it, or None: the inputs are finite and the
+            result is not.
+    """
+
+    key: str
+    input: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionReport:
+    """What an executor did.
+
+    Args:
+        executor: its name and device, for example ``native`` or ``torch (cuda:0)``.
+        nonfinite: where NaN or infinity was met, in the order of the plan.
+        bytes_read: bytes of inputs that were decoded, every pass counted.
+        bytes_written: bytes that were computed and written.
+        bytes_copied: bytes that were copied unchanged.
+    """
+
+    executor: str
+    nonfinite: tuple[NonFinite, ...] = ()
+    bytes_read: int = 0
+    bytes_written: int = 0
+    bytes_copied: int = 0
+
+
+class Sink(Protocol):
+    """Where output tensors go: a file, or live buffers."""
+
+    @property
+    def targets(self) -> Sequence[OutputFile | Buffer]:
+        """The places that bytes can be written to, as ``_native.merge`` takes them."""
+
+    def locate(self, key: str) -> tuple[int, int]:
+        """Return (index in ``targets``, offset in it) of a tensor's first byte."""
+
+    def write(self, key: str, offset: int, data: Buffer) -> None:
+        """Write bytes of a tensor, ``offset`` bytes after its first one; from any thread."""
+
+
+class Executor(Protocol):
+    """Runs plans. One executor runs one plan at a time; it keeps nothing between runs."""
+
+    @property
+    def name(self) -> str:
+        """``native`` or ``torch``, and the device where there is a choice."""
+
+    def run(
+        self, plan: Plan, sink: Sink, *, progress: ProgressCallback | None = None
+    ) -> ExecutionReport:
+        """Write every output tensor of ``plan`` that a merge, copy or fill makes.
+
+        Args:
+            plan: what to do.
+            sink: where the output goes.
+            progress: called while it runs.
+
+        Raises:
+            ExecutorError: if it cannot be carried out, or NaN or infinity is met and the
+                recipe says that this is an error.
+            KeyboardInterrupt: if the user interrupts; all work has ended by then.
+        """
+
+
+def nonfinite_error(job: MergeJob, index: int | None) -> ExecutorError:
+    """Return the error for a NaN or infinity in a recipe that does not allow one.
+
+    Args:
+        job: that met it.
+        index: of the input that holds it, or None for the result.
+    """
+    hint = "set on_nonfinite to 'report' to merge all the same"
+    if index is None:
+        message = f"merging {job.key!r} gives NaN or a value beyond {job.dtype}"
+    else:
+        message = f"{job.key!r} holds NaN or infinity in {job.inputs[index].file.name}"
+    return ExecutorError(message, key=job.key, hint=hint)

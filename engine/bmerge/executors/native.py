@@ -1,0 +1,181 @@
+"""The native executor: a plan's jobs handed to the Rust core in one call.
+
+The core streams files through a few buffers per thread and may use any number of threads. Here
+its arguments are built, it runs in a thread of its own, and the calling thread reports progress
+and passes on interrupts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bmerge import _native
+from bmerge.errors import ExecutorError
+from bmerge.executors.base import (
+    ExecutionReport,
+    NonFinite,
+    Progress,
+    ProgressCallback,
+    Sink,
+    nonfinite_error,
+)
+from bmerge.expr import Graph
+from bmerge.plan import MergeJob, Plan
+
+__all__ = ["NativeExecutor"]
+
+_INTERVAL = 0.1
+"""Seconds between two calls of the progress callback."""
+_MEMORY = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class NativeExecutor:
+    """Runs plans in Rust, streaming from file to file.
+
+    Args:
+        memory: budget in bytes for all buffers together.
+        threads: number of worker threads; 0 takes one per core.
+    """
+
+    memory: int = _MEMORY
+    threads: int = 0
+
+    @property
+    def name(self) -> str:
+        """``native``."""
+        return "native"
+
+    def run(
+        self, plan: Plan, sink: Sink, *, progress: ProgressCallback | None = None
+    ) -> ExecutionReport:
+        """Write every output tensor of ``plan``; see :class:`bmerge.executors.Executor`."""
+        arguments = _Arguments(sink)
+        jobs = [arguments.job(job) for job in plan.merges]
+        copies = list(arguments.copies(plan))
+        for fill in plan.fills:
+            sink.write(fill.key, 0, fill.data)
+        call = {
+            "programs": arguments.programs,
+            "sources": arguments.sources,
+            "sinks": list(sink.targets),
+            "jobs": jobs,
+            "copies": copies,
+            "threads": self.threads,
+            "memory": self.memory,
+            "on_nonfinite": plan.recipe.on_nonfinite,
+        }
+        try:
+            report = _watched(call, plan, progress)
+        except _native.NativeError as error:
+            raise _translated(error, plan) from error
+        return ExecutionReport(
+            executor=self.name,
+            nonfinite=tuple(
+                NonFinite(plan.merges[job].key, None if index < 0 else index)
+                for job, index in report.nonfinite
+            ),
+            bytes_read=report.bytes_read,
+            bytes_written=report.bytes_written,
+            bytes_copied=report.bytes_copied,
+        )
+
+
+@dataclass(slots=True)
+class _Arguments:
+    """The tables that jobs refer to by index: programs and sources."""
+
+    sink: Sink
+    programs: list[_native.Program] = field(default_factory=list)
+    sources: list[Path] = field(default_factory=list)
+    _program_index: dict[Graph, int] = field(default_factory=dict)
+    _source_index: dict[Path, int] = field(default_factory=dict)
+
+    def job(self, job: MergeJob) -> Any:
+        inputs = [(self._source(info.file), info.offset, info.dtype) for info in job.inputs]
+        target, offset = self.sink.locate(job.key)
+        program = self._program(job.graph)
+        return program, inputs, job.scalars, job.shape, target, offset, job.dtype, job.seed
+
+    def copies(self, plan: Plan) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield ranges to copy; those that continue one another on both sides are one."""
+        ranges = []
+        for job in plan.copies:
+            if job.source.nbytes:
+                source = self._source(job.source.file)
+                ranges.append((*self.sink.locate(job.key), source, job.source))
+        ranges.sort(key=lambda item: item[:2])
+        pending: tuple[int, int, int, int, int] | None = None
+        for target, offset, source, info in ranges:
+            if pending is not None:
+                source0, begin, length, target0, offset0 = pending
+                ends = (source0, begin + length, target0, offset0 + length)
+                if ends == (source, info.offset, target, offset):
+                    pending = (source0, begin, length + info.nbytes, target0, offset0)
+                    continue
+                yield pending
+            pending = (source, info.offset, info.nbytes, target, offset)
+        if pending is not None:
+            yield pending
+
+    def _program(self, graph: Graph) -> int:
+        if graph not in self._program_index:
+            self._program_index[graph] = len(self.programs)
+            self.programs.append(_native.Program(graph.nodes, graph.output))
+        return self._program_index[graph]
+
+    def _source(self, file: Path) -> int:
+        if file not in self._source_index:
+            self._source_index[file] = len(self.sources)
+            self.sources.append(file)
+        return self._source_index[file]
+
+
+def _watched(
+    call: dict[str, Any], plan: Plan, progress: ProgressCallback | None
+) -> _native.Report:
+    """Run the core in a thread; report progress from this one, and stop it if that raises."""
+    handle = _native.Progress()
+    outcome: list[_native.Report | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_native.merge(**call, progress=handle))
+        except BaseException as error:  # noqa: BLE001  handed over to the calling thread
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, name="bmerge-native", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_INTERVAL)
+            if progress is not None:
+                progress(_snapshot(handle, plan))
+    except BaseException:
+        handle.cancel()
+        thread.join()
+        raise
+    result = outcome[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _snapshot(handle: _native.Progress, plan: Plan) -> Progress:
+    done, total = handle.bytes_done, handle.bytes_total
+    others = len(plan.copies) + len(plan.fills) if total and done == total else 0
+    tensors = len(plan.merges) + len(plan.copies) + len(plan.fills)
+    return Progress(done, total, handle.jobs_done + others, tensors)
+
+
+def _translated(error: _native.NativeError, plan: Plan) -> ExecutorError:
+    """Return bmerge's error for one of the core."""
+    if isinstance(error, _native.NonFiniteError):
+        return nonfinite_error(plan.merges[error.job], error.input if error.input >= 0 else None)
+    if isinstance(error, _native.ProgramError):
+        return ExecutorError(f"the native executor refuses this merge: {error}")
+    return ExecutorError(str(error))

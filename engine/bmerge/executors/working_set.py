@@ -1,0 +1,43 @@
+"""How much memory it takes to compute one tensor whole, as the torch executor does on CUDA."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from bmerge.expr import Graph
+from bmerge.plan import MergeJob, Plan
+
+__all__ = ["largest_working_set", "working_set"]
+
+_FLOAT32 = 4
+_PER_TENSOR = frozenset({"scalar", "constant", "rows", "numel"})
+
+
+def working_set(job: MergeJob) -> int:
+    """Return the bytes that are in use at the worst moment of a job.
+
+    Inputs as they are stored, all of them in float32, the intermediate values that are alive at
+    once, and the output.
+    """
+    stored = sum(info.nbytes for info in job.used_inputs)
+    return stored + _FLOAT32 * job.numel * (_alive(job.graph) + 1)
+
+
+def largest_working_set(plan: Plan) -> int:
+    """Return the working set of a plan's most demanding job; 0 if nothing is computed."""
+    return max(map(working_set, plan.merges), default=0)
+
+
+@lru_cache(maxsize=256)
+def _alive(graph: Graph) -> int:
+    """Return how many values of one number per element are alive at once, inputs included."""
+    last = {arg: index for index, node in enumerate(graph.nodes) for arg in node.args}
+    sized = {i for i, node in enumerate(graph.nodes) if node.op not in _PER_TENSOR}
+    inputs = {i for i in sized if graph.nodes[i].op == "input"}
+    most, alive = len(inputs), set(inputs)
+    for index, node in enumerate(graph.nodes):
+        if index in sized:
+            alive.add(index)
+        most = max(most, len(alive))
+        alive -= {arg for arg in node.args if last[arg] == index and arg not in inputs}
+    return most

@@ -1,0 +1,180 @@
+"""What a plan is made of: one job for every tensor of the output.
+
+Jobs are independent of each other and of the place that their output goes to, so executors may
+run them in any order and into a file or live buffers alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from bmerge.architectures import Architecture
+from bmerge.dtypes import SIZES
+from bmerge.expr import Graph
+from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.method import MergeMethod
+from bmerge.recipe import Recipe
+
+__all__ = ["CopyJob", "FillJob", "MergeJob", "OutputTensor", "Plan", "SplitJob"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTensor:
+    """One tensor of the output.
+
+    Args:
+        key: its name.
+        dtype: safetensors tag.
+        shape: extent of each dimension.
+        offset: first byte, counted from the first byte of the first tensor.
+    """
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes."""
+        return math.prod(self.shape) * SIZES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeJob:
+    """Compute one tensor.
+
+    Args:
+        key: of the output tensor.
+        block: that the key is in.
+        graph: what to compute: the method's, or that of one input where only its dtype changes.
+        inputs: one for each input of the graph, all of the output's shape.
+        scalars: the hyperparameters' values, in the order of ``graph.scalars``.
+        shape: of the output and of every input.
+        dtype: safetensors tag of the output.
+        seed: of this tensor's random numbers.
+    """
+
+    key: str
+    block: str
+    graph: Graph
+    inputs: tuple[TensorInfo, ...]
+    scalars: tuple[float, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    seed: int
+
+    @property
+    def numel(self) -> int:
+        """Number of elements of the output."""
+        return math.prod(self.shape)
+
+    @property
+    def used_inputs(self) -> tuple[TensorInfo, ...]:
+        """The inputs that the output depends on."""
+        return tuple(self.inputs[index] for index in self.graph.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyJob:
+    """Copy one tensor's bytes as they are.
+
+    Args:
+        key: of the output tensor.
+        source: where they lie.
+        block: that the key is in.
+    """
+
+    key: str
+    source: TensorInfo
+    block: str
+
+
+@dataclass(frozen=True, slots=True)
+class FillJob:
+    """Write bytes that are known beforehand.
+
+    Args:
+        key: of the output tensor.
+        data: all its bytes.
+    """
+
+    key: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SplitJob:
+    """Merge the first channels (dim 1) of one tensor and keep the others from the widest input.
+
+    For the first convolution of models that take more channels (inpainting, pix2pix). Such a
+    tensor has some 100 kB; :mod:`bmerge.pipeline` cuts it up in memory.
+
+    Args:
+        merge: for the shared channels; its inputs have them and perhaps more.
+        rest: the widest input, which the other channels come from.
+    """
+
+    merge: MergeJob
+    rest: TensorInfo
+
+    @property
+    def key(self) -> str:
+        """Of the output tensor."""
+        return self.merge.key
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a merge will do; made by :func:`bmerge.plan.make_plan`.
+
+    Every output tensor is written by exactly one job.
+
+    Args:
+        recipe: what was asked for.
+        method: the merge method.
+        architecture: the block map.
+        checkpoints: the inputs, in the order of the recipe's models.
+        merges: tensors to compute.
+        copies: tensors that are one input's, byte for byte.
+        fills: tensors with known content.
+        splits: tensors of which only some channels are merged.
+        outputs: all tensors, in the order of the first model.
+        notes: what the user should know, one line each.
+    """
+
+    recipe: Recipe
+    method: MergeMethod
+    architecture: Architecture
+    checkpoints: tuple[Checkpoint, ...]
+    merges: tuple[MergeJob, ...]
+    copies: tuple[CopyJob, ...]
+    fills: tuple[FillJob, ...]
+    splits: tuple[SplitJob, ...]
+    outputs: tuple[OutputTensor, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def nbytes_read(self) -> int:
+        """Bytes of inputs that are read, each once."""
+        computed = [*self.merges, *(split.merge for split in self.splits)]
+        merged = sum(info.nbytes for job in computed for info in job.used_inputs)
+        return merged + sum(job.source.nbytes for job in self.copies)
+
+    @property
+    def nbytes_written(self) -> int:
+        """Bytes of all output tensors, without the file's header."""
+        return sum(tensor.nbytes for tensor in self.outputs)
+
+    def only(self, keys: Collection[str]) -> Plan:
+        """Return the part of the plan that writes ``keys``."""
+        return replace(
+            self,
+            merges=tuple(job for job in self.merges if job.key in keys),
+            copies=tuple(job for job in self.copies if job.key in keys),
+            fills=tuple(job for job in self.fills if job.key in keys),
+            splits=tuple(job for job in self.splits if job.key in keys),
+            outputs=tuple(tensor for tensor in self.outputs if tensor.key in keys),
+        )

@@ -1,0 +1,60 @@
+"""Writing recipes: as YAML for people, and as data for a merged file's metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
+
+__all__ = ["dump_recipe", "recipe_data"]
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return a recipe as YAML; :func:`bmerge.recipe.parse_recipe` makes an equal one of it."""
+    return yaml.dump(recipe_data(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def recipe_data(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as plain data in the form of a recipe file, without what is default."""
+    default = Recipe("", ())
+    data: dict[str, Any] = {"method": recipe.method, "models": list(map(_model, recipe.models))}
+    if recipe.hyperparameters:
+        data["hyperparameters"] = {
+            name: _weights(weights) for name, weights in recipe.hyperparameters.items()
+        }
+    for field in ("dtype", "architecture", "seed", "on_missing", "on_nonfinite"):
+        if getattr(recipe, field) != getattr(default, field):
+            data[field] = getattr(recipe, field)
+    return data
+
+
+def _model(model: ModelRef) -> str | dict[str, str]:
+    if model.sha256 is None:
+        return model.path
+    return {"path": model.path, "sha256": model.sha256}
+
+
+def _weights(weights: BlockWeights) -> float | dict[str, float]:
+    if not weights.blocks:
+        return weights.default
+    return {"*": weights.default, **weights.blocks}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes numbers so that they load back to the bit, and words so that they stay words."""
+
+
+def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(float(value)))
+
+
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    plain = value.isidentifier() and value.lower() not in {"true", "false", "null"}
+    style = None if plain else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(float, _represent_float)
+_Dumper.add_representer(str, _represent_text)

@@ -1,0 +1,49 @@
+"""Named lists of block weights, as users of the older tools know them.
+
+They lie in ``presets.yaml``: name → 25 weights (IN00 … OUT11, with 0 for BASE) or 26 (BASE
+first). People may have a file of their own in the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from bmerge.recipe.document import read_document
+
+__all__ = ["load_presets"]
+
+_WITHOUT_BASE = 25
+
+
+def load_presets(*files: Path) -> Mapping[str, tuple[float, ...]]:
+    """Return the presets by name; each has 26 weights, BASE first.
+
+    Args:
+        files: more files of presets; a later one replaces names of earlier ones.
+
+    Raises:
+        RecipeError: if a file is not as it must be.
+    """
+    presets = dict(_read(Path(__file__).with_name("presets.yaml")))
+    for file in files:
+        presets.update(_read(file))
+    return presets
+
+
+@cache
+def _read(path: Path) -> Mapping[str, tuple[float, ...]]:
+    presets: dict[str, tuple[float, ...]] = {}
+    for name, node in read_document(path, name="the presets").mapping().items():
+        if isinstance(node.value, str):
+            if node.value not in presets:
+                raise node.error(f"{name} stands for {node.value!r}, which is not above it")
+            presets[name] = presets[node.value]
+            continue
+        weights = tuple(item.number() for item in node.sequence())
+        if len(weights) not in {_WITHOUT_BASE, _WITHOUT_BASE + 1}:
+            raise node.error(f"preset {name} has {len(weights)} weights, not 25 or 26")
+        presets[name] = weights if len(weights) > _WITHOUT_BASE else (0.0, *weights)
+    return presets
+

@@ -1,0 +1,188 @@
+"""Block weights as people write them, turned into a value for every block.
+
+Five forms: a number for all blocks; a list in the architecture's order; text such as
+``IN00-IN05=0.2,M00=1,*=0.5``; a preset's name, which assignments may follow
+(``GRAD_V,BASE=0.3``); a mapping with the same names as the text.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from bmerge.architectures import Architecture
+from bmerge.errors import RecipeError, nearest
+from bmerge.recipe.schema import BlockWeights
+
+__all__ = ["parse_weights"]
+
+_LOG = logging.getLogger(__name__)
+Presets: TypeAlias = Mapping[str, Sequence[float]]
+
+
+def parse_weights(
+    value: object, architecture: Architecture, *, presets: Presets = {}
+) -> BlockWeights:
+    """Return the value of a hyperparameter in every block.
+
+    In text and mappings a single block goes before a range, and a range before ``*``. A block
+    that follows another (the VAE of ``sdxl-vae``) takes that one's value unless it is named.
+
+    Args:
+        value: a number, a list of numbers, text, or a mapping of block, range or ``*`` → number.
+        architecture: whose blocks are meant.
+        presets: name → list of weights.
+
+    Raises:
+        RecipeError: if it is none of these, or names no value for some block.
+    """
+    if isinstance(value, str):
+        return _from_text(value.strip(), architecture, presets)
+    if isinstance(value, Mapping):
+        return _from_assignments(value.items(), architecture, {})
+    if isinstance(value, Sequence):
+        return _complete(_from_list([_number(item) for item in value], architecture), architecture)
+    return BlockWeights(_number(value))
+
+
+def _from_text(text: str, architecture: Architecture, presets: Presets) -> BlockWeights:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 1 and _is_number(text):
+        return BlockWeights(_number(text))
+    if all(_is_number(part) for part in parts):
+        return parse_weights([_number(part) for part in parts], architecture)
+    values: dict[str, float] = {}
+    if "=" not in parts[0]:
+        values = _from_preset(parts.pop(0), architecture, presets)
+    return _from_assignments(map(_assignment, parts), architecture, values)
+
+
+def _from_preset(name: str, architecture: Architecture, presets: Presets) -> dict[str, float]:
+    if name not in presets:
+        message = f"{name!r} is no number and no preset"
+        raise RecipeError(message, hint=nearest(name, presets) or "see 'bmerge merge --help'")
+    return _from_list(presets[name], architecture, what=f"preset {name} has")
+
+
+def _from_list(
+    weights: Sequence[float], architecture: Architecture, what: str = "the list has"
+) -> dict[str, float]:
+    """Return block → weight for a list in the architecture's order or one of another tool's."""
+    if len(weights) == len(architecture.blocks):
+        return dict(zip(architecture.blocks, weights, strict=True))
+    layout = architecture.lists.get(len(weights))
+    if layout is None:
+        allowed = sorted({len(architecture.blocks), *architecture.lists})
+        lengths = " or ".join(map(str, allowed))
+        message = f"{what} {len(weights)} weights, but {architecture.id} takes {lengths}"
+        raise RecipeError(message, hint=f"in the order {_summary(architecture.blocks)}")
+    values = {
+        block: weight
+        for block, weight in zip(layout, weights, strict=True)
+        if block is not None
+    }
+    unused = len(weights) - len(values)
+    if unused:
+        used = _summary(tuple(values))
+        _LOG.warning(
+            "%s %d weights; %s uses those of %s and drops %d", what, len(weights),
+            architecture.id, used, unused,
+        )  # fmt: skip
+    return values
+
+
+def _from_assignments(
+    assignments: Iterable[tuple[object, object]],
+    architecture: Architecture,
+    values: dict[str, float],
+) -> BlockWeights:
+    """Apply assignments, the general ones first, over what a preset gave."""
+    default: float | None = None
+    ranges: dict[str, float] = {}
+    singles: dict[str, float] = {}
+    named: set[object] = set()
+    for name, value in assignments:
+        if name in named:
+            raise RecipeError(f"{name} is given twice")
+        named.add(name)
+        number = _number(value, where=f" for {name}")
+        if name == "*":
+            default = number
+        elif name in architecture.blocks:
+            singles[str(name)] = number
+        else:
+            ranges.update(dict.fromkeys(_range(str(name), architecture), number))
+    fallback = values if default is None else dict.fromkeys(architecture.blocks, default)
+    return _complete({**fallback, **ranges, **singles}, architecture, default)
+
+
+def _complete(
+    values: Mapping[str, float], architecture: Architecture, default: float | None = None
+) -> BlockWeights:
+    """Fill in followers and check that no block is left without a value."""
+    values = dict(values)
+    for block, leader in architecture.follows.items():
+        if block not in values and leader in values:
+            values[block] = values[leader]
+    missing = [block for block in architecture.blocks if block not in values]
+    if missing:
+        base = len(missing) == 1 and missing[0] == architecture.blocks[0]
+        if not base:
+            message = f"no value for {_summary(missing)}"
+            raise RecipeError(message, hint="add '*=…' for all other blocks")
+        values[missing[0]] = 0.0  # a list of the 25 UNet blocks leaves the base unmerged
+    if default is None:
+        default = values[architecture.blocks[0]]
+    blocks = {block: values[block] for block in architecture.blocks if values[block] != default}
+    return BlockWeights(default, blocks)
+
+
+def _assignment(part: str) -> tuple[str, str]:
+    name, equals, value = (piece.strip() for piece in part.partition("="))
+    if not equals or not name:
+        message = f"cannot read {part!r}"
+        raise RecipeError(message, hint="write block=value, first-last=value or *=value")
+    return name, value
+
+
+def _range(name: str, architecture: Architecture) -> Sequence[str]:
+    """Return the blocks from one to another, in the architecture's order."""
+    blocks = architecture.blocks
+    first, dash, last = (piece.strip() for piece in name.partition("-"))
+    for block in (first, last) if dash else (name,):
+        if block not in blocks:
+            message = f"unknown block {block!r} of {architecture.id}"
+            raise RecipeError(message, hint=nearest(block, [*blocks, "*"]))
+    begin, end = blocks.index(first), blocks.index(last)
+    if begin > end:
+        raise RecipeError(f"range {name!r} runs backwards", hint=f"write {last}-{first}")
+    return blocks[begin : end + 1]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(value: object, where: str = "") -> float:
+    """Return a finite number, or say that it is none."""
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise RecipeError(f"bad number {value!r}{where}")
+
+
+def _summary(blocks: Sequence[str]) -> str:
+    """Return a list of blocks short enough for a line."""
+    if len(blocks) <= 8:
+        return ", ".join(blocks)
+    return f"{', '.join(blocks[:3])}, …, {blocks[-1]} ({len(blocks)} blocks)"
