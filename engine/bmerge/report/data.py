@@ -1,0 +1,132 @@
+"""What a report shows, as plain data: the templates know nothing of how a study is stored.
+
+``load`` fills these from a study's folder; ``page`` draws them. Scores are greater-is-better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bmerge.recipe.schema import BlockWeights
+
+__all__ = ["Candidate", "ReportData", "Role", "Shot", "TrialRow", "WeightMap"]
+
+Role = Literal["parent", "uniform", "best"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One stored picture.
+
+    Args:
+        prompt: that it was made for.
+        seed: of its noise.
+        score: the objective's value for it, if it was scored.
+        file: where it lies.
+    """
+
+    prompt: str
+    seed: int
+    score: float | None
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One merge that the headline compares.
+
+    Args:
+        role: what it is to the reader.
+        label: its short name.
+        score: the objective's mean over its pictures.
+        shots: payload id → picture; candidates are compared where their ids are equal.
+        interval: 95 % confidence interval of the score, if it was computed.
+    """
+
+    role: Role
+    label: str
+    score: float
+    shots: Mapping[str, Shot]
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """One trial in the table and in the plots.
+
+    Args:
+        number: from 0, in the order of asking.
+        phase: which part of the study proposed it.
+        score: the objective; None for a failed trial.
+        scores: scorer → mean over the trial's pictures.
+        parameters: what was tried.
+        reason: why it failed.
+    """
+
+    number: int
+    phase: str
+    score: float | None
+    scores: Mapping[str, float]
+    parameters: Mapping[str, float]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightMap:
+    """One hyperparameter of the best merge, to be drawn over the blocks.
+
+    Args:
+        name: of the hyperparameter.
+        weights: its value per block.
+        low: start of the colour scale.
+        high: end of the colour scale.
+        low_means: what the merge is where the value is ``low``, for example a model's name.
+        high_means: likewise for ``high``.
+    """
+
+    name: str
+    weights: BlockWeights
+    low: float
+    high: float
+    low_means: str = ""
+    high_means: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything on the page.
+
+    Args:
+        title: the study's name.
+        method: the merge method's name.
+        objective: what the score is, in words.
+        models: names of the merged models.
+        candidates: parents, uniform merges and the best one; the best one last.
+        trials: in the order of their numbers.
+        blocks: block ids of the architecture, in its order.
+        weights: the best merge's hyperparameters.
+        recipe: the best merge's recipe as text.
+        versions: name → version of what ran.
+        commands: how to reproduce it: (what for, command line).
+    """
+
+    title: str
+    method: str
+    objective: str
+    models: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    trials: tuple[TrialRow, ...]
+    blocks: tuple[str, ...]
+    weights: tuple[WeightMap, ...]
+    recipe: str
+    versions: Mapping[str, str]
+    commands: tuple[tuple[str, str], ...]
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The trial with the highest score, the earliest of equal ones."""
+        scored = [trial for trial in self.trials if trial.score is not None]
+        return max(scored, key=lambda trial: trial.score or 0.0, default=None)

@@ -1,0 +1,206 @@
+"""From a study's folder to :class:`~bmerge.report.data.ReportData`.
+
+The only place of the report that knows how studies are stored. It reads while a run may still
+be writing; trials in flight are left out.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bmerge.architectures import builtin
+from bmerge.recipe import load_recipe
+from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
+from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.trial import Trial, best_of
+
+__all__ = ["load_report_data"]
+
+_RECIPE = Path("best", "recipe.yaml")
+_DISTRIBUTIONS = ("bmerge", "torch", "optuna", "nevergrad", "bayesian-optimization", "numpy")
+
+
+def load_report_data(study_dir: Path) -> ReportData:
+    """Read a study's folder.
+
+    Args:
+        study_dir: the folder; its study may be running or finished.
+
+    Raises:
+        StudyError: if the folder holds no study.
+    """
+    study = read_study(study_dir)
+    definition = study.attributes["definition"]
+    trials = [trial for trial in study.trials.values() if trial.state != "running"]
+    best = best_of(study.trials)
+    recipe = _recipe(study_dir, best)
+    reader = _Reader(study, definition, _model_names(definition, recipe))
+    return ReportData(
+        title=study.name,
+        method=definition["merge"]["method"],
+        objective=_objective(definition["scorers"]),
+        models=reader.models,
+        candidates=tuple(reader.candidates(trials, best)),
+        trials=tuple(_row(trial) for trial in trials),
+        blocks=_blocks(definition["space"]["blocks"]),
+        weights=tuple(reader.weights(best, trials)) if best else (),
+        recipe=(study_dir / _RECIPE).read_text(encoding="utf-8") if recipe else "",
+        versions=_versions(),
+        commands=tuple(_commands(study_dir, has_recipe=recipe is not None)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A stored study with what is needed to name its parts."""
+
+    study: StoredStudy
+    definition: Mapping[str, Any]
+    models: tuple[str, ...]
+
+    def candidates(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[Candidate]:
+        """Yield the parents, the best uniform merge that is no parent, and the best merge."""
+        parents = [t for t in trials if _parent(t) is not None and t.score is not None]
+        for trial in parents:
+            yield self._candidate("parent", self._parent_label(trial), trial)
+        uniform = {t.number: t for t in trials if _uniform(t) and t not in parents}
+        if (middle := best_of(uniform)) is not None:
+            values = (f"{w.default:g}" for w in middle.proposal.weights.values())
+            yield self._candidate("uniform", f"uniform {', '.join(values)}", middle)
+        if best is not None:
+            yield self._candidate("best", "best", best)
+
+    def weights(self, best: Trial, trials: Sequence[Trial]) -> Iterable[WeightMap]:
+        """Yield each hyperparameter of the best trial with its colour scale."""
+        for name, weights in best.proposal.weights.items():
+            low, high = self._range(name, weights)
+            means = self._meanings(name, trials)
+            yield WeightMap(name, weights, low, high, means.get(low, ""), means.get(high, ""))
+
+    def _range(self, name: str, weights: BlockWeights) -> tuple[float, float]:
+        """Return the least and greatest value that the study could give a hyperparameter."""
+        bounds = self.definition["space"]["parameters"]
+        values = [weights.default] if not weights.blocks else list(weights.blocks.values())
+        for source in self.definition["space"]["blocks"][name].values():
+            values += bounds[source] if isinstance(source, str) else [source]
+        return min(values), max(values)
+
+    def _meanings(self, name: str, trials: Sequence[Trial]) -> dict[float, str]:
+        """Return the values of the only hyperparameter at which the merge is a pure model."""
+        return {
+            trial.proposal.weights[name].default: self._parent_label(trial)
+            for trial in trials
+            if _parent(trial) is not None and list(trial.proposal.weights) == [name]
+        }
+
+    def _parent_label(self, trial: Trial) -> str:
+        letter = _parent(trial) or ""
+        index = ord(letter) - ord("a") if len(letter) == 1 else len(self.models)
+        return self.models[index] if index < len(self.models) else trial.proposal.source
+
+    def _candidate(self, role: Role, label: str, trial: Trial) -> Candidate:
+        score = trial.score
+        assert score is not None
+        payloads = {payload["id"]: payload for payload in self.definition["payloads"]}
+        shots = {
+            picture["id"]: Shot(
+                prompt=payloads[picture["id"]]["prompt"],
+                seed=picture["seed"],
+                score=self._score(picture["scores"]),
+                file=self.study.folder / picture["file"],
+            )
+            for picture in trial.pictures
+        }
+        return Candidate(role, label, score, shots)
+
+    def _score(self, scores: Mapping[str, float]) -> float:
+        """Return one picture's part in the objective."""
+        scorers = self.definition["scorers"]
+        return float(sum(s["weight"] * scores[s["label"]] for s in scorers))
+
+
+def _row(trial: Trial) -> TrialRow:
+    proposal = trial.proposal
+    phase = {"baseline": "baseline", "try": "tried by hand"}.get(proposal.phase, proposal.source)
+    return TrialRow(
+        number=trial.number,
+        phase=phase,
+        score=trial.score,
+        scores=trial.means,
+        parameters=proposal.values or _uniform_values(trial),
+        reason=trial.reason,
+    )
+
+
+def _parent(trial: Trial) -> str | None:
+    """Return which input a trial is, as a letter, if it is one."""
+    kind, _, letter = trial.proposal.source.partition(" ")
+    return letter if trial.proposal.phase == "baseline" and kind == "model" else None
+
+
+def _uniform(trial: Trial) -> bool:
+    """Tell whether every block has the same weights."""
+    return all(not weights.blocks for weights in trial.proposal.weights.values())
+
+
+def _uniform_values(trial: Trial) -> dict[str, float]:
+    """Return the hyperparameters of a trial that lies outside the search space."""
+    return {name: w.default for name, w in trial.proposal.weights.items() if not w.blocks}
+
+
+def _blocks(space: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
+    """Return the study's blocks, in the order of the smallest architecture that has them all."""
+    present = list(dict.fromkeys(block for blocks in space.values() for block in blocks))
+    fitting = [a.blocks for a in builtin() if set(present) <= set(a.blocks)]
+    order = min(fitting, key=len, default=tuple(present))
+    return tuple(block for block in order if block in present)
+
+
+def _objective(scorers: Sequence[Mapping[str, Any]]) -> str:
+    """Return the objective as a formula over scorers' labels."""
+    parts = [
+        scorer["label"] if scorer["weight"] == 1 else f"{scorer['weight']:g} × {scorer['label']}"
+        for scorer in scorers
+        if scorer["weight"]
+    ]
+    return " + ".join(parts)
+
+
+def _recipe(study_dir: Path, best: Trial | None) -> Recipe | None:
+    """Return the stored recipe if it is the best trial's; an unfinished run may have an old one."""
+    path = study_dir / _RECIPE
+    if best is None or not path.is_file():
+        return None
+    recipe = load_recipe(path)
+    return recipe if dict(recipe.hyperparameters) == dict(best.proposal.weights) else None
+
+
+def _model_names(definition: Mapping[str, Any], recipe: Recipe | None) -> tuple[str, ...]:
+    """Return the inputs' short names: their files', if the recipe tells, else their letters."""
+    if recipe is not None:
+        return tuple(Path(model.path).stem for model in recipe.models)
+    count = len(definition["merge"]["models"])
+    return tuple(f"model {chr(ord('a') + index)}" for index in range(count))
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commands(folder: Path, *, has_recipe: bool) -> Iterable[tuple[str, str]]:
+    if has_recipe:
+        command = f"bmerge merge {folder / _RECIPE} -o best.safetensors"
+        yield "The best checkpoint again, the same bytes:", command
+    yield "This page again:", f"bmerge report {folder}"

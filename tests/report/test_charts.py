@@ -1,0 +1,87 @@
+"""Plots: points within their axes, round ticks, a line that only rises."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from bmerge.report.charts import HEIGHT, WIDTH, convergence, phases, scatters
+from bmerge.report.data import ReportData, TrialRow
+
+
+def _with_scores(data: ReportData, *scores: float | None) -> ReportData:
+    trials = tuple(
+        TrialRow(i, "init", s, {} if s is None else {"judge": s}, {}, None if s else "broke")
+        for i, s in enumerate(scores)
+    )
+    return replace(data, trials=trials, candidates=())
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [(0.1, 0.5, 0.3), (0.4,), (0.0, 0.0), (-7.0, -3.0), (1e-7, 3e-7), (2e6, None, 1e6)],
+    ids=str,
+)
+def test_points_and_ticks_lie_within_the_axes(data: ReportData, scores: tuple[float, ...]) -> None:
+    plot = convergence(_with_scores(data, *scores))
+    assert plot is not None
+    assert len(plot.points) == sum(score is not None for score in scores)
+    for point in (*plot.points, *plot.failed):
+        assert 0 < plot.x.start <= point.x <= plot.x.end < WIDTH
+        assert 0 < plot.y.end <= point.y <= plot.y.start < HEIGHT
+    for axis in (plot.x, plot.y):
+        assert 1 <= len(axis.ticks) <= 11
+        assert all(axis.low <= tick <= axis.high for tick in axis.ticks)
+
+
+def test_trial_numbers_get_whole_ticks(data: ReportData) -> None:
+    plot = convergence(_with_scores(data, 0.1, 0.2, 0.3))
+    assert plot is not None
+    assert plot.x.ticks == (0, 1, 2)
+
+
+def test_the_best_so_far_only_rises_and_skips_worse_and_failed_trials(data: ReportData) -> None:
+    plot = convergence(_with_scores(data, 0.2, None, 0.1, 0.6, 0.5))
+    assert plot is not None
+    x, y = plot.x.at, plot.y.at
+    expected = f"M{x(0)} {y(0.2)}H{x(3)}V{y(0.6)}H{plot.x.end}"
+    assert plot.path == expected
+    heights = [float(v) for v in re.findall(r"[V ]([\d.]+)", plot.path)]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_the_earliest_of_equal_scores_is_the_best(data: ReportData) -> None:
+    plot = convergence(_with_scores(data, 0.2, 0.9, 0.9))
+    assert plot is not None
+    assert [point.best for point in plot.points] == [False, True, False]
+
+
+def test_a_failed_trial_is_a_cross_and_no_point(data: ReportData) -> None:
+    plot = convergence(_with_scores(data, 0.2, None))
+    assert plot is not None
+    assert [p.trial.number for p in plot.failed] == [1]
+    assert [p.trial.number for p in plot.points] == [0]
+
+
+@pytest.mark.parametrize("scores", [(), (None,), (None, None)], ids=str)
+def test_without_any_score_there_is_no_plot(data: ReportData, scores: tuple[None, ...]) -> None:
+    assert convergence(_with_scores(data, *scores)) is None
+
+
+def test_phases_have_colours_in_order_of_appearance(data: ReportData) -> None:
+    colours = phases(data)
+    assert list(colours) == ["baseline", "sobol", "bayes"]
+    assert len(set(colours.values())) == 3
+
+
+def test_a_scatter_sets_the_first_scorer_against_each_other(data: ReportData) -> None:
+    (plot,) = scatters(data)
+    assert (plot.x.label, plot.y.label) == ("demo_judge", "colourfulness")
+    assert len(plot.points) == 38
+    assert plot.points[-1].best, "the best is drawn last, on top"
+
+
+def test_one_scorer_makes_no_scatter(data: ReportData) -> None:
+    assert scatters(_with_scores(data, 0.1, 0.2)) == ()

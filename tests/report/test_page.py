@@ -1,0 +1,150 @@
+"""The page: complete, self-contained, escaped; and drawn for studies in any state."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bmerge.report.data import Candidate, ReportData
+from bmerge.report.page import number, picture, render
+
+_VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for and checks that tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] not in ("style", "script"):
+            self.words.append(data.strip())
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        return [a for t, a in self.tags if t == tag and wanted.items() <= a.items()]
+
+
+def test_the_page_refers_to_nothing_outside_itself(data: ReportData) -> None:
+    text = render(data)
+    page = Page(text)
+    links = [a.get(name) for _, a in page.tags for name in ("src", "href") if name in a]
+    assert links
+    assert all(link is not None and link.startswith("data:") for link in links)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_every_trial_block_picture_and_candidate_is_on_the_page(data: ReportData) -> None:
+    page = Page(render(data))
+    assert len(page.all("circle")) == 2 * 38
+    assert len(page.all("path", class_="failed")) == 2
+    assert len(page.all("rect")) == 26
+    assert len(page.all("img")) == 8 * 4
+    for text in ("shapes", "colours", "uniform", "best", "OUT11", "a red star", "seed 1000"):
+        assert text in page.words
+    assert page.words.count("complete") == 38
+    assert len(page.all("tr", class_="winner")) == 1
+
+
+def test_text_is_escaped(data: ReportData) -> None:
+    text = render(replace(data, title="<script>alert(1)</script>", recipe="a: <b>"))
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "no &lt;pictures&gt; &amp; no score" in text
+    assert "a: &lt;b&gt;" in text
+
+
+def _empty(data: ReportData) -> ReportData:
+    return replace(data, candidates=(), trials=(), weights=(), recipe="")
+
+
+def _all_failed(data: ReportData) -> ReportData:
+    failed = tuple(replace(t, score=None, scores={}, reason="broke") for t in data.trials)
+    return replace(_empty(data), trials=failed)
+
+
+def _without_pictures(data: ReportData) -> ReportData:
+    return replace(data, candidates=tuple(replace(c, shots={}) for c in data.candidates))
+
+
+def _negative(data: ReportData) -> ReportData:
+    return replace(data, candidates=tuple(replace(c, score=-c.score) for c in data.candidates))
+
+
+def _running(data: ReportData) -> ReportData:
+    (first, *_) = [t for t in data.trials if t.score is not None]
+    return replace(_empty(data), trials=(first,))
+
+
+@pytest.mark.parametrize("change", [_empty, _all_failed, _without_pictures, _negative, _running])
+def test_a_study_in_any_state_has_a_page(data: ReportData, change: object) -> None:
+    assert callable(change)
+    page = Page(render(change(data)))
+    assert "demo" in page.words
+    for bar in page.all("span", class_="bar"):
+        width = float(str(bar["style"]).removeprefix("width: ").removesuffix("%"))
+        assert 0 <= width <= 100
+
+
+def test_pictures_that_are_gone_are_left_out(data: ReportData) -> None:
+    for candidate in data.candidates:
+        candidate.shots["000"].file.unlink(missing_ok=True)
+    page = Page(render(data))
+    assert len(page.all("img")) == 7 * 4
+    assert "a red star" not in page.words
+
+
+def test_only_pictures_that_all_candidates_have_are_compared(data: ReportData) -> None:
+    first: Candidate = data.candidates[0]
+    fewer = replace(first, shots={"003": first.shots["003"]})
+    page = Page(render(replace(data, candidates=(fewer, *data.candidates[1:]))))
+    assert len(page.all("img")) == 4
+
+
+def test_a_large_picture_is_reduced_and_a_small_one_kept(tmp_path: Path) -> None:
+    for side, expected in ((1024, 320), (64, 64)):
+        file = tmp_path / f"{side}.png"
+        Image.new("RGB", (side, side), (200, 40, 90)).save(file)
+        scheme, _, data = picture(file).partition(",")
+        assert scheme == "data:image/webp;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert image.size == (expected, expected)
+            pixel = image.convert("RGB").getpixel((5, 5))
+        assert isinstance(pixel, tuple)
+        assert all(abs(a - b) < 6 for a, b in zip(pixel, (200, 40, 90), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.0, "0.000"), (0.12345, "0.123"), (-2.5, "−2.500"), (1e-5, "1e-05")],
+    ids=str,
+)
+def test_a_number_is_written_for_reading(value: float | None, text: str) -> None:
+    assert number(value) == text
