@@ -1,0 +1,1 @@
+"""Generators that come with bmerge, one per file."""

@@ -1,0 +1,1 @@
+"""Scorers that come with bmerge, one kind of judgement per file."""
