@@ -23,6 +23,7 @@ pub mod header;
 pub mod merge;
 pub mod output;
 pub mod program;
+mod reduce;
 mod rng;
 mod sys;
 mod vm;

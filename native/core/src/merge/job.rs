@@ -24,23 +24,11 @@ pub(super) struct Item<'a> {
     pub(super) step: u64,
     /// Elements or bytes of the task.
     pub(super) length: u64,
-    pub(super) passes: usize,
     /// Bytes that its progress counts.
     pub(super) work: u64,
 }
 
 impl Item<'_> {
-    /// Units of a pass.
-    pub(super) fn units(&self) -> u64 {
-        self.length.div_ceil(self.step)
-    }
-
-    /// Elements or bytes of a unit: (begin, end).
-    pub(super) fn range(&self, unit: u64) -> (u64, u64) {
-        let begin = unit * self.step;
-        (begin, (begin + self.step).min(self.length))
-    }
-
     /// Place in the output, for the order of work.
     fn place(&self) -> (usize, u64) {
         match self.task {
@@ -58,11 +46,11 @@ pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize)
         let length = job.elements();
         let geometry = Geometry::of(&job.shape);
         let task = Task::Job { index, job, program, geometry };
-        Item { task, step, length, passes: program.passes(), work: work(program, job) }
+        Item { task, step, length, work: work(program, job) }
     });
     let copies = request.copies.iter().map(|copy| {
         let (length, task) = (copy.length, Task::Copy(copy));
-        Item { task, step: PIECE, length, passes: 1, work: length }
+        Item { task, step: PIECE, length, work: length }
     });
     let mut items: Vec<_> = jobs.chain(copies).collect();
     items.sort_by_key(Item::place);

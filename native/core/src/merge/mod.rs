@@ -10,10 +10,12 @@ mod check;
 mod copy;
 mod job;
 mod memory;
+mod pass;
 mod progress;
 mod queue;
 mod report;
 mod request;
+mod shared;
 mod sink;
 mod source;
 mod worker;
@@ -29,8 +31,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use queue::Queue;
+use shared::Shared;
 use source::Opened;
-use worker::{Shared, Worker};
+use worker::Worker;
 
 /// How often the calling thread looks after the others.
 const TICK: Duration = Duration::from_millis(20);

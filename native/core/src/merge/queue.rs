@@ -3,19 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::job::{Item, Task};
+use super::pass::Pass;
 use super::progress::Progress;
-use crate::program::scalar;
-
-/// What a pass of a job computes with.
-#[derive(Debug, Default)]
-pub(super) struct PassState {
-    /// One per node; scalars that are known.
-    pub(super) values: Vec<f64>,
-    /// One per node; reductions along an axis that are known.
-    pub(super) vectors: Vec<Vec<f32>>,
-    /// The stage's scalars, rounded.
-    pub(super) scalars: Vec<f32>,
-}
 
 /// A piece of work for one thread.
 #[derive(Debug)]
@@ -23,22 +12,24 @@ pub(super) struct Unit<'a> {
     /// Place of its item in the queue.
     pub(super) place: usize,
     pub(super) item: Item<'a>,
-    pub(super) pass: usize,
+    pub(super) pass: Arc<Pass>,
+    /// Number within the pass.
+    pub(super) index: u64,
+    /// First element or byte.
     pub(super) begin: u64,
+    /// One past the last.
     pub(super) end: u64,
-    pub(super) state: Arc<PassState>,
 }
 
 /// An item that has been started and is not over.
 #[derive(Debug)]
 struct Active {
     place: usize,
-    pass: usize,
+    pass: Arc<Pass>,
     /// Units handed out in this pass.
     issued: u64,
     /// Units handed out and not over.
     running: u64,
-    state: Arc<PassState>,
 }
 
 #[derive(Debug, Default)]
@@ -90,37 +81,50 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Note that a unit is over; at the end of a pass go on to the next.
-    pub(super) fn complete(&self, unit: &Unit) {
+    /// Note that a unit is over; true if its pass is, and the caller is to go on with
+    /// [`Queue::advance`].
+    pub(super) fn complete(&self, unit: &Unit) -> bool {
         let mut state = self.lock();
-        let Some(slot) = state.active.iter().position(|active| active.place == unit.place) else {
-            return;
-        };
-        let active = &mut state.active[slot];
-        active.running -= 1;
-        if active.running > 0 || active.issued < unit.item.units() {
-            return;
-        }
-        active.pass += 1;
-        active.issued = 0;
-        if active.pass == unit.item.passes {
-            state.active.remove(slot);
+        let active = state.active.iter_mut().find(|active| active.place == unit.place);
+        active.is_some_and(|active| {
+            active.running -= 1;
+            active.running == 0 && active.issued == active.pass.units
+        })
+    }
+
+    /// Go on with the next pass of an item, or end it.
+    pub(super) fn advance(&self, unit: &Unit, next: Option<Pass>) {
+        let mut state = self.lock();
+        if let Some(next) = next {
+            let active = state.active.iter_mut().find(|active| active.place == unit.place);
+            if let Some(active) = active {
+                active.pass = Arc::new(next);
+                active.issued = 0;
+            }
+        } else {
+            state.active.retain(|active| active.place != unit.place);
             self.finished(&unit.item);
         }
         drop(state);
         self.changed.notify_all();
     }
 
+    /// Whether no more units are handed out.
+    pub(super) fn stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
     /// A unit of an item that has been started, the earliest first.
     fn issue(&self, state: &mut State) -> Option<Unit<'a>> {
         let mut active = state.active.iter_mut();
-        let active = active.find(|active| active.issued < self.items[active.place].units())?;
+        let active = active.find(|active| active.issued < active.pass.units)?;
         let item = self.items[active.place];
-        let (begin, end) = item.range(active.issued);
+        let index = active.issued;
         active.issued += 1;
         active.running += 1;
-        let state = Arc::clone(&active.state);
-        Some(Unit { place: active.place, item, pass: active.pass, begin, end, state })
+        let pass = Arc::clone(&active.pass);
+        let (begin, end) = pass.range(&item, index);
+        Some(Unit { place: active.place, item, pass, index, begin, end })
     }
 
     /// Start the next item; one without elements is over at once.
@@ -131,8 +135,8 @@ impl<'a> Queue<'a> {
         if item.length == 0 {
             return self.finished(item);
         }
-        let first = Arc::new(first_state(&item.task));
-        state.active.push(Active { place, pass: 0, issued: 0, running: 0, state: first });
+        let pass = Arc::new(Pass::first(item));
+        state.active.push(Active { place, pass, issued: 0, running: 0 });
     }
 
     fn finished(&self, item: &Item) {
@@ -144,16 +148,4 @@ impl<'a> Queue<'a> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What is known before the first pass.
-fn first_state(task: &Task) -> PassState {
-    let Task::Job { job, program, geometry, .. } = task else {
-        return PassState::default();
-    };
-    let mut values = vec![0.0; program.nodes().len()];
-    scalar::evaluate(program, 0, &job.scalars, geometry, &mut values);
-    let vectors = vec![Vec::new(); program.nodes().len()];
-    let scalars = program.stages()[0].scalars.iter().map(|node| values[*node] as f32).collect();
-    PassState { values, vectors, scalars }
 }

@@ -1,83 +1,36 @@
 //! One thread: takes units and runs them with its own registers and buffers.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::copy;
 use super::job::Task;
-use super::progress::Progress;
-use super::queue::{Queue, Unit};
-use super::report::Report;
-use super::request::{Copy, Job, OnNonFinite, Request};
-use super::Sources;
+use super::queue::Unit;
+use super::request::{Copy, Job};
+use super::shared::Shared;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::program::stage::Stage;
-use crate::program::Program;
+use crate::reduce::{Gather, Local};
 use crate::vm::geometry::Geometry;
 use crate::vm::machine::{Frame, Machine};
 use crate::vm::BLOCK;
 
-/// What all threads see.
-pub(super) struct Shared<'a> {
-    pub(super) request: &'a Request<'a>,
-    pub(super) sources: &'a Sources<'a>,
-    pub(super) queue: &'a Queue<'a>,
-    pub(super) progress: &'a Progress,
-    outcome: Mutex<(Report, Option<Error>)>,
-}
+/// Blocks between two looks at whether the run was cancelled.
+const PATIENCE: usize = 32;
 
-impl<'a> Shared<'a> {
-    pub(super) fn new(
-        request: &'a Request,
-        sources: &'a Sources,
-        queue: &'a Queue,
-        progress: &'a Progress,
-    ) -> Self {
-        let outcome = Mutex::default();
-        Self { request, sources, queue, progress, outcome }
-    }
-
-    /// Stop the run; the first error is the one that is told.
-    pub(super) fn fail(&self, error: Error) {
-        self.update(|outcome| {
-            outcome.1.get_or_insert(error);
-        });
-        self.queue.stop();
-    }
-
-    /// The result, when all threads are over.
-    pub(super) fn finish(self) -> Result<Report> {
-        let (report, error) = self.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match error {
-            Some(error) => Err(error),
-            None if self.progress.cancelled() => Err(Error::Cancelled),
-            None => Ok(report.tidy()),
-        }
-    }
-
-    fn update(&self, change: impl FnOnce(&mut (Report, Option<Error>))) {
-        change(&mut self.outcome.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Note a NaN or infinity, or fail because of it.
-    fn nonfinite(&self, job: usize, input: Option<usize>) -> Result<()> {
-        if self.request.options.on_nonfinite == OnNonFinite::Error {
-            return Err(Error::NonFinite { job, input });
-        }
-        self.update(|outcome| {
-            outcome.0.nonfinite.insert((job, input));
-        });
-        Ok(())
-    }
+/// A buffer and which range of which item it holds.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    holds: Option<(usize, u64, u64)>,
 }
 
 /// A thread's own things.
 pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
     machine: Machine,
-    /// One buffer per input that is read from a file.
-    inputs: Vec<Vec<u8>>,
+    /// One per input of a job.
+    inputs: Vec<Buffer>,
     output: Vec<u8>,
+    local: Local,
 }
 
 /// A unit of a job, taken apart.
@@ -91,15 +44,23 @@ struct Part<'u, 'a> {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(shared: &'a Shared<'a>) -> Self {
-        Self { shared, machine: Machine::new(), inputs: Vec::new(), output: Vec::new() }
+        Self {
+            shared,
+            machine: Machine::new(),
+            inputs: Vec::new(),
+            output: Vec::new(),
+            local: Local::default(),
+        }
     }
 
     /// Run units until there are none or one fails.
     pub(super) fn run(&mut self) {
         while let Some(unit) = self.shared.queue.next() {
-            match self.run_unit(&unit) {
-                Ok(()) => self.shared.queue.complete(&unit),
-                Err(error) => return self.shared.fail(error),
+            if let Err(error) = self.run_unit(&unit) {
+                return self.shared.fail(error);
+            }
+            if self.shared.queue.complete(&unit) {
+                self.shared.queue.advance(&unit, unit.pass.next(&unit.item));
             }
         }
     }
@@ -108,7 +69,7 @@ impl<'a> Worker<'a> {
         match unit.item.task {
             Task::Copy(copy) => self.run_copy(copy, unit.begin, unit.end),
             Task::Job { index, job, program, geometry } => {
-                let stage = stage(program, unit.pass);
+                let stage = &program.stages()[unit.pass.number];
                 let part = Part { unit, index, job, stage, geometry };
                 self.load(&part)?;
                 self.compute(&part)
@@ -119,8 +80,9 @@ impl<'a> Worker<'a> {
     fn run_copy(&mut self, copy: &Copy, begin: u64, end: u64) -> Result<()> {
         let source = &self.shared.sources[copy.source];
         let sink = &self.shared.request.sinks[copy.sink];
-        self.inputs.resize_with(self.inputs.len().max(1), Vec::new);
-        let buffers = (&mut self.inputs[0], &mut self.output);
+        self.inputs.resize_with(self.inputs.len().max(1), Buffer::default);
+        self.inputs[0].holds = None;
+        let buffers = (&mut self.inputs[0].bytes, &mut self.output);
         // SAFETY: `check` found no overlapping ranges in the sinks.
         unsafe { copy::copy(copy, begin, end, source, sink, buffers) }?;
         self.shared.progress.add_bytes(end - begin);
@@ -128,13 +90,20 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Read the unit's part of every input that the stage uses.
+    /// Read the unit's part of every input that the stage uses, unless it is there from the
+    /// pass before (jobs of a single unit).
     fn load(&mut self, part: &Part) -> Result<()> {
-        let count = self.inputs.len().max(part.stage.inputs.len());
-        self.inputs.resize_with(count, Vec::new);
-        for (buffer, input) in self.inputs.iter_mut().zip(&part.stage.inputs) {
-            let (source, begin, length) = part.place(*input);
-            self.shared.sources[source].load(begin, length, buffer)?;
+        let count = self.inputs.len().max(part.job.inputs.len());
+        self.inputs.resize_with(count, Buffer::default);
+        for input in &part.stage.inputs {
+            let buffer = &mut self.inputs[*input];
+            let wanted = Some((part.unit.place, part.unit.begin, part.unit.end));
+            if buffer.holds != wanted {
+                let (source, begin, length) = part.place(*input);
+                buffer.holds = None;
+                self.shared.sources[source].load(begin, length, &mut buffer.bytes)?;
+                buffer.holds = wanted;
+            }
         }
         Ok(())
     }
@@ -146,9 +115,9 @@ impl<'a> Worker<'a> {
             .stage
             .inputs
             .iter()
-            .zip(&self.inputs)
-            .map(|(input, buffer)| {
+            .map(|input| {
                 let (source, begin, length) = part.place(*input);
+                let buffer = &self.inputs[*input].bytes;
                 (shared.sources[source].view(begin, length, buffer), part.job.inputs[*input].dtype)
             })
             .collect();
@@ -156,17 +125,16 @@ impl<'a> Worker<'a> {
         let read: usize = inputs.iter().map(|input| input.0.len()).sum();
         self.machine.start(&frame);
         let mut written = 0;
-        if part.stage.output.is_some() {
+        if let Some(gather) = &part.unit.pass.gather {
+            collect(shared, &mut self.machine, &frame, part, gather, &mut self.local)?;
+        } else {
             written = part.output_length();
             let sink = &shared.request.sinks[part.job.sink];
             let machine = &mut self.machine;
-            let fill = |target: &mut [u8]| store_blocks(shared, machine, &frame, part, target);
+            let fill = |target: &mut [u8]| store(shared, machine, &frame, part, target);
             let begin = part.job.offset + part.unit.begin * part.job.dtype.bytes() as u64;
             // SAFETY: `check` found no overlapping ranges in the sinks.
-            let finite = unsafe { sink.write(begin, written, &mut self.output, fill) }?;
-            if !finite && !self.machine.nonfinite.contains(&true) {
-                shared.nonfinite(part.index, None)?;
-            }
+            unsafe { sink.write(begin, written, &mut self.output, fill) }?;
         }
         shared.progress.add_bytes(read as u64);
         shared.update(|outcome| {
@@ -177,14 +145,14 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Compute and encode all blocks of a unit; false if a result is not finite.
-fn store_blocks(
+/// Compute and encode all blocks of a unit.
+fn store(
     shared: &Shared,
     machine: &mut Machine,
     frame: &Frame,
     part: &Part,
     target: &mut [u8],
-) -> Result<bool> {
+) -> Result<()> {
     let output = part.stage.output.unwrap_or_default();
     let dtype = part.job.dtype;
     let mut finite = true;
@@ -192,20 +160,60 @@ fn store_blocks(
         let length = bytes.len() / dtype.bytes();
         machine.run(frame, place * BLOCK, length);
         finite &= machine.store(output, dtype, length, bytes);
-        if place % 32 == 31 && shared.progress.cancelled() {
+        if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
             return Err(Error::Cancelled);
         }
     }
+    blame(shared, machine, part)?;
+    if !finite && !machine.nonfinite.contains(&true) {
+        shared.nonfinite(part.index, None)?;
+    }
+    Ok(())
+}
+
+/// Compute all blocks of a unit's tiles and hand over what is collected.
+fn collect(
+    shared: &Shared,
+    machine: &mut Machine,
+    frame: &Frame,
+    part: &Part,
+    gather: &Gather,
+    local: &mut Local,
+) -> Result<()> {
+    let pass = &part.unit.pass;
+    let upper = |index: usize| pass.upper(part.stage.collects[index].node);
+    local.begin_unit(&gather.forms, &part.geometry, upper);
+    let stopped = || shared.progress.cancelled() || shared.queue.stopped();
+    let (first, last) = pass.tiles(part.unit.index);
+    for tile in first..last {
+        let (begin, end) = gather.tiling.range(tile);
+        local.begin_tile(begin, end);
+        let within = (begin - part.unit.begin) as usize;
+        let elements = (end - begin) as usize;
+        for offset in (0..elements).step_by(BLOCK) {
+            let length = BLOCK.min(elements - offset);
+            machine.run(frame, within + offset, length);
+            machine.collect(part.stage, local, offset, length);
+            if offset % (PATIENCE * BLOCK) == 0 && shared.progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+        }
+        if !gather.deliver(tile, local, stopped) {
+            return Err(Error::Cancelled);
+        }
+    }
+    gather.deliver_counts(local);
+    blame(shared, machine, part)
+}
+
+/// Tell which inputs had a NaN or infinity.
+fn blame(shared: &Shared, machine: &Machine, part: &Part) -> Result<()> {
     for (slot, input) in part.stage.inputs.iter().enumerate() {
         if machine.nonfinite[slot] {
             shared.nonfinite(part.index, Some(*input))?;
         }
     }
-    Ok(finite)
-}
-
-fn stage(program: &Program, pass: usize) -> &Stage {
-    &program.stages()[pass]
+    Ok(())
 }
 
 impl Part<'_, '_> {
@@ -225,8 +233,8 @@ impl Part<'_, '_> {
         Frame {
             stage: self.stage,
             inputs,
-            scalars: &self.unit.state.scalars,
-            vectors: &self.unit.state.vectors,
+            scalars: &self.unit.pass.scalars,
+            vectors: &self.unit.pass.vectors,
             geometry: self.geometry,
             seed: self.job.seed,
             begin: self.unit.begin,

@@ -1,5 +1,7 @@
 //! The registers and the loop over instructions.
 
+use std::sync::Arc;
+
 use super::block::{Block, Source};
 use super::geometry::Geometry;
 use super::index;
@@ -8,6 +10,7 @@ use super::simd::Level;
 use crate::codec::{self, Codec};
 use crate::dtype::Dtype;
 use crate::program::stage::{Instruction, Operand, Register, Stage};
+use crate::reduce::Local;
 use crate::rng;
 
 /// What a run of blocks is computed from.
@@ -18,7 +21,7 @@ pub(crate) struct Frame<'a> {
     /// The stage's scalars.
     pub(crate) scalars: &'a [f32],
     /// One place per node; filled for reductions along an axis.
-    pub(crate) vectors: &'a [Vec<f32>],
+    pub(crate) vectors: &'a [Arc<Vec<f32>>],
     pub(crate) geometry: Geometry,
     pub(crate) seed: u64,
     /// The first element of the run.
@@ -94,6 +97,33 @@ impl Machine {
                 // SAFETY: this level is only made where these features were detected.
                 unsafe { store_avx2(dtype, values, target) }
             }
+        }
+    }
+
+    /// Add the first `length` values of the collectors' registers to their shares.
+    pub(crate) fn collect(&self, stage: &Stage, local: &mut Local, offset: usize, length: usize) {
+        match self.level {
+            Level::Portable => self.collect_with(stage, local, offset, length),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                // SAFETY: this level is only made where these features were detected.
+                unsafe { self.collect_avx2(stage, local, offset, length) }
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,f16c")]
+    fn collect_avx2(&self, stage: &Stage, local: &mut Local, offset: usize, length: usize) {
+        self.collect_with(stage, local, offset, length);
+    }
+
+    #[inline(always)]
+    fn collect_with(&self, stage: &Stage, local: &mut Local, offset: usize, length: usize) {
+        for (index, collect) in stage.collects.iter().enumerate() {
+            let xs = &self.register(collect.x).0[..length];
+            let ys = &self.register(collect.y).0[..length];
+            local.add(index, offset, xs, ys);
         }
     }
 

@@ -1,0 +1,196 @@
+//! What all threads found in a pass, put together in the order of the tiles.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::local::{Local, Part};
+use super::{fold, kth, Form, Tiling};
+use crate::program::Reduction;
+use crate::vm::geometry::Geometry;
+
+/// Tiles that may wait for an earlier one before threads wait too.
+const PARKED: usize = 64;
+
+/// How often a waiting thread looks whether the run was stopped.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The result of a collector.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// One per tensor.
+    Scalar(f64),
+    /// One per column or vector.
+    Vector(Vec<f32>),
+    /// The upper bits of the k-th value, and its rank among the values that have them.
+    Upper(u32, u64),
+}
+
+/// One collector's findings so far.
+#[derive(Debug)]
+enum Whole {
+    /// One per tile.
+    Tiles(Vec<f64>),
+    Columns(Vec<f64>),
+    Vectors(Vec<f32>),
+    Counts(Vec<u64>),
+}
+
+/// A tile's columns: collector, first column, values.
+type Columns = (usize, usize, Vec<f64>);
+
+#[derive(Debug, Default)]
+struct State {
+    parts: Vec<Whole>,
+    /// The next tile whose columns may be added.
+    next: u64,
+    parked: BTreeMap<u64, Vec<Columns>>,
+}
+
+/// The findings of a pass of a job.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    pub(crate) forms: Vec<Form>,
+    pub(crate) tiling: Tiling,
+    geometry: Geometry,
+    /// Whether tiles must be put together one after the other.
+    pub(crate) ordered: bool,
+    state: Mutex<State>,
+    advanced: Condvar,
+}
+
+impl Gather {
+    /// Make room for a pass that collects in these forms.
+    pub(crate) fn new(forms: Vec<Form>, geometry: Geometry) -> Self {
+        let tiling = Tiling::new(&forms, &geometry);
+        let parts = forms.iter().map(|form| room(*form, &tiling, &geometry)).collect();
+        let ordered = forms.iter().any(|form| matches!(form, Form::Columns(_)));
+        let state = Mutex::new(State { parts, ..State::default() });
+        Self { forms, tiling, geometry, ordered, state, advanced: Condvar::new() }
+    }
+
+    /// Take over a tile; waits if too many later tiles are parked. False if stopped meanwhile.
+    pub(crate) fn deliver(&self, tile: u64, local: &mut Local, stopped: impl Fn() -> bool) -> bool {
+        let mut state = self.lock();
+        let mut columns = Vec::new();
+        let (begin, _) = self.tiling.range(tile);
+        for (index, part) in local.parts.iter_mut().enumerate() {
+            match (part, &mut state.parts[index]) {
+                (
+                    Part::Whole { folded, .. } | Part::Vectors { folded, .. },
+                    Whole::Tiles(tiles),
+                ) => {
+                    tiles[tile as usize] = *folded;
+                }
+                (Part::Vectors { done, .. }, Whole::Vectors(all)) => {
+                    let first = (begin / self.geometry.last) as usize;
+                    all[first..first + done.len()].copy_from_slice(done);
+                }
+                (Part::Columns { first, folded, .. }, _) => {
+                    columns.push((index, *first, std::mem::take(folded)));
+                }
+                _ => {}
+            }
+        }
+        if !self.ordered {
+            return true;
+        }
+        state.parked.insert(tile, columns);
+        self.add_parked(&mut state);
+        while state.parked.len() > PARKED {
+            if stopped() {
+                return false;
+            }
+            let waited = self.advanced.wait_timeout(state, TICK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Take over the counts of a unit.
+    pub(crate) fn deliver_counts(&self, local: &Local) {
+        let mut state = self.lock();
+        for (part, whole) in local.parts.iter().zip(&mut state.parts) {
+            let (Part::Upper(counts) | Part::Lower { counts, .. }, Whole::Counts(all)) =
+                (part, whole)
+            else {
+                continue;
+            };
+            for (all, count) in all.iter_mut().zip(counts) {
+                *all += u64::from(*count);
+            }
+        }
+    }
+
+    /// The result of a collector; `k` is the rank that a selection asks for, `upper` what its
+    /// first pass found.
+    pub(crate) fn finish(&self, index: usize, k: f64, upper: Option<(u32, u64)>) -> Found {
+        let mut state = self.lock();
+        let Geometry { elements, rows, last, .. } = self.geometry;
+        match (self.forms[index], &mut state.parts[index]) {
+            (Form::Whole(op), Whole::Tiles(tiles)) => {
+                Found::Scalar(fold::finish(op, together(op, tiles), elements))
+            }
+            (Form::Vectors(op), Whole::Tiles(tiles)) => {
+                let vectors = tiles.chunks(self.tiling.per_period() as usize);
+                let finish = |tiles| fold::finish(op, together(op, tiles), last) as f32;
+                Found::Vector(vectors.map(finish).collect())
+            }
+            (Form::Columns(op), Whole::Columns(all)) => {
+                let finish = |folded: &f64| fold::finish(op, *folded, rows) as f32;
+                Found::Vector(all.iter().map(finish).collect())
+            }
+            (Form::Upper, Whole::Counts(all)) => {
+                let (upper, rank) = kth::find(all, kth::rank(k, elements));
+                Found::Upper(upper, rank)
+            }
+            (Form::Lower, Whole::Counts(all)) => {
+                let (upper, rank) = upper.unwrap_or_default();
+                Found::Scalar(kth::value(upper, kth::find(all, rank).0))
+            }
+            (_, Whole::Vectors(all)) => Found::Vector(std::mem::take(all)),
+            _ => Found::Scalar(f64::NAN), // forms and parts were made together
+        }
+    }
+
+    /// Add the columns of all tiles that are next.
+    fn add_parked(&self, state: &mut State) {
+        while let Some(columns) = state.parked.remove(&state.next) {
+            state.next += 1;
+            for (index, first, folded) in columns {
+                let (Form::Columns(op), Whole::Columns(all)) =
+                    (self.forms[index], &mut state.parts[index])
+                else {
+                    continue;
+                };
+                for (all, folded) in all[first..].iter_mut().zip(&folded) {
+                    *all = fold::combine(op, *all, *folded);
+                }
+            }
+        }
+        self.advanced.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for the findings of a form.
+fn room(form: Form, tiling: &Tiling, geometry: &Geometry) -> Whole {
+    match form {
+        Form::Whole(_) => Whole::Tiles(vec![0.0; tiling.count() as usize]),
+        Form::Vectors(_) if geometry.last > tiling.step() => {
+            Whole::Tiles(vec![0.0; tiling.count() as usize])
+        }
+        Form::Vectors(_) => Whole::Vectors(vec![0.0; (geometry.elements / geometry.last) as usize]),
+        Form::Columns(op) => Whole::Columns(vec![fold::start(op); geometry.columns as usize]),
+        Form::Upper => Whole::Counts(vec![0; kth::UPPER]),
+        Form::Lower => Whole::Counts(vec![0; kth::LOWER]),
+    }
+}
+
+/// The tiles of one result, in their order.
+fn together(op: Reduction, tiles: &[f64]) -> f64 {
+    tiles.iter().fold(fold::start(op), |folded, tile| fold::combine(op, folded, *tile))
+}
