@@ -1,0 +1,10 @@
+"""Running plans: into a file, atomically, or into live tensors; and many merges of one kind."""
+
+from __future__ import annotations
+
+from bmerge.pipeline.file import MergeReport, merge_to_file
+from bmerge.pipeline.live import merge_into
+from bmerge.pipeline.merger import Merger, Trial
+from bmerge.pipeline.metadata import build_metadata
+
+__all__ = ["MergeReport", "Merger", "Trial", "build_metadata", "merge_into", "merge_to_file"]

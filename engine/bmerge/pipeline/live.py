@@ -1,0 +1,94 @@
+"""A merge into tensors that someone else holds, without a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bmerge.errors import ExecutorError, nearest
+from bmerge.executors import Executor, ProgressCallback
+from bmerge.pipeline.execute import execute
+from bmerge.pipeline.sinks import BufferSink
+from bmerge.pipeline.tensors import direct_view, store
+from bmerge.plan import OutputTensor, Plan
+
+__all__ = ["merge_into"]
+
+_BUFFERED = 256 << 20
+"""Bytes of tensors that are converted after merging, per round."""
+
+
+def merge_into(
+    plan: Plan,
+    state_dict: Mapping[str, Any],
+    *,
+    executor: Executor,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """Carry out a plan into live tensors, in place.
+
+    Each gets the values that the merged file would give it: the result is rounded to the
+    recipe's dtype first, and then converted to the tensor's own if that is another.
+
+    Args:
+        plan: the merge.
+        state_dict: key → torch tensor or numpy array that is overwritten.
+        executor: runs the plan.
+        progress: called while it runs.
+
+    Raises:
+        ExecutorError: if a key is missing there or has another shape, or the merge fails; some
+            tensors may be overwritten by then.
+    """
+    direct: dict[str, memoryview] = {}
+    indirect: list[OutputTensor] = []
+    places: set[int] = set()
+    for output in plan.outputs:
+        tensor = _tensor_of(state_dict, output.key)
+        view = direct_view(tensor, output)
+        place = _address(tensor)
+        if view is None or place in places:  # tied to another tensor: two jobs, one place
+            indirect.append(output)
+        else:
+            direct[output.key] = view
+            places.add(place)
+    if direct:
+        execute(plan.only(direct), BufferSink(direct), executor=executor, progress=progress)
+    for group in _groups(indirect):
+        buffers = {output.key: bytearray(output.nbytes) for output in group}
+        views = {key: memoryview(buffer) for key, buffer in buffers.items()}
+        execute(plan.only(views), BufferSink(views), executor=executor, progress=progress)
+        del views
+        for output in group:
+            store(state_dict[output.key], output, buffers[output.key])
+
+
+def _tensor_of(state_dict: Mapping[str, Any], key: str) -> Any:
+    try:
+        return state_dict[key]
+    except KeyError:
+        message = f"the live model has no tensor {key!r}"
+        raise ExecutorError(message, key=key, hint=nearest(key, state_dict)) from None
+
+
+def _address(tensor: Any) -> int:
+    """Return where a tensor's first byte lies; of an empty one, something unique."""
+    if 0 in tuple(tensor.shape):
+        return -id(tensor)
+    if hasattr(tensor, "data_ptr"):
+        return int(tensor.data_ptr())
+    return int(tensor.__array_interface__["data"][0])
+
+
+def _groups(outputs: list[OutputTensor]) -> Iterator[list[OutputTensor]]:
+    """Yield groups of tensors that together need a bounded amount of memory."""
+    group: list[OutputTensor] = []
+    size = 0
+    for output in outputs:
+        if group and size + output.nbytes > _BUFFERED:
+            yield group
+            group, size = [], 0
+        group.append(output)
+        size += output.nbytes
+    if group:
+        yield group

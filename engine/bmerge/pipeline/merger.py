@@ -1,0 +1,210 @@
+"""Many merges of the same inputs with different weights: what a study needs.
+
+Tables of contents and the matching of tensors are computed once. A live model gets only those
+tensors again whose job has changed since the last merge into it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from bmerge.architectures import Architecture
+from bmerge.executors import Executor, ProgressCallback
+from bmerge.formats import Checkpoint
+from bmerge.method import MergeMethod
+from bmerge.pipeline.file import MergeReport, merge_to_file
+from bmerge.pipeline.live import merge_into
+from bmerge.plan import CopyJob, FillJob, MergeJob, Plan, SplitJob, build_plan, match_tensors
+from bmerge.recipe import BlockWeights, Recipe
+
+__all__ = ["Merger", "Trial"]
+
+Job: TypeAlias = "MergeJob | CopyJob | FillJob | SplitJob"
+_HOST = re.sub(r"\W", "_", socket.gethostname())
+_SCRATCH_NAME = re.compile(rf"bmerge-{_HOST}-(\d+)-[0-9a-f]+\.safetensors")
+
+
+class Merger:
+    """Merges the same models again and again.
+
+    Used from one thread. What the inputs are may not change while it lives.
+
+    Args:
+        recipe: the merge; hyperparameters that a trial does not give are taken from it.
+        method: the merge method that it names.
+        checkpoints: the inputs, in the order of its models.
+        architecture: the block map.
+        executor: runs the merges.
+        scratch: folder for the files of trials; made when it is first needed.
+
+    Raises:
+        MethodError: if the method takes another number of models.
+        ArchitectureError: if the inputs do not fit together.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        method: MergeMethod,
+        checkpoints: Sequence[Checkpoint],
+        architecture: Architecture,
+        executor: Executor,
+        scratch: Path,
+    ) -> None:
+        method.check_models(len(checkpoints))
+        self._recipe = recipe
+        self._method = method
+        self._matching = match_tensors(recipe, checkpoints, architecture)
+        self._executor = executor
+        self._scratch = scratch
+        self._live = _Live(executor)
+        _remove_leftovers(scratch)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the inputs fit together."""
+        return self._matching.notes
+
+    def recipe(self, hyperparameters: Mapping[str, BlockWeights]) -> Recipe:
+        """Return the recipe of one merge."""
+        return replace(
+            self._recipe, hyperparameters={**self._recipe.hyperparameters, **hyperparameters}
+        )
+
+    def plan(self, hyperparameters: Mapping[str, BlockWeights]) -> Plan:
+        """Return the plan of one merge.
+
+        Raises:
+            MethodError: if the method has no such hyperparameter, or not with that value.
+            RecipeError: if weights name a block that the architecture has not.
+        """
+        recipe = self.recipe(hyperparameters)
+        return build_plan(recipe, method=self._method, matching=self._matching)
+
+    def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Trial:
+        """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
+        return Trial(self.plan(hyperparameters), self._executor, self._live, self._scratch)
+
+    def write(
+        self,
+        hyperparameters: Mapping[str, BlockWeights],
+        output: Path,
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> MergeReport:
+        """Write one merge to a file that is kept; see :func:`bmerge.pipeline.merge_to_file`."""
+        plan = self.plan(hyperparameters)
+        return merge_to_file(plan, output, executor=self._executor, progress=progress)
+
+
+class _Live:
+    """What was last merged into which live model."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._state_dict: Mapping[str, Any] | None = None
+        self._written: dict[str, tuple[Job, Any]] = {}
+
+    def merge(self, plan: Plan, state_dict: Mapping[str, Any]) -> None:
+        """Merge what differs from the last merge into the same mapping."""
+        known = self._written if self._state_dict is state_dict else {}
+        jobs: dict[str, Job] = {
+            job.key: job for job in (*plan.merges, *plan.copies, *plan.fills, *plan.splits)
+        }
+        current = {key: (job, state_dict.get(key)) for key, job in jobs.items()}
+        changed = {key for key, made in current.items() if not _same(known.get(key), made)}
+        self._state_dict, self._written = None, {}  # in case the merge fails half-way
+        if changed:
+            merge_into(plan.only(changed), state_dict, executor=self._executor)
+        self._state_dict, self._written = state_dict, current
+
+
+def _same(before: tuple[Job, Any] | None, now: tuple[Job, Any]) -> bool:
+    """Tell whether the same job was done for the same tensor object."""
+    return before is not None and before[1] is now[1] and before[0] == now[0]
+
+
+class Trial:
+    """One merge, carried out in the form that is asked for: a live or a written model.
+
+    A context manager; made by :meth:`Merger.model`. See
+    :class:`bmerge.evaluate.protocols.MergedModel`.
+    """
+
+    def __init__(self, plan: Plan, executor: Executor, live: _Live, scratch: Path) -> None:
+        self.plan = plan
+        self._executor = executor
+        self._live = live
+        self._scratch = scratch
+        self._file: Path | None = None
+
+    def into(self, state_dict: Mapping[str, Any]) -> None:
+        """Merge into live tensors; only what changed since the last trial is computed.
+
+        Raises:
+            ExecutorError: if a key is missing there or has another shape, or the merge fails.
+        """
+        self._live.merge(self.plan, state_dict)
+
+    def file(self) -> Path:
+        """Return a file of the merge, written at the first call and removed by ``close``.
+
+        Raises:
+            ExecutorError: if it cannot be written.
+        """
+        if self._file is None:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            name = f"bmerge-{_HOST}-{os.getpid()}-{secrets.token_hex(6)}.safetensors"
+            path = self._scratch / name
+            merge_to_file(self.plan, path, executor=self._executor, hashes=False, sync=False)
+            self._file = path
+        return self._file
+
+    def close(self) -> None:
+        """Remove the file, if there is one."""
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None
+
+    def __enter__(self) -> Trial:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _remove_leftovers(scratch: Path) -> None:
+    """Remove the trial files of processes of this machine that ended without closing them."""
+    if sys.platform == "win32" or not scratch.is_dir():
+        return
+    for file in scratch.iterdir():
+        found = _SCRATCH_NAME.fullmatch(file.name)
+        if found and not _is_alive(int(found[1])):
+            file.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
