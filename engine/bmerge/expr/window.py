@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,19 +24,18 @@ class Window:
     """Which part of a tensor is computed: the whole, or consecutive elements of it.
 
     Args:
-        shape: of the part; of one dimension or more.
+        shape: of the part; of one dimension or more. Only that of the whole has a meaning for
+            reductions.
         rows: of the whole tensor.
         numel: elements of the whole tensor.
-        row: index of the part's first row.
-        element: index of the part's first element in the flattened tensor.
+        begin: index of the part's first element in the flattened tensor.
         seed: of the whole tensor's random numbers.
     """
 
     shape: tuple[int, ...]
     rows: int
     numel: int
-    row: int = 0
-    element: int = 0
+    begin: int = 0
     seed: int = 0
 
     @classmethod
@@ -43,6 +43,15 @@ class Window:
         """Return the window that is a whole tensor; one without dimensions has shape (1,)."""
         extent = tuple(shape) or (1,)
         return cls(extent, rows=extent[0], numel=math.prod(extent), seed=seed)
+
+    def cut(self, begin: int, end: int) -> Window:
+        """Return the elements from ``begin`` to before ``end``, flattened."""
+        return replace(self, shape=(end - begin,), begin=begin)
+
+    @property
+    def count(self) -> int:
+        """Number of elements in the part."""
+        return math.prod(self.shape)
 
 
 def position(op: str, constants: Sequence[float], window: Window, device: torch.device) -> Tensor:
@@ -57,39 +66,36 @@ def position(op: str, constants: Sequence[float], window: Window, device: torch.
     Returns:
         A float32 tensor of the window's shape, or one float64 without dimensions.
     """
-    return POSITIONS[op](window, *constants).to(device)
+    return POSITIONS[op](window, device, *constants)
 
 
-def _row_index(window: Window) -> Tensor:
-    index = torch.arange(window.row, window.row + window.shape[0]).float()
-    return index.reshape(-1, *[1] * (len(window.shape) - 1)).expand(window.shape)
+def _row_index(window: Window, device: torch.device) -> Tensor:
+    index = torch.arange(window.begin, window.begin + window.count, device=device)
+    columns = max(window.numel // max(window.rows, 1), 1)
+    return index.floor_divide_(columns).float().reshape(window.shape)
 
 
-def _rows(window: Window) -> Tensor:
-    return torch.tensor(window.rows, dtype=torch.float64)
+def _rows(window: Window, device: torch.device) -> Tensor:
+    return torch.tensor(window.rows, dtype=torch.float64, device=device)
 
 
-def _numel(window: Window) -> Tensor:
-    return torch.tensor(window.numel, dtype=torch.float64)
+def _numel(window: Window, device: torch.device) -> Tensor:
+    return torch.tensor(window.numel, dtype=torch.float64, device=device)
 
 
-def _random_uniform(window: Window, stream: float) -> Tensor:
-    count = math.prod(window.shape)
-    numbers = philox.uniform(window.seed, int(stream), window.element, count)
-    return torch.from_numpy(numbers).reshape(window.shape)
+def _random(draw: Callable[..., Any]) -> Callable[..., Tensor]:
+    def random(window: Window, device: torch.device, stream: float) -> Tensor:
+        numbers = draw(window.seed, int(stream), window.begin, window.count)
+        return torch.from_numpy(numbers).to(device).reshape(window.shape)
 
-
-def _random_normal(window: Window, stream: float) -> Tensor:
-    count = math.prod(window.shape)
-    numbers = philox.normal(window.seed, int(stream), window.element, count)
-    return torch.from_numpy(numbers).reshape(window.shape)
+    return random
 
 
 POSITIONS: dict[str, Callable[..., Tensor]] = {
     "row_index": _row_index,
     "rows": _rows,
     "numel": _numel,
-    "random_uniform": _random_uniform,
-    "random_normal": _random_normal,
+    "random_uniform": _random(philox.uniform),
+    "random_normal": _random(philox.normal),
 }
-"""Operation → function of the window and then its constants."""
+"""Operation → function of the window, the device and then its constants."""

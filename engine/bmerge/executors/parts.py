@@ -1,0 +1,87 @@
+"""How a tensor is cut up so that computing it stays within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bmerge.dtypes import SIZES
+from bmerge.errors import ExecutorError
+from bmerge.executors.device import Device
+from bmerge.executors.working_set import working_set
+from bmerge.expr.window import Window
+from bmerge.plan import MergeJob
+
+__all__ = ["Part", "Parts"]
+
+_IN_FLIGHT = 2
+"""Parts in main memory at once: one is computed while the next is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive elements of a job.
+
+    Args:
+        job: what they belong to.
+        window: which they are.
+    """
+
+    job: MergeJob
+    window: Window
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing of the job comes after it."""
+        return self.window.begin + self.window.count == self.window.numel
+
+
+class Parts:
+    """Cuts jobs into parts.
+
+    Args:
+        device: where they are computed.
+        memory: budget in bytes of main memory, for what is read and written.
+        vram: budget in bytes of the device's own memory, or None for what is free.
+    """
+
+    def __init__(self, device: Device, memory: int, vram: int | None) -> None:
+        self._preferred = device.part_elements
+        self._memory = memory
+        self._budget = device.budget(memory, vram)
+
+    def of(self, job: MergeJob) -> Iterator[Part]:
+        """Yield the parts of a job, in order; an empty tensor has one, without elements.
+
+        Raises:
+            ExecutorError: if the job needs its whole tensor at once and has no room for it.
+        """
+        whole = Window.whole(job.shape, job.seed)
+        fitting = self._fitting(job)
+        if job.graph.has_reduction:
+            if whole.numel > fitting:
+                raise _too_large(job, self._budget)
+            yield Part(job, whole)
+            return
+        step = max(min(fitting, self._preferred), 1)
+        for begin in range(0, max(whole.numel, 1), step):
+            yield Part(job, whole.cut(begin, min(begin + step, whole.numel)))
+
+    def _fitting(self, job: MergeJob) -> int:
+        """Return how many elements of a job fit the budgets."""
+        if not job.numel:
+            return 0
+        stored = sum(SIZES[info.dtype] for info in job.used_inputs) + SIZES[job.dtype]
+        return min(
+            self._budget // -(-working_set(job) // job.numel),
+            self._memory // (_IN_FLIGHT * stored),
+        )
+
+
+def _too_large(job: MergeJob, budget: int) -> ExecutorError:
+    return ExecutorError(
+        f"{job.key!r} must be in memory as a whole, which takes {working_set(job)} bytes; "
+        f"the budget is {budget}",
+        key=job.key,
+        hint="raise --memory or --vram, or use --executor native, which streams",
+    )
