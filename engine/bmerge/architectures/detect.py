@@ -27,9 +27,7 @@ def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture
     return max(matching, key=lambda candidate: len(candidate.detect) + len(candidate.absent))
 
 
-def resolve(
-    name: str | None, keys: Collection[str], known: Sequence[Architecture]
-) -> Architecture:
+def resolve(name: str | None, keys: Collection[str], known: Sequence[Architecture]) -> Architecture:
     """Return the architecture that a recipe names, or the detected one if it names none.
 
     Args:

@@ -34,7 +34,9 @@ def generic(keys: Collection[str]) -> Architecture:
         raise ArchitectureError("a checkpoint without tensors has no architecture")
     families = _families(keys)
     if not families:
-        return Architecture("generic", "generic, no repeated layers", ("BASE",), (Rule("", "BASE"),))
+        return Architecture(
+            "generic", "generic, no repeated layers", ("BASE",), (Rule("", "BASE"),)
+        )
     prefix = min(families, key=lambda family: (-len(families[family]), len(family), family))
     numbers = families[prefix]
     width = max(2, len(str(max(numbers))))

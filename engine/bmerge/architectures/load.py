@@ -45,7 +45,9 @@ def load_architecture(source: str | Path) -> Architecture:
         raise ArchitectureError(f"{where}: not a mapping")
     for field in data:
         if field not in _FIELDS:
-            raise ArchitectureError(f"{where}: unknown {field!r}", hint=nearest(str(field), _FIELDS))
+            raise ArchitectureError(
+                f"{where}: unknown {field!r}", hint=nearest(str(field), _FIELDS)
+            )
     try:
         return _build(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -47,6 +47,7 @@ def choose_executor(
     device: str | None = None,
     memory: int = _MEMORY,
     vram: int | None = None,
+    threads: int = 0,
     probe: DeviceProbe | None = None,
 ) -> Choice:
     """Choose what runs a plan.
@@ -57,6 +58,7 @@ def choose_executor(
         device: ``cpu``, ``cuda`` or ``cuda:N``; None leaves it to the choice.
         memory: budget in bytes of main memory for buffers.
         vram: budget in bytes of GPU memory; None takes 80 % of what is free.
+        threads: of the native executor; 0 takes one per core.
         probe: tells what GPUs there are; None asks this machine.
 
     Raises:
@@ -65,23 +67,24 @@ def choose_executor(
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")
     if executor == "native" or (executor == "auto" and device == "cpu"):
-        return _native(plan, device, memory, asked=executor == "native")
+        return _native(device, NativeExecutor(memory, threads), asked=executor == "native")
     if device == "cpu":
         return Choice(_torch("cpu", memory), "torch on the CPU, as asked")
     budget = _budget(device, vram, probe or SystemProbe())
     if budget is None:
-        return _without_gpu(executor, device, memory)
+        return _without_gpu(executor, device, memory, threads)
     need = largest_working_set(plan)
     fits = need <= budget.bytes
     sizes = f"the largest tensor needs {_size(need)} and {budget.text}"
     if fits:
-        return Choice(_torch(device or "cuda", memory), f"torch on {budget.name}: {sizes}")
+        return Choice(_torch(device or "cuda", memory, vram), f"torch on {budget.name}: {sizes}")
     if executor == "torch" and device is None:
         return Choice(_torch("cpu", memory), f"torch on the CPU: {sizes}")
     if device is not None:
         hint = "free GPU memory, raise --vram, or leave the choice to --executor auto"
         raise ExecutorError(f"the merge does not fit {device}: {sizes}", hint=hint)
-    return Choice(NativeExecutor(memory), f"native streaming on the CPU: {sizes}")
+    native = NativeExecutor(memory, threads)
+    return Choice(native, f"native streaming on the CPU: {sizes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +107,29 @@ def _budget(device: str | None, vram: int | None, probe: DeviceProbe) -> _Budget
     return _Budget(memory.name, usable, text)
 
 
-def _native(plan: Plan, device: str | None, memory: int, *, asked: bool) -> Choice:
+def _native(device: str | None, native: NativeExecutor, *, asked: bool) -> Choice:
     if device is not None and device != "cpu":
         message = f"the native executor runs on the CPU, not on {device}"
         raise ExecutorError(message, hint="use --executor torch for a GPU")
     why = "as asked" if asked else "the device asked for is the CPU"
-    return Choice(NativeExecutor(memory), f"native streaming: {why}")
+    return Choice(native, f"native streaming: {why}")
 
 
-def _without_gpu(executor: ExecutorName, device: str | None, memory: int) -> Choice:
+def _without_gpu(executor: ExecutorName, device: str | None, memory: int, threads: int) -> Choice:
     if device is not None:
         message = f"there is no device {device} that torch can use"
         raise ExecutorError(message, hint="use --executor native, or --device cpu")
     if executor == "torch":
         return Choice(_torch("cpu", memory), "torch on the CPU: there is no CUDA device")
-    return Choice(NativeExecutor(memory), "native streaming: there is no CUDA device")
+    native = NativeExecutor(memory, threads)
+    return Choice(native, "native streaming: there is no CUDA device")
 
 
-def _torch(device: str, memory: int) -> Executor:
+def _torch(device: str, memory: int, vram: int | None = None) -> Executor:
     """Make a torch executor; torch is imported here and not before."""
-    from bmerge.executors.torch import TorchExecutor  # noqa: PLC0415
+    from bmerge.executors.torch import TorchExecutor
 
-    return TorchExecutor(device=device, memory=memory)
+    return TorchExecutor(device=device, memory=memory, vram=vram)
 
 
 def _size(count: int) -> str:

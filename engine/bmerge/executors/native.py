@@ -135,9 +135,7 @@ class _Arguments:
         return self._source_index[file]
 
 
-def _watched(
-    call: dict[str, Any], plan: Plan, progress: ProgressCallback | None
-) -> _native.Report:
+def _watched(call: dict[str, Any], plan: Plan, progress: ProgressCallback | None) -> _native.Report:
     """Run the core in a thread; report progress from this one, and stop it if that raises."""
     handle = _native.Progress()
     outcome: list[_native.Report | BaseException] = []

@@ -43,7 +43,7 @@ class SystemProbe:
         """Return the memory of ``cuda`` or ``cuda:N``; None if there is no such device."""
         if not _has_driver():
             return None
-        import torch  # noqa: PLC0415  takes seconds; only where there is a GPU to ask for
+        import torch
 
         index = int(device.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():

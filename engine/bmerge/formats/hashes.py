@@ -60,9 +60,7 @@ def cached_sha256(path: Path) -> str | None:
         return None
 
 
-def checkpoint_sha256(
-    checkpoint: Checkpoint, *, stop: Callable[[], bool] = lambda: False
-) -> str:
+def checkpoint_sha256(checkpoint: Checkpoint, *, stop: Callable[[], bool] = lambda: False) -> str:
     """Return the SHA-256 that identifies a checkpoint.
 
     Of one file it is the hash of its bytes. Of several it is the hash of the lines
@@ -101,8 +99,8 @@ def _identity(path: Path) -> str:
 
 
 def _cache_file() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "bmerge" / "sha256.json"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "bmerge" / "sha256.json"
 
 
 def _load() -> dict[str, str]:
@@ -137,7 +135,7 @@ def _remember(identity: str, digest: str) -> None:
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(content)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except BaseException:
-            os.unlink(temporary)
+            Path(temporary).unlink()
             raise

@@ -45,7 +45,7 @@ def spool(path: Path, *, named: Path) -> Checkpoint:
 
 def _load(path: Path) -> dict[str, Any]:
     """Return the tensors of the state dict."""
-    import torch  # noqa: PLC0415  only for files that nothing else can read
+    import torch
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -58,9 +58,11 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, tensors: dict[str, Any]) -> None:
     """Write tensors as safetensors, in their order."""
-    import torch  # noqa: PLC0415  only for files that nothing else can read
+    import torch
 
-    layout = [(key, _tag(path, key, tensor), tuple(tensor.shape)) for key, tensor in tensors.items()]
+    layout = [
+        (key, _tag(path, key, tensor), tuple(tensor.shape)) for key, tensor in tensors.items()
+    ]
     header, _, _ = _native.encode_header(layout, {})
     with path.open("wb") as file:
         file.write(header)

@@ -13,6 +13,7 @@ import io
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 __all__ = ["DTYPES", "StoredTensor", "unpickle"]
@@ -104,8 +105,7 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in DTYPES:
             return _Dtype(DTYPES[name])
         if module in {"torch._utils", "torch._tensor"} and name in _REBUILD:
-            rebuild = _REBUILD[name]
-            return lambda *arguments: rebuild(*arguments)
+            return partial(_REBUILD[name])
         return self._inert
 
     def persistent_load(self, pid: Any) -> _Storage:

@@ -142,7 +142,7 @@ def _check_output(plan: Plan, output: Path, *, overwrite: bool) -> None:
     if not output.exists():
         return
     for checkpoint in plan.checkpoints:
-        if any(os.path.samefile(output, file) for file in _files(checkpoint)):
+        if any(output.samefile(file) for file in _files(checkpoint)):
             message = f"{output} is an input of this merge"
             raise ExecutorError(message, hint="write the result under another name")
     if not overwrite:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from bmerge.errors import ExecutorError
 from bmerge.formats import checkpoint_sha256
 from bmerge.plan import Plan
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["InputHashes"]
 
@@ -36,7 +40,7 @@ class InputHashes:
             for path, checkpoint in distinct.items()
         }
 
-    def __enter__(self) -> InputHashes:
+    def __enter__(self) -> Self:
         """Return self; the work has begun already."""
         return self
 

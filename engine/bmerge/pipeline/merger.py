@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bmerge.architectures import Architecture
 from bmerge.executors import Executor, ProgressCallback
@@ -25,6 +25,9 @@ from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
 from bmerge.plan import CopyJob, FillJob, MergeJob, Plan, SplitJob, build_plan, match_tensors
 from bmerge.recipe import BlockWeights, Recipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Merger", "Trial"]
 
@@ -119,7 +122,10 @@ class _Live:
         """Merge what differs from the last merge into the same mapping."""
         known = self._written if self._state_dict is state_dict else {}
         jobs: dict[str, Job] = {
-            job.key: job for job in (*plan.merges, *plan.copies, *plan.fills, *plan.splits)
+            **{job.key: job for job in plan.merges},
+            **{job.key: job for job in plan.copies},
+            **{job.key: job for job in plan.fills},
+            **{job.key: job for job in plan.splits},
         }
         current = {key: (job, state_dict.get(key)) for key, job in jobs.items()}
         changed = {key for key, made in current.items() if not _same(known.get(key), made)}
@@ -176,7 +182,7 @@ class Trial:
             self._file.unlink(missing_ok=True)
             self._file = None
 
-    def __enter__(self) -> Trial:
+    def __enter__(self) -> Self:
         """Return self."""
         return self
 

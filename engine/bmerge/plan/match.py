@@ -213,8 +213,9 @@ def _notes(
         notes.append(f"{_some(findings.unlike)} an integer elsewhere: taken from {_name(first)}")
     if findings.repaired:
         notes.append(f"{_some(findings.repaired)} had become floats: counted from 0 again")
-    for key in findings.split:
-        notes.append(f"{key!r} differs in input channels: the shared ones are merged")
+    notes += [
+        f"{key!r} differs in input channels: the shared ones are merged" for key in findings.split
+    ]
     return tuple(dict.fromkeys(notes))
 
 

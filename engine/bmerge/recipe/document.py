@@ -131,8 +131,9 @@ class Node:
         return self.value
 
     def _wrong(self, wanted: str) -> RecipeError:
-        kinds = {dict: "a mapping", list: "a list"}
-        found = kinds.get(type(self.value), repr(self.value))
+        found = repr(self.value)
+        if isinstance(self.value, (dict, list)):
+            found = "a mapping" if isinstance(self.value, dict) else "a list"
         return self.error(f"{self.name} must be {wanted}, not {found}")
 
 
@@ -190,6 +191,7 @@ class _Converter:
             items = enumerate(node.value, start=1)
             value = [self.convert(item, f"item {number} of {name}") for number, item in items]
         else:
+            assert isinstance(node, yaml.ScalarNode)
             value = _scalar(node)
         return Node(value, line, self._path, name)
 
@@ -207,7 +209,7 @@ class _Converter:
         return nodes
 
 
-def _scalar(node: yaml.Node) -> Scalar:
+def _scalar(node: yaml.ScalarNode) -> Scalar:
     text: str = node.value
     if node.style is not None:
         return text

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, get_args
+from typing import TypeAlias, TypeVar, get_args
 
 from bmerge.architectures import Architecture, builtin
 from bmerge.dtypes import canonical
@@ -18,6 +19,8 @@ __all__ = ["load_recipe", "parse_recipe"]
 
 ArchitectureOf: TypeAlias = Callable[[Recipe], Architecture]
 Presets: TypeAlias = Mapping[str, Sequence[float]]
+
+_Word = TypeVar("_Word", bound=str)
 
 _KEYS = (
     "method", "models", "hyperparameters", "dtype", "architecture", "seed", "on_missing",
@@ -79,15 +82,7 @@ def _recipe(node: Node, architecture_of: ArchitectureOf | None, presets: Presets
         name: _weights(value, recipe, architecture_of or _named, presets)
         for name, value in hyperparameters.mapping().items()
     }
-    return replace_hyperparameters(recipe, weights)
-
-
-def replace_hyperparameters(recipe: Recipe, weights: Mapping[str, BlockWeights]) -> Recipe:
-    """Return the recipe with other hyperparameters."""
-    return Recipe(
-        recipe.method, recipe.models, weights, recipe.dtype, recipe.architecture, recipe.seed,
-        recipe.on_missing, recipe.on_nonfinite,
-    )  # fmt: skip
+    return replace(recipe, hyperparameters=weights)
 
 
 def _model(node: Node) -> ModelRef:
@@ -116,8 +111,10 @@ def _dtype(node: Node | None) -> str | None:
         raise node.error(str(error), error.hint) from error
 
 
-def _choice(node: Node | None, allowed: tuple[str, ...], default: str) -> str:
-    return default if node is None else node.text(allowed)
+def _choice(node: Node | None, allowed: tuple[_Word, ...], default: _Word) -> _Word:
+    """Return the one of ``allowed`` that a node is."""
+    text = default if node is None else node.text(allowed)
+    return next(word for word in allowed if word == text)
 
 
 def _weights(

@@ -46,4 +46,3 @@ def _read(path: Path) -> Mapping[str, tuple[float, ...]]:
             raise node.error(f"preset {name} has {len(weights)} weights, not 25 or 26")
         presets[name] = weights if len(weights) > _WITHOUT_BASE else (0.0, *weights)
     return presets
-

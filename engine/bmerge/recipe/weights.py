@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 from bmerge.architectures import Architecture
@@ -20,10 +21,11 @@ __all__ = ["parse_weights"]
 
 _LOG = logging.getLogger(__name__)
 Presets: TypeAlias = Mapping[str, Sequence[float]]
+_NO_PRESETS: Presets = MappingProxyType({})
 
 
 def parse_weights(
-    value: object, architecture: Architecture, *, presets: Presets = {}
+    value: object, architecture: Architecture, *, presets: Presets = _NO_PRESETS
 ) -> BlockWeights:
     """Return the value of a hyperparameter in every block.
 
@@ -79,9 +81,7 @@ def _from_list(
         message = f"{what} {len(weights)} weights, but {architecture.id} takes {lengths}"
         raise RecipeError(message, hint=f"in the order {_summary(architecture.blocks)}")
     values = {
-        block: weight
-        for block, weight in zip(layout, weights, strict=True)
-        if block is not None
+        block: weight for block, weight in zip(layout, weights, strict=True) if block is not None
     }
     unused = len(weights) - len(values)
     if unused:

@@ -46,7 +46,7 @@ def encode(array: Any, dtype: str) -> bytes:
     if dtype == "BF16":
         bits = np.ascontiguousarray(array, dtype="<f4").view("<u4")
         rounded = bits + (0x7FFF + ((bits >> 16) & 1))
-        return (rounded >> 16).astype("<u2").tobytes()
+        return bytes((rounded >> 16).astype("<u2").tobytes())
     return np.ascontiguousarray(array).astype(_NUMPY[dtype]).tobytes()
 
 

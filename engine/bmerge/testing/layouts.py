@@ -6,8 +6,8 @@ tested against the other. A layout is a list of (key, safetensors tag, shape) in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 __all__ = ["Entry", "Layout", "sd1_layout", "sdxl_layout", "shrink"]
@@ -31,14 +31,14 @@ class _UNet:
     multipliers: tuple[int, ...]
     depths: tuple[int, ...]  # transformer blocks per level
     context: int
-    linear_projections: bool
-    label_channels: int | None
+    linear_projections: bool = False
+    label_channels: int | None = None
     in_channels: int = 4
     width: int = 320
 
 
-_SD1 = _UNet((1, 2, 4, 4), (1, 1, 1, 0), 768, False, None)
-_SDXL = _UNet((1, 2, 4), (0, 2, 10), 2048, True, 2816)
+_SD1 = _UNet((1, 2, 4, 4), (1, 1, 1, 0), context=768)
+_SDXL = _UNet((1, 2, 4), (0, 2, 10), context=2048, linear_projections=True, label_channels=2816)
 
 
 def sd1_layout(
@@ -59,8 +59,7 @@ def sd1_layout(
         old_text_encoder: name the text encoder's keys as old trainers did.
     """
     clip = "cond_stage_model.transformer." + ("" if old_text_encoder else "text_model.")
-    hyper = _UNet(**{**_fields(_SD1), "in_channels": in_channels})
-    unet = list(_unet("model.diffusion_model.", hyper))
+    unet = list(_unet("model.diffusion_model.", replace(_SD1, in_channels=in_channels)))
     layout = _weights(unet, dtype)
     layout += _weights(_vae("first_stage_model."), dtype)
     layout += _clip_l(clip, dtype)
@@ -68,8 +67,8 @@ def sd1_layout(
         layout += [(name, "F32", (1000,)) for name in _SCHEDULE]
     if ema:
         layout += [("model_ema.decay", "F32", ()), ("model_ema.num_updates", "I32", ())]
+        # The EMA code strips the dots of every name.
         names = ("model_ema." + key.removeprefix("model.").replace(".", "") for key, _ in unet)
-        # The EMA code strips the dots of every name but leaves "diffusion_model" in front.
         layout += [(name, dtype, shape) for name, (_, shape) in zip(names, unet, strict=True)]
     return layout
 
@@ -101,11 +100,7 @@ def shrink(layout: Sequence[Entry], divisor: int = 80) -> Layout:
     return [(key, dtype, tuple(map(smaller, shape))) for key, dtype, shape in layout]
 
 
-def _fields(hyper: _UNet) -> dict[str, object]:
-    return {name: getattr(hyper, name) for name in hyper.__dataclass_fields__}
-
-
-def _weights(named: Iterator[tuple[str, tuple[int, ...]]] | Sequence[tuple[str, tuple[int, ...]]], dtype: str) -> Layout:
+def _weights(named: Iterable[tuple[str, tuple[int, ...]]], dtype: str) -> Layout:
     return [(key, dtype, shape) for key, shape in named]
 
 
@@ -116,7 +111,7 @@ def _pair(prefix: str, *shape: int) -> Named:
 
 
 def _clip_l(prefix: str, dtype: str) -> Layout:
-    named = [
+    named: list[tuple[str, tuple[int, ...]]] = [
         (prefix + "embeddings.token_embedding.weight", (49408, 768)),
         (prefix + "embeddings.position_embedding.weight", (77, 768)),
     ]
