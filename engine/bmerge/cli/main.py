@@ -17,7 +17,7 @@ import click
 from bmerge.cli.output import note
 from bmerge.cli.root import root
 from bmerge.cli.session import Session
-from bmerge.errors import BmergeError
+from bmerge.errors import BmergeError, StudyInterruptedError
 
 __all__ = ["main"]
 
@@ -50,6 +50,9 @@ def _status(arguments: list[str]) -> int:
         sys.stdout.flush()  # a reader that has gone is found here, not at the interpreter's end
     except click.ClickException as error:
         return _refuse(error)
+    except StudyInterruptedError as error:
+        _say(error)
+        return INTERRUPTED
     except (click.Abort, KeyboardInterrupt):
         note("stopped")
         return INTERRUPTED
@@ -78,12 +81,16 @@ def _fail(error: Exception, session: Session) -> int:
     if session.debug:
         traceback.print_exception(error)
     elif isinstance(error, BmergeError):
-        note(f"error: {error}")
-        if error.hint:
-            note(f"hint: {error.hint}")
+        _say(error)
     elif isinstance(error, OSError):
         note(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
     else:
         note(f"error: {type(error).__name__}: {error}")
         note("hint: this is a bug in bmerge or in a plugin; --debug shows where")
     return FAILURE
+
+
+def _say(error: BmergeError) -> None:
+    note(f"error: {error}")
+    if error.hint:
+        note(f"hint: {error.hint}")

@@ -78,7 +78,8 @@ class MergeCommand(click.Command):
         if method and method.hyperparameters:
             with formatter.section("Hyperparameters"):
                 formatter.write_dl([_help_line(h) for h in method.hyperparameters])
-        common = [p.get_help_record(ctx) for p in super().get_params(ctx)]
+        options = [p for p in super().get_params(ctx) if isinstance(p, click.Option)]
+        common = [option.get_help_record(ctx) for option in options]
         with formatter.section("Options"):
             formatter.write_dl([record for record in common if record])
 

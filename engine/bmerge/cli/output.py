@@ -34,7 +34,7 @@ def human_bytes(number: float) -> str:
     """Return a size for people: ``1.4 GB`` (decimal units, as disks are sold)."""
     size = float(number)
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:  # noqa: PLR2004  would be shown as 1000
+        if size < 999.5:  # more would be shown as 1000
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"

@@ -64,7 +64,21 @@ class Kind(Generic[T]):
         """Make one with ``options``.
 
         Raises:
-            PluginError: if an option is unknown or a required one is missing.
+            PluginError: if an option is unknown, a required one is missing, a value is none that
+                the factory takes, or something that it imports is not installed.
+        """
+        self.check(options)
+        try:
+            return self.factory(*arguments, **options)
+        except (ImportError, TypeError, ValueError) as error:
+            message = f"{self.name} cannot be made: {type(error).__name__}: {error}"
+            raise PluginError(message, plugin=self.name) from error
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Check the names of ``options`` without making one.
+
+        Raises:
+            PluginError: if one is unknown or a required one is missing.
         """
         known = {option.name: option for option in self.options}
         for name in options:
@@ -75,7 +89,6 @@ class Kind(Generic[T]):
             if option.required and option.name not in options:
                 message = f"{self.name} needs the option {option.name!r}"
                 raise PluginError(message, plugin=self.name)
-        return self.factory(*arguments, **options)
 
 
 class GeneratorKind(Kind[Generator]):

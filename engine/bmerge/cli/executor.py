@@ -1,0 +1,117 @@
+"""The options that say where and with how much memory merges run; ``merge`` and ``run`` share them.
+
+An option goes before what a study file says, and that before the default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import click
+
+from bmerge.executors import Choice, NativeExecutor, choose_executor
+from bmerge.executors.choose import ExecutorName
+from bmerge.plan import Plan
+from bmerge.study.config import ExecutorConfig
+
+__all__ = ["ExecutorOptions", "executor_options", "parse_size"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MEMORY = 64 << 20
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Return a number of bytes from ``512M``, ``4G``, ``1.5GiB`` or plain digits.
+
+    Units are powers of 1024.
+
+    Raises:
+        BadParameter: if it is not a size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a size; write 512M or 4G")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorOptions:
+    """What was asked for on the command line; None where nothing was.
+
+    Args:
+        executor: ``auto``, ``native`` or ``torch``.
+        device: torch device.
+        memory: budget in bytes.
+        vram: budget in bytes.
+        threads: of the native executor.
+    """
+
+    executor: str | None
+    device: str | None
+    memory: int | None
+    vram: int | None
+    threads: int | None
+
+    def choose(self, plan: Plan, file: ExecutorConfig | None = None) -> Choice:
+        """Choose the executor of ``plan``.
+
+        Args:
+            plan: what it will run.
+            file: what a study file says, if there is one.
+
+        Raises:
+            ExecutorError: if what was asked for is not possible.
+        """
+        file = file or ExecutorConfig()
+        choice = choose_executor(
+            plan,
+            executor=cast("ExecutorName", self.executor or file.name),
+            device=self.device or file.device,
+            memory=self.memory or _size(file.memory) or _MEMORY,
+            vram=self.vram or _size(file.vram),
+        )
+        threads = self.threads or file.threads
+        if threads and isinstance(choice.executor, NativeExecutor):
+            return replace(choice, executor=replace(choice.executor, threads=threads))
+        return choice
+
+
+def _size(text: str | None) -> int | None:
+    return None if text is None else parse_size(text)
+
+
+def executor_options(command: F) -> F:
+    """Give a command the options of an executor, as its argument ``where``."""
+
+    @wraps(command)
+    def gather(*arguments: Any, **options: Any) -> Any:
+        names = ("executor", "device", "memory", "vram", "threads")
+        where = ExecutorOptions(**{name: options.pop(name) for name in names})
+        return command(*arguments, where=where, **options)
+
+    for option in (
+        click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all cores."),
+        click.option(
+            "--vram", type=parse_size, metavar="SIZE", help="GPU memory to use; default: the free."
+        ),
+        click.option(
+            "--memory", type=parse_size, metavar="SIZE", help="Memory for buffers; default: 64M."
+        ),
+        click.option(
+            "--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if it helps."
+        ),
+        click.option(
+            "--executor",
+            type=click.Choice(["auto", "native", "torch"]),
+            help="What computes the merge; default: auto, which says what it chose and why.",
+        ),
+    ):
+        gather = option(gather)
+    return cast("F", gather)

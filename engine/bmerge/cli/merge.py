@@ -1,0 +1,220 @@
+"""``bmerge merge``: one merge, by a method or from a recipe file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bmerge.architectures import Architecture
+from bmerge.cli.executor import ExecutorOptions, executor_options
+from bmerge.cli.merge_parsing import MergeCommand, is_recipe
+from bmerge.cli.output import human_bytes, note, print_json, print_table
+from bmerge.cli.progress import ByteBar, LiveLine
+from bmerge.cli.session import Session, shared_options
+from bmerge.dtypes import canonical
+from bmerge.errors import FormatError, RecipeError
+from bmerge.executors import Choice, NonFinite
+from bmerge.host import Registry
+from bmerge.host.merges import architecture_of, open_models, plan_merge
+from bmerge.pipeline import merge_to_file
+from bmerge.plan import Plan, describe
+from bmerge.recipe import ModelRef, Recipe, load_presets, load_recipe, parse_weights
+
+__all__ = ["command"]
+
+_SHOWN = 5
+
+
+@click.command("merge", cls=MergeCommand)
+@click.argument("method")
+@click.argument("models", nargs=-1)
+@click.option("-o", "--output", metavar="FILE", help="The file to write.")
+@click.option("--dtype", help="Number format of the result, as fp16; default: the first model's.")
+@click.option("--arch", metavar="ID", help="Block map; default: detected from the first model.")
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="For methods that draw numbers.")
+@click.option("--strict", is_flag=True, help="A key that some model lacks is an error.")
+@click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN.")
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@executor_options
+@shared_options
+@click.pass_obj
+def command(
+    session: Session,
+    /,
+    *,
+    method: str,
+    models: tuple[str, ...],
+    output: str | None,
+    dtype: str | None,
+    arch: str | None,
+    seed: int | None,
+    strict: bool,
+    report_nonfinite: bool,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    where: ExecutorOptions,
+    **hyperparameters: str | None,
+) -> None:
+    """Merge checkpoints once, by a method or from a recipe file.
+
+    METHOD is one of `bmerge methods`; `bmerge merge METHOD --help` shows its hyperparameters,
+    which are options by their own names. A value is a number, a value for some blocks, a list
+    in the order of the architecture's blocks, or the name of a preset.
+
+    \b
+    Examples:
+      bmerge merge weighted_sum a.safetensors b.safetensors --alpha 0.4 -o out.safetensors
+      bmerge merge weighted_sum a.safetensors b.safetensors --alpha IN00-IN05=0.2,M00=1,*=0.5 \\
+          -o out.safetensors --dry-run
+      bmerge merge add_difference a.safetensors b.safetensors c.safetensors --alpha GRAD_V \\
+          -o out.safetensors --dtype fp16
+      bmerge merge recipe.yaml -o out.safetensors
+    """
+    target = _target(output, force=force, dry_run=dry_run)
+    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    changes = _changes(dtype, arch, seed, strict=strict, report_nonfinite=report_nonfinite)
+    registry = session.registry()
+    if is_recipe(method):
+        if models:
+            raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
+        plan = _plan_of_file(Path(method), changes, registry)
+    else:
+        plan = _plan_of_options(method, models, given, changes, registry)
+    choice = where.choose(plan)
+    for line in plan.notes:
+        note(f"note: {line}")
+    note(choice.reason)
+    if target is None:
+        _print_plan(plan, choice, as_json=as_json)
+    else:
+        _merge(plan, choice, target, registry, as_json=as_json)
+
+
+def _target(output: str | None, *, force: bool, dry_run: bool) -> Path | None:
+    """Return the file to write, None for a dry run; complain before any work is done."""
+    if output is None and not dry_run:
+        raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
+    if output is None or dry_run:
+        return None
+    target = Path(output)
+    if target.exists() and not force:
+        raise FormatError(f"{output} exists", path=target, hint="--force replaces it")
+    return target
+
+
+def _changes(
+    dtype: str | None, arch: str | None, seed: int | None, *, strict: bool, report_nonfinite: bool
+) -> dict[str, Any]:
+    """Return the fields of a recipe that options set; what is not given is left out."""
+    fields = {
+        "dtype": None if dtype is None else canonical(dtype),
+        "architecture": arch,
+        "seed": seed,
+        "on_missing": "error" if strict else None,
+        "on_nonfinite": "report" if report_nonfinite else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _plan_of_file(file: Path, changes: Mapping[str, Any], registry: Registry) -> Plan:
+    """Plan a recipe file; options go before what it says."""
+    folder = file.parent
+
+    def find(recipe: Recipe) -> Architecture:
+        named = changes.get("architecture", recipe.architecture)
+        return architecture_of(named, open_models(recipe.models[:1], folder), registry)
+
+    recipe = replace(load_recipe(file, architecture_of=find), **changes)
+    return plan_merge(recipe, open_models(recipe.models, folder), registry)
+
+
+def _plan_of_options(
+    method: str,
+    models: Sequence[str],
+    hyperparameters: Mapping[str, str],
+    changes: Mapping[str, Any],
+    registry: Registry,
+) -> Plan:
+    registry.method(method).check_models(len(models))
+    recipe = Recipe(method, tuple(ModelRef(path) for path in models), **changes)
+    checkpoints = open_models(recipe.models, Path())
+    architecture = architecture_of(recipe.architecture, checkpoints, registry)
+    weights = {}
+    for name, value in hyperparameters.items():
+        try:
+            weights[name] = parse_weights(value, architecture, presets=load_presets())
+        except RecipeError as error:
+            raise RecipeError(f"--{name}: {error}", hint=error.hint) from error
+    return plan_merge(replace(recipe, hyperparameters=weights), checkpoints, registry)
+
+
+def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
+    data = {**describe(plan), "executor": choice.executor.name, "reason": choice.reason}
+    if as_json:
+        print_json(data)
+        return
+    click.echo(f"method        {data['method']}")
+    click.echo(f"architecture  {data['architecture']}")
+    for path in data["models"]:
+        click.echo(f"model         {path}")
+    click.echo(f"tensors       {data['merged']} merged, {data['copied']} copied")
+    click.echo(f"reads         {human_bytes(data['bytes_read'])}")
+    click.echo(f"writes        {human_bytes(data['bytes_written'])}\n")
+    names = [h.name for h in plan.method.hyperparameters]
+    rows = [
+        (block, entry["tensors"], *(f"{entry[name]:g}" for name in names))
+        for block, entry in data["blocks"].items()
+    ]
+    print_table(("block", "tensors", *names), rows)
+
+
+def _merge(plan: Plan, choice: Choice, target: Path, registry: Registry, *, as_json: bool) -> None:
+    registry.observe("bmerge_merge_started", plan=plan)
+    start = time.monotonic()
+    with LiveLine() as line:
+        bar = ByteBar(line)
+        report = merge_to_file(
+            plan,
+            target,
+            executor=choice.executor,
+            progress=lambda at: bar.update(at.bytes_done, at.bytes_total),
+        )
+    seconds = time.monotonic() - start
+    _warn(report.execution.nonfinite)
+    if as_json:
+        print_json(_as_data(plan, report, seconds))
+        return
+    rate = human_bytes(report.nbytes / max(seconds, 1e-9))
+    click.echo(f"{target}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
+
+
+def _warn(found: Sequence[NonFinite]) -> None:
+    """Name the tensors in which NaN or infinity was met, the first few of many."""
+    keys = list(dict.fromkeys(item.key for item in found))
+    if keys:
+        rest = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        note(f"warning: NaN or infinity in {', '.join(keys[:_SHOWN])}{rest}")
+
+
+def _as_data(plan: Plan, report: MergeReport, seconds: float) -> dict[str, Any]:
+    execution = report.execution
+    return {
+        "output": str(report.output),
+        "bytes": report.nbytes,
+        "seconds": seconds,
+        "executor": execution.executor,
+        "bytes_read": execution.bytes_read,
+        "bytes_written": execution.bytes_written,
+        "bytes_copied": execution.bytes_copied,
+        "nonfinite": [asdict(item) for item in execution.nonfinite],
+        "notes": list(report.notes),
+        "recipe": recipe_data(plan.recipe),
+    }

@@ -1,0 +1,88 @@
+"""``bmerge run``: a study from its file to the best checkpoint and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bmerge.cli.executor import ExecutorOptions, executor_options
+from bmerge.cli.output import note
+from bmerge.cli.progress import LiveLine
+from bmerge.cli.session import Session, shared_options
+from bmerge.cli.study_progress import StudyProgress
+from bmerge.executors import Executor
+from bmerge.host import Registry
+from bmerge.host.studies import build_study
+from bmerge.plan import Plan
+from bmerge.report import write_report
+from bmerge.study.events import Event, StudyFinished, TrialFinished
+from bmerge.study.load import load_study
+from bmerge.study.loop import run_study
+from bmerge.study.study import Study
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--trials", type=click.IntRange(1), help="How many trials the study has in all.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The study's folder; default: what the file says, or runs/NAME.",
+)
+@executor_options
+@shared_options
+@click.pass_obj
+def command(
+    session: Session, *, file: Path, trials: int | None, out: Path | None, where: ExecutorOptions
+) -> None:
+    """Optimise a merge: the study that FILE describes.
+
+    Everything is checked first: the file, the plugins, the models. Then each trial proposes
+    block weights, merges, generates and scores. The same command again goes on where it was,
+    after Ctrl-C or anything worse; with more --trials, a finished study goes on too.
+
+    \b
+    Examples:
+      bmerge run examples/demo.yaml
+      bmerge run study.yaml --trials 100 --out runs/night
+    """
+    config = load_study(file)
+    registry = session.registry()
+    folder = out or config.out
+
+    def choose(plan: Plan) -> Executor:
+        choice = where.choose(plan, config.executor)
+        note(choice.reason)
+        return choice.executor
+
+    study = build_study(config, registry, folder=folder, choose=choose)
+    finished = _run(study, trials, registry)
+    _print_end(finished, write_report(folder))
+
+
+def _run(study: Study, trials: int | None, registry: Registry) -> StudyFinished:
+    """Run the study, show how it goes, and tell the plugins of every trial."""
+    with LiveLine() as line:
+        progress = StudyProgress(line)
+
+        def on_event(event: Event) -> None:
+            progress.on_event(event)
+            if isinstance(event, TrialFinished):
+                registry.observe("bmerge_trial_finished", trial=event.trial)
+
+        return run_study(study, trials=trials, on_event=on_event)
+
+
+def _print_end(finished: StudyFinished, report: Path) -> None:
+    if finished.best is None:
+        click.echo("no trial succeeded, so there is no best merge")
+    else:
+        best = finished.best
+        click.echo(f"best        trial {best.number + 1}, score {best.score:.4f}")
+        click.echo(f"checkpoint  {finished.checkpoint}")
+        click.echo(f"recipe      {finished.recipe}")
+    click.echo(f"report      {report}")

@@ -1,0 +1,126 @@
+"""``bmerge studies``: which studies there are, and the trials of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bmerge.cli.output import print_json, print_table
+from bmerge.cli.session import shared_options
+from bmerge.errors import StudyError
+from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.trial import Trial, best_of
+
+__all__ = ["command"]
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.group("studies")
+@shared_options
+def command() -> None:
+    """List studies, or show the trials of one.
+
+    \b
+    Examples:
+      bmerge studies list
+      bmerge studies show runs/demo --json
+    """
+
+
+@command.command("list")
+@click.argument("folder", metavar="[DIR]", type=_FOLDER, default=Path("runs"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+def list_studies(folder: Path, *, as_json: bool) -> None:
+    """List the studies in the folders of DIR; without it, in runs/.
+
+    \b
+    Examples:
+      bmerge studies list
+      bmerge studies list /data/runs --json
+    """
+    if not folder.is_dir():
+        raise StudyError(f"no such folder: {folder}")
+    places = sorted(
+        {file.parent for file in (*folder.glob("**/study.db"), *folder.glob("**/storage.url"))}
+    )
+    studies = [read_study(place) for place in places]
+    if as_json:
+        print_json([_study_data(study) for study in studies])
+        return
+    print_table(("folder", "study", "trials", "best"), [_study_row(study) for study in studies])
+
+
+@command.command("show")
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+def show(folder: Path, *, as_json: bool) -> None:
+    """Show the trials of the study in DIR, finished or running.
+
+    With --json: `trials`, each with number, state, params, values (the score in a list, empty
+    if there is none) and more; `best`, the best of them or null.
+
+    \b
+    Examples:
+      bmerge studies show runs/demo
+      bmerge studies show runs/demo --json
+    """
+    study = read_study(folder)
+    best = best_of(study.trials)
+    if as_json:
+        trials = [_trial_data(trial) for trial in study.trials.values()]
+        print_json(
+            {"name": study.name, "trials": trials, "best": _trial_data(best) if best else None}
+        )
+        return
+    print_table(
+        ("trial", "state", "phase", "source", "score", ""),
+        [_trial_row(trial, best) for trial in study.trials.values()],
+    )
+
+
+def _study_data(study: StoredStudy) -> dict[str, Any]:
+    best = best_of(study.trials)
+    return {
+        "folder": str(study.folder),
+        "name": study.name,
+        "trials": len(study.trials),
+        "best": _trial_data(best) if best else None,
+    }
+
+
+def _study_row(study: StoredStudy) -> tuple[object, ...]:
+    best = best_of(study.trials)
+    score = f"{best.score:.4f} (trial {best.number})" if best else "-"
+    return study.folder, study.name, len(study.trials), score
+
+
+def _trial_data(trial: Trial) -> dict[str, Any]:
+    proposal = trial.proposal
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "params": dict(proposal.values),
+        "values": [] if trial.score is None else [trial.score],
+        "phase": proposal.phase,
+        "source": proposal.source,
+        "weights": {
+            name: {"*": weights.default, **weights.blocks}
+            for name, weights in proposal.weights.items()
+        },
+        "scores": dict(trial.means),
+        "pictures": [dict(picture) for picture in trial.pictures],
+        "seconds": dict(trial.seconds),
+        "reason": trial.reason,
+    }
+
+
+def _trial_row(trial: Trial, best: Trial | None) -> tuple[object, ...]:
+    score = "-" if trial.score is None else f"{trial.score:.4f}"
+    mark = "best" if best and best.number == trial.number else trial.reason or ""
+    proposal = trial.proposal
+    return trial.number, trial.state, proposal.phase, proposal.source, score, mark

@@ -1,0 +1,90 @@
+"""What a running study shows on stderr: one live line in a terminal, else a line per trial."""
+
+from __future__ import annotations
+
+import time
+
+from bmerge.cli.output import human_time
+from bmerge.cli.progress import LiveLine
+from bmerge.study.events import (
+    Event,
+    PictureDone,
+    StudyStarted,
+    TrialFinished,
+    TrialStarted,
+)
+from bmerge.study.trial import Trial
+
+__all__ = ["StudyProgress"]
+
+
+class StudyProgress:
+    """Turns the events of a run into text.
+
+    Args:
+        line: where it is shown.
+    """
+
+    def __init__(self, line: LiveLine) -> None:
+        self._line = line
+        self._begin = time.monotonic()
+        self._first = self._done = self._total = 0
+        self._trial = self._picture = ""
+        self._best: Trial | None = None
+
+    def on_event(self, event: Event) -> None:
+        """Show what ``event`` says."""
+        if isinstance(event, StudyStarted):
+            self._start(event)
+        elif isinstance(event, TrialStarted):
+            self._trial = f"trial {event.number + 1}/{self._total}  {event.phase} ({event.source})"
+            self._picture = "merging"
+        elif isinstance(event, PictureDone):
+            self._picture = f"picture {event.index + 1}/{event.total}  score {event.score:.3f}"
+        elif isinstance(event, TrialFinished):
+            self._finish(event)
+        self._line.draw("  ".join(filter(None, (self._trial, self._picture, *self._outlook()))))
+
+    def _start(self, event: StudyStarted) -> None:
+        self._first = self._done = event.done
+        self._total, self._best = event.total, event.best
+        if event.done:
+            best = f"; {_best_text(event.best)}" if event.best else ""
+            self._line.say(f"going on: {event.done} of {event.total} trials are done{best}")
+
+    def _finish(self, event: TrialFinished) -> None:
+        trial, self._best = event.trial, event.best
+        self._done += 1
+        failed = trial.score is None
+        better = self._best is not None and self._best.number == trial.number
+        if failed or better or not self._line.live:
+            self._line.say(trial_text(trial, self._best))
+
+    def _outlook(self) -> list[str]:
+        """Return the best score so far and the time left."""
+        parts = [_best_text(self._best)] if self._best else []
+        here = self._done - self._first
+        if here:
+            seconds = (time.monotonic() - self._begin) / here * (self._total - self._done)
+            parts.append(f"{human_time(seconds)} left")
+        return parts
+
+
+def trial_text(trial: Trial, best: Trial | None) -> str:
+    """Return one line on a finished trial.
+
+    Args:
+        trial: the trial.
+        best: the best one so far.
+    """
+    proposal = trial.proposal
+    text = f"trial {trial.number + 1}  {proposal.phase} ({proposal.source})  "
+    if trial.score is None:
+        return f"{text}failed: {trial.reason}"
+    means = ", ".join(f"{name} {mean:.3f}" for name, mean in trial.means.items())
+    text += f"score {trial.score:.4f}" + (f" ({means})" if len(trial.means) > 1 else "")
+    return f"{text}  {_best_text(best)}" if best else text
+
+
+def _best_text(best: Trial | None) -> str:
+    return f"best {best.score:.4f} (trial {best.number + 1})" if best else ""

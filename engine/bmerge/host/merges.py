@@ -1,0 +1,66 @@
+"""From a recipe's names to a plan: method, opened models, architecture.
+
+Recipes name things; plans and everything below them take objects. Here names are looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bmerge.architectures import Architecture, resolve
+from bmerge.errors import RecipeError
+from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
+from bmerge.host.registry import Registry
+from bmerge.plan import Plan, make_plan
+from bmerge.recipe import ModelRef, Recipe
+
+__all__ = ["architecture_of", "open_models", "plan_merge"]
+
+
+def open_models(models: Sequence[ModelRef], folder: Path) -> tuple[Checkpoint, ...]:
+    """Open the models of a recipe.
+
+    Args:
+        models: as the recipe names them.
+        folder: that relative paths start from: the recipe's own.
+
+    Raises:
+        FormatError: if one cannot be read.
+        RecipeError: if one is not the file that the recipe was written for.
+    """
+    return tuple(_open(model, folder) for model in models)
+
+
+def _open(model: ModelRef, folder: Path) -> Checkpoint:
+    checkpoint = open_checkpoint(folder / Path(model.path).expanduser())
+    if model.sha256 is not None:
+        found = checkpoint_sha256(checkpoint)
+        if found != model.sha256:
+            message = f"{model.path} is another file than the recipe was written for"
+            hint = f"its sha256 is {found}, the recipe's {model.sha256}"
+            raise RecipeError(message, hint=hint)
+    return checkpoint
+
+
+def architecture_of(
+    name: str | None, checkpoints: Sequence[Checkpoint], registry: Registry
+) -> Architecture:
+    """Return the architecture that is named, or that of the first model.
+
+    Raises:
+        ArchitectureError: if there is none of that name.
+    """
+    return resolve(name, checkpoints[0].tensors, list(registry.architectures.values()))
+
+
+def plan_merge(recipe: Recipe, checkpoints: Sequence[Checkpoint], registry: Registry) -> Plan:
+    """Return the plan of a recipe whose models are open.
+
+    Raises:
+        BmergeError: if method, models, hyperparameters and architecture do not fit together.
+    """
+    method = registry.method(recipe.method)
+    method.check_models(len(checkpoints))
+    architecture = architecture_of(recipe.architecture, checkpoints, registry)
+    return make_plan(recipe, method=method, checkpoints=checkpoints, architecture=architecture)

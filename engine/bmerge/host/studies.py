@@ -1,0 +1,153 @@
+"""From a study file's names to a study that can run: models opened, plugins constructed.
+
+Everything that can be wrong with a study is found here, before any work is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+from bmerge.architectures import Architecture
+from bmerge.errors import BmergeError, RecipeError, StudyError
+from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.executors import Executor
+from bmerge.expr import reduces_to_input
+from bmerge.formats import checkpoint_sha256
+from bmerge.host.merges import architecture_of, open_models
+from bmerge.host.registry import Registry
+from bmerge.method import MergeMethod
+from bmerge.pipeline import Merger
+from bmerge.plan import Plan, make_plan
+from bmerge.recipe import BlockWeights, load_presets, parse_weights
+from bmerge.study.baselines import baselines, pure_models
+from bmerge.study.config import StudyConfig
+from bmerge.study.definition import definition_of
+from bmerge.study.protocols import Optimiser, Space
+from bmerge.study.space import SearchSpace
+from bmerge.study.space_config import build_space
+from bmerge.study.study import Study, initial_proposals
+from bmerge.study.trial import Proposal
+
+__all__ = ["build_study"]
+
+
+def build_study(
+    config: StudyConfig,
+    registry: Registry,
+    *,
+    folder: Path,
+    choose: Callable[[Plan], Executor],
+) -> Study:
+    """Make the study that a study file describes.
+
+    Args:
+        config: what the file says.
+        registry: where its names are looked up.
+        folder: where the study is stored.
+        choose: picks the executor, given the plan of one of its merges.
+
+    Raises:
+        BmergeError: for whatever is wrong with the file, the models or the plugins.
+    """
+    kinds = _Kinds(config, registry)
+    checkpoints = open_models(config.merge.models, config.path.parent)
+    architecture = architecture_of(config.merge.architecture, checkpoints, registry)
+    plan = make_plan(
+        config.merge, method=kinds.method, checkpoints=checkpoints, architecture=architecture
+    )
+    present = {architecture.block_of(key) for key in checkpoints[0].tensors}
+    search = build_space(
+        config.space, kinds.method.hyperparameters, architecture.blocks, present=present
+    )
+    kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
+    return Study(
+        name=config.name,
+        folder=folder,
+        search=search,
+        merger=Merger(
+            config.merge,
+            method=kinds.method,
+            checkpoints=checkpoints,
+            architecture=architecture,
+            executor=choose(plan),
+            scratch=config.executor.scratch or folder / "scratch",
+        ),
+        evaluator=kinds.evaluator(),
+        optimiser=kinds.optimiser,
+        optimiser_name=config.optimiser.name,
+        seed=config.optimiser.seed,
+        queue=tuple(_queue(config, kinds.method, architecture, search)),
+        n_iters=config.optimiser.n_iters,
+        definition=definition_of(config, search, [checkpoint_sha256(c) for c in checkpoints]),
+        storage=config.storage,
+    )
+
+
+class _Kinds:
+    """The plugins that a study names, found and their options checked, not yet constructed."""
+
+    def __init__(self, config: StudyConfig, registry: Registry) -> None:
+        self._config = config
+        self.method = registry.method(config.merge.method)
+        self.method.check_models(len(config.merge.models))
+        self._optimiser = registry.optimiser(config.optimiser.name)
+        self._generator = registry.generator(config.generator.name)
+        self._scorers = [registry.scorer(scorer.name) for scorer in config.scorers]
+        self._optimiser.check(config.optimiser.options)
+        self._generator.check(config.generator.options)
+        for kind, scorer in zip(self._scorers, config.scorers, strict=True):
+            kind.check(scorer.options)
+
+    def optimiser(self, space: Space, seed: int, budget: int, /) -> Optimiser:
+        """Construct the optimiser."""
+        return self._optimiser.create(space, seed, budget, options=self._config.optimiser.options)
+
+    def evaluator(self) -> Evaluator:
+        """Construct the scorers, then the generator: it alone must be closed."""
+        scorers = tuple(
+            WeightedScorer(scorer.label, scorer.weight, kind.create(options=scorer.options))
+            for kind, scorer in zip(self._scorers, self._config.scorers, strict=True)
+        )
+        generator = self._generator.create(options=self._config.generator.options)
+        return Evaluator(generator, scorers, self._config.payloads)
+
+
+def _queue(
+    config: StudyConfig, method: MergeMethod, architecture: Architecture, search: SearchSpace
+) -> Iterator[Proposal]:
+    """Yield the proposals that need no optimiser: baselines, attempts, initial design."""
+    count = len(config.merge.models)
+    if config.baselines:
+        pure = pure_models(method.hyperparameters, partial(reduces_to_input, method.graph(count)))
+        yield from baselines(search, pure, ascii_lowercase[:count])
+    for number, attempt in enumerate(config.attempts, start=1):
+        weights = _weights(attempt, method, architecture, f"try[{number - 1}]")
+        yield Proposal("try", f"try {number}", _values(search, weights), weights)
+    design = config.optimiser
+    yield from initial_proposals(search, design.init, design.init_points, design.seed)
+
+
+def _weights(
+    attempt: Mapping[str, Any], method: MergeMethod, architecture: Architecture, place: str
+) -> dict[str, BlockWeights]:
+    weights: dict[str, BlockWeights] = {}
+    for name, value in attempt.items():
+        try:
+            weights[name] = parse_weights(value, architecture, presets=load_presets())
+            for number in (weights[name].default, *weights[name].blocks.values()):
+                method.validate({name: number})
+        except BmergeError as error:
+            raise RecipeError(f"{place}.{name}: {error}", hint=error.hint) from error
+    return weights
+
+
+def _values(search: SearchSpace, weights: Mapping[str, BlockWeights]) -> dict[str, float]:
+    """Return the point of the space that means ``weights``, or {} where it lies outside."""
+    try:
+        return search.values(weights)
+    except StudyError:
+        return {}
