@@ -1,0 +1,207 @@
+"""One server of the A1111 family: loads a checkpoint, makes pictures, and checks the model.
+
+The order of requests is the one that works with every fork: refresh the list, wait until the
+file is in it, set it as an option, ask for pictures without any override of the model, and look
+at what each picture says it was made with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bmerge import GeneratorError, Payload, Picture
+from bmerge_plugins.servers import pictures
+from bmerge_plugins.servers.a1111_answers import (
+    ModelUsed,
+    find_model,
+    first_image,
+    model_used,
+    read_info,
+    stem,
+)
+from bmerge_plugins.servers.http import HttpServer
+from bmerge_plugins.servers.publish import Published
+
+__all__ = ["A1111Session", "request_body"]
+
+_log = logging.getLogger(__name__)
+
+_API = "/sdapi/v1"
+_POLL = 0.5
+
+
+class A1111Session:
+    """One server.
+
+    Args:
+        server: the client.
+        list_timeout: seconds to wait until a new file is in the server's list.
+    """
+
+    def __init__(self, server: HttpServer, *, list_timeout: float) -> None:
+        self._http = server
+        self._list_timeout = list_timeout
+        self._wanted = ModelUsed(None, None)
+        self._before: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The server's address."""
+        return str(self._http.address)
+
+    def ready(self) -> None:
+        """Forget an earlier interruption."""
+        self._http.stopped.clear()
+
+    def load(self, checkpoint: Published) -> None:
+        """Make the server load the checkpoint.
+
+        Raises:
+            GeneratorError: if the server does not find it, or reads another file of that name.
+        """
+        if self._before is None:
+            options = self._http.get(f"{_API}/options") or {}
+            self._before = str(options.get("sd_model_checkpoint") or "")
+        title = self._wait_until_listed(checkpoint).get("title") or checkpoint.name
+        self._http.post(f"{_API}/options", {"sd_model_checkpoint": title})
+        self._wanted = ModelUsed(stem(checkpoint.name), self._checked_hash(checkpoint))
+
+    def picture(self, payload: Payload) -> Picture:
+        """Make one picture.
+
+        Raises:
+            GeneratorError: if that fails, or it was made with another model.
+        """
+        body = request_body(payload)
+        route = "img2img" if body.get("init_images") else "txt2img"
+        answer = self._http.post(f"{_API}/{route}", body)
+        what = f"{self.name}: picture {payload.id!r}"
+        info = read_info(answer, what)
+        used = self._check_model(info, what)
+        image = pictures.from_base64(first_image(answer, info, what), what)
+        return Picture(payload, image, self._report(info, used))
+
+    def interrupt(self) -> None:
+        """Ask the server to stop, and stop asking for more."""
+        self._http.stopped.set()
+        self._http.post_once(f"{_API}/interrupt")
+
+    def close(self) -> None:
+        """Give the server back the model that it had, so that it does not keep a lost name."""
+        try:
+            if self._before and self._wanted.name:
+                self._http.post_once(
+                    f"{_API}/options", {"sd_model_checkpoint": self._before}, timeout=60.0
+                )
+        finally:
+            self._http.close()
+
+    def _wait_until_listed(self, checkpoint: Published) -> Mapping[str, Any]:
+        ends = time.monotonic() + self._list_timeout
+        while True:
+            self._http.post(f"{_API}/refresh-checkpoints")
+            entry = self._listed(checkpoint)
+            if entry is not None:
+                return entry
+            if time.monotonic() > ends or self._http.sleep(_POLL):
+                where = f" as {checkpoint.path!r}" if checkpoint.path else ""
+                raise GeneratorError(
+                    f"{self.name} does not list the checkpoint {checkpoint.name!r}{where}",
+                    hint="is models_dir (or where upload puts files) the folder that this server "
+                    "scans for checkpoints?",
+                )
+
+    def _listed(self, checkpoint: Published) -> Mapping[str, Any] | None:
+        listed = self._http.get(f"{_API}/sd-models")
+        return find_model(listed, checkpoint.name, checkpoint.path)
+
+    def _checked_hash(self, checkpoint: Published) -> str | None:
+        """Return the short hash that pictures must show, None if the server does not hash."""
+        entry = self._listed(checkpoint) or {}
+        digest = str(entry.get("sha256") or "").lower()
+        if len(digest) == 64 and digest != _sha256(checkpoint.file):
+            raise GeneratorError(
+                f"{self.name} read other bytes under the name {checkpoint.name!r} than were merged",
+                transient=True,
+                hint="the file did not arrive whole, or the server looks into another folder",
+            )
+        return str(entry["hash"]).lower() if entry.get("hash") else None
+
+    def _check_model(self, info: Mapping[str, Any], what: str) -> ModelUsed:
+        """Return the model that made a picture, if it is the right one."""
+        used = model_used(info)
+        if used.name is None:
+            options = self._http.get(f"{_API}/options") or {}
+            used = ModelUsed(stem(str(options.get("sd_model_checkpoint") or "")), used.hash)
+        wanted = self._wanted
+        wrong_hash = wanted.hash and used.hash and not _same_hash(wanted.hash, used.hash)
+        if used.name != wanted.name or wrong_hash:
+            raise GeneratorError(
+                f"{what} was made with the model {used.name!r} [{used.hash}], "
+                f"not with {wanted.name!r} [{wanted.hash}]",
+                transient=True,
+                hint="somebody else may be switching this server's model",
+            )
+        return used
+
+    def _report(self, info: Mapping[str, Any], used: ModelUsed) -> dict[str, Any]:
+        texts = info.get("infotexts") or [None]
+        return {
+            "server": self.name,
+            "model": used.name,
+            "model_hash": used.hash,
+            "seed": info.get("seed"),
+            "infotext": texts[0],
+        }
+
+
+def request_body(payload: Payload) -> dict[str, Any]:
+    """Return the body of ``txt2img`` or ``img2img`` for a payload; its extras go in as given.
+
+    Raises:
+        GeneratorError: if the extras ask for another model, or for several pictures.
+    """
+    body: dict[str, Any] = {"save_images": False, "send_images": True, **payload.extra}
+    overrides = dict(body.get("override_settings") or {})
+    if "sd_model_checkpoint" in overrides:
+        # An unknown one would be dropped without a word, a known one would be scored as the merge.
+        raise GeneratorError(f"payload {payload.id!r} overrides sd_model_checkpoint")
+    for field in ("batch_size", "n_iter"):
+        if body.get(field, 1) != 1:
+            message = f"payload {payload.id!r} has {field} {body[field]}, but is one picture"
+            raise GeneratorError(message, hint="write several payloads with different seeds")
+    body.update(
+        prompt=payload.prompt,
+        negative_prompt=payload.negative_prompt,
+        seed=payload.seed,
+        override_settings=overrides,
+        override_settings_restore_afterwards=False,
+    )
+    named = {
+        "steps": payload.steps,
+        "cfg_scale": payload.cfg,
+        "width": payload.width,
+        "height": payload.height,
+        "sampler_name": payload.sampler,
+    }
+    body.update({field: value for field, value in named.items() if value is not None})
+    return body
+
+
+def _same_hash(one: str, other: str) -> bool:
+    """Compare as far as both go: 8, 10 or 64 digits, by the fork's age."""
+    length = min(len(one), len(other))
+    return one[:length] == other[:length]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""Turns a server's answer that is not a success into one clear line.
+
+A1111 and its forks, ComfyUI and stable-diffusion.cpp each wrap their messages differently; what
+is read here is what they have in common: JSON with the reason under one of a few names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from bmerge import GeneratorError
+
+__all__ = ["one_line", "status_error"]
+
+_REASONS = ("detail", "error", "message", "errors", "msg", "exception_message")
+_PASSING = frozenset({408, 425, 429})
+_LONGEST = 300
+
+
+def status_error(what: str, status: int, phrase: str, body: bytes) -> GeneratorError:
+    """Return the error for an answer with a status of 300 or more.
+
+    Args:
+        what: the request, for example ``POST http://host/path``.
+        status: HTTP status.
+        phrase: its name.
+        body: the answer's.
+    """
+    reason = one_line("; ".join(dict.fromkeys(_reasons(body))))
+    message = f"{what}: {status} {phrase}".rstrip() + (f": {reason}" if reason else "")
+    hint = None
+    if status in (401, 403):
+        hint = "the server wants a name and a password: set user, and the password's variable"
+    elif status == 404:
+        hint = "is it the right kind of server, and was it started with its API (--api)?"
+    elif status < 400:
+        hint = "write the address to which the server redirects"
+    return GeneratorError(message, transient=status >= 500 or status in _PASSING, hint=hint)
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` on one line, cut where it gets long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _reasons(body: bytes) -> Iterator[str]:
+    text = body.decode(errors="replace")
+    try:
+        yield from _strings(json.loads(text))
+    except ValueError:
+        if not text.lstrip().startswith("<"):  # an HTML page says nothing in one line
+            yield text
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and value:
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, dict):
+        for name in _REASONS:
+            yield from _strings(value.get(name))

@@ -1,0 +1,120 @@
+"""Runs a program: keeps the end of what it says, and ends it with all its children.
+
+What a program prints goes to files and not to pipes, so that it can print any amount without
+anybody reading along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bmerge import GeneratorError
+from bmerge_plugins.servers.faults import one_line
+
+__all__ = ["Program", "run_to_end"]
+
+_GRACE = 5.0
+_TAIL = 16_384
+
+
+class Program:
+    """A running program.
+
+    Args:
+        arguments: the program and what it is given.
+        env: variables to set beside those of this process.
+
+    Raises:
+        GeneratorError: if it cannot be started.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+        self.name = Path(arguments[0]).name
+        self._folder = tempfile.TemporaryDirectory(prefix="bmerge-program-")
+        self._out = Path(self._folder.name, "out")
+        self._err = Path(self._folder.name, "err")
+        try:
+            with self._out.open("wb") as out, self._err.open("wb") as err:
+                self._process = subprocess.Popen(  # noqa: S603  the user's command, no shell
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env={**os.environ, **(env or {})},
+                    start_new_session=True,  # so that its children end with it
+                )
+        except OSError as error:
+            self._folder.cleanup()
+            reason = error.strerror or str(error)
+            raise GeneratorError(f"cannot start {arguments[0]!r}: {reason}") from error
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, or None while it runs."""
+        return self._process.poll()
+
+    def failure(self) -> str:
+        """Say in one line how it ended, with the last line of its standard error."""
+        status = self.status
+        how = f"was ended by signal {-status}" if status and status < 0 else f"exited with {status}"
+        last = _last_line(self._err) or _last_line(self._out)
+        return f"{self.name} {how}" + (f": {last}" if last else "")
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for its end, at most so long; return its status, None if it still runs."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self) -> None:
+        """End it and its children, gently first; do nothing if it has ended."""
+        if self.status is None:
+            _signal(self._process, gently=True)
+            if self.wait(_GRACE) is None:
+                _signal(self._process, gently=False)
+                self.wait(_GRACE)
+
+    def close(self) -> None:
+        """End it and let go of what it said."""
+        self.end()
+        self._folder.cleanup()
+
+
+def run_to_end(arguments: Sequence[str]) -> None:
+    """Run a program and wait for it.
+
+    Raises:
+        GeneratorError: if it cannot be started, or its exit status is not 0.
+    """
+    program = Program(arguments)
+    try:
+        while program.wait(3600) is None:
+            continue
+        if program.status:
+            raise GeneratorError(program.failure(), transient=True)
+    finally:
+        program.close()
+
+
+def _last_line(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        text = file.read().decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return one_line(lines[-1]) if lines else ""
+
+
+def _signal(process: subprocess.Popen[bytes], *, gently: bool) -> None:
+    """Signal a whole process group where there are such; the program alone elsewhere."""
+    if os.name != "posix":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM if gently else signal.SIGKILL)

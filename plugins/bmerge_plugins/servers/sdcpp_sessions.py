@@ -1,0 +1,235 @@
+"""stable-diffusion.cpp: a server process for each checkpoint, or a program run for each picture.
+
+``sd-server`` holds one model for its whole life, so a process is started for each trial. What
+must not happen is that an older process still sits on the port and answers with its old model:
+the port has to be free before, the process that was started has to live after, and the model
+that the server names has to be this trial's.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bmerge import GeneratorError, Payload, Picture
+from bmerge_plugins.servers import pictures
+from bmerge_plugins.servers.a1111_answers import first_image, model_used, read_info, stem
+from bmerge_plugins.servers.a1111_session import request_body
+from bmerge_plugins.servers.http import HttpServer
+from bmerge_plugins.servers.process import Program
+from bmerge_plugins.servers.publish import Published
+from bmerge_plugins.servers.template import Template
+
+__all__ = ["CliSession", "ServerSession"]
+
+_POLL = 0.1
+
+
+class ServerSession:
+    """An ``sd-server`` of our own on one address.
+
+    Args:
+        command: uses {checkpoint}, {host} and {port}.
+        server: a client for the address.
+        start_timeout: seconds until it must answer.
+    """
+
+    def __init__(self, command: Template, server: HttpServer, *, start_timeout: float) -> None:
+        self._command = command
+        self._http = server
+        self._start_timeout = start_timeout
+        self._program: Program | None = None
+        self._wanted = ""
+
+    @property
+    def name(self) -> str:
+        """The server's address."""
+        return str(self._http.address)
+
+    def ready(self) -> None:
+        """Forget an earlier interruption."""
+        self._http.stopped.clear()
+
+    def load(self, checkpoint: Published) -> None:
+        """End the process of the last checkpoint and start one for this.
+
+        Raises:
+            GeneratorError: if the port is taken, or the process does not come up.
+        """
+        self._end()
+        address = self._http.address
+        if _answers(address.host, address.port):
+            raise GeneratorError(
+                f"something else already listens on {self.name}",
+                hint="end the other sd-server, or choose another port",
+            )
+        values = {"checkpoint": str(checkpoint.file), "host": address.host}
+        program = self._program = Program(self._command.fill({**values, "port": str(address.port)}))
+        self._wanted = stem(checkpoint.name)
+        self._wait_until_up(program)
+
+    def picture(self, payload: Payload) -> Picture:
+        """Make one picture.
+
+        Raises:
+            GeneratorError: if that fails, or the process is gone.
+        """
+        program = self._program
+        if program is None or program.status is not None:
+            reason = program.failure() if program else "sd-server does not run"
+            raise GeneratorError(f"{self.name}: {reason}", transient=True)
+        body = request_body(payload)
+        route = "img2img" if body.get("init_images") else "txt2img"
+        answer = self._http.post(f"/sdapi/v1/{route}", body)
+        what = f"{self.name}: picture {payload.id!r}"
+        info = _read_info(answer, what)
+        self._check(info, what)
+        image = pictures.from_base64(first_image(answer, info, what), what)
+        return Picture(payload, image, {"server": self.name, "model": self._wanted})
+
+    def interrupt(self) -> None:
+        """End the process: it holds nothing that is needed again."""
+        self._http.stopped.set()
+        if self._program is not None:
+            self._program.end()
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+        self._http.close()
+
+    def _wait_until_up(self, program: Program) -> None:
+        address = self._http.address
+        ends = time.monotonic() + self._start_timeout
+        while not _answers(address.host, address.port):
+            if program.status is not None:
+                raise GeneratorError(f"{self.name}: {program.failure()}")
+            if time.monotonic() > ends or self._http.sleep(_POLL):
+                message = f"{self.name}: sd-server is not up after {self._start_timeout:g} s"
+                raise GeneratorError(message, transient=True)
+        listed = self._http.get("/sdapi/v1/sd-models")
+        names = [stem(str(entry.get("model_name") or "")) for entry in listed or []]
+        if self._wanted not in names or program.status is not None:
+            message = f"{self.name} has the model {names}, not {self._wanted!r}"
+            raise GeneratorError(message, hint="another sd-server listens on this port")
+
+    def _check(self, info: Mapping[str, Any], what: str) -> None:
+        used = model_used(info).name
+        if used is not None and used != self._wanted:
+            message = f"{what} was made with the model {used!r}, not with {self._wanted!r}"
+            raise GeneratorError(message, transient=True)
+
+    def _end(self) -> None:
+        if self._program is not None:
+            self._program.close()
+            self._program = None
+
+
+class CliSession:
+    """The command line program ``sd-cli`` (formerly ``sd``), run for each picture.
+
+    Args:
+        command: uses {checkpoint}; the settings of a picture are added to it.
+        number: which of several that run at the same time.
+        timeout: seconds for one picture, loading included.
+    """
+
+    def __init__(self, command: Template, number: int, *, timeout: float) -> None:
+        self._command = command
+        self._number = number
+        self._timeout = timeout
+        self._checkpoint = Path()
+        self._program: Program | None = None
+
+    @property
+    def name(self) -> str:
+        """The program and its number."""
+        return f"{Path(self._command.arguments[0]).name} #{self._number}"
+
+    def ready(self) -> None:
+        """Nothing was remembered."""
+
+    def load(self, checkpoint: Published) -> None:
+        """Take the path; the program reads it for each picture."""
+        self._checkpoint = checkpoint.file
+
+    def picture(self, payload: Payload) -> Picture:
+        """Run the program.
+
+        Raises:
+            GeneratorError: if it fails or leaves no picture.
+        """
+        with tempfile.TemporaryDirectory(prefix="bmerge-sdcpp-") as folder:
+            out = Path(folder, "out.png")
+            values = {"checkpoint": str(self._checkpoint), "address": str(self._number)}
+            arguments = self._command.fill(values)
+            self._run([*arguments, *cli_arguments(payload), "-o", str(out)])
+            if not out.exists():
+                raise GeneratorError(f"{self.name} left no picture for {payload.id!r}")
+            image = pictures.from_bytes(out.read_bytes(), self.name)
+        return Picture(payload, image, {"model": self._checkpoint.stem})
+
+    def interrupt(self) -> None:
+        """End the program."""
+        if self._program is not None:
+            self._program.end()
+
+    def close(self) -> None:
+        """Nothing runs between pictures."""
+
+    def _run(self, arguments: Sequence[str]) -> None:
+        program = self._program = Program(arguments)
+        try:
+            if program.wait(self._timeout) is None:
+                message = f"{self.name}: no picture after {self._timeout:g} s"
+                raise GeneratorError(message, transient=True)
+            if program.status:
+                raise GeneratorError(program.failure(), transient=program.status < 0)
+        finally:
+            self._program = None
+            program.close()
+
+
+def cli_arguments(payload: Payload) -> list[str]:
+    """Return the options of ``sd-cli`` for a payload; extras become options of their own name.
+
+    An extra that is true is a switch, one that is false is left out.
+    """
+    settings = {
+        "prompt": payload.prompt,
+        "negative-prompt": payload.negative_prompt or None,
+        "seed": payload.seed,
+        "steps": payload.steps,
+        "cfg-scale": payload.cfg,
+        "width": payload.width,
+        "height": payload.height,
+        "sampling-method": payload.sampler,
+        **{name.replace("_", "-"): value for name, value in payload.extra.items()},
+    }
+    arguments: list[str] = []
+    for name, value in settings.items():
+        if value is True:
+            arguments.append(f"--{name}")
+        elif value is not None and value is not False:
+            arguments += [f"--{name}", str(value)]
+    return arguments
+
+
+def _read_info(answer: Any, what: str) -> Mapping[str, Any]:
+    """Read ``info``, which older versions leave empty."""
+    if isinstance(answer, dict) and answer.get("info") == "":
+        return {}
+    return read_info(answer, what)
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether anything listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=2.0):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,198 @@
+"""A JSON server on 127.0.0.1 in a thread, with the faults of real ones on demand."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+from PIL import Image
+
+
+class HttpError(Exception):
+    """An answer with a status of its own."""
+
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+class JsonServer:
+    """Routes ``METHOD /path`` to a method of a subclass; ``with`` starts and stops it."""
+
+    def __init__(
+        self, *, port: int = 0, auth: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.auth = auth
+        self.requests: list[tuple[str, str, object]] = []
+        self.faults: Iterator[str | None] = iter(())
+        self.down = False
+        self.stopping = threading.Event()
+        self.connections: set[socket.socket] = set()
+        self.lock = threading.Lock()
+        self._http = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"owner": self}))
+        if tls:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
+        self._scheme = "https" if tls else "http"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
+
+    @property
+    def url(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self._http.server_address[1]}"
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._http.shutdown()
+        self._thread.join()
+        for connection in list(self.connections):  # idle ones, kept open by clients
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._http.server_close()
+
+    def made(self, path: str) -> list[object]:
+        """The bodies that were sent to ``path``."""
+        return [body for _, where, body in self.requests if where == path]
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: object) -> object:
+        raise NotImplementedError
+
+
+def rate(share: float, kinds: tuple[str, ...], seed: int = 0) -> Iterator[str | None]:
+    """Faults at random: each request is hit with the probability ``share``."""
+    draw = random.Random(seed)
+    while True:
+        yield draw.choice(kinds) if draw.random() < share else None
+
+
+def only(path: str, *kinds: str) -> Callable[[str], str | None]:
+    """The next requests to ``path`` meet these faults, one each."""
+    left = list(kinds)
+    return lambda where: left.pop(0) if where == path and left else None
+
+
+def colour(weights: bytes, prompt: str, seed: int) -> tuple[int, int, int]:
+    """The colour of a picture: it depends on all that a picture depends on."""
+    digest = hashlib.sha256(weights + prompt.encode() + str(seed).encode()).digest()
+    return digest[0], digest[1], digest[2]
+
+
+def png(rgb: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, rgb).save(out, "PNG")
+    return out.getvalue()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is not news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: JsonServer
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.owner.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.owner.connections.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _serve(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = urlsplit(self.path)
+        body = json.loads(raw) if raw else None
+        with self.owner.lock:
+            self.owner.requests.append((self.command, parts.path, body))
+            faults = self.owner.faults
+            fault = faults(parts.path) if callable(faults) else next(faults, None)
+        if not self._failed("cut" if self.owner.down else fault):
+            status, answer = self._answer(parts, body)
+            self._send(status, answer, half=fault == "half", slow=fault == "slow")
+
+    def _failed(self, fault: str | None) -> bool:
+        match fault:
+            case "cut":
+                self._cut()
+            case "hang":
+                self.owner.stopping.wait(20)
+                self._cut()
+            case "500":
+                self._send(500, {"error": "RuntimeError", "errors": "CUDA error: busy"})
+            case "echo":  # a debug page that repeats the request's headers
+                self._send(500, {"detail": f"headers: {self.headers['Authorization']}"})
+            case "html":
+                self._send_bytes(200, b"<html>one moment please</html>", "text/html")
+            case _:
+                return False
+        return True
+
+    def _answer(self, parts, body):
+        if self.owner.auth is not None:
+            token = base64.b64encode(self.owner.auth.encode()).decode()
+            if self.headers.get("Authorization") != f"Basic {token}":
+                return 401, {"detail": "Incorrect username or password"}
+        try:
+            query = dict(parse_qsl(parts.query))
+            return 200, self.owner.answer(self.command, parts.path, query, body)
+        except HttpError as error:
+            return error.status, error.body
+
+    def _send(self, status, answer, *, half=False, slow=False) -> None:
+        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        kind = "image/png" if isinstance(answer, bytes) else "application/json"
+        self._send_bytes(status, raw, kind, half=half, slow=slow)
+
+    def _send_bytes(self, status, raw, kind, *, half=False, slow=False) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        if half:
+            self.wfile.write(raw[: len(raw) // 2])
+            return self._cut()
+        if slow:  # each piece comes well within a limit per piece, the whole does not
+            for byte in raw:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                if self.owner.stopping.is_set():
+                    return self._cut()
+                time.sleep(0.05)
+        self.wfile.write(raw if not slow else b"")
+        return None
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
