@@ -112,8 +112,6 @@ class MergeCommand(click.Command):
             return error
         names = ", ".join(f"--{h.name}" for h in method.hyperparameters) or "none"
         message = f"{method.name} has no option {error.option_name}; its hyperparameters: {names}"
-        if error.possibilities:
-            message += f" (did you mean {error.possibilities[0]}?)"
         return click.UsageError(message, ctx)
 
 

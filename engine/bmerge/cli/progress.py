@@ -6,13 +6,14 @@ import shutil
 import sys
 import time
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
 from bmerge.cli.output import human_bytes, human_time
 
-__all__ = ["ByteBar", "LiveLine"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-Line = TypeVar("Line", bound="LiveLine")
+__all__ = ["ByteBar", "LiveLine"]
 
 _BAR = 24
 
@@ -29,7 +30,7 @@ class LiveLine:
         self._shown = 0
         self.live = self._stream.isatty()
 
-    def __enter__(self: Line) -> Line:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
