@@ -82,7 +82,7 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
         click.echo("no trial succeeded, so there is no best merge")
     else:
         best = finished.best
-        click.echo(f"best        trial {best.number + 1}, score {best.score:.4f}")
+        click.echo(f"best        trial {best.number}, score {best.score:.4f}")
         click.echo(f"checkpoint  {finished.checkpoint}")
         click.echo(f"recipe      {finished.recipe}")
     click.echo(f"report      {report}")

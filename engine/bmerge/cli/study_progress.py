@@ -37,7 +37,8 @@ class StudyProgress:
         if isinstance(event, StudyStarted):
             self._start(event)
         elif isinstance(event, TrialStarted):
-            self._trial = f"trial {event.number + 1}/{self._total}  {event.phase} ({event.source})"
+            count = f"{event.number + 1}/{self._total}"
+            self._trial = f"{count}  trial {event.number}  {event.phase} ({event.source})"
             self._picture = "merging"
         elif isinstance(event, PictureDone):
             self._picture = f"picture {event.index + 1}/{event.total}  score {event.score:.3f}"
@@ -78,7 +79,7 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
         best: the best one so far.
     """
     proposal = trial.proposal
-    text = f"trial {trial.number + 1}  {proposal.phase} ({proposal.source})  "
+    text = f"trial {trial.number}  {proposal.phase} ({proposal.source})  "
     if trial.score is None:
         return f"{text}failed: {trial.reason}"
     means = ", ".join(f"{name} {mean:.3f}" for name, mean in trial.means.items())
@@ -87,4 +88,4 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
 
 
 def _best_text(best: Trial | None) -> str:
-    return f"best {best.score:.4f} (trial {best.number + 1})" if best else ""
+    return f"best {best.score:.4f} (trial {best.number})" if best else ""
