@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import assert_same_bits, run_native, run_torch
 
 from bmerge import ops
 from bmerge.expr import trace
+from running import assert_same_bits, run_native, run_torch
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, 3e38, -1.0, 0.5, 2.5, -3.5, 1.0]
 CONSTANTS = [0.0, -0.0, 1.0, -1.5, 0.1, 1e-3, 3.0, 1e30]

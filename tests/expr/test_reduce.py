@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import run_native
 
 from bmerge import ops
 from bmerge.expr import reduces_to_input, trace
+from running import run_native
 
 CASES = {
     "input": (lambda a, b, *, x: a, 0.3, 0),

@@ -85,11 +85,11 @@ def _branch(a, *, alpha):
 REFUSED = {
     "if": (_branch, "ops.where"),
     "float": (lambda a, *, alpha: a * math.sqrt(alpha), "bmerge.ops"),
-    "torch": (lambda a, *, alpha: torch.relu(a), "bmerge.ops"),
+    "torch": (lambda a, *, alpha: torch.relu(a) * alpha, "bmerge.ops"),
     "method": (lambda a, *, alpha: a.mean(), "bmerge.ops"),
     "shape": (lambda a, *, alpha: a * a.shape[0], "bmerge.ops"),
     "index": (lambda a, *, alpha: a[0], "bmerge.ops"),
-    "loop": (lambda a, *, alpha: sum(a), "bmerge.ops"),
+    "loop": (lambda a, *, alpha: alpha * sum(a), "bmerge.ops"),
     "string": (lambda a, *, alpha: a + "1", "only numbers"),
     "boolean": (lambda a, *, alpha: ops.where(a > 0, a, alpha > 0), "ops.where(mask, 1.0, 0.0)"),
     "count": (lambda a, *, alpha: (a > 0) + (a > 1), "ops.where(mask, 1.0, 0.0)"),

@@ -55,7 +55,10 @@ def evaluate(
         values[index] = value_of(node)
         for argument in dead[index]:
             del values[argument]
-    return values[graph.output].float().expand(window.shape)
+    result = values[graph.output].float()
+    if result.shape == window.shape:
+        return result
+    return result.expand(window.shape).clone(memory_format=torch.contiguous_format)
 
 
 def _dead_after(graph: Graph) -> list[list[int]]:

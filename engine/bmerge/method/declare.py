@@ -116,7 +116,14 @@ def _range(function: Callable[..., Any], where: str, parameter: inspect.Paramete
     spans = [item for item in metadata if isinstance(item, Range)]
     if len(spans) != 1:
         raise MethodError(
-            f"{where} is annotated {inspect.formatannotation(parameter.annotation)}",
+            f"{where} has {_shown(parameter.annotation)}",
             hint="annotate it with Weight or Annotated[float, Range(low, high)]",
         )
     return spans[0]
+
+
+def _shown(annotation: object) -> str:
+    if annotation is inspect.Parameter.empty:
+        return "no annotation"
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return f"the annotation {text}"

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import numpy as np
-import oracle
 import pytest
 import torch
 
+import oracle
 from bmerge.expr import reduces_to_input
 
 
