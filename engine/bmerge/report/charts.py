@@ -25,6 +25,8 @@ __all__ = [
 
 WIDTH, HEIGHT = 860, 380
 LEFT, RIGHT, TOP, BOTTOM = 66, 20, 18, 50
+_LABEL = 16  # height of a label
+_MOST_DECIMALS = 4  # beyond, powers of ten are shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ class Axis:
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
+    def text(self, tick: float) -> str:
+        """Return a tick's label, with as many decimals as its neighbours need."""
+        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else abs(tick) or 1.0
+        decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+        return f"{tick:.{decimals}f}" if decimals <= _MOST_DECIMALS else f"{tick:g}"
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -66,9 +74,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A horizontal line to compare with: a parent's or the uniform merge's score."""
+    """A horizontal line to compare with: a parent's or the uniform merge's score.
+
+    Args:
+        y: of the line.
+        label_y: of its label's baseline: below the line where there is room.
+        label: whose score it is.
+    """
 
     y: float
+    label_y: float
     label: str
 
 
@@ -160,10 +175,10 @@ def _staircase(scored: Sequence[TrialRow], x: Axis, y: Axis) -> str:
 
 def _references(rivals: Sequence[tuple[str, float]], y: Axis) -> tuple[Reference, ...]:
     """Return the lines that lie within the plot, from the highest down."""
-    inside = [(label, score) for label, score in rivals if y.low <= score <= y.high]
+    lines = [(y.at(score), label) for label, score in rivals if y.low <= score <= y.high]
     return tuple(
-        Reference(y.at(score), label)
-        for label, score in sorted(inside, key=lambda rival: -rival[1])
+        Reference(line, line - 6 if line > y.start - _LABEL else line + _LABEL, label)
+        for line, label in sorted(lines)
     )
 
 

@@ -43,7 +43,7 @@ class Candidate:
         label: its short name.
         score: the objective's mean over its pictures.
         shots: payload id → picture; candidates are compared where their ids are equal.
-        interval: 95 % confidence interval of the score, if it was computed.
+        interval: 95 % confidence interval of the score over its pictures, if there are several.
     """
 
     role: Role

@@ -7,6 +7,7 @@ be writing; trials in flight are left out.
 from __future__ import annotations
 
 import platform
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,6 +23,7 @@ from bmerge.study.trial import Trial, best_of
 
 __all__ = ["load_report_data"]
 
+_FEWEST = 8  # pictures, for an interval to mean something
 _RECIPE = Path("best", "recipe.yaml")
 _DISTRIBUTIONS = ("bmerge", "torch", "optuna", "nevergrad", "bayesian-optimization", "numpy")
 
@@ -117,7 +119,21 @@ class _Reader:
             )
             for picture in trial.pictures
         }
-        return Candidate(role, label, score, shots)
+        return Candidate(role, label, score, shots, self._interval(trial))
+
+    def _interval(self, trial: Trial) -> tuple[float, float] | None:
+        """Return the 95 % confidence interval of a score, by the spread of its pictures'."""
+        weights = [picture["weight"] for picture in trial.pictures]
+        if len(weights) < _FEWEST:
+            return None
+        whole = statistics.fmean(weights)
+        parts = [
+            w * self._score(p["scores"]) / whole
+            for w, p in zip(weights, trial.pictures, strict=True)
+        ]
+        margin = 1.96 * statistics.stdev(parts) / len(parts) ** 0.5
+        mean = statistics.fmean(parts)
+        return mean - margin, mean + margin
 
     def _score(self, scores: Mapping[str, float]) -> float:
         """Return one picture's part in the objective."""
