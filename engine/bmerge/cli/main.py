@@ -50,8 +50,8 @@ def _status(arguments: list[str]) -> int:
         sys.stdout.flush()  # a reader that has gone is found here, not at the interpreter's end
     except click.ClickException as error:
         return _refuse(error)
-    except StudyInterruptedError as error:
-        _say(error)
+    except StudyInterruptedError as interrupted:
+        _say(interrupted, "stopped")
         return INTERRUPTED
     except (click.Abort, KeyboardInterrupt):
         note("stopped")
@@ -90,7 +90,7 @@ def _fail(error: Exception, session: Session) -> int:
     return FAILURE
 
 
-def _say(error: BmergeError) -> None:
-    note(f"error: {error}")
+def _say(error: BmergeError, word: str = "error") -> None:
+    note(f"{word}: {error}")
     if error.hint:
         note(f"hint: {error.hint}")

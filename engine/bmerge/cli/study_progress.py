@@ -38,7 +38,7 @@ class StudyProgress:
             self._start(event)
         elif isinstance(event, TrialStarted):
             count = f"{event.number + 1}/{self._total}"
-            self._trial = f"{count}  trial {event.number}  {event.phase} ({event.source})"
+            self._trial = f"{count}  {event.phase} ({event.source})"
             self._picture = "merging"
         elif isinstance(event, PictureDone):
             self._picture = f"picture {event.index + 1}/{event.total}  score {event.score:.3f}"
@@ -63,7 +63,7 @@ class StudyProgress:
 
     def _outlook(self) -> list[str]:
         """Return the best score so far and the time left."""
-        parts = [_best_text(self._best)] if self._best else []
+        parts = [f"best {self._best.score:.4f}"] if self._best else []
         here = self._done - self._first
         if here:
             seconds = (time.monotonic() - self._begin) / here * (self._total - self._done)

@@ -1,0 +1,171 @@
+"""The contract of every command: exit status, one clear line, no traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bmerge.cli.root import COMMANDS, root
+from bmerge.cli.session import Session
+
+COMMAND = [sys.executable, "-m", "bmerge.cli"]
+BUG = """
+    import click
+    from bmerge import hookimpl
+
+    @hookimpl
+    def bmerge_commands(group):
+        @group.command("hello")
+        @click.option("--count", type=int, default=1)
+        def hello(count):
+            for _ in range(count):
+                click.echo("hello")
+
+        @group.command("bug")
+        def bug():
+            raise ValueError("something odd")
+
+        @group.command("missing")
+        def missing():
+            open("not-there.txt")
+
+        @group.command("interrupted")
+        def interrupted():
+            raise KeyboardInterrupt
+"""
+
+
+@pytest.fixture
+def commands(write_plugin):
+    return ["--plugin", write_plugin("commands.py", BUG)]
+
+
+def test_version_is_said(bmerge):
+    called = bmerge("--version")
+    assert (called.status, called.err) == (0, "")
+    assert called.out.startswith("bmerge 0.")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []], ids=["long", "short", "nothing"])
+def test_help_lists_every_command(bmerge, arguments):
+    called = bmerge(*arguments)
+    assert called.status == 0
+    for name, (_, summary) in COMMANDS.items():
+        assert f"  {name}" in called.out
+        assert summary in called.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_begins_with_its_summary(name):
+    context = root.make_context("bmerge", [], obj=Session())
+    command = root.get_command(context, name)
+    assert command is not None
+    assert command.name == name
+    assert command.help.splitlines()[0] == COMMANDS[name][1]
+    assert "Examples:" in command.help
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["methds"], "error: no such command 'methds'; did you mean 'methods'?"),
+        (["methods", "--jsn"], "error: no such option"),
+        (["run"], "error: missing argument 'FILE'"),
+        (["-p", "weighted_sum", "methods"], "error: invalid value for '-p': write no:NAME"),
+        (["merge", "weighted_sum", "--memory", "lots"], "'lots' is not a size; write 512M or 4G"),
+    ],
+    ids=["command", "option", "argument", "block", "size"],
+)
+def test_wrong_usage_is_status_2_and_two_lines(bmerge, arguments, line):
+    called = bmerge(*arguments)
+    assert (called.status, called.out) == (2, "")
+    assert line in called.err
+    assert called.err.splitlines()[1].startswith("hint: `bmerge")
+    assert len(called.err.splitlines()) == 2
+
+
+def test_error_is_status_1_with_a_hint(bmerge):
+    called = bmerge("merge", "weigthed_sum", "a", "b", "-o", "out")
+    assert (called.status, called.out) == (1, "")
+    assert called.err.splitlines() == [
+        "error: unknown merge method 'weigthed_sum'",
+        "hint: did you mean 'weighted_sum'?",
+    ]
+
+
+def test_bug_is_one_line_and_a_traceback_only_on_demand(bmerge, commands):
+    called = bmerge(*commands, "bug")
+    assert called.status == 1
+    assert called.err.splitlines()[0] == "error: ValueError: something odd"
+    assert "--debug" in called.err
+    assert "Traceback" not in called.err
+    debugged = bmerge(*commands, "--debug", "bug")
+    assert debugged.status == 1
+    assert "Traceback" in debugged.err
+
+
+def test_error_of_the_system_names_the_file(bmerge, commands):
+    called = bmerge(*commands, "missing")
+    assert called.status == 1
+    assert called.err == "error: not-there.txt: No such file or directory\n"
+
+
+def test_interrupt_is_status_130(bmerge, commands):
+    called = bmerge(*commands, "interrupted")
+    assert (called.status, called.err.strip()) == (130, "stopped")
+
+
+def test_command_of_a_plugin_is_found(bmerge, commands):
+    called = bmerge(*commands, "hello", "--count", "2")
+    assert (called.status, called.out) == (0, "hello\nhello\n")
+
+
+def test_options_come_from_the_environment(bmerge, commands, monkeypatch):
+    monkeypatch.setenv("BMERGE_HELLO_COUNT", "3")
+    assert bmerge(*commands, "hello").out == "hello\n" * 3
+    monkeypatch.setenv("BMERGE_DEBUG", "1")
+    assert "Traceback" in bmerge(*commands, "bug").err
+
+
+def test_broken_plugin_is_named_once_on_stderr(bmerge, monkeypatch):
+    from bmerge.host import discovery
+
+    def load():
+        raise ImportError("no module named 'nowhere'")
+
+    broken = discovery.Candidate("bomb", load, "acme", "1")
+    monkeypatch.setattr(discovery, "installed", lambda: (broken,))
+    called = bmerge("optimisers")
+    assert called.status == 0
+    assert called.err.count("plugin 'bomb' cannot be loaded: ImportError") == 1
+
+
+def test_reader_that_has_gone_is_no_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        result = subprocess.run(
+            [*COMMAND, "architectures"], stdout=writing, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writing)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]], ids=["version", "help"])
+def test_quick_answers_import_neither_plugins_nor_the_engine(arguments):
+    code = f"""
+import sys
+from bmerge.cli import main
+try:
+    main({arguments!r})
+finally:
+    heavy = ("torch", "numpy", "optuna", "pluggy", "yaml", "bmerge_plugins", "bmerge.host",
+             "bmerge.plan", "bmerge._native")
+    found = [name for name in heavy if name in sys.modules]
+    assert not found, found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+def _trials(bmerge, folder="runs/small"):
+    return json.loads(bmerge("studies", "show", folder, "--json").out)["trials"]
+
+
+def test_run_ends_with_checkpoint_recipe_and_report(bmerge, study_file, example, tmp_path):
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 0, called.err
+    folder = tmp_path / "runs" / "small"
+    for name in ("best/best.safetensors", "best/recipe.yaml", "report.html"):
+        assert (folder / name).is_file()
+        assert name in called.out
+    assert [t["number"] for t in _trials(bmerge)] == list(range(6))
+    lines = [line for line in called.err.splitlines() if line.startswith("trial ")]
+    assert len(lines) == 6
+    assert "iters (walk)" in lines[-1]
+
+
+def test_recipe_of_the_best_gives_the_same_bytes(bmerge, study_file, example, tmp_path):
+    bmerge("run", "study.yaml", *example)
+    best = tmp_path / "runs/small/best"
+    called = bmerge("merge", best / "recipe.yaml", "-o", "again.safetensors", *example)
+    assert called.status == 0, called.err
+    assert (tmp_path / "again.safetensors").read_bytes() == (best / "best.safetensors").read_bytes()
+
+
+def test_same_command_goes_on_and_trials_counts_all(bmerge, study_file, example):
+    bmerge("run", "study.yaml", "--trials", "4", *example)
+    first = _trials(bmerge)
+    assert len(first) == 4
+    called = bmerge("run", "study.yaml", "--trials", "6", *example)
+    assert called.status == 0
+    assert "going on: 4 of 6 trials are done" in called.err
+    whole = _trials(bmerge)
+    assert len(whole) == 6
+    assert whole[:4] == first
+
+
+def test_resumed_study_is_the_undisturbed_one(bmerge, study_file, example):
+    bmerge("run", "study.yaml", "--out", "one", *example)
+    for count in (2, 3, 6):
+        bmerge("run", "study.yaml", "--out", "two", "--trials", count, *example)
+    one, two = (
+        [(t["params"], t["values"]) for t in _trials(bmerge, folder)] for folder in ("one", "two")
+    )
+    assert one == two
+
+
+def test_options_of_the_executor_are_heeded(bmerge, study_file, example):
+    called = bmerge("run", "study.yaml", "--executor", "torch", "--device", "cpu", *example)
+    assert called.status == 0, called.err
+    assert "torch on the CPU" in called.err
+
+
+def test_observer_is_told_of_every_trial(bmerge, study_file, example, write_plugin, tmp_path):
+    source = f"""
+        from bmerge import hookimpl
+
+        @hookimpl
+        def bmerge_trial_finished(trial):
+            with open({str(tmp_path / "seen")!r}, "a") as file:
+                file.write(f"{{trial.number}}\\n")
+    """
+    watcher = write_plugin("watcher.py", source)
+    bmerge("run", "study.yaml", *example, "--plugin", watcher)
+    assert (tmp_path / "seen").read_text().split() == list("012345")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("prompts:", "promts:", "study.yaml:9: "),
+        ("walk", "wolk", "unknown optimiser 'wolk'"),
+        ("swatch", "swutch", "unknown generator 'swutch'"),
+        ("name: brightness", "name: brightnes", "unknown scorer 'brightnes'"),
+        ("from_middle", "form_middle", "unknown merge method 'form_middle'"),
+        ("target", "taget", "brightness has no option 'taget'"),
+        ("n_iters: 3", "n_iters: 3, step: -1", "step is -1, must be above 0"),
+        ("n_iters: 3", "n_iters: 3, step: [1]", "walk cannot be made: TypeError"),
+        ("a.safetensors,", "x.safetensors,", "x.safetensors"),
+        ("pull:", "push:", "unknown hyperparameter 'push'"),
+        (", b.safetensors", "", "from_middle takes 2 models (a, b), got 1"),
+    ],
+)
+def test_everything_is_checked_before_anything_is_done(
+    bmerge, study_file, example, tmp_path, old, new, message
+):
+    study_file.write_text(study_file.read_text().replace(old, new, 1))
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 1
+    assert message in called.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_attempt_of_the_file_is_tried(bmerge, study_file, example):
+    study_file.write_text(study_file.read_text() + "try:\n  - {pull: 1.25}\n  - {pull: 3}\n")
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 0, called.err
+    tried = [t for t in _trials(bmerge) if t["phase"] == "try"]
+    assert [t["weights"]["pull"] for t in tried] == [{"*": 1.25}, {"*": 3.0}]
+    assert [len(t["params"]) for t in tried] == [1, 0]  # 3 lies outside the space
+
+
+def test_wrong_attempt_is_named(bmerge, study_file, example):
+    study_file.write_text(study_file.read_text() + "try:\n  - {pull: GRAD}\n")
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 1
+    assert "try[0].pull: 'GRAD' is no number and no preset" in called.err
+
+
+def test_two_runs_on_one_study_are_refused(bmerge, study_file, example):
+    from bmerge.study.lock import FolderLock
+
+    bmerge("run", "study.yaml", "--trials", "2", *example)
+    lock = FolderLock(study_file.parent / "runs/small")
+    try:
+        called = bmerge("run", "study.yaml", *example)
+    finally:
+        lock.close()
+    assert called.status == 1
+    assert "another run is working on the study" in called.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_interrupt_says_how_to_go_on_and_the_same_command_does(bmerge, study_file, example):
+    command = [sys.executable, "-m", "bmerge.cli", "run", "study.yaml", *map(str, example)]
+    process = subprocess.Popen(
+        [*command, "--trials", "500"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    seen = ""
+    while "trial 2 " not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.communicate()[1]
+    assert process.returncode == 130, rest
+    assert "stopped: interrupted; finished trials are stored in runs/small" in rest
+    assert "hint: the same command again goes on" in rest
+    assert "Traceback" not in rest
+    before = [t for t in _trials(bmerge) if t["state"] == "complete"]
+    count = len(_trials(bmerge)) + 2
+    assert bmerge("run", "study.yaml", "--trials", count, *example).status == 0
+    after = _trials(bmerge)
+    assert after[: len(before)] == before
+    assert [t["number"] for t in after] == list(range(count))
+    assert {t["state"] for t in after} == {"complete"}
+
+
+def test_progress_line_in_a_terminal():
+    from bmerge.cli.progress import LiveLine
+    from bmerge.cli.study_progress import StudyProgress
+    from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
+    from bmerge.study.trial import Proposal, Trial
+
+    stream = _Terminal()
+    with LiveLine(stream) as line:
+        progress = StudyProgress(line)
+        trial = Trial(1, "complete", Proposal("init", "sobol", {}, {}), score=0.5)
+        progress.on_event(StudyStarted(1, 8, None))
+        progress.on_event(TrialStarted(1, "init", "sobol"))
+        progress.on_event(PictureDone(1, 2, 16, 0.25))
+        assert "2/8  init (sobol)  picture 3/16  score 0.250" in stream.last
+        progress.on_event(TrialFinished(trial, trial))
+        assert "best 0.5000" in stream.last
+        assert stream.last.rstrip().endswith("left")
+        failed = Trial(2, "failed", Proposal("init", "sobol", {}, {}), reason="no luck")
+        progress.on_event(TrialFinished(failed, trial))
+        assert any("trial 2  init (sobol)  failed: no luck" in text for text in stream.texts)
+    assert stream.last.strip() == ""
+
+
+class _Terminal:
+    """A stream that says it is a terminal and keeps what was written."""
+
+    def __init__(self):
+        self.texts = []
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.texts.append(text)
+
+    def flush(self):
+        pass
+
+    @property
+    def last(self):
+        return self.texts[-1]
