@@ -7,7 +7,6 @@ import math
 import numpy as np
 import torch
 
-from bmerge import _native
 from bmerge.dtypes import SIZES
 from bmerge.formats import TensorInfo
 from bmerge.plan import MergeJob, OutputTensor, Plan
@@ -61,11 +60,8 @@ def value_of(data, dtype, shape):
 
 
 def make_job(key, graph, inputs, scalars=(), *, dtype="F32", seed=0):
-    program = _native.Program(graph.nodes, graph.output)
-    return MergeJob(
-        key, "", graph, tuple(inputs)[: program.inputs], tuple(scalars)[: program.scalars],
-        inputs[0].shape, dtype, seed,
-    )  # fmt: skip
+    shape = inputs[0].shape
+    return MergeJob(key, "", graph, tuple(inputs), tuple(scalars), shape, dtype, seed)
 
 
 def make_plan(merges, *, copies=(), fills=(), on_nonfinite="error"):

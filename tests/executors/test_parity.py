@@ -117,3 +117,15 @@ def test_random_numbers_are_the_same_on_every_executor(tmp_path):
     np.testing.assert_array_max_ulp(one.astype(np.float32), other.astype(np.float32), maxulp=1)
     assert np.mean(one == other) > 0.999
     assert torch.tensor(one).std() > 1
+
+
+def test_models_and_hyperparameters_may_go_unused(tmp_path):
+    def body(a, b, c, *, alpha, beta):
+        return b * alpha
+
+    infos, values = store(tmp_path / "a.bin", [np.arange(5.0)] * 3, "F32")
+    job = make_job("t", trace(body, 3, ["alpha", "beta"]), infos, (0.5, 9.0))
+    for executor in EXECUTORS.values():
+        sink, report = run(executor, make_plan([job]))
+        np.testing.assert_array_equal(value_of(sink.bytes_of("t"), "F32", (5,)), values[1] / 2)
+        assert report.bytes_read == infos[1].nbytes

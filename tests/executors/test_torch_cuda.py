@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from raw_plans import TORCH, make_job, make_plan, run, store
 
+import oracle
 from bmerge.executors import NativeExecutor
 from bmerge.executors.torch import TorchExecutor
+from raw_plans import TORCH, make_job, make_plan, run, store
 
 pytestmark = [
     pytest.mark.cuda,

@@ -96,10 +96,13 @@ class _Arguments:
     _source_index: dict[Path, int] = field(default_factory=dict)
 
     def job(self, job: MergeJob) -> Any:
-        inputs = [(self._source(info.file), info.offset, info.dtype) for info in job.inputs]
+        index = self._program(job.graph)
+        program = self.programs[index]  # may not take the last ones: a method need not use them
+        used = job.inputs[: program.inputs]
+        inputs = [(self._source(info.file), info.offset, info.dtype) for info in used]
+        scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
-        program = self._program(job.graph)
-        return program, inputs, job.scalars, job.shape, target, offset, job.dtype, job.seed
+        return index, inputs, scalars, job.shape, target, offset, job.dtype, job.seed
 
     def copies(self, plan: Plan) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield ranges to copy; those that continue one another on both sides are one."""
