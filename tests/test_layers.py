@@ -14,6 +14,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ENGINE = ROOT / "engine" / "bmerge"
 PLUGINS = ROOT / "plugins" / "bmerge_plugins"
+EVERY_PLUGIN = """
+from bmerge import load_registry
+r = load_registry()
+for kind in (r.methods, r.optimisers, r.generators, r.scorers, r.architectures):
+    assert len(kind)
+"""
 HEAVY = ("torch", "numpy", "optuna", "nevergrad", "scipy", "PIL", "jinja2")
 
 
@@ -27,7 +33,9 @@ def _layers() -> list[str]:
         if (head := re.match(r" {2}((?:[a-z_]+(?:\.py|/)\s+)+)", line))
         for word in head[1].split()
     ]
-    return [word.removesuffix("/").removesuffix(".py") for word in words if (ENGINE / word).exists()]
+    return [
+        word.removesuffix("/").removesuffix(".py") for word in words if (ENGINE / word).exists()
+    ]
 
 
 LAYERS = _layers()
@@ -97,8 +105,7 @@ def _modules_after(code: str) -> set[str]:
     [
         "import bmerge",
         "import bmerge; [getattr(bmerge, name) for name in bmerge.__all__]",
-        "import bmerge; r = bmerge.load_registry(); [len(k) for k in (r.methods, r.optimisers, "
-        "r.generators, r.scorers, r.architectures)]",
+        EVERY_PLUGIN,
         "import bmerge.cli.merge, bmerge.cli.inspect",
     ],
     ids=["package", "every public name", "every plugin", "commands without a study"],

@@ -134,16 +134,16 @@ def test_two_runs_on_one_study_are_refused(bmerge, study_file, example):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_interrupt_says_how_to_go_on_and_the_same_command_does(bmerge, study_file, example):
     command = [sys.executable, "-m", "bmerge.cli", "run", "study.yaml", *map(str, example)]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--trials", "500"], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    seen = ""
-    while "trial 2 " not in seen:
-        line = process.stderr.readline()
-        assert line, seen
-        seen += line
-    os.killpg(process.pid, signal.SIGINT)
-    rest = process.communicate()[1]
+    ) as process:
+        seen = ""
+        while "trial 2 " not in seen:
+            line = process.stderr.readline()
+            assert line, seen
+            seen += line
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.communicate()[1]
     assert process.returncode == 130, rest
     assert "stopped: interrupted; finished trials are stored in runs/small" in rest
     assert "hint: the same command again goes on" in rest

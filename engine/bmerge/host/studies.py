@@ -61,7 +61,7 @@ def build_study(
     )
     present = {architecture.block_of(key) for key in checkpoints[0].tensors}
     search = build_space(
-        config.space, kinds.method.hyperparameters, architecture.blocks, present=present
+        config.space, kinds.method.hyperparameters, architecture, present=present
     )
     kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
     return Study(

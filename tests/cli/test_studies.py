@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def study(bmerge, study_file, example):
+    """A finished study of three trials in runs/small."""
+    assert bmerge("run", "study.yaml", "--trials", "3", *example).status == 0
+
+
+def test_show_as_json_has_what_scripts_rely_on(bmerge, study):
+    data = json.loads(bmerge("studies", "show", "runs/small", "--json").out)
+    assert [trial["number"] for trial in data["trials"]] == [0, 1, 2]
+    for trial in data["trials"]:
+        assert trial["state"] == "complete"
+        assert set(trial["params"]) == {"pull"}
+        assert len(trial["values"]) == 1
+    best = max(data["trials"], key=lambda trial: trial["values"][0])
+    assert data["best"] == best
+
+
+def test_show_is_a_table_that_marks_the_best(bmerge, study):
+    lines = bmerge("studies", "show", "runs/small").out.splitlines()
+    assert len(lines) == 4
+    assert sum(line.endswith("best") for line in lines) == 1
+
+
+def test_list_finds_studies_in_subfolders(bmerge, study, example):
+    bmerge("run", "study.yaml", "--trials", "1", "--out", "runs/deep/other", *example)
+    studies = json.loads(bmerge("studies", "list", "--json").out)
+    assert [entry["folder"] for entry in studies] == ["runs/deep/other", "runs/small"]
+    assert [entry["trials"] for entry in studies] == [1, 3]
+    assert "runs/small" in bmerge("studies", "list").out
+
+
+def test_list_says_if_the_folder_is_not_there(bmerge, tmp_path):
+    called = bmerge("studies", "list", tmp_path / "nix")
+    assert (called.status, "no such folder" in called.err) == (1, True)
+
+
+@pytest.mark.parametrize("command", [["studies", "show"], ["report"]], ids=["show", "report"])
+def test_folder_without_a_study_is_one_line(bmerge, tmp_path, command):
+    called = bmerge(*command, tmp_path)
+    assert called.status == 1
+    assert called.err.splitlines()[0] == f"error: no study in {tmp_path}"
+
+
+def test_report_is_written_again(bmerge, study, tmp_path):
+    page = tmp_path / "runs/small/report.html"
+    page.unlink()
+    called = bmerge("report", "runs/small")
+    assert (called.status, called.out.strip()) == (0, "runs/small/report.html")
+    assert page.read_text().lstrip().lower().startswith("<!doctype html>")
