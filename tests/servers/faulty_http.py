@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import json
+import queue
 import random
 import socket
 import ssl
@@ -38,6 +39,7 @@ class JsonServer:
         self.requests: list[tuple[str, str, object]] = []
         self.faults: Iterator[str | None] = iter(())
         self.down = False
+        self.sockets: dict[str, queue.Queue[object]] = {}
         self.stopping = threading.Event()
         self.connections: set[socket.socket] = set()
         self.lock = threading.Lock()
@@ -138,6 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
             faults = self.owner.faults
             fault = faults(parts.path) if callable(faults) else next(faults, None)
         if not self._failed("cut" if self.owner.down else fault):
+            if self.headers.get("Upgrade") == "websocket":
+                self._upgrade(dict(parse_qsl(parts.query)))
+                return
             status, answer = self._answer(parts, body)
             self._send(status, answer, half=fault == "half", slow=fault == "slow")
 
@@ -157,6 +162,27 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 return False
         return True
+
+    def _upgrade(self, query: dict[str, str]) -> None:
+        """Open a websocket; what the owner puts into its queue is sent as text."""
+        guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        key = self.headers["Sec-WebSocket-Key"] + guid
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", accept)
+        self.end_headers()
+        self.close_connection = True
+        events = self.owner.sockets.setdefault(query["clientId"], queue.Queue())
+        with contextlib.suppress(OSError):
+            while not self.owner.stopping.is_set():
+                with contextlib.suppress(queue.Empty):
+                    text = json.dumps(events.get(timeout=0.02)).encode()
+                    size = (
+                        bytes([len(text)]) if len(text) < 126 else b"\x7e" + len(text).to_bytes(2)
+                    )
+                    self.wfile.write(b"\x81" + size + text)
 
     def _answer(self, parts, body):
         if self.owner.auth is not None:

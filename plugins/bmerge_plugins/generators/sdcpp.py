@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bmerge import GeneratorError, GeneratorKind, hookimpl
-from bmerge_plugins.servers import HttpServer, HttpSettings, InPlace, ServerPool, Session, Template
-from bmerge_plugins.servers.address import Address
+from bmerge_plugins.servers import (
+    Address,
+    HttpServer,
+    HttpSettings,
+    InPlace,
+    Retry,
+    ServerPool,
+    Session,
+    Template,
+)
 from bmerge_plugins.servers.connect import parse_addresses
 
 _SERVER = "sd-server --model {checkpoint} --listen-ip {host} --listen-port {port}"
@@ -71,7 +79,8 @@ def _servers(
                 f"{address} is not on this machine, where sdcpp starts its servers",
                 hint="to use one that runs elsewhere, let the command generator restart it",
             )
-    settings = HttpSettings(timeout=timeout)
+    # The process is ours and on this machine: what fails twice is dead, and is started again.
+    settings = HttpSettings(timeout=timeout, retry=Retry(attempts=2, pause=0.2))
     return [
         ServerSession(template, HttpServer(address, settings), start_timeout=start_timeout)
         for address in addresses

@@ -12,14 +12,29 @@ from typing import Any
 
 from bmerge import GeneratorError
 
-__all__ = ["one_line", "status_error"]
+__all__ = ["StatusError", "one_line", "status_error"]
 
 _REASONS = ("detail", "error", "message", "errors", "msg", "exception_message")
 _PASSING = frozenset({408, 425, 429})
 _LONGEST = 300
 
 
-def status_error(what: str, status: int, phrase: str, body: bytes) -> GeneratorError:
+class StatusError(GeneratorError):
+    """An answer with a status that is not a success.
+
+    Args:
+        message: what is wrong.
+        body: the answer's, without secrets.
+        transient: as for any generator error.
+        hint: as for any error.
+    """
+
+    def __init__(self, message: str, *, body: bytes, transient: bool, hint: str | None) -> None:
+        super().__init__(message, transient=transient, hint=hint)
+        self.body = body
+
+
+def status_error(what: str, status: int, phrase: str, body: bytes) -> StatusError:
     """Return the error for an answer with a status of 300 or more.
 
     Args:
@@ -37,7 +52,8 @@ def status_error(what: str, status: int, phrase: str, body: bytes) -> GeneratorE
         hint = "is it the right kind of server, and was it started with its API (--api)?"
     elif status < 400:
         hint = "write the address to which the server redirects"
-    return GeneratorError(message, transient=status >= 500 or status in _PASSING, hint=hint)
+    transient = status >= 500 or status in _PASSING
+    return StatusError(message, body=body, transient=transient, hint=hint)
 
 
 def one_line(text: str) -> str:

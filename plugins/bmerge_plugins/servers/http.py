@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpServer", "HttpSettings"]
 
 _CONNECT = 10.0
+_PREVIEW = 1 << 24  # ComfyUI sends its previews over the socket, as large as pictures are
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,11 @@ class HttpServer:
             GeneratorError: if it fails.
         """
         self._once("POST", path, None, body, timeout)
+
+    def websocket(self, path: str, params: Mapping[str, str]) -> Any:
+        """Return a context manager that opens a websocket; its faults are the library's own."""
+        url = f"{self.address}{path}".replace("http", "ws", 1)
+        return self._client.websocket(url, params=params, max_message_size_bytes=_PREVIEW)
 
     def sleep(self, seconds: float) -> bool:
         """Wait; return True at once when :attr:`stopped` is set."""

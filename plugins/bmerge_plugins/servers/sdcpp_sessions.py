@@ -27,6 +27,7 @@ from bmerge_plugins.servers.template import Template
 __all__ = ["CliSession", "ServerSession"]
 
 _POLL = 0.1
+_LAST_WORDS = 1.0
 
 
 class ServerSession:
@@ -78,13 +79,9 @@ class ServerSession:
         Raises:
             GeneratorError: if that fails, or the process is gone.
         """
-        program = self._program
-        if program is None or program.status is not None:
-            reason = program.failure() if program else "sd-server does not run"
-            raise GeneratorError(f"{self.name}: {reason}", transient=True)
         body = request_body(payload)
         route = "img2img" if body.get("init_images") else "txt2img"
-        answer = self._http.post(f"/sdapi/v1/{route}", body)
+        answer = self._post(f"/sdapi/v1/{route}", body)
         what = f"{self.name}: picture {payload.id!r}"
         info = _read_info(answer, what)
         self._check(info, what)
@@ -101,6 +98,16 @@ class ServerSession:
         """End the process."""
         self._end()
         self._http.close()
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Ask the process; if it has ended, say how."""
+        try:
+            return self._http.post(path, body)
+        except GeneratorError as error:
+            if self._program is None or self._program.wait(_LAST_WORDS) is None:
+                raise
+            message = f"{self.name}: {self._program.failure()}"
+            raise GeneratorError(message, transient=True) from error
 
     def _wait_until_up(self, program: Program) -> None:
         address = self._http.address

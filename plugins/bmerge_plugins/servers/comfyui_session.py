@@ -1,0 +1,186 @@
+"""One ComfyUI: loads a checkpoint by a fresh name, runs a workflow, fetches the picture.
+
+ComfyUI keeps what a node made for as long as the node's inputs look the same, the weights of a
+checkpoint for its file name too. A name that was never used is what makes it read the new file;
+``/free`` before each checkpoint makes it let go of the old one, so that its memory does not grow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from bmerge import GeneratorError, Payload, Picture
+from bmerge_plugins.servers import pictures
+from bmerge_plugins.servers.comfyui_answers import (
+    choices,
+    only_image,
+    prompt_error,
+    queue_ids,
+    raise_if_failed,
+)
+from bmerge_plugins.servers.comfyui_events import Events
+from bmerge_plugins.servers.comfyui_workflow import Workflow
+from bmerge_plugins.servers.faults import StatusError
+from bmerge_plugins.servers.http import HttpServer
+from bmerge_plugins.servers.publish import Published
+
+__all__ = ["ComfySession"]
+
+_LIST_POLL = 0.5
+_SHORTEST, _LONGEST = 0.1, 1.0
+_MISSES = 3
+
+
+class ComfySession:
+    """One server.
+
+    Args:
+        server: the client.
+        workflow: what it runs.
+        list_timeout: seconds to wait until a new file is in the server's list.
+    """
+
+    def __init__(self, server: HttpServer, workflow: Workflow, *, list_timeout: float) -> None:
+        self._http = server
+        self._workflow = workflow
+        self._list_timeout = list_timeout
+        self._client_id = uuid.uuid4().hex
+        self._checkpoint = ""
+        self._prompt_id: str | None = None
+        self._events: Events | None = None
+
+    @property
+    def name(self) -> str:
+        """The server's address."""
+        return str(self._http.address)
+
+    def ready(self) -> None:
+        """Forget an earlier interruption."""
+        self._http.stopped.clear()
+
+    def load(self, checkpoint: Published) -> None:
+        """Make the server forget the last checkpoint and see this one.
+
+        Raises:
+            GeneratorError: if the server does not see it.
+        """
+        self._http.post("/free", {"unload_models": True, "free_memory": True})
+        self._checkpoint = self._wait_until_listed(checkpoint)
+        if self._events is not None:
+            self._events.close()
+        self._events = Events(self._http, self._client_id)
+
+    def picture(self, payload: Payload) -> Picture:
+        """Run the workflow for a payload.
+
+        Raises:
+            GeneratorError: if the server refuses it, or a node fails.
+        """
+        what = f"{self.name}: picture {payload.id!r}"
+        graph = self._workflow.fill(payload, self._checkpoint)
+        prompt_id = self._prompt_id = self._submit(graph, what)
+        try:
+            entry = self._wait_for(prompt_id, what)
+        finally:
+            self._prompt_id = None
+        raise_if_failed(entry, what)
+        self._check_model(entry, what)
+        image = only_image(entry, self._workflow.output, what)
+        content = self._http.get_bytes("/view", image)
+        self._forget(prompt_id)
+        info = {"server": self.name, "model": self._checkpoint, "seed": payload.seed}
+        return Picture(payload, pictures.from_bytes(content, what), info)
+
+    def interrupt(self) -> None:
+        """Take our prompt out of the queue, or stop it if it runs; leave others alone."""
+        self._http.stopped.set()
+        prompt_id = self._prompt_id
+        if prompt_id is not None:
+            self._http.post_once("/queue", {"delete": [prompt_id]})
+            # Old versions stop whatever runs, so it has to be ours.
+            running, _ = queue_ids(self._http.get("/queue"))
+            if prompt_id in running:
+                self._http.post_once("/interrupt", {"prompt_id": prompt_id})
+
+    def close(self) -> None:
+        """Let the server free the last checkpoint's memory."""
+        try:
+            if self._checkpoint:
+                self._http.post_once("/free", {"unload_models": True, "free_memory": True})
+        finally:
+            if self._events is not None:
+                self._events.close()
+            self._http.close()
+
+    def _wait_until_listed(self, checkpoint: Published) -> str:
+        """Return the checkpoint as this server spells it: with folders, in its own slashes."""
+        node, entry = self._workflow.checkpoint
+        ends = time.monotonic() + self._list_timeout
+        while True:
+            for listed in choices(self._http.get(f"/object_info/{node}"), node, entry):
+                if PurePosixPath(listed.replace("\\", "/")).name == checkpoint.name:
+                    return listed
+            if time.monotonic() > ends or self._http.sleep(_LIST_POLL):
+                raise GeneratorError(
+                    f"{self.name} does not list the checkpoint {checkpoint.name!r} for {node}",
+                    hint="is models_dir (or where upload puts files) a folder that this server "
+                    "scans for checkpoints?",
+                )
+
+    def _submit(self, graph: Mapping[str, Any], what: str) -> str:
+        body = {"prompt": graph, "client_id": self._client_id, "prompt_id": str(uuid.uuid4())}
+        try:
+            answer = self._http.post("/prompt", body)
+        except StatusError as error:
+            raise prompt_error(error, what) from error
+        try:
+            return str(answer["prompt_id"])
+        except (TypeError, KeyError):
+            raise GeneratorError(f"{what}: the server took no prompt", transient=True) from None
+
+    def _wait_for(self, prompt_id: str, what: str) -> Mapping[str, Any]:
+        """Return the history's entry of a prompt, when it has one."""
+        ends = time.monotonic() + self._http.timeout
+        pause, misses = _SHORTEST, 0
+        while True:
+            entry = (self._http.get(f"/history/{prompt_id}") or {}).get(prompt_id)
+            if entry is not None:
+                return dict(entry)
+            running, pending = queue_ids(self._http.get("/queue"))
+            # Between queue and history there is a moment in which it is in neither.
+            misses = 0 if prompt_id in running | pending else misses + 1
+            if misses > _MISSES:
+                message = f"{what}: the server has lost the prompt; it may have been restarted"
+                raise GeneratorError(message, transient=True)
+            if time.monotonic() > ends:
+                with contextlib.suppress(GeneratorError):
+                    self._drop(prompt_id)
+                message = f"{what}: not ready after {self._http.timeout:g} s"
+                raise GeneratorError(message, transient=True)
+            if self._pause(pause):
+                raise GeneratorError(f"{what}: interrupted", transient=True)
+            pause = min(pause * 1.3, _LONGEST)
+
+    def _pause(self, seconds: float) -> bool:
+        return self._events.wait(seconds) if self._events else self._http.sleep(seconds)
+
+    def _drop(self, prompt_id: str) -> None:
+        self._http.post_once("/queue", {"delete": [prompt_id]})
+        self._http.post_once("/interrupt", {"prompt_id": prompt_id})
+
+    def _check_model(self, entry: Mapping[str, Any], what: str) -> None:
+        """Look into the workflow that the server ran, which its extensions can change."""
+        used = self._workflow.checkpoints(entry["prompt"][2])
+        if used != {self._checkpoint}:
+            message = f"{what} was made with the model {sorted(used)}, not {self._checkpoint!r}"
+            raise GeneratorError(message, transient=True)
+
+    def _forget(self, prompt_id: str) -> None:
+        """Take a prompt out of the history, which would keep the last 10,000."""
+        with contextlib.suppress(GeneratorError):
+            self._http.post_once("/history", {"delete": [prompt_id]})

@@ -1,0 +1,403 @@
+"""The comfyui generator against a server that has the real one's behaviour and traps."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+
+import pytest
+
+from bmerge import GeneratorError, Payload
+from bmerge_plugins.generators.comfyui import make_comfyui
+from bmerge_plugins.servers.comfyui_graphs import GRAPHS
+from bmerge_plugins.servers.comfyui_workflow import Workflow
+from servers.fake_comfyui import FakeComfyUI
+from servers.faulty_http import colour, only, rate
+
+EXPORTED = {
+    "3": {"class_type": "KSampler", "_meta": {"title": "KSampler"},
+          "inputs": {"seed": 5, "steps": 20, "cfg": 8.0, "sampler_name": "euler",
+                     "scheduler": "normal", "denoise": 1.0, "model": ["4", 0],
+                     "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}},
+    "4": {"class_type": "CheckpointLoaderSimple", "_meta": {"title": "Load Checkpoint"},
+          "inputs": {"ckpt_name": "sd15.safetensors"}},
+    "5": {"class_type": "EmptyLatentImage", "_meta": {"title": "Empty Latent Image"},
+          "inputs": {"width": 512, "height": 512, "batch_size": 1}},
+    "6": {"class_type": "CLIPTextEncode", "_meta": {"title": "CLIP Text Encode (Prompt)"},
+          "inputs": {"text": "beautiful scenery", "clip": ["4", 1]}},
+    "7": {"class_type": "CLIPTextEncode", "_meta": {"title": "CLIP Text Encode (Prompt)"},
+          "inputs": {"text": "text, watermark", "clip": ["4", 1]}},
+    "8": {"class_type": "VAEDecode", "_meta": {"title": "VAE Decode"},
+          "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
+    "9": {"class_type": "SaveImage", "_meta": {"title": "Save Image"},
+          "inputs": {"filename_prefix": "ComfyUI", "images": ["8", 0]}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def server(models_dir):
+    with FakeComfyUI(models_dir) as server:
+        yield server
+
+
+@pytest.fixture
+def generator(models_dir):
+    made = []
+
+    def make(*addresses, **options):
+        options = {"models_dir": str(models_dir), "backoff": 0.01, "timeout": 10.0, **options}
+        made.append(make_comfyui(addresses=list(addresses), **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def workflow(tmp_path):
+    """Write a workflow, changed as a test wants it, and return its path."""
+
+    def write(change=lambda graph: None):
+        graph = copy.deepcopy(EXPORTED)
+        change(graph)
+        path = tmp_path / "workflow.json"
+        path.write_text(json.dumps(graph))
+        return str(path)
+
+    return write
+
+
+def pixels(pictures):
+    return [picture.image.getpixel((0, 0)) for picture in pictures]
+
+
+def expected(model, payloads):
+    return [colour(model.weights, payload.prompt, payload.seed) for payload in payloads]
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["list", "COMBO"])
+def test_pictures_come_in_order_from_the_merged_weights(
+    modern, models_dir, generator, merged, payloads
+):
+    with FakeComfyUI(models_dir, modern=modern) as server:
+        model, wanted = merged(), payloads(4, width=16)
+        one = generator(server.url)
+        one.load(model)
+        made = list(one.generate(wanted))
+    assert [picture.payload for picture in made] == wanted
+    assert pixels(made) == expected(model, wanted)
+    assert made[0].image.size[0] == 16
+    assert made[0].info["model"].startswith("bmerge-")
+    assert list(models_dir.iterdir()) == []
+
+
+def test_each_trial_gets_its_own_weights_and_memory_does_not_grow(
+    server, generator, merged, payloads
+):
+    one = generator(server.url)
+    for weights in (b"first", b"second", b"third"):
+        model, wanted = merged(weights), payloads(2)
+        one.load(model)
+        assert pixels(one.generate(wanted)) == expected(model, wanted)
+    assert server.most_loaded == 1
+
+
+def test_the_trap_of_a_replaced_file_is_real(server, models_dir):
+    file = models_dir / "trial.safetensors"
+    for weights in (b"old", b"new"):
+        file.write_bytes(weights)
+        assert server._loaded("trial.safetensors") == b"old"
+
+
+def test_a_checkpoint_in_a_subfolder_is_named_as_the_server_does(
+    models_dir, generator, merged, payloads
+):
+    inside = models_dir / "merges"
+    inside.mkdir()
+    with FakeComfyUI(models_dir) as server:
+        one = generator(server.url, models_dir=str(inside))
+        one.load(merged())
+        (picture,) = one.generate(payloads(1))
+    assert picture.info["model"].startswith("merges/bmerge-")
+
+
+def test_a_checkpoint_that_is_never_listed_is_an_error(server, generator, merged, tmp_path):
+    one = generator(server.url, models_dir=str(tmp_path), list_timeout=0.0)
+    with pytest.raises(GeneratorError, match="does not list the checkpoint 'bmerge-"):
+        one.load(merged())
+
+
+def test_a_users_workflow_is_filled_in_by_following_its_links(server, generator, merged, workflow):
+    payload = Payload("p", "a cat", "blurry", 7, 30, 5.5, 64, 80, "dpmpp_2m",
+                      extra={"scheduler": "karras", "3.denoise": 0.9})  # fmt: skip
+    model = merged()
+    one = generator(server.url, workflow=workflow())
+    one.load(model)
+    (picture,) = one.generate([payload])
+    assert pixels([picture]) == expected(model, [payload])
+    (body,) = server.made("/prompt")
+    graph = body["prompt"]
+    assert graph["3"]["inputs"] == {
+        **EXPORTED["3"]["inputs"], "seed": 7, "steps": 30, "cfg": 5.5,
+        "sampler_name": "dpmpp_2m", "scheduler": "karras", "denoise": 0.9,
+    }  # fmt: skip
+    assert (graph["6"]["inputs"]["text"], graph["7"]["inputs"]["text"]) == ("a cat", "blurry")
+    assert graph["5"]["inputs"] == {"width": 64, "height": 80, "batch_size": 1}
+
+
+def test_titles_go_before_links_and_the_option_before_titles(workflow):
+    def change(graph):
+        graph["7"]["_meta"]["title"] = "prompt"
+        graph["6"]["_meta"]["title"] = "Negative"
+        graph["20"] = {"class_type": "PrimitiveInt", "inputs": {"value": 1},
+                       "_meta": {"title": "seed steps"}}  # fmt: skip
+
+    graph = copy.deepcopy(EXPORTED)
+    change(graph)
+    filled = Workflow(graph, {"steps": "KSampler.steps"}).fill(
+        Payload("p", "a cat", "bad", 9, 30), "m.safetensors"
+    )
+    assert filled["7"]["inputs"]["text"] == "a cat"
+    assert filled["6"]["inputs"]["text"] == "bad"
+    assert filled["20"]["inputs"]["value"] == 9
+    assert filled["3"]["inputs"]["steps"] == 30
+    assert filled["3"]["inputs"]["seed"] == 5
+    assert graph["7"]["inputs"]["text"] == "text, watermark"
+
+
+def test_one_slot_can_have_several_places():
+    graph = copy.deepcopy(EXPORTED)
+    graph["6"]["class_type"] = "CLIPTextEncodeSDXL"
+    graph["6"]["inputs"] = {"text_g": "", "text_l": "", "clip": ["4", 1]}
+    filled = Workflow(graph, {}).fill(Payload("p", "a cat"), "m")
+    assert filled["6"]["inputs"] == {"text_g": "a cat", "text_l": "a cat", "clip": ["4", 1]}
+
+
+def test_the_flux_workflow_is_guided_by_its_own_number():
+    filled = Workflow(GRAPHS["flux"], {}).fill(Payload("p", "a cat", cfg=2.5), "m")
+    assert filled["guidance"]["inputs"]["guidance"] == 2.5
+    assert filled["sampler"]["inputs"]["cfg"] == 1.0
+    with pytest.raises(GeneratorError, match="no slot for 'negative'"):
+        Workflow(GRAPHS["flux"], {}).fill(Payload("p", "a cat", "bad"), "m")
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda graph: graph.update(nodes=[], links=[]), {}, "is not in API format"),
+        (lambda graph: graph.update({"1": []}), {}, "is not a ComfyUI workflow"),
+        (lambda graph: graph.pop("3"), {}, "the workflow has no slot for 'prompt'"),
+        (lambda graph: None, {"slots": {"prmpt": "6.text"}}, "unknown slot 'prmpt'"),
+        (lambda graph: None, {"slots": {"prompt": "6.txt"}}, "has no input '6.txt'"),
+        (lambda graph: None, {"workflow": "/no/such.json"}, "cannot read the workflow"),
+    ],
+    ids=["ui-format", "no-workflow", "no-sampler", "slot", "input", "file"],
+)
+def test_a_workflow_that_makes_no_sense_is_refused_at_once(
+    change, options, message, workflow, models_dir
+):
+    with pytest.raises(GeneratorError) as caught:
+        make_comfyui(**{"workflow": workflow(change), "models_dir": str(models_dir), **options})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (Payload("p", "x", sampler="euler"), "no slot for 'sampler'"),
+        (Payload("p", "x", extra={"3.nonsense": 1}), "has no input '3.nonsense'"),
+        (Payload("p", "x", extra={"checkpoint": "own"}), "names a checkpoint of its own"),
+    ],
+    ids=["sampler", "extra", "checkpoint"],
+)
+def test_what_a_workflow_has_no_place_for_is_an_error(payload, message):
+    graph = copy.deepcopy(EXPORTED)
+    graph["3"]["inputs"]["sampler_name"] = ["30", 0]
+    with pytest.raises(GeneratorError, match=message):
+        Workflow(graph, {}).fill(payload, "m")
+
+
+def test_a_refused_workflow_is_told_by_its_nodes_in_one_line(
+    server, generator, merged, payloads, models_dir
+):
+    one = generator(server.url)
+    one.load(merged())
+    for file in models_dir.iterdir():
+        file.unlink()
+    with pytest.raises(GeneratorError) as caught:
+        list(one.generate(payloads(1)))
+    assert "node checkpoint (CheckpointLoaderSimple): Value not in list" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not caught.value.transient
+
+
+def test_a_node_that_the_server_does_not_have_is_named(server, generator, merged, workflow):
+    path = workflow(lambda graph: graph["4"].update(class_type="MyLoader"))
+    with pytest.raises(GeneratorError, match="the server has no node 'MyLoader'"):
+        generator(server.url, workflow=path).load(merged())
+
+
+@pytest.mark.parametrize(
+    ("kind", "transient"),
+    [("RuntimeError", False), ("torch.OutOfMemoryError", True)],
+)
+def test_a_node_that_fails_is_told_in_one_line(
+    kind, transient, server, generator, merged, payloads
+):
+    server.before_run = lambda graph: {
+        "node_id": "3", "node_type": "KSampler", "exception_type": kind,
+        "exception_message": "expected\n  a tensor",
+    }  # fmt: skip
+    one = generator(server.url)
+    one.load(merged())
+    with pytest.raises(
+        GeneratorError, match=rf"node 3 \(KSampler\): {kind}: expected a tensor"
+    ) as e:
+        list(one.generate(payloads(1)))
+    assert e.value.transient is transient
+
+
+def test_a_saved_picture_goes_before_a_preview_and_a_titled_one_before_all(
+    server, generator, merged, payloads, workflow
+):
+    def previews(graph):
+        graph["10"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+
+    def two(graph):
+        graph["10"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}}
+
+    def titled(graph):
+        two(graph)
+        graph["10"]["_meta"] = {"title": "output"}
+
+    for change, wrong in ((previews, None), (titled, None), (two, "2 pictures")):
+        one = generator(server.url, workflow=workflow(change))
+        one.load(merged())
+        if wrong:
+            with pytest.raises(GeneratorError, match=wrong):
+                list(one.generate(payloads(1)))
+        else:
+            assert len(list(one.generate(payloads(1)))) == 1
+
+
+def test_a_batch_in_the_workflow_is_an_error(server, generator, merged, payloads, workflow):
+    path = workflow(lambda graph: graph["5"]["inputs"].update(batch_size=4))
+    one = generator(server.url, workflow=path)
+    one.load(merged())
+    with pytest.raises(GeneratorError, match="gave 4 pictures") as caught:
+        list(one.generate(payloads(1)))
+    assert "batch_size" in caught.value.hint
+
+
+def test_a_workflow_that_an_extension_changed_is_not_believed(
+    server, generator, merged, payloads, models_dir
+):
+    (models_dir / "own.safetensors").write_bytes(b"own")
+
+    def switch(graph):
+        graph["checkpoint"]["inputs"]["ckpt_name"] = "own.safetensors"
+
+    server.before_run = switch
+    one = generator(server.url)
+    one.load(merged())
+    with pytest.raises(GeneratorError, match=r"made with the model \['own.safetensors'\]"):
+        list(one.generate(payloads(1)))
+
+
+def test_a_restarted_server_loses_the_prompt_and_gets_it_again(server, generator, merged, payloads):
+    model, wanted = merged(), payloads(3)
+    one = generator(server.url)
+    one.load(model)
+    submit = server.prompt
+    lost = iter([{"prompt_id": "lost in the restart", "number": 0, "node_errors": {}}])
+    server.prompt = lambda body: next(lost, None) or submit(body)
+    assert pixels(one.generate(wanted)) == expected(model, wanted)
+
+
+def test_the_websocket_wakes_the_client_and_its_loss_does_no_harm(
+    server, generator, merged, payloads, caplog
+):
+    caplog.set_level(logging.DEBUG, "bmerge_plugins")
+    model, wanted = merged(), payloads(3)
+    one = generator(server.url)
+    server.faults = only("/ws", "cut")
+    one.load(model)
+    assert pixels(one.generate(wanted)) == expected(model, wanted)
+    assert "polling instead" in caplog.text
+    server.before_run = lambda graph: time.sleep(0.2)  # so that there is something to wait for
+    one.load(model)
+    assert pixels(one.generate(wanted)) == expected(model, wanted)
+    assert "step 20 of 20" in caplog.text
+
+
+def test_stopping_early_clears_the_queue_and_interrupts_only_our_prompt(
+    server, generator, merged, payloads
+):
+    one = generator(server.url)
+    one.load(merged())
+    pictures = one.generate(payloads(30))
+    next(pictures)
+    server.hold = True
+    runs = server.runs
+    ends = time.monotonic() + 10
+    while server.runs == runs and time.monotonic() < ends:
+        time.sleep(0.01)
+    running = server.running
+    pictures.close()
+    assert server.made("/interrupt") == ([{"prompt_id": running}] if running else [])
+    assert server.runs <= 4
+    assert not server.pending
+
+
+def test_no_interruption_is_sent_when_all_pictures_were_made(server, generator, merged, payloads):
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate(payloads(3)))
+    assert server.made("/interrupt") == []
+
+
+def test_a_picture_that_takes_too_long_is_given_up(server, generator, merged, payloads):
+    one = generator(server.url, timeout=0.5)
+    one.load(merged())
+    server.hold = True
+    with pytest.raises(GeneratorError, match="not ready after|interrupted") as caught:
+        list(one.generate(payloads(1)))
+    assert caught.value.transient
+
+
+def test_many_pictures_over_a_server_that_fails_every_tenth_time(
+    server, generator, merged, payloads
+):
+    server.faults = rate(0.1, ("cut", "500", "half", "html"), seed=5)
+    model, wanted = merged(), payloads(60)
+    one = generator(server.url, retries=6)
+    one.load(model)
+    assert pixels(one.generate(wanted)) == expected(model, wanted)
+
+
+def test_two_servers_share_the_pictures_and_one_may_die(
+    server, models_dir, generator, merged, payloads, caplog
+):
+    with FakeComfyUI(models_dir) as other:
+        other.before_run = lambda graph: setattr(other, "down", other.runs >= 2)
+        model, wanted = merged(), payloads(12)
+        one = generator(server.url, other.url, retries=0)
+        one.load(model)
+        assert pixels(one.generate(wanted)) == expected(model, wanted)
+        assert other.runs > 0
+    assert f"{other.url} is left out of this trial" in caplog.text
+
+
+def test_basic_authentication_of_a_proxy_before_the_server(
+    models_dir, generator, merged, payloads, caplog
+):
+    caplog.set_level(logging.INFO, "bmerge_plugins")
+    with FakeComfyUI(models_dir, auth="me:s3cret") as server:
+        one = generator(server.url, user="me", password="s3cret")
+        one.load(merged())
+        assert len(list(one.generate(payloads(2)))) == 2
+        assert server.made("/ws") == [None]
+    assert "no websocket" not in caplog.text
