@@ -97,7 +97,12 @@ def executor_options(command: F) -> F:
         return command(*arguments, where=where, **options)
 
     for option in (
-        click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all cores."),
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            metavar="N",
+            help="CPU threads; default: all cores.",
+        ),
         click.option(
             "--vram", type=parse_size, metavar="SIZE", help="GPU memory to use; default: the free."
         ),

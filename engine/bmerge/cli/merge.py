@@ -22,6 +22,7 @@ from bmerge.executors import Choice, NonFinite
 from bmerge.host import Registry
 from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.pipeline import MergeReport, merge_to_file
+from bmerge.method import option_text
 from bmerge.plan import Plan, describe
 from bmerge.recipe import ModelRef, Recipe, load_presets, load_recipe, parse_weights, recipe_data
 
@@ -34,9 +35,14 @@ _SHOWN = 5
 @click.argument("method")
 @click.argument("models", nargs=-1)
 @click.option("-o", "--output", metavar="FILE", help="The file to write.")
-@click.option("--dtype", help="Number format of the result, as fp16; default: the first model's.")
+@click.option("--dtype", metavar="NAME", help="Number format, as fp16; default: the first model's.")
 @click.option("--arch", metavar="ID", help="Block map; default: detected from the first model.")
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="For methods that draw numbers.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    metavar="N",
+    help="For methods that draw random numbers; default: 0.",
+)
 @click.option("--strict", is_flag=True, help="A key that some model lacks is an error.")
 @click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
@@ -61,7 +67,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     where: ExecutorOptions,
-    **hyperparameters: str | None,
+    **parameters: str | None,
 ) -> None:
     """Merge checkpoints once, by a method or from a recipe file.
 
@@ -79,7 +85,7 @@ def command(
       bmerge merge recipe.yaml -o out.safetensors
     """
     target = _target(output, force=force, dry_run=dry_run)
-    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    given = {name: value for name, value in parameters.items() if value is not None}
     changes = _changes(dtype, arch, seed, strict=strict, report_nonfinite=report_nonfinite)
     registry = session.registry()
     if is_recipe(method):
@@ -139,12 +145,21 @@ def _plan_of_file(file: Path, changes: Mapping[str, Any], registry: Registry) ->
 def _plan_of_options(
     method: str,
     models: Sequence[str],
-    hyperparameters: Mapping[str, str],
+    given: Mapping[str, str],
     changes: Mapping[str, Any],
     registry: Registry,
 ) -> Plan:
-    registry.method(method).check_models(len(models))
-    recipe = Recipe(method, tuple(ModelRef(path) for path in models), **changes)
+    found = registry.method(method)
+    found.check_models(len(models))
+    choices = {
+        option.name: choice
+        for option in found.options
+        for choice in option.choices
+        if given.get(option.name) == option_text(choice)
+    }
+    hyperparameters = {name: text for name, text in given.items() if name not in choices}
+    refs = tuple(ModelRef(path) for path in models)
+    recipe = Recipe(method, refs, options=choices, **changes)
     checkpoints = open_models(recipe.models, Path())
     architecture = architecture_of(recipe.architecture, checkpoints, registry)
     weights = {}
@@ -168,7 +183,7 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
     click.echo(f"tensors       {data['merged']} merged, {data['copied']} copied")
     click.echo(f"reads         {human_bytes(data['bytes_read'])}")
     click.echo(f"writes        {human_bytes(data['bytes_written'])}\n")
-    names = [h.name for h in plan.method.hyperparameters]
+    names = list(plan.hyperparameters)
     rows = [
         (block, entry["tensors"], *(f"{entry[name]:g}" for name in names))
         for block, entry in data["blocks"].items()

@@ -14,12 +14,13 @@ import click
 from bmerge.cli.methods import models_of
 from bmerge.cli.session import session_of
 from bmerge.errors import MethodError
-from bmerge.method import Hyperparameter, MergeMethod
+from bmerge.method import Hyperparameter, MergeMethod, Option, option_text
 
 __all__ = ["MergeCommand", "is_recipe"]
 
 _HELP = frozenset({"-h", "--help"})
 _METHOD = "bmerge.cli.method"
+_MOST_MODELS = 32
 
 
 def is_recipe(word: str) -> bool:
@@ -45,8 +46,7 @@ class MergeCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the options of every merge and those of the method."""
         method = _method(ctx)
-        own = [_option(h) for h in method.hyperparameters] if method else []
-        return [*super().get_params(ctx), *own]
+        return [*super().get_params(ctx), *(_options(method) if method else [])]
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the usage line with the method's own models."""
@@ -78,6 +78,9 @@ class MergeCommand(click.Command):
         if method and method.hyperparameters:
             with formatter.section("Hyperparameters"):
                 formatter.write_dl([_help_line(h) for h in method.hyperparameters])
+        if method and method.options:
+            with formatter.section("Forms of the method"):
+                formatter.write_dl([_option_line(option) for option in method.options])
         options = [p for p in super().get_params(ctx) if isinstance(p, click.Option)]
         common = [option.get_help_record(ctx) for option in options]
         with formatter.section("Options"):
@@ -101,7 +104,7 @@ class MergeCommand(click.Command):
 
     def _check_names(self, method: MergeMethod) -> None:
         taken = {word for p in self.params for word in (*p.opts, *p.secondary_opts)} | _HELP
-        for h in method.hyperparameters:
+        for h in (*method.hyperparameters, *method.options):
             if taken & set(_spellings(h.name)):
                 message = f"{method.name} has a hyperparameter {h.name!r}, which is an option too"
                 raise MethodError(message, hint="give it in a recipe file")
@@ -110,7 +113,8 @@ class MergeCommand(click.Command):
         method = _method(ctx)
         if method is None:
             return error
-        names = ", ".join(f"--{h.name}" for h in method.hyperparameters) or "none"
+        own = (*method.hyperparameters, *method.options)
+        names = ", ".join(f"--{h.name}" for h in own) or "none"
         message = f"{method.name} has no option {error.option_name}; its hyperparameters: {names}"
         return click.UsageError(message, ctx)
 
@@ -125,9 +129,32 @@ def _spellings(name: str) -> list[str]:
     return list(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
 
 
-def _option(h: Hyperparameter) -> click.Option:
-    return click.Option([*_spellings(h.name), h.name], metavar="VALUE", help=_help_line(h)[1])
+def _options(method: MergeMethod) -> list[click.Option]:
+    hyperparameters = [h for own in method.hyperparameters for h in (own, *_each(own))]
+    return [
+        *(click.Option([*_spellings(h.name), h.name], metavar="VALUE") for h in hyperparameters),
+        *(
+            click.Option(
+                [*_spellings(option.name), option.name],
+                type=click.Choice([option_text(choice) for choice in option.choices]),
+            )
+            for option in method.options
+        ),
+    ]
+
+
+def _each(h: Hyperparameter) -> tuple[Hyperparameter, ...]:
+    """Return those of single models; how many models there are is not known yet."""
+    return h.of_models(_MOST_MODELS) if h.per_model else ()
 
 
 def _help_line(h: Hyperparameter) -> tuple[str, str]:
-    return f"--{h.name} VALUE", f"searched from {h.low:g} to {h.high:g}  [default: {h.default:g}]"
+    text = f"searched from {h.low:g} to {h.high:g}  [default: {h.default:g}]"
+    if h.per_model:
+        text = f"{text}  for all models; --{h.name}_1, --{h.name}_2 … for one"
+    return f"--{h.name} VALUE", text
+
+
+def _option_line(option: Option) -> tuple[str, str]:
+    choices = "|".join(option_text(choice) for choice in option.choices)
+    return f"--{option.name} {choices}", f"[default: {option_text(option.default)}]"

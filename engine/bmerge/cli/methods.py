@@ -8,7 +8,7 @@ import click
 
 from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
-from bmerge.method import Hyperparameter, MergeMethod
+from bmerge.method import Hyperparameter, MergeMethod, option_text
 
 __all__ = ["command"]
 
@@ -43,7 +43,9 @@ def models_of(method: MergeMethod) -> str:
 
 
 def _hyperparameters(method: MergeMethod) -> str:
-    return " ".join(f"{h.name}={h.default:g}" for h in method.hyperparameters) or "-"
+    numbers = [f"{h.name}={h.default:g}" for h in method.hyperparameters]
+    options = [f"{option.name}={option_text(option.default)}" for option in method.options]
+    return " ".join([*numbers, *options]) or "-"
 
 
 def _as_data(method: MergeMethod, plugin: str) -> dict[str, Any]:
@@ -53,10 +55,18 @@ def _as_data(method: MergeMethod, plugin: str) -> dict[str, Any]:
         "models": list(method.model_names),
         "variadic": method.variadic,
         "hyperparameters": [_hyperparameter(h) for h in method.hyperparameters],
+        "options": [
+            {"name": o.name, "default": o.default, "choices": list(o.choices)}
+            for o in method.options
+        ],
+        "executors": ["torch"] if method.opaque else ["native", "torch"],
         "summary": method.summary,
         "plugin": plugin,
     }
 
 
 def _hyperparameter(h: Hyperparameter) -> dict[str, Any]:
-    return {"name": h.name, "default": h.default, "low": h.low, "high": h.high}
+    return {
+        "name": h.name, "default": h.default, "low": h.low, "high": h.high,
+        "per_model": h.per_model,
+    }  # fmt: skip

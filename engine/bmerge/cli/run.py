@@ -26,7 +26,12 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--trials", type=click.IntRange(1), help="How many trials the study has in all.")
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many trials the study has in all.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

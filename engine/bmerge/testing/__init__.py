@@ -15,12 +15,14 @@ from bmerge.testing.checkpoints import (
 from bmerge.testing.generators import check_generator
 from bmerge.testing.hooks import check_hooks
 from bmerge.testing.merge_methods import check_merge_method
+from bmerge.testing.optimisers import check_optimiser
 from bmerge.testing.scorers import check_scorer, sample_pictures
 
 __all__ = [
     "check_generator",
     "check_hooks",
     "check_merge_method",
+    "check_optimiser",
     "check_scorer",
     "read_checkpoint",
     "sample_pictures",

@@ -1,0 +1,49 @@
+"""docs/files.md names every key of recipes and studies, and its examples are valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bmerge.recipe.load import _KEYS as RECIPE
+from bmerge.recipe.load import parse_recipe
+from bmerge.study.load import _EXECUTOR, _MERGE, _OPTIMISER, _TOP, load_study
+from bmerge.study.load_payloads import _SETTINGS
+from bmerge.study.load_space import _KEYS as SPACE
+
+PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
+PARTS = dict(re.findall(r"^#+ (.+)\n((?:(?!^#).*\n)*)", PAGE, re.MULTILINE))
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("part", "keys"),
+    [
+        ("Recipe", (*RECIPE, *_MERGE)),
+        ("Study", _TOP),
+        ("space", SPACE),
+        ("payloads", (*_SETTINGS, "prompts", "seeds", "defaults", "seed", "prompt")),
+        ("scorers", ("name", "label", "weight")),
+        ("optimiser", _OPTIMISER),
+        ("executor", _EXECUTOR),
+    ],
+)
+def test_every_key_is_documented(part, keys):
+    assert not [key for key in keys if f"`{key}`" not in PARTS[part]]
+
+
+def test_example_of_a_recipe_is_one():
+    recipe = parse_recipe(EXAMPLES[0])
+    assert recipe.method == "weighted_sum"
+    assert set(RECIPE) == set(re.findall(r"^(\w+):", EXAMPLES[0], re.MULTILINE))
+
+
+def test_example_of_a_study_is_one(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(EXAMPLES[1])
+    config = load_study(file)
+    assert config.name == "portraits"
+    assert len(config.payloads) == 8
+    assert config.optimiser.n_iters == 60

@@ -1,0 +1,92 @@
+"""The examples of docs/plugins.md work as they are written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bmerge import ops
+from bmerge.host import hookspecs
+from bmerge.host.manager import HOOKS
+from bmerge.testing import tiny_sd1
+
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+
+
+@pytest.fixture
+def examples(tmp_path, monkeypatch):
+    """The page's files and three models, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    for seed, name in enumerate("abc"):
+        tiny_sd1(tmp_path / f"{name}.safetensors", seed)
+    return tmp_path
+
+
+def test_page_has_one_example_of_each_kind():
+    assert set(FILES) == {
+        "hello.py",
+        "inside.py",
+        "climb.py",
+        "warmth.py",
+        "patch.py",
+        "study.yaml",
+        "test_plugins.py",
+    }
+
+
+def test_commands_of_the_page_work(bmerge, examples):
+    commands = re.findall(r"^\$ bmerge (.*--plugin .*)$", PAGE, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        called = bmerge(*command.split())
+        assert called.status == 0, called.err
+
+
+def test_hello_says_what_the_page_says(bmerge, examples):
+    assert bmerge("--plugin", "hello.py", "hello").out == "hello, world\n"
+
+
+def test_tests_of_the_page_pass(examples):
+    (examples / "conftest.py").write_text("import sys; sys.path.insert(0, '.')")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_plugins.py"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_patch_passes_the_suite_of_generators(examples):
+    from bmerge import Payload, load_registry
+    from bmerge.testing import check_generator
+
+    class Model:
+        def __init__(self, name):
+            self.path = examples / f"{name}.safetensors"
+
+        def into(self, state_dict):
+            raise NotImplementedError
+
+        def file(self):
+            return self.path
+
+    kind = load_registry([str(examples / "patch.py")]).generator("patch")
+    payloads = [Payload(f"p{seed}", "x", seed=seed, width=24) for seed in range(3)]
+    check_generator(kind.create(options={"side": 16}), [Model("a"), Model("b")], payloads)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_with_its_arguments(hook):
+    code = getattr(hookspecs, hook).__code__
+    arguments = ", ".join(code.co_varnames[: code.co_argcount])
+    assert f"| `{hook}({arguments})` |" in PAGE
+
+
+@pytest.mark.parametrize("name", sorted(set(ops.__all__) - {"Axis", "Tensor"}))
+def test_every_op_is_listed(name):
+    table = PAGE.split("| for | `ops.` |")[1].split("\n\n")[0]
+    assert re.search(rf"[`\s]{name}[`\s]", table)

@@ -1,0 +1,100 @@
+"""Every way of installing has the engine, the built-in plugins with their data, and the core."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "plugins"
+ENGINE = ROOT / "engine"
+DATA = {".py", ".pyi", ".yaml", ".json", ".safetensors", ".typed", ".html", ".css", ".txt"}
+USE = """
+import sys, site
+before = list(sys.path)
+site.addsitedir(sys.argv[1])  # heeds .pth files
+sys.path[:] = [path for path in sys.path if path not in before] + before
+import bmerge
+from bmerge import _native
+registry = bmerge.load_registry()
+broken = [record.error for record in registry.plugins if record.error]
+assert not broken, broken
+assert {"weighted_sum", "add_difference"} <= set(registry.methods)
+assert "sd1" in registry.architectures
+print(bmerge.__file__, _native.__version__)
+"""
+
+
+def _expected() -> set[str]:
+    """Return the files of engine/ and plugins/ that must be installed."""
+    return {
+        file.relative_to(root).as_posix()
+        for root in (ENGINE, PLUGINS)
+        for file in root.rglob("*")
+        if file.suffix in DATA and "__pycache__" not in file.parts
+    }
+
+
+def _names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def _use(wheel: Path, folder: Path) -> str:
+    """Install a wheel into a folder and use it from a process that sees nothing else of ours."""
+    target = folder / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True)
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", USE, target],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("fixture", ["wheel", "wheel_of_sdist"])
+def test_wheel_has_engine_plugins_and_native_module(fixture, request, tmp_path):
+    wheel = request.getfixturevalue(fixture)
+    names = _names(wheel)
+    assert not _expected() - names
+    assert any(name.startswith("bmerge/_native.") for name in names)
+    assert any(name.endswith("dist-info/entry_points.txt") for name in names)
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pth")]
+    assert str(tmp_path) in _use(wheel, tmp_path)
+
+
+def test_record_lists_every_file_of_the_wheel(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+        listed = {line.split(",")[0] for line in archive.read(record).decode().splitlines()}
+        assert archive.testzip() is None
+        assert listed == set(archive.namelist())
+
+
+def test_wheels_of_the_tree_and_of_the_sdist_hold_the_same(wheel, wheel_of_sdist):
+    assert _names(wheel) == _names(wheel_of_sdist)
+
+
+def test_sdist_has_what_a_build_needs_and_no_more(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = {f"plugins/{file}" for file in _expected() if file.startswith("bmerge_plugins/")}
+    needed |= {f"engine/{file}" for file in _expected() if file.startswith("bmerge/")}
+    needed |= {"pyproject.toml", "Cargo.toml", "Cargo.lock", "native/packaging/bmerge_build.py"}
+    assert not needed - names
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".so")]
+
+
+def test_editable_install_uses_the_tree(editable, source, tmp_path):
+    assert str(source / "engine") in _use(editable, tmp_path)
