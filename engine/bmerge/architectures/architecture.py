@@ -120,6 +120,10 @@ class Architecture:
                 return new + key[len(old) :]
         return key
 
+    def leader(self, block: str, named: Collection[str]) -> str:
+        """Return the block whose weight holds in ``block`` where only ``named`` have their own."""
+        return block if block in named else self.follows.get(block, block)
+
     def recognises(self, keys: Collection[str]) -> bool:
         """Tell whether ``keys`` are those of a checkpoint of this architecture."""
         return bool(self.detect) and all(

@@ -66,25 +66,17 @@ def choose_executor(
     """
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")
+    if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
+        return _opaque(plan, executor, device, memory, vram, probe or SystemProbe())
+    native = NativeExecutor(memory, threads)
     if executor == "native" or (executor == "auto" and device == "cpu"):
-        return _native(device, NativeExecutor(memory, threads), asked=executor == "native")
+        return _native(device, native, asked=executor == "native")
     if device == "cpu":
         return Choice(_torch("cpu", memory), "torch on the CPU, as asked")
     budget = _budget(device, vram, probe or SystemProbe())
     if budget is None:
-        return _without_gpu(executor, device, memory, threads)
-    need = largest_working_set(plan)
-    fits = need <= budget.bytes
-    sizes = f"the largest tensor needs {_size(need)} and {budget.text}"
-    if fits:
-        return Choice(_torch(device or "cuda", memory, vram), f"torch on {budget.name}: {sizes}")
-    if executor == "torch" and device is None:
-        return Choice(_torch("cpu", memory), f"torch on the CPU: {sizes}")
-    if device is not None:
-        hint = "free GPU memory, raise --vram, or leave the choice to --executor auto"
-        raise ExecutorError(f"the merge does not fit {device}: {sizes}", hint=hint)
-    native = NativeExecutor(memory, threads)
-    return Choice(native, f"native streaming on the CPU: {sizes}")
+        return _without_gpu(executor, device, native)
+    return _with_gpu(plan, executor, device, budget, native)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +86,7 @@ class _Budget:
     name: str
     bytes: int
     text: str
+    asked: int | None
 
 
 def _budget(device: str | None, vram: int | None, probe: DeviceProbe) -> _Budget | None:
@@ -101,10 +94,39 @@ def _budget(device: str | None, vram: int | None, probe: DeviceProbe) -> _Budget
     if memory is None:
         return None
     if vram is not None:
-        return _Budget(memory.name, vram, f"{_size(vram)} of GPU memory is allowed")
+        return _Budget(memory.name, vram, f"{_size(vram)} of GPU memory is allowed", vram)
     usable = int(memory.free * _SHARE)
     text = f"{_size(usable)} may be used of {_size(memory.free)} free on {memory.name}"
-    return _Budget(memory.name, usable, text)
+    return _Budget(memory.name, usable, text, None)
+
+
+def _opaque(
+    plan: Plan,
+    executor: ExecutorName,
+    device: str | None,
+    memory: int,
+    vram: int | None,
+    probe: DeviceProbe,
+) -> Choice:
+    """Choose for a method that only torch can run: a GPU if the tensors fit it, else the CPU."""
+    if executor == "native":
+        message = f"{plan.method.name} needs whole tensors, which the native executor never holds"
+        raise ExecutorError(message, hint="use --executor torch, or auto")
+    need = largest_working_set(plan)
+    budget = None if device == "cpu" else _budget(device, vram, probe)
+    if device not in {None, "cpu"} and budget is None:
+        raise _no_device(device)
+    why = f"{plan.method.name} needs whole tensors, the largest with {_size(need)}"
+    if budget is not None and (need <= budget.bytes or device is not None):
+        gpu = _torch(device or "cuda", max(memory, need), vram)
+        return Choice(gpu, f"torch on {budget.name}: {why}")
+    # No budget can be kept that is less than one tensor.
+    return Choice(_torch("cpu", max(memory, need)), f"torch on the CPU: {why}")
+
+
+def _no_device(device: str | None) -> ExecutorError:
+    message = f"there is no device {device} that torch can use"
+    return ExecutorError(message, hint="use --executor native, or --device cpu")
 
 
 def _native(device: str | None, native: NativeExecutor, *, asked: bool) -> Choice:
@@ -115,14 +137,32 @@ def _native(device: str | None, native: NativeExecutor, *, asked: bool) -> Choic
     return Choice(native, f"native streaming: {why}")
 
 
-def _without_gpu(executor: ExecutorName, device: str | None, memory: int, threads: int) -> Choice:
+def _without_gpu(executor: ExecutorName, device: str | None, native: NativeExecutor) -> Choice:
     if device is not None:
         message = f"there is no device {device} that torch can use"
         raise ExecutorError(message, hint="use --executor native, or --device cpu")
     if executor == "torch":
-        return Choice(_torch("cpu", memory), "torch on the CPU: there is no CUDA device")
-    native = NativeExecutor(memory, threads)
+        return Choice(_torch("cpu", native.memory), "torch on the CPU: there is no CUDA device")
     return Choice(native, "native streaming: there is no CUDA device")
+
+
+def _with_gpu(
+    plan: Plan,
+    executor: ExecutorName,
+    device: str | None,
+    budget: _Budget,
+    native: NativeExecutor,
+) -> Choice:
+    need = largest_working_set(plan)
+    sizes = f"the largest tensor needs {_size(need)} and {budget.text}"
+    if need <= budget.bytes or device is not None:
+        # A device that is asked for is taken: torch cuts tensors up where the method allows it.
+        torch = _torch(device or "cuda", native.memory, budget.asked)
+        how = "" if need <= budget.bytes else " in parts, as asked"
+        return Choice(torch, f"torch on {budget.name}{how}: {sizes}")
+    if executor == "torch":
+        return Choice(_torch("cpu", native.memory), f"torch on the CPU: {sizes}")
+    return Choice(native, f"native streaming on the CPU: {sizes}")
 
 
 def _torch(device: str, memory: int, vram: int | None = None) -> Executor:

@@ -126,6 +126,9 @@ class _Arguments:
             yield pending
 
     def _program(self, graph: Graph) -> int:
+        if graph.is_opaque:
+            message = "a method of whole tensors cannot run on the native executor"
+            raise ExecutorError(message, hint="use --executor torch, or auto")
         if graph not in self._program_index:
             self._program_index[graph] = len(self.programs)
             self.programs.append(_native.Program(graph.nodes, graph.output))
@@ -152,8 +155,10 @@ def _watched(call: dict[str, Any], plan: Plan, progress: ProgressCallback | None
     thread = threading.Thread(target=work, name="bmerge-native", daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
+        running = True
+        while running:  # at least once, and once more when it has ended
             thread.join(_INTERVAL)
+            running = thread.is_alive()
             if progress is not None:
                 progress(_snapshot(handle, plan))
     except BaseException:

@@ -199,9 +199,9 @@ class _Converter:
         nodes: dict[str, Node] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            key = key_node.value
-            if not isinstance(key, str):
+            if not isinstance(key_node, yaml.ScalarNode):
                 raise RecipeError("a key must be a word", path=self._path, line=line)
+            key = _joined(key_node.value)
             if key in nodes:
                 raise RecipeError(f"{key!r} is given twice", path=self._path, line=line)
             converted = self.convert(value_node, key)
@@ -210,7 +210,7 @@ class _Converter:
 
 
 def _scalar(node: yaml.ScalarNode) -> Scalar:
-    text: str = node.value
+    text = _joined(node.value)
     if node.style is not None:
         return text
     if text in _WORDS:
@@ -218,3 +218,11 @@ def _scalar(node: yaml.ScalarNode) -> Scalar:
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text
+
+
+def _joined(text: str) -> str:
+    """Return text whose characters beyond U+FFFF came as two escapes, as JSON has them, as one."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:  # half of such a pair: no character, but no harm either
+        return text

@@ -24,6 +24,8 @@ def recipe_data(recipe: Recipe) -> dict[str, Any]:
         data["hyperparameters"] = {
             name: _weights(weights) for name, weights in recipe.hyperparameters.items()
         }
+    if recipe.options:
+        data["options"] = dict(recipe.options)
     for field in ("dtype", "architecture", "seed", "on_missing", "on_nonfinite"):
         if getattr(recipe, field) != getattr(default, field):
             data[field] = getattr(recipe, field)
@@ -47,7 +49,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(float(value)))
+    text = repr(float(value))
+    if "." not in text:  # PyYAML takes 1e-05 for a word, and 1.0e-05 for a number
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

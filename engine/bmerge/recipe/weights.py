@@ -114,7 +114,10 @@ def _from_assignments(
             singles[str(name)] = number
         else:
             ranges.update(dict.fromkeys(_range(str(name), architecture), number))
-    fallback = values if default is None else dict.fromkeys(architecture.blocks, default)
+    fallback = values
+    if default is not None:  # for followers, the block that they follow says more than "*"
+        others = (block for block in architecture.blocks if block not in architecture.follows)
+        fallback = dict.fromkeys(others, default)
     return _complete({**fallback, **ranges, **singles}, architecture, default)
 
 
@@ -135,7 +138,11 @@ def _complete(
         values[missing[0]] = 0.0  # a list of the 25 UNet blocks leaves the base unmerged
     if default is None:
         default = values[architecture.blocks[0]]
-    blocks = {block: values[block] for block in architecture.blocks if values[block] != default}
+    blocks = {
+        block: values[block]
+        for block in architecture.blocks
+        if values[block] != default or block in architecture.follows
+    }
     return BlockWeights(default, blocks)
 
 

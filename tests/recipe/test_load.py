@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bmerge.architectures import builtin
+from bmerge.errors import RecipeError
+from bmerge.recipe import (
+    BlockWeights,
+    ModelRef,
+    Recipe,
+    dump_recipe,
+    load_recipe,
+    parse_recipe,
+    parse_weights,
+    recipe_data,
+)
+
+SD1 = next(architecture for architecture in builtin() if architecture.id == "sd1")
+TEXT = """\
+method: weighted_sum
+models:
+  - a.safetensors
+  - {path: b.safetensors, sha256: %s}
+hyperparameters:
+  alpha: {"*": 0.5, IN00: 0.25}
+  beta: 1e-3
+dtype: fp16
+architecture: sd1
+seed: 7
+on_missing: error
+on_nonfinite: report
+""" % ("ab" * 32)
+
+
+def test_load_reads_every_field(tmp_path):
+    file = tmp_path / "r.yaml"
+    file.write_text(TEXT)
+    assert load_recipe(file) == Recipe(
+        method="weighted_sum",
+        models=(ModelRef("a.safetensors"), ModelRef("b.safetensors", "ab" * 32)),
+        hyperparameters={"alpha": BlockWeights(0.5, {"IN00": 0.25}), "beta": BlockWeights(0.001)},
+        dtype="F16",
+        architecture="sd1",
+        seed=7,
+        on_missing="error",
+        on_nonfinite="report",
+    )
+
+
+def test_json_with_tabs_is_read_too():
+    data = recipe_data(parse_recipe(TEXT))
+    assert parse_recipe(json.dumps(data, indent="\t")) == parse_recipe(TEXT)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["IN00-IN05=0.2,*=0.5", "GRAD_V", ",".join(["0.5"] * 26), [0.5] * 26, {"IN00-IN05": 1, "*": 0}],
+    ids=["text", "preset", "text list", "list", "range"],
+)
+def test_weights_that_need_the_architecture_get_it(value):
+    from bmerge.recipe import load_presets
+
+    data = {"method": "m", "models": ["a"], "hyperparameters": {"alpha": value}}
+    recipe = parse_recipe(json.dumps(data), architecture_of=lambda _: SD1)
+    assert recipe.hyperparameters["alpha"] == parse_weights(value, SD1, presets=load_presets())
+    named = parse_recipe(json.dumps({**data, "architecture": "sd1"}))
+    assert named.hyperparameters == recipe.hyperparameters
+
+
+def changed(**fields):
+    return json.dumps({**recipe_data(parse_recipe(TEXT)), **fields})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "hint"),
+    [
+        (TEXT.replace("dtype", "dtypo"), 8, "unknown key 'dtypo'", "did you mean 'dtype'?"),
+        (TEXT.replace("path:", "paht:"), 4, "unknown key 'paht'", "did you mean 'path'?"),
+        (TEXT.replace("seed: 7", "seed: x"), 10, "seed must be a whole number, not 'x'", None),
+        (TEXT.replace("seed: 7", "seed: -1"), 10, "seed must be 0 or more, not -1", None),
+        (TEXT.replace("seed: 7", f"seed: {1 << 64}"), 10, "seed must be below 2**64", None),
+        (TEXT.replace("fp16", "fp61"), 8, "unknown dtype 'fp61'", "did you mean"),
+        (TEXT.replace("error\n", "eror\n"), 11, "on_missing must be one of", "'error'?"),
+        (TEXT.replace("1e-3", "lots"), 7, "beta: 'lots' is no number and no preset", None),
+        (TEXT.replace("IN00: 0.25", "IN00: x"), 6, "IN00 must be a number, not 'x'", None),
+        (TEXT.replace("IN00: 0.25", "IN00: 1, IN00: 2"), 6, "'IN00' is given twice", None),
+        (TEXT + "seed: 8\n", 13, "'seed' is given twice", None),
+        (TEXT.replace("ab" * 32, "xyz"), 4, "sha256 must be 64 hexadecimal digits", None),
+        (TEXT.replace("method: weighted_sum\n", ""), 1, "the recipe has no 'method'", None),
+        (TEXT.replace("method: weighted_sum", "method: 3"), 1, "method must be text, not 3", None),
+        ("[1]", 1, "the recipe must be a mapping, not a list", None),
+        ("", 1, "the recipe is empty", None),
+        ("method: [", 1, "not well-formed", None),
+        ("models: &x [1]\nmethod: *x\n", 1, "aliases (*name) are not allowed", None),
+    ],
+    ids=lambda value: str(value)[-25:].strip() if isinstance(value, str) else None,
+)
+def test_mistakes_are_named_with_file_and_line(tmp_path, text, line, message, hint):
+    file = tmp_path / "r.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file)
+    assert str(caught.value).startswith(f"{file}:{line}: ")
+    assert message in str(caught.value)
+    assert hint is None or hint in caught.value.hint
+
+
+def test_list_without_architecture_says_what_is_needed():
+    text = '{"method": "m", "models": [], "hyperparameters": {"alpha": [1, 2]}}'
+    with pytest.raises(RecipeError, match="need the recipe to name its architecture"):
+        parse_recipe(text)
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "No such"), (b"\xff\xfe", "not a text")])
+def test_unreadable_file_is_named(tmp_path, content, message):
+    file = tmp_path / "r.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_recipe(file)
+    assert caught.value.path == file
+
+
+numbers = st.floats(-1e6, 1e6) | st.integers(-5, 5).map(float)
+words = st.text(st.characters(exclude_categories=["C"]), min_size=1)
+weights = st.builds(
+    BlockWeights, numbers, st.dictionaries(st.sampled_from(SD1.blocks), numbers, max_size=4)
+)
+recipes = st.builds(
+    Recipe,
+    method=words,
+    models=st.lists(
+        st.builds(ModelRef, words, st.none() | st.just("0f" * 32)), min_size=1, max_size=3
+    ).map(tuple),
+    hyperparameters=st.dictionaries(words, weights, max_size=2),
+    dtype=st.none() | st.sampled_from(["F16", "BF16", "F8_E4M3"]),
+    architecture=st.none() | words,
+    seed=st.integers(0, 2**64 - 1),
+    on_missing=st.sampled_from(["keep", "error"]),
+    on_nonfinite=st.sampled_from(["error", "report"]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes)
+def test_dumped_recipe_loads_back_equal(recipe):
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes)
+def test_recipe_data_loads_back_equal_through_json(recipe):
+    assert parse_recipe(json.dumps(recipe_data(recipe))) == recipe
+
+
+@pytest.mark.parametrize("word", ["no", "true", "1e3", "null", "0x10", "a: b", "é#", "~", " x "])
+def test_words_stay_words(word):
+    recipe = Recipe(word, (ModelRef(word),))
+    assert parse_recipe(dump_recipe(recipe)) == recipe
