@@ -37,7 +37,16 @@ if TYPE_CHECKING:
         hookimpl,
         load_registry,
     )
-    from bmerge.method import Hyperparameter, MergeMethod, Range, Weight, merge_method
+    from bmerge.method import (
+        Hyperparameter,
+        MergeMethod,
+        Option,
+        PerModel,
+        Range,
+        Weight,
+        merge_method,
+        tensor_method,
+    )
     from bmerge.pipeline import Merger, merge_to_file
     from bmerge.plan import Plan, make_plan
     from bmerge.recipe import BlockWeights, ModelRef, Recipe, dump_recipe, load_recipe
@@ -61,10 +70,12 @@ __all__ = [
     "Merger",
     "MethodError",
     "ModelRef",
+    "Option",
     "Optimiser",
     "OptimiserKind",
     "Parameter",
     "Payload",
+    "PerModel",
     "Picture",
     "Plan",
     "PluginError",
@@ -95,6 +106,7 @@ __all__ = [
     "nearest",
     "open_checkpoint",
     "ops",
+    "tensor_method",
 ]
 
 _HOME = {
@@ -109,7 +121,9 @@ _HOME = {
     "bmerge.host.hookspecs": "hookimpl",
     "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
     "bmerge.host.registry": "Registry load_registry",
-    "bmerge.method": "Hyperparameter MergeMethod Range Weight merge_method",
+    "bmerge.method": (
+        "Hyperparameter MergeMethod Option PerModel Range Weight merge_method tensor_method"
+    ),
     "bmerge.pipeline": "Merger merge_to_file",
     "bmerge.plan": "Plan make_plan",
     "bmerge.recipe": "BlockWeights ModelRef Recipe dump_recipe load_recipe",

@@ -33,7 +33,9 @@ def test_methods_as_json_have_models_and_hyperparameters(bmerge):
     entries = {e["name"]: e for e in json.loads(bmerge("methods", "--json").out)}
     assert entries["add_difference"]["models"] == ["a", "b", "c"]
     (alpha,) = entries["weighted_sum"]["hyperparameters"]
-    assert alpha == {"name": "alpha", "default": 0.5, "low": 0.0, "high": 1.0}
+    assert alpha == {
+        "name": "alpha", "default": 0.5, "low": 0.0, "high": 1.0, "per_model": False,
+    }  # fmt: skip
 
 
 def test_options_of_a_plugin_are_listed_with_defaults(bmerge, example):

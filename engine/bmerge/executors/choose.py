@@ -69,6 +69,8 @@ def choose_executor(
     if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
         return _opaque(plan, executor, device, memory, vram, probe or SystemProbe())
     native = NativeExecutor(memory, threads)
+    if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
+        return _opaque(plan, executor, device, memory, vram, probe or SystemProbe())
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
     if device == "cpu":
@@ -129,6 +131,35 @@ def _no_device(device: str | None) -> ExecutorError:
     return ExecutorError(message, hint="use --executor native, or --device cpu")
 
 
+def _opaque(
+    plan: Plan,
+    executor: ExecutorName,
+    device: str | None,
+    memory: int,
+    vram: int | None,
+    probe: DeviceProbe,
+) -> Choice:
+    """Choose for a method that only torch can run: a GPU if the tensors fit it, else the CPU."""
+    if executor == "native":
+        message = f"{plan.method.name} needs whole tensors, which the native executor never holds"
+        raise ExecutorError(message, hint="use --executor torch, or auto")
+    need = largest_working_set(plan)
+    budget = None if device == "cpu" else _budget(device, vram, probe)
+    if device not in {None, "cpu"} and budget is None:
+        raise _no_device(device)
+    why = f"{plan.method.name} needs whole tensors, the largest with {_size(need)}"
+    if budget is not None and (need <= budget.bytes or device is not None):
+        gpu = _torch(device or "cuda", max(memory, need), vram)
+        return Choice(gpu, f"torch on {budget.name}: {why}")
+    # No budget can be kept that is less than one tensor.
+    return Choice(_torch("cpu", max(memory, need)), f"torch on the CPU: {why}")
+
+
+def _no_device(device: str | None) -> ExecutorError:
+    message = f"there is no device {device} that torch can use"
+    return ExecutorError(message, hint="use --executor native, or --device cpu")
+
+
 def _native(device: str | None, native: NativeExecutor, *, asked: bool) -> Choice:
     if device is not None and device != "cpu":
         message = f"the native executor runs on the CPU, not on {device}"
@@ -139,8 +170,7 @@ def _native(device: str | None, native: NativeExecutor, *, asked: bool) -> Choic
 
 def _without_gpu(executor: ExecutorName, device: str | None, native: NativeExecutor) -> Choice:
     if device is not None:
-        message = f"there is no device {device} that torch can use"
-        raise ExecutorError(message, hint="use --executor native, or --device cpu")
+        raise _no_device(device)
     if executor == "torch":
         return Choice(_torch("cpu", native.memory), "torch on the CPU: there is no CUDA device")
     return Choice(native, "native streaming: there is no CUDA device")

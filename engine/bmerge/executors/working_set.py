@@ -10,6 +10,8 @@ from bmerge.plan import MergeJob, Plan
 __all__ = ["largest_working_set", "working_set"]
 
 _FLOAT32 = 4
+_CALLED = 6
+"""Copies of a tensor that a function of whole tensors is taken to hold beside its inputs."""
 _PER_TENSOR = frozenset({"scalar", "constant", "rows", "numel"})
 
 
@@ -31,6 +33,8 @@ def largest_working_set(plan: Plan) -> int:
 @lru_cache(maxsize=256)
 def _alive(graph: Graph) -> int:
     """Return how many values of one number per element are alive at once, inputs included."""
+    if graph.is_opaque:
+        return graph.n_models + _CALLED
     last = {arg: index for index, node in enumerate(graph.nodes) for arg in node.args}
     sized = {i for i, node in enumerate(graph.nodes) if node.op not in _PER_TENSOR}
     inputs = {i for i in sized if graph.nodes[i].op == "input"}

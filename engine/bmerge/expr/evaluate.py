@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bmerge.expr import eager
 from bmerge.expr.graph import Graph, Node
-from bmerge.expr.window import POSITIONS, Window, position
+from bmerge.expr.window import POSITIONS, Window, position, seeded
 
 __all__ = ["evaluate"]
 
@@ -49,13 +49,31 @@ def evaluate(
             return torch.tensor(float(number), dtype=torch.float64, device=device)
         return eager.apply(node.op, [values[arg] for arg in node.args], node.constants)
 
+    if graph.function is not None:
+        return _called(graph, inputs, scalars, window)
     values: dict[int, Tensor] = {}
     dead = _dead_after(graph)
     for index, node in enumerate(graph.nodes):
         values[index] = value_of(node)
         for argument in dead[index]:
             del values[argument]
-    result = values[graph.output].float()
+    return _of_shape(values[graph.output].float(), window)
+
+
+def _called(
+    graph: Graph, inputs: Mapping[int, Tensor], scalars: Sequence[float], window: Window
+) -> Tensor:
+    """Call the function of an opaque graph; its random numbers are those of the window."""
+    assert graph.function is not None
+    models = [inputs[index] for index in range(graph.n_models)]
+    if not window.count:  # sorting, SVD and the like have no meaning for nothing
+        return models[0].clone()
+    with torch.no_grad(), seeded(window.seed):
+        result = graph.function(*models, **dict(zip(graph.scalars, scalars, strict=True)))
+    return _of_shape(result.float(), window)
+
+
+def _of_shape(result: Tensor, window: Window) -> Tensor:
     if result.shape == window.shape:
         return result
     return result.expand(window.shape).clone(memory_format=torch.contiguous_format)

@@ -1,15 +1,17 @@
 """A merge method's body as data: nodes in topological order.
 
 The form is that of ``bmerge._native.Program``, which takes :attr:`Graph.nodes` as they are; the
-torch executor runs the same nodes one by one.
+torch executor runs the same nodes one by one. A body that cannot be taken apart is one node
+``call`` of all inputs and scalars, and the function itself; the native engine cannot run it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Graph", "Node"]
+__all__ = ["Graph", "Node", "call"]
 
 REDUCTIONS = frozenset(
     {"sum", "mean", "vector_norm", "min", "max", "any", "all", "vecdot", "kth_abs"}
@@ -39,12 +41,14 @@ class Graph:
         output: index of the node that is the result.
         n_models: number of input models that the method was given.
         scalars: names of the hyperparameters; a ``scalar`` node's constant is an index here.
+        function: what a ``call`` node calls; None where there is none.
     """
 
     nodes: tuple[Node, ...]
     output: int
     n_models: int
     scalars: tuple[str, ...]
+    function: Callable[..., Any] | None = None
 
     @property
     def ops(self) -> frozenset[str]:
@@ -59,4 +63,24 @@ class Graph:
     @property
     def has_reduction(self) -> bool:
         """Whether an element of the output depends on other elements than its own."""
-        return not self.ops.isdisjoint(REDUCTIONS)
+        return self.is_opaque or not self.ops.isdisjoint(REDUCTIONS)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it calls a function of whole torch tensors, which only torch can run."""
+        return self.function is not None
+
+
+def call(function: Callable[..., Any], n_models: int, scalar_names: Sequence[str]) -> Graph:
+    """Return the graph that calls a function with all inputs and hyperparameters.
+
+    Args:
+        function: takes torch tensors, and numbers by name; returns a tensor of their shape.
+        n_models: how many tensors it takes.
+        scalar_names: names of the numbers.
+    """
+    inputs = [Node("input", (), (float(index),)) for index in range(n_models)]
+    scalars = [Node("scalar", (), (float(index),)) for index in range(len(scalar_names))]
+    nodes = (*inputs, *scalars)
+    result = Node("call", tuple(range(len(nodes))))
+    return Graph((*nodes, result), len(nodes), n_models, tuple(scalar_names), function)

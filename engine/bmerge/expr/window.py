@@ -7,7 +7,9 @@ whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +18,10 @@ from torch import Tensor
 
 from bmerge.expr import philox
 
-__all__ = ["POSITIONS", "Window", "position"]
+__all__ = ["POSITIONS", "Window", "position", "seeded"]
+
+_SEED: ContextVar[int] = ContextVar("bmerge_seed", default=0)
+"""Seed of the random numbers that a method draws while it is called as a plain function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,16 @@ class Window:
     seed: int = 0
 
     @classmethod
-    def whole(cls, shape: Sequence[int], seed: int = 0) -> Window:
-        """Return the window that is a whole tensor; one without dimensions has shape (1,)."""
+    def whole(cls, shape: Sequence[int], seed: int | None = None) -> Window:
+        """Return the window that is a whole tensor; one without dimensions has shape (1,).
+
+        Args:
+            shape: of the tensor.
+            seed: None takes that of :func:`seeded`, or 0.
+        """
         extent = tuple(shape) or (1,)
-        return cls(extent, rows=extent[0], numel=math.prod(extent), seed=seed)
+        known = _SEED.get() if seed is None else seed
+        return cls(extent, rows=extent[0], numel=math.prod(extent), seed=known)
 
     def cut(self, begin: int, end: int) -> Window:
         """Return the elements from ``begin`` to before ``end``, flattened."""
@@ -52,6 +63,16 @@ class Window:
     def count(self) -> int:
         """Number of elements in the part."""
         return math.prod(self.shape)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let :mod:`bmerge.ops` draw a job's random numbers from torch tensors meanwhile."""
+    token = _SEED.set(seed)
+    try:
+        yield
+    finally:
+        _SEED.reset(token)
 
 
 def position(op: str, constants: Sequence[float], window: Window, device: torch.device) -> Tensor:

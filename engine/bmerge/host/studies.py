@@ -60,9 +60,8 @@ def build_study(
         config.merge, method=kinds.method, checkpoints=checkpoints, architecture=architecture
     )
     present = {architecture.block_of(key) for key in checkpoints[0].tensors}
-    search = build_space(
-        config.space, kinds.method.hyperparameters, architecture, present=present
-    )
+    numbers = kinds.method.hyperparameters_of(len(checkpoints))
+    search = build_space(config.space, numbers, architecture, present=present)
     kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
     return Study(
         name=config.name,
@@ -122,7 +121,8 @@ def _queue(
     """Yield the proposals that need no optimiser: baselines, attempts, initial design."""
     count = len(config.merge.models)
     if config.baselines:
-        pure = pure_models(method.hyperparameters, partial(reduces_to_input, method.graph(count)))
+        graph = method.graph(count, config.merge.options)
+        pure = pure_models(method.hyperparameters_of(count), partial(reduces_to_input, graph))
         yield from baselines(search, pure, ascii_lowercase[:count])
     for number, attempt in enumerate(config.attempts, start=1):
         weights = _weights(attempt, method, architecture, f"try[{number - 1}]")

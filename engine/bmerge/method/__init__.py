@@ -1,12 +1,25 @@
 """Merge methods: a plain function over tensors is all that one is.
 
 ``@merge_method`` reads the function's signature: positional parameters are input models,
-keyword-only ones are hyperparameters. From it come the command line's options, the checks of
-recipes and the search space of studies. Layer: above :mod:`bmerge.ops`, below recipes and plans.
+keyword-only ones are hyperparameters and options. From it come the command line's options, the
+checks of recipes and the search space of studies. Layer: above :mod:`bmerge.ops`, below recipes
+and plans.
 """
 
-from bmerge.method.declare import merge_method
-from bmerge.method.hyperparameter import Hyperparameter, Range, Weight
+from bmerge.method.declare import merge_method, tensor_method
+from bmerge.method.hyperparameter import Hyperparameter, PerModel, Range, Weight
 from bmerge.method.merge_method import MergeMethod
+from bmerge.method.option import Option, OptionValue, option_text
 
-__all__ = ["Hyperparameter", "MergeMethod", "Range", "Weight", "merge_method"]
+__all__ = [
+    "Hyperparameter",
+    "MergeMethod",
+    "Option",
+    "OptionValue",
+    "PerModel",
+    "Range",
+    "Weight",
+    "merge_method",
+    "option_text",
+    "tensor_method",
+]

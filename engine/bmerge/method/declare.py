@@ -1,4 +1,4 @@
-"""``@merge_method``: makes a merge method of a function by reading its signature."""
+"""``@merge_method`` and ``@tensor_method``: make a merge method of a function's signature."""
 
 from __future__ import annotations
 
@@ -6,34 +6,38 @@ import inspect
 import typing
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, overload
+from typing import Any, Literal, TypeAlias, overload
 
 from bmerge.errors import MethodError
-from bmerge.method.hyperparameter import Hyperparameter, Range
+from bmerge.method.hyperparameter import EACH_MODEL, Hyperparameter, Range
 from bmerge.method.merge_method import MergeMethod
+from bmerge.method.option import Option
 
-__all__ = ["merge_method"]
+__all__ = ["merge_method", "tensor_method"]
+
+Body: TypeAlias = Callable[..., Any]
 
 
 @overload
-def merge_method(function: Callable[..., Any], /) -> MergeMethod: ...
+def merge_method(function: Body, /) -> MergeMethod: ...
 @overload
 def merge_method(
     *, name: str | None = None, aliases: tuple[str, ...] = ()
-) -> Callable[[Callable[..., Any]], MergeMethod]: ...
+) -> Callable[[Body], MergeMethod]: ...
 def merge_method(
-    function: Callable[..., Any] | None = None,
+    function: Body | None = None,
     /,
     *,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
-) -> MergeMethod | Callable[[Callable[..., Any]], MergeMethod]:
+) -> MergeMethod | Callable[[Body], MergeMethod]:
     """Make a merge method of a function; a decorator, with or without arguments.
 
     Args:
         function: positional parameters are input models (``*models``: any number), keyword-only
-            ones are hyperparameters, annotated :data:`Weight` or ``Annotated[float, Range(…)]``,
-            with a default. The body is made of operators and :mod:`bmerge.ops`.
+            ones have a default and are hyperparameters, annotated :data:`Weight`,
+            ``Annotated[float, Range(…)]`` or ``PerModel[…]`` of these, or options, annotated
+            ``Literal[…]`` or ``bool``. The body is made of operators and :mod:`bmerge.ops`.
         name: the method's name; the function's own if left out.
         aliases: other names for it.
 
@@ -41,13 +45,47 @@ def merge_method(
         MethodError: if the signature is none of a merge method.
     """
 
-    def decorate(body: Callable[..., Any]) -> MergeMethod:
-        return _declare(body, name or body.__name__, tuple(aliases))
+    def decorate(body: Body) -> MergeMethod:
+        return _declare(body, name or body.__name__, tuple(aliases), opaque=False)
 
     return decorate if function is None else decorate(function)
 
 
-def _declare(function: Callable[..., Any], name: str, aliases: tuple[str, ...]) -> MergeMethod:
+@overload
+def tensor_method(function: Body, /) -> MergeMethod: ...
+@overload
+def tensor_method(
+    *, name: str | None = None, aliases: tuple[str, ...] = ()
+) -> Callable[[Body], MergeMethod]: ...
+def tensor_method(
+    function: Body | None = None,
+    /,
+    *,
+    name: str | None = None,
+    aliases: tuple[str, ...] = (),
+) -> MergeMethod | Callable[[Body], MergeMethod]:
+    """Make a merge method of a function that needs whole tensors: sorting, Fourier, SVD.
+
+    As :func:`merge_method`, but the body is called with float32 torch tensors of one dimension
+    or more, one key at a time, and with numbers as hyperparameters; it may use all of torch and
+    returns a tensor of the same shape. Only the torch executor runs it.
+
+    Args:
+        function: see :func:`merge_method`.
+        name: the method's name; the function's own if left out.
+        aliases: other names for it.
+
+    Raises:
+        MethodError: if the signature is none of a merge method.
+    """
+
+    def decorate(body: Body) -> MergeMethod:
+        return _declare(body, name or body.__name__, tuple(aliases), opaque=True)
+
+    return decorate if function is None else decorate(function)
+
+
+def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: bool) -> MergeMethod:
     parameters = inspect.signature(function).parameters.values()
     for parameter in parameters:
         _check_shape(name, parameter)
@@ -55,6 +93,7 @@ def _declare(function: Callable[..., Any], name: str, aliases: tuple[str, ...]) 
     models = tuple(p.name for p in parameters if p.kind in _POSITIONAL)
     if not models and not variadic:
         raise MethodError(f"{name} takes no model", hint="its positional parameters are models")
+    keywords = [_keyword(function, name, p) for p in parameters if p.kind is p.KEYWORD_ONLY]
     doc = inspect.getdoc(function) or ""
     return MergeMethod(
         name=name,
@@ -62,11 +101,11 @@ def _declare(function: Callable[..., Any], name: str, aliases: tuple[str, ...]) 
         function=function,
         model_names=models,
         variadic=variadic,
-        hyperparameters=tuple(
-            _hyperparameter(function, name, p) for p in parameters if p.kind is p.KEYWORD_ONLY
-        ),
+        hyperparameters=tuple(k for k in keywords if isinstance(k, Hyperparameter)),
         summary=doc.partition("\n")[0],
         doc=doc,
+        options=tuple(k for k in keywords if isinstance(k, Option)),
+        opaque=opaque,
     )
 
 
@@ -83,19 +122,38 @@ def _check_shape(name: str, parameter: inspect.Parameter) -> None:
         raise MethodError(message, hint="hyperparameters come after a * in the signature")
 
 
-def _hyperparameter(
-    function: Callable[..., Any], name: str, parameter: inspect.Parameter
-) -> Hyperparameter:
+def _keyword(function: Body, name: str, parameter: inspect.Parameter) -> Hyperparameter | Option:
     where = f"{name}: the hyperparameter {parameter.name!r}"
+    hint = _hint(function, parameter)
+    if hint is bool or typing.get_origin(hint) is Literal:
+        return _option(where, hint, parameter)
+    return _hyperparameter(where, hint, parameter)
+
+
+def _option(where: str, hint: Any, parameter: inspect.Parameter) -> Option:
+    choices = (True, False) if hint is bool else typing.get_args(hint)
+    option = Option(parameter.name, parameter.default, choices)
+    problem = option.problem(parameter.default)
+    if parameter.default is parameter.empty or problem:
+        raise MethodError(f"{where} has no default among its choices")
+    return option
+
+
+def _hyperparameter(where: str, hint: Any, parameter: inspect.Parameter) -> Hyperparameter:
     default = parameter.default
     if isinstance(default, bool) or not isinstance(default, (int, float)):
         raise MethodError(f"{where} has no number as its default", hint="for example = 0.5")
-    span = _range(function, where, parameter)
+    span = _range(where, hint, parameter)
     if not span.low < span.high:
         raise MethodError(f"{where} is searched from {span.low} to {span.high}")
-    limits = (None if limit is None else float(limit) for limit in (span.minimum, span.maximum))
     result = Hyperparameter(
-        parameter.name, float(default), float(span.low), float(span.high), *limits
+        parameter.name,
+        float(default),
+        float(span.low),
+        float(span.high),
+        minimum=None if span.minimum is None else float(span.minimum),
+        maximum=None if span.maximum is None else float(span.maximum),
+        per_model=EACH_MODEL in _metadata(hint),
     )
     for value in (result.default, result.low, result.high):
         problem = result.problem(value)
@@ -104,22 +162,31 @@ def _hyperparameter(
     return result
 
 
-def _range(function: Callable[..., Any], where: str, parameter: inspect.Parameter) -> Range:
+def _range(where: str, hint: Any, parameter: inspect.Parameter) -> Range:
     """Find the :class:`Range` in a parameter's annotation."""
-    # One annotation at a time: those of models may name types that are not imported.
-    holder = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-    try:
-        hints = typing.get_type_hints(holder, function.__globals__, include_extras=True)
-    except (NameError, TypeError):
-        hints = {}
-    metadata = getattr(hints.get(parameter.name), "__metadata__", ())
-    spans = [item for item in metadata if isinstance(item, Range)]
+    spans = [item for item in _metadata(hint) if isinstance(item, Range)]
     if len(spans) != 1:
         raise MethodError(
             f"{where} has {_shown(parameter.annotation)}",
             hint="annotate it with Weight or Annotated[float, Range(low, high)]",
         )
     return spans[0]
+
+
+def _metadata(hint: Any) -> tuple[Any, ...]:
+    metadata: tuple[Any, ...] = getattr(hint, "__metadata__", ())
+    return metadata
+
+
+def _hint(function: Body, parameter: inspect.Parameter) -> Any:
+    """Return a parameter's annotation, evaluated; None if it cannot be."""
+    # One annotation at a time: those of models may name types that are not imported.
+    holder = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    try:
+        hints = typing.get_type_hints(holder, function.__globals__, include_extras=True)
+    except (NameError, TypeError):
+        return None
+    return hints.get(parameter.name)
 
 
 def _shown(annotation: object) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from bmerge.errors import MethodError, nearest
-from bmerge.expr import Graph, trace
+from bmerge.expr import Graph, call, trace
 from bmerge.method.hyperparameter import Hyperparameter
+from bmerge.method.option import Option, OptionValue
 
 __all__ = ["MergeMethod"]
+
+T = TypeVar("T")
+_NO_OPTIONS: Mapping[str, OptionValue] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class MergeMethod:
         hyperparameters: in the order of the signature.
         summary: first line of the documentation.
         doc: the documentation.
+        options: in the order of the signature.
+        opaque: whether the body is torch code that is called as it is, not traced.
     """
 
     name: str
@@ -37,10 +44,21 @@ class MergeMethod:
     hyperparameters: tuple[Hyperparameter, ...]
     summary: str
     doc: str
+    options: tuple[Option, ...] = ()
+    opaque: bool = False
 
-    def __call__(self, *models: Any, **hyperparameters: Any) -> Any:
-        """Call the function."""
-        return self.function(*models, **hyperparameters)
+    def __call__(self, *models: Any, **parameters: Any) -> Any:
+        """Call the function; a hyperparameter per model may be one number or a sequence."""
+        count = _further(self, len(models))
+        for h in self.hyperparameters:
+            if h.per_model:
+                value = parameters.get(h.name, h.default)
+                values = (value,) * count if isinstance(value, (int, float)) else tuple(value)
+                if len(values) != count:
+                    message = f"{self.name}: {h.name} has {len(values)} values for {count} models"
+                    raise MethodError(message)
+                parameters[h.name] = values
+        return self.function(*models, **parameters)
 
     def check_models(self, n: int) -> None:
         """Check that the method takes ``n`` models.
@@ -55,35 +73,111 @@ class MergeMethod:
             count = f"{max(fixed, 1)} or more models" if self.variadic else _plural(fixed, "model")
             raise MethodError(f"{self.name} takes {count} ({names}), got {n}")
 
-    def graph(self, n_models: int) -> Graph:
-        """Return what the method computes from ``n_models`` models; traced once.
+    def hyperparameters_of(self, n_models: int) -> tuple[Hyperparameter, ...]:
+        """Return the numbers that a merge of ``n_models`` takes: name_1, … for one per model."""
+        count = _further(self, n_models)
+        return tuple(each for h in self.hyperparameters for each in h.of_models(count))
+
+    def complete(
+        self, given: Mapping[str, T], n_models: int, default: Callable[[float], T]
+    ) -> dict[str, T]:
+        """Return a value for each of :meth:`hyperparameters_of`, in their order.
+
+        Args:
+            given: name → value; that of a hyperparameter per model is for all models that have
+                no value of their own.
+            n_models: number of models.
+            default: makes the value of a hyperparameter that is not given.
 
         Raises:
-            MethodError: if it does not take that many, or its body cannot be traced.
+            MethodError: if there is no such hyperparameter.
+        """
+        count = _further(self, n_models)
+        values: dict[str, T] = {}
+        for h in self.hyperparameters:
+            for each in h.of_models(count):
+                common = given[h.name] if h.name in given else default(h.default)
+                values[each.name] = given.get(each.name, common)
+        self._check_known(given, [*(h.name for h in self.hyperparameters), *values])
+        return values
+
+    def graph(self, n_models: int, options: Mapping[str, OptionValue] = _NO_OPTIONS) -> Graph:
+        """Return what the method computes from ``n_models`` models; traced once.
+
+        Args:
+            n_models: number of models.
+            options: name → value; the others have their defaults.
+
+        Raises:
+            MethodError: if it does not take that many or such an option, or its body cannot be
+                traced.
         """
         self.check_models(n_models)
-        return _graph(self, n_models)
+        self.check_options(options)
+        return _graph(self, n_models, tuple(sorted(options.items())))
 
-    def validate(self, values: Mapping[str, float]) -> None:
+    def check_options(self, options: Mapping[str, OptionValue]) -> None:
+        """Check the values of some or all options.
+
+        Raises:
+            MethodError: if there is no such option, or not with that value.
+        """
+        known = {option.name: option for option in self.options}
+        for name, value in options.items():
+            if name not in known:
+                message = f"{self.name} has no option {name!r}"
+                raise MethodError(message, hint=nearest(name, known))
+            problem = known[name].problem(value)
+            if problem:
+                raise MethodError(f"{self.name}: {name} = {problem}")
+
+    def validate(self, values: Mapping[str, float], n_models: int | None = None) -> None:
         """Check the values of some or all hyperparameters.
+
+        Args:
+            values: name → value.
+            n_models: number of models, whose own hyperparameters are then known too.
 
         Raises:
             MethodError: if there is no such hyperparameter, or its value has no meaning.
         """
         known = {hyperparameter.name: hyperparameter for hyperparameter in self.hyperparameters}
+        if n_models is not None:
+            known.update((h.name, h) for h in self.hyperparameters_of(n_models))
+        self._check_known(values, list(known))
         for name, value in values.items():
-            if name not in known:
-                message = f"{self.name} has no hyperparameter {name!r}"
-                raise MethodError(message, hint=nearest(name, known))
             problem = known[name].problem(value)
             if problem:
                 raise MethodError(f"{self.name}: {name} = {problem}", hint=_bounds(known[name]))
 
+    def _check_known(self, names: Mapping[str, Any], known: list[str]) -> None:
+        for name in names:
+            if name not in known:
+                message = f"{self.name} has no hyperparameter {name!r}"
+                raise MethodError(message, hint=nearest(name, known))
+
 
 @lru_cache(maxsize=256)
-def _graph(method: MergeMethod, n_models: int) -> Graph:
-    names = [hyperparameter.name for hyperparameter in method.hyperparameters]
-    return trace(method.function, n_models, names, name=method.name)
+def _graph(
+    method: MergeMethod, n_models: int, options: tuple[tuple[str, OptionValue], ...]
+) -> Graph:
+    names = [hyperparameter.name for hyperparameter in method.hyperparameters_of(n_models)]
+    count = _further(method, n_models)
+
+    def body(*models: Any, **numbers: Any) -> Any:
+        for h in method.hyperparameters:
+            if h.per_model:
+                numbers[h.name] = tuple(numbers.pop(each.name) for each in h.of_models(count))
+        return method.function(*models, **numbers, **dict(options))
+
+    if method.opaque:
+        return call(body, n_models, names)
+    return trace(body, n_models, names, name=method.name)
+
+
+def _further(method: MergeMethod, n_models: int) -> int:
+    """Return how many of the models have hyperparameters of their own."""
+    return max(n_models - len(method.model_names), 0) if method.variadic else n_models
 
 
 def _plural(count: int, noun: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from bmerge import _native
 from bmerge.formats import Checkpoint
 from bmerge.plan import Plan
-from bmerge.recipe import BlockWeights, Recipe, recipe_data
+from bmerge.recipe import Recipe, recipe_data
 
 __all__ = ["RECIPE_KEY", "build_metadata"]
 
@@ -64,15 +64,11 @@ def _ancestry(plan: Plan, hashes: Sequence[str] | None) -> dict[str, Any]:
 def _complete(plan: Plan) -> Recipe:
     """Return the recipe with its defaults written out: they may change one day."""
     recipe = plan.recipe
-    hyperparameters = {
-        hyperparameter.name: recipe.hyperparameters.get(
-            hyperparameter.name, BlockWeights(hyperparameter.default)
-        )
-        for hyperparameter in plan.method.hyperparameters
-    }
+    defaults = {option.name: option.default for option in plan.method.options}
     return Recipe(
-        plan.method.name, recipe.models, hyperparameters, recipe.dtype, plan.architecture.id,
-        recipe.seed, recipe.on_missing, recipe.on_nonfinite,
+        plan.method.name, recipe.models, plan.hyperparameters, recipe.dtype,
+        plan.architecture.id, recipe.seed, recipe.on_missing, recipe.on_nonfinite,
+        {**defaults, **recipe.options},
     )  # fmt: skip
 
 

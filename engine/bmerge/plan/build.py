@@ -63,7 +63,7 @@ def build_plan(recipe: Recipe, *, method: MergeMethod, matching: Matching) -> Pl
 def _build(
     recipe: Recipe, method: MergeMethod, matching: Matching, weights: Sequence[BlockWeights]
 ) -> Plan:
-    graph = method.graph(len(matching.checkpoints))
+    graph = method.graph(len(matching.checkpoints), recipe.options)
     scalars = {
         block: tuple(weight.of(block) for weight in weights)
         for block in matching.architecture.blocks
@@ -137,15 +137,14 @@ def _hyperparameters(
     recipe: Recipe, method: MergeMethod, architecture: Architecture
 ) -> tuple[BlockWeights, ...]:
     """Return the method's hyperparameters in its order, all checked."""
+    n_models = len(recipe.models)
     given: Mapping[str, BlockWeights] = recipe.hyperparameters
+    complete = method.complete(given, n_models, BlockWeights)
     for name, weights in given.items():
         for block in weights.blocks:
             if block not in architecture.blocks:
                 message = f"{name}: unknown block {block!r} of {architecture.id}"
                 raise RecipeError(message, hint=nearest(block, architecture.blocks))
         for block in architecture.blocks:
-            method.validate({name: weights.of(block)})
-    return tuple(
-        given.get(hyperparameter.name, BlockWeights(hyperparameter.default))
-        for hyperparameter in method.hyperparameters
-    )
+            method.validate({name: weights.of(block)}, n_models)
+    return tuple(complete.values())

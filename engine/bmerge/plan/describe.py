@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 from bmerge.plan.jobs import Plan
-from bmerge.recipe import BlockWeights
 
 __all__ = ["describe"]
 
@@ -18,6 +17,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     """
     return {
         "method": plan.method.name,
+        "options": dict(plan.recipe.options),
         "architecture": plan.architecture.id,
         "models": [str(checkpoint.path) for checkpoint in plan.checkpoints],
         "tensors": len(plan.outputs),
@@ -34,12 +34,7 @@ def describe(plan: Plan) -> dict[str, Any]:
 
 def _blocks(plan: Plan) -> dict[str, dict[str, Any]]:
     sizes = Counter(plan.architecture.block_of(tensor.key) for tensor in plan.outputs)
-    weights = {
-        hyperparameter.name: plan.recipe.hyperparameters.get(
-            hyperparameter.name, BlockWeights(hyperparameter.default)
-        )
-        for hyperparameter in plan.method.hyperparameters
-    }
+    weights = plan.hyperparameters
     return {
         block: {"tensors": sizes[block], **{name: w.of(block) for name, w in weights.items()}}
         for block in plan.architecture.blocks

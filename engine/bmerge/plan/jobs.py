@@ -15,7 +15,7 @@ from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.method import MergeMethod
-from bmerge.recipe import Recipe
+from bmerge.recipe import BlockWeights, Recipe
 
 __all__ = ["CopyJob", "FillJob", "MergeJob", "OutputTensor", "Plan", "SplitJob"]
 
@@ -155,6 +155,12 @@ class Plan:
     splits: tuple[SplitJob, ...]
     outputs: tuple[OutputTensor, ...]
     notes: tuple[str, ...]
+
+    @property
+    def hyperparameters(self) -> dict[str, BlockWeights]:
+        """Every hyperparameter's value per block, with defaults; one per model is name_1, …."""
+        given = self.recipe.hyperparameters
+        return self.method.complete(given, len(self.recipe.models), BlockWeights)
 
     @property
     def nbytes_read(self) -> int:

@@ -15,7 +15,7 @@ from bmerge.recipe.presets import load_presets
 from bmerge.recipe.schema import BlockWeights, ModelRef, OnMissing, OnNonFinite, Recipe
 from bmerge.recipe.weights import parse_weights
 
-__all__ = ["load_recipe", "parse_recipe"]
+__all__ = ["load_recipe", "parse_recipe", "read_options"]
 
 ArchitectureOf: TypeAlias = Callable[[Recipe], Architecture]
 Presets: TypeAlias = Mapping[str, Sequence[float]]
@@ -24,7 +24,7 @@ _Word = TypeVar("_Word", bound=str)
 
 _KEYS = (
     "method", "models", "hyperparameters", "dtype", "architecture", "seed", "on_missing",
-    "on_nonfinite",
+    "on_nonfinite", "options",
 )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def _recipe(node: Node, architecture_of: ArchitectureOf | None, presets: Presets
         seed=fields["seed"].integer(0) if "seed" in fields else 0,
         on_missing=_choice(fields.get("on_missing"), get_args(OnMissing), "keep"),
         on_nonfinite=_choice(fields.get("on_nonfinite"), get_args(OnNonFinite), "error"),
+        options=read_options(fields.get("options")),
     )
     if recipe.seed >= 1 << 64:
         raise fields["seed"].error("seed must be below 2**64")
@@ -95,6 +96,16 @@ def _model(node: Node) -> ModelRef:
     if digest is not None and (len(digest) != 64 or set(digest) - set("0123456789abcdef")):
         raise fields["sha256"].error("sha256 must be 64 hexadecimal digits, lower case")
     return ModelRef(fields["path"].text(), digest)
+
+
+def read_options(node: Node | None) -> dict[str, str | bool]:
+    """Return the options of a method; their names and values are checked with the method."""
+    if node is None or node.value is None:
+        return {}
+    return {
+        name: value.value if isinstance(value.value, bool) else value.text()
+        for name, value in node.mapping().items()
+    }
 
 
 def _optional_text(node: Node | None) -> str | None:

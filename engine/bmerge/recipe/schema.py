@@ -61,6 +61,7 @@ class Recipe:
         seed: of the methods that draw random numbers.
         on_missing: a key that some input lacks keeps the first model's tensor, or is an error.
         on_nonfinite: NaN or infinity in an input stops the merge, or is only reported.
+        options: name → value of the method's options; those left out have their default.
     """
 
     method: str
@@ -71,3 +72,4 @@ class Recipe:
     seed: int = 0
     on_missing: OnMissing = "keep"
     on_nonfinite: OnNonFinite = "error"
+    options: Mapping[str, str | bool] = field(default_factory=dict)

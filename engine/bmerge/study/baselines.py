@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["baselines", "pure_models"]
 
+_MOST = 3000
+"""Settings that are looked at; with one weight per model there would be millions."""
+
 
 def pure_models(
     hyperparameters: Sequence[Hyperparameter],
@@ -35,7 +38,8 @@ def pure_models(
         Index of an input → hyperparameters; inputs that no setting gives are left out.
     """
     found: dict[int, dict[str, float]] = {}
-    for values in itertools.product(*(_candidates(h) for h in hyperparameters)):
+    settings = itertools.product(*(_candidates(h) for h in hyperparameters))
+    for values in itertools.islice(settings, _MOST):
         index = reduces_to_input(values)
         if index is not None:
             names = [h.name for h in hyperparameters]
