@@ -21,8 +21,8 @@ from bmerge.errors import FormatError, RecipeError
 from bmerge.executors import Choice, NonFinite
 from bmerge.host import Registry
 from bmerge.host.merges import architecture_of, open_models, plan_merge
-from bmerge.pipeline import MergeReport, merge_to_file
 from bmerge.method import option_text
+from bmerge.pipeline import MergeReport, merge_to_file
 from bmerge.plan import Plan, describe
 from bmerge.recipe import ModelRef, Recipe, load_presets, load_recipe, parse_weights, recipe_data
 

@@ -104,17 +104,16 @@ class MergeCommand(click.Command):
 
     def _check_names(self, method: MergeMethod) -> None:
         taken = {word for p in self.params for word in (*p.opts, *p.secondary_opts)} | _HELP
-        for h in (*method.hyperparameters, *method.options):
-            if taken & set(_spellings(h.name)):
-                message = f"{method.name} has a hyperparameter {h.name!r}, which is an option too"
+        for name in _names(method):
+            if taken & set(_spellings(name)):
+                message = f"{method.name} has a hyperparameter {name!r}, which is an option too"
                 raise MethodError(message, hint="give it in a recipe file")
 
     def _unknown(self, ctx: click.Context, error: click.NoSuchOption) -> click.UsageError:
         method = _method(ctx)
         if method is None:
             return error
-        own = (*method.hyperparameters, *method.options)
-        names = ", ".join(f"--{h.name}" for h in own) or "none"
+        names = ", ".join(f"--{name}" for name in _names(method)) or "none"
         message = f"{method.name} has no option {error.option_name}; its hyperparameters: {names}"
         return click.UsageError(message, ctx)
 
@@ -122,6 +121,11 @@ class MergeCommand(click.Command):
 def _method(ctx: click.Context) -> MergeMethod | None:
     method: MergeMethod | None = ctx.meta.get(_METHOD)
     return method
+
+
+def _names(method: MergeMethod) -> list[str]:
+    """Return what a method can be told: its hyperparameters and its own options."""
+    return [*(h.name for h in method.hyperparameters), *(o.name for o in method.options)]
 
 
 def _spellings(name: str) -> list[str]:

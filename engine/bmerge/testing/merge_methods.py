@@ -17,7 +17,7 @@ import numpy as np
 from bmerge.architectures import detect
 from bmerge.executors import Executor, NativeExecutor
 from bmerge.formats import open_checkpoint
-from bmerge.method import MergeMethod
+from bmerge.method import MergeMethod, OptionValue
 from bmerge.pipeline import merge_to_file
 from bmerge.plan import Plan, make_plan
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
@@ -49,7 +49,8 @@ def check_merge_method(method: MergeMethod, *, models: int | None = None) -> Non
     It has a name and a summary; its body can be traced; its hyperparameters' defaults and search
     bounds give finite numbers for ordinary models; the Rust core gives the same bytes for any
     number of threads, and so does torch (within one unit in the last place, if the body has
-    transcendental functions or sums).
+    transcendental functions or sums). A ``@tensor_method`` runs on torch alone and must give the
+    same bytes again. All forms that its options choose between are checked.
 
     Args:
         method: what ``@merge_method`` made.
@@ -63,13 +64,12 @@ def check_merge_method(method: MergeMethod, *, models: int | None = None) -> Non
     assert method.name.isidentifier(), f"{method.name!r} must be a word, to be used everywhere"
     assert method.summary, f"{method.name} has no docstring; its first line is shown in listings"
     count = models or len(method.model_names) + (3 if method.variadic else 0)
-    graph = method.graph(count)
-    exact = graph.ops.isdisjoint(INEXACT)
     with tempfile.TemporaryDirectory() as folder:
-        for dtype in DTYPES:
-            case = _Case(method, _write_models(Path(folder), count, dtype), Path(folder))
-            for values in _settings(method):
-                case.check(dtype, values, exact=exact)
+        for dtype, options in itertools.product(DTYPES, _forms(method)):
+            paths = _write_models(Path(folder), count, dtype)
+            case = _Case(method, paths, Path(folder), dtype, options)
+            for values in _settings(method, count):
+                case.check(values)
 
 
 def _write_models(folder: Path, count: int, dtype: str) -> list[Path]:
@@ -85,35 +85,56 @@ def _write_models(folder: Path, count: int, dtype: str) -> list[Path]:
     return paths
 
 
-def _settings(method: MergeMethod) -> Iterator[dict[str, float]]:
-    """Yield the defaults, and every combination of search bounds and a value between them."""
-    hyperparameters = method.hyperparameters
-    yield {h.name: h.default for h in hyperparameters}
-    choices = [(h.low, h.low + 0.3 * (h.high - h.low), h.high) for h in hyperparameters]
+def _forms(method: MergeMethod) -> Iterator[Mapping[str, OptionValue]]:
+    """Yield the default options, and those with one other choice."""
+    yield {}
+    for option in method.options:
+        yield from ({option.name: c} for c in option.choices if c != option.default)
+
+
+def _settings(method: MergeMethod, count: int) -> Iterator[dict[str, float]]:
+    """Yield the defaults, and combinations of search bounds and a value between them."""
+    numbers = method.hyperparameters_of(count)
+    yield {h.name: h.default for h in numbers}
+    choices = [(h.low, h.low + 0.3 * (h.high - h.low), h.high) for h in numbers]
     for values in itertools.islice(itertools.product(*choices), 27):
-        yield {h.name: value for h, value in zip(hyperparameters, values, strict=True)}
+        yield {h.name: value for h, value in zip(numbers, values, strict=True)}
 
 
 class _Case:
-    """One method with models on disk."""
+    """One form of a method with models on disk."""
 
-    def __init__(self, method: MergeMethod, models: Sequence[Path], folder: Path) -> None:
+    def __init__(
+        self,
+        method: MergeMethod,
+        models: Sequence[Path],
+        folder: Path,
+        dtype: str,
+        options: Mapping[str, OptionValue],
+    ) -> None:
         self.method, self.models, self.folder = method, models, folder
+        self.dtype, self.options = dtype, options
 
-    def check(self, dtype: str, values: Mapping[str, float], *, exact: bool) -> None:
+    def check(self, values: Mapping[str, float]) -> None:
         """Check one setting of the hyperparameters."""
         from bmerge.executors.torch import TorchExecutor
 
-        where = f"{self.method.name}, {dtype}, {dict(values)}"
-        plan = self._plan(values)
-        native = self._run(plan, NativeExecutor(threads=1))
-        for key, array in native.items():
+        where = f"{self.method.name}, {self.dtype}, {dict(values)} {dict(self.options) or ''}"
+        plan, torch = self._plan(values), TorchExecutor("cpu")
+        result = self._run(plan, torch)
+        for key, array in result.items():
             assert np.isfinite(array).all(), f"{where}: {key} is not finite for finite models"
+        if self.method.opaque:
+            again = self._run(plan, torch)
+            _compare(result, again, 0, self.dtype, f"{where}: torch gives another result again")
+            return
+        native = self._run(plan, NativeExecutor(threads=1))
+        exact = self.method.graph(len(self.models), self.options).ops.isdisjoint(INEXACT)
+        ulps = 0 if exact else 1
+        _compare(native, result, ulps, self.dtype, f"{where}: torch differs from native")
         for threads in (2, 4):
-            again = self._run(plan, NativeExecutor(threads=threads))
-            _compare(native, again, 0, dtype, f"{where}: {threads} threads differ from one")
-        torch = self._run(plan, TorchExecutor("cpu"))
-        _compare(native, torch, 0 if exact else 1, dtype, f"{where}: torch differs from native")
+            more = self._run(plan, NativeExecutor(threads=threads))
+            _compare(native, more, 0, self.dtype, f"{where}: {threads} threads differ from one")
 
     def _plan(self, values: Mapping[str, float]) -> Plan:
         checkpoints = [open_checkpoint(path) for path in self.models]
@@ -121,6 +142,8 @@ class _Case:
             self.method.name,
             tuple(ModelRef(str(path)) for path in self.models),
             {name: BlockWeights(value) for name, value in values.items()},
+            on_nonfinite="report",  # it is this suite that complains
+            options=self.options,
         )
         return make_plan(
             recipe,
