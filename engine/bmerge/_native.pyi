@@ -168,7 +168,7 @@ class Program:
         """
     @property
     def passes(self) -> int:
-        """How often the inputs are streamed: 1, and one more per level of reductions."""
+        """How often inputs are streamed: 1, one more per level of reductions, two for kth_abs."""
     @property
     def inputs(self) -> int:
         """Number of inputs a job must give: highest ``input`` index + 1."""

@@ -22,9 +22,10 @@ pub(crate) fn decode<C: Codec>(dtype: Dtype, source: &[u8], target: &mut [f32]) 
         Dtype::BF16 => decode_with(source, target, |bytes| {
             f32::from_bits(quiet(u32::from(u16::from_le_bytes(bytes)) << 16))
         }),
-        Dtype::F32 => {
-            decode_with(source, target, |bytes| f32::from_bits(quiet(u32::from_le_bytes(bytes))))
-        }
+        Dtype::F32 => decode_with(source, target, |bytes| {
+            let bits = quiet(u32::from_le_bytes(bytes));
+            f32::from_bits(bits)
+        }),
         Dtype::F64 => decode_with(source, target, |bytes| f64::from_le_bytes(bytes) as f32),
         Dtype::F8_E4M3 => decode_with(source, target, |[byte]: [u8; 1]| eight::from_e4m3(byte)),
         Dtype::F8_E5M2 => decode_with(source, target, |[byte]: [u8; 1]| eight::from_e5m2(byte)),
@@ -60,8 +61,9 @@ fn limit(dtype: Dtype) -> f32 {
 /// Whether no value is a NaN or as large as the limit.
 #[inline(always)]
 pub(crate) fn all_below(values: &[f32], limit: f32) -> bool {
-    let bad = |x: &f32| u32::from(!(x.abs() < limit));
-    values.iter().fold(0, |found, x| found | bad(x)) == 0
+    // A NaN is below nothing. The loop has no exit, so that it becomes vector code.
+    let below = |x: &f32| u32::from(x.abs() < limit);
+    values.iter().fold(1, |all, x| all & below(x)) == 1
 }
 
 #[inline(always)]

@@ -45,7 +45,9 @@ pub fn encode_header<N: AsRef<str>, S: AsRef<[u64]>>(
         json += dtype.name();
         json += "\",\"shape\":";
         json += &to_json(shape)?;
-        json += &format!(",\"data_offsets\":[{position},{end}]}}");
+        json += ",\"data_offsets\":";
+        json += &to_json(&[position, end])?;
+        json += "}";
         ends.push(end);
         position = end;
     }

@@ -49,7 +49,7 @@ pub fn parse_header(json: &[u8], file_size: u64) -> Result<Header> {
         .into_iter()
         .map(|(name, tensor)| check_tensor(name, tensor, data))
         .collect::<Result<Vec<_>>>()?;
-    tensors.sort_by(|a, b| (a.begin, a.end).cmp(&(b.begin, b.end)));
+    tensors.sort_by_key(|tensor| (tensor.begin, tensor.end));
     check_layout(&tensors, data, file_size)?;
     Ok(Header { tensors, metadata: raw.metadata, file_size })
 }

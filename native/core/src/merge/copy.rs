@@ -19,23 +19,22 @@ pub(super) unsafe fn copy(
     end: u64,
     source: &Opened,
     sink: &Sink,
-    buffers: (&mut Vec<u8>, &mut Vec<u8>),
+    (read, written): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Result<()> {
     let mut done = begin;
-    if let (Opened::File { .. }, Sink::File(_)) = (source, sink) {
-        done += in_kernel(copy, begin, end, source, sink)?;
-    }
+    done += in_kernel(copy, begin, end, source, sink)?;
     while done < end {
         let length = (end - done).min(PIECE as u64) as usize;
         let from = copy.source_offset + done;
-        source.load(from, length, buffers.0)?;
-        let bytes = source.view(from, length, buffers.0);
+        source.load(from, length, read)?;
+        let bytes = source.view(from, length, read);
         let fill = |target: &mut [u8]| {
             target.copy_from_slice(bytes);
             Ok(())
         };
         // SAFETY: the range is part of the copy's, see this function's own demand.
-        unsafe { sink.write(copy.offset + done, length, buffers.1, fill) }?;
+        unsafe { sink.write(copy.offset + done, length, written, fill) }?;
+        source.release(from, length)?;
         done += length as u64;
     }
     Ok(())
@@ -43,7 +42,7 @@ pub(super) unsafe fn copy(
 
 /// Copy with `copy_file_range`; the number of bytes until it was not supported.
 fn in_kernel(copy: &Copy, begin: u64, end: u64, source: &Opened, sink: &Sink) -> Result<u64> {
-    let (Opened::File { file, path, .. }, Sink::File(output)) = (source, sink) else {
+    let (Some((file, path)), Sink::File(output)) = (source.file(), sink) else {
         return Ok(0);
     };
     output.check_unfinished()?;
@@ -55,7 +54,7 @@ fn in_kernel(copy: &Copy, begin: u64, end: u64, source: &Opened, sink: &Sink) ->
             Ok(count) => done += count as u64,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) if sys::unsupported(&error) => break,
-            Err(error) => return Err(Error::io(*path, "copy from file", error)),
+            Err(error) => return Err(Error::io(path, "copy from file", error)),
         }
     }
     Ok(done - begin)

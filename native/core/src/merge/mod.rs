@@ -8,7 +8,9 @@
 
 mod check;
 mod copy;
+mod guard;
 mod job;
+mod mapping;
 mod memory;
 mod pass;
 mod progress;

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::mapping::Mapping;
 use super::request::IoMode;
 use crate::error::{Error, Result};
 
@@ -21,34 +22,44 @@ pub enum Source<'a> {
 #[derive(Debug)]
 pub(super) enum Opened<'a> {
     File { file: File, path: &'a Path, size: u64 },
+    Mapped { mapping: Mapping, file: File, path: &'a Path, size: u64 },
     Bytes(&'a [u8]),
 }
 
 /// Open every source.
-pub(super) fn open_all<'a>(sources: &'a [Source], _mode: IoMode) -> Result<Vec<Opened<'a>>> {
+pub(super) fn open_all<'a>(sources: &'a [Source], mode: IoMode) -> Result<Vec<Opened<'a>>> {
     sources
         .iter()
         .map(|source| match source {
-            Source::Path(path) => open(path),
+            Source::Path(path) => open(path, mode),
             Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
         })
         .collect()
 }
 
-fn open(path: &Path) -> Result<Opened<'_>> {
+fn open(path: &Path, mode: IoMode) -> Result<Opened<'_>> {
     let io = |action| move |error| Error::io(path, action, error);
     let file = File::open(path).map_err(io("open file"))?;
     let metadata = file.metadata().map_err(io("read file size"))?;
     if metadata.is_dir() {
         return Err(Error::io(path, "open file", io::ErrorKind::IsADirectory.into()));
     }
-    Ok(Opened::File { file, path, size: metadata.len() })
+    let size = metadata.len();
+    // Reads into buffers are what `Auto` means: they were at least as fast wherever measured.
+    let mapping = match mode {
+        IoMode::Mmap => Mapping::new(&file, size).map_err(io("map file"))?,
+        IoMode::Auto | IoMode::Read => None,
+    };
+    Ok(match mapping {
+        Some(mapping) => Opened::Mapped { mapping, file, path, size },
+        None => Opened::File { file, path, size },
+    })
 }
 
 impl Opened<'_> {
     pub(super) fn size(&self) -> u64 {
         match self {
-            Self::File { size, .. } => *size,
+            Self::File { size, .. } | Self::Mapped { size, .. } => *size,
             Self::Bytes(bytes) => bytes.len() as u64,
         }
     }
@@ -61,7 +72,7 @@ impl Opened<'_> {
     /// An error about a range of this source, which is number `index`.
     pub(super) fn range_error(&self, index: usize, message: String) -> Error {
         match self {
-            Self::File { path, .. } => {
+            Self::File { path, .. } | Self::Mapped { path, .. } => {
                 let name = path.display().to_string();
                 Error::Range { path: Some(path.to_path_buf()), name, message }
             }
@@ -73,6 +84,9 @@ impl Opened<'_> {
 
     /// Bring a range that was checked against the size into `buffer`, unless it is in memory.
     pub(super) fn load(&self, begin: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        if let Self::Mapped { mapping, .. } = self {
+            mapping.populate(begin as usize, length);
+        }
         let Self::File { file, path, .. } = self else {
             return Ok(());
         };
@@ -91,7 +105,33 @@ impl Opened<'_> {
     pub(super) fn view<'b>(&'b self, begin: u64, length: usize, buffer: &'b [u8]) -> &'b [u8] {
         match self {
             Self::File { .. } => &buffer[..length],
+            Self::Mapped { mapping, .. } => mapping.bytes(begin as usize, length),
             Self::Bytes(bytes) => &bytes[begin as usize..begin as usize + length],
+        }
+    }
+}
+
+impl Opened<'_> {
+    /// Be done with a range; an error if the file had shrunk before it was read.
+    pub(super) fn release(&self, begin: u64, length: usize) -> Result<()> {
+        let Self::Mapped { mapping, file, path, .. } = self else {
+            return Ok(());
+        };
+        // Within the last page of a file there is no signal, only zeros: ask for the size.
+        let needed = begin + length as u64;
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        if !mapping.intact() || size < needed {
+            return Err(shrunk(file, path, needed));
+        }
+        mapping.forget(begin as usize, length);
+        Ok(())
+    }
+
+    /// The file, if it is one, and its path.
+    pub(super) fn file(&self) -> Option<(&File, &Path)> {
+        match self {
+            Self::File { file, path, .. } | Self::Mapped { file, path, .. } => Some((file, path)),
+            Self::Bytes(_) => None,
         }
     }
 }

@@ -72,7 +72,8 @@ impl<'a> Worker<'a> {
                 let stage = &program.stages()[unit.pass.number];
                 let part = Part { unit, index, job, stage, geometry };
                 self.load(&part)?;
-                self.compute(&part)
+                self.compute(&part)?;
+                self.release(&part)
             }
         }
     }
@@ -104,6 +105,15 @@ impl<'a> Worker<'a> {
                 self.shared.sources[source].load(begin, length, &mut buffer.bytes)?;
                 buffer.holds = wanted;
             }
+        }
+        Ok(())
+    }
+
+    /// Be done with the unit's part of every input.
+    fn release(&self, part: &Part) -> Result<()> {
+        for input in &part.stage.inputs {
+            let (source, begin, length) = part.place(*input);
+            self.shared.sources[source].release(begin, length)?;
         }
         Ok(())
     }

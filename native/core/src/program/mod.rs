@@ -65,7 +65,7 @@ impl Program {
         let leaves = || nodes.iter().map(|node| node.op);
         let inputs = count(leaves().map(matches_input));
         let scalars = count(leaves().map(matches_scalar));
-        Ok(Self { output, inputs, scalars, stages, nodes })
+        Ok(Self { nodes, output, inputs, scalars, stages })
     }
 
     /// How often the inputs are streamed.

@@ -135,9 +135,8 @@ impl Op {
     pub fn arity(self) -> usize {
         match self {
             Self::Leaf(_) => 0,
-            Self::Unary(_) => 1,
             Self::Binary(_) | Self::KthAbs | Self::Reduce(Reduction::Vecdot, _) => 2,
-            Self::Reduce(..) => 1,
+            Self::Unary(_) | Self::Reduce(..) => 1,
             Self::Where => 3,
         }
     }

@@ -1,7 +1,8 @@
 //! The elementwise operations, each a loop over a block.
 //!
 //! Truths are 0 and 1. Nothing here may depend on the instruction set: only exactly rounded
-//! operations of IEEE 754, and [`super::math`] which is built from them.
+//! operations of IEEE 754, and [`super::math`] which is built from them. Loops are `for` loops:
+//! `for_each` and `fold` may stay functions of their own, without the instruction set.
 
 use super::block::{Block, Source};
 use super::math;
@@ -44,8 +45,8 @@ pub(super) fn unary(op: Unary, target: &mut Block, x: &Block) {
         Unary::Square => map(target, x, |x| x * x),
         Unary::Exp => map(target, x, math::exp),
         Unary::Log => map(target, x, math::log),
-        Unary::Sin => map(target, x, math::sin),
-        Unary::Cos => map(target, x, math::cos),
+        Unary::Sin => periodic(target, x, math::sin, math::large_sin),
+        Unary::Cos => periodic(target, x, math::cos, math::large_cos),
         Unary::Acos => map(target, x, math::acos),
         Unary::Tanh => map(target, x, math::tanh),
         Unary::Floor => map(target, x, f32::floor),
@@ -90,12 +91,52 @@ pub(super) fn select(target: &mut Block, condition: &Block, x: &Block, y: &Block
     }
 }
 
+/// A function that has other code for arguments that are large.
+#[inline(always)]
+fn periodic(target: &mut Block, x: &Block, f: impl Fn(f32) -> f32, large: fn(f32) -> f32) {
+    map(target, x, f);
+    for (target, x) in target.0.iter_mut().zip(&x.0) {
+        if math::is_large(*x) {
+            *target = large(*x);
+        }
+    }
+}
+
 /// A power of two is a product: the exact square rounded once, as through float64.
 #[inline(always)]
 fn pow(target: &mut Block, x: Source, y: Source) {
+    if let (Source::Block(x), Source::Splat(2.0)) = (x, y) {
+        return map(target, x, |x| x * x);
+    }
+    // Two loops: one would be too much for the compiler to make vector code of.
+    zip(target, x, y, math::pow_magnitude);
+    update(target, x, y, math::pow_special);
+}
+
+/// `target = f(target, x, y)`.
+#[inline(always)]
+fn update(target: &mut Block, x: Source, y: Source, f: impl Fn(f32, f32, f32) -> f32) {
     match (x, y) {
-        (Source::Block(x), Source::Splat(2.0)) => map(target, x, |x| x * x),
-        _ => zip(target, x, y, math::pow),
+        (Source::Block(x), Source::Block(y)) => {
+            for ((t, x), y) in target.0.iter_mut().zip(&x.0).zip(&y.0) {
+                *t = f(*t, *x, *y);
+            }
+        }
+        (Source::Block(x), Source::Splat(y)) => {
+            for (t, x) in target.0.iter_mut().zip(&x.0) {
+                *t = f(*t, *x, y);
+            }
+        }
+        (Source::Splat(x), Source::Block(y)) => {
+            for (t, y) in target.0.iter_mut().zip(&y.0) {
+                *t = f(*t, x, *y);
+            }
+        }
+        (Source::Splat(x), Source::Splat(y)) => {
+            for t in &mut target.0 {
+                *t = f(*t, x, y);
+            }
+        }
     }
 }
 

@@ -1,0 +1,115 @@
+//! Source files as memory maps whose pages are dropped behind the reader.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+
+use super::guard::Guard;
+
+/// A whole file, mapped for reading.
+///
+/// The file may shrink under the map; [`Guard`] keeps that from killing the process, and whoever
+/// reads asks [`Mapping::intact`] afterwards.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+    guard: Guard,
+}
+
+// SAFETY: the memory is only read, and unmapped by the owner alone.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Map a file of a known size; `None` if there are too many maps to guard them all.
+    pub(super) fn new(file: &File, size: u64) -> io::Result<Option<Self>> {
+        let length = usize::try_from(size).map_err(io::Error::other)?;
+        if length == 0 {
+            return Ok(None); // nothing to map, and nothing to read either
+        }
+        // SAFETY: a fresh map at an address of the kernel's choice touches no other memory.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        let start = NonNull::new(start.cast::<u8>()).filter(|at| at.as_ptr().addr() != usize::MAX);
+        let start = start.ok_or_else(io::Error::last_os_error)?;
+        let Some(guard) = Guard::new(start.as_ptr().addr(), length)? else {
+            unmap(start, length);
+            return Ok(None);
+        };
+        Ok(Some(Self { start, length, guard }))
+    }
+
+    /// The bytes of a range within the file.
+    pub(super) fn bytes(&self, begin: usize, length: usize) -> &[u8] {
+        let end = begin.checked_add(length).filter(|end| *end <= self.length);
+        assert!(end.is_some(), "range was checked when the run began");
+        // SAFETY: the range was found to lie within the map.
+        let start = unsafe { self.start.as_ptr().add(begin) };
+        // SAFETY: the memory stays mapped while `self` is borrowed and is never written by us.
+        unsafe { std::slice::from_raw_parts(start, length) }
+    }
+
+    /// Whether no page of the map had to be replaced because the file had shrunk.
+    pub(super) fn intact(&self) -> bool {
+        self.guard.intact()
+    }
+
+    /// Bring a range in, all pages at once; only advice, so errors do not matter.
+    pub(super) fn populate(&self, begin: usize, length: usize) {
+        let (begin, end) = (begin & !(page() - 1), begin + length);
+        #[cfg(target_os = "linux")]
+        self.advise(begin, end, libc::MADV_POPULATE_READ);
+        #[cfg(not(target_os = "linux"))]
+        self.advise(begin, end, libc::MADV_WILLNEED);
+    }
+
+    /// Forget the whole pages of a range; reading them again brings them back.
+    pub(super) fn forget(&self, begin: usize, length: usize) {
+        let (begin, end) = (begin.next_multiple_of(page()), (begin + length) & !(page() - 1));
+        if begin < end && self.intact() {
+            self.advise(begin, end, libc::MADV_DONTNEED);
+        }
+    }
+
+    fn advise(&self, begin: usize, end: usize, advice: libc::c_int) {
+        // SAFETY: callers keep the range within the map, but for the rest of its last page.
+        let start = unsafe { self.start.as_ptr().add(begin) };
+        // SAFETY: this advice does not change what the bytes of a shared file map are.
+        unsafe { libc::madvise(start.cast(), end - begin, advice) };
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // The guard goes first: nothing else may be at these addresses while it watches them.
+        self.guard.end();
+        unmap(self.start, self.length);
+    }
+}
+
+fn unmap(start: NonNull<u8>, length: usize) {
+    // SAFETY: exactly what was mapped; the owner is being dropped or was never made.
+    unsafe { libc::munmap(start.as_ptr().cast(), length) };
+}
+
+/// The size of a page.
+pub(super) fn page() -> usize {
+    static PAGE: OnceLock<usize> = OnceLock::new();
+    *PAGE.get_or_init(|| {
+        // SAFETY: sysconf takes no pointers.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size).unwrap_or(4096)
+    })
+}
