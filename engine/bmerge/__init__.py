@@ -80,7 +80,6 @@ __all__ = [
     "Plan",
     "PluginError",
     "Range",
-    "Range",
     "Recipe",
     "RecipeError",
     "Registry",

@@ -78,7 +78,7 @@ class Header:
 
     @property
     def tensors(self) -> list[tuple[str, str, tuple[int, ...], int, int]]:
-        """(name, dtype, shape, begin, end) by ascending offset; offsets count from the file's start."""
+        """(name, dtype, shape, begin, end) by ascending offset, counted from the file's start."""
     @property
     def metadata(self) -> dict[str, str]:
         """The ``__metadata__`` map; empty if the file has none."""

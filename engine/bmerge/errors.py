@@ -123,9 +123,7 @@ class PluginError(BmergeError):
         hint: what to do about it.
     """
 
-    def __init__(
-        self, message: str, *, plugin: str | None = None, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, plugin: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.plugin = plugin
 
@@ -147,9 +145,7 @@ class GeneratorError(BmergeError):
         hint: what to do about it.
     """
 
-    def __init__(
-        self, message: str, *, transient: bool = False, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, transient: bool = False, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
 
@@ -163,9 +159,7 @@ class ScorerError(BmergeError):
         hint: what to do about it.
     """
 
-    def __init__(
-        self, message: str, *, transient: bool = False, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, transient: bool = False, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
 

@@ -36,6 +36,7 @@ def test_page_has_one_example_of_each_kind():
         "climb.py",
         "warmth.py",
         "patch.py",
+        "halves.py",
         "study.yaml",
         "test_plugins.py",
     }
@@ -43,7 +44,7 @@ def test_page_has_one_example_of_each_kind():
 
 def test_commands_of_the_page_work(bmerge, examples):
     commands = re.findall(r"^\$ bmerge (.*--plugin .*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         called = bmerge(*command.split())
         assert called.status == 0, called.err
