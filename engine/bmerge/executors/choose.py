@@ -69,8 +69,6 @@ def choose_executor(
     if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
         return _opaque(plan, executor, device, memory, vram, probe or SystemProbe())
     native = NativeExecutor(memory, threads)
-    if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
-        return _opaque(plan, executor, device, memory, vram, probe or SystemProbe())
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
     if device == "cpu":
@@ -100,35 +98,6 @@ def _budget(device: str | None, vram: int | None, probe: DeviceProbe) -> _Budget
     usable = int(memory.free * _SHARE)
     text = f"{_size(usable)} may be used of {_size(memory.free)} free on {memory.name}"
     return _Budget(memory.name, usable, text, None)
-
-
-def _opaque(
-    plan: Plan,
-    executor: ExecutorName,
-    device: str | None,
-    memory: int,
-    vram: int | None,
-    probe: DeviceProbe,
-) -> Choice:
-    """Choose for a method that only torch can run: a GPU if the tensors fit it, else the CPU."""
-    if executor == "native":
-        message = f"{plan.method.name} needs whole tensors, which the native executor never holds"
-        raise ExecutorError(message, hint="use --executor torch, or auto")
-    need = largest_working_set(plan)
-    budget = None if device == "cpu" else _budget(device, vram, probe)
-    if device not in {None, "cpu"} and budget is None:
-        raise _no_device(device)
-    why = f"{plan.method.name} needs whole tensors, the largest with {_size(need)}"
-    if budget is not None and (need <= budget.bytes or device is not None):
-        gpu = _torch(device or "cuda", max(memory, need), vram)
-        return Choice(gpu, f"torch on {budget.name}: {why}")
-    # No budget can be kept that is less than one tensor.
-    return Choice(_torch("cpu", max(memory, need)), f"torch on the CPU: {why}")
-
-
-def _no_device(device: str | None) -> ExecutorError:
-    message = f"there is no device {device} that torch can use"
-    return ExecutorError(message, hint="use --executor native, or --device cpu")
 
 
 def _opaque(

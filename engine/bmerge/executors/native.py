@@ -129,9 +129,6 @@ class _Arguments:
         if graph.is_opaque:
             message = "a method of whole tensors cannot run on the native executor"
             raise ExecutorError(message, hint="use --executor torch, or auto")
-        if graph.is_opaque:
-            message = "a method of whole tensors cannot run on the native executor"
-            raise ExecutorError(message, hint="use --executor torch, or auto")
         if graph not in self._program_index:
             self._program_index[graph] = len(self.programs)
             self.programs.append(_native.Program(graph.nodes, graph.output))

@@ -41,8 +41,12 @@ def make_plan(
     Raises:
         MethodError: if the method takes another number of models or other hyperparameters.
         ArchitectureError: if the inputs do not fit together.
-        RecipeError: if weights name a block that the architecture has not.
+        RecipeError: if weights name a block that the architecture has not, or the recipe has
+            another number of models.
     """
+    if len(recipe.models) != len(checkpoints):
+        message = f"the recipe names {len(recipe.models)} models, {len(checkpoints)} are given"
+        raise RecipeError(message)
     method.check_models(len(checkpoints))
     weights = _hyperparameters(recipe, method, architecture)
     matching = match_tensors(recipe, checkpoints, architecture)
@@ -65,7 +69,7 @@ def _build(
 ) -> Plan:
     graph = method.graph(len(matching.checkpoints), recipe.options)
     scalars = {
-        block: tuple(weight.of(block) for weight in weights)
+        block: tuple(_value(weight, block, matching.architecture) for weight in weights)
         for block in matching.architecture.blocks
     }
     merges: list[MergeJob] = []
@@ -131,6 +135,10 @@ def _seed(seed: int, key: str) -> int:
     """Return a seed of 64 bits that differs from tensor to tensor."""
     digest = hashlib.blake2b(key.encode(), digest_size=8, key=seed.to_bytes(8, "little"))
     return int.from_bytes(digest.digest(), "little")
+
+
+def _value(weights: BlockWeights, block: str, architecture: Architecture) -> float:
+    return weights.of(architecture.leader(block, weights.blocks))
 
 
 def _hyperparameters(

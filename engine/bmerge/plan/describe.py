@@ -36,6 +36,12 @@ def _blocks(plan: Plan) -> dict[str, dict[str, Any]]:
     sizes = Counter(plan.architecture.block_of(tensor.key) for tensor in plan.outputs)
     weights = plan.hyperparameters
     return {
-        block: {"tensors": sizes[block], **{name: w.of(block) for name, w in weights.items()}}
+        block: {
+            "tensors": sizes[block],
+            **{
+                name: weight.of(plan.architecture.leader(block, weight.blocks))
+                for name, weight in weights.items()
+            },
+        }
         for block in plan.architecture.blocks
     }

@@ -22,6 +22,7 @@ __all__ = ["Match", "Matching", "match_tensors"]
 _FIRST_CONVOLUTIONS = ("input_blocks.0.0.weight", "conv_in.weight")
 _CHANNELS = frozenset({4, 8, 9})
 """Input channels of text-to-image, pix2pix and inpainting models."""
+_SCALES = (".scale_weight", ".weight_scale")
 _POSITION_IDS = "embeddings.position_ids"
 
 
@@ -86,6 +87,8 @@ def match_tensors(
     Raises:
         ArchitectureError: if the inputs do not fit together.
     """
+    for checkpoint in checkpoints:
+        _check_scaled(checkpoint)
     _check_architectures(checkpoints, architecture)
     lookups = [_by_canonical_key(checkpoint, architecture) for checkpoint in checkpoints[1:]]
     findings = _Findings()
@@ -167,6 +170,16 @@ def _differ_in_channels(key: str, shapes: Sequence[tuple[int, ...]]) -> bool:
         return False
     without = {(shape[0], *shape[2:]) for shape in shapes}
     return len(without) == 1 and all(shape[1] in _CHANNELS for shape in shapes)
+
+
+def _check_scaled(checkpoint: Checkpoint) -> None:
+    """Refuse F8 weights that mean nothing without the scale that lies beside them."""
+    for key in checkpoint.tensors:
+        if key.endswith(_SCALES):
+            scaled = checkpoint.tensors.get(key.rpartition(".")[0] + ".weight")
+            if scaled is not None and scaled.dtype.startswith("F8_"):
+                message = f"{_name(checkpoint)} has scaled F8 weights: {scaled.key!r} with {key!r}"
+                raise ArchitectureError(message, hint="convert it to F16 or BF16 first")
 
 
 def _check_architectures(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:

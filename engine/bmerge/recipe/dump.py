@@ -26,8 +26,6 @@ def recipe_data(recipe: Recipe) -> dict[str, Any]:
         }
     if recipe.options:
         data["options"] = dict(recipe.options)
-    if recipe.options:
-        data["options"] = dict(recipe.options)
     for field in ("dtype", "architecture", "seed", "on_missing", "on_nonfinite"):
         if getattr(recipe, field) != getattr(default, field):
             data[field] = getattr(recipe, field)
