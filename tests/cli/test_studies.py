@@ -36,6 +36,15 @@ def test_list_finds_studies_in_subfolders(bmerge, study, example):
     assert "runs/small" in bmerge("studies", "list").out
 
 
+def test_list_names_a_study_that_cannot_be_read(bmerge, study, tmp_path):
+    (tmp_path / "runs/odd").mkdir()
+    (tmp_path / "runs/odd/study.db").write_text("not a database, but long enough to be read " * 9)
+    called = bmerge("studies", "list", "--json")
+    assert called.status == 0
+    assert [entry["folder"] for entry in json.loads(called.out)] == ["runs/small"]
+    assert "warning: runs/odd: " in called.err
+
+
 def test_list_says_if_the_folder_is_not_there(bmerge, tmp_path):
     called = bmerge("studies", "list", tmp_path / "nix")
     assert (called.status, "no such folder" in called.err) == (1, True)

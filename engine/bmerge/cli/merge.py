@@ -159,7 +159,7 @@ def _plan_of_options(
     }
     hyperparameters = {name: text for name, text in given.items() if name not in choices}
     refs = tuple(ModelRef(path) for path in models)
-    recipe = Recipe(method, refs, options=choices, **changes)
+    recipe = Recipe(found.name, refs, options=choices, **changes)
     checkpoints = open_models(recipe.models, Path())
     architecture = architecture_of(recipe.architecture, checkpoints, registry)
     weights = {}

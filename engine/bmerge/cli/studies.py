@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bmerge.cli.output import print_json, print_table
+from bmerge.cli.output import note, print_json, print_table
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
 from bmerge.study.store import StoredStudy, read_study
@@ -44,10 +45,7 @@ def list_studies(folder: Path, *, as_json: bool) -> None:
     """
     if not folder.is_dir():
         raise StudyError(f"no such folder: {folder}")
-    places = sorted(
-        {file.parent for file in (*folder.glob("**/study.db"), *folder.glob("**/storage.url"))}
-    )
-    studies = [read_study(place) for place in places]
+    studies = list(_studies_below(folder))
     if as_json:
         print_json([_study_data(study) for study in studies])
         return
@@ -81,6 +79,16 @@ def show(folder: Path, *, as_json: bool) -> None:
         ("trial", "state", "phase", "source", "score", ""),
         [_trial_row(trial, best) for trial in study.trials.values()],
     )
+
+
+def _studies_below(folder: Path) -> Iterator[StoredStudy]:
+    """Yield the studies in ``folder`` and below; one that cannot be read is named and skipped."""
+    files = (*folder.glob("**/study.db"), *folder.glob("**/storage.url"))
+    for place in sorted({file.parent for file in files}):
+        try:
+            yield read_study(place)
+        except StudyError as error:
+            note(f"warning: {place}: {error}")
 
 
 def _study_data(study: StoredStudy) -> dict[str, Any]:
