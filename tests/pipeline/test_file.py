@@ -106,6 +106,19 @@ def test_inpainting_model_keeps_its_own_channels(tmp_path, models, wide, dtype, 
     assert np.allclose(merged[:, :4], exact, rtol=2**-11, atol=2**-24)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_split_tensor_with_weight_0_or_1_is_an_input_to_the_bit(tmp_path, models, alpha):
+    arrays = read_checkpoint(models[0])
+    arrays[CONVOLUTION] = np.full_like(arrays[CONVOLUTION], -0.0)
+    zero = write_checkpoint(tmp_path / "zero.safetensors", arrays, dtype="F16")
+    inpaint = tiny_sd1(tmp_path / "inpaint.safetensors", 7, in_channels=9)
+    out = tmp_path / "out.safetensors"
+    merge_to_file(plan_of([zero, inpaint], alpha=alpha), out, executor=NativeExecutor())
+    merged, own = (read_checkpoint(p)[CONVOLUTION] for p in (out, inpaint))
+    shared = arrays[CONVOLUTION] if alpha == 0 else own[:, :4]
+    assert merged.tobytes() == np.concatenate([shared, own[:, 4:]], 1).tobytes()
+
+
 def test_rows_of_a_split_tensor_are_those_of_the_whole(tmp_path, models):
     inpaint = tiny_sd1(tmp_path / "inpaint.safetensors", 7, in_channels=9)
     plan = plan_of([models[0], inpaint], alpha=0.5, method="tensor_sum")

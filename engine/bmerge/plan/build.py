@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
 from bmerge.expr import Graph, Node, reduces_to_input
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.method import MergeMethod
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, OutputTensor, Plan, SplitJob
 from bmerge.plan.match import Match, Matching, match_tensors
@@ -101,11 +101,13 @@ def _job(
         return FillJob(output.key, match.fill)
     if not match.merged:
         return _keep(match, 0)
+    chosen = reduces_to_input(graph, scalars)
     if match.channels is not None:
         shape = (output.shape[0], match.channels, *output.shape[2:])
-        merge = _merge(match, graph, scalars, shape, seed)
-        return SplitJob(merge, max(match.inputs, key=lambda info: info.shape[1]))
-    chosen = reduces_to_input(graph, scalars)
+        widest = max(match.inputs, key=lambda info: info.shape[1])
+        if chosen is None:
+            return SplitJob(_merge(match, graph, scalars, shape, seed), widest)
+        return SplitJob(_convert(match, match.inputs[chosen], shape), widest)
     if chosen is not None:
         return _keep(match, chosen)
     return _merge(match, graph, scalars, output.shape, seed)
@@ -116,9 +118,12 @@ def _keep(match: Match, index: int) -> CopyJob | MergeJob:
     source, output = match.inputs[index], match.output
     if source.dtype == output.dtype:
         return CopyJob(output.key, source, match.block)
-    return MergeJob(
-        output.key, match.block, _IDENTITY, (source,), (), output.shape, output.dtype, seed=0
-    )
+    return _convert(match, source, output.shape)
+
+
+def _convert(match: Match, source: TensorInfo, shape: tuple[int, ...]) -> MergeJob:
+    output = match.output
+    return MergeJob(output.key, match.block, _IDENTITY, (source,), (), shape, output.dtype, seed=0)
 
 
 def _merge(
