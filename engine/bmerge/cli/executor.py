@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
 
-from bmerge.executors import Choice, NativeExecutor, choose_executor
+from bmerge.executors import Choice, choose_executor
 from bmerge.executors.choose import ExecutorName
 from bmerge.plan import Plan
 from bmerge.study.config import ExecutorConfig
@@ -70,17 +70,14 @@ class ExecutorOptions:
             ExecutorError: if what was asked for is not possible.
         """
         file = file or ExecutorConfig()
-        choice = choose_executor(
+        return choose_executor(
             plan,
             executor=cast("ExecutorName", self.executor or file.name),
             device=self.device or file.device,
             memory=self.memory or _size(file.memory) or _MEMORY,
             vram=self.vram or _size(file.vram),
+            threads=self.threads or file.threads or 0,
         )
-        threads = self.threads or file.threads
-        if threads and isinstance(choice.executor, NativeExecutor):
-            return replace(choice, executor=replace(choice.executor, threads=threads))
-        return choice
 
 
 def _size(text: str | None) -> int | None:
