@@ -32,7 +32,7 @@ class FakeA1111(JsonServer):
         self.grid = False
         self.pictures = 0
         self.interrupted = threading.Event()
-        self.hold = False
+        self.hold_from: int | None = None
         self.refresh()
         if self.listed:
             self.use(self.listed[0])
@@ -94,7 +94,7 @@ class FakeA1111(JsonServer):
     def make(self, body) -> dict[str, object]:
         self.pictures += 1
         self.before_picture(self.pictures)
-        if self.hold:
+        if self.hold_from is not None and self.pictures >= self.hold_from:
             self.interrupted.wait(20)
         if body.get("sampler_name") == "nonsense":
             raise HttpError(404, {"detail": "Sampler not found"})

@@ -35,7 +35,7 @@ class FakeComfyUI(JsonServer):
         self.runs = 0
         self.before_run = lambda graph: None
         self.interrupted = threading.Event()
-        self.hold = False
+        self.hold_from: int | None = None
         self._work: queue.Queue[str | None] = queue.Queue()
         self._worker = threading.Thread(target=self._run_all)
 
@@ -118,7 +118,7 @@ class FakeComfyUI(JsonServer):
                 continue
             self.running = item
             self.runs += 1
-            if self.hold:
+            if self.hold_from is not None and self.runs >= self.hold_from:
                 self.interrupted.wait(20)
             status, outputs = self._run(body["prompt"])
             graph = body["prompt"]

@@ -151,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "cut":
                 self._cut()
             case "hang":
-                self.owner.stopping.wait(20)
+                self.owner.stopping.wait()
                 self._cut()
             case "500":
                 self._send(500, {"error": "RuntimeError", "errors": "CUDA error: busy"})

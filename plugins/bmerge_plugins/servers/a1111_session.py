@@ -58,6 +58,10 @@ class A1111Session:
         """Forget an earlier interruption."""
         self._http.stopped.clear()
 
+    def answers(self) -> bool:
+        """Ask once, without patience."""
+        return self._http.answers(f"{_API}/options")
+
     def load(self, checkpoint: Published) -> None:
         """Make the server load the checkpoint.
 

@@ -51,7 +51,6 @@ class ComfySession:
         self._list_timeout = list_timeout
         self._client_id = uuid.uuid4().hex
         self._checkpoint = ""
-        self._prompt_id: str | None = None
         self._events: Events | None = None
 
     @property
@@ -62,6 +61,10 @@ class ComfySession:
     def ready(self) -> None:
         """Forget an earlier interruption."""
         self._http.stopped.clear()
+
+    def answers(self) -> bool:
+        """Ask once, without patience."""
+        return self._http.answers("/queue")
 
     def load(self, checkpoint: Published) -> None:
         """Make the server forget the last checkpoint and see this one.
@@ -83,11 +86,12 @@ class ComfySession:
         """
         what = f"{self.name}: picture {payload.id!r}"
         graph = self._workflow.fill(payload, self._checkpoint)
-        prompt_id = self._prompt_id = self._submit(graph, what)
+        prompt_id = self._submit(graph, what)
         try:
             entry = self._wait_for(prompt_id, what)
-        finally:
-            self._prompt_id = None
+        except GeneratorError:
+            self._drop(prompt_id)
+            raise
         raise_if_failed(entry, what)
         self._check_model(entry, what)
         image = only_image(entry, self._workflow.output, what)
@@ -97,15 +101,8 @@ class ComfySession:
         return Picture(payload, pictures.from_bytes(content, what), info)
 
     def interrupt(self) -> None:
-        """Take our prompt out of the queue, or stop it if it runs; leave others alone."""
+        """Let the thread that waits for a picture give its prompt up; only it knows which."""
         self._http.stopped.set()
-        prompt_id = self._prompt_id
-        if prompt_id is not None:
-            self._http.post_once("/queue", {"delete": [prompt_id]})
-            # Old versions stop whatever runs, so it has to be ours.
-            running, _ = queue_ids(self._http.get("/queue"))
-            if prompt_id in running:
-                self._http.post_once("/interrupt", {"prompt_id": prompt_id})
 
     def close(self) -> None:
         """Let the server free the last checkpoint's memory."""
@@ -158,8 +155,6 @@ class ComfySession:
                 message = f"{what}: the server has lost the prompt; it may have been restarted"
                 raise GeneratorError(message, transient=True)
             if time.monotonic() > ends:
-                with contextlib.suppress(GeneratorError):
-                    self._drop(prompt_id)
                 message = f"{what}: not ready after {self._http.timeout:g} s"
                 raise GeneratorError(message, transient=True)
             if self._pause(pause):
@@ -170,8 +165,13 @@ class ComfySession:
         return self._events.wait(seconds) if self._events else self._http.sleep(seconds)
 
     def _drop(self, prompt_id: str) -> None:
-        self._http.post_once("/queue", {"delete": [prompt_id]})
-        self._http.post_once("/interrupt", {"prompt_id": prompt_id})
+        """Take a prompt of ours out of the queue, or stop it if it runs; leave others alone."""
+        with contextlib.suppress(GeneratorError):
+            self._http.post_once("/queue", {"delete": [prompt_id]})
+            # Old versions stop whatever runs, so it has to be ours.
+            running, _ = queue_ids(self._http.get("/queue"))
+            if prompt_id in running:
+                self._http.post_once("/interrupt", {"prompt_id": prompt_id})
 
     def _check_model(self, entry: Mapping[str, Any], what: str) -> None:
         """Look into the workflow that the server ran, which its extensions can change."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpServer", "HttpSettings"]
 
 _CONNECT = 10.0
+_QUICK = 5.0
 _PREVIEW = 1 << 24  # ComfyUI sends its previews over the socket, as large as pictures are
 
 
@@ -102,13 +103,21 @@ class HttpServer:
         """
         return self._retried("POST", path, None, body, self.timeout, as_json=True)
 
-    def post_once(self, path: str, body: Any = None, *, timeout: float = 5.0) -> None:
+    def post_once(self, path: str, body: Any = None, *, timeout: float = _QUICK) -> None:
         """POST without a second attempt, where failing does not matter.
 
         Raises:
             GeneratorError: if it fails.
         """
         self._once("POST", path, None, body, timeout)
+
+    def answers(self, path: str) -> bool:
+        """Tell whether ``path`` can be had at once, without further attempts."""
+        try:
+            self._once("GET", path, None, None, _QUICK)
+        except GeneratorError:
+            return False
+        return True
 
     def websocket(self, path: str, params: Mapping[str, str]) -> Any:
         """Return a context manager that opens a websocket; its faults are the library's own."""

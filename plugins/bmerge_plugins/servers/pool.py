@@ -8,9 +8,11 @@ the rest of the trial while others live, with a warning, and asked again at the 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Thread
+from pathlib import Path
+from threading import Lock, Thread
 from typing import Protocol
 
 from bmerge import GeneratorError, MergedModel, Payload, Picture
@@ -23,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 _GRACE = 30.0
+_AGAIN = 1.0
 
 
 class Session(Protocol):
@@ -38,6 +41,9 @@ class Session(Protocol):
 
     def ready(self) -> None:
         """Forget an earlier interruption."""
+
+    def answers(self) -> bool:
+        """Ask the server once, without patience, whether it is there."""
 
     def load(self, checkpoint: Published) -> None:
         """Make the server use a checkpoint; called again after a fault.
@@ -72,7 +78,9 @@ class ServerPool:
         self._places = [place for _, place in sessions]
         self._published: dict[Place, Published] = {}
         self._leftovers: list[Published] = []
+        self._publishing = Lock()
         self._live: list[Session] = []
+        self._out: set[Session] = set()
 
     def load(self, model: MergedModel) -> None:
         """Bring the merge to all servers.
@@ -82,13 +90,10 @@ class ServerPool:
         """
         self._withdraw()
         file = model.file()
+        # Long patience with a server that failed just now would hold up every trial.
+        asked = [one for one in self._sessions if one not in self._out or one.answers()]
         try:
-            for place in self._places:
-                if place not in self._published:
-                    self._published[place] = place.publish(file)
-            for session in self._sessions:
-                session.ready()
-            self._live = self._load_all()
+            self._live = self._load_all(asked or self._sessions, file)
         except BaseException:
             self._withdraw()
             raise
@@ -119,12 +124,14 @@ class ServerPool:
             _quietly(session.close, f"closing {session.name}")
         self._withdraw()
 
-    def _load_all(self) -> list[Session]:
+    def _load_all(self, sessions: Sequence[Session], file: Path) -> list[Session]:
         """Load on all servers at once; return those that did."""
-        threads = ThreadPoolExecutor(len(self._sessions), "bmerge-load")
-        answers = {session: threads.submit(self._try_load, session) for session in self._sessions}
+        for session in sessions:
+            session.ready()
+        threads = ThreadPoolExecutor(len(sessions), "bmerge-load")
+        answers = {one: threads.submit(self._try_load, one, file) for one in sessions}
         try:
-            errors = [answer.result() for answer in answers.values()]
+            errors = {session: answer.result() for session, answer in answers.items()}
         except BaseException:  # one that is for good, or Ctrl-C: nobody needs the others
             for session, answer in answers.items():
                 if not answer.done():
@@ -132,24 +139,32 @@ class ServerPool:
             raise
         finally:
             threads.shutdown()
-        pairs = list(zip(self._sessions, errors, strict=True))
-        live = [session for session, error in pairs if error is None]
-        failed = [(session, error) for session, error in pairs if error is not None]
-        if not live:
-            raise failed[0][1]
-        for session, error in failed:
-            _log.warning("%s is left out of this trial: %s", session.name, error)
+        failed = {session: error for session, error in errors.items() if error is not None}
+        if len(failed) == len(errors):
+            raise next(iter(failed.values()))
+        for session, error in failed.items():
+            self._leave_out(session, error)
+        live = [session for session in sessions if session not in failed]
+        self._out.difference_update(live)
         return live
 
-    def _try_load(self, session: Session) -> GeneratorError | None:
+    def _try_load(self, session: Session, file: Path) -> GeneratorError | None:
         """Load; return a passing error, raise one that is for good."""
+        place = self._places[self._sessions.index(session)]
         try:
-            session.load(self._of(session))
+            with self._publishing:
+                if place not in self._published:
+                    self._published[place] = place.publish(file)
+            session.load(self._published[place])
         except GeneratorError as error:
             if error.transient:
                 return error
             raise
         return None
+
+    def _leave_out(self, session: Session, error: GeneratorError) -> None:
+        self._out.add(session)
+        _log.warning("%s is left out of this trial: %s", session.name, error)
 
     def _of(self, session: Session) -> Published:
         return self._published[self._places[self._sessions.index(session)]]
@@ -163,7 +178,7 @@ class ServerPool:
                 if not error.transient:
                     return work.fail(error)
                 if work.leave(index, error):
-                    _log.warning("%s is left out of this trial: %s", session.name, error)
+                    self._leave_out(session, error)
                 return None
             except BaseException as error:  # noqa: BLE001  raised in the caller's thread
                 return work.fail(error)
@@ -195,15 +210,18 @@ class ServerPool:
 def _end(threads: Mapping[Session, Thread], work: Work) -> None:
     """Stop the workers and wait for them, but not for ever."""
     work.stop()
-    # All pictures made: nothing of ours runs, and an interruption would hit somebody else's.
-    if not work.complete():
-        for session, thread in threads.items():
-            if thread.is_alive():
-                _quietly(session.interrupt, f"interrupting {session.name}")
-    for session, thread in threads.items():
-        thread.join(_GRACE)
-        if thread.is_alive():
-            _log.warning("%s does not stop working on a picture that nobody wants", session.name)
+    ends = time.monotonic() + _GRACE
+    while alive := [session for session, thread in threads.items() if thread.is_alive()]:
+        if time.monotonic() > ends:
+            names = ", ".join(session.name for session in alive)
+            _log.warning("%s: still at work on a picture that nobody wants", names)
+            return
+        # All pictures made: nothing of ours runs, and an interruption would hit somebody else's.
+        # Again and again, since one that comes before its request does nothing.
+        for session in alive if not work.complete() else []:
+            _quietly(session.interrupt, f"interrupting {session.name}")
+        for session in alive:
+            threads[session].join(_AGAIN / len(alive))
 
 
 def _quietly(action: Callable[[], None], what: str) -> bool:

@@ -55,6 +55,10 @@ class ServerSession:
         """Forget an earlier interruption."""
         self._http.stopped.clear()
 
+    def answers(self) -> bool:
+        """There is nothing to ask: the process is started for each checkpoint."""
+        return True
+
     def load(self, checkpoint: Published) -> None:
         """End the process of the last checkpoint and start one for this.
 
@@ -159,6 +163,10 @@ class CliSession:
 
     def ready(self) -> None:
         """Nothing was remembered."""
+
+    def answers(self) -> bool:
+        """There is nothing to ask: the program is run for each picture."""
+        return True
 
     def load(self, checkpoint: Published) -> None:
         """Take the path; the program reads it for each picture."""

@@ -8,11 +8,13 @@ import shutil
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from bmerge import GeneratorError, Payload
+from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
 from servers.fake_a1111 import FakeA1111
 from servers.faulty_http import colour, only, rate
@@ -356,9 +358,9 @@ def test_no_server_at_all_is_a_passing_error(generator, merged):
 def test_many_pictures_over_a_server_that_fails_every_tenth_time(
     server, generator, merged, payloads
 ):
-    server.faults = rate(0.1, ("cut", "500", "half", "html"), seed=3)
+    server.faults = rate(0.1, ("cut", "500", "half", "html", "hang"), seed=3)
     model, wanted = merged(), payloads(200)
-    one = generator(server.url)
+    one = generator(server.url, timeout=0.5)
     one.load(model)
     made = list(one.generate(wanted))
     assert [pixel(picture) for picture in made] == [expected(model, p) for p in wanted]
@@ -421,21 +423,67 @@ def test_a_server_that_is_down_at_loading_is_left_out(
     assert f"{other.url} is left out of this trial" in caplog.text
 
 
-def test_stopping_early_interrupts_the_server_and_makes_little_in_vain(
-    server, generator, merged, payloads, models_dir, own_model
+class DeafAtFirst(threading.Event):
+    """An interruption that comes before its request has no effect on a real server."""
+
+    heard = 0
+
+    def set(self):
+        self.heard += 1
+        if self.heard > 1:
+            super().set()
+
+
+def test_a_server_that_was_left_out_is_asked_with_little_patience(
+    server, models_dir, generator, merged, payloads
 ):
+    with FakeA1111(models_dir) as other:
+        other.down = True
+        one = generator(server.url, other.url, retries=3)
+        one.load(merged())
+        asked = len(other.requests)
+        assert asked == 4
+        one.load(merged())
+        assert len(other.requests) == asked + 1
+    assert len(list(one.generate(payloads(2)))) == 2
+
+
+def test_a_failed_upload_to_one_host_leaves_only_its_server_out(
+    server, models_dir, generator, merged, payloads, caplog
+):
+    copy = f"sh -c 'test $2 = 127.0.0.1 && cp $0 {models_dir}/$1' {{checkpoint}} {{name}} {{host}}"
+    one = generator(server.url, "127.0.0.2:9", models_dir=None, upload=copy)
+    one.load(merged())
+    assert len(list(one.generate(payloads(2)))) == 2
+    assert "http://127.0.0.2:9 is left out of this trial: sh exited with 1" in caplog.text
+
+
+def test_it_keeps_to_what_every_generator_must(server, generator, merged, payloads):
+    check_generator(generator(server.url), [merged(b"one"), merged(b"two")], payloads(3, width=16))
+
+
+@pytest.mark.parametrize("event", [threading.Event, DeafAtFirst], ids=["at-once", "too-early"])
+def test_stopping_early_interrupts_the_server_and_makes_little_in_vain(
+    event, server, generator, merged, payloads, models_dir, own_model
+):
+    server.interrupted = event()
+    server.hold_from = 2  # this picture takes until somebody interrupts
     one = generator(server.url, timeout=20)
     one.load(merged())
     pictures = one.generate(payloads(50))
     next(pictures)
-    server.hold = True  # from now on a picture takes until somebody interrupts
-    ends = time.monotonic() + 10
-    while len(server.made(TXT2IMG)) < 2 and time.monotonic() < ends:
-        time.sleep(0.01)
+    until(lambda: server.pictures == 2)
     pictures.close()
-    assert server.interrupted.is_set() or not server.hold
-    assert server.pictures <= 4
+    assert server.interrupted.is_set()
+    assert server.pictures == 2
     assert list(models_dir.iterdir()) == [own_model]
+
+
+def until(condition):
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends, "it never came so far"
+        time.sleep(0.01)
 
 
 def test_no_interruption_is_sent_when_all_pictures_were_made(server, generator, merged, payloads):

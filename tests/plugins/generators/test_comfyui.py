@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import threading
 import time
 
 import pytest
 
 from bmerge import GeneratorError, Payload
+from bmerge.testing import check_generator
 from bmerge_plugins.generators.comfyui import make_comfyui
 from bmerge_plugins.servers.comfyui_graphs import GRAPHS
 from bmerge_plugins.servers.comfyui_workflow import Workflow
@@ -333,23 +335,69 @@ def test_the_websocket_wakes_the_client_and_its_loss_does_no_harm(
     assert "step 20 of 20" in caplog.text
 
 
-def test_stopping_early_clears_the_queue_and_interrupts_only_our_prompt(
-    server, generator, merged, payloads
-):
+def test_stopping_early_interrupts_only_our_prompt(server, generator, merged, payloads):
+    server.hold_from = 2  # this prompt runs until somebody interrupts
     one = generator(server.url)
     one.load(merged())
     pictures = one.generate(payloads(30))
     next(pictures)
-    server.hold = True
-    runs = server.runs
-    ends = time.monotonic() + 10
-    while server.runs == runs and time.monotonic() < ends:
-        time.sleep(0.01)
-    running = server.running
+    until(lambda: server.runs == 2)
+    ours = server.running
     pictures.close()
-    assert server.made("/interrupt") == ([{"prompt_id": running}] if running else [])
-    assert server.runs <= 4
+    assert server.made("/interrupt") == [{"prompt_id": ours}]
+    assert server.runs == 2
+
+
+def test_stopping_early_leaves_the_prompts_of_others_alone(server, generator, merged, payloads):
+    server.hold_from = 2
+    one = generator(server.url)
+    one.load(merged())
+    pictures = one.generate(payloads(30))
+    next_prompt = threading.Event()
+    submit = server.prompt
+
+    def after_somebody_else(body):
+        if server.runs == 1:  # somebody's own prompt comes in between ours
+            submit({**body, "prompt_id": "somebody else's"})
+            until(lambda: server.running == "somebody else's")
+            next_prompt.set()
+        return submit(body)
+
+    server.prompt = after_somebody_else
+    next(pictures)
+    assert next_prompt.wait(10)
+    pictures.close()
+    assert server.made("/interrupt") == []
     assert not server.pending
+    assert server.running == "somebody else's"
+
+
+def until(condition):
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends, "it never came so far"
+        time.sleep(0.01)
+
+
+def test_a_prompt_that_is_just_being_sent_is_taken_back_too(server, generator, merged, payloads):
+    server.hold_from = 2
+    one = generator(server.url)
+    one.load(merged())
+    submit, sending = server.prompt, threading.Event()
+
+    def slowly(body):
+        if server.runs == 1:
+            sending.set()
+            time.sleep(0.3)
+        return submit(body)
+
+    server.prompt = slowly
+    pictures = one.generate(payloads(30))
+    next(pictures)
+    assert sending.wait(10)
+    pictures.close()
+    assert not server.pending
+    assert server.running is None or server.made("/interrupt")
 
 
 def test_no_interruption_is_sent_when_all_pictures_were_made(server, generator, merged, payloads):
@@ -362,7 +410,7 @@ def test_no_interruption_is_sent_when_all_pictures_were_made(server, generator, 
 def test_a_picture_that_takes_too_long_is_given_up(server, generator, merged, payloads):
     one = generator(server.url, timeout=0.5)
     one.load(merged())
-    server.hold = True
+    server.hold_from = 1
     with pytest.raises(GeneratorError, match="not ready after|interrupted") as caught:
         list(one.generate(payloads(1)))
     assert caught.value.transient
@@ -401,3 +449,7 @@ def test_basic_authentication_of_a_proxy_before_the_server(
         assert len(list(one.generate(payloads(2)))) == 2
         assert server.made("/ws") == [None]
     assert "no websocket" not in caplog.text
+
+
+def test_it_keeps_to_what_every_generator_must(server, generator, merged, payloads):
+    check_generator(generator(server.url), [merged(b"one"), merged(b"two")], payloads(3, width=16))

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from bmerge import GeneratorError, Payload
+from bmerge.testing import check_generator
 from bmerge_plugins.generators.command import CommandGenerator
 from servers.faulty_http import colour
 
@@ -212,3 +213,8 @@ def test_no_shell_reads_the_command_line(merged, payloads, tmp_path):
     with pytest.raises(GeneratorError, match="left no picture"):
         run(CommandGenerator(command=command), merged(), payloads(1))
     assert not (tmp_path / "evil").exists()
+
+
+def test_it_keeps_to_what_every_generator_must(program, merged, payloads):
+    one = CommandGenerator(command=program("for payload in records: make(payload)"))
+    check_generator(one, [merged(b"one"), merged(b"two")], payloads(3))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bmerge import GeneratorError, Payload
+from bmerge.testing import check_generator
 from bmerge_plugins.generators.sdcpp import make_sdcpp
 from bmerge_plugins.servers.sdcpp_sessions import cli_arguments
 from servers.faulty_http import colour
@@ -191,3 +192,7 @@ def test_payloads_become_the_programs_options():
         "--cfg-scale", "6.5", "--width", "512", "--height", "640", "--sampling-method", "euler",
         "--vae-tiling", "--clip-skip", "2",
     ]  # fmt: skip
+
+
+def test_it_keeps_to_what_every_generator_must(generator, merged, payloads):
+    check_generator(generator(), [merged(b"one"), merged(b"two")], payloads(3))
