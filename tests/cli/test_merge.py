@@ -196,6 +196,43 @@ def test_help_of_a_method_shows_its_models_and_hyperparameters(bmerge):
     assert "Formula" in called.out
 
 
+def test_help_of_every_method_can_be_shown(bmerge):
+    for entry in json.loads(bmerge("methods", "--json").out):
+        called = bmerge("merge", entry["name"], "--help")
+        assert called.status == 0, called.err
+        for parameter in (*entry["hyperparameters"], *entry["options"]):
+            assert f"--{parameter['name']} " in called.out
+
+
+FORMS = """
+    from typing import Literal
+    from bmerge import PerModel, Weight, hookimpl, merge_method
+
+    @merge_method
+    def add_up(*models, weight: PerModel[Weight] = 0.5, form: Literal["sum", "mean"] = "sum"):
+        '''Add.'''
+        total = sum(w * m for w, m in zip(weight, models))
+        return total / len(models) if form == "mean" else total
+
+    @hookimpl
+    def bmerge_merge_methods():
+        return [add_up]
+"""
+
+
+def test_options_of_a_method_choose_its_form(bmerge, pair, write_plugin, tmp_path):
+    plugin = ("--plugin", write_plugin("adding.py", FORMS))
+    arguments = ("add_up", "a.safetensors", "b.safetensors", "-o", "o.safetensors", *plugin)
+    called = bmerge("merge", *arguments, "--weight_2", "1", "--form", "mean")
+    assert called.status == 0, called.err
+    for key, array in read_checkpoint(tmp_path / "o.safetensors").items():
+        expected = (0.5 * pair[0][key].astype("f8") + pair[1][key]) / 2
+        np.testing.assert_allclose(array, expected, atol=1e-6)
+    called = bmerge("merge", *arguments, "--form", "maen")
+    assert called.status == 2
+    assert "'maen' is not one of 'sum', 'mean'" in called.err
+
+
 def test_hyperparameter_of_a_plugin_is_an_option(bmerge, pair, example, tmp_path):
     files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors")
     called = bmerge("merge", "from_middle", *files, "--pull", "1", *example)
