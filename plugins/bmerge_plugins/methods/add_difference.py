@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
 
 
-@merge_method
+@merge_method(aliases=("AD",))
 def add_difference(
     a: ops.Tensor, b: ops.Tensor, c: ops.Tensor, *, alpha: Weight = 0.5
 ) -> ops.Tensor:
@@ -25,8 +25,8 @@ def add_difference(
         c: base of b, often of a too.
         alpha: how much of the difference; 1 is all of it.
 
-    Source: Task arithmetic (Ilharco et al., 2022, arXiv:2212.04089); add_difference of sd-meh
-    and "Add difference" of supermerger and the AUTOMATIC1111 web UI.
+    Source: Task arithmetic (Ilharco et al., 2022, arXiv:2212.04089); add_difference of sd-meh,
+    "Add difference" of supermerger and the AUTOMATIC1111 web UI, AD of Chattiori's merger.
     """
     return a + alpha * (b - c)
 

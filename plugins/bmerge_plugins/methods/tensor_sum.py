@@ -8,7 +8,7 @@ from typing import Annotated
 from bmerge import MergeMethod, Range, hookimpl, merge_method, ops
 
 
-@merge_method
+@merge_method(aliases=("TS",))
 def tensor_sum(
     a: ops.Tensor,
     b: ops.Tensor,
@@ -21,7 +21,8 @@ def tensor_sum(
     Formula, with n rows (the size of dim 0) and int() as truncation:
         alpha + beta <= 1: a, with rows int(n * beta) to int(n * (alpha + beta)) from b;
         otherwise the range goes round past the end:
-        b, with rows int(n * (alpha - 1 + beta)) to int(n * beta) from a.
+        b, with rows int(n * (alpha + beta - 1)) to int(n * beta) from a;
+        alpha = 1: b.
 
     Values are not mixed but taken whole, so details of both models stay sharp; what becomes of
     it is hard to foresee, so it is a method to search with.
@@ -32,16 +33,18 @@ def tensor_sum(
         alpha: width: the share of rows that come from b.
         beta: offset: where they begin, as a share of all rows.
 
-    Source: tensor_sum of sd-meh, "tensor" of supermerger. They compute alpha + beta - 1, which
-    can lose a row to rounding; as it is written here, alpha = 1 always gives b.
+    Source: tensor_sum of sd-meh, "tensor" of supermerger, TS of Chattiori's merger. At alpha = 1
+    they keep a row of a where alpha + beta - 1 is rounded to less than beta. tensor_sum of
+    sd-mecha rounds to the nearest row.
     """
     row, rows = ops.row_index(a), ops.rows(a)
     start = ops.trunc(rows * beta)
     stop = ops.trunc(rows * (alpha + beta))
-    stop_past_end = ops.trunc(rows * (alpha - 1 + beta))
+    stop_past_end = ops.trunc(rows * (alpha + beta - 1))
     from_b = (row >= start) & (row < stop)
     from_a = (row >= stop_past_end) & (row < start)
-    return ops.where(alpha + beta <= 1, ops.where(from_b, b, a), ops.where(from_a, a, b))
+    part = ops.where(alpha + beta <= 1, ops.where(from_b, b, a), ops.where(from_a, a, b))
+    return ops.where(alpha == 1, b, part)
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
 
 
-@merge_method
+@merge_method(aliases=("weight_sum", "WS"))
 def weighted_sum(a: ops.Tensor, b: ops.Tensor, *, alpha: Weight = 0.5) -> ops.Tensor:
     """Mix two models: 0 is a, 1 is b, 0.5 their mean.
 
@@ -22,7 +22,8 @@ def weighted_sum(a: ops.Tensor, b: ops.Tensor, *, alpha: Weight = 0.5) -> ops.Te
         alpha: b's share.
 
     Source: Model soups (Wortsman et al., 2022, arXiv:2203.05482); weighted_sum of sd-meh and
-    "Weight sum" of supermerger and the AUTOMATIC1111 web UI.
+    sd-mecha, "Weight sum" of supermerger and the AUTOMATIC1111 web UI, WS of Chattiori's merger.
+    ComfyUI's ModelMergeSimple has the share of its first model, 1 - alpha.
     """
     return (1 - alpha) * a + alpha * b
 

@@ -1,0 +1,103 @@
+"""breadcrumbs, breadcrumbs_ties: task vectors without their smallest and greatest elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from bmerge import MergeMethod, PerModel, Range, Weight, hookimpl, merge_method, ops
+from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, mix
+
+Gamma = Annotated[float, Range(0, 0.1, minimum=0, maximum=1)]
+
+
+@merge_method
+def breadcrumbs(
+    base: ops.Tensor,
+    *models: ops.Tensor,
+    weight: PerModel[Weight] = 0.5,
+    density: PerModel[Density] = 0.9,
+    gamma: PerModel[Gamma] = 0.01,
+    scale: Scale = 1.0,
+    normalize: bool = False,
+) -> ops.Tensor:
+    """Add what models have learned without the smallest changes and the outliers.
+
+    Formula: of the n elements of each model_i - base, in the order of their absolute values, leave
+        out the int(gamma_i * n) greatest and keep the int(density_i * n) next to them (where so
+        many are not left, fewer of the greatest are left out); base + scale * sum of weight_i *
+        that, the sum divided by that of weight_i if normalize
+
+    The greatest changes are often what makes merges break, the smallest are noise.
+
+    Args:
+        base: what the models were trained from.
+        models: fine-tunes of it.
+        weight: one for each model.
+        density: fraction that is kept, one for each model.
+        gamma: fraction of the greatest that is left out, one for each model.
+        scale: factor of the sum; "lambda" of mergekit.
+        normalize: divide by the sum of the weights.
+
+    Source: Model breadcrumbs (Davari & Belilovsky, 2023, arXiv:2312.06795); breadcrumbs of
+    mergekit, which drops whole tensors that have less than 1 / gamma elements.
+    """
+    deltas = _between(base, models, density, gamma)
+    return mix(base, deltas, weight, normalize=normalize, scale=scale)
+
+
+@merge_method
+def breadcrumbs_ties(
+    base: ops.Tensor,
+    *models: ops.Tensor,
+    weight: PerModel[Weight] = 0.5,
+    density: PerModel[Density] = 0.9,
+    gamma: PerModel[Gamma] = 0.01,
+    scale: Scale = 1.0,
+    normalize: bool = False,
+    vote: Vote = "sum",
+) -> ops.Tensor:
+    """Add what models have learned without extremes, with one sign for each weight.
+
+    Formula: as breadcrumbs, but what has not the elected sign is left out of both sums
+
+    Args:
+        base: what the models were trained from.
+        models: fine-tunes of it.
+        weight: one for each model.
+        density: fraction that is kept, one for each model.
+        gamma: fraction of the greatest that is left out, one for each model.
+        scale: factor of the sum; "lambda" of mergekit.
+        normalize: divide by the sum of the weights that took part.
+        vote: what elects a sign, as of ties.
+
+    Source: Model breadcrumbs (Davari & Belilovsky, 2023, arXiv:2312.06795) with TIES (Yadav et
+    al., 2023, arXiv:2306.01708); breadcrumbs_ties of mergekit.
+    """
+    deltas = _between(base, models, density, gamma)
+    return mix(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+
+
+def _between(
+    base: ops.Tensor,
+    models: Iterable[ops.Tensor],
+    density: Iterable[ops.Tensor],
+    gamma: Iterable[ops.Tensor],
+) -> list[ops.Tensor]:
+    triples = zip(models, density, gamma, strict=True)
+    return [_without_extremes(model - base, *fractions) for model, *fractions in triples]
+
+
+def _without_extremes(delta: ops.Tensor, density: ops.Tensor, gamma: ops.Tensor) -> ops.Tensor:
+    n = ops.numel(delta)
+    keep = ops.trunc(density * n)
+    top = ops.minimum(ops.trunc(gamma * n), n - keep)
+    size = ops.abs(delta)
+    kept = (size >= ops.kth_abs(delta, n - keep - top + 1)) & (size <= ops.kth_abs(delta, n - top))
+    return ops.where(kept & (keep >= 1), delta, 0.0)
+
+
+@hookimpl
+def bmerge_merge_methods() -> Iterable[MergeMethod]:
+    """Offer both methods."""
+    return [breadcrumbs, breadcrumbs_ties]

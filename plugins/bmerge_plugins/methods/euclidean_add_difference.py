@@ -1,0 +1,41 @@
+"""euclidean_add_difference: two differences, joined as the sides of a right angle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bmerge import MergeMethod, hookimpl, merge_method, ops
+from bmerge_plugins.methods._common import Share, lerp, quotient
+
+
+@merge_method
+def euclidean_add_difference(
+    a: ops.Tensor, b: ops.Tensor, c: ops.Tensor, *, alpha: Share = 0.5
+) -> ops.Tensor:
+    """Join what two models have learned so that neither weakens the other.
+
+    Formula: c + d / ||d|| * ||s||, with s = (1 - alpha) * a + alpha * b - c,
+        d = copysign(sqrt((1 - alpha) * x^2 + alpha * y^2), s), x = (a - c) / ||a - c||,
+        y = (b - c) / ||b - c||; norms are over the whole tensor, and x or y is 0 if its norm is
+
+    The size of a change is the Euclidean mean of both models' changes, each scaled to the same
+    length, so that the model with the smaller changes counts as much.
+
+    Args:
+        a: first fine-tune of c.
+        b: second fine-tune of c.
+        c: their base.
+        alpha: how much b counts.
+
+    Source: euclidean_add_difference of sd-meh, which gives NaN where a and b equal c.
+    """
+    x, y = (quotient(model - c, ops.vector_norm(model - c)) for model in (a, b))
+    change = lerp(a, b, alpha) - c
+    joined = ops.copysign(ops.sqrt((1 - alpha) * x**2 + alpha * y**2), change)
+    return c + joined * quotient(ops.vector_norm(change), ops.vector_norm(joined))
+
+
+@hookimpl
+def bmerge_merge_methods() -> Iterable[MergeMethod]:
+    """Offer the method."""
+    return [euclidean_add_difference]

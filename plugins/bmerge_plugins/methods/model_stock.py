@@ -1,0 +1,46 @@
+"""model_stock: the mean of fine-tunes, drawn back to their base as far as they disagree."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from bmerge import MergeMethod, hookimpl, merge_method, ops
+from bmerge_plugins.methods._common import cosine, quotient, total
+
+
+@merge_method(aliases=("n_model_stock",))
+def model_stock(base: ops.Tensor, *models: ops.Tensor, filter_wise: bool = False) -> ops.Tensor:
+    """Average fine-tunes, and go back towards their base as far as they disagree.
+
+    Formula: base + t * mean of all model_i - base, with t = n * c / (1 + (n - 1) * c), n the
+        number of models and c the mean cosine between any two of the model_i - base
+
+    Needs no tuning: where the models agree it is their mean, where their changes are at right
+    angles it is the base. Two or more fine-tunes with the same settings are what it is made for.
+
+    Args:
+        base: what the models were trained from.
+        models: fine-tunes of it.
+        filter_wise: an angle for each vector of the last dimension, not for the whole tensor.
+
+    Source: Model stock (Jang et al., 2024, arXiv:2403.19522); model_stock of mergekit. That of
+    sd-mecha takes the cosines of neighbouring models only, filter-wise.
+    """
+    deltas = [model - base for model in models]
+    if not deltas:
+        return base
+    mean = total(deltas) / len(deltas)
+    if len(deltas) == 1:
+        return base + mean
+    axis: ops.Axis = -1 if filter_wise else None
+    pairs = list(itertools.combinations(deltas, 2))
+    c = total(cosine(x, y, axis) for x, y in pairs) / len(pairs)
+    n = len(deltas)
+    return base + quotient(n * c, 1 + (n - 1) * c) * mean
+
+
+@hookimpl
+def bmerge_merge_methods() -> Iterable[MergeMethod]:
+    """Offer the method."""
+    return [model_stock]

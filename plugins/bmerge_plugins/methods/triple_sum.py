@@ -1,0 +1,35 @@
+"""triple_sum: the weighted sum of three models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
+
+
+@merge_method(aliases=("TRS",))
+def triple_sum(
+    a: ops.Tensor, b: ops.Tensor, c: ops.Tensor, *, alpha: Weight = 0.33, beta: Weight = 0.33
+) -> ops.Tensor:
+    """Mix three models at once.
+
+    Formula: (1 - alpha - beta) * a + alpha * b + beta * c
+
+    The weighted sum of three models. Where alpha + beta is above 1, a counts negatively.
+
+    Args:
+        a: first model; it has what alpha and beta leave.
+        b: second model.
+        c: third model.
+        alpha: b's share.
+        beta: c's share.
+
+    Source: triple_sum of sd-meh, "Triple sum" of supermerger, TRS of Chattiori's merger.
+    """
+    return (1 - alpha - beta) * a + alpha * b + beta * c
+
+
+@hookimpl
+def bmerge_merge_methods() -> Iterable[MergeMethod]:
+    """Offer the method."""
+    return [triple_sum]
