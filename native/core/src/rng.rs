@@ -4,70 +4,120 @@
 //! stream, kind) with q = index / 4 and kind 0 for uniform, 1 for normal; the four words belong
 //! to elements 4q .. 4q+3.
 
+use crate::codec::Isa;
 use crate::program::Distribution;
 use crate::vm::{Block, BLOCK};
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+/// What the words are multiplied with.
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// One evaluation of Philox4x32-10.
+/// Counters that are run side by side.
+const LANES: usize = 8;
+
+/// One 32-bit word of each counter, widened for the product that Philox takes.
+pub(crate) type Words = [u64; LANES];
+
+/// 2^-24.
+const SCALE: f64 = 1.0 / 16_777_216.0;
+
+/// The keys of the rounds.
 #[inline(always)]
-pub(crate) fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let [mut c0, mut c1, mut c2, mut c3] = counter;
-    let [mut k0, mut k1] = key;
-    for _ in 0..10 {
-        let p0 = u64::from(MULTIPLIERS[0]) * u64::from(c0);
-        let p1 = u64::from(MULTIPLIERS[1]) * u64::from(c2);
-        (c0, c2) = ((p1 >> 32) as u32 ^ c1 ^ k0, (p0 >> 32) as u32 ^ c3 ^ k1);
-        (c1, c3) = (p1 as u32, p0 as u32);
+pub(crate) fn round_keys([mut k0, mut k1]: [u32; 2]) -> [[u32; 2]; 10] {
+    let mut keys = [[0; 2]; 10];
+    for key in &mut keys {
+        *key = [k0, k1];
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
+    }
+    keys
+}
+
+/// Philox4x32-10 of several counters.
+#[inline(always)]
+pub(crate) fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+    let [mut c0, mut c1, mut c2, mut c3] = counters;
+    for [k0, k1] in round_keys(key) {
+        let p0 = c0.map(|word| word * u64::from(MULTIPLIERS[0]));
+        let p1 = c2.map(|word| word * u64::from(MULTIPLIERS[1]));
+        c0 = mix(&p1, &c1, k0);
+        c2 = mix(&p0, &c3, k1);
+        c1 = p1.map(|product| product & u64::from(u32::MAX));
+        c3 = p0.map(|product| product & u64::from(u32::MAX));
     }
     [c0, c1, c2, c3]
 }
 
+/// The upper half of a product, and a word and a key into it.
+#[inline(always)]
+fn mix(products: &Words, words: &Words, key: u32) -> Words {
+    let mut mixed = [0; LANES];
+    for ((mixed, product), word) in mixed.iter_mut().zip(products).zip(words) {
+        *mixed = (product >> 32) ^ word ^ u64::from(key);
+    }
+    mixed
+}
+
 /// Fill a block with the numbers of the elements from `begin` on.
 #[inline(always)]
-pub(crate) fn fill(
+pub(crate) fn fill<I: Isa>(
     target: &mut Block,
     distribution: Distribution,
     stream: u32,
     seed: u64,
     begin: u64,
 ) {
+    const STEP: usize = 4 * LANES;
+    // The first numbers of the first step may belong to elements before the block.
+    let mut skip = (begin % 4) as usize;
+    let mut q = begin / 4;
     let mut to = 0;
     while to < BLOCK {
-        let index = begin + to as u64;
-        let lane = (index % 4) as usize;
-        let numbers = four(distribution, stream, seed, index / 4);
-        let count = (4 - lane).min(BLOCK - to);
-        target.0[to..to + count].copy_from_slice(&numbers[lane..lane + count]);
+        let numbers = step::<I>(distribution, stream, seed, q);
+        let count = (STEP - skip).min(BLOCK - to);
+        target.0[to..to + count].copy_from_slice(&numbers[skip..skip + count]);
         to += count;
+        skip = 0;
+        q = q.wrapping_add(LANES as u64);
     }
 }
 
-/// The numbers of elements 4q .. 4q+3.
+/// The numbers of the elements from 4q on.
 #[inline(always)]
-fn four(distribution: Distribution, stream: u32, seed: u64, q: u64) -> [f32; 4] {
-    let kind = u32::from(distribution == Distribution::Normal);
-    let counter = [q as u32, (q >> 32) as u32, stream, kind];
-    let words = philox(counter, [seed as u32, (seed >> 32) as u32]);
-    match distribution {
-        Distribution::Uniform => words.map(|word| (word >> 8) as f32 * SCALE as f32),
-        Distribution::Normal => {
-            let [a, b] = box_muller(words[0], words[1]);
-            let [c, d] = box_muller(words[2], words[3]);
-            [a, b, c, d]
+fn step<I: Isa>(distribution: Distribution, stream: u32, seed: u64, q: u64) -> [f32; 4 * LANES] {
+    let kind = u64::from(distribution == Distribution::Normal);
+    let mut lanes = [0; LANES];
+    for (lane, index) in lanes.iter_mut().zip(0_u64..) {
+        *lane = q.wrapping_add(index);
+    }
+    let low = lanes.map(|lane| lane & u64::from(u32::MAX));
+    let high = lanes.map(|lane| lane >> 32);
+    let counters = [low, high, [u64::from(stream); LANES], [kind; LANES]];
+    let words = I::philox(counters, [seed as u32, (seed >> 32) as u32]);
+    // 24 bits are enough for a float32, and are exact in one.
+    let bits = words.map(|words| words.map(|word| word as u32 >> 8));
+    let mut numbers = [0.0; 4 * LANES];
+    if distribution == Distribution::Uniform {
+        let scaled = bits.map(|bits| bits.map(|bits| bits as i32 as f32 * SCALE as f32));
+        for (lane, four) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *four = scaled.map(|scaled| scaled[lane]);
+        }
+    } else {
+        for (lane, four) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *four = normal(bits.map(|bits| bits[lane]));
         }
     }
+    numbers
 }
 
-/// 2^-24.
-const SCALE: f64 = 1.0 / 16_777_216.0;
+fn normal([a, b, c, d]: [u32; 4]) -> [f32; 4] {
+    let ([a, b], [c, d]) = (box_muller(a, b), box_muller(c, d));
+    [a, b, c, d]
+}
 
 fn box_muller(radius: u32, angle: u32) -> [f32; 2] {
-    let u = f64::from((radius >> 8) + 1) * SCALE;
-    let t = std::f64::consts::TAU * (f64::from(angle >> 8) * SCALE);
+    let u = f64::from(radius + 1) * SCALE;
+    let t = std::f64::consts::TAU * (f64::from(angle) * SCALE);
     let r = (-2.0 * libm::log(u)).sqrt();
     [(r * libm::cos(t)) as f32, (r * libm::sin(t)) as f32]
 }
@@ -75,13 +125,32 @@ fn box_muller(radius: u32, angle: u32) -> [f32; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Portable;
 
     #[test]
     fn philox_gives_the_known_answers() {
+        let words = |counter: u32, key| {
+            let counters = [[u64::from(counter); LANES]; 4];
+            philox(counters, [key; 2]).map(|words| words[LANES - 1])
+        };
+        assert_eq!(words(0, 0), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         let ones = u32::MAX;
-        let zero = [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8];
-        assert_eq!(philox([0; 4], [0; 2]), zero);
-        let full = [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd];
-        assert_eq!(philox([ones; 4], [ones; 2]), full);
+        assert_eq!(words(ones, ones), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+    }
+
+    #[test]
+    fn numbers_depend_on_the_index_alone() {
+        for distribution in [Distribution::Uniform, Distribution::Normal] {
+            let from = |begin| {
+                let mut block = Block::zeroed();
+                fill::<Portable>(&mut block, distribution, 3, 1 << 40, begin);
+                block
+            };
+            let whole = from(0);
+            for begin in [1, 2, 3, 4, 31, 33, 1000] {
+                let part = from(begin as u64);
+                assert_eq!(part.0[..BLOCK - begin], whole.0[begin..]);
+            }
+        }
     }
 }

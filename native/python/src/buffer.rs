@@ -1,6 +1,6 @@
 //! The buffer protocol: bytes of other objects, pinned for a call.
 //!
-//! PyO3 offers it to stable-ABI modules from Python 3.11 on, where it became part of that ABI.
+//! `PyO3` offers it to stable-ABI modules from Python 3.11 on, where it became part of that ABI.
 //! The functions and the structure are the same in 3.10, so they are declared here.
 
 use std::ffi::{c_char, c_int, c_void};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bmerge_core::{Dtype, TensorInfo};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyMapping, PyTuple};
 
 use crate::errors::{to_python, HeaderError};
 
@@ -54,13 +54,17 @@ pub(crate) fn read_header(py: Python<'_>, path: PathBuf) -> PyResult<Header> {
 /// A tensor of a layout: name, dtype, shape.
 type Row = (String, String, Vec<u64>);
 
+/// A layout: header, begin of every tensor, size of the file.
+type Layout<'py> = (Bound<'py, PyBytes>, Vec<u64>, u64);
+
 /// Lay out a safetensors file whose tensors follow one another in the given order.
 #[pyfunction]
 pub(crate) fn encode_header<'py>(
     py: Python<'py>,
     tensors: Vec<Row>,
-    metadata: BTreeMap<String, String>,
-) -> PyResult<(Bound<'py, PyBytes>, Vec<u64>, u64)> {
+    metadata: &Bound<'py, PyMapping>,
+) -> PyResult<Layout<'py>> {
+    let metadata = metadata.items()?.extract::<Vec<(String, String)>>()?.into_iter().collect();
     let rows = tensors
         .into_iter()
         .map(|(name, dtype, shape)| {

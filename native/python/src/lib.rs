@@ -1,6 +1,9 @@
 //! The module `bmerge._native`: checks and converts arguments, releases the GIL, calls
 //! `bmerge-core`. What everything means is documented in `engine/bmerge/_native.pyi`.
 
+// Arguments are converted from Python objects, so functions own them.
+#![allow(clippy::needless_pass_by_value)]
+
 mod buffer;
 mod errors;
 mod header;

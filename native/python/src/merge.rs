@@ -111,6 +111,8 @@ fn run(py: Python<'_>, request: &core::Request, progress: &core::Progress) -> Py
     let mut interrupt = None;
     let result = py.detach(|| {
         core::run(request, progress, || {
+            #[allow(clippy::redundant_closure_for_method_calls)]
+            // the method alone has one lifetime
             let signals = Python::attach(|py| py.check_signals());
             signals.map_err(|error| interrupt = Some(error)).is_ok()
         })

@@ -57,7 +57,7 @@ impl OutputFile {
     }
 
     fn __repr__(&self) -> String {
-        format!("OutputFile({:?}, {})", self.0.target(), self.0.size())
+        format!("OutputFile({:?}, {})", self.path(), self.0.size())
     }
 }
 

@@ -6,19 +6,20 @@
 
 mod eight;
 mod half;
+mod isa;
 
-pub(crate) use half::{Codec, Portable};
+pub(crate) use isa::{Isa, Portable};
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use half::Avx2;
+pub(crate) use isa::Avx2;
 
 use crate::dtype::Dtype;
 
 /// Decode as many values as `target` holds.
 #[inline(always)]
-pub(crate) fn decode<C: Codec>(dtype: Dtype, source: &[u8], target: &mut [f32]) {
+pub(crate) fn decode<I: Isa>(dtype: Dtype, source: &[u8], target: &mut [f32]) {
     match dtype {
-        Dtype::F16 => C::decode_f16(source, target),
+        Dtype::F16 => I::decode_f16(source, target),
         Dtype::BF16 => decode_with(source, target, |bytes| {
             f32::from_bits(quiet(u32::from(u16::from_le_bytes(bytes)) << 16))
         }),
@@ -35,9 +36,9 @@ pub(crate) fn decode<C: Codec>(dtype: Dtype, source: &[u8], target: &mut [f32]) 
 
 /// Encode values; false if one of them is not finite in the type.
 #[inline(always)]
-pub(crate) fn encode<C: Codec>(dtype: Dtype, values: &[f32], target: &mut [u8]) -> bool {
+pub(crate) fn encode<I: Isa>(dtype: Dtype, values: &[f32], target: &mut [u8]) -> bool {
     match dtype {
-        Dtype::F16 => C::encode_f16(values, target),
+        Dtype::F16 => I::encode_f16(values, target),
         Dtype::BF16 => encode_with(values, target, |x| half::to_bf16(x).to_le_bytes()),
         Dtype::F32 => encode_with(values, target, f32::to_le_bytes),
         Dtype::F64 => encode_with(values, target, |x| f64::from(x).to_le_bytes()),

@@ -7,7 +7,7 @@ use super::geometry::Geometry;
 use super::index;
 use super::kernels;
 use super::simd::Level;
-use crate::codec::{self, Codec};
+use crate::codec::{self, Isa};
 use crate::dtype::Dtype;
 use crate::program::stage::{Instruction, Operand, Register, Stage};
 use crate::reduce::Local;
@@ -134,14 +134,14 @@ impl Machine {
     }
 
     #[inline(always)]
-    fn run_with<C: Codec>(&mut self, frame: &Frame, offset: usize, length: usize) {
+    fn run_with<I: Isa>(&mut self, frame: &Frame, offset: usize, length: usize) {
         for instruction in &frame.stage.body {
             // The target is never an argument: compute beside it, then swap it in.
             if let Instruction::Load { input, .. } = instruction {
-                let finite = load::<C>(frame, *input, &mut self.spare, offset, length);
+                let finite = load::<I>(frame, *input, &mut self.spare, offset, length);
                 self.nonfinite[usize::from(*input)] |= !finite;
             } else {
-                step(frame, instruction, &self.registers, &mut self.spare, offset);
+                step::<I>(frame, instruction, &self.registers, &mut self.spare, offset);
             }
             let target = usize::from(instruction.target());
             std::mem::swap(&mut self.registers[target], &mut self.spare);
@@ -151,7 +151,7 @@ impl Machine {
 
 /// Decode a block of an input; false if a value is not finite.
 #[inline(always)]
-fn load<C: Codec>(
+fn load<I: Isa>(
     frame: &Frame,
     input: u16,
     target: &mut Block,
@@ -160,13 +160,13 @@ fn load<C: Codec>(
 ) -> bool {
     let (bytes, dtype) = frame.inputs[usize::from(input)];
     let values = &mut target.0[..length];
-    codec::decode::<C>(dtype, &bytes[offset * dtype.bytes()..], values);
+    codec::decode::<I>(dtype, &bytes[offset * dtype.bytes()..], values);
     codec::all_below(values, f32::INFINITY)
 }
 
 /// Every instruction but [`Instruction::Load`].
 #[inline(always)]
-fn step(
+fn step<I: Isa>(
     frame: &Frame,
     instruction: &Instruction,
     registers: &[Box<Block>],
@@ -192,7 +192,7 @@ fn step(
         }
         Instruction::RowIndex { .. } => index::rows(block, &frame.geometry, begin),
         Instruction::Random { distribution, stream, .. } => {
-            rng::fill(block, distribution, stream, frame.seed, begin);
+            rng::fill::<I>(block, distribution, stream, frame.seed, begin);
         }
         Instruction::Load { .. } | Instruction::Splat { .. } => {}
     }

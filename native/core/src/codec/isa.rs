@@ -1,0 +1,141 @@
+//! Instruction sets: the few things that have code of their own for each.
+
+use super::{decode_with, encode_with, half};
+use crate::rng::{self, Words};
+
+/// What differs between instruction sets; the results do not.
+pub(crate) trait Isa {
+    /// Decode half floats.
+    fn decode_f16(source: &[u8], target: &mut [f32]);
+    /// Encode half floats, rounding to nearest even.
+    fn encode_f16(values: &[f32], target: &mut [u8]);
+    /// Philox4x32-10 of eight counters; words of 32 bits, widened.
+    fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4];
+}
+
+/// What the compiler makes of plain code.
+pub(crate) struct Portable;
+
+impl Isa for Portable {
+    #[inline(always)]
+    fn decode_f16(source: &[u8], target: &mut [f32]) {
+        decode_with(source, target, |bytes| half::from_f16(u16::from_le_bytes(bytes)));
+    }
+
+    #[inline(always)]
+    fn encode_f16(values: &[f32], target: &mut [u8]) {
+        encode_with(values, target, |x| half::to_f16(x).to_le_bytes());
+    }
+
+    #[inline(always)]
+    fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+        rng::philox(counters, key)
+    }
+}
+
+/// AVX2 and F16C. Used only where AVX2 and F16C were detected (`vm/simd.rs`).
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Isa for Avx2 {
+    #[inline(always)]
+    fn decode_f16(source: &[u8], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { x86::decode(source, target) }
+    }
+
+    #[inline(always)]
+    fn encode_f16(values: &[f32], target: &mut [u8]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { x86::encode(values, target) }
+    }
+
+    #[inline(always)]
+    fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { x86::philox(counters, key) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! Eight halves at a time, the rest one by one.
+
+    use std::arch::x86_64::{
+        __m128i, __m256, __m256i, _mm256_and_si256, _mm256_cvtph_ps, _mm256_cvtps_ph,
+        _mm256_mul_epu32, _mm256_set1_epi64x, _mm256_srli_epi64, _mm256_xor_si256,
+        _MM_FROUND_TO_NEAREST_INT,
+    };
+
+    use super::{Isa, Portable, Words};
+    use crate::rng::{round_keys, MULTIPLIERS};
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    pub(super) fn decode(source: &[u8], target: &mut [f32]) {
+        let (halves, _) = source.as_chunks::<16>();
+        let (floats, rest) = target.as_chunks_mut::<8>();
+        let whole = floats.len();
+        for (float, half) in floats.iter_mut().zip(halves) {
+            // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+            let half = unsafe { std::mem::transmute::<[u8; 16], __m128i>(*half) };
+            let wide = _mm256_cvtph_ps(half);
+            // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+            *float = unsafe { std::mem::transmute::<__m256, [f32; 8]>(wide) };
+        }
+        Portable::decode_f16(&source[whole * 16..], rest);
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    pub(super) fn encode(values: &[f32], target: &mut [u8]) {
+        let (floats, rest) = values.as_chunks::<8>();
+        let (halves, tail) = target.split_at_mut(floats.len() * 16);
+        for (float, half) in floats.iter().zip(halves.as_chunks_mut::<16>().0) {
+            // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+            let wide = unsafe { std::mem::transmute::<[f32; 8], __m256>(*float) };
+            let packed = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(wide);
+            // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+            *half = unsafe { std::mem::transmute::<__m128i, [u8; 16]>(packed) };
+        }
+        Portable::encode_f16(rest, tail);
+    }
+
+    /// Eight words in two vectors.
+    type Wide = [__m256i; 2];
+
+    /// The rounds of [`crate::rng::philox`] in vectors, which the compiler does not find itself.
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    pub(super) fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        let wide = |words| unsafe { std::mem::transmute::<Words, Wide>(words) };
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        let narrow = |wide| unsafe { std::mem::transmute::<Wide, Words>(wide) };
+        let [mut c0, mut c1, mut c2, mut c3] = counters.map(wide);
+        for keys in round_keys(key) {
+            for half in 0..2 {
+                (c0[half], c1[half], c2[half], c3[half]) =
+                    philox_round([c0[half], c1[half], c2[half], c3[half]], keys);
+            }
+        }
+        [c0, c1, c2, c3].map(narrow)
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    fn philox_round(
+        [c0, c1, c2, c3]: [__m256i; 4],
+        [k0, k1]: [u32; 2],
+    ) -> (__m256i, __m256i, __m256i, __m256i) {
+        let splat = |word| _mm256_set1_epi64x(i64::from(word));
+        let low = splat(u32::MAX);
+        let p0 = _mm256_mul_epu32(c0, splat(MULTIPLIERS[0]));
+        let p1 = _mm256_mul_epu32(c2, splat(MULTIPLIERS[1]));
+        let mix = |product, word, key| {
+            _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64::<32>(product), word), splat(key))
+        };
+        (mix(p1, c1, k0), _mm256_and_si256(p1, low), mix(p0, c3, k1), _mm256_and_si256(p0, low))
+    }
+}
