@@ -123,6 +123,11 @@ def test_command_of_a_plugin_is_found(bmerge, commands):
     assert (called.status, called.out) == (0, "hello\nhello\n")
 
 
+def test_command_of_a_plugin_is_gone_without_it(bmerge, commands):
+    assert bmerge(*commands, "hello").status == 0
+    assert bmerge("hello").status == 2
+
+
 def test_options_come_from_the_environment(bmerge, commands, monkeypatch):
     monkeypatch.setenv("BMERGE_HELLO_COUNT", "3")
     assert bmerge(*commands, "hello").out == "hello\n" * 3

@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from bmerge.executors import Choice, choose_executor
 from bmerge.executors.choose import ExecutorName
 from bmerge.plan import Plan
-from bmerge.study.config import ExecutorConfig
+
+if TYPE_CHECKING:
+    from bmerge.study.config import ExecutorConfig
 
 __all__ = ["ExecutorOptions", "executor_options", "parse_size"]
 
@@ -59,24 +61,29 @@ class ExecutorOptions:
     vram: int | None
     threads: int | None
 
-    def choose(self, plan: Plan, file: ExecutorConfig | None = None) -> Choice:
-        """Choose the executor of ``plan``.
+    def or_else(self, file: ExecutorConfig) -> ExecutorOptions:
+        """Return these options with what a study file says where they say nothing."""
+        return ExecutorOptions(
+            self.executor or file.name,
+            self.device or file.device,
+            self.memory or _size(file.memory),
+            self.vram or _size(file.vram),
+            self.threads or file.threads,
+        )
 
-        Args:
-            plan: what it will run.
-            file: what a study file says, if there is one.
+    def choose(self, plan: Plan) -> Choice:
+        """Choose the executor of ``plan``.
 
         Raises:
             ExecutorError: if what was asked for is not possible.
         """
-        file = file or ExecutorConfig()
         return choose_executor(
             plan,
-            executor=cast("ExecutorName", self.executor or file.name),
-            device=self.device or file.device,
-            memory=self.memory or _size(file.memory) or _MEMORY,
-            vram=self.vram or _size(file.vram),
-            threads=self.threads or file.threads or 0,
+            executor=cast("ExecutorName", self.executor or "auto"),
+            device=self.device,
+            memory=self.memory or _MEMORY,
+            vram=self.vram,
+            threads=self.threads or 0,
         )
 
 

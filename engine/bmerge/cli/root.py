@@ -7,6 +7,7 @@ quick. Verbs that plugins add are looked for only when the word is none of ours.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 
 import click
 
@@ -31,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Verb → (module that defines it as ``command``, its first line of help)."""
 
+_PLUGINS = "bmerge.cli.plugins"
+
 
 class Root(click.Group):
     """The group of all verbs: ours by name, plugins' on demand."""
@@ -46,16 +49,14 @@ class Root(click.Group):
             module = importlib.import_module(COMMANDS[cmd_name][0])
             command: click.Command = module.command
             return command
-        if cmd_name not in self.commands:
-            session_of(ctx).registry().add_commands(self)
-        return self.commands.get(cmd_name)
+        return _commands_of_plugins(ctx).get(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or fail with the nearest one."""
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
-            hint = nearest(args[0], [*COMMANDS, *self.commands])
+            hint = nearest(args[0], [*COMMANDS, *_commands_of_plugins(ctx)])
             ctx.fail(f"no such command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -64,6 +65,16 @@ class Root(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _commands_of_plugins(ctx: click.Context) -> Mapping[str, click.Command]:
+    """Return the verbs that plugins add; they are asked once for each call of ``bmerge``."""
+    if _PLUGINS not in ctx.meta:
+        group = click.Group("bmerge")
+        session_of(ctx).registry().add_commands(group)
+        ctx.meta[_PLUGINS] = group.commands
+    commands: Mapping[str, click.Command] = ctx.meta[_PLUGINS]
+    return commands
 
 
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001

@@ -60,7 +60,7 @@ def command(
     folder = out or config.out
 
     def choose(plan: Plan) -> Executor:
-        choice = where.choose(plan, config.executor)
+        choice = where.or_else(config.executor).choose(plan)
         note(choice.reason)
         return choice.executor
 
