@@ -180,7 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
                 with contextlib.suppress(queue.Empty):
                     text = json.dumps(events.get(timeout=0.02)).encode()
                     size = (
-                        bytes([len(text)]) if len(text) < 126 else b"\x7e" + len(text).to_bytes(2)
+                        bytes([len(text)])
+                        if len(text) < 126
+                        else b"\x7e" + len(text).to_bytes(2, "big")
                     )
                     self.wfile.write(b"\x81" + size + text)
 

@@ -30,14 +30,13 @@ def make_comfyui(
     backoff: float = 0.5,
     verify: bool | str = True,
 ) -> ServerPool:
-    """Make the generator; no server is asked yet.
+    """Make the generator; no server is asked yet. Raises GeneratorError for senseless options.
 
     Args:
         addresses: of one server or of several that share the work.
         workflow: ``default`` (SD1, SD2, SDXL), ``flux``, or the path of a JSON file.
         slots: slot → ``node.input`` or several, where titles and links do not tell.
-        models_dir: a folder here that the server scans for checkpoints; one for all servers,
-            or one for each.
+        models_dir: a folder here that all servers scan for checkpoints, or one for each.
         remote_models: folder here → the same folder on the server.
         upload: a command with {checkpoint}, {name} and {host}, instead of models_dir.
         remove: a command with {name} and {host} that takes an uploaded file away.
@@ -48,10 +47,7 @@ def make_comfyui(
         list_timeout: seconds until the server must have found a new checkpoint.
         retries: further attempts of a request that failed for a passing reason.
         backoff: seconds before the first of them; doubled each time.
-        verify: false for self-signed certificates, or the path of an authority's certificate.
-
-    Raises:
-        GeneratorError: if an option makes no sense.
+        verify: false, or the path of an authority's certificate.
     """
     from bmerge_plugins.servers.comfyui_session import ComfySession
     from bmerge_plugins.servers.comfyui_workflow import Workflow, read_workflow

@@ -69,7 +69,7 @@ def _servers(
     timeout: float,
     start_timeout: float,
 ) -> list[Session]:
-    from bmerge_plugins.servers.sdcpp_sessions import ServerSession
+    from bmerge_plugins.servers.sdcpp_server import ServerSession
 
     places = ("checkpoint", "host", "port")
     template = Template(command, known=places, needed=places, option="command")
@@ -88,7 +88,7 @@ def _servers(
 
 
 def _programs(command: str | Sequence[str], count: int, timeout: float) -> list[Session]:
-    from bmerge_plugins.servers.sdcpp_sessions import CliSession
+    from bmerge_plugins.servers.sdcpp_cli import CliSession
 
     known = ("checkpoint", "address")
     template = Template(command, known=known, needed=known[:1], option="command")

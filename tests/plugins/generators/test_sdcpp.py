@@ -12,7 +12,7 @@ import pytest
 from bmerge import GeneratorError, Payload
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.sdcpp import make_sdcpp
-from bmerge_plugins.servers.sdcpp_sessions import cli_arguments
+from bmerge_plugins.servers.sdcpp_cli import cli_arguments
 from servers.faulty_http import colour
 
 FAKES = Path(__file__).parents[2] / "servers"

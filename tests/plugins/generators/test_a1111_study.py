@@ -1,0 +1,64 @@
+"""A whole study over two servers that fail every tenth time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bmerge.testing import tiny_sd1
+from servers.fake_a1111 import FakeA1111
+from servers.faulty_http import rate
+
+STUDY = """
+name: web
+merge:
+  method: weighted_sum
+  models: [a.safetensors, b.safetensors]
+space: {{alpha: {{}}}}
+payloads:
+  seeds: [1, 2]
+  prompts: [a cat, a dog]
+  defaults: {{width: 64, height: 64}}
+generator:
+  name: a1111
+  addresses: ["{first}", "{second}"]
+  models_dir: {folder}
+  user: me
+  password: s3cret
+  timeout: 1
+  backoff: 0.01
+scorers: [{{name: colourfulness}}]
+optimiser: {{name: random, init_points: 0, n_iters: 4}}
+"""
+FAULTS = ("cut", "500", "half", "html", "hang")
+
+
+@pytest.fixture
+def servers(models_dir):
+    tiny_sd1(models_dir / "own.safetensors", 3)
+    with (
+        FakeA1111(models_dir, auth="me:s3cret") as one,
+        FakeA1111(models_dir, auth="me:s3cret") as two,
+    ):
+        one.faults, two.faults = rate(0.1, FAULTS, seed=1), rate(0.1, FAULTS, seed=2)
+        yield one, two
+
+
+def test_a_study_over_failing_servers_accounts_for_every_trial(
+    servers, models_dir, bmerge, tmp_path
+):
+    one, two = servers
+    for seed, name in enumerate("ab"):
+        tiny_sd1(tmp_path / f"{name}.safetensors", seed)
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY.format(first=one.url, second=two.url, folder=models_dir))
+    out = tmp_path / "out"
+    run = bmerge("run", file, "--out", out)
+    assert run.status == 0, run.err
+    shown = json.loads(bmerge("studies", "show", out, "--json").out)
+    assert [trial["state"] for trial in shown["trials"]] == ["complete"] * 7
+    assert one.pictures + two.pictures >= 7 * 4
+    assert [file.name for file in models_dir.iterdir()] == ["own.safetensors"]
+    for stored in out.rglob("*"):
+        assert not stored.is_file() or b"s3cret" not in stored.read_bytes(), stored
