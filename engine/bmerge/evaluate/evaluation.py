@@ -157,12 +157,12 @@ def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
     """Return one scorer's finite scores, or complain about it."""
     scores = [float(score) for score in entry.scorer.score(pictures)]
     if len(scores) != len(pictures):
-        message = f"the scorer {entry.label!r} gave {len(scores)} scores for {len(pictures)} pictures"
-        raise ScorerError(message)
+        counts = f"{len(scores)} scores for {len(pictures)} pictures"
+        raise ScorerError(f"the scorer {entry.label!r} gave {counts}")
     for score, picture in zip(scores, pictures, strict=True):
         if not math.isfinite(score):
-            message = f"the scorer {entry.label!r} gave {score} to the picture {picture.payload.id!r}"
-            raise ScorerError(message)
+            where = f"to the picture {picture.payload.id!r}"
+            raise ScorerError(f"the scorer {entry.label!r} gave {score} {where}")
     return scores
 
 

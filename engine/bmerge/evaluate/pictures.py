@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["save_picture"]
 
 
-def save_picture(
-    folder: Path, trial: int, picture: Picture, scores: Mapping[str, float]
-) -> str:
+def save_picture(folder: Path, trial: int, picture: Picture, scores: Mapping[str, float]) -> str:
     """Store a picture with its prompt, seed and scores in text chunks.
 
     The file appears complete or not at all. A picture of the same trial and payload is
@@ -42,7 +39,7 @@ def save_picture(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.image.save(part, "PNG", pnginfo=_texts(trial, picture, scores))
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         raise StudyError(f"{path} cannot be written: {error.strerror or error}") from error
     return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from bmerge.errors import StudyError
@@ -41,7 +40,7 @@ def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, 
         merger.write(weights, checkpoint)
         part = recipe.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
-        os.replace(part, recipe)
+        part.replace(recipe)
     except OSError as error:
         message = f"{checkpoint.parent} cannot be written: {error.strerror or error}"
         raise StudyError(message) from error

@@ -47,9 +47,7 @@ def definition_of(
     return plain
 
 
-def check_definition(
-    stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
-) -> None:
+def check_definition(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
     """Refuse to go on with a study under another definition.
 
     Raises:

@@ -34,7 +34,10 @@ def initial_points(
         return []
     unit = _unit_points(design, len(space.parameters), count, seed)
     return [
-        {p.name: p.low + float(x) * (p.high - p.low) for p, x in zip(space.parameters, row, strict=True)}
+        {
+            p.name: p.low + float(x) * (p.high - p.low)
+            for p, x in zip(space.parameters, row, strict=True)
+        }
         for row in unit
     ]
 
@@ -48,7 +51,7 @@ def _unit_points(
     rng = np.random.default_rng(seed)
     if design == "random":
         return rng.random((count, dimensions))
-    from scipy.stats import qmc
+    from scipy.stats import qmc  # type: ignore[import-untyped]
 
     if design == "lhs":
         return np.asarray(qmc.LatinHypercube(dimensions, rng=rng).random(count))

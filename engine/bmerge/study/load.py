@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError
-from bmerge.evaluate.protocols import Payload
+from bmerge.recipe.document import Node, read_document
+from bmerge.recipe.load import read_options
 from bmerge.recipe.schema import ModelRef, OnMissing, OnNonFinite, Recipe
 from bmerge.study.config import (
     ExecutorConfig,
@@ -18,11 +20,22 @@ from bmerge.study.config import (
     ScorerConfig,
     StudyConfig,
 )
-from bmerge.study.document import Section, Value, read_document
 from bmerge.study.load_payloads import read_payloads
-from bmerge.study.space_config import HyperparameterSpace, Range
+from bmerge.study.load_space import read_space
 
 __all__ = ["load_study"]
+
+T = TypeVar("T")
+
+_TOP = (
+    "name", "merge", "space", "payloads", "generator", "scorers", "optimiser", "baselines", "try",
+    "out", "storage", "executor",
+)  # fmt: skip
+_MERGE = (
+    "method", "models", "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "options",
+)  # fmt: skip
+_EXECUTOR = ("name", "device", "memory", "vram", "threads", "scratch")
+_OPTIMISER = ("name", "seed", "init", "init_points", "n_iters")
 
 
 def load_study(path: str | Path) -> StudyConfig:
@@ -36,162 +49,151 @@ def load_study(path: str | Path) -> StudyConfig:
         RecipeError: if it is not a valid study, with file and line.
     """
     path = Path(path)
-    top = read_document(path)
-    name = top.get("name", Value.text, path.stem)
-    config = StudyConfig(
+    node = read_document(path, name="the study")
+    keys = node.mapping(_TOP)
+    name = _get(keys, "name", Node.text, path.stem)
+    optimiser = _need(node, "optimiser")
+    return StudyConfig(
         path=path,
         name=name,
-        merge=top.need("merge", _merge),
-        space=top.get("space", _space, {}),
-        payloads=top.need("payloads", read_payloads),
-        generator=top.need("generator", _generator),
-        scorers=top.need("scorers", _scorers),
-        optimiser=top.need("optimiser", _optimiser),
-        baselines=top.get("baselines", Value.boolean, True),
-        attempts=top.get("try", _attempts, ()),
-        out=Path(top.get("out", Value.text, f"runs/{name}")),
-        storage=top.get("storage", Value.text, None),
-        executor=top.get("executor", _executor, ExecutorConfig()),
+        merge=_merge(_need(node, "merge"), path.parent),
+        space=_get(keys, "space", read_space, {}),
+        payloads=read_payloads(_need(node, "payloads")),
+        generator=_generator(_need(node, "generator")),
+        scorers=_scorers(_need(node, "scorers")),
+        optimiser=_optimiser(optimiser),
+        baselines=_get(keys, "baselines", Node.boolean, default=True),
+        attempts=tuple(_get(keys, "try", _attempts, [])),
+        out=Path(_get(keys, "out", Node.text, f"runs/{name}")).expanduser(),
+        storage=_maybe(keys, "storage", Node.text),
+        executor=_get(keys, "executor", _executor, ExecutorConfig()),
     )
-    top.finish()
-    return config
 
 
-def _merge(value: Value) -> Recipe:
-    section = value.section()
-    folder = value.path.parent
-    architecture = section.get("architecture", Value.text, "auto")
-    recipe = Recipe(
-        method=section.need("method", Value.text),
-        models=section.need("models", lambda v: tuple(_model(m, folder) for m in v.items())),
-        dtype=section.get("dtype", _dtype, None),
+def _need(node: Node, key: str) -> Node:
+    """Return the node of a key that must be there."""
+    keys = node.mapping()
+    if key not in keys:
+        raise node.error(f"{node.name} needs the key {key!r}")
+    return keys[key]
+
+
+def _maybe(keys: Mapping[str, Node], key: str, read: Callable[[Node], T]) -> T | None:
+    """Read a key; None where it is absent or null."""
+    node = keys.get(key)
+    return None if node is None or node.value is None else read(node)
+
+
+def _get(keys: Mapping[str, Node], key: str, read: Callable[[Node], T], default: T) -> T:
+    """Read a key; ``default`` where it is absent or null."""
+    value = _maybe(keys, key, read)
+    return default if value is None else value
+
+
+def _merge(node: Node, folder: Path) -> Recipe:
+    keys = node.mapping(_MERGE)
+    architecture = _get(keys, "architecture", Node.text, "auto")
+    on_missing = _get(keys, "on_missing", lambda n: n.text(("keep", "error")), "keep")
+    on_nonfinite = _get(keys, "on_nonfinite", lambda n: n.text(("error", "report")), "error")
+    return Recipe(
+        method=_need(node, "method").text(),
+        models=tuple(_model(item, folder) for item in _need(node, "models").sequence()),
+        dtype=_maybe(keys, "dtype", _dtype),
         architecture=None if architecture == "auto" else architecture,
-        seed=section.get("seed", Value.integer, 0),
-        on_missing=cast(
-            "OnMissing", section.get("on_missing", lambda v: v.choice("keep", "error"), "keep")
-        ),
-        on_nonfinite=cast(
-            "OnNonFinite",
-            section.get("on_nonfinite", lambda v: v.choice("error", "report"), "error"),
-        ),
+        seed=_get(keys, "seed", lambda n: n.integer(least=0), 0),
+        on_missing=cast("OnMissing", on_missing),
+        on_nonfinite=cast("OnNonFinite", on_nonfinite),
+        options=read_options(keys.get("options")),
     )
-    section.finish()
-    return recipe
 
 
-def _model(value: Value, folder: Path) -> ModelRef:
-    """Return a model with its absolute path; links stay as they are."""
-    if not value.is_section:
-        return ModelRef(os.path.abspath(folder / Path(value.text()).expanduser()))
-    section = value.section()
-    path = section.need("path", Value.text)
-    sha256 = section.get("sha256", Value.text, None)
-    section.finish()
-    return ModelRef(os.path.abspath(folder / Path(path).expanduser()), sha256)
+def _model(node: Node, folder: Path) -> ModelRef:
+    """Return a model with its absolute path; symbolic links stay as they are."""
+    if isinstance(node.value, str):
+        return ModelRef(_absolute(node.value, folder))
+    keys = node.mapping(("path", "sha256"))
+    path = _absolute(_need(node, "path").text(), folder)
+    return ModelRef(path, _maybe(keys, "sha256", Node.text))
 
 
-def _dtype(value: Value) -> str:
+def _absolute(path: str, folder: Path) -> str:
+    return os.path.abspath(folder / Path(path).expanduser())  # noqa: PTH100 - resolve() follows links
+
+
+def _dtype(node: Node) -> str:
     try:
-        return canonical(value.text())
+        return canonical(node.text())
     except RecipeError as error:
-        raise RecipeError(
-            str(error), path=value.path, line=value.line, hint=error.hint
-        ) from error
+        if error.path is not None:
+            raise
+        raise node.error(str(error), error.hint) from error
 
 
-def _space(value: Value) -> dict[str, HyperparameterSpace]:
-    return {name: _hyperparameter(v) for name, v in value.section().rest().items()}
+def _generator(node: Node) -> GeneratorConfig:
+    return GeneratorConfig(_need(node, "name").text(), _options(node, ("name",)))
 
 
-def _hyperparameter(value: Value) -> HyperparameterSpace:
-    section = value.section()
-    groups = section.get("groups", lambda v: v.section().rest(), {})
-    blocks = section.get("blocks", lambda v: v.section().rest(), {})
-    lines = {key: entry.line for key, entry in {**groups, **blocks}.items()}
-    space = HyperparameterSpace(
-        range=section.get("range", Value.pair, None),
-        freeze=section.get("freeze", Value.number, None),
-        single=section.get("per", lambda v: v.choice("block", "single"), "block") == "single",
-        groups={name: _patterns(entry) for name, entry in groups.items()},
-        blocks={name: _setting(entry) for name, entry in blocks.items()},
-        path=value.path,
-        lines={"": value.line, **lines},
-    )
-    section.finish()
-    return space
-
-
-def _patterns(value: Value) -> tuple[str, ...]:
-    return tuple(v.text() for v in value.items()) if value.is_list else (value.text(),)
-
-
-def _setting(value: Value) -> float | Range:
-    return value.pair() if value.is_list else value.number()
-
-
-def _generator(value: Value) -> GeneratorConfig:
-    section = value.section()
-    return GeneratorConfig(section.need("name", Value.text), _options(section))
-
-
-def _scorers(value: Value) -> tuple[ScorerConfig, ...]:
-    scorers = tuple(_scorer(v) for v in value.items())
+def _scorers(node: Node) -> tuple[ScorerConfig, ...]:
+    scorers = tuple(_scorer(item) for item in node.sequence())
     labels = [scorer.label for scorer in scorers]
-    for entry, label in zip(value.items(), labels, strict=True):
+    for item, label in zip(node.sequence(), labels, strict=True):
         if labels.count(label) > 1:
-            entry.fail(f"has the label {label!r}, as another does", hint="give each a label")
+            raise item.error(f"two scorers have the label {label!r}", "give each its own: label")
     if not any(scorer.weight for scorer in scorers):
-        value.fail("must hold a scorer with a weight other than 0")
+        raise node.error("some scorer must have a weight other than 0")
     return scorers
 
 
-def _scorer(value: Value) -> ScorerConfig:
-    section = value.section()
-    name = section.need("name", Value.text)
-    label = section.get("label", Value.text, name)
-    weight = section.get("weight", Value.number, 1.0)
-    return ScorerConfig(name, label, weight, _options(section))
+def _scorer(node: Node) -> ScorerConfig:
+    keys = node.mapping()
+    name = _need(node, "name").text()
+    return ScorerConfig(
+        name=name,
+        label=_get(keys, "label", Node.text, name),
+        weight=_get(keys, "weight", Node.number, 1.0),
+        options=_options(node, ("name", "label", "weight")),
+    )
 
 
-def _optimiser(value: Value) -> OptimiserConfig:
-    section = value.section()
-    design = section.get("init", lambda v: v.choice("random", "lhs", "sobol"), "sobol")
+def _optimiser(node: Node) -> OptimiserConfig:
+    keys = node.mapping()
+    default = OptimiserConfig("")
+    design = _maybe(keys, "init", lambda n: n.text(("random", "lhs", "sobol")))
     return OptimiserConfig(
-        name=section.need("name", Value.text),
-        seed=section.get("seed", Value.integer, 0),
-        init=cast("InitialDesign", design),
-        init_points=section.get("init_points", Value.integer, OptimiserConfig.init_points),
-        n_iters=section.get("n_iters", Value.integer, OptimiserConfig.n_iters),
-        options=_options(section),
+        name=_need(node, "name").text(),
+        seed=_get(keys, "seed", _count, default.seed),
+        init=cast("InitialDesign", design or default.init),
+        init_points=_get(keys, "init_points", _count, default.init_points),
+        n_iters=_get(keys, "n_iters", _count, default.n_iters),
+        options=_options(node, _OPTIMISER),
     )
 
 
-def _attempts(value: Value) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        {name: v.plain() for name, v in entry.section().rest().items()} for entry in value.items()
+def _count(node: Node) -> int:
+    return node.integer(least=0)
+
+
+def _attempts(node: Node) -> list[Mapping[str, Any]]:
+    return [{k: n.plain() for k, n in item.mapping().items()} for item in node.sequence()]
+
+
+def _executor(node: Node) -> ExecutorConfig:
+    keys = node.mapping(_EXECUTOR)
+    return ExecutorConfig(
+        name=_get(keys, "name", lambda n: n.text(("auto", "native", "torch")), "auto"),
+        device=_maybe(keys, "device", Node.text),
+        memory=_maybe(keys, "memory", _size),
+        vram=_maybe(keys, "vram", _size),
+        threads=_maybe(keys, "threads", lambda n: n.integer(least=1)),
+        scratch=_maybe(keys, "scratch", lambda n: Path(n.text()).expanduser()),
     )
 
 
-def _executor(value: Value) -> ExecutorConfig:
-    section = value.section()
-    config = ExecutorConfig(
-        name=section.get("name", lambda v: v.choice("auto", "native", "torch"), "auto"),
-        device=section.get("device", Value.text, None),
-        memory=section.get("memory", _size, None),
-        vram=section.get("vram", _size, None),
-        threads=section.get("threads", lambda v: v.integer(least=1), None),
-        scratch=section.get("scratch", lambda v: Path(v.text()).expanduser(), None),
-    )
-    section.finish()
-    return config
-
-
-def _size(value: Value) -> str:
+def _size(node: Node) -> str:
     """Return a size as text; a bare number is bytes."""
-    plain = value.plain()
-    return str(plain) if isinstance(plain, int) else value.text()
+    return str(node.value) if isinstance(node.value, int) else node.text()
 
 
-def _options(section: Section) -> dict[str, Any]:
-    """Return what is left as a plugin's options; the plugin's signature judges them."""
-    return {name: value.plain() for name, value in section.rest().items()}
+def _options(node: Node, known: tuple[str, ...]) -> dict[str, Any]:
+    """Return the other keys as a plugin's options; the plugin's signature judges them."""
+    return {key: n.plain() for key, n in node.mapping().items() if key not in known}

@@ -50,7 +50,7 @@ def run_study(
     study: Study,
     *,
     trials: int | None = None,
-    on_event: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[Event], None] = lambda _: None,
 ) -> StudyFinished:
     """Run a study to its end, or take it up where an earlier run stopped.
 

@@ -91,7 +91,9 @@ class SearchSpace:
         found: dict[str, float] = {}
         for layout in self.layouts:
             found |= layout.values(weights.get(layout.name, BlockWeights(layout.default)))
-        return {p.name: _within(found[p.name], p.low, p.high, p.name) for p in self.space.parameters}
+        return {
+            p.name: _within(found[p.name], p.low, p.high, p.name) for p in self.space.parameters
+        }
 
     def centre(self) -> dict[str, float]:
         """Return the middle of every dimension."""

@@ -18,6 +18,7 @@ from bmerge.study.protocols import Parameter, Space
 from bmerge.study.space import Layout, SearchSpace
 
 if TYPE_CHECKING:
+    from bmerge.architectures import Architecture
     from bmerge.method import Hyperparameter
 
 __all__ = ["HyperparameterSpace", "Range", "build_space"]
@@ -56,7 +57,7 @@ class HyperparameterSpace:
 def build_space(
     config: Mapping[str, HyperparameterSpace],
     hyperparameters: Sequence[Hyperparameter],
-    blocks: Sequence[str],
+    architecture: Architecture,
     *,
     present: Collection[str] | None = None,
 ) -> SearchSpace:
@@ -65,7 +66,8 @@ def build_space(
     Args:
         config: hyperparameter → what the study file says; those left out are searched whole.
         hyperparameters: of the method.
-        blocks: ids of the architecture, in its order.
+        architecture: whose blocks are meant. A block that follows another there is searched
+            with that one, unless the file names it.
         present: the blocks of which the models hold tensors; None means all.
 
     Raises:
@@ -79,8 +81,8 @@ def build_space(
     parameters: list[Parameter] = []
     layouts: list[Layout] = []
     for h in hyperparameters:
-        builder = _Builder(h, config.get(h.name, HyperparameterSpace()), blocks)
-        layouts.append(builder.layout(blocks if present is None else present))
+        builder = _Builder(h, config.get(h.name, HyperparameterSpace()), architecture)
+        layouts.append(builder.layout(architecture.blocks if present is None else present))
         parameters += builder.parameters(layouts[-1])
     if not parameters:
         entry = next(iter(config.values()), HyperparameterSpace())
@@ -92,9 +94,10 @@ class _Builder:
     """Lays out one hyperparameter: which block is frozen, which belongs to which dimension."""
 
     def __init__(
-        self, h: Hyperparameter, config: HyperparameterSpace, blocks: Sequence[str]
+        self, h: Hyperparameter, config: HyperparameterSpace, architecture: Architecture
     ) -> None:
-        self.h, self.config, self.blocks = h, config, blocks
+        self.h, self.config = h, config
+        self.blocks, self.follows = architecture.blocks, architecture.follows
         self.frozen: dict[str, float] = {}
         self.dimension: dict[str, str] = {}
         self.ranges: dict[str, Range] = {}
@@ -105,6 +108,7 @@ class _Builder:
         self._groups()
         self._exceptions()
         self._remaining()
+        self._followers()
         return Layout(
             self.h.name,
             self.h.default,
@@ -164,7 +168,7 @@ class _Builder:
     def _remaining(self) -> None:
         freeze = self.config.freeze
         for block in self.blocks:
-            if block in self.dimension or block in self.frozen:
+            if block in self.dimension or block in self.frozen or block in self.follows:
                 continue
             if freeze is not None:
                 self.frozen[block] = self._valid("", (freeze, freeze))[0]
@@ -172,14 +176,20 @@ class _Builder:
                 single = self.config.single
                 self.dimension[block] = self.h.name if single else f"{self.h.name}.{block}"
 
+    def _followers(self) -> None:
+        for block, leader in self.follows.items():
+            if block in self.dimension or block in self.frozen:
+                continue
+            if leader in self.frozen:
+                self.frozen[block] = self.frozen[leader]
+            else:
+                self.dimension[block] = self.dimension[leader]
+
     def _valid(self, key: str, bounds: Range) -> Range:
         """Return ``bounds`` if the method accepts them."""
         for value in bounds:
-            low, high = self.h.minimum, self.h.maximum
-            if (low is not None and value < low) or (high is not None and value > high):
-                limits = f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
-                message = f"{self.h.name} cannot be {value:g}; the method takes {limits}"
-                self.config.fail(key, message)
+            if problem := self.h.problem(value):
+                self.config.fail(key, f"{self.h.name}: {problem}")
         return bounds
 
     def _expand(self, key: str, pattern: str) -> Sequence[str]:

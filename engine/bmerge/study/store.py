@@ -21,6 +21,7 @@ from bmerge.study.trial import Proposal, Trial
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
+    from typing_extensions import Self
 
 __all__ = ["Store", "StoredStudy", "read_study"]
 
@@ -78,7 +79,7 @@ class Store:
             self._storage = _connect(folder, create=True)
             self._study = _find_or_create(self._storage, name, None if url else folder)
             self._check_folder(name)
-            self.trials, self._ids = _load(self._storage, self._study)
+            self.trials = _load(self._storage, self._study)
             if not self.trials:  # nothing depends on them yet
                 home = str(folder.absolute())
                 self._describe({"definition": definition, "budget": budget, "folder": home})
@@ -87,7 +88,7 @@ class Store:
             self._lock.close()
             raise
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -124,20 +125,21 @@ class Store:
         identity = self._storage.create_new_trial(self._study, template_trial=template)
         number = self._storage.get_trial_number_from_id(identity)
         trial = Trial(number, "running", proposal)
-        self.trials[number], self._ids[number] = trial, identity
+        self.trials[number] = trial
         return trial
 
     def finish(self, trial: Trial) -> None:
         """Store what came of a trial; its state goes last, so that a kill leaves it running."""
         from optuna.trial import TrialState
 
-        identity = self._ids[trial.number]
+        storage = self._storage
+        identity = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
         for key, value in finish_attributes(trial).items():
-            self._storage.set_trial_user_attr(identity, key, value)
+            storage.set_trial_user_attr(identity, key, value)
         if trial.score is None:
-            self._storage.set_trial_state_values(identity, TrialState.FAIL)
+            storage.set_trial_state_values(identity, TrialState.FAIL)
         else:
-            self._storage.set_trial_state_values(identity, TrialState.COMPLETE, [trial.score])
+            storage.set_trial_state_values(identity, TrialState.COMPLETE, [trial.score])
         self.trials[trial.number] = trial
 
     def _describe(self, attributes: Mapping[str, Any]) -> None:
@@ -164,11 +166,11 @@ def read_study(folder: str | Path) -> StoredStudy:
         raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
     storage = _connect(folder, create=False)
     try:
-        for study in storage.get_all_studies():
-            attributes = storage.get_study_user_attrs(study._study_id)
+        for name in _names(storage):
+            identity = storage.get_study_id_from_name(name)
+            attributes = storage.get_study_user_attrs(identity)
             if _is_home(attributes, folder):
-                trials, _ = _load(storage, study._study_id)
-                return StoredStudy(folder, study.study_name, attributes, trials)
+                return StoredStudy(folder, name, attributes, _load(storage, identity))
     finally:
         _disconnect(storage)
     raise StudyError(f"no study of bmerge in {folder}")
@@ -192,7 +194,9 @@ def _connect(folder: Path, *, create: bool) -> RDBStorage:
     url = file.read_text(encoding="utf-8") if file.exists() else None
     path = (folder / "study.db").absolute()
     try:
-        return optuna.storages.RDBStorage(url or f"sqlite:///{path}", skip_table_creation=not create)
+        return optuna.storages.RDBStorage(
+            url or f"sqlite:///{path}", skip_table_creation=not create
+        )
     except Exception as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise StudyError(f"the study's storage cannot be used: {reason}") from error
@@ -213,11 +217,11 @@ def _find_or_create(storage: RDBStorage, name: str, folder: Path | None) -> int:
     """
     from optuna.study import StudyDirection
 
-    known = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    known = _names(storage)
     if name in known:
-        return known[name]
+        return storage.get_study_id_from_name(name)
     if known and folder:
-        message = f"{folder} holds the study {next(iter(known))!r}, not {name!r}"
+        message = f"{folder} holds the study {known[0]!r}, not {name!r}"
         raise StudyError(message, hint="give another folder by --out")
     return storage.create_new_study([StudyDirection.MAXIMIZE], name)
 
@@ -228,8 +232,11 @@ def _is_home(attributes: Mapping[str, Any], folder: Path) -> bool:
     return "folder" in attributes and (not shared or attributes["folder"] == str(folder.absolute()))
 
 
-def _load(storage: RDBStorage, study: int) -> tuple[dict[int, Trial], dict[int, int]]:
-    """Read all trials and their ids in the storage, by number."""
-    frozen = sorted(storage.get_all_trials(study, deepcopy=False), key=lambda t: t.number)
-    trials = {one.number: trial_of(one) for one in frozen}
-    return trials, {one.number: one._trial_id for one in frozen}
+def _load(storage: RDBStorage, study: int) -> dict[int, Trial]:
+    """Read all trials, by number."""
+    rows = sorted(storage.get_all_trials(study, deepcopy=False), key=lambda row: row.number)
+    return {row.number: trial_of(row) for row in rows}
+
+
+def _names(storage: RDBStorage) -> list[str]:
+    return [study.study_name for study in storage.get_all_studies()]

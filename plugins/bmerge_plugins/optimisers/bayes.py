@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
 
 if TYPE_CHECKING:
-    from bayes_opt import BayesianOptimization
+    from bayes_opt import BayesianOptimization  # type: ignore[import-untyped]
 
 __all__ = ["Bayes", "bmerge_optimisers"]
 
@@ -63,13 +63,17 @@ class Bayes:
         self._asks = 0
 
     def ask(self) -> Mapping[str, float]:
-        """Fit the process and return the point that promises most."""
+        """Fit the process and return the point that promises most.
+
+        One thread: the matrices are small, and sums must not depend on the number of cores.
+        """
         from bayes_opt import UtilityFunction
+        from threadpoolctl import threadpool_limits
 
         kappa = self._kappa * self._decay ** max(0, self._asks - self._delay)
         process = self._process()
         self._asks += 1
-        with warnings.catch_warnings():
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sklearn's and scipy's, of fits that hit a bound
             found = process.suggest(UtilityFunction(self._acquisition, kappa=kappa, xi=self._xi))
         return {

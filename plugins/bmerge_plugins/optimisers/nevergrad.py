@@ -30,11 +30,13 @@ class Nevergrad:
         seed: equal seeds, budgets and results propose equal points.
         budget: trials that will be asked for; many of its optimisers plan with it.
         algorithm: a name of ``nevergrad.optimizers.registry``.
-        workers: trials that nevergrad is told are evaluated at once. With 1, its automatic
-            choices take local methods (COBYLA) that learn nothing from the initial design.
+        workers: trials that nevergrad is told are evaluated at once. Its automatic choices
+            depend on it: with 1 they take COBYLA, which is far ahead on a smooth objective and
+            far behind on a noisy one; with 2 or more an evolution strategy. Algorithms that
+            can do no more than one at a time get 1.
 
     Raises:
-        PluginError: if nevergrad has no such algorithm.
+        PluginError: if nevergrad has no such algorithm, or cannot construct it.
     """
 
     def __init__(
@@ -43,15 +45,15 @@ class Nevergrad:
         seed: int,
         budget: int,
         *,
-        algorithm: str = "TwoPointsDE",
+        algorithm: str = "NgIohTuned",
         workers: int = 2,
     ) -> None:
         self._space = space
+        dimensions = len(space.parameters)
+        self._optimiser = _guarded(lambda: _construct(dimensions, seed, budget, algorithm, workers))
         self._pending: dict[tuple[float, ...], Any] = {}
         self._asks = 0
-        self._worst = 0.0
-        self._any = False
-        self._optimiser = _guarded(lambda: _construct(len(space.parameters), seed, budget, algorithm, workers))
+        self._worst: float | None = None
 
     def ask(self) -> Mapping[str, float]:
         """Return nevergrad's next candidate."""
@@ -72,7 +74,7 @@ class Nevergrad:
             return
         if result.proposed:
             _logger.warning("nevergrad did not propose trial %d again", result.number)
-        _guarded(lambda: self._tell_foreign(result, loss))
+        self._tell_foreign(point, loss)
 
     def replay(self, results: Sequence[Result]) -> None:
         """Make the asks and tells of the earlier runs again."""
@@ -83,27 +85,29 @@ class Nevergrad:
 
     def _loss(self, result: Result) -> float:
         if result.score is None:
-            return self._worst
+            return 0.0 if self._worst is None else self._worst
         loss = -result.score
-        self._worst = max(self._worst, loss) if self._any else loss
-        self._any = True
+        self._worst = loss if self._worst is None else max(self._worst, loss)
         return loss
 
-    def _tell_foreign(self, result: Result, loss: float) -> None:
+    def _tell_foreign(self, point: Sequence[float], loss: float) -> None:
         """Tell of a point that nevergrad did not ask for, where its algorithm can take that."""
-        from nevergrad.common.errors import TellNotAskedNotSupportedError
+        from nevergrad.common.errors import (  # type: ignore[import-untyped]
+            TellNotAskedNotSupportedError,
+        )
 
-        unit = [(result.values[p.name] - p.low) / (p.high - p.low) for p in self._space.parameters]
+        pairs = zip(self._space.parameters, point, strict=True)
+        unit = [(x - p.low) / (p.high - p.low) for p, x in pairs]
         candidate = self._optimiser.parametrization.spawn_child(new_value=unit)
         try:
-            self._optimiser.tell(candidate, loss)
+            _guarded(lambda: self._optimiser.tell(candidate, loss))
         except TellNotAskedNotSupportedError:
             _logger.debug("%s takes no foreign points", self._optimiser.name)
 
 
 def _construct(dimensions: int, seed: int, budget: int, algorithm: str, workers: int) -> Any:
     """Return nevergrad's optimiser over the unit cube."""
-    import nevergrad
+    import nevergrad  # type: ignore[import-untyped]
     import numpy as np
 
     registry = nevergrad.optimizers.registry
@@ -112,7 +116,13 @@ def _construct(dimensions: int, seed: int, budget: int, algorithm: str, workers:
         raise PluginError(message, plugin="nevergrad", hint=nearest(algorithm, registry))
     cube = nevergrad.p.Array(init=np.full(dimensions, 0.5), lower=0.0, upper=1.0)
     cube.random_state = np.random.RandomState(seed)
-    return registry[algorithm](cube, budget=max(1, budget), num_workers=workers)
+    if registry[algorithm].no_parallelization:
+        workers = 1
+    try:
+        return registry[algorithm](cube, budget=max(1, budget), num_workers=workers)
+    except (AssertionError, ImportError, ValueError) as error:
+        message = f"nevergrad cannot make {algorithm} with {workers} workers: {error}"
+        raise PluginError(message, plugin="nevergrad") from error
 
 
 def _guarded(call: Callable[[], T]) -> T:
@@ -128,7 +138,7 @@ def _guarded(call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             outcome.append(call())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
 
     with warnings.catch_warnings():

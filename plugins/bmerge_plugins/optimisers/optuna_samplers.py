@@ -14,6 +14,7 @@ from bmerge import OptimiserKind, Result, Space, hookimpl
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
 __all__ = ["GaussianProcess", "TreeParzen", "bmerge_optimisers"]
@@ -35,17 +36,19 @@ class _OptunaSampler:
         self._asks = 0
 
     def ask(self) -> Mapping[str, float]:
-        """Show the sampler all results and return its proposal."""
+        """Show the sampler all results and return its proposal.
+
+        One thread: the matrices are small, and sums must not depend on the number of cores.
+        """
         import numpy as np
-        from optuna.distributions import FloatDistribution
+        from threadpoolctl import threadpool_limits
 
         state = np.random.SeedSequence((self._seed, self._asks)).generate_state(1)
         self._asks += 1
-        with warnings.catch_warnings():
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's, of features that may still change
             study = self._study(self._sampler(int(state[0])))
-            bounds = {p.name: FloatDistribution(p.low, p.high) for p in self._space.parameters}
-            params = study.ask(bounds).params
+            params = study.ask(self._bounds()).params
         return {name: float(params[name]) for name in self._space.names}
 
     def tell(self, result: Result) -> None:
@@ -56,6 +59,11 @@ class _OptunaSampler:
         """Keep the results and count the asks."""
         self._results = list(results)
         self._asks = sum(result.proposed for result in results)
+
+    def _bounds(self) -> dict[str, BaseDistribution]:
+        from optuna.distributions import FloatDistribution
+
+        return {p.name: FloatDistribution(p.low, p.high) for p in self._space.parameters}
 
     def _sampler(self, seed: int) -> BaseSampler:
         raise NotImplementedError
@@ -70,10 +78,7 @@ class _OptunaSampler:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=sampler, direction="maximize")
-        bounds = {
-            p.name: optuna.distributions.FloatDistribution(p.low, p.high)
-            for p in self._space.parameters
-        }
+        bounds = self._bounds()
         scores = [r.score for r in self._results if r.score is not None]
         for result in self._results if scores else ():
             score = min(scores) if result.score is None else result.score
@@ -105,9 +110,7 @@ class GaussianProcess(_OptunaSampler):
         from optuna.samplers import GPSampler
 
         # the study has made an initial design already: one finished trial is enough to begin
-        return GPSampler(
-            seed=seed, n_startup_trials=1, deterministic_objective=self._deterministic
-        )
+        return GPSampler(seed=seed, n_startup_trials=1, deterministic_objective=self._deterministic)
 
 
 class TreeParzen(_OptunaSampler):

@@ -1,0 +1,66 @@
+"""Reading the ``space`` section of a study file."""
+
+from __future__ import annotations
+
+import math
+
+from bmerge.recipe.document import Node
+from bmerge.study.space_config import HyperparameterSpace, Range
+
+__all__ = ["read_space"]
+
+_KEYS = ("range", "freeze", "per", "groups", "blocks")
+
+
+def read_space(node: Node) -> dict[str, HyperparameterSpace]:
+    """Read the section: hyperparameter → what is searched of it.
+
+    Raises:
+        RecipeError: for an unknown key or a wrong type, with the line. Whether hyperparameters
+            and blocks exist is judged later, when the method and the models are known.
+    """
+    return {name: _hyperparameter(entry) for name, entry in node.mapping().items()}
+
+
+def _hyperparameter(node: Node) -> HyperparameterSpace:
+    keys = node.mapping(_KEYS)
+    groups = keys["groups"].mapping() if "groups" in keys else {}
+    blocks = keys["blocks"].mapping() if "blocks" in keys else {}
+    return HyperparameterSpace(
+        range=_range(keys["range"]) if "range" in keys else None,
+        freeze=_finite(keys["freeze"]) if "freeze" in keys else None,
+        single="per" in keys and keys["per"].text(("block", "single")) == "single",
+        groups={name: _patterns(entry) for name, entry in groups.items()},
+        blocks={name: _setting(entry) for name, entry in blocks.items()},
+        path=node.path,
+        lines={"": node.line} | {key: entry.line for key, entry in (groups | blocks).items()},
+    )
+
+
+def _patterns(node: Node) -> tuple[str, ...]:
+    """Return a group's blocks: one, or a list of them."""
+    if isinstance(node.value, list):
+        return tuple(item.text() for item in node.sequence())
+    return (node.text(),)
+
+
+def _setting(node: Node) -> float | Range:
+    """Return a frozen value or a range."""
+    return _range(node) if isinstance(node.value, list) else _finite(node)
+
+
+def _range(node: Node) -> Range:
+    items = [_finite(item) for item in node.sequence()]
+    if len(items) != 2:
+        raise node.error(f"{node.name} must be [low, high], not {len(items)} numbers")
+    low, high = items
+    if low >= high:
+        raise node.error(f"{node.name}: low must be below high, not [{low:g}, {high:g}]")
+    return low, high
+
+
+def _finite(node: Node) -> float:
+    value = node.number()
+    if not math.isfinite(value):
+        raise node.error(f"{node.name} must be finite, not {value}")
+    return value

@@ -1,0 +1,126 @@
+"""What every optimiser must do, as a suite that a plugin's tests call.
+
+>>> from bmerge.testing.optimisers import check_optimiser      # doctest: +SKIP
+>>> check_optimiser(MY_KIND)                                   # doctest: +SKIP
+
+The built-in optimisers pass it too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from bmerge.host.kinds import OptimiserKind
+from bmerge.study.protocols import Optimiser, Parameter, Result, Space
+
+__all__ = ["SPACE", "check_optimiser", "score"]
+
+SPACE = Space(
+    (
+        Parameter("alpha.IN00", 0.0, 1.0),
+        Parameter("alpha.M00", -0.5, 1.5),
+        Parameter("beta", 0.2, 0.4),
+        Parameter("alpha.OUT00", 0.0, 1.0),
+    )
+)
+"""A small space with bounds of several kinds."""
+
+_OPTIMUM = {"alpha.IN00": 0.8, "alpha.M00": 0.1, "beta": 0.25, "alpha.OUT00": 0.5}
+
+
+def score(values: Mapping[str, float]) -> float:
+    """Return the score of a point of :data:`SPACE`: smooth, greatest (1) within the bounds."""
+    return 1.0 - sum((values[name] - best) ** 2 for name, best in _OPTIMUM.items())
+
+
+def check_optimiser(
+    kind: OptimiserKind,
+    *,
+    options: Mapping[str, Any] = {},
+    asks: int = 12,
+    exact_replay: bool = True,
+) -> None:
+    """Hold an optimiser to the protocol.
+
+    It must propose points within their bounds, equal ones for equal seeds, after failed trials
+    too, with and without an initial design; and go on after ``replay`` where it was.
+
+    Args:
+        kind: the optimiser.
+        options: of the plugin.
+        asks: how many proposals are asked for in each part.
+        exact_replay: whether it promises the same proposals after an interruption.
+
+    Raises:
+        AssertionError: that says which promise was broken.
+    """
+    for design in (0, 3):
+        whole = list(_run(_make(kind, options, asks), asks, design=design))
+        _check_bounds(whole)
+        again = list(_run(_make(kind, options, asks), asks, design=design))
+        assert whole == again, f"{kind.name}: equal seeds gave other proposals"
+        _check_replay(kind, options, whole, exact=exact_replay)
+    failed = _run(_make(kind, options, asks), asks, design=3, failing={1, 4, 5})
+    _check_bounds(list(failed))
+    _check_bounds(list(_run(_make(kind, options, asks), 3, design=0, failing={0, 1, 2})))
+
+
+def _make(kind: OptimiserKind, options: Mapping[str, Any], budget: int) -> Optimiser:
+    optimiser = kind.create(SPACE, 7, budget, options=options)
+    assert isinstance(optimiser, Optimiser), f"{kind.name} lacks ask, tell or replay"
+    return optimiser
+
+
+def _run(
+    optimiser: Optimiser,
+    asks: int,
+    *,
+    design: int,
+    failing: Collection[int] = (),
+) -> Iterator[Result]:
+    """Yield the results of ``design`` given points and ``asks`` proposals, told in turn."""
+    for number in range(design + asks):
+        proposed = number >= design
+        values = dict(optimiser.ask()) if proposed else _point((number + 0.5) / design)
+        result = Result(
+            number=number,
+            values=values,
+            score=None if number in failing else score(values),
+            proposed=proposed,
+            sequence=number,
+            asks_before=max(0, number - design + 1),
+        )
+        optimiser.tell(result)
+        yield result
+
+
+def _point(part: float) -> dict[str, float]:
+    return {p.name: p.low + part * (p.high - p.low) for p in SPACE.parameters}
+
+
+def _check_bounds(results: list[Result]) -> None:
+    for result in results:
+        assert set(result.values) == set(SPACE.names), f"wrong parameters: {result.values}"
+        for p in SPACE.parameters:
+            value = result.values[p.name]
+            message = f"{p.name} = {value!r} is outside [{p.low}, {p.high}]"
+            assert math.isfinite(value), message
+            assert p.low - 1e-9 <= value <= p.high + 1e-9, message
+
+
+def _check_replay(
+    kind: OptimiserKind, options: Mapping[str, Any], whole: list[Result], *, exact: bool
+) -> None:
+    """Interrupt at a few places and compare the next proposal."""
+    asks = sum(result.proposed for result in whole)
+    for cut in range(1, len(whole), max(3, len(whole) // 3)):
+        optimiser = _make(kind, options, asks)
+        optimiser.replay(whole[:cut])
+        if not whole[cut].proposed:
+            continue
+        proposal = dict(optimiser.ask())
+        if exact:
+            message = f"{kind.name}: another proposal after the replay of {cut} trials"
+            assert proposal == whole[cut].values, message

@@ -1,0 +1,104 @@
+"""One model's pictures and scores, and what is said of a plugin that does it wrong."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from bmerge import GeneratorError, ScorerError
+from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.pictures import save_picture
+from bmerge.evaluate.protocols import Payload, Picture
+
+PAYLOADS = tuple(Payload(f"p{i:02d}", f"prompt {i}", seed=i, weight=1 + i % 2) for i in range(20))
+
+
+class Generator:
+    def __init__(self, change=lambda pictures: pictures):
+        self.change = change
+
+    def load(self, model):
+        pass
+
+    def generate(self, payloads):
+        pictures = [Picture(p, Image.new("RGB", (8, 8), (p.seed, 0, 0))) for p in payloads]
+        return self.change(pictures)
+
+    def close(self):
+        pass
+
+
+class Red:
+    def __init__(self, change=lambda scores: scores):
+        self.change, self.batches = change, []
+
+    def score(self, pictures):
+        self.batches.append(len(pictures))
+        return self.change([p.image.getpixel((0, 0))[0] for p in pictures])
+
+
+def evaluate(generator, *scorers):
+    scored = []
+    evaluator = Evaluator(generator, scorers, PAYLOADS)
+    return evaluator.evaluate(None, scored.append), scored
+
+
+def test_evaluation_is_the_weighted_sum_of_weighted_means():
+    double = Red(lambda scores: [2 * s for s in scores])
+    evaluation, scored = evaluate(
+        Generator(), WeightedScorer("red", 1.0, Red()), WeightedScorer("double", 0.5, double),
+        WeightedScorer("watched", 0.0, Red()),
+    )  # fmt: skip
+    mean = sum((1 + i % 2) * i for i in range(20)) / sum(1 + i % 2 for i in range(20))
+    assert evaluation.means == pytest.approx({"red": mean, "double": 2 * mean, "watched": mean})
+    assert evaluation.score == pytest.approx(2 * mean)
+    assert [s.picture.payload.id for s in scored] == [p.id for p in PAYLOADS]
+    assert scored[3].scores == {"red": 3.0, "double": 6.0, "watched": 3.0}
+    assert scored[3].score == 6.0
+    assert set(evaluation.seconds) == {"load", "generate", "score"}
+
+
+def test_evaluation_scores_in_batches():
+    scorer = Red()
+    evaluate(Generator(), WeightedScorer("red", 1.0, scorer))
+    assert scorer.batches == [16, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pictures: iter(pictures[:5]), "made 5 of 20 pictures"),
+        (lambda pictures: iter(pictures[::-1]), "made 'p19' where 'p00' was next"),
+    ],
+    ids=["too few", "wrong order"],
+)
+def test_evaluation_blames_the_generator(change, message):
+    with pytest.raises(GeneratorError, match=message):
+        evaluate(Generator(change), WeightedScorer("red", 1.0, Red()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scores: scores[1:], "'red' gave 15 scores for 16 pictures"),
+        (lambda scores: [float("nan")] * len(scores), "'red' gave nan to the picture 'p00'"),
+    ],
+    ids=["too few", "nan"],
+)
+def test_evaluation_blames_the_scorer(change, message):
+    with pytest.raises(ScorerError, match=message):
+        evaluate(Generator(), WeightedScorer("red", 1.0, Red(change)))
+
+
+def test_save_picture_writes_what_it_is(tmp_path):
+    payload = Payload("p00-s7", "a réd circle", negative_prompt="blue", seed=7)
+    picture = Picture(payload, Image.new("RGB", (8, 8), (1, 2, 3)))
+    name = save_picture(tmp_path, 12, picture, {"judge": 0.1, "sharp": 2.0})
+    assert name == "pictures/0012/p00-s7.png"
+    with Image.open(tmp_path / name) as image:
+        assert image.getpixel((4, 4)) == (1, 2, 3)
+        assert image.text == {
+            "prompt": "a réd circle", "negative_prompt": "blue", "seed": "7", "trial": "12",
+            "score:judge": "0.1", "score:sharp": "2.0",
+        }  # fmt: skip
+    assert [p.name for p in (tmp_path / "pictures/0012").iterdir()] == ["p00-s7.png"]

@@ -1,0 +1,114 @@
+"""Processes that are killed, or that want the same study: nothing is lost, doubled or changed."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import toy_study
+from bmerge.study.loop import run_study
+from bmerge.study.store import read_study
+from toy_study import make_study
+
+N_ITERS = 6
+
+
+def start(folder, optimiser):
+    return subprocess.Popen(
+        [sys.executable, toy_study.__file__, folder, optimiser, str(N_ITERS)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+
+def kill_after(process, lines):
+    """Kill a run with SIGKILL once it has reported so many events; tell whether it was alive."""
+    for _ in range(lines):
+        if not process.stdout.readline():
+            break
+    time.sleep(random.Random(lines).random() * 0.02)
+    process.kill()
+    process.communicate()
+
+
+def rows(folder):
+    return [
+        (t.number, t.state, t.proposal.phase, dict(t.proposal.values), t.score, t.sequence)
+        for t in read_study(folder).trials.values()
+    ]
+
+
+def check_kills(tmp_path, optimiser, kills, seed, events=(1, 14)):
+    """Kill a run again and again, let it end, and compare it with one that was left alone.
+
+    ``events`` bounds how many events a run may report before it is killed; it has 60 or so.
+    """
+    run_study(make_study(tmp_path / "whole", optimiser, n_iters=N_ITERS))
+    dice = random.Random(seed)
+    finished = set()
+    for _ in range(kills):
+        kill_after(start(tmp_path / "killed", optimiser), dice.randrange(*events))
+        if (tmp_path / "killed" / "best" / "recipe.yaml").exists():
+            break
+        now = {r[0] for r in rows(tmp_path / "killed") if r[1] == "complete"}
+        assert finished <= now
+        finished = now
+    last = start(tmp_path / "killed", optimiser)
+    _, errors = last.communicate(timeout=100)
+    assert last.returncode == 0, errors
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    for name in ("best/recipe.yaml", "best/best.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    files = lambda kind: sorted(  # noqa: E731
+        p.relative_to(tmp_path / kind) for p in Path(tmp_path / kind / "pictures").rglob("*.png")
+    )
+    assert files("killed") == files("whole")
+
+
+def test_killed_study_ends_as_if_it_was_left_alone(tmp_path):
+    check_kills(tmp_path, "random", kills=5, seed=1)
+
+
+@pytest.mark.parametrize("optimiser", ["bayes", "gp", "nevergrad"])
+def test_killed_study_of_an_optimiser_ends_as_if_it_was_left_alone(tmp_path, optimiser):
+    check_kills(tmp_path, optimiser, kills=1, seed=3, events=(38, 55))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(4))
+def test_study_killed_twenty_times_ends_as_if_it_was_left_alone(tmp_path, seed):
+    check_kills(tmp_path, "random", kills=20, seed=seed)
+
+
+def test_killed_before_the_first_trial(tmp_path):
+    """Kill at any moment of the storage's making; the next run must not stumble over it."""
+    for delay in (0.0, 0.05, 0.1, 0.2):
+        process = start(tmp_path, "random")
+        while process.poll() is None and not (tmp_path / "study.lock").exists():
+            time.sleep(0.002)
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+    last = start(tmp_path, "random")
+    _, errors = last.communicate(timeout=100)
+    assert last.returncode == 0, errors
+    assert len(rows(tmp_path)) == 6 + N_ITERS
+
+
+def test_two_runs_at_once(tmp_path):
+    first = start(tmp_path, "random")
+    assert first.stdout.readline().strip() == "StudyStarted"
+    second = start(tmp_path, "random")
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"another run is working on the study in {tmp_path} (process {first.pid})" in errors
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert [row[0] for row in rows(tmp_path)] == list(range(6 + N_ITERS))

@@ -1,0 +1,125 @@
+"""A study without merges or models: its score is a quadratic of the block weights.
+
+Also a program, for tests that kill it: ``python toy_study.py FOLDER OPTIMISER N_ITERS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from bmerge.architectures import Architecture, Rule
+from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.protocols import Payload, Picture
+from bmerge.method import Hyperparameter
+from bmerge.recipe import ModelRef, Recipe
+from bmerge.study.baselines import baselines
+from bmerge.study.space_config import HyperparameterSpace, build_space
+from bmerge.study.study import Study, initial_proposals
+
+BLOCKS = ("BASE", "IN00", "IN01", "M00", "OUT00", "OUT01")
+TOY = Architecture("toy", "toy", BLOCKS, (Rule("", "BASE"),))
+ALPHA = Hyperparameter("alpha", default=0.5, low=0.0, high=1.0)
+BEST = dict(zip(BLOCKS, (0.9, 0.2, 0.7, 0.4, 0.1, 0.6), strict=True))
+PAYLOADS = tuple(Payload(f"p{i:02d}-s{i}", f"picture {i}", seed=i) for i in range(3))
+MODULES = {"gp": "optuna_samplers", "tpe": "optuna_samplers"}
+
+
+def quality(weights):
+    return 1.0 - sum((weights["alpha"].of(block) - best) ** 2 for block, best in BEST.items())
+
+
+class Model:
+    def __init__(self, weights):
+        self.weights = weights
+        self.closed = False
+
+    def close(self):
+        self.closed = True
+
+
+class Merger:
+    """Stands for the pipeline's Merger; its checkpoint is its weights as text."""
+
+    def __init__(self):
+        self.models = []
+
+    def model(self, weights):
+        self.models.append(Model(weights))
+        return self.models[-1]
+
+    def write(self, weights, output):
+        output.write_text(repr(sorted(weights["alpha"].blocks.items())))
+
+    def recipe(self, weights):
+        return Recipe("weighted_sum", (ModelRef("/a"), ModelRef("/b")), weights, "F16", "sd1")
+
+
+@dataclass
+class Generator:
+    delay: float = 0.0
+    closed: int = 0
+
+    def load(self, model):
+        self.model = model
+
+    def generate(self, payloads):
+        for payload in payloads:
+            time.sleep(self.delay)
+            value = quality(self.model.weights)
+            grey = max(0, min(255, round(255 * value)))
+            yield Picture(payload, Image.new("RGB", (8, 8), (grey,) * 3), {"quality": value})
+
+    def close(self):
+        self.closed += 1
+
+
+class Judge:
+    def score(self, pictures):
+        return [p.info["quality"] + 0.01 * p.payload.seed for p in pictures]
+
+
+def factory(name, **options):
+    """Return the factory of a built-in optimiser."""
+    module = importlib.import_module(f"bmerge_plugins.optimisers.{MODULES.get(name, name)}")
+    kind = next(kind for kind in module.bmerge_optimisers() if kind.name == name)
+    return lambda space, seed, budget: kind.create(space, seed, budget, options=options)
+
+
+def make_study(folder, optimiser="random", *, n_iters=4, init=3, delay=0.0, **changes):
+    """Return a study of three baselines, ``init`` initial points and ``n_iters`` more.
+
+    ``optimiser`` is the name of a built-in one, or a factory.
+    """
+    name = optimiser if isinstance(optimiser, str) else "given"
+    search = build_space({"alpha": HyperparameterSpace()}, [ALPHA], TOY)
+    pure = {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}
+    queue = [*baselines(search, pure, "ab"), *initial_proposals(search, "sobol", init, 5)]
+    study = Study(
+        name="toy",
+        folder=Path(folder),
+        search=search,
+        merger=Merger(),
+        evaluator=Evaluator(Generator(delay), (WeightedScorer("judge", 1.0, Judge()),), PAYLOADS),
+        optimiser=factory(optimiser) if isinstance(optimiser, str) else optimiser,
+        optimiser_name=name,
+        seed=5,
+        queue=tuple(queue),
+        n_iters=n_iters,
+        definition={"optimiser": {"name": name, "seed": 5}},
+    )
+    return replace(study, **changes)
+
+
+if __name__ == "__main__":
+    from bmerge.study.loop import run_study
+
+    run_study(
+        make_study(sys.argv[1], sys.argv[2], n_iters=int(sys.argv[3]), delay=0.005),
+        on_event=lambda event: print(type(event).__name__, flush=True),
+    )
