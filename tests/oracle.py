@@ -25,7 +25,7 @@ def _tensor_sum(a, b, *, alpha, beta):
         rows = slice(int(n * beta), int(n * (alpha + beta)))
     else:
         result, other = b.copy(), a
-        rows = slice(int(n * (alpha - 1 + beta)), int(n * beta))
+        rows = slice(int(n * (alpha + beta - 1)), int(n * beta))
     result[rows] = other[rows]
     return [result]
 

@@ -100,6 +100,8 @@ def _vecdot(x: Tensor, y: Tensor, axis: float) -> Tensor:
 
 def _kth_abs(x: Tensor, k: Tensor) -> Tensor:
     values = x.abs().flatten()
+    if not values.numel():
+        return values.new_zeros((), dtype=torch.float64)
     index = min(max(int(k), 1), values.numel())
     return values.kthvalue(index).values.double()
 

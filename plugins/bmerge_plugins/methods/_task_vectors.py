@@ -12,7 +12,10 @@ from typing import Annotated, Literal, TypeAlias
 from bmerge import Range, ops
 from bmerge_plugins.methods._common import quotient, total
 
-__all__ = ["Density", "Rescale", "Scale", "Vote", "divisor", "drop", "mix", "rescaled", "trim"]
+__all__ = [
+    "Density", "Rescale", "Scale", "Vote", "agreement", "divisor", "drop", "mix", "rescaled",
+    "trim",
+]  # fmt: skip
 
 Density: TypeAlias = Annotated[float, Range(0.05, 1, minimum=0, maximum=1)]
 """The fraction of a task vector's elements that is kept."""
@@ -80,13 +83,13 @@ def mix(
     if vote is None:
         mixed, weights = total(weighted), total(weight)
     else:
-        agree = _agreement(weighted, vote)
+        agree = agreement(weighted, vote)
         mixed = total(ops.where(a, v, 0.0) for a, v in zip(agree, weighted, strict=True))
         weights = total(ops.where(a, w, 0.0) for a, w in zip(agree, weight, strict=True))
     return base + scale * (mixed / divisor(weights) if normalize else mixed)
 
 
-def _agreement(values: Sequence[ops.Tensor], vote: Vote) -> list[ops.Tensor]:
+def agreement(values: Sequence[ops.Tensor], vote: Vote) -> list[ops.Tensor]:
     """Tell for each value whether it has the elected sign; 0 never has."""
     signs = [ops.sign(value) for value in values]
     if vote == "count":

@@ -31,7 +31,7 @@ def add_perpendicular(
     x, y = a - c, b - c
     squared = ops.vecdot(x, x)
     across = y - x * quotient(ops.vecdot(x, y), squared)
-    return a + ops.where(squared == 0, 0.0, alpha) * across
+    return a + alpha * (ops.where(squared == 0, 0.0, 1.0) * across)
 
 
 @hookimpl

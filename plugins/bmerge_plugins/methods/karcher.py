@@ -72,8 +72,8 @@ def _step(point: Coefficients, shares: Coefficients, cosines: Matrix) -> list[op
     factors = []
     for share, dot in zip(shares, towards, strict=True):
         angle = ops.acos(dot)
-        sine = ops.sin(angle)
-        factors.append(ops.where(angle < TOLERANCE, 0.0, share * quotient(angle, sine)))
+        sine = ops.sin(angle)  # where it is 0 there is no direction, or every one
+        factors.append(ops.where(sine < TOLERANCE, 0.0, share * quotient(angle, sine)))
     along = total(f * dot for f, dot in zip(factors, towards, strict=True))
     direction = [f - along * p for f, p in zip(factors, point, strict=True)]
     size = length(cosines, direction)

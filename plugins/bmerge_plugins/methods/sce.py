@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bmerge import MergeMethod, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import quotient, total
-from bmerge_plugins.methods._task_vectors import Density, mix
+from bmerge_plugins.methods._task_vectors import Density, agreement
 
 
 @merge_method
@@ -33,8 +33,10 @@ def sce(base: ops.Tensor, *models: ops.Tensor, select_topk: Density = 1.0) -> op
     deltas = _selected([model - base for model in models], select_topk)
     sizes = [ops.mean(delta**2) for delta in deltas]
     whole = total(sizes)
-    weight = [quotient(size, whole, 1 / len(sizes)) for size in sizes]
-    return mix(base, deltas, weight, normalize=True, scale=1.0, vote="sum")
+    parts = zip(agreement(deltas, "sum"), sizes, strict=True)
+    weight = [ops.where(agree, quotient(size, whole, 1 / len(sizes)), 0.0) for agree, size in parts]
+    merged = total(w * delta for w, delta in zip(weight, deltas, strict=True))
+    return base + quotient(merged, total(weight))
 
 
 def _selected(deltas: Sequence[ops.Tensor], fraction: ops.Tensor) -> list[ops.Tensor]:

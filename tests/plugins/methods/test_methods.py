@@ -12,6 +12,7 @@ import torch
 
 import oracle
 from bmerge.expr import reduces_to_input
+from method_cases import OFFERED
 
 
 def method(name):
@@ -41,21 +42,19 @@ def test_method_on_torch_tensors_matches_the_oracle(name, values, shape):
     oracle.assert_close(result.reshape(shape).numpy(), exact, "F32")
 
 
-@pytest.mark.parametrize("name", oracle.METHODS)
-def test_hook_offers_the_method(name):
-    module = importlib.import_module(f"bmerge_plugins.methods.{name}")
-    assert list(module.bmerge_merge_methods()) == [method(name)]
-    assert method(name).name == name
-
-
-@pytest.mark.parametrize("name", oracle.METHODS)
-def test_documentation_names_formula_source_and_every_parameter(name):
-    subject = method(name)
+@pytest.mark.parametrize("subject", OFFERED.values(), ids=OFFERED)
+def test_documentation_names_formula_source_and_every_parameter(subject):
     assert subject.summary.endswith(".")
-    for word in ("Formula", "Source", *subject.model_names):
-        assert f"{word}:" in subject.doc or f"{word}, " in subject.doc
-    for hyperparameter in subject.hyperparameters:
-        assert f"    {hyperparameter.name}: " in subject.doc
+    models = [*subject.model_names, *(["models"] if subject.variadic else [])]
+    for word in ("Formula", "Source", *("bounds" if m == "models" else m for m in models)):
+        assert f"{word}:" in subject.doc or f"{word}, " in subject.doc or word == "bounds"
+    for parameter in (*subject.hyperparameters, *subject.options):
+        assert f"    {parameter.name}: " in subject.doc
+
+
+def test_names_and_aliases_are_used_once():
+    words = [word for m in OFFERED.values() for word in (m.name, *m.aliases)]
+    assert sorted(words) == sorted(set(words))
 
 
 @pytest.mark.parametrize(
@@ -74,14 +73,45 @@ def test_documentation_names_formula_source_and_every_parameter(name):
         ("tensor_sum", [1, 1], 1),
         ("tensor_sum", [0.5, 0], None),
         ("tensor_sum", [0.5, 0.5], None),
+        ("sum_twice", [0, 0], 0),
+        ("sum_twice", [1, 0], 1),
+        ("sum_twice", [0.3, 1], 2),
+        ("triple_sum", [0, 0], 0),
+        ("triple_sum", [1, 0], 1),
+        ("triple_sum", [0, 1], 2),
+        ("geometric_sum", [0], 0),
+        ("geometric_sum", [1], 1),
+        ("passthrough", [1], 0),
+        ("add_noise", [0], 0),
+        ("train_difference", [0], 0),
+        ("add_perpendicular", [0], 0),
+        ("ties_add_difference", [0, 0.2], 2),
         ("weighted_subtraction", [0, 1], 0),
         ("weighted_subtraction", [1, 0], 0),
         ("weighted_subtraction", [1, 1], None),
     ],
 )
 def test_method_reduces_to_a_copy_at_its_ends(name, values, expected):
-    subject = method(name)
-    assert reduces_to_input(subject.graph(oracle.N_MODELS[name]), values) == expected
+    subject = OFFERED[name]
+    assert reduces_to_input(subject.graph(len(subject.model_names)), values) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("linear", {"weight_1": 1, "weight_2": 0, "weight_3": 0}, 0),
+        ("linear", {"weight_1": 0, "weight_2": 0, "weight_3": 5}, 2),
+        ("task_arithmetic", {"weight": 0}, 0),
+        ("task_arithmetic", {"scale": 0}, 0),
+        ("ties", {"scale": 0}, 0),
+        ("dare_ties", {"weight": 0}, 0),
+        ("linear", {}, None),
+    ],
+)
+def test_method_of_many_models_reduces_to_a_copy_at_its_ends(name, values, expected):
+    subject = OFFERED[name]
+    scalars = list(subject.complete(values, 3, float).values())
+    assert reduces_to_input(subject.graph(3), scalars) == expected
 
 
 def test_weighted_subtraction_undoes_a_weighted_sum():
