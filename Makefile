@@ -11,7 +11,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-proof test test-slow lint format clean
+.PHONY: help docs install parity demo demo-proof test test-slow lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -35,6 +35,12 @@ test: install ## the tests, Python and Rust
 
 test-slow: install ## the long tests too: packaging, many kills, full-size files
 	$(PYTEST)
+
+docs: install ## write docs/methods.md from the methods' docstrings
+	$(BIN)/python docs/methods.py
+
+parity: install ## our merge methods beside sd-meh, sd-mecha and mergekit, installed in .venv-parity/
+	$(BIN)/python -m benchmarks.parity
 
 lint: install ## ruff, mypy --strict, clippy, rustfmt
 	$(BIN)/ruff check .

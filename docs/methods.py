@@ -1,0 +1,163 @@
+"""Writes ``docs/methods.md`` from the docstrings of the merge methods: ``make docs``."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from bmerge import Hyperparameter, MergeMethod, load_registry
+from bmerge.method import option_text
+
+PAGE = Path(__file__).with_suffix(".md")
+
+INTRODUCTION = """\
+# Merge methods
+
+<!-- Written by docs/methods.py from the methods' docstrings; `make docs` writes it again. -->
+
+`bmerge methods` lists them, `bmerge merge METHOD --help` shows one. Every hyperparameter may have
+a value per block. Formulas are for the tensors of one key, in float32.
+
+- **per model**: the hyperparameter has one value for each of the further models: `weight` sets
+  all of them, `weight_1`, `weight_2`, … that of the first, second, … one.
+- **options** choose between forms of a method. They are the same for all blocks and not searched:
+  `--vote count` on the command line, `options: {vote: count}` in a recipe.
+- **torch only**: the method needs a whole tensor at once (to sort it, for a Fourier transform or a
+  singular value decomposition). All others also run in the native executor, which streams tensors
+  of any size through little memory.
+- Where α = 0 or 1 makes a method one of its models, that model's bytes are copied.
+- Random numbers follow from the recipe's `seed` and the tensor's key, and are the same on every
+  executor and for any number of threads.
+"""
+
+TOOLS = {
+    "sd-meh": """
+        weighted_sum weighted_subtraction tensor_sum add_difference sum_twice triple_sum
+        euclidean_add_difference multiply_difference top_k_tensor_sum similarity_add_difference
+        distribution_crossover ties_add_difference
+    """,
+    "supermerger": """
+        Weight~sum=weighted_sum Add~difference=add_difference Triple~sum=triple_sum
+        sum~Twice=sum_twice trainDifference=train_difference smoothAdd=smooth_add extract
+        tensor=tensor_sum tensor2=tensor_columns self=passthrough plus~random=add_noise
+    """,
+    "sd-mecha": """
+        weighted_sum n_average=linear slerp add_difference scale=passthrough add_perpendicular
+        train_difference_mask=train_difference add_opposite_mask=add_opposite
+        add_strict_opposite_mask=add_strict_opposite geometric_sum multiply_quotient add_cosine_a
+        add_cosine_b crossover clamp tensor_sum top_k_tensor_sum rotate truncate_rank
+        truncate_kronecker add_difference_ties=ties ties_sum=ties n_model_stock=model_stock
+        geometric_median dropout
+    """,
+    "mergekit": """
+        linear slerp nuslerp nuslerp~with~a~base=nuslerp_from_base multislerp
+        multislerp~with~a~base=multislerp_from_base karcher task_arithmetic ties dare_linear
+        dare_ties della della_linear breadcrumbs breadcrumbs_ties model_stock sce nearswap
+        arcee_fusion passthrough ram ramplus_tl
+    """,
+    "Chattiori's merger": """
+        WS=weighted_sum AD=add_difference sAD=smooth_add MD=multiply_difference
+        SIM=similarity_add_difference TD=train_difference TS=tensor_sum ST=sum_twice
+        TRS=triple_sum SIG=sigmoid_sum GEO=geometric_sum MAX=maximum DARE=dare_linear
+    """,
+    "untitledmerger": """
+        Comparative~interpolation=comparative_interpolation Weight-sum~cutoff=weight_sum_cutoff
+    """,
+}
+"""Other tools' names (``~`` is a space), where they differ with ours after an equals sign."""
+
+
+def methods() -> list[MergeMethod]:
+    """Return bmerge's own methods, by name."""
+    catalogue = load_registry().methods
+    own = [m for m in catalogue.values() if m.function.__module__.startswith("bmerge_plugins.")]
+    return sorted(own, key=lambda method: method.name)
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = [INTRODUCTION, *_index(), *_tools()]
+    for method in methods():
+        parts += _section(method)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _index() -> Iterator[str]:
+    yield "## All methods\n"
+    yield "| method | models | what it does |"
+    yield "|---|---|---|"
+    for method in methods():
+        yield f"| [{method.name}](#{method.name}) | {_models(method)} | {method.summary} |"
+
+
+def _tools() -> Iterator[str]:
+    yield "\n## Other tools' names\n"
+    for tool, text in TOOLS.items():
+        pairs = [word.partition("=") for word in text.split()]
+        names = (
+            f"{theirs.replace('~', ' ')} → [{ours}](#{ours})" if ours else f"[{theirs}](#{theirs})"
+            for theirs, _, ours in pairs
+        )
+        yield f"- **{tool}**: {', '.join(names)}"
+    yield ""
+
+
+def _models(method: MergeMethod) -> str:
+    names = ", ".join(method.model_names)
+    return f"{names}, …".removeprefix(", ") if method.variadic else names
+
+
+def _section(method: MergeMethod) -> Iterator[str]:
+    summary, _, rest = method.doc.partition("\n")
+    body, _, rest = rest.partition("\nArgs:\n")
+    arguments, _, source = rest.partition("\nSource:")
+    yield f"\n## {method.name}\n"
+    yield f"{summary}\n"
+    yield f"{_body(body)}\n"
+    yield "\n".join(_parameters(method, arguments))
+    yield f"\nSource: {_joined(source)}\n"
+    if method.aliases:
+        yield f"Other names: {', '.join(f'`{name}`' for name in method.aliases)}.\n"
+    if method.opaque:
+        yield "Torch only.\n"
+
+
+def _body(text: str) -> str:
+    """Return paragraphs, with the formula set off."""
+    paragraphs = [_joined(part) for part in re.split(r"\n\s*\n", text) if part.strip()]
+    formula = re.compile(r"^Formula(.*?): (.*)$")
+    return "\n\n".join(formula.sub(r"> **Formula\1:** `\2`", part) for part in paragraphs)
+
+
+def _parameters(method: MergeMethod, text: str) -> Iterator[str]:
+    """Yield a line for each model, hyperparameter and option."""
+    about = {
+        entry.partition(":")[0].strip(): _joined(entry.partition(":")[2])
+        for entry in re.split(r"\n(?=    \w)", textwrap.dedent(f"\n{text}").replace("\n", "\n    "))
+        if ":" in entry
+    }
+    numbers = {h.name: _number(h) for h in method.hyperparameters}
+    options = {
+        o.name: f"{' or '.join(map(option_text, o.choices))}; default {option_text(o.default)}"
+        for o in method.options
+    }
+    for name, words in about.items():
+        extra = numbers.get(name) or options.get(name)
+        yield f"- `{name}`: {words}" + (f" *({extra})*" if extra else "")
+
+
+def _number(h: Hyperparameter) -> str:
+    limits = [f"at least {h.minimum:g}"] if h.minimum is not None else []
+    limits += [f"at most {h.maximum:g}"] if h.maximum is not None else []
+    parts = [f"default {h.default:g}", f"searched from {h.low:g} to {h.high:g}", *limits]
+    return ", ".join([*parts, "per model"] if h.per_model else parts)
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
