@@ -13,5 +13,7 @@ mod kernels;
 pub(crate) mod machine;
 mod math;
 mod simd;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use block::{Block, BLOCK};

@@ -1,0 +1,109 @@
+//! Every instruction set gives the same bits, for every operation and every type.
+
+use std::sync::Arc;
+
+use super::geometry::Geometry;
+use super::machine::{Frame, Machine};
+use super::simd::Level;
+use super::BLOCK;
+use crate::dtype::Dtype;
+use crate::program::{Binary, Program, RawNode, Unary};
+
+const LENGTH: usize = BLOCK - 5;
+
+const DTYPES: [Dtype; 6] =
+    [Dtype::F16, Dtype::BF16, Dtype::F32, Dtype::F64, Dtype::F8_E4M3, Dtype::F8_E5M2];
+
+fn node(name: &str, args: &[usize], constants: &[f64]) -> RawNode {
+    (name.to_owned(), args.to_vec(), constants.to_vec())
+}
+
+/// Random bits: every kind of number, subnormals, infinities and NaN among them.
+fn bits(count: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Encode a program's block; NaN made one, since their payloads differ between instructions.
+fn run(level: Level, nodes: &[RawNode], from: Dtype, to: Dtype) -> Vec<u8> {
+    let program = Program::new(nodes, nodes.len() - 1).unwrap();
+    let stage = &program.stages()[0];
+    let sources = [bits(LENGTH * 8, 1), bits(LENGTH * 8, 2)];
+    let inputs: Vec<(&[u8], Dtype)> =
+        stage.inputs.iter().map(|input| (&sources[*input][..], from)).collect();
+    let vectors: Vec<Arc<Vec<f32>>> = Vec::new();
+    let geometry = Geometry::of(&[3, LENGTH as u64]);
+    let frame = Frame {
+        stage,
+        inputs: &inputs,
+        scalars: &[0.7],
+        vectors: &vectors,
+        geometry,
+        seed: 9,
+        begin: 1000,
+    };
+    let mut machine = Machine::at_level(level);
+    machine.start(&frame);
+    machine.run(&frame, 0, LENGTH);
+    let mut output = vec![0; LENGTH * to.bytes()];
+    machine.store(stage.output.unwrap(), to, LENGTH, &mut output);
+    output
+}
+
+fn same(nodes: &[RawNode], from: Dtype, to: Dtype) {
+    let portable = run(Level::Portable, nodes, from, to);
+    let best = run(Level::detect(), nodes, from, to);
+    let name = &nodes[nodes.len() - 1].0;
+    for (index, (x, y)) in portable.chunks(to.bytes()).zip(best.chunks(to.bytes())).enumerate() {
+        let both_nan = to == Dtype::F32 && [x, y].iter().all(|bytes| is_nan(bytes));
+        assert!(x == y || both_nan, "{name} of {from:?} as {to:?} differs at {index}: {x:?} {y:?}");
+    }
+}
+
+fn is_nan(bytes: &[u8]) -> bool {
+    f32::from_le_bytes(bytes.try_into().unwrap()).is_nan()
+}
+
+#[test]
+fn conversions_are_the_same_on_every_processor() {
+    for from in DTYPES {
+        for to in DTYPES {
+            same(&[node("input", &[], &[0.0])], from, to);
+        }
+    }
+}
+
+#[test]
+fn operations_are_the_same_on_every_processor() {
+    let inputs = || vec![node("input", &[], &[0.0]), node("input", &[], &[1.0])];
+    let with = |last: RawNode| {
+        let mut nodes = inputs();
+        nodes.push(node("scalar", &[], &[0.0]));
+        nodes.push(node("less", &[0, 1], &[]));
+        nodes.push(last);
+        nodes
+    };
+    for from in [Dtype::F32, Dtype::F16] {
+        for (op, name) in Unary::ALL {
+            let argument = if *op == Unary::LogicalNot { 3 } else { 0 };
+            same(&with(node(name, &[argument], &[])), from, Dtype::F32);
+        }
+        for (op, name) in Binary::ALL {
+            let logical = matches!(op, Binary::LogicalAnd | Binary::LogicalOr);
+            let pairs = if logical { vec![[3, 3]] } else { vec![[0, 1], [0, 2], [2, 0]] };
+            for pair in pairs {
+                same(&with(node(name, &pair, &[])), from, Dtype::F32);
+            }
+        }
+        same(&with(node("where", &[3, 0, 2], &[])), from, Dtype::F32);
+        same(&with(node("row_index", &[], &[])), from, Dtype::F32);
+        same(&with(node("random_uniform", &[], &[1.0])), from, Dtype::F32);
+        same(&with(node("random_normal", &[], &[1.0])), from, Dtype::F32);
+    }
+}

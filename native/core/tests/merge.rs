@@ -1,0 +1,208 @@
+//! Runs: files and memory, copies, cancelling, sources that shrink, bad requests.
+#![allow(clippy::unwrap_used)] // a panic is a failed test
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use bmerge_core::merge::{
+    run, Copy, IoMode, OnNonFinite, Progress, Request, SharedBytes, Sink, Source,
+};
+use bmerge_core::{Error, OutputFile, Program};
+use common::{bytes, job, lerp, node, numbers, options, run_jobs};
+
+/// 3 MB in several chunks with a rest.
+const COUNT: usize = 777_777;
+
+fn expected() -> Vec<u8> {
+    let (low, high) = ((1.0 - 0.3_f64) as f32, 0.3_f64 as f32);
+    let pairs = numbers(COUNT, 1).into_iter().zip(numbers(COUNT, 2));
+    bytes(&pairs.map(|(a, b)| a * low + b * high).collect::<Vec<_>>())
+}
+
+fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
+    (1..=2)
+        .map(|seed| {
+            let path = folder.path().join(format!("{seed}.bin"));
+            fs::write(&path, bytes(&numbers(COUNT, seed))).unwrap();
+            path
+        })
+        .collect()
+}
+
+#[test]
+fn files_give_the_same_bytes_by_every_way_of_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = files(&folder);
+    let program = lerp();
+    for io in [IoMode::Read, IoMode::Mmap, IoMode::Auto] {
+        for (threads, memory) in [(1, 1 << 20), (4, 1 << 20), (2, 1 << 28)] {
+            let target = folder.path().join("out.bin");
+            let output = OutputFile::create(&target, 4 * COUNT as u64).unwrap();
+            let mut options = options(threads, memory);
+            options.io = io;
+            let request = Request {
+                programs: vec![&program],
+                sources: paths.iter().cloned().map(Source::Path).collect(),
+                sinks: vec![Sink::File(&output)],
+                jobs: vec![job(&program, &[COUNT as u64])],
+                copies: Vec::new(),
+                options,
+            };
+            let progress = Progress::new();
+            let report = run(&request, &progress, || true).unwrap();
+            assert_eq!(
+                (report.bytes_read, report.bytes_written),
+                (8 * COUNT as u64, 4 * COUNT as u64)
+            );
+            assert_eq!(progress.bytes_done(), progress.bytes_total());
+            assert_eq!(progress.jobs_done(), 1);
+            output.commit(false).unwrap();
+            assert!(fs::read(&target).unwrap() == expected());
+        }
+    }
+}
+
+#[test]
+fn copies_go_between_files_and_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = files(&folder).remove(0);
+    let whole = fs::read(&path).unwrap();
+    let size = whole.len() as u64;
+    let target = folder.path().join("out.bin");
+    let output = OutputFile::create(&target, 2 * size).unwrap();
+    let mut memory = vec![0; 2 * whole.len()];
+    let copy = |source, sink, offset| Copy { source, source_offset: 0, length: size, sink, offset };
+    let request = Request {
+        programs: Vec::new(),
+        sources: vec![Source::Path(path), Source::Bytes(&whole)],
+        sinks: vec![Sink::File(&output), Sink::Bytes(SharedBytes::new(&mut memory))],
+        jobs: Vec::new(),
+        copies: vec![copy(0, 0, 0), copy(1, 0, size), copy(0, 1, size), copy(1, 1, 0)],
+        options: options(3, 1 << 22),
+    };
+    let report = run(&request, &Progress::new(), || true).unwrap();
+    assert_eq!(report.bytes_copied, 4 * size);
+    output.commit(true).unwrap();
+    let twice = [&whole[..], &whole[..]].concat();
+    assert!(fs::read(&target).unwrap() == twice);
+    assert!(memory == twice);
+}
+
+#[test]
+fn a_source_that_shrinks_is_an_error_by_every_way_of_reading() {
+    for io in [IoMode::Read, IoMode::Mmap] {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = files(&folder);
+        let program = lerp();
+        let mut output = vec![0; 4 * COUNT];
+        let mut options = options(1, 1 << 20);
+        options.io = io;
+        let request = Request {
+            programs: vec![&program],
+            sources: paths.iter().cloned().map(Source::Path).collect(),
+            sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
+            // Many passes over the same bytes, so that there is time to shrink the file.
+            jobs: vec![job(&program, &[COUNT as u64])],
+            copies: Vec::new(),
+            options,
+        };
+        // A truncated length within a page, which a map reads as zeros without a signal.
+        let progress = Progress::new();
+        let file = fs::OpenOptions::new().write(true).open(&paths[1]).unwrap();
+        let shrunk = std::thread::scope(|scope| {
+            let run = scope.spawn(|| run(&request, &progress, || true));
+            while progress.bytes_total() == 0 {
+                std::hint::spin_loop();
+            }
+            file.set_len(5001).unwrap();
+            run.join().unwrap()
+        });
+        // The run may have been over before; it never crashes or gives another error.
+        if let Err(error) = shrunk {
+            assert!(matches!(error, Error::Range { .. }), "{error}");
+            assert!(error.to_string().contains("2.bin"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn cancelling_ends_the_run() {
+    let program = lerp();
+    let values = bytes(&numbers(COUNT, 1));
+    let mut output = vec![0; 4 * COUNT];
+    let request = Request {
+        programs: vec![&program],
+        sources: vec![Source::Bytes(&values), Source::Bytes(&values)],
+        sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
+        jobs: vec![job(&program, &[COUNT as u64])],
+        copies: Vec::new(),
+        options: options(2, 1 << 20),
+    };
+    let progress = Progress::new();
+    progress.cancel();
+    assert!(matches!(run(&request, &progress, || true), Err(Error::Cancelled)));
+}
+
+#[test]
+fn values_that_are_not_finite_are_told() {
+    let program = lerp();
+    let (good, mut bad) = (numbers(3000, 1), numbers(3000, 2));
+    bad[2999] = f32::NAN;
+    let (good, bad) = (bytes(&good), bytes(&bad));
+    let mut output = vec![0; 12_000];
+    let sources = || vec![Source::Bytes(&good), Source::Bytes(&bad)];
+    let jobs = || vec![job(&program, &[3000])];
+    let programs = [&program];
+    let report = run_jobs(&programs, sources(), &mut output, jobs(), options(1, 1 << 20)).unwrap();
+    assert_eq!(report.nonfinite.into_iter().collect::<Vec<_>>(), [(0, Some(1))]);
+    let mut strict = options(1, 1 << 20);
+    strict.on_nonfinite = OnNonFinite::Error;
+    let error = run_jobs(&programs, sources(), &mut output, jobs(), strict).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { job: 0, input: Some(1) }));
+    let product = [
+        node("input", &[], &[0.0]),
+        node("constant", &[], &[1e39]),
+        node("multiply", &[0, 1], &[]),
+    ];
+    let product = Program::new(&product, 2).unwrap();
+    let jobs = vec![job(&product, &[3000])];
+    let report = run_jobs(&[&product], sources(), &mut output, jobs, options(1, 1 << 20)).unwrap();
+    assert_eq!(report.nonfinite.into_iter().collect::<Vec<_>>(), [(0, None)]);
+}
+
+#[test]
+fn bad_requests_are_refused_before_work() {
+    let program = lerp();
+    let values = bytes(&numbers(8, 1));
+    let good = job(&program, &[8]);
+    let mut cases = Vec::new();
+    let mut case = |expected: &'static str, change: &dyn Fn(&mut bmerge_core::merge::Job)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        cases.push((expected, bad));
+    };
+    case("program 7", &|job| job.program = 7);
+    case("1 inputs", &|job| job.inputs.truncate(1));
+    case("0 scalars", &|job| job.scalars.clear());
+    case("source 9", &|job| job.inputs[0].source = 9);
+    case("source 0 (buffer)", &|job| job.inputs[0].offset = 4);
+    case("source 0 (buffer)", &|job| job.inputs[0].offset = u64::MAX);
+    case("sink 3", &|job| job.sink = 3);
+    case("sink 0, which has 32", &|job| job.offset = 4);
+    case("overflows", &|job| job.shape = vec![u64::MAX, 2]);
+    case("overflows", &|job| job.shape = vec![0, u64::MAX, 2]);
+    for (expected, job) in cases {
+        let mut output = vec![0; 32];
+        let sources = vec![Source::Bytes(&values), Source::Bytes(&values)];
+        let error = run_jobs(&[&program], sources, &mut output, vec![job], options(1, 1 << 20));
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    let mut output = vec![0; 32];
+    let sources = vec![Source::Bytes(&values), Source::Bytes(&values)];
+    let twice = vec![good.clone(), good];
+    let error = run_jobs(&[&program], sources, &mut output, twice, options(1, 1 << 20));
+    assert!(error.unwrap_err().to_string().contains("two jobs or copies"));
+}
