@@ -85,3 +85,21 @@ def test_a_scatter_sets_the_first_scorer_against_each_other(data: ReportData) ->
 
 def test_one_scorer_makes_no_scatter(data: ReportData) -> None:
     assert scatters(_with_scores(data, 0.1, 0.2)) == ()
+
+
+@pytest.mark.parametrize(
+    "scores", [(0.14, 0.115), (0.5, 0.5), (0.2, 0.9)], ids=["close", "equal", "far"]
+)
+def test_labels_of_the_rivals_do_not_cover_each_other(
+    data: ReportData, scores: tuple[float, float]
+) -> None:
+    changed = _with_scores(data, 0.1, 0.5, 0.95)
+    rivals = [
+        replace(candidate, score=score)
+        for candidate, score in zip(data.candidates[:2], scores, strict=True)
+    ]
+    plot = convergence(replace(changed, candidates=tuple(rivals)))
+    assert plot is not None
+    first, second = (line.label_y for line in plot.references)
+    assert abs(first - second) >= 16
+    assert all(plot.y.end < label <= plot.y.start for label in (first, second))

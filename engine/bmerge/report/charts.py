@@ -175,11 +175,20 @@ def _staircase(scored: Sequence[TrialRow], x: Axis, y: Axis) -> str:
 
 def _references(rivals: Sequence[tuple[str, float]], y: Axis) -> tuple[Reference, ...]:
     """Return the lines that lie within the plot, from the highest down."""
-    lines = [(y.at(score), label) for label, score in rivals if y.low <= score <= y.high]
-    return tuple(
-        Reference(line, line - 6 if line > y.start - _LABEL else line + _LABEL, label)
-        for line, label in sorted(lines)
-    )
+    lines = sorted((y.at(score), label) for label, score in rivals if y.low <= score <= y.high)
+    placed: list[Reference] = []
+    for line, label in lines:
+        taken = [other.label_y for other in placed]
+        placed.append(Reference(line, _label_y(line, y.start, taken), label))
+    return tuple(placed)
+
+
+def _label_y(line: float, bottom: float, taken: Sequence[float]) -> float:
+    """Return where a line's label stands: below it, or above where others are in the way."""
+    below, above = line + _LABEL, line - 6
+    places = (below, above) if below <= bottom else (above,)
+    free = (p for p in places if all(abs(p - other) >= _LABEL for other in taken))
+    return next(free, places[0])
 
 
 def _axis(

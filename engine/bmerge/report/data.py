@@ -24,13 +24,13 @@ class Shot:
     Args:
         prompt: that it was made for.
         seed: of its noise.
-        score: the objective's value for it, if it was scored.
+        score: the objective's value for it.
         file: where it lies.
     """
 
     prompt: str
     seed: int
-    score: float | None
+    score: float
     file: Path
 
 
