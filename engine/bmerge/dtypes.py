@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bmerge.errors import RecipeError, nearest
 
-__all__ = ["FLOATS", "SIZES", "canonical", "is_float"]
+__all__ = ["FLOATS", "SIZES", "TAGS", "canonical", "is_float"]
 
 SIZES: dict[str, int] = {
     "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
@@ -19,6 +19,14 @@ SIZES: dict[str, int] = {
 
 FLOATS = frozenset({"F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64"})
 """The tags that can be merged; tensors of any other dtype are copied from the first model."""
+
+TAGS: dict[str, str] = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+"""Name of a dtype in torch → safetensors tag."""
 
 _ALIASES: dict[str, str] = {
     "fp64": "F64", "float64": "F64", "double": "F64",

@@ -173,7 +173,7 @@ try:
     main({arguments!r})
 finally:
     heavy = ("torch", "numpy", "optuna", "pluggy", "yaml", "bmerge_plugins", "bmerge.host",
-             "bmerge.plan", "bmerge._native")
+             "bmerge.plan")
     found = [name for name in heavy if name in sys.modules]
     assert not found, found
 """

@@ -14,8 +14,10 @@ def install(monkeypatch, write_plugin):
     monkeypatch.setattr(discovery, "installed", lambda: tuple(found))
     monkeypatch.delenv("BMERGE_PLUGINS", raising=False)
 
-    def add(name: str, source: str, distribution: str = "bmerge-test") -> None:
+    def add(
+        name: str, source: str, distribution: str = "bmerge-test", hook: str | None = None
+    ) -> None:
         (candidate,) = discovery.of_path(write_plugin(f"installed/{name}.py", source))
-        found.append(discovery.Candidate(name, candidate.load, distribution, "1.2"))
+        found.append(discovery.Candidate(name, candidate.load, distribution, "1.2", hook=hook))
 
     return add

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from bmerge import ArchitectureError, PluginError, load_registry
+from bmerge.host import discovery
 
 METHOD = """
     from bmerge import Weight, hookimpl, merge_method
@@ -250,3 +251,34 @@ def test_observer_is_called_and_its_failure_stops_nothing(install, caplog, tmp_p
 
 def test_builtin_architectures_are_there_without_any_plugin(install):
     assert {"sd1", "sdxl"} <= set(load_registry().architectures)
+
+
+def test_plugin_whose_hook_is_known_is_loaded_when_it_is_asked(install, caplog):
+    for name, source in (("mix", method_source("mix", "lerp")), ("bomb", "1 / 0")):
+        install(name, source, "bmerge", hook="bmerge_merge_methods")
+    registry = load_registry()
+    assert registry.method("mix").name == "mix"
+    assert list(registry.architectures)
+    assert not caplog.text
+    assert registry.method("lerp").name == "mix"
+    assert list(registry.methods) == ["mix"]
+    assert "plugin 'bomb' cannot be loaded: ZeroDivisionError" in caplog.text
+
+
+def test_listing_shows_plugins_that_were_not_needed(install):
+    install("mix", method_source("mix"), "bmerge", hook="bmerge_merge_methods")
+    (record,) = load_registry().plugins
+    assert (record.name, record.hooks) == ("mix", ("bmerge_merge_methods",))
+
+
+def test_file_may_not_have_the_name_of_a_plugin_that_waits(install, write_plugin):
+    install("mix", method_source("mix"), "bmerge", hook="bmerge_merge_methods")
+    with pytest.raises(PluginError, match="two plugins are called 'mix'") as caught:
+        load_registry([write_plugin("mix.py", method_source("other"))])
+    assert caught.value.hint == "the other one is of bmerge"
+
+
+def test_own_plugins_have_the_one_hook_that_they_wait_for():
+    waiting = {c.name: (c.hook,) for c in discovery.installed() if c.distribution == "bmerge"}
+    hooks = {r.name: r.hooks for r in load_registry().plugins if r.distribution == "bmerge"}
+    assert hooks == waiting

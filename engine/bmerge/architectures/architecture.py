@@ -1,7 +1,7 @@
 """What an architecture is: named blocks, and rules that put every key into exactly one of them.
 
-Rules are data; the ones that come with bmerge are the YAML files of this folder, and plugins
-add their own through :func:`bmerge.architectures.load_architecture`.
+Rules are data; the ones that come with bmerge are the JSON files of this folder, and plugins
+add their own, in JSON or YAML, through :func:`bmerge.architectures.load_architecture`.
 """
 
 from __future__ import annotations

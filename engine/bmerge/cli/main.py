@@ -6,6 +6,8 @@ The contract of every command: exit status 0 for success, 1 for a failure, 2 for
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -38,7 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the command line without the program's name; None takes the process's own.
     """
+    _collect_less()
     sys.exit(_status(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _collect_less() -> None:
+    """Look for garbage less often: what a command imports and plans lives until its end.
+
+    It is a sixth of the time that a small merge takes.
+    """
+    gc.set_threshold(10_000)
+    atexit.register(gc.freeze)  # so that the interpreter does not go through it all at its end
 
 
 def _status(arguments: list[str]) -> int:

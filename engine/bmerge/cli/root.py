@@ -80,9 +80,9 @@ def _commands_of_plugins(ctx: click.Context) -> Mapping[str, click.Command]:
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
     if not value or context.resilient_parsing:
         return
-    from importlib.metadata import version
+    from bmerge._native import __version__
 
-    click.echo(f"bmerge {version('bmerge')}")
+    click.echo(f"bmerge {__version__}")
     context.exit()
 
 

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +126,8 @@ def _with_entry(entries: dict[str, str], identity: str, digest: str) -> dict[str
 
 def _remember(identity: str, digest: str) -> None:
     """Add one hash to the cache file; the file is replaced as a whole."""
+    import tempfile  # it takes long to import, and this is not often needed
+
     path = _cache_file()
     with _LOCK, contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
-from bmerge.formats.pickled import open_pickled
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.sharded import open_sharded
 
@@ -43,6 +42,8 @@ def _open_file(path: Path, *, named: Path) -> Checkpoint:
     if path.name.endswith(_INDEX_SUFFIX):
         return open_sharded(path, named=named)
     if path.suffix.lower() in _PICKLED_SUFFIXES:
+        from bmerge.formats.pickled import open_pickled  # its imports take longer than most merges
+
         return open_pickled(path, named=named)
     return open_safetensors(path, named=named)
 

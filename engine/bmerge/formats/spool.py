@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bmerge import _native
+from bmerge.dtypes import TAGS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
-from bmerge.formats.unpickle import DTYPES
 
 __all__ = ["spool"]
 
@@ -73,7 +73,7 @@ def _write(path: Path, tensors: dict[str, Any]) -> None:
 
 def _tag(path: Path, key: str, tensor: Any) -> str:
     name = str(tensor.dtype).removeprefix("torch.")
-    if name not in DTYPES:
+    if name not in TAGS:
         message = f"{path.stem}: tensor {key!r} has the unsupported dtype {name}"
         raise FormatError(message, path=path, key=key)
-    return DTYPES[name]
+    return TAGS[name]

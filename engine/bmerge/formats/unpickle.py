@@ -16,15 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-__all__ = ["DTYPES", "StoredTensor", "unpickle"]
+from bmerge.dtypes import TAGS
 
-DTYPES: dict[str, str] = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
-    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
-    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
-    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
-"""Name of a dtype in torch → safetensors tag."""
+__all__ = ["StoredTensor", "unpickle"]
 
 _STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
@@ -102,8 +96,8 @@ class _Unpickler(pickle.Unpickler):
             return lambda *_: inner()
         if module in {"torch", "torch.storage"} and name in _STORAGES:
             return _Dtype(_STORAGES[name])
-        if module == "torch" and name in DTYPES:
-            return _Dtype(DTYPES[name])
+        if module == "torch" and name in TAGS:
+            return _Dtype(TAGS[name])
         if module in {"torch._utils", "torch._tensor"} and name in _REBUILD:
             return partial(_REBUILD[name])
         return self._inert

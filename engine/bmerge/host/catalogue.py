@@ -1,4 +1,8 @@
-"""All things of one kind that the plugins offer, by name; asked for at the first use."""
+"""All things of one kind that the plugins offer, by name; asked for at the first use.
+
+A thing often has the name of its plugin. So one that is looked up is first asked of the plugin
+of that name and of those that are loaded anyway, and only then of all others.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,7 @@ class Catalogue(Mapping[str, T], Generic[T]):
         self._kind = kind
         self._attribute = attribute
         self._error = error
-        self._filled: dict[str, tuple[str, T]] | None = None
+        self._found: dict[str, tuple[str, T]] = {}
         self._aliases: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> T:
@@ -62,8 +66,9 @@ class Catalogue(Mapping[str, T], Generic[T]):
         Raises:
             BmergeError: of the kind's own class, with the nearest name, if there is none.
         """
-        if name in self:
-            return self[name]
+        self._ask(name)
+        if self._aliases.get(name, name) in self._found or name in self:
+            return self._found[self._aliases.get(name, name)][1]
         for record in self._host.broken:
             if record.name == name:
                 message = f"{self._noun} {name!r} is not available: {record.error}"
@@ -83,27 +88,28 @@ class Catalogue(Mapping[str, T], Generic[T]):
         return "; ".join(part for part in parts if part) or None
 
     def _things(self) -> dict[str, tuple[str, T]]:
-        if self._filled is None:
-            things: dict[str, tuple[str, T]] = {}
-            for plugin, thing in self._host.offers(self._hook):
-                self._take(things, plugin, thing)
-            self._filled = things
-        return self._filled
+        self._ask()
+        return self._found
 
-    def _take(self, things: dict[str, tuple[str, T]], plugin: str, thing: Any) -> None:
+    def _ask(self, plugin: str | None = None) -> None:
+        """Take what is offered by all plugins, or by those that are loaded and one more."""
+        for name, thing in self._host.offers(self._hook, plugin):
+            self._take(name, thing)
+
+    def _take(self, plugin: str, thing: Any) -> None:
         if not isinstance(thing, self._kind):
             what = f"a {type(thing).__name__}, not a {self._kind.__name__}"
             self._host.fail(plugin, f"plugin {plugin!r} offers {what}, in {self._hook}")
             return
         name: str = getattr(thing, self._attribute)
         for word in (name, *getattr(thing, "aliases", ())):
-            self._check_free(things, plugin, word)
+            self._check_free(plugin, word)
             if word != name:
                 self._aliases[word] = name
-        things[name] = (plugin, thing)
+        self._found[name] = (plugin, thing)
 
-    def _check_free(self, things: dict[str, tuple[str, T]], plugin: str, word: str) -> None:
-        taken = things.get(self._aliases.get(word, word))
+    def _check_free(self, plugin: str, word: str) -> None:
+        taken = self._found.get(self._aliases.get(word, word))
         if taken is not None:
             message = f"plugins {taken[0]!r} and {plugin!r} both offer the {self._noun} {word!r}"
             hint = f"leave one out: -p no:{plugin}"

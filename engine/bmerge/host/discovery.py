@@ -6,7 +6,6 @@ same way as everybody's.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -16,10 +15,19 @@ from functools import partial
 from pathlib import Path
 
 from bmerge.errors import PluginError, nearest
+from bmerge.host.entry_points import EntryPoint, entry_points
 
 __all__ = ["Candidate", "installed", "of_path", "restrict", "without"]
 
 GROUP = "bmerge"
+_OWN = "bmerge"
+_HOOKS = {
+    "methods": "bmerge_merge_methods",
+    "optimisers": "bmerge_optimisers",
+    "generators": "bmerge_generators",
+    "scorers": "bmerge_scorers",
+}
+"""Folder of one of bmerge's own plugins → the one hook that all plugins in it have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,8 @@ class Candidate:
         distribution: that offers it, or None for a file.
         version: of the distribution.
         file: the file, where it was given by path.
+        hook: the only hook that it has, where that is known beforehand: such a plugin need not
+            be loaded until the hook is called.
     """
 
     name: str
@@ -39,22 +49,19 @@ class Candidate:
     distribution: str | None = None
     version: str | None = None
     file: Path | None = None
+    hook: str | None = None
 
 
 def installed() -> tuple[Candidate, ...]:
     """Return the plugins of all installed distributions, sorted by name."""
-    found = [_of_entry(entry) for entry in importlib.metadata.entry_points(group=GROUP)]
+    found = map(_of_entry, entry_points(GROUP))
     return tuple(sorted(found, key=lambda candidate: (candidate.name, str(candidate.distribution))))
 
 
-def _of_entry(entry: importlib.metadata.EntryPoint) -> Candidate:
-    dist = entry.dist
-    return Candidate(
-        entry.name,
-        entry.load,
-        distribution=dist.name if dist else None,
-        version=dist.version if dist else None,
-    )
+def _of_entry(entry: EntryPoint) -> Candidate:
+    own = entry.distribution == _OWN
+    hook = _HOOKS.get(entry.module.split(".")[-2]) if own else None
+    return Candidate(entry.name, entry.load, entry.distribution, entry.version, hook=hook)
 
 
 def of_path(path: str | Path) -> tuple[Candidate, ...]:

@@ -35,16 +35,21 @@ class PluginHost:
         self._manager.add_hookspecs(hookspecs)
         self._manager.register(builtins, name="builtins")
         self._records: dict[str, PluginRecord] = {}
+        self._deferred: dict[str, Candidate] = {}
+        self._asked: set[tuple[str, str]] = set()
 
     @property
     def records(self) -> tuple[PluginRecord, ...]:
-        """Every plugin that was found, working or not, sorted by name."""
+        """Every plugin that was found, working or not, sorted by name; all are loaded for it."""
+        for candidate in tuple(self._deferred.values()):
+            self._load_deferred(candidate)
         return tuple(self._records[name] for name in sorted(self._records))
 
     @property
     def broken(self) -> tuple[PluginRecord, ...]:
-        """The plugins that could not be used."""
-        return tuple(record for record in self.records if record.error)
+        """The plugins that are known to be of no use."""
+        found = (self._records[name] for name in sorted(self._records))
+        return tuple(record for record in found if record.error)
 
     def add(self, candidate: Candidate) -> None:
         """Load one plugin.
@@ -53,9 +58,9 @@ class PluginHost:
             PluginError: if it cannot be imported, or has hooks that bmerge does not know.
         """
         name = candidate.name
-        if name in self._records:
+        if name in self._records or name in self._deferred:
             message = f"two plugins are called {name!r}"
-            hint = f"the other one is of {self._records[name].source}"
+            hint = f"the other one is of {self._source(name)}"
             raise PluginError(message, plugin=name, hint=hint)
         try:
             plugin = candidate.load()
@@ -80,6 +85,13 @@ class PluginHost:
             self._records[name] = record
             self.fail(name, str(error), error.hint)
 
+    def defer(self, candidate: Candidate) -> None:
+        """Load a plugin like :meth:`try_add`, but not before its hook is called."""
+        if candidate.name in self._records or candidate.name in self._deferred:
+            self.try_add(candidate)  # which tells that the name is taken
+        else:
+            self._deferred[candidate.name] = candidate
+
     def fail(self, name: str, reason: str, hint: str | None = None) -> None:
         """Record that a plugin cannot be used, and say so in the log."""
         self._records[name] = replace(self._records[name], error=reason)
@@ -99,13 +111,27 @@ class PluginHost:
         callers = self._manager.get_hookcallers(plugin) or []
         return tuple(sorted(caller.name for caller in callers))
 
-    def offers(self, hook: str) -> Iterator[tuple[str, object]]:
-        """Call a hook that offers things; yield (plugin name, thing), in the order of loading.
+    def offers(self, hook: str, plugin: str | None = None) -> Iterator[tuple[str, object]]:
+        """Call a hook that offers things in every plugin in which it has not been called yet.
 
         A plugin whose hook fails is recorded as broken and skipped.
+
+        Args:
+            hook: name of the hook.
+            plugin: name of the only plugin that is loaded for this, if it is not loaded yet;
+                None loads all that have the hook.
+
+        Yields:
+            (plugin name, thing), in the order of loading.
         """
+        for candidate in tuple(self._deferred.values()):
+            if candidate.hook == hook and plugin in {None, candidate.name}:
+                self._load_deferred(candidate)
         for implementation in self._caller(hook).get_hookimpls():
             name = implementation.plugin_name
+            if (hook, name) in self._asked:
+                continue
+            self._asked.add((hook, name))
             try:
                 offered: Any = implementation.function()
                 things = list(offered or ())
@@ -123,6 +149,15 @@ class PluginHost:
             except Exception as error:  # noqa: BLE001  an observer must not stop a run
                 reason = _in_one_line(error)
                 _log.warning("plugin %r failed in %s: %s", implementation.plugin_name, hook, reason)
+
+    def _load_deferred(self, candidate: Candidate) -> None:
+        del self._deferred[candidate.name]
+        self.try_add(candidate)
+
+    def _source(self, name: str) -> str:
+        if name in self._deferred:
+            return str(self._deferred[name].distribution)
+        return self._records[name].source
 
     def _caller(self, hook: str) -> pluggy.HookCaller:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)

@@ -114,6 +114,8 @@ def load_registry(plugins: Sequence[str] = (), *, blocked: Sequence[str] = ()) -
     for candidate in everything:
         if candidate.file:  # asked for by path: it must work
             host.add(candidate)
+        elif candidate.hook:
+            host.defer(candidate)
         else:
             host.try_add(candidate)
     return Registry(host)

@@ -8,7 +8,6 @@ together with the other channels.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +52,8 @@ def execute(
 
 
 def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> ExecutionReport:
+    import tempfile  # it takes long to import, and this is not often needed
+
     shared, total = split.merge.shape[1], split.rest.shape[1]
     with tempfile.TemporaryDirectory(prefix="bmerge-split-") as folder:
         cut = [

@@ -8,7 +8,7 @@ hashed again until it changes.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -62,9 +62,8 @@ class InputHashes:
             ExecutorError: if an input is not the file that the recipe was written for.
         """
         paths = [checkpoint.path for checkpoint in self._plan.checkpoints]
-        for path in paths:
-            while not self._futures[path].done():
-                self._stop.wait(_INTERVAL)  # in steps, so that an interrupt is noticed
+        while wait(self._futures.values(), timeout=_INTERVAL).not_done:
+            pass  # in steps, so that an interrupt is noticed
         digests = tuple(self._futures[path].result() for path in paths)
         for model, digest in zip(self._plan.recipe.models, digests, strict=True):
             if model.sha256 is not None and model.sha256 != digest:

@@ -7,9 +7,8 @@ tensors again whose job has changed since the last merge into it.
 from __future__ import annotations
 
 import os
+import platform
 import re
-import secrets
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Merger", "Trial"]
 
 Job: TypeAlias = "MergeJob | CopyJob | FillJob | SplitJob"
-_HOST = re.sub(r"\W", "_", socket.gethostname())
+_HOST = re.sub(r"\W", "_", platform.node())
 _SCRATCH_NAME = re.compile(rf"bmerge-{_HOST}-(\d+)-[0-9a-f]+\.safetensors")
 
 
@@ -170,7 +169,7 @@ class Trial:
         """
         if self._file is None:
             self._scratch.mkdir(parents=True, exist_ok=True)
-            name = f"bmerge-{_HOST}-{os.getpid()}-{secrets.token_hex(6)}.safetensors"
+            name = f"bmerge-{_HOST}-{os.getpid()}-{os.urandom(6).hex()}.safetensors"
             path = self._scratch / name
             merge_to_file(self.plan, path, executor=self._executor, hashes=False, sync=False)
             self._file = path

@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from bmerge.dtypes import TAGS
 from bmerge.errors import ExecutorError
-from bmerge.formats.unpickle import DTYPES
 from bmerge.plan import OutputTensor
 
 __all__ = ["direct_view", "store"]
 
-_TORCH = {tag: name for name, tag in DTYPES.items()}
-_NUMPY = {tag: name for name, tag in DTYPES.items() if name[:3] in {"int", "uin", "boo"}} | {
+_TORCH = {tag: name for name, tag in TAGS.items()}
+_NUMPY = {tag: name for name, tag in TAGS.items() if name[:3] in {"int", "uin", "boo"}} | {
     "F16": "float16", "F32": "float32", "F64": "float64",
 }  # fmt: skip
 

@@ -6,23 +6,16 @@ YAML 1.1. Keys that appear twice, aliases and tags are refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
-
-import yaml
 
 from bmerge.errors import RecipeError, nearest
 
 __all__ = ["Node", "parse_document", "read_document"]
 
 Scalar: TypeAlias = "str | int | float | bool | None"
-
-_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
-_INTEGER = re.compile(r"[-+]?\d+")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,71 +151,6 @@ def read_document(path: Path, *, name: str = "the document") -> Node:
 
 def parse_document(text: str, *, path: Path | None = None, name: str = "the document") -> Node:
     """Read YAML or JSON text; see :func:`read_document`."""
-    try:
-        # A tab is space in JSON and an error in YAML; inside JSON's strings it cannot stand.
-        tabless = text.replace("\t", " ") if text.lstrip()[:1] in "{[" else text
-        root = yaml.compose(tabless, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise RecipeError(f"not well-formed: {error.problem}", path=path, line=line) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RecipeError(f"not well-formed: {error}", path=path) from error
-    if root is None:
-        raise RecipeError(f"{name} is empty", path=path, line=1)
-    return _Converter(path).convert(root, name)
+    from bmerge.recipe.yaml_reader import read  # yaml takes as long to import as a small merge
 
-
-class _Converter:
-    """Turns PyYAML's tree into nodes."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._seen: set[int] = set()
-
-    def convert(self, node: yaml.Node, name: str) -> Node:
-        value: Scalar | list[Node] | dict[str, Node]
-        line = node.start_mark.line + 1
-        if id(node) in self._seen:
-            raise RecipeError("aliases (*name) are not allowed", path=self._path, line=line)
-        self._seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            value = self._mapping(node)
-        elif isinstance(node, yaml.SequenceNode):
-            items = enumerate(node.value, start=1)
-            value = [self.convert(item, f"item {number} of {name}") for number, item in items]
-        else:
-            assert isinstance(node, yaml.ScalarNode)
-            value = _scalar(node)
-        return Node(value, line, self._path, name)
-
-    def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
-        nodes: dict[str, Node] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise RecipeError("a key must be a word", path=self._path, line=line)
-            key = _joined(key_node.value)
-            if key in nodes:
-                raise RecipeError(f"{key!r} is given twice", path=self._path, line=line)
-            converted = self.convert(value_node, key)
-            nodes[key] = Node(converted.value, line, self._path, key)
-        return nodes
-
-
-def _scalar(node: yaml.ScalarNode) -> Scalar:
-    text = _joined(node.value)
-    if node.style is not None:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else text
-
-
-def _joined(text: str) -> str:
-    """Return text whose characters beyond U+FFFF came as two escapes, as JSON has them, as one."""
-    try:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16")
-    except UnicodeDecodeError:  # half of such a pair: no character, but no harm either
-        return text
+    return read(text, path=path, name=name)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
 
 __all__ = ["dump_recipe", "recipe_data"]
@@ -13,7 +11,9 @@ __all__ = ["dump_recipe", "recipe_data"]
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return a recipe as YAML; :func:`bmerge.recipe.parse_recipe` makes an equal one of it."""
-    return yaml.dump(recipe_data(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    from bmerge.recipe.yaml_dumper import dump  # yaml takes as long to import as a small merge
+
+    return dump(recipe_data(recipe))
 
 
 def recipe_data(recipe: Recipe) -> dict[str, Any]:
@@ -42,24 +42,3 @@ def _weights(weights: BlockWeights) -> float | dict[str, float]:
     if not weights.blocks:
         return weights.default
     return {"*": weights.default, **weights.blocks}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes numbers so that they load back to the bit, and words so that they stay words."""
-
-
-def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    text = repr(float(value))
-    if "." not in text:  # PyYAML takes 1e-05 for a word, and 1.0e-05 for a number
-        text = text.replace("e", ".0e")
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    plain = value.isidentifier() and value.lower() not in {"true", "false", "null"}
-    style = None if plain else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(float, _represent_float)
-_Dumper.add_representer(str, _represent_text)

@@ -1,12 +1,13 @@
 """Named lists of block weights, as users of the older tools know them.
 
 They lie in ``presets.yaml``: name → 25 weights (IN00 … OUT11, with 0 for BASE) or 26 (BASE
-first). People may have a file of their own in the same form.
+first). People may have a file of their own in the same form. Reading bmerge's own takes longer
+than merging a small model, and few merges name a preset: it is read when one is looked up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -26,10 +27,29 @@ def load_presets(*files: Path) -> Mapping[str, tuple[float, ...]]:
     Raises:
         RecipeError: if a file is not as it must be.
     """
-    presets = dict(_read(Path(__file__).with_name("presets.yaml")))
+    more: dict[str, tuple[float, ...]] = {}
     for file in files:
-        presets.update(_read(file))
-    return presets
+        more.update(_read(file))
+    return _Presets(more)
+
+
+class _Presets(Mapping[str, tuple[float, ...]]):
+    """bmerge's own presets, read at the first use, and others that go before them."""
+
+    def __init__(self, more: Mapping[str, tuple[float, ...]]) -> None:
+        self._more = more
+
+    def __getitem__(self, name: str) -> tuple[float, ...]:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, tuple[float, ...]]:
+        return {**_read(Path(__file__).with_name("presets.yaml")), **self._more}
 
 
 @cache
