@@ -107,8 +107,15 @@ def _denoise(
 
 
 def _guided(model: DemoModel, x: Tensor, time: Tensor, text: Tensor, cfg: float) -> Tensor:
-    """Return the velocity, pushed from the negative prompt's towards the prompt's."""
+    """Return the velocity, pushed from the negative prompt's towards the prompt's.
+
+    ``text`` holds the prompts' states first, the negative prompts' after them.
+    """
+    result: Tensor
+    if cfg == 1:
+        result = model.unet(x, time.expand(len(x)), text[: len(x)])
+        return result
     both = torch.cat([x, x])
     wanted, unwanted = model.unet(both, time.expand(len(both)), text).chunk(2)
-    result: Tensor = unwanted + cfg * (wanted - unwanted)
+    result = unwanted + cfg * (wanted - unwanted)
     return result
