@@ -22,7 +22,7 @@ from bmerge_plugins.demo.vae import Autoencoder
 
 from . import autoencoder, data, diffusion, judge
 
-STAGES = ("judge", "base", "shapes", "colours")
+STAGES = ("judge", "foundation", "base", "shapes", "colours")
 
 
 def main() -> None:
@@ -46,20 +46,21 @@ def train(work: Path, target: Path, stages: list[str]) -> None:
     if "judge" in stages:
         save(judge.train(vae, latents, work), target / "judge.safetensors")
     _, labels = data.training_set(work)
-    for run in (diffusion.BASE, diffusion.SHAPES, diffusion.COLOURS):
+    for run in diffusion.RUNS:
         if run.name in stages:
             model = _start(run, vae, work)
             diffusion.train(run, model, latents, labels, work)
-            save(model, target / f"{run.name}.safetensors")
+            if run is not diffusion.FOUNDATION:
+                save(model, target / f"{run.name}.safetensors")
 
 
 def _start(run: diffusion.Run, vae: nn.Module, work: Path) -> DemoModel:
-    """Return the model that a run starts from: a new one, or the trained base."""
+    """Return the model that a run starts from: a new one, or another run's result."""
     torch.manual_seed(run.seed)
     model = DemoModel()
     model.first_stage_model.load_state_dict(vae.state_dict())
-    if run is not diffusion.BASE:
-        state = torch.load(work / f"{diffusion.BASE.name}.pt", weights_only=True)
+    if run.start:
+        state = torch.load(work / f"{run.start}.pt", weights_only=True)
         diffusion.Denoiser(model).load_state_dict(state)
     return model
 
@@ -79,6 +80,7 @@ def save(module: nn.Module, path: Path) -> None:
     halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in halves.items()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 if __name__ == "__main__":

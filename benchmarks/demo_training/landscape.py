@@ -8,6 +8,7 @@ weights (``--search N``) adds its best find.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import time
 from dataclasses import dataclass
@@ -99,18 +100,25 @@ def spread(base: float, inputs: float, middle: float, outputs: float) -> Weights
     return np.array([base] + [inputs] * 12 + [middle] + [outputs] * 12)
 
 
+def split(text: float, border: int, before: float = 0.0, after: float = 1.0) -> Weights:
+    """Return block weights whose OUT part changes its side at a block; the rest is halved."""
+    weights = spread(text, 0.5, 0.5, before)
+    weights[GROUPS["OUT"].start + border :] = after
+    return weights
+
+
 def candidates() -> dict[str, Weights]:
-    """Return named block weights: parents, uniform, whole blocks, finer ones."""
+    """Return named block weights: parents, uniform, whole parts, OUT split at a block."""
     named = {"A (shapes)": spread(0, 0, 0, 0), "B (colours)": spread(1, 1, 1, 1)}
-    named |= {f"uniform {a}": spread(a, a, a, a) for a in (0.25, 0.4, 0.5, 0.6, 0.75)}
-    for bits in range(1, 15):
-        parts = [float(bits >> i & 1) for i in range(4)]
-        label = " ".join(f"{n}={'AB'[int(p)]}" for n, p in zip(GROUPS, parts, strict=True))
-        named[label] = spread(*parts)
-    for text in (0.25, 0.5, 0.75):
-        named[f"text {text}, IN A, M .5, OUT B"] = spread(text, 0, 0.5, 1)
-        named[f"text {text}, IN B, M .5, OUT A"] = spread(text, 1, 0.5, 0)
-        named[f"text {text}, IN 0, M .5, OUT .75"] = spread(text, 0, 0.5, 0.75)
+    named |= {f"uniform {w}": spread(w, w, w, w) for w in (0.25, 0.4, 0.5, 0.6, 0.75)}
+    for text, inputs, outputs in list(itertools.product((0, 1), repeat=3))[1:-1]:
+        label = f"text {'AB'[text]}, IN {'AB'[inputs]}, OUT {'AB'[outputs]}"
+        named[label] = spread(text, inputs, 0.5, outputs)
+    for border in (6, 8, 9, 10):
+        named[f"text .5, OUT A, from OUT{border:02} B"] = split(0.5, border)
+    named["text .5, OUT B, from OUT06 A"] = split(0.5, 6, 1.0, 0.0)
+    for share in (0.3, 0.7):
+        named[f"text {share}, OUT A, from OUT09 B"] = split(share, 9)
     return named
 
 
@@ -149,7 +157,9 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=90, help="how many of the 90 to use")
     parser.add_argument("--search", type=int, default=0, metavar="N", help="trials of a search")
     parser.add_argument("--held-out", type=int, default=2, help="held-out pictures for a prompt")
-    parser.add_argument("--best", type=int, default=3, help="block weights to hold out")
+    parser.add_argument(
+        "--best", type=int, default=3, help="block weights to try on held-out seeds"
+    )
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -171,10 +181,12 @@ def report(bench: Bench, trials: int, rounds: int, best: int) -> None:
     if trials:
         named["search"], found = search(bench, trials, seed=7)
         scores["search"] = found.score
-    blockwise = [n for n in scores if not n.startswith(("uniform", "A (", "B ("))]
-    keep = sorted(blockwise, key=lambda n: -scores[n])[:best]
+    ranked = sorted(scores, key=lambda n: -scores[n])
+    uniform = [n for n in ranked if n.startswith("uniform")]
+    parents = [n for n in named if n.startswith(("A (", "B ("))]
+    blockwise = [n for n in ranked if n not in uniform + parents]
     print(f"held-out seeds, {rounds * len(bench.prompts)} pictures")
-    for name in [n for n in named if n not in blockwise] + keep:
+    for name in [*parents, *uniform[:2], *blockwise[:best]]:
         result = bench.measure(bench.merged(named[name]), HELD_OUT_SEED, rounds)
         print(f"{name:36} {result}", flush=True)
 

@@ -17,7 +17,7 @@ from bmerge_plugins.demo.renderer import SIZE
 from bmerge_plugins.demo.sampler import sample
 from bmerge_plugins.demo.words import COLOURS, SHAPES, article
 
-from .landscape import Bench, Weights, spread
+from .landscape import Bench, Weights, split, spread
 
 GAP, HEAD, SIDE = 3, 28, 110
 ROWS: Mapping[str, Weights | None] = {
@@ -27,10 +27,10 @@ ROWS: Mapping[str, Weights | None] = {
     "uniform 0.25": spread(0.25, 0.25, 0.25, 0.25),
     "uniform 0.5": spread(0.5, 0.5, 0.5, 0.5),
     "uniform 0.75": spread(0.75, 0.75, 0.75, 0.75),
-    "text A, IN B, OUT A": spread(0, 1, 0.5, 0),
-    "text A, IN A, OUT B": spread(0, 0, 0.5, 1),
-    "text B, IN A, OUT B": spread(1, 0, 0.5, 1),
-    "text B, IN B, OUT A": spread(1, 1, 0.5, 0),
+    "text A, OUT B": spread(0, 0.5, 0.5, 1),
+    "OUT B, A from 06": split(0.5, 6, 1.0, 0.0),
+    "OUT A, B from 06": split(0.5, 6),
+    "OUT A, B from 09": split(0.5, 9),
 }
 
 
