@@ -32,7 +32,7 @@ from bmerge.study.loop import run_study
 from bmerge.study.space_config import build_space
 from bmerge.study.study import Study, initial_proposals
 
-BLOCKS = next(a for a in builtin() if a.id == "sd1").blocks
+SD1 = next(a for a in builtin() if a.id == "sd1")
 ALPHA = Hyperparameter("alpha", default=0.5, low=0.0, high=1.0)
 STUDY = """
 name: tiny
@@ -118,7 +118,7 @@ class Dice:
 def _run(folder: Path, *, trials: int | None = None, fail_at: int = 6) -> Path:
     (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
     config = load_study(folder / "study.yaml")
-    search = build_space(config.space, [ALPHA], BLOCKS)
+    search = build_space(config.space, [ALPHA], SD1)
     queue = [
         *baselines(search, {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}, "ab"),
         *initial_proposals(search, "sobol", 2, 0),
@@ -187,7 +187,7 @@ def test_weights_have_a_scale_whose_ends_are_named_after_the_models(tmp_path: Pa
 
 
 def test_blocks_come_in_the_order_of_the_architecture(tmp_path: Path) -> None:
-    assert load_report_data(_run(tmp_path)).blocks == BLOCKS
+    assert load_report_data(_run(tmp_path)).blocks == SD1.blocks
 
 
 def test_the_page_is_written_beside_the_study_and_replaced(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Pure geometry in the units of the view box, which the templates turn into SVG.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -176,19 +177,20 @@ def _staircase(scored: Sequence[TrialRow], x: Axis, y: Axis) -> str:
 def _references(rivals: Sequence[tuple[str, float]], y: Axis) -> tuple[Reference, ...]:
     """Return the lines that lie within the plot, from the highest down."""
     lines = sorted((y.at(score), label) for label, score in rivals if y.low <= score <= y.high)
-    placed: list[Reference] = []
-    for line, label in lines:
-        taken = [other.label_y for other in placed]
-        placed.append(Reference(line, _label_y(line, y.start, taken), label))
-    return tuple(placed)
+    labels = _labels([line for line, _ in lines], y.start)
+    return tuple(Reference(line, at, text) for (line, text), at in zip(lines, labels, strict=True))
 
 
-def _label_y(line: float, bottom: float, taken: Sequence[float]) -> float:
-    """Return where a line's label stands: below it, or above where others are in the way."""
-    below, above = line + _LABEL, line - 6
-    places = (below, above) if below <= bottom else (above,)
-    free = (p for p in places if all(abs(p - other) >= _LABEL for other in taken))
-    return next(free, places[0])
+def _labels(lines: Sequence[float], bottom: float) -> tuple[float, ...]:
+    """Return where the lines' labels stand: below them, or above where that is in the way."""
+
+    def cost(places: tuple[float, ...]) -> tuple[int, int]:
+        overlaps = sum(abs(a - b) < _LABEL for a, b in itertools.combinations(places, 2))
+        above = sum(place < line for place, line in zip(places, lines, strict=True))
+        return overlaps + sum(place > bottom for place in places), above
+
+    choices = [(line + _LABEL, line - 6) for line in lines]
+    return min(itertools.product(*choices), key=cost)
 
 
 def _axis(
