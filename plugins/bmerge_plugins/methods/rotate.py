@@ -37,9 +37,9 @@ def rotate(
         alpha: how much of what turning cannot change comes from b.
         centralization: how much of the mean is taken off before.
 
-    Source: Schönemann, Orthogonal Procrustes problem, 1966; rotate of sd-mecha. Where there are
-    more columns than rows, Q leaves alone what is in neither model's rows; parts of a turn then
-    differ a little from sd-mecha's.
+    Source: Schönemann, Orthogonal Procrustes problem, 1966; rotate of sd-mecha, which where there
+    are more columns than rows adds what of a is outside the span of b's rows, and so does not
+    only turn.
     """
     import torch
 
