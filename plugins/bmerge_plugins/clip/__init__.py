@@ -1,0 +1,23 @@
+"""What the scorers over CLIP share: towers that are loaded once, heads, and where files are."""
+
+from __future__ import annotations
+
+from bmerge_plugins.clip.agreement import PromptAgreement
+from bmerge_plugins.clip.files import Download, find_file
+from bmerge_plugins.clip.head import SHIPPED, Head, load_head, shipped_head
+from bmerge_plugins.clip.load import load_tower
+from bmerge_plugins.clip.options import open_tower
+from bmerge_plugins.clip.tower import Tower
+
+__all__ = [
+    "SHIPPED",
+    "Download",
+    "Head",
+    "PromptAgreement",
+    "Tower",
+    "find_file",
+    "load_head",
+    "load_tower",
+    "open_tower",
+    "shipped_head",
+]

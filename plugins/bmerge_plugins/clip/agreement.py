@@ -1,0 +1,36 @@
+"""The scorer that several models share: how well does a picture agree with its prompt?
+
+CLIP score, HPS and PickScore differ in the weights and in how the cosine is scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bmerge import Picture
+from bmerge_plugins.clip.tower import Tower
+
+__all__ = ["PromptAgreement"]
+
+
+class PromptAgreement:
+    """Scores a function of the cosine between a picture's embedding and its prompt's.
+
+    Args:
+        tower: what embeds them.
+        scale: maps a cosine, -1 … 1, to the score.
+        batch: how many pictures go through the model at a time.
+    """
+
+    def __init__(self, tower: Tower, scale: Callable[[float], float], *, batch: int) -> None:
+        self._tower = tower
+        self._scale = scale
+        self._batch = batch
+
+    def score(self, pictures: Sequence[Picture]) -> list[float]:
+        """Return one number for each picture."""
+        images = [picture.image for picture in pictures]
+        shown = self._tower.pictures(images, batch=self._batch)
+        texts = [picture.payload.prompt for picture in pictures]
+        asked = self._tower.prompts(texts, batch=self._batch)
+        return [self._scale(float(cosine)) for cosine in (shown * asked).sum(axis=1)]

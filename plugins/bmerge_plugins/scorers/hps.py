@@ -1,0 +1,65 @@
+"""Human Preference Score v2 and v2.1: CLIP ViT-H/14 trained on people's choices of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bmerge import Scorer, ScorerError, ScorerKind, hookimpl
+from bmerge_plugins.clip import Download, PromptAgreement, open_tower
+
+_NAME = "hps"
+_FILES: Mapping[str, str] = {"2.0": "HPS_v2_compressed.pt", "2.1": "HPS_v2.1_compressed.pt"}
+
+
+def hps(
+    *,
+    version: str = "2.1",
+    model: str = "ViT-H-14",
+    weights: str | None = None,
+    scorer_model_dir: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch: int = 16,
+) -> Scorer:
+    """Make the scorer: the cosine of picture and prompt.
+
+    After Wu et al., "Human Preference Score v2: a solid benchmark for evaluating human
+    preferences of text-to-image synthesis", 2023.
+
+    Args:
+        version: ``2.0`` or ``2.1``; without effect if ``weights`` is set.
+        model: as open_clip calls the one that the weights are of.
+        weights: a path, absolute or within the folder.
+        scorer_model_dir: the folder with the weights.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+        batch: how many pictures go through the model at a time.
+
+    Returns:
+        A scorer with range -1 … 1, of which 0.2 … 0.35 is used.
+
+    Raises:
+        ScorerError: if an option makes no sense, or the weights are not there.
+    """
+    number = str(version)  # YAML reads 2.1 as a number
+    if number not in _FILES:
+        allowed = " or ".join(_FILES)
+        raise ScorerError(f"{_NAME}: version is {version!r}, must be {allowed}")
+    tower = open_tower(
+        _NAME,
+        model=model,
+        weights=weights,
+        scorer_model_dir=scorer_model_dir,
+        device=device,
+        precision=precision,
+        batch=batch,
+        download=Download("xswu/HPSv2", _FILES[number]),
+    )
+    return PromptAgreement(tower, lambda cosine: cosine, batch=batch)
+
+
+@hookimpl
+def bmerge_scorers() -> Iterable[ScorerKind]:
+    """Offer the scorer."""
+    summary = "human preference score v2.1 or v2, about 0.2 … 0.35; needs its weights"
+    return [ScorerKind(_NAME, hps, summary)]
