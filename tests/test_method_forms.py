@@ -125,3 +125,9 @@ def test_tensor_method_is_one_call():
     assert graph.nodes[graph.output].op == "call"
     assert reduces_to_input(graph, [0.0, 0.0, 1.0]) is None
     assert backwards.graph(2) is graph
+
+
+def test_values_for_all_models_are_spread_and_others_kept():
+    spread = weigh.spread({"weight": "w", "weight_2": "own", "scale": "s", "strange": "x"}, 3)
+    assert spread == {"weight_1": "w", "weight_2": "own", "scale": "s", "strange": "x"}
+    assert weigh.spread({"weight": "w"}, 1) == {}

@@ -61,7 +61,8 @@ def build_study(
     )
     present = {architecture.block_of(key) for key in checkpoints[0].tensors}
     numbers = kinds.method.hyperparameters_of(len(checkpoints))
-    search = build_space(config.space, numbers, architecture, present=present)
+    space = kinds.method.spread(config.space, len(checkpoints))
+    search = build_space(space, numbers, architecture, present=present)
     kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
     return Study(
         name=config.name,
@@ -125,24 +126,28 @@ def _queue(
         pure = pure_models(method.hyperparameters_of(count), partial(reduces_to_input, graph))
         yield from baselines(search, pure, ascii_lowercase[:count])
     for number, attempt in enumerate(config.attempts, start=1):
-        weights = _weights(attempt, method, architecture, f"try[{number - 1}]")
+        weights = _weights(attempt, method, count, architecture, f"try[{number - 1}]")
         yield Proposal("try", f"try {number}", _values(search, weights), weights)
     design = config.optimiser
     yield from initial_proposals(search, design.init, design.init_points, design.seed)
 
 
 def _weights(
-    attempt: Mapping[str, Any], method: MergeMethod, architecture: Architecture, place: str
+    attempt: Mapping[str, Any],
+    method: MergeMethod,
+    n_models: int,
+    architecture: Architecture,
+    place: str,
 ) -> dict[str, BlockWeights]:
     weights: dict[str, BlockWeights] = {}
     for name, value in attempt.items():
         try:
             weights[name] = parse_weights(value, architecture, presets=load_presets())
             for number in (weights[name].default, *weights[name].blocks.values()):
-                method.validate({name: number})
+                method.validate({name: number}, n_models)
         except BmergeError as error:
             raise RecipeError(f"{place}.{name}: {error}", hint=error.hint) from error
-    return weights
+    return method.spread(weights, n_models)
 
 
 def _values(search: SearchSpace, weights: Mapping[str, BlockWeights]) -> dict[str, float]:

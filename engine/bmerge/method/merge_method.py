@@ -92,14 +92,24 @@ class MergeMethod:
         Raises:
             MethodError: if there is no such hyperparameter.
         """
+        numbers = self.hyperparameters_of(n_models)
+        self._check_known(given, [h.name for h in (*self.hyperparameters, *numbers)])
+        spread = self.spread(given, n_models)
+        return {h.name: spread[h.name] if h.name in spread else default(h.default) for h in numbers}
+
+    def spread(self, given: Mapping[str, T], n_models: int) -> dict[str, T]:
+        """Return ``given`` with a value for each model instead of one for all of them.
+
+        Args:
+            given: name → value; what is given for one model goes before what is for all.
+            n_models: number of models.
+        """
         count = _further(self, n_models)
-        values: dict[str, T] = {}
-        for h in self.hyperparameters:
-            for each in h.of_models(count):
-                common = given[h.name] if h.name in given else default(h.default)
-                values[each.name] = given.get(each.name, common)
-        self._check_known(given, [*(h.name for h in self.hyperparameters), *values])
-        return values
+        common = {h.name: h.of_models(count) for h in self.hyperparameters if h.per_model}
+        spread = {
+            each.name: given[name] for name in common if name in given for each in common[name]
+        }
+        return spread | {name: value for name, value in given.items() if name not in common}
 
     def graph(self, n_models: int, options: Mapping[str, OptionValue] = _NO_OPTIONS) -> Graph:
         """Return what the method computes from ``n_models`` models; traced once.
