@@ -66,6 +66,10 @@ class Program:
         last = _last_line(self._err) or _last_line(self._out)
         return f"{self.name} {how}" + (f": {last}" if last else "")
 
+    def output(self) -> str:
+        """Return what it has printed on its standard output so far."""
+        return self._out.read_text(encoding="utf-8", errors="replace")
+
     def wait(self, seconds: float) -> int | None:
         """Wait for its end, at most so long; return its status, None if it still runs."""
         try:

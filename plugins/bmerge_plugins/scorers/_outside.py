@@ -1,0 +1,53 @@
+"""What the scorers outside of this process share: what they are told, and how they fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bmerge import GeneratorError, Picture, ScorerError
+
+__all__ = ["as_scorer_errors", "describe", "number"]
+
+
+def describe(picture: Picture) -> dict[str, Any]:
+    """Return what a judge may want to know of a picture, as JSON has it."""
+    payload = picture.payload
+    return {
+        "id": payload.id,
+        "prompt": payload.prompt,
+        "negative_prompt": payload.negative_prompt,
+        "seed": payload.seed,
+    }
+
+
+def number(value: Any, source: str) -> float:
+    """Return a score that came from outside.
+
+    Args:
+        value: a number or its text.
+        source: who gave it, for messages.
+
+    Raises:
+        ScorerError: if it is not a finite number.
+    """
+    try:
+        score = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        text = repr(value)
+        shown = text if len(text) <= 100 else text[:99] + "…"
+        raise ScorerError(f"{source} gave {shown} where a number was expected")
+    return score
+
+
+@contextmanager
+def as_scorer_errors() -> Iterator[None]:
+    """Turn errors of the programs and servers that generators use, too, into a scorer's."""
+    try:
+        yield
+    except GeneratorError as error:
+        raise ScorerError(str(error), transient=error.transient, hint=error.hint) from error

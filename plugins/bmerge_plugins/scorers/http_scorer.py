@@ -1,0 +1,105 @@
+"""The scorer over HTTP: any server that is sent a picture and answers with a number."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bmerge import Picture, ScorerError, ScorerKind, hookimpl
+from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number
+from bmerge_plugins.servers import HttpServer, connect
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_NAME = "http"
+_ANSWER = "score"
+
+
+class HttpScorer:
+    """Posts each picture with its prompt, and reads the score from the answer.
+
+    Args:
+        address: where to post to, with its path.
+        user: for HTTP Basic authentication.
+        password: of the user; better left to the environment.
+        password_env: the variable that holds it, ``BMERGE_SERVER_PASSWORD`` if None.
+        timeout: seconds for one picture.
+        retries: attempts beyond the first, where the fault may pass.
+        backoff: seconds before the first of them; doubled each time.
+        verify: whether certificates are checked; a path names the authority's certificate.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        user: str | None = None,
+        password: str | None = None,
+        password_env: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 2,
+        backoff: float = 0.5,
+        verify: bool | str = True,
+    ) -> None:
+        self._connect = partial(
+            connect,
+            [address],
+            user=user,
+            password=password,
+            password_env=password_env,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff,
+            verify=verify,
+        )
+        with self._server():
+            pass  # or complain of the options
+
+    def score(self, pictures: Sequence[Picture]) -> list[float]:
+        """Return what the server says of each picture.
+
+        Raises:
+            ScorerError: if it fails too often, or answers with something else.
+        """
+        with self._server() as server:
+            return [_ask(server, picture) for picture in pictures]
+
+    @contextmanager
+    def _server(self) -> Iterator[HttpServer]:
+        """Open the client for one call: nobody tells a scorer when its last one has been."""
+        with as_scorer_errors():
+            (server,) = self._connect()
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+def _ask(server: HttpServer, picture: Picture) -> float:
+    with as_scorer_errors():
+        answer = server.post("", {**describe(picture), "image": _png(picture.image)})
+    if isinstance(answer, dict):
+        if _ANSWER not in answer:
+            keys = ", ".join(map(str, answer)) or "nothing"
+            raise ScorerError(f"{server.address}: no {_ANSWER!r} in the answer, but {keys}")
+        answer = answer[_ANSWER]
+    return number(answer, str(server.address))
+
+
+def _png(image: Image) -> str:
+    """Return a picture's PNG file as base64."""
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@hookimpl
+def bmerge_scorers() -> Iterable[ScorerKind]:
+    """Offer the scorer."""
+    summary = "any server that is sent a picture and answers with a number"
+    return [ScorerKind(_NAME, HttpScorer, summary)]
