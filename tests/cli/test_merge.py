@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from bmerge import _native
 from bmerge.testing import read_checkpoint, write_checkpoint
 
 RECIPE = """
@@ -305,3 +306,64 @@ def test_native_merge_imports_no_torch_numpy_or_optuna(sd1_models, tmp_path):
     imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines() if "|" in line}
     assert "bmerge.pipeline" in imported
     assert not imported & {"torch", "numpy", "optuna", "scipy", "jinja2", "PIL"}
+
+
+@pytest.mark.parametrize(
+    ("output", "main"),
+    [
+        ("out.safetensors", "out.safetensors.index.json"),
+        ("folder", "folder/model.safetensors.index.json"),
+    ],
+    ids=["beside one another", "new folder"],
+)
+def test_shard_size_gives_shards_and_an_index(bmerge, pair, tmp_path, output, main):
+    files = ("a.safetensors", "b.safetensors", "--alpha", "0.25")
+    assert bmerge("merge", "weighted_sum", *files, "-o", "one.safetensors").status == 0
+    called = bmerge("merge", "weighted_sum", *files, "-o", output, "--shard-size", "0.3K")
+    assert called.status == 0, called.err
+    assert called.out.startswith(f"{main}  ")
+    index = json.loads((tmp_path / main).read_text())["weight_map"]
+    assert len(set(index.values())) == 2
+    whole = read_checkpoint(tmp_path / "one.safetensors")
+    for key, name in index.items():
+        shard = read_checkpoint((tmp_path / main).with_name(name))
+        assert shard[key].tobytes() == whole[key].tobytes()
+    again = bmerge("merge", "weighted_sum", *files, "-o", output, "--shard-size", "0.3K")
+    assert again.status == 1
+    assert f"error: {main} exists" in again.err
+    assert bmerge("inspect", main).status == 0
+
+
+def test_new_folder_goes_when_nothing_was_written(bmerge, pair, tmp_path):
+    bad = {key: array * np.nan for key, array in pair[0].items()}
+    write_checkpoint(tmp_path / "bad.safetensors", bad)
+    files = ("bad.safetensors", "b.safetensors", "-o", "folder", "--shard-size", "5G")
+    assert bmerge("merge", "weighted_sum", *files).status == 1
+    assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "recipe", "hashed"),
+    [(None, True, True), ("--no-hashes", True, False), ("--no-metadata", False, False)],
+    ids=["default", "no hashes", "no metadata"],
+)
+def test_recipe_and_hashes_can_be_left_out(bmerge, pair, tmp_path, option, recipe, hashed):
+    files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "weighted_sum", *files, *([option] if option else []))
+    assert called.status == 0, called.err
+    header = (tmp_path / "out.safetensors").read_bytes()
+    assert (b"bmerge.recipe" in header) is recipe
+    assert (b"sha256" in header) is hashed
+
+
+@pytest.mark.parametrize(
+    ("options", "budget"), [([], 64 << 20), (["--memory", "32M"], 32 << 20)], ids=["default", "32M"]
+)
+def test_memory_budget_reaches_the_core(bmerge, pair, monkeypatch, options, budget):
+    given = []
+    merge = _native.merge
+    monkeypatch.setattr(_native, "merge", lambda **call: given.append(call) or merge(**call))
+    files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors", "--threads", "1")
+    assert bmerge("merge", "weighted_sum", *files, *options).status == 0
+    (call,) = given
+    assert (call["memory"], call["threads"]) == (budget, 1)

@@ -12,12 +12,13 @@ import click
 
 from bmerge.architectures import Architecture
 from bmerge.cli.executor import ExecutorOptions, executor_options
+from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
 from bmerge.cli.output import human_bytes, note, print_json, print_table
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.dtypes import canonical
-from bmerge.errors import FormatError, RecipeError
+from bmerge.errors import RecipeError
 from bmerge.executors import Choice, NonFinite
 from bmerge.host import Registry
 from bmerge.host.merges import architecture_of, open_models, plan_merge
@@ -34,7 +35,7 @@ _SHOWN = 5
 @click.command("merge", cls=MergeCommand)
 @click.argument("method")
 @click.argument("models", nargs=-1)
-@click.option("-o", "--output", metavar="FILE", help="The file to write.")
+@output_options
 @click.option("--dtype", metavar="NAME", help="Number format, as fp16; default: the first model's.")
 @click.option("--arch", metavar="ID", help="Block map; default: detected from the first model.")
 @click.option(
@@ -45,7 +46,6 @@ _SHOWN = 5
 )
 @click.option("--strict", is_flag=True, help="A key that some model lacks is an error.")
 @click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN.")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @executor_options
@@ -57,13 +57,12 @@ def command(
     *,
     method: str,
     models: tuple[str, ...],
-    output: str | None,
+    to: OutputOptions,
     dtype: str | None,
     arch: str | None,
     seed: int | None,
     strict: bool,
     report_nonfinite: bool,
-    force: bool,
     dry_run: bool,
     as_json: bool,
     where: ExecutorOptions,
@@ -83,8 +82,11 @@ def command(
       bmerge merge add_difference a.safetensors b.safetensors c.safetensors --alpha GRAD_V \\
           -o out.safetensors --dtype fp16
       bmerge merge recipe.yaml -o out.safetensors
+      bmerge merge recipe.yaml -o out/ --shard-size 5G
     """
-    target = _target(output, force=force, dry_run=dry_run)
+    target = None if dry_run else to.target()
+    if target is None and not dry_run:
+        raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
     given = {name: value for name, value in parameters.items() if value is not None}
     changes = _changes(dtype, arch, seed, strict=strict, report_nonfinite=report_nonfinite)
     registry = session.registry()
@@ -101,19 +103,7 @@ def command(
     if target is None:
         _print_plan(plan, choice, as_json=as_json)
     else:
-        _merge(plan, choice, target, registry, as_json=as_json)
-
-
-def _target(output: str | None, *, force: bool, dry_run: bool) -> Path | None:
-    """Return the file to write, None for a dry run; complain before any work is done."""
-    if output is None and not dry_run:
-        raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
-    if output is None or dry_run:
-        return None
-    target = Path(output)
-    if target.exists() and not force:
-        raise FormatError(f"{output} exists", path=target, hint="--force replaces it")
-    return target
+        _merge(plan, choice, target, to, registry, as_json=as_json)
 
 
 def _changes(
@@ -191,16 +181,28 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
     print_table(("block", "tensors", *names), rows)
 
 
-def _merge(plan: Plan, choice: Choice, target: Path, registry: Registry, *, as_json: bool) -> None:
+def _merge(
+    plan: Plan,
+    choice: Choice,
+    target: Path,
+    to: OutputOptions,
+    registry: Registry,
+    *,
+    as_json: bool,
+) -> None:
     registry.observe("bmerge_merge_started", plan=plan)
     start = time.monotonic()
-    with LiveLine() as line:
+    with to.folder(target), LiveLine() as line:
         bar = ByteBar(line)
         report = merge_to_file(
             plan,
             target,
             executor=choice.executor,
             progress=lambda at: bar.update(at.bytes_done, at.bytes_total),
+            metadata=to.metadata,
+            hashes=to.hashes,
+            overwrite=to.force,
+            shard_size=to.shard_size,
         )
     seconds = time.monotonic() - start
     _warn(report.execution.nonfinite)
@@ -208,7 +210,7 @@ def _merge(plan: Plan, choice: Choice, target: Path, registry: Registry, *, as_j
         print_json(_as_data(plan, report, seconds))
         return
     rate = human_bytes(report.nbytes / max(seconds, 1e-9))
-    click.echo(f"{target}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
+    click.echo(f"{report.output}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
 
 
 def _warn(found: Sequence[NonFinite]) -> None:

@@ -1,4 +1,4 @@
-"""The two places that a merge can go to: a file, and buffers in memory."""
+"""The two places that a merge can go to: files, and buffers in memory."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ __all__ = ["BufferSink", "FileSink"]
 
 
 class FileSink:
-    """One file in which every tensor has its place.
+    """One or more files in which every tensor has its place.
 
     Args:
-        file: preallocated.
-        offsets: key → first byte in the file.
+        files: preallocated.
+        places: key → (index of its file, first byte in it).
     """
 
-    def __init__(self, file: OutputFile, offsets: Mapping[str, int]) -> None:
-        self._file = file
-        self._offsets = offsets
+    def __init__(self, files: Sequence[OutputFile], places: Mapping[str, tuple[int, int]]) -> None:
+        self._files = files
+        self._places = places
 
     @property
     def targets(self) -> Sequence[OutputFile]:
-        """The file."""
-        return (self._file,)
+        """The files."""
+        return self._files
 
     def locate(self, key: str) -> tuple[int, int]:
-        """Return (0, offset in the file)."""
-        return 0, self._offsets[key]
+        """Return (index of the tensor's file, offset in it)."""
+        return self._places[key]
 
     def write(self, key: str, offset: int, data: Buffer) -> None:
         """Write bytes of a tensor, ``offset`` bytes after its first one."""
-        self._file.write_at(self._offsets[key] + offset, data)
+        file, begin = self._places[key]
+        self._files[file].write_at(begin + offset, data)
 
 
 class BufferSink:

@@ -1,0 +1,112 @@
+"""Where ``bmerge merge`` writes: a file, or shards in a folder or beside one another."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from bmerge.cli.executor import parse_size
+from bmerge.errors import FormatError
+from bmerge.pipeline.shards import index_of
+
+__all__ = ["OutputOptions", "output_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SUFFIX = ".safetensors"
+_IN_FOLDER = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What was asked for on the command line.
+
+    Args:
+        output: file or folder; None writes nothing.
+        shard_size: most bytes of one file, or None for one file.
+        force: whether what exists is replaced.
+        metadata: whether the file tells its recipe.
+        hashes: whether it tells its inputs' SHA-256.
+    """
+
+    output: str | None
+    shard_size: int | None
+    force: bool
+    metadata: bool
+    hashes: bool
+
+    def target(self) -> Path | None:
+        """Return the file to write, or to name shards after; None if nothing is to be written.
+
+        Raises:
+            FormatError: if it exists and may not be replaced.
+        """
+        if self.output is None:
+            return None
+        path = Path(self.output)
+        if self.shard_size is not None and (path.is_dir() or path.suffix != _SUFFIX):
+            path /= _IN_FOLDER
+        for taken in (path, index_of(path)) if self.shard_size is not None else (path,):
+            if taken.exists() and not self.force:
+                raise FormatError(f"{taken} exists", path=taken, hint="--force replaces it")
+        return path
+
+    @contextlib.contextmanager
+    def folder(self, target: Path) -> Iterator[None]:
+        """Make the folder that ``--output`` names, and remove it if nothing was written there."""
+        if (
+            self.shard_size is None
+            or target.name != _IN_FOLDER
+            or not target.parent.parent.is_dir()
+        ):
+            yield
+            return
+        target.parent.mkdir(exist_ok=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # it is not empty
+                target.parent.rmdir()
+
+
+def output_options(command: F) -> F:
+    """Give a command the options of what is written, as its argument ``to``."""
+
+    @wraps(command)
+    def gather(*arguments: Any, **options: Any) -> Any:
+        names = ("output", "shard_size", "force", "metadata", "hashes")
+        to = OutputOptions(**{name: options.pop(name) for name in names})
+        return command(*arguments, to=to, **options)
+
+    for option in (
+        click.option("--force", is_flag=True, help="Replace the output if it exists."),
+        click.option(
+            "--no-metadata",
+            "metadata",
+            flag_value=False,
+            default=True,
+            help="Do not write the recipe into the file.",
+        ),
+        click.option(
+            "--no-hashes",
+            "hashes",
+            flag_value=False,
+            default=True,
+            help="Do not write the models' SHA-256; the first merge of a model is faster.",
+        ),
+        click.option(
+            "--shard-size",
+            type=parse_size,
+            metavar="SIZE",
+            help="Write files of at most SIZE and an index; FILE may be a folder.",
+        ),
+        click.option("-o", "--output", metavar="FILE", help="The file to write."),
+    ):
+        gather = option(gather)
+    return cast("F", gather)

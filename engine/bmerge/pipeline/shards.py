@@ -1,0 +1,95 @@
+"""Which files a merge writes: one, or shards of a limited size and an index, as Hugging Face has.
+
+``model.safetensors`` in shards is ``model-00001-of-00003.safetensors``, … and
+``model.safetensors.index.json``, which :func:`bmerge.formats.open_checkpoint` reads back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmerge.plan import OutputTensor
+
+__all__ = ["Shard", "cut", "index_of", "index_text", "previous_shards"]
+
+_SUFFIX = ".safetensors"
+_DESCRIPTION = 100
+"""Bytes that a header has for one tensor at most, beside its name and shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file and what it holds.
+
+    Args:
+        path: the file.
+        tensors: in their order.
+    """
+
+    path: Path
+    tensors: tuple[OutputTensor, ...]
+
+
+def cut(
+    tensors: Sequence[OutputTensor], output: Path, size: int | None, *, metadata: int = 0
+) -> tuple[Shard, ...]:
+    """Divide tensors into files, in their order.
+
+    Args:
+        tensors: all of them.
+        output: the file, or what shards are named after.
+        size: most bytes of one file; a tensor that is larger has a file of its own. None: all
+            go into one.
+        metadata: bytes that each file needs for its metadata.
+
+    Returns:
+        One or more shards; one alone is called ``output``.
+    """
+    groups: list[list[OutputTensor]] = [[]]
+    used = metadata
+    for tensor in tensors:
+        need = tensor.nbytes + len(json.dumps([tensor.key, tensor.shape])) + _DESCRIPTION
+        if size is not None and groups[-1] and used + need > size:
+            groups.append([])
+            used = metadata
+        groups[-1].append(tensor)
+        used += need
+    if len(groups) == 1:
+        return (Shard(output, tuple(tensors)),)
+    return tuple(
+        Shard(output.with_name(_name(output, number, len(groups))), tuple(group))
+        for number, group in enumerate(groups, start=1)
+    )
+
+
+def index_of(output: Path) -> Path:
+    """Return the index of the shards that are named after ``output``."""
+    return output.with_name(f"{_stem(output)}{_SUFFIX}.index.json")
+
+
+def index_text(shards: Sequence[Shard]) -> bytes:
+    """Return the index: which tensor is in which file."""
+    weight_map = {tensor.key: shard.path.name for shard in shards for tensor in shard.tensors}
+    total = sum(tensor.nbytes for shard in shards for tensor in shard.tensors)
+    data = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    return json.dumps(data, indent=2, ensure_ascii=False).encode()
+
+
+def previous_shards(output: Path) -> tuple[Path, ...]:
+    """Return the shards named after ``output`` that lie there, of a merge into any number."""
+    name = re.compile(re.escape(_stem(output)) + r"-\d{5,}-of-\d{5,}" + re.escape(_SUFFIX))
+    if not output.parent.is_dir():
+        return ()
+    return tuple(sorted(file for file in output.parent.iterdir() if name.fullmatch(file.name)))
+
+
+def _stem(output: Path) -> str:
+    return output.name.removesuffix(_SUFFIX)
+
+
+def _name(output: Path, number: int, count: int) -> str:
+    return f"{_stem(output)}-{number:05}-of-{count:05}{_SUFFIX}"

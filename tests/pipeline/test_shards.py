@@ -1,0 +1,188 @@
+"""Sharded output: the same tensors as one file, all shards and the index together or nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from bmerge import _native
+from bmerge.errors import ExecutorError
+from bmerge.executors import NativeExecutor
+from bmerge.executors.torch import TorchExecutor
+from bmerge.formats import open_checkpoint
+from bmerge.pipeline import merge_to_file
+from bmerge.pipeline.shards import cut
+from bmerge.plan import OutputTensor
+from bmerge.testing.checkpoints import read_checkpoint, tiny_sd1
+from merges import names_in, plan_of
+
+NATIVE = NativeExecutor()
+INDEX = "out.safetensors.index.json"
+THREE = [f"out-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+
+
+def three(size):
+    """Return a limit that makes three shards of so many bytes."""
+    return size * 2 // 5
+
+
+@pytest.fixture
+def plan(models):
+    return plan_of(models)
+
+
+@pytest.fixture
+def whole(tmp_path_factory, plan):
+    """The same merge in one file."""
+    out = tmp_path_factory.mktemp("whole") / "whole.safetensors"
+    merge_to_file(plan, out, executor=NATIVE)
+    return out
+
+
+@pytest.mark.parametrize(
+    "executor", [NATIVE, NativeExecutor(threads=3), TorchExecutor("cpu")], ids=["1", "3", "torch"]
+)
+def test_shards_hold_the_bytes_of_the_one_file(tmp_path, plan, whole, executor):
+    out = tmp_path / "out.safetensors"
+    limit = three(whole.stat().st_size)
+    report = merge_to_file(plan, out, executor=executor, shard_size=limit)
+    assert names_in(tmp_path) == [*THREE, INDEX]
+    assert report.output == tmp_path / INDEX
+    assert report.nbytes == sum((tmp_path / name).stat().st_size for name in THREE)
+    assert all((tmp_path / name).stat().st_size <= limit for name in THREE)
+    expected, opened = open_checkpoint(whole), open_checkpoint(tmp_path / INDEX)
+    assert list(opened.tensors) == list(expected.tensors)
+    assert opened.metadata == expected.metadata
+    for key, info in opened.tensors.items():
+        other = expected.tensors[key]
+        assert (info.dtype, info.shape) == (other.dtype, other.shape)
+        assert bytes_of(info) == bytes_of(other)
+
+
+def bytes_of(info):
+    with info.file.open("rb") as file:
+        file.seek(info.offset)
+        return file.read(info.nbytes)
+
+
+def test_folder_of_shards_opens_and_merges_as_one_model(tmp_path, models, plan, whole):
+    (tmp_path / "model").mkdir()
+    shards = tmp_path / "model" / "model.safetensors"
+    merge_to_file(plan, shards, executor=NATIVE, shard_size=three(whole.stat().st_size))
+    out, expected = tmp_path / "o.safetensors", tmp_path / "e.safetensors"
+    merge_to_file(plan_of([shards.parent, models[0]]), out, executor=NATIVE, metadata=False)
+    merge_to_file(plan_of([whole, models[0]]), expected, executor=NATIVE, metadata=False)
+    assert out.read_bytes() == expected.read_bytes()
+
+
+def test_index_is_that_of_hugging_face(tmp_path, plan, whole):
+    out = tmp_path / "out.safetensors"
+    merge_to_file(plan, out, executor=NATIVE, shard_size=three(whole.stat().st_size))
+    index = json.loads((tmp_path / INDEX).read_text())
+    assert index["metadata"] == {"total_size": plan.nbytes_written}
+    for name in THREE:
+        with safe_open(tmp_path / name, "np") as file:
+            assert file.metadata()["format"] == "pt"
+            assert set(file.keys()) == {k for k, v in index["weight_map"].items() if v == name}
+
+
+def test_what_fits_one_file_is_one_file(tmp_path, plan, whole):
+    out = tmp_path / "out.safetensors"
+    report = merge_to_file(plan, out, executor=NATIVE, shard_size=1 << 30)
+    assert names_in(tmp_path) == ["out.safetensors"]
+    assert report.output == out
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_no_file_is_larger_than_asked_but_for_one_tensor():
+    tensors = [OutputTensor(f"k{i}", "U8", (size,)) for i, size in enumerate([300, 500, 5000, 1])]
+    shards = cut(tensors, Path("m.safetensors"), 1000)
+    assert [[t.key for t in shard.tensors] for shard in shards] == [["k0"], ["k1"], ["k2"], ["k3"]]
+    shards = cut(tensors, Path("m.safetensors"), 1200)
+    assert [len(shard.tensors) for shard in shards] == [2, 1, 1]
+    for shard in shards:
+        layout = [(t.key, t.dtype, t.shape) for t in shard.tensors]
+        size = _native.encode_header(layout, {})[2]
+        assert size <= 1200 or len(layout) == 1
+
+
+@pytest.mark.parametrize("before", ["two shards", "one file"])
+@pytest.mark.parametrize("after", ["three shards", "one file"])
+def test_older_output_is_replaced_as_a_whole(tmp_path, plan, whole, before, after):
+    out, size = tmp_path / "out.safetensors", whole.stat().st_size
+    limits = {"two shards": size * 2 // 3, "three shards": three(size), "one file": 2 * size}
+    merge_to_file(plan, out, executor=NATIVE, shard_size=limits[before])
+    (tmp_path / "out-00001-of-2.safetensors").write_text("mine")
+    report = merge_to_file(plan, out, executor=NATIVE, shard_size=limits[after])
+    expected = ["out.safetensors"] if after == "one file" else [*THREE, INDEX]
+    assert names_in(tmp_path) == sorted([*expected, "out-00001-of-2.safetensors"])
+    assert len(open_checkpoint(report.output).tensors) == 1131
+
+
+def test_existing_shards_are_kept_unless_they_may_go(tmp_path, plan, whole):
+    limit = three(whole.stat().st_size)
+    merge_to_file(plan, tmp_path / "out.safetensors", executor=NATIVE, shard_size=limit)
+    with pytest.raises(ExecutorError, match="exists already"):
+        merge_to_file(
+            plan, tmp_path / "out.safetensors", executor=NATIVE, shard_size=limit, overwrite=False
+        )
+
+
+def test_shards_that_are_inputs_are_not_replaced(tmp_path, models, plan, whole):
+    out = tmp_path / "out.safetensors"
+    merge_to_file(plan, out, executor=NATIVE, shard_size=three(whole.stat().st_size))
+    before = {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)}
+    again = plan_of([tmp_path / INDEX, models[0]])
+    with pytest.raises(ExecutorError, match="is an input of this merge"):
+        merge_to_file(again, out, executor=NATIVE, shard_size=1 << 30)
+    assert {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)} == before
+
+
+def test_shard_that_cannot_appear_takes_the_others_with_it(tmp_path, plan, whole, monkeypatch):
+    """A folder takes the second shard's name at the last moment."""
+    out = tmp_path / "out.safetensors"
+
+    class Late(NativeExecutor):
+        def run(self, plan, sink, *, progress=None):
+            report = super().run(plan, sink, progress=progress)
+            monkeypatch.setattr("bmerge.pipeline.output.OutputFiles.check", lambda *_, **__: None)
+            (tmp_path / THREE[1]).mkdir()
+            (tmp_path / THREE[1] / "x").touch()
+            return report
+
+    with pytest.raises(ExecutorError):
+        merge_to_file(plan, out, executor=Late(), shard_size=three(whole.stat().st_size))
+    shutil.rmtree(tmp_path / THREE[1])
+    assert names_in(tmp_path) == []
+
+
+def test_failure_leaves_no_shard(tmp_path, plan, whole):
+    class Fails:
+        name = "fails"
+
+        def run(self, plan, sink, *, progress=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge_to_file(
+            plan,
+            tmp_path / "out.safetensors",
+            executor=Fails(),
+            shard_size=three(whole.stat().st_size),
+        )
+    assert names_in(tmp_path) == []
+
+
+def test_split_tensor_is_written_into_its_shard(tmp_path, models):
+    inpaint = tiny_sd1(tmp_path / "inpaint.safetensors", 7, in_channels=9)
+    plan = plan_of([inpaint, models[0]])
+    merge_to_file(plan, tmp_path / "one.safetensors", executor=NATIVE)
+    merge_to_file(plan, tmp_path / "out.safetensors", executor=NATIVE, shard_size=100_000)
+    whole = read_checkpoint(tmp_path / "one.safetensors")
+    for shard in tmp_path.glob("out-*"):
+        for key, array in read_checkpoint(shard).items():
+            assert array.tobytes() == whole[key].tobytes()
