@@ -12,6 +12,25 @@ from typing import Final, Literal, TypeAlias, final
 
 from typing_extensions import Buffer
 
+__all__ = [
+    "Cancelled",
+    "Header",
+    "HeaderError",
+    "IoError",
+    "NativeError",
+    "NonFiniteError",
+    "OutputFile",
+    "Program",
+    "ProgramError",
+    "Progress",
+    "Report",
+    "__version__",
+    "clean_stale",
+    "encode_header",
+    "merge",
+    "read_header",
+]
+
 __version__: Final[str]
 """Version of the compiled engine, equal to that of the distribution."""
 

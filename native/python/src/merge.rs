@@ -75,8 +75,12 @@ enum Output<'py> {
 
 /// Run every job and copy.
 #[pyfunction]
-#[pyo3(signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
-    memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto"))]
+#[pyo3(
+    signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
+        memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto"),
+    text_signature = "(*, programs, sources, sinks, jobs, copies=(), threads=0, \
+        memory=33554432, progress=None, on_nonfinite='error', io='auto')"
+)]
 #[allow(clippy::too_many_arguments)] // keyword-only, as documented
 pub(crate) fn merge<'py>(
     py: Python<'py>,

@@ -77,6 +77,7 @@ impl Instruction {
             | Self::Random { target, .. }
             | Self::Unary { target, .. }
             | Self::Binary { target, .. }
+            | Self::Scaled { target, .. }
             | Self::Where { target, .. } => target,
         }
     }
@@ -90,6 +91,10 @@ impl Instruction {
                         visit(register);
                     }
                 }
+            }
+            Self::Scaled { x, y, .. } => {
+                visit(&mut x.0);
+                visit(&mut y.0);
             }
             Self::Where { condition, x, y, .. } => {
                 visit(condition);

@@ -20,6 +20,9 @@ pub(crate) enum Operand {
     Scalar(u16),
 }
 
+/// A register and the scalar it is multiplied with.
+pub(crate) type Scaled = (Register, Option<u16>);
+
 /// One step; `target` is never one of its arguments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Instruction {
@@ -57,6 +60,13 @@ pub(crate) enum Instruction {
         target: Register,
         x: Operand,
         y: Operand,
+    },
+    /// `op(x * x_scale, y * y_scale)` with three roundings; no scale is 1.
+    Scaled {
+        op: Binary,
+        target: Register,
+        x: Scaled,
+        y: Scaled,
     },
     Where {
         target: Register,
@@ -146,6 +156,9 @@ fn collector(nodes: &[Node], node: usize, pass: usize) -> Option<(usize, Collect
     Some((node, what))
 }
 
+/// A node and the scalar node it is multiplied with.
+type Term = (usize, Option<usize>);
+
 /// Emits instructions in virtual registers (one per value) and then assigns real ones.
 struct Builder<'a> {
     nodes: &'a [Node],
@@ -200,6 +213,10 @@ impl<'a> Builder<'a> {
         if self.is_loaded(node) {
             return Vec::new();
         }
+        if let Some(terms) = self.scaled_terms(node) {
+            let sources = terms.iter().rev().map(|term| term.0);
+            return sources.filter(|source| self.emitted[*source].is_none()).collect();
+        }
         let direct = matches!(self.nodes[node].op, Op::Binary(_));
         let absent = |arg: &&usize| {
             self.emitted[**arg].is_none() && !(direct && self.nodes[**arg].kind.is_scalar())
@@ -220,6 +237,11 @@ impl<'a> Builder<'a> {
         let instruction = match known.op {
             Op::Leaf(leaf) => self.leaf(leaf, target),
             Op::Unary(op) => Instruction::Unary { op, target, x: self.register(args[0]) },
+            Op::Binary(op) if self.scaled_terms(node).is_some() => {
+                let terms = self.scaled_terms(node).unwrap_or_default();
+                let [x, y] = terms.map(|term| self.scaled(term));
+                Instruction::Scaled { op, target, x, y }
+            }
             Op::Binary(op) => {
                 let (x, y) = (self.operand(args[0]), self.operand(args[1]));
                 Instruction::Binary { op, target, x, y }
@@ -236,6 +258,38 @@ impl<'a> Builder<'a> {
         };
         self.stage.body.push(instruction);
         target
+    }
+
+    /// The terms of a sum or difference of which at least one is a product with a scalar that
+    /// nobody has needed yet: weighted sums are what merging is about, and one loop is faster
+    /// than three. The products are rounded as they would be by themselves.
+    fn scaled_terms(&self, node: usize) -> Option<[Term; 2]> {
+        let Node { op: Op::Binary(Binary::Add | Binary::Subtract), args, .. } = &self.nodes[node]
+        else {
+            return None;
+        };
+        let terms = [self.term(args[0])?, self.term(args[1])?];
+        terms.iter().any(|term| term.1.is_some()).then_some(terms)
+    }
+
+    /// A node as a term; `None` if it is a scalar.
+    fn term(&self, node: usize) -> Option<Term> {
+        let known = &self.nodes[node];
+        if known.kind.is_scalar() {
+            return None;
+        }
+        let is_scalar = |arg: usize| self.nodes[arg].kind.is_scalar();
+        match (known.op, &known.args[..]) {
+            _ if self.emitted[node].is_some() => Some((node, None)),
+            (Op::Binary(Binary::Multiply), [x, y]) if is_scalar(*y) => Some((*x, Some(*y))),
+            (Op::Binary(Binary::Multiply), [x, y]) if is_scalar(*x) => Some((*y, Some(*x))),
+            _ => Some((node, None)),
+        }
+    }
+
+    fn scaled(&mut self, (node, scale): Term) -> Scaled {
+        let scale = scale.map(|scale| self.scalar(scale));
+        (self.register(node), scale)
     }
 
     fn leaf(&mut self, leaf: Leaf, target: Register) -> Instruction {

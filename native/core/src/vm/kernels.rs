@@ -82,6 +82,17 @@ pub(super) fn binary(op: Binary, target: &mut Block, x: Source, y: Source) {
     }
 }
 
+/// `target = op(x * scale, y * scale)`, a sum or a difference; a product with 1 is exact.
+#[inline(always)]
+pub(super) fn scaled(op: Binary, target: &mut Block, x: (&Block, f32), y: (&Block, f32)) {
+    let ((x, s), (y, t)) = (x, y);
+    let (x, y) = (Source::Block(x), Source::Block(y));
+    match op {
+        Binary::Subtract => zip(target, x, y, |x, y| x * s - y * t),
+        _ => zip(target, x, y, |x, y| x * s + y * t),
+    }
+}
+
 /// `target = condition ? x : y`.
 #[inline(always)]
 pub(super) fn select(target: &mut Block, condition: &Block, x: &Block, y: &Block) {

@@ -184,6 +184,11 @@ fn step<I: Isa>(
         Instruction::Binary { op, x, y, .. } => {
             kernels::binary(op, block, operand(x), operand(y));
         }
+        Instruction::Scaled { op, x, y, .. } => {
+            let scale = |scale: Option<u16>| scale.map_or(1.0, |at| frame.scalars[usize::from(at)]);
+            let (x, y) = ((register(x.0), scale(x.1)), (register(y.0), scale(y.1)));
+            kernels::scaled(op, block, x, y);
+        }
         Instruction::Where { condition, x, y, .. } => {
             kernels::select(block, register(condition), register(x), register(y));
         }

@@ -1,0 +1,166 @@
+//! Reductions against plain float64 loops, over shapes that fit tiles and that do not.
+#![allow(clippy::unwrap_used)] // a panic is a failed test
+
+mod common;
+
+use bmerge_core::Program;
+use common::{node, numbers, run_f32};
+
+const SHAPES: [&[u64]; 11] = [
+    &[],
+    &[1],
+    &[7],
+    &[200_003],
+    &[3, 70_001],
+    &[70_001, 3],
+    &[50, 33, 3, 3],
+    &[64, 1, 1],
+    &[1, 4096],
+    &[5, 7, 9_000],
+    &[2, 3, 100_000],
+];
+
+/// The elements that belong to the same result as one element, along an axis.
+fn group(shape: &[u64], axis: f64, element: usize) -> usize {
+    let last = shape.last().copied().unwrap_or(1) as usize;
+    let columns = shape.iter().skip(1).product::<u64>() as usize;
+    match axis {
+        0.0 => element % columns,
+        -1.0 => element / last,
+        _ => 0,
+    }
+}
+
+fn fold(op: &str, folded: f64, x: f64, y: f64) -> f64 {
+    match op {
+        "vector_norm" => folded + x * x,
+        "vecdot" => folded + x * y,
+        "min" => folded.min(x),
+        "max" => folded.max(x),
+        _ => folded + x,
+    }
+}
+
+/// What each element should be after a reduction along an axis.
+fn expected(op: &str, shape: &[u64], axis: f64) -> Vec<f32> {
+    let count = shape.iter().product::<u64>() as usize;
+    let (a, b) = (numbers(count, 1), numbers(count, 2));
+    let groups = group(shape, axis, count - 1).max(group(shape, axis, 0)) + 1;
+    let groups = (0..count)
+        .map(|element| group(shape, axis, element))
+        .fold(groups, |most, at| most.max(at + 1));
+    let start = match op {
+        "min" => f64::INFINITY,
+        "max" => f64::NEG_INFINITY,
+        _ => 0.0,
+    };
+    let mut folded = vec![start; groups];
+    for (element, (x, y)) in a.iter().zip(&b).enumerate() {
+        let place = &mut folded[group(shape, axis, element)];
+        *place = fold(op, *place, f64::from(*x), f64::from(*y));
+    }
+    let per_group = (count / groups) as f64;
+    let finish = |folded: f64| match op {
+        "mean" => folded / per_group,
+        "vector_norm" => folded.sqrt(),
+        _ => folded,
+    };
+    (0..count).map(|element| finish(folded[group(shape, axis, element)]) as f32).collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn reductions_agree_with_float64_loops_for_any_threads_and_memory() {
+    for shape in SHAPES {
+        for axis in [-2.0, -1.0, 0.0] {
+            for op in ["sum", "mean", "vector_norm", "vecdot", "min", "max"] {
+                let args: &[usize] = if op == "vecdot" { &[0, 1] } else { &[0] };
+                let nodes = [
+                    node("input", &[], &[0.0]),
+                    node("input", &[], &[1.0]),
+                    node(op, args, &[axis]),
+                ];
+                let program = Program::new(&nodes, 2).unwrap();
+                let got = run_f32(&program, shape, 1, 1 << 25);
+                assert!(got == run_f32(&program, shape, 4, 1 << 20), "{op} {axis} {shape:?}");
+                let size = shape.iter().product::<u64>() as f32;
+                for (got, expected) in floats(&got).iter().zip(expected(op, shape, axis)) {
+                    // Sums of both signs may be small beside their terms.
+                    let allowed = 1.3e-7 * expected.abs() + 1e-12 * size;
+                    assert!(
+                        (got - expected).abs() <= allowed,
+                        "{op} {axis} {shape:?}: {got} {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_and_all_look_at_every_element() {
+    let run = |op: &str, limit: f64| {
+        let nodes = [
+            node("input", &[], &[0.0]),
+            node("constant", &[], &[limit]),
+            node("greater", &[0, 1], &[]),
+            node(op, &[2], &[-2.0]),
+        ];
+        floats(&run_f32(&Program::new(&nodes, 3).unwrap(), &[300, 500], 2, 1 << 20))[0]
+    };
+    let values = numbers(150_000, 1);
+    let greatest = f64::from(values.iter().copied().fold(f32::MIN, f32::max));
+    let least = f64::from(values.iter().copied().fold(f32::MAX, f32::min));
+    assert_eq!((run("any", greatest), run("any", greatest - 1e-4)), (0.0, 1.0));
+    assert_eq!((run("all", least), run("all", least - 1e-4)), (0.0, 1.0));
+}
+
+#[test]
+fn the_kth_absolute_value_is_exact() {
+    for count in [1, 2, 1000, 200_003_u64] {
+        let mut sorted: Vec<f32> = numbers(count as usize, 1).into_iter().map(f32::abs).collect();
+        sorted.sort_by(f32::total_cmp);
+        for k in [-3.0, 0.0, 1.0, 1.9, 2.0, count as f64 / 3.0, count as f64, 1e30] {
+            let nodes = [
+                node("input", &[], &[0.0]),
+                node("constant", &[], &[k]),
+                node("kth_abs", &[0, 1], &[]),
+            ];
+            let program = Program::new(&nodes, 2).unwrap();
+            let rank = (k.trunc() as u64).clamp(1, count) as usize;
+            let got = floats(&run_f32(&program, &[count], 3, 1 << 20))[0];
+            assert_eq!(got, sorted[rank - 1], "k {k} of {count}");
+        }
+    }
+}
+
+#[test]
+fn reductions_of_several_levels_follow_one_another() {
+    // (a - mean(a)) / norm(a - mean(a)), and the mean of a vector of norms.
+    let nodes = [
+        node("input", &[], &[0.0]),
+        node("mean", &[0], &[-2.0]),
+        node("subtract", &[0, 1], &[]),
+        node("vector_norm", &[2], &[0.0]),
+        node("mean", &[3], &[-2.0]),
+        node("divide", &[2, 4], &[]),
+    ];
+    let program = Program::new(&nodes, 5).unwrap();
+    assert_eq!(program.passes(), 4);
+    let (rows, columns) = (300, 400);
+    let values = numbers(rows * columns, 1);
+    let mean = values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64;
+    let centred: Vec<f32> = values.iter().map(|x| x - mean as f32).collect();
+    let mut norms = vec![0.0; columns];
+    for (element, x) in centred.iter().enumerate() {
+        norms[element % columns] += f64::from(*x) * f64::from(*x);
+    }
+    let norm = norms.iter().map(|square| square.sqrt()).sum::<f64>() / columns as f64;
+    let got = floats(&run_f32(&program, &[rows as u64, columns as u64], 2, 1 << 20));
+    for (got, x) in got.iter().zip(&centred) {
+        assert!((got - x / norm as f32).abs() <= 1e-6 * got.abs() + 1e-9);
+    }
+}
