@@ -15,7 +15,7 @@ from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
 from bmerge.executors.native import NativeExecutor
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
-from bmerge.executors.working_set import largest_working_set
+from bmerge.executors.working_set import largest_staging, largest_working_set
 from bmerge.plan import Plan
 
 __all__ = ["Choice", "DeviceMemory", "DeviceProbe", "ExecutorName", "choose_executor"]
@@ -152,8 +152,11 @@ def _with_gpu(
     budget: _Budget,
     native: NativeExecutor,
 ) -> Choice:
-    need = largest_working_set(plan)
+    need, staged = largest_working_set(plan), largest_staging(plan)
     sizes = f"the largest tensor needs {_size(need)} and {budget.text}"
+    if staged > native.memory and executor == "auto" and device is None:
+        why = f"whole tensors take {_size(staged)} of main memory on their way to {budget.name}"
+        return Choice(native, f"native streaming on the CPU: {why}")
     if need <= budget.bytes or device is not None:
         # A device that is asked for is taken: torch cuts tensors up where the method allows it.
         torch = _torch(device or "cuda", native.memory, budget.asked)

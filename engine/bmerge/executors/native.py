@@ -131,7 +131,12 @@ class _Arguments:
             raise ExecutorError(message, hint="use --executor torch, or auto")
         if graph not in self._program_index:
             self._program_index[graph] = len(self.programs)
-            self.programs.append(_native.Program(graph.nodes, graph.output))
+            try:
+                program = _native.Program(graph.nodes, graph.output)
+            except _native.ProgramError as error:  # too long, say: iterations over many models
+                message = f"the native executor refuses this method: {error}"
+                raise ExecutorError(message, hint="use --executor torch") from error
+            self.programs.append(program)
         return self._program_index[graph]
 
     def _source(self, file: Path) -> int:

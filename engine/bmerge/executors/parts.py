@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bmerge.dtypes import SIZES
 from bmerge.errors import ExecutorError
 from bmerge.executors.device import Device
-from bmerge.executors.working_set import working_set
+from bmerge.executors.working_set import staging, working_set
 from bmerge.expr.window import Window
 from bmerge.plan import MergeJob
 
 __all__ = ["Part", "Parts"]
-
-_IN_FLIGHT = 2
-"""Parts in main memory at once: one is computed while the next is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +67,9 @@ class Parts:
         """Return how many elements of a job fit the budgets."""
         if not job.numel:
             return 0
-        stored = sum(SIZES[info.dtype] for info in job.used_inputs) + SIZES[job.dtype]
         return min(
             self._budget // -(-working_set(job) // job.numel),
-            self._memory // (_IN_FLIGHT * stored),
+            self._memory // (staging(job) // job.numel),
         )
 
 

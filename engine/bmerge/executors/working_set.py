@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
 from bmerge.plan import MergeJob, Plan
 
-__all__ = ["largest_working_set", "working_set"]
+__all__ = ["IN_FLIGHT", "largest_staging", "largest_working_set", "staging", "working_set"]
+
+IN_FLIGHT = 2
+"""Parts in main memory at once: one is computed while the next is read."""
 
 _FLOAT32 = 4
 _CALLED = 6
@@ -23,6 +27,17 @@ def working_set(job: MergeJob) -> int:
     """
     stored = sum(info.nbytes for info in job.used_inputs)
     return stored + _FLOAT32 * job.numel * (_alive(job.graph) + 1)
+
+
+def staging(job: MergeJob) -> int:
+    """Return the bytes of main memory that a job's inputs and output take as they are stored."""
+    stored = sum(SIZES[info.dtype] for info in job.used_inputs) + SIZES[job.dtype]
+    return IN_FLIGHT * stored * job.numel
+
+
+def largest_staging(plan: Plan) -> int:
+    """Return the most main memory that a tensor takes which a GPU needs whole; 0 if none is."""
+    return max((staging(job) for job in plan.merges if job.graph.has_reduction), default=0)
 
 
 def largest_working_set(plan: Plan) -> int:
