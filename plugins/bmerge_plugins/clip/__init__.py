@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bmerge_plugins.clip.agreement import PromptAgreement
-from bmerge_plugins.clip.files import Download, find_file
+from bmerge_plugins.clip.device import torch_device, torch_dtype
+from bmerge_plugins.clip.files import Download, find_file, find_folder
 from bmerge_plugins.clip.head import SHIPPED, Head, load_head, shipped_head
 from bmerge_plugins.clip.load import load_tower
 from bmerge_plugins.clip.options import open_tower
@@ -16,8 +17,11 @@ __all__ = [
     "PromptAgreement",
     "Tower",
     "find_file",
+    "find_folder",
     "load_head",
     "load_tower",
     "open_tower",
     "shipped_head",
+    "torch_device",
+    "torch_dtype",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bmerge import ScorerError
 
-__all__ = ["FOLDER_VARIABLE", "Download", "find_file", "folder"]
+__all__ = ["FOLDER_VARIABLE", "Download", "find_file", "find_folder", "folder"]
 
 FOLDER_VARIABLE = "BMERGE_SCORER_MODELS"
 """The environment variable with the folder of the weights."""
@@ -84,4 +84,25 @@ def find_file(
     raise ScorerError(
         f"{scorer} needs the file {path}, which is not there",
         hint=f"{download.command(root)}  (or set scorer_model_dir or {FOLDER_VARIABLE})",
+    )
+
+
+def find_folder(scorer: str, name: str, *, scorer_model_dir: str | None) -> Path:
+    """Return a folder with a whole model.
+
+    Args:
+        scorer: its name, for messages.
+        name: a path, absolute or within the folder of the scorers' weights.
+        scorer_model_dir: that folder, or None for the usual one.
+
+    Raises:
+        ScorerError: if it is not there.
+    """
+    root = folder(scorer_model_dir)
+    path = root / Path(name).expanduser()
+    if path.is_dir():
+        return path
+    raise ScorerError(
+        f"{scorer}: there is no folder {path}",
+        hint=f'hf download OWNER/NAME --local-dir "{root}/NAME"  (or set scorer_model_dir)',
     )

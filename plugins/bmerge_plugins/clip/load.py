@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from bmerge import ScorerError, nearest
+from bmerge_plugins.clip.device import torch_device, torch_dtype
 from bmerge_plugins.clip.tower import Tower
 from bmerge_plugins.clip.transformers_layout import read_transformers
 
@@ -23,7 +24,6 @@ __all__ = ["LOCAL", "load_tower"]
 LOCAL = "local-dir:"
 """What stands before the path of a folder with a model's description and weights."""
 
-_PRECISIONS = ("fp32", "fp16", "bf16")
 _FAULTS = (
     *(RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError),
     *(EOFError, pickle.UnpicklingError),
@@ -47,10 +47,8 @@ def load_tower(model: str, weights: Path | None, *, device: str, precision: str)
         ScorerError: if the model is unknown, the weights are not its, or it cannot be used
             without the network.
     """
-    if precision not in _PRECISIONS:
-        allowed = ", ".join(_PRECISIONS)
-        raise ScorerError(f"precision is {precision!r}, must be one of {allowed}")
-    place = _device(device)
+    torch_dtype(precision)  # or complain
+    place = torch_device(device)
     if model.startswith(LOCAL):
         model = LOCAL + str(Path(model[len(LOCAL) :]).expanduser().absolute())
     key = (model, str(weights and weights.resolve()), place, precision)
@@ -58,18 +56,6 @@ def load_tower(model: str, weights: Path | None, *, device: str, precision: str)
     if tower is None:
         tower = _towers[key] = _load(model, weights, place, precision)
     return tower
-
-
-def _device(wanted: str) -> str:
-    import torch
-
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise ScorerError(f"the device {wanted!r} cannot be used") from error
-    return wanted
 
 
 def _load(model: str, weights: Path | None, device: str, precision: str) -> Tower:
@@ -100,6 +86,7 @@ def _create(model: str, weights: Path | None, device: str, precision: str) -> tu
         pretrained=None if tensors or weights is None else str(weights.resolve()),
         precision=precision,
         device=device,
+        weights_only=True,
         require_pretrained=tensors is None,  # a folder without weights would give random ones
     )
     if tensors:

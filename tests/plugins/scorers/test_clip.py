@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from bmerge import Payload, Picture, Scorer, ScorerError
 from bmerge.testing import check_scorer
 from bmerge.testing.scorers import sample_pictures
-from bmerge_plugins.clip import load, load_tower
+from bmerge_plugins.clip import load, load_head, load_tower
 from bmerge_plugins.scorers.clip_score import clip_score
 from bmerge_plugins.scorers.hps import hps
 from bmerge_plugins.scorers.pickscore import pickscore
@@ -153,6 +154,28 @@ def test_weights_of_another_model_are_refused(tiny_clip, tmp_path):
     broken.write_bytes(b"half a file")
     with pytest.raises(ScorerError, match=r"broken.pt cannot be loaded as"):
         _make(tiny_clip, weights=str(broken))
+
+
+class Evil:
+    """A pickle that makes a folder when it is read."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("role", ["model", "head"])
+def test_pickle_runs_no_code(tiny_clip, tmp_path, role):
+    file, trace = tmp_path / "evil.pt", tmp_path / "trace"
+    torch.save({"state_dict": Evil(trace)}, file)
+    with pytest.raises(ScorerError, match=r"evil.pt cannot be"):
+        if role == "model":
+            _make(tiny_clip, weights=str(file))
+        else:
+            load_head(file)
+    assert not trace.exists()
 
 
 def test_folder_without_weights_is_refused_and_not_filled_with_random_ones(tiny_clip, tmp_path):

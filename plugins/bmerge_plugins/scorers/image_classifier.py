@@ -1,0 +1,111 @@
+"""Any image classifier that was downloaded as a folder: how probable is one of its labels?
+
+Such as those that tell pretty from plain, anime from photographs, or pictures with faults from
+those without. The folder is what the transformers library saves and the Hugging Face hub has;
+the library itself is not among bmerge's own dependencies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest
+from bmerge_plugins.clip import find_folder, torch_device, torch_dtype
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_NAME = "image_classifier"
+
+
+class ImageClassifier:
+    """Scores the probability of a label, 0 … 1.
+
+    Args:
+        folder: with ``config.json``, ``preprocessor_config.json`` and the weights; a path,
+            absolute or within ``scorer_model_dir``.
+        label: one of the classifier's own.
+        scorer_model_dir: the folder with the scorers' weights.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+        batch: how many pictures go through the model at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: str,
+        label: str,
+        scorer_model_dir: str | None = None,
+        device: str = "auto",
+        precision: str = "fp32",
+        batch: int = 16,
+    ) -> None:
+        if batch < 1:
+            raise ScorerError(f"{_NAME}: batch is {batch}, must be 1 or more")
+        place = find_folder(_NAME, folder, scorer_model_dir=scorer_model_dir)
+        self._dtype = torch_dtype(precision)
+        self._device = torch_device(device)
+        self._processor, model = _load(place)
+        self._label = _index(label, model.config.label2id, place)
+        self._model = model.eval().to(self._device, self._dtype)
+        self._batch = batch
+
+    def score(self, pictures: Sequence[Picture]) -> list[float]:
+        """Return the label's probability for each picture."""
+        return [
+            score
+            for start in range(0, len(pictures), self._batch)
+            for score in self._some([p.image for p in pictures[start : start + self._batch]])
+        ]
+
+    def _some(self, images: Sequence[Image]) -> Iterator[float]:
+        import torch
+
+        inputs = self._processor(images=[i.convert("RGB") for i in images], return_tensors="pt")
+        pixels = inputs["pixel_values"].to(self._device, self._dtype)
+        with torch.inference_mode():
+            logits = self._model(pixel_values=pixels).logits.float()
+        yield from logits.softmax(dim=1)[:, self._label].tolist()
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    """Return the picture processor and the model of ``folder``; never look elsewhere."""
+    try:
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+    except ImportError as error:
+        message = f"{_NAME} needs the package transformers"
+        raise ScorerError(message, hint="pip install transformers") from error
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
+            model, info = AutoModelForImageClassification.from_pretrained(
+                folder, local_files_only=True, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ScorerError(f"{folder} is not an image classifier: {reason}") from error
+    if info["missing_keys"]:  # it has given them random values
+        key = min(info["missing_keys"])
+        raise ScorerError(f"{folder} is not an image classifier: it has no weights for {key}")
+    return processor, model
+
+
+def _index(label: str, places: dict[str, int], folder: Path) -> int:
+    if len(places) < 2:
+        raise ScorerError(f"{_NAME}: {folder} has one output only, which is no probability")
+    if label not in places:
+        message = f"{_NAME}: {folder} has no label {label!r}"
+        raise ScorerError(message, hint=nearest(label, places))
+    return places[label]
+
+
+@hookimpl
+def bmerge_scorers() -> Iterable[ScorerKind]:
+    """Offer the scorer."""
+    summary = "probability of a label, 0 … 1, by an image classifier in a folder"
+    return [ScorerKind(_NAME, ImageClassifier, summary)]
