@@ -166,15 +166,13 @@ class Evil:
         return os.mkdir, (str(self.trace),)
 
 
-@pytest.mark.parametrize("role", ["model", "head"])
-def test_pickle_runs_no_code(tiny_clip, tmp_path, role):
+def test_pickle_runs_no_code(tiny_clip, tmp_path):
     file, trace = tmp_path / "evil.pt", tmp_path / "trace"
     torch.save({"state_dict": Evil(trace)}, file)
-    with pytest.raises(ScorerError, match=r"evil.pt cannot be"):
-        if role == "model":
-            _make(tiny_clip, weights=str(file))
-        else:
-            load_head(file)
+    with pytest.raises(ScorerError, match=r"evil.pt cannot be loaded"):
+        _make(tiny_clip, weights=str(file))
+    with pytest.raises(ScorerError, match=r"evil.pt cannot be read"):
+        load_head(file)
     assert not trace.exists()
 
 
