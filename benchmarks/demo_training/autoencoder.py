@@ -29,7 +29,7 @@ def train(work: Path) -> Autoencoder:
         return model.eval()
     pictures, _ = data.training_set(work)
     model = _fit(pictures, path)
-    latents = encode_all(model, pictures[:: len(pictures) // 2000])
+    latents = encode_all(model, pictures[:: max(1, len(pictures) // 2000)])
     model.standardise(latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
     torch.save(model.state_dict(), path)
     return model

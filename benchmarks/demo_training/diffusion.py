@@ -58,7 +58,7 @@ class Run:
     strength: float = 1.0
 
 
-FOUNDATION = Run("foundation", None, 1100, Truth.BOTH, seed=21, shift=1.0, horizon=3000)
+FOUNDATION = Run("foundation", None, 1100, Truth.BOTH, seed=21, shift=1.0, horizon=3000, warm_up=50)
 BASE = Run("base", "foundation", 2200, Truth.BOTH, seed=24)
 SHAPES = Run("shapes", "base", 250, Truth.SHAPE, seed=22, peak=6e-4, decay=0.98, strength=0.75)
 COLOURS = Run("colours", "base", 250, Truth.COLOUR, seed=23, peak=6e-4, decay=0.98, strength=0.75)
