@@ -116,9 +116,9 @@ def test_autoencoder_keys_have_the_parts_of_sd1() -> None:
 
 def test_model_is_built_fast_in_float32() -> None:
     DemoModel()
-    started = time.perf_counter()
+    started = time.process_time()
     model = DemoModel()
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
