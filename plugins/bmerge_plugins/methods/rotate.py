@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from bmerge import MergeMethod, Range, Weight, hookimpl, ops, tensor_method
@@ -84,16 +84,32 @@ def _procrustes(x: ops.Tensor, y: ops.Tensor, *, proper: bool) -> ops.Tensor:
 
 
 def _power(turn: ops.Tensor, power: float) -> ops.Tensor:
-    """Return a power of an orthogonal matrix, by its angles."""
+    """Return a power of an orthogonal matrix: the same planes, turned by a part of the angles."""
     import torch
     from scipy import linalg  # type: ignore[import-untyped]
 
     if power == round(power):
         return torch.linalg.matrix_power(turn, round(power))
-    # Triangular, and for an orthogonal matrix diagonal: stable where angles are equal, too.
-    triangle, vectors = linalg.schur(turn.double().cpu().numpy(), output="complex")
-    scaled = vectors * triangle.diagonal() ** power
-    return torch.from_numpy((scaled @ vectors.conj().T).real).to(turn)
+    # The Schur form of an orthogonal matrix has turns of planes on its diagonal, and 1 and -1.
+    form, basis = linalg.schur(turn.double().cpu().numpy())
+    form, basis = torch.from_numpy(form), torch.from_numpy(basis)
+    parts = torch.eye(len(form), dtype=torch.float64)
+    for i, j, angle in _planes(form):
+        c, s = math.cos(power * angle), math.sin(power * angle)
+        parts[i, i] = parts[j, j] = c
+        parts[i, j], parts[j, i] = -s, s
+    return (basis @ parts @ basis.mT).to(turn)
+
+
+def _planes(form: ops.Tensor) -> Iterator[tuple[int, int, float]]:
+    """Yield pairs of coordinates and the angle by which a Schur form turns them."""
+    below = form.diagonal(-1).abs() > 1e-9
+    paired = {k for i in below.nonzero().flatten().tolist() for k in (i, i + 1)}
+    for i in below.nonzero().flatten().tolist():
+        yield i, i + 1, math.atan2(form[i + 1, i], form[i, i])
+    negative = [i for i in range(len(form)) if i not in paired and form[i, i] < 0]
+    for i, j in zip(negative[::2], negative[1::2], strict=False):  # two mirrors are half a turn
+        yield i, j, math.pi
 
 
 @hookimpl
