@@ -2,8 +2,9 @@
 //!
 //! Nodes are in topological order. [`Program::new`] gives each its [`Kind`] and its *level*: the
 //! number of passes over the inputs that must be over before it is known. Then every pass is
-//! compiled ([`stage`]) into a list of instructions over blocks of elements.
+//! compiled ([`compile`]) into a list of instructions over blocks of elements.
 
+mod compile;
 mod kind;
 mod op;
 mod registers;
@@ -61,7 +62,7 @@ impl Program {
             let message = format!("output is node {output}; there are {}", nodes.len());
             return Err(Error::Program(message));
         }
-        let stages = stage::compile(&nodes, output);
+        let stages = compile::compile(&nodes, output);
         let leaves = || nodes.iter().map(|node| node.op);
         let inputs = count(leaves().map(matches_input));
         let scalars = count(leaves().map(matches_scalar));
