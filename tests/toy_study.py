@@ -91,7 +91,9 @@ def factory(name, **options):
     return lambda space, seed, budget: kind.create(space, seed, budget, options=options)
 
 
-def make_study(folder, optimiser="random", *, n_iters=4, init=3, delay=0.0, **changes):
+def make_study(
+    folder, optimiser="random", *, n_iters=4, init=3, design="sobol", delay=0.0, **changes
+):
     """Return a study of three baselines, ``init`` initial points and ``n_iters`` more.
 
     ``optimiser`` is the name of a built-in one, or a factory.
@@ -99,7 +101,7 @@ def make_study(folder, optimiser="random", *, n_iters=4, init=3, delay=0.0, **ch
     name = optimiser if isinstance(optimiser, str) else "given"
     search = build_space({"alpha": HyperparameterSpace()}, [ALPHA], TOY)
     pure = {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}
-    queue = [*baselines(search, pure, "ab"), *initial_proposals(search, "sobol", init, 5)]
+    queue = [*baselines(search, pure, "ab"), *initial_proposals(search, design, init, 5)]
     study = Study(
         name="toy",
         folder=Path(folder),
@@ -119,7 +121,8 @@ def make_study(folder, optimiser="random", *, n_iters=4, init=3, delay=0.0, **ch
 if __name__ == "__main__":
     from bmerge.study.loop import run_study
 
-    run_study(
-        make_study(sys.argv[1], sys.argv[2], n_iters=int(sys.argv[3]), delay=0.005),
+    folder, optimiser, n_iters = sys.argv[1:]
+    run_study(  # no sobol: scipy takes a second to import
+        make_study(folder, optimiser, n_iters=int(n_iters), design="random", delay=0.005),
         on_event=lambda event: print(type(event).__name__, flush=True),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -294,7 +297,15 @@ def test_run_study_in_a_folder_that_cannot_be_made(tmp_path):
     assert study.evaluator.generator.closed == 1
 
 
-def test_run_study_says_nothing_on_its_own(tmp_path, capfd):
-    run_study(make_study(tmp_path, "gp", n_iters=1))
-    captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ("", "")
+def test_run_study_says_nothing_on_its_own(tmp_path):
+    program = (
+        "import sys, toy_study\n"
+        "from bmerge.study.loop import run_study\n"
+        "run_study(toy_study.make_study(sys.argv[1], 'gp', n_iters=2, init=1))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path],
+        check=True, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")

@@ -189,7 +189,7 @@ def _connect(folder: Path, *, create: bool) -> RDBStorage:
     """Open the database of a study's folder."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
     file = folder / _URL_FILE
     url = file.read_text(encoding="utf-8") if file.exists() else None
     path = (folder / "study.db").absolute()

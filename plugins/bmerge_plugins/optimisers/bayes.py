@@ -6,6 +6,7 @@ and the ask's number: nothing but the results decides a proposal, so resuming is
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -14,10 +15,11 @@ from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
 
 if TYPE_CHECKING:
     from bayes_opt import BayesianOptimization  # type: ignore[import-untyped]
+    from sklearn.gaussian_process.kernels import Matern  # type: ignore[import-untyped]
 
 __all__ = ["Bayes", "bmerge_optimisers"]
 
-_ACQUISITIONS = ("ucb", "ei", "poi")
+_ACQUISITIONS = ("ei", "ucb", "poi")
 
 
 class Bayes:
@@ -27,7 +29,7 @@ class Bayes:
         space: the dimensions; the process sees each scaled to [0, 1].
         seed: equal seeds and results propose equal points.
         budget: not used.
-        acquisition: ``ucb`` (mean + kappa · deviation), ``ei`` (expected improvement) or
+        acquisition: ``ei`` (expected improvement), ``ucb`` (mean + kappa · deviation) or
             ``poi`` (probability of improvement).
         kappa: how much ``ucb`` values uncertainty.
         kappa_decay: factor on kappa for each ask after the first ``kappa_decay_delay``.
@@ -45,7 +47,7 @@ class Bayes:
         seed: int,
         budget: int,  # noqa: ARG002
         *,
-        acquisition: Literal["ucb", "ei", "poi"] = "ucb",
+        acquisition: Literal["ei", "ucb", "poi"] = "ei",
         kappa: float = 2.576,
         kappa_decay: float = 1.0,
         kappa_decay_delay: int = 0,
@@ -98,7 +100,7 @@ class Bayes:
         bounds = {_key(i): (0.0, 1.0) for i in range(len(self._space.parameters))}
         state = np.random.SeedSequence((self._seed, self._asks)).generate_state(1)
         process = BayesianOptimization(None, bounds, random_state=int(state[0]), verbose=0)
-        process.set_gp_params(alpha=self._noise)
+        process.set_gp_params(alpha=self._noise, kernel=_kernel(len(bounds)))
         for point, score in self._points().items():
             process.register(dict(zip(bounds, point, strict=True)), score)
         return process
@@ -119,6 +121,18 @@ class Bayes:
             score = min(scores) if result.score is None else result.score
             points.setdefault(unit, []).append(score)
         return {point: sum(scores) / len(scores) for point, scores in points.items()}
+
+
+def _kernel(dimensions: int) -> Matern:
+    """Return the library's kernel with its length scale kept in reason.
+
+    Points of the unit cube are about 0.4 √dimensions apart. From few points the fit can take a
+    length scale far below that; the process then is flat between them and proposes at random.
+    """
+    from sklearn.gaussian_process.kernels import Matern
+
+    unit = math.sqrt(dimensions)
+    return Matern(nu=2.5, length_scale=unit, length_scale_bounds=(0.2 * unit, 10 * unit))
 
 
 def _key(index: int) -> str:

@@ -76,7 +76,7 @@ class _OptunaSampler:
         """
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
         study = optuna.create_study(sampler=sampler, direction="maximize")
         bounds = self._bounds()
         scores = [r.score for r in self._results if r.score is not None]
