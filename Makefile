@@ -11,7 +11,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help docs install parity demo demo-proof test test-slow lint format clean
+.PHONY: help docs install parity demo demo-proof bench-merge test test-slow lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -28,6 +28,9 @@ demo: install ## optimise a merge of the embedded models; ends with a report
 
 demo-proof: install ## the demo's result on pictures and seeds that the search never saw
 	$(BIN)/python -m benchmarks.demo_proof
+
+bench-merge: install ## time and memory of full-size merges; choose with BENCH="--work … --model …"
+	$(BIN)/python -m benchmarks.merge $(BENCH)
 
 test: install ## the tests, Python and Rust
 	cargo test --quiet --package bmerge-core

@@ -50,7 +50,16 @@ def _collect_less() -> None:
     It is a sixth of the time that a small merge takes.
     """
     gc.set_threshold(10_000)
-    atexit.register(gc.freeze)  # so that the interpreter does not go through it all at its end
+    atexit.register(_leave_all)
+
+
+def _leave_all() -> None:
+    """Let the interpreter not go through everything at its end.
+
+    Triton, which torchvision loads, would complain of each of its objects that is left.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 def _status(arguments: list[str]) -> int:

@@ -202,6 +202,7 @@ def _merge(
             metadata=to.metadata,
             hashes=to.hashes,
             overwrite=to.force,
+            sync=to.sync,
             shard_size=to.shard_size,
         )
     seconds = time.monotonic() - start

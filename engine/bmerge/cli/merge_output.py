@@ -33,6 +33,7 @@ class OutputOptions:
         force: whether what exists is replaced.
         metadata: whether the file tells its recipe.
         hashes: whether it tells its inputs' SHA-256.
+        sync: whether to wait until it is safe from a power failure.
     """
 
     output: str | None
@@ -40,6 +41,7 @@ class OutputOptions:
     force: bool
     metadata: bool
     hashes: bool
+    sync: bool
 
     def target(self) -> Path | None:
         """Return the file to write, or to name shards after; None if nothing is to be written.
@@ -80,11 +82,18 @@ def output_options(command: F) -> F:
 
     @wraps(command)
     def gather(*arguments: Any, **options: Any) -> Any:
-        names = ("output", "shard_size", "force", "metadata", "hashes")
+        names = ("output", "shard_size", "force", "metadata", "hashes", "sync")
         to = OutputOptions(**{name: options.pop(name) for name in names})
         return command(*arguments, to=to, **options)
 
     for option in (
+        click.option(
+            "--no-sync",
+            "sync",
+            flag_value=False,
+            default=True,
+            help="Do not wait until the output is safe from a power failure.",
+        ),
         click.option("--force", is_flag=True, help="Replace the output if it exists."),
         click.option(
             "--no-metadata",

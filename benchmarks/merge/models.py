@@ -1,0 +1,129 @@
+"""Full-size checkpoints with true keys and random values, in a scratch folder."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.merge.programs import bmerge
+from bmerge.dtypes import SIZES
+from bmerge.testing.checkpoints import sd1_layout, sdxl_layout, write_random
+from bmerge.testing.layouts import Layout, shrink
+
+__all__ = ["KINDS", "Kind", "make", "remove", "remove_converted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An architecture.
+
+    Args:
+        name: by which it is selected.
+        title: for people.
+        blocks: how many it has.
+        parts: how many copies of the layout are in one file, for sizes that no model has yet.
+    """
+
+    name: str
+    title: str
+    blocks: int
+    parts: int = 1
+
+    def layout(self) -> Layout:
+        """Return what a checkpoint of it holds, in F16."""
+        if self.name == "tiny":
+            return shrink(sd1_layout("F16"))
+        if self.name == "sd15":
+            return sd1_layout("F16")
+        layout = sdxl_layout("F16")
+        extra = [
+            (f"copy_{part}.{key}", dtype, shape)
+            for part in range(1, self.parts)
+            for key, dtype, shape in layout
+        ]
+        return layout + extra
+
+    def nbytes(self, dtype: str) -> int:
+        """Return the size of one checkpoint, without its header."""
+        tags = ((dtype if tag == "F16" else tag, shape) for _, tag, shape in self.layout())
+        return sum(math.prod(shape) * SIZES[tag] for tag, shape in tags)
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("tiny", "SD1.5 with tiny shapes, to try the benchmark", 26),
+        Kind("sd15", "SD1.5", 26),
+        Kind("sdxl", "SDXL", 20),
+        Kind("14gb", "14 GB (two SDXL in one file)", 20, parts=2),
+    )
+}
+
+
+def _need_of(kind: Kind, names: Iterable[str]) -> int:
+    """Return the bytes that models take, and one result with the floor's copy of it."""
+    sizes = {name: kind.nbytes(_dtype(name)) for name in names}
+    originals = {name.partition(".")[0] for name in sizes}
+    letters = sum(kind.nbytes("F16") for letter in originals if letter not in sizes)
+    return sum(sizes.values()) + letters + max(sizes.values())
+
+
+def make(kind: Kind, names: Collection[str], folder: Path) -> dict[str, Path]:
+    """Make the models that are named, if they are not there, and return their paths.
+
+    Args:
+        kind: of what architecture.
+        names: a letter, or a letter and a dtype: the same values in that.
+        folder: where they go.
+
+    Raises:
+        SystemExit: if there is too little space.
+    """
+    missing = [name for name in names if not _path(kind, name, folder).exists()]
+    need, free = _need_of(kind, missing) if missing else 0, shutil.disk_usage(folder).free
+    if need > free:
+        message = f"{kind.title} needs {need / 1e9:.0f} GB in {folder}; {free / 1e9:.0f} are free"
+        raise SystemExit(message)
+    for letter in sorted({name.partition(".")[0] for name in missing}):
+        path = _path(kind, letter, folder)
+        if not path.exists():
+            print(f"making {path}", flush=True)
+            write_random(path.with_suffix(".part"), kind.layout(), seed=ord(letter))
+            path.with_suffix(".part").rename(path)
+    for name in missing:
+        if "." in name:
+            _convert(_path(kind, name[0], folder), _path(kind, name, folder), _dtype(name))
+    return {name: _path(kind, name, folder) for name in names}
+
+
+def remove_converted(kind: Kind, folder: Path) -> None:
+    """Remove the models that were made of others, which other works seldom need."""
+    for path in folder.glob(f"{kind.name}-?.*.safetensors"):
+        path.unlink()
+
+
+def remove(kind: Kind, folder: Path) -> None:
+    """Remove all models of an architecture."""
+    for path in folder.glob(f"{kind.name}-*"):
+        path.unlink()
+
+
+def _convert(source: Path, target: Path, dtype: str) -> None:
+    """Write the same values in another dtype."""
+    print(f"making {target}", flush=True)
+    options = ["--alpha", "0", "--dtype", dtype, "--no-metadata"]
+    subprocess.run(
+        bmerge("weighted_sum", [source, source], target, options), check=True, capture_output=True
+    )
+
+
+def _dtype(name: str) -> str:
+    return name.partition(".")[2] or "F16"
+
+
+def _path(kind: Kind, name: str, folder: Path) -> Path:
+    return folder / f"{kind.name}-{name}.safetensors"

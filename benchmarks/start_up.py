@@ -1,0 +1,72 @@
+"""``python -m benchmarks.start_up``: how long bmerge takes to begin, beside numpy and click.
+
+The commands run in turn, in random order; medians of wall-clock and CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bmerge.testing.checkpoints import write_random
+
+LAYOUT = [(f"layers.{i}.w", "F16", (64, 1024)) for i in range(8)]  # 1 MB
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.start_up", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=31)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="bmerge-start-") as folder:
+        commands = _commands(Path(folder))
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name in random.sample(sorted(commands), len(commands)):
+                times[name].append(_run(commands[name]))
+    print("| command | wall ms | CPU ms |\n|---|---|---|")
+    for name, taken in times.items():
+        wall, cpu = (1000 * statistics.median(column) for column in zip(*taken, strict=True))
+        print(f"| {name} | {wall:.0f} | {cpu:.0f} |")
+    print(f"\n{rounds} rounds, load {os.getloadavg()[0]:.1f}")
+
+
+def _commands(folder: Path) -> dict[str, list[str]]:
+    models = [
+        str(write_random(folder / f"{name}.safetensors", LAYOUT, seed=seed))
+        for seed, name in enumerate("ab")
+    ]
+    python, bmerge = sys.executable, str(Path(sys.executable).with_name("bmerge"))
+    out = str(folder / "out.safetensors")
+    return {
+        "import numpy": [python, "-c", "import numpy"],
+        "merge of two 1 MB files": [
+            bmerge, "merge", "weighted_sum", *models, "--alpha", "0.3", "-o", out, "--force",
+        ],
+        "import click": [python, "-c", "import click"],
+        "bmerge --version": [bmerge, "--version"],
+    }  # fmt: skip
+
+
+def _run(command: list[str]) -> tuple[float, float]:
+    """Run a command; return its wall-clock and CPU seconds."""
+    null = os.open(os.devnull, os.O_RDWR)
+    silent = [(os.POSIX_SPAWN_DUP2, null, stream) for stream in (1, 2)]
+    start = time.perf_counter()
+    process = os.posix_spawn(command[0], command, os.environ, file_actions=silent)
+    _, status, usage = os.wait4(process, 0)
+    seconds = time.perf_counter() - start
+    os.close(null)
+    if status:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return seconds, usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()

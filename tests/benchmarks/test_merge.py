@@ -1,0 +1,40 @@
+"""The benchmark of merges runs from end to end; what it measures is not looked at."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def _bench(tmp_path, *arguments):
+    command = [sys.executable, "-m", "benchmarks.merge", "--model", "tiny", "--rounds", "1"]
+    command += ["--no-warm", "--scratch", tmp_path, "--output", tmp_path / "merge.md", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    lines = (tmp_path / "merge.md").read_text().splitlines()
+    return [
+        [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in lines
+        if line.startswith("| SD1.5")
+    ]
+
+
+def test_table_has_a_row_for_each_work_and_candidate(tmp_path):
+    who = "native,native_shards,native_first,native_sync,native_mmap"
+    rows = _bench(tmp_path, "--work", "fp16_to_fp8,mixed", "--who", who)
+    assert [row[:2] for row in rows] == [
+        [work, name] for work in ("mixed", "fp16_to_fp8") for name in ("floor", *who.split(","))
+    ]
+    for _, name, ratio, seconds, cpu, resident in rows:
+        assert re.fullmatch(r"1" if name == "floor" else r"\d+\.\d\d", ratio)
+        numbers = [cell.split()[0].replace(",", "") for cell in (seconds, cpu, resident)]
+        assert all(float(number) >= 0 for number in numbers)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merge.md"]
+
+
+def test_what_cannot_be_measured_is_noted(tmp_path):
+    rows = _bench(tmp_path, "--work", "one_block", "--who", "sd-meh")
+    assert rows[1][:3] == ["one_block", "sd-meh", "does not do this"]
