@@ -6,6 +6,8 @@ import gc
 import logging
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -209,3 +211,10 @@ def test_pickscore_asks_for_its_file(tmp_path, monkeypatch):
         pickscore()
     assert str(place) in str(info.value)
     assert "hf download yuvalkirstain/PickScore_v1 model.safetensors" in info.value.hint
+
+
+def test_the_command_line_ends_quietly_after_clip_was_used():
+    code = "import open_clip; from bmerge.cli import main; main(['--version'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("bmerge")
+    assert ended.stderr == ""
