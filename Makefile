@@ -36,7 +36,7 @@ test: install ## the tests, Python and Rust
 	cargo test --quiet --package bmerge-core
 	$(PYTEST) -m "not slow"
 
-test-slow: install ## the long tests too: packaging, many kills, full-size files
+test-slow: install ## the long tests too: twenty kills of a study
 	$(PYTEST)
 
 docs: install ## write docs/methods.md from the methods' docstrings

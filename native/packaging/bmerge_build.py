@@ -20,7 +20,6 @@ import maturin
 from maturin import *  # noqa: F403  every hook not defined below is maturin's own
 
 _PLUGINS = Path("plugins")  # hooks run with the source root as working directory
-_SHIPPED = {".py", ".pyi", ".toml", ".yaml", ".json", ".typed", ".safetensors"}
 
 
 def build_wheel(
@@ -33,7 +32,7 @@ def build_wheel(
     files = {
         path.relative_to(_PLUGINS).as_posix(): path.read_bytes()
         for path in sorted(_PLUGINS.rglob("*"))
-        if path.suffix in _SHIPPED or path.name == "py.typed"
+        if path.is_file() and "__pycache__" not in path.parts
     }
     _add(Path(wheel_directory, name), files)
     return name

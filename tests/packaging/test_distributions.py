@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"
 ENGINE = ROOT / "engine"
-DATA = {".py", ".pyi", ".yaml", ".json", ".safetensors", ".typed", ".html", ".css", ".txt"}
 USE = """
 import sys, site
 before = list(sys.path)
@@ -38,7 +37,7 @@ def _expected() -> set[str]:
         file.relative_to(root).as_posix()
         for root in (ENGINE, PLUGINS)
         for file in root.rglob("*")
-        if file.suffix in DATA and "__pycache__" not in file.parts
+        if file.is_file() and file.suffix != ".so" and "__pycache__" not in file.parts
     }
 
 
