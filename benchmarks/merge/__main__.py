@@ -32,12 +32,13 @@ def main() -> None:
     scratch = options.scratch / "bmerge-bench"
     scratch.mkdir(parents=True, exist_ok=True)
     session = Session(scratch, options.rounds, options.warm)
+    command = shlex.join(["python", "-m", "benchmarks.merge", *sys.argv[1:]])
     try:
-        for name in options.model:
-            kind = KINDS[name]
+        for kind in (KINDS[name] for name in options.model):
             for work in works(kind.blocks):
                 if work.name in options.work:
                     session.measure(kind, work, options.who)
+                    _write(session, facts(command, options.rounds, session.loads), options.output)
                     if not options.keep:
                         remove_converted(kind, scratch)
             if not options.keep:
@@ -45,12 +46,14 @@ def main() -> None:
     finally:
         if not options.keep:
             shutil.rmtree(scratch)  # a folder of our own
-    command = shlex.join(["python", "-m", "benchmarks.merge", *sys.argv[1:]])
-    text = markdown(session.rows, facts(command, options.rounds, session.loads))
-    print(text)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(text, encoding="utf-8")
+    print(options.output.read_text(encoding="utf-8"))
     print(f"written to {options.output}")
+
+
+def _write(session: Session, lines: Sequence[str], output: Path) -> None:
+    """Write the table as far as it is: the whole takes hours and may be interrupted."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(markdown(session.rows, lines), encoding="utf-8")
 
 
 class Session:

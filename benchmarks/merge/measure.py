@@ -30,7 +30,7 @@ class Run:
     Args:
         seconds: by the clock.
         cpu: seconds of all cores, user and system.
-        resident: bytes at the peak, mapped files included: of the largest process of its tree.
+        resident: bytes at the peak, mapped files included, of the process itself.
     """
 
     seconds: float
@@ -80,22 +80,37 @@ def _measure(program: Program, environment: Mapping[str, str], errors: int) -> R
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         raise
-    seconds = time.perf_counter() - start
     process.returncode = 0  # it has been waited for
     if usage is None:
         return None
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    cpu, resident = usage
+    return Run(time.perf_counter() - start, cpu, resident)
 
 
-def _wait(process: int, deadline: float) -> object:
-    """Wait for a process; return what it used, or None if it failed."""
+def _wait(process: int, deadline: float) -> tuple[float, int] | None:
+    """Wait for a process; return its CPU seconds and peak memory, or None if it failed.
+
+    The peak is looked at while the process runs: what ``wait4`` gives counts the memory of the
+    process that started it too.
+    """
+    resident = 0
     while True:
+        resident = max(resident, _peak(process))
         done, status, usage = os.wait4(process, os.WNOHANG)
         if done:
-            return usage if status == 0 else None
+            return (usage.ru_utime + usage.ru_stime, resident) if status == 0 else None
         if time.perf_counter() > deadline:
             raise FailedError(f"took longer than {_LIMIT:.0f} s")
-        time.sleep(0.002)
+        time.sleep(0.005)
+
+
+def _peak(process: int) -> int:
+    """Return the most bytes that a process has had resident since it began; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line)
 
 
 def remove_outputs(output: Path) -> None:
