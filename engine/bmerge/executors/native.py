@@ -150,25 +150,26 @@ def _watched(call: dict[str, Any], plan: Plan, progress: ProgressCallback | None
     """Run the core in a thread; report progress from this one, and stop it if that raises."""
     handle = _native.Progress()
     outcome: list[_native.Report | BaseException] = []
+    done = threading.Event()  # an interrupted Thread.join can take a running thread for ended
 
     def work() -> None:
         try:
             outcome.append(_native.merge(**call, progress=handle))
         except BaseException as error:  # noqa: BLE001  handed over to the calling thread
             outcome.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, name="bmerge-native", daemon=True)
-    thread.start()
+    threading.Thread(target=work, name="bmerge-native", daemon=True).start()
     try:
         running = True
         while running:  # at least once, and once more when it has ended
-            thread.join(_INTERVAL)
-            running = thread.is_alive()
+            running = not done.wait(_INTERVAL)
             if progress is not None:
                 progress(_snapshot(handle, plan))
     except BaseException:
         handle.cancel()
-        thread.join()
+        done.wait()
         raise
     result = outcome[0]
     if isinstance(result, BaseException):
