@@ -76,7 +76,10 @@ class Session:
             **os.environ,
             "XDG_CACHE_HOME": str(self._cache),
             "PYTHONPATH": str(ROOT),
+            "PYTHONPYCACHEPREFIX": str(self._cache / "bytecode"),
         }
+        # Installed packages have bytecode, whatever is usual for the sources of this machine.
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.rows: list[Row] = []
         self.loads: list[float] = []
 
