@@ -1,6 +1,7 @@
 """A study without merges or models: its score is a quadratic of the block weights.
 
-Also a program, for tests that kill it: ``python toy_study.py FOLDER OPTIMISER N_ITERS``.
+Also a program, for tests that kill it: ``python toy_study.py FOLDER OPTIMISER N_ITERS``; with
+``--two`` it has two normalised objectives.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from bmerge.evaluate.protocols import Payload, Picture
 from bmerge.method import Hyperparameter
 from bmerge.recipe import ModelRef, Recipe
 from bmerge.study.baselines import baselines
+from bmerge.study.objective import Objective, Objectives
 from bmerge.study.space_config import HyperparameterSpace, build_space
 from bmerge.study.study import Study, initial_proposals
 
@@ -27,7 +29,12 @@ TOY = Architecture("toy", "toy", BLOCKS, (Rule("", "BASE"),))
 ALPHA = Hyperparameter("alpha", default=0.5, low=0.0, high=1.0)
 BEST = dict(zip(BLOCKS, (0.9, 0.2, 0.7, 0.4, 0.1, 0.6), strict=True))
 PAYLOADS = tuple(Payload(f"p{i:02d}-s{i}", f"picture {i}", seed=i) for i in range(3))
-MODULES = {"gp": "optuna_samplers", "tpe": "optuna_samplers"}
+MODULES = dict.fromkeys(("gp", "tpe", "nsga2"), "optuna_samplers")
+ONE = Objectives((Objective("score", {"judge": 1.0}),))
+TWO = Objectives(
+    (Objective("quality", {"judge": 1.0}), Objective("thrift", {"judge": 0.1, "thrift": 0.9})),
+    "zscore",
+)
 
 
 def quality(weights):
@@ -73,7 +80,11 @@ class Generator:
             time.sleep(self.delay)
             value = quality(self.model.weights)
             grey = max(0, min(255, round(255 * value)))
-            yield Picture(payload, Image.new("RGB", (8, 8), (grey,) * 3), {"quality": value})
+            yield Picture(
+                payload,
+                Image.new("RGB", (8, 8), (grey,) * 3),
+                {"quality": value, "thrift": self.model.weights},
+            )
 
     def close(self):
         self.closed += 1
@@ -84,6 +95,13 @@ class Judge:
         return [p.info["quality"] + 0.01 * p.payload.seed for p in pictures]
 
 
+class Thrift:
+    """Rates how little of model b there is, on a scale far from the judge's."""
+
+    def score(self, pictures):
+        return [1000 - 70 * p.info["thrift"]["alpha"].of("BASE") + p.payload.seed for p in pictures]
+
+
 def factory(name, **options):
     """Return the factory of a built-in optimiser."""
     module = importlib.import_module(f"bmerge_plugins.optimisers.{MODULES.get(name, name)}")
@@ -92,7 +110,15 @@ def factory(name, **options):
 
 
 def make_study(
-    folder, optimiser="random", *, n_iters=4, init=3, design="sobol", delay=0.0, **changes
+    folder,
+    optimiser="random",
+    *,
+    n_iters=4,
+    init=3,
+    design="sobol",
+    delay=0.0,
+    objectives=ONE,
+    **changes,
 ):
     """Return a study of three baselines, ``init`` initial points and ``n_iters`` more.
 
@@ -107,13 +133,20 @@ def make_study(
         folder=Path(folder),
         search=search,
         merger=Merger(),
-        evaluator=Evaluator(Generator(delay), (WeightedScorer("judge", 1.0, Judge()),), PAYLOADS),
+        evaluator=Evaluator(
+            Generator(delay),
+            (WeightedScorer("judge", 1.0, Judge()), WeightedScorer("thrift", 0.0, Thrift()))[
+                : len(objectives.sums)
+            ],
+            PAYLOADS,
+        ),
+        objectives=objectives,
         optimiser=factory(optimiser) if isinstance(optimiser, str) else optimiser,
         optimiser_name=name,
         seed=5,
         queue=tuple(queue),
         n_iters=n_iters,
-        definition={"optimiser": {"name": name, "seed": 5}},
+        definition={"optimiser": {"name": name, "seed": 5}, **objectives.describe()},
     )
     return replace(study, **changes)
 
@@ -121,8 +154,14 @@ def make_study(
 if __name__ == "__main__":
     from bmerge.study.loop import run_study
 
-    folder, optimiser, n_iters = sys.argv[1:]
+    folder, optimiser, n_iters, *two = sys.argv[1:]
     run_study(  # no sobol: scipy takes a second to import
-        make_study(folder, optimiser, n_iters=int(n_iters), design="random", delay=0.005),
+        make_study(
+            *(folder, optimiser),
+            n_iters=int(n_iters),
+            design="random",
+            delay=0.005,
+            objectives=TWO if two else ONE,
+        ),
         on_event=lambda event: print(type(event).__name__, flush=True),
     )

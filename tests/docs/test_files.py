@@ -11,7 +11,9 @@ from bmerge.recipe.load import _KEYS as RECIPE
 from bmerge.recipe.load import parse_recipe
 from bmerge.study.load import _EXECUTOR, _MERGE, _OPTIMISER, _TOP, load_study
 from bmerge.study.load_payloads import _SETTINGS
+from bmerge.study.load_scorers import _KEYS as SCORER
 from bmerge.study.load_space import _KEYS as SPACE
+from bmerge.study.objective import NORMALISATIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
 PARTS = dict(re.findall(r"^#+ (.+)\n((?:(?!^#).*\n)*)", PAGE, re.MULTILINE))
@@ -25,7 +27,8 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
         ("Study", _TOP),
         ("space", SPACE),
         ("payloads", (*_SETTINGS, "prompts", "seeds", "defaults", "seed", "prompt")),
-        ("scorers", ("name", "label", "weight")),
+        ("scorers", SCORER),
+        ("normalise and objectives", (*NORMALISATIONS[1:], "objectives", "normalise")),
         ("optimiser", _OPTIMISER),
         ("executor", _EXECUTOR),
     ],

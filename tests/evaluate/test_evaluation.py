@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
@@ -56,6 +58,27 @@ def test_evaluation_is_the_weighted_sum_of_weighted_means():
     assert scored[3].scores == {"red": 3.0, "double": 6.0, "watched": 3.0}
     assert scored[3].score == 6.0
     assert set(evaluation.seconds) == {"load", "generate", "score"}
+
+
+def test_scorer_judges_only_what_its_patterns_match():
+    payloads = tuple(
+        replace(p, tags=("hands", "close") if i % 4 == 1 else ("text",) if i % 4 == 2 else ())
+        for i, p in enumerate(PAYLOADS)
+    )
+    hands, text = Red(), Red()
+    scorers = (
+        WeightedScorer("red", 1.0, Red()), WeightedScorer("hands", 2.0, hands, ("hand?",)),
+        WeightedScorer("some", 1.0, text, ("text", "p17")),
+    )  # fmt: skip
+    scored = []
+    evaluation = Evaluator(Generator(), scorers, payloads).evaluate(None, scored.append)
+    assert hands.batches == [4, 1]
+    assert text.batches == [4, 2]
+    assert evaluation.means["hands"] == pytest.approx((1 + 5 + 9 + 13 + 17) / 5)
+    assert evaluation.means["some"] == pytest.approx((2 + 6 + 10 + 14 + 18 + 2 * 17) / 7)
+    assert scored[1].scores == {"red": 1.0, "hands": 1.0}
+    assert scored[17].scores == {"red": 17.0, "hands": 17.0, "some": 17.0}
+    assert scored[17].score == 17 + 2 * 17 + 17
 
 
 def test_evaluation_scores_in_batches():

@@ -136,6 +136,7 @@ def _run(folder: Path, *, trials: int | None = None, fail_at: int = 6) -> Path:
             ),
             config.payloads,
         ),
+        objectives=config.objectives,
         optimiser=Dice,
         optimiser_name="dice",
         seed=3,

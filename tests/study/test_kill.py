@@ -15,14 +15,14 @@ import pytest
 import toy_study
 from bmerge.study.loop import run_study
 from bmerge.study.store import read_study
-from toy_study import make_study
+from toy_study import ONE, TWO, make_study
 
 N_ITERS = 6
 
 
-def start(folder, optimiser, n_iters=N_ITERS):
+def start(folder, optimiser, n_iters=N_ITERS, options=()):
     return subprocess.Popen(
-        [sys.executable, toy_study.__file__, folder, optimiser, str(n_iters)],
+        [sys.executable, toy_study.__file__, folder, optimiser, str(n_iters), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
@@ -40,31 +40,48 @@ def kill_after(process, lines):
 
 def rows(folder):
     return [
-        (t.number, t.state, t.proposal.phase, dict(t.proposal.values), t.score, t.sequence)
+        (
+            t.number,
+            t.state,
+            t.proposal.phase,
+            dict(t.proposal.values),
+            t.score,
+            t.scores,
+            t.sequence,
+        )
         for t in read_study(folder).trials.values()
     ]
 
 
-def check_kills(tmp_path, optimiser, kills, seed, events=(1, 14), n_iters=N_ITERS):
+def check_kills(tmp_path, optimiser, kills, seed, events=(1, 14), n_iters=N_ITERS, *, two=False):
     """Kill a run again and again, let it end, and compare it with one that was left alone.
 
     ``events`` bounds how many events a run may report before it is killed; a trial has five.
     """
-    run_study(make_study(tmp_path / "whole", optimiser, n_iters=n_iters, design="random"))
+    objectives, options = (TWO, ("--two",)) if two else (ONE, ())
+    run_study(
+        make_study(
+            *(tmp_path / "whole", optimiser),
+            n_iters=n_iters, design="random", objectives=objectives,
+        )
+    )  # fmt: skip
     dice = random.Random(seed)
     finished = set()
     for _ in range(kills):
-        kill_after(start(tmp_path / "killed", optimiser, n_iters), dice.randrange(*events))
+        process = start(tmp_path / "killed", optimiser, n_iters, options)
+        kill_after(process, dice.randrange(*events))
         if (tmp_path / "killed" / "best" / "recipe.yaml").exists():
             break
         now = {r[0] for r in rows(tmp_path / "killed") if r[1] == "complete"}
         assert finished <= now
         finished = now
-    last = start(tmp_path / "killed", optimiser, n_iters)
+    last = start(tmp_path / "killed", optimiser, n_iters, options)
     _, errors = last.communicate(timeout=100)
     assert last.returncode == 0, errors
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
-    for name in ("best/recipe.yaml", "best/best.safetensors"):
+    fronts = [p.relative_to(tmp_path / "whole") for p in tmp_path.glob("whole/front/*")]
+    assert bool(fronts) == two
+    for name in ("best/recipe.yaml", "best/best.safetensors", *fronts):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     files = lambda kind: sorted(  # noqa: E731
         p.relative_to(tmp_path / kind) for p in Path(tmp_path / kind / "pictures").rglob("*.png")
@@ -80,6 +97,11 @@ def test_killed_study_ends_as_if_it_was_left_alone(tmp_path):
 @pytest.mark.parametrize("optimiser", ["bayes", "gp", "nevergrad"])
 def test_killed_study_of_an_optimiser_ends_as_if_it_was_left_alone(tmp_path, optimiser):
     check_kills(tmp_path, optimiser, kills=1, seed=3, events=(33, 44), n_iters=3)
+
+
+@pytest.mark.parametrize("optimiser", ["nsga2", "random"])
+def test_killed_study_of_two_normalised_objectives_ends_as_if_left_alone(tmp_path, optimiser):
+    check_kills(tmp_path, optimiser, kills=3, seed=2, events=(8, 24), two=True)
 
 
 @pytest.mark.slow

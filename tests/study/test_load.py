@@ -10,6 +10,7 @@ import pytest
 from bmerge import RecipeError
 from bmerge.recipe import ModelRef
 from bmerge.study.load import load_study
+from bmerge.study.objective import Objective, Objectives
 from bmerge.study.space_config import build_space
 from toy_study import ALPHA, TOY
 
@@ -139,6 +140,46 @@ def test_load_study_block_error_has_its_line(load):
     study = load(changed("M00: 0.5", "M0: 0.5"))
     with pytest.raises(RecipeError, match=r"study.yaml:8: unknown block 'M0'"):
         build_space(study.space, [ALPHA], TOY)
+
+
+SCORED = """\
+merge: {method: m, models: [a, b]}
+payloads: {prompts: [x, {prompt: y, tags: [hands, close]}, {prompt: z, tags: text, weight: 0}]}
+generator: {name: g}
+scorers: [{name: s, only: hands}, {name: t, label: u}]
+normalise: zscore
+objectives: {beauty: {s: 1, u: -0.5}, hands: {u: 2}}
+optimiser: {name: random}
+"""
+
+
+def test_load_study_reads_objectives_and_filters(load):
+    study = load(SCORED)
+    assert study.objectives == Objectives(
+        (Objective("beauty", {"s": 1.0, "u": -0.5}), Objective("hands", {"u": 2.0})), "zscore"
+    )
+    assert [scorer.only for scorer in study.scorers] == [("hands",), ()]
+    assert [p.tags for p in study.payloads] == [(), ("hands", "close"), ("text",)]
+    assert load(FULL).objectives == Objectives((Objective("score", {"judge": 1.0}),), "none")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message", "hint"),
+    [
+        ("only: hands", "only: hand", 4, "s would judge nothing", "'hands'"),
+        ("only: hands", "only: [text]", 4, "s would judge nothing", "hands"),
+        ("u: 2", "t: 2", 6, "no scorer has the label 't'", "known: s, u"),
+        ("u: 2", "u: 0", 6, "'hands' needs a scorer with a weight", None),
+        ("{beauty: {s: 1, u: -0.5}, hands: {u: 2}}", "{}", 6, "must name one at least", None),
+        ("only: hands", "weight: 2", 4, "weights of scorers are given in objectives", None),
+        ("zscore", "zscor", 5, "one of none, zscore, rank", "'zscore'"),
+    ],
+)
+def test_load_study_refuses_objectives_that_make_no_sense(load, old, new, line, message, hint):
+    assert old in SCORED
+    with pytest.raises(RecipeError, match=rf"study.yaml:{line}: .*{message}") as caught:
+        load(SCORED.replace(old, new))
+    assert hint is None or hint in caught.value.hint
 
 
 def test_load_study_without_prompts_is_an_error(load):

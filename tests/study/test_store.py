@@ -7,6 +7,7 @@ import pytest
 
 from bmerge import StudyError
 from bmerge.study.loop import run_study
+from bmerge.study.objective import Objectives
 from bmerge.study.store import Store, read_study
 from toy_study import make_study
 
@@ -60,13 +61,13 @@ def test_store_by_url_holds_several_studies_of_other_folders(tmp_path):
 def test_store_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("not a database, but text that is long enough" * 9)
     with pytest.raises(StudyError, match="storage cannot be used"):
-        Store(tmp_path, "toy", definition={}, budget=1)
+        Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1)
 
 
 def test_store_is_open_for_one_at_a_time(tmp_path):
-    with Store(tmp_path, "toy", definition={}, budget=1):
+    with Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1):
         with pytest.raises(StudyError, match="another run is working on the study") as caught:
-            Store(tmp_path, "toy", definition={}, budget=1)
+            Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1)
         assert "--out" in caught.value.hint
-    with Store(tmp_path, "toy", definition={}, budget=1):
+    with Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1):
         pass

@@ -90,4 +90,7 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
         click.echo(f"best        trial {best.number}, score {best.score:.4f}")
         click.echo(f"checkpoint  {finished.checkpoint}")
         click.echo(f"recipe      {finished.recipe}")
+    if finished.front:
+        where = finished.front[0].parent
+        click.echo(f"front       {len(finished.front)} merges, their recipes in {where}")
     click.echo(f"report      {report}")

@@ -12,7 +12,7 @@ from bmerge.cli.output import note, print_json, print_table
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
 from bmerge.study.store import StoredStudy, read_study
-from bmerge.study.trial import Trial, best_of
+from bmerge.study.trial import Trial, best_of, front_of
 
 __all__ = ["command"]
 
@@ -59,8 +59,12 @@ def list_studies(folder: Path, *, as_json: bool) -> None:
 def show(folder: Path, *, as_json: bool) -> None:
     """Show the trials of the study in DIR, finished or running.
 
-    With --json: `trials`, each with number, state, params, values (the score in a list, empty
-    if there is none) and more; `best`, the best of them or null.
+    With several objectives there is a column for each; the score is their sum, and trials of
+    the Pareto front are marked.
+
+    With --json: `trials`, each with number, state, params, values (the objectives' values, empty
+    if there are none) and more; `objectives`, their names; `front`, the numbers of the trials of
+    the Pareto front; `best`, the best trial or null.
 
     \b
     Examples:
@@ -68,16 +72,25 @@ def show(folder: Path, *, as_json: bool) -> None:
       bmerge studies show runs/demo --json
     """
     study = read_study(folder)
-    best = best_of(study.trials)
+    best, front = best_of(study.trials), front_of(study.trials)
+    names = study.objectives.names if len(study.objectives.sums) > 1 else ()
     if as_json:
-        trials = [_trial_data(trial) for trial in study.trials.values()]
         print_json(
-            {"name": study.name, "trials": trials, "best": _trial_data(best) if best else None}
+            {
+                "name": study.name,
+                "trials": [_trial_data(trial) for trial in study.trials.values()],
+                "objectives": list(study.objectives.names),
+                "front": [trial.number for trial in front],
+                "best": _trial_data(best) if best else None,
+            }
         )
         return
     print_table(
-        ("trial", "state", "phase", "source", "score", ""),
-        [_trial_row(trial, best) for trial in study.trials.values()],
+        ("trial", "state", "phase", "source", "score", *names, ""),
+        [
+            _trial_row(trial, best, on_front=trial in front, objectives=len(names))
+            for trial in study.trials.values()
+        ],
     )
 
 
@@ -113,7 +126,7 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
         "number": trial.number,
         "state": trial.state,
         "params": dict(proposal.values),
-        "values": [] if trial.score is None else [trial.score],
+        "values": list(trial.scores) or ([] if trial.score is None else [trial.score]),
         "phase": proposal.phase,
         "source": proposal.source,
         "weights": {
@@ -127,8 +140,15 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _trial_row(trial: Trial, best: Trial | None) -> tuple[object, ...]:
+def _trial_row(
+    trial: Trial, best: Trial | None, *, on_front: bool, objectives: int
+) -> tuple[object, ...]:
     score = "-" if trial.score is None else f"{trial.score:.4f}"
-    mark = "best" if best and best.number == trial.number else trial.reason or ""
+    scores = [f"{value:.4f}" for value in trial.scores] or ["-"] * objectives
+    is_best = best is not None and best.number == trial.number
+    mark = ", ".join(word for word, holds in (("best", is_best), ("front", on_front)) if holds)
     proposal = trial.proposal
-    return trial.number, trial.state, proposal.phase, proposal.source, score, mark
+    return (
+        *(trial.number, trial.state, proposal.phase, proposal.source, score, *scores),
+        mark or trial.reason or "",
+    )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bmerge.errors import GeneratorError, ScorerError
+from bmerge.evaluate.payloads import matches
 from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
 
 __all__ = ["Evaluation", "Evaluator", "ScoredPicture", "WeightedScorer"]
@@ -28,11 +29,18 @@ class WeightedScorer:
         label: by which its scores are stored and shown.
         weight: of its mean over the pictures in the objective.
         scorer: what judges.
+        only: patterns such as ``hands`` or ``p03-*``; it judges the payloads of which the id or
+            a tag matches one. Empty for all.
     """
 
     label: str
     weight: float
     scorer: Scorer
+    only: tuple[str, ...] = ()
+
+    def judges(self, payload: Payload) -> bool:
+        """Tell whether it judges the pictures of ``payload``."""
+        return not self.only or matches(payload, self.only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,8 @@ class ScoredPicture:
 
     Args:
         picture: the picture.
-        scores: scorer's label → score.
-        score: the weighted sum of the scores.
+        scores: label → score, of the scorers that judge it.
+        score: the weighted sum of the scores, before any normalisation.
     """
 
     picture: Picture
@@ -55,8 +63,8 @@ class Evaluation:
     """What came of one model.
 
     Args:
-        score: the objective: the weighted sum of ``means``.
-        means: scorer's label → mean over the pictures, weighted by their payloads.
+        score: the weighted sum of ``means``, before any normalisation.
+        means: scorer's label → mean over the pictures that it judges, weighted by their payloads.
         seconds: what the time was spent on: ``load``, ``generate``, ``score``.
     """
 
@@ -72,7 +80,7 @@ class Evaluator:
     Args:
         generator: what makes pictures; closed by whoever made it.
         scorers: what judges them.
-        payloads: the pictures to be made; at least one has a weight above 0.
+        payloads: the pictures to be made; each scorer judges one at least with a weight above 0.
     """
 
     generator: Generator
@@ -119,13 +127,15 @@ class Evaluator:
             yield picture
 
     def _score(self, pictures: Sequence[Picture]) -> Iterator[ScoredPicture]:
-        columns = {entry.label: _scores(entry, pictures) for entry in self.scorers}
-        for index, picture in enumerate(pictures):
-            scores = {label: column[index] for label, column in columns.items()}
+        columns = {entry.label: iter(_scores(entry, pictures)) for entry in self.scorers}
+        for picture in pictures:
+            judging = [entry for entry in self.scorers if entry.judges(picture.payload)]
+            scores = {entry.label: next(columns[entry.label]) for entry in judging}
             yield ScoredPicture(picture, scores, self._objective(scores))
 
     def _objective(self, values: Mapping[str, float]) -> float:
-        return math.fsum(e.weight * values[e.label] for e in self.scorers if e.weight)
+        judging = [entry for entry in self.scorers if entry.weight and entry.label in values]
+        return math.fsum(entry.weight * values[entry.label] for entry in judging)
 
 
 class _Clock:
@@ -154,7 +164,10 @@ def _batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
 
 
 def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
-    """Return one scorer's finite scores, or complain about it."""
+    """Return one scorer's finite scores of those that it judges, or complain about it."""
+    pictures = [picture for picture in pictures if entry.judges(picture.payload)]
+    if not pictures:
+        return []
     scores = [float(score) for score in entry.scorer.score(pictures)]
     if len(scores) != len(pictures):
         counts = f"{len(scores)} scores for {len(pictures)} pictures"
@@ -168,6 +181,7 @@ def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
 
 def _mean(scored: Sequence[ScoredPicture], label: str) -> float:
     """Return the mean of one scorer's scores, weighted by the payloads."""
+    scored = [one for one in scored if label in one.scores]
     weights = [one.picture.payload.weight for one in scored]
     total = math.fsum(w * one.scores[label] for w, one in zip(weights, scored, strict=True))
     return total / math.fsum(weights)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from bmerge.evaluate.protocols import Payload
 
-__all__ = ["Prompt", "make_payloads"]
+__all__ = ["Prompt", "make_payloads", "matches"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,9 @@ def make_payloads(prompts: Sequence[Prompt], seeds: Sequence[int]) -> tuple[Payl
         for index, prompt in enumerate(prompts)
         for seed in (seeds if prompt.seeds is None else prompt.seeds)
     )
+
+
+def matches(payload: Payload, patterns: Sequence[str]) -> bool:
+    """Tell whether a payload's id or a tag matches a pattern, such as ``hands`` or ``p03-*``."""
+    names = (payload.id, *payload.tags)
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)

@@ -32,6 +32,7 @@ class Payload:
         height: in pixels, or None for the generator's own.
         sampler: a name that the generator knows, or None for its own.
         weight: of the picture's score in the trial's mean, 0 or more.
+        tags: words by which scorers choose what they judge.
         extra: whatever else the generator understands, by its own names.
     """
 
@@ -45,6 +46,7 @@ class Payload:
     height: int | None = None
     sampler: str | None = None
     weight: float = 1.0
+    tags: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

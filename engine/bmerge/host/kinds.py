@@ -95,12 +95,22 @@ class GeneratorKind(Kind[Generator]):
     """A generator: ``factory(**options) -> Generator``."""
 
 
+@dataclass(frozen=True, slots=True)
 class OptimiserKind(Kind[Optimiser]):
     """An optimiser: ``factory(space, seed, budget, **options) -> Optimiser``.
 
     ``space`` is a :class:`~bmerge.study.protocols.Space`, ``seed`` an int, ``budget`` the number
     of trials that will be asked for.
+
+    Args:
+        name: as of every kind.
+        factory: as of every kind.
+        summary: as of every kind.
+        several_objectives: whether it can look for the Pareto front of several; it then finds
+            them in the results' ``scores``.
     """
+
+    several_objectives: bool = False
 
 
 class ScorerKind(Kind[Scorer]):

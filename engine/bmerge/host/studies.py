@@ -5,6 +5,7 @@ Everything that can be wrong with a study is found here, before any work is done
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from bmerge.architectures import Architecture
-from bmerge.errors import BmergeError, RecipeError, StudyError
+from bmerge.errors import BmergeError, PluginError, RecipeError, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.executors import Executor
 from bmerge.expr import reduces_to_input
@@ -77,6 +78,7 @@ def build_study(
             scratch=config.executor.scratch or folder / "scratch",
         ),
         evaluator=kinds.evaluator(),
+        objectives=config.objectives,
         optimiser=kinds.optimiser,
         optimiser_name=config.optimiser.name,
         seed=config.optimiser.seed,
@@ -98,6 +100,12 @@ class _Kinds:
         self._generator = registry.generator(config.generator.name)
         self._scorers = [registry.scorer(scorer.name) for scorer in config.scorers]
         self._optimiser.check(config.optimiser.options)
+        if len(config.objectives.sums) > 1 and not self._optimiser.several_objectives:
+            able = [k.name for k in registry.optimisers.values() if k.several_objectives]
+            message = f"the optimiser {self._optimiser.name!r} knows one objective only"
+            raise PluginError(
+                message, plugin=self._optimiser.name, hint=f"several: {', '.join(sorted(able))}"
+            )
         self._generator.check(config.generator.options)
         for kind, scorer in zip(self._scorers, config.scorers, strict=True):
             kind.check(scorer.options)
@@ -109,7 +117,12 @@ class _Kinds:
     def evaluator(self) -> Evaluator:
         """Construct the scorers, then the generator: it alone must be closed."""
         scorers = tuple(
-            WeightedScorer(scorer.label, scorer.weight, kind.create(options=scorer.options))
+            WeightedScorer(
+                scorer.label,
+                math.fsum(o.weights.get(scorer.label, 0.0) for o in self._config.objectives.sums),
+                kind.create(options=scorer.options),
+                scorer.only,
+            )
             for kind, scorer in zip(self._scorers, self._config.scorers, strict=True)
         )
         generator = self._generator.create(options=self._config.generator.options)

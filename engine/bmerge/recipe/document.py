@@ -80,6 +80,16 @@ class Node:
             raise self.error(message, nearest(self.value, allowed))
         return self.value
 
+    def texts(self) -> tuple[str, ...]:
+        """Return a list of strings; one alone may stand for itself.
+
+        Raises:
+            RecipeError: if it is neither.
+        """
+        if isinstance(self.value, list):
+            return tuple(node.text() for node in self.value)
+        return (self.text(),)
+
     def number(self) -> float:
         """Return a number.
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bmerge.report.colours import PALETTE
 from bmerge.report.data import ReportData, TrialRow
@@ -20,6 +20,7 @@ __all__ = [
     "Reference",
     "Scatter",
     "convergence",
+    "fronts",
     "phases",
     "scatters",
 ]
@@ -71,6 +72,7 @@ class Point:
     colour: str
     trial: TrialRow
     best: bool = False
+    front: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,12 @@ class Convergence:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Two scorers against each other."""
+    """Two scorers, or two objectives, against each other."""
 
     x: Axis
     y: Axis
     points: tuple[Point, ...]
+    objectives: bool = False
 
 
 def phases(data: ReportData) -> dict[str, str]:
@@ -146,20 +149,41 @@ def convergence(data: ReportData) -> Convergence | None:
 def scatters(data: ReportData) -> tuple[Scatter, ...]:
     """Return the first scorer against each other one, over the trials that have both."""
     names = list(dict.fromkeys(name for trial in data.trials for name in trial.scores))
+    pairs = [(names[0], name) for name in names[1:]]
+    return tuple(_scatters(data, pairs, lambda trial: trial.scores))
+
+
+def fronts(data: ReportData) -> tuple[Scatter, ...]:
+    """Return each objective against each other one, with the trials of the Pareto front marked."""
+    pairs = itertools.combinations(data.objectives, 2)
+    plots = _scatters(data, pairs, lambda trial: trial.objectives)
+    return tuple(
+        replace(
+            plot,
+            points=tuple(replace(point, front=point.trial.front) for point in plot.points),
+            objectives=True,
+        )
+        for plot in plots
+    )
+
+
+def _scatters(
+    data: ReportData,
+    pairs: Iterable[tuple[str, str]],
+    values: Callable[[TrialRow], Mapping[str, float]],
+) -> Iterator[Scatter]:
     colours, best = phases(data), data.best
-    plots = []
-    for name in names[1:]:
-        both = [t for t in data.trials if {names[0], name} <= set(t.scores)]
+    for one, other in pairs:
+        both = [t for t in data.trials if {one, other} <= set(values(t))]
         if not both:
             continue
-        x = _axis([t.scores[names[0]] for t in both], LEFT, WIDTH - RIGHT, names[0], count=7)
-        y = _axis([t.scores[name] for t in both], HEIGHT - BOTTOM, TOP, name, count=6)
+        x = _axis([values(t)[one] for t in both], LEFT, WIDTH - RIGHT, one, count=7)
+        y = _axis([values(t)[other] for t in both], HEIGHT - BOTTOM, TOP, other, count=6)
         points = [
-            Point(x.at(t.scores[names[0]]), y.at(t.scores[name]), colours[t.phase], t, t is best)
+            Point(x.at(values(t)[one]), y.at(values(t)[other]), colours[t.phase], t, t is best)
             for t in both
         ]
-        plots.append(Scatter(x, y, tuple(sorted(points, key=lambda point: point.best))))
-    return tuple(plots)
+        yield Scatter(x, y, tuple(sorted(points, key=lambda point: point.best)))
 
 
 def _staircase(scored: Sequence[TrialRow], x: Axis, y: Axis) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +64,8 @@ class TrialRow:
         scores: scorer → mean over the trial's pictures.
         parameters: what was tried.
         reason: why it failed.
+        objectives: objective → value, where there are several; the score is their sum.
+        front: whether it is on the Pareto front.
     """
 
     number: int
@@ -72,6 +74,8 @@ class TrialRow:
     scores: Mapping[str, float]
     parameters: Mapping[str, float]
     reason: str | None = None
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    front: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ class ReportData:
         recipe: the best merge's recipe as text.
         versions: name → version of what ran.
         commands: how to reproduce it: (what for, command line).
+        objectives: names of the objectives, where there are several.
     """
 
     title: str
@@ -124,6 +129,7 @@ class ReportData:
     recipe: str
     versions: Mapping[str, str]
     commands: tuple[tuple[str, str], ...]
+    objectives: tuple[str, ...] = ()
 
     @property
     def best(self) -> TrialRow | None:

@@ -18,8 +18,10 @@ from bmerge.architectures import builtin
 from bmerge.recipe import load_recipe
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
+from bmerge.study.best import front_recipe
+from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.store import StoredStudy, read_study
-from bmerge.study.trial import Trial, best_of
+from bmerge.study.trial import Trial, best_of, front_of
 
 __all__ = ["load_report_data"]
 
@@ -42,19 +44,21 @@ def load_report_data(study_dir: Path) -> ReportData:
     trials = [trial for trial in study.trials.values() if trial.state != "running"]
     best = best_of(study.trials)
     recipe = _recipe(study_dir, best)
-    reader = _Reader(study, definition, _model_names(definition, recipe))
+    names = _model_names(definition, recipe)
+    reader = _Reader(study, definition, names, study.objectives.scale(study.trials))
     return ReportData(
         title=study.name,
         method=definition["merge"]["method"],
-        objective=_objective(definition["scorers"]),
+        objective=_objective(study.objectives),
         models=reader.models,
         candidates=tuple(reader.candidates(trials, best)),
-        trials=tuple(_row(trial) for trial in trials),
+        trials=tuple(reader.rows(trials)),
         blocks=_blocks(definition["space"]["blocks"]),
         weights=tuple(reader.weights(best, trials)) if best else (),
         recipe=(study_dir / _RECIPE).read_text(encoding="utf-8") if recipe else "",
         versions=_versions(),
-        commands=tuple(_commands(study_dir, has_recipe=recipe is not None)),
+        commands=tuple(_commands(study_dir, study, has_recipe=recipe is not None)),
+        objectives=reader.objectives,
     )
 
 
@@ -65,6 +69,20 @@ class _Reader:
     study: StoredStudy
     definition: Mapping[str, Any]
     models: tuple[str, ...]
+    scale: Scale
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the objectives, where there are several."""
+        names = self.study.objectives.names
+        return names if len(names) > 1 else ()
+
+    def rows(self, trials: Sequence[Trial]) -> Iterable[TrialRow]:
+        """Yield the trials as the table shows them."""
+        front = {trial.number for trial in front_of(self.study.trials)}
+        for trial in trials:
+            objectives = dict(zip(self.objectives, trial.scores, strict=False))
+            yield _row(trial, objectives, on_front=trial.number in front)
 
     def candidates(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[Candidate]:
         """Yield the parents, the best uniform merge that is no parent, and the best merge."""
@@ -114,7 +132,7 @@ class _Reader:
             picture["id"]: Shot(
                 prompt=payloads[picture["id"]]["prompt"],
                 seed=picture["seed"],
-                score=self._score(picture["scores"]),
+                score=self.scale.picture(picture["scores"]),
                 file=self.study.folder / picture["file"],
             )
             for picture in trial.pictures
@@ -123,25 +141,15 @@ class _Reader:
 
     def _interval(self, trial: Trial) -> tuple[float, float] | None:
         """Return the 95 % confidence interval of a score, by the spread of its pictures'."""
-        weights = [picture["weight"] for picture in trial.pictures]
-        if len(weights) < _FEWEST:
+        if len(trial.pictures) < _FEWEST:
             return None
-        whole = statistics.fmean(weights)
-        parts = [
-            w * self._score(p["scores"]) / whole
-            for w, p in zip(weights, trial.pictures, strict=True)
-        ]
+        parts = self.scale.shares(trial)
         margin = 1.96 * statistics.stdev(parts) / len(parts) ** 0.5
         mean = statistics.fmean(parts)
         return mean - margin, mean + margin
 
-    def _score(self, scores: Mapping[str, float]) -> float:
-        """Return one picture's part in the objective."""
-        scorers = self.definition["scorers"]
-        return float(sum(s["weight"] * scores[s["label"]] for s in scorers))
 
-
-def _row(trial: Trial) -> TrialRow:
+def _row(trial: Trial, objectives: Mapping[str, float], *, on_front: bool) -> TrialRow:
     proposal = trial.proposal
     phase = {"baseline": "baseline", "try": "tried by hand"}.get(proposal.phase, proposal.source)
     return TrialRow(
@@ -151,6 +159,8 @@ def _row(trial: Trial) -> TrialRow:
         scores=trial.means,
         parameters=proposal.values or _uniform_values(trial),
         reason=trial.reason,
+        objectives=objectives,
+        front=on_front,
     )
 
 
@@ -178,14 +188,21 @@ def _blocks(space: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
     return tuple(block for block in order if block in present)
 
 
-def _objective(scorers: Sequence[Mapping[str, Any]]) -> str:
-    """Return the objective as a formula over scorers' labels."""
-    parts = [
-        scorer["label"] if scorer["weight"] == 1 else f"{scorer['weight']:g} × {scorer['label']}"
-        for scorer in scorers
-        if scorer["weight"]
-    ]
-    return " + ".join(parts)
+def _objective(objectives: Objectives) -> str:
+    """Return the objectives as formulas over scorers' labels."""
+    words = {"none": "", "zscore": ", scores as z-scores", "rank": ", scores as ranks"}
+    texts = [_formula(one) for one in objectives.sums]
+    if len(texts) > 1:
+        texts = [f"{one.name} ({text})" for one, text in zip(objectives.sums, texts, strict=True)]
+    return " and ".join(texts) + words[objectives.normalise]
+
+
+def _formula(objective: Objective) -> str:
+    return " + ".join(
+        label if weight == 1 else f"{weight:g} × {label}"
+        for label, weight in objective.weights.items()
+        if weight
+    )
 
 
 def _recipe(study_dir: Path, best: Trial | None) -> Recipe | None:
@@ -215,8 +232,12 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _commands(folder: Path, *, has_recipe: bool) -> Iterable[tuple[str, str]]:
+def _commands(folder: Path, study: StoredStudy, *, has_recipe: bool) -> Iterable[tuple[str, str]]:
     if has_recipe:
         command = f"bmerge merge {folder / _RECIPE} -o best.safetensors"
         yield "The best checkpoint again, the same bytes:", command
+    for trial in front_of(study.trials):
+        if (path := front_recipe(folder, trial)).is_file():
+            text = f"Trial {trial.number} of the front:"
+            yield text, f"bmerge merge {path} -o trial-{trial.number}.safetensors"
     yield "This page again:", f"bmerge report {folder}"

@@ -15,7 +15,7 @@ import jinja2
 from PIL import Image
 
 from bmerge.report.blocks import draw_blocks
-from bmerge.report.charts import convergence, phases, scatters
+from bmerge.report.charts import convergence, fronts, phases, scatters
 from bmerge.report.colours import ink_on, weight_colour
 from bmerge.report.data import Candidate, ReportData, Shot
 
@@ -49,6 +49,7 @@ def render(data: ReportData) -> str:
         phases=phases(data),
         convergence=convergence(data),
         scatters=scatters(data),
+        fronts=fronts(data),
         drawing=draw_blocks(data.blocks),
         groups=list(_side_by_side(data.candidates)),
         bars=_bars(data.candidates),

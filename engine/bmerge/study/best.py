@@ -1,7 +1,8 @@
-"""The winner's checkpoint and its recipe, in the study's folder."""
+"""The winner's checkpoint and recipe, and a Pareto front's recipes, in the study's folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bmerge.errors import StudyError
@@ -9,7 +10,7 @@ from bmerge.recipe import dump_recipe
 from bmerge.study.study import MergesModels
 from bmerge.study.trial import Trial
 
-__all__ = ["write_best"]
+__all__ = ["front_recipe", "write_best", "write_front"]
 
 
 def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, Path]:
@@ -38,10 +39,45 @@ def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, 
         checkpoint.parent.mkdir(exist_ok=True)
         recipe.unlink(missing_ok=True)
         merger.write(weights, checkpoint)
-        part = recipe.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(recipe)
+        _replace(recipe, text)
     except OSError as error:
-        message = f"{checkpoint.parent} cannot be written: {error.strerror or error}"
-        raise StudyError(message) from error
+        raise _unwritable(checkpoint.parent, error) from error
     return checkpoint, recipe
+
+
+def front_recipe(folder: Path, trial: Trial) -> Path:
+    """Return where the recipe of a trial of the front is."""
+    return folder / "front" / f"trial-{trial.number:04d}.yaml"
+
+
+def write_front(merger: MergesModels, front: Sequence[Trial], folder: Path) -> tuple[Path, ...]:
+    """Write ``front/trial-NNNN.yaml`` for each trial of the front; remove those of an older one.
+
+    Args:
+        merger: of the study.
+        front: its Pareto front; empty where there is one objective.
+        folder: of the study.
+
+    Raises:
+        StudyError: if the folder cannot be written.
+    """
+    recipes = tuple(front_recipe(folder, trial) for trial in front)
+    try:
+        for path, trial in zip(recipes, front, strict=True):
+            path.parent.mkdir(exist_ok=True)
+            _replace(path, dump_recipe(merger.recipe(trial.proposal.weights)))
+        for path in set((folder / "front").glob("trial-*.yaml")) - set(recipes):
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(folder / "front", error) from error
+    return recipes
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _unwritable(folder: Path, error: OSError) -> StudyError:
+    return StudyError(f"{folder} cannot be written: {error.strerror or error}")

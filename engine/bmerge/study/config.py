@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bmerge.evaluate.protocols import Payload
 from bmerge.recipe.schema import Recipe
+from bmerge.study.objective import Objectives
 from bmerge.study.space_config import HyperparameterSpace
 
 __all__ = [
@@ -44,12 +45,14 @@ class ScorerConfig:
         name: of the plugin.
         label: by which its scores are stored and shown; the name, if it is not given.
         weight: of its mean in the objective; 0 records it without optimising it.
+        only: patterns of ids and tags of the payloads that it judges; empty for all.
         options: all other keys of the section.
     """
 
     name: str
     label: str
     weight: float = 1.0
+    only: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -108,6 +111,7 @@ class StudyConfig:
         payloads: the pictures of every trial.
         generator: what makes them.
         scorers: what judges them.
+        objectives: what is maximised.
         optimiser: what proposes merges.
         baselines: whether the pure models and the centre of the space come first.
         attempts: merges that are tried next: hyperparameter → weights as a recipe has them.
@@ -123,6 +127,7 @@ class StudyConfig:
     payloads: tuple[Payload, ...]
     generator: GeneratorConfig
     scorers: tuple[ScorerConfig, ...]
+    objectives: Objectives
     optimiser: OptimiserConfig
     baselines: bool = True
     attempts: tuple[Mapping[str, Any], ...] = ()

@@ -39,6 +39,7 @@ def definition_of(
         "payloads": [asdict(payload) for payload in config.payloads],
         "generator": config.generator.name,
         "scorers": [asdict(scorer) for scorer in config.scorers],
+        **config.objectives.describe(),
         "optimiser": optimiser,
         "baselines": config.baselines,
         "try": config.attempts,

@@ -87,11 +87,13 @@ class StudyFinished:
         best: the best trial; None if none is complete.
         checkpoint: its merged checkpoint.
         recipe: its recipe.
+        front: recipes of the Pareto front, where there are several objectives.
     """
 
     best: Trial | None
     checkpoint: Path | None
     recipe: Path | None
+    front: tuple[Path, ...] = ()
 
 
 Event = StudyStarted | TrialStarted | PictureDone | TrialFinished | StudyFinished

@@ -17,10 +17,10 @@ from bmerge.study.config import (
     GeneratorConfig,
     InitialDesign,
     OptimiserConfig,
-    ScorerConfig,
     StudyConfig,
 )
 from bmerge.study.load_payloads import read_payloads
+from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
 
 __all__ = ["load_study"]
@@ -28,8 +28,8 @@ __all__ = ["load_study"]
 T = TypeVar("T")
 
 _TOP = (
-    "name", "merge", "space", "payloads", "generator", "scorers", "optimiser", "baselines", "try",
-    "out", "storage", "executor",
+    "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
+    "optimiser", "baselines", "try", "out", "storage", "executor",
 )  # fmt: skip
 _MERGE = (
     "method", "models", "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "options",
@@ -53,14 +53,17 @@ def load_study(path: str | Path) -> StudyConfig:
     keys = node.mapping(_TOP)
     name = _get(keys, "name", Node.text, path.stem)
     optimiser = _need(node, "optimiser")
+    payloads = read_payloads(_need(node, "payloads"))
+    scorers = read_scorers(_need(node, "scorers"), payloads, weighted="objectives" not in keys)
     return StudyConfig(
         path=path,
         name=name,
         merge=_merge(_need(node, "merge"), path.parent),
         space=_get(keys, "space", read_space, {}),
-        payloads=read_payloads(_need(node, "payloads")),
+        payloads=payloads,
         generator=_generator(_need(node, "generator")),
-        scorers=_scorers(_need(node, "scorers")),
+        scorers=scorers,
+        objectives=read_objectives(keys, scorers),
         optimiser=_optimiser(optimiser),
         baselines=_get(keys, "baselines", Node.boolean, default=True),
         attempts=tuple(_get(keys, "try", _attempts, [])),
@@ -131,28 +134,6 @@ def _dtype(node: Node) -> str:
 
 def _generator(node: Node) -> GeneratorConfig:
     return GeneratorConfig(_need(node, "name").text(), _options(node, ("name",)))
-
-
-def _scorers(node: Node) -> tuple[ScorerConfig, ...]:
-    scorers = tuple(_scorer(item) for item in node.sequence())
-    labels = [scorer.label for scorer in scorers]
-    for item, label in zip(node.sequence(), labels, strict=True):
-        if labels.count(label) > 1:
-            raise item.error(f"two scorers have the label {label!r}", "give each its own: label")
-    if not any(scorer.weight for scorer in scorers):
-        raise node.error("some scorer must have a weight other than 0")
-    return scorers
-
-
-def _scorer(node: Node) -> ScorerConfig:
-    keys = node.mapping()
-    name = _need(node, "name").text()
-    return ScorerConfig(
-        name=name,
-        label=_get(keys, "label", Node.text, name),
-        weight=_get(keys, "weight", Node.number, 1.0),
-        options=_options(node, ("name", "label", "weight")),
-    )
 
 
 def _optimiser(node: Node) -> OptimiserConfig:

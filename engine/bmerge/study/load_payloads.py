@@ -38,6 +38,7 @@ _SETTINGS: dict[str, Callable[[Node], Any]] = {
     "height": _positive,
     "sampler": Node.text,
     "weight": _weight,
+    "tags": Node.texts,
     "extra": lambda node: {key: entry.plain() for key, entry in node.mapping().items()},
 }
 

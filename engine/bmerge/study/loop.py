@@ -23,7 +23,7 @@ from bmerge.errors import (
 )
 from bmerge.evaluate.evaluation import Evaluation, ScoredPicture
 from bmerge.evaluate.pictures import save_picture
-from bmerge.study.best import write_best
+from bmerge.study.best import write_best, write_front
 from bmerge.study.definition import check_definition
 from bmerge.study.events import (
     Event,
@@ -33,10 +33,11 @@ from bmerge.study.events import (
     TrialFinished,
     TrialStarted,
 )
+from bmerge.study.objective import reference
 from bmerge.study.protocols import Optimiser
 from bmerge.study.store import Store
 from bmerge.study.study import Study
-from bmerge.study.trial import Proposal, Trial, best_of, results_of
+from bmerge.study.trial import Proposal, Trial, best_of, front_of, results_of
 
 __all__ = ["run_study"]
 
@@ -71,6 +72,7 @@ def run_study(
             study.folder,
             study.name,
             definition=study.definition,
+            objectives=study.objectives,
             budget=study.n_iters,
             url=study.storage,
         ) as store:
@@ -93,6 +95,7 @@ class _Run:
         self.optimiser: Optimiser = study.optimiser(
             study.search.space, study.seed, store.attributes["budget"]
         )
+        self.begun = False
         self.failures = 0
 
     def run(self) -> StudyFinished:
@@ -100,9 +103,6 @@ class _Run:
         running = self.store.running
         done = len(self.store.trials) - len(running)
         self.on_event(StudyStarted(done, max(self.total, done), best_of(self.store.trials)))
-        results = results_of(self.store.trials)
-        if results:
-            self.optimiser.replay(results)
         for trial in running:
             self._evaluate(trial, known=self._asked_again(trial), again=True)
         while len(self.store.trials) < self.total:
@@ -114,7 +114,7 @@ class _Run:
     def _propose(self, number: int) -> Proposal:
         if number < len(self.study.queue):
             return self.study.queue[number]
-        values = self._checked(self.optimiser.ask())
+        values = self._ask()
         weights = self.study.search.weights(values)
         return Proposal("iters", self.study.optimiser_name, values, weights, asked=True)
 
@@ -122,11 +122,22 @@ class _Run:
         """Ask for a running trial's proposal again, so that the optimiser knows what it is told."""
         if not trial.proposal.asked:
             return False
-        if self._checked(self.optimiser.ask()) == trial.proposal.values:
+        if self._ask() == trial.proposal.values:
             return True
         name = self.study.optimiser_name
         _logger.warning("%s proposes another point than before the interruption", name)
         return False
+
+    def _ask(self) -> dict[str, float]:
+        """Ask for a proposal; before the first, tell what is finished: scores stand still now."""
+        if not self.begun:
+            self.begun = True
+            if self.study.objectives.normalise != "none" and not reference(self.store.trials):
+                message = "scores cannot be normalised: no trial before the optimiser's is complete"
+                raise StudyError(message, hint="set normalise to none")
+            if results := results_of(self.store.trials):
+                self.optimiser.replay(results)
+        return self._checked(self.optimiser.ask())
 
     def _checked(self, proposal: Mapping[str, float]) -> dict[str, float]:
         """Return the proposal as floats within their bounds, or blame the optimiser."""
@@ -153,9 +164,10 @@ class _Run:
         self.on_event(TrialStarted(trial.number, proposal.phase, proposal.source, again))
         finished = self._attempt(trial)
         sequence = sum(other.state != "running" for other in self.store.trials.values())
-        finished = replace(finished, sequence=sequence, asks_before=self.store.asks)
-        self.store.finish(finished)
-        if proposal.values:
+        finished = self.store.finish(
+            replace(finished, sequence=sequence, asks_before=self.store.asks)
+        )
+        if self.begun and proposal.values:
             self.optimiser.tell(replace(finished.result, proposed=known))
         self.on_event(TrialFinished(finished, best_of(self.store.trials)))
         self._count_failures(finished)
@@ -221,7 +233,8 @@ class _Run:
         checkpoint = recipe = None
         if best is not None:
             checkpoint, recipe = write_best(self.study.merger, best, self.study.folder)
-        finished = StudyFinished(best, checkpoint, recipe)
+        front = write_front(self.study.merger, front_of(self.store.trials), self.study.folder)
+        finished = StudyFinished(best, checkpoint, recipe, front)
         self.on_event(finished)
         return finished
 
@@ -232,7 +245,6 @@ def _complete(
     return replace(
         trial,
         state="complete",
-        score=evaluation.score,
         means=evaluation.means,
         pictures=tuple(pictures),
         seconds={**evaluation.seconds, "total": seconds},

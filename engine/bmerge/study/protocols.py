@@ -48,11 +48,13 @@ class Result:
     Args:
         number: of the trial, from 0, in the order in which they were asked for.
         values: parameter name → value that was tried.
-        score: what is maximised; None for a failed trial.
+        score: what is maximised; None for a failed trial. With several objectives, their sum.
         proposed: whether this optimiser's ``ask`` made the proposal (initial points and
             queued ones were not asked for).
         sequence: position among all tells of the study, from 0.
         asks_before: how many asks of this optimiser came before this tell.
+        scores: each objective's value where there are several, in the study's order; else, and
+            for a failed trial, empty.
     """
 
     number: int
@@ -61,6 +63,7 @@ class Result:
     proposed: bool = True
     sequence: int = 0
     asks_before: int = 0
+    scores: tuple[float, ...] = ()
 
 
 @runtime_checkable
@@ -68,9 +71,9 @@ class Optimiser(Protocol):
     """Proposes the next trial.
 
     Life: constructed once per process with ``(space, seed, budget, **options)``. If trials are
-    already finished, ``replay`` is called once, before anything else. Then ``ask`` and ``tell``
-    alternate, from one thread; every ask is told once, in the order of finishing. A proposal of
-    the initial design, which the study makes itself, is told without having been asked for.
+    already finished, those of the initial design or of earlier runs, ``replay`` is called once,
+    before anything else. Then ``ask`` and ``tell`` alternate, from one thread; every ask is told
+    once, in the order of finishing.
     """
 
     def ask(self) -> Mapping[str, float]:
@@ -84,10 +87,11 @@ class Optimiser(Protocol):
         """Take the result of one trial, failed ones too."""
 
     def replay(self, results: Sequence[Result]) -> None:
-        """Take up a study that was interrupted.
+        """Take what is finished already: the initial design, and what earlier runs did.
 
-        Afterwards the optimiser must propose what it would have proposed without the
-        interruption; where it cannot, it comes as near as it can and logs a warning.
+        Afterwards the optimiser must propose what it would have proposed without an
+        interruption; where it cannot, it comes as near as it can and logs a warning. Points of
+        the initial design, which the study makes itself, were not asked for.
 
         Args:
             results: all finished trials in the order of their tells.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bmerge.recipe.schema import BlockWeights
@@ -52,11 +53,13 @@ def trial_of(row: FrozenTrial) -> Trial:
     )
     if state == "running":  # attributes of a finish that was cut short do not count
         return Trial(row.number, state, proposal)
+    values: Sequence[float] = row.values if state == "complete" else ()
     return Trial(
         number=row.number,
         state=state,
         proposal=proposal,
-        score=row.value if state == "complete" else None,
+        score=math.fsum(values) if values else None,
+        scores=tuple(values) if len(values) > 1 else (),
         means=attributes["means"],
         pictures=tuple(attributes["pictures"]),
         seconds=attributes["seconds"],

@@ -1,7 +1,9 @@
 """Where trials are kept: Optuna's storage, a SQLite file in the study's folder by default.
 
 Optuna owns the rows, so its dashboard and tools read a study; what it has no place for (phase,
-block weights, per-picture scores, order of tells) goes into the trials' user attributes. Here
+block weights, per-picture scores, order of tells) goes into the trials' user attributes. Where
+scores are normalised, Optuna's values of the trials before the optimiser's first one are of the
+moment when each was stored; :class:`~bmerge.study.trial.Trial` always has the present ones. Here
 alone Optuna is spoken to; the rest of bmerge sees :class:`~bmerge.study.trial.Trial`. A store
 is written by one process at a time; anybody may read it meanwhile.
 """
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmerge.errors import StudyError
 from bmerge.study.lock import FolderLock
+from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Space
 from bmerge.study.rows import finish_attributes, start_attributes, trial_of
 from bmerge.study.trial import Proposal, Trial
@@ -35,15 +38,22 @@ class StoredStudy:
         folder: of the study.
         name: of the study.
         attributes: what was stored with the study: ``definition``, ``budget``.
+        objectives: what it maximises.
         trials: number → trial.
     """
 
     def __init__(
-        self, folder: Path, name: str, attributes: Mapping[str, Any], trials: Mapping[int, Trial]
+        self,
+        folder: Path,
+        name: str,
+        attributes: Mapping[str, Any],
+        objectives: Objectives,
+        trials: Mapping[int, Trial],
     ) -> None:
         self.folder = folder
         self.name = name
         self.attributes = attributes
+        self.objectives = objectives
         self.trials = trials
 
 
@@ -55,6 +65,7 @@ class Store:
         name: of the study.
         definition: all that its results depend on, as plain data; stored until the first
             trial is.
+        objectives: what is maximised.
         budget: asks that the optimiser will get; stored likewise.
         url: of an Optuna database; None keeps one in the folder.
 
@@ -68,6 +79,7 @@ class Store:
         name: str,
         *,
         definition: Mapping[str, Any],
+        objectives: Objectives,
         budget: int,
         url: str | None = None,
     ) -> None:
@@ -77,9 +89,11 @@ class Store:
             if url is not None:
                 (folder / _URL_FILE).write_text(url, encoding="utf-8")
             self._storage = _connect(folder, create=True)
-            self._study = _find_or_create(self._storage, name, None if url else folder)
+            own = None if url else folder
+            self._study = _find_or_create(self._storage, name, own, len(objectives.sums))
             self._check_folder(name)
-            self.trials = _load(self._storage, self._study)
+            self._objectives = objectives
+            self.trials = _load(self._storage, self._study, objectives)
             if not self.trials:  # nothing depends on them yet
                 home = str(folder.absolute())
                 self._describe({"definition": definition, "budget": budget, "folder": home})
@@ -128,10 +142,19 @@ class Store:
         self.trials[number] = trial
         return trial
 
-    def finish(self, trial: Trial) -> None:
-        """Store what came of a trial; its state goes last, so that a kill leaves it running."""
+    def finish(self, trial: Trial) -> Trial:
+        """Score a trial and store what came of it; return it with its score.
+
+        Its state goes last, so that a kill leaves it running.
+        """
         from optuna.trial import TrialState
 
+        known = {**self.trials, trial.number: trial}
+        if trial.proposal.asked:
+            known[trial.number] = self._objectives.scale(known).scored(trial)
+        else:  # the reference has grown
+            known = self._objectives.scored(known)
+        trial = known[trial.number]
         storage = self._storage
         identity = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
         for key, value in finish_attributes(trial).items():
@@ -139,8 +162,10 @@ class Store:
         if trial.score is None:
             storage.set_trial_state_values(identity, TrialState.FAIL)
         else:
-            storage.set_trial_state_values(identity, TrialState.COMPLETE, [trial.score])
-        self.trials[trial.number] = trial
+            values = trial.scores or (trial.score,)
+            storage.set_trial_state_values(identity, TrialState.COMPLETE, values)
+        self.trials = known
+        return trial
 
     def _describe(self, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
@@ -170,7 +195,9 @@ def read_study(folder: str | Path) -> StoredStudy:
             identity = storage.get_study_id_from_name(name)
             attributes = storage.get_study_user_attrs(identity)
             if _is_home(attributes, folder):
-                return StoredStudy(folder, name, attributes, _load(storage, identity))
+                objectives = Objectives.of(attributes["definition"])
+                trials = _load(storage, identity, objectives)
+                return StoredStudy(folder, name, attributes, objectives, trials)
     finally:
         _disconnect(storage)
     raise StudyError(f"no study of bmerge in {folder}")
@@ -207,13 +234,14 @@ def _disconnect(storage: RDBStorage) -> None:
     storage.engine.dispose()
 
 
-def _find_or_create(storage: RDBStorage, name: str, folder: Path | None) -> int:
+def _find_or_create(storage: RDBStorage, name: str, folder: Path | None, objectives: int) -> int:
     """Return the id of the study ``name``, made if need be.
 
     Args:
         storage: where it is.
         name: of the study.
         folder: where the storage is of one study only: the folder that it is in.
+        objectives: how many it has.
     """
     from optuna.study import StudyDirection
 
@@ -223,7 +251,7 @@ def _find_or_create(storage: RDBStorage, name: str, folder: Path | None) -> int:
     if known and folder:
         message = f"{folder} holds the study {known[0]!r}, not {name!r}"
         raise StudyError(message, hint="give another folder by --out")
-    return storage.create_new_study([StudyDirection.MAXIMIZE], name)
+    return storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, name)
 
 
 def _is_home(attributes: Mapping[str, Any], folder: Path) -> bool:
@@ -232,10 +260,11 @@ def _is_home(attributes: Mapping[str, Any], folder: Path) -> bool:
     return "folder" in attributes and (not shared or attributes["folder"] == str(folder.absolute()))
 
 
-def _load(storage: RDBStorage, study: int) -> dict[int, Trial]:
+def _load(storage: RDBStorage, study: int, objectives: Objectives) -> dict[int, Trial]:
     """Read all trials, by number."""
     rows = sorted(storage.get_all_trials(study, deepcopy=False), key=lambda row: row.number)
-    return {row.number: trial_of(row) for row in rows}
+    trials = {row.number: trial_of(row) for row in rows}
+    return trials if objectives.normalise == "none" else objectives.scored(trials)
 
 
 def _names(storage: RDBStorage) -> list[str]:

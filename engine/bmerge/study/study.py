@@ -16,6 +16,7 @@ from bmerge.evaluate.protocols import MergedModel
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.config import InitialDesign
 from bmerge.study.design import initial_points
+from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Optimiser, Space
 from bmerge.study.space import SearchSpace
 from bmerge.study.trial import Proposal
@@ -60,6 +61,7 @@ class Study:
         search: the search space.
         merger: makes merged models and writes the best.
         evaluator: generates and scores.
+        objectives: what is maximised.
         optimiser: makes the optimiser.
         optimiser_name: as the source of its proposals.
         seed: of the optimiser.
@@ -74,6 +76,7 @@ class Study:
     search: SearchSpace
     merger: MergesModels
     evaluator: Evaluator
+    objectives: Objectives
     optimiser: OptimiserFactory
     optimiser_name: str
     seed: int

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.protocols import Result
 
-__all__ = ["Phase", "Proposal", "Trial", "TrialState", "best_of", "results_of"]
+__all__ = ["Phase", "Proposal", "Trial", "TrialState", "best_of", "front_of", "results_of"]
 
 Phase = Literal["baseline", "try", "init", "iters"]
 TrialState = Literal["running", "complete", "failed"]
@@ -43,8 +43,8 @@ class Trial:
         number: from 0, in the order of starting.
         state: running, complete or failed.
         proposal: what is tried.
-        score: the objective, greater is better; None unless complete.
-        means: scorer's label → weighted mean over the pictures.
+        score: the objective, or the sum of several; greater is better; None unless complete.
+        means: scorer's label → weighted mean over the pictures that it judges.
         pictures: one record for each picture: ``id``, ``file`` (within the study's folder),
             ``seed``, ``weight``, ``scores`` (label → number).
         seconds: what the time was spent on: ``load`` (merging included), ``generate``,
@@ -52,6 +52,7 @@ class Trial:
         reason: why it failed.
         sequence: position among the finished trials, from 0.
         asks_before: asks of the optimiser before this trial was finished.
+        scores: each objective's value where there are several, else empty.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Trial:
     reason: str | None = None
     sequence: int | None = None
     asks_before: int = 0
+    scores: tuple[float, ...] = ()
 
     @property
     def result(self) -> Result:
@@ -75,6 +77,7 @@ class Trial:
             proposed=self.proposal.asked,
             sequence=self.sequence or 0,
             asks_before=self.asks_before,
+            scores=self.scores,
         )
 
 
@@ -82,6 +85,21 @@ def best_of(trials: Mapping[int, Trial]) -> Trial | None:
     """Return the complete trial with the greatest score, the first of equals, or None."""
     complete = [trial for trial in trials.values() if trial.score is not None]
     return max(complete, key=lambda t: (t.score or 0.0, -t.number), default=None)
+
+
+def front_of(trials: Mapping[int, Trial]) -> list[Trial]:
+    """Return the Pareto front: trials that none other excels in one objective and equals in all.
+
+    Empty where there is one objective. The trial of :func:`best_of`, with the greatest sum, is
+    on it.
+    """
+    scored = [trial for trial in trials.values() if trial.scores]
+    return [t for t in scored if not any(_dominates(other, t) for other in scored)]
+
+
+def _dominates(one: Trial, other: Trial) -> bool:
+    pairs = list(zip(one.scores, other.scores, strict=True))
+    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
 def results_of(trials: Mapping[int, Trial]) -> list[Result]:

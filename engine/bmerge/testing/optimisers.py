@@ -45,7 +45,8 @@ def check_optimiser(
     """Hold an optimiser to the protocol.
 
     It must propose points within their bounds, equal ones for equal seeds, after failed trials
-    too, with and without an initial design; and go on after ``replay`` where it was.
+    too, with and without an initial design; and go on after ``replay`` where it was. Where it
+    takes several objectives, with two of them as well.
 
     Args:
         kind: the optimiser.
@@ -64,6 +65,10 @@ def check_optimiser(
         _check_replay(kind, options, whole, exact=exact_replay)
     failed = _run(_make(kind, options, asks), asks, design=3, failing={1, 4, 5})
     _check_bounds(list(failed))
+    if kind.several_objectives:
+        two = list(_run(_make(kind, options, asks), asks, design=3, failing={1, 5}, two=True))
+        _check_bounds(two)
+        _check_replay(kind, options, two, exact=exact_replay)
     _check_bounds(list(_run(_make(kind, options, asks), 3, design=0, failing={0, 1, 2})))
 
 
@@ -79,21 +84,32 @@ def _run(
     *,
     design: int,
     failing: Collection[int] = (),
+    two: bool = False,
 ) -> Iterator[Result]:
-    """Yield the results of ``design`` given points and ``asks`` proposals, told in turn."""
+    """Yield the results of ``design`` given points and ``asks`` proposals, told in turn.
+
+    With ``two`` there is a second objective, the score of the point's mirror image.
+    """
     for number in range(design + asks):
         proposed = number >= design
         values = dict(optimiser.ask()) if proposed else _point((number + 0.5) / design)
+        scores = (score(values), score(_mirrored(values))) if two else (score(values),)
+        failed = number in failing
         result = Result(
             number=number,
             values=values,
-            score=None if number in failing else score(values),
+            score=None if failed else math.fsum(scores),
+            scores=scores if two and not failed else (),
             proposed=proposed,
             sequence=number,
             asks_before=max(0, number - design + 1),
         )
         optimiser.tell(result)
         yield result
+
+
+def _mirrored(values: Mapping[str, float]) -> dict[str, float]:
+    return {p.name: p.low + p.high - values[p.name] for p in SPACE.parameters}
 
 
 def _point(part: float) -> dict[str, float]:

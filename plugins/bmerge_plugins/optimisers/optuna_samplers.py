@@ -1,6 +1,6 @@
-"""``gp`` and ``tpe``: samplers of Optuna, over a study in memory that is made for each ask.
+"""``gp``, ``tpe`` and ``nsga2``: samplers of Optuna, over a study in memory made for each ask.
 
-Both are functions of the finished trials and a random state; that is made from the seed and the
+All are functions of the finished trials and a random state; that is made from the seed and the
 ask's number, so resuming is exact.
 """
 
@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bmerge import OptimiserKind, Result, Space, hookimpl
+from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-__all__ = ["GaussianProcess", "TreeParzen", "bmerge_optimisers"]
+__all__ = ["GaussianProcess", "NonDominatedSorting", "TreeParzen", "bmerge_optimisers"]
 
 
 class _OptunaSampler:
@@ -71,23 +71,31 @@ class _OptunaSampler:
     def _study(self, sampler: BaseSampler) -> Study:
         """Return a study in memory that holds all results.
 
-        A failed trial counts as the worst score: samplers ignore failures, and would propose
-        the same point again.
+        A failed trial counts as the worst in each objective: samplers ignore failures, and would
+        propose the same point again.
         """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
-        study = optuna.create_study(sampler=sampler, direction="maximize")
+        scores = [r.scores or (r.score,) for r in self._results if r.score is not None]
+        worst = tuple(min(column) for column in zip(*scores, strict=True)) or (0.0,)
+        study = optuna.create_study(sampler=sampler, directions=["maximize"] * len(worst))
         bounds = self._bounds()
-        scores = [r.score for r in self._results if r.score is not None]
-        for result in self._results if scores else ():
-            score = min(scores) if result.score is None else result.score
+        for number, result in enumerate(self._results if scores else ()):
+            values = worst if result.score is None else result.scores or (result.score,)
             study.add_trial(
                 optuna.trial.create_trial(
-                    params=dict(result.values), distributions=bounds, value=score
+                    params=dict(result.values),
+                    distributions=bounds,
+                    values=list(values),
+                    system_attrs=self._marks(number),
                 )
             )
         return study
+
+    def _marks(self, number: int) -> dict[str, int]:  # noqa: ARG002
+        """Return what the sampler would have noted of the result ``number``."""
+        return {}
 
 
 class GaussianProcess(_OptunaSampler):
@@ -122,10 +130,51 @@ class TreeParzen(_OptunaSampler):
         return TPESampler(seed=seed, n_startup_trials=1)
 
 
+class NonDominatedSorting(_OptunaSampler):
+    """Proposes by crossing and mutating the best of the last generations (NSGA-II).
+
+    A generation is ``population`` results in the order of their tells, those of the initial
+    design included.
+
+    Args:
+        space: the dimensions.
+        seed: equal seeds and results propose equal points.
+        budget: not used.
+        population: points of a generation, and how many of all so far beget the next.
+    """
+
+    def __init__(self, space: Space, seed: int, budget: int, *, population: int = 8) -> None:
+        super().__init__(space, seed, budget)
+        if population < 2:
+            raise PluginError(f"population is {population}, must be 2 or more", plugin="nsga2")
+        self._population = population
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        from optuna.samplers import NSGAIISampler
+        from optuna.samplers.nsgaii import BLXAlphaCrossover, PolynomialMutation
+
+        return NSGAIISampler(
+            seed=seed,
+            population_size=self._population,
+            crossover=BLXAlphaCrossover(),
+            mutation=PolynomialMutation(),
+        )
+
+    def _marks(self, number: int) -> dict[str, int]:
+        """Return the generation: Optuna goes on from the marks of the trials that it sees."""
+        from optuna.samplers import NSGAIISampler
+
+        return {NSGAIISampler._get_generation_key(): number // self._population}  # noqa: SLF001
+
+
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
-    """Offer ``gp`` and ``tpe``."""
+    """Offer ``gp``, ``tpe`` and ``nsga2``."""
+    several = {"several_objectives": True}
     return [
-        OptimiserKind("gp", GaussianProcess, "Gaussian process of Optuna"),
-        OptimiserKind("tpe", TreeParzen, "tree-structured Parzen estimator of Optuna"),
+        OptimiserKind("gp", GaussianProcess, "Gaussian process of Optuna", **several),
+        OptimiserKind("tpe", TreeParzen, "tree-structured Parzen estimator of Optuna", **several),
+        OptimiserKind(
+            "nsga2", NonDominatedSorting, "genetic algorithm NSGA-II of Optuna", **several
+        ),
     ]

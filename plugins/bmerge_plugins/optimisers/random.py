@@ -44,4 +44,4 @@ class Random:
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``random``."""
-    return [OptimiserKind("random", Random, "uniform points of the space")]
+    return [OptimiserKind("random", Random, "uniform points of the space", several_objectives=True)]

@@ -35,6 +35,7 @@ DESIGN = [
         ("bayes", {}),
         ("gp", {}),
         ("tpe", {}),
+        ("nsga2", {"population": 4}),
         ("nevergrad", {}),
         ("nevergrad", {"algorithm": "TwoPointsDE"}),
         ("nevergrad", {"algorithm": "OnePlusOne", "workers": 1}),
@@ -85,6 +86,39 @@ def best_found(kind, seed, asks=20):
 def test_optimiser_beats_chance_on_a_smooth_function(name):
     chance = median(best_found(KINDS["random"], seed) for seed in range(20))
     assert best_found(KINDS[name], seed=1) > chance
+
+
+def dominated(kind, seed, asks):
+    """Return the area below the front that is found of two objectives; 2/3 at most."""
+    optimiser = kind.create(SPACE, seed, asks, options={})
+    found = []
+    for number in range(asks + len(DESIGN)):
+        proposed = number >= len(DESIGN)
+        values = optimiser.ask() if proposed else DESIGN[number].values
+        x = values["alpha.IN00"]
+        quality = 1 - (values["alpha.M00"] - 0.1) ** 2 - 4 * (values["alpha.OUT00"] - 0.5) ** 2
+        scores = (x * quality, (1 - x * x) * quality)
+        found.append(scores)
+        optimiser.tell(
+            Result(number, values, sum(scores), proposed=proposed, sequence=number, scores=scores)
+        )
+    area, height = 0.0, 0.0
+    for x, y in sorted(found, reverse=True):
+        if y > height and x > 0:
+            area, height = area + x * (y - height), y
+    return area
+
+
+@pytest.mark.parametrize("name", ["gp", "tpe", "nsga2"])
+def test_optimiser_finds_a_front_that_chance_does_not(name):
+    asks = 10 if name == "gp" else 60
+    chance = median(dominated(KINDS["random"], seed, asks) for seed in range(9))
+    assert dominated(KINDS[name], 1, asks) > chance
+
+
+def test_nsga2_refuses_a_population_of_one():
+    with pytest.raises(PluginError, match="population is 1, must be 2 or more"):
+        KINDS["nsga2"].create(SPACE, 1, 5, options={"population": 1})
 
 
 def test_bayes_takes_a_point_that_was_tried_twice():

@@ -1,0 +1,96 @@
+"""Reading of a study file who judges, and what is maximised of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from bmerge.errors import nearest
+from bmerge.evaluate.payloads import matches
+from bmerge.evaluate.protocols import Payload
+from bmerge.recipe.document import Node
+from bmerge.study.config import ScorerConfig
+from bmerge.study.objective import NORMALISATIONS, Normalise, Objective, Objectives
+
+__all__ = ["read_objectives", "read_scorers"]
+
+_KEYS = ("name", "label", "weight", "only")
+
+
+def read_scorers(
+    node: Node, payloads: Sequence[Payload], *, weighted: bool
+) -> tuple[ScorerConfig, ...]:
+    """Read the section ``scorers``.
+
+    Args:
+        node: the section.
+        payloads: of the study.
+        weighted: whether the scorers' own weights make the objective.
+
+    Raises:
+        RecipeError: for a wrong type, two equal labels, a scorer that judges nothing, or weights
+            that make no objective.
+    """
+    scorers = tuple(_scorer(item, payloads) for item in node.sequence())
+    labels = [scorer.label for scorer in scorers]
+    for item, label in zip(node.sequence(), labels, strict=True):
+        if labels.count(label) > 1:
+            raise item.error(f"two scorers have the label {label!r}", "give each its own: label")
+        if not weighted and (weight := item.mapping().get("weight")):
+            raise weight.error("weights of scorers are given in objectives", "leave it out here")
+    if weighted and not any(scorer.weight for scorer in scorers):
+        raise node.error("some scorer must have a weight other than 0")
+    return scorers
+
+
+def read_objectives(keys: Mapping[str, Node], scorers: Sequence[ScorerConfig]) -> Objectives:
+    """Read what is maximised: ``objectives`` and ``normalise``.
+
+    Args:
+        keys: of the whole file.
+        scorers: of the study; their weights make the objective if there is no section.
+
+    Raises:
+        RecipeError: for an unknown label, or an objective without any weight.
+    """
+    normalise: Normalise = "none"
+    if "normalise" in keys:
+        normalise = cast("Normalise", keys["normalise"].text(NORMALISATIONS))
+    if "objectives" in keys:
+        node = keys["objectives"]
+        labels = [scorer.label for scorer in scorers]
+        sums = [_objective(name, entry, labels) for name, entry in node.mapping().items()]
+        if not sums:
+            raise node.error("objectives must name one at least")
+    else:
+        sums = [Objective("score", {s.label: s.weight for s in scorers if s.weight})]
+    return Objectives(tuple(sums), normalise)
+
+
+def _scorer(node: Node, payloads: Sequence[Payload]) -> ScorerConfig:
+    keys = {key: entry for key, entry in node.mapping().items() if entry.value is not None}
+    if "name" not in keys:
+        raise node.error(f"{node.name} needs the key 'name'")
+    name = keys["name"].text()
+    only = keys["only"].texts() if "only" in keys else ()
+    if only and not any(p.weight and matches(p, only) for p in payloads):
+        known = {tag for p in payloads for tag in p.tags if p.weight}
+        message = f"{name} would judge nothing: no payload with a weight has such a tag or id"
+        raise keys["only"].error(message, nearest(only[0], known) if known else "give tags: [...]")
+    return ScorerConfig(
+        name=name,
+        label=keys["label"].text() if "label" in keys else name,
+        weight=keys["weight"].number() if "weight" in keys else 1.0,
+        only=only,
+        options={key: entry.plain() for key, entry in node.mapping().items() if key not in _KEYS},
+    )
+
+
+def _objective(name: str, node: Node, labels: Sequence[str]) -> Objective:
+    weights = {label: entry.number() for label, entry in node.mapping().items()}
+    for label, entry in node.mapping().items():
+        if label not in labels:
+            raise entry.error(f"no scorer has the label {label!r}", nearest(label, labels))
+    if not any(weights.values()):
+        raise node.error(f"the objective {name!r} needs a scorer with a weight other than 0")
+    return Objective(name, weights)

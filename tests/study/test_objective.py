@@ -1,0 +1,201 @@
+"""What is maximised: weighted sums of normalised scores, against numpy; fronts; resumption."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bmerge import GeneratorError, StudyError
+from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.recipe import load_recipe
+from bmerge.study.best import write_front
+from bmerge.study.loop import run_study
+from bmerge.study.objective import Objective, Objectives
+from bmerge.study.store import read_study
+from bmerge.study.trial import Proposal, Trial, best_of, front_of
+from toy_study import PAYLOADS, TWO, Generator, Judge, Merger, make_study, quality
+
+SUMS = (Objective("one", {"a": 2.0, "b": -0.5}), Objective("other", {"b": 1.0, "watched": 0.0}))
+JUDGES = {"a": {0, 1, 2}, "b": {1, 2}, "watched": {0}}
+"""Scorer → the payloads that it judges."""
+WEIGHTS = np.array([1.0, 0.5, 3.0])
+
+
+def trial(number, rows, *, asked=False):
+    """Return a complete trial with scores, payloads × (a, b, watched)."""
+    labels = tuple(JUDGES)
+    pictures = tuple(
+        {
+            "id": f"p{p}",
+            "weight": weight,
+            "scores": {x: rows[p][i] for i, x in enumerate(labels) if p in JUDGES[x]},
+        }
+        for p, weight in enumerate(WEIGHTS.tolist())
+    )
+    means = {
+        x: float(np.average([rows[p][i] for p in JUDGES[x]], weights=WEIGHTS[sorted(JUDGES[x])]))
+        for i, x in enumerate(labels)
+    }
+    proposal = Proposal("iters" if asked else "init", "x", {}, {}, asked)
+    return Trial(number, "complete", proposal, means=means, pictures=pictures)
+
+
+def oracle(normalise, rows, frozen):
+    """Return objectives × trials, by numpy in float64."""
+    out = np.zeros((2, len(rows)))
+    for i, label in enumerate(JUDGES):
+        judged = sorted(JUDGES[label])
+        data, weights = np.array(rows)[:, judged, i], WEIGHTS[judged]
+        pool, pool_weights = data[:frozen].ravel(), np.tile(weights, frozen)
+        if normalise == "zscore":
+            mean = np.average(pool, weights=pool_weights)
+            spread = np.sqrt(np.average((pool - mean) ** 2, weights=pool_weights))
+            data = (data - mean) / (spread if spread > 1e-12 * abs(mean) else 1)
+        elif normalise == "rank":
+            below = (pool[None, None] < data[..., None]).sum(-1)
+            equal = (pool[None, None] == data[..., None]).sum(-1)
+            data = (below + equal / 2) / pool.size
+        means = np.average(data, axis=1, weights=weights)
+        for o, one in enumerate(SUMS):
+            out[o] += one.weights.get(label, 0) * means
+    return out
+
+
+SCORE = st.floats(-100, 100).map(lambda x: round(x, 3))
+ROWS = st.lists(
+    st.lists(st.lists(SCORE, min_size=3, max_size=3), min_size=3, max_size=3),
+    min_size=2, max_size=6,
+)  # fmt: skip
+
+
+@given(rows=ROWS, normalise=st.sampled_from(("none", "zscore", "rank")))
+def test_scores_are_weighted_sums_over_a_frozen_reference(rows, normalise):
+    frozen = len(rows) - 1
+    trials = {n: trial(n, row, asked=n >= frozen) for n, row in enumerate(rows)}
+    objectives = Objectives(SUMS, normalise)
+    scored = objectives.scored(trials)
+    expected = oracle(normalise, rows, frozen)
+    for number, one in scored.items():
+        assert one.scores == pytest.approx(expected[:, number].tolist(), rel=1e-6, abs=1e-6)
+        assert one.score == pytest.approx(sum(one.scores), rel=1e-9, abs=1e-9)
+        shares = objectives.scale(trials).shares(one)
+        assert np.mean(shares) == pytest.approx(one.score, rel=1e-6, abs=1e-6)
+    single = Objectives(SUMS[:1], normalise).scored(trials)
+    assert all(t.scores == () for t in single.values())
+    assert [t.score for t in single.values()] == pytest.approx(
+        expected[0].tolist(), rel=1e-6, abs=1e-6
+    )
+
+
+def test_later_trials_do_not_move_the_scores_of_earlier_ones():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(6, 3, 3)).tolist()
+    trials = {n: trial(n, row, asked=n >= 3) for n, row in enumerate(rows)}
+    few = Objectives(SUMS, "zscore").scored({n: trials[n] for n in range(4)})
+    many = Objectives(SUMS, "zscore").scored(trials)
+    assert [few[n].scores for n in few] == [many[n].scores for n in few]
+
+
+def test_a_failed_trial_has_no_part_in_anything():
+    trials = {n: trial(n, np.full((3, 3), n).tolist()) for n in range(3)}
+    failed = Trial(3, "failed", trials[0].proposal, reason="no")
+    with_it = Objectives(SUMS, "zscore").scored({**trials, 3: failed})
+    assert with_it.pop(3) is failed
+    assert with_it == Objectives(SUMS, "zscore").scored(trials)
+
+
+@given(points=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_front_is_what_nothing_dominates(points):
+    trials = {n: replace(trial(n, [[0] * 3] * 3), score=sum(p), scores=p)
+              for n, p in enumerate(points)}  # fmt: skip
+    front = {t.number for t in front_of(trials)}
+    expected = {
+        n for n, (x, y) in enumerate(points)
+        if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in points)
+    }  # fmt: skip
+    assert front == expected
+    assert best_of(trials).number in front
+
+
+def summary(folder):
+    study = read_study(folder)
+    return [(t.state, dict(t.proposal.values), t.score, t.scores) for t in study.trials.values()]
+
+
+@pytest.mark.parametrize("optimiser", ["random", "nsga2", "tpe", "gp"])
+def test_run_in_pieces_equals_one_run(tmp_path, optimiser):
+    make = lambda folder: make_study(folder, optimiser, n_iters=3, objectives=TWO)  # noqa: E731
+    run_study(make(tmp_path / "whole"))
+    for trials in (2, 7, None):
+        run_study(make(tmp_path / "pieces"), trials=trials)
+    assert summary(tmp_path / "pieces") == summary(tmp_path / "whole")
+
+
+def test_an_optimiser_is_told_of_the_initial_design_by_its_final_scores(tmp_path):
+    told = {}
+
+    class Spy:
+        def __init__(self, *_):
+            self.asks = 0
+
+        def ask(self):
+            self.asks += 1
+            return make_study(tmp_path).search.centre()
+
+        def tell(self, result):
+            assert self.asks
+            told[result.number] = result
+
+        def replay(self, results):
+            assert not self.asks
+            told.update({result.number: result for result in results})
+
+    run_study(make_study(tmp_path, Spy, n_iters=2, objectives=TWO))
+    trials = read_study(tmp_path).trials
+    assert set(told) == set(trials) == set(range(8))
+    for number, result in told.items():
+        assert result.scores == trials[number].scores
+        assert result.score == trials[number].score
+        assert result.proposed == (number >= 6)
+
+
+def test_recipes_of_the_front_are_written_and_kept_up_to_date(tmp_path):
+    finished = run_study(make_study(tmp_path, "nsga2", n_iters=5, objectives=TWO))
+    front = front_of(read_study(tmp_path).trials)
+    assert len(front) > 1
+    assert [path.name for path in finished.front] == [f"trial-{t.number:04d}.yaml" for t in front]
+    for path, one in zip(finished.front, front, strict=True):
+        assert quality(load_recipe(path).hyperparameters) == quality(one.proposal.weights)
+    assert finished.best in front
+    assert write_front(Merger(), front[:1], tmp_path) == finished.front[:1]
+    assert [*(tmp_path / "front").iterdir()] == [finished.front[0]]
+
+
+def test_optuna_sees_every_objective(tmp_path):
+    run_study(make_study(tmp_path, n_iters=1, objectives=TWO))
+    study = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path}/study.db")
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MAXIMIZE"]
+    last = read_study(tmp_path).trials[6]
+    assert tuple(study.trials[-1].values) == last.scores
+
+
+def test_scores_cannot_be_normalised_without_a_complete_trial(tmp_path):
+    class Broken(Generator):
+        def load(self, model):
+            raise GeneratorError("no")
+
+    broken = Evaluator(Broken(), (WeightedScorer("judge", 1.0, Judge()),), PAYLOADS)
+    study = make_study(tmp_path, n_iters=1, objectives=TWO, evaluator=broken)
+    with pytest.raises(StudyError, match="no trial before the optimiser's is complete") as caught:
+        run_study(replace(study, queue=study.queue[:2]))
+    assert "normalise" in caught.value.hint
+
+
+def test_objectives_survive_the_definition():
+    assert Objectives.of(json.loads(json.dumps(TWO.describe()))) == TWO
