@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from bmerge.pipeline import Merger, merge_to_file
     from bmerge.plan import Plan, make_plan
-    from bmerge.recipe import BlockWeights, ModelRef, Recipe, dump_recipe, load_recipe
+    from bmerge.recipe import BlockWeights, LoraRef, ModelRef, Recipe, dump_recipe, load_recipe
     from bmerge.study.protocols import Optimiser, Parameter, Result, Space
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "MergedModel",
     "Merger",
     "MethodError",
+    "LoraRef",
     "ModelRef",
     "Option",
     "Optimiser",
@@ -125,7 +126,7 @@ _HOME = {
     ),
     "bmerge.pipeline": "Merger merge_to_file",
     "bmerge.plan": "Plan make_plan",
-    "bmerge.recipe": "BlockWeights ModelRef Recipe dump_recipe load_recipe",
+    "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
     "bmerge.study.protocols": "Optimiser Parameter Result Space",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

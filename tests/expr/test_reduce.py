@@ -52,6 +52,28 @@ def test_reduces_to_input(body, value, expected):
     assert reduces_to_input(graph, [value]) == expected  # from the cache
 
 
+SAME = {
+    "its own difference": (lambda a, b, c, *, x: a + x * (b - c), 0.3, (0, 1, 1), 0),
+    "difference of others": (lambda a, b, c, *, x: a + x * (b - c), 0.3, (0, 0, 2), None),
+    "all of a difference": (lambda a, b, c, *, x: a + x * (b - c), 1, (0, 1, 0), 1),
+    "two shares": (lambda a, b, c, *, x: (1 - x) * a + x * b, 0.3, (0, 0, 2), 0),
+    "three shares": (lambda a, b, c, *, x: (1 - x) * a + x * b + x * c, 0.5, (0, 0, 0), None),
+    "reduction of nothing": (
+        lambda a, b, c, *, x: a + ops.kth_abs(b - c, 3) * ops.sum(b - c), 0, (0, 1, 1), 0,
+    ),
+    "product with nothing": (
+        lambda a, b, c, *, x: a + ops.vecdot(a, b - c), 0, (0, 1, 1), 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "value", "same", "expected"), SAME.values(), ids=SAME)
+def test_inputs_that_are_the_same_tensor_reduce_further(body, value, same, expected):
+    graph = trace(body, 3, ["x"])
+    assert reduces_to_input(graph, [value], same) == expected
+    assert reduces_to_input(graph, [value]) in {None, expected}
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     x=st.sampled_from([0.0, -0.0, 0.5, 1.0, -1.0]),

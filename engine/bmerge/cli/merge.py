@@ -12,6 +12,7 @@ import click
 
 from bmerge.architectures import Architecture
 from bmerge.cli.executor import ExecutorOptions, executor_options
+from bmerge.cli.merge_loras import with_loras
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
 from bmerge.cli.output import human_bytes, note, print_json, print_table
@@ -44,6 +45,13 @@ _SHOWN = 5
     metavar="N",
     help="For methods that draw random numbers; default: 0.",
 )
+@click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="FILE[=WEIGHT]",
+    help="Add a LoRA; WEIGHT is like a hyperparameter's value; may be repeated.",
+)
 @click.option("--strict", is_flag=True, help="A key that some model lacks is an error.")
 @click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN.")
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
@@ -61,6 +69,7 @@ def command(
     dtype: str | None,
     arch: str | None,
     seed: int | None,
+    loras: tuple[str, ...],
     strict: bool,
     report_nonfinite: bool,
     dry_run: bool,
@@ -81,6 +90,8 @@ def command(
           -o out.safetensors --dry-run
       bmerge merge add_difference a.safetensors b.safetensors c.safetensors --alpha GRAD_V \\
           -o out.safetensors --dtype fp16
+      bmerge merge add_difference model.safetensors --lora x.safetensors=0.8 \\
+          --lora y.safetensors=-0.3 -o out.safetensors
       bmerge merge recipe.yaml -o out.safetensors
       bmerge merge recipe.yaml -o out/ --shard-size 5G
     """
@@ -93,9 +104,11 @@ def command(
     if is_recipe(method):
         if models:
             raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
+        if loras:
+            raise click.UsageError(f"a recipe names its own LoRAs; {loras[0]!r} is too much")
         plan = _plan_of_file(Path(method), changes, registry)
     else:
-        plan = _plan_of_options(method, models, given, changes, registry)
+        plan = _plan_of_options(method, models, loras, given, changes, registry)
     choice = where.choose(plan)
     for line in plan.notes:
         note(f"note: {line}")
@@ -129,18 +142,24 @@ def _plan_of_file(file: Path, changes: Mapping[str, Any], registry: Registry) ->
         return architecture_of(named, open_models(recipe.models[:1], folder), registry)
 
     recipe = replace(load_recipe(file, architecture_of=find), **changes)
-    return plan_merge(recipe, open_models(recipe.models, folder), registry)
+    return plan_merge(recipe, open_models(recipe.models, folder), registry, folder=folder)
 
 
 def _plan_of_options(
     method: str,
     models: Sequence[str],
+    loras: Sequence[str],
     given: Mapping[str, str],
     changes: Mapping[str, Any],
     registry: Registry,
 ) -> Plan:
     found = registry.method(method)
-    found.check_models(len(models))
+    refs = tuple(ModelRef(path) for path in models)
+    if loras and refs:
+        first = open_models(refs[:1], Path())
+        blocks = architecture_of(changes.get("architecture"), first, registry)
+        refs, given = with_loras(found, refs, loras, given, blocks)
+    found.check_models(len(refs))
     choices = {
         option.name: choice
         for option in found.options
@@ -148,7 +167,6 @@ def _plan_of_options(
         if given.get(option.name) == option_text(choice)
     }
     hyperparameters = {name: text for name, text in given.items() if name not in choices}
-    refs = tuple(ModelRef(path) for path in models)
     recipe = Recipe(found.name, refs, options=choices, **changes)
     checkpoints = open_models(recipe.models, Path())
     architecture = architecture_of(recipe.architecture, checkpoints, registry)
@@ -168,8 +186,8 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
         return
     click.echo(f"method        {data['method']}")
     click.echo(f"architecture  {data['architecture']}")
-    for path in data["models"]:
-        click.echo(f"model         {path}")
+    for path, loras in zip(data["models"], data["loras"], strict=True):
+        click.echo(f"model         {' + '.join([path, *(lora['path'] for lora in loras)])}")
     click.echo(f"tensors       {data['merged']} merged, {data['copied']} copied")
     click.echo(f"reads         {human_bytes(data['bytes_read'])}")
     click.echo(f"writes        {human_bytes(data['bytes_written'])}\n")

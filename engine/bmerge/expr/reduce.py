@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from bmerge.expr.graph import Graph, Node
+from bmerge.expr.graph import REDUCTIONS, Graph, Node
 from bmerge.expr.scalars import SCALARS
 
 __all__ = ["reduces_to_input"]
@@ -29,7 +29,9 @@ class _Term:
 _Value: TypeAlias = "float | bool | _Term"
 
 
-def reduces_to_input(graph: Graph, scalars: Sequence[float]) -> int | None:
+def reduces_to_input(
+    graph: Graph, scalars: Sequence[float], same: Sequence[int] = ()
+) -> int | None:
     """Return the index of the input that the graph is equal to, whatever the inputs hold.
 
     Inputs are taken to be finite: 0 * x counts as 0.
@@ -37,18 +39,21 @@ def reduces_to_input(graph: Graph, scalars: Sequence[float]) -> int | None:
     Args:
         graph: what a method computes.
         scalars: the hyperparameters' values, in the order of ``graph.scalars``.
+        same: for each input the first one that holds the very same tensor; empty if all differ.
 
     Returns:
         The index of an input, or None if the graph is not known to be a copy.
     """
-    return _reduce(graph, tuple(map(float, scalars)))
+    return _reduce(graph, tuple(map(float, scalars)), tuple(same))
 
 
 @lru_cache(maxsize=4096)
-def _reduce(graph: Graph, scalars: tuple[float, ...]) -> int | None:
+def _reduce(graph: Graph, scalars: tuple[float, ...], same: tuple[int, ...]) -> int | None:
     terms: dict[object, _Term] = {}
     values: list[_Value] = []
     for node in graph.nodes:
+        if node.op == "input" and same:
+            node = Node("input", (), (same[int(node.constants[0])],))  # noqa: PLW2901
         values.append(_value(node, [values[arg] for arg in node.args], scalars, terms))
     result = values[graph.output]
     is_input = isinstance(result, _Term) and result.op == "input"
@@ -63,7 +68,9 @@ def _value(
     if node.op == "scalar":
         return scalars[int(node.constants[0])]
     known = _fold(node.op, args)
-    if known is None and node.op in _RULES:
+    if node.op in REDUCTIONS:  # a number here is the same for all elements
+        known = 0.0 if _is(args[0], 0) or (node.op == "vecdot" and _is(args[1], 0)) else None
+    elif known is None and node.op in _RULES:
         known = _RULES[node.op](*args)
     if known is not None:
         return known
@@ -92,10 +99,29 @@ def _has_op(value: _Value, op: str) -> bool:
 
 
 def _add(x: _Value, y: _Value) -> _Value | None:
-    return x if _is(y, 0) else y if _is(x, 0) else None
+    if isinstance(y, _Term) and y.op == "subtract" and y.args[1] is x:
+        return y.args[0]
+    return x if _is(y, 0) else y if _is(x, 0) else _share(x, y)
+
+
+def _share(x: _Value, y: _Value) -> _Value | None:
+    """Return the whole of which these are two shares, as ``0.7 * a + 0.3 * a`` is ``a``."""
+    (p, a), (q, b) = _parted(x), _parted(y)
+    return a if a is not None and a is b and p + q == 1 else None
+
+
+def _parted(x: _Value) -> tuple[float, _Term | None]:
+    """Return the factor and the term of ``number * term``."""
+    if isinstance(x, _Term) and x.op == "multiply":
+        for factor, term in (x.args, x.args[::-1]):
+            if not isinstance(factor, _Term) and isinstance(term, _Term):
+                return factor, term
+    return 1.0, None
 
 
 def _subtract(x: _Value, y: _Value) -> _Value | None:
+    if isinstance(x, _Term) and x is y:
+        return 0.0
     return x if _is(y, 0) else None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from bmerge.architectures import Architecture, resolve
 from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
+from bmerge.host.loras import add_loras
 from bmerge.host.registry import Registry
 from bmerge.plan import Plan, make_plan
 from bmerge.recipe import ModelRef, Recipe
@@ -54,8 +55,20 @@ def architecture_of(
     return resolve(name, checkpoints[0].tensors, list(registry.architectures.values()))
 
 
-def plan_merge(recipe: Recipe, checkpoints: Sequence[Checkpoint], registry: Registry) -> Plan:
+def plan_merge(
+    recipe: Recipe,
+    checkpoints: Sequence[Checkpoint],
+    registry: Registry,
+    *,
+    folder: Path = Path(),
+) -> Plan:
     """Return the plan of a recipe whose models are open.
+
+    Args:
+        recipe: what to do.
+        checkpoints: its models.
+        registry: where its names are looked up.
+        folder: that relative paths of its LoRAs start from.
 
     Raises:
         BmergeError: if method, models, hyperparameters and architecture do not fit together.
@@ -63,4 +76,5 @@ def plan_merge(recipe: Recipe, checkpoints: Sequence[Checkpoint], registry: Regi
     method = registry.method(recipe.method)
     method.check_models(len(checkpoints))
     architecture = architecture_of(recipe.architecture, checkpoints, registry)
-    return make_plan(recipe, method=method, checkpoints=checkpoints, architecture=architecture)
+    patched = add_loras(recipe.models, checkpoints, architecture, folder)
+    return make_plan(recipe, method=method, checkpoints=patched, architecture=architecture)

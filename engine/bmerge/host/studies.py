@@ -17,9 +17,11 @@ from bmerge.errors import BmergeError, PluginError, RecipeError, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.executors import Executor
 from bmerge.expr import reduces_to_input
-from bmerge.formats import checkpoint_sha256
+from bmerge.formats import Checkpoint, checkpoint_sha256
+from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.registry import Registry
+from bmerge.lora import loras_of
 from bmerge.method import MergeMethod
 from bmerge.pipeline import Merger
 from bmerge.plan import Plan, make_plan
@@ -57,6 +59,7 @@ def build_study(
     kinds = _Kinds(config, registry)
     checkpoints = open_models(config.merge.models, config.path.parent)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)
+    checkpoints = add_loras(config.merge.models, checkpoints, architecture, config.path.parent)
     plan = make_plan(
         config.merge, method=kinds.method, checkpoints=checkpoints, architecture=architecture
     )
@@ -84,9 +87,18 @@ def build_study(
         seed=config.optimiser.seed,
         queue=tuple(_queue(config, kinds.method, architecture, search)),
         n_iters=config.optimiser.n_iters,
-        definition=definition_of(config, search, [checkpoint_sha256(c) for c in checkpoints]),
+        definition=definition_of(config, search, [*map(_identity, checkpoints)]),
         storage=config.storage,
     )
+
+
+def _identity(checkpoint: Checkpoint) -> str:
+    """Return the SHA-256 of a model, and that of each LoRA on it with its weights."""
+    parts = [checkpoint_sha256(checkpoint)]
+    for applied in loras_of(checkpoint):
+        digest = checkpoint_sha256(applied.lora.checkpoint)
+        parts.append(f"{digest} * {dict(applied.weights)}")
+    return " + ".join(parts)
 
 
 class _Kinds:

@@ -16,6 +16,7 @@ from bmerge.dtypes import SIZES
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback, Sink
 from bmerge.expr import Graph, Node
 from bmerge.formats import TensorInfo
+from bmerge.pipeline.patching import Stages, is_patched, materialised, patched_groups
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.plan import MergeJob, Plan, SplitJob
 
@@ -38,33 +39,61 @@ def execute(
     Raises:
         ExecutorError: if it cannot be carried out.
     """
-    report = executor.run(plan, sink, progress=progress)
+    groups = list(patched_groups(plan.merges))
+    if groups:
+        report = _run_patched(groups, plan, sink, executor, progress)
+    else:
+        report = executor.run(plan, sink, progress=progress)
     for split in plan.splits:
-        small = _run_split(split, plan, sink, executor)
-        report = ExecutionReport(
-            report.executor,
-            report.nonfinite + small.nonfinite,
-            report.bytes_read + small.bytes_read,
-            report.bytes_written + small.bytes_written,
-            report.bytes_copied + small.bytes_copied,
-        )
+        report = _sum(report, _run_split(split, plan, sink, executor))
     return report
+
+
+def _run_patched(
+    groups: Sequence[Sequence[MergeJob]],
+    plan: Plan,
+    sink: Sink,
+    executor: Executor,
+    progress: ProgressCallback | None,
+) -> ExecutionReport:
+    """Run all else first, and then the jobs that read tensors with LoRAs on them."""
+    plain = replace(plan, merges=tuple(job for job in plan.merges if not is_patched(job)))
+    parts = [plain, *(replace(plan, merges=(*jobs,), copies=(), fills=()) for jobs in groups)]
+    tensors = len(plan.merges) + len(plan.copies) + len(plan.fills)
+    stages = Stages(progress, [part.nbytes_read for part in parts], tensors)
+    report = executor.run(plain, sink, progress=stages.next())
+    for part in parts[1:]:
+        with materialised(part.merges) as jobs:
+            ready = replace(part, merges=jobs)
+            report = _sum(report, executor.run(ready, sink, progress=stages.next()))
+    return report
+
+
+def _sum(first: ExecutionReport, second: ExecutionReport) -> ExecutionReport:
+    return ExecutionReport(
+        first.executor,
+        first.nonfinite + second.nonfinite,
+        first.bytes_read + second.bytes_read,
+        first.bytes_written + second.bytes_written,
+        first.bytes_copied + second.bytes_copied,
+    )
 
 
 def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> ExecutionReport:
     import tempfile  # it takes long to import, and this is not often needed
 
     shared, total = split.merge.shape[1], split.rest.shape[1]
-    with tempfile.TemporaryDirectory(prefix="bmerge-split-") as folder:
+    with (
+        materialised((split.merge, _keep(split.rest, split.merge))) as (whole, widest),
+        tempfile.TemporaryDirectory(prefix="bmerge-split-") as folder,
+    ):
         cut = [
             _cut(info, 0, shared, Path(folder) / f"{index}-{info.file.name}")
-            for index, info in enumerate(split.merge.inputs)
+            for index, info in enumerate(whole.inputs)
         ]
-        rest = _cut(split.rest, shared, total, Path(folder) / "rest")
+        rest = _cut(widest.inputs[0], shared, total, Path(folder) / "rest")
         merge = replace(split.merge, inputs=tuple(cut))
-        keep = MergeJob(
-            "rest", merge.block, _IDENTITY, (rest,), (), rest.shape, merge.dtype, seed=0
-        )
+        keep = _keep(rest, merge)
         jobs = replace(plan, merges=(merge, keep), copies=(), fills=(), splits=())
         parts = {job.key: bytearray(_nbytes(job)) for job in (merge, keep)}
         views = {key: memoryview(part) for key, part in parts.items()}
@@ -72,6 +101,11 @@ def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> E
     woven = _weave(parts[merge.key], parts["rest"], rows=merge.shape[0])
     sink.write(split.key, 0, woven)
     return report
+
+
+def _keep(rest: TensorInfo, merge: MergeJob) -> MergeJob:
+    """Return the job that keeps the values of the other channels."""
+    return MergeJob("rest", merge.block, _IDENTITY, (rest,), (), rest.shape, merge.dtype, seed=0)
 
 
 def _nbytes(job: MergeJob) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +97,10 @@ def merge_to_file(
     return MergeReport(files.main, files.nbytes, execution, plan.notes, text)
 
 
-def _placeholders(plan: Plan) -> list[str]:
+def _placeholders(plan: Plan) -> dict[Path, str]:
     """Return hashes of the right length, so that the header has its final size."""
-    return [_PLACEHOLDER] * len(plan.checkpoints)
+    return {checkpoint.path: _PLACEHOLDER for checkpoint in plan.inputs}
 
 
-def _text(plan: Plan, digests: Sequence[str] | None, *, metadata: bool) -> dict[str, str]:
+def _text(plan: Plan, digests: Mapping[Path, str] | None, *, metadata: bool) -> dict[str, str]:
     return build_metadata(plan, digests) if metadata else {"format": "pt"}

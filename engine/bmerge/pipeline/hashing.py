@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,9 @@ class InputHashes:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._stop = threading.Event()
-        distinct = {checkpoint.path: checkpoint for checkpoint in plan.checkpoints}
+        distinct = {checkpoint.path: checkpoint for checkpoint in plan.inputs}
         self._pool = ThreadPoolExecutor(len(distinct), thread_name_prefix="bmerge-sha256")
-        self._futures: dict[object, Future[str]] = {
+        self._futures: dict[Path, Future[str]] = {
             path: self._pool.submit(checkpoint_sha256, checkpoint, stop=self._stop.is_set)
             for path, checkpoint in distinct.items()
         }
@@ -54,18 +55,19 @@ class InputHashes:
         self._stop.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def wait(self) -> tuple[str, ...]:
-        """Return the hashes in the order of the plan's checkpoints.
+    def wait(self) -> dict[Path, str]:
+        """Return the hashes by the inputs' paths.
 
         Raises:
             FormatError: if an input could not be read.
             ExecutorError: if an input is not the file that the recipe was written for.
         """
-        paths = [checkpoint.path for checkpoint in self._plan.checkpoints]
         while wait(self._futures.values(), timeout=_INTERVAL).not_done:
             pass  # in steps, so that an interrupt is noticed
-        digests = tuple(self._futures[path].result() for path in paths)
-        for model, digest in zip(self._plan.recipe.models, digests, strict=True):
+        digests = {path: future.result() for path, future in self._futures.items()}
+        plan = self._plan
+        for model, checkpoint in zip(plan.recipe.models, plan.checkpoints, strict=True):
+            digest = digests[checkpoint.path]
             if model.sha256 is not None and model.sha256 != digest:
                 message = f"{model.path} is another file than the recipe was written for"
                 hint = f"its sha256 is {digest}, the recipe's {model.sha256}"

@@ -7,13 +7,15 @@ equal bytes: inputs are named by their file name and SHA-256.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bmerge import _native
 from bmerge.formats import Checkpoint
+from bmerge.lora import loras_of
 from bmerge.plan import Plan
-from bmerge.recipe import Recipe, recipe_data
+from bmerge.recipe import ModelRef, Recipe, lora_data, recipe_data
 
 __all__ = ["RECIPE_KEY", "build_metadata"]
 
@@ -31,15 +33,15 @@ _KEPT = tuple(
 """What stays true of a merge if it is true of its first input."""
 
 
-def build_metadata(plan: Plan, hashes: Sequence[str] | None) -> dict[str, str]:
+def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, str]:
     """Return the string map for a merged file.
 
     Args:
         plan: the merge.
-        hashes: SHA-256 of each input, in their order; None leaves them out.
+        hashes: path of each input → its SHA-256; None leaves them out.
     """
     first = plan.checkpoints[0].metadata
-    names = [checkpoint.path.name for checkpoint in plan.checkpoints]
+    names = list(dict.fromkeys(checkpoint.path.name for checkpoint in plan.inputs))
     recipe = json.dumps(_ancestry(plan, hashes), separators=(",", ":"), ensure_ascii=False)
     return {
         "format": "pt",
@@ -53,11 +55,13 @@ def build_metadata(plan: Plan, hashes: Sequence[str] | None) -> dict[str, str]:
     }
 
 
-def _ancestry(plan: Plan, hashes: Sequence[str] | None) -> dict[str, Any]:
+def _ancestry(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, Any]:
     """Return the recipe as data, complete, with what is known of its inputs."""
     data = recipe_data(_complete(plan))
-    digests = hashes if hashes is not None else [None] * len(plan.checkpoints)
-    models = [_model(model, sha) for model, sha in zip(plan.checkpoints, digests, strict=True)]
+    models = [
+        {**_model(checkpoint, hashes or {}), **_loras(ref, checkpoint, hashes or {})}
+        for ref, checkpoint in zip(plan.recipe.models, plan.checkpoints, strict=True)
+    ]
     return {"version": _VERSION_OF_FORM, **data, "models": models}
 
 
@@ -72,16 +76,27 @@ def _complete(plan: Plan) -> Recipe:
     )  # fmt: skip
 
 
-def _model(checkpoint: Checkpoint, sha256: str | None) -> dict[str, Any]:
+def _model(checkpoint: Checkpoint, hashes: Mapping[Path, str]) -> dict[str, Any]:
     data: dict[str, Any] = {"name": checkpoint.path.name}
-    if sha256 is not None:
-        data["sha256"] = sha256
+    if checkpoint.path in hashes:
+        data["sha256"] = hashes[checkpoint.path]
     if RECIPE_KEY in checkpoint.metadata:
         data["recipe"] = _parsed(checkpoint.metadata[RECIPE_KEY])
     foreign = {key: checkpoint.metadata[key] for key in _FOREIGN if key in checkpoint.metadata}
     if foreign:
         data["foreign"] = foreign
     return data
+
+
+def _loras(
+    model: ModelRef, checkpoint: Checkpoint, hashes: Mapping[Path, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the LoRAs on a model, or nothing if it has none."""
+    loras = [
+        {**_model(applied.lora.checkpoint, hashes), "weight": lora_data(ref)["weight"]}
+        for ref, applied in zip(model.loras, loras_of(checkpoint), strict=True)
+    ]
+    return {"loras": loras} if loras else {}
 
 
 def _parsed(text: str) -> object:

@@ -72,7 +72,7 @@ class OutputFiles:
         if not folder.is_dir():
             message = f"cannot write {self._output}: the folder {folder} does not exist"
             raise ExecutorError(message)
-        inputs = [file for checkpoint in self._plan.checkpoints for file in _files(checkpoint)]
+        inputs = [file for checkpoint in self._plan.inputs for file in _files(checkpoint)]
         for path in (*(shard.path for shard in self._shards), *self._replaced()):
             if path.is_dir():
                 raise ExecutorError(f"cannot write {path}: it is a folder")

@@ -9,6 +9,7 @@ from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
 from bmerge.expr import Graph, Node, reduces_to_input
 from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.lora import PatchedTensor
 from bmerge.method import MergeMethod
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, OutputTensor, Plan, SplitJob
 from bmerge.plan.match import Match, Matching, match_tensors
@@ -101,7 +102,8 @@ def _job(
         return FillJob(output.key, match.fill)
     if not match.merged:
         return _keep(match, 0)
-    chosen = reduces_to_input(graph, scalars)
+    same = [match.inputs.index(info) for info in match.inputs]
+    chosen = reduces_to_input(graph, scalars, same)
     if match.channels is not None:
         shape = (output.shape[0], match.channels, *output.shape[2:])
         widest = max(match.inputs, key=lambda info: info.shape[1])
@@ -116,7 +118,7 @@ def _job(
 def _keep(match: Match, index: int) -> CopyJob | MergeJob:
     """Take one input's values: its bytes, or converted if the output has another dtype."""
     source, output = match.inputs[index], match.output
-    if source.dtype == output.dtype:
+    if source.dtype == output.dtype and not isinstance(source, PatchedTensor):
         return CopyJob(output.key, source, match.block)
     return _convert(match, source, output.shape)
 

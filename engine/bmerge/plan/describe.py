@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from bmerge.lora import Applied, loras_of
 from bmerge.plan.jobs import Plan
 
 __all__ = ["describe"]
@@ -13,13 +14,16 @@ __all__ = ["describe"]
 def describe(plan: Plan) -> dict[str, Any]:
     """Return what a plan will do, as plain data.
 
-    ``blocks`` has, per block, how many tensors it has and each hyperparameter's value in it.
+    ``loras`` has, per model, the LoRAs on it with the tensors that they change, the layers that
+    the model does not have, and their weights in the blocks that they change. ``blocks`` has,
+    per block, how many tensors it has and each hyperparameter's value in it.
     """
     return {
         "method": plan.method.name,
         "options": dict(plan.recipe.options),
         "architecture": plan.architecture.id,
         "models": [str(checkpoint.path) for checkpoint in plan.checkpoints],
+        "loras": [list(map(_lora, loras_of(checkpoint))) for checkpoint in plan.checkpoints],
         "tensors": len(plan.outputs),
         "merged": len(plan.merges) + len(plan.splits),
         "copied": len(plan.copies),
@@ -29,6 +33,16 @@ def describe(plan: Plan) -> dict[str, Any]:
         "dtypes": dict(Counter(tensor.dtype for tensor in plan.outputs)),
         "blocks": _blocks(plan),
         "notes": list(plan.notes),
+    }
+
+
+def _lora(applied: Applied) -> dict[str, Any]:
+    return {
+        "path": str(applied.lora.path),
+        "networks": applied.lora.networks,
+        "weights": dict(applied.weights),
+        "changed": list(applied.changed),
+        "unmatched": list(applied.unmatched),
     }
 
 

@@ -14,6 +14,7 @@ from bmerge.architectures import Architecture
 from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
 from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.lora import loras_of
 from bmerge.method import MergeMethod
 from bmerge.recipe import BlockWeights, Recipe
 
@@ -161,6 +162,12 @@ class Plan:
         """Every hyperparameter's value per block, with defaults; one per model is name_1, …."""
         given = self.recipe.hyperparameters
         return self.method.complete(given, len(self.recipe.models), BlockWeights)
+
+    @property
+    def inputs(self) -> tuple[Checkpoint, ...]:
+        """The models, and then the LoRAs on them."""
+        loras = (lora.lora.checkpoint for model in self.checkpoints for lora in loras_of(model))
+        return (*self.checkpoints, *loras)
 
     @property
     def nbytes_read(self) -> int:

@@ -14,6 +14,7 @@ from bmerge.architectures import Architecture, builtin, detect
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.lora import loras_of
 from bmerge.plan.jobs import OutputTensor
 from bmerge.recipe import Recipe
 
@@ -217,6 +218,8 @@ def _notes(
         f"{_some(keys)} not in {_name(checkpoints[index])}: taken from {_name(first)}"
         for index, keys in sorted(findings.missing.items())
     ]
+    for checkpoint in checkpoints:
+        notes += (note for lora in loras_of(checkpoint) for note in lora.notes)
     names = {architecture.canonical(key) for key in first.tensors}
     for checkpoint in checkpoints[1:]:
         extra = [key for key in checkpoint.tensors if architecture.canonical(key) not in names]

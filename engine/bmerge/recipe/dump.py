@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
+from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
 
-__all__ = ["dump_recipe", "recipe_data"]
+__all__ = ["dump_recipe", "lora_data", "recipe_data"]
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -32,10 +32,19 @@ def recipe_data(recipe: Recipe) -> dict[str, Any]:
     return data
 
 
-def _model(model: ModelRef) -> str | dict[str, str]:
-    if model.sha256 is None:
-        return model.path
-    return {"path": model.path, "sha256": model.sha256}
+def _model(model: ModelRef) -> str | dict[str, Any]:
+    data: dict[str, Any] = {"path": model.path}
+    if model.sha256 is not None:
+        data["sha256"] = model.sha256
+    if model.loras:
+        data["loras"] = [lora_data(lora) for lora in model.loras]
+    return data if len(data) > 1 else model.path
+
+
+def lora_data(lora: LoraRef) -> dict[str, Any]:
+    """Return a LoRA on a model in the form of a recipe file."""
+    data: dict[str, Any] = {"path": lora.path, "weight": _weights(lora.weights)}
+    return data if lora.sha256 is None else {**data, "sha256": lora.sha256}
 
 
 def _weights(weights: BlockWeights) -> float | dict[str, float]:

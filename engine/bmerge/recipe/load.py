@@ -12,10 +12,10 @@ from bmerge.dtypes import canonical
 from bmerge.errors import BmergeError, RecipeError, nearest
 from bmerge.recipe.document import Node, parse_document, read_document
 from bmerge.recipe.presets import load_presets
-from bmerge.recipe.schema import BlockWeights, ModelRef, OnMissing, OnNonFinite, Recipe
+from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, OnMissing, OnNonFinite, Recipe
 from bmerge.recipe.weights import parse_weights
 
-__all__ = ["load_recipe", "parse_recipe", "read_options"]
+__all__ = ["load_recipe", "parse_recipe", "read_loras", "read_options"]
 
 ArchitectureOf: TypeAlias = Callable[[Recipe], Architecture]
 Presets: TypeAlias = Mapping[str, Sequence[float]]
@@ -76,26 +76,63 @@ def _recipe(node: Node, architecture_of: ArchitectureOf | None, presets: Presets
     )
     if recipe.seed >= 1 << 64:
         raise fields["seed"].error("seed must be below 2**64")
-    hyperparameters = fields.get("hyperparameters")
-    if hyperparameters is None or hyperparameters.value is None:
-        return recipe
-    weights = {
-        name: _weights(value, recipe, architecture_of or _named, presets)
-        for name, value in hyperparameters.mapping().items()
-    }
-    return replace(recipe, hyperparameters=weights)
+    find = architecture_of or _named
+    given = fields.get("hyperparameters")
+    named = {} if given is None or given.value is None else given.mapping()
+    models = [
+        replace(model, loras=read_loras(node, recipe, find, presets))
+        for model, node in zip(recipe.models, fields["models"].sequence(), strict=True)
+    ]
+    weights = {name: _weights(value, recipe, find, presets) for name, value in named.items()}
+    return replace(recipe, models=tuple(models), hyperparameters=weights)
 
 
 def _model(node: Node) -> ModelRef:
     if isinstance(node.value, str):
         return ModelRef(node.value)
-    fields = node.mapping(("path", "sha256"))
+    path, digest = _file(node, node.mapping(("path", "sha256", "loras")))
+    return ModelRef(path, digest)
+
+
+def read_loras(
+    node: Node,
+    recipe: Recipe,
+    architecture_of: ArchitectureOf | None = None,
+    presets: Presets | None = None,
+) -> tuple[LoraRef, ...]:
+    """Return the LoRAs on a model of a recipe, as its node names them.
+
+    Args:
+        node: the model.
+        recipe: that it belongs to; see :func:`load_recipe` for the others.
+        architecture_of: finds the recipe's architecture.
+        presets: name → list of weights.
+    """
+    loras = node.value.get("loras") if isinstance(node.value, dict) else None
+    find = architecture_of or _named
+    return tuple(_lora(lora, recipe, find, presets) for lora in (loras.sequence() if loras else ()))
+
+
+def _lora(
+    node: Node, recipe: Recipe, architecture_of: ArchitectureOf, presets: Presets | None
+) -> LoraRef:
+    if isinstance(node.value, str):
+        return LoraRef(node.value)
+    fields = node.mapping(("path", "weight", "sha256"))
+    path, digest = _file(node, fields)
+    if "weight" not in fields:
+        return LoraRef(path, sha256=digest)
+    return LoraRef(path, _weights(fields["weight"], recipe, architecture_of, presets), digest)
+
+
+def _file(node: Node, fields: Mapping[str, Node]) -> tuple[str, str | None]:
+    """Return a file's path and, if it is given, the SHA-256 that it must have."""
     if "path" not in fields:
         raise node.error(f"{node.name} has no 'path'")
     digest = _optional_text(fields.get("sha256"))
     if digest is not None and (len(digest) != 64 or set(digest) - set("0123456789abcdef")):
         raise fields["sha256"].error("sha256 must be 64 hexadecimal digits, lower case")
-    return ModelRef(fields["path"].text(), digest)
+    return fields["path"].text(), digest
 
 
 def read_options(node: Node | None) -> dict[str, str | bool]:

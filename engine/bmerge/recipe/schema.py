@@ -11,23 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["BlockWeights", "ModelRef", "OnMissing", "OnNonFinite", "Recipe"]
+__all__ = ["BlockWeights", "LoraRef", "ModelRef", "OnMissing", "OnNonFinite", "Recipe"]
 
 OnMissing = Literal["keep", "error"]
 OnNonFinite = Literal["error", "report"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRef:
-    """One input model.
-
-    Args:
-        path: as the user wrote it, relative to the recipe's folder or absolute.
-        sha256: of its bytes, if the recipe is to be refused with any other file.
-    """
-
-    path: str
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +32,36 @@ class BlockWeights:
     def of(self, block: str) -> float:
         """Return the value in ``block``."""
         return self.blocks.get(block, self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraRef:
+    """A LoRA on a model.
+
+    Args:
+        path: as the user wrote it, relative to the recipe's folder or absolute.
+        weights: what its changes are multiplied by, per block.
+        sha256: of its bytes, if the recipe is to be refused with any other file.
+    """
+
+    path: str
+    weights: BlockWeights = field(default_factory=lambda: BlockWeights(1.0))
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One input model.
+
+    Args:
+        path: as the user wrote it, relative to the recipe's folder or absolute.
+        sha256: of its bytes, if the recipe is to be refused with any other file.
+        loras: whose changes are added to it.
+    """
+
+    path: str
+    sha256: str | None = None
+    loras: tuple[LoraRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

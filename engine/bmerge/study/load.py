@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError
 from bmerge.recipe.document import Node, read_document
-from bmerge.recipe.load import read_options
-from bmerge.recipe.schema import ModelRef, OnMissing, OnNonFinite, Recipe
+from bmerge.recipe.load import read_loras, read_options
+from bmerge.recipe.schema import LoraRef, ModelRef, OnMissing, OnNonFinite, Recipe
 from bmerge.study.config import (
     ExecutorConfig,
     GeneratorConfig,
@@ -98,9 +99,10 @@ def _merge(node: Node, folder: Path) -> Recipe:
     architecture = _get(keys, "architecture", Node.text, "auto")
     on_missing = _get(keys, "on_missing", lambda n: n.text(("keep", "error")), "keep")
     on_nonfinite = _get(keys, "on_nonfinite", lambda n: n.text(("error", "report")), "error")
-    return Recipe(
+    models = _need(node, "models").sequence()
+    recipe = Recipe(
         method=_need(node, "method").text(),
-        models=tuple(_model(item, folder) for item in _need(node, "models").sequence()),
+        models=tuple(_model(item, folder) for item in models),
         dtype=_maybe(keys, "dtype", _dtype),
         architecture=None if architecture == "auto" else architecture,
         seed=_get(keys, "seed", lambda n: n.integer(least=0), 0),
@@ -108,15 +110,26 @@ def _merge(node: Node, folder: Path) -> Recipe:
         on_nonfinite=cast("OnNonFinite", on_nonfinite),
         options=read_options(keys.get("options")),
     )
+    with_loras = [
+        replace(model, loras=_loras(item, recipe, folder))
+        for model, item in zip(recipe.models, models, strict=True)
+    ]
+    return replace(recipe, models=tuple(with_loras))
 
 
 def _model(node: Node, folder: Path) -> ModelRef:
     """Return a model with its absolute path; symbolic links stay as they are."""
     if isinstance(node.value, str):
         return ModelRef(_absolute(node.value, folder))
-    keys = node.mapping(("path", "sha256"))
+    keys = node.mapping(("path", "sha256", "loras"))
     path = _absolute(_need(node, "path").text(), folder)
     return ModelRef(path, _maybe(keys, "sha256", Node.text))
+
+
+def _loras(node: Node, recipe: Recipe, folder: Path) -> tuple[LoraRef, ...]:
+    """Return the LoRAs on a model with their absolute paths."""
+    loras = read_loras(node, recipe)
+    return tuple(replace(lora, path=_absolute(lora.path, folder)) for lora in loras)
 
 
 def _absolute(path: str, folder: Path) -> str:

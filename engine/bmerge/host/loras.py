@@ -1,0 +1,98 @@
+"""LoRAs of a recipe: opened and put on its models; and where a method takes them.
+
+Part of :mod:`.merges`, which turns a recipe's names into a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bmerge.architectures import Architecture
+from bmerge.errors import RecipeError, nearest
+from bmerge.formats import Checkpoint, checkpoint_sha256
+from bmerge.lora import Lora, apply_loras, open_lora
+from bmerge.method import MergeMethod
+from bmerge.recipe import BlockWeights, LoraRef, ModelRef
+
+__all__ = ["add_loras", "place_loras"]
+
+
+def add_loras(
+    models: Sequence[ModelRef],
+    checkpoints: Sequence[Checkpoint],
+    architecture: Architecture,
+    folder: Path,
+) -> tuple[Checkpoint, ...]:
+    """Put the LoRAs of a recipe on its models.
+
+    Args:
+        models: as the recipe names them.
+        checkpoints: the same models, open.
+        architecture: whose blocks have the weights.
+        folder: that relative paths start from.
+
+    Raises:
+        FormatError: if a file cannot be read or is no LoRA.
+        ArchitectureError: if a LoRA changes nothing in its model.
+        RecipeError: if one is not the file that the recipe was written for, or its weights name
+            a block that the architecture has not.
+    """
+    return tuple(
+        _with_loras(model, checkpoint, architecture, folder) if model.loras else checkpoint
+        for model, checkpoint in zip(models, checkpoints, strict=True)
+    )
+
+
+def place_loras(
+    method: MergeMethod, models: Sequence[ModelRef], loras: Sequence[LoraRef]
+) -> tuple[ModelRef, ...]:
+    """Return the models of a merge to which LoRAs are given beside its models.
+
+    A method of any number of models takes each LoRA as one more: the first model with it. Of
+    one that lacks models, all LoRAs together are the next, on the first model, which is the
+    rest too. Where no model is lacking, each of them gets all LoRAs.
+
+    Args:
+        method: the merge method.
+        models: those that were named.
+        loras: those that were named.
+    """
+    if not models or not loras:
+        return tuple(models)
+    first = models[0]
+    if method.variadic:
+        return (*models, *(replace(first, loras=(lora,)) for lora in loras))
+    lacking = len(method.model_names) - len(models)
+    if lacking <= 0:
+        return tuple(replace(model, loras=tuple(loras)) for model in models)
+    return (*models, replace(first, loras=tuple(loras)), *([first] * (lacking - 1)))
+
+
+def _with_loras(
+    model: ModelRef, checkpoint: Checkpoint, architecture: Architecture, folder: Path
+) -> Checkpoint:
+    loras = []
+    for ref in model.loras:
+        for block in ref.weights.blocks:
+            if block not in architecture.blocks:
+                message = f"{ref.path}: unknown block {block!r} of {architecture.id}"
+                raise RecipeError(message, hint=nearest(block, architecture.blocks))
+        loras.append((_open(ref, folder), _weight_of(ref.weights, architecture)))
+    return apply_loras(checkpoint, loras, architecture.block_of)
+
+
+def _open(ref: LoraRef, folder: Path) -> Lora:
+    lora = open_lora(folder / Path(ref.path).expanduser())
+    if ref.sha256 is not None:
+        found = checkpoint_sha256(lora.checkpoint)
+        if found != ref.sha256:
+            message = f"{ref.path} is another file than the recipe was written for"
+            hint = f"its sha256 is {found}, the recipe's {ref.sha256}"
+            raise RecipeError(message, hint=hint)
+    return lora
+
+
+def _weight_of(weights: BlockWeights, architecture: Architecture) -> Callable[[str], float]:
+    return lambda block: weights.of(architecture.leader(block, weights.blocks))

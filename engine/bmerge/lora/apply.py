@@ -1,0 +1,204 @@
+"""A checkpoint with LoRAs on it: the same tensors, some of which are yet to be changed.
+
+Nothing is computed here. A tensor that LoRAs change is a :class:`PatchedTensor`, which has the
+name, dtype and shape of the stored one; :mod:`.patch` reads it, adds the changes in float32 and
+hands the sum to the merge, which rounds once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bmerge.dtypes import is_float
+from bmerge.errors import ArchitectureError
+from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.lora.modules import Lora, Module
+from bmerge.lora.names import Names, Place, index_names
+
+__all__ = ["Applied", "Change", "PatchedCheckpoint", "PatchedTensor", "apply_loras", "loras_of"]
+
+_EXAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one layer of a LoRA does to one tensor.
+
+    Args:
+        module: the layer.
+        place: where in the tensor.
+        is_bias: whether its bias is meant, not its weight.
+        weight: what the change is multiplied by.
+    """
+
+    module: Module
+    place: Place
+    is_bias: bool = False
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedTensor(TensorInfo):
+    """A tensor as a checkpoint holds it, and what LoRAs add to it.
+
+    Args:
+        changes: each of them is a change of the stored tensor; they are summed.
+    """
+
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One LoRA on a checkpoint.
+
+    Args:
+        lora: the file.
+        weights: block → what its changes are multiplied by; only blocks that it changes.
+        changed: keys of the checkpoint's tensors that it changes.
+        unmatched: its layers that the checkpoint does not have.
+    """
+
+    lora: Lora
+    weights: Mapping[str, float]
+    changed: tuple[str, ...]
+    unmatched: tuple[str, ...]
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What the user should know, one line each."""
+        name, layers = self.lora.path.name, len(self.lora.modules)
+        networks = " and ".join(self.lora.networks)
+        yield f"{name} ({networks}) changes {len(self.changed)} tensors of {layers} layers"
+        if self.unmatched:
+            yield f"{name}: the model has no {_some(self.unmatched, 'layer')}: left out"
+        if self.lora.unknown:
+            yield f"{name}: {_some(self.lora.unknown, 'tensor')} of no known network: left out"
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedCheckpoint(Checkpoint):
+    """A checkpoint with LoRAs on it.
+
+    Args:
+        loras: in the order in which they were named.
+    """
+
+    loras: tuple[Applied, ...] = ()
+
+
+def apply_loras(
+    checkpoint: Checkpoint,
+    loras: Sequence[tuple[Lora, Callable[[str], float]]],
+    block_of: Callable[[str], str],
+) -> PatchedCheckpoint:
+    """Put LoRAs on a checkpoint.
+
+    Args:
+        checkpoint: the model.
+        loras: each with what gives its weight in a block.
+        block_of: gives the block of one of the checkpoint's keys.
+
+    Raises:
+        ArchitectureError: if one changes no tensor, or is for a model of other sizes.
+    """
+    floats = {key: i.shape for key, i in checkpoint.tensors.items() if is_float(i.dtype)}
+    names = index_names(floats)
+    changes: defaultdict[str, list[Change]] = defaultdict(list)
+    applied = []
+    for lora, weight_of in loras:
+        found, unmatched = _match(lora, names, floats)
+        if not found:
+            raise _nothing_changed(lora, names, checkpoint)
+        weights = {}
+        for change in found:
+            block = block_of(change.place.key)
+            weights[block] = weight_of(block)
+            if weights[block]:
+                changes[change.place.key].append(replace(change, weight=weights[block]))
+        keys = tuple(dict.fromkeys(change.place.key for change in found))
+        applied.append(Applied(lora, weights, keys, unmatched))
+    tensors = {
+        key: _patched(info, changes[key]) if key in changes else info
+        for key, info in checkpoint.tensors.items()
+    }
+    return PatchedCheckpoint(checkpoint.path, tensors, checkpoint.metadata, tuple(applied))
+
+
+def loras_of(checkpoint: Checkpoint) -> tuple[Applied, ...]:
+    """Return the LoRAs on a checkpoint; none if it is as it lies in its file."""
+    return checkpoint.loras if isinstance(checkpoint, PatchedCheckpoint) else ()
+
+
+def _match(
+    lora: Lora, names: Names, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[list[Change], tuple[str, ...]]:
+    """Return the changes of a LoRA whose layers are there, and the names of the others."""
+    found: list[Change] = []
+    unmatched: list[str] = []
+    for module in lora.modules:
+        layer = names.find(module.name) or {}
+        changes = list(_changes(module, layer))
+        for change in changes:
+            _check_size(lora, change, shapes[change.place.key])
+        found += changes
+        if not changes:
+            unmatched.append(module.name)
+    return found, tuple(unmatched)
+
+
+def _changes(module: Module, layer: Mapping[str, Place]) -> Iterator[Change]:
+    if module.matrix is not None and "weight" in layer:
+        yield Change(module, layer["weight"])
+    if module.bias is not None and "bias" in layer:
+        yield Change(module, layer["bias"], is_bias=True)
+
+
+def _check_size(lora: Lora, change: Change, shape: tuple[int, ...]) -> None:
+    rows, columns = _size(change)
+    wanted = _rows(change.place, shape), math.prod(shape[1:])
+    if change.place.turn == "transposed":
+        wanted = wanted[1], wanted[0]
+    if (rows, columns) != wanted:
+        message = (
+            f"{lora.path.name}: {change.module.name!r} changes {rows} x {columns} numbers, "
+            f"and {change.place.key!r} has {wanted[0]} x {wanted[1]}"
+        )
+        raise ArchitectureError(message, hint="this LoRA is for another model")
+
+
+def _size(change: Change) -> tuple[int, int]:
+    module = change.module
+    if change.is_bias and module.bias is not None:
+        return module.bias.numel, 1
+    assert module.matrix is not None
+    return module.matrix
+
+
+def _rows(place: Place, shape: tuple[int, ...]) -> int:
+    if place.rows is not None:
+        return place.rows[1] - place.rows[0]
+    return shape[0] if shape else 1
+
+
+def _patched(info: TensorInfo, changes: Sequence[Change]) -> PatchedTensor:
+    return PatchedTensor(
+        info.key, info.dtype, info.shape, info.file, info.offset, info.nbytes, tuple(changes)
+    )
+
+
+def _nothing_changed(lora: Lora, names: Names, checkpoint: Checkpoint) -> ArchitectureError:
+    there = ", ".join(module.name for module in lora.modules[:_EXAMPLES])
+    here = ", ".join(names.examples(_EXAMPLES))
+    message = f"{lora.path.name} changes nothing in {checkpoint.path.name}"
+    return ArchitectureError(message, hint=f"its layers: {there}, …; the model's: {here}, …")
+
+
+def _some(words: Sequence[str], noun: str) -> str:
+    """Return a count with an example."""
+    if len(words) == 1:
+        return f"{noun} {words[0]!r}"
+    return f"{len(words)} {noun}s ({words[0]!r}, …)"

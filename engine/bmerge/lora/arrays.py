@@ -1,0 +1,68 @@
+"""Tensors of a file as numpy arrays in float32, whatever their number format."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmerge.errors import FormatError
+from bmerge.formats import TensorInfo
+
+__all__ = ["Array", "encode", "read_array"]
+
+Array: TypeAlias = NDArray[np.float32]
+
+_NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "F8_E5M2": "u1", "F8_E4M3": "u1", "BF16": "<u2"}
+
+
+def read_array(info: TensorInfo) -> Array:
+    """Read one tensor.
+
+    Raises:
+        FormatError: if it is of another dtype than floats, or the file has become shorter.
+    """
+    if info.dtype not in _NUMPY:
+        message = f"{info.file}: {info.key!r} is of the dtype {info.dtype}, not of floats"
+        raise FormatError(message, path=info.file, key=info.key)
+    try:
+        with info.file.open("rb", buffering=0) as file:
+            file.seek(info.offset)
+            data = np.fromfile(file, _NUMPY[info.dtype], info.numel)
+    except OSError as error:
+        raise FormatError(f"{info.file}: {error.strerror}", path=info.file) from error
+    if data.size < info.numel:
+        message = f"{info.file} is shorter than it was: {info.key!r} ends beyond it"
+        raise FormatError(message, path=info.file, key=info.key)
+    return _decode(data, info.dtype).reshape(info.shape)
+
+
+def encode(values: Array, dtype: str) -> bytes:
+    """Return the bytes of values rounded to nearest even, as F16, BF16 or F32."""
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(values, "<f4").view("<u4")
+        bits = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
+        return bytes(bits.astype("<u2").data)
+    return bytes(np.ascontiguousarray(values).astype(_NUMPY[dtype]).data)
+
+
+def _decode(data: NDArray[np.generic], dtype: str) -> Array:
+    if dtype == "BF16":
+        return (data.astype(np.uint32) << 16).view(np.float32)
+    if dtype == "F8_E5M2":  # the upper half of an F16
+        return (data.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+    if dtype == "F8_E4M3":
+        return _e4m3()[data.astype(np.uint8)]
+    return data.astype(np.float32, copy=False)
+
+
+@cache
+def _e4m3() -> Array:
+    """Return the 256 values of F8_E4M3: bias 7, no infinities, NaN with all bits set."""
+    bits = np.arange(256)
+    exponent, fraction = (bits >> 3) & 15, bits & 7
+    size = np.where(exponent, (8 + fraction) * 2.0 ** (exponent - 10), fraction * 2.0**-9)
+    size[(bits & 127) == 127] = np.nan
+    return np.where(bits > 127, -size, size).astype(np.float32)

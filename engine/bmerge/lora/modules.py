@@ -1,0 +1,170 @@
+"""What is in a LoRA file: the layers that it changes, and the tensors that say how.
+
+A key is a layer's name and the role of a tensor in it: ``lora_unet_mid_block_….lora_up.weight``
+is the ``up`` of a layer. The same role has another spelling with each trainer; here they are
+told apart once. No tensor is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmerge.errors import FormatError
+from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
+from bmerge.lora.peft import Scaling, scalings_of
+from bmerge.lora.shapes import check_factors, matrix_of, rank_of
+
+__all__ = ["Lora", "Module", "is_lora", "open_lora", "parse_lora"]
+
+_SPELLINGS = {
+    "down": r"\.lora_down\.weight|\.lora_A(?:\.[^.]+)?\.weight|(?:\.|_)lora\.down\.weight"
+    r"|\.lora_linear_layer\.down\.weight",
+    "up": r"\.lora_up\.weight|\.lora_B(?:\.[^.]+)?\.weight|(?:\.|_)lora\.up\.weight"
+    r"|\.lora_linear_layer\.up\.weight",
+    "mid": r"\.lora_mid\.weight",
+    "embedding_down": r"\.lora_embedding_A(?:\.[^.]+)*",
+    "embedding_up": r"\.lora_embedding_B(?:\.[^.]+)*",
+    "magnitude": r"\.lora_magnitude_vector(?:\.[^.]+)*",
+}
+"""Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT."""
+_PLAIN = (
+    r"alpha|scalar|dora_scale|diff|diff_b|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
+    r"|lokr_w[12](?:_[ab])?|lokr_t2"
+)
+"""Roles that are written as they are called here: those of LyCORIS."""
+_KEY = re.compile(
+    r"(?P<name>.+?)(?:"
+    + "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
+    + rf"|\.(?P<plain>{_PLAIN}))"
+)
+_NETWORKS = {
+    "down": "LoRA", "up": "LoRA", "embedding_down": "LoRA", "embedding_up": "LoRA",
+    "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full", "diff_b": "full",
+    "w_norm": "norm", "b_norm": "norm",
+}  # fmt: skip
+"""The role that tells a network type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One layer that a LoRA changes.
+
+    Args:
+        name: of the layer, as the file has it.
+        network: ``LoRA`` (also of convolutions), ``LoHa``, ``LoKr``, ``full`` or ``norm``.
+        tensors: role → where it lies.
+        scaling: of a file that holds alpha elsewhere than in a tensor, or None.
+    """
+
+    name: str
+    network: str
+    tensors: Mapping[str, TensorInfo]
+    scaling: Scaling | None = None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Role → shape."""
+        return {role: info.shape for role, info in self.tensors.items()}
+
+    @property
+    def matrix(self) -> tuple[int, int] | None:
+        """Rows and columns of the change of the layer's weight; None if only its bias changes."""
+        return matrix_of(self.network, self.shapes)
+
+    @property
+    def rank(self) -> int | None:
+        """The rank that alpha is divided by; None for networks without one."""
+        return rank_of(self.network, self.shapes)
+
+    @property
+    def bias(self) -> TensorInfo | None:
+        """The change of the layer's bias."""
+        return self.tensors.get("diff_b", self.tensors.get("b_norm"))
+
+    @property
+    def magnitude(self) -> TensorInfo | None:
+        """The lengths that DoRA gives the changed weight's vectors."""
+        return self.tensors.get("dora_scale", self.tensors.get("magnitude"))
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A LoRA file.
+
+    Args:
+        checkpoint: its table of contents.
+        modules: the layers that it changes, in the order of the file.
+        unknown: keys that belong to no network type that is known.
+    """
+
+    checkpoint: Checkpoint
+    modules: tuple[Module, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.checkpoint.path
+
+    @property
+    def networks(self) -> dict[str, int]:
+        """Network type → number of layers, the most frequent first."""
+        return dict(Counter(module.network for module in self.modules).most_common())
+
+
+def is_lora(checkpoint: Checkpoint) -> bool:
+    """Tell whether a file holds changes of a model rather than a model."""
+    roles = (found for key in checkpoint.tensors if (found := _KEY.fullmatch(key)))
+    return any(found.lastgroup != "plain" or found["plain"] in _NETWORKS for found in roles)
+
+
+def open_lora(path: str | Path) -> Lora:
+    """Read a LoRA file's table of contents.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FormatError: if it cannot be read, is no LoRA, or lacks tensors.
+    """
+    return parse_lora(open_checkpoint(path))
+
+
+def parse_lora(checkpoint: Checkpoint) -> Lora:
+    """Return the layers that an open file changes; see :func:`open_lora`."""
+    layers: defaultdict[str, dict[str, TensorInfo]] = defaultdict(dict)
+    unknown = []
+    for key, info in checkpoint.tensors.items():
+        found = _KEY.fullmatch(key)
+        if found is None:
+            unknown.append(key)
+            continue
+        role = found["plain"] or str(found.lastgroup)
+        layers[found["name"]][role] = info
+    scalings = scalings_of(checkpoint)
+    modules = tuple(
+        _module(checkpoint.path, name, tensors, scalings(name)) for name, tensors in layers.items()
+    )
+    if not modules:
+        example = next(iter(checkpoint.tensors), "nothing")
+        message = f"{checkpoint.path} is no LoRA: it holds {example!r}, for example"
+        raise FormatError(message, path=checkpoint.path, hint="supported: LoRA, LoHa, LoKr, full")
+    return Lora(checkpoint, modules, tuple(unknown))
+
+
+def _module(
+    path: Path, name: str, tensors: Mapping[str, TensorInfo], scaling: Scaling | None
+) -> Module:
+    network = next((_NETWORKS[role] for role in tensors if role in _NETWORKS), None)
+    if network is None:
+        message = f"{path}: {name!r} has {', '.join(tensors)} but no weights"
+        raise FormatError(message, path=path, key=name, hint="is the file complete?")
+    shapes = {role: info.shape for role, info in tensors.items()}
+    problem = check_factors(network, shapes)
+    if problem is not None:
+        raise FormatError(f"{path}: {name!r} {problem}", path=path, key=name)
+    return Module(name, network, dict(tensors), None if "alpha" in tensors else scaling)

@@ -1,0 +1,143 @@
+"""By which names LoRA files know the layers of a checkpoint.
+
+A trainer names a layer after the module that it trained, in the LDM code, in diffusers or in
+transformers, with dots or underscores. So the names are made from the checkpoint's own keys:
+each key gives its path in the part of the model that it belongs to, and those that the rules of
+:mod:`.unet`, :mod:`.text` and :mod:`.transformers` make of it; all are compared with underscores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from bmerge.lora.text import text_names
+from bmerge.lora.transformers import flux_names, sd3_names
+from bmerge.lora.unet import unet_names
+
+__all__ = ["Layer", "Names", "Place", "Turn", "index_names", "stem_of"]
+
+Turn: TypeAlias = Literal["", "transposed", "halves swapped"]
+"""What is done to a change before it is added: LDM and diffusers may lay a weight out
+differently."""
+
+_PARTS = (
+    ("model.diffusion_model.", "unet"), ("diffusion_model.", "unet"), ("unet.", "unet"),
+    ("transformer.", "unet"), ("cond_stage_model.transformer.", "te1"),
+    ("cond_stage_model.model.", "te1"), ("conditioner.embedders.0.transformer.", "te1"),
+    ("conditioner.embedders.0.model.", "te2"), ("conditioner.embedders.1.model.", "te2"),
+    ("text_encoders.clip_l.transformer.", "te1"), ("text_encoders.clip_h.transformer.", "te1"),
+    ("text_encoders.clip_g.transformer.", "te2"), ("text_encoders.t5xxl.transformer.", "te3"),
+    ("text_encoder.", "te1"), ("text_encoder_2.", "te2"), ("text_encoder_3.", "te3"),
+    ("text_model.", "te1"), ("first_stage_model.", "vae"), ("model_ema.", "ema"), ("", "unet"),
+)  # fmt: skip
+"""How the keys of a part of a model start, in the files of all architectures."""
+
+_SPELLINGS = (
+    ("lora_te1_", ("te1",)), ("lora_te2_", ("te2",)), ("lora_te3_", ("te3",)),
+    ("lora_te_", ("te1",)), ("text_encoder_2_", ("te2", "te3")), ("text_encoder_3_", ("te3",)),
+    ("text_encoder_", ("te1",)), ("lora_unet_", ("unet",)), ("lora_transformer_", ("unet",)),
+    ("lycoris_", ("unet",)), ("unet_", ("unet",)), ("transformer_", ("unet",)),
+    ("model_diffusion_model_", ("unet",)), ("diffusion_model_", ("unet",)),
+    ("base_model_model_", ("unet", "te1")), ("", ("unet", "te1")),
+)  # fmt: skip
+"""How the names of layers start in LoRA files, and the parts that may be meant: T5 is the second
+text encoder of Flux and the third of SD3."""
+
+_PARAMETER = re.compile(r"(.+?)(?:\.(weight|bias|scale)|_(weight|bias))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a layer's change goes.
+
+    Args:
+        key: the checkpoint's tensor.
+        rows: the first of its rows that are meant and the one after the last, or None for all.
+        turn: what is done to the change first.
+    """
+
+    key: str
+    rows: tuple[int, int] | None = None
+    turn: Turn = ""
+
+
+Layer: TypeAlias = "Mapping[str, Place]"
+"""``weight`` and ``bias`` of a layer, as far as it has them → where they lie."""
+
+
+class Names:
+    """The layers of a checkpoint by all of their names."""
+
+    def __init__(self, layers: Mapping[tuple[str, str], Layer]) -> None:
+        self._layers = layers
+
+    def find(self, name: str) -> Layer | None:
+        """Return the layer that a LoRA file calls ``name``, or None."""
+        flat = _flat(name.removeprefix("base_model.model.").replace(".processor", ""))
+        for start, parts in _SPELLINGS:
+            if not flat.startswith(start):
+                continue
+            for part in parts:
+                rest = flat[len(start) :]
+                layer = self._layers.get((part, _shared(part, rest)))
+                if layer is not None:
+                    return layer
+        return None
+
+    def examples(self, count: int) -> list[str]:
+        """Return some of the names, as LoRA files have them after the name of the part."""
+        names = [name for _, name in self._layers]
+        return names[len(names) // 2 :][:count]
+
+
+def index_names(shapes: Mapping[str, tuple[int, ...]]) -> Names:
+    """Return the layers of a checkpoint.
+
+    Args:
+        shapes: key → shape of its float tensors.
+    """
+    layers: dict[tuple[str, str], dict[str, Place]] = {}
+    for key, shape in shapes.items():
+        part, stem, role = stem_of(key)
+        if part in {"vae", "ema"}:
+            continue
+        for name, rows, turn in _names(part, stem, shape, bare=key.endswith(stem)):
+            layer = layers.setdefault((part, _shared(part, _flat(name))), {})
+            layer.setdefault(role, Place(key, rows, turn))
+    return Names(layers)
+
+
+def stem_of(key: str) -> tuple[str, str, str]:
+    """Return the part of the model that a key belongs to, its path in it, weight or bias."""
+    start, part = next((start, part) for start, part in _PARTS if key.startswith(start))
+    found = _PARAMETER.fullmatch(key[len(start) :])
+    assert found is not None
+    role = found[2] or found[3] or "weight"
+    return part, found[1], "bias" if role == "bias" else "weight"
+
+
+def _names(
+    part: str, stem: str, shape: Sequence[int], *, bare: bool
+) -> Iterator[tuple[str, tuple[int, int] | None, Turn]]:
+    """Yield the names of one tensor's layer, with the rows that are meant."""
+    if part == "unet":
+        for name in unet_names(stem):
+            yield name, None, ""
+        yield from sd3_names(stem, shape)
+        yield from flux_names(stem, shape)
+    else:
+        yield from text_names(stem, shape, bare=bare)
+    yield stem, None, ""
+
+
+def _flat(name: str) -> str:
+    flat = name.replace(".", "_")
+    return flat + "_0" if flat.endswith("_to_out") else flat  # older diffusers left it out
+
+
+def _shared(part: str, flat: str) -> str:
+    """Return a name without what old files of text encoders leave out."""
+    return flat if part == "unet" else flat.removeprefix("text_model_")

@@ -1,0 +1,92 @@
+"""The change that a layer's factors mean, in float32: one function for each network type.
+
+With s = alpha / rank (1 where there is no alpha):
+
+- LoRA, LoCon: s * up @ down; with a core, s * sum of up[p, i] mid[i, j, …] down[j, q]
+- LoHa: s * (w1_a @ w1_b) * (w2_a @ w2_b), elementwise
+- LoKr: s * kron(w1, w2), each given whole or as a product; s is 1 where both are whole
+- full, norm: the difference itself
+
+Sources: Hu et al., 2021 (arXiv:2106.09685); Hyeon-Woo et al., 2021 (FedPara, arXiv:2108.06098);
+Yeh et al., 2023 (LyCORIS, arXiv:2309.14859).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.modules import Module
+
+__all__ = ["change_of", "scale_of"]
+
+_SINGLE = ("alpha", "scalar")
+
+
+def change_of(module: Module) -> Array:
+    """Read a layer's factors and return the change of its weight, as rows and columns."""
+    arrays = {
+        role: read_array(info)
+        for role, info in module.tensors.items()
+        if role not in {*_SINGLE, "diff_b", "b_norm", "dora_scale", "magnitude"}
+    }
+    product = _product(module.network, arrays)
+    scale = np.float32(scale_of(module))
+    return product if scale == 1 else product * scale
+
+
+def scale_of(module: Module) -> float:
+    """Return what the product of a layer's factors is multiplied by."""
+    alpha, scalar = (
+        float(read_array(module.tensors[role]).reshape(-1)[0]) if role in module.tensors else None
+        for role in _SINGLE
+    )
+    scale = 1.0 if scalar is None else scalar
+    rank = module.rank
+    if not rank:
+        return scale
+    if module.scaling is not None:
+        return scale * module.scaling.of(rank)
+    return scale if alpha is None else scale * alpha / rank
+
+
+def _product(network: str, arrays: Mapping[str, Array]) -> Array:
+    if network == "LoHa":
+        return _pair(arrays, "hada_w1", "hada_t1") * _pair(arrays, "hada_w2", "hada_t2")
+    if network == "LoKr":
+        # A kernel stays innermost, so that it may count as columns of the second factor.
+        w1, w2 = _factor(arrays, "lokr_w1", ""), _factor(arrays, "lokr_w2", "lokr_t2")
+        return np.kron(_flat(w1), _flat(w2))
+    if "diff" in arrays or "w_norm" in arrays:
+        return _flat(arrays.get("diff", arrays.get("w_norm", np.empty(0, "f4"))))
+    if "embedding_up" in arrays:
+        return (arrays["embedding_up"] @ arrays["embedding_down"]).T
+    up, down = _flat(arrays["up"]), arrays["down"]
+    if "mid" in arrays:
+        return _tucker(up.T, arrays["mid"], _flat(down))
+    return up @ _flat(down)
+
+
+def _factor(arrays: Mapping[str, Array], name: str, core: str) -> Array:
+    """Return one factor of a LoKr."""
+    if name in arrays:
+        return arrays[name]
+    return _pair(arrays, name, core)
+
+
+def _pair(arrays: Mapping[str, Array], name: str, core: str) -> Array:
+    a, b = arrays[f"{name}_a"], arrays[f"{name}_b"]
+    return _tucker(a, arrays[core], b) if core in arrays else a @ _flat(b)
+
+
+def _tucker(a: Array, core: Array, b: Array) -> Array:
+    """Return the sum over i and j of a[i, p] core[i, j, …] b[j, q], as p rows."""
+    inner = np.tensordot(core, b, axes=(1, 0))  # i, …, q
+    inner = np.moveaxis(inner, -1, 1)
+    return a.T @ _flat(inner)
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(array.shape[0] if array.ndim else 1, -1)

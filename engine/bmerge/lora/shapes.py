@@ -1,0 +1,118 @@
+"""What the shapes of a layer's tensors say: its rank, its size, and whether they fit together.
+
+A factor pair is ``a @ b``; with a core ``t`` (Tucker, "CP" in LyCORIS) of two ranks and a
+kernel it is ``a[i, p] t[i, j, …] b[j, q]``, summed over i and j.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+__all__ = ["check_factors", "matrix_of", "rank_of"]
+
+Shape: TypeAlias = "tuple[int, ...]"
+Shapes: TypeAlias = Mapping[str, Shape]
+Matrix: TypeAlias = "tuple[int, int]"
+
+_FACTORS = frozenset(
+    {"up", "down", "mid", "embedding_up", "embedding_down", "hada_w1_a", "hada_w1_b", "hada_w2_a"}
+    | {"hada_w2_b", "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2"}
+    | {"lokr_w2_a", "lokr_w2_b", "lokr_t2"}
+)
+_NEEDED = {
+    "LoRA": (("embedding_up", "up"), ("embedding_down", "down")),
+    "LoHa": (("hada_w1_a",), ("hada_w1_b",), ("hada_w2_a",), ("hada_w2_b",)),
+    "LoKr": (
+        ("lokr_w1", "lokr_w1_a"), ("lokr_w1", "lokr_w1_b"),
+        ("lokr_w2", "lokr_w2_a"), ("lokr_w2", "lokr_w2_b"),
+    ),
+}  # fmt: skip
+"""Network type → the roles that a layer must have, one of each group."""
+
+
+def rank_of(network: str, shapes: Shapes) -> int | None:
+    """Return the rank that alpha is divided by, or None if there is none."""
+    roles = {
+        "LoRA": ("down", "embedding_down"),
+        "LoHa": ("hada_w1_b",),
+        "LoKr": ("lokr_w2_b", "lokr_w1_b"),
+    }.get(network, ())
+    return next((shapes[role][0] for role in roles if role in shapes), None)
+
+
+def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
+    """Return rows and columns of a layer's change, a convolution's kernel among the columns."""
+    if network in {"full", "norm"}:
+        shape = shapes.get("diff", shapes.get("w_norm"))
+        return None if shape is None else _flat(shape)
+    if network == "LoHa":
+        return _pair(shapes, "hada_w1_", shapes.get("hada_t1"))
+    if network == "LoKr":
+        (a, b), (c, d) = _kronecker(shapes, 1), _kronecker(shapes, 2)
+        return a * c, b * d
+    if "embedding_up" in shapes:
+        return shapes["embedding_down"][1], shapes["embedding_up"][0]
+    kernel = math.prod(shapes.get("mid", ())[2:])
+    return shapes["up"][0], math.prod(shapes["down"][1:]) * kernel
+
+
+def check_factors(network: str, shapes: Shapes) -> str | None:
+    """Return what is wrong with a layer's tensors, in a few words, or None."""
+    for group in _NEEDED.get(network, ()):
+        if not any(role in shapes for role in group):
+            return f"has no {group[-1]}"
+    for role, shape in shapes.items():
+        if role in _FACTORS and len(shape) < 2:
+            return f"has a {role} of shape {list(shape)}, which is no matrix"
+    for left, i, right, j in _joints(network, shapes):
+        if shapes[left][i] != shapes[right][j]:
+            both = f"{left} {list(shapes[left])}, {right} {list(shapes[right])}"
+            return f"has factors that do not fit each other: {both}"
+    if network == "LoHa":
+        first, second = matrix_of(network, shapes), _pair(shapes, "hada_w2_", shapes.get("hada_t2"))
+        if first != second:
+            return f"has two products of different shapes: {first} and {second}"
+    return None
+
+
+def _joints(network: str, shapes: Shapes) -> Iterator[tuple[str, int, str, int]]:
+    """Yield the dimensions that are summed over: role and axis, role and axis."""
+    if network == "LoRA":
+        if "up" not in shapes or "down" not in shapes:
+            yield "embedding_up", 1, "embedding_down", 0
+        elif "mid" in shapes:
+            yield from (("up", 1, "mid", 0), ("mid", 1, "down", 0))
+        else:
+            yield "up", 1, "down", 0
+    pairs = {
+        "LoHa": (("hada_w1_", "hada_t1"), ("hada_w2_", "hada_t2")),
+        "LoKr": (("lokr_w1_", ""), ("lokr_w2_", "lokr_t2")),
+    }
+    for stem, core in pairs.get(network, ()):
+        if f"{stem}a" not in shapes:
+            continue
+        if core in shapes:
+            yield from ((f"{stem}a", 0, core, 0), (core, 1, f"{stem}b", 0))
+        else:
+            yield f"{stem}a", 1, f"{stem}b", 0
+
+
+def _kronecker(shapes: Shapes, number: int) -> Matrix:
+    """Return the size of the first or second factor of a LoKr."""
+    whole = shapes.get(f"lokr_w{number}")
+    if whole is not None:
+        return _flat(whole)
+    return _pair(shapes, f"lokr_w{number}_", shapes.get(f"lokr_t{number}"))
+
+
+def _pair(shapes: Shapes, stem: str, core: Shape | None) -> Matrix:
+    a, b = shapes[f"{stem}a"], shapes[f"{stem}b"]
+    if core is None:
+        return a[0], math.prod(b[1:])
+    return a[1], b[1] * math.prod(core[2:])
+
+
+def _flat(shape: Shape) -> Matrix:
+    return (shape[0] if shape else 1), math.prod(shape[1:])

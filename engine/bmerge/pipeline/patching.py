@@ -1,0 +1,116 @@
+"""Tensors with LoRAs on them, computed and handed to an executor as files like any other.
+
+An executor reads its inputs from files. So the patched tensors of some jobs at a time are
+computed into temporary files, in float32, of which as many bytes lie there at once as fit
+:data:`_AT_ONCE`, or one job's. They are seldom written to the disk: they are gone before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bmerge.executors import Progress, ProgressCallback
+from bmerge.formats import TensorInfo
+from bmerge.lora import PatchedTensor
+from bmerge.plan import MergeJob
+
+__all__ = ["Stages", "is_patched", "materialised", "patched_groups"]
+
+_AT_ONCE = 64 << 20
+_FLOAT32 = 4
+
+
+def is_patched(job: MergeJob) -> bool:
+    """Tell whether a job reads a tensor that LoRAs change."""
+    return any(isinstance(info, PatchedTensor) for info in job.used_inputs)
+
+
+def patched_groups(jobs: Sequence[MergeJob]) -> Iterator[list[MergeJob]]:
+    """Yield the jobs that read patched tensors, in groups that fit a bounded amount of bytes."""
+    group: list[MergeJob] = []
+    size = 0
+    for job in filter(is_patched, jobs):
+        need = sum(_FLOAT32 * info.numel for info in _patched(job))
+        if group and size + need > _AT_ONCE:
+            yield group
+            group, size = [], 0
+        group.append(job)
+        size += need
+    if group:
+        yield group
+
+
+@contextlib.contextmanager
+def materialised(jobs: Sequence[MergeJob]) -> Iterator[tuple[MergeJob, ...]]:
+    """Give jobs whose patched inputs are computed; their files are gone after the block."""
+    if not any(map(is_patched, jobs)):
+        yield tuple(jobs)
+        return
+    import tempfile  # it takes long to import, and this is not often needed
+
+    with tempfile.TemporaryDirectory(prefix="bmerge-lora-") as folder:
+        yield tuple(
+            replace(job, inputs=_computed(job, Path(folder) / str(number)))
+            for number, job in enumerate(jobs)
+        )
+
+
+def _patched(job: MergeJob) -> list[PatchedTensor]:
+    """Return the patched inputs of a job that differ."""
+    found: list[PatchedTensor] = []
+    for info in job.used_inputs:
+        if isinstance(info, PatchedTensor) and info not in found:
+            found.append(info)
+    return found
+
+
+def _computed(job: MergeJob, folder: Path) -> tuple[TensorInfo, ...]:
+    from bmerge.lora.patch import patched_values
+
+    folder.mkdir()
+    patched = _patched(job)
+    written = []
+    for number, info in enumerate(patched):
+        file = folder / f"{number}-{info.file.name[:200]} with its LoRAs"  # stands in messages
+        values = patched_values(info)
+        file.write_bytes(values.data)
+        written.append(TensorInfo(info.key, "F32", info.shape, file, 0, values.nbytes))
+    return tuple(written[patched.index(info)] if info in patched else info for info in job.inputs)
+
+
+class Stages:
+    """Progress of a merge that an executor runs in several parts.
+
+    Args:
+        callback: gets the progress of the whole.
+        sizes: bytes that each part reads.
+        tensors: of the whole.
+    """
+
+    def __init__(
+        self, callback: ProgressCallback | None, sizes: Sequence[int], tensors: int
+    ) -> None:
+        self._callback = callback
+        self._rest = list(sizes)
+        self._tensors = tensors
+        self._bytes_done = 0
+        self._tensors_done = 0
+
+    def next(self) -> ProgressCallback | None:
+        """Return the callback of the next part."""
+        if self._callback is None:
+            return None
+        del self._rest[0]
+        before, tensors = self._bytes_done, self._tensors_done
+
+        def report(at: Progress) -> None:
+            assert self._callback is not None
+            self._bytes_done = before + at.bytes_done
+            self._tensors_done = tensors + at.tensors_done
+            total = before + at.bytes_total + sum(self._rest)
+            self._callback(Progress(self._bytes_done, total, self._tensors_done, self._tensors))
+
+        return report

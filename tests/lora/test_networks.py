@@ -1,0 +1,153 @@
+"""What each network type adds to a layer, against float64, through whole merges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bmerge.testing import read_checkpoint, write_checkpoint
+from loras import NETWORKS, low_rank
+
+SHAPES = {
+    "linear": (6, 8), "square": (6, 6), "conv": (6, 4, 3, 3), "point": (6, 4, 1, 1), "norm": (6,),
+}  # fmt: skip
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    """A model with one layer of each kind, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for kind, shape in SHAPES.items():
+        tensors[f"layers.0.{kind}.weight"] = rng.normal(size=shape).astype("f4")
+        tensors[f"layers.0.{kind}.bias"] = rng.normal(size=shape[:1]).astype("f4")
+    write_checkpoint(tmp_path / "model.safetensors", tensors)
+    return tensors
+
+
+def _write(folder, layer, roles, name="x.safetensors", **options):
+    tensors = {f"{layer}.{role}": array for role, array in roles.items()}
+    return write_checkpoint(folder / name, tensors, **options)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_bake_adds_the_weighted_change_of(network, base, bmerge, tmp_path):
+    kind, build = NETWORKS[network]
+    key = f"layers.0.{kind}.weight"
+    roles, change = build(np.random.default_rng(1), base[key])
+    _write(tmp_path, f"lora_unet_layers_0_{kind}", roles)
+    words = ("model.safetensors", "--lora", "x.safetensors=0.7", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    exact = base[key].astype("f8") + 0.7 * change
+    np.testing.assert_allclose(merged[key], exact, rtol=1e-5, atol=1e-5)
+    for other in base.keys() - {key}:
+        assert np.array_equal(merged[other], base[other]), other
+
+
+@pytest.mark.parametrize(("role", "kind"), [("diff_b", "conv"), ("b_norm", "norm")])
+def test_bias_has_a_change_of_its_own(role, kind, base, bmerge, tmp_path):
+    change = np.arange(6, dtype="f4")
+    _write(tmp_path, f"lora_unet_layers_0_{kind}", {role: change})
+    words = ("model.safetensors", "--lora", "x.safetensors=2", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    key = f"layers.0.{kind}.bias"
+    np.testing.assert_allclose(merged[key], base[key] + 2 * change, rtol=1e-6)
+    assert np.array_equal(merged[f"layers.0.{kind}.weight"], base[f"layers.0.{kind}.weight"])
+
+
+def test_several_loras_are_summed_whatever_their_order(base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    changes = []
+    for number, name in enumerate("xyz"):
+        kind, build = NETWORKS[("lora", "dora of rows", "loha")[number]]
+        roles, change = build(np.random.default_rng(number), base[key])
+        _write(tmp_path, f"lora_unet_layers_0_{kind}", roles, f"{name}.safetensors")
+        changes.append(change)
+    weights = (0.5, -0.3, 1.25)
+    named = [(f"{n}.safetensors={w}") for n, w in zip("xyz", weights, strict=True)]
+    exact = base[key].astype("f8") + sum(
+        weight * change for weight, change in zip(weights, changes, strict=True)
+    )
+    for order, out in ((named, "one.safetensors"), (named[::-1], "two.safetensors")):
+        words = [word for lora in order for word in ("--lora", lora)]
+        called = bmerge("merge", "add_difference", "model.safetensors", *words, "-o", out)
+        assert called.status == 0, called.err
+        np.testing.assert_allclose(
+            read_checkpoint(tmp_path / out)[key], exact, rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+@pytest.mark.parametrize("executor", ["native", "torch"])
+def test_result_is_rounded_once(dtype, executor, base, bmerge, tmp_path):
+    key = "layers.0.conv.weight"
+    write_checkpoint(tmp_path / "model.safetensors", base, dtype=dtype)
+    stored = read_checkpoint(tmp_path / "model.safetensors")[key].astype("f8")
+    roles, change = low_rank(np.random.default_rng(3), stored.shape, alpha=0.01)
+    _write(tmp_path, "lora_unet_layers_0_conv", roles)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words, "--executor", executor)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key].astype("f8")
+    bits = {"F16": 11, "BF16": 8}[dtype]
+    exact = stored + change
+    assert np.all(np.abs(merged - exact) <= np.abs(exact) * 2.0**-bits * 1.01 + 1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16", "F64"])
+def test_factors_may_be_of_any_float_dtype(dtype, base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    roles, _ = low_rank(np.random.default_rng(3), (6, 8), alpha=2)
+    file = _write(tmp_path, "lora_unet_layers_0_linear", roles, dtype=dict.fromkeys(
+        (f"lora_unet_layers_0_linear.{role}" for role in roles), dtype))  # fmt: skip
+    stored = {k.partition(".")[2]: a.astype("f8") for k, a in read_checkpoint(file).items()}
+    change = stored["lora_up.weight"] @ stored["lora_down.weight"] * stored["alpha"] / 3
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + change, rtol=1e-5, atol=1e-5)
+
+
+def test_alpha_of_peft_stands_beside_the_file(base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    names = ("lora_B.weight", "lora_A.weight")
+    roles, change = low_rank(np.random.default_rng(3), (6, 8), names=names)
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    _write(folder, "base_model.model.layers.0.linear", roles, "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"lora_alpha": 12, "r": 3, "use_rslora": true}')
+    words = ("model.safetensors", "--lora", "adapter=0.5", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    exact = base[key] + 0.5 * 12 / 3**0.5 * change
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_alpha_of_diffusers_stands_in_the_metadata(base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    names = ("lora_B.weight", "lora_A.weight")
+    roles, change = low_rank(np.random.default_rng(3), (6, 8), names=names)
+    config = '{"unet.lora_alpha": 6, "unet.alpha_pattern": {"0.linear": 9}, "unet.r": 3}'
+    metadata = {"lora_adapter_metadata": config}
+    _write(tmp_path, "unet.layers.0.linear", roles, metadata=metadata)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + 9 / 3 * change, rtol=1e-5, atol=1e-5)
+
+
+def test_embedding_of_peft(base, bmerge, tmp_path):
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(2, 6)).astype("f4"), rng.normal(size=(8, 2)).astype("f4")
+    roles = {"lora_embedding_A": a, "lora_embedding_B": b}
+    _write(tmp_path, "base_model.model.layers.0.linear", roles)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    key = "layers.0.linear.weight"
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + (b @ a).T, rtol=1e-5, atol=1e-5)
