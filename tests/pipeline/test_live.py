@@ -111,6 +111,21 @@ def test_tied_tensors_are_merged_once_each(tmp_path):
     assert shared.tolist() == [0, 1, 2, 3]
 
 
+def test_a_meta_tensor_stands_for_a_key_that_is_not_wanted(tmp_path, models):
+    counting = Counting()
+    plan = plan_of(models)
+    live = empty_torch(plan)
+    live[KEY] = torch.empty(plan.checkpoints[0].tensors[KEY].shape, device="meta")
+    merge_into(plan, live, executor=counting)
+    assert set(live) - set(counting.keys) == {KEY}
+
+
+def test_a_trial_tells_its_layout(tmp_path, models):
+    trial = merger_of(models, tmp_path).model({})
+    shapes = {key: array.shape for key, array in read_checkpoint(models[0]).items()}
+    assert trial.layout() == shapes
+
+
 def without(live):
     del live[KEY]
 

@@ -79,11 +79,15 @@ class MergedModel(Protocol):
         computed.
 
         Args:
-            state_dict: key → contiguous torch CPU tensor or numpy array that is overwritten.
+            state_dict: key → torch tensor or numpy array that is overwritten; a tensor on
+                torch's ``meta`` device stands for a key that is not wanted, and costs nothing.
 
         Raises:
             ExecutorError: if a key is missing there or has another shape.
         """
+
+    def layout(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shape of every tensor that the merge has, by key; nothing is computed."""
 
     def file(self) -> Path:
         """Return a checkpoint file of the merge, written at the first call.

@@ -32,7 +32,8 @@ def merge_into(
 
     Args:
         plan: the merge.
-        state_dict: key → torch tensor or numpy array that is overwritten.
+        state_dict: key → torch tensor or numpy array that is overwritten. For a tensor on
+            torch's ``meta`` device nothing is computed: a key that nobody wants.
         executor: runs the plan.
         progress: called while it runs.
 
@@ -45,6 +46,8 @@ def merge_into(
     places: set[int] = set()
     for output in plan.outputs:
         tensor = _tensor_of(state_dict, output.key)
+        if getattr(tensor, "is_meta", False):
+            continue
         view = direct_view(tensor, output)
         place = _address(tensor)
         if view is None or place in places:  # tied to another tensor: two jobs, one place

@@ -161,6 +161,10 @@ class Trial:
         """
         self._live.merge(self.plan, state_dict)
 
+    def layout(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shape of every tensor of the merge, by key."""
+        return {output.key: output.shape for output in self.plan.outputs}
+
     def file(self) -> Path:
         """Return a file of the merge, written at the first call and removed by ``close``.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bmerge import GeneratorError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["from_base64", "from_bytes"]
+__all__ = ["check", "from_base64", "from_bytes", "from_numbers"]
 
 
 def from_bytes(content: bytes, source: str) -> Image:
@@ -46,3 +46,36 @@ def from_base64(text: str, source: str) -> Image:
     except (binascii.Error, ValueError) as error:
         raise GeneratorError(f"{source}: a picture is not base64", transient=True) from error
     return from_bytes(content, source)
+
+
+def from_numbers(values: Any, source: str) -> Image:
+    """Return the picture of an array, rows × columns × 3, of numbers from 0 to 1.
+
+    Raises:
+        GeneratorError: if they are none, or the picture is black.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if not np.isfinite(values).all():
+        raise _broken(source, "holds values that are no numbers")
+    image = Image.fromarray((values * 255).round().astype("uint8"), "RGB")
+    check(image, source)
+    return image
+
+
+def check(image: Image, source: str) -> None:
+    """Refuse a picture that is black all over, as they come out of an overflow.
+
+    Raises:
+        GeneratorError: if it is.
+    """
+    if image.getbbox() is None:
+        raise _broken(source, "is black all over")
+
+
+def _broken(source: str, what: str) -> GeneratorError:
+    return GeneratorError(
+        f"{source} {what}",
+        hint="the model overflowed: compute in fp32 or bf16, at least in its VAE",
+    )

@@ -1,0 +1,102 @@
+"""The generator with diffusers in this process: merges are written into a live pipeline.
+
+No checkpoint file is made, and from one trial to the next only those tensors are computed whose
+weights changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from bmerge import GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
+
+if TYPE_CHECKING:
+    from bmerge_plugins.pipelines.pipeline import LivePipeline
+
+
+class DiffusersGenerator:
+    """Makes pictures with a pipeline of diffusers.
+
+    Args:
+        config: a folder as diffusers saves pipelines, with the configuration of the model;
+            needed where it is not a plain SD1, SD2 or SDXL. Weights in it are used for what the
+            merge does not have.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes CUDA where there is.
+        dtype: ``fp32``, ``fp16`` or ``bf16``; ``auto`` is fp16 on a GPU, else fp32.
+        offload: keep in the GPU's memory only what is being computed with.
+        batch: pictures that are made together.
+        embeddings: files of textual inversions; the file's name is the word.
+        loras: file → strength of LoRAs that are kept on every merge.
+        prediction: ``epsilon`` or ``v_prediction``, where the configuration is wrong about it.
+
+    Raises:
+        GeneratorError: if an option makes no sense, or diffusers is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        offload: bool = False,
+        batch: int = 1,
+        embeddings: Sequence[str] = (),
+        loras: Mapping[str, float] | None = None,
+        prediction: str | None = None,
+    ) -> None:
+        from bmerge_plugins.pipelines.settings import Settings
+
+        if batch < 1:
+            raise GeneratorError(f"batch is {batch}, must be 1 or more")
+        self._batch = batch
+        self._settings = Settings.of(
+            config=config,
+            device=device,
+            dtype=dtype,
+            offload=offload,
+            embeddings=embeddings,
+            loras=loras or {},
+            prediction=prediction,
+        )
+        self._pipeline: LivePipeline | None = None
+
+    def load(self, model: MergedModel) -> None:
+        """Merge into the pipeline, which is built for the first one."""
+        from bmerge_plugins.pipelines.pipeline import LivePipeline
+
+        if self._pipeline is None:
+            self._pipeline = LivePipeline(self._settings, model.layout())
+        self._pipeline.merge(model)
+
+    def generate(self, payloads: Sequence[Payload]) -> Iterator[Picture]:
+        """Yield the pictures in order, batch by batch.
+
+        Raises:
+            GeneratorError: if a payload asks for what the pipeline cannot do, or a picture holds
+                no numbers.
+        """
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise GeneratorError("no model has been loaded")
+        calls = [pipeline.call_of(payload) for payload in payloads]  # or complain, before any work
+        numbered = zip(payloads, calls, strict=True)
+        for call, same in groupby(numbered, key=lambda pair: pair[1]):
+            group = [payload for payload, _ in same]
+            for start in range(0, len(group), self._batch):
+                yield from pipeline.pictures(group[start : start + self._batch], call)
+
+    def close(self) -> None:
+        """Let go of the pipeline and its memory."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+
+@hookimpl
+def bmerge_generators() -> Iterable[GeneratorKind]:
+    """Offer the generator."""
+    summary = "diffusers in this process: merges live in a pipeline's memory, no files"
+    return [GeneratorKind("diffusers", DiffusersGenerator, summary)]
