@@ -21,12 +21,13 @@ from PIL import Image
 
 
 class HttpError(Exception):
-    """An answer with a status of its own."""
+    """An answer with a status, and headers, of its own."""
 
-    def __init__(self, status: int, body: object) -> None:
+    def __init__(self, status: int, body: object, **headers: str) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 class JsonServer:
@@ -143,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get("Upgrade") == "websocket":
                 self._upgrade(dict(parse_qsl(parts.query)))
                 return
+            self.more: dict[str, str] = {}
             status, answer = self._answer(parts, body)
             self._send(status, answer, half=fault == "half", slow=fault == "slow")
 
@@ -188,13 +190,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, parts, body):
         if self.owner.auth is not None:
-            token = base64.b64encode(self.owner.auth.encode()).decode()
-            if self.headers.get("Authorization") != f"Basic {token}":
+            basic = f"Basic {base64.b64encode(self.owner.auth.encode()).decode()}"
+            if self.headers.get("Authorization") not in (basic, f"Bearer {self.owner.auth}"):
                 return 401, {"detail": "Incorrect username or password"}
         try:
             query = dict(parse_qsl(parts.query))
             return 200, self.owner.answer(self.command, parts.path, query, body)
         except HttpError as error:
+            self.more = error.headers
             return error.status, error.body
 
     def _send(self, status, answer, *, half=False, slow=False) -> None:
@@ -206,6 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(raw)))
+        for name, value in getattr(self, "more", {}).items():
+            self.send_header(name, value)
         self.end_headers()
         if half:
             self.wfile.write(raw[: len(raw) // 2])

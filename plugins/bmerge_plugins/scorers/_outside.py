@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bmerge import GeneratorError, Picture, ScorerError
 
-__all__ = ["as_scorer_errors", "describe", "number"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["as_scorer_errors", "describe", "number", "png"]
 
 
 def describe(picture: Picture) -> dict[str, Any]:
@@ -21,6 +26,13 @@ def describe(picture: Picture) -> dict[str, Any]:
         "negative_prompt": payload.negative_prompt,
         "seed": payload.seed,
     }
+
+
+def png(image: Image) -> str:
+    """Return a picture's PNG file as base64."""
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def number(value: Any, source: str) -> float:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl
-from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number
+from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number, png
 from bmerge_plugins.servers import HttpServer, connect
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 _NAME = "http"
 _ANSWER = "score"
@@ -82,20 +76,13 @@ class HttpScorer:
 
 def _ask(server: HttpServer, picture: Picture) -> float:
     with as_scorer_errors():
-        answer = server.post("", {**describe(picture), "image": _png(picture.image)})
+        answer = server.post("", {**describe(picture), "image": png(picture.image)})
     if isinstance(answer, dict):
         if _ANSWER not in answer:
             keys = ", ".join(map(str, answer)) or "nothing"
             raise ScorerError(f"{server.address}: no {_ANSWER!r} in the answer, but {keys}")
         answer = answer[_ANSWER]
     return number(answer, str(server.address))
-
-
-def _png(image: Image) -> str:
-    """Return a picture's PNG file as base64."""
-    file = io.BytesIO()
-    image.convert("RGB").save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
 
 
 @hookimpl

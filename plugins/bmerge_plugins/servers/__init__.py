@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from bmerge_plugins.servers.address import Address, Login, parse_address, resolve_login
+from bmerge_plugins.servers.address import (
+    Address,
+    ApiKey,
+    Login,
+    parse_address,
+    resolve_login,
+)
 from bmerge_plugins.servers.connect import connect
+from bmerge_plugins.servers.faults import StatusError
 from bmerge_plugins.servers.http import HttpServer, HttpSettings
 from bmerge_plugins.servers.places import make_places
 from bmerge_plugins.servers.pool import ServerPool, Session
@@ -14,6 +21,7 @@ from bmerge_plugins.servers.template import Template
 
 __all__ = [
     "Address",
+    "ApiKey",
     "HttpServer",
     "HttpSettings",
     "InPlace",
@@ -24,6 +32,7 @@ __all__ = [
     "Retry",
     "ServerPool",
     "Session",
+    "StatusError",
     "Template",
     "connect",
     "make_places",

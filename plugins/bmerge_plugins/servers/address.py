@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from bmerge import GeneratorError
 
-__all__ = ["Address", "Login", "parse_address", "resolve_login"]
+__all__ = ["Address", "ApiKey", "Login", "parse_address", "resolve_login"]
 
 PASSWORD_VARIABLE = "BMERGE_SERVER_PASSWORD"  # noqa: S105  a variable's name
 """The environment variable that is read if no other is named."""
@@ -32,13 +32,41 @@ class Login:
     user: str
     password: str = field(repr=False)
 
+    @property
+    def header(self) -> str:
+        """What a request says of it."""
+        return f"Basic {self._token}"
+
+    @property
+    def _token(self) -> str:
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
     def redact(self, text: str) -> str:
         """Return ``text`` without the password, plain or as a Basic token."""
-        token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        for secret in (token, self.password):
+        for secret in (self._token, self.password):
             if secret:
                 text = text.replace(secret, "***")
         return text
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that stands for a user and a password.
+
+    Args:
+        key: the secret; left out of the representation.
+    """
+
+    key: str = field(repr=False)
+
+    @property
+    def header(self) -> str:
+        """What a request says of it."""
+        return f"Bearer {self.key}"
+
+    def redact(self, text: str) -> str:
+        """Return ``text`` without the key."""
+        return text.replace(self.key, "***")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ is read here is what they have in common: JSON with the reason under one of a fe
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bmerge import GeneratorError
 
-__all__ = ["StatusError", "one_line", "status_error"]
+__all__ = ["StatusError", "one_line", "seconds", "status_error"]
 
 _REASONS = ("detail", "error", "message", "errors", "msg", "exception_message")
 _PASSING = frozenset({408, 425, 429})
@@ -24,17 +26,32 @@ class StatusError(GeneratorError):
 
     Args:
         message: what is wrong.
+        status: the answer's.
         body: the answer's, without secrets.
+        pause: seconds that the server wants to be left alone.
         transient: as for any generator error.
         hint: as for any error.
     """
 
-    def __init__(self, message: str, *, body: bytes, transient: bool, hint: str | None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        body: bytes,
+        pause: float,
+        transient: bool,
+        hint: str | None,
+    ) -> None:
         super().__init__(message, transient=transient, hint=hint)
+        self.status = status
         self.body = body
+        self.pause = pause
 
 
-def status_error(what: str, status: int, phrase: str, body: bytes) -> StatusError:
+def status_error(
+    what: str, status: int, phrase: str, body: bytes, pause: float = 0.0
+) -> StatusError:
     """Return the error for an answer with a status of 300 or more.
 
     Args:
@@ -42,6 +59,7 @@ def status_error(what: str, status: int, phrase: str, body: bytes) -> StatusErro
         status: HTTP status.
         phrase: its name.
         body: the answer's.
+        pause: seconds that the server wants to be left alone.
     """
     reason = one_line("; ".join(dict.fromkeys(_reasons(body))))
     message = f"{what}: {status} {phrase}".rstrip() + (f": {reason}" if reason else "")
@@ -53,7 +71,23 @@ def status_error(what: str, status: int, phrase: str, body: bytes) -> StatusErro
     elif status < 400:
         hint = "write the address to which the server redirects"
     transient = status >= 500 or status in _PASSING
-    return StatusError(message, body=body, transient=transient, hint=hint)
+    return StatusError(
+        message, status=status, body=body, pause=pause, transient=transient, hint=hint
+    )
+
+
+def seconds(retry_after: str | None) -> float:
+    """Return how long ``Retry-After`` tells to wait: a number of seconds, or a date."""
+    if retry_after is None:
+        return 0.0
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return 0.0
 
 
 def one_line(text: str) -> str:

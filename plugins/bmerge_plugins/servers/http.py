@@ -15,8 +15,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from bmerge import GeneratorError
-from bmerge_plugins.servers.address import Address, Login
-from bmerge_plugins.servers.faults import one_line, status_error
+from bmerge_plugins.servers.address import Address, ApiKey, Login
+from bmerge_plugins.servers.faults import one_line, seconds, status_error
 from bmerge_plugins.servers.retry import Retry
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class HttpSettings:
         verify: whether certificates are checked; a path names the authority's certificate.
     """
 
-    login: Login | None = None
+    login: Login | ApiKey | None = None
     timeout: float = 600.0
     retry: Retry = field(default_factory=Retry)
     verify: bool | str = True
@@ -65,9 +65,8 @@ class HttpServer:
         self.stopped = Event()
         self._settings = settings
         self._login = address.login or settings.login
-        login = self._login
         self._client = httpx2.Client(
-            auth=httpx2.BasicAuth(login.user, login.password) if login else None,
+            headers={"Authorization": self._login.header} if self._login else None,
             verify=_tls(settings.verify),
             # A proxy that the environment sets is for the world, not for this machine.
             trust_env=not address.is_local,
@@ -162,11 +161,12 @@ class HttpServer:
             ) as response:
                 content = self._read(response, what, timeout)
                 status, phrase = response.status_code, response.reason_phrase
+                pause = seconds(response.headers.get("Retry-After"))
         except httpx2.RequestError as error:
             raise self._transport_error(what, error) from error
         if status >= 300:
             body_text = self._redact(content.decode(errors="replace"))
-            raise status_error(what, status, phrase, body_text.encode())
+            raise status_error(what, status, phrase, body_text.encode(), pause)
         return content
 
     def _read(self, response: httpx2.Response, what: str, timeout: float) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bmerge import GeneratorError
+from bmerge_plugins.servers.faults import StatusError
 
 __all__ = ["Retry"]
 
@@ -19,17 +20,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Exponential back-off with jitter.
+    """Exponential back-off with jitter, and as long as the server asks for.
 
     Args:
         attempts: in all, the first one included; 1 or more.
         pause: seconds before the second attempt; doubled each time, up to ``longest``.
         longest: seconds.
+        patience: seconds; a server that asks for a longer pause is given up at once.
     """
 
     attempts: int = 5
     pause: float = 0.5
     longest: float = 15.0
+    patience: float = 120.0
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.pause < 0:
@@ -50,11 +53,12 @@ class Retry:
             try:
                 return action()
             except GeneratorError as error:
-                if not error.transient or attempt == self.attempts:
+                asked = error.pause if isinstance(error, StatusError) else 0.0
+                if not error.transient or attempt == self.attempts or asked > self.patience:
                     raise
                 # Several clients that failed together must not come back together.
                 delay = min(self.pause * 2 ** (attempt - 1), self.longest)
                 _log.info("%s; attempt %d of %d", error, attempt + 1, self.attempts)
-                if sleep(delay * random.uniform(0.5, 1.0)):  # noqa: S311  no secret
+                if sleep(max(asked, delay * random.uniform(0.5, 1.0))):  # noqa: S311  no secret
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
