@@ -52,6 +52,13 @@ _SHOWN = 5
     metavar="FILE[=WEIGHT]",
     help="Add a LoRA; WEIGHT is like a hyperparameter's value; may be repeated.",
 )
+@click.option("--rebasin", is_flag=True, help="Align the other models to the first beforehand.")
+@click.option(
+    "--rebasin-iterations",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Align and merge in N steps of alpha, as sd-meh does; default: 1.",
+)
 @click.option("--strict", is_flag=True, help="A key that some model lacks is an error.")
 @click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN.")
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
@@ -70,6 +77,8 @@ def command(
     arch: str | None,
     seed: int | None,
     loras: tuple[str, ...],
+    rebasin: bool,
+    rebasin_iterations: int | None,
     strict: bool,
     report_nonfinite: bool,
     dry_run: bool,
@@ -100,6 +109,8 @@ def command(
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
     given = {name: value for name, value in parameters.items() if value is not None}
     changes = _changes(dtype, arch, seed, strict=strict, report_nonfinite=report_nonfinite)
+    if rebasin or rebasin_iterations:
+        changes["rebasin"] = rebasin_iterations or 1
     registry = session.registry()
     if is_recipe(method):
         if models:
@@ -217,6 +228,7 @@ def _merge(
             target,
             executor=choice.executor,
             progress=lambda at: bar.update(at.bytes_done, at.bytes_total),
+            aligning=lambda sweep, done: line.draw(f"aligning: sweep {sweep}, {done} done"),
             metadata=to.metadata,
             hashes=to.hashes,
             overwrite=to.force,
@@ -224,6 +236,8 @@ def _merge(
             shard_size=to.shard_size,
         )
     seconds = time.monotonic() - start
+    for text in report.notes[len(plan.notes) :]:
+        note(f"note: {text}")
     _warn(report.execution.nonfinite)
     if as_json:
         print_json(_as_data(plan, report, seconds))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback
+from bmerge.pipeline.aligned import Aligning, aligned
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.hashing import InputHashes
 from bmerge.pipeline.metadata import build_metadata
@@ -30,7 +31,7 @@ class MergeReport:
         output: the file, or the index of its shards.
         nbytes: size of the file, or of all shards.
         execution: what the executor did.
-        notes: what the user should know, from the plan.
+        notes: what the user should know, from the plan and from aligning models.
         metadata: of the file.
     """
 
@@ -47,6 +48,7 @@ def merge_to_file(
     *,
     executor: Executor,
     progress: ProgressCallback | None = None,
+    aligning: Aligning | None = None,
     metadata: bool = True,
     hashes: bool = True,
     overwrite: bool = True,
@@ -64,6 +66,7 @@ def merge_to_file(
         output: the file.
         executor: runs the plan.
         progress: called while it runs.
+        aligning: called while models are aligned, if the recipe says so.
         metadata: whether the file is to tell its recipe and ancestry.
         hashes: whether these are to have the inputs' SHA-256. It is computed while merging and
             remembered; the first merge of a large file may take longer for it.
@@ -88,13 +91,14 @@ def merge_to_file(
     )
     with hashing as digests, files:
         sink = files.create(text)
-        execution = execute(plan, sink, executor=executor, progress=progress)
+        with aligned(plan, output, executor=executor, progress=aligning) as ready:
+            execution = execute(ready, sink, executor=executor, progress=progress)
         if digests is not None:
             text = _text(plan, digests.wait(), metadata=True)
         files.write_headers(text)
         files.check(overwrite=overwrite)
         files.commit(sync=sync)
-    return MergeReport(files.main, files.nbytes, execution, plan.notes, text)
+    return MergeReport(files.main, files.nbytes, execution, ready.notes, text)
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:

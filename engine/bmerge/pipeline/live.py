@@ -41,6 +41,9 @@ def merge_into(
         ExecutorError: if a key is missing there or has another shape, or the merge fails; some
             tensors may be overwritten by then.
     """
+    if plan.recipe.rebasin:
+        message = "models are aligned in files only, not for a merge into live tensors"
+        raise ExecutorError(message, hint="write an aligned file first: bmerge rebasin A B -o FILE")
     direct: dict[str, memoryview] = {}
     indirect: list[OutputTensor] = []
     places: set[int] = set()

@@ -17,7 +17,7 @@ from bmerge.lora import loras_of
 from bmerge.plan import Plan
 from bmerge.recipe import ModelRef, Recipe, lora_data, recipe_data
 
-__all__ = ["RECIPE_KEY", "build_metadata"]
+__all__ = ["RECIPE_KEY", "ancestor", "build_metadata"]
 
 RECIPE_KEY = "bmerge.recipe"
 _VERSION_OF_FORM = 1
@@ -59,7 +59,7 @@ def _ancestry(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, Any]:
     """Return the recipe as data, complete, with what is known of its inputs."""
     data = recipe_data(_complete(plan))
     models = [
-        {**_model(checkpoint, hashes or {}), **_loras(ref, checkpoint, hashes or {})}
+        {**ancestor(checkpoint, hashes or {}), **_loras(ref, checkpoint, hashes or {})}
         for ref, checkpoint in zip(plan.recipe.models, plan.checkpoints, strict=True)
     ]
     return {"version": _VERSION_OF_FORM, **data, "models": models}
@@ -72,11 +72,12 @@ def _complete(plan: Plan) -> Recipe:
     return Recipe(
         plan.method.name, recipe.models, plan.hyperparameters, recipe.dtype,
         plan.architecture.id, recipe.seed, recipe.on_missing, recipe.on_nonfinite,
-        {**defaults, **recipe.options},
+        {**defaults, **recipe.options}, recipe.rebasin,
     )  # fmt: skip
 
 
-def _model(checkpoint: Checkpoint, hashes: Mapping[Path, str]) -> dict[str, Any]:
+def ancestor(checkpoint: Checkpoint, hashes: Mapping[Path, str]) -> dict[str, Any]:
+    """Return what a file made of a checkpoint tells of it: name, hash and how it was made."""
     data: dict[str, Any] = {"name": checkpoint.path.name}
     if checkpoint.path in hashes:
         data["sha256"] = hashes[checkpoint.path]
@@ -93,7 +94,7 @@ def _loras(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the LoRAs on a model, or nothing if it has none."""
     loras = [
-        {**_model(applied.lora.checkpoint, hashes), "weight": lora_data(ref)["weight"]}
+        {**ancestor(applied.lora.checkpoint, hashes), "weight": lora_data(ref)["weight"]}
         for ref, applied in zip(model.loras, loras_of(checkpoint), strict=True)
     ]
     return {"loras": loras} if loras else {}

@@ -26,7 +26,7 @@ def recipe_data(recipe: Recipe) -> dict[str, Any]:
         }
     if recipe.options:
         data["options"] = dict(recipe.options)
-    for field in ("dtype", "architecture", "seed", "on_missing", "on_nonfinite"):
+    for field in ("dtype", "architecture", "seed", "on_missing", "on_nonfinite", "rebasin"):
         if getattr(recipe, field) != getattr(default, field):
             data[field] = getattr(recipe, field)
     return data

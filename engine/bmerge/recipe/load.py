@@ -24,7 +24,7 @@ _Word = TypeVar("_Word", bound=str)
 
 _KEYS = (
     "method", "models", "hyperparameters", "dtype", "architecture", "seed", "on_missing",
-    "on_nonfinite", "options",
+    "on_nonfinite", "options", "rebasin",
 )  # fmt: skip
 
 
@@ -73,6 +73,7 @@ def _recipe(node: Node, architecture_of: ArchitectureOf | None, presets: Presets
         on_missing=_choice(fields.get("on_missing"), get_args(OnMissing), "keep"),
         on_nonfinite=_choice(fields.get("on_nonfinite"), get_args(OnNonFinite), "error"),
         options=read_options(fields.get("options")),
+        rebasin=fields["rebasin"].integer(0) if "rebasin" in fields else 0,
     )
     if recipe.seed >= 1 << 64:
         raise fields["seed"].error("seed must be below 2**64")

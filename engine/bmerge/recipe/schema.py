@@ -79,6 +79,7 @@ class Recipe:
         on_missing: a key that some input lacks keeps the first model's tensor, or is an error.
         on_nonfinite: NaN or infinity in an input stops the merge, or is only reported.
         options: name → value of the method's options; those left out have their default.
+        rebasin: in how many steps the other models are aligned to the first; 0: not at all.
     """
 
     method: str
@@ -90,3 +91,4 @@ class Recipe:
     on_missing: OnMissing = "keep"
     on_nonfinite: OnNonFinite = "error"
     options: Mapping[str, str | bool] = field(default_factory=dict)
+    rebasin: int = 0

@@ -1,0 +1,116 @@
+"""``bmerge rebasin``: a model whose channels are in the order of another's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bmerge._native import IoError, OutputFile, __version__
+from bmerge.cli.output import print_json
+from bmerge.cli.progress import LiveLine
+from bmerge.cli.session import Session, shared_options
+from bmerge.errors import ExecutorError, FormatError
+from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
+from bmerge.pipeline.aligned import alignment_note
+from bmerge.pipeline.metadata import RECIPE_KEY, ancestor
+
+__all__ = ["command"]
+
+
+@click.command("rebasin")
+@click.argument("reference")
+@click.argument("model")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The file to write.")
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    default=0,
+    metavar="N",
+    help="Of the order in which channels are gone through; default: 0.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+@click.pass_obj
+def command(
+    _: Session, /, *, reference: str, model: str, output: str, force: bool, seed: int, as_json: bool
+) -> None:
+    """Align MODEL to REFERENCE: put its channels into the order that brings it nearest.
+
+    The aligned model makes the same pictures as before (git re-basin; docs/rebasin.md). Merges
+    and studies take it as any other file. `bmerge merge … --rebasin` does both in one go.
+
+    \b
+    Examples:
+      bmerge rebasin a.safetensors b.safetensors -o b-aligned.safetensors
+      bmerge merge weighted_sum a.safetensors b-aligned.safetensors -o out.safetensors
+    """
+    from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
+
+    start, target = time.monotonic(), Path(output)
+    first, second = open_checkpoint(reference), open_checkpoint(model)
+    _check(target, (first, second), force=force)
+    rule = rule_of(second)
+    with LiveLine() as line:
+        count = len(rule.structures)
+        found = match_weights(
+            first,
+            second,
+            rule,
+            seed=seed,
+            progress=lambda sweep, done: line.draw(f"sweep {sweep}: {done} of {count}"),
+        )
+    metadata = _metadata(first, second, seed)
+    _commit(write_in_order(second, rule, found.orders, target, metadata=metadata), target)
+    if as_json:
+        print_json(
+            {
+                "output": output, "channels": found.channels, "moved": found.moved,
+                "before": found.before, "after": found.after, "sweeps": found.sweeps,
+                "seconds": time.monotonic() - start,
+            }
+        )  # fmt: skip
+        return
+    text = alignment_note(first, second, found)
+    click.echo(f"{text}; {target} in {time.monotonic() - start:.1f} s")
+
+
+def _check(target: Path, checkpoints: Sequence[Checkpoint], *, force: bool) -> None:
+    """Refuse a name that cannot or must not be written."""
+    if not target.parent.is_dir():
+        raise FormatError(f"the folder {target.parent} does not exist", path=target)
+    if target.is_dir():
+        raise FormatError(f"{target} is a folder", path=target)
+    if not target.exists():
+        return
+    files = [file for checkpoint in checkpoints for file in (*checkpoint.files, checkpoint.path)]
+    if any(target.samefile(file) for file in files):
+        hint = "write the result under another name"
+        raise FormatError(f"{target} is one of the models", path=target, hint=hint)
+    if not force:
+        raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
+
+
+def _commit(file: OutputFile, target: Path) -> None:
+    try:
+        file.commit()
+    except IoError as error:
+        raise ExecutorError(f"cannot write {target}: {error}") from error
+
+
+def _metadata(reference: Checkpoint, model: Checkpoint, seed: int) -> dict[str, str]:
+    """Return the model's own metadata with what was done to it."""
+    both = reference, model
+    hashes = {checkpoint.path: checkpoint_sha256(checkpoint) for checkpoint in both}
+    models = [ancestor(checkpoint, hashes) for checkpoint in both]
+    done = {"version": 1, "rebasin": {"seed": seed}, "models": models}
+    return {
+        "format": "pt",
+        **model.metadata,
+        RECIPE_KEY: json.dumps(done, separators=(",", ":"), ensure_ascii=False),
+        "bmerge.version": __version__,
+    }

@@ -1,0 +1,152 @@
+"""Git re-basin within a merge: each further model is aligned to the first before they merge.
+
+In several steps, as sd-meh does it: the first model goes a part of the way, and what it has
+become is what the next step aligns to. Aligned models and what lies between steps are temporary
+files beside the output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmerge import _native
+from bmerge.errors import ExecutorError
+from bmerge.executors import Executor
+from bmerge.formats import Checkpoint
+from bmerge.formats.safetensors import open_safetensors
+from bmerge.lora import loras_of
+from bmerge.pipeline.execute import execute
+from bmerge.pipeline.sinks import FileSink
+from bmerge.plan import Plan, make_plan
+from bmerge.recipe import BlockWeights
+
+if TYPE_CHECKING:
+    from bmerge.rebasin import Alignment
+
+__all__ = ["Aligning", "aligned", "alignment_note"]
+
+Aligning = Callable[[int, int], None]
+"""Called with the number of a sweep and how many sets of channels it has gone through."""
+
+_STEPPED = "alpha"
+
+
+@contextlib.contextmanager
+def aligned(
+    plan: Plan, output: Path, *, executor: Executor, progress: Aligning | None = None
+) -> Iterator[Plan]:
+    """Give the plan of the last step, whose inputs are aligned; a plan without re-basin as it is.
+
+    Args:
+        plan: what was asked for.
+        output: temporary files lie beside it until the context is left.
+        executor: runs the steps before the last.
+        progress: called while models are aligned.
+
+    Raises:
+        ExecutorError: if the method cannot be taken in steps, or a file cannot be written.
+        ArchitectureError: if a model is of an architecture that re-basin does not know.
+    """
+    steps = plan.recipe.rebasin
+    if not steps:
+        yield plan
+        return
+    if any(loras_of(checkpoint) for checkpoint in plan.checkpoints):
+        message = "models with LoRAs on them cannot be aligned"
+        raise ExecutorError(message, hint="bake the LoRA into a file first, then merge that")
+    _check_steps(plan)
+    with contextlib.ExitStack() as files:
+        first, *others = plan.checkpoints
+        for step in range(steps):
+            found = [_align(first, other, plan, output, files, progress) for other in others]
+            notes = tuple(note for _, note in found)
+            stepped = _step(plan, (first, *(model for model, _ in found)), step)
+            if step < steps - 1:
+                first = _run(stepped, output, executor, files)
+        yield replace(stepped, recipe=plan.recipe, notes=plan.notes + notes)
+
+
+def alignment_note(reference: Checkpoint, model: Checkpoint, found: Alignment) -> str:
+    """Return what there is to say about an alignment."""
+    return (
+        f"{model.path.name} aligned to {reference.path.name}: "
+        f"{found.moved:,} of {found.channels:,} channels moved, "
+        f"distance {found.before:.4g} → {found.after:.4g}"
+    )
+
+
+def _align(
+    first: Checkpoint,
+    other: Checkpoint,
+    plan: Plan,
+    output: Path,
+    files: contextlib.ExitStack,
+    progress: Aligning | None,
+) -> tuple[Checkpoint, str]:
+    """Return a model in the order of the first one, and what there is to say about it."""
+    from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
+
+    rule = rule_of(other)
+    found = match_weights(first, other, rule, seed=plan.recipe.seed, progress=progress)
+    file = write_in_order(other, rule, found.orders, output, metadata={})
+    return _opened(file, other, files), alignment_note(first, other, found)
+
+
+def _step(plan: Plan, models: tuple[Checkpoint, ...], step: int) -> Plan:
+    """Return the plan of one step."""
+    steps = plan.recipe.rebasin
+    recipe = replace(plan.recipe, rebasin=0)
+    if steps > 1:
+        weights = plan.hyperparameters[_STEPPED]
+        part = BlockWeights(
+            _part(weights.default, step, steps),
+            {block: _part(value, step, steps) for block, value in weights.blocks.items()},
+        )
+        recipe = replace(recipe, hyperparameters={_STEPPED: part})
+    return make_plan(recipe, method=plan.method, checkpoints=models, architecture=plan.architecture)
+
+
+def _part(alpha: float, step: int, steps: int) -> float:
+    """Return the weight that takes a model from ``step / steps`` of ``alpha`` one step on."""
+    done, next_done = (alpha * number / steps for number in (step, step + 1))
+    return 1.0 - (1.0 - next_done) / (1.0 - done)
+
+
+def _run(plan: Plan, output: Path, executor: Executor, files: contextlib.ExitStack) -> Checkpoint:
+    """Carry out a step before the last, and return what the first model has become."""
+    layout = [(tensor.key, tensor.dtype, tensor.shape) for tensor in plan.outputs]
+    header, offsets, size = _native.encode_header(layout, {})
+    try:
+        file = _native.OutputFile(output, size)
+        file.write_at(0, header)
+    except _native.IoError as error:
+        raise ExecutorError(f"cannot write beside {output}: {error}") from error
+    places = {key: (0, offset) for (key, _, _), offset in zip(layout, offsets, strict=True)}
+    execute(plan, FileSink([file], places), executor=executor)
+    return _opened(file, plan.checkpoints[0], files)
+
+
+def _opened(
+    file: _native.OutputFile, original: Checkpoint, files: contextlib.ExitStack
+) -> Checkpoint:
+    """Return a temporary as a checkpoint that goes by its original's name."""
+    files.callback(file.discard)
+    opened = open_safetensors(Path(file.temporary_path))
+    return replace(opened, path=original.path, metadata=original.metadata)
+
+
+def _check_steps(plan: Plan) -> None:
+    if plan.recipe.rebasin == 1:
+        return
+    names = [h.name for h in plan.method.hyperparameters]
+    hint = "with more than one iteration, re-basin needs two models and alpha alone, at most 1"
+    if names != [_STEPPED] or len(plan.checkpoints) != 2:
+        raise ExecutorError(f"{plan.method.name} cannot be taken in steps", hint=hint)
+    weights = plan.hyperparameters[_STEPPED]
+    greatest = max(map(weights.of, plan.architecture.blocks))
+    if greatest > 1:
+        raise ExecutorError(f"alpha {greatest:g} cannot be taken in steps", hint=hint)

@@ -1,0 +1,73 @@
+"""Tensors as they lie in files, put into another order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bmerge.dtypes import SIZES
+from bmerge.errors import FormatError
+from bmerge.formats import TensorInfo
+from bmerge.rebasin.structure import Order
+from bmerge.rebasin.wiring import Axis
+
+__all__ = ["floats", "in_order", "raw"]
+
+
+def raw(info: TensorInfo) -> np.ndarray[Any, Any]:
+    """Return a tensor's elements as unsigned integers of its element's size.
+
+    Raises:
+        FormatError: if its file cannot be read.
+    """
+    dtype = np.dtype(f"<u{SIZES[info.dtype]}")
+    try:
+        flat = np.fromfile(info.file, dtype, info.numel, offset=info.offset)
+    except OSError as error:
+        raise FormatError(f"{info.file}: {error.strerror}", path=info.file) from error
+    if flat.size != info.numel:
+        raise FormatError(f"{info.file} is shorter than it was", path=info.file, key=info.key)
+    return flat.reshape(info.shape)
+
+
+def floats(info: TensorInfo) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return a tensor's values as float32."""
+    import torch
+
+    from bmerge.executors.codec import decode
+
+    bits = raw(info)
+    data = torch.from_numpy(bits.reshape(-1).view(np.uint8))
+    values: np.ndarray[Any, np.dtype[np.float32]] = decode(data, info.dtype).numpy()
+    return values.reshape(info.shape)
+
+
+def in_order(
+    array: np.ndarray[Any, Any], axes: tuple[Axis, ...], orders: Mapping[str, Order]
+) -> np.ndarray[Any, Any]:
+    """Return an array with its axes in other orders.
+
+    Args:
+        array: the elements.
+        axes: what each axis runs over, from the first.
+        orders: space → for each place the channel that comes there; others stay as they are.
+    """
+    for dim, axis in enumerate(axes):
+        if any(segment.space in orders for segment in axis):
+            array = array.take(_index(axis, orders), axis=dim)
+    return array
+
+
+def _index(axis: Axis, orders: Mapping[str, Order]) -> Order:
+    """Return for each place of an axis where on it its new channel is."""
+    parts, begin = [], 0
+    for segment in axis:
+        places = np.arange(segment.length)
+        if segment.space in orders:
+            order = orders[segment.space][segment.start : segment.start + segment.length]
+            places = order - segment.start
+        parts.append(places + begin)
+        begin += segment.length
+    return np.concatenate(parts)

@@ -1,0 +1,55 @@
+"""A checkpoint in another order, as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bmerge import _native
+from bmerge.errors import ExecutorError
+from bmerge.formats import Checkpoint
+from bmerge.rebasin.rule import Rule
+from bmerge.rebasin.structure import Order
+from bmerge.rebasin.weights import in_order, raw
+
+__all__ = ["write_in_order"]
+
+
+def write_in_order(
+    model: Checkpoint,
+    rule: Rule,
+    orders: Mapping[str, Order],
+    output: Path,
+    *,
+    metadata: Mapping[str, str],
+) -> _native.OutputFile:
+    """Write a checkpoint with its channels in another order, one tensor at a time.
+
+    Args:
+        model: the checkpoint.
+        rule: its rule.
+        orders: space → for each place the channel that comes there.
+        output: the file's name.
+        metadata: of the file.
+
+    Returns:
+        The whole file under its temporary name: ``commit`` lets it appear, and it goes if
+        nobody does.
+
+    Raises:
+        ExecutorError: if it cannot be written.
+        FormatError: if the model cannot be read.
+    """
+    layout = [(info.key, info.dtype, info.shape) for info in model.tensors.values()]
+    try:
+        header, offsets, size = _native.encode_header(layout, metadata)
+        file = _native.OutputFile(output, size)
+        file.write_at(0, header)
+        for info, offset in zip(model.tensors.values(), offsets, strict=True):
+            array = in_order(raw(info), rule.axes.get(info.key, ()), orders)
+            file.write_at(offset, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    except (_native.IoError, _native.HeaderError) as error:
+        raise ExecutorError(f"cannot write {output}: {error}") from error
+    return file
