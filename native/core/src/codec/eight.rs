@@ -7,8 +7,8 @@ use super::half;
 pub(super) fn from_e4m3(byte: u8) -> f32 {
     let sign = u32::from(byte & 0x80) << 24;
     let magnitude = u32::from(byte & 0x7f);
-    let finite = f32::from_bits(magnitude << 20) * f32::from_bits(0x7b80_0000); // 2^120
-    let bits = if magnitude == 0x7f { 0x7fc0_0000 } else { finite.to_bits() };
+    let finite = half::widened::<3, 7>(magnitude);
+    let bits = if magnitude == 0x7f { 0x7fc0_0000 } else { finite };
     f32::from_bits(bits | sign)
 }
 
