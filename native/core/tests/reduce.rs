@@ -3,8 +3,9 @@
 
 mod common;
 
+use bmerge_core::merge::{run, Progress, Request, SharedBytes, Sink, Source};
 use bmerge_core::Program;
-use common::{node, numbers, run_f32};
+use common::{bytes, job, node, numbers, options, run_f32};
 
 const SHAPES: [&[u64]; 11] = [
     &[],
@@ -133,6 +134,59 @@ fn the_kth_absolute_value_is_exact() {
             let rank = (k.trunc() as u64).clamp(1, count) as usize;
             let got = floats(&run_f32(&program, &[count], 3, 1 << 20))[0];
             assert_eq!(got, sorted[rank - 1], "k {k} of {count}");
+        }
+    }
+}
+
+/// The k-th absolute value of these values by a run, and the run's progress.
+fn kth(values: &[f32], k: f64) -> (f32, Progress) {
+    let nodes =
+        [node("input", &[], &[0.0]), node("constant", &[], &[k]), node("kth_abs", &[0, 1], &[])];
+    let program = Program::new(&nodes, 2).unwrap();
+    let input = bytes(values);
+    let mut output = vec![0; input.len()];
+    let progress = Progress::new();
+    let request = Request {
+        programs: vec![&program],
+        sources: vec![Source::Bytes(&input)],
+        sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
+        jobs: vec![job(&program, &[values.len() as u64])],
+        copies: Vec::new(),
+        options: options(3, 1 << 20),
+    };
+    run(&request, &progress, || true).unwrap();
+    (floats(&output)[0], progress)
+}
+
+#[test]
+fn the_kth_absolute_value_of_a_large_tensor_is_exact_whatever_a_sample_says() {
+    let count = 1 << 20;
+    let random = numbers(count, 1);
+    let rounded = random.iter().map(|x| (x * 8.0).round() / 8.0).collect();
+    let mut ascending = random.clone();
+    ascending.sort_by(|x, y| x.abs().total_cmp(&y.abs()));
+    // Where the sample looks, and only there, are other values than elsewhere.
+    let hidden = random.iter().enumerate();
+    let hidden = hidden.map(|(at, x)| if at % 32_768 < 2048 { x * 1e-6 } else { x + 100.0 });
+    let mostly_zero = random.iter().enumerate().map(|(at, x)| if at % 9 == 0 { *x } else { 0.0 });
+    let with_nan = random.iter().enumerate().map(|(at, x)| if at == 77 { f32::NAN } else { *x });
+    let tensors: [(&str, Vec<f32>); 7] = [
+        ("hidden", hidden.collect()),
+        ("mostly zero", mostly_zero.collect()),
+        ("with a NaN", with_nan.collect()),
+        ("all the same", vec![-0.3; count]),
+        ("ascending", ascending),
+        ("rounded", rounded),
+        ("random", random),
+    ];
+    for (name, values) in tensors {
+        let mut sorted: Vec<f32> = values.iter().map(|x| x.abs()).collect();
+        sorted.sort_by(f32::total_cmp);
+        for share in [0.0, 1e-5, 0.06, 0.2, 0.5, 0.8, 0.99, 1.0] {
+            let k = (share * count as f64).trunc().max(1.0);
+            let (found, progress) = kth(&values, k);
+            assert_eq!(found.to_bits(), sorted[k as usize - 1].to_bits(), "{name}, k {k}");
+            assert_eq!(progress.bytes_done(), progress.bytes_total(), "{name}, k {k}");
         }
     }
 }

@@ -6,6 +6,7 @@ add up, divide, add to the base: methods differ in which of these steps they hav
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
@@ -36,8 +37,8 @@ def trim(delta: ops.Tensor, density: ops.Tensor) -> ops.Tensor:
     """Keep the ``density`` of a tensor's elements with the greatest absolute values."""
     n = ops.numel(delta)
     keep = ops.trunc(density * n)
-    kept = (ops.abs(delta) >= ops.kth_abs(delta, n - keep + 1)) & (keep >= 1)
-    return ops.where(kept, delta, 0.0)
+    least = ops.where(keep >= 1, ops.kth_abs(delta, n - keep + 1), math.inf)
+    return ops.where(ops.abs(delta) >= least, delta, 0.0)
 
 
 def drop(delta: ops.Tensor, density: ops.Tensor, rescale: Rescale, stream: int) -> ops.Tensor:
@@ -91,9 +92,8 @@ def mix(
 
 def agreement(values: Sequence[ops.Tensor], vote: Vote) -> list[ops.Tensor]:
     """Tell for each value whether it has the elected sign; 0 never has."""
-    signs = [ops.sign(value) for value in values]
     if vote == "count":
-        elected = ops.sign(total(signs))
-        return [(sign == elected) & (sign != 0) for sign in signs]
-    positive = total(values) >= 0
-    return [(positive & (sign > 0)) | (~positive & (sign < 0)) for sign in signs]
+        elected = ops.sign(total(ops.sign(value) for value in values))
+    else:
+        elected = ops.where(total(values) >= 0, 1.0, -1.0)
+    return [value * elected > 0 for value in values]

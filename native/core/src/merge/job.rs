@@ -1,6 +1,7 @@
 //! The items of work, in the order in which they are started.
 
 use super::memory;
+use super::pass::may_sample;
 use super::request::{Copy, Job, Request};
 use super::Sources;
 use crate::program::Program;
@@ -46,7 +47,7 @@ pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize)
         let length = job.elements();
         let geometry = Geometry::of(&job.shape);
         let task = Task::Job { index, job, program, geometry };
-        Item { task, step, length, work: work(program, job) }
+        Item { task, step, length, work: work(program, job, &geometry) }
     });
     let copies = request.copies.iter().map(|copy| {
         let (length, task) = (copy.length, Task::Copy(copy));
@@ -57,9 +58,10 @@ pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize)
     items
 }
 
-/// Input bytes of all passes.
-fn work(program: &Program, job: &Job) -> u64 {
-    let inputs = program.stages().iter().flat_map(|stage| &stage.inputs);
+/// Input bytes of all passes that see every element.
+fn work(program: &Program, job: &Job, geometry: &Geometry) -> u64 {
+    let stages = program.stages().iter().filter(|stage| !may_sample(stage, geometry));
+    let inputs = stages.flat_map(|stage| &stage.inputs);
     let bytes: u64 = inputs.map(|input| job.inputs[*input].dtype.bytes() as u64).sum();
     bytes.saturating_mul(job.elements())
 }

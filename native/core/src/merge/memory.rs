@@ -6,7 +6,7 @@ use crate::program::Program;
 use crate::vm::BLOCK;
 
 /// More elements per unit gain nothing (measured), fewer cost system calls.
-const MOST: u64 = 256 * 1024;
+const MOST: u64 = 128 * 1024;
 
 /// Fewer elements per unit are not worth a system call.
 const LEAST: u64 = 16 * 1024;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::job::{Item, Task};
-use crate::program::stage::Stage;
+use crate::program::stage::{Collector, Stage};
 use crate::program::{scalar, Op, Program};
-use crate::reduce::{Form, Found, Gather};
+use crate::reduce::{Bracket, Form, Found, Gather, Tiling};
 use crate::vm::geometry::Geometry;
 
 /// What a pass computes with and collects.
@@ -20,14 +20,16 @@ pub(super) struct Pass {
     values: Vec<f64>,
     /// One per node; reductions along an axis that are known.
     pub(super) vectors: Vec<Arc<Vec<f32>>>,
-    /// Upper bits of k-th values whose second pass this is, and ranks among these.
-    uppers: HashMap<usize, (u32, u64)>,
+    /// Where the k-th values are that this pass is to find.
+    brackets: HashMap<usize, Bracket>,
     /// The stage's scalars, rounded.
     pub(super) scalars: Vec<f32>,
     /// What is collected; nothing in the last pass.
     pub(super) gather: Option<Gather>,
     /// Tiles of a unit, if something is collected.
     tiles: u64,
+    /// Number of the first pass that ran for the first time; those before run without a sample.
+    fresh: usize,
 }
 
 impl Pass {
@@ -46,25 +48,43 @@ impl Pass {
         let (Task::Job { program, .. }, Some(gather)) = (item.task, &self.gather) else {
             return None;
         };
-        let number = self.number + 1;
         let (mut values, mut vectors) = (self.values.clone(), self.vectors.clone());
-        let mut uppers = HashMap::new();
+        let mut brackets = HashMap::new();
         for (index, collect) in program.stages()[self.number].collects.iter().enumerate() {
             let k = rank(program, collect.node, &values);
-            match gather.finish(index, k, self.uppers.get(&collect.node).copied()) {
+            match gather.finish(index, k) {
                 Found::Scalar(value) => {
                     values[collect.node] = value;
                     // An axis that is the whole tensor: one column, one vector.
                     vectors[collect.node] = Arc::new(vec![value as f32]);
                 }
                 Found::Vector(all) => vectors[collect.node] = Arc::new(all),
-                Found::Upper(upper, rank) => {
-                    uppers.insert(collect.node, (upper, rank));
+                Found::Bracket(bracket) => {
+                    brackets.insert(collect.node, bracket);
                 }
+                Found::Unsure => return Some(self.again().prepared(item)),
             }
         }
-        let pass = Self { number, values, vectors, uppers, ..Self::default() };
+        let (number, fresh) = (self.number + 1, self.fresh);
+        let pass = Self { number, values, vectors, brackets, fresh, ..Self::default() };
         Some(pass.prepared(item))
+    }
+
+    /// The pass that took a sample, this one or the one before, without it.
+    fn again(&self) -> Self {
+        let number = if self.samples() { self.number } else { self.number - 1 };
+        let (values, vectors) = (self.values.clone(), self.vectors.clone());
+        Self { number, values, vectors, fresh: self.number + 1, ..Self::default() }
+    }
+
+    /// Whether only a sample of the elements is looked at.
+    pub(super) fn samples(&self) -> bool {
+        self.gather.as_ref().is_some_and(|gather| gather.tiling.is_sample())
+    }
+
+    /// Whether its bytes count as progress: a sample's do not, nor what runs again.
+    pub(super) fn counts(&self) -> bool {
+        self.number >= self.fresh && !self.samples()
     }
 
     /// Elements or bytes of a unit: (begin, end).
@@ -82,11 +102,6 @@ impl Pass {
         let count = self.gather.as_ref().map_or(0, |gather| gather.tiling.count());
         let begin = unit * self.tiles;
         (begin, (begin + self.tiles).min(count))
-    }
-
-    /// The upper bits that a collector of a second pass looks for.
-    pub(super) fn upper(&self, node: usize) -> u32 {
-        self.uppers.get(&node).map_or(0, |found| found.0)
     }
 
     /// Compute the scalars that are known now, and cut the pass into units.
@@ -107,12 +122,25 @@ impl Pass {
             self.units = item.length.div_ceil(item.step);
             return;
         }
-        let gather = Gather::new(Form::all(stage, &geometry), geometry);
+        let brackets = |node| self.brackets.get(&node).copied().unwrap_or_default();
+        let forms = Form::all(stage, &geometry, brackets);
+        let tiling = if self.number >= self.fresh && may_sample(stage, &geometry) {
+            Tiling::sample(&geometry)
+        } else {
+            Tiling::new(&forms, &geometry)
+        };
+        let gather = Gather::new(forms, geometry, tiling);
         let fitting = (item.step / gather.tiling.step()).max(1);
         self.tiles = if gather.ordered { 1 } else { fitting };
         self.units = gather.tiling.count().div_ceil(self.tiles);
         self.gather = Some(gather);
     }
+}
+
+/// Whether a pass only looks for where k-th values are, and of a large tensor.
+pub(super) fn may_sample(stage: &Stage, geometry: &Geometry) -> bool {
+    let all = stage.collects.iter().all(|collect| collect.what == Collector::KthBracket);
+    all && stage.output.is_none() && Tiling::samples(geometry)
 }
 
 /// The rank that a selection asks for.

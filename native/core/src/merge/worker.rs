@@ -33,13 +33,20 @@ pub(super) struct Worker<'a> {
     local: Local,
 }
 
-/// A unit of a job, taken apart.
+/// Elements of a unit of a job that lie together: all of them, or a tile of a sample.
+#[derive(Clone, Copy)]
 struct Part<'u, 'a> {
     unit: &'u Unit<'a>,
     index: usize,
     job: &'a Job,
     stage: &'a Stage,
     geometry: Geometry,
+    /// First element.
+    begin: u64,
+    /// One past the last.
+    end: u64,
+    /// First tile and one past the last, if something is collected.
+    tiles: (u64, u64),
 }
 
 impl<'a> Worker<'a> {
@@ -70,12 +77,34 @@ impl<'a> Worker<'a> {
             Task::Copy(copy) => self.run_copy(copy, unit.begin, unit.end),
             Task::Job { index, job, program, geometry } => {
                 let stage = &program.stages()[unit.pass.number];
-                let part = Part { unit, index, job, stage, geometry };
-                self.load(&part)?;
-                self.compute(&part)?;
-                self.release(&part)
+                let tiles = unit.pass.tiles(unit.index);
+                let (begin, end) = (unit.begin, unit.end);
+                self.run_job(&Part { unit, index, job, stage, geometry, begin, end, tiles })
             }
         }
+    }
+
+    fn run_job(&mut self, part: &Part) -> Result<()> {
+        let Some(gather) = &part.unit.pass.gather else {
+            return self.run_part(part);
+        };
+        self.local.begin_unit(&gather.forms, &part.geometry);
+        if part.unit.pass.samples() {
+            for tile in part.tiles.0..part.tiles.1 {
+                let (begin, end) = gather.tiling.range(tile);
+                self.run_part(&Part { begin, end, tiles: (tile, tile + 1), ..*part })?;
+            }
+        } else {
+            self.run_part(part)?;
+        }
+        gather.deliver_counts(&self.local);
+        Ok(())
+    }
+
+    fn run_part(&mut self, part: &Part) -> Result<()> {
+        self.load(part)?;
+        self.compute(part)?;
+        self.release(part)
     }
 
     fn run_copy(&mut self, copy: &Copy, begin: u64, end: u64) -> Result<()> {
@@ -91,14 +120,14 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Read the unit's part of every input that the stage uses, unless it is there from the
-    /// pass before (jobs of a single unit).
+    /// Read the part of every input that the stage uses, unless it is there from the pass before
+    /// (jobs of a single unit).
     fn load(&mut self, part: &Part) -> Result<()> {
         let count = self.inputs.len().max(part.job.inputs.len());
         self.inputs.resize_with(count, Buffer::default);
         for input in &part.stage.inputs {
             let buffer = &mut self.inputs[*input];
-            let wanted = Some((part.unit.place, part.unit.begin, part.unit.end));
+            let wanted = Some((part.unit.place, part.begin, part.end));
             if buffer.holds != wanted {
                 let (source, begin, length) = part.place(*input);
                 buffer.holds = None;
@@ -109,7 +138,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Be done with the unit's part of every input.
+    /// Be done with the part of every input.
     fn release(&self, part: &Part) -> Result<()> {
         for input in &part.stage.inputs {
             let (source, begin, length) = part.place(*input);
@@ -118,7 +147,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Run the stage over the unit's blocks.
+    /// Run the stage over the part's blocks.
     fn compute(&mut self, part: &Part) -> Result<()> {
         let shared = self.shared;
         let inputs: Vec<(&[u8], Dtype)> = part
@@ -142,11 +171,13 @@ impl<'a> Worker<'a> {
             let sink = &shared.request.sinks[part.job.sink];
             let machine = &mut self.machine;
             let fill = |target: &mut [u8]| store(shared, machine, &frame, part, target);
-            let begin = part.job.offset + part.unit.begin * part.job.dtype.bytes() as u64;
+            let begin = part.job.offset + part.begin * part.job.dtype.bytes() as u64;
             // SAFETY: `check` found no overlapping ranges in the sinks.
             unsafe { sink.write(begin, written, &mut self.output, fill) }?;
         }
-        shared.progress.add_bytes(read as u64);
+        if part.unit.pass.counts() {
+            shared.progress.add_bytes(read as u64);
+        }
         shared.update(|outcome| {
             outcome.0.bytes_read += read as u64;
             outcome.0.bytes_written += written as u64;
@@ -155,7 +186,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Compute and encode all blocks of a unit.
+/// Compute and encode all blocks of a part.
 fn store(
     shared: &Shared,
     machine: &mut Machine,
@@ -181,7 +212,7 @@ fn store(
     Ok(())
 }
 
-/// Compute all blocks of a unit's tiles and hand over what is collected.
+/// Compute all blocks of a part's tiles and hand over what is collected of each.
 fn collect(
     shared: &Shared,
     machine: &mut Machine,
@@ -190,15 +221,11 @@ fn collect(
     gather: &Gather,
     local: &mut Local,
 ) -> Result<()> {
-    let pass = &part.unit.pass;
-    let upper = |index: usize| pass.upper(part.stage.collects[index].node);
-    local.begin_unit(&gather.forms, &part.geometry, upper);
     let stopped = || shared.progress.cancelled() || shared.queue.stopped();
-    let (first, last) = pass.tiles(part.unit.index);
-    for tile in first..last {
+    for tile in part.tiles.0..part.tiles.1 {
         let (begin, end) = gather.tiling.range(tile);
         local.begin_tile(begin, end);
-        let within = (begin - part.unit.begin) as usize;
+        let within = (begin - part.begin) as usize;
         let elements = (end - begin) as usize;
         for offset in (0..elements).step_by(BLOCK) {
             let length = BLOCK.min(elements - offset);
@@ -212,7 +239,6 @@ fn collect(
             return Err(Error::Cancelled);
         }
     }
-    gather.deliver_counts(local);
     blame(shared, machine, part)
 }
 
@@ -227,16 +253,16 @@ fn blame(shared: &Shared, machine: &Machine, part: &Part) -> Result<()> {
 }
 
 impl Part<'_, '_> {
-    /// Where the unit's part of an input lies: (source, begin, length).
+    /// Where the part of an input lies: (source, begin, length).
     fn place(&self, input: usize) -> (usize, u64, usize) {
         let range = &self.job.inputs[input];
         let bytes = range.dtype.bytes() as u64;
-        let length = (self.unit.end - self.unit.begin) * bytes;
-        (range.source, range.offset + self.unit.begin * bytes, length as usize)
+        let length = (self.end - self.begin) * bytes;
+        (range.source, range.offset + self.begin * bytes, length as usize)
     }
 
     fn output_length(&self) -> usize {
-        (self.unit.end - self.unit.begin) as usize * self.job.dtype.bytes()
+        (self.end - self.begin) as usize * self.job.dtype.bytes()
     }
 
     fn frame<'f>(&'f self, inputs: &'f [(&'f [u8], Dtype)]) -> Frame<'f> {
@@ -247,7 +273,7 @@ impl Part<'_, '_> {
             vectors: &self.unit.pass.vectors,
             geometry: self.geometry,
             seed: self.job.seed,
-            begin: self.unit.begin,
+            begin: self.begin,
         }
     }
 }

@@ -43,8 +43,8 @@ fn reachable(nodes: &[Node], output: usize) -> BTreeSet<usize> {
 fn collector(nodes: &[Node], node: usize, pass: usize) -> Option<(usize, Collector)> {
     let what = match (nodes[node].op, nodes[node].level.checked_sub(pass)?) {
         (Op::Reduce(op, axis), 1) => Collector::Reduce(op, axis),
-        (Op::KthAbs, 2) => Collector::KthUpper,
-        (Op::KthAbs, 1) => Collector::KthLower,
+        (Op::KthAbs, 2) => Collector::KthBracket,
+        (Op::KthAbs, 1) => Collector::KthValue,
         _ => return None,
     };
     Some((node, what))

@@ -84,10 +84,10 @@ pub(crate) struct Collect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Collector {
     Reduce(Reduction, Axis),
-    /// Count absolute values by their upper bits.
-    KthUpper,
-    /// Count those with the upper bits found before by their lower bits.
-    KthLower,
+    /// Find a bracket of the k-th absolute value.
+    KthBracket,
+    /// Find the k-th absolute value within that bracket.
+    KthValue,
 }
 
 /// One pass.

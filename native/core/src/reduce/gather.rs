@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::local::{Local, Part};
-use super::{fold, kth, Form, Tiling};
+use super::{fold, kth, Bracket, Form, Tiling};
 use crate::program::Reduction;
 use crate::vm::geometry::Geometry;
 
@@ -22,8 +22,10 @@ pub(crate) enum Found {
     Scalar(f64),
     /// One per column or vector.
     Vector(Vec<f32>),
-    /// The upper bits of the k-th value, and its rank among the values that have them.
-    Upper(u32, u64),
+    /// Where the k-th value is.
+    Bracket(Bracket),
+    /// A sample has misled: the pass that took it must run again without.
+    Unsure,
 }
 
 /// One collector's findings so far.
@@ -33,7 +35,11 @@ enum Whole {
     Tiles(Vec<f64>),
     Columns(Vec<f64>),
     Vectors(Vec<f32>),
-    Counts(Vec<u64>),
+    /// One per counter, and what is below the first.
+    Counts {
+        below: u64,
+        counts: Vec<u64>,
+    },
 }
 
 /// A tile's columns: collector, first column, values.
@@ -60,9 +66,8 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
-    /// Make room for a pass that collects in these forms.
-    pub(crate) fn new(forms: Vec<Form>, geometry: Geometry) -> Self {
-        let tiling = Tiling::new(&forms, &geometry);
+    /// Make room for a pass that collects in these forms from these tiles.
+    pub(crate) fn new(forms: Vec<Form>, geometry: Geometry, tiling: Tiling) -> Self {
         let parts = forms.iter().map(|form| room(*form, &tiling, &geometry)).collect();
         let ordered = forms.iter().any(|form| matches!(form, Form::Columns(_)));
         let state = Mutex::new(State { parts, ..State::default() });
@@ -111,20 +116,25 @@ impl Gather {
     pub(crate) fn deliver_counts(&self, local: &Local) {
         let mut state = self.lock();
         for (part, whole) in local.parts.iter().zip(&mut state.parts) {
-            let (Part::Upper(counts) | Part::Lower { counts, .. }, Whole::Counts(all)) =
-                (part, whole)
-            else {
-                continue;
-            };
-            for (all, count) in all.iter_mut().zip(counts) {
-                *all += u64::from(*count);
+            match (part, whole) {
+                (Part::Coarse(found), Whole::Counts { counts, .. }) => {
+                    for (count, found) in counts.iter_mut().zip(found) {
+                        *count += u64::from(*found);
+                    }
+                }
+                (Part::Fine { below: found, inside, .. }, Whole::Counts { below, counts }) => {
+                    *below += found;
+                    for place in inside {
+                        counts[*place as usize] += 1;
+                    }
+                }
+                _ => {}
             }
         }
     }
 
-    /// The result of a collector; `k` is the rank that a selection asks for, `upper` what its
-    /// first pass found.
-    pub(crate) fn finish(&self, index: usize, k: f64, upper: Option<(u32, u64)>) -> Found {
+    /// The result of a collector; `k` is the rank that a selection asks for.
+    pub(crate) fn finish(&self, index: usize, k: f64) -> Found {
         let mut state = self.lock();
         let Geometry { elements, rows, last, .. } = self.geometry;
         match (self.forms[index], &mut state.parts[index]) {
@@ -140,13 +150,18 @@ impl Gather {
                 let finish = |folded: &f64| fold::finish(op, *folded, rows) as f32;
                 Found::Vector(all.iter().map(finish).collect())
             }
-            (Form::Upper, Whole::Counts(all)) => {
-                let (upper, rank) = kth::find(all, kth::rank(k, elements));
-                Found::Upper(upper, rank)
+            (Form::Coarse, Whole::Counts { counts, .. }) => {
+                let rank = kth::rank(k, elements);
+                let bracket = if self.tiling.is_sample() {
+                    kth::estimate(counts, rank, elements)
+                } else {
+                    kth::locate(counts, rank)
+                };
+                bracket.map_or(Found::Unsure, Found::Bracket)
             }
-            (Form::Lower, Whole::Counts(all)) => {
-                let (upper, rank) = upper.unwrap_or_default();
-                Found::Scalar(kth::value(upper, kth::find(all, rank).0))
+            (Form::Fine(bracket), Whole::Counts { below, counts }) => {
+                let value = kth::select(bracket, *below, counts, kth::rank(k, elements));
+                value.map_or(Found::Unsure, Found::Scalar)
             }
             (_, Whole::Vectors(all)) => Found::Vector(std::mem::take(all)),
             _ => Found::Scalar(f64::NAN), // forms and parts were made together
@@ -185,8 +200,8 @@ fn room(form: Form, tiling: &Tiling, geometry: &Geometry) -> Whole {
         }
         Form::Vectors(_) => Whole::Vectors(vec![0.0; (geometry.elements / geometry.last) as usize]),
         Form::Columns(op) => Whole::Columns(vec![fold::start(op); geometry.columns as usize]),
-        Form::Upper => Whole::Counts(vec![0; kth::UPPER]),
-        Form::Lower => Whole::Counts(vec![0; kth::LOWER]),
+        Form::Coarse => Whole::Counts { below: 0, counts: vec![0; kth::COARSE] },
+        Form::Fine(bracket) => Whole::Counts { below: 0, counts: vec![0; bracket.length as usize] },
     }
 }
 

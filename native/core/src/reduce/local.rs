@@ -1,6 +1,6 @@
 //! What one thread reduces by itself: a tile at a time, and counts over a unit.
 
-use super::{fold, kth, Form};
+use super::{fold, kth, Bracket, Form};
 use crate::program::Reduction;
 use crate::vm::geometry::Geometry;
 
@@ -10,8 +10,8 @@ pub(crate) enum Part {
     Whole { op: Reduction, folded: f64 },
     Columns { op: Reduction, first: usize, folded: Vec<f64> },
     Vectors { op: Reduction, folded: f64, filled: usize, done: Vec<f32> },
-    Upper(Vec<u32>),
-    Lower { upper: u32, counts: Vec<u32> },
+    Coarse(Vec<u32>),
+    Fine { bracket: Bracket, below: u64, inside: Vec<u32> },
 }
 
 /// All collectors' shares.
@@ -23,22 +23,17 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Make ready for a unit of a pass; `upper` gives a collector's upper bits found before.
-    pub(crate) fn begin_unit(
-        &mut self,
-        forms: &[Form],
-        geometry: &Geometry,
-        upper: impl Fn(usize) -> u32,
-    ) {
+    /// Make ready for a unit of a pass.
+    pub(crate) fn begin_unit(&mut self, forms: &[Form], geometry: &Geometry) {
         self.last = geometry.last as usize;
         self.columns = geometry.columns as usize;
         self.parts.clear();
-        let parts = forms.iter().enumerate().map(|(index, form)| match *form {
+        let parts = forms.iter().map(|form| match *form {
             Form::Whole(op) => Part::Whole { op, folded: 0.0 },
             Form::Columns(op) => Part::Columns { op, first: 0, folded: Vec::new() },
             Form::Vectors(op) => Part::Vectors { op, folded: 0.0, filled: 0, done: Vec::new() },
-            Form::Upper => Part::Upper(vec![0; kth::UPPER]),
-            Form::Lower => Part::Lower { upper: upper(index), counts: vec![0; kth::LOWER] },
+            Form::Coarse => Part::Coarse(vec![0; kth::COARSE]),
+            Form::Fine(bracket) => Part::Fine { bracket, below: 0, inside: Vec::new() },
         });
         self.parts.extend(parts);
     }
@@ -60,7 +55,7 @@ impl Local {
                     *filled = 0;
                     done.clear();
                 }
-                Part::Upper(_) | Part::Lower { .. } => {}
+                Part::Coarse(_) | Part::Fine { .. } => {}
             }
         }
     }
@@ -74,8 +69,8 @@ impl Local {
             Part::Vectors { op, folded, filled, done } => {
                 add_vectors(*op, self.last, (folded, filled, done), xs, ys);
             }
-            Part::Upper(counts) => kth::count_upper(counts, xs),
-            Part::Lower { upper, counts } => kth::count_lower(counts, *upper, xs),
+            Part::Coarse(counts) => kth::count(counts, xs),
+            Part::Fine { bracket, below, inside } => kth::divide(*bracket, below, inside, xs),
         }
     }
 }

@@ -13,10 +13,11 @@ mod local;
 mod tiling;
 
 pub(crate) use gather::{Found, Gather};
+pub(crate) use kth::Bracket;
 pub(crate) use local::Local;
 pub(crate) use tiling::Tiling;
 
-use crate::program::stage::{Collector, Stage};
+use crate::program::stage::{Collect, Collector, Stage};
 use crate::program::{Axis, Reduction};
 use crate::vm::geometry::Geometry;
 
@@ -30,17 +31,18 @@ pub(crate) enum Form {
     /// One value per vector of the last dim.
     Vectors(Reduction),
     /// Counts of absolute values by their upper bits.
-    Upper,
-    /// Counts of those with the upper bits of a node's first pass, by their lower bits.
-    Lower,
+    Coarse,
+    /// Counts of absolute values below a bracket, and of each within it.
+    Fine(Bracket),
 }
 
 impl Form {
-    /// The form of a collector; an axis that is the whole tensor counts as such.
-    pub(crate) fn of(what: Collector, geometry: &Geometry) -> Self {
+    /// The form of a collector; an axis that is the whole tensor counts as such. `bracket` is
+    /// what the collector's node found in the pass before.
+    fn of(what: Collector, geometry: &Geometry, bracket: Bracket) -> Self {
         match what {
-            Collector::KthUpper => Self::Upper,
-            Collector::KthLower => Self::Lower,
+            Collector::KthBracket => Self::Coarse,
+            Collector::KthValue => Self::Fine(bracket),
             Collector::Reduce(op, Axis::Rows) if geometry.columns > 1 => Self::Columns(op),
             Collector::Reduce(op, Axis::Last) if geometry.last < geometry.elements => {
                 Self::Vectors(op)
@@ -49,8 +51,13 @@ impl Form {
         }
     }
 
-    /// The forms of all collectors of a stage.
-    pub(crate) fn all(stage: &Stage, geometry: &Geometry) -> Vec<Self> {
-        stage.collects.iter().map(|collect| Self::of(collect.what, geometry)).collect()
+    /// The forms of all collectors of a stage; `brackets` gives what a node found before.
+    pub(crate) fn all(
+        stage: &Stage,
+        geometry: &Geometry,
+        brackets: impl Fn(usize) -> Bracket,
+    ) -> Vec<Self> {
+        let form = |collect: &Collect| Self::of(collect.what, geometry, brackets(collect.node));
+        stage.collects.iter().map(form).collect()
     }
 }

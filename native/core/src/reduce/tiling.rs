@@ -6,10 +6,22 @@ use crate::vm::geometry::Geometry;
 /// About the number of elements of a tile.
 const TARGET: u64 = 65_536;
 
-/// Tiles of `step` elements that start anew every `period` elements.
+/// Elements of a tile of a sample.
+const PIECE: u64 = 2048;
+
+/// A sample is about this part of a tensor ...
+const SAMPLED: u64 = 16;
+
+/// ... but not fewer and not more elements, for tensors of at least the second's.
+const SAMPLE: std::ops::RangeInclusive<u64> = 32_768..=1_048_576;
+const LEAST_SAMPLED: u64 = 262_144;
+
+/// Tiles of `step` elements that start anew every `period` elements: all of them, or, in a
+/// sample, as many of each period as `per_period` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tiling {
     period: u64,
+    per_period: u64,
     step: u64,
     elements: u64,
 }
@@ -31,24 +43,42 @@ impl Tiling {
         } else {
             (vector, TARGET)
         };
-        Self { period, step, elements: geometry.elements }
+        Self { period, per_period: period.div_ceil(step), step, elements: geometry.elements }
+    }
+
+    /// Whether a tensor is large enough to look at a sample first.
+    pub(crate) fn samples(geometry: &Geometry) -> bool {
+        geometry.elements >= LEAST_SAMPLED
+    }
+
+    /// The tiling of a sample: pieces at equal distances.
+    pub(crate) fn sample(geometry: &Geometry) -> Self {
+        let elements = geometry.elements;
+        let wanted = (elements / SAMPLED).clamp(*SAMPLE.start(), *SAMPLE.end());
+        let period = elements / (wanted / PIECE);
+        Self { period, per_period: 1, step: PIECE, elements }
+    }
+
+    /// Whether not every element is in a tile.
+    pub(crate) fn is_sample(&self) -> bool {
+        self.per_period * self.step < self.period
     }
 
     /// Tiles of a period.
     pub(crate) fn per_period(&self) -> u64 {
-        self.period.div_ceil(self.step)
+        self.per_period
     }
 
     /// Number of tiles.
     pub(crate) fn count(&self) -> u64 {
-        let whole = self.elements / self.period * self.per_period();
-        whole + (self.elements % self.period).div_ceil(self.step)
+        let whole = self.elements / self.period * self.per_period;
+        whole + (self.elements % self.period).div_ceil(self.step).min(self.per_period)
     }
 
     /// The elements of a tile: (begin, end).
     pub(crate) fn range(&self, tile: u64) -> (u64, u64) {
-        let period = tile / self.per_period() * self.period;
-        let begin = period + tile % self.per_period() * self.step;
+        let period = tile / self.per_period * self.period;
+        let begin = period + tile % self.per_period * self.step;
         let limit = (period + self.period).min(self.elements);
         (begin, (begin + self.step).min(limit))
     }
@@ -86,6 +116,19 @@ mod tests {
             for forms in [&[whole][..], &[columns], &[vectors], &[columns, vectors, whole]] {
                 check(shape, forms);
             }
+        }
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_the_tensor() {
+        for elements in [LEAST_SAMPLED, 1_000_003, 38_000_000] {
+            let tiling = Tiling::sample(&Geometry::of(&[elements]));
+            assert!(tiling.is_sample() && !check(&[elements], &[Form::Coarse]).is_sample());
+            let ranges = || (0..tiling.count()).map(|tile| tiling.range(tile));
+            assert!(ranges().zip(ranges().skip(1)).all(|(one, next)| one.1 < next.0));
+            let sampled: u64 = ranges().map(|(begin, end)| end - begin).sum();
+            assert!(sampled >= *SAMPLE.start() && sampled <= elements / 7);
+            assert!(ranges().next_back().is_some_and(|last| last.1 + tiling.period >= elements));
         }
     }
 
