@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bmerge import MergeMethod, hookimpl, merge_method, ops
-from bmerge_plugins.methods._common import Share, lerp, quotient
+from bmerge_plugins.methods._common import Share, lerp, quotient, total
 
 
 @merge_method
@@ -29,10 +29,14 @@ def euclidean_add_difference(
 
     Source: euclidean_add_difference of sd-meh, which gives NaN where a and b equal c.
     """
-    x, y = (quotient(model - c, ops.vector_norm(model - c)) for model in (a, b))
+    sizes = [ops.vector_norm(model - c) for model in (a, b)]
+    x, y = ((m - c) * quotient(1.0, size) for m, size in zip((a, b), sizes, strict=True))
     change = lerp(a, b, alpha) - c
     joined = ops.copysign(ops.sqrt((1 - alpha) * x**2 + alpha * y**2), change)
-    return c + joined * quotient(ops.vector_norm(change), ops.vector_norm(joined))
+    # The norm of d by itself would take a pass: x and y have the norm 1, or 0.
+    shares = zip((1 - alpha, alpha), sizes, strict=True)
+    norm = ops.sqrt(total(ops.where(size > 0, share, 0.0) for share, size in shares))
+    return c + joined * quotient(ops.vector_norm(change), norm)
 
 
 @hookimpl
