@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from bmerge.executors import Choice, choose_executor
-from bmerge.executors.choose import ExecutorName
 from bmerge.plan import Plan
 
 if TYPE_CHECKING:
@@ -77,14 +76,17 @@ class ExecutorOptions:
         Raises:
             ExecutorError: if what was asked for is not possible.
         """
-        return choose_executor(
-            plan,
-            executor=cast("ExecutorName", self.executor or "auto"),
-            device=self.device,
-            memory=self.memory or _MEMORY,
-            vram=self.vram,
-            threads=self.threads or 0,
-        )
+        return choose_executor(plan, **self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what :func:`bmerge.executors.choose_executor` takes beside a plan."""
+        return {
+            "executor": self.executor or "auto",
+            "device": self.device,
+            "memory": self.memory or _MEMORY,
+            "vram": self.vram,
+            "threads": self.threads or 0,
+        }
 
 
 def _size(text: str | None) -> int | None:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint."),
     "studies": ("bmerge.cli.studies", "List studies, or show the trials of one."),
     "report": ("bmerge.cli.report", "Write the report of a study again."),
+    "bench": ("bmerge.cli.bench", "Compare merge methods by their pictures, or executors by time."),
     "methods": ("bmerge.cli.methods", "List the merge methods."),
     "optimisers": ("bmerge.cli.optimisers", "List the optimisers."),
     "scorers": ("bmerge.cli.scorers", "List the scorers."),

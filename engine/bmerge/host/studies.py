@@ -35,7 +35,7 @@ from bmerge.study.space_config import build_space
 from bmerge.study.study import Study, initial_proposals
 from bmerge.study.trial import Proposal
 
-__all__ = ["build_study"]
+__all__ = ["build_evaluator", "build_study", "model_identity"]
 
 
 def build_study(
@@ -44,6 +44,7 @@ def build_study(
     *,
     folder: Path,
     choose: Callable[[Plan], Executor],
+    evaluator: Evaluator | None = None,
 ) -> Study:
     """Make the study that a study file describes.
 
@@ -52,6 +53,7 @@ def build_study(
         registry: where its names are looked up.
         folder: where the study is stored.
         choose: picks the executor, given the plan of one of its merges.
+        evaluator: to use instead of making the file's own.
 
     Raises:
         BmergeError: for whatever is wrong with the file, the models or the plugins.
@@ -80,25 +82,34 @@ def build_study(
             executor=choose(plan),
             scratch=config.executor.scratch or folder / "scratch",
         ),
-        evaluator=kinds.evaluator(),
+        evaluator=evaluator or kinds.evaluator(),
         objectives=config.objectives,
         optimiser=kinds.optimiser,
         optimiser_name=config.optimiser.name,
         seed=config.optimiser.seed,
         queue=tuple(_queue(config, kinds.method, architecture, search)),
         n_iters=config.optimiser.n_iters,
-        definition=definition_of(config, search, [*map(_identity, checkpoints)]),
+        definition=definition_of(config, search, [*map(model_identity, checkpoints)]),
         storage=config.storage,
     )
 
 
-def _identity(checkpoint: Checkpoint) -> str:
+def model_identity(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 of a model, and that of each LoRA on it with its weights."""
     parts = [checkpoint_sha256(checkpoint)]
     for applied in loras_of(checkpoint):
         digest = checkpoint_sha256(applied.lora.checkpoint)
         parts.append(f"{digest} * {dict(applied.weights)}")
     return " + ".join(parts)
+
+
+def build_evaluator(config: StudyConfig, registry: Registry) -> Evaluator:
+    """Make the generator and the scorers that a study file describes.
+
+    Raises:
+        BmergeError: for whatever is wrong with the plugins that the file names.
+    """
+    return _Kinds(config, registry).evaluator()
 
 
 class _Kinds:

@@ -19,6 +19,7 @@ __all__ = [
     "Point",
     "Reference",
     "Scatter",
+    "axis_of",
     "convergence",
     "fronts",
     "phases",
@@ -125,8 +126,8 @@ def convergence(data: ReportData) -> Convergence | None:
         return None
     rivals = [candidate for candidate in data.candidates if candidate.role != "best"]
     scored = [trial for trial in data.trials if trial.score is not None]
-    y = _axis([t.score for t in scored], HEIGHT - BOTTOM, TOP, "score", count=6)
-    x = _axis([t.number for t in data.trials], LEFT, WIDTH - RIGHT, "trial", count=8, whole=True)
+    y = axis_of([t.score for t in scored], HEIGHT - BOTTOM, TOP, "score", count=6)
+    x = axis_of([t.number for t in data.trials], LEFT, WIDTH - RIGHT, "trial", count=8, whole=True)
     colours = phases(data)
     floor = y.at(y.low)
     return Convergence(
@@ -177,8 +178,8 @@ def _scatters(
         both = [t for t in data.trials if {one, other} <= set(values(t))]
         if not both:
             continue
-        x = _axis([values(t)[one] for t in both], LEFT, WIDTH - RIGHT, one, count=7)
-        y = _axis([values(t)[other] for t in both], HEIGHT - BOTTOM, TOP, other, count=6)
+        x = axis_of([values(t)[one] for t in both], LEFT, WIDTH - RIGHT, one, count=7)
+        y = axis_of([values(t)[other] for t in both], HEIGHT - BOTTOM, TOP, other, count=6)
         points = [
             Point(x.at(values(t)[one]), y.at(values(t)[other]), colours[t.phase], t, t is best)
             for t in both
@@ -217,7 +218,7 @@ def _labels(lines: Sequence[float], bottom: float) -> tuple[float, ...]:
     return min(itertools.product(*choices), key=cost)
 
 
-def _axis(
+def axis_of(
     values: Iterable[float | None],
     start: float,
     end: float,

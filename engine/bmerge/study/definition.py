@@ -48,15 +48,17 @@ def definition_of(
     return plain
 
 
-def check_definition(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to go on with a study under another definition.
+def check_definition(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path, *, what: str = "study"
+) -> None:
+    """Refuse to go on with a study, or ``what`` it is, under another definition.
 
     Raises:
         StudyError: that names the first difference and what to do.
     """
     for place, before, now in _differences(stored, wanted, ""):
-        message = f"the study in {folder} was made with another {place}: {before}, now {now}"
-        raise StudyError(message, hint="set it back, or start a new study with another --out")
+        message = f"the {what} in {folder} was made with another {place}: {before}, now {now}"
+        raise StudyError(message, hint=f"set it back, or start a new {what} with another --out")
 
 
 def _differences(before: Any, now: Any, place: str) -> Iterator[tuple[str, str, str]]:

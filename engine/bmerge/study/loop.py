@@ -52,6 +52,7 @@ def run_study(
     *,
     trials: int | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
+    keep_best: bool = True,
 ) -> StudyFinished:
     """Run a study to its end, or take it up where an earlier run stopped.
 
@@ -59,6 +60,7 @@ def run_study(
         study: what to run. Its generator is closed at the end, whatever happens.
         trials: how many trials the study shall have in all; None takes the study's own.
         on_event: called from this thread with each :mod:`event <bmerge.study.events>`.
+        keep_best: whether the best merge is written at the end.
 
     Returns:
         The last event, with the best merge.
@@ -77,7 +79,8 @@ def run_study(
             url=study.storage,
         ) as store:
             check_definition(store.attributes["definition"], study.definition, study.folder)
-            return _Run(study, store, study.trials if trials is None else trials, on_event).run()
+            total = study.trials if trials is None else trials
+            return _Run(study, store, total, on_event, keep_best=keep_best).run()
     except KeyboardInterrupt as interrupt:
         message = f"interrupted; finished trials are stored in {study.folder}"
         raise StudyInterruptedError(message, hint="the same command again goes on") from interrupt
@@ -89,9 +92,16 @@ class _Run:
     """One process's work on a study."""
 
     def __init__(
-        self, study: Study, store: Store, total: int, on_event: Callable[[Event], None]
+        self,
+        study: Study,
+        store: Store,
+        total: int,
+        on_event: Callable[[Event], None],
+        *,
+        keep_best: bool,
     ) -> None:
         self.study, self.store, self.total, self.on_event = study, store, total, on_event
+        self.keep_best = keep_best
         self.optimiser: Optimiser = study.optimiser(
             study.search.space, study.seed, store.attributes["budget"]
         )
@@ -231,7 +241,7 @@ class _Run:
     def _finish(self) -> StudyFinished:
         best = best_of(self.store.trials)
         checkpoint = recipe = None
-        if best is not None:
+        if best is not None and self.keep_best:
             checkpoint, recipe = write_best(self.study.merger, best, self.study.folder)
         front = write_front(self.study.merger, front_of(self.store.trials), self.study.folder)
         finished = StudyFinished(best, checkpoint, recipe, front)

@@ -1,0 +1,223 @@
+"""The benchmark's run: references first, then each method at its defaults and tuned.
+
+What is measured is in the folder before the next thing is begun: ``rows.jsonl`` holds the
+finished rows, ``studies/`` the tunings, which are ordinary studies. The same call goes on where
+a killed one stopped; what failed is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
+
+from bmerge.bench.benchmark import Benchmark
+from bmerge.bench.cost import measure
+from bmerge.bench.rows import Row, Rows, Stage
+from bmerge.bench.scene import Scene
+from bmerge.errors import (
+    BmergeError,
+    StudyError,
+    StudyInterruptedError,
+)
+from bmerge.host import Registry
+from bmerge.host.studies import build_study
+from bmerge.method import MergeMethod, merge_method
+from bmerge.recipe import BlockWeights, ModelRef, Recipe
+from bmerge.study.definition import check_definition
+from bmerge.study.events import Event as StudyEvent
+from bmerge.study.lock import FolderLock
+from bmerge.study.loop import run_study
+
+__all__ = ["Event", "RowFinished", "RowStarted", "run_benchmark"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RowStarted:
+    """A row is about to be measured.
+
+    Args:
+        name: of the method or the model.
+        stage: of the row.
+        position: of the method, from 1; references come with the first.
+        total: how many methods there are.
+    """
+
+    name: str
+    stage: Stage
+    position: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowFinished:
+    """A row was stored."""
+
+    row: Row
+
+
+Event: TypeAlias = RowStarted | RowFinished | StudyEvent
+
+
+@merge_method
+def as_it_is(a: Any) -> Any:
+    """Take a model as it is.
+
+    Formula: a
+    """
+    return a
+
+
+def run_benchmark(
+    bench: Benchmark, registry: Registry, *, on_event: Callable[[Event], None] = lambda _: None
+) -> list[Row]:
+    """Measure what has not been measured yet.
+
+    Args:
+        bench: what to compare.
+        registry: where the study file's names are looked up.
+        on_event: called from this thread with each event, a tuning study's own included.
+
+    Returns:
+        The rows: base, parents, then each method's.
+
+    Raises:
+        BmergeError: if the study file is wrong, the folder cannot be used, or even a model as
+            it is cannot be painted and scored. What one method does is told in its row.
+        StudyInterruptedError: after Ctrl-C; what is finished is stored.
+    """
+    definition = bench.definition(registry)
+    try:
+        bench.folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(bench.folder)
+    except OSError as error:
+        raise StudyError(f"{bench.folder} cannot be made: {error.strerror}") from error
+    scene = Scene(bench, registry)
+    try:
+        _check(bench, definition)
+        run = _Run(bench, scene, Rows(bench.folder / "rows.jsonl"), on_event)
+        return [*run.references(), *run.methods()]
+    except KeyboardInterrupt as interrupt:
+        message = f"interrupted; finished rows are stored in {bench.folder}"
+        raise StudyInterruptedError(message, hint="the same command again goes on") from interrupt
+    finally:
+        scene.close()
+        lock.close()
+
+
+def _check(bench: Benchmark, definition: Mapping[str, Any]) -> None:
+    """Keep the definition in the folder, and refuse to go on under another one."""
+    file = bench.folder / "benchmark.json"
+    if file.exists():
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        check_definition(stored, definition, bench.folder, what="benchmark")
+        return
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(definition, indent=1), encoding="utf-8")
+    part.replace(file)
+
+
+class _Run:
+    """One process's work on a benchmark."""
+
+    def __init__(
+        self, bench: Benchmark, scene: Scene, rows: Rows, on_event: Callable[[Event], None]
+    ) -> None:
+        self.bench, self.scene, self.rows, self.on_event = bench, scene, rows, on_event
+        self.labels = bench.models.labels()
+        self.position = 1
+
+    def references(self) -> Iterator[Row]:
+        """Yield the rows of the models themselves; an error here is nobody's merge's."""
+        models = self.bench.models
+        for stage, group in (("base", (models.base,)), ("parent", models.parents)):
+            for model in filter(None, group):
+                yield self._reference(cast("Stage", stage), model)
+
+    def _reference(self, stage: Stage, model: ModelRef) -> Row:
+        label = self.labels[model.path]
+        row = self.rows.find(label, stage, "")
+        if row is None:
+            self._begin(label, stage)
+            recipe = replace(
+                self.bench.config.merge, method="as_it_is", models=(model,), options={}
+            )
+            row = Row(label, stage, models=(label,), scores=self.scene.paint(recipe, as_it_is))
+            self._end(row)
+        return row
+
+    def methods(self) -> Iterator[Row]:
+        """Yield the rows of each method: one at its defaults, one tuned if it can be tuned."""
+        for position, method in enumerate(self.bench.methods, start=1):
+            self.position = position
+            yield from self._method(method)
+
+    def _method(self, method: MergeMethod) -> Iterator[Row]:
+        try:
+            inputs = self.bench.models.of(method)
+            digest = self.bench.identity(method, tuned=False)
+        except BmergeError as error:
+            row = Row(method.name, "defaults", reason=str(error))
+            self._begin(row.name, row.stage)
+            self._end(row)
+            yield row
+            return
+        labels = tuple(self.labels[model.path] for model in inputs)
+        row = self._row(Row(method.name, "defaults", digest, labels), method, dict)
+        yield row
+        if self.bench.trials and method.hyperparameters and row.scores:
+            digest = self.bench.identity(method, tuned=True)
+            tuned = Row(method.name, "tuned", digest, labels)
+            yield self._row(tuned, method, lambda: self._tune(method, digest))
+
+    def _row(
+        self, row: Row, method: MergeMethod, find: Callable[[], Mapping[str, BlockWeights]]
+    ) -> Row:
+        """Return a stored row, or measure it; what goes wrong is its reason."""
+        stored = self.rows.find(row.name, row.stage, row.identity)
+        if stored is not None:
+            return stored
+        self._begin(row.name, row.stage)
+        try:
+            weights = find()
+            row = replace(row, hyperparameters=weights)
+            recipe = replace(self.bench.tuning(method).merge, hyperparameters=weights)
+            row = replace(row, scores=self.scene.paint(recipe, method))
+            row = replace(row, cost=self._cost(recipe))
+        except StudyInterruptedError:
+            raise
+        except BmergeError as error:
+            row = replace(row, reason=str(error))
+        except Exception as error:
+            _logger.debug("%s failed", row.name, exc_info=True)
+            row = replace(row, reason=f"{type(error).__name__}: {error}")
+        self._end(row)
+        return row
+
+    def _tune(self, method: MergeMethod, digest: str) -> Mapping[str, BlockWeights]:
+        """Return the best hyperparameters that a study of the method finds."""
+        study = build_study(
+            self.bench.tuning(method),
+            self.scene.registry,
+            folder=self.bench.folder / "studies" / f"{method.name}-{digest}",
+            choose=self.scene.choose,
+            evaluator=self.scene.tuner,
+        )
+        best = run_study(study, on_event=self.on_event, keep_best=False).best
+        if best is None:
+            raise StudyError("no trial of the tuning succeeded")
+        return best.proposal.weights
+
+    def _cost(self, recipe: Recipe) -> Any:
+        return measure(recipe, self.bench.where, self.bench.folder / "scratch")
+
+    def _begin(self, name: str, stage: Stage) -> None:
+        self.on_event(RowStarted(name, stage, self.position, len(self.bench.methods)))
+
+    def _end(self, row: Row) -> None:
+        self.rows.add(row)
+        self.on_event(RowFinished(row))

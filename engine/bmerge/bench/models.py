@@ -1,0 +1,73 @@
+"""Which of a benchmark's models a method gets as which of its inputs.
+
+Methods name their inputs: ``base`` is the model that the others were trained from, and so is
+``c`` beside two others. All other inputs are parents, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmerge.errors import MethodError
+from bmerge.method import MergeMethod
+from bmerge.recipe import ModelRef
+
+__all__ = ["Models", "models_of"]
+
+_BASE = ("base", "c")
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a benchmark.
+
+    Args:
+        parents: to be merged, in their order.
+        base: that they were trained from, if it is known.
+    """
+
+    parents: tuple[ModelRef, ...]
+    base: ModelRef | None = None
+
+    def of(self, method: MergeMethod) -> tuple[ModelRef, ...]:
+        """Return the inputs of a method, in its order.
+
+        Raises:
+            MethodError: if it needs other models than these.
+        """
+        waiting = list(self.parents)
+        inputs: list[ModelRef] = []
+        for name in method.model_names:
+            if self.base is not None and name in _BASE:
+                inputs.append(self.base)
+            elif waiting and name != "base":
+                inputs.append(waiting.pop(0))
+            else:
+                what = "base" if name in _BASE else name
+                names = ", ".join((*method.model_names, *("…",) * method.variadic))
+                raise MethodError(f"takes {names}, and there is no model for {what}")
+        return (*inputs, *waiting) if method.variadic else tuple(inputs)
+
+    def labels(self) -> dict[str, str]:
+        """Return path → a short name that no other model has."""
+        paths = [m.path for m in (*self.parents, *((self.base,) if self.base else ()))]
+        stems = [Path(path).stem for path in paths]
+        return {
+            path: stem if stems.count(stem) == 1 else path
+            for path, stem in zip(paths, stems, strict=True)
+        }
+
+
+def models_of(method: MergeMethod, models: Sequence[ModelRef]) -> Models:
+    """Return which of a recipe's models are parents and which is the base, as its method says.
+
+    Args:
+        method: of the recipe.
+        models: of the recipe.
+    """
+    names = [*method.model_names, *("" for _ in models)][: len(models)]
+    bases = [model for name, model in zip(names, models, strict=True) if name in _BASE]
+    parents = [model for name, model in zip(names, models, strict=True) if name not in _BASE]
+    return Models(tuple(parents), bases[0] if bases else None)

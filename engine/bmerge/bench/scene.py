@@ -1,0 +1,105 @@
+"""The generator and the scorers of a benchmark: made once, for all methods and their tunings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from bmerge.bench.benchmark import Benchmark
+from bmerge.evaluate.evaluation import Evaluator, ScoredPicture
+from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture
+from bmerge.executors import Executor, choose_executor
+from bmerge.executors.choose import ExecutorName
+from bmerge.host import Registry
+from bmerge.host.loras import add_loras
+from bmerge.host.merges import architecture_of, open_models
+from bmerge.host.studies import build_evaluator
+from bmerge.method import MergeMethod
+from bmerge.pipeline import Merger
+from bmerge.plan import Plan, make_plan
+from bmerge.recipe import Recipe
+
+__all__ = ["Scene"]
+
+
+class Scene:
+    """Merges, paints and scores; nothing is constructed before it is needed.
+
+    Args:
+        bench: of which.
+        registry: where the study file's names are looked up.
+    """
+
+    def __init__(self, bench: Benchmark, registry: Registry) -> None:
+        self._bench, self.registry = bench, registry
+        self._evaluator: Evaluator | None = None
+
+    @property
+    def tuner(self) -> Evaluator:
+        """The evaluator of tunings: the study file's pictures, a generator that stays open."""
+        if self._evaluator is None:
+            self._evaluator = build_evaluator(self._bench.config, self.registry)
+        return replace(self._evaluator, generator=_KeptOpen(self._evaluator.generator))
+
+    def paint(self, recipe: Recipe, method: MergeMethod) -> dict[str, dict[str, float]]:
+        """Return the scores of a merge: payload id → scorer's label → score.
+
+        Each call has a merger of its own: it may not trust what an earlier one has left in the
+        generator's live model.
+        """
+        scored: list[ScoredPicture] = []
+        merger = self._merger(recipe, method)
+        with merger.model(recipe.hyperparameters) as model:
+            replace(self.tuner, payloads=self._bench.pictures).evaluate(model, scored.append)
+        return {one.picture.payload.id: dict(one.scores) for one in scored}
+
+    def choose(self, plan: Plan) -> Executor:
+        """Return what merges a plan."""
+        where = self._bench.where
+        return choose_executor(
+            plan,
+            executor=cast("ExecutorName", where.executor),
+            device=where.device,
+            memory=where.memory,
+            vram=where.vram,
+            threads=where.threads,
+        ).executor
+
+    def close(self) -> None:
+        """Close the generator, if it was made."""
+        if self._evaluator is not None:
+            self._evaluator.generator.close()
+
+    def _merger(self, recipe: Recipe, method: MergeMethod) -> Merger:
+        checkpoints = open_models(recipe.models, Path())
+        architecture = architecture_of(recipe.architecture, checkpoints, self.registry)
+        checkpoints = add_loras(recipe.models, checkpoints, architecture, Path())
+        plan = make_plan(recipe, method=method, checkpoints=checkpoints, architecture=architecture)
+        return Merger(
+            recipe,
+            method=method,
+            checkpoints=checkpoints,
+            architecture=architecture,
+            executor=self.choose(plan),
+            scratch=self._bench.config.executor.scratch or self._bench.folder / "scratch",
+        )
+
+
+class _KeptOpen:
+    """A generator that a study may close and the next one still use."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def load(self, model: MergedModel) -> None:
+        """Take a merged model."""
+        self._generator.load(model)
+
+    def generate(self, payloads: Sequence[Payload]) -> Iterator[Picture]:
+        """Yield one picture for each payload."""
+        return self._generator.generate(payloads)
+
+    def close(self) -> None:
+        """Do nothing: the benchmark closes it."""

@@ -1,0 +1,80 @@
+"""``python -m bmerge.bench.worker``: carries out one merge and tells what it took.
+
+Reads a job as JSON from standard input and writes what it found as JSON to standard output; see
+:func:`bmerge.bench.cost.measure`, its only caller.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bmerge.errors import BmergeError
+from bmerge.executors import choose_executor
+from bmerge.host import load_registry
+from bmerge.host.merges import open_models, plan_merge
+from bmerge.pipeline import merge_to_file
+from bmerge.recipe import load_recipe
+
+__all__ = ["main"]
+
+_ENOUGH = 1.0  # seconds after which a merge is not repeated
+
+
+def main() -> None:
+    """Answer one job."""
+    job = json.load(sys.stdin)
+    try:
+        answer = _merge(job)
+    except BmergeError as error:
+        answer = {"error": str(error)}
+    json.dump(answer, sys.stdout)
+
+
+def _merge(job: dict[str, Any]) -> dict[str, Any]:
+    registry = load_registry(job["plugins"], blocked=job["blocked"])
+    recipe = load_recipe(Path(job["recipe"]))
+    plan = plan_merge(recipe, open_models(recipe.models, Path()), registry)
+    names = ("executor", "device", "memory", "vram", "threads")
+    executor = choose_executor(plan, **{name: job[name] for name in names}).executor
+    if executor.name.startswith("torch"):
+        import torch  # noqa: F401 - before the clock starts
+
+    runs: list[tuple[float, float]] = []
+    while len(runs) < job["repeats"] and sum(seconds for seconds, _ in runs) < _ENOUGH:
+        clock, cpu = time.perf_counter(), time.process_time()
+        report = merge_to_file(
+            plan, Path(job["output"]), executor=executor, hashes=False, sync=False
+        )
+        runs.append((time.perf_counter() - clock, time.process_time() - cpu))
+    seconds, spent = min(runs)
+    return {
+        "seconds": seconds,
+        "cpu": spent,
+        "peak": _peak(),
+        "executor": report.execution.executor,
+        "nbytes": report.nbytes,
+    }
+
+
+def _peak() -> int | None:
+    """Return the most bytes that this process has had resident.
+
+    Linux's ``ru_maxrss`` begins with what the parent process had, so its own file is read.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        text = status.read_text(encoding="utf-8")
+        return next(int(li.split()[1]) * 1024 for li in text.splitlines() if "VmHWM" in li)
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()

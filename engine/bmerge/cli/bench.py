@@ -1,0 +1,26 @@
+"""``bmerge bench``: the group of the two benchmarks."""
+
+from __future__ import annotations
+
+import click
+
+from bmerge.cli import bench_executors, bench_methods
+from bmerge.cli.session import shared_options
+
+__all__ = ["command"]
+
+
+@click.group("bench")
+@shared_options
+def command() -> None:
+    """Compare merge methods by their pictures, or executors by their time.
+
+    \b
+    Examples:
+      bmerge bench methods
+      bmerge bench executors ties base.safetensors a.safetensors b.safetensors
+    """
+
+
+command.add_command(bench_methods.command)
+command.add_command(bench_executors.command)
