@@ -165,10 +165,11 @@ class Program:
 
     Randomness: Philox4x32-10. key = (seed & 0xffffffff, seed >> 32) with the job's seed;
     counter = (q & 0xffffffff, q >> 32, stream, kind), q = index // 4 with the element's index in
-    the flattened tensor, kind 0 for uniform and 1 for normal; the four words out belong to
-    elements 4q .. 4q+3. Uniform: (w >> 8) * 2**-24. Normal (Box-Muller on words 0, 1 and 2, 3,
-    in float64, rounded once to float32): r = sqrt(-2 ln(((w0 >> 8) + 1) * 2**-24)),
-    t = 2 pi ((w1 >> 8) * 2**-24); the first element of the pair is r cos t, the second r sin t.
+    the flattened tensor, kind 0 for uniform, 1 for normal, 2 for rounding; the four words out
+    belong to elements 4q .. 4q+3. Uniform and rounding: (w >> 8) * 2**-24. Normal (Box-Muller on
+    words 0, 1 and 2, 3, in float64, rounded once to float32):
+    r = sqrt(-2 ln(((w0 >> 8) + 1) * 2**-24)), t = 2 pi ((w1 >> 8) * 2**-24); the first element of
+    the pair is r cos t, the second r sin t.
 
     Inputs that the output does not depend on are never read.
     """
@@ -294,6 +295,7 @@ def merge(
     progress: Progress | None = None,
     on_nonfinite: Literal["error", "report"] = "error",
     io: Literal["auto", "read", "mmap"] = "auto",
+    rounding: Literal["nearest", "stochastic"] = "nearest",
 ) -> Report:
     """Run every job and copy; everything is validated before any work starts.
 
@@ -312,6 +314,8 @@ def merge(
         progress: handle to watch and cancel the run; one per run.
         on_nonfinite: stop at the first NaN or infinity, or go on and report.
         io: positioned reads or memory maps for source files; "auto" takes the faster.
+        rounding: of F16, BF16 and F8 outputs: to nearest even, or up or down by chance, from the
+            job's seed and the element's index.
 
     Raises:
         ProgramError: a job or copy does not fit its program, sources or sinks.

@@ -33,6 +33,10 @@ architecture: sd1
 seed: 7
 on_missing: error
 on_nonfinite: report
+clamp: ab
+exclude: [M00, "*.norm*"]
+prune: true
+rounding: stochastic
 """ % ("ab" * 32)
 
 
@@ -48,6 +52,10 @@ def test_load_reads_every_field(tmp_path):
         seed=7,
         on_missing="error",
         on_nonfinite="report",
+        clamp="ab",
+        exclude=("M00", "*.norm*"),
+        prune=True,
+        rounding="stochastic",
     )
 
 
@@ -88,7 +96,11 @@ def changed(**fields):
         (TEXT.replace("1e-3", "lots"), 7, "beta: 'lots' is no number and no preset", None),
         (TEXT.replace("IN00: 0.25", "IN00: x"), 6, "IN00 must be a number, not 'x'", None),
         (TEXT.replace("IN00: 0.25", "IN00: 1, IN00: 2"), 6, "'IN00' is given twice", None),
-        (TEXT + "seed: 8\n", 13, "'seed' is given twice", None),
+        (TEXT + "seed: 8\n", 17, "'seed' is given twice", None),
+        (TEXT.replace("clamp: ab", "clamp: b"), 13, "clamp must be one of none, all, ab", None),
+        (TEXT.replace('[M00, "*.norm*"]', "M00"), 14, "exclude must be a list, not 'M00'", None),
+        (TEXT.replace("prune: true", "prune: 1"), 15, "prune must be true or false, not 1", None),
+        (TEXT.replace("stochastic", "stochastik"), 16, "rounding must be one", "'stochastic'?"),
         (TEXT.replace("ab" * 32, "xyz"), 4, "sha256 must be 64 hexadecimal digits", None),
         (TEXT.replace("method: weighted_sum\n", ""), 1, "the recipe has no 'method'", None),
         (TEXT.replace("method: weighted_sum", "method: 3"), 1, "method must be text, not 3", None),
@@ -142,6 +154,10 @@ recipes = st.builds(
     seed=st.integers(0, 2**64 - 1),
     on_missing=st.sampled_from(["keep", "error"]),
     on_nonfinite=st.sampled_from(["error", "report"]),
+    clamp=st.sampled_from(["none", "all", "ab"]),
+    exclude=st.lists(words, max_size=2).map(tuple),
+    prune=st.booleans(),
+    rounding=st.sampled_from(["nearest", "stochastic"]),
 )
 
 

@@ -17,7 +17,7 @@ from toy_study import ALPHA, TOY
 FULL = """\
 name: demo
 merge: {method: weighted_sum, models: [a.safetensors, {path: /b.safetensors, sha256: ff}],
-        dtype: fp16, architecture: auto, seed: 3, on_missing: error}
+        dtype: fp16, architecture: auto, seed: 3, on_missing: error, clamp: all, exclude: [BASE]}
 space:
   alpha:
     range: [0, 0.8]
@@ -59,6 +59,7 @@ def test_load_study_reads_all_sections(load, tmp_path):
     )
     assert (study.merge.dtype, study.merge.architecture, study.merge.seed) == ("F16", None, 3)
     assert study.merge.on_missing == "error"
+    assert (study.merge.clamp, study.merge.exclude) == ("all", ("BASE",))
     assert study.generator.options == {"batch": 48}
     assert [(s.name, s.label, s.weight) for s in study.scorers] == [
         ("judge", "judge", 1.0),

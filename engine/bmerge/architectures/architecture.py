@@ -70,6 +70,8 @@ class Architecture:
         lists: other lengths of a list of weights → the blocks that such a list names, with
             None for a weight that has no block here; recipes of other tools use them.
         modelspec: metadata keys of the modelspec standard for merged files.
+        parts: patterns as in rules; a key that starts like none of them is no part of the model
+            (EMA weights, leftovers of training) and may be pruned. Empty: not known.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Architecture:
     follows: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[int, tuple[str | None, ...]] = field(default_factory=dict)
     modelspec: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts fit together.
@@ -112,6 +115,10 @@ class Architecture:
             message = f"{key!r} would be in block {block}, which {self.id} does not have"
             raise ArchitectureError(message, hint="is this another architecture?")
         return block
+
+    def is_part(self, key: str) -> bool:
+        """Tell whether ``key`` is needed to use the model, by what ``parts`` says."""
+        return any(_compiled(pattern).match(key) for pattern in self.parts)
 
     def canonical(self, key: str) -> str:
         """Return the name by which ``key`` is the same tensor in every model."""

@@ -15,10 +15,10 @@ from bmerge.cli.executor import ExecutorOptions, executor_options
 from bmerge.cli.merge_loras import with_loras
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
+from bmerge.cli.merge_recipe import recipe_options
 from bmerge.cli.output import human_bytes, note, print_json, print_table
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
-from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError
 from bmerge.executors import Choice, NonFinite
 from bmerge.host import Registry
@@ -37,14 +37,6 @@ _SHOWN = 5
 @click.argument("method")
 @click.argument("models", nargs=-1)
 @output_options
-@click.option("--dtype", metavar="NAME", help="Number format, as fp16; default: the first model's.")
-@click.option("--arch", metavar="ID", help="Block map; default: detected from the first model.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**64 - 1),
-    metavar="N",
-    help="For methods that draw random numbers; default: 0.",
-)
 @click.option(
     "--lora",
     "loras",
@@ -52,15 +44,7 @@ _SHOWN = 5
     metavar="FILE[=WEIGHT]",
     help="Add a LoRA; WEIGHT is like a hyperparameter's value; may be repeated.",
 )
-@click.option("--rebasin", is_flag=True, help="Align the other models to the first beforehand.")
-@click.option(
-    "--rebasin-iterations",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Align and merge in N steps of alpha, as sd-meh does; default: 1.",
-)
-@click.option("--strict", is_flag=True, help="A key that some model lacks is an error.")
-@click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN.")
+@recipe_options
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @executor_options
@@ -73,14 +57,8 @@ def command(
     method: str,
     models: tuple[str, ...],
     to: OutputOptions,
-    dtype: str | None,
-    arch: str | None,
-    seed: int | None,
     loras: tuple[str, ...],
-    rebasin: bool,
-    rebasin_iterations: int | None,
-    strict: bool,
-    report_nonfinite: bool,
+    changes: Mapping[str, Any],
     dry_run: bool,
     as_json: bool,
     where: ExecutorOptions,
@@ -108,9 +86,6 @@ def command(
     if target is None and not dry_run:
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
     given = {name: value for name, value in parameters.items() if value is not None}
-    changes = _changes(dtype, arch, seed, strict=strict, report_nonfinite=report_nonfinite)
-    if rebasin or rebasin_iterations:
-        changes["rebasin"] = rebasin_iterations or 1
     registry = session.registry()
     if is_recipe(method):
         if models:
@@ -128,20 +103,6 @@ def command(
         _print_plan(plan, choice, as_json=as_json)
     else:
         _merge(plan, choice, target, to, registry, as_json=as_json)
-
-
-def _changes(
-    dtype: str | None, arch: str | None, seed: int | None, *, strict: bool, report_nonfinite: bool
-) -> dict[str, Any]:
-    """Return the fields of a recipe that options set; what is not given is left out."""
-    fields = {
-        "dtype": None if dtype is None else canonical(dtype),
-        "architecture": arch,
-        "seed": seed,
-        "on_missing": "error" if strict else None,
-        "on_nonfinite": "report" if report_nonfinite else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _plan_of_file(file: Path, changes: Mapping[str, Any], registry: Registry) -> Plan:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bmerge.executors.rounding import FORMATS, encode_by_chance
+
 __all__ = ["decode", "encode"]
 
 _DTYPES = {
@@ -23,8 +25,15 @@ def decode(data: Tensor, dtype: str) -> Tensor:
     return data.view(_DTYPES[dtype]).float()
 
 
-def encode(values: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
+def encode(
+    values: Tensor, dtype: str, chance: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor]:
     """Round float32 values to nearest even; beyond the largest of an 8-bit format, to that.
+
+    Args:
+        values: of any shape.
+        dtype: safetensors tag of the result.
+        chance: the seed and the first value's index, to round up or down by chance instead.
 
     Returns:
         The bytes, and a boolean without dimensions: whether all values are finite. What an
@@ -36,4 +45,6 @@ def encode(values: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
     else:
         rounded = values.to(_DTYPES[dtype])
         finite = torch.isfinite(rounded).all()
+    if chance is not None and dtype in FORMATS:
+        rounded = encode_by_chance(values, rounded, dtype, *chance)
     return rounded.contiguous().view(torch.uint8), finite

@@ -69,6 +69,8 @@ class NativeExecutor:
             "memory": self.memory,
             "on_nonfinite": plan.recipe.on_nonfinite,
         }
+        if plan.recipe.rounding != "nearest":
+            call["rounding"] = plan.recipe.rounding
         try:
             report = _watched(call, plan, progress)
         except _native.NativeError as error:

@@ -70,7 +70,9 @@ class TorchExecutor:
         meter = _Meter(plan, progress)
         native = NativeExecutor(self.memory)
         copied = native.run(replace(plan, merges=()), sink, progress=meter.of_copies)
-        run = _Run(device, sink, meter, strict=plan.recipe.on_nonfinite == "error")
+        recipe = plan.recipe
+        strict, by_chance = recipe.on_nonfinite == "error", recipe.rounding == "stochastic"
+        run = _Run(device, sink, meter, strict=strict, by_chance=by_chance)
         try:
             everything = chain.from_iterable(map(parts.of, plan.merges))
             with closing(read_ahead(everything, device.host_buffer)) as reading:
@@ -94,6 +96,7 @@ class _Run:
     sink: Sink
     meter: _Meter
     strict: bool
+    by_chance: bool
     nonfinite: list[NonFinite] = field(default_factory=list)
     bytes_read: int = 0
     bytes_written: int = 0
@@ -108,7 +111,8 @@ class _Run:
             for index, data in buffers.items()
         }
         result = evaluate(job.graph, inputs, job.scalars, window, self.device.torch)
-        data, finite = encode(result, job.dtype)
+        chance = (job.seed, window.begin) if self.by_chance else None
+        data, finite = encode(result, job.dtype, chance)
         self._check(job, inputs, finite)
         written = self.device.download(data).flatten().numpy().data
         self.sink.write(job.key, window.begin * SIZES[job.dtype], written)

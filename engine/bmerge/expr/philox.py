@@ -11,21 +11,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["normal", "uniform"]
+__all__ = ["normal", "rounding", "uniform"]
 
 _Words: Any = npt.NDArray[np.uint64]
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
-_UNIFORM, _NORMAL = 0, 1
+_UNIFORM, _NORMAL, _ROUNDING = 0, 1, 2
 
 
 def uniform(seed: int, stream: int, start: int, count: int) -> npt.NDArray[np.float32]:
     """Return ``count`` numbers of [0, 1), from element ``start`` on."""
-    words = _words(seed, stream, _UNIFORM, start, count)
-    flat = (words >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
-    return _cut(flat, start, count)
+    return _uniform(_words(seed, stream, _UNIFORM, start, count), start, count)
+
+
+def rounding(seed: int, start: int, count: int) -> npt.NDArray[np.float32]:
+    """Return numbers as :func:`uniform` does, others than any method draws."""
+    return _uniform(_words(seed, 0, _ROUNDING, start, count), start, count)
 
 
 def normal(seed: int, stream: int, start: int, count: int) -> npt.NDArray[np.float32]:
@@ -35,6 +38,11 @@ def normal(seed: int, stream: int, start: int, count: int) -> npt.NDArray[np.flo
     angle = 2.0 * np.pi * (words[:, 1::2] * 2.0**-24)
     pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
     return _cut(pairs.astype(np.float32), start, count)
+
+
+def _uniform(words: _Words, start: int, count: int) -> npt.NDArray[np.float32]:
+    flat = (words >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
+    return _cut(flat, start, count)
 
 
 def _cut(groups: npt.NDArray[np.float32], start: int, count: int) -> npt.NDArray[np.float32]:

@@ -135,6 +135,28 @@ def _divide(x: _Value, y: _Value) -> _Value | None:
     return x if _is(y, 1) else None
 
 
+def _minimum(x: _Value, y: _Value) -> _Value | None:
+    return _absorbed(x, y, "maximum")
+
+
+def _maximum(x: _Value, y: _Value) -> _Value | None:
+    return _absorbed(x, y, "minimum")
+
+
+def _absorbed(x: _Value, y: _Value, other: str) -> _Value | None:
+    """Return x where min(x, max(x, …)) or max(x, min(x, …)) is asked for, and min(x, x)."""
+    if x is y or _has_among(y, x, other):
+        return x
+    return y if _has_among(x, y, other) else None
+
+
+def _has_among(chain: _Value, x: _Value, op: str) -> bool:
+    """Tell whether x is one of those that a chain of ``op`` runs over."""
+    if not isinstance(chain, _Term) or chain.op != op:
+        return False
+    return any(arg is x or _has_among(arg, x, op) for arg in chain.args)
+
+
 def _where(condition: _Value, x: _Value, y: _Value) -> _Value | None:
     if isinstance(condition, _Term):
         return x if x is y else None
@@ -179,7 +201,7 @@ def _integer(x: _Value) -> _Value | None:
 
 _RULES: dict[str, Callable[..., _Value | None]] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide,
-    "where": _where, "logical_and": _logical_and, "less": _less,
-    "greater_equal": _greater_equal, "trunc": _integer, "floor": _integer,
-    "ceil": _integer, "round": _integer,
+    "minimum": _minimum, "maximum": _maximum, "where": _where,
+    "logical_and": _logical_and, "less": _less, "greater_equal": _greater_equal,
+    "trunc": _integer, "floor": _integer, "ceil": _integer, "round": _integer,
 }  # fmt: skip

@@ -24,7 +24,7 @@ from bmerge.host.registry import Registry
 from bmerge.lora import loras_of
 from bmerge.method import MergeMethod
 from bmerge.pipeline import Merger
-from bmerge.plan import Plan, make_plan
+from bmerge.plan import Plan, build_plan, graph_of, match_tensors
 from bmerge.recipe import BlockWeights, load_presets, parse_weights
 from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
@@ -62,10 +62,9 @@ def build_study(
     checkpoints = open_models(config.merge.models, config.path.parent)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)
     checkpoints = add_loras(config.merge.models, checkpoints, architecture, config.path.parent)
-    plan = make_plan(
-        config.merge, method=kinds.method, checkpoints=checkpoints, architecture=architecture
-    )
-    present = {architecture.block_of(key) for key in checkpoints[0].tensors}
+    matching = match_tensors(config.merge, checkpoints, architecture)
+    plan = build_plan(config.merge, method=kinds.method, matching=matching)
+    present = {match.block for match in matching.matches if match.merged}
     numbers = kinds.method.hyperparameters_of(len(checkpoints))
     space = kinds.method.spread(config.space, len(checkpoints))
     search = build_space(space, numbers, architecture, present=present)
@@ -158,7 +157,7 @@ def _queue(
     """Yield the proposals that need no optimiser: baselines, attempts, initial design."""
     count = len(config.merge.models)
     if config.baselines:
-        graph = method.graph(count, config.merge.options)
+        graph = graph_of(config.merge, method)
         pure = pure_models(method.hyperparameters_of(count), partial(reduces_to_input, graph))
         yield from baselines(search, pure, ascii_lowercase[:count])
     for number, attempt in enumerate(config.attempts, start=1):

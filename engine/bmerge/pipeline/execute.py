@@ -105,7 +105,9 @@ def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> E
 
 def _keep(rest: TensorInfo, merge: MergeJob) -> MergeJob:
     """Return the job that keeps the values of the other channels."""
-    return MergeJob("rest", merge.block, _IDENTITY, (rest,), (), rest.shape, merge.dtype, seed=0)
+    return MergeJob(
+        "rest", merge.block, _IDENTITY, (rest,), (), rest.shape, merge.dtype, merge.seed
+    )
 
 
 def _nbytes(job: MergeJob) -> int:

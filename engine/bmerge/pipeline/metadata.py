@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,13 @@ def _complete(plan: Plan) -> Recipe:
     """Return the recipe with its defaults written out: they may change one day."""
     recipe = plan.recipe
     defaults = {option.name: option.default for option in plan.method.options}
-    return Recipe(
-        plan.method.name, recipe.models, plan.hyperparameters, recipe.dtype,
-        plan.architecture.id, recipe.seed, recipe.on_missing, recipe.on_nonfinite,
-        {**defaults, **recipe.options}, recipe.rebasin,
-    )  # fmt: skip
+    return replace(
+        recipe,
+        method=plan.method.name,
+        hyperparameters=plan.hyperparameters,
+        architecture=plan.architecture.id,
+        options={**defaults, **recipe.options},
+    )
 
 
 def ancestor(checkpoint: Checkpoint, hashes: Mapping[Path, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
-from bmerge.expr import Graph, Node, reduces_to_input
+from bmerge.expr import Graph, Node, clamped, reduces_to_input
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.lora import PatchedTensor
 from bmerge.method import MergeMethod
@@ -15,7 +15,7 @@ from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, OutputTensor, Plan, Spl
 from bmerge.plan.match import Match, Matching, match_tensors
 from bmerge.recipe import BlockWeights, Recipe
 
-__all__ = ["build_plan", "make_plan"]
+__all__ = ["build_plan", "graph_of", "make_plan"]
 
 _IDENTITY = Graph((Node("input", (), (0,)),), 0, 1, ())
 """What is computed where a tensor keeps its values and changes its dtype."""
@@ -28,7 +28,7 @@ def make_plan(
     checkpoints: Sequence[Checkpoint],
     architecture: Architecture,
 ) -> Plan:
-    """Turn a recipe into jobs and an exact layout; reads no tensor data.
+    """Turn a recipe into jobs and an exact layout; reads no weights.
 
     Args:
         recipe: what to do.
@@ -65,10 +65,23 @@ def build_plan(recipe: Recipe, *, method: MergeMethod, matching: Matching) -> Pl
     return _build(recipe, method, matching, weights)
 
 
+def graph_of(recipe: Recipe, method: MergeMethod) -> Graph:
+    """Return what is computed for each tensor: the method's graph, limited if that is asked for.
+
+    Raises:
+        MethodError: if the method takes another number of models or other options.
+    """
+    count = len(recipe.models)
+    graph = method.graph(count, recipe.options)
+    if recipe.clamp == "none":
+        return graph
+    return clamped(graph, tuple(range(count if recipe.clamp == "all" else min(count, 2))))
+
+
 def _build(
     recipe: Recipe, method: MergeMethod, matching: Matching, weights: Sequence[BlockWeights]
 ) -> Plan:
-    graph = method.graph(len(matching.checkpoints), recipe.options)
+    graph = graph_of(recipe, method)
     scalars = {
         block: tuple(_value(weight, block, matching.architecture) for weight in weights)
         for block in matching.architecture.blocks
@@ -98,10 +111,11 @@ def _job(
     match: Match, graph: Graph, scalars: tuple[float, ...], seed: int
 ) -> MergeJob | CopyJob | FillJob | SplitJob:
     output = match.output
+    seed = _seed(seed, output.key)
     if match.fill is not None:
         return FillJob(output.key, match.fill)
     if not match.merged:
-        return _keep(match, 0)
+        return _keep(match, 0, seed)
     same = [match.inputs.index(info) for info in match.inputs]
     chosen = reduces_to_input(graph, scalars, same)
     if match.channels is not None:
@@ -109,23 +123,23 @@ def _job(
         widest = max(match.inputs, key=lambda info: info.shape[1])
         if chosen is None:
             return SplitJob(_merge(match, graph, scalars, shape, seed), widest)
-        return SplitJob(_convert(match, match.inputs[chosen], shape), widest)
+        return SplitJob(_convert(match, match.inputs[chosen], shape, seed), widest)
     if chosen is not None:
-        return _keep(match, chosen)
+        return _keep(match, chosen, seed)
     return _merge(match, graph, scalars, output.shape, seed)
 
 
-def _keep(match: Match, index: int) -> CopyJob | MergeJob:
+def _keep(match: Match, index: int, seed: int) -> CopyJob | MergeJob:
     """Take one input's values: its bytes, or converted if the output has another dtype."""
     source, output = match.inputs[index], match.output
     if source.dtype == output.dtype and not isinstance(source, PatchedTensor):
         return CopyJob(output.key, source, match.block)
-    return _convert(match, source, output.shape)
+    return _convert(match, source, output.shape, seed)
 
 
-def _convert(match: Match, source: TensorInfo, shape: tuple[int, ...]) -> MergeJob:
+def _convert(match: Match, source: TensorInfo, shape: tuple[int, ...], seed: int) -> MergeJob:
     output = match.output
-    return MergeJob(output.key, match.block, _IDENTITY, (source,), (), shape, output.dtype, seed=0)
+    return MergeJob(output.key, match.block, _IDENTITY, (source,), (), shape, output.dtype, seed)
 
 
 def _merge(
@@ -133,9 +147,8 @@ def _merge(
 ) -> MergeJob:
     output: OutputTensor = match.output
     return MergeJob(
-        output.key, match.block, graph, match.inputs, scalars, shape, output.dtype,
-        seed=_seed(seed, output.key),
-    )  # fmt: skip
+        output.key, match.block, graph, match.inputs, scalars, shape, output.dtype, seed
+    )
 
 
 def _seed(seed: int, key: str) -> int:

@@ -55,7 +55,7 @@ class MergeJob:
         scalars: the hyperparameters' values, in the order of ``graph.scalars``.
         shape: of the output and of every input.
         dtype: safetensors tag of the output.
-        seed: of this tensor's random numbers.
+        seed: of this tensor's random numbers, those of its rounding too.
     """
 
     key: str

@@ -16,6 +16,7 @@ from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.lora import loras_of
 from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.selection import excluded, kept
 from bmerge.recipe import Recipe
 
 __all__ = ["Match", "Matching", "match_tensors"]
@@ -69,6 +70,8 @@ class Matching:
 class _Findings:
     """What is to be told when all tensors have been looked at."""
 
+    excluded: frozenset[str] = frozenset()
+    pruned: list[str] = field(default_factory=list)
     missing: dict[int, list[str]] = field(default_factory=dict)
     repaired: list[str] = field(default_factory=list)
     unlike: list[str] = field(default_factory=list)
@@ -81,27 +84,34 @@ def match_tensors(
     """Match the tensors of all inputs.
 
     Args:
-        recipe: for its dtype and ``on_missing``.
+        recipe: for its dtype, ``on_missing``, ``exclude`` and ``prune``.
         checkpoints: the inputs, in the order of the recipe's models.
         architecture: the block map.
 
     Raises:
         ArchitectureError: if the inputs do not fit together.
+        RecipeError: if ``exclude`` names what is not there, or nothing is known to ``prune``.
     """
     for checkpoint in checkpoints:
         _check_scaled(checkpoint)
     _check_architectures(checkpoints, architecture)
     lookups = [_by_canonical_key(checkpoint, architecture) for checkpoint in checkpoints[1:]]
-    findings = _Findings()
+    tensors = checkpoints[0].tensors
+    keys = dict.fromkeys(kept(tensors, architecture) if recipe.prune else tensors)
+    findings = _Findings(
+        excluded=excluded(recipe.exclude, keys, architecture),
+        pruned=[key for key in tensors if key not in keys],
+    )
     matches: list[Match] = []
     offset = 0
-    for info in checkpoints[0].tensors.values():
+    for key in keys:
+        info = tensors[key]
         match = _match(info, lookups, recipe, architecture, checkpoints, findings, offset)
         offset += match.output.nbytes
         matches.append(match)
     if recipe.on_missing == "error" and findings.missing:
-        index, keys = next(iter(findings.missing.items()))
-        message = f"{_name(checkpoints[index])} has no {_some(keys)}"
+        index, missing = next(iter(findings.missing.items()))
+        message = f"{_name(checkpoints[index])} has no {_some(missing)}"
         raise ArchitectureError(message, hint="on_missing 'keep' takes the first model's")
     notes = _notes(findings, checkpoints, architecture)
     return Matching(tuple(checkpoints), architecture, tuple(matches), notes)
@@ -119,6 +129,9 @@ def _match(
     key, block = info.key, architecture.block_of(info.key)
     if not is_float(info.dtype) or key.endswith(_POSITION_IDS):
         return _unmerged(info, block, findings, offset)
+    if key in findings.excluded:
+        output = OutputTensor(key, info.dtype, info.shape, offset)
+        return Match(output, block, (info,), merged=False)
     dtype = recipe.dtype or info.dtype
     others = [lookup.get(architecture.canonical(key)) for lookup in lookups]
     for index, other in enumerate(others, start=1):
@@ -138,14 +151,24 @@ def _match(
 
 
 def _unmerged(info: TensorInfo, block: str, findings: _Findings, offset: int) -> Match:
-    """Keep an integer tensor; replace position ids that were averaged or cast to floats."""
-    if not is_float(info.dtype):
+    """Keep an integer tensor; replace position ids that other tools have averaged or cast."""
+    repaired = _repaired(info) if info.key.endswith(_POSITION_IDS) else None
+    if repaired is None:
         output = OutputTensor(info.key, info.dtype, info.shape, offset)
         return Match(output, block, (info,), merged=False)
     findings.repaired.append(info.key)
     output = OutputTensor(info.key, "I64", info.shape, offset)
-    fill = struct.pack(f"<{info.numel}q", *range(info.numel))
-    return Match(output, block, (), merged=False, fill=fill)
+    return Match(output, block, (), merged=False, fill=repaired)
+
+
+def _repaired(info: TensorInfo) -> bytes | None:
+    """Return what position ids must hold, or None if they do: a few hundred bytes are read."""
+    counted = struct.pack(f"<{info.numel}q", *range(info.numel))
+    if is_float(info.dtype):
+        return counted
+    with info.file.open("rb") as file:
+        file.seek(info.offset)
+        return None if info.dtype != "I64" or file.read(info.nbytes) == counted else counted
 
 
 def _common_shape(
@@ -214,7 +237,10 @@ def _notes(
     findings: _Findings, checkpoints: Sequence[Checkpoint], architecture: Architecture
 ) -> tuple[str, ...]:
     first = checkpoints[0]
-    notes = [
+    notes = [f"{_some(findings.pruned)} pruned"] if findings.pruned else []
+    if findings.excluded:
+        notes.append(f"{_some(sorted(findings.excluded))} excluded: kept as in {_name(first)}")
+    notes += [
         f"{_some(keys)} not in {_name(checkpoints[index])}: taken from {_name(first)}"
         for index, keys in sorted(findings.missing.items())
     ]
@@ -228,7 +254,7 @@ def _notes(
     if findings.unlike:
         notes.append(f"{_some(findings.unlike)} an integer elsewhere: taken from {_name(first)}")
     if findings.repaired:
-        notes.append(f"{_some(findings.repaired)} had become floats: counted from 0 again")
+        notes.append(f"{_some(findings.repaired)} did not count from 0 any more: repaired")
     notes += [
         f"{key!r} differs in input channels: the shared ones are merged" for key in findings.split
     ]

@@ -8,6 +8,11 @@ from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
 
 __all__ = ["dump_recipe", "lora_data", "recipe_data"]
 
+_PLAIN = (
+    "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "rebasin", "clamp", "prune",
+    "rounding",
+)  # fmt: skip
+
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return a recipe as YAML; :func:`bmerge.recipe.parse_recipe` makes an equal one of it."""
@@ -26,7 +31,9 @@ def recipe_data(recipe: Recipe) -> dict[str, Any]:
         }
     if recipe.options:
         data["options"] = dict(recipe.options)
-    for field in ("dtype", "architecture", "seed", "on_missing", "on_nonfinite", "rebasin"):
+    if recipe.exclude:
+        data["exclude"] = list(recipe.exclude)
+    for field in _PLAIN:
         if getattr(recipe, field) != getattr(default, field):
             data[field] = getattr(recipe, field)
     return data

@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, TypeVar, get_args
+from typing import TypeAlias
 
 from bmerge.architectures import Architecture, builtin
-from bmerge.dtypes import canonical
 from bmerge.errors import BmergeError, RecipeError, nearest
 from bmerge.recipe.document import Node, parse_document, read_document
 from bmerge.recipe.presets import load_presets
-from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, OnMissing, OnNonFinite, Recipe
+from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
+from bmerge.recipe.settings import SETTINGS, read_settings
 from bmerge.recipe.weights import parse_weights
 
-__all__ = ["load_recipe", "parse_recipe", "read_loras", "read_options"]
+__all__ = ["load_recipe", "parse_recipe", "read_loras"]
 
 ArchitectureOf: TypeAlias = Callable[[Recipe], Architecture]
 Presets: TypeAlias = Mapping[str, Sequence[float]]
 
-_Word = TypeVar("_Word", bound=str)
-
-_KEYS = (
-    "method", "models", "hyperparameters", "dtype", "architecture", "seed", "on_missing",
-    "on_nonfinite", "options", "rebasin",
-)  # fmt: skip
+_KEYS = ("method", "models", "hyperparameters", *SETTINGS)
 
 
 def load_recipe(
@@ -67,16 +62,8 @@ def _recipe(node: Node, architecture_of: ArchitectureOf | None, presets: Presets
     recipe = Recipe(
         method=fields["method"].text(),
         models=tuple(map(_model, fields["models"].sequence())),
-        dtype=_dtype(fields.get("dtype")),
-        architecture=_optional_text(fields.get("architecture")),
-        seed=fields["seed"].integer(0) if "seed" in fields else 0,
-        on_missing=_choice(fields.get("on_missing"), get_args(OnMissing), "keep"),
-        on_nonfinite=_choice(fields.get("on_nonfinite"), get_args(OnNonFinite), "error"),
-        options=read_options(fields.get("options")),
-        rebasin=fields["rebasin"].integer(0) if "rebasin" in fields else 0,
+        **read_settings(fields),
     )
-    if recipe.seed >= 1 << 64:
-        raise fields["seed"].error("seed must be below 2**64")
     find = architecture_of or _named
     given = fields.get("hyperparameters")
     named = {} if given is None or given.value is None else given.mapping()
@@ -136,34 +123,8 @@ def _file(node: Node, fields: Mapping[str, Node]) -> tuple[str, str | None]:
     return fields["path"].text(), digest
 
 
-def read_options(node: Node | None) -> dict[str, str | bool]:
-    """Return the options of a method; their names and values are checked with the method."""
-    if node is None or node.value is None:
-        return {}
-    return {
-        name: value.value if isinstance(value.value, bool) else value.text()
-        for name, value in node.mapping().items()
-    }
-
-
 def _optional_text(node: Node | None) -> str | None:
     return None if node is None or node.value is None else node.text()
-
-
-def _dtype(node: Node | None) -> str | None:
-    name = _optional_text(node)
-    if node is None or name is None:
-        return None
-    try:
-        return canonical(name)
-    except RecipeError as error:
-        raise node.error(str(error), error.hint) from error
-
-
-def _choice(node: Node | None, allowed: tuple[_Word, ...], default: _Word) -> _Word:
-    """Return the one of ``allowed`` that a node is."""
-    text = default if node is None else node.text(allowed)
-    return next(word for word in allowed if word == text)
 
 
 def _weights(

@@ -11,10 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["BlockWeights", "LoraRef", "ModelRef", "OnMissing", "OnNonFinite", "Recipe"]
+__all__ = [
+    "BlockWeights", "Clamp", "LoraRef", "ModelRef", "OnMissing", "OnNonFinite", "Recipe",
+    "Rounding",
+]  # fmt: skip
 
 OnMissing = Literal["keep", "error"]
 OnNonFinite = Literal["error", "report"]
+Clamp = Literal["none", "all", "ab"]
+Rounding = Literal["nearest", "stochastic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,12 @@ class Recipe:
         on_nonfinite: NaN or infinity in an input stops the merge, or is only reported.
         options: name → value of the method's options; those left out have their default.
         rebasin: in how many steps the other models are aligned to the first; 0: not at all.
+        clamp: limit each element of the result to the range of that element in all models or in
+            the first two.
+        exclude: blocks, ranges of blocks and glob patterns of keys whose tensors stay the first
+            model's, byte for byte.
+        prune: leave out what is no part of the model: EMA weights, leftovers of training.
+        rounding: how results become numbers of a narrow dtype.
     """
 
     method: str
@@ -92,3 +103,7 @@ class Recipe:
     on_nonfinite: OnNonFinite = "error"
     options: Mapping[str, str | bool] = field(default_factory=dict)
     rebasin: int = 0
+    clamp: Clamp = "none"
+    exclude: tuple[str, ...] = ()
+    prune: bool = False
+    rounding: Rounding = "nearest"

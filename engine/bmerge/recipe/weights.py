@@ -17,7 +17,7 @@ from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
 from bmerge.recipe.schema import BlockWeights
 
-__all__ = ["parse_weights"]
+__all__ = ["block_range", "parse_weights"]
 
 _LOG = logging.getLogger(__name__)
 Presets: TypeAlias = Mapping[str, Sequence[float]]
@@ -113,7 +113,7 @@ def _from_assignments(
         elif name in architecture.blocks:
             singles[str(name)] = number
         else:
-            ranges.update(dict.fromkeys(_range(str(name), architecture), number))
+            ranges.update(dict.fromkeys(block_range(str(name), architecture), number))
     fallback = values
     if default is not None:  # for followers, the block that they follow says more than "*"
         others = (block for block in architecture.blocks if block not in architecture.follows)
@@ -154,15 +154,19 @@ def _assignment(part: str) -> tuple[str, str]:
     return name, value
 
 
-def _range(name: str, architecture: Architecture) -> Sequence[str]:
-    """Return the blocks from one to another, in the architecture's order."""
+def block_range(name: str, architecture: Architecture) -> Sequence[str]:
+    """Return the block of that name, or those from ``first-last``, in the architecture's order.
+
+    Raises:
+        RecipeError: if there is no such block, or the range runs backwards.
+    """
     blocks = architecture.blocks
     first, dash, last = (piece.strip() for piece in name.partition("-"))
     for block in (first, last) if dash else (name,):
         if block not in blocks:
             message = f"unknown block {block!r} of {architecture.id}"
             raise RecipeError(message, hint=nearest(block, [*blocks, "*"]))
-    begin, end = blocks.index(first), blocks.index(last)
+    begin, end = blocks.index(first), blocks.index(last if dash else first)
     if begin > end:
         raise RecipeError(f"range {name!r} runs backwards", hint=f"write {last}-{first}")
     return blocks[begin : end + 1]

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from bmerge.dtypes import canonical
-from bmerge.errors import RecipeError
 from bmerge.recipe.document import Node, read_document
-from bmerge.recipe.load import read_loras, read_options
-from bmerge.recipe.schema import LoraRef, ModelRef, OnMissing, OnNonFinite, Recipe
+from bmerge.recipe.load import read_loras
+from bmerge.recipe.schema import LoraRef, ModelRef, Recipe
+from bmerge.recipe.settings import SETTINGS, read_settings
 from bmerge.study.config import (
     ExecutorConfig,
     GeneratorConfig,
@@ -32,9 +31,7 @@ _TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor",
 )  # fmt: skip
-_MERGE = (
-    "method", "models", "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "options",
-)  # fmt: skip
+_MERGE = ("method", "models", *(key for key in SETTINGS if key != "rebasin"))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "scratch")
 _OPTIMISER = ("name", "seed", "init", "init_points", "n_iters")
 
@@ -96,19 +93,11 @@ def _get(keys: Mapping[str, Node], key: str, read: Callable[[Node], T], default:
 
 def _merge(node: Node, folder: Path) -> Recipe:
     keys = node.mapping(_MERGE)
-    architecture = _get(keys, "architecture", Node.text, "auto")
-    on_missing = _get(keys, "on_missing", lambda n: n.text(("keep", "error")), "keep")
-    on_nonfinite = _get(keys, "on_nonfinite", lambda n: n.text(("error", "report")), "error")
     models = _need(node, "models").sequence()
     recipe = Recipe(
         method=_need(node, "method").text(),
         models=tuple(_model(item, folder) for item in models),
-        dtype=_maybe(keys, "dtype", _dtype),
-        architecture=None if architecture == "auto" else architecture,
-        seed=_get(keys, "seed", lambda n: n.integer(least=0), 0),
-        on_missing=cast("OnMissing", on_missing),
-        on_nonfinite=cast("OnNonFinite", on_nonfinite),
-        options=read_options(keys.get("options")),
+        **read_settings(keys),
     )
     with_loras = [
         replace(model, loras=_loras(item, recipe, folder))
@@ -134,15 +123,6 @@ def _loras(node: Node, recipe: Recipe, folder: Path) -> tuple[LoraRef, ...]:
 
 def _absolute(path: str, folder: Path) -> str:
     return os.path.abspath(folder / Path(path).expanduser())  # noqa: PTH100 - resolve() follows links
-
-
-def _dtype(node: Node) -> str:
-    try:
-        return canonical(node.text())
-    except RecipeError as error:
-        if error.path is not None:
-            raise
-        raise node.error(str(error), error.hint) from error
 
 
 def _generator(node: Node) -> GeneratorConfig:

@@ -1,8 +1,8 @@
 //! Random numbers by counter: the same for any thread count, chunk size and processor.
 //!
 //! Philox4x32-10 (Salmon et al., 2011). key = (seed low, seed high); counter = (q low, q high,
-//! stream, kind) with q = index / 4 and kind 0 for uniform, 1 for normal; the four words belong
-//! to elements 4q .. 4q+3.
+//! stream, kind) with q = index / 4 and kind 0 for uniform, 1 for normal, 2 for rounding; the four
+//! words belong to elements 4q .. 4q+3.
 
 use crate::codec::Isa;
 use crate::program::Distribution;
@@ -85,7 +85,11 @@ pub(crate) fn fill<I: Isa>(
 /// The numbers of the elements from 4q on.
 #[inline(always)]
 fn step<I: Isa>(distribution: Distribution, stream: u32, seed: u64, q: u64) -> [f32; 4 * LANES] {
-    let kind = u64::from(distribution == Distribution::Normal);
+    let kind = match distribution {
+        Distribution::Uniform => 0,
+        Distribution::Normal => 1,
+        Distribution::Rounding => 2,
+    };
     let mut lanes = [0; LANES];
     for (lane, index) in lanes.iter_mut().zip(0_u64..) {
         *lane = q.wrapping_add(index);
@@ -97,14 +101,14 @@ fn step<I: Isa>(distribution: Distribution, stream: u32, seed: u64, q: u64) -> [
     // 24 bits are enough for a float32, and are exact in one.
     let bits = words.map(|words| words.map(|word| word as u32 >> 8));
     let mut numbers = [0.0; 4 * LANES];
-    if distribution == Distribution::Uniform {
+    if distribution == Distribution::Normal {
+        for (lane, four) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *four = normal(bits.map(|bits| bits[lane]));
+        }
+    } else {
         let scaled = bits.map(|bits| bits.map(|bits| bits as i32 as f32 * SCALE as f32));
         for (lane, four) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             *four = scaled.map(|scaled| scaled[lane]);
-        }
-    } else {
-        for (lane, four) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            *four = normal(bits.map(|bits| bits[lane]));
         }
     }
     numbers

@@ -2,7 +2,7 @@
 #![no_main]
 
 use bmerge_core::merge::{
-    run, InputRange, IoMode, Job, OnNonFinite, Options, Progress, Request, SharedBytes, Sink,
+    run, InputRange, IoMode, Job, OnNonFinite, Options, Progress, Request, Rounding, SharedBytes, Sink,
     Source,
 };
 use bmerge_core::{Dtype, Program};
@@ -57,6 +57,7 @@ fuzz_target!(|input: (Vec<Step>, u8, [u8; 3])| {
             memory: 1 << 22,
             on_nonfinite: OnNonFinite::Report,
             io: IoMode::Read,
+            rounding: Rounding::Stochastic,
         },
     };
     run(&request, &Progress::new(), || true).unwrap();

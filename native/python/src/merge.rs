@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bmerge_core::merge as core;
-use bmerge_core::merge::{InputRange, IoMode, OnNonFinite, Options, SharedBytes, Sink, Source};
+use bmerge_core::merge::{
+    InputRange, IoMode, OnNonFinite, Options, Rounding, SharedBytes, Sink, Source,
+};
 use bmerge_core::Dtype;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -77,9 +79,10 @@ enum Output<'py> {
 #[pyfunction]
 #[pyo3(
     signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
-        memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto"),
+        memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto",
+        rounding = "nearest"),
     text_signature = "(*, programs, sources, sinks, jobs, copies=(), threads=0, \
-        memory=33554432, progress=None, on_nonfinite='error', io='auto')"
+        memory=33554432, progress=None, on_nonfinite='error', io='auto', rounding='nearest')"
 )]
 #[allow(clippy::too_many_arguments)] // keyword-only, as documented
 pub(crate) fn merge<'py>(
@@ -94,6 +97,7 @@ pub(crate) fn merge<'py>(
     progress: Option<PyRef<'py, Progress>>,
     on_nonfinite: &str,
     io: &str,
+    rounding: &str,
 ) -> PyResult<Report> {
     let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
     let mut outputs = sinks.iter().map(pin_sink).collect::<PyResult<Vec<_>>>()?;
@@ -104,7 +108,13 @@ pub(crate) fn merge<'py>(
         sinks: outputs.iter_mut().map(sink).collect(),
         jobs: jobs.into_iter().enumerate().map(job).collect::<PyResult<_>>()?,
         copies: copies.into_iter().map(copy).collect(),
-        options: Options { threads, memory, on_nonfinite, io: parse_io(io)? },
+        options: Options {
+            threads,
+            memory,
+            on_nonfinite,
+            io: parse_io(io)?,
+            rounding: parse_rounding(rounding)?,
+        },
     };
     let progress = progress.map_or_else(Arc::default, |progress| Arc::clone(&progress.0));
     run(py, &request, &progress)
@@ -192,6 +202,16 @@ fn parse_io(text: &str) -> PyResult<IoMode> {
         "mmap" => Ok(IoMode::Mmap),
         _ => Err(PyValueError::new_err(format!(
             "io is {text:?}; allowed: \"auto\", \"read\", \"mmap\""
+        ))),
+    }
+}
+
+fn parse_rounding(text: &str) -> PyResult<Rounding> {
+    match text {
+        "nearest" => Ok(Rounding::Nearest),
+        "stochastic" => Ok(Rounding::Stochastic),
+        _ => Err(PyValueError::new_err(format!(
+            "rounding is {text:?}; allowed: \"nearest\", \"stochastic\""
         ))),
     }
 }

@@ -7,8 +7,10 @@
 mod eight;
 mod half;
 mod isa;
+mod stochastic;
 
 pub(crate) use isa::{Isa, Portable};
+pub(crate) use stochastic::encode_by_chance;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use isa::Avx2;

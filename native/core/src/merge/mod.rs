@@ -24,7 +24,7 @@ mod worker;
 
 pub use progress::Progress;
 pub use report::Report;
-pub use request::{Copy, InputRange, IoMode, Job, OnNonFinite, Options, Request};
+pub use request::{Copy, InputRange, IoMode, Job, OnNonFinite, Options, Request, Rounding};
 pub use sink::{SharedBytes, Sink};
 pub use source::Source;
 

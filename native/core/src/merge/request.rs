@@ -33,7 +33,7 @@ pub struct Job {
     pub offset: u64,
     /// Element type of the output.
     pub dtype: Dtype,
-    /// Seed of the random numbers.
+    /// Seed of the random numbers, and of stochastic rounding.
     pub seed: u64,
 }
 
@@ -68,6 +68,15 @@ pub enum OnNonFinite {
     Report,
 }
 
+/// How results become numbers of a 16- or 8-bit type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To nearest even.
+    Nearest,
+    /// Up or down by chance, from the job's seed and the element's index.
+    Stochastic,
+}
+
 /// How source files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoMode {
@@ -90,6 +99,8 @@ pub struct Options {
     pub on_nonfinite: OnNonFinite,
     /// How source files are read.
     pub io: IoMode,
+    /// How results are rounded.
+    pub rounding: Rounding,
 }
 
 /// A whole merge.

@@ -3,7 +3,7 @@
 use super::copy;
 use super::job::Task;
 use super::queue::Unit;
-use super::request::{Copy, Job};
+use super::request::{Copy, Job, Rounding};
 use super::shared::Shared;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -196,11 +196,14 @@ fn store(
 ) -> Result<()> {
     let output = part.stage.output.unwrap_or_default();
     let dtype = part.job.dtype;
+    let by_chance = shared.request.options.rounding == Rounding::Stochastic && dtype.bytes() < 4;
     let mut finite = true;
     for (place, bytes) in target.chunks_mut(BLOCK * dtype.bytes()).enumerate() {
         let length = bytes.len() / dtype.bytes();
         machine.run(frame, place * BLOCK, length);
-        finite &= machine.store(output, dtype, length, bytes);
+        let first = part.unit.begin + (place * BLOCK) as u64;
+        let chance = by_chance.then_some((part.job.seed, first));
+        finite &= machine.store(output, dtype, length, chance, bytes);
         if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
             return Err(Error::Cancelled);
         }

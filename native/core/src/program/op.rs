@@ -28,6 +28,8 @@ pub enum Distribution {
     Uniform,
     /// Mean 0, variance 1.
     Normal,
+    /// As uniform, drawn for stochastic rounding; no operation of a program gives it.
+    Rounding,
 }
 
 /// What a reduction keeps of the values along an axis.

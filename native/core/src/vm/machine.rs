@@ -10,6 +10,7 @@ use super::simd::Level;
 use crate::codec::{self, Isa};
 use crate::dtype::Dtype;
 use crate::program::stage::{Instruction, Operand, Register, Stage};
+use crate::program::Distribution;
 use crate::reduce::Local;
 use crate::rng;
 
@@ -82,20 +83,25 @@ impl Machine {
     }
 
     /// Encode the first `length` values of a register; false if one is not finite then.
+    ///
+    /// `chance` is the seed and the first element's index for stochastic rounding.
     pub(crate) fn store(
-        &self,
+        &mut self,
         register: Register,
         dtype: Dtype,
         length: usize,
+        chance: Option<(u64, u64)>,
         target: &mut [u8],
     ) -> bool {
-        let values = &self.register(register).0[..length];
+        let values = &self.registers[usize::from(register)].0[..length];
         match self.level {
-            Level::Portable => codec::encode::<codec::Portable>(dtype, values, target),
+            Level::Portable => {
+                encode::<codec::Portable>(dtype, values, chance, &mut self.spare, target)
+            }
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => {
                 // SAFETY: this level is only made where these features were detected.
-                unsafe { store_avx2(dtype, values, target) }
+                unsafe { encode_avx2(dtype, values, chance, &mut self.spare, target) }
             }
         }
     }
@@ -203,8 +209,30 @@ fn step<I: Isa>(
     }
 }
 
+/// Encode values, rounding to nearest even or by chance.
+#[inline(always)]
+fn encode<I: Isa>(
+    dtype: Dtype,
+    values: &[f32],
+    chance: Option<(u64, u64)>,
+    spare: &mut Block,
+    target: &mut [u8],
+) -> bool {
+    let Some((seed, begin)) = chance else {
+        return codec::encode::<I>(dtype, values, target);
+    };
+    rng::fill::<I>(spare, Distribution::Rounding, 0, seed, begin);
+    codec::encode_by_chance::<I>(dtype, values, &spare.0[..values.len()], target)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,f16c")]
-fn store_avx2(dtype: Dtype, values: &[f32], target: &mut [u8]) -> bool {
-    codec::encode::<codec::Avx2>(dtype, values, target)
+fn encode_avx2(
+    dtype: Dtype,
+    values: &[f32],
+    chance: Option<(u64, u64)>,
+    spare: &mut Block,
+    target: &mut [u8],
+) -> bool {
+    encode::<codec::Avx2>(dtype, values, chance, spare, target)
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use bmerge_core::merge::{
-    run, InputRange, IoMode, Job, OnNonFinite, Options, Progress, Report, Request, SharedBytes,
-    Sink, Source,
+    run, InputRange, IoMode, Job, OnNonFinite, Options, Progress, Report, Request, Rounding,
+    SharedBytes, Sink, Source,
 };
 use bmerge_core::{Dtype, Program, Result};
 
@@ -30,7 +30,13 @@ pub fn lerp() -> Program {
 
 /// The options of a test.
 pub fn options(threads: usize, memory: u64) -> Options {
-    Options { threads, memory, on_nonfinite: OnNonFinite::Report, io: IoMode::Auto }
+    Options {
+        threads,
+        memory,
+        on_nonfinite: OnNonFinite::Report,
+        io: IoMode::Auto,
+        rounding: Rounding::Nearest,
+    }
 }
 
 /// Numbers of both signs and of several magnitudes, none special.

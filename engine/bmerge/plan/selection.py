@@ -1,0 +1,65 @@
+"""Which tensors a recipe leaves alone or leaves out: its ``exclude`` and ``prune``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
+
+from bmerge.architectures import Architecture
+from bmerge.errors import RecipeError, nearest
+from bmerge.recipe.weights import block_range
+
+__all__ = ["excluded", "kept"]
+
+_WILD = "*?[]."
+
+
+def excluded(
+    patterns: Iterable[str], keys: Collection[str], architecture: Architecture
+) -> frozenset[str]:
+    """Return the keys that some pattern names.
+
+    Args:
+        patterns: blocks, ranges of blocks (``IN00-IN05``) and glob patterns of keys.
+        keys: all there are.
+        architecture: whose blocks are meant.
+
+    Raises:
+        RecipeError: if a pattern names none of them.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        named = _named(pattern, keys, architecture)
+        if not named:
+            message = f"exclude: {pattern!r} is no block of {architecture.id} and matches no key"
+            raise RecipeError(message, hint=_hint(pattern, keys, architecture))
+        found |= named
+    return frozenset(found)
+
+
+def kept(keys: Iterable[str], architecture: Architecture) -> list[str]:
+    """Return the keys that are parts of the model, in their order.
+
+    Raises:
+        RecipeError: if the architecture does not say what its parts are.
+    """
+    if not architecture.parts:
+        message = f"prune: {architecture.id} does not say which keys are parts of the model"
+        raise RecipeError(message, hint="merge without it, or name an architecture that does")
+    return [key for key in keys if architecture.is_part(key)]
+
+
+def _named(pattern: str, keys: Collection[str], architecture: Architecture) -> set[str]:
+    ends = [end.strip() for end in pattern.split("-")]
+    if all(end in architecture.blocks for end in ends):
+        blocks = block_range(pattern, architecture)
+        return {key for key in keys if architecture.block_of(key) in blocks}
+    return {key for key in keys if fnmatchcase(key, pattern)}
+
+
+def _hint(pattern: str, keys: Collection[str], architecture: Architecture) -> str | None:
+    """Name the nearest block, key or word in a key."""
+    if pattern in architecture.blocks:
+        return "the first model has no tensor in this block"
+    words = {word for key in keys for word in key.split(".") if not word.isdigit()}
+    return nearest(pattern.strip(_WILD), {*architecture.blocks, *keys, *words})

@@ -1,0 +1,82 @@
+"""The keys that a recipe and a study's ``merge`` section share, but for method and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, get_args
+
+from bmerge.dtypes import canonical
+from bmerge.errors import RecipeError
+from bmerge.recipe.document import Node
+from bmerge.recipe.schema import Clamp, OnMissing, OnNonFinite, Rounding
+
+__all__ = ["SETTINGS", "read_settings"]
+
+_Reader: TypeAlias = Callable[[Node], Any]
+
+
+def read_settings(fields: Mapping[str, Node]) -> dict[str, Any]:
+    """Return fields of a :class:`Recipe`; what is absent or null is left out.
+
+    Args:
+        fields: of the recipe; other keys than :data:`SETTINGS` are passed over.
+
+    Raises:
+        RecipeError: if a value has no meaning.
+    """
+    given = {key: node for key, node in fields.items() if node.value is not None}
+    return {key: read(given[key]) for key, read in _READERS.items() if key in given}
+
+
+def _dtype(node: Node) -> str:
+    name = node.text()
+    try:
+        return canonical(name)
+    except RecipeError as error:
+        raise node.error(str(error), error.hint) from error
+
+
+def _architecture(node: Node) -> str | None:
+    name = node.text()
+    return None if name == "auto" else name
+
+
+def _seed(node: Node) -> int:
+    seed = node.integer(least=0)
+    if seed >= 1 << 64:
+        raise node.error("seed must be below 2**64")
+    return seed
+
+
+def _word(literal: object) -> _Reader:
+    return lambda node: node.text(get_args(literal))
+
+
+def _options(node: Node) -> dict[str, str | bool]:
+    """Return the options of a method; their names and values are checked with the method."""
+    return {
+        name: value.value if isinstance(value.value, bool) else value.text()
+        for name, value in node.mapping().items()
+    }
+
+
+def _patterns(node: Node) -> tuple[str, ...]:
+    return tuple(item.text() for item in node.sequence())
+
+
+_READERS: Final[Mapping[str, _Reader]] = {
+    "dtype": _dtype,
+    "architecture": _architecture,
+    "seed": _seed,
+    "on_missing": _word(OnMissing),
+    "on_nonfinite": _word(OnNonFinite),
+    "options": _options,
+    "rebasin": lambda node: node.integer(least=0),
+    "clamp": _word(Clamp),
+    "exclude": _patterns,
+    "prune": Node.boolean,
+    "rounding": _word(Rounding),
+}
+
+SETTINGS: Final = tuple(_READERS)
+"""The keys."""
