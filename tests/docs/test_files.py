@@ -10,10 +10,12 @@ import pytest
 from bmerge.recipe.load import _KEYS as RECIPE
 from bmerge.recipe.load import parse_recipe
 from bmerge.study.load import _EXECUTOR, _MERGE, _OPTIMISER, _TOP, load_study
-from bmerge.study.load_payloads import _SETTINGS
+from bmerge.study.load_payloads import _KEYS as PAYLOADS
+from bmerge.study.load_payloads import _PROMPT as PROMPT
 from bmerge.study.load_scorers import _KEYS as SCORER
 from bmerge.study.load_space import _KEYS as SPACE
 from bmerge.study.objective import NORMALISATIONS
+from bmerge.study.payload_settings import SETTINGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
 PARTS = dict(re.findall(r"^#+ (.+)\n((?:(?!^#).*\n)*)", PAGE, re.MULTILINE))
@@ -26,7 +28,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
         ("Recipe", (*RECIPE, *_MERGE)),
         ("Study", _TOP),
         ("space", SPACE),
-        ("payloads", (*_SETTINGS, "prompts", "seeds", "defaults", "seed", "prompt")),
+        ("payloads", (*SETTINGS, *PAYLOADS, *PROMPT)),
         ("scorers", SCORER),
         ("normalise and objectives", (*NORMALISATIONS[1:], "objectives", "normalise")),
         ("optimiser", _OPTIMISER),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from bmerge.evaluate.protocols import Payload
+from bmerge.evaluate.wildcards import Wildcards
 
 __all__ = ["Prompt", "make_payloads", "matches"]
 
@@ -22,27 +23,43 @@ class Prompt:
     Args:
         payload: prompt and settings; its id and seed are replaced.
         seeds: one picture is made with each; None stands for the study's seeds.
+        literal: whether it is taken as it is, whatever looks like a wildcard in it.
     """
 
     payload: Payload
     seeds: tuple[int, ...] | None = None
+    literal: bool = False
 
 
-def make_payloads(prompts: Sequence[Prompt], seeds: Sequence[int]) -> tuple[Payload, ...]:
+def make_payloads(
+    prompts: Sequence[Prompt], seeds: Sequence[int], wildcards: Wildcards | None = None
+) -> tuple[Payload, ...]:
     """Return one payload for each prompt and seed.
 
     Args:
         prompts: what is to be seen; in the order of the study file.
         seeds: of every prompt that names none of its own.
+        wildcards: what wildcards stand for; drawn for each picture by its seed.
 
     Returns:
         Payloads with ids like ``p03-s1000``: the prompt's position and the seed.
     """
     width = max(2, len(str(len(prompts) - 1)))
     return tuple(
-        replace(prompt.payload, id=f"p{index:0{width}d}-s{seed}", seed=seed)
+        replace(_rendered(prompt, seed, wildcards), id=f"p{index:0{width}d}-s{seed}", seed=seed)
         for index, prompt in enumerate(prompts)
         for seed in (seeds if prompt.seeds is None else prompt.seeds)
+    )
+
+
+def _rendered(prompt: Prompt, seed: int, wildcards: Wildcards | None) -> Payload:
+    payload = prompt.payload
+    if prompt.literal or wildcards is None:
+        return payload
+    return replace(
+        payload,
+        prompt=wildcards.render(payload.prompt, seed),
+        negative_prompt=wildcards.render(payload.negative_prompt, seed),
     )
 
 

@@ -51,7 +51,7 @@ def load_study(path: str | Path) -> StudyConfig:
     keys = node.mapping(_TOP)
     name = _get(keys, "name", Node.text, path.stem)
     optimiser = _need(node, "optimiser")
-    payloads = read_payloads(_need(node, "payloads"))
+    payloads = read_payloads(_need(node, "payloads"), path.parent)
     scorers = read_scorers(_need(node, "scorers"), payloads, weighted="objectives" not in keys)
     return StudyConfig(
         path=path,

@@ -1,112 +1,149 @@
-"""Reading the ``payloads`` section of a study file: prompts, seeds, shared settings."""
+"""Reading the ``payloads`` section of a study file: prompts of all sources, seeds, settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from bmerge.errors import RecipeError
 from bmerge.evaluate.payloads import Prompt, make_payloads
 from bmerge.evaluate.protocols import Payload
+from bmerge.evaluate.wildcards import Wildcards, wildcards_in
 from bmerge.recipe.document import Node
+from bmerge.study.infotext import read_picture
+from bmerge.study.payload_files import read_payload_file
+from bmerge.study.payload_settings import (
+    SETTINGS,
+    Draft,
+    combined,
+    read_seed,
+    read_seeds,
+    read_settings,
+)
+from bmerge.study.prompt_texts import read_prompt_texts
 
 __all__ = ["read_payloads"]
 
-
-def _seed(node: Node) -> int:
-    seed = node.integer(least=0)
-    if seed >= 2**32:
-        raise node.error(f"a seed must be below 2**32, not {seed}")
-    return seed
-
-
-def _weight(node: Node) -> float:
-    weight = node.number()
-    if not 0 <= weight < float("inf"):
-        raise node.error(f"a weight must be 0 or more, not {weight:g}")
-    return weight
-
-
-def _positive(node: Node) -> int:
-    return node.integer(least=1)
-
-
-_SETTINGS: dict[str, Callable[[Node], Any]] = {
-    "negative_prompt": Node.text,
-    "steps": _positive,
-    "cfg": Node.number,
-    "width": _positive,
-    "height": _positive,
-    "sampler": Node.text,
-    "weight": _weight,
-    "tags": Node.texts,
-    "extra": lambda node: {key: entry.plain() for key, entry in node.mapping().items()},
+_KEYS = ("defaults", "seeds", "prompts", "wildcards")
+_PROMPT = ("prompt", "from", "seed", "seeds")
+_READERS: Mapping[str, Callable[[Path], list[Draft]]] = {
+    ".txt": read_prompt_texts,
+    ".yaml": read_payload_file,
+    ".yml": read_payload_file,
+    ".png": lambda file: [read_picture(file)],
 }
 
 
-def read_payloads(node: Node) -> tuple[Payload, ...]:
+def read_payloads(node: Node, folder: Path) -> tuple[Payload, ...]:
     """Read the section.
+
+    Args:
+        node: the section.
+        folder: that paths in it are relative to.
 
     Raises:
         RecipeError: for an unknown key, a wrong type, no prompt, or only weights of 0.
     """
-    keys = node.mapping(("defaults", "seeds", "prompts"))
-    defaults = _settings(keys["defaults"].mapping(_SETTINGS)) if "defaults" in keys else {}
-    seeds = _seeds(keys["seeds"]) if "seeds" in keys else (0,)
+    keys = node.mapping(_KEYS)
+    defaults = read_settings(keys["defaults"].mapping(SETTINGS)) if "defaults" in keys else {}
+    seeds = read_seeds(keys["seeds"]) if "seeds" in keys else (0,)
     if "prompts" not in keys:
         raise node.error("payloads needs the key 'prompts'")
-    prompts = [_prompt(item, defaults) for item in keys["prompts"].sequence()]
-    payloads = make_payloads(prompts, seeds)
+    given = keys.get("wildcards")
+    literal = given is not None and given.value is False
+    wildcards = None if literal else _wildcards(given, folder)
+    drafts = [draft for item in keys["prompts"].sequence() for draft in _drafts(item, folder)]
+    prompts = [_prompt(draft, defaults, seeds, literal=literal) for draft in drafts]
+    for draft, prompt in zip(drafts, prompts, strict=True):
+        _check_wildcards(draft.place, prompt, wildcards)
+    payloads = make_payloads(prompts, seeds, wildcards)
     if not any(payload.weight > 0 for payload in payloads):
         raise node.error("payloads must hold at least one prompt with a weight above 0")
     return payloads
 
 
-def _settings(keys: Mapping[str, Node]) -> dict[str, Any]:
-    """Read what prompts and defaults have in common."""
-    return {
-        key: read(keys[key])
-        for key, read in _SETTINGS.items()
-        if key in keys and keys[key].value is not None
-    }
+def _wildcards(node: Node | None, folder: Path) -> Wildcards | None:
+    """Return the wildcards of the folder that is given, or of the usual one if it is there."""
+    if node is None or node.value is None:
+        usual = folder / "wildcards"
+        return Wildcards(usual) if usual.is_dir() else None
+    try:
+        return Wildcards(folder / Path(node.text()).expanduser())
+    except RecipeError as error:
+        raise (error if error.path else node.error(str(error), error.hint)) from error
 
 
-def _prompt(node: Node, defaults: Mapping[str, Any]) -> Prompt:
+def _drafts(node: Node, folder: Path) -> list[Draft]:
+    """Return what one entry of ``prompts`` stands for."""
     if not isinstance(node.value, dict):
-        return Prompt(Payload(id="", prompt=node.text(), **defaults))
-    keys = node.mapping(("prompt", "seed", "seeds", *_SETTINGS))
-    if "prompt" not in keys:
-        raise node.error("the key 'prompt' is missing")
+        return [Draft(node, node.text())]
+    keys = node.mapping((*_PROMPT, *SETTINGS))
+    if ("prompt" in keys) == ("from" in keys):
+        found = "both" if "prompt" in keys else "neither"
+        raise node.error(f"give the key 'prompt' or the key 'from', not {found}")
     if "seed" in keys and "seeds" in keys:
         raise keys["seed"].error("give either seed or seeds")
-    settings = {**defaults, **_settings(keys)}
-    settings["extra"] = {**defaults.get("extra", {}), **settings.get("extra", {})}
-    return Prompt(Payload(id="", prompt=keys["prompt"].text(), **settings), _own_seeds(keys))
+    settings, seeds = read_settings(keys), _own_seeds(keys)
+    if "prompt" in keys:
+        return [Draft(keys["prompt"], keys["prompt"].text(), settings, seeds)]
+    return [
+        Draft(
+            draft.place,
+            draft.prompt,
+            combined({"tags": (file.stem,)}, draft.settings, settings),
+            seeds or draft.seeds,
+            None if seeds else draft.count,
+            draft.literal,
+        )
+        for file in _files(keys["from"], folder)
+        for draft in _READERS[file.suffix.lower()](file)
+    ]
+
+
+def _files(node: Node, folder: Path) -> list[Path]:
+    """Return the file that is meant, or those in the folder that is."""
+    path = folder / Path(node.text()).expanduser()
+    if not path.exists():
+        raise node.error(f"there is no file or folder {str(path)!r}")
+    inside = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [
+        file
+        for file in inside
+        if file.suffix.lower() in _READERS and not file.stem.endswith(".tmpl")
+    ]
+    if not files:
+        raise node.error(f"{str(path)!r} holds no prompts", f"known are {', '.join(_READERS)}")
+    return files
 
 
 def _own_seeds(keys: Mapping[str, Node]) -> tuple[int, ...] | None:
     if "seed" in keys:
-        return (_seed(keys["seed"]),)
-    return _seeds(keys["seeds"]) if "seeds" in keys else None
+        return (read_seed(keys["seed"]),)
+    return read_seeds(keys["seeds"]) if "seeds" in keys else None
 
 
-def _seeds(node: Node) -> tuple[int, ...]:
-    """Read a list of seeds, or ``{start, count}``."""
-    if isinstance(node.value, dict):
-        seeds = _run_of_seeds(node)
-    else:
-        seeds = tuple(_seed(item) for item in node.sequence())
-    if not seeds:
-        raise node.error("seeds must hold at least one")
-    for seed in seeds:
-        if seeds.count(seed) > 1:
-            raise node.error(f"seeds holds {seed} twice")
-    return seeds
+def _prompt(
+    draft: Draft, defaults: Mapping[str, Any], seeds: tuple[int, ...], *, literal: bool
+) -> Prompt:
+    payload = Payload(id="", prompt=draft.prompt, **combined(defaults, draft.settings))
+    own = draft.seeds
+    if draft.count is not None:
+        own = tuple(range(seeds[0], seeds[0] + draft.count))
+    return Prompt(payload, own, literal or draft.literal)
 
 
-def _run_of_seeds(node: Node) -> tuple[int, ...]:
-    keys = node.mapping(("start", "count"))
-    for key in ("start", "count"):
-        if key not in keys:
-            raise node.error(f"seeds needs the key {key!r}")
-    start = _seed(keys["start"])
-    return tuple(range(start, start + _positive(keys["count"])))
+def _check_wildcards(place: Node, prompt: Prompt, wildcards: Wildcards | None) -> None:
+    if prompt.literal:
+        return
+    for text in (prompt.payload.prompt, prompt.payload.negative_prompt):
+        if wildcards is not None:
+            try:
+                wildcards.check(text)
+            except RecipeError as error:
+                raise (error if error.path else place.error(str(error), error.hint)) from error
+        elif names := wildcards_in(text):
+            raise place.error(
+                f"the prompt has the wildcard __{names[0]}__, but there is no folder of wildcards",
+                "set wildcards to a folder, or to false to take prompts as they are",
+            )

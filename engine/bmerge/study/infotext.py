@@ -1,0 +1,83 @@
+"""Prompts from pictures: what web UIs write into a PNG, and what bmerge itself does.
+
+The web UIs' text (its name is ``parameters``) is the prompt, a negative prompt that may be
+missing, and a last line of settings: ``Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, …``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bmerge.errors import RecipeError
+from bmerge.recipe.document import Node
+from bmerge.study.payload_settings import Draft, read_seed, read_settings
+
+__all__ = ["parse_infotext", "read_picture"]
+
+_NEGATIVE = "Negative prompt:"
+_PAIR = re.compile(r'\s*([\w][\w \-/]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+_SETTINGS_LINE = re.compile(r"^Steps: \d+, .*\bSeed: ")
+
+
+def read_picture(file: Path) -> Draft:
+    """Read what a picture was made with; its seed is its own.
+
+    Raises:
+        RecipeError: if it is no picture, or does not say.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            texts: Mapping[Any, Any] = dict(image.info)
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        raise RecipeError("is not a picture", path=file) from error
+    if isinstance(texts.get("parameters"), str):
+        found = parse_infotext(texts["parameters"])
+    elif "prompt" in texts and "seed" in texts:  # one of bmerge's own
+        found = {
+            "prompt": texts["prompt"],
+            "negative_prompt": texts.get("negative_prompt", ""),
+            "seed": int(texts["seed"]) if str(texts["seed"]).isdecimal() else texts["seed"],
+        }
+    else:
+        hint = "pictures of A1111, Forge, SD.Next and bmerge do, unless that was switched off"
+        raise RecipeError("does not say what it was made with", path=file, hint=hint)
+    keys = {name: Node(value, 0, file, f"its {name}") for name, value in found.items()}
+    seeds = (read_seed(keys["seed"]),) if "seed" in keys else None
+    return Draft(keys["prompt"], found["prompt"], read_settings(keys), seeds, literal=True)
+
+
+def parse_infotext(text: str) -> dict[str, Any]:
+    """Return prompt, negative prompt, and whichever of seed, steps, … the text tells."""
+    lines = text.strip().split("\n")
+    pairs: dict[str, str] = {}
+    if _SETTINGS_LINE.search(lines[-1].strip()):
+        pairs = {found[1]: found[2].strip() for found in _PAIR.finditer(lines.pop())}
+    begin = next((n for n, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
+    negative = "\n".join(lines[begin:]).removeprefix(_NEGATIVE).strip()
+    return {
+        "prompt": "\n".join(lines[:begin]).strip(),
+        **({"negative_prompt": negative} if negative else {}),
+        **_settings(pairs),
+    }
+
+
+def _settings(pairs: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, key in (("seed", "Seed"), ("steps", "Steps")):
+        if pairs.get(key, "").isdecimal():
+            found[name] = int(pairs[key])
+    if re.fullmatch(r"\d+(\.\d+)?", pairs.get("CFG scale", "")):
+        found["cfg"] = float(pairs["CFG scale"])
+    size = re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", ""))
+    if size:
+        found |= {"width": int(size[1]), "height": int(size[2])}
+    if pairs.get("Sampler"):
+        schedule = pairs.get("Schedule type", "Automatic")
+        named = schedule not in {"Automatic", ""} and not pairs["Sampler"].endswith(schedule)
+        found["sampler"] = f"{pairs['Sampler']} {schedule}" if named else pairs["Sampler"]
+    return found
