@@ -71,6 +71,50 @@ def test_parts_keep_to_the_budget(tmp_path):
     assert sum(taken) == 800_000
 
 
+class AheadDevice(SmallDevice):
+    """As a GPU does: it begins with a part before it hands over the results of the one before."""
+
+    ahead = 1
+
+    def __init__(self, part_elements):
+        super().__init__(part_elements)
+        self.events = []
+
+    def upload(self, host):
+        self.events.append("upload")
+        return super().upload(host)
+
+    def download(self, values):
+        device, values = self, values.clone()
+
+        class Later:
+            def result(self):
+                device.events.append("result")
+                return values
+
+        return Later()
+
+
+def test_device_computes_ahead_within_its_budget(tmp_path):
+    infos = _store(tmp_path / "a.bin", (1000,), (1000,))
+    plan = make_plan([make_job("t", trace(BODIES["elements"], 2, []), infos)])
+    expected = run(TorchExecutor(), plan)[0].buffer
+
+    def events(**options):
+        device = AheadDevice(500)
+        found, report = run(TorchExecutor(open_device=lambda _: device, **options), plan)
+        assert found.buffer == expected
+        assert report.bytes_read == 4000
+        return device.events
+
+    two_inputs, two_results = ["upload"] * 2, ["result"] * 2
+    assert events() == [*two_inputs, *two_inputs, *two_results, *two_results]
+    whole = make_plan([make_job("t", trace(BODIES["reduction"], 2, []), infos)] * 2)
+    device = AheadDevice(500)
+    run(TorchExecutor(memory=30_000, open_device=lambda _: device), whole)
+    assert device.events == [*two_inputs, *two_results] * 2
+
+
 def test_reduction_of_a_tensor_beyond_the_budget_is_refused(tmp_path):
     infos = _store(tmp_path / "a.bin", (100_000,), (100_000,))
     plan = make_plan([make_job("t", trace(BODIES["reduction"], 2, []), infos)])

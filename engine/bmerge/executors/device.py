@@ -5,17 +5,37 @@ Everything else of the torch executor is the same on both.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bmerge.errors import ExecutorError
+from bmerge.executors.working_set import AHEAD
 
-__all__ = ["CpuDevice", "CudaDevice", "Device", "open_device"]
+__all__ = ["CpuDevice", "CudaDevice", "Device", "Download", "Downloaded", "open_device"]
 
 _SHARE = 0.8
 """Of the free GPU memory that is used; the rest is for the driver and fragmentation."""
+
+
+class Download(Protocol):
+    """A transfer to main memory that may still go on."""
+
+    def result(self) -> Tensor:
+        """Wait for the values, and for all work that they come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """Values that are in main memory already."""
+
+    values: Tensor
+
+    def result(self) -> Tensor:
+        """Return the values."""
+        return self.values
 
 
 class Device(Protocol):
@@ -29,6 +49,10 @@ class Device(Protocol):
     def part_elements(self) -> int:
         """How many elements to compute at once where it is not dictated by memory."""
 
+    @property
+    def ahead(self) -> int:
+        """How many parts are started before the results of one are waited for."""
+
     def budget(self, memory: int, vram: int | None) -> int:
         """Return the bytes that values under computation may take.
 
@@ -41,10 +65,13 @@ class Device(Protocol):
         """Return uninitialised bytes in main memory that a file can be read into."""
 
     def upload(self, host: Tensor) -> Tensor:
-        """Return the bytes of a host buffer on the device; they may be the same bytes."""
+        """Return the bytes of a host buffer on the device; they may be the same bytes.
 
-    def download(self, values: Tensor) -> Tensor:
-        """Return values in main memory; all work that they come from is over."""
+        What is computed with them from now on waits for them, what was before does not.
+        """
+
+    def download(self, values: Tensor) -> Download:
+        """Start to bring values to main memory once they are computed."""
 
 
 class CpuDevice:
@@ -54,6 +81,7 @@ class CpuDevice:
     # Values stay in the cache. Above this torch splits each operation among threads, and on a
     # busy machine their waiting for each other makes a merge thirty times slower.
     part_elements = 1 << 15
+    ahead = 0
 
     def budget(self, memory: int, vram: int | None) -> int:
         """Return the budget of main memory."""
@@ -68,22 +96,25 @@ class CpuDevice:
         """Return the same bytes."""
         return host
 
-    def download(self, values: Tensor) -> Tensor:
+    def download(self, values: Tensor) -> Download:
         """Return the same values."""
-        return values
+        return Downloaded(values)
 
 
 class CudaDevice:  # pragma: no cover  needs a GPU; tests/executors/test_torch_cuda.py
-    """A GPU.
+    """A GPU: transfers in both directions go on while it computes, each on a stream of its own.
 
     Args:
         name: ``cuda`` or ``cuda:N``.
     """
 
     part_elements = 1 << 25  # enough to keep any GPU busy
+    ahead = AHEAD
 
     def __init__(self, name: str) -> None:
         self.torch = torch.device(name)
+        self._up = torch.cuda.Stream(self.torch)  # type: ignore[no-untyped-call]
+        self._down = torch.cuda.Stream(self.torch)  # type: ignore[no-untyped-call]
 
     def budget(self, memory: int, vram: int | None) -> int:
         """Return the budget of GPU memory."""
@@ -97,11 +128,32 @@ class CudaDevice:  # pragma: no cover  needs a GPU; tests/executors/test_torch_c
 
     def upload(self, host: Tensor) -> Tensor:
         """Start a transfer to the GPU."""
-        return host.to(self.torch, non_blocking=True)
+        with torch.cuda.stream(self._up):
+            values = host.to(self.torch, non_blocking=True)
+        computing = torch.cuda.current_stream(self.torch)
+        computing.wait_stream(self._up)
+        # The allocator must not give the memory to the next transfer while it is computed with.
+        values.record_stream(computing)
+        return values
 
-    def download(self, values: Tensor) -> Tensor:
-        """Transfer from the GPU and wait for it."""
-        return values.cpu()
+    def download(self, values: Tensor) -> Download:
+        """Start a transfer from the GPU."""
+        self._down.wait_stream(torch.cuda.current_stream(self.torch))
+        with torch.cuda.stream(self._down):
+            host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            host.copy_(values, non_blocking=True)
+            values.record_stream(self._down)
+            return _CudaDownload(host, self._down.record_event())
+
+
+@dataclass(frozen=True, slots=True)
+class _CudaDownload:  # pragma: no cover  needs a GPU
+    host: Tensor
+    over: torch.cuda.Event
+
+    def result(self) -> Tensor:
+        self.over.synchronize()
+        return self.host
 
 
 def open_device(name: str) -> Device:

@@ -31,6 +31,11 @@ class Part:
         """Whether nothing of the job comes after it."""
         return self.window.begin + self.window.count == self.window.numel
 
+    @property
+    def working_set(self) -> int:
+        """Bytes that are in use at the worst moment of its computation."""
+        return working_set(self.job) * self.window.count // max(self.window.numel, 1)
+
 
 class Parts:
     """Cuts jobs into parts.
@@ -43,8 +48,9 @@ class Parts:
 
     def __init__(self, device: Device, memory: int, vram: int | None) -> None:
         self._preferred = device.part_elements
+        self._ahead = device.ahead
         self._memory = memory
-        self._budget = device.budget(memory, vram)
+        self.budget = device.budget(memory, vram)
 
     def of(self, job: MergeJob) -> Iterator[Part]:
         """Yield the parts of a job, in order; an empty tensor has one, without elements.
@@ -56,10 +62,10 @@ class Parts:
         fitting = self._fitting(job)
         if job.graph.has_reduction:
             if whole.numel > fitting:
-                raise _too_large(job, self._budget)
+                raise _too_large(job, self.budget)
             yield Part(job, whole)
             return
-        step = max(min(fitting, self._preferred), 1)
+        step = max(min(fitting // (1 + self._ahead), self._preferred), 1)
         for begin in range(0, max(whole.numel, 1), step):
             yield Part(job, whole.cut(begin, min(begin + step, whole.numel)))
 
@@ -68,8 +74,8 @@ class Parts:
         if not job.numel:
             return 0
         return min(
-            self._budget // -(-working_set(job) // job.numel),
-            self._memory // (staging(job) // job.numel),
+            self.budget // -(-working_set(job) // job.numel),
+            self._memory // (staging(job, self._ahead) // job.numel),
         )
 
 

@@ -1,12 +1,14 @@
 """The torch executor: the method's graph run on torch tensors, on a CPU or a GPU.
 
-Part by part: read, convert to float32, compute, convert to the output's dtype, write. On a CPU
-the bytes are those of the native executor, which also does the copies here.
+Part by part: read, convert to float32, compute, convert to the output's dtype, write. A GPU
+begins with a part before the one before it is written. On a CPU the bytes are those of the native
+executor, which also does the copies here.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -26,7 +28,7 @@ from bmerge.executors.base import (
     nonfinite_error,
 )
 from bmerge.executors.codec import decode, encode
-from bmerge.executors.device import Device, open_device
+from bmerge.executors.device import Device, Download, open_device
 from bmerge.executors.native import NativeExecutor
 from bmerge.executors.parts import Part, Parts
 from bmerge.executors.reader import read_ahead
@@ -72,12 +74,13 @@ class TorchExecutor:
         copied = native.run(replace(plan, merges=()), sink, progress=meter.of_copies)
         recipe = plan.recipe
         strict, by_chance = recipe.on_nonfinite == "error", recipe.rounding == "stochastic"
-        run = _Run(device, sink, meter, strict=strict, by_chance=by_chance)
+        run = _Run(device, parts.budget, sink, meter, strict=strict, by_chance=by_chance)
         try:
             everything = chain.from_iterable(map(parts.of, plan.merges))
             with closing(read_ahead(everything, device.host_buffer)) as reading:
                 for part, buffers in reading:
                     run.part(part, buffers)
+            run.end()
         except torch.cuda.OutOfMemoryError as error:
             message = f"{self.device} has too little free memory"
             hint = "lower --vram, or use --executor native"
@@ -88,11 +91,23 @@ class TorchExecutor:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A part whose computation has been started."""
+
+    part: Part
+    inputs: tuple[int, ...]
+    bytes_read: int
+    finite: Download
+    data: Download
+
+
 @dataclass(slots=True)
 class _Run:
-    """Computes parts, one after the other, and counts."""
+    """Starts the computation of parts, writes them in the same order, and counts."""
 
     device: Device
+    budget: int
     sink: Sink
     meter: _Meter
     strict: bool
@@ -102,9 +117,27 @@ class _Run:
     bytes_written: int = 0
     _bad_inputs: set[int] = field(default_factory=set)
     _bad_output: bool = False
+    _flights: deque[_Flight] = field(default_factory=deque)
 
     def part(self, part: Part, buffers: Mapping[int, Tensor]) -> None:
-        """Compute, check and write one part."""
+        """Start with one part; write those before it that the device is not to be ahead of."""
+        while self._flights and not self._fits(part):
+            self._land()
+        self._flights.append(self._start(part, buffers))
+        while len(self._flights) > self.device.ahead:
+            self._land()
+
+    def end(self) -> None:
+        """Write what has not been written."""
+        while self._flights:
+            self._land()
+
+    def _fits(self, part: Part) -> bool:
+        """Return whether a part can be computed while those in flight still are."""
+        in_use = sum(flight.part.working_set for flight in self._flights)
+        return in_use + part.working_set <= self.budget
+
+    def _start(self, part: Part, buffers: Mapping[int, Tensor]) -> _Flight:
         job, window = part.job, part.window
         inputs = {
             index: decode(self.device.upload(data), job.inputs[index].dtype).reshape(window.shape)
@@ -113,23 +146,31 @@ class _Run:
         result = evaluate(job.graph, inputs, job.scalars, window, self.device.torch)
         chance = (job.seed, window.begin) if self.by_chance else None
         data, finite = encode(result, job.dtype, chance)
-        self._check(job, inputs, finite)
-        written = self.device.download(data).flatten().numpy().data
-        self.sink.write(job.key, window.begin * SIZES[job.dtype], written)
-        self.bytes_written += written.nbytes
+        checks = [torch.isfinite(values).all() for values in inputs.values()]
         read = sum(buffer.nbytes for buffer in buffers.values())
-        self.bytes_read += read
+        checked = self.device.download(torch.stack([*checks, finite]))
+        return _Flight(part, tuple(inputs), read, checked, self.device.download(data))
+
+    def _land(self) -> None:
+        """Wait for the oldest part, check it and write it."""
+        flight = self._flights.popleft()
+        part, job = flight.part, flight.part.job
+        self._check(flight)
+        written = flight.data.result().flatten().numpy().data
+        self.sink.write(job.key, part.window.begin * SIZES[job.dtype], written)
+        self.bytes_written += written.nbytes
+        self.bytes_read += flight.bytes_read
         if part.is_last:
             self._finish(job)
-        self.meter.add(read, tensors=part.is_last)
+        self.meter.add(flight.bytes_read, tensors=part.is_last)
 
-    def _check(self, job: MergeJob, inputs: Mapping[int, Tensor], result_is_finite: Tensor) -> None:
+    def _check(self, flight: _Flight) -> None:
         """Note which inputs (None: the result) of a part are not finite, or fail."""
-        checks = [torch.isfinite(values).all() for values in inputs.values()]
-        finite = torch.stack([*checks, result_is_finite]).tolist()  # waits for a GPU: once
-        bad = [index for index, good in zip([*inputs, None], finite, strict=True) if not good]
+        finite = flight.finite.result().tolist()
+        indices = [*flight.inputs, None]
+        bad = [index for index, good in zip(indices, finite, strict=True) if not good]
         if bad and self.strict:
-            raise nonfinite_error(job, bad[0])
+            raise nonfinite_error(flight.part.job, bad[0])
         self._bad_inputs.update(index for index in bad if index is not None)
         self._bad_output |= None in bad
 

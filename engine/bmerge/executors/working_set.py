@@ -8,10 +8,13 @@ from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
 from bmerge.plan import MergeJob, Plan
 
-__all__ = ["IN_FLIGHT", "largest_staging", "largest_working_set", "staging", "working_set"]
+__all__ = ["AHEAD", "IN_FLIGHT", "largest_staging", "largest_working_set", "staging", "working_set"]
 
 IN_FLIGHT = 2
-"""Parts in main memory at once: one is computed while the next is read."""
+"""Parts in main memory at once where none is computed ahead: one is computed, one is read."""
+
+AHEAD = 1
+"""Parts that a GPU computes ahead, so that it need not wait for files and transfers."""
 
 _FLOAT32 = 4
 _CALLED = 6
@@ -29,15 +32,21 @@ def working_set(job: MergeJob) -> int:
     return stored + _FLOAT32 * job.numel * (_alive(job.graph) + 1)
 
 
-def staging(job: MergeJob) -> int:
-    """Return the bytes of main memory that a job's inputs and output take as they are stored."""
+def staging(job: MergeJob, ahead: int) -> int:
+    """Return the bytes of main memory that inputs and outputs of a job's size take, as stored.
+
+    Args:
+        job: one that is computed whole.
+        ahead: how many parts a device computes ahead.
+    """
     stored = sum(SIZES[info.dtype] for info in job.used_inputs) + SIZES[job.dtype]
-    return IN_FLIGHT * stored * job.numel
+    return (IN_FLIGHT + ahead) * stored * job.numel
 
 
 def largest_staging(plan: Plan) -> int:
     """Return the most main memory that a tensor takes which a GPU needs whole; 0 if none is."""
-    return max((staging(job) for job in plan.merges if job.graph.has_reduction), default=0)
+    whole = (job for job in plan.merges if job.graph.has_reduction)
+    return max((staging(job, AHEAD) for job in whole), default=0)
 
 
 def largest_working_set(plan: Plan) -> int:
