@@ -227,6 +227,14 @@ def test_broken_lora_is_one_line(roles, message, bmerge, model, tmp_path):
     assert "Traceback" not in called.err
 
 
+def test_lora_among_the_models_is_told_where_it_belongs(bmerge, model, write_lora):
+    write_lora("x.safetensors")
+    words = ("model.safetensors", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "weighted_sum", *words)
+    assert called.status == 1
+    assert "x.safetensors is a LoRA: give it by --lora" in called.err
+
+
 def test_missing_file_bad_weight_and_needless_lora_are_one_line(bmerge, model, write_lora):
     write_lora("x.safetensors")
     base = ("merge", "add_difference", "model.safetensors", "-o", "out.safetensors")

@@ -59,6 +59,18 @@ def test_bias_has_a_change_of_its_own(role, kind, base, bmerge, tmp_path):
     assert np.array_equal(merged[f"layers.0.{kind}.weight"], base[f"layers.0.{kind}.weight"])
 
 
+def test_bias_beside_a_weight_is_changed_too_whatever_stands_first(base, bmerge, tmp_path):
+    roles, change = low_rank(np.random.default_rng(1), (6, 8))
+    bias = np.arange(6, dtype="f4")
+    _write(tmp_path, "lora_unet_layers_0_linear", {"diff_b": bias, **roles})
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    for key, added in (("weight", change), ("bias", bias)):
+        exact = base[f"layers.0.linear.{key}"] + added
+        np.testing.assert_allclose(merged[f"layers.0.linear.{key}"], exact, rtol=1e-5, atol=1e-5)
+
+
 def test_several_loras_are_summed_whatever_their_order(base, bmerge, tmp_path):
     key = "layers.0.linear.weight"
     changes = []

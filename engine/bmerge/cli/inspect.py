@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,8 +13,14 @@ from bmerge.architectures import Architecture, detect
 from bmerge.cli.output import human_bytes, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.formats import Checkpoint, open_checkpoint
+from bmerge.lora import Lora, is_lora, parse_lora, part_of
 
 __all__ = ["command"]
+
+_PARTS = {
+    "unet": "UNet or transformer", "te1": "text encoder", "te2": "text encoder 2",
+    "te3": "text encoder 3",
+}  # fmt: skip
 
 
 @click.command("inspect")
@@ -22,17 +29,23 @@ __all__ = ["command"]
 @shared_options
 @click.pass_obj
 def command(session: Session, file: str, *, as_json: bool) -> None:
-    """Show what is in a checkpoint.
+    """Show what is in a checkpoint or a LoRA.
 
     FILE is a .safetensors or .ckpt file, a *.index.json, or a folder of shards. Shown are the
-    architecture, number formats, blocks, metadata, and how it was merged. No tensor is read.
+    architecture, number formats, blocks, metadata, and how it was merged; of a LoRA its network
+    types, ranks, and the parts of a model that it changes. No tensor is read.
 
     \b
     Examples:
       bmerge inspect model.safetensors
+      bmerge inspect lora.safetensors
       bmerge inspect merged.safetensors --json
     """
     checkpoint = open_checkpoint(file)
+    if is_lora(checkpoint):
+        lora = describe_lora(parse_lora(checkpoint))
+        print_json(lora) if as_json else _print_lora(lora)
+        return
     known = list(session.registry().architectures.values())
     data = describe(checkpoint, detect(checkpoint.tensors, known))
     if as_json:
@@ -49,14 +62,36 @@ def describe(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, An
         block["keys"] += 1
         block["bytes"] += info.nbytes
     return {
+        "kind": "checkpoint",
+        **_contents(checkpoint),
+        "architecture": architecture.id,
+        "blocks": blocks,
+        "metadata": {key: _decoded(text) for key, text in checkpoint.metadata.items()},
+    }
+
+
+def describe_lora(lora: Lora) -> dict[str, Any]:
+    """Return what there is to say about a LoRA, as plain data."""
+    ranks = Counter(module.rank for module in lora.modules if module.rank is not None)
+    return {
+        "kind": "lora",
+        **_contents(lora.checkpoint),
+        "networks": lora.networks,
+        "dora": sum(module.magnitude is not None for module in lora.modules),
+        "ranks": {str(rank): ranks[rank] for rank in sorted(ranks)},
+        "parts": dict(Counter(part_of(module.name) for module in lora.modules)),
+        "unknown": list(lora.unknown),
+        "metadata": {key: _decoded(text) for key, text in lora.checkpoint.metadata.items()},
+    }
+
+
+def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
         "path": str(checkpoint.path),
         "files": [str(file) for file in checkpoint.files],
-        "architecture": architecture.id,
         "keys": len(checkpoint.tensors),
         "bytes": checkpoint.nbytes,
         "dtypes": dict(Counter(info.dtype for info in checkpoint.tensors.values())),
-        "blocks": blocks,
-        "metadata": {key: _decoded(text) for key, text in checkpoint.metadata.items()},
     }
 
 
@@ -81,6 +116,31 @@ def _print(data: dict[str, Any]) -> None:
     click.echo("")
     rows = [(name, b["keys"], human_bytes(b["bytes"])) for name, b in data["blocks"].items()]
     print_table(("block", "keys", "size"), rows)
-    for key, value in data["metadata"].items():
+    _print_metadata(data["metadata"])
+
+
+def _print_lora(data: dict[str, Any]) -> None:
+    dora = f", {data['dora']} with DoRA" if data["dora"] else ""
+    click.echo(f"LoRA          {data['path']}")
+    click.echo(f"networks      {_counted(data['networks'])}{dora}")
+    click.echo(f"ranks         {_counted(data['ranks']) or 'none'}")
+    click.echo(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
+    click.echo(f"dtypes        {_counted(data['dtypes'])}")
+    if data["unknown"]:
+        unknown = data["unknown"]
+        click.echo(f"not known     {len(unknown)} tensors, as {unknown[0]}")
+    click.echo("")
+    rows = [(_PARTS.get(part, part), count) for part, count in data["parts"].items()]
+    print_table(("part", "layers"), rows)
+    _print_metadata(data["metadata"])
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Return words with how often they occur."""
+    return ", ".join(f"{word} ({count})" for word, count in counts.items())
+
+
+def _print_metadata(metadata: Mapping[str, Any]) -> None:
+    for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
         click.echo(f"\n{key}: {text}")

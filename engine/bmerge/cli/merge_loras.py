@@ -11,7 +11,7 @@ from bmerge.host.loras import place_loras
 from bmerge.method import MergeMethod
 from bmerge.recipe import LoraRef, ModelRef, load_presets, parse_weights
 
-__all__ = ["with_loras"]
+__all__ = ["split_weight", "with_loras"]
 
 
 def with_loras(
@@ -44,7 +44,7 @@ def with_loras(
 
 
 def _lora(word: str, architecture: Architecture) -> LoraRef:
-    path, weight = _split(word)
+    path, weight = split_weight(word)
     if weight is None:
         return LoraRef(path)
     try:
@@ -53,8 +53,8 @@ def _lora(word: str, architecture: Architecture) -> LoraRef:
         raise RecipeError(f"--lora {path}: {error}", hint=error.hint) from error
 
 
-def _split(word: str) -> tuple[str, str | None]:
-    """Return file and weight; a file's name may have an equals sign itself."""
+def split_weight(word: str) -> tuple[str, str | None]:
+    """Return the parts of FILE=WEIGHT; a file's name may have an equals sign itself."""
     path, equals, weight = word, "", ""
     while "=" in path and not Path(path).exists():
         path, equals, more = path.rpartition("=")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bmerge.lora.apply import Applied, PatchedCheckpoint, PatchedTensor, apply_loras, loras_of
 from bmerge.lora.modules import Lora, Module, is_lora, open_lora, parse_lora
+from bmerge.lora.names import part_of
 
 __all__ = [
     "Applied",
@@ -19,4 +20,5 @@ __all__ = [
     "loras_of",
     "open_lora",
     "parse_lora",
+    "part_of",
 ]

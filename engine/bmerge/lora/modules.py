@@ -43,10 +43,11 @@ _KEY = re.compile(
 )
 _NETWORKS = {
     "down": "LoRA", "up": "LoRA", "embedding_down": "LoRA", "embedding_up": "LoRA",
-    "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full", "diff_b": "full",
-    "w_norm": "norm", "b_norm": "norm",
+    "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full", "w_norm": "norm",
+    "diff_b": "full", "b_norm": "norm",
 }  # fmt: skip
-"""The role that tells a network type."""
+"""The role that tells a network type; the first one counts, so a bias that is changed beside a
+weight comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
 def _module(
     path: Path, name: str, tensors: Mapping[str, TensorInfo], scaling: Scaling | None
 ) -> Module:
-    network = next((_NETWORKS[role] for role in tensors if role in _NETWORKS), None)
+    network = next((kind for role, kind in _NETWORKS.items() if role in tensors), None)
     if network is None:
         message = f"{path}: {name!r} has {', '.join(tensors)} but no weights"
         raise FormatError(message, path=path, key=name, hint="is the file complete?")

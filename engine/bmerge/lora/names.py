@@ -17,7 +17,7 @@ from bmerge.lora.text import text_names
 from bmerge.lora.transformers import flux_names, sd3_names
 from bmerge.lora.unet import unet_names
 
-__all__ = ["Layer", "Names", "Place", "Turn", "index_names", "stem_of"]
+__all__ = ["Layer", "Names", "Place", "Turn", "index_names", "names_of", "part_of", "stem_of"]
 
 Turn: TypeAlias = Literal["", "transposed", "halves swapped"]
 """What is done to a change before it is added: LDM and diffusers may lay a weight out
@@ -101,13 +101,36 @@ def index_names(shapes: Mapping[str, tuple[int, ...]]) -> Names:
     """
     layers: dict[tuple[str, str], dict[str, Place]] = {}
     for key, shape in shapes.items():
-        part, stem, role = stem_of(key)
+        part, _, role = stem_of(key)
         if part in {"vae", "ema"}:
             continue
-        for name, rows, turn in _names(part, stem, shape, bare=key.endswith(stem)):
+        for name, place in names_of(key, shape):
             layer = layers.setdefault((part, _shared(part, _flat(name))), {})
-            layer.setdefault(role, Place(key, rows, turn))
+            layer.setdefault(role, place)
     return Names(layers)
+
+
+def names_of(key: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Place]]:
+    """Yield the names of a tensor's layer in its part of the model, its own last.
+
+    Args:
+        key: of the tensor.
+        shape: of the tensor.
+    """
+    part, stem, _ = stem_of(key)
+    for name, rows, turn in _names(part, stem, shape, bare=key.endswith(stem)):
+        yield name, Place(key, rows, turn)
+    yield stem, Place(key)
+
+
+def part_of(name: str) -> str:
+    """Return the part of a model that a LoRA's layer says it is in.
+
+    Args:
+        name: of the layer, as the file has it.
+    """
+    flat = _flat(name.removeprefix("base_model.model."))
+    return next(parts[0] for start, parts in _SPELLINGS if flat.startswith(start))
 
 
 def stem_of(key: str) -> tuple[str, str, str]:
@@ -122,7 +145,7 @@ def stem_of(key: str) -> tuple[str, str, str]:
 def _names(
     part: str, stem: str, shape: Sequence[int], *, bare: bool
 ) -> Iterator[tuple[str, tuple[int, int] | None, Turn]]:
-    """Yield the names of one tensor's layer, with the rows that are meant."""
+    """Yield a layer's names elsewhere, with the rows that are meant."""
     if part == "unet":
         for name in unet_names(stem):
             yield name, None, ""
@@ -130,7 +153,6 @@ def _names(
         yield from flux_names(stem, shape)
     else:
         yield from text_names(stem, shape, bare=bare)
-    yield stem, None, ""
 
 
 def _flat(name: str) -> str:

@@ -23,18 +23,25 @@ from bmerge.lora.modules import Module
 __all__ = ["change_of", "scale_of"]
 
 _SINGLE = ("alpha", "scalar")
+_LINEAR = ("up", "embedding_up", "hada_w1_a", "lokr_w1", "lokr_w1_a", "diff", "w_norm")
+"""The factor that takes the scale: a small one, where there is one."""
 
 
-def change_of(module: Module) -> Array:
-    """Read a layer's factors and return the change of its weight, as rows and columns."""
+def change_of(module: Module, weight: float = 1.0) -> Array:
+    """Read a layer's factors and return the change of its weight, as rows and columns.
+
+    Args:
+        module: the layer.
+        weight: what the change is multiplied by.
+    """
     arrays = {
         role: read_array(info)
         for role, info in module.tensors.items()
         if role not in {*_SINGLE, "diff_b", "b_norm", "dora_scale", "magnitude"}
     }
-    product = _product(module.network, arrays)
-    scale = np.float32(scale_of(module))
-    return product if scale == 1 else product * scale
+    factor = next(role for role in _LINEAR if role in arrays)
+    arrays[factor] *= np.float32(weight * scale_of(module))
+    return _product(module.network, arrays)
 
 
 def scale_of(module: Module) -> float:

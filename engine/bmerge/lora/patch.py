@@ -33,26 +33,27 @@ def patched_values(info: PatchedTensor) -> Array:
         first, last = change.place.rows or (0, len(stored) if stored.ndim else 1)
         before = stored[first:last] if stored.ndim else stored
         target = values[first:last] if values.ndim else values
-        delta = _delta(change, before)
-        delta *= np.float32(change.weight)
-        target += delta
+        target += _delta(change, before)
     return values
 
 
 def _delta(change: Change, before: Array) -> Array:
     """Return the change of the rows that it is for, in their shape."""
+    weight, magnitude = np.float32(change.weight), change.module.magnitude
     if change.is_bias:
         assert change.module.bias is not None
-        return read_array(change.module.bias).reshape(before.shape)
-    delta = change_of(change.module)
+        return read_array(change.module.bias).reshape(before.shape) * weight
+    delta = change_of(change.module, change.weight if magnitude is None else 1.0)
     if change.place.turn == "transposed":
         delta = delta.T
     elif change.place.turn == "halves swapped":
         delta = np.roll(delta, len(delta) // 2, axis=0)
     delta = delta.reshape(before.shape)
-    if change.module.magnitude is None:
+    if magnitude is None:
         return delta
-    return _decomposed(change.module.magnitude, before, delta) - before
+    delta = _decomposed(magnitude, before, delta) - before
+    delta *= weight
+    return delta
 
 
 def _decomposed(info: TensorInfo, before: Array, delta: Array) -> Array:

@@ -14,7 +14,7 @@ from bmerge.architectures import Architecture, builtin, detect
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, TensorInfo
-from bmerge.lora import loras_of
+from bmerge.lora import is_lora, loras_of
 from bmerge.plan.jobs import OutputTensor
 from bmerge.plan.selection import excluded, kept
 from bmerge.recipe import Recipe
@@ -224,7 +224,10 @@ def _check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archit
             f"different architectures: {_name(first)} is {detected.id}, "
             f"{_name(checkpoint)} is {other.id}"
         )
-        raise ArchitectureError(message, hint="'bmerge inspect FILE' shows what a file holds")
+        hint = "'bmerge inspect FILE' shows what a file holds"
+        if is_lora(checkpoint):
+            hint = f"{_name(checkpoint)} is a LoRA: give it by --lora, or under a model's loras"
+        raise ArchitectureError(message, hint=hint)
 
 
 def _by_canonical_key(

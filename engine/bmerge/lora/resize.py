@@ -1,0 +1,142 @@
+"""A LoRA with other ranks, and several LoRAs as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bmerge.errors import FormatError
+from bmerge.formats import TensorInfo, checkpoint_sha256
+from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.decompose import Factors, Wanted, factorise, refactorise
+from bmerge.lora.extract import Layers
+from bmerge.lora.modules import Lora, Module
+from bmerge.lora.networks import change_of, scale_of
+from bmerge.lora.write import LoraWriter, rank_metadata
+
+__all__ = ["merge_loras", "resize_lora"]
+
+_FACTORED = ("LoRA", "LoHa", "LoKr")
+_KEPT = ("dora_scale", "magnitude", "diff_b", "b_norm")
+"""Tensors of a layer that have no rank."""
+
+
+def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16") -> Layers:
+    """Write a LoRA with other ranks; LoHa and LoKr become LoRA.
+
+    Args:
+        lora: the file.
+        output: the new one.
+        wanted: rank or energy of each layer; no rank grows.
+        dtype: F16, BF16 or F32.
+
+    Raises:
+        FormatError: if a file cannot be read or written.
+    """
+    found = Layers()
+    with LoraWriter(output, dtype) as writer:
+        for module in lora.modules:
+            if module.network not in _FACTORED or "embedding_up" in module.tensors:
+                _keep(writer, module, tuple(module.tensors), found)
+                continue
+            _keep(writer, module, _KEPT, found)
+            factors = _resized(module, wanted)
+            _add(writer, module, factors)
+            found.count(module.name, factors)
+        most = wanted.rank if wanted.energy is None else None
+        metadata = {**_inherited(lora), **rank_metadata(found.ranks.values(), most)}
+        metadata["bmerge.lora.resized"] = json.dumps(_identity(lora), separators=(",", ":"))
+        found.nbytes = writer.commit(metadata)
+    return found
+
+
+def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str = "F16") -> Layers:
+    """Write one LoRA that does what several do together: their factors beside each other.
+
+    The sum is exact, and a layer's rank is the sum of its ranks.
+
+    Args:
+        loras: each with the weight of its changes.
+        output: the file.
+        dtype: F16, BF16 or F32.
+
+    Raises:
+        FormatError: if a file cannot be read or written, or one holds anything but LoRA.
+    """
+    layers: dict[str, list[tuple[Module, float]]] = {}
+    for lora, weight in loras:
+        for module in lora.modules:
+            if set(module.tensors) - {"up", "down", "alpha", "scalar"}:
+                message = f"{lora.path}: {module.name!r} is no plain LoRA layer"
+                hint = "bmerge lora resize turns LoHa, LoKr and cores into plain layers"
+                raise FormatError(message, path=lora.path, key=module.name, hint=hint)
+            layers.setdefault(module.name.replace(".", "_"), []).append((module, weight))
+    found = Layers()
+    with LoraWriter(output, dtype) as writer:
+        for parts in layers.values():
+            factors = _beside(parts)
+            _add(writer, parts[0][0], factors)
+            found.count(parts[0][0].name, factors)
+        merged = [{**_identity(lora), "weight": weight} for lora, weight in loras]
+        metadata = {**_inherited(loras[0][0]), **rank_metadata(found.ranks.values(), None)}
+        metadata["bmerge.lora.merged"] = json.dumps(merged, separators=(",", ":"))
+        found.nbytes = writer.commit(metadata)
+    return found
+
+
+def _resized(module: Module, wanted: Wanted) -> Factors:
+    if "up" in module.tensors and "mid" not in module.tensors:
+        up, down = (_flat(read_array(module.tensors[role])) for role in ("up", "down"))
+        return refactorise(up * np.float32(scale_of(module)), down, wanted)
+    least = min(module.matrix or (1, 1))
+    rank = least if wanted.rank is None else wanted.rank
+    return factorise(change_of(module), Wanted(min(rank, least), wanted.energy))
+
+
+def _beside(parts: Sequence[tuple[Module, float]]) -> Factors:
+    ups, downs = [], []
+    for module, weight in parts:
+        up, down = (_flat(read_array(module.tensors[role])) for role in ("up", "down"))
+        ups.append(up * np.float32(weight * scale_of(module)))
+        downs.append(down)
+    return Factors(np.concatenate(ups, axis=1), np.concatenate(downs, axis=0), 1.0, 1.0)
+
+
+def _add(writer: LoraWriter, module: Module, factors: Factors) -> None:
+    """Write a layer's factors under the keys that the file had, or else kohya's."""
+    tensors = module.tensors
+    if "up" not in tensors:
+        rows, columns = factors.up.shape[0], factors.down.shape[1]
+        writer.add_factors(module.name, factors, (rows, columns))
+        return
+    up, down = tensors["up"], tensors["down"]
+    inner = down.shape[1:] if "mid" not in tensors else (down.shape[1], *tensors["mid"].shape[2:])
+    writer.add(up.key, factors.up.reshape(-1, factors.rank, *up.shape[2:]))
+    writer.add(down.key, factors.down.reshape(factors.rank, *inner))
+    if "alpha" in tensors:
+        writer.add(tensors["alpha"].key, np.array(factors.rank, "f4"))
+
+
+def _keep(writer: LoraWriter, module: Module, roles: Sequence[str], found: Layers) -> None:
+    for role in roles:
+        info: TensorInfo | None = module.tensors.get(role)
+        if info is not None:
+            writer.add(info.key, read_array(info))
+            found.whole.append(info.key)
+
+
+def _inherited(lora: Lora) -> dict[str, str]:
+    """Return what stays true of the metadata: all but the scale that PEFT keeps there."""
+    metadata: Mapping[str, str] = lora.checkpoint.metadata
+    return {key: text for key, text in metadata.items() if key != "lora_adapter_metadata"}
+
+
+def _identity(lora: Lora) -> dict[str, str]:
+    return {"name": lora.path.name, "sha256": checkpoint_sha256(lora.checkpoint)}
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(len(array), -1)

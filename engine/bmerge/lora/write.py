@@ -1,0 +1,117 @@
+"""Writing a LoRA file whose ranks, and so whose header, are only known at the end.
+
+Tensors go to a spool beside the file first; the file itself appears complete or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bmerge import _native
+from bmerge.errors import FormatError
+from bmerge.lora.arrays import Array, encode
+from bmerge.lora.decompose import Factors
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["LoraWriter", "rank_metadata"]
+
+_CHUNK = 1 << 22
+
+
+class LoraWriter:
+    """Collects tensors of a file; a context manager.
+
+    Args:
+        path: the file.
+        dtype: of all tensors: F16, BF16 or F32.
+    """
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        self._path = path
+        self._dtype = dtype
+        self._tensors: list[tuple[str, str, tuple[int, ...]]] = []
+        self._digest = hashlib.sha256()
+        try:
+            self._spool = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115  closed by exit
+        except OSError as error:
+            message = f"cannot write {path}: {error.strerror}"
+            raise FormatError(message, path=path) from error
+
+    def add(self, key: str, values: Array) -> None:
+        """Add one tensor."""
+        data = encode(values, self._dtype)
+        self._spool.write(data)
+        self._digest.update(data)
+        self._tensors.append((key, self._dtype, values.shape))
+
+    def add_factors(self, name: str, factors: Factors, shape: tuple[int, ...]) -> None:
+        """Add a layer with the names that kohya's trainers give its tensors.
+
+        Args:
+            name: of the layer.
+            factors: of its change.
+            shape: of its weight, which says whether it is a convolution.
+        """
+        rank, kernel = factors.rank, shape[2:]
+        self.add(f"{name}.lora_up.weight", factors.up.reshape(-1, rank, *[1] * len(kernel)))
+        self.add(f"{name}.lora_down.weight", factors.down.reshape(rank, *shape[1:]))
+        self.add(f"{name}.alpha", np.array(rank, "f4"))
+
+    def commit(self, metadata: Mapping[str, str]) -> int:
+        """Write the file and return its size.
+
+        Raises:
+            FormatError: if it cannot be written.
+        """
+        text = {"format": "pt", **metadata, "sshs_model_hash": self._digest.hexdigest()}
+        header, _, size = _native.encode_header(self._tensors, text)
+        try:
+            file = _native.OutputFile(self._path, size)
+            file.write_at(0, header)
+            offset = len(header)
+            self._spool.seek(0)
+            while data := self._spool.read(_CHUNK):
+                file.write_at(offset, data)
+                offset += len(data)
+            file.commit(sync=True)
+        except _native.IoError as error:
+            raise FormatError(str(error), path=self._path) from error
+        return size
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Remove the spool."""
+        self._spool.close()
+
+
+def rank_metadata(ranks: Iterable[int], most: int | None) -> dict[str, str]:
+    """Return what kohya's trainers write of a network's size.
+
+    Args:
+        ranks: of all layers.
+        most: the rank that was asked for, if the layers have it or all that they can have.
+    """
+    dimension = "Dynamic" if most is None else str(most)
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": dimension,
+        "ss_network_alpha": dimension,
+        "bmerge.lora.largest_rank": str(max(ranks, default=0)),
+    }
