@@ -30,6 +30,7 @@ class FakeA1111(JsonServer):
         self.corrupt = lambda weights: weights
         self.reported_hash: str | None = None
         self.grid = False
+        self.black = False
         self.pictures = 0
         self.interrupted = threading.Event()
         self.hold_from: int | None = None
@@ -111,6 +112,8 @@ class FakeA1111(JsonServer):
         assert self.current is not None
         size = body.get("width", 8), body.get("height", 8)
         rgb = colour(self.weights[self.current], body["prompt"], body["seed"])
+        if self.black:  # --disable-nan-check
+            rgb = (0, 0, 0)
         images = [base64.b64encode(png(rgb, size)).decode()]
         if self.grid:
             images.insert(0, base64.b64encode(png((0, 0, 0))).decode())

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bmerge import GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
-from bmerge_plugins.servers import Program, Template
+from bmerge_plugins.servers import Program, Template, pictures
 from bmerge_plugins.servers.batches import Batch, Batches
 from bmerge_plugins.servers.payload_files import file_stems, payload_records, write_payloads
 
@@ -94,6 +94,7 @@ class CommandGenerator:
             found = batches.picture(number)
             if found is not None:
                 image, address = found
+                pictures.check(image, f"picture {payload.id!r}")
                 return Picture(payload, image, {"address": address} if address else {})
             if time.monotonic() > ends:
                 message = f"no picture {payload.id!r} after {self._timeout:g} s"

@@ -24,10 +24,11 @@ from bmerge_plugins.servers.a1111_answers import (
     read_info,
     stem,
 )
+from bmerge_plugins.servers.a1111_request import name_clip_skip, request_body
 from bmerge_plugins.servers.http import HttpServer
 from bmerge_plugins.servers.publish import Published
 
-__all__ = ["A1111Session", "request_body"]
+__all__ = ["A1111Session"]
 
 _log = logging.getLogger(__name__)
 
@@ -81,13 +82,14 @@ class A1111Session:
         Raises:
             GeneratorError: if that fails, or it was made with another model.
         """
-        body = request_body(payload)
+        body = name_clip_skip(request_body(payload))
         route = "img2img" if body.get("init_images") else "txt2img"
         answer = self._http.post(f"{_API}/{route}", body)
         what = f"{self.name}: picture {payload.id!r}"
         info = read_info(answer, what)
         used = self._check_model(info, what)
         image = pictures.from_base64(first_image(answer, info, what), what)
+        pictures.check(image, what)
         return Picture(payload, image, self._report(info, used))
 
     def interrupt(self) -> None:
@@ -162,39 +164,6 @@ class A1111Session:
             "seed": info.get("seed"),
             "infotext": texts[0],
         }
-
-
-def request_body(payload: Payload) -> dict[str, Any]:
-    """Return the body of ``txt2img`` or ``img2img`` for a payload; its extras go in as given.
-
-    Raises:
-        GeneratorError: if the extras ask for another model, or for several pictures.
-    """
-    body: dict[str, Any] = {"save_images": False, "send_images": True, **payload.extra}
-    overrides = dict(body.get("override_settings") or {})
-    if "sd_model_checkpoint" in overrides:
-        # An unknown one would be dropped without a word, a known one would be scored as the merge.
-        raise GeneratorError(f"payload {payload.id!r} overrides sd_model_checkpoint")
-    for field in ("batch_size", "n_iter"):
-        if body.get(field, 1) != 1:
-            message = f"payload {payload.id!r} has {field} {body[field]}, but is one picture"
-            raise GeneratorError(message, hint="write several payloads with different seeds")
-    body.update(
-        prompt=payload.prompt,
-        negative_prompt=payload.negative_prompt,
-        seed=payload.seed,
-        override_settings=overrides,
-        override_settings_restore_afterwards=False,
-    )
-    named = {
-        "steps": payload.steps,
-        "cfg_scale": payload.cfg,
-        "width": payload.width,
-        "height": payload.height,
-        "sampler_name": payload.sampler,
-    }
-    body.update({field: value for field, value in named.items() if value is not None})
-    return body
 
 
 def _same_hash(one: str, other: str) -> bool:

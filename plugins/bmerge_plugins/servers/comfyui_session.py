@@ -94,11 +94,13 @@ class ComfySession:
             raise
         raise_if_failed(entry, what)
         self._check_model(entry, what)
-        image = only_image(entry, self._workflow.output, what)
-        content = self._http.get_bytes("/view", image)
+        found = only_image(entry, self._workflow.output, what)
+        content = self._http.get_bytes("/view", found)
         self._forget(prompt_id)
         info = {"server": self.name, "model": self._checkpoint, "seed": payload.seed}
-        return Picture(payload, pictures.from_bytes(content, what), info)
+        image = pictures.from_bytes(content, what)
+        pictures.check(image, what)
+        return Picture(payload, image, info)
 
     def interrupt(self) -> None:
         """Let the thread that waits for a picture give its prompt up; only it knows which."""

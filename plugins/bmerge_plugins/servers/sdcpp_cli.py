@@ -61,6 +61,7 @@ class CliSession:
             if not out.exists():
                 raise GeneratorError(f"{self.name} left no picture for {payload.id!r}")
             image = pictures.from_bytes(out.read_bytes(), self.name)
+            pictures.check(image, self.name)
         return Picture(payload, image, {"model": self._checkpoint.stem})
 
     def interrupt(self) -> None:

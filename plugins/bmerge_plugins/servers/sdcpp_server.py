@@ -16,7 +16,7 @@ from typing import Any
 from bmerge import GeneratorError, Payload, Picture
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.a1111_answers import first_image, model_used, read_info, stem
-from bmerge_plugins.servers.a1111_session import request_body
+from bmerge_plugins.servers.a1111_request import request_body
 from bmerge_plugins.servers.http import HttpServer
 from bmerge_plugins.servers.process import Program
 from bmerge_plugins.servers.publish import Published
@@ -88,6 +88,7 @@ class ServerSession:
         info = _read_info(answer, what)
         self._check(info, what)
         image = pictures.from_base64(first_image(answer, info, what), what)
+        pictures.check(image, what)
         return Picture(payload, image, {"server": self.name, "model": self._wanted})
 
     def interrupt(self) -> None:

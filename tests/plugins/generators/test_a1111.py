@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import logging
 import shutil
 import ssl
@@ -14,10 +16,11 @@ import time
 import pytest
 
 from bmerge import GeneratorError, Payload
+from bmerge.study.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
 from servers.fake_a1111 import FakeA1111
-from servers.faulty_http import colour, only, rate
+from servers.faulty_http import colour, only, png, rate
 
 TXT2IMG = "/sdapi/v1/txt2img"
 
@@ -280,6 +283,72 @@ def test_init_images_make_it_img2img(server, generator, merged, payloads):
     (body,) = server.made("/sdapi/v1/img2img")
     assert body["init_images"] == ["AAAA"]
     assert server.made(TXT2IMG) == []
+
+
+def test_pictures_in_files_are_sent_along(server, generator, merged, payloads, tmp_path):
+    pose = tmp_path / "pose.png"
+    pose.write_bytes(png((9, 9, 9)))
+    there = base64.b64encode(pose.read_bytes()).decode()
+    unit = {"module": "openpose", "weight": 0.8, "image": {"file": str(pose)}}
+    extra = {
+        "init_images": [{"file": str(pose)}],
+        "alwayson_scripts": {"controlnet": {"args": [unit]}},
+    }
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate(payloads(1, extra=extra)))
+    (body,) = server.made("/sdapi/v1/img2img")
+    assert body["init_images"] == [there]
+    assert body["alwayson_scripts"]["controlnet"]["args"] == [{**unit, "image": there}]
+
+
+def test_a_file_that_is_not_there_is_named(server, generator, merged, payloads):
+    one = generator(server.url)
+    one.load(merged())
+    with pytest.raises(GeneratorError, match=r"'/none.png': No such file"):
+        list(one.generate(payloads(1, extra={"init_images": [{"file": "/none.png"}]})))
+
+
+def test_clip_skip_is_the_web_uis_own_setting(server, generator, merged, payloads):
+    one = generator(server.url)
+    one.load(merged())
+    extra = {"clip_skip": 2, "override_settings": {"sd_vae": "None"}}
+    list(one.generate(payloads(1, extra=extra)))
+    (body,) = server.made(TXT2IMG)
+    assert body["override_settings"] == {"sd_vae": "None", "CLIP_stop_at_last_layers": 2}
+    assert "clip_skip" not in body
+
+
+def test_every_field_of_a_payload_file_reaches_the_server(server, generator, merged, tmp_path):
+    """A payload as sd-webui-bayesian-merger has them, through a study file to the request."""
+    fields = {
+        "enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "hr_second_pass_steps": 8,
+        "denoising_strength": 0.4, "styles": ["film"], "tiling": True, "restore_faces": True,
+        "eta": 0.3, "s_churn": 0.1, "s_tmax": 5, "s_tmin": 0.2, "s_noise": 1.1, "subseed": 3,
+        "subseed_strength": 0.2, "seed_resize_from_h": 64, "firstphase_width": 8,
+    }  # fmt: skip
+    usual = {
+        "prompt": "a cat", "negative_prompt": "blurry", "steps": 25, "cfg_scale": 6.5, "width": 16,
+        "height": 24, "sampler_name": "Euler a", "seed": 7,
+    }  # fmt: skip
+    old = tmp_path / "old.yaml"
+    old.write_text(json.dumps({**fields, **usual}))
+    (draft,) = read_payload_file(old)
+    payload = Payload("p", draft.prompt, seed=draft.seeds[0], **draft.settings)
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate([payload]))
+    (body,) = server.made(TXT2IMG)
+    assert {**body, **fields, **usual} == body
+
+
+def test_a_black_picture_is_an_error(server, generator, merged, payloads):
+    server.black = True
+    one = generator(server.url)
+    one.load(merged())
+    with pytest.raises(GeneratorError, match="is black all over") as caught:
+        list(one.generate(payloads(1)))
+    assert "fp32 or bf16" in caught.value.hint
 
 
 @pytest.mark.parametrize(
