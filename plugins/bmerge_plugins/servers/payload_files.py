@@ -68,6 +68,6 @@ def find_picture(folder: Path, stem: str) -> Image | None:
 
 def _fields(payload: Payload) -> dict[str, Any]:
     fields = {field.name: getattr(payload, field.name) for field in dataclasses.fields(payload)}
-    del fields["weight"]  # a matter of scores, not of pictures
+    del fields["weight"], fields["tags"]  # a matter of scores, not of pictures
     fields["extra"] = dict(payload.extra)
     return {name: value for name, value in fields.items() if value is not None}

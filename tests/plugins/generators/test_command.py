@@ -73,7 +73,8 @@ def test_the_program_is_told_all_of_a_payload(program, merged, tmp_path):
         Path({str(told)!r}).write_text(json.dumps(records))
         for payload in records: make(payload)
     """)
-    payload = Payload("p", "a cat", "bad", 7, 20, 6.5, 512, 640, "euler", 2.0, {"eta": 0.3})
+    payload = Payload("p", "a cat", "bad", 7, 20, 6.5, 512, 640, "euler", 2.0,
+                      extra={"eta": 0.3})  # fmt: skip
     run(CommandGenerator(command=command), merged(), [payload, Payload("q", "ä dög")])
     assert json.loads(told.read_text()) == [
         {"file": "p.png", "id": "p", "prompt": "a cat", "negative_prompt": "bad", "seed": 7,
