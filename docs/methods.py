@@ -44,7 +44,8 @@ TOOLS = {
         tensor=tensor_sum tensor2=tensor_columns self=passthrough plus~random=add_noise
     """,
     "sd-mecha": """
-        weighted_sum n_average=linear slerp add_difference scale=passthrough add_perpendicular
+        weighted_sum n_average=linear slerp add_difference operator~+=add scale=passthrough
+        add_perpendicular
         train_difference_mask=train_difference add_opposite_mask=add_opposite
         add_strict_opposite_mask=add_strict_opposite geometric_sum multiply_quotient add_cosine_a
         add_cosine_b crossover clamp tensor_sum top_k_tensor_sum rotate truncate_rank

@@ -89,6 +89,7 @@ CASES = [
     *_many("nearswap", {"t": 0.3}, {"t": 0.0}),
     *_many("linear", {"weight": W}, {"weight": 0.3}, options=({}, {"normalize": False})),
     *_many("linear", {"weight": [1.0, -1.0, 0.0]}),
+    *_many("add", {"weight": [1.0, 0.5, -0.25]}),
     *_many("task_arithmetic", TASK, options=({}, {"normalize": True})),
     *_many("ties", {**TASK, "density": D}, options=VOTES),
     *_many("ties", {**TASK, "density": 0.0}, {**TASK, "density": 1.0}),

@@ -75,7 +75,7 @@ def make_plan(merges, *, copies=(), fills=(), on_nonfinite="error"):
         offset += math.prod(shape) * SIZES[dtype]
     recipe = Recipe("test", (), on_nonfinite=on_nonfinite)
     return Plan(
-        recipe, None, None, (), tuple(merges), tuple(copies), tuple(fills), (), tuple(outputs), ()
+        recipe, (), None, (), tuple(merges), tuple(copies), tuple(fills), (), tuple(outputs), ()
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import pytest
 
-from bmerge import Range, Weight, merge_method
+from bmerge import Alike, Difference, Range, Weight, merge_method
 from bmerge.errors import MethodError
 from bmerge.method import Hyperparameter, MergeMethod
 
@@ -182,3 +182,14 @@ def test_signature_of_no_merge_method_is_refused(function, words):
         merge_method(function)
     assert words in str(caught.value)
     assert function.__name__ in str(caught.value)
+
+
+def test_annotations_say_what_is_a_difference():
+    @merge_method
+    def mixed(a: Alike, b, *more: Difference) -> Difference:
+        """Mix."""
+        return a + b + more[0]
+
+    kinds = [mixed.content_of(index).value for index in range(4)]
+    assert kinds == ["alike", "model", "difference", "difference"]
+    assert mixed.gives.value == "difference"

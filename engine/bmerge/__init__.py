@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         load_registry,
     )
     from bmerge.method import (
+        Alike,
+        Difference,
         Hyperparameter,
         MergeMethod,
         Option,
@@ -53,11 +55,13 @@ if TYPE_CHECKING:
     from bmerge.study.protocols import Optimiser, Parameter, Result, Space
 
 __all__ = [
+    "Alike",
     "Architecture",
     "ArchitectureError",
     "BlockWeights",
     "BmergeError",
     "Checkpoint",
+    "Difference",
     "ExecutorError",
     "FormatError",
     "Generator",
@@ -122,7 +126,8 @@ _HOME = {
     "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
     "bmerge.host.registry": "Registry load_registry",
     "bmerge.method": (
-        "Hyperparameter MergeMethod Option PerModel Range Weight merge_method tensor_method"
+        "Alike Difference Hyperparameter MergeMethod Option PerModel Range Weight merge_method "
+        "tensor_method"
     ),
     "bmerge.pipeline": "Merger merge_to_file",
     "bmerge.plan": "Plan make_plan",

@@ -268,7 +268,7 @@ def test_observer_is_told_of_the_plan(bmerge, pair, write_plugin, tmp_path):
 
         @hookimpl
         def bmerge_merge_started(plan):
-            Path({str(tmp_path / "seen")!r}).write_text(plan.method.name)
+            Path({str(tmp_path / "seen")!r}).write_text(plan.title)
     """
     files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors")
     called = bmerge("merge", "weighted_sum", *files, "--plugin", write_plugin("watcher.py", source))

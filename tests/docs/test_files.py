@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bmerge import load_registry, open_checkpoint
+from bmerge.host.merges import plan_merge
 from bmerge.recipe.load import _KEYS as RECIPE
-from bmerge.recipe.load import parse_recipe
+from bmerge.recipe.load import _STEPS, parse_recipe
+from bmerge.recipe.load_steps import FORMS, METHOD
 from bmerge.study.load import _EXECUTOR, _MERGE, _OPTIMISER, _TOP, load_study
 from bmerge.study.load_payloads import _KEYS as PAYLOADS
 from bmerge.study.load_payloads import _PROMPT as PROMPT
@@ -16,6 +19,7 @@ from bmerge.study.load_scorers import _KEYS as SCORER
 from bmerge.study.load_space import _KEYS as SPACE
 from bmerge.study.objective import NORMALISATIONS
 from bmerge.study.payload_settings import SETTINGS
+from bmerge.testing import tiny_sd1
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
 PARTS = dict(re.findall(r"^#+ (.+)\n((?:(?!^#).*\n)*)", PAGE, re.MULTILINE))
@@ -26,6 +30,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     ("part", "keys"),
     [
         ("Recipe", (*RECIPE, *_MERGE)),
+        ("steps", (*FORMS, *METHOD)),
         ("Study", _TOP),
         ("space", SPACE),
         ("payloads", (*SETTINGS, *PAYLOADS, *PROMPT)),
@@ -42,12 +47,23 @@ def test_every_key_is_documented(part, keys):
 def test_example_of_a_recipe_is_one():
     recipe = parse_recipe(EXAMPLES[0])
     assert recipe.method == "weighted_sum"
-    assert set(RECIPE) == set(re.findall(r"^(\w+):", EXAMPLES[0], re.MULTILINE))
+    named = set(re.findall(r"^(\w+):", EXAMPLES[0], re.MULTILINE))
+    assert set(RECIPE) - set(_STEPS) == named
+
+
+def test_example_of_steps_is_one_that_can_be_merged(tmp_path):
+    recipe = parse_recipe(EXAMPLES[1])
+    checkpoints = []
+    for number, model in enumerate(recipe.models):
+        checkpoints.append(open_checkpoint(tiny_sd1(tmp_path / model.path, number)))
+    plan = plan_merge(recipe, checkpoints, load_registry())
+    assert len(plan.merges) > 400
+    assert {job.source.file.stem for job in plan.copies} == {"anime", "photo", "vae"}
 
 
 def test_example_of_a_study_is_one(tmp_path):
     file = tmp_path / "study.yaml"
-    file.write_text(EXAMPLES[1])
+    file.write_text(EXAMPLES[2])
     config = load_study(file)
     assert config.name == "portraits"
     assert len(config.payloads) == 8

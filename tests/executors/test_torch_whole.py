@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,8 @@ from bmerge.errors import ExecutorError
 from bmerge.executors import DeviceMemory, NativeExecutor, choose_executor, working_set
 from bmerge.executors.torch import TorchExecutor
 from bmerge.expr import trace
+from bmerge.plan import PlannedStep
+from bmerge.recipe import Step
 from raw_plans import make_job, make_plan, run, store, value_of
 
 SEEN = []
@@ -118,10 +122,9 @@ def test_choice_of_native_is_an_error(tmp_path):
 
 
 def _named(plan):
-    """Return the plan with its method, which raw plans lack."""
-    from dataclasses import replace
-
-    return replace(plan, method=sort_rows)
+    """Return the plan with its step, which raw plans lack."""
+    step = PlannedStep(Step("", sort_rows.name, ()), sort_rows, {}, plan.merges[0].graph)
+    return replace(plan, steps=(step,))
 
 
 def test_gpu_is_left_where_main_memory_does_not_hold_a_tensor_that_it_needs_whole(tmp_path):

@@ -23,6 +23,10 @@ def _mix(base, deltas, weight, normalize, scale, vote=None):
     return base + scale * merged
 
 
+def add(a, *differences, weight):
+    return a + sum(w * x for w, x in zip(weight, differences, strict=True))
+
+
 def task_arithmetic(base, *models, weight, scale, normalize=False):
     return _mix(base, [m - base for m in models], weight, normalize, scale)
 

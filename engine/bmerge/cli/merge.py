@@ -160,6 +160,8 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
     click.echo(f"architecture  {data['architecture']}")
     for path, loras in zip(data["models"], data["loras"], strict=True):
         click.echo(f"model         {' + '.join([path, *(lora['path'] for lora in loras)])}")
+    for name, summary in data["steps"].items():
+        click.echo(f"step          {name}: {summary}")
     click.echo(f"tensors       {data['merged']} merged, {data['copied']} copied")
     click.echo(f"reads         {human_bytes(data['bytes_read'])}")
     click.echo(f"writes        {human_bytes(data['bytes_written'])}\n")

@@ -109,14 +109,15 @@ def _opaque(
     probe: DeviceProbe,
 ) -> Choice:
     """Choose for a method that only torch can run: a GPU if the tensors fit it, else the CPU."""
+    names = ", ".join(dict.fromkeys(s.method.name for s in plan.steps if s.method.opaque))
     if executor == "native":
-        message = f"{plan.method.name} needs whole tensors, which the native executor never holds"
+        message = f"{names} needs whole tensors, which the native executor never holds"
         raise ExecutorError(message, hint="use --executor torch, or auto")
     need = largest_working_set(plan)
     budget = None if device == "cpu" else _budget(device, vram, probe)
     if device not in {None, "cpu"} and budget is None:
         raise _no_device(device)
-    why = f"{plan.method.name} needs whole tensors, the largest with {_size(need)}"
+    why = f"{names} needs whole tensors, the largest with {_size(need)}"
     if budget is not None and (need <= budget.bytes or device is not None):
         gpu = _torch(device or "cuda", max(memory, need), vram)
         return Choice(gpu, f"torch on {budget.name}: {why}")

@@ -57,8 +57,6 @@ def largest_working_set(plan: Plan) -> int:
 @lru_cache(maxsize=256)
 def _alive(graph: Graph) -> int:
     """Return how many values of one number per element are alive at once, inputs included."""
-    if graph.is_opaque:
-        return graph.n_models + _CALLED
     last = {arg: index for index, node in enumerate(graph.nodes) for arg in node.args}
     sized = {i for i, node in enumerate(graph.nodes) if node.op not in _PER_TENSOR}
     inputs = {i for i in sized if graph.nodes[i].op == "input"}
@@ -66,6 +64,6 @@ def _alive(graph: Graph) -> int:
     for index, node in enumerate(graph.nodes):
         if index in sized:
             alive.add(index)
-        most = max(most, len(alive))
+        most = max(most, len(alive) + (_CALLED if node.op == "call" else 0))
         alive -= {arg for arg in node.args if last[arg] == index and arg not in inputs}
     return most

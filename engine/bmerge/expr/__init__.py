@@ -5,9 +5,23 @@ Layer: above dtypes, below :mod:`bmerge.ops`. :mod:`bmerge.expr.eager` and
 """
 
 from bmerge.expr.clamp import clamped
-from bmerge.expr.graph import Graph, Node, call
+from bmerge.expr.compose import Composition
+from bmerge.expr.graph import IDENTITY, Graph, Node, call
 from bmerge.expr.reduce import reduces_to_input
+from bmerge.expr.seeds import seed_of_key, with_seed
 from bmerge.expr.symbol import Symbol
 from bmerge.expr.trace import trace
 
-__all__ = ["Graph", "Node", "Symbol", "call", "clamped", "reduces_to_input", "trace"]
+__all__ = [
+    "IDENTITY",
+    "Composition",
+    "Graph",
+    "Node",
+    "Symbol",
+    "call",
+    "clamped",
+    "reduces_to_input",
+    "seed_of_key",
+    "trace",
+    "with_seed",
+]

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, reduce
-from typing import Any, TypeVar
 
 from bmerge.expr.graph import Graph, Node
 
 __all__ = ["clamped"]
-
-T = TypeVar("T")
 
 
 @lru_cache(maxsize=256)
@@ -22,8 +19,6 @@ def clamped(graph: Graph, bounds: tuple[int, ...]) -> Graph:
         graph: what a method computes.
         bounds: indices of the inputs, one or more; each element has limits of its own.
     """
-    if graph.function is not None:
-        return replace(graph, function=_called(graph.function, bounds))
     nodes = list(graph.nodes)
 
     def apply(op: str, *args: int, constants: tuple[float, ...] = ()) -> int:
@@ -37,20 +32,7 @@ def clamped(graph: Graph, bounds: tuple[int, ...]) -> Graph:
     return replace(graph, nodes=tuple(nodes), output=output)
 
 
-def _called(function: Callable[..., Any], bounds: tuple[int, ...]) -> Callable[..., Any]:
-    def limited(*models: Any, **numbers: Any) -> Any:
-        from bmerge.expr import eager  # who calls this has torch
-
-        def apply(op: str, *args: Any) -> Any:
-            return eager.apply(op, args)
-
-        result = function(*models, **numbers)
-        return _limited(apply, result, [models[index] for index in bounds])
-
-    return limited
-
-
-def _limited(apply: Callable[[str, T, T], T], result: T, inputs: Sequence[T]) -> T:
+def _limited(apply: Callable[..., int], result: int, inputs: Sequence[int]) -> int:
     low = reduce(lambda x, y: apply("minimum", x, y), inputs)
     high = reduce(lambda x, y: apply("maximum", x, y), inputs)
     return apply("minimum", apply("maximum", result, low), high)

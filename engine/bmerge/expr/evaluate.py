@@ -47,10 +47,10 @@ def evaluate(
         if node.op in ("scalar", "constant"):
             number = node.constants[0] if node.op == "constant" else scalars[int(node.constants[0])]
             return torch.tensor(float(number), dtype=torch.float64, device=device)
+        if node.op == "call":
+            return _called(graph, node, [values[arg] for arg in node.args], window)
         return eager.apply(node.op, [values[arg] for arg in node.args], node.constants)
 
-    if graph.function is not None:
-        return _called(graph, inputs, scalars, window)
     values: dict[int, Tensor] = {}
     dead = _dead_after(graph)
     for index, node in enumerate(graph.nodes):
@@ -60,16 +60,18 @@ def evaluate(
     return _of_shape(values[graph.output].float(), window)
 
 
-def _called(
-    graph: Graph, inputs: Mapping[int, Tensor], scalars: Sequence[float], window: Window
-) -> Tensor:
-    """Call the function of an opaque graph; its random numbers are those of the window."""
-    assert graph.function is not None
-    models = [inputs[index] for index in range(graph.n_models)]
+def _called(graph: Graph, node: Node, values: Sequence[Tensor], window: Window) -> Tensor:
+    """Call a function of whole tensors; its random numbers are those of the window."""
+    index, stream = map(int, node.constants)
+    called = graph.functions[index]
+    models = values[: called.n_models]
     if not window.count:  # sorting, SVD and the like have no meaning for nothing
         return models[0].clone()
-    with torch.no_grad(), seeded(window.seed):
-        result = graph.function(*models, **dict(zip(graph.scalars, scalars, strict=True)))
+    if len(graph.functions) > 1 or len(graph.nodes) > len(values) + 1:
+        models = [model.clone() for model in models]  # others read them, and it may write
+    numbers = map(float, values[called.n_models :])
+    with torch.no_grad(), seeded(window.seed, stream):
+        result = called.function(*models, **dict(zip(called.names, numbers, strict=True)))
     return _of_shape(result.float(), window)
 
 

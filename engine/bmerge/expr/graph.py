@@ -2,7 +2,7 @@
 
 The form is that of ``bmerge._native.Program``, which takes :attr:`Graph.nodes` as they are; the
 torch executor runs the same nodes one by one. A body that cannot be taken apart is one node
-``call`` of all inputs and scalars, and the function itself; the native engine cannot run it.
+``call`` of its tensors and numbers, and the function itself; the native engine cannot run it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["Graph", "Node", "call"]
+__all__ = ["IDENTITY", "Function", "Graph", "Node", "call", "needed"]
 
 REDUCTIONS = frozenset(
     {"sum", "mean", "vector_norm", "min", "max", "any", "all", "vecdot", "kth_abs"}
@@ -33,6 +33,21 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """What a ``call`` node calls; the node's constants are its index and a shift of streams.
+
+    Args:
+        function: takes torch tensors, and numbers by name; returns a tensor of their shape.
+        n_models: how many of the node's arguments are tensors; the others are numbers.
+        names: of the numbers.
+    """
+
+    function: Callable[..., Any]
+    n_models: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """What a merge method computes for one tensor.
 
@@ -41,14 +56,14 @@ class Graph:
         output: index of the node that is the result.
         n_models: number of input models that the method was given.
         scalars: names of the hyperparameters; a ``scalar`` node's constant is an index here.
-        function: what a ``call`` node calls; None where there is none.
+        functions: what ``call`` nodes call.
     """
 
     nodes: tuple[Node, ...]
     output: int
     n_models: int
     scalars: tuple[str, ...]
-    function: Callable[..., Any] | None = None
+    functions: tuple[Function, ...] = ()
 
     @property
     def ops(self) -> frozenset[str]:
@@ -68,7 +83,7 @@ class Graph:
     @property
     def is_opaque(self) -> bool:
         """Whether it calls a function of whole torch tensors, which only torch can run."""
-        return self.function is not None
+        return bool(self.functions)
 
 
 def call(function: Callable[..., Any], n_models: int, scalar_names: Sequence[str]) -> Graph:
@@ -82,5 +97,23 @@ def call(function: Callable[..., Any], n_models: int, scalar_names: Sequence[str
     inputs = [Node("input", (), (float(index),)) for index in range(n_models)]
     scalars = [Node("scalar", (), (float(index),)) for index in range(len(scalar_names))]
     nodes = (*inputs, *scalars)
-    result = Node("call", tuple(range(len(nodes))))
-    return Graph((*nodes, result), len(nodes), n_models, tuple(scalar_names), function)
+    result = Node("call", tuple(range(len(nodes))), (0.0, 0.0))
+    names = tuple(scalar_names)
+    functions = (Function(function, n_models, names),)
+    return Graph((*nodes, result), len(nodes), n_models, names, functions)
+
+
+IDENTITY = Graph((Node("input", (), (0,)),), 0, 1, ())
+"""What is computed where a tensor keeps its values and changes its dtype."""
+
+
+def needed(nodes: Sequence[Node], output: int) -> tuple[tuple[Node, ...], int]:
+    """Drop the nodes that ``output`` does not depend on and number the others anew."""
+    wanted = {output}
+    for index in range(output, -1, -1):
+        if index in wanted:
+            wanted.update(nodes[index].args)
+    number = {old: new for new, old in enumerate(sorted(wanted))}
+    kept = [nodes[old] for old in sorted(wanted)]
+    renumbered = (node._replace(args=tuple(number[a] for a in node.args)) for node in kept)
+    return tuple(renumbered), number[output]

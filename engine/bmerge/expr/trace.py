@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bmerge.errors import MethodError
-from bmerge.expr.graph import Graph, Node
+from bmerge.expr.graph import Graph, needed
 from bmerge.expr.symbol import Recorder, Symbol
 
 __all__ = ["trace"]
@@ -44,7 +44,7 @@ def trace(
     except TypeError as error:  # an operator or function that symbols do not have
         raise MethodError(f"{recorder.method} cannot be traced: {error}") from error
     output = _output(recorder, result)
-    nodes, index = _needed(recorder.nodes, output.index)
+    nodes, index = needed(recorder.nodes, output.index)
     return Graph(nodes, index, n_models, tuple(scalar_names))
 
 
@@ -56,15 +56,3 @@ def _output(recorder: Recorder, result: object) -> Symbol:
     if result.kind.boolean:
         recorder.fail("returns a boolean", "return the merged tensor")
     return result
-
-
-def _needed(nodes: Sequence[Node], output: int) -> tuple[tuple[Node, ...], int]:
-    """Drop the nodes that ``output`` does not depend on and number the others anew."""
-    needed = {output}
-    for index in range(output, -1, -1):
-        if index in needed:
-            needed.update(nodes[index].args)
-    number = {old: new for new, old in enumerate(sorted(needed))}
-    kept = [nodes[old] for old in sorted(needed)]
-    renumbered = (node._replace(args=tuple(number[a] for a in node.args)) for node in kept)
-    return tuple(renumbered), number[output]

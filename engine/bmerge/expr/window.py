@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from bmerge.expr import philox
+from bmerge.expr.seeds import STREAMS
 
 __all__ = ["POSITIONS", "Window", "position", "seeded"]
 
-_SEED: ContextVar[int] = ContextVar("bmerge_seed", default=0)
-"""Seed of the random numbers that a method draws while it is called as a plain function."""
+_SEED: ContextVar[tuple[int, int]] = ContextVar("bmerge_seed", default=(0, 0))
+"""Seed and shift of streams of what a method draws while it is called as a plain function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Window:
         numel: elements of the whole tensor.
         begin: index of the part's first element in the flattened tensor.
         seed: of the whole tensor's random numbers.
+        stream: that is added to those which are drawn from.
     """
 
     shape: tuple[int, ...]
@@ -42,6 +44,7 @@ class Window:
     numel: int
     begin: int = 0
     seed: int = 0
+    stream: int = 0
 
     @classmethod
     def whole(cls, shape: Sequence[int], seed: int | None = None) -> Window:
@@ -49,11 +52,11 @@ class Window:
 
         Args:
             shape: of the tensor.
-            seed: None takes that of :func:`seeded`, or 0.
+            seed: None takes what :func:`seeded` says, or 0.
         """
         extent = tuple(shape) or (1,)
-        known = _SEED.get() if seed is None else seed
-        return cls(extent, rows=extent[0], numel=math.prod(extent), seed=known)
+        known, stream = _SEED.get() if seed is None else (seed, 0)
+        return cls(extent, extent[0], math.prod(extent), seed=known, stream=stream)
 
     def cut(self, begin: int, end: int) -> Window:
         """Return the elements from ``begin`` to before ``end``, flattened."""
@@ -66,9 +69,9 @@ class Window:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int, stream: int) -> Iterator[None]:
     """Let :mod:`bmerge.ops` draw a job's random numbers from torch tensors meanwhile."""
-    token = _SEED.set(seed)
+    token = _SEED.set((seed, stream))
     try:
         yield
     finally:
@@ -106,7 +109,8 @@ def _numel(window: Window, device: torch.device) -> Tensor:
 
 def _random(draw: Callable[..., Any]) -> Callable[..., Tensor]:
     def random(window: Window, device: torch.device, stream: float) -> Tensor:
-        numbers = draw(window.seed, int(stream), window.begin, window.count)
+        moved = (int(stream) + window.stream) % STREAMS
+        numbers = draw(window.seed, moved, window.begin, window.count)
         return torch.from_numpy(numbers).to(device).reshape(window.shape)
 
     return random

@@ -14,7 +14,7 @@ from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
 from bmerge.host.loras import add_loras
 from bmerge.host.registry import Registry
 from bmerge.plan import Plan, make_plan
-from bmerge.recipe import ModelRef, Recipe
+from bmerge.recipe import ModelRef, Recipe, Step
 
 __all__ = ["architecture_of", "open_models", "plan_merge"]
 
@@ -73,8 +73,9 @@ def plan_merge(
     Raises:
         BmergeError: if method, models, hyperparameters and architecture do not fit together.
     """
-    method = registry.method(recipe.method)
-    method.check_models(len(checkpoints))
+    steps = recipe.as_steps().in_order()
+    names = {step.method for step in steps if isinstance(step, Step)}
+    methods = {name: registry.method(name) for name in sorted(names)}
     architecture = architecture_of(recipe.architecture, checkpoints, registry)
     patched = add_loras(recipe.models, checkpoints, architecture, folder)
-    return make_plan(recipe, method=method, checkpoints=patched, architecture=architecture)
+    return make_plan(recipe, method=methods, checkpoints=patched, architecture=architecture)

@@ -62,8 +62,8 @@ def build_study(
     checkpoints = open_models(config.merge.models, config.path.parent)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)
     checkpoints = add_loras(config.merge.models, checkpoints, architecture, config.path.parent)
-    matching = match_tensors(config.merge, checkpoints, architecture)
-    plan = build_plan(config.merge, method=kinds.method, matching=matching)
+    matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
+    plan = build_plan(config.merge, matching=matching)
     present = {match.block for match in matching.matches if match.merged}
     numbers = kinds.method.hyperparameters_of(len(checkpoints))
     space = kinds.method.spread(config.space, len(checkpoints))

@@ -6,12 +6,16 @@ checks of recipes and the search space of studies. Layer: above :mod:`bmerge.ops
 and plans.
 """
 
+from bmerge.method.content import Alike, ContentKind, Difference
 from bmerge.method.declare import merge_method, tensor_method
 from bmerge.method.hyperparameter import Hyperparameter, PerModel, Range, Weight
 from bmerge.method.merge_method import MergeMethod
 from bmerge.method.option import Option, OptionValue, option_text
 
 __all__ = [
+    "Alike",
+    "ContentKind",
+    "Difference",
     "Hyperparameter",
     "MergeMethod",
     "Option",

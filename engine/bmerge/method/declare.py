@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias, overload
 
 from bmerge.errors import MethodError
+from bmerge.method.content import ContentKind
 from bmerge.method.hyperparameter import EACH_MODEL, Hyperparameter, Range
 from bmerge.method.merge_method import MergeMethod
 from bmerge.method.option import Option
@@ -86,11 +87,13 @@ def tensor_method(
 
 
 def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: bool) -> MergeMethod:
-    parameters = inspect.signature(function).parameters.values()
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
     for parameter in parameters:
         _check_shape(name, parameter)
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     models = tuple(p.name for p in parameters if p.kind in _POSITIONAL)
+    takes = [_content(function, p.name, p.annotation) for p in parameters if p.kind in _MODELS]
     if not models and not variadic:
         raise MethodError(f"{name} takes no model", hint="its positional parameters are models")
     keywords = [_keyword(function, name, p) for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -106,10 +109,13 @@ def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: boo
         doc=doc,
         options=tuple(k for k in keywords if isinstance(k, Option)),
         opaque=opaque,
+        takes=tuple(takes),
+        gives=_content(function, "return", signature.return_annotation),
     )
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_MODELS = (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
 
 
 def _check_shape(name: str, parameter: inspect.Parameter) -> None:
@@ -124,7 +130,7 @@ def _check_shape(name: str, parameter: inspect.Parameter) -> None:
 
 def _keyword(function: Body, name: str, parameter: inspect.Parameter) -> Hyperparameter | Option:
     where = f"{name}: the hyperparameter {parameter.name!r}"
-    hint = _hint(function, parameter)
+    hint = _hint(function, parameter.name, parameter.annotation)
     if hint is bool or typing.get_origin(hint) is Literal:
         return _option(where, hint, parameter)
     return _hyperparameter(where, hint, parameter)
@@ -178,15 +184,21 @@ def _metadata(hint: Any) -> tuple[Any, ...]:
     return metadata
 
 
-def _hint(function: Body, parameter: inspect.Parameter) -> Any:
-    """Return a parameter's annotation, evaluated; None if it cannot be."""
+def _content(function: Body, name: str, annotation: Any) -> ContentKind:
+    """Say what a model's parameter or the result is."""
+    marks = _metadata(_hint(function, name, annotation))
+    return next((mark for mark in marks if isinstance(mark, ContentKind)), ContentKind.MODEL)
+
+
+def _hint(function: Body, name: str, annotation: Any) -> Any:
+    """Return an annotation, evaluated; None if it cannot be."""
     # One annotation at a time: those of models may name types that are not imported.
-    holder = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    holder = SimpleNamespace(__annotations__={name: annotation})
     try:
         hints = typing.get_type_hints(holder, function.__globals__, include_extras=True)
     except (NameError, TypeError):
         return None
-    return hints.get(parameter.name)
+    return hints.get(name)
 
 
 def _shown(annotation: object) -> str:

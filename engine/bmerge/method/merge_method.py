@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from bmerge.errors import MethodError, nearest
 from bmerge.expr import Graph, call, trace
+from bmerge.method.content import ContentKind
 from bmerge.method.hyperparameter import Hyperparameter
 from bmerge.method.option import Option, OptionValue
 
@@ -34,6 +35,8 @@ class MergeMethod:
         doc: the documentation.
         options: in the order of the signature.
         opaque: whether the body is torch code that is called as it is, not traced.
+        takes: what each of the named models is, and last what the further ones are.
+        gives: what the result is.
     """
 
     name: str
@@ -46,6 +49,8 @@ class MergeMethod:
     doc: str
     options: tuple[Option, ...] = ()
     opaque: bool = False
+    takes: tuple[ContentKind, ...] = ()
+    gives: ContentKind = ContentKind.MODEL
 
     def __call__(self, *models: Any, **parameters: Any) -> Any:
         """Call the function; a hyperparameter per model may be one number or a sequence."""
@@ -72,6 +77,10 @@ class MergeMethod:
             names = ", ".join((*self.model_names, "…") if self.variadic else self.model_names)
             count = f"{max(fixed, 1)} or more models" if self.variadic else _plural(fixed, "model")
             raise MethodError(f"{self.name} takes {count} ({names}), got {n}")
+
+    def content_of(self, index: int) -> ContentKind:
+        """Return what the model of an index must be, counted from 0."""
+        return self.takes[min(index, len(self.takes) - 1)] if self.takes else ContentKind.MODEL
 
     def hyperparameters_of(self, n_models: int) -> tuple[Hyperparameter, ...]:
         """Return the numbers that a merge of ``n_models`` takes: name_1, … for one per model."""

@@ -107,7 +107,9 @@ def _step(plan: Plan, models: tuple[Checkpoint, ...], step: int) -> Plan:
             {block: _part(value, step, steps) for block, value in weights.blocks.items()},
         )
         recipe = replace(recipe, hyperparameters={_STEPPED: part})
-    return make_plan(recipe, method=plan.method, checkpoints=models, architecture=plan.architecture)
+    return make_plan(
+        recipe, method=plan.methods, checkpoints=models, architecture=plan.architecture
+    )
 
 
 def _part(alpha: float, step: int, steps: int) -> float:
@@ -142,10 +144,9 @@ def _opened(
 def _check_steps(plan: Plan) -> None:
     if plan.recipe.rebasin == 1:
         return
-    names = [h.name for h in plan.method.hyperparameters]
     hint = "with more than one iteration, re-basin needs two models and alpha alone, at most 1"
-    if names != [_STEPPED] or len(plan.checkpoints) != 2:
-        raise ExecutorError(f"{plan.method.name} cannot be taken in steps", hint=hint)
+    if list(plan.hyperparameters) != [_STEPPED] or len(plan.checkpoints) != 2:
+        raise ExecutorError(f"{plan.title} cannot be taken in steps", hint=hint)
     weights = plan.hyperparameters[_STEPPED]
     greatest = max(map(weights.of, plan.architecture.blocks))
     if greatest > 1:

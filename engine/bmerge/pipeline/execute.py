@@ -14,15 +14,13 @@ from pathlib import Path
 
 from bmerge.dtypes import SIZES
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback, Sink
-from bmerge.expr import Graph, Node
+from bmerge.expr import IDENTITY
 from bmerge.formats import TensorInfo
 from bmerge.pipeline.patching import Stages, is_patched, materialised, patched_groups
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.plan import MergeJob, Plan, SplitJob
 
 __all__ = ["execute"]
-
-_IDENTITY = Graph((Node("input", (), (0,)),), 0, 1, ())
 
 
 def execute(
@@ -105,9 +103,7 @@ def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> E
 
 def _keep(rest: TensorInfo, merge: MergeJob) -> MergeJob:
     """Return the job that keeps the values of the other channels."""
-    return MergeJob(
-        "rest", merge.block, _IDENTITY, (rest,), (), rest.shape, merge.dtype, merge.seed
-    )
+    return MergeJob("rest", merge.block, IDENTITY, (rest,), (), rest.shape, merge.dtype, merge.seed)
 
 
 def _nbytes(job: MergeJob) -> int:

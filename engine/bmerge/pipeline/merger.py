@@ -19,10 +19,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from bmerge.architectures import Architecture
 from bmerge.executors import Executor, ProgressCallback
 from bmerge.formats import Checkpoint
-from bmerge.method import MergeMethod
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
-from bmerge.plan import CopyJob, FillJob, MergeJob, Plan, SplitJob, build_plan, match_tensors
+from bmerge.plan import (
+    CopyJob,
+    FillJob,
+    MergeJob,
+    Methods,
+    Plan,
+    SplitJob,
+    build_plan,
+    match_tensors,
+)
 from bmerge.recipe import BlockWeights, Recipe
 
 if TYPE_CHECKING:
@@ -42,7 +50,7 @@ class Merger:
 
     Args:
         recipe: the merge; hyperparameters that a trial does not give are taken from it.
-        method: the merge method that it names.
+        method: the merge method that it names, or name → method if it has steps.
         checkpoints: the inputs, in the order of its models.
         architecture: the block map.
         executor: runs the merges.
@@ -57,16 +65,14 @@ class Merger:
         self,
         recipe: Recipe,
         *,
-        method: MergeMethod,
+        method: Methods,
         checkpoints: Sequence[Checkpoint],
         architecture: Architecture,
         executor: Executor,
         scratch: Path,
     ) -> None:
-        method.check_models(len(checkpoints))
         self._recipe = recipe
-        self._method = method
-        self._matching = match_tensors(recipe, checkpoints, architecture)
+        self._matching = match_tensors(recipe, checkpoints, architecture, method=method)
         self._executor = executor
         self._scratch = scratch
         self._live = _Live(executor)
@@ -90,8 +96,7 @@ class Merger:
             MethodError: if the method has no such hyperparameter, or not with that value.
             RecipeError: if weights name a block that the architecture has not.
         """
-        recipe = self.recipe(hyperparameters)
-        return build_plan(recipe, method=self._method, matching=self._matching)
+        return build_plan(self.recipe(hyperparameters), matching=self._matching)
 
     def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Trial:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""

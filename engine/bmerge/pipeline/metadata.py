@@ -15,8 +15,8 @@ from typing import Any
 from bmerge import _native
 from bmerge.formats import Checkpoint
 from bmerge.lora import loras_of
-from bmerge.plan import Plan
-from bmerge.recipe import ModelRef, Recipe, lora_data, recipe_data
+from bmerge.plan import Plan, PlannedStep
+from bmerge.recipe import ModelRef, Recipe, Step, lora_data, recipe_data
 
 __all__ = ["RECIPE_KEY", "ancestor", "build_metadata"]
 
@@ -49,7 +49,7 @@ def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, s
         RECIPE_KEY: recipe,
         "bmerge.version": _native.__version__,
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.title": f"{plan.method.name} of {', '.join(names)}",
+        "modelspec.title": f"{plan.title} of {', '.join(names)}",
         "modelspec.merged_from": ", ".join(names),
         **plan.architecture.modelspec,
         **{key: first[key] for key in _KEPT if key in first},
@@ -59,23 +59,36 @@ def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, s
 def _ancestry(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, Any]:
     """Return the recipe as data, complete, with what is known of its inputs."""
     data = recipe_data(_complete(plan))
+    refs = plan.recipe.models
     models = [
         {**ancestor(checkpoint, hashes or {}), **_loras(ref, checkpoint, hashes or {})}
-        for ref, checkpoint in zip(plan.recipe.models, plan.checkpoints, strict=True)
+        for ref, checkpoint in zip(refs, plan.checkpoints, strict=True)
     ]
-    return {"version": _VERSION_OF_FORM, **data, "models": models}
+    named = dict(zip((ref.name for ref in refs), models, strict=True))
+    known = models if plan.recipe.result is None else named
+    return {"version": _VERSION_OF_FORM, **data, "models": known}
 
 
 def _complete(plan: Plan) -> Recipe:
     """Return the recipe with its defaults written out: they may change one day."""
-    recipe = plan.recipe
-    defaults = {option.name: option.default for option in plan.method.options}
+    known = {planned.step.name: planned for planned in plan.steps}
+    recipe = replace(plan.recipe, architecture=plan.architecture.id)
+    if plan.recipe.result is None:
+        only = _spelt_out(known[""])
+        return replace(
+            recipe, method=only.method, hyperparameters=only.hyperparameters, options=only.options
+        )
+    steps = (_spelt_out(known[s.name]) if s.name in known else s for s in recipe.steps)
+    return replace(recipe, steps=tuple(steps))
+
+
+def _spelt_out(planned: PlannedStep) -> Step:
+    options = {option.name: option.default for option in planned.method.options}
     return replace(
-        recipe,
-        method=plan.method.name,
-        hyperparameters=plan.hyperparameters,
-        architecture=plan.architecture.id,
-        options={**defaults, **recipe.options},
+        planned.step,
+        method=planned.method.name,
+        hyperparameters=planned.weights,
+        options={**options, **planned.step.options},
     )
 
 

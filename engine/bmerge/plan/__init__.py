@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from bmerge.plan.build import build_plan, graph_of, make_plan
+from bmerge.plan.build import build_plan, make_plan
 from bmerge.plan.describe import describe
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, OutputTensor, Plan, SplitJob
 from bmerge.plan.match import Matching, match_tensors
+from bmerge.plan.steps import Methods, PlannedStep, graph_of
 
 __all__ = [
     "CopyJob",
     "FillJob",
     "Matching",
     "MergeJob",
+    "Methods",
     "OutputTensor",
     "Plan",
+    "PlannedStep",
     "SplitJob",
     "build_plan",
     "describe",

@@ -7,6 +7,7 @@ from typing import Any
 
 from bmerge.lora import Applied, loras_of
 from bmerge.plan.jobs import Plan
+from bmerge.recipe import AnyStep, Fallback, Pick
 
 __all__ = ["describe"]
 
@@ -19,11 +20,12 @@ def describe(plan: Plan) -> dict[str, Any]:
     per block, how many tensors it has and each hyperparameter's value in it.
     """
     return {
-        "method": plan.method.name,
+        "method": plan.title,
         "options": dict(plan.recipe.options),
         "architecture": plan.architecture.id,
         "models": [str(checkpoint.path) for checkpoint in plan.checkpoints],
         "loras": [list(map(_lora, loras_of(checkpoint))) for checkpoint in plan.checkpoints],
+        "steps": {step.name: _summary(step) for step in plan.recipe.in_order()},
         "tensors": len(plan.outputs),
         "merged": len(plan.merges) + len(plan.splits),
         "copied": len(plan.copies),
@@ -44,6 +46,16 @@ def _lora(applied: Applied) -> dict[str, Any]:
         "changed": list(applied.changed),
         "unmatched": list(applied.unmatched),
     }
+
+
+def _summary(step: AnyStep) -> str:
+    """Return a step as one line."""
+    if isinstance(step, Pick):
+        return ", ".join(f"{part} from {value}" for part, value in step.parts.items())
+    values = list(map(str, step.inputs))
+    if isinstance(step, Fallback):
+        return ", else ".join(values)
+    return f"{step.method} of {', '.join(values)}"
 
 
 def _blocks(plan: Plan) -> dict[str, dict[str, Any]]:

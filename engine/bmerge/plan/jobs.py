@@ -16,6 +16,7 @@ from bmerge.expr import Graph
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.lora import loras_of
 from bmerge.method import MergeMethod
+from bmerge.plan.steps import PlannedStep
 from bmerge.recipe import BlockWeights, Recipe
 
 __all__ = ["CopyJob", "FillJob", "MergeJob", "OutputTensor", "Plan", "SplitJob"]
@@ -135,7 +136,7 @@ class Plan:
 
     Args:
         recipe: what was asked for.
-        method: the merge method.
+        steps: what computes, each after those that it needs.
         architecture: the block map.
         checkpoints: the inputs, in the order of the recipe's models.
         merges: tensors to compute.
@@ -147,7 +148,7 @@ class Plan:
     """
 
     recipe: Recipe
-    method: MergeMethod
+    steps: tuple[PlannedStep, ...]
     architecture: Architecture
     checkpoints: tuple[Checkpoint, ...]
     merges: tuple[MergeJob, ...]
@@ -159,9 +160,25 @@ class Plan:
 
     @property
     def hyperparameters(self) -> dict[str, BlockWeights]:
-        """Every hyperparameter's value per block, with defaults; one per model is name_1, …."""
-        given = self.recipe.hyperparameters
-        return self.method.complete(given, len(self.recipe.models), BlockWeights)
+        """Every hyperparameter's value per block, with defaults; one per model is name_1, ….
+
+        A step's is called step.name.
+        """
+        return {
+            label: weights
+            for planned in self.steps
+            for label, weights in zip(planned.labels, planned.weights.values(), strict=True)
+        }
+
+    @property
+    def methods(self) -> dict[str, MergeMethod]:
+        """The merge methods, by the names that the recipe has for them."""
+        return {planned.step.method: planned.method for planned in self.steps}
+
+    @property
+    def title(self) -> str:
+        """The methods that take part."""
+        return ", ".join(dict.fromkeys(planned.method.name for planned in self.steps)) or "copy"
 
     @property
     def inputs(self) -> tuple[Checkpoint, ...]:

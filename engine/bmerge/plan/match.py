@@ -6,26 +6,27 @@ is decided here is the same for every trial of a study, so it is computed once.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.dtypes import is_float
-from bmerge.errors import ArchitectureError
+from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.lora import is_lora, loras_of
+from bmerge.method import MergeMethod
+from bmerge.plan.contents import contents_of
+from bmerge.plan.forms import Form, Leaf, leaves, renamed
 from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.positions import repaired_ids
 from bmerge.plan.selection import excluded, kept
+from bmerge.plan.steps import Methods, methods_of
+from bmerge.plan.values import Findings, Found, Values
 from bmerge.recipe import Recipe
 
 __all__ = ["Match", "Matching", "match_tensors"]
 
-_FIRST_CONVOLUTIONS = ("input_blocks.0.0.weight", "conv_in.weight")
-_CHANNELS = frozenset({4, 8, 9})
-"""Input channels of text-to-image, pix2pix and inpainting models."""
 _SCALES = (".scale_weight", ".weight_scale")
-_POSITION_IDS = "embeddings.position_ids"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,25 @@ class Match:
     Args:
         output: its name, dtype, shape and place.
         block: that its key is in.
-        inputs: the tensor in every model, or only the first model's if it is not merged.
-        merged: whether the method is applied; otherwise the first input is kept.
+        form: what it is made of; a model alone is kept as it is.
+        inputs: the tensor in each of the models that the form needs, in their order.
         channels: for a tensor of which only some channels are merged, how many.
+        widest: what its other channels come from.
         fill: its bytes, if they are known beforehand.
     """
 
     output: OutputTensor
     block: str
+    form: Form
     inputs: tuple[TensorInfo, ...]
-    merged: bool
     channels: int | None = None
+    widest: TensorInfo | None = None
     fill: bytes | None = None
+
+    @property
+    def merged(self) -> bool:
+        """Whether it is more than one model's tensor."""
+        return not isinstance(self.form, Leaf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,144 +64,115 @@ class Matching:
     Args:
         checkpoints: the inputs.
         architecture: the block map.
+        methods: step → its method.
         matches: in the order of the first model.
         notes: what the user should know.
     """
 
     checkpoints: tuple[Checkpoint, ...]
     architecture: Architecture
+    methods: Mapping[str, MergeMethod]
     matches: tuple[Match, ...]
     notes: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Findings:
-    """What is to be told when all tensors have been looked at."""
-
-    excluded: frozenset[str] = frozenset()
-    pruned: list[str] = field(default_factory=list)
-    missing: dict[int, list[str]] = field(default_factory=dict)
-    repaired: list[str] = field(default_factory=list)
-    unlike: list[str] = field(default_factory=list)
-    split: list[str] = field(default_factory=list)
-
-
 def match_tensors(
-    recipe: Recipe, checkpoints: Sequence[Checkpoint], architecture: Architecture
+    recipe: Recipe,
+    checkpoints: Sequence[Checkpoint],
+    architecture: Architecture,
+    *,
+    method: Methods,
 ) -> Matching:
     """Match the tensors of all inputs.
 
     Args:
-        recipe: for its dtype, ``on_missing``, ``exclude`` and ``prune``.
+        recipe: the merge; its hyperparameters do not matter.
         checkpoints: the inputs, in the order of the recipe's models.
         architecture: the block map.
+        method: the merge method that it names, or name → method if it has steps.
 
     Raises:
         ArchitectureError: if the inputs do not fit together.
-        RecipeError: if ``exclude`` names what is not there, or nothing is known to ``prune``.
+        MethodError: if a method takes another number of models.
+        RecipeError: if the recipe has another number of models, a step takes a difference and
+            gets a model, or the other way round, ``exclude`` names what is not there, or
+            nothing is known to ``prune``.
     """
+    if len(recipe.models) != len(checkpoints):
+        message = f"the recipe names {len(recipe.models)} models, {len(checkpoints)} are given"
+        raise RecipeError(message)
+    recipe = recipe.as_steps()
+    if recipe.clamp != "none":
+        raise RecipeError("a recipe of steps has 'clamp' in its steps only")
+    methods = methods_of(recipe, method)
+    contents = contents_of(recipe, methods)
     for checkpoint in checkpoints:
         _check_scaled(checkpoint)
     _check_architectures(checkpoints, architecture)
-    lookups = [_by_canonical_key(checkpoint, architecture) for checkpoint in checkpoints[1:]]
-    tensors = checkpoints[0].tensors
-    keys = dict.fromkeys(kept(tensors, architecture) if recipe.prune else tensors)
-    findings = _Findings(
-        excluded=excluded(recipe.exclude, keys, architecture),
-        pruned=[key for key in tensors if key not in keys],
-    )
+    values = Values(recipe, checkpoints, architecture, contents)
+    matches = _matches(recipe, values, architecture)
+    if recipe.on_missing == "error" and values.findings.missing:
+        (lacking, _), keys = next(iter(values.findings.missing.items()))
+        message = f"{lacking} has no {_some(keys)}"
+        raise ArchitectureError(message, hint="on_missing 'keep' takes the first model's")
+    notes = _notes(values, matches, checkpoints, architecture)
+    return Matching(tuple(checkpoints), architecture, methods, matches, notes)
+
+
+def _matches(recipe: Recipe, values: Values, architecture: Architecture) -> tuple[Match, ...]:
+    assert recipe.result is not None
+    origins = {key: values.origin(recipe.result, key) for key in values.keys(recipe.result)}
+    names = {origin.info.key: key for key, origin in origins.items() if origin is not None}
+    findings = values.findings
+    wanted = dict.fromkeys(kept(names, architecture) if recipe.prune else names)
+    findings.pruned = [name for name in names if name not in wanted]
+    findings.excluded = excluded(recipe.exclude, wanted, architecture)
     matches: list[Match] = []
     offset = 0
-    for key in keys:
-        info = tensors[key]
-        match = _match(info, lookups, recipe, architecture, checkpoints, findings, offset)
-        offset += match.output.nbytes
-        matches.append(match)
-    if recipe.on_missing == "error" and findings.missing:
-        index, missing = next(iter(findings.missing.items()))
-        message = f"{_name(checkpoints[index])} has no {_some(missing)}"
-        raise ArchitectureError(message, hint="on_missing 'keep' takes the first model's")
-    notes = _notes(findings, checkpoints, architecture)
-    return Matching(tuple(checkpoints), architecture, tuple(matches), notes)
+    for name in wanted:
+        key = names[name]
+        stays = name in findings.excluded
+        found = origins[key] if stays else values.find(recipe.result, key)
+        if found is not None:
+            dtype = None if stays else recipe.dtype
+            match = _match(found, key, values, dtype, architecture, offset)
+            offset += match.output.nbytes
+            matches.append(match)
+    return tuple(matches)
 
 
 def _match(
-    info: TensorInfo,
-    lookups: Sequence[Mapping[str, TensorInfo]],
-    recipe: Recipe,
+    found: Found,
+    key: str,
+    values: Values,
+    dtype: str | None,
     architecture: Architecture,
-    checkpoints: Sequence[Checkpoint],
-    findings: _Findings,
     offset: int,
 ) -> Match:
-    key, block = info.key, architecture.block_of(info.key)
-    if not is_float(info.dtype) or key.endswith(_POSITION_IDS):
-        return _unmerged(info, block, findings, offset)
-    if key in findings.excluded:
-        output = OutputTensor(key, info.dtype, info.shape, offset)
-        return Match(output, block, (info,), merged=False)
-    dtype = recipe.dtype or info.dtype
-    others = [lookup.get(architecture.canonical(key)) for lookup in lookups]
-    for index, other in enumerate(others, start=1):
-        if other is None:
-            findings.missing.setdefault(index, []).append(key)
-    found = [other for other in others if other is not None]
-    if any(not is_float(other.dtype) for other in found):
-        findings.unlike.append(key)
-    if len(found) < len(others) or key in findings.unlike[-1:]:
-        return Match(OutputTensor(key, dtype, info.shape, offset), block, (info,), merged=False)
-    inputs = (info, *found)
-    shape, channels = _common_shape(key, inputs, checkpoints)
-    if channels is not None:
-        findings.split.append(key)
-    output = OutputTensor(key, dtype, shape, offset)
-    return Match(output, block, inputs, merged=True, channels=channels)
+    info = found.info
+    block = architecture.block_of(info.key)
+    repaired = repaired_ids(info)
+    if repaired is not None:
+        output = OutputTensor(info.key, "I64", info.shape, offset)
+        return Match(output, block, found.form, (), fill=repaired)
+    wanted = dtype if dtype is not None and is_float(info.dtype) else info.dtype
+    output = OutputTensor(info.key, wanted, found.extent.shape, offset)
+    form, inputs = _distinct(found.form, key, values)
+    return Match(output, block, form, inputs, found.extent.channels, found.extent.widest)
 
 
-def _unmerged(info: TensorInfo, block: str, findings: _Findings, offset: int) -> Match:
-    """Keep an integer tensor; replace position ids that other tools have averaged or cast."""
-    repaired = _repaired(info) if info.key.endswith(_POSITION_IDS) else None
-    if repaired is None:
-        output = OutputTensor(info.key, info.dtype, info.shape, offset)
-        return Match(output, block, (info,), merged=False)
-    findings.repaired.append(info.key)
-    output = OutputTensor(info.key, "I64", info.shape, offset)
-    return Match(output, block, (), merged=False, fill=repaired)
+def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[TensorInfo, ...]]:
+    """Return a form that names each tensor by one model only, and its tensors.
 
-
-def _repaired(info: TensorInfo) -> bytes | None:
-    """Return what position ids must hold, or None if they do: a few hundred bytes are read."""
-    counted = struct.pack(f"<{info.numel}q", *range(info.numel))
-    if is_float(info.dtype):
-        return counted
-    with info.file.open("rb") as file:
-        file.seek(info.offset)
-        return None if info.dtype != "I64" or file.read(info.nbytes) == counted else counted
-
-
-def _common_shape(
-    key: str, inputs: Sequence[TensorInfo], checkpoints: Sequence[Checkpoint]
-) -> tuple[tuple[int, ...], int | None]:
-    """Return the output's shape, and the number of shared channels if they differ in these."""
-    shapes = [info.shape for info in inputs]
-    if all(shape == shapes[0] for shape in shapes):
-        return shapes[0], None
-    if _differ_in_channels(key, shapes):
-        return max(shapes, key=lambda shape: shape[1]), min(shape[1] for shape in shapes)
-    index = next(index for index, shape in enumerate(shapes) if shape != shapes[0])
-    message = (
-        f"{key!r} has shape {list(shapes[0])} in {_name(checkpoints[0])} "
-        f"and {list(shapes[index])} in {_name(checkpoints[index])}"
-    )
-    raise ArchitectureError(message, hint="these models cannot be merged with each other")
-
-
-def _differ_in_channels(key: str, shapes: Sequence[tuple[int, ...]]) -> bool:
-    """Tell whether this is a first convolution whose inputs differ in its channels alone."""
-    if not key.endswith(_FIRST_CONVOLUTIONS) or any(len(shape) != 4 for shape in shapes):
-        return False
-    without = {(shape[0], *shape[2:]) for shape in shapes}
-    return len(without) == 1 and all(shape[1] in _CHANNELS for shape in shapes)
+    The same file may be several models, with different LoRAs on it that change other tensors.
+    """
+    models = leaves(form)
+    inputs = tuple(values.tables[model][key] for model in models)
+    first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
+    if len(set(first.values())) == len(models):
+        return form, inputs
+    form = renamed(form, first)
+    return form, tuple(values.tables[model][key] for model in leaves(form))
 
 
 def _check_scaled(checkpoint: Checkpoint) -> None:
@@ -230,38 +209,46 @@ def _check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archit
         raise ArchitectureError(message, hint=hint)
 
 
-def _by_canonical_key(
-    checkpoint: Checkpoint, architecture: Architecture
-) -> Mapping[str, TensorInfo]:
-    return {architecture.canonical(key): info for key, info in checkpoint.tensors.items()}
-
-
 def _notes(
-    findings: _Findings, checkpoints: Sequence[Checkpoint], architecture: Architecture
+    values: Values,
+    matches: Sequence[Match],
+    checkpoints: Sequence[Checkpoint],
+    architecture: Architecture,
 ) -> tuple[str, ...]:
-    first = checkpoints[0]
+    findings: Findings = values.findings
     notes = [f"{_some(findings.pruned)} pruned"] if findings.pruned else []
     if findings.excluded:
-        notes.append(f"{_some(sorted(findings.excluded))} excluded: kept as in {_name(first)}")
+        first = _name(checkpoints[0])
+        notes.append(f"{_some(sorted(findings.excluded))} excluded: kept as in {first}")
     notes += [
-        f"{_some(keys)} not in {_name(checkpoints[index])}: taken from {_name(first)}"
-        for index, keys in sorted(findings.missing.items())
+        f"{_some(keys)} not in {lacking}: taken from {source}"
+        for (lacking, source), keys in findings.missing.items()
     ]
     for checkpoint in checkpoints:
         notes += (note for lora in loras_of(checkpoint) for note in lora.notes)
-    names = {architecture.canonical(key) for key in first.tensors}
-    for checkpoint in checkpoints[1:]:
-        extra = [key for key in checkpoint.tensors if architecture.canonical(key) not in names]
-        if extra:
-            notes.append(f"{_some(extra)} only in {_name(checkpoint)}: left out")
-    if findings.unlike:
-        notes.append(f"{_some(findings.unlike)} an integer elsewhere: taken from {_name(first)}")
-    if findings.repaired:
-        notes.append(f"{_some(findings.repaired)} did not count from 0 any more: repaired")
+    names = {architecture.canonical(match.output.key) for match in matches}
+    names.update(map(architecture.canonical, findings.pruned))
+    notes += _left_out(checkpoints, architecture, names)
+    for source, keys in findings.unlike.items():
+        notes.append(f"{_some(keys)} an integer elsewhere: taken from {source}")
+    repaired = [match.output.key for match in matches if match.fill is not None]
+    if repaired:
+        notes.append(f"{_some(repaired)} did not count from 0 any more: repaired")
     notes += [
-        f"{key!r} differs in input channels: the shared ones are merged" for key in findings.split
+        f"{match.output.key!r} differs in input channels: the shared ones are merged"
+        for match in matches
+        if match.channels is not None
     ]
     return tuple(dict.fromkeys(notes))
+
+
+def _left_out(
+    checkpoints: Sequence[Checkpoint], architecture: Architecture, names: Collection[str]
+) -> Iterator[str]:
+    for checkpoint in checkpoints:
+        extra = [key for key in checkpoint.tensors if architecture.canonical(key) not in names]
+        if extra:
+            yield f"{_some(extra)} only in {_name(checkpoint)}: left out"
 
 
 def _name(checkpoint: Checkpoint) -> str:

@@ -7,23 +7,37 @@ from bmerge.recipe.dump import dump_recipe, lora_data, recipe_data
 from bmerge.recipe.load import load_recipe, parse_recipe, read_loras
 from bmerge.recipe.presets import load_presets
 from bmerge.recipe.schema import (
+    ZERO,
+    AnyStep,
     BlockWeights,
+    Content,
+    Fallback,
     LoraRef,
     ModelRef,
     OnMissing,
     OnNonFinite,
+    Pick,
     Recipe,
+    Step,
+    Value,
 )
 from bmerge.recipe.weights import parse_weights
 
 __all__ = [
+    "ZERO",
+    "AnyStep",
     "BlockWeights",
+    "Content",
+    "Fallback",
     "LoraRef",
     "ModelRef",
     "Node",
     "OnMissing",
     "OnNonFinite",
+    "Pick",
     "Recipe",
+    "Step",
+    "Value",
     "dump_recipe",
     "load_presets",
     "load_recipe",

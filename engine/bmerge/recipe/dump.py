@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
+from bmerge.recipe.schema import (
+    ZERO,
+    AnyStep,
+    BlockWeights,
+    Fallback,
+    LoraRef,
+    ModelRef,
+    Pick,
+    Recipe,
+    Step,
+    Value,
+)
 
 __all__ = ["dump_recipe", "lora_data", "recipe_data"]
 
-_PLAIN = (
+_FIELDS = (
     "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "rebasin", "clamp", "prune",
-    "rounding",
+    "rounding", "content",
 )  # fmt: skip
 
 
@@ -24,16 +35,19 @@ def dump_recipe(recipe: Recipe) -> str:
 def recipe_data(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as plain data in the form of a recipe file, without what is default."""
     default = Recipe("", ())
-    data: dict[str, Any] = {"method": recipe.method, "models": list(map(_model, recipe.models))}
-    if recipe.hyperparameters:
-        data["hyperparameters"] = {
-            name: _weights(weights) for name, weights in recipe.hyperparameters.items()
-        }
-    if recipe.options:
-        data["options"] = dict(recipe.options)
+    data: dict[str, Any] = {}
+    if recipe.result is None:
+        data["method"] = recipe.method
+        data["models"] = list(map(_model, recipe.models))
+        data |= _parameters(recipe)
+    else:
+        data["models"] = {model.name: _model(model) for model in recipe.models}
+        if recipe.steps:
+            data["steps"] = {step.name: _step(step) for step in recipe.steps}
+        data["result"] = _value(recipe.result)
     if recipe.exclude:
         data["exclude"] = list(recipe.exclude)
-    for field in _PLAIN:
+    for field in _FIELDS:
         if getattr(recipe, field) != getattr(default, field):
             data[field] = getattr(recipe, field)
     return data
@@ -45,6 +59,8 @@ def _model(model: ModelRef) -> str | dict[str, Any]:
         data["sha256"] = model.sha256
     if model.loras:
         data["loras"] = [lora_data(lora) for lora in model.loras]
+    if model.content != "model":
+        data["content"] = model.content
     return data if len(data) > 1 else model.path
 
 
@@ -52,6 +68,34 @@ def lora_data(lora: LoraRef) -> dict[str, Any]:
     """Return a LoRA on a model in the form of a recipe file."""
     data: dict[str, Any] = {"path": lora.path, "weight": _weights(lora.weights)}
     return data if lora.sha256 is None else {**data, "sha256": lora.sha256}
+
+
+def _step(step: AnyStep) -> dict[str, Any]:
+    if isinstance(step, Pick):
+        return {"pick": {part: _value(value) for part, value in step.parts.items()}}
+    values = list(map(_value, step.inputs))
+    if isinstance(step, Fallback):
+        return {"fallback": values}
+    data = {"method": step.method, "models": values, **_parameters(step)}
+    if step.seed is not None:
+        data["seed"] = step.seed
+    return data if step.clamp == "none" else {**data, "clamp": step.clamp}
+
+
+def _value(value: Value) -> str | int:
+    return 0 if value == ZERO else str(value)
+
+
+def _parameters(step: Recipe | Step) -> dict[str, Any]:
+    """Return hyperparameters and options, if there are any."""
+    data: dict[str, Any] = {}
+    if step.hyperparameters:
+        data["hyperparameters"] = {
+            name: _weights(weights) for name, weights in step.hyperparameters.items()
+        }
+    if step.options:
+        data["options"] = dict(step.options)
+    return data
 
 
 def _weights(weights: BlockWeights) -> float | dict[str, float]:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from bmerge.architectures import Architecture, builtin
 from bmerge.errors import BmergeError, RecipeError, nearest
 from bmerge.recipe.document import Node, parse_document, read_document
+from bmerge.recipe.load_steps import read_models, read_steps
 from bmerge.recipe.presets import load_presets
 from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
 from bmerge.recipe.settings import SETTINGS, read_settings
@@ -20,7 +21,9 @@ __all__ = ["load_recipe", "parse_recipe", "read_loras"]
 ArchitectureOf: TypeAlias = Callable[[Recipe], Architecture]
 Presets: TypeAlias = Mapping[str, Sequence[float]]
 
-_KEYS = ("method", "models", "hyperparameters", *SETTINGS)
+_SIMPLE = ("method", "hyperparameters", "options", "clamp")
+_STEPS = ("steps", "result")
+_KEYS = tuple(dict.fromkeys(("models", *_SIMPLE, *SETTINGS, *_STEPS)))
 
 
 def load_recipe(
@@ -56,30 +59,53 @@ def parse_recipe(
 
 def _recipe(node: Node, architecture_of: ArchitectureOf | None, presets: Presets | None) -> Recipe:
     fields = node.mapping(_KEYS)
-    for key in ("method", "models"):
-        if key not in fields:
-            raise node.error(f"the recipe has no {key!r}")
+    if "models" not in fields:
+        raise node.error("the recipe has no 'models'")
+    has_steps = any(key in fields for key in _STEPS)
+    models = fields["models"]
     recipe = Recipe(
-        method=fields["method"].text(),
-        models=tuple(map(_model, fields["models"].sequence())),
+        method="",
+        models=read_models(models, _model) if has_steps else tuple(map(_model, models.sequence())),
         **read_settings(fields),
     )
     find = architecture_of or _named
+    nodes = models.mapping().values() if has_steps else models.sequence()
+    loras = [read_loras(each, recipe, find, presets) for each in nodes]
+    pairs = zip(recipe.models, loras, strict=True)
+    recipe = replace(recipe, models=tuple(replace(model, loras=found) for model, found in pairs))
+
+    def weights(value: Node) -> BlockWeights:
+        return _weights(value, recipe, find, presets)
+
+    if not has_steps:
+        return _simple(recipe, fields, node, weights)
+    for key in _SIMPLE:
+        if key in fields:
+            raise fields[key].error(f"{key!r} belongs into a step, where there are steps")
+    steps, result = read_steps(fields, node, weights)
+    return replace(recipe, steps=steps, result=result)
+
+
+def _simple(
+    recipe: Recipe, fields: Mapping[str, Node], node: Node, weights: Callable[[Node], BlockWeights]
+) -> Recipe:
+    """Complete a recipe of one method."""
+    if "method" not in fields:
+        raise node.error("the recipe has no 'method'")
+    recipe = replace(recipe, method=fields["method"].text())
     given = fields.get("hyperparameters")
-    named = {} if given is None or given.value is None else given.mapping()
-    models = [
-        replace(model, loras=read_loras(node, recipe, find, presets))
-        for model, node in zip(recipe.models, fields["models"].sequence(), strict=True)
-    ]
-    weights = {name: _weights(value, recipe, find, presets) for name, value in named.items()}
-    return replace(recipe, models=tuple(models), hyperparameters=weights)
+    if given is None or given.value is None:
+        return recipe
+    return replace(recipe, hyperparameters={n: weights(v) for n, v in given.mapping().items()})
 
 
 def _model(node: Node) -> ModelRef:
     if isinstance(node.value, str):
         return ModelRef(node.value)
-    path, digest = _file(node, node.mapping(("path", "sha256", "loras")))
-    return ModelRef(path, digest)
+    fields = node.mapping(("path", "sha256", "loras", "content"))
+    path, digest = _file(node, fields)
+    content = read_settings({"content": fields["content"]}) if "content" in fields else {}
+    return ModelRef(path, digest, **content)
 
 
 def read_loras(

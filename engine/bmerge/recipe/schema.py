@@ -1,5 +1,8 @@
 """A recipe: everything that one merge depends on, as data.
 
+The simple form applies one method to the models. The other one has named steps, whose results
+other steps take; :meth:`Recipe.as_steps` makes the second of the first.
+
 Two merges from equal recipes and equal input files give equal bytes. A recipe names things; it
 does not open files or plugins. Reading one from YAML or JSON is in :mod:`bmerge.recipe.load`,
 turning its block weights into a number per tensor in :mod:`bmerge.recipe.weights`.
@@ -7,19 +10,34 @@ turning its block weights into a number per tensor in :mod:`bmerge.recipe.weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 __all__ = [
-    "BlockWeights", "Clamp", "LoraRef", "ModelRef", "OnMissing", "OnNonFinite", "Recipe",
+    "ZERO",
+    "AnyStep",
+    "BlockWeights",
+    "Clamp",
+    "Content",
+    "Fallback",
+    "LoraRef",
+    "ModelRef",
+    "OnMissing",
+    "OnNonFinite",
+    "Pick",
+    "Recipe",
     "Rounding",
-]  # fmt: skip
+    "Step",
+    "Value",
+]
 
 OnMissing = Literal["keep", "error"]
 OnNonFinite = Literal["error", "report"]
 Clamp = Literal["none", "all", "ab"]
 Rounding = Literal["nearest", "stochastic"]
+Content = Literal["model", "difference"]
+"""What tensors hold: weights, or what is to be added to weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +80,101 @@ class ModelRef:
         path: as the user wrote it, relative to the recipe's folder or absolute.
         sha256: of its bytes, if the recipe is to be refused with any other file.
         loras: whose changes are added to it.
+        name: by which steps call it; empty in a recipe without steps.
+        content: what is in the file.
     """
 
     path: str
     sha256: str | None = None
     loras: tuple[LoraRef, ...] = ()
+    name: str = ""
+    content: Content = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a step takes: a model, another step's result, or the difference of two of these.
+
+    Args:
+        name: of a model or step; ``0`` is the difference that changes nothing.
+        minus: name of what is subtracted from it, if anything is.
+    """
+
+    name: str
+    minus: str | None = None
+
+    def __str__(self) -> str:
+        """Return the value as recipes have it."""
+        return self.name if self.minus is None else f"{self.name} - {self.minus}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models and steps that it needs."""
+        if self == ZERO:
+            return ()
+        return (self.name,) if self.minus is None else (self.name, self.minus)
+
+
+ZERO = Value("0")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A merge method applied to values.
+
+    Args:
+        name: by which others call its result.
+        method: name of the merge method.
+        inputs: in the order of the method's parameters.
+        hyperparameters: name → value per block; those left out take the method's default.
+        options: name → value of the method's options; those left out have their default.
+        seed: of random numbers; None takes the recipe's.
+        clamp: limit each element of the result to the range of that element in all inputs or in
+            the first two.
+    """
+
+    name: str
+    method: str
+    inputs: tuple[Value, ...]
+    hyperparameters: Mapping[str, BlockWeights] = field(default_factory=dict)
+    options: Mapping[str, str | bool] = field(default_factory=dict)
+    seed: int | None = None
+    clamp: Clamp = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A model put together from parts of others.
+
+    Args:
+        name: by which others call it.
+        parts: a component, block, range of blocks or pattern of keys → what it comes from; see
+            :mod:`bmerge.plan.select`.
+    """
+
+    name: str
+    parts: Mapping[str, Value]
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """What the parts come from."""
+        return tuple(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Models in the order in which they are looked through for each key.
+
+    Args:
+        name: by which others call it.
+        inputs: a key is taken from the first that has it.
+    """
+
+    name: str
+    inputs: tuple[Value, ...]
+
+
+AnyStep: TypeAlias = Step | Pick | Fallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +182,8 @@ class Recipe:
     """One merge.
 
     Args:
-        method: name of the merge method.
-        models: the inputs, in the order of the method's parameters (a, b, c, …).
+        method: name of the merge method; empty in a recipe of steps.
+        models: the inputs, in the order of the method's parameters (a, b, c, …) if there is one.
         hyperparameters: name → value per block; those left out take the method's default.
         dtype: safetensors tag of the merged tensors; None keeps each tensor's own, which is
             the first model's.
@@ -91,6 +199,9 @@ class Recipe:
             model's, byte for byte.
         prune: leave out what is no part of the model: EMA weights, leftovers of training.
         rounding: how results become numbers of a narrow dtype.
+        steps: in any order; empty where there is one method.
+        result: what of models and steps is written; None: what the method makes.
+        content: what is written.
     """
 
     method: str
@@ -107,3 +218,33 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     prune: bool = False
     rounding: Rounding = "nearest"
+    steps: tuple[AnyStep, ...] = ()
+    result: Value | None = None
+    content: Content = "model"
+
+    def as_steps(self) -> Recipe:
+        """Return the same in the form of steps; one method is a step without a name."""
+        if self.result is not None:
+            return self
+        names = [f"model {index}" for index in range(1, len(self.models) + 1)]
+        inputs = tuple(map(Value, names))
+        step = Step("", self.method, inputs, self.hyperparameters, self.options, clamp=self.clamp)
+        models = tuple(replace(m, name=name) for m, name in zip(self.models, names, strict=True))
+        return replace(
+            self, method="", models=models, hyperparameters={}, options={}, clamp="none",
+            steps=(step,), result=Value(""),
+        )  # fmt: skip
+
+    def in_order(self) -> tuple[AnyStep, ...]:
+        """Return the steps that the result needs, each after those that it needs itself."""
+        steps = {step.name: step for step in self.steps}
+        order: dict[str, AnyStep] = {}
+
+        def visit(names: Sequence[str]) -> None:
+            for name in names:
+                if name in steps and name not in order:
+                    visit([each for value in steps[name].inputs for each in value.names])
+                    order[name] = steps[name]
+
+        visit([] if self.result is None else self.result.names)
+        return tuple(order.values())

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias, get_args
 from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError
 from bmerge.recipe.document import Node
-from bmerge.recipe.schema import Clamp, OnMissing, OnNonFinite, Rounding
+from bmerge.recipe.schema import Clamp, Content, OnMissing, OnNonFinite, Rounding
 
 __all__ = ["SETTINGS", "read_settings"]
 
@@ -76,6 +76,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "exclude": _patterns,
     "prune": Node.boolean,
     "rounding": _word(Rounding),
+    "content": _word(Content),
 }
 
 SETTINGS: Final = tuple(_READERS)

@@ -17,10 +17,10 @@ import numpy as np
 from bmerge.architectures import detect
 from bmerge.executors import Executor, NativeExecutor
 from bmerge.formats import open_checkpoint
-from bmerge.method import MergeMethod, OptionValue
+from bmerge.method import ContentKind, MergeMethod, OptionValue
 from bmerge.pipeline import merge_to_file
 from bmerge.plan import Plan, make_plan
-from bmerge.recipe import BlockWeights, ModelRef, Recipe
+from bmerge.recipe import BlockWeights, Content, ModelRef, Recipe
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint
 
 __all__ = ["check_merge_method"]
@@ -140,10 +140,14 @@ class _Case:
         checkpoints = [open_checkpoint(path) for path in self.models]
         recipe = Recipe(
             self.method.name,
-            tuple(ModelRef(str(path)) for path in self.models),
+            tuple(
+                ModelRef(str(path), content=_content(self.method.content_of(index)))
+                for index, path in enumerate(self.models)
+            ),
             {name: BlockWeights(value) for name, value in values.items()},
             on_nonfinite="report",  # it is this suite that complains
             options=self.options,
+            content=_content(self.method.gives),
         )
         return make_plan(
             recipe,
@@ -158,6 +162,10 @@ class _Case:
         tensors = read_checkpoint(output)
         output.unlink()
         return tensors
+
+
+def _content(kind: ContentKind) -> Content:
+    return "difference" if kind is ContentKind.DIFFERENCE else "model"
 
 
 def _compare(one: Tensors, other: Tensors, ulps: int, dtype: str, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from bmerge import MergeMethod, PerModel, Range, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Range, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, mix
 
 Gamma = Annotated[float, Range(0, 0.1, minimum=0, maximum=1)]
@@ -13,14 +13,14 @@ Gamma = Annotated[float, Range(0, 0.1, minimum=0, maximum=1)]
 
 @merge_method
 def breadcrumbs(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 0.5,
     density: PerModel[Density] = 0.9,
     gamma: PerModel[Gamma] = 0.01,
     scale: Scale = 1.0,
     normalize: bool = False,
-) -> ops.Tensor:
+) -> Alike:
     """Add what models have learned without the smallest changes and the outliers.
 
     Formula: of the n elements of each model_i - base, in the order of their absolute values, leave
@@ -48,15 +48,15 @@ def breadcrumbs(
 
 @merge_method
 def breadcrumbs_ties(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 0.5,
     density: PerModel[Density] = 0.9,
     gamma: PerModel[Gamma] = 0.01,
     scale: Scale = 1.0,
     normalize: bool = False,
     vote: Vote = "sum",
-) -> ops.Tensor:
+) -> Alike:
     """Add what models have learned without extremes, with one sign for each weight.
 
     Formula: as breadcrumbs, but what has not the elected sign is left out of both sums

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import Share, lerp, total
 
 
 @merge_method
-def clamp(a: ops.Tensor, *bounds: ops.Tensor, stiffness: Share = 0.0) -> ops.Tensor:
+def clamp(a: Alike, *bounds: Alike, stiffness: Share = 0.0) -> Alike:
     """Limit each weight of a to the range that the other models span.
 
     Formula: min(max(a, low), high), with low and high the least and greatest of bounds, moved by

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from bmerge import MergeMethod, Range, hookimpl, ops, tensor_method
+from bmerge import Alike, MergeMethod, Range, hookimpl, ops, tensor_method
 from bmerge_plugins.methods._common import Share, lerp
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @tensor_method
 def crossover(
-    a: ops.Tensor,
-    b: ops.Tensor,
+    a: Alike,
+    b: Alike,
     *,
     alpha: Share = 0.5,
     tilt: Annotated[float, Range(0, 1, minimum=0, maximum=4)] = 0.0,
-) -> ops.Tensor:
+) -> Alike:
     """Cross over from a to b in the spatial frequencies of each tensor.
 
     Formula: irfftn((1 - F) * rfftn(a) + F * rfftn(b)), with F a filter over m, the root mean

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._task_vectors import Density, Rescale, Scale, Vote, drop, mix
 
 
 @merge_method(aliases=("dare", "DARE"))
 def dare_linear(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 0.5,
     density: PerModel[Density] = 0.5,
     scale: Scale = 1.0,
     normalize: bool = False,
     rescale: Rescale = "probability",
-) -> ops.Tensor:
+) -> Alike:
     """Add a random part of what each model has learned, magnified.
 
     Formula: of each model_i - base keep each element with the probability density_i, divided by
@@ -46,15 +46,15 @@ def dare_linear(
 
 @merge_method
 def dare_ties(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 0.5,
     density: PerModel[Density] = 0.5,
     scale: Scale = 1.0,
     normalize: bool = False,
     rescale: Rescale = "probability",
     vote: Vote = "sum",
-) -> ops.Tensor:
+) -> Alike:
     """Add a random part of what each model has learned, with one sign for each weight.
 
     Formula: as dare_linear, but what has not the elected sign is left out of both sums

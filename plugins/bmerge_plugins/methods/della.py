@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
-from bmerge import MergeMethod, PerModel, Range, Weight, hookimpl, ops, tensor_method
+from bmerge import Alike, MergeMethod, PerModel, Range, Weight, hookimpl, ops, tensor_method
 from bmerge_plugins.methods._task_vectors import Density, Rescale, Scale, Vote, mix, rescaled
 
 Epsilon: TypeAlias = Annotated[float, Range(0, 0.3, minimum=0, maximum=1)]
@@ -13,8 +13,8 @@ Epsilon: TypeAlias = Annotated[float, Range(0, 0.3, minimum=0, maximum=1)]
 
 @tensor_method
 def della(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 0.5,
     density: PerModel[Density] = 0.5,
     epsilon: PerModel[Epsilon] = 0.15,
@@ -22,7 +22,7 @@ def della(
     normalize: bool = True,
     rescale: Rescale = "probability",
     vote: Vote = "sum",
-) -> ops.Tensor:
+) -> Alike:
     """Add the greater part of what models have learned, with one sign for each weight.
 
     Formula: as della_linear, but what has not the elected sign is left out of both sums
@@ -46,15 +46,15 @@ def della(
 
 @tensor_method
 def della_linear(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 0.5,
     density: PerModel[Density] = 0.5,
     epsilon: PerModel[Epsilon] = 0.15,
     scale: Scale = 1.0,
     normalize: bool = False,
     rescale: Rescale = "probability",
-) -> ops.Tensor:
+) -> Alike:
     """Add a random part of what models have learned, rather its greater changes.
 
     Formula: of each model_i - base keep each element with the probability p, divided by p, with

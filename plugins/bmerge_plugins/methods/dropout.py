@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import Share, quotient, total
 
 Overlap: TypeAlias = Literal["independent", "disjoint", "shared"]
@@ -14,13 +14,13 @@ Overlap: TypeAlias = Literal["independent", "disjoint", "shared"]
 
 @merge_method(aliases=("n_supermario",))
 def dropout(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     alpha: Weight = 1.0,
     probability: Share = 0.9,
     rescale: Weight = 1.0,
     overlap: Overlap = "independent",
-) -> ops.Tensor:
+) -> Alike:
     """Average, for each weight, the changes of those models that a draw has left.
 
     Formula: base + alpha * (sum of what is left of all model_i - base) / max(1, how many are left)

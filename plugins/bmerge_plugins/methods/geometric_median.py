@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import quotient, total
 from bmerge_plugins.methods._span import Coefficients, Matrix, combine, dots
 
@@ -13,7 +13,7 @@ LEAST_DISTANCE = 1e-6
 
 
 @merge_method
-def geometric_median(*models: ops.Tensor, weight: PerModel[Weight] = 1.0) -> ops.Tensor:
+def geometric_median(*models: Alike, weight: PerModel[Weight] = 1.0) -> Alike:
     """Find the model that is nearest to all models together.
 
     Formula: the x with the least sum of weight_i * ||model_i - x||, over the whole tensor, by 40

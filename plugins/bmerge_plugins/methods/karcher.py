@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import quotient, total
 from bmerge_plugins.methods._span import Coefficients, Matrix, combine, dots, length
 
@@ -13,7 +13,7 @@ TOLERANCE = 1e-5
 
 
 @merge_method
-def karcher(*models: ops.Tensor, weight: PerModel[Weight] = 1.0) -> ops.Tensor:
+def karcher(*models: Alike, weight: PerModel[Weight] = 1.0) -> Alike:
     """Mix any number of models by the mean of their directions on a sphere.
 
     Formula: u * sum of w_i * ||model_i||, with u the point on the unit sphere that has the least

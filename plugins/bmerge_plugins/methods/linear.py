@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method
 from bmerge_plugins.methods._common import total
 from bmerge_plugins.methods._task_vectors import divisor
 
 
 @merge_method(aliases=("n_average", "average", "model_soup"))
-def linear(
-    *models: ops.Tensor, weight: PerModel[Weight] = 1.0, normalize: bool = True
-) -> ops.Tensor:
+def linear(*models: Alike, weight: PerModel[Weight] = 1.0, normalize: bool = True) -> Alike:
     """Mix any number of models.
 
     Formula: sum of weight_i * model_i, divided by the sum of weight_i if normalize

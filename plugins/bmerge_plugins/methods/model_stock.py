@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import cosine, quotient, total
 
 
 @merge_method(aliases=("n_model_stock",))
-def model_stock(base: ops.Tensor, *models: ops.Tensor, filter_wise: bool = False) -> ops.Tensor:
+def model_stock(base: Alike, *models: Alike, filter_wise: bool = False) -> Alike:
     """Average fine-tunes, and go back towards their base as far as they disagree.
 
     Formula: base + t * mean of all model_i - base, with t = n * c / (1 + (n - 1) * c), n the

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bmerge import MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import quotient, total
 from bmerge_plugins.methods._task_vectors import divisor
 
 
 @merge_method
-def multislerp(
-    *models: ops.Tensor, weight: PerModel[Weight] = 1.0, normalize: bool = True
-) -> ops.Tensor:
+def multislerp(*models: Alike, weight: PerModel[Weight] = 1.0, normalize: bool = True) -> Alike:
     """Mix the directions of any number of models, and their lengths apart.
 
     Formula: m / ||m|| * sum of weight_i * ||model_i||, with m = sum of weight_i * model_i /
@@ -33,11 +31,11 @@ def multislerp(
 
 @merge_method
 def multislerp_from_base(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 1.0,
     normalize: bool = True,
-) -> ops.Tensor:
+) -> Alike:
     """Mix what any number of models have learned on a sphere around their base.
 
     Formula: base + multislerp of all model_i - base

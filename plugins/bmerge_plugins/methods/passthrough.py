@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from bmerge import MergeMethod, Range, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Range, hookimpl, merge_method
 
 
 @merge_method(aliases=("scale", "self"))
-def passthrough(a: ops.Tensor, *, scale: Annotated[float, Range(0, 2)] = 1.0) -> ops.Tensor:
+def passthrough(a: Alike, *, scale: Annotated[float, Range(0, 2)] = 1.0) -> Alike:
     """Take one model's weights, multiplied by a number.
 
     Formula: scale * a

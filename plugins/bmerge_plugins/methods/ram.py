@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, TypeAlias
 
-from bmerge import MergeMethod, Range, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Range, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import quotient, total
 
 Threshold: TypeAlias = Annotated[float, Range(0, 0.001, minimum=0)]
 
 
 @merge_method
-def ram(base: ops.Tensor, *models: ops.Tensor, epsilon: Threshold = 1e-5) -> ops.Tensor:
+def ram(base: Alike, *models: Alike, epsilon: Threshold = 1e-5) -> Alike:
     """Add changes that one model alone has made, and the mean of those that several have.
 
     Formula: base + sum of those model_i - base whose absolute value is above epsilon, divided by
@@ -32,12 +32,12 @@ def ram(base: ops.Tensor, *models: ops.Tensor, epsilon: Threshold = 1e-5) -> ops
 
 @merge_method
 def ramplus_tl(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     r: Weight = 0.1,
     alpha: Weight = 0.2,
     epsilon: Threshold = 1e-5,
-) -> ops.Tensor:
+) -> Alike:
     """Add changes as ram does, and magnify those of one model by how much it shares.
 
     Formula: as ram, with the changes that only model_i has times 1 + r * clip(s / u, 0, alpha),

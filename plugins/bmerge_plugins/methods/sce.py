@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bmerge import MergeMethod, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import quotient, total
 from bmerge_plugins.methods._task_vectors import Density, agreement
 
 
 @merge_method
-def sce(base: ops.Tensor, *models: ops.Tensor, select_topk: Density = 1.0) -> ops.Tensor:
+def sce(base: Alike, *models: Alike, select_topk: Density = 1.0) -> Alike:
     """Merge what models have learned, weighted by how much each has changed a tensor.
 
     Formula: of all model_i - base keep the elements whose variance among the models is in the

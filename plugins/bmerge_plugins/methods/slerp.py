@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import lerp, quotient
 
 Along: TypeAlias = Literal["tensor", "vectors", "columns"]
@@ -17,12 +17,12 @@ NEARLY_PARALLEL = 0.9995
 
 @merge_method
 def slerp(
-    a: ops.Tensor,
-    b: ops.Tensor,
+    a: Alike,
+    b: Alike,
     *,
     alpha: Weight = 0.5,
     norms: Literal["keep", "lerp"] = "keep",
-) -> ops.Tensor:
+) -> Alike:
     """Mix two models along the arc between them instead of the straight line.
 
     Formula: sin((1 - alpha) * w) / sin(w) * a + sin(alpha * w) / sin(w) * b, with w the angle
@@ -51,9 +51,7 @@ def slerp(
 
 
 @merge_method
-def nuslerp(
-    a: ops.Tensor, b: ops.Tensor, *, alpha: Weight = 0.5, along: Along = "tensor"
-) -> ops.Tensor:
+def nuslerp(a: Alike, b: Alike, *, alpha: Weight = 0.5, along: Along = "tensor") -> Alike:
     """Mix two models along arcs, of the whole tensor or of each of its vectors.
 
     Formula: as slerp with norms = keep, for nearly parallel models too; with along = vectors or
@@ -73,13 +71,13 @@ def nuslerp(
 
 @merge_method
 def nuslerp_from_base(
-    base: ops.Tensor,
-    a: ops.Tensor,
-    b: ops.Tensor,
+    base: Alike,
+    a: Alike,
+    b: Alike,
     *,
     alpha: Weight = 0.5,
     along: Along = "tensor",
-) -> ops.Tensor:
+) -> Alike:
     """Mix what two models have learned along arcs around their base.
 
     Formula: base + nuslerp(a - base, b - base)

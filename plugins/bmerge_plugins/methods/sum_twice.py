@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Weight, hookimpl, merge_method
 from bmerge_plugins.methods._common import lerp
 
 
 @merge_method(aliases=("ST",))
-def sum_twice(
-    a: ops.Tensor, b: ops.Tensor, c: ops.Tensor, *, alpha: Weight = 0.5, beta: Weight = 0.5
-) -> ops.Tensor:
+def sum_twice(a: Alike, b: Alike, c: Alike, *, alpha: Weight = 0.5, beta: Weight = 0.5) -> Alike:
     """Mix two models, then mix the result with a third.
 
     Formula: (1 - beta) * ((1 - alpha) * a + alpha * b) + beta * c

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method
 from bmerge_plugins.methods._task_vectors import Scale, mix
 
 
 @merge_method
 def task_arithmetic(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 0.3,
     scale: Scale = 1.0,
     normalize: bool = False,
-) -> ops.Tensor:
+) -> Alike:
     """Add what any number of models have learned to their base.
 
     Formula: base + scale * sum of weight_i * (model_i - base), the sum divided by that of

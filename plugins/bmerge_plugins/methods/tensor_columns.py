@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, hookimpl, ops, tensor_method
+from bmerge import Alike, MergeMethod, hookimpl, tensor_method
 from bmerge_plugins.methods._common import Share
 
 
 @tensor_method(aliases=("tensor2",))
-def tensor_columns(
-    a: ops.Tensor, b: ops.Tensor, *, alpha: Share = 0.5, beta: Share = 0.0
-) -> ops.Tensor:
+def tensor_columns(a: Alike, b: Alike, *, alpha: Share = 0.5, beta: Share = 0.0) -> Alike:
     """Replace a range of a's columns by b's: alpha is how many, beta where they begin.
 
     Formula: tensor_sum along dim 1, with n columns; tensors of one dimension along that

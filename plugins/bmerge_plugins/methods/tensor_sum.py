@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from bmerge import MergeMethod, Range, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Range, hookimpl, merge_method, ops
 
 
 @merge_method(aliases=("TS",))
 def tensor_sum(
-    a: ops.Tensor,
-    b: ops.Tensor,
+    a: Alike,
+    b: Alike,
     *,
     alpha: Annotated[float, Range(0, 1, minimum=0, maximum=1)] = 0.5,
     beta: Annotated[float, Range(0, 1, minimum=0, maximum=1)] = 0.0,
-) -> ops.Tensor:
+) -> Alike:
     """Replace a range of a's rows by b's: alpha is how many, beta where they begin.
 
     Formula, with n rows (the size of dim 0) and int() as truncation:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import Share
 from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, mix, trim
 
 
 @merge_method(aliases=("ties_sum", "add_difference_ties"))
 def ties(
-    base: ops.Tensor,
-    *models: ops.Tensor,
+    base: Alike,
+    *models: Alike,
     weight: PerModel[Weight] = 1.0,
     density: PerModel[Density] = 0.2,
     scale: Scale = 1.0,
     normalize: bool = True,
     vote: Vote = "sum",
-) -> ops.Tensor:
+) -> Alike:
     """Merge what models have learned without letting them cancel each other.
 
     Formula: of each model_i - base keep the fraction density_i with the greatest absolute values,

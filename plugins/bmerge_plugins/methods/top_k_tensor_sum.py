@@ -6,17 +6,17 @@ import math
 from collections.abc import Iterable
 from typing import Annotated
 
-from bmerge import MergeMethod, Range, hookimpl, ops, tensor_method
+from bmerge import Alike, MergeMethod, Range, hookimpl, ops, tensor_method
 
 
 @tensor_method
 def top_k_tensor_sum(
-    a: ops.Tensor,
-    b: ops.Tensor,
+    a: Alike,
+    b: Alike,
     *,
     alpha: Annotated[float, Range(0, 1)] = 1.0,
     beta: Annotated[float, Range(0, 1)] = 0.0,
-) -> ops.Tensor:
+) -> Alike:
     """Put a's values into the order of b's, for a range of them by absolute value.
 
     Formula: each element of the result has the place among a's sorted values that b's element has

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Weight, hookimpl, merge_method
 
 
 @merge_method(aliases=("TRS",))
-def triple_sum(
-    a: ops.Tensor, b: ops.Tensor, c: ops.Tensor, *, alpha: Weight = 0.33, beta: Weight = 0.33
-) -> ops.Tensor:
+def triple_sum(a: Alike, b: Alike, c: Alike, *, alpha: Weight = 0.33, beta: Weight = 0.33) -> Alike:
     """Mix three models at once.
 
     Formula: (1 - alpha - beta) * a + alpha * b + beta * c

@@ -6,18 +6,18 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from bmerge import MergeMethod, Range, Weight, hookimpl, ops, tensor_method
+from bmerge import Alike, MergeMethod, Range, Weight, hookimpl, ops, tensor_method
 from bmerge_plugins.methods._common import Share
 
 
 @tensor_method
 def truncate_rank(
-    base: ops.Tensor,
-    a: ops.Tensor,
+    base: Alike,
+    a: Alike,
     *,
     rank: Annotated[float, Range(1, 128, minimum=0)] = 8,
     alpha: Weight = 1.0,
-) -> ops.Tensor:
+) -> Alike:
     """Add the part of rank r of what a model has learned.
 
     Formula: base + alpha * the matrix of rank round(rank) that is nearest to a - base, as (dim 0,
@@ -42,9 +42,7 @@ def truncate_rank(
 
 
 @tensor_method
-def truncate_kronecker(
-    base: ops.Tensor, a: ops.Tensor, *, ratio: Share = 0.5, alpha: Weight = 1.0
-) -> ops.Tensor:
+def truncate_kronecker(base: Alike, a: Alike, *, ratio: Share = 0.5, alpha: Weight = 1.0) -> Alike:
     """Add the nearest Kronecker product to what a model has learned.
 
     Formula: base + alpha * kron(x, y), the nearest to a - base for factors whose sizes are chosen

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import MergeMethod, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Weight, hookimpl, merge_method
 
 
 @merge_method(aliases=("weight_sum", "WS"))
-def weighted_sum(a: ops.Tensor, b: ops.Tensor, *, alpha: Weight = 0.5) -> ops.Tensor:
+def weighted_sum(a: Alike, b: Alike, *, alpha: Weight = 0.5) -> Alike:
     """Mix two models: 0 is a, 1 is b, 0.5 their mean.
 
     Formula: (1 - alpha) * a + alpha * b

@@ -1,0 +1,91 @@
+"""Shapes that differ only in the input channels of a model's first convolution.
+
+Inpainting models take 9 channels, pix2pix models 8, others 4. The shared ones are merged; the
+others are kept from the widest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bmerge.errors import ArchitectureError
+from bmerge.formats import TensorInfo
+from bmerge.plan.forms import Form, Leaf
+
+__all__ = ["Extent", "common_extent"]
+
+_FIRST_CONVOLUTIONS = ("input_blocks.0.0.weight", "conv_in.weight")
+_CHANNELS = frozenset({4, 8, 9})
+"""Input channels of text-to-image, pix2pix and inpainting models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The shape of a value, and which channels of it are merged.
+
+    Args:
+        widest: a model's tensor of that shape.
+        channels: how many are merged, if not all; the others are that tensor's.
+    """
+
+    widest: TensorInfo
+    channels: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self.widest.shape
+
+
+class _Found(Protocol):
+    @property
+    def form(self) -> Form: ...
+    @property
+    def info(self) -> TensorInfo: ...
+    @property
+    def extent(self) -> Extent: ...
+
+
+def common_extent(key: str, found: Sequence[_Found]) -> Extent:
+    """Return the extent of what is computed from several values.
+
+    Args:
+        key: name of the tensor.
+        found: the values' tensors, one or more.
+
+    Raises:
+        ArchitectureError: if their shapes do not fit together.
+    """
+    first = found[0]
+    widest = max(found, key=lambda each: each.extent.shape[1:2])
+    if all(each.extent.shape == first.extent.shape for each in found):
+        if all(each.extent.channels is None for each in found):
+            return first.extent
+    elif not _differ_in_channels(key, [each.extent.shape for each in found]):
+        other = next(each for each in found if each.extent.shape != first.extent.shape)
+        message = (
+            f"{key!r} has shape {list(first.extent.shape)} in {first.info.file.name} "
+            f"and {list(other.extent.shape)} in {other.info.file.name}"
+        )
+        raise ArchitectureError(message, hint="these models cannot be merged with each other")
+    shared = min(each.extent.shape[1] for each in found)
+    if all(_is_cut(each, shared) for each in found):
+        return Extent(widest.extent.widest, shared)
+    message = f"{key!r} has other input channels from step to step"
+    raise ArchitectureError(message, hint="merge models of equal channels first, in one step")
+
+
+def _is_cut(found: _Found, shared: int) -> bool:
+    """Tell whether a value's first ``shared`` channels can be computed by themselves."""
+    computed = found.extent.channels or found.extent.shape[1]
+    return isinstance(found.form, Leaf) or computed == shared
+
+
+def _differ_in_channels(key: str, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Tell whether this is a first convolution whose inputs differ in its channels alone."""
+    if not key.endswith(_FIRST_CONVOLUTIONS) or any(len(shape) != 4 for shape in shapes):
+        return False
+    without = {(shape[0], *shape[2:]) for shape in shapes}
+    return len(without) == 1 and all(shape[1] in _CHANNELS for shape in shapes)

@@ -1,0 +1,140 @@
+"""Steps whose names have become objects: method, checked hyperparameters, graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bmerge.architectures import Architecture
+from bmerge.errors import BmergeError, MethodError, RecipeError, nearest
+from bmerge.expr import Graph, clamped, with_seed
+from bmerge.method import MergeMethod
+from bmerge.recipe import BlockWeights, Recipe, Step
+
+__all__ = ["Methods", "PlannedStep", "graph_of", "methods_of", "naming", "plan_steps"]
+
+Methods: TypeAlias = MergeMethod | Mapping[str, MergeMethod]
+"""The method of a recipe without steps, or name → method."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step that can be computed.
+
+    Args:
+        step: as the recipe has it.
+        method: the merge method that it names.
+        weights: name → value per block of every hyperparameter; one per model is name_1, ….
+        graph: what the method computes, with the step's seed.
+    """
+
+    step: Step
+    method: MergeMethod
+    weights: Mapping[str, BlockWeights]
+    graph: Graph
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What its hyperparameters are called in the whole recipe."""
+        prefix = f"{self.step.name}." if self.step.name else ""
+        return tuple(prefix + name for name in self.weights)
+
+    def scalars(self, block: str, architecture: Architecture) -> tuple[float, ...]:
+        """Return the hyperparameters' values in a block."""
+        return tuple(
+            weights.of(architecture.leader(block, weights.blocks))
+            for weights in self.weights.values()
+        )
+
+
+@contextmanager
+def naming(step: str) -> Iterator[None]:
+    """Let errors say which step is to blame; the one of a recipe without steps has no name."""
+    try:
+        yield
+    except BmergeError as error:
+        if not step:
+            raise
+        raise type(error)(f"step {step!r}: {error}", hint=error.hint) from error
+
+
+def methods_of(recipe: Recipe, methods: Methods) -> dict[str, MergeMethod]:
+    """Return the method of each step of a recipe in the form of steps, each with its models.
+
+    Raises:
+        MethodError: if there is none of that name, or it takes another number of models.
+    """
+    found: dict[str, MergeMethod] = {}
+    for step in _applying(recipe):
+        with naming(step.name):
+            known = {step.method: methods} if isinstance(methods, MergeMethod) else methods
+            if step.method not in known:
+                message = f"unknown merge method {step.method!r}"
+                raise MethodError(message, hint=nearest(step.method, known))
+            found[step.name] = known[step.method]
+            found[step.name].check_models(len(step.inputs))
+    return found
+
+
+def plan_steps(
+    recipe: Recipe, methods: Mapping[str, MergeMethod], architecture: Architecture
+) -> tuple[PlannedStep, ...]:
+    """Return the steps of a recipe in the form of steps, each after those that it needs.
+
+    Raises:
+        MethodError: if a method takes other hyperparameters or options.
+        RecipeError: if weights name a block that the architecture has not.
+    """
+    return tuple(
+        _planned(step, methods[step.name], recipe.seed, architecture) for step in _applying(recipe)
+    )
+
+
+def _applying(recipe: Recipe) -> Iterator[Step]:
+    return (step for step in recipe.in_order() if isinstance(step, Step))
+
+
+def _planned(step: Step, method: MergeMethod, seed: int, architecture: Architecture) -> PlannedStep:
+    with naming(step.name):
+        weights = _hyperparameters(step, method, architecture)
+        graph = _graph(step, method)
+    return PlannedStep(
+        step, method, weights, with_seed(graph, seed if step.seed is None else step.seed)
+    )
+
+
+def graph_of(recipe: Recipe, method: MergeMethod) -> Graph:
+    """Return what a recipe of one method computes for each tensor, limited if that is asked for.
+
+    Raises:
+        MethodError: if the method takes another number of models or other options.
+    """
+    (step,) = recipe.as_steps().steps
+    assert isinstance(step, Step)
+    return _graph(step, method)
+
+
+def _graph(step: Step, method: MergeMethod) -> Graph:
+    count = len(step.inputs)
+    graph = method.graph(count, step.options)
+    if step.clamp == "none":
+        return graph
+    return clamped(graph, tuple(range(count if step.clamp == "all" else min(count, 2))))
+
+
+def _hyperparameters(
+    step: Step, method: MergeMethod, architecture: Architecture
+) -> dict[str, BlockWeights]:
+    """Return the method's hyperparameters in its order, all checked."""
+    count = len(step.inputs)
+    complete = method.complete(step.hyperparameters, count, BlockWeights)
+    for name, weights in step.hyperparameters.items():
+        for block in weights.blocks:
+            if block not in architecture.blocks:
+                message = f"{name}: unknown block {block!r} of {architecture.id}"
+                raise RecipeError(message, hint=nearest(block, architecture.blocks))
+        for block in architecture.blocks:
+            method.validate({name: weights.of(block)}, count)
+    return complete
