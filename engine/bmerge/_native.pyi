@@ -225,8 +225,14 @@ class OutputFile:
     space is allocated at once. Removed when dropped or garbage-collected without commit.
     """
 
-    def __new__(cls, path: _Path, size: int) -> OutputFile:
+    def __new__(cls, path: _Path, size: int, *, flushing: bool = False) -> OutputFile:
         """Create and preallocate the temporary.
+
+        Args:
+            path: the target.
+            size: bytes of the whole file.
+            flushing: whether the disk begins while the file is being written; for a commit with
+                ``sync``, and so that little memory is full of what waits for the disk.
 
         Raises:
             IoError: the folder cannot be written, or there is no space (errno ENOSPC).

@@ -90,7 +90,7 @@ def merge_to_file(
         InputHashes(plan) if hashes else contextlib.nullcontext()
     )
     with hashing as digests, files:
-        sink = files.create(text)
+        sink = files.create(text, sync=sync)
         with aligned(plan, output, executor=executor, progress=aligning) as ready:
             execution = execute(ready, sink, executor=executor, progress=progress)
         if digests is not None:

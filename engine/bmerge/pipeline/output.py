@@ -85,8 +85,12 @@ class OutputFiles:
                 hint = "give another name, or overwrite it"
                 raise ExecutorError(f"{path} exists already", hint=hint)
 
-    def create(self, metadata: Mapping[str, str]) -> FileSink:
+    def create(self, metadata: Mapping[str, str], *, sync: bool) -> FileSink:
         """Make the temporaries, with room for headers that hold ``metadata``.
+
+        Args:
+            metadata: what the headers will hold.
+            sync: whether :meth:`commit` will be asked to wait for the disk.
 
         Raises:
             ExecutorError: if a header cannot be encoded, or there is no space.
@@ -100,7 +104,7 @@ class OutputFiles:
         with contextlib.suppress(_native.IoError):
             _native.clean_stale(self._output.parent)  # what killed merges have left
         for shard, size in zip(self._shards, self._sizes, strict=True):
-            self._files.append(_native.OutputFile(shard.path, size))
+            self._files.append(_native.OutputFile(shard.path, size, flushing=sync))
         return FileSink(self._files, places)
 
     def write_headers(self, metadata: Mapping[str, str]) -> None:

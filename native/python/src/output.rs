@@ -14,9 +14,10 @@ pub(crate) struct OutputFile(pub(crate) bmerge_core::OutputFile);
 #[pymethods]
 impl OutputFile {
     #[new]
-    fn new(py: Python<'_>, path: PathBuf, size: u64) -> PyResult<Self> {
+    #[pyo3(signature = (path, size, *, flushing = false))]
+    fn new(py: Python<'_>, path: PathBuf, size: u64, flushing: bool) -> PyResult<Self> {
         let file = py.detach(|| bmerge_core::OutputFile::create(&path, size));
-        file.map(Self).map_err(|error| to_python(py, &error))
+        file.map(|file| Self(file.flushing(flushing))).map_err(|error| to_python(py, &error))
     }
 
     /// The target's path.

@@ -51,7 +51,10 @@ fn in_kernel(copy: &Copy, begin: u64, end: u64, source: &Opened, sink: &Sink) ->
         let (from, to) = (copy.source_offset + done, copy.offset + done);
         match sys::copy_range(file, from, output.file(), to, (end - done) as usize) {
             Ok(0) => return Err(shrunk(file, path, copy.source_offset + end)),
-            Ok(count) => done += count as u64,
+            Ok(count) => {
+                done += count as u64;
+                output.count(count as u64);
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) if sys::unsupported(&error) => break,
             Err(error) => return Err(Error::io(path, "copy from file", error)),

@@ -4,11 +4,14 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::temporary;
 use crate::error::{Error, Result};
 use crate::sys;
+
+/// Bytes after which the disk is told to go on writing.
+const FLUSHED: u64 = 32 * 1024 * 1024;
 
 /// A file of known size that is written in any order and then committed.
 ///
@@ -20,6 +23,9 @@ pub struct OutputFile {
     file: File,
     size: u64,
     finished: AtomicBool,
+    /// Whether the disk writes along.
+    flushes: bool,
+    written: AtomicU64,
 }
 
 impl OutputFile {
@@ -30,10 +36,19 @@ impl OutputFile {
             return Err(Error::io(target, "replace folder", error));
         }
         let (temporary, file) = temporary::create(target)?;
-        let finished = AtomicBool::new(false);
-        let output = Self { target: target.to_owned(), temporary, file, size, finished };
+        let (finished, written) = (AtomicBool::new(false), AtomicU64::new(0));
+        let target = target.to_owned();
+        let output = Self { target, temporary, file, size, finished, flushes: false, written };
         sys::allocate(&output.file, size).map_err(output.io("allocate space"))?;
         Ok(output)
+    }
+
+    /// Let the disk begin while the file is being written, for one that is committed with `sync`:
+    /// little is left to wait for then, and little memory is full of what waits for the disk.
+    #[must_use]
+    pub fn flushing(mut self, flushes: bool) -> Self {
+        self.flushes = flushes;
+        self
     }
 
     /// The path that the file will have.
@@ -71,7 +86,17 @@ impl OutputFile {
             });
         }
         self.check_unfinished()?;
-        self.file.write_all_at(data, offset).map_err(self.io("write"))
+        self.file.write_all_at(data, offset).map_err(self.io("write"))?;
+        self.count(data.len() as u64);
+        Ok(())
+    }
+
+    /// Note that so many bytes were written.
+    pub(crate) fn count(&self, bytes: u64) {
+        let before = self.written.fetch_add(bytes, Ordering::Relaxed);
+        if self.flushes && before / FLUSHED != (before + bytes) / FLUSHED {
+            sys::start_writeback(&self.file);
+        }
     }
 
     /// Rename the temporary over the target; with `sync`, flush file and folder to disk first
