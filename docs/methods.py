@@ -50,7 +50,8 @@ TOOLS = {
         add_strict_opposite_mask=add_strict_opposite geometric_sum multiply_quotient add_cosine_a
         add_cosine_b crossover clamp tensor_sum top_k_tensor_sum rotate truncate_rank
         truncate_kronecker add_difference_ties=ties ties_sum=ties n_model_stock=model_stock
-        geometric_median dropout
+        geometric_median dropout ties_sum_extended=ties_extended
+        ties_sum_with_dropout=ties_with_dropout
     """,
     "mergekit": """
         linear slerp nuslerp nuslerp~with~a~base=nuslerp_from_base multislerp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oracles import reductions
 from oracles.draws import uniform
 
 
@@ -197,3 +198,41 @@ def ram(base, *models, epsilon, r=0.0, alpha=0.0):
 
 
 ramplus_tl = ram
+
+
+def _means(deltas, density, mean, vote):
+    deltas = np.stack([_trim(d, density) for d in deltas])
+    signs = np.sign(deltas)
+    elected = np.sign((signs if vote == "count" else deltas).sum(0))
+    if vote == "sum":
+        elected = np.where(deltas.sum(0) >= 0, 1, -1)
+    take = (signs == elected) & (signs != 0)
+    kept = deltas * take
+    if mean == "median":
+        return reductions.geometric_median(*kept, weight=[1] * len(kept))
+    merged = kept.sum(0) / np.maximum(take.sum(0), 1)
+    if mean == "plain":
+        return merged
+    zero = np.zeros_like(merged)
+    stock = model_stock(zero, *kept, filter_wise=True)  # t times the mean over all of them
+    return merged * np.divide(stock, kept.mean(0), out=zero, where=kept.mean(0) != 0)
+
+
+def ties_extended(base, *models, density, scale, mean="stock", vote="count"):
+    return base + scale * _means([m - base for m in models], density, mean, vote)
+
+
+def ties_with_dropout(
+    base, *models, probability, epsilon, density, scale, seed, rescale=True, mean="plain",
+    vote="count",
+):  # fmt: skip
+    if probability == 1 or not base.size:
+        return base
+    left, n = [], base.size
+    for i, model in enumerate(models):
+        delta = model - base
+        rank = 1 + np.argsort(np.argsort(np.abs(delta), axis=None, kind="stable"))
+        spread = (rank / n - (n + 1) / (2 * n)).reshape(base.shape) * epsilon
+        left.append(delta * (uniform(base.shape, seed, i) < 1 - probability + spread))
+    factor = scale / (1 - probability) if rescale else scale
+    return base + factor * _means(left, density, mean, vote)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, TypeAlias
 
 from bmerge import Range, ops
 
-__all__ = ["Share", "cosine", "lerp", "quotient", "total"]
+__all__ = ["Share", "cosine", "lerp", "quotient", "stock_share", "total"]
 
 Share: TypeAlias = Annotated[float, Range(0, 1, minimum=0, maximum=1)]
 """A hyperparameter from 0 to 1 that has no meaning beyond."""
@@ -34,3 +35,16 @@ def cosine(x: ops.Tensor, y: ops.Tensor, axis: ops.Axis = None) -> ops.Tensor:
     """Return the cosine of the angle between x and y, in [-1, 1]; 0 if either is all zeros."""
     lengths = ops.vector_norm(x, axis=axis) * ops.vector_norm(y, axis=axis)
     return ops.clip(quotient(ops.vecdot(x, y, axis=axis), lengths), -1.0, 1.0)
+
+
+def stock_share(deltas: Sequence[ops.Tensor], axis: ops.Axis = None) -> ops.Tensor:
+    """Return model stock's part of the mean of two or more task vectors: the more alike, the more.
+
+    Args:
+        deltas: the task vectors.
+        axis: an angle for each vector of this axis, or None: for the whole tensor.
+    """
+    n = len(deltas)
+    pairs = list(itertools.combinations(deltas, 2))
+    c = total(cosine(x, y, axis) for x, y in pairs) / len(pairs)
+    return quotient(n * c, 1 + (n - 1) * c)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 
-from bmerge import Alike, MergeMethod, hookimpl, merge_method, ops
-from bmerge_plugins.methods._common import cosine, quotient, total
+from bmerge import Alike, MergeMethod, hookimpl, merge_method
+from bmerge_plugins.methods._common import stock_share, total
 
 
 @merge_method(aliases=("n_model_stock",))
@@ -33,11 +32,7 @@ def model_stock(base: Alike, *models: Alike, filter_wise: bool = False) -> Alike
     mean = total(deltas) / len(deltas)
     if len(deltas) == 1:
         return base + mean
-    axis: ops.Axis = -1 if filter_wise else None
-    pairs = list(itertools.combinations(deltas, 2))
-    c = total(cosine(x, y, axis) for x, y in pairs) / len(pairs)
-    n = len(deltas)
-    return base + quotient(n * c, 1 + (n - 1) * c) * mean
+    return base + stock_share(deltas, -1 if filter_wise else None) * mean
 
 
 @hookimpl

@@ -88,7 +88,9 @@ def test_nan_in_an_input_is_no_error_of_the_method(method):
     assert result.shape == (4, 6)
 
 
-@pytest.mark.parametrize("name", ["ties", "dare_ties", "model_stock", "sce", "linear", "clamp"])
+@pytest.mark.parametrize(
+    "name", ["ties", "ties_extended", "dare_ties", "model_stock", "sce", "linear", "clamp"]
+)
 def test_method_of_any_number_takes_the_least(name):
     method = OFFERED[name]
     model = np.ones((2, 3), dtype=np.float32)
@@ -109,7 +111,7 @@ def test_equal_models_give_that_model_where_the_method_is_a_mean(name):
         "add_opposite", "add_strict_opposite", "multiply_quotient", "euclidean_add_difference",
         "multiply_difference", "ties_add_difference", "nuslerp_from_base", "smooth_add",
         "multislerp_from_base", "truncate_rank", "truncate_kronecker", "similarity_add_difference",
-        "weighted_subtraction",
+        "weighted_subtraction", "ties_extended", "ties_with_dropout",
     }  # fmt: skip
     if name not in means:
         pytest.skip("not a mean")

@@ -18,7 +18,7 @@ SHAPES = {name: shape for name, shape in oracle.SHAPES.items() if name != "1000x
 UNITS = {"F32": 23, "F16": 10, "BF16": 7}
 DRAWING = {
     "add_noise", "comparative_interpolation", "dare_linear", "dare_ties", "della", "della_linear",
-    "dropout",
+    "dropout", "ties_with_dropout",
 }  # fmt: skip
 
 
