@@ -18,7 +18,7 @@ from bmerge.dtypes import is_float
 from bmerge.formats import Checkpoint
 from bmerge.rebasin.rule import Rule
 from bmerge.rebasin.structure import Gain, Order, best_order
-from bmerge.rebasin.weights import floats, in_order
+from bmerge.rebasin.weights import floats
 from bmerge.rebasin.wiring import Axis, Segment
 
 __all__ = ["Alignment", "match_weights"]
@@ -166,13 +166,12 @@ class _Matching:
             if known is not None and not _spaces(others) <= set(known):
                 complete = False
                 continue
-            theirs = np.moveaxis(floats(self._reference[key]), dim, 0)
-            ours = np.moveaxis(in_order(floats(self._model[key]), others, orders), dim, 0)
+            theirs = floats(self._reference[key], rows=dim)
+            ours = floats(self._model[key], others, orders, rows=dim)
             for use in uses:
                 stretch = slice(use.at, use.at + use.segment.length)
                 place = slice(use.segment.start, use.segment.start + use.segment.length)
-                rows = [array[stretch].reshape(use.segment.length, -1) for array in (theirs, ours)]
-                gain[place, place] += rows[0] @ rows[1].T
+                gain[place, place] += theirs[stretch] @ ours[stretch].T
         return gain, complete
 
     def _neighbours(self, name: str) -> set[str]:
@@ -190,7 +189,7 @@ class _Matching:
         apart = norm = 0.0
         for key in self._keys:
             theirs = floats(self._reference[key])
-            ours = in_order(floats(self._model[key]), self._rule.axes[key], orders)
+            ours = floats(self._model[key], self._rule.axes[key], orders)
             norm += float(np.square(theirs).sum(dtype=np.float64))
             apart += float(np.square(np.subtract(ours, theirs, out=theirs)).sum(dtype=np.float64))
         return float(np.sqrt(apart / norm)) if norm else 0.0

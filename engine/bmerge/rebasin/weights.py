@@ -15,6 +15,8 @@ from bmerge.rebasin.wiring import Axis
 
 __all__ = ["floats", "in_order", "raw"]
 
+_AS_IT_IS: Mapping[str, Order] = {}
+
 
 def raw(info: TensorInfo) -> np.ndarray[Any, Any]:
     """Return a tensor's elements as unsigned integers of its element's size.
@@ -32,16 +34,30 @@ def raw(info: TensorInfo) -> np.ndarray[Any, Any]:
     return flat.reshape(info.shape)
 
 
-def floats(info: TensorInfo) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return a tensor's values as float32."""
+def floats(
+    info: TensorInfo,
+    axes: tuple[Axis, ...] = (),
+    orders: Mapping[str, Order] = _AS_IT_IS,
+    *,
+    rows: int = 0,
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return a tensor's values in another order, as rows.
+
+    Args:
+        info: where it lies.
+        axes: what its axes run over.
+        orders: see :func:`in_order`.
+        rows: the axis that becomes the first; all others become the second.
+    """
     import torch
 
     from bmerge.executors.codec import decode
 
-    bits = raw(info)
+    # What is moved about are the bits: they are half as large in most files.
+    bits = np.ascontiguousarray(np.moveaxis(in_order(raw(info), axes, orders), rows, 0))
     data = torch.from_numpy(bits.reshape(-1).view(np.uint8))
     values: np.ndarray[Any, np.dtype[np.float32]] = decode(data, info.dtype).numpy()
-    return values.reshape(info.shape)
+    return values.reshape(len(bits), -1)
 
 
 def in_order(
