@@ -42,7 +42,7 @@ test-slow: install ## the long tests too: twenty kills of a study
 docs: install ## write docs/methods.md from the methods' docstrings
 	$(BIN)/python docs/methods.py
 
-parity: install ## our merge methods beside sd-meh, sd-mecha and mergekit, installed in .venv-parity/
+parity: install ## our merge methods beside sd-meh, sd-mecha and mergekit, in float32 and fp16
 	$(BIN)/python -m benchmarks.parity
 
 lint: install ## ruff, mypy --strict, clippy, rustfmt

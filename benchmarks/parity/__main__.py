@@ -1,45 +1,36 @@
-"""``make parity``: prints, for each method that another tool has too, how far results are apart.
+"""``make parity``: for each method that another tool has too, how far its results are from ours.
 
-The other tools are installed in an environment of their own, ``.venv-parity/``, the first time;
-``BMERGE_PARITY_PYTHON`` names an interpreter that has them already. Exit status 1 if a result
-differs by more than one in a thousand where none is known to.
+The other tools are those of :mod:`benchmarks.peers`, installed when they are first needed. The
+table goes to ``benchmarks/results/parity.md``. Exit status 1 if a result differs by more than one
+in a thousand where none is known to.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from benchmarks.parity.cases import CASES, Case
+from benchmarks.parity.table import Row, page
+from benchmarks.peers import ROOT, environment, is_installed
+from benchmarks.peers.__main__ import install
 from bmerge import load_registry, ops
 
-ROOT = Path(__file__).parents[2]
-PEERS = ("sd-meh==0.9.5", "sd-mecha==1.1.8", "mergekit==0.1.5")
+TOOLS = {"meh": "sd-meh", "mecha": "sd-mecha", "kit": "mergekit"}
 SHAPES = {"linear": (64, 48), "wide": (24, 96), "convolution": (8, 6, 3, 3), "bias": (96,)}
-BAR = 1e-3
+NUMBERS = ("float32", "float16", "float16 in float32")
+"""What they read and write, and what they compute in if that is another."""
+RESULT = ROOT / "benchmarks" / "results" / "parity.md"
 
-Arrays = dict[str, npt.NDArray[np.float32]]
-
-
-def interpreter() -> str:
-    """Return a Python that has the other tools; install them if there is none."""
-    given = os.environ.get("BMERGE_PARITY_PYTHON")
-    if given:
-        return given
-    python = ROOT / ".venv-parity" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-    return str(python)
+Arrays = dict[str, np.ndarray]
+Results = dict[tuple[int, str, str], np.ndarray]
 
 
 def make_tensors() -> Arrays:
@@ -56,62 +47,78 @@ def make_tensors() -> Arrays:
     return arrays
 
 
-def theirs(arrays: Arrays, folder: Path) -> dict[tuple[int, str], npt.NDArray[np.float32]]:
-    """Return their results by case and shape."""
-    pairs = [(number, name) for number in range(len(CASES)) for name in SHAPES]
+def theirs(tool: str, arrays: Arrays, folder: Path) -> Results:
+    """Return a tool's results by case, shape and numbers."""
+    asked = [
+        (index, shape, numbers)
+        for index, case in enumerate(CASES)
+        if case.tool == tool
+        for shape in SHAPES
+        for numbers in NUMBERS
+    ]
     jobs = [
         {
-            "tool": CASES[number].tool, "theirs": CASES[number].theirs,
-            "settings": dict(CASES[number].settings), "form": CASES[number].form,
-            "tensors": [f"{name} {model}" for model in range(CASES[number].models)],
-            "drawn": [f"{name} drawn {model}" for model in range(4)],
+            "tool": tool, "theirs": CASES[index].theirs, "settings": dict(CASES[index].settings),
+            "form": CASES[index].form, "numbers": numbers,
+            "tensors": [f"{shape} {model}" for model in range(CASES[index].models)],
+            "drawn": [f"{shape} drawn {model}" for model in range(4)],
         }
-        for number, name in pairs
+        for index, shape, numbers in asked
     ]  # fmt: skip
     (folder / "jobs.json").write_text(json.dumps(jobs))
     np.savez(folder / "tensors.npz", **arrays)
-    subprocess.run([interpreter(), Path(__file__).with_name("peers.py"), folder], check=True)
+    python = environment(TOOLS[tool]) / "bin" / "python"
+    subprocess.run([python, Path(__file__).with_name("peers.py"), folder], check=True)
     results = np.load(folder / "results.npz")
-    return {pair: results[str(i)] for i, pair in enumerate(pairs) if str(i) in results}
+    return {job: results[str(i)] for i, job in enumerate(asked) if str(i) in results}
 
 
-def ours(case: Case, arrays: Arrays, name: str) -> npt.NDArray[np.float32]:
-    """Return our result."""
-    models = [torch.from_numpy(arrays[f"{name} {model}"]) for model in range(case.models)]
+def ours(case: Case, arrays: Arrays, shape: str, numbers: str) -> np.ndarray:
+    """Return our result: computed in float32, whatever is read and written."""
+    stored = torch.float32 if numbers == "float32" else torch.float16
+    models = [torch.from_numpy(arrays[f"{shape} {m}"]).to(stored) for m in range(case.models)]
     method = load_registry().method(case.ours)
-    result: npt.NDArray[np.float32] = method(*models, **case.values).numpy()
-    return result
+    return method(*(model.float() for model in models), **case.values).to(stored).numpy()
 
 
-def compare(arrays: Arrays, results: dict[tuple[int, str], npt.NDArray[np.float32]]) -> Iterator[
-    tuple[Case, str, float | None]
-]:  # fmt: skip
-    """Yield case, shape and relative error: of the change to the first model, in the norm."""
-    for number, case in enumerate(CASES):
-        for name in SHAPES:
-            their = results.get((number, name))
-            if their is None:
-                yield case, name, None
-                continue
-            change = np.linalg.norm(their - arrays[f"{name} 0"]) or np.linalg.norm(their)
-            apart = np.linalg.norm(ours(case, arrays, name) - their)
-            yield case, name, float(apart / change)
+def error(case: Case, arrays: Arrays, shape: str, numbers: str, their: np.ndarray) -> float:
+    """Return how far results are apart, in the norm.
+
+    In float32 as a part of the change to the first model, in float16 as a part of the result: its
+    own rounding is no smaller than changes are.
+    """
+    own, their = ours(case, arrays, shape, numbers).astype(float), their.astype(float)
+    whole = np.linalg.norm(their)
+    if numbers == "float32":
+        whole = np.linalg.norm(their - arrays[f"{shape} 0"]) or whole
+    return float(np.linalg.norm(own - their) / whole)
+
+
+def row(index: int, arrays: Arrays, results: Results) -> Row:
+    """Return what is known of one case: the worst error of all shapes, by numbers."""
+    errors: dict[str, float | None] = {}
+    for numbers in NUMBERS:
+        found = [
+            error(CASES[index], arrays, shape, numbers, results[index, shape, numbers])
+            for shape in SHAPES
+            if (index, shape, numbers) in results
+        ]
+        errors[numbers] = max(found, default=None, key=lambda e: (math.isnan(e), e))
+    return Row(CASES[index], *errors.values())
 
 
 def main() -> int:
-    """Print the table."""
-    arrays, failed = make_tensors(), 0
-    with tempfile.TemporaryDirectory() as folder:
-        results = theirs(arrays, Path(folder))
-    print(f"{'tool':6} {'their method':26} {'ours':28} {'shape':12} error")
-    for case, name, error in compare(arrays, results):
-        word = "they fail" if error is None else f"{error:.1e}"
-        if error is not None and not error <= BAR:
-            word += f"  {case.differs or 'TOO MUCH'}"
-            failed += not case.differs
-        print(f"{case.tool:6} {case.theirs:26} {case.ours:28} {name:12} {word}")
-    print(f"{failed} differ" if failed else "none differs but where it is known why")
-    return 1 if failed else 0
+    """Write the table."""
+    arrays, results = make_tensors(), {}
+    for tool, peer in TOOLS.items():
+        if not is_installed(peer):
+            install(peer)
+        with tempfile.TemporaryDirectory() as folder:
+            results |= theirs(tool, arrays, Path(folder))
+    rows = [row(index, arrays, results) for index in range(len(CASES))]
+    RESULT.write_text(page(rows), encoding="utf-8")
+    print(RESULT.read_text(encoding="utf-8"))
+    return 1 if any(one.fails for one in rows) else 0
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class Case:
         form: what their function takes and gives: ``weights``; ``delta``, differences to the
             base; ``mask``, a factor of b - c.
         differs: why results are known to differ; empty where they must not.
+        differs_in_half: the same, of models in fp16.
     """
 
     tool: str
@@ -33,10 +34,11 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
     form: str = "weights"
     differs: str = ""
+    differs_in_half: str = ""
 
 
-def _meh(name: str, models: int, **values: float) -> Case:
-    return Case("meh", name, name, models, values, values)
+def _meh(name: str, models: int, *, differs_in_half: str = "", **values: float) -> Case:
+    return Case("meh", name, name, models, values, values, differs_in_half=differs_in_half)
 
 
 def _mecha(theirs: str, ours: str, models: int, values: Any = None, **rest: Any) -> Case:
@@ -60,6 +62,8 @@ L1 = {**GIVEN, "rescale": "l1"}
 EARLY = "they stop when the sum of distances is the same in float32; 40 exact steps are nearer"
 WIDE = "on wide matrices theirs adds what of a is outside b's rows, and is no rotation then"
 FROM_BELOW = "they count the k-th element from below and keep one more"
+EQUAL_KEPT = "of changes equal to the least that is kept, as fp16 has many, they keep some; we all"
+EQUAL_ORDER = "values of c that are equal, as fp16 has many, they order by chance; we as they stand"
 ALONG_DIM_1 = "on convolutions they rank along dim 1"
 
 CASES = [
@@ -75,7 +79,7 @@ CASES = [
     _meh("top_k_tensor_sum", 2, alpha=0.4, beta=0.3),
     _meh("top_k_tensor_sum", 2, alpha=0.7, beta=0.6),
     _meh("similarity_add_difference", 3, alpha=0.7, beta=0.4),
-    _meh("distribution_crossover", 3, alpha=0.4, beta=0.3),
+    _meh("distribution_crossover", 3, alpha=0.4, beta=0.3, differs_in_half=EQUAL_ORDER),
     _meh("ties_add_difference", 3, alpha=0.7, beta=0.4),
     _mecha("n_average", "linear", 3),
     _mecha("slerp", "slerp", 2, {"alpha": 0.3, "norms": "lerp"}, settings={"alpha": 0.3}),
@@ -102,6 +106,21 @@ CASES = [
            form="delta", differs=FROM_BELOW),
     _mecha("ties_sum", "ties", 4, {"density": 1.0, "vote": "count"}, settings={"k": 1.0},
            form="delta"),
+    _mecha("ties_sum_extended", "ties_extended", 3, {"density": 1.0},
+           settings={"k": 1.0, "apply_stock": False}, form="delta"),
+    _mecha("ties_sum_extended", "ties_extended", 4, {"density": 1.0, "mean": "plain"},
+           settings={"k": 1.0, "apply_stock": True}, form="delta"),
+    _mecha("ties_sum_extended", "ties_extended", 4, {"density": 0.3, "mean": "plain"},
+           settings={"k": 0.3, "apply_stock": True}, form="delta", differs=FROM_BELOW),
+    _mecha("ties_sum_extended", "ties_extended", 4, {"density": 1.0, "mean": "median"},
+           settings={"k": 1.0, "apply_median": True}, form="delta", differs=EARLY),
+    _mecha("ties_sum_with_dropout", "ties_with_dropout", 4,
+           {"probability": 0.4, "density": 1.0},
+           settings={"probability": 0.4, "k": 1.0, "apply_stock": True}, form="delta"),
+    _mecha("ties_sum_with_dropout", "ties_with_dropout", 4,
+           {"probability": 0.4, "density": 1.0, "epsilon": 0.3},
+           settings={"probability": 0.4, "k": 1.0, "apply_stock": True, "della_eps": 0.3},
+           form="delta"),
     _mecha("truncate_rank", "truncate_rank", 2, {"rank": 4.0},
            settings={"rank": 4, "use_approximate_basis": False}, form="delta"),
     _mecha("truncate_kronecker", "truncate_kronecker", 2, {"ratio": 0.4},
@@ -122,12 +141,15 @@ CASES = [
     _kit("multislerp", 4, {"weight": W3}, {"weight": W3}, "multislerp_from_base"),
     _kit("karcher", 3, {}, {"base_index": None}),
     _kit("task_arithmetic", 4, {"weight": W3}, {"weight": W3}),
-    _kit("ties", 4, GIVEN, TASK),
-    _kit("ties", 4, {**GIVEN, "normalize": False}, {**TASK, "normalize": False}),
+    _kit("ties", 4, GIVEN, TASK, differs_in_half=EQUAL_KEPT),
+    _kit("ties", 4, {**GIVEN, "normalize": False}, {**TASK, "normalize": False},
+         differs_in_half=EQUAL_KEPT),
     _kit("dare_linear", 4, L1, TASK),
     _kit("dare_ties", 4, L1, TASK),
-    _kit("breadcrumbs", 4, {**GIVEN, "gamma": 0.1}, {**TASK, "gamma": 0.1}),
-    _kit("breadcrumbs_ties", 4, {**GIVEN, "gamma": 0.1}, {**TASK, "gamma": 0.1}),
+    _kit("breadcrumbs", 4, {**GIVEN, "gamma": 0.1}, {**TASK, "gamma": 0.1},
+         differs_in_half=EQUAL_KEPT),
+    _kit("breadcrumbs_ties", 4, {**GIVEN, "gamma": 0.1}, {**TASK, "gamma": 0.1},
+         differs_in_half=EQUAL_KEPT),
     _kit("della_linear", 4, {**L1, "epsilon": 0.05}, {**TASK, "epsilon": 0.05},
          differs=ALONG_DIM_1),
     _kit("della", 4, {**L1, "epsilon": 0.05}, {**TASK, "epsilon": 0.05},

@@ -61,20 +61,30 @@ def run(job: dict[str, Any], tensors: Tensors, drawn: Tensors) -> torch.Tensor:
     return result
 
 
+def computed(job: dict[str, Any], tensors: Tensors, drawn: Tensors) -> torch.Tensor:
+    """Run one job with the numbers that it asks for, as its tool handles them."""
+    if job["numbers"] == "float32":
+        return run(job, tensors, drawn)
+    halves = [tensor.half() for tensor in tensors]
+    if job["numbers"] == "float16" and job["tool"] != "mecha":
+        return run(job, halves, drawn).half()
+    # sd-mecha casts to float32 before it merges, and to float16 at the end, by default.
+    return run(job, [half.float() for half in halves], drawn).half()
+
+
 def main(folder: Path) -> None:
     """Run all jobs of a folder."""
     logging.disable(logging.WARNING)
     arrays = np.load(folder / "tensors.npz")
-    results = {}
+    results, failed = {}, set()
     for number, job in enumerate(json.loads((folder / "jobs.json").read_text())):
         tensors = [torch.from_numpy(arrays[key]) for key in job["tensors"]]
         drawn = [torch.from_numpy(arrays[key]) for key in job["drawn"]]
         try:
-            results[str(number)] = run(job, tensors, drawn).numpy()
+            results[str(number)] = computed(job, tensors, drawn).numpy()
         except Exception as error:  # noqa: BLE001  reported as their failure
-            print(
-                f"{job['tool']} {job['theirs']}: {type(error).__name__}: {error}", file=sys.stderr
-            )
+            failed.add(f"{job['tool']} {job['theirs']}, {job['numbers']}: {error}")
+    print(*sorted(failed), sep="\n", file=sys.stderr)
     np.savez(folder / "results.npz", **results)
 
 
