@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         nearest,
     )
     from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
+    from bmerge.evaluate.weights import Download, scorer_folder
     from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
     from bmerge.host import (
         GeneratorKind,
@@ -62,6 +63,7 @@ __all__ = [
     "BmergeError",
     "Checkpoint",
     "Difference",
+    "Download",
     "ExecutorError",
     "FormatError",
     "Generator",
@@ -110,6 +112,7 @@ __all__ = [
     "nearest",
     "open_checkpoint",
     "ops",
+    "scorer_folder",
     "tensor_method",
 ]
 
@@ -121,6 +124,7 @@ _HOME = {
         "StudyInterruptedError nearest"
     ),
     "bmerge.evaluate.protocols": "Generator MergedModel Payload Picture Scorer",
+    "bmerge.evaluate.weights": "Download scorer_folder",
     "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",
     "bmerge.host.hookspecs": "hookimpl",
     "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",

@@ -23,6 +23,16 @@ def test_scorer_and_its_options_are_documented(kind):
     assert not [o.name for o in kind.options if not re.search(rf"\b{o.name}\b", PAGE)]
 
 
-@pytest.mark.parametrize("name", [*SHIPPED, *_ALIASES, *HPS_FILES, *HPS_FILES.values()])
+@pytest.mark.parametrize("name", [*SHIPPED, *_ALIASES, *HPS_FILES])
 def test_heads_and_files_are_documented(name):
     assert re.search(rf"`([^`]*/)?{re.escape(name)}`", PAGE)
+
+
+@pytest.mark.parametrize("kind", load_registry().scorers.values(), ids=lambda kind: kind.name)
+def test_weights_are_in_the_table(kind):
+    for download in kind.downloads:
+        row = next(line for line in PAGE.splitlines() if f"`{download.place.as_posix()}`" in line)
+        assert f"`{download.repository}`" in row
+        assert download.licence in (*row.split(" | "), row.split(" | ")[-1].removesuffix(" |")) or (
+            download.licence == "not stated" and "none is stated" in row
+        )

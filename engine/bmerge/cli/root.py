@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bmerge.cli.bench", "Compare merge methods by their pictures, or executors by time."),
     "methods": ("bmerge.cli.methods", "List the merge methods."),
     "optimisers": ("bmerge.cli.optimisers", "List the optimisers."),
-    "scorers": ("bmerge.cli.scorers", "List the scorers."),
+    "scorers": ("bmerge.cli.scorers", "List the scorers, or fetch the weights of one."),
     "generators": ("bmerge.cli.generators", "List the generators."),
     "architectures": ("bmerge.cli.architectures", "List the architectures and their blocks."),
     "plugins": ("bmerge.cli.plugins", "List the plugins, and those that do not work."),

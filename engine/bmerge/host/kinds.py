@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from bmerge.errors import PluginError, nearest
 from bmerge.evaluate.protocols import Generator, Scorer
+from bmerge.evaluate.weights import Download
 from bmerge.study.protocols import Optimiser
 
 __all__ = ["GeneratorKind", "Kind", "OptimiserKind", "Option", "ScorerKind"]
@@ -113,5 +114,15 @@ class OptimiserKind(Kind[Optimiser]):
     several_objectives: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class ScorerKind(Kind[Scorer]):
-    """A scorer: ``factory(**options) -> Scorer``."""
+    """A scorer: ``factory(**options) -> Scorer``.
+
+    Args:
+        name: as of every kind.
+        factory: as of every kind.
+        summary: as of every kind.
+        downloads: files that it needs; ``bmerge scorers fetch`` fetches them.
+    """
+
+    downloads: tuple[Download, ...] = ()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from bmerge_plugins.clip.aesthetic import Aesthetic
 from bmerge_plugins.clip.agreement import PromptAgreement
 from bmerge_plugins.clip.device import torch_device, torch_dtype
-from bmerge_plugins.clip.files import Download, find_file, find_folder
+from bmerge_plugins.clip.files import find_file, find_folder
 from bmerge_plugins.clip.head import SHIPPED, Head, load_head, shipped_head
 from bmerge_plugins.clip.load import load_tower
-from bmerge_plugins.clip.options import open_tower
+from bmerge_plugins.clip.options import CLIP_L, open_tower
+from bmerge_plugins.clip.tensors import read_tensors
 from bmerge_plugins.clip.tower import Tower
 
 __all__ = [
+    "Aesthetic",
+    "CLIP_L",
     "SHIPPED",
-    "Download",
     "Head",
     "PromptAgreement",
     "Tower",
@@ -21,6 +24,7 @@ __all__ = [
     "load_head",
     "load_tower",
     "open_tower",
+    "read_tensors",
     "shipped_head",
     "torch_device",
     "torch_dtype",

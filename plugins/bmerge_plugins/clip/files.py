@@ -1,57 +1,16 @@
 """Where the scorers' weights are, and what is said when they are not there.
 
-Nothing is ever downloaded: the files are large, and some come under conditions that a person has
-to agree to. A missing one is an error with the command that fetches it.
+Nothing is downloaded here. A missing file is an error that says which, from where, into which
+folder, and the command that fetches it.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
-from bmerge import ScorerError
+from bmerge import Download, ScorerError, scorer_folder
 
-__all__ = ["FOLDER_VARIABLE", "Download", "find_file", "find_folder", "folder"]
-
-FOLDER_VARIABLE = "BMERGE_SCORER_MODELS"
-"""The environment variable with the folder of the weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A file on the Hugging Face hub.
-
-    Args:
-        repository: ``owner/name``.
-        file: its path in there.
-    """
-
-    repository: str
-    file: str
-
-    @property
-    def place(self) -> Path:
-        """Where it belongs within the folder of the scorers' weights."""
-        return Path(self.repository.split("/")[-1], self.file)
-
-    def command(self, root: Path) -> str:
-        """Return the command that fetches it to its place below ``root``."""
-        return f'hf download {self.repository} {self.file} --local-dir "{root / self.place.parent}"'
-
-
-def folder(option: str | None) -> Path:
-    """Return the folder of the scorers' weights.
-
-    Args:
-        option: as the study file has it; goes before the environment variable, which goes before
-            ``bmerge/scorers`` in the user's cache.
-    """
-    named = option or os.environ.get(FOLDER_VARIABLE)
-    if named:
-        return Path(named).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "bmerge" / "scorers"
+__all__ = ["find_file", "find_folder"]
 
 
 def find_file(
@@ -68,7 +27,7 @@ def find_file(
     Raises:
         ScorerError: if it is not there; says which file, from where, into which folder.
     """
-    root = folder(scorer_model_dir)
+    root = scorer_folder(scorer_model_dir)
     if weights is not None:
         path = root / Path(weights).expanduser()
         if path.is_file():
@@ -81,9 +40,12 @@ def find_file(
     path = root / download.place
     if path.is_file():
         return path
+    extra = f" --file {download.file}" if download.optional else ""
+    extra += "" if root == scorer_folder() else f' --dir "{root}"'
     raise ScorerError(
         f"{scorer} needs the file {path}, which is not there",
-        hint=f"{download.command(root)}  (or set scorer_model_dir or {FOLDER_VARIABLE})",
+        hint=f"`bmerge scorers fetch {scorer}{extra}` fetches it from {download.url}"
+        " (or set scorer_model_dir or BMERGE_SCORER_MODELS)",
     )
 
 
@@ -98,7 +60,7 @@ def find_folder(scorer: str, name: str, *, scorer_model_dir: str | None) -> Path
     Raises:
         ScorerError: if it is not there.
     """
-    root = folder(scorer_model_dir)
+    root = scorer_folder(scorer_model_dir)
     path = root / Path(name).expanduser()
     if path.is_dir():
         return path

@@ -6,7 +6,6 @@ They are recognised by the names of their tensors, which are the positions of li
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmerge import ScorerError
+from bmerge_plugins.clip.tensors import read_tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ _FORMS: Mapping[tuple[str, ...], bool] = {
     ("",): False,
     tuple(f"layers.{i}." for i in (0, 2, 4, 6, 7)): False,
     tuple(f"layers.{i}." for i in (0, 3, 6, 9, 11)): True,
+    tuple(f"scoring_head.{i}." for i in (0, 2, 4, 6, 8)): False,
 }
 """Prefixes of the linear layers → whether a ReLU follows each but the last."""
 
@@ -74,7 +75,8 @@ def load_head(path: Path) -> Head:
     Raises:
         ScorerError: if it cannot be read or is none of the known forms.
     """
-    tensors = _read(path)
+    read = read_tensors(path, "an aesthetic head")
+    tensors = {name: tensor.double().numpy() for name, tensor in read.items()}
     for prefixes, relu in _FORMS.items():
         names = {f"{prefix}{part}" for prefix in prefixes for part in ("weight", "bias")}
         if names == set(tensors):
@@ -82,24 +84,3 @@ def load_head(path: Path) -> Head:
             return Head(layers, relu)
     found = ", ".join(sorted(tensors)[:4])
     raise ScorerError(f"{path} is not an aesthetic head that is known (it has {found} …)")
-
-
-def _read(path: Path) -> dict[str, Array]:
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: tensor.double().numpy() for name, tensor in tensors.items()}
-    except (
-        OSError,
-        RuntimeError,
-        AttributeError,
-        pickle.UnpicklingError,
-        SafetensorError,
-    ) as error:
-        raise ScorerError(f"{path} cannot be read as an aesthetic head") from error

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bmerge import ScorerError
-from bmerge_plugins.clip.files import Download, find_file
+from bmerge import Download, ScorerError
+from bmerge_plugins.clip.files import find_file
 from bmerge_plugins.clip.load import LOCAL, load_tower
 from bmerge_plugins.clip.tower import Tower
 
-__all__ = ["open_tower"]
+__all__ = ["CLIP_L", "open_tower"]
 
-_USUAL: Mapping[str, Download] = {
-    "ViT-L-14-quickgelu": Download("openai/clip-vit-large-patch14", "model.safetensors"),
-}
+CLIP_L = Download("openai/clip-vit-large-patch14", "model.safetensors", "MIT")
+"""OpenAI's weights of ``ViT-L-14-quickgelu``."""
+
+_USUAL: Mapping[str, Download] = {"ViT-L-14-quickgelu": CLIP_L}
 """Where the weights are for models that most people mean."""
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bmerge import Scorer, ScorerError, ScorerKind, hookimpl
-from bmerge_plugins.clip import Download, PromptAgreement, open_tower
+from bmerge import Download, Scorer, ScorerError, ScorerKind, hookimpl
+from bmerge_plugins.clip import PromptAgreement, open_tower
 
 _NAME = "hps"
-_FILES: Mapping[str, str] = {"2.0": "HPS_v2_compressed.pt", "2.1": "HPS_v2.1_compressed.pt"}
+_FILES: Mapping[str, Download] = {
+    "2.0": Download("xswu/HPSv2", "HPS_v2_compressed.pt", "Apache-2.0", optional=True),
+    "2.1": Download("xswu/HPSv2", "HPS_v2.1_compressed.pt", "Apache-2.0"),
+}
 
 
 def hps(
@@ -53,7 +56,7 @@ def hps(
         device=device,
         precision=precision,
         batch=batch,
-        download=Download("xswu/HPSv2", _FILES[number]),
+        download=_FILES[number],
     )
     return PromptAgreement(tower, lambda cosine: cosine, batch=batch)
 
@@ -62,4 +65,4 @@ def hps(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "human preference score v2.1 or v2, about 0.2 … 0.35; needs its weights"
-    return [ScorerKind(_NAME, hps, summary)]
+    return [ScorerKind(_NAME, hps, summary, downloads=tuple(_FILES.values()))]

@@ -6,13 +6,14 @@ come with bmerge; CLIP does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from bmerge import Picture, Scorer, ScorerError, ScorerKind, hookimpl
+from bmerge import Scorer, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.clip import (
+    CLIP_L,
     SHIPPED,
+    Aesthetic,
     Head,
-    Tower,
     find_file,
     load_head,
     open_tower,
@@ -21,40 +22,6 @@ from bmerge_plugins.clip import (
 
 _NAME = "laion_aesthetic"
 _ALIASES: Mapping[str, str] = {"v2": "sac+logos+ava1", "chad": "sac+logos+ava1"}
-
-
-class AestheticScorer:
-    """Applies a head to the embeddings of pictures.
-
-    Args:
-        tower: what embeds them.
-        head: what rates an embedding.
-        batch: how many pictures go through the model at a time.
-    """
-
-    def __init__(self, tower: Tower, head: Head, *, batch: int) -> None:
-        self._tower = tower
-        self._head = head
-        self._batch = batch
-
-    def score(self, pictures: Sequence[Picture]) -> list[float]:
-        """Return the head's rating of each picture.
-
-        Raises:
-            ScorerError: if the head belongs to another model.
-        """
-        if not pictures:
-            return []
-        images = [picture.image for picture in pictures]
-        embeddings = self._tower.pictures(images, batch=self._batch)
-        width = embeddings.shape[1]
-        if width != self._head.width:
-            raise ScorerError(
-                f"{_NAME}: the head is for embeddings of {self._head.width} values, "
-                f"the model gives {width}",
-                hint="set model to the one that the head was trained with",
-            )
-        return self._head(embeddings)
 
 
 def laion_aesthetic(
@@ -91,7 +58,7 @@ def laion_aesthetic(
         precision=precision,
         batch=batch,
     )
-    return AestheticScorer(tower, rates, batch=batch)
+    return Aesthetic(_NAME, tower, rates, batch=batch)
 
 
 def _head(name: str, scorer_model_dir: str | None) -> Head:
@@ -110,4 +77,4 @@ def _head(name: str, scorer_model_dir: str | None) -> Head:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "LAION's aesthetic predictor over CLIP, mostly 4 … 7; needs CLIP's weights"
-    return [ScorerKind(_NAME, laion_aesthetic, summary)]
+    return [ScorerKind(_NAME, laion_aesthetic, summary, downloads=(CLIP_L,))]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import Scorer, ScorerKind, hookimpl
-from bmerge_plugins.clip import Download, PromptAgreement, open_tower
+from bmerge import Download, Scorer, ScorerKind, hookimpl
+from bmerge_plugins.clip import PromptAgreement, open_tower
 
 _NAME = "pickscore"
+_FILE = Download("yuvalkirstain/PickScore_v1", "model.safetensors", "not stated")
 
 
 def pickscore(
@@ -46,7 +47,7 @@ def pickscore(
         device=device,
         precision=precision,
         batch=batch,
-        download=Download("yuvalkirstain/PickScore_v1", "model.safetensors"),
+        download=_FILE,
     )
     factor = tower.logit_scale
     return PromptAgreement(tower, lambda cosine: factor * cosine, batch=batch)
@@ -56,4 +57,4 @@ def pickscore(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "what users would pick, about 18 … 24; needs its weights"
-    return [ScorerKind(_NAME, pickscore, summary)]
+    return [ScorerKind(_NAME, pickscore, summary, downloads=(_FILE,))]

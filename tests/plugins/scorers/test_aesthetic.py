@@ -118,5 +118,7 @@ def test_missing_weights_are_named_with_the_command_that_fetches_them(tmp_path, 
         kind.create(options={"head": "chad"})
     message = f"laion_aesthetic needs the file {place / 'model.safetensors'}, which is not there"
     assert str(info.value) == message
-    command = f'hf download openai/clip-vit-large-patch14 model.safetensors --local-dir "{place}"'
-    assert info.value.hint.startswith(command)
+    assert info.value.hint.startswith("`bmerge scorers fetch laion_aesthetic` fetches it from ")
+    with pytest.raises(ScorerError) as info:
+        kind.create(options={"scorer_model_dir": str(tmp_path / "other")})
+    assert f'fetch laion_aesthetic --dir "{tmp_path / "other"}"`' in info.value.hint

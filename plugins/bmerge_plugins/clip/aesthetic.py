@@ -1,0 +1,47 @@
+"""The scorer that aesthetic predictors share: a head over the embedding of the picture alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bmerge import Picture, ScorerError
+from bmerge_plugins.clip.head import Head
+from bmerge_plugins.clip.tower import Tower
+
+__all__ = ["Aesthetic"]
+
+
+class Aesthetic:
+    """Applies a head to the embeddings of pictures.
+
+    Args:
+        name: of the scorer, for messages.
+        tower: what embeds them.
+        head: what rates an embedding.
+        batch: how many pictures go through the model at a time.
+    """
+
+    def __init__(self, name: str, tower: Tower, head: Head, *, batch: int) -> None:
+        self._name = name
+        self._tower = tower
+        self._head = head
+        self._batch = batch
+
+    def score(self, pictures: Sequence[Picture]) -> list[float]:
+        """Return the head's rating of each picture.
+
+        Raises:
+            ScorerError: if the head belongs to another model.
+        """
+        if not pictures:
+            return []
+        images = [picture.image for picture in pictures]
+        embeddings = self._tower.pictures(images, batch=self._batch)
+        width = embeddings.shape[1]
+        if width != self._head.width:
+            raise ScorerError(
+                f"{self._name}: the head is for embeddings of {self._head.width} values, "
+                f"the model gives {width}",
+                hint="set model to the one that the head was trained with",
+            )
+        return self._head(embeddings)
