@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from bmerge.bench.benchmark import Benchmark
-from bmerge.bench.cost import measure
+from bmerge.bench.cost import Cost, measure
 from bmerge.bench.rows import Row, Rows, Stage
 from bmerge.bench.scene import Scene
 from bmerge.errors import (
@@ -146,7 +146,7 @@ class _Run:
             recipe = replace(
                 self.bench.config.merge, method="as_it_is", models=(model,), options={}
             )
-            row = Row(label, stage, models=(label,), scores=self.scene.paint(recipe, as_it_is))
+            row = Row(label, stage, models=(label,), scores=self._scores(recipe, as_it_is))
             self._end(row)
         return row
 
@@ -186,7 +186,7 @@ class _Run:
             weights = find()
             row = replace(row, hyperparameters=weights)
             recipe = replace(self.bench.tuning(method).merge, hyperparameters=weights)
-            row = replace(row, scores=self.scene.paint(recipe, method))
+            row = replace(row, scores=self._scores(recipe, method))
             row = replace(row, cost=self._cost(recipe))
         except StudyInterruptedError:
             raise
@@ -212,7 +212,11 @@ class _Run:
             raise StudyError("no trial of the tuning succeeded")
         return best.proposal.weights
 
-    def _cost(self, recipe: Recipe) -> Any:
+    def _scores(self, recipe: Recipe, method: MergeMethod) -> dict[str, Mapping[str, float]]:
+        shots = self.scene.paint(recipe, method)
+        return {shot.picture.payload.id: dict(shot.scores) for shot in shots}
+
+    def _cost(self, recipe: Recipe) -> Cost:
         return measure(recipe, self.bench.where, self.bench.folder / "scratch")
 
     def _begin(self, name: str, stage: Stage) -> None:

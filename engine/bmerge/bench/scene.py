@@ -43,8 +43,8 @@ class Scene:
             self._evaluator = build_evaluator(self._bench.config, self.registry)
         return replace(self._evaluator, generator=_KeptOpen(self._evaluator.generator))
 
-    def paint(self, recipe: Recipe, method: MergeMethod) -> dict[str, dict[str, float]]:
-        """Return the scores of a merge: payload id → scorer's label → score.
+    def paint(self, recipe: Recipe, method: MergeMethod) -> list[ScoredPicture]:
+        """Return a merge's held-out pictures with their scores.
 
         Each call has a merger of its own: it may not trust what an earlier one has left in the
         generator's live model.
@@ -53,7 +53,7 @@ class Scene:
         merger = self._merger(recipe, method)
         with merger.model(recipe.hyperparameters) as model:
             replace(self.tuner, payloads=self._bench.pictures).evaluate(model, scored.append)
-        return {one.picture.payload.id: dict(one.scores) for one in scored}
+        return scored
 
     def choose(self, plan: Plan) -> Executor:
         """Return what merges a plan."""
