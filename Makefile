@@ -11,7 +11,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help docs install parity demo demo-proof bench-merge test test-slow lint format clean
+.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge test test-slow lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -29,6 +29,9 @@ demo: install ## optimise a merge of the embedded models; ends with a report
 demo-proof: install ## the demo's result on pictures and seeds that the search never saw
 	$(BIN)/python -m benchmarks.demo_proof
 
+bench-methods: install ## every merge method on the demo: quality, time and memory
+	$(BIN)/python -m benchmarks.methods
+
 bench-merge: install ## time and memory of full-size merges; choose with BENCH="--work … --model …"
 	$(BIN)/python -m benchmarks.merge $(BENCH)
 
@@ -39,8 +42,11 @@ test: install ## the tests, Python and Rust
 test-slow: install ## the long tests too: twenty kills of a study
 	$(PYTEST)
 
-docs: install ## write docs/methods.md from the methods' docstrings
+docs: install ## write docs/methods.md and docs/methods/ from the methods' docstrings
 	$(BIN)/python docs/methods.py
+
+docs-pictures: install ## paint missing pictures of docs/methods/; PICTURES="NAME …" or all for others
+	$(BIN)/python docs/pictures.py $(PICTURES)
 
 parity: install ## our merge methods beside sd-meh, sd-mecha and mergekit, in float32 and fp16
 	$(BIN)/python -m benchmarks.parity

@@ -1,16 +1,21 @@
-"""Writes ``docs/methods.md`` from the docstrings of the merge methods: ``make docs``."""
+"""Writes ``docs/methods.md`` and ``docs/methods/`` from the methods' docstrings: ``make docs``.
+
+The pictures on the pages are painted by ``docs/pictures.py``.
+"""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bmerge import Hyperparameter, MergeMethod, load_registry
-from bmerge.method import option_text
+import yaml
 
-PAGE = Path(__file__).with_suffix(".md")
+from bmerge import Hyperparameter, MergeMethod, load_registry
+from bmerge.method import ContentKind, option_text
+
+DOCS = Path(__file__).resolve().parent
 
 INTRODUCTION = """\
 # Merge methods
@@ -18,7 +23,8 @@ INTRODUCTION = """\
 <!-- Written by docs/methods.py from the methods' docstrings; `make docs` writes it again. -->
 
 `bmerge methods` lists them, `bmerge merge METHOD --help` shows one. Every hyperparameter may have
-a value per block. Formulas are for the tensors of one key, in float32.
+a value per block. Formulas are for the tensors of one key, in float32. Each page has pictures by
+the demo's models; `bmerge bench methods` compares the methods on your own ([bench.md](bench.md)).
 
 - **per model**: the hyperparameter has one value for each of the further models: `weight` sets
   all of them, `weight_1`, `weight_2`, … that of the first, second, … one.
@@ -70,6 +76,9 @@ TOOLS = {
 }
 """Other tools' names (``~`` is a space), where they differ with ours after an equals sign."""
 
+NATIVE = "native (streams tensors of any size), or torch on the CPU or a GPU"
+TORCH = "torch only, on the CPU or a GPU, one whole tensor at a time"
+
 
 def methods() -> list[MergeMethod]:
     """Return bmerge's own methods, by name."""
@@ -78,12 +87,22 @@ def methods() -> list[MergeMethod]:
     return sorted(own, key=lambda method: method.name)
 
 
-def page() -> str:
-    """Return the whole page."""
-    parts = [INTRODUCTION, *_index(), *_tools()]
+def pages() -> dict[Path, str]:
+    """Return file → text: the list of all methods, and a page for each."""
+    index = "\n".join([INTRODUCTION, *_index(), *_tools()]).rstrip() + "\n"
+    numbers = settings()
+    texts = {DOCS / "methods.md": index}
     for method in methods():
-        parts += _section(method)
-    return "\n".join(parts).rstrip() + "\n"
+        lines = _page(method, numbers.get(method.name, {}))
+        texts[DOCS / "methods" / f"{method.name}.md"] = "\n".join(lines).rstrip() + "\n"
+    return texts
+
+
+def settings() -> Mapping[str, Mapping[str, float]]:
+    """Return method → the hyperparameters of the second merge on its picture."""
+    text = (DOCS / "methods" / "settings.yaml").read_text(encoding="utf-8")
+    found: Mapping[str, Mapping[str, float]] = yaml.safe_load(text)
+    return found
 
 
 def _index() -> Iterator[str]:
@@ -91,7 +110,7 @@ def _index() -> Iterator[str]:
     yield "| method | models | what it does |"
     yield "|---|---|---|"
     for method in methods():
-        yield f"| [{method.name}](#{method.name}) | {_models(method)} | {method.summary} |"
+        yield f"| {_link(method.name)} | {_models(method)} | {method.summary} |"
 
 
 def _tools() -> Iterator[str]:
@@ -99,11 +118,15 @@ def _tools() -> Iterator[str]:
     for tool, text in TOOLS.items():
         pairs = [word.partition("=") for word in text.split()]
         names = (
-            f"{theirs.replace('~', ' ')} → [{ours}](#{ours})" if ours else f"[{theirs}](#{theirs})"
+            f"{theirs.replace('~', ' ')} → {_link(ours)}" if ours else _link(theirs)
             for theirs, _, ours in pairs
         )
         yield f"- **{tool}**: {', '.join(names)}"
     yield ""
+
+
+def _link(name: str) -> str:
+    return f"[{name}](methods/{name}.md)"
 
 
 def _models(method: MergeMethod) -> str:
@@ -111,19 +134,38 @@ def _models(method: MergeMethod) -> str:
     return f"{names}, …".removeprefix(", ") if method.variadic else names
 
 
-def _section(method: MergeMethod) -> Iterator[str]:
+def _page(method: MergeMethod, numbers: Mapping[str, float]) -> Iterator[str]:
     summary, _, rest = method.doc.partition("\n")
     body, _, rest = rest.partition("\nArgs:\n")
     arguments, _, source = rest.partition("\nSource:")
-    yield f"\n## {method.name}\n"
+    yield f"# {method.name}\n"
+    yield "<!-- Written by docs/methods.py from the docstring; `make docs` writes it again. -->\n"
     yield f"{summary}\n"
     yield f"{_body(body)}\n"
     yield "\n".join(_parameters(method, arguments))
     yield f"\nSource: {_joined(source)}\n"
     if method.aliases:
         yield f"Other names: {', '.join(f'`{name}`' for name in method.aliases)}.\n"
-    if method.opaque:
-        yield "Torch only.\n"
+    yield f"Executor: {TORCH if method.opaque else NATIVE}.\n"
+    yield f"![{method.name} on the demo's models]({method.name}.webp)\n"
+    yield f"{_caption(method, numbers)}\n"
+    yield "[All methods](../methods.md)"
+
+
+def _caption(method: MergeMethod, numbers: Mapping[str, float]) -> str:
+    """Return what the picture shows."""
+    base = " and the base that both were trained from" if _takes_base(method) else ""
+    values = ", ".join(f"{name} = {value:g}" for name, value in numbers.items())
+    tuned = f", and at {values}" if values else ""
+    return (
+        f"The same prompts and seed in every row: the demo's parents *shapes* and *colours*{base}; "
+        f"their merge by {method.name} at its defaults{tuned}."
+    )
+
+
+def _takes_base(method: MergeMethod) -> bool:
+    """Tell whether its merge of the demo's models takes their base, or differences to it."""
+    return bool({"base", "c"} & set(method.model_names)) or ContentKind.DIFFERENCE in method.takes
 
 
 def _body(text: str) -> str:
@@ -161,5 +203,14 @@ def _joined(text: str) -> str:
     return " ".join(text.split())
 
 
+def write() -> None:
+    """Write all pages, and remove those of methods that are gone."""
+    texts = pages()
+    for file in {*(DOCS / "methods").glob("*.md")} - set(texts):
+        file.unlink()
+    for file, text in texts.items():
+        file.write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    write()

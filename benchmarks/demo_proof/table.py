@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.demo_proof.statistics import Comparison, Interval, compare, mean_interval
+from benchmarks.origin import commit, machine
 
 __all__ = ["Facts", "markdown"]
 
@@ -55,7 +52,7 @@ def markdown(
         "",
         f"Made by `{facts.command}`.",
         *facts.lines,
-        f"Commit {_commit()}; {_machine()}.",
+        f"Commit {commit()}; {machine()}.",
         "",
     ]
     return "\n".join(lines)
@@ -73,29 +70,3 @@ def _lead(name: str, rival: str, comparison: Comparison) -> str:
 
 def _span(interval: Interval) -> str:
     return f"{interval.low:.3f} to {interval.high:.3f}"
-
-
-def _commit() -> str:
-    def git(*words: str) -> str:
-        folder = Path(__file__).parent
-        done = subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
-
-    changed = " with uncommitted changes" if git("status", "--porcelain", "-uno") else ""
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
-
-
-def _machine() -> str:
-    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bmerge import Weight, merge_method
+from bmerge import Difference, Weight, merge_method
 from bmerge.bench import Models, models_of
 from bmerge.errors import MethodError
 from bmerge.recipe import ModelRef
@@ -68,6 +68,16 @@ def test_each_method_gets_the_models_that_its_inputs_are_named_for(models, metho
 def test_method_that_needs_other_models_says_which(models, method, message):
     with pytest.raises(MethodError, match=message):
         models.of(method)
+
+
+def test_method_of_differences_says_so():
+    @merge_method
+    def grow(a, *differences: Difference):
+        """Formula: a."""
+        return a
+
+    with pytest.raises(MethodError, match="takes differences of models"):
+        Models((A, B), BASE).of(grow)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
-"""docs/methods.md is what the methods' docstrings say."""
+"""docs/methods.md and docs/methods/ are what the methods' docstrings say, with their pictures."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from bmerge import load_registry
 
 DOCS = Path(__file__).parents[2] / "docs"
+METHODS = DOCS / "methods"
+MOST_BYTES = 3_000_000  # of all pictures together
 
 
 @pytest.fixture(scope="module")
@@ -18,19 +24,53 @@ def script():
     return module
 
 
-def test_page_is_up_to_date(script):
-    written = (DOCS / "methods.md").read_text(encoding="utf-8")
-    assert written == script.page(), "run `make docs`"
+@pytest.fixture(scope="module")
+def pages(script):
+    return script.pages()
 
 
-def test_page_has_each_method_with_all_its_parameters(script):
-    sections = dict(part.split("\n", 1) for part in script.page().split("\n## ")[1:])
+def test_pages_are_up_to_date(pages):
+    assert {DOCS / "methods.md", *METHODS.glob("*.md")} == set(pages), "run `make docs`"
+    stale = [file.name for file, text in pages.items() if file.read_text(encoding="utf-8") != text]
+    assert not stale, "run `make docs`"
+
+
+def test_each_page_tells_all_of_its_method(script, pages):
     for method in script.methods():
-        section = sections[method.name]
+        page = pages[METHODS / f"{method.name}.md"]
         for parameter in (*method.hyperparameters, *method.options):
-            assert f"- `{parameter.name}`: " in section
-        assert "**Formula" in section
-        assert "\nSource: " in section
+            assert f"- `{parameter.name}`: " in page
+        assert "**Formula" in page
+        assert "\nSource: " in page
+        assert ("torch only" in page) == method.opaque
+        assert f"]({method.name}.webp)" in page
+
+
+def test_each_method_has_its_picture_and_no_other(script):
+    files = {file.stem: file for file in METHODS.glob("*.webp")}
+    names = {method.name for method in script.methods()}
+    assert set(files) == names, "run `make docs-pictures`"
+    assert sum(file.stat().st_size for file in files.values()) < MOST_BYTES
+    for file in files.values():
+        with Image.open(file) as image:
+            image.load()
+            colours = image.resize((64, 64)).getcolors(64 * 64)
+        assert image.width > 500
+        assert len(colours) > 500  # it is painted, not blank
+
+
+def test_settings_of_the_pictures_are_of_the_methods(script):
+    registry = load_registry()
+    for name, numbers in script.settings().items():
+        method = registry.method(name)
+        assert method.name == name
+        method.validate(numbers, len(method.model_names) + 2 * method.variadic)
+
+
+def test_links_of_the_pages_lead_somewhere(pages):
+    for file, text in pages.items():
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
 
 
 def test_names_of_other_tools_lead_to_methods(script):

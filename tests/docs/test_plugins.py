@@ -12,25 +12,12 @@ import pytest
 from bmerge import ops
 from bmerge.host import hookspecs
 from bmerge.host.manager import HOOKS
-from bmerge.testing import tiny_sd1
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
-FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 
 
-@pytest.fixture
-def examples(tmp_path, monkeypatch):
-    """The page's files and three models, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    for seed, name in enumerate("abc"):
-        tiny_sd1(tmp_path / f"{name}.safetensors", seed)
-    return tmp_path
-
-
-def test_page_has_one_example_of_each_kind():
-    assert set(FILES) == {
+def test_page_has_one_example_of_each_kind(example_files):
+    assert set(example_files) == {
         "hello.py",
         "inside.py",
         "climb.py",

@@ -18,6 +18,7 @@ from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.studies import model_identity
 from bmerge.method import MergeMethod
+from bmerge.recipe import Recipe
 from bmerge.study.config import StudyConfig
 from bmerge.study.space_config import HyperparameterSpace
 
@@ -53,6 +54,11 @@ class Benchmark:
     trials: int = 12
     per: Per = "single"
 
+    @property
+    def scratch(self) -> Path:
+        """Where merged files lie for as long as they are needed."""
+        return self.config.executor.scratch or self.folder / "scratch"
+
     def definition(self, registry: Registry) -> dict[str, Any]:
         """Return all that every result depends on, as plain data.
 
@@ -83,7 +89,7 @@ class Benchmark:
         Raises:
             MethodError: if it needs other models than the benchmark's, or its body is wrong.
         """
-        recipe = self.tuning(method).merge
+        recipe = self.recipe(method)
         if method.opaque:
             body = Path(inspect.getfile(method.function)).read_text(encoding="utf-8")
         else:
@@ -95,23 +101,28 @@ class Benchmark:
             parts += [self.config.payloads, self.config.objectives]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
-    def tuning(self, method: MergeMethod) -> StudyConfig:
-        """Return the study that tunes a method: its defaults first, then the optimiser's.
+    def recipe(self, method: MergeMethod) -> Recipe:
+        """Return the merge of a method at its defaults.
 
         Raises:
             MethodError: if it needs other models than the benchmark's.
         """
         own = self.config.merge
         options = own.options if own.method in (method.name, *method.aliases) else {}
-        recipe = replace(own, method=method.name, models=self.models.of(method), options=options)
-        design = (self.trials - 1) // 2
+        return replace(own, method=method.name, models=self.models.of(method), options=options)
+
+    def tuning(self, method: MergeMethod) -> StudyConfig:
+        """Return the study that tunes a method: its defaults first, then the optimiser's."""
+        optimised = self.trials // 2
         return replace(
             self.config,
             name=method.name,
-            merge=recipe,
+            merge=self.recipe(method),
             space={h.name: self._space() for h in method.hyperparameters},
             optimiser=replace(
-                self.config.optimiser, init_points=design, n_iters=self.trials - 1 - design
+                self.config.optimiser,
+                init_points=self.trials - 1 - optimised,
+                n_iters=optimised,
             ),
             baselines=False,
             attempts=({h.name: h.default for h in method.hyperparameters},),

@@ -185,7 +185,7 @@ class _Run:
         try:
             weights = find()
             row = replace(row, hyperparameters=weights)
-            recipe = replace(self.bench.tuning(method).merge, hyperparameters=weights)
+            recipe = replace(self.bench.recipe(method), hyperparameters=weights)
             row = replace(row, scores=self._scores(recipe, method))
             row = replace(row, cost=self._cost(recipe))
         except StudyInterruptedError:
@@ -217,7 +217,7 @@ class _Run:
         return {shot.picture.payload.id: dict(shot.scores) for shot in shots}
 
     def _cost(self, recipe: Recipe) -> Cost:
-        return measure(recipe, self.bench.where, self.bench.folder / "scratch")
+        return measure(recipe, self.bench.where, self.bench.scratch)
 
     def _begin(self, name: str, stage: Stage) -> None:
         self.on_event(RowStarted(name, stage, self.position, len(self.bench.methods)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import MethodError
-from bmerge.method import MergeMethod
+from bmerge.method import ContentKind, MergeMethod
 from bmerge.recipe import ModelRef
 
 __all__ = ["Models", "models_of"]
@@ -48,7 +48,10 @@ class Models:
                 what = "base" if name in _BASE else name
                 names = ", ".join((*method.model_names, *("…",) * method.variadic))
                 raise MethodError(f"takes {names}, and there is no model for {what}")
-        return (*inputs, *waiting) if method.variadic else tuple(inputs)
+        inputs += waiting if method.variadic else ()
+        if any(method.content_of(i) is ContentKind.DIFFERENCE for i in range(len(inputs))):
+            raise MethodError("takes differences of models, as recipes of several steps have them")
+        return tuple(inputs)
 
     def labels(self) -> dict[str, str]:
         """Return path → a short name that no other model has."""

@@ -16,9 +16,8 @@ from bmerge.host import Registry
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.studies import build_evaluator
-from bmerge.method import MergeMethod
 from bmerge.pipeline import Merger
-from bmerge.plan import Plan, make_plan
+from bmerge.plan import Methods, Plan, make_plan
 from bmerge.recipe import Recipe
 
 __all__ = ["Scene"]
@@ -43,7 +42,7 @@ class Scene:
             self._evaluator = build_evaluator(self._bench.config, self.registry)
         return replace(self._evaluator, generator=_KeptOpen(self._evaluator.generator))
 
-    def paint(self, recipe: Recipe, method: MergeMethod) -> list[ScoredPicture]:
+    def paint(self, recipe: Recipe, method: Methods) -> list[ScoredPicture]:
         """Return a merge's held-out pictures with their scores.
 
         Each call has a merger of its own: it may not trust what an earlier one has left in the
@@ -72,7 +71,7 @@ class Scene:
         if self._evaluator is not None:
             self._evaluator.generator.close()
 
-    def _merger(self, recipe: Recipe, method: MergeMethod) -> Merger:
+    def _merger(self, recipe: Recipe, method: Methods) -> Merger:
         checkpoints = open_models(recipe.models, Path())
         architecture = architecture_of(recipe.architecture, checkpoints, self.registry)
         checkpoints = add_loras(recipe.models, checkpoints, architecture, Path())
@@ -83,7 +82,7 @@ class Scene:
             checkpoints=checkpoints,
             architecture=architecture,
             executor=self.choose(plan),
-            scratch=self._bench.config.executor.scratch or self._bench.folder / "scratch",
+            scratch=self._bench.scratch,
         )
 
 
