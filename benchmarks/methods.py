@@ -75,7 +75,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         return "–" if row[key] is None else format(row[key] * factor, form)
 
     return [
-        row["name"],
+        row["name"] + (f" = {row['same_as']}" if row["same_as"] else ""),
         row["stage"],
         number("quality", ".3f"),
         f"{number('quality_low', '.3f')} to {number('quality_high', '.3f')}",

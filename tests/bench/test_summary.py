@@ -88,6 +88,11 @@ def test_rank_is_the_mean_place_over_the_prompts(lines):
     assert lines["b"].rank == 4
 
 
+def test_merge_that_is_just_one_of_its_models_says_so(lines):
+    assert lines["same"].same_as == "a"
+    assert [lines[name].same_as for name in ("a", "b", "good", "bad")] == [None] * 4
+
+
 def test_scores_below_zero_are_not_divided(scores):
     rows = [row("a", "parent", scores["a"] - 9), row("m", "tuned", scores["b"] - 9)]
     assert summarise(rows, PICTURES, JUDGE)[1].normalised is None

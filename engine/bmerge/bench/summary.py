@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Interval", "Line", "summarise"]
 
 _RESAMPLES = 4_000
+_MODELS = frozenset({"base", "parent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Line:
         normalised: quality divided by the best parent's; None where that is not above 0.
         rank: mean over the prompts of its place among all lines, 1 is best.
         means: scorer's label → mean.
+        same_as: the model whose scores a merge has exactly, as where it went back to its base.
     """
 
     row: Row
@@ -55,6 +57,7 @@ class Line:
     normalised: float | None = None
     rank: float | None = None
     means: Mapping[str, float] | None = None
+    same_as: str | None = None
 
 
 def summarise(
@@ -80,9 +83,15 @@ def summarise(
         if rival is not None and own is not rival:
             lead = _interval(own - rival)
             normalised = float(own[0] / rival[0]) if rival[0] > 0 else None
-        lines.append(Line(row, _interval(own), lead, normalised, rank, sample.means(row)))
+        means, same_as = sample.means(row), _same_as(row, painted)
+        lines.append(Line(row, _interval(own), lead, normalised, rank, means, same_as))
     lines.sort(key=lambda line: -(line.quality.mean if line.quality else -math.inf))
     return [*lines, *(Line(row) for row in rows if not row.scores)]
+
+
+def _same_as(row: Row, rows: Sequence[Row]) -> str | None:
+    models = (r for r in rows if r.stage in _MODELS and r is not row)
+    return next((model.name for model in models if model.scores == row.scores), None)
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:
@@ -117,7 +126,7 @@ class _Sample:
     def _trials(self, rows: Sequence[Row]) -> Iterator[Trial]:
         """Yield the models as they are in the form that normalisation takes its scale from."""
         for number, row in enumerate(rows):
-            if row.stage in {"base", "parent"}:
+            if row.stage in _MODELS:
                 shots = tuple(
                     {"weight": p.weight, "scores": row.scores[p.id]} for p in self.pictures
                 )

@@ -57,6 +57,7 @@ def flat(line: Line) -> dict[str, Any]:
         **_interval("lead", line.lead),
         "normalised": line.normalised,
         "rank": line.rank,
+        "same_as": line.same_as,
         "seconds": cost and cost.seconds,
         "cpu_seconds": cost and cost.cpu,
         "peak_bytes": cost and cost.peak,

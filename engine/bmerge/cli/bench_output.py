@@ -83,7 +83,7 @@ def print_lines(lines: Sequence[Line], files: Sequence[Path], *, as_json: bool) 
     labels = labels_of(lines) if len(labels_of(lines)) > 1 else []
     print_table(
         ("name", "stage", "quality", "95 %", "lead", "norm.", "rank", *labels, "seconds", "CPU",
-         "peak", "executor"),
+         "peak", "executor", ""),
         [_cells(line, labels) for line in lines if line.quality],
     )  # fmt: skip
     for line in lines:
@@ -107,6 +107,7 @@ def _cells(line: Line, labels: Sequence[str]) -> tuple[object, ...]:
         *(() if cost else ("-", "-")),
         human_bytes(cost.peak) if cost and cost.peak else "-",
         cost.executor if cost else "-",
+        f"same as {line.same_as}" if line.same_as else "",
     )
 
 
