@@ -91,9 +91,10 @@ def test_load_study_has_defaults(load):
     study = load(
         "merge: {method: m, models: [a, b]}\n"
         "payloads: {prompts: [x]}\n"
-        "generator: {name: g}\nscorers: [{name: s}]\noptimiser: {name: random}\n"
+        "generator: {name: g}\nscorers: [{name: s}]\n"
     )
     assert (study.name, study.out) == ("study", Path("runs/study"))
+    assert (study.optimiser.name, study.optimiser.n_iters) == ("auto", 40)
     assert [p.seed for p in study.payloads] == [0]
     assert study.space == {}
 

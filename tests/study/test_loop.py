@@ -115,7 +115,9 @@ def test_run_study_closes_models_and_generator(tmp_path):
     assert study.evaluator.generator.closed == 1
 
 
-@pytest.mark.parametrize("optimiser", ["random", "bayes", "gp", "tpe", "nevergrad"])
+@pytest.mark.parametrize(
+    "optimiser", ["random", "bayes", "gp", "tpe", "nevergrad", "cmaes", "auto"]
+)
 def test_run_study_in_pieces_equals_one_run(tmp_path, optimiser):
     run_study(make_study(tmp_path / "whole", optimiser, n_iters=5))
     for trials in (2, 7, 8, None):

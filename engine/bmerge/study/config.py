@@ -69,7 +69,7 @@ class OptimiserConfig:
         options: all other keys of the section.
     """
 
-    name: str
+    name: str = "auto"
     seed: int = 0
     init: InitialDesign = "sobol"
     init_points: int = 10

@@ -50,7 +50,6 @@ def load_study(path: str | Path) -> StudyConfig:
     node = read_document(path, name="the study")
     keys = node.mapping(_TOP)
     name = _get(keys, "name", Node.text, path.stem)
-    optimiser = _need(node, "optimiser")
     payloads = read_payloads(_need(node, "payloads"), path.parent)
     scorers = read_scorers(_need(node, "scorers"), payloads, weighted="objectives" not in keys)
     return StudyConfig(
@@ -62,7 +61,7 @@ def load_study(path: str | Path) -> StudyConfig:
         generator=_generator(_need(node, "generator")),
         scorers=scorers,
         objectives=read_objectives(keys, scorers),
-        optimiser=_optimiser(optimiser),
+        optimiser=_get(keys, "optimiser", _optimiser, OptimiserConfig()),
         baselines=_get(keys, "baselines", Node.boolean, default=True),
         attempts=tuple(_get(keys, "try", _attempts, [])),
         out=Path(_get(keys, "out", Node.text, f"runs/{name}")).expanduser(),
@@ -131,10 +130,10 @@ def _generator(node: Node) -> GeneratorConfig:
 
 def _optimiser(node: Node) -> OptimiserConfig:
     keys = node.mapping()
-    default = OptimiserConfig("")
+    default = OptimiserConfig()
     design = _maybe(keys, "init", lambda n: n.text(("random", "lhs", "sobol")))
     return OptimiserConfig(
-        name=_need(node, "name").text(),
+        name=_get(keys, "name", Node.text, default.name),
         seed=_get(keys, "seed", _count, default.seed),
         init=cast("InitialDesign", design or default.init),
         init_points=_get(keys, "init_points", _count, default.init_points),

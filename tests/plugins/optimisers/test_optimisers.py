@@ -174,7 +174,9 @@ def test_nevergrad_threads_do_not_keep_the_process_from_ending():
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("name", ["random", "bayes", "optuna_samplers", "nevergrad"])
+@pytest.mark.parametrize(
+    "name", ["auto", "random", "bayes", "cmaes", "optuna_samplers", "nevergrad"]
+)
 def test_optimiser_module_imports_no_heavy_library(name):
     program = (
         f"import sys, bmerge_plugins.optimisers.{name} as module\n"
