@@ -30,6 +30,8 @@ the demo's models; `bmerge bench methods` compares the methods on your own ([ben
   all of them, `weight_1`, `weight_2`, … that of the first, second, … one.
 - **options** choose between forms of a method. They are the same for all blocks and not searched:
   `--vote count` on the command line, `options: {vote: count}` in a recipe.
+- **taken of the models**: a number that follows from all tensors of the models. It takes a pass
+  over them before the merge, which `--dry-run` tells of; a study measures once.
 - **torch only**: the method needs a whole tensor at once (to sort it, for a Fourier transform or a
   singular value decomposition). All others also run in the native executor, which streams tensors
   of any size through little memory.
@@ -48,6 +50,7 @@ TOOLS = {
         Weight~sum=weighted_sum Add~difference=add_difference Triple~sum=triple_sum
         sum~Twice=sum_twice trainDifference=train_difference smoothAdd=smooth_add extract
         tensor=tensor_sum tensor2=tensor_columns self=passthrough plus~random=add_noise
+        cosineA=cosine_a cosineB=cosine_b
     """,
     "sd-mecha": """
         weighted_sum n_average=linear slerp add_difference operator~+=add scale=passthrough
@@ -68,7 +71,8 @@ TOOLS = {
     "Chattiori's merger": """
         WS=weighted_sum AD=add_difference sAD=smooth_add MD=multiply_difference
         SIM=similarity_add_difference TD=train_difference TS=tensor_sum ST=sum_twice
-        TRS=triple_sum SIG=sigmoid_sum GEO=geometric_sum MAX=maximum DARE=dare_linear
+        TRS=triple_sum cosine0=cosine_a cosine1=cosine_b SIG=sigmoid_sum GEO=geometric_sum
+        MAX=maximum DARE=dare_linear
     """,
     "untitledmerger": """
         Comparative~interpolation=comparative_interpolation Weight-sum~cutoff=weight_sum_cutoff
@@ -187,8 +191,9 @@ def _parameters(method: MergeMethod, text: str) -> Iterator[str]:
         o.name: f"{' or '.join(map(option_text, o.choices))}; default {option_text(o.default)}"
         for o in method.options
     }
+    taken = dict.fromkeys((s.name for s in method.statistics), "taken of the models")
     for name, words in about.items():
-        extra = numbers.get(name) or options.get(name)
+        extra = numbers.get(name) or options.get(name) or taken.get(name)
         yield f"- `{name}`: {words}" + (f" *({extra})*" if extra else "")
 
 

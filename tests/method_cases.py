@@ -31,6 +31,7 @@ class Case:
         models: how many it is given.
         loss: how many roundings of float32, relative to the greatest value of the tensor, the
             result may be off.
+        statistics: of the whole model, in the order of the signature.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     models: int = 0
     loss: float = 8
+    statistics: dict[str, float] = field(default_factory=dict)
 
     @property
     def method(self):
@@ -54,7 +56,8 @@ class Case:
         for name, value in self.values.items():
             many = isinstance(value, list)
             flat |= {f"{name}_{i}": v for i, v in enumerate(value, 1)} if many else {name: value}
-        return tuple(self.method.complete(flat, self.count, float).values())
+        given = self.method.complete(flat, self.count, float).values()
+        return (*given, *self.statistics.values())
 
     def __str__(self):
         words = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in self.values.values()]
@@ -67,6 +70,7 @@ def _many(name, *settings, options=({},), **rest):
 
 W, D = [1.0, 0.5, 0.25], [0.3, 0.6, 0.9]
 TASK = {"weight": W, "scale": 1.2}
+LIMITS = {"least": 0.2, "greatest": 0.98}
 VOTES = ({}, {"vote": "count"}, {"normalize": True}, {"normalize": False})
 RESCALES = ({}, {"rescale": "l1"}, {"rescale": "none"}, {"normalize": True})
 
@@ -138,6 +142,8 @@ CASES = [
     *_many("extract", {"alpha": 0.3, "beta": 0.2, "gamma": 1.5}, loss=64),
     *_many("add_cosine_a", {"alpha": 0.2}, {"alpha": -0.4}),
     *_many("add_cosine_b", {"alpha": 0.2}, {"alpha": -0.4}),
+    *_many("cosine_a", {"alpha": 0.2}, {"alpha": -0.4}, loss=32, statistics=LIMITS),
+    *_many("cosine_b", {"alpha": 0.2}, {"alpha": -0.4}, loss=32, statistics=LIMITS),
     *_many("comparative_interpolation", {"alpha": 0.4, "gamma": 0.3}, {"alpha": 0.0, "gamma": 0.0},
            options=({}, {"prefer": "far"}), loss=32),
     *_many("weight_sum_cutoff", {"alpha": 0.3, "beta": 0.9, "gamma": 0.6}),

@@ -96,6 +96,7 @@ __all__ = [
     "ScorerError",
     "ScorerKind",
     "Space",
+    "Statistic",
     "StudyError",
     "StudyInterruptedError",
     "TensorInfo",
@@ -130,8 +131,8 @@ _HOME = {
     "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
     "bmerge.host.registry": "Registry load_registry",
     "bmerge.method": (
-        "Alike Difference Hyperparameter MergeMethod Option PerModel Range Weight merge_method "
-        "tensor_method"
+        "Alike Difference Hyperparameter MergeMethod Option PerModel Range Statistic Weight "
+        "merge_method tensor_method"
     ),
     "bmerge.pipeline": "Merger merge_to_file",
     "bmerge.plan": "Plan make_plan",

@@ -302,6 +302,7 @@ def merge(
     on_nonfinite: Literal["error", "report"] = "error",
     io: Literal["auto", "read", "mmap"] = "auto",
     rounding: Literal["nearest", "stochastic"] = "nearest",
+    wanted: Sequence[tuple[int, int]] = (),
 ) -> Report:
     """Run every job and copy; everything is validated before any work starts.
 
@@ -322,6 +323,8 @@ def merge(
         io: positioned reads or memory maps for source files; "auto" takes the faster.
         rounding: of F16, BF16 and F8 outputs: to nearest even, or up or down by chance, from the
             job's seed and the element's index.
+        wanted: (job, count): only the first elements of that job's output are computed and
+            written, and its place in the sink has room for as many; 1 or more.
 
     Raises:
         ProgramError: a job or copy does not fit its program, sources or sinks.

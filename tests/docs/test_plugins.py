@@ -20,6 +20,7 @@ def test_page_has_one_example_of_each_kind(example_files):
     assert set(example_files) == {
         "hello.py",
         "inside.py",
+        "steady.py",
         "climb.py",
         "warmth.py",
         "patch.py",
@@ -31,7 +32,7 @@ def test_page_has_one_example_of_each_kind(example_files):
 
 def test_commands_of_the_page_work(bmerge, examples):
     commands = re.findall(r"^\$ bmerge (.*--plugin .*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         called = bmerge(*command.split())
         assert called.status == 0, called.err

@@ -154,6 +154,28 @@ def add_cosine_b(a, b, alpha):
     return a + (1 - np.clip(both - alpha, 0, 1)) * (b - a)
 
 
+def _weighed(a, b, c, alpha, least, greatest):
+    span = greatest - least
+    k = np.clip((c - least) / span - alpha if span else np.zeros_like(c) - alpha, 0, 1)
+    return (1 - k) * b + k * a
+
+
+def cosine_a(a, b, alpha, least, greatest):
+    """As it is published: columns of length 1 first, then both cosines."""
+    x, y = (
+        np.divide(m, n, out=np.zeros_like(m), where=n > 0)
+        for m in (a, b)
+        for n in [np.sqrt((m * m).sum(0, keepdims=True))]
+    )
+    c = (_cosine(x, y, 0) + _cosine(x, y, None)) / 2
+    return _weighed(a, b, c, abs(alpha), least, greatest)
+
+
+def cosine_b(a, b, alpha, least, greatest):
+    c = (_cosine(a, b, 0) + _cosine(a, b, None)) / 2
+    return _weighed(a, b, c, alpha, least, greatest)
+
+
 def comparative_interpolation(a, b, alpha, gamma, seed, prefer="near"):
     apart = np.abs(a - b)
     most = apart.max(initial=0)

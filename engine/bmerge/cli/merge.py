@@ -163,6 +163,8 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
     for name, summary in data["steps"].items():
         click.echo(f"step          {name}: {summary}")
     click.echo(f"tensors       {data['merged']} merged, {data['copied']} copied")
+    for entry in data["measured"]:
+        click.echo(f"measures      {_measure(entry)}")
     click.echo(f"reads         {human_bytes(data['bytes_read'])}")
     click.echo(f"writes        {human_bytes(data['bytes_written'])}\n")
     names = list(plan.hyperparameters)
@@ -171,6 +173,12 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
         for block, entry in data["blocks"].items()
     ]
     print_table(("block", "tensors", *names), rows)
+
+
+def _measure(entry: Mapping[str, Any]) -> str:
+    """Return what a pass before the merge takes of the models."""
+    names, size = ", ".join(entry["statistics"]), human_bytes(entry["bytes"])
+    return f"{names} of {entry['tensors']} tensors in a pass of its own, {size}"
 
 
 def _merge(
@@ -183,6 +191,8 @@ def _merge(
     as_json: bool,
 ) -> None:
     registry.observe("bmerge_merge_started", plan=plan)
+    for entry in describe(plan)["measured"]:
+        note(f"measuring {_measure(entry)}")
     start = time.monotonic()
     with to.folder(target), LiveLine() as line:
         bar = ByteBar(line)

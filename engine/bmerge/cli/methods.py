@@ -59,6 +59,7 @@ def _as_data(method: MergeMethod, plugin: str) -> dict[str, Any]:
             {"name": o.name, "default": o.default, "choices": list(o.choices)}
             for o in method.options
         ],
+        "statistics": [statistic.name for statistic in method.statistics],
         "executors": ["torch"] if method.opaque else ["native", "torch"],
         "summary": method.summary,
         "plugin": plugin,

@@ -71,6 +71,9 @@ class NativeExecutor:
         }
         if plan.recipe.rounding != "nearest":
             call["rounding"] = plan.recipe.rounding
+        wanted = [(i, job.wanted) for i, job in enumerate(plan.merges) if job.wanted is not None]
+        if wanted:
+            call["wanted"] = wanted
         try:
             report = _watched(call, plan, progress)
         except _native.NativeError as error:

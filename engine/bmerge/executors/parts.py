@@ -60,7 +60,7 @@ class Parts:
         """
         whole = Window.whole(job.shape, job.seed)
         fitting = self._fitting(job)
-        if job.graph.has_reduction:
+        if job.graph.has_reduction or job.wanted is not None:
             if whole.numel > fitting:
                 raise _too_large(job, self.budget)
             yield Part(job, whole)

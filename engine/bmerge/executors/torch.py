@@ -144,6 +144,8 @@ class _Run:
             for index, data in buffers.items()
         }
         result = evaluate(job.graph, inputs, job.scalars, window, self.device.torch)
+        if job.wanted is not None:
+            result = result.flatten()[: job.wanted]
         chance = (job.seed, window.begin) if self.by_chance else None
         data, finite = encode(result, job.dtype, chance)
         checks = [torch.isfinite(values).all() for values in inputs.values()]

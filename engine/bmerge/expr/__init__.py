@@ -7,6 +7,7 @@ Layer: above dtypes, below :mod:`bmerge.ops`. :mod:`bmerge.expr.eager` and
 from bmerge.expr.clamp import clamped
 from bmerge.expr.compose import Composition
 from bmerge.expr.graph import IDENTITY, Graph, Node, call
+from bmerge.expr.kinds import Extent, extent_of
 from bmerge.expr.reduce import reduces_to_input
 from bmerge.expr.seeds import seed_of_key, with_seed
 from bmerge.expr.symbol import Symbol
@@ -15,11 +16,13 @@ from bmerge.expr.trace import trace
 __all__ = [
     "IDENTITY",
     "Composition",
+    "Extent",
     "Graph",
     "Node",
     "Symbol",
     "call",
     "clamped",
+    "extent_of",
     "reduces_to_input",
     "seed_of_key",
     "trace",

@@ -15,7 +15,9 @@ from enum import Enum
 from functools import reduce
 from typing import Final
 
-__all__ = ["WHOLE", "Extent", "Kind", "KindError", "kind_of"]
+from bmerge.expr.graph import Graph
+
+__all__ = ["WHOLE", "Extent", "Kind", "KindError", "extent_of", "kind_of"]
 
 WHOLE: Final = -2
 """The axis of a reduction over the whole tensor."""
@@ -95,6 +97,14 @@ def kind_of(op: str, kinds: Sequence[Kind], constants: Sequence[float]) -> Kind:
     if op == "kth_abs":
         return _kth_abs(kinds)
     return Kind(reduce(Extent.join, (kind.extent for kind in kinds)), boolean)
+
+
+def extent_of(graph: Graph) -> Extent:
+    """Return how many values a traced graph gives."""
+    kinds: list[Kind] = []
+    for node in graph.nodes:
+        kinds.append(kind_of(node.op, [kinds[arg] for arg in node.args], node.constants))
+    return kinds[graph.output].extent
 
 
 def _check_booleans(op: str, kinds: Sequence[Kind]) -> None:

@@ -6,6 +6,7 @@ Such a job is carried out as a copy of bytes, so that α = 0 and α = 1 give the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,7 +39,8 @@ def reduces_to_input(
 
     Args:
         graph: what a method computes.
-        scalars: the hyperparameters' values, in the order of ``graph.scalars``.
+        scalars: the hyperparameters' values, in the order of ``graph.scalars``; what is not known
+            yet is NaN, or left out at the end.
         same: for each input the first one that holds the very same tensor; empty if all differ.
 
     Returns:
@@ -66,7 +68,9 @@ def _value(
     if node.op == "constant":
         return node.constants[0]
     if node.op == "scalar":
-        return scalars[int(node.constants[0])]
+        value = dict(enumerate(scalars)).get(int(node.constants[0]), math.nan)
+        if not math.isnan(value):
+            return value
     known = _fold(node.op, args)
     if node.op in REDUCTIONS:  # a number here is the same for all elements
         known = 0.0 if _is(args[0], 0) or (node.op == "vecdot" and _is(args[1], 0)) else None

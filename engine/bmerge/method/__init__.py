@@ -11,6 +11,7 @@ from bmerge.method.declare import merge_method, tensor_method
 from bmerge.method.hyperparameter import Hyperparameter, PerModel, Range, Weight
 from bmerge.method.merge_method import MergeMethod
 from bmerge.method.option import Option, OptionValue, option_text
+from bmerge.method.statistic import Statistic
 
 __all__ = [
     "Alike",
@@ -22,6 +23,7 @@ __all__ = [
     "OptionValue",
     "PerModel",
     "Range",
+    "Statistic",
     "Weight",
     "merge_method",
     "option_text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias, overload
 
@@ -13,6 +14,7 @@ from bmerge.method.content import ContentKind
 from bmerge.method.hyperparameter import EACH_MODEL, Hyperparameter, Range
 from bmerge.method.merge_method import MergeMethod
 from bmerge.method.option import Option
+from bmerge.method.statistic import Statistic
 
 __all__ = ["merge_method", "tensor_method"]
 
@@ -38,7 +40,8 @@ def merge_method(
         function: positional parameters are input models (``*models``: any number), keyword-only
             ones have a default and are hyperparameters, annotated :data:`Weight`,
             ``Annotated[float, Range(…)]`` or ``PerModel[…]`` of these, or options, annotated
-            ``Literal[…]`` or ``bool``. The body is made of operators and :mod:`bmerge.ops`.
+            ``Literal[…]`` or ``bool``. One annotated ``Annotated[float, Statistic(…)]`` has no
+            default: it is taken of the models. The body is made of operators and :mod:`bmerge.ops`.
         name: the method's name; the function's own if left out.
         aliases: other names for it.
 
@@ -111,6 +114,7 @@ def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: boo
         opaque=opaque,
         takes=tuple(takes),
         gives=_content(function, "return", signature.return_annotation),
+        statistics=tuple(k for k in keywords if isinstance(k, Statistic)),
     )
 
 
@@ -128,11 +132,16 @@ def _check_shape(name: str, parameter: inspect.Parameter) -> None:
         raise MethodError(message, hint="hyperparameters come after a * in the signature")
 
 
-def _keyword(function: Body, name: str, parameter: inspect.Parameter) -> Hyperparameter | Option:
+def _keyword(
+    function: Body, name: str, parameter: inspect.Parameter
+) -> Hyperparameter | Option | Statistic:
     where = f"{name}: the hyperparameter {parameter.name!r}"
     hint = _hint(function, parameter.name, parameter.annotation)
     if hint is bool or typing.get_origin(hint) is Literal:
         return _option(where, hint, parameter)
+    for item in _metadata(hint):
+        if isinstance(item, Statistic):
+            return replace(item, name=parameter.name)
     return _hyperparameter(where, hint, parameter)
 
 

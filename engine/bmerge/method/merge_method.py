@@ -13,6 +13,7 @@ from bmerge.expr import Graph, call, trace
 from bmerge.method.content import ContentKind
 from bmerge.method.hyperparameter import Hyperparameter
 from bmerge.method.option import Option, OptionValue
+from bmerge.method.statistic import Statistic
 
 __all__ = ["MergeMethod"]
 
@@ -37,6 +38,7 @@ class MergeMethod:
         opaque: whether the body is torch code that is called as it is, not traced.
         takes: what each of the named models is, and last what the further ones are.
         gives: what the result is.
+        statistics: numbers taken over all tensors of the models, in the order of the signature.
     """
 
     name: str
@@ -51,6 +53,7 @@ class MergeMethod:
     opaque: bool = False
     takes: tuple[ContentKind, ...] = ()
     gives: ContentKind = ContentKind.MODEL
+    statistics: tuple[Statistic, ...] = ()
 
     def __call__(self, *models: Any, **parameters: Any) -> Any:
         """Call the function; a hyperparameter per model may be one number or a sequence."""
@@ -181,6 +184,7 @@ def _graph(
     method: MergeMethod, n_models: int, options: tuple[tuple[str, OptionValue], ...]
 ) -> Graph:
     names = [hyperparameter.name for hyperparameter in method.hyperparameters_of(n_models)]
+    names += [statistic.name for statistic in method.statistics]
     count = _further(method, n_models)
 
     def body(*models: Any, **numbers: Any) -> Any:

@@ -20,6 +20,7 @@ from bmerge.formats import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.lora import loras_of
 from bmerge.pipeline.execute import execute
+from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import Plan, make_plan
 from bmerge.recipe import BlockWeights
@@ -128,7 +129,8 @@ def _run(plan: Plan, output: Path, executor: Executor, files: contextlib.ExitSta
     except _native.IoError as error:
         raise ExecutorError(f"cannot write beside {output}: {error}") from error
     places = {key: (0, offset) for (key, _, _), offset in zip(layout, offsets, strict=True)}
-    execute(plan, FileSink([file], places), executor=executor)
+    ready = Statistics(executor).fill(plan)
+    execute(ready, FileSink([file], places), executor=executor)
     return _opened(file, plan.checkpoints[0], files)
 
 

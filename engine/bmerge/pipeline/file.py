@@ -13,6 +13,7 @@ from bmerge.executors import ExecutionReport, Executor, ProgressCallback
 from bmerge.pipeline.aligned import Aligning, aligned
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.hashing import InputHashes
+from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.metadata import build_metadata
 from bmerge.pipeline.output import OutputFiles
 from bmerge.pipeline.shards import cut
@@ -92,7 +93,8 @@ def merge_to_file(
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
         with aligned(plan, output, executor=executor, progress=aligning) as ready:
-            execution = execute(ready, sink, executor=executor, progress=progress)
+            known = Statistics(executor).fill(ready, progress)
+            execution = execute(known, sink, executor=executor, progress=progress)
         if digests is not None:
             text = _text(plan, digests.wait(), metadata=True)
         files.write_headers(text)

@@ -8,6 +8,7 @@ from typing import Any
 from bmerge.errors import ExecutorError, nearest
 from bmerge.executors import Executor, ProgressCallback
 from bmerge.pipeline.execute import execute
+from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.pipeline.tensors import direct_view, store
 from bmerge.plan import OutputTensor, Plan
@@ -44,6 +45,7 @@ def merge_into(
     if plan.recipe.rebasin:
         message = "models are aligned in files only, not for a merge into live tensors"
         raise ExecutorError(message, hint="write an aligned file first: bmerge rebasin A B -o FILE")
+    plan = Statistics(executor).fill(plan, progress)
     direct: dict[str, memoryview] = {}
     indirect: list[OutputTensor] = []
     places: set[int] = set()

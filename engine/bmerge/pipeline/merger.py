@@ -21,6 +21,7 @@ from bmerge.executors import Executor, ProgressCallback
 from bmerge.formats import Checkpoint
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
+from bmerge.pipeline.measure import Statistics
 from bmerge.plan import (
     CopyJob,
     FillJob,
@@ -76,6 +77,7 @@ class Merger:
         self._executor = executor
         self._scratch = scratch
         self._live = _Live(executor)
+        self._statistics = Statistics(executor)
         _remove_leftovers(scratch)
 
     @property
@@ -100,7 +102,8 @@ class Merger:
 
     def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Trial:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
-        return Trial(self.plan(hyperparameters), self._executor, self._live, self._scratch)
+        plan = self.plan(hyperparameters)
+        return Trial(plan, self._executor, self._live, self._scratch, self._statistics)
 
     def write(
         self,
@@ -110,7 +113,7 @@ class Merger:
         progress: ProgressCallback | None = None,
     ) -> MergeReport:
         """Write one merge to a file that is kept; see :func:`bmerge.pipeline.merge_to_file`."""
-        plan = self.plan(hyperparameters)
+        plan = self._statistics.fill(self.plan(hyperparameters), progress)
         return merge_to_file(plan, output, executor=self._executor, progress=progress)
 
 
@@ -151,8 +154,11 @@ class Trial:
     :class:`bmerge.evaluate.protocols.MergedModel`.
     """
 
-    def __init__(self, plan: Plan, executor: Executor, live: _Live, scratch: Path) -> None:
+    def __init__(
+        self, plan: Plan, executor: Executor, live: _Live, scratch: Path, statistics: Statistics
+    ) -> None:
         self.plan = plan
+        self._statistics = statistics
         self._executor = executor
         self._live = live
         self._scratch = scratch
@@ -164,7 +170,7 @@ class Trial:
         Raises:
             ExecutorError: if a key is missing there or has another shape, or the merge fails.
         """
-        self._live.merge(self.plan, state_dict)
+        self._live.merge(self._statistics.fill(self.plan), state_dict)
 
     def layout(self) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of every tensor of the merge, by key."""
@@ -180,7 +186,8 @@ class Trial:
             self._scratch.mkdir(parents=True, exist_ok=True)
             name = f"bmerge-{_HOST}-{os.getpid()}-{os.urandom(6).hex()}.safetensors"
             path = self._scratch / name
-            merge_to_file(self.plan, path, executor=self._executor, hashes=False, sync=False)
+            plan = self._statistics.fill(self.plan)
+            merge_to_file(plan, path, executor=self._executor, hashes=False, sync=False)
             self._file = path
         return self._file
 

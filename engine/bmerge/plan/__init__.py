@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from bmerge.plan.build import build_plan, make_plan
 from bmerge.plan.describe import describe
-from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, OutputTensor, Plan, SplitJob
+from bmerge.plan.jobs import (
+    CopyJob,
+    FillJob,
+    Measure,
+    MergeJob,
+    OutputTensor,
+    Plan,
+    SplitJob,
+)
 from bmerge.plan.match import Matching, match_tensors
 from bmerge.plan.steps import Methods, PlannedStep, graph_of
 
@@ -12,6 +20,7 @@ __all__ = [
     "CopyJob",
     "FillJob",
     "Matching",
+    "Measure",
     "MergeJob",
     "Methods",
     "OutputTensor",

@@ -11,6 +11,7 @@ from bmerge.lora import PatchedTensor
 from bmerge.plan.compose import Composed, Composer
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
 from bmerge.plan.match import Match, Matching, match_tensors
+from bmerge.plan.measures import measures_of
 from bmerge.plan.steps import Methods, plan_steps
 from bmerge.recipe import Recipe
 
@@ -73,7 +74,7 @@ def build_plan(recipe: Recipe, *, matching: Matching) -> Plan:
     return Plan(
         recipe, steps, matching.architecture, matching.checkpoints, tuple(merges), tuple(copies),
         tuple(fills), tuple(splits), tuple(match.output for match in matching.matches),
-        matching.notes,
+        matching.notes, measures_of(steps, matching),
     )  # fmt: skip
 
 

@@ -106,6 +106,6 @@ class Composer:
             inputs = [result(each) for each in form.inputs]
             planned = self._steps[form.step]
             steps.append(form.step)
-            return composition.inline(planned.graph, inputs, planned.labels)
+            return composition.inline(planned.graph, inputs, planned.graph.scalars)
 
         return composition.graph(result(form), len(models)), tuple(steps)

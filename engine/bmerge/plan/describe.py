@@ -30,6 +30,14 @@ def describe(plan: Plan) -> dict[str, Any]:
         "merged": len(plan.merges) + len(plan.splits),
         "copied": len(plan.copies),
         "repaired": len(plan.fills),
+        "measured": [
+            {
+                "statistics": [name for name, _ in measure.folds],
+                "tensors": len(measure.jobs),
+                "bytes": measure.nbytes_read,
+            }
+            for measure in plan.measures
+        ],
         "bytes_read": plan.nbytes_read,
         "bytes_written": plan.nbytes_written,
         "dtypes": dict(Counter(tensor.dtype for tensor in plan.outputs)),

@@ -19,7 +19,7 @@ from bmerge.method import MergeMethod
 from bmerge.plan.steps import PlannedStep
 from bmerge.recipe import BlockWeights, Recipe
 
-__all__ = ["CopyJob", "FillJob", "MergeJob", "OutputTensor", "Plan", "SplitJob"]
+__all__ = ["CopyJob", "FillJob", "Measure", "MergeJob", "OutputTensor", "Plan", "SplitJob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,12 @@ class MergeJob:
         block: that the key is in.
         graph: what to compute: the method's, or that of one input where only its dtype changes.
         inputs: one for each input of the graph, all of the output's shape.
-        scalars: the hyperparameters' values, in the order of ``graph.scalars``.
+        scalars: the hyperparameters' values, in the order of ``graph.scalars``; NaN for statistics
+            that are not known yet.
         shape: of the output and of every input.
         dtype: safetensors tag of the output.
         seed: of this tensor's random numbers, those of its rounding too.
+        wanted: how many elements of the output are computed, from the first on; None: all.
     """
 
     key: str
@@ -67,6 +69,7 @@ class MergeJob:
     shape: tuple[int, ...]
     dtype: str
     seed: int
+    wanted: int | None = None
 
     @property
     def numel(self) -> int:
@@ -129,6 +132,24 @@ class SplitJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Take numbers over all tensors, before anything is merged.
+
+    Args:
+        jobs: one for each tensor; its output is one value, or one per column.
+        folds: name of a statistic → what it is of all those values together.
+    """
+
+    jobs: tuple[MergeJob, ...]
+    folds: tuple[tuple[str, Graph], ...]
+
+    @property
+    def nbytes_read(self) -> int:
+        """Bytes of inputs that are read, each once."""
+        return sum(info.nbytes for job in self.jobs for info in job.used_inputs)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a merge will do; made by :func:`bmerge.plan.make_plan`.
 
@@ -145,6 +166,8 @@ class Plan:
         splits: tensors of which only some channels are merged.
         outputs: all tensors, in the order of the first model.
         notes: what the user should know, one line each.
+        measures: what the method must know of the models first; see
+            :class:`bmerge.pipeline.measure.Statistics`.
     """
 
     recipe: Recipe
@@ -157,6 +180,7 @@ class Plan:
     splits: tuple[SplitJob, ...]
     outputs: tuple[OutputTensor, ...]
     notes: tuple[str, ...]
+    measures: tuple[Measure, ...] = ()
 
     @property
     def hyperparameters(self) -> dict[str, BlockWeights]:
@@ -188,10 +212,11 @@ class Plan:
 
     @property
     def nbytes_read(self) -> int:
-        """Bytes of inputs that are read, each once."""
+        """Bytes of inputs that are read, each once, and once more for each measure."""
         computed = [*self.merges, *(split.merge for split in self.splits)]
         merged = sum(info.nbytes for job in computed for info in job.used_inputs)
-        return merged + sum(job.source.nbytes for job in self.copies)
+        measured = sum(measure.nbytes_read for measure in self.measures)
+        return measured + merged + sum(job.source.nbytes for job in self.copies)
 
     @property
     def nbytes_written(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from bmerge.architectures import Architecture
 from bmerge.errors import BmergeError, MethodError, RecipeError, nearest
@@ -13,7 +14,12 @@ from bmerge.expr import Graph, clamped, with_seed
 from bmerge.method import MergeMethod
 from bmerge.recipe import BlockWeights, Recipe, Step
 
-__all__ = ["Methods", "PlannedStep", "graph_of", "methods_of", "naming", "plan_steps"]
+__all__ = [
+    "UNKNOWN", "Methods", "PlannedStep", "graph_of", "methods_of", "naming", "plan_steps",
+]  # fmt: skip
+
+UNKNOWN: Final = math.nan
+"""Stands for a statistic of the models until they have been measured."""
 
 Methods: TypeAlias = MergeMethod | Mapping[str, MergeMethod]
 """The method of a recipe without steps, or name → method."""
@@ -27,7 +33,8 @@ class PlannedStep:
         step: as the recipe has it.
         method: the merge method that it names.
         weights: name → value per block of every hyperparameter; one per model is name_1, ….
-        graph: what the method computes, with the step's seed.
+        graph: what the method computes, with the step's seed; its scalars are the hyperparameters
+            and then the statistics, as they are called in the whole recipe.
     """
 
     step: Step
@@ -38,15 +45,19 @@ class PlannedStep:
     @property
     def labels(self) -> tuple[str, ...]:
         """What its hyperparameters are called in the whole recipe."""
-        prefix = f"{self.step.name}." if self.step.name else ""
-        return tuple(prefix + name for name in self.weights)
+        return tuple(map(self.label, self.weights))
+
+    def label(self, name: str) -> str:
+        """Return what one of its numbers is called in the whole recipe."""
+        return f"{self.step.name}.{name}" if self.step.name else name
 
     def scalars(self, block: str, architecture: Architecture) -> tuple[float, ...]:
-        """Return the hyperparameters' values in a block."""
-        return tuple(
+        """Return the values of ``graph.scalars`` in a block; of statistics, :data:`UNKNOWN`."""
+        known = tuple(
             weights.of(architecture.leader(block, weights.blocks))
             for weights in self.weights.values()
         )
+        return known + (UNKNOWN,) * len(self.method.statistics)
 
 
 @contextmanager
@@ -100,9 +111,10 @@ def _planned(step: Step, method: MergeMethod, seed: int, architecture: Architect
     with naming(step.name):
         weights = _hyperparameters(step, method, architecture)
         graph = _graph(step, method)
-    return PlannedStep(
-        step, method, weights, with_seed(graph, seed if step.seed is None else step.seed)
-    )
+    seeded = with_seed(graph, seed if step.seed is None else step.seed)
+    planned = PlannedStep(step, method, weights, seeded)
+    labels = tuple(map(planned.label, graph.scalars))
+    return replace(planned, graph=replace(seeded, scalars=labels))
 
 
 def graph_of(recipe: Recipe, method: MergeMethod) -> Graph:

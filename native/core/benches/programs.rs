@@ -48,6 +48,7 @@ fn job(program: &Program, dtype: Dtype) -> Job {
         offset: 0,
         dtype,
         seed: 1,
+        wanted: None,
     }
 }
 

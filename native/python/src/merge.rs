@@ -80,9 +80,10 @@ enum Output<'py> {
 #[pyo3(
     signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
         memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto",
-        rounding = "nearest"),
+        rounding = "nearest", wanted = Vec::new()),
     text_signature = "(*, programs, sources, sinks, jobs, copies=(), threads=0, \
-        memory=33554432, progress=None, on_nonfinite='error', io='auto', rounding='nearest')"
+        memory=33554432, progress=None, on_nonfinite='error', io='auto', rounding='nearest', \
+        wanted=())"
 )]
 #[allow(clippy::too_many_arguments)] // keyword-only, as documented
 pub(crate) fn merge<'py>(
@@ -98,15 +99,21 @@ pub(crate) fn merge<'py>(
     on_nonfinite: &str,
     io: &str,
     rounding: &str,
+    wanted: Vec<(usize, u64)>,
 ) -> PyResult<Report> {
     let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
     let mut outputs = sinks.iter().map(pin_sink).collect::<PyResult<Vec<_>>>()?;
     let on_nonfinite = parse_on_nonfinite(on_nonfinite)?;
+    let mut jobs = jobs.into_iter().enumerate().map(job).collect::<PyResult<Vec<_>>>()?;
+    for (index, count) in wanted {
+        let missing = || ProgramError::new_err(format!("wanted: there is no job {index}"));
+        jobs.get_mut(index).ok_or_else(missing)?.wanted = Some(count);
+    }
     let request = core::Request {
         programs: programs.iter().map(|program| &program.0).collect(),
         sources: inputs.iter().map(source).collect(),
         sinks: outputs.iter_mut().map(sink).collect(),
-        jobs: jobs.into_iter().enumerate().map(job).collect::<PyResult<_>>()?,
+        jobs,
         copies: copies.into_iter().map(copy).collect(),
         options: Options {
             threads,
@@ -173,7 +180,7 @@ fn job((index, raw): (usize, RawJob)) -> PyResult<core::Job> {
         Ok(InputRange { source, offset, dtype })
     };
     let inputs = inputs.into_iter().map(input).collect::<PyResult<_>>()?;
-    Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed })
+    Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed, wanted: None })
 }
 
 fn copy((source, source_offset, length, sink, offset): RawCopy) -> core::Copy {

@@ -48,7 +48,7 @@ def test_documentation_names_formula_source_and_every_parameter(subject):
     models = [*subject.model_names, *(["models"] if subject.variadic else [])]
     for word in ("Formula", "Source", *("bounds" if m == "models" else m for m in models)):
         assert f"{word}:" in subject.doc or f"{word}, " in subject.doc or word == "bounds"
-    for parameter in (*subject.hyperparameters, *subject.options):
+    for parameter in (*subject.hyperparameters, *subject.options, *subject.statistics):
         assert f"    {parameter.name}: " in subject.doc
 
 

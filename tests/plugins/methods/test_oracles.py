@@ -38,7 +38,7 @@ def _expected(case, models, seed):
     for h in case.method.hyperparameters:
         if h.per_model and not isinstance(values[h.name], list):
             values[h.name] = [values[h.name]] * further
-    result = oracle_of(case.name)(*wide, **values, **case.options, **drawn)
+    result = oracle_of(case.name)(*wide, **values, **case.options, **case.statistics, **drawn)
     return np.reshape(result, np.shape(models[0]))
 
 
@@ -87,7 +87,7 @@ def test_method_matches_the_oracle_on_every_executor(tmp_path, case, dtype):
 def test_method_as_a_function_matches_the_oracle(case):
     models = _models(case, (5, 7))
     tensors = [torch.from_numpy(model) for model in models]
-    result = case.method(*tensors, **case.values, **case.options)
+    result = case.method(*tensors, **case.values, **case.options, **case.statistics)
     _assert_close(result.expand(5, 7).numpy(), _expected(case, models, 0), case, "F32")
 
 

@@ -49,7 +49,10 @@ fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Range> {
         let length = size(input.dtype, &job.shape)?;
         check_source(sources, input.source, input.offset, length)?;
     }
-    let length = size(job.dtype, &job.shape)?;
+    if job.wanted == Some(0) {
+        return Err(Error::Program("no element of the output is wanted".to_owned()));
+    }
+    let length = size(job.dtype, &[job.outputs()])?;
     check_sink(request, job.sink, job.offset, length)
 }
 

@@ -4,6 +4,7 @@ use super::memory;
 use super::pass::may_sample;
 use super::request::{Copy, Job, Request};
 use super::Sources;
+use crate::program::stage::Stage;
 use crate::program::Program;
 use crate::vm::geometry::Geometry;
 
@@ -30,6 +31,14 @@ pub(super) struct Item<'a> {
 }
 
 impl Item<'_> {
+    /// Elements or bytes that are written.
+    pub(super) fn outputs(&self) -> u64 {
+        match self.task {
+            Task::Job { job, .. } => job.outputs(),
+            Task::Copy(_) => self.length,
+        }
+    }
+
     /// Place in the output, for the order of work.
     fn place(&self) -> (usize, u64) {
         match self.task {
@@ -58,10 +67,13 @@ pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize)
     items
 }
 
-/// Input bytes of all passes that see every element.
+/// Input bytes of all passes, but for those that look at a sample.
 fn work(program: &Program, job: &Job, geometry: &Geometry) -> u64 {
+    let pass = |stage: &Stage| {
+        let inputs = stage.inputs.iter().map(|input| job.inputs[*input].dtype.bytes() as u64);
+        let elements = if stage.output.is_some() { job.outputs() } else { job.elements() };
+        inputs.sum::<u64>().saturating_mul(elements)
+    };
     let stages = program.stages().iter().filter(|stage| !may_sample(stage, geometry));
-    let inputs = stages.flat_map(|stage| &stage.inputs);
-    let bytes: u64 = inputs.map(|input| job.inputs[*input].dtype.bytes() as u64).sum();
-    bytes.saturating_mul(job.elements())
+    stages.map(pass).fold(0, u64::saturating_add)
 }

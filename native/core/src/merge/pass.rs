@@ -91,7 +91,7 @@ impl Pass {
     pub(super) fn range(&self, item: &Item, unit: u64) -> (u64, u64) {
         let Some(gather) = &self.gather else {
             let begin = unit * item.step;
-            return (begin, (begin + item.step).min(item.length));
+            return (begin, (begin + item.step).min(item.outputs()));
         };
         let (first, end) = self.tiles(unit);
         (gather.tiling.range(first).0, gather.tiling.range(end - 1).1)
@@ -119,7 +119,7 @@ impl Pass {
 
     fn cut(&mut self, item: &Item, stage: &Stage, geometry: Geometry) {
         if stage.output.is_some() {
-            self.units = item.length.div_ceil(item.step);
+            self.units = item.outputs().div_ceil(item.step);
             return;
         }
         let brackets = |node| self.brackets.get(&node).copied().unwrap_or_default();

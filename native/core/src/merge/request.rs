@@ -35,12 +35,19 @@ pub struct Job {
     pub dtype: Dtype,
     /// Seed of the random numbers, and of stochastic rounding.
     pub seed: u64,
+    /// How many elements of the output are computed and written, from the first on; all if none.
+    pub wanted: Option<u64>,
 }
 
 impl Job {
     /// Number of elements.
     pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().product()
+    }
+
+    /// Number of elements of the output.
+    pub(crate) fn outputs(&self) -> u64 {
+        self.wanted.map_or(self.elements(), |wanted| wanted.min(self.elements()))
     }
 }
 

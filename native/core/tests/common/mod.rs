@@ -67,6 +67,7 @@ pub fn job(program: &Program, shape: &[u64]) -> Job {
         offset: 0,
         dtype: Dtype::F32,
         seed: 42,
+        wanted: None,
     }
 }
 
