@@ -69,9 +69,14 @@ def _called(graph: Graph, node: Node, values: Sequence[Tensor], window: Window) 
         return models[0].clone()
     if len(graph.functions) > 1 or len(graph.nodes) > len(values) + 1:
         models = [model.clone() for model in models]  # others read them, and it may write
-    numbers = map(float, values[called.n_models :])
+    numbers = dict(zip(called.names, map(float, values[called.n_models :]), strict=True))
     with torch.no_grad(), seeded(window.seed, stream):
-        result = called.function(*models, **dict(zip(called.names, numbers, strict=True)))
+        try:
+            result = called.function(*models, **numbers)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            if all(torch.isfinite(model).all() for model in models):
+                raise
+            result = torch.full_like(models[0], torch.nan)  # what cannot be decomposed
     return _of_shape(result.float(), window)
 
 

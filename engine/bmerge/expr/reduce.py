@@ -68,9 +68,9 @@ def _value(
     if node.op == "constant":
         return node.constants[0]
     if node.op == "scalar":
-        value = dict(enumerate(scalars)).get(int(node.constants[0]), math.nan)
-        if not math.isnan(value):
-            return value
+        index = int(node.constants[0])
+        if index < len(scalars) and not math.isnan(scalars[index]):
+            return scalars[index]
     known = _fold(node.op, args)
     if node.op in REDUCTIONS:  # a number here is the same for all elements
         known = 0.0 if _is(args[0], 0) or (node.op == "vecdot" and _is(args[1], 0)) else None

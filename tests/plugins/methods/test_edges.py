@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from method_cases import OFFERED
 from running import run_native, run_torch
 
-SHAPES = [(1,), (2,), (1, 1), (1, 5), (5, 1), (3, 4), (2, 3, 1, 2)]
+SHAPES = [(), (0,), (3, 0), (1,), (2,), (1, 1), (1, 5), (5, 1), (3, 4), (2, 3, 1, 2)]
+LIMITS = [-1.0, 0.0, 0.3, 1.0]
+"""Statistics of a whole model that may be; two may be the same."""
 
 
 def _count(method, further=3):
@@ -24,6 +26,12 @@ def _ends(h):
     values |= {h.low - 0.5} if h.minimum is None else {h.minimum}
     values |= {h.high + 0.5} if h.maximum is None else {h.maximum}
     return sorted(v for v in values if h.problem(v) is None)
+
+
+def _defaults(method, count):
+    """Return the default hyperparameters, and limits of the whole model."""
+    limits = (0.1, 0.9, *LIMITS)[: len(method.statistics)]
+    return (*(h.default for h in method.hyperparameters_of(count)), *limits)
 
 
 def _models(kind, count, shape, random):
@@ -47,6 +55,7 @@ KINDS = ["zeros", "equal", "opposite", "one of zeros", "tiny", "large", "half eq
 def _setting(draw, method):
     count = _count(method, draw(st.integers(1, 4)))
     scalars = [draw(st.sampled_from(_ends(h))) for h in method.hyperparameters_of(count)]
+    scalars += [draw(st.sampled_from(LIMITS)) for _ in method.statistics]
     options = {o.name: draw(st.sampled_from(o.choices)) for o in method.options}
     return (
         count,
@@ -81,10 +90,7 @@ def test_nan_in_an_input_is_no_error_of_the_method(method):
     count = _count(method)
     models = [np.random.default_rng(i).standard_normal((4, 6)).astype("f4") for i in range(count)]
     models[-1][1, 2] = np.nan
-    scalars = tuple(h.default for h in method.hyperparameters_of(count))
-    if method.name in {"rotate", "truncate_rank", "truncate_kronecker"}:
-        pytest.skip("a NaN has no singular values; the run stops at the input before")
-    result = run_torch(method.graph(count), models, scalars)
+    result = run_torch(method.graph(count), models, _defaults(method, count))
     assert result.shape == (4, 6)
 
 
@@ -112,12 +118,12 @@ def test_equal_models_give_that_model_where_the_method_is_a_mean(name):
         "multiply_difference", "ties_add_difference", "nuslerp_from_base", "smooth_add",
         "multislerp_from_base", "truncate_rank", "truncate_kronecker", "similarity_add_difference",
         "weighted_subtraction", "ties_extended", "ties_with_dropout",
+        "cosine_a", "cosine_b",
     }  # fmt: skip
     if name not in means:
         pytest.skip("not a mean")
     method = OFFERED[name]
     count = _count(method)
     model = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
-    scalars = [h.default for h in method.hyperparameters_of(count)]
-    result = run_torch(method.graph(count), [model] * count, scalars)
+    result = run_torch(method.graph(count), [model] * count, _defaults(method, count))
     np.testing.assert_allclose(result, model, rtol=1e-5, atol=1e-6)
