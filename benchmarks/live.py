@@ -2,14 +2,20 @@
 
 An SD1.5 UNet lies in memory as a pipeline would hold it, and is merged anew in place, from two
 checkpoints in the page cache: all of it, and one block of it, as a study does from trial to trial.
-The merge of n bytes reads 2 n and writes n. Its floor moves as many bytes with ``memcpy``, which
-reads and writes the same number: it copies 1.5 n, by as many threads. Floor and merges run in
-turn in one process.
+The merge of n bytes reads 2 n and writes n. It is compared with two copies by as many threads:
+
+- ``memory`` moves as many bytes within memory, where ``memcpy`` reads as much as it writes: it
+  copies 1.5 n.
+- ``files`` reads n bytes of each checkpoint from the page cache, as anything must that does not
+  keep both in memory of its own, and copies n bytes to the live tensors.
+
+Copies and merges run in turn in one process.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,19 +49,43 @@ def _plan(models: Sequence[Path], alpha: str) -> Plan:
     return plan_merge(recipe, checkpoints, registry)
 
 
-def _copies(source: np.ndarray, target: np.ndarray, threads: int) -> Callable[[], None]:
-    """Return a copy of all of ``source`` and half of it again."""
-    pieces = [*range(0, source.size, _PIECE), *range(0, source.size // 2, _PIECE)]
+def _in_threads(threads: int, work: Callable[[int], object]) -> Callable[[], None]:
+    """Return a call of ``work`` with the number of each thread."""
+
+    def run() -> None:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, range(threads)))
+
+    return run
+
+
+def _memory(size: int, threads: int) -> Callable[[], None]:
+    """Return a copy of ``size`` bytes of memory and of half of them again."""
+    source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
+    pieces = [*range(0, size, _PIECE), *range(0, size // 2, _PIECE)]
 
     def copy(first: int) -> None:
         for begin in pieces[first::threads]:
             np.copyto(target[begin : begin + _PIECE], source[begin : begin + _PIECE])
 
-    def run() -> None:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(copy, range(threads)))
+    return _in_threads(threads, copy)
 
-    return run
+
+def _files(models: Sequence[Path], size: int, threads: int) -> Callable[[], None]:
+    """Return a read of ``size`` bytes of each model, of which one goes to memory."""
+    files = [model.open("rb", buffering=0) for model in models]
+    target = np.ones(size, np.uint8)
+    buffers = [np.ones(_PIECE, np.uint8) for _ in range(threads)]
+
+    def copy(first: int) -> None:
+        buffer = buffers[first]
+        for begin in range(first * _PIECE, size, threads * _PIECE):
+            count = min(_PIECE, size - begin)
+            for file in files:
+                os.preadv(file.fileno(), [buffer.data[:count]], begin)
+            np.copyto(target[begin : begin + count], buffer[:count])
+
+    return _in_threads(threads, copy)
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -83,17 +113,17 @@ def measure(models: Sequence[Path], *, rounds: int, threads: int) -> None:
         ),
     }
     for name, (plan, tensors, size) in works.items():
-        source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
-        copy = _copies(source, target, threads)
         merge = partial(merge_into, plan, tensors, executor=executor)
-        for run in (copy, merge):  # they touch all memory once
+        runs = (_memory(size, threads), _files(models, size, threads), merge)
+        for run in runs:  # they touch all memory once
             run()
-        pairs = [(_seconds(copy), _seconds(merge)) for _ in range(rounds)]
-        floor, seconds = (statistics.median(column) for column in zip(*pairs, strict=True))
-        reached = statistics.median(one / other for one, other in pairs)
+        rows = [[_seconds(run) for run in runs] for _ in range(rounds)]
+        in_memory, from_files, seconds = map(statistics.median, zip(*rows, strict=True))
+        of_memory, of_files = (statistics.median(r[i] / r[2] for r in rows) for i in (0, 1))
         print(
-            f"{name}: {size / 1e6:.0f} MB, copy {floor:.3f} s, merge {seconds:.3f} s, "
-            f"{3 * size / seconds / 1e9:.1f} GB/s, {reached:.0%} of the copy's speed",
+            f"{name}: {size / 1e6:.0f} MB, memory {in_memory:.3f} s, files {from_files:.3f} s, "
+            f"merge {seconds:.3f} s ({3 * size / seconds / 1e9:.1f} GB/s): "
+            f"{of_memory:.0%} and {of_files:.0%} of the copies' speed",
             flush=True,
         )
 

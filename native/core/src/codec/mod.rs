@@ -17,9 +17,9 @@ pub(crate) use isa::Avx2;
 
 use crate::dtype::Dtype;
 
-/// Decode as many values as `target` holds.
+/// Decode as many values as `target` holds; false if one of them is not finite.
 #[inline(always)]
-pub(crate) fn decode<I: Isa>(dtype: Dtype, source: &[u8], target: &mut [f32]) {
+pub(crate) fn decode<I: Isa>(dtype: Dtype, source: &[u8], target: &mut [f32]) -> bool {
     match dtype {
         Dtype::F16 => I::decode_f16(source, target),
         Dtype::BF16 => decode_with(source, target, |bytes| {
@@ -34,6 +34,7 @@ pub(crate) fn decode<I: Isa>(dtype: Dtype, source: &[u8], target: &mut [f32]) {
         Dtype::F8_E5M2 => decode_with(source, target, |[byte]: [u8; 1]| eight::from_e5m2(byte)),
         _ => {} // jobs are refused other types before a run starts
     }
+    all_finite(dtype, target, &source[..target.len() * dtype.bytes()])
 }
 
 /// Encode values; false if one of them is not finite in the type.
@@ -48,29 +49,36 @@ pub(crate) fn encode<I: Isa>(dtype: Dtype, values: &[f32], target: &mut [u8]) ->
         Dtype::F8_E5M2 => encode_with(values, target, |x| [eight::to_e5m2(x)]),
         _ => {} // jobs are refused other types before a run starts
     }
-    all_below(values, limit(dtype))
+    all_finite(dtype, values, target)
 }
 
-/// The least magnitude that is not finite in the type.
+/// Whether no value is a NaN or infinite; `bytes` are the same values in the type.
+///
+/// Magnitudes are in the order of their bits, NaN above all: a maximum of integers is the cheapest
+/// loop there is, the more so of short ones.
 #[inline(always)]
-fn limit(dtype: Dtype) -> f32 {
+fn all_finite(dtype: Dtype, values: &[f32], bytes: &[u8]) -> bool {
     match dtype {
-        Dtype::F16 => 65520.0,
-        Dtype::BF16 => f32::from_bits(0x7f7f_8000),
-        _ => f32::INFINITY,
+        Dtype::F16 => greatest_half(bytes) < 0x7c00,
+        Dtype::BF16 => greatest_half(bytes) < 0x7f80,
+        _ => {
+            let mut greatest = 0;
+            for value in values {
+                greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
+            }
+            greatest < f32::INFINITY.to_bits()
+        }
     }
 }
 
-/// Whether no value is a NaN or as large as the limit.
+/// The greatest magnitude of 16-bit numbers, as bits.
 #[inline(always)]
-pub(crate) fn all_below(values: &[f32], limit: f32) -> bool {
-    // Magnitudes are in the order of their bits, NaN above all; a maximum of integers is the
-    // cheapest loop there is.
+fn greatest_half(bytes: &[u8]) -> u16 {
     let mut greatest = 0;
-    for value in values {
-        greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
+    for half in bytes.as_chunks::<2>().0 {
+        greatest = greatest.max(u16::from_le_bytes(*half) & 0x7fff);
     }
-    greatest < limit.to_bits()
+    greatest
 }
 
 #[inline(always)]

@@ -3,8 +3,12 @@
 //! The mean of many roundings is the value itself. What the type holds exactly stays, and so does
 //! everything that rounding to nearest makes infinite, limits or refuses.
 
-use super::{all_below, encode, half, limit, Isa};
+use super::{all_finite, encode, half, Isa};
 use crate::dtype::Dtype;
+
+/// The least magnitudes that rounding to nearest makes infinite.
+const INFINITE_F16: f32 = 65520.0;
+const INFINITE_BF16: f32 = f32::from_bits(0x7f7f_8000);
 
 /// Encode values with draws of [0, 1), one for each; false if one is not finite in the type.
 #[inline(always)]
@@ -22,7 +26,7 @@ pub(crate) fn encode_by_chance<I: Isa>(
         Dtype::F8_E5M2 => fill(pairs, target, |x, draw| [to_eight::<2, 15>(x, draw, 57344.0)]),
         _ => return encode::<I>(dtype, values, target), // nothing to round
     }
-    all_below(values, limit(dtype))
+    all_finite(dtype, values, target)
 }
 
 #[inline(always)]
@@ -42,7 +46,7 @@ fn to_f16(value: f32, draw: f32) -> u16 {
     let absolute = value.abs();
     let finite = magnitude::<10, 15>(absolute.min(65504.0), draw) as u16;
     let sign = (value.to_bits() >> 16) as u16 & 0x8000;
-    if absolute < limit(Dtype::F16) {
+    if absolute < INFINITE_F16 {
         sign | finite
     } else {
         half::to_f16(value)
@@ -56,7 +60,7 @@ fn to_bf16(value: f32, draw: f32) -> u16 {
     let chance = (draw * 65536.0) as i32 as u32;
     let finite = (absolute.to_bits().wrapping_add(chance) >> 16).min(0x7f7f) as u16;
     let sign = (value.to_bits() >> 16) as u16 & 0x8000;
-    if absolute < limit(Dtype::BF16) {
+    if absolute < INFINITE_BF16 {
         sign | finite
     } else {
         half::to_bf16(value)

@@ -165,9 +165,7 @@ fn load<I: Isa>(
     length: usize,
 ) -> bool {
     let (bytes, dtype) = frame.inputs[usize::from(input)];
-    let values = &mut target.0[..length];
-    codec::decode::<I>(dtype, &bytes[offset * dtype.bytes()..], values);
-    codec::all_below(values, f32::INFINITY)
+    codec::decode::<I>(dtype, &bytes[offset * dtype.bytes()..], &mut target.0[..length])
 }
 
 /// Every instruction but [`Instruction::Load`].
