@@ -21,12 +21,13 @@ from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
 from bmerge.executors import Choice, NonFinite
+from bmerge.foreign import read_any_recipe
 from bmerge.host import Registry
 from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.method import option_text
 from bmerge.pipeline import MergeReport, merge_to_file
 from bmerge.plan import Plan, describe
-from bmerge.recipe import ModelRef, Recipe, load_presets, load_recipe, parse_weights, recipe_data
+from bmerge.recipe import ModelRef, Recipe, load_presets, parse_weights, recipe_data
 
 __all__ = ["command"]
 
@@ -81,6 +82,7 @@ def command(
           --lora y.safetensors=-0.3 -o out.safetensors
       bmerge merge recipe.yaml -o out.safetensors
       bmerge merge recipe.yaml -o out/ --shard-size 5G
+      bmerge merge recipe.mecha -o out.safetensors
     """
     target = None if dry_run else to.target()
     if target is None and not dry_run:
@@ -113,7 +115,7 @@ def _plan_of_file(file: Path, changes: Mapping[str, Any], registry: Registry) ->
         named = changes.get("architecture", recipe.architecture)
         return architecture_of(named, open_models(recipe.models[:1], folder), registry)
 
-    recipe = replace(load_recipe(file, architecture_of=find), **changes)
+    recipe = replace(read_any_recipe(file, architecture_of=find), **changes)
     return plan_merge(recipe, open_models(recipe.models, folder), registry, folder=folder)
 
 

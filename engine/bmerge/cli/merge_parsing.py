@@ -25,7 +25,7 @@ _MOST_MODELS = 32
 
 def is_recipe(word: str) -> bool:
     """Tell whether the first word of a merge names a recipe file rather than a method."""
-    return word.lower().endswith((".yaml", ".yml", ".json"))
+    return word.lower().endswith((".yaml", ".yml", ".json", ".mecha"))
 
 
 class MergeCommand(click.Command):

@@ -102,7 +102,9 @@ class Catalogue(Mapping[str, T], Generic[T]):
             self._host.fail(plugin, f"plugin {plugin!r} offers {what}, in {self._hook}")
             return
         name: str = getattr(thing, self._attribute)
-        for word in (name, *getattr(thing, "aliases", ())):
+        aliases = getattr(thing, "aliases", ())
+        # Those of an architecture are a mapping: other names of keys, not of itself.
+        for word in (name, *(aliases if isinstance(aliases, tuple) else ())):
             self._check_free(plugin, word)
             if word != name:
                 self._aliases[word] = name

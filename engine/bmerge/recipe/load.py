@@ -16,7 +16,7 @@ from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
 from bmerge.recipe.settings import SETTINGS, read_settings
 from bmerge.recipe.weights import parse_weights
 
-__all__ = ["load_recipe", "parse_recipe", "read_loras"]
+__all__ = ["load_recipe", "parse_recipe", "read_loras", "recipe_of"]
 
 ArchitectureOf: TypeAlias = Callable[[Recipe], Architecture]
 Presets: TypeAlias = Mapping[str, Sequence[float]]
@@ -47,17 +47,21 @@ def load_recipe(
         RecipeError: if the file cannot be read or has any mistake.
     """
     node = read_document(Path(path), name="the recipe")
-    return _recipe(node, architecture_of, presets)
+    return recipe_of(node, architecture_of=architecture_of, presets=presets)
 
 
 def parse_recipe(
     text: str, *, architecture_of: ArchitectureOf | None = None, presets: Presets | None = None
 ) -> Recipe:
     """Read a recipe from YAML or JSON text; see :func:`load_recipe`."""
-    return _recipe(parse_document(text, name="the recipe"), architecture_of, presets)
+    node = parse_document(text, name="the recipe")
+    return recipe_of(node, architecture_of=architecture_of, presets=presets)
 
 
-def _recipe(node: Node, architecture_of: ArchitectureOf | None, presets: Presets | None) -> Recipe:
+def recipe_of(
+    node: Node, *, architecture_of: ArchitectureOf | None = None, presets: Presets | None = None
+) -> Recipe:
+    """Return the recipe that a document is; see :func:`load_recipe`."""
     fields = node.mapping(_KEYS)
     if "models" not in fields:
         raise node.error("the recipe has no 'models'")

@@ -1,0 +1,69 @@
+"""``bmerge recipe``: recipes of other tools as recipes of bmerge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bmerge.architectures import Architecture
+from bmerge.cli.session import Session, shared_options
+from bmerge.errors import FormatError
+from bmerge.foreign import read_any_recipe
+from bmerge.host.merges import architecture_of, open_models
+from bmerge.recipe import Recipe, dump_recipe
+
+__all__ = ["command"]
+
+
+@click.group("recipe")
+def command() -> None:
+    """Read recipes of other tools.
+
+    \b
+    Examples:
+      bmerge recipe import merge.mecha -o recipe.yaml
+    """
+
+
+@command.command("import")
+@click.argument("file")
+@click.option("-o", "--output", metavar="FILE", help="The recipe to write; default: print it.")
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@shared_options
+@click.pass_obj
+def import_(session: Session, file: str, *, output: str | None, force: bool) -> None:
+    """Turn another tool's recipe into one of bmerge.
+
+    FILE is a .mecha recipe of sd-mecha or a YAML file of mergekit. `bmerge merge FILE` carries
+    one out without a recipe in between. What has no counterpart here is an error.
+
+    \b
+    Examples:
+      bmerge recipe import merge.mecha
+      bmerge recipe import mergekit.yaml -o recipe.yaml
+    """
+    source = Path(file)
+
+    def find(recipe: Recipe) -> Architecture:
+        first = open_models(recipe.models[:1], source.parent)
+        return architecture_of(recipe.architecture, first, session.registry())
+
+    recipe = read_any_recipe(source, architecture_of=find)
+    if output is None:
+        click.echo(dump_recipe(recipe), nl=False)
+        return
+    target = Path(output)
+    if target.exists() and not force:
+        raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
+    if source.parent.resolve() != target.parent.resolve():
+        recipe = _moved(recipe, source.parent)
+    target.write_text(dump_recipe(recipe), encoding="utf-8")
+    click.echo(str(target))
+
+
+def _moved(recipe: Recipe, folder: Path) -> Recipe:
+    """Return a recipe that can be read from another folder."""
+    models = (replace(m, path=str(folder.resolve() / m.path)) for m in recipe.models)
+    return replace(recipe, models=tuple(models))

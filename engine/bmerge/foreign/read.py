@@ -1,0 +1,41 @@
+"""Tells whose recipe a file is, and reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bmerge.errors import RecipeError
+from bmerge.foreign.mecha import read_mecha
+from bmerge.foreign.mergekit import is_mergekit, read_mergekit
+from bmerge.recipe import Recipe, read_document
+from bmerge.recipe.load import ArchitectureOf, recipe_of
+
+__all__ = ["read_any_recipe"]
+
+
+def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None = None) -> Recipe:
+    """Read a recipe, bmerge's own or another tool's.
+
+    Args:
+        path: YAML or JSON of bmerge or mergekit, or a ``.mecha`` file of sd-mecha.
+        architecture_of: see :func:`bmerge.recipe.load_recipe`.
+
+    Raises:
+        RecipeError: if it cannot be read, or has what has no counterpart here.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".mecha":
+        return read_mecha(_text(path), path)
+    node = read_document(path, name="the recipe")
+    if is_mergekit(node):
+        return read_mergekit(node, architecture_of)
+    return recipe_of(node, architecture_of=architecture_of)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError("not a text file", path=path) from error
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", path=path) from error

@@ -1,0 +1,136 @@
+"""Configurations of mergekit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bmerge.errors import RecipeError
+from bmerge.foreign import read_any_recipe
+from bmerge.recipe import BlockWeights, ModelRef, Pick
+from bmerge.testing import read_checkpoint, write_checkpoint
+
+TIES = """\
+models:
+  - model: base
+  - model: a
+    parameters: {density: 0.5, weight: 0.3}
+  - model: b
+    parameters: {weight: 0.6}
+merge_method: ties
+base_model: base
+parameters: {normalize: false, lambda: 1.1, density: 0.9, int8_mask: false}
+dtype: bfloat16
+out_dtype: float16
+"""
+
+
+def read(tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    return read_any_recipe(file)
+
+
+def test_parameters_of_models_go_before_those_of_all(tmp_path):
+    recipe = read(tmp_path, TIES)
+    assert recipe.method == "ties"
+    assert recipe.models == (ModelRef("base"), ModelRef("a"), ModelRef("b"))
+    assert {name: w.default for name, w in recipe.hyperparameters.items()} == {
+        "weight_1": 0.3, "weight_2": 0.6, "density_1": 0.5, "density_2": 0.9, "scale": 1.1,
+    }  # fmt: skip
+    assert (recipe.options, recipe.dtype) == ({"normalize": False}, "F16")
+
+
+LAYERS = 5
+KEYS = [
+    "model.embed_tokens.weight",
+    *(f"model.layers.{i}.{p}.weight" for i in range(LAYERS) for p in ("self_attn.q", "mlp.up")),
+    "model.norm.weight",
+    "lm_head.weight",
+]  # fmt: skip
+
+
+@pytest.fixture
+def models(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        tensors = {key: random.standard_normal((4, 6)).astype("f4") for key in KEYS}
+        (tmp_path / name).mkdir()
+        write_checkpoint(tmp_path / name / "model.safetensors", tensors, dtype="F32")
+    return [read_checkpoint(tmp_path / n / "model.safetensors") for n in ("a", "b")]
+
+
+SLERP = """\
+slices:
+  - sources:
+      - {model: a, layer_range: [0, 5]}
+      - {model: b, layer_range: [0, 5]}
+merge_method: slerp
+base_model: b
+parameters:
+  t:
+    - {filter: self_attn, value: [0, 0.5, 1]}
+    - {filter: mlp, value: 0.25}
+    - value: 0.75
+"""
+FILTERS = SLERP.replace("[0, 0.5, 1]", "0.5")
+
+
+def _slerp(x, y, t):
+    flat = [v.astype("f8").ravel() for v in (x, y)]
+    lengths = [np.linalg.norm(v) for v in flat]
+    angle = np.arccos(flat[0] @ flat[1] / np.prod(lengths))
+    shares = np.sin((1 - t) * angle), np.sin(t * angle)
+    mixed = sum(s * v for s, v in zip(shares, flat, strict=True)) / np.sin(angle)
+    return mixed.reshape(x.shape)
+
+
+def test_filters_and_lists_over_layers_are_carried_out(tmp_path, bmerge, models):
+    file = tmp_path / "slerp.yml"
+    file.write_text(SLERP)
+    called = bmerge("merge", file, "-o", tmp_path / "out.safetensors")
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    a, b = models
+    for key in KEYS:
+        layer = int(key.split(".")[2]) if "layers" in key else 0
+        t = layer / (LAYERS - 1) if "self_attn" in key else 0.25 if "mlp" in key else 0.75
+        expected = b[key] if t == 0 else a[key] if t == 1 else _slerp(b[key], a[key], t)
+        np.testing.assert_allclose(merged[key], expected, atol=1e-5, err_msg=key)
+
+
+def test_filters_are_a_step_each(tmp_path):
+    *steps, pick = read(tmp_path, FILTERS).steps
+    assert [step.hyperparameters["alpha"] for step in steps] == [
+        BlockWeights(0.5), BlockWeights(0.25), BlockWeights(0.75),
+    ]  # fmt: skip
+    assert isinstance(pick, Pick)
+    assert list(pick.parts) == ["*self_attn*", "*mlp*", "*"]
+
+
+MODELS = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 2}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (MODELS + "merge_method: fisher\n", 2, "mergekit's method 'fisher' has no counterpart"),
+        (MODELS + "merge_method: linear\ntokenizer_source: union\n", 3, "mergekit's 'tokenizer_so"),
+        (MODELS + "merge_method: linear\nparameters: {densty: 1}\n", 3, "'densty' of linear"),
+        (MODELS + "merge_method: linear\nparameter: {}\n", 3, "unknown key 'parameter'"),
+        ("models: [a, b]\nmerge_method: linear\n", 1, "a has no 'weight'"),
+        (MODELS + "merge_method: ties\n", 2, "ties needs a base_model"),
+        (TIES.replace("int8_mask: false", "rescale: true"), 9, "rescale: True of ties has no"),
+        (SLERP.replace("a, layer_range: [0", "a, layer_range: [1"), 2, "that are put elsewhere"),
+        (SLERP.replace("merge_method", "  - sources: []\nmerge_method"), 1, "slices that put"),
+        (FILTERS.replace("    - value: 0.75\n", ""), 5, "no value for all other tensors"),
+        (SLERP, 5, "a list over layers needs the first model's file"),
+        (MODELS.replace("a,", "a+lora,") + "merge_method: linear\n", 1, "LoRAs on models have no"),
+        ("merge_method: linear\n", 1, "has neither models nor slices"),
+    ],
+)  # fmt: skip
+def test_mistakes_and_what_has_no_counterpart_are_named(tmp_path, text, line, message):
+    with pytest.raises(RecipeError) as caught:
+        read(tmp_path, text)
+    assert message in str(caught.value)
+    assert caught.value.line == line
