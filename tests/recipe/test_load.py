@@ -140,7 +140,10 @@ def test_unreadable_file_is_named(tmp_path, content, message):
 numbers = st.floats(-1e6, 1e6) | st.integers(-5, 5).map(float)
 words = st.text(st.characters(exclude_categories=["C"]), min_size=1)
 weights = st.builds(
-    BlockWeights, numbers, st.dictionaries(st.sampled_from(SD1.blocks), numbers, max_size=4)
+    BlockWeights,
+    numbers,
+    st.dictionaries(st.sampled_from(SD1.blocks), numbers, max_size=4),
+    st.dictionaries(st.sampled_from(["*.bias", "*attn[12]*", "*a-b*"]), numbers, max_size=2),
 )
 recipes = st.builds(
     Recipe,

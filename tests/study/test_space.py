@@ -96,6 +96,11 @@ def test_space_says_why_weights_are_outside(weights, message):
         search.values({"alpha": BlockWeights(0.5, weights)})
 
 
+def test_space_has_no_weights_for_patterns_of_keys():
+    with pytest.raises(StudyError, match=r"alpha at \*.bias is not searched"):
+        space().values({"alpha": BlockWeights(0.5, {}, {"*.bias": 0.1})})
+
+
 @pytest.mark.parametrize(
     ("config", "message", "hint"),
     [

@@ -74,9 +74,9 @@ def _interval(name: str, value: Any) -> dict[str, float | None]:
 
 def _text(weights: BlockWeights) -> str:
     """Return block weights as the command line takes them."""
-    if not weights.blocks:
+    if weights.is_uniform:
         return f"{weights.default:.6g}"
-    return ",".join(f"{b}={v:.6g}" for b, v in {**weights.blocks, "*": weights.default}.items())
+    return ",".join(f"{place}={value:.6g}" for place, value in weights.assignments.items())
 
 
 def _csv(lines: Sequence[Line]) -> str:

@@ -75,6 +75,9 @@ def _with_loras(
 ) -> Checkpoint:
     loras = []
     for ref in model.loras:
+        if ref.weights.keys:
+            message = f"{ref.path}: the weight of a LoRA is for blocks, not for patterns of keys"
+            raise RecipeError(message)
         for block in ref.weights.blocks:
             if block not in architecture.blocks:
                 message = f"{ref.path}: unknown block {block!r} of {architecture.id}"

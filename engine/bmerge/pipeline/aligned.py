@@ -106,6 +106,7 @@ def _step(plan: Plan, models: tuple[Checkpoint, ...], step: int) -> Plan:
         part = BlockWeights(
             _part(weights.default, step, steps),
             {block: _part(value, step, steps) for block, value in weights.blocks.items()},
+            {pattern: _part(value, step, steps) for pattern, value in weights.keys.items()},
         )
         recipe = replace(recipe, hyperparameters={_STEPPED: part})
     return make_plan(
@@ -150,6 +151,6 @@ def _check_steps(plan: Plan) -> None:
     if list(plan.hyperparameters) != [_STEPPED] or len(plan.checkpoints) != 2:
         raise ExecutorError(f"{plan.title} cannot be taken in steps", hint=hint)
     weights = plan.hyperparameters[_STEPPED]
-    greatest = max(map(weights.of, plan.architecture.blocks))
+    greatest = max(weights.assignments.values())
     if greatest > 1:
         raise ExecutorError(f"alpha {greatest:g} cannot be taken in steps", hint=hint)

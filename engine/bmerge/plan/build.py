@@ -71,6 +71,7 @@ def build_plan(recipe: Recipe, *, matching: Matching) -> Plan:
             fills.append(job)
         else:
             splits.append(job)
+    composer.check()
     return Plan(
         recipe, steps, matching.architecture, matching.checkpoints, tuple(merges), tuple(copies),
         tuple(fills), tuple(splits), tuple(match.output for match in matching.matches),
@@ -82,7 +83,7 @@ def _job(match: Match, composer: Composer, seed: int) -> MergeJob | CopyJob | Fi
     output = match.output
     if match.fill is not None:
         return FillJob(output.key, match.fill)
-    composed = composer.of(match.form, match.block)
+    composed = composer.of(match.form, match.block, output.key)
     if match.channels is not None:
         assert match.widest is not None
         shape = (output.shape[0], match.channels, *output.shape[2:])

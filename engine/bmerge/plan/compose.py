@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from bmerge.architectures import Architecture
+from bmerge.errors import RecipeError
 from bmerge.expr import Composition, Graph, reduces_to_input
 from bmerge.plan.forms import Applied, Form, Leaf, Minus, Zero, leaves
 from bmerge.plan.steps import PlannedStep
 
 __all__ = ["Composed", "Composer"]
+
+_Place: TypeAlias = "tuple[str, frozenset[str]]"
+"""A block, and the patterns with values of their own that a key in it matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +48,62 @@ class Composer:
 
     def __init__(self, steps: Sequence[PlannedStep], architecture: Architecture) -> None:
         self._steps = {planned.step.name: planned for planned in steps}
-        self._scalars = {
-            (planned.step.name, block): planned.scalars(block, architecture)
-            for planned in steps
-            for block in architecture.blocks
-        }
-        self._known: dict[tuple[Form, str], Composed | int] = {}
+        self._architecture = architecture
+        self._patterns = [pattern for planned in steps for pattern in planned.patterns]
+        self._unused = set(self._patterns)
+        self._scalars: dict[tuple[str, _Place], tuple[float, ...]] = {}
+        self._known: dict[tuple[Form, _Place], Composed | int] = {}
         self._graphs: dict[Form, tuple[Graph, tuple[str, ...]]] = {}
 
-    def of(self, form: Form, block: str) -> Composed | int:
-        """Return what a form is in a block: a computation, or one of its models as it is."""
-        key = (form, block)
-        if key not in self._known:
-            self._known[key] = self._composed(form, block)
-        return self._known[key]
+    def of(self, form: Form, block: str, key: str) -> Composed | int:
+        """Return what a form is for a key: a computation, or one of its models as it is."""
+        matching = frozenset(p for p in self._patterns if fnmatchcase(key, p))
+        self._unused -= matching
+        place = block, matching
+        if (form, place) not in self._known:
+            self._known[form, place] = self._composed(form, place)
+        return self._known[form, place]
 
-    def _composed(self, form: Form, block: str) -> Composed | int:
+    def check(self) -> None:
+        """Refuse weights for keys that there are not, once all keys have been looked at.
+
+        Raises:
+            RecipeError: names the pattern.
+        """
+        for pattern in self._patterns:
+            if pattern in self._unused:
+                message = f"{pattern!r} matches no key that is merged"
+                raise RecipeError(message, hint="a pattern is for whole keys: '*attn1*', say")
+
+    def _composed(self, form: Form, place: _Place) -> Composed | int:
         models = leaves(form)
-        reduced = self._reduced(form, block)
+        reduced = self._reduced(form, place)
         if isinstance(reduced, Leaf):
             return models.index(reduced.model)
         if reduced not in self._graphs:
             self._graphs[reduced] = self._graph(reduced)
         graph, steps = self._graphs[reduced]
-        scalars = tuple(value for name in steps for value in self._scalars[name, block])
+        scalars = tuple(value for name in steps for value in self._values(name, place))
         inputs = tuple(models.index(model) for model in leaves(reduced))
         return Composed(graph, scalars, inputs)
 
-    def _reduced(self, form: Form, block: str) -> Form:
+    def _values(self, step: str, place: _Place) -> tuple[float, ...]:
+        """Return the values of a step's hyperparameters."""
+        if (step, place) not in self._scalars:
+            values = self._steps[step].scalars(*place, self._architecture)
+            self._scalars[step, place] = values
+        return self._scalars[step, place]
+
+    def _reduced(self, form: Form, place: _Place) -> Form:
         """Put the input of a step in its place where the step only copies it."""
         if isinstance(form, Minus):
-            return Minus(self._reduced(form.x, block), self._reduced(form.y, block))
+            return Minus(self._reduced(form.x, place), self._reduced(form.y, place))
         if not isinstance(form, Applied):
             return form
-        inputs = tuple(self._reduced(each, block) for each in form.inputs)
+        inputs = tuple(self._reduced(each, place) for each in form.inputs)
         same = tuple(map(inputs.index, inputs))
         graph = self._steps[form.step].graph
-        chosen = reduces_to_input(graph, self._scalars[form.step, block], same)
+        chosen = reduces_to_input(graph, self._values(form.step, place), same)
         return Applied(form.step, inputs) if chosen is None else inputs[chosen]
 
     def _graph(self, form: Form) -> tuple[Graph, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -51,10 +51,23 @@ class PlannedStep:
         """Return what one of its numbers is called in the whole recipe."""
         return f"{self.step.name}.{name}" if self.step.name else name
 
-    def scalars(self, block: str, architecture: Architecture) -> tuple[float, ...]:
-        """Return the values of ``graph.scalars`` in a block; of statistics, :data:`UNKNOWN`."""
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of keys that have values of their own."""
+        return tuple(pattern for weights in self.weights.values() for pattern in weights.keys)
+
+    def scalars(
+        self, block: str, patterns: Collection[str], architecture: Architecture
+    ) -> tuple[float, ...]:
+        """Return the values of ``graph.scalars`` in a block; of statistics, :data:`UNKNOWN`.
+
+        Args:
+            block: the block.
+            patterns: those of :attr:`patterns` that the key matches.
+            architecture: for blocks that follow others.
+        """
         known = tuple(
-            weights.of(architecture.leader(block, weights.blocks))
+            weights.of(architecture.leader(block, weights.blocks), patterns)
             for weights in self.weights.values()
         )
         return known + (UNKNOWN,) * len(self.method.statistics)
@@ -147,6 +160,6 @@ def _hyperparameters(
             if block not in architecture.blocks:
                 message = f"{name}: unknown block {block!r} of {architecture.id}"
                 raise RecipeError(message, hint=nearest(block, architecture.blocks))
-        for block in architecture.blocks:
-            method.validate({name: weights.of(block)}, count)
+        for value in (*map(weights.of, architecture.blocks), *weights.keys.values()):
+            method.validate({name: value}, count)
     return complete

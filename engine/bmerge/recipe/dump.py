@@ -99,6 +99,4 @@ def _parameters(step: Recipe | Step) -> dict[str, Any]:
 
 
 def _weights(weights: BlockWeights) -> float | dict[str, float]:
-    if not weights.blocks:
-        return weights.default
-    return {"*": weights.default, **weights.blocks}
+    return weights.default if weights.is_uniform else weights.assignments

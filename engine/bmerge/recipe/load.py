@@ -14,7 +14,7 @@ from bmerge.recipe.load_steps import read_models, read_steps
 from bmerge.recipe.presets import load_presets
 from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
 from bmerge.recipe.settings import SETTINGS, read_settings
-from bmerge.recipe.weights import parse_weights
+from bmerge.recipe.weights import is_pattern, parse_weights
 
 __all__ = ["load_recipe", "parse_recipe", "read_loras", "recipe_of"]
 
@@ -179,10 +179,11 @@ def _plain_weights(node: Node) -> BlockWeights | None:
         return BlockWeights(node.number())
     if not isinstance(node.value, dict) or "*" not in node.value:
         return None
-    if any("-" in block for block in node.value):
+    if any("-" in block and not is_pattern(block) for block in node.value):
         return None
-    values = {block: value.number() for block, value in node.value.items()}
-    return BlockWeights(values.pop("*"), values)
+    values = {name: value.number() for name, value in node.value.items()}
+    keys = {name: values.pop(name) for name in list(values) if is_pattern(name)}
+    return BlockWeights(values.pop("*"), values, keys)
 
 
 def _named(recipe: Recipe) -> Architecture:

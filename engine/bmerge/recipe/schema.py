@@ -10,7 +10,7 @@ turning its block weights into a number per tensor in :mod:`bmerge.recipe.weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -42,19 +42,32 @@ Content = Literal["model", "difference"]
 
 @dataclass(frozen=True, slots=True)
 class BlockWeights:
-    """One hyperparameter's value for every block.
+    """One hyperparameter's value for every block, and for keys that are to have their own.
 
     Args:
         default: for each block that ``blocks`` does not name.
         blocks: block id → value; ids of the recipe's architecture.
+        keys: glob pattern of whole keys → value; goes before blocks, the last that matches first.
     """
 
     default: float
     blocks: Mapping[str, float] = field(default_factory=dict)
+    keys: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, block: str) -> float:
-        """Return the value in ``block``."""
-        return self.blocks.get(block, self.default)
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it is the same everywhere."""
+        return not self.blocks and not self.keys
+
+    @property
+    def assignments(self) -> dict[str, float]:
+        """Everything as a recipe writes it: ``*``, blocks, patterns of keys."""
+        return {"*": self.default, **self.blocks, **self.keys}
+
+    def of(self, block: str, patterns: Collection[str] = ()) -> float:
+        """Return the value in ``block``, for a key that matches ``patterns``."""
+        own = [value for pattern, value in self.keys.items() if pattern in patterns]
+        return own[-1] if own else self.blocks.get(block, self.default)
 
 
 @dataclass(frozen=True, slots=True)

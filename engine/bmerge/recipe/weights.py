@@ -2,7 +2,8 @@
 
 Five forms: a number for all blocks; a list in the architecture's order; text such as
 ``IN00-IN05=0.2,M00=1,*=0.5``; a preset's name, which assignments may follow
-(``GRAD_V,BASE=0.3``); a mapping with the same names as the text.
+(``GRAD_V,BASE=0.3``); a mapping with the same names as the text. An assignment may also name
+keys, by a glob pattern: ``*attn2*=0.3``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -17,10 +19,11 @@ from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
 from bmerge.recipe.schema import BlockWeights
 
-__all__ = ["block_range", "parse_weights"]
+__all__ = ["block_range", "is_pattern", "parse_weights"]
 
 _LOG = logging.getLogger(__name__)
 Presets: TypeAlias = Mapping[str, Sequence[float]]
+_WILD = frozenset("*?[")
 _NO_PRESETS: Presets = MappingProxyType({})
 
 
@@ -29,11 +32,13 @@ def parse_weights(
 ) -> BlockWeights:
     """Return the value of a hyperparameter in every block.
 
-    In text and mappings a single block goes before a range, and a range before ``*``. A block
+    In text and mappings a pattern of keys goes before a single block, that before a range, and a
+    range before ``*``; of patterns, the last that matches a key counts. A block
     that follows another (the VAE of ``sdxl-vae``) takes that one's value unless it is named.
 
     Args:
-        value: a number, a list of numbers, text, or a mapping of block, range or ``*`` → number.
+        value: a number, a list of numbers, text, or a mapping of block, range, pattern or ``*`` →
+            number.
         architecture: whose blocks are meant.
         presets: name → list of weights.
 
@@ -102,6 +107,7 @@ def _from_assignments(
     default: float | None = None
     ranges: dict[str, float] = {}
     singles: dict[str, float] = {}
+    keys: dict[str, float] = {}
     named: set[object] = set()
     for name, value in assignments:
         if name in named:
@@ -112,13 +118,21 @@ def _from_assignments(
             default = number
         elif name in architecture.blocks:
             singles[str(name)] = number
+        elif is_pattern(str(name)):
+            keys[str(name)] = number
         else:
             ranges.update(dict.fromkeys(block_range(str(name), architecture), number))
     fallback = values
     if default is not None:  # for followers, the block that they follow says more than "*"
         others = (block for block in architecture.blocks if block not in architecture.follows)
         fallback = dict.fromkeys(others, default)
-    return _complete({**fallback, **ranges, **singles}, architecture, default)
+    complete = _complete({**fallback, **ranges, **singles}, architecture, default)
+    return replace(complete, keys=keys)
+
+
+def is_pattern(name: str) -> bool:
+    """Tell whether a name is a glob pattern of keys; ``*`` alone is all other blocks."""
+    return name != "*" and bool(_WILD & set(name))
 
 
 def _complete(

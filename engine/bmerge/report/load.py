@@ -172,7 +172,7 @@ def _parent(trial: Trial) -> str | None:
 
 def _uniform(trial: Trial) -> bool:
     """Tell whether every block has the same weights."""
-    return all(not weights.blocks for weights in trial.proposal.weights.values())
+    return all(weights.is_uniform for weights in trial.proposal.weights.values())
 
 
 def _uniform_values(trial: Trial) -> dict[str, float]:

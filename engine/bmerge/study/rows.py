@@ -22,7 +22,11 @@ def start_attributes(proposal: Proposal) -> dict[str, Any]:
         "source": proposal.source,
         "asked": proposal.asked,
         "weights": {
-            name: {"default": weights.default, "blocks": dict(weights.blocks)}
+            name: {
+                "default": weights.default,
+                "blocks": dict(weights.blocks),
+                "keys": dict(weights.keys),
+            }
             for name, weights in proposal.weights.items()
         },
     }

@@ -50,6 +50,9 @@ class Layout:
         Raises:
             StudyError: if none do, with the block that is to blame.
         """
+        if weights.keys:
+            pattern = next(iter(weights.keys))
+            raise StudyError(f"{self.name} at {pattern} is not searched: it is no block")
         for block, frozen in self.frozen.items():
             if abs(weights.of(block) - frozen) > _TOLERANCE:
                 message = f"{self.name} at {block} is {weights.of(block):g}, but frozen at"
