@@ -50,7 +50,7 @@ TOOLS = {
         Weight~sum=weighted_sum Add~difference=add_difference Triple~sum=triple_sum
         sum~Twice=sum_twice trainDifference=train_difference smoothAdd=smooth_add extract
         tensor=tensor_sum tensor2=tensor_columns self=passthrough plus~random=add_noise
-        cosineA=cosine_a cosineB=cosine_b
+        Adjust=adjust cosineA=cosine_a cosineB=cosine_b
     """,
     "sd-mecha": """
         weighted_sum n_average=linear slerp add_difference operator~+=add scale=passthrough
@@ -58,7 +58,9 @@ TOOLS = {
         train_difference_mask=train_difference add_opposite_mask=add_opposite
         add_strict_opposite_mask=add_strict_opposite geometric_sum multiply_quotient add_cosine_a
         add_cosine_b crossover clamp tensor_sum top_k_tensor_sum rotate truncate_rank
-        truncate_kronecker add_difference_ties=ties ties_sum=ties n_model_stock=model_stock
+        truncate_kronecker add_difference_ties=ties ties_sum=ties
+        add_difference_ties_extended=ties_extended add_ties_with_dare=ties_with_dropout
+        model_stock n_model_stock=model_stock
         geometric_median dropout ties_sum_extended=ties_extended
         ties_sum_with_dropout=ties_with_dropout
     """,
@@ -126,7 +128,7 @@ def _tools() -> Iterator[str]:
             for theirs, _, ours in pairs
         )
         yield f"- **{tool}**: {', '.join(names)}"
-    yield ""
+    yield "\n[other-tools.md](other-tools.md) tells where else to find what other tools have.\n"
 
 
 def _link(name: str) -> str:

@@ -89,6 +89,8 @@ CASES = [
     *_many("maximum", {}),
     *_many("sigmoid_sum", {"alpha": 0.3}),
     *_many("passthrough", {"scale": 1.3}, {"scale": -0.5}),
+    *_many("adjust",
+           {"scale": 1.3, "first": 0.1, "second": -0.2, "third": 0.3, "fourth": 0.5}),
     *_many("add_noise", {"alpha": 0.01}),
     *_many("nearswap", {"t": 0.3}, {"t": 0.0}),
     *_many("linear", {"weight": W}, {"weight": 0.3}, options=({}, {"normalize": False})),

@@ -81,3 +81,41 @@ def test_names_of_other_tools_lead_to_methods(script):
         for their, _, own in (word.partition("=") for word in text.split())
     }
     assert ours <= known
+
+
+SUPERMERGER = (
+    "Weight sum", "Add difference", "Triple sum", "sum Twice", "trainDifference", "smoothAdd",
+    "extract", "tensor", "tensor2", "self", "plus random", "Adjust", "cosineA", "cosineB",
+)  # fmt: skip
+SD_MEHS = (
+    "weighted_sum", "weighted_subtraction", "tensor_sum", "add_difference", "sum_twice",
+    "triple_sum", "euclidean_add_difference", "multiply_difference", "top_k_tensor_sum",
+    "similarity_add_difference", "distribution_crossover", "ties_add_difference",
+)  # fmt: skip
+SD_MECHAS = (
+    "weighted_sum", "n_average", "slerp", "add_difference", "scale", "add_perpendicular",
+    "train_difference_mask", "add_opposite_mask", "add_strict_opposite_mask", "geometric_sum",
+    "multiply_quotient", "add_cosine_a", "add_cosine_b", "crossover", "clamp", "tensor_sum",
+    "top_k_tensor_sum", "rotate", "truncate_rank", "truncate_kronecker", "ties_sum",
+    "ties_sum_extended", "ties_sum_with_dropout", "model_stock", "geometric_median", "dropout",
+)  # fmt: skip
+MERGEKITS = (
+    "linear", "slerp", "nuslerp", "multislerp", "karcher", "task_arithmetic", "ties",
+    "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties",
+    "model_stock", "sce", "nearswap", "arcee_fusion", "passthrough", "ram", "ramplus_tl",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tool", "theirs"),
+    [
+        ("supermerger", SUPERMERGER),
+        ("sd-meh", SD_MEHS),
+        ("sd-mecha", SD_MECHAS),
+        ("mergekit", MERGEKITS),
+    ],
+)
+def test_every_method_of_another_tool_has_its_counterpart(script, pages, tool, theirs):
+    named = {word.partition("=")[0].replace("~", " ") for word in script.TOOLS[tool].split()}
+    assert not set(theirs) - named
+    assert f"- **{tool}**: " in pages[DOCS / "methods.md"]

@@ -117,3 +117,10 @@ def nearswap(a, b, t):
 def linear(*models, weight, normalize=True):
     whole = sum(weight) if normalize and abs(sum(weight)) > 1e-8 else 1
     return np.einsum("i,i...->...", np.asarray(weight) / whole, np.stack(models))
+
+
+def adjust(a, scale, first, second, third, fourth):
+    shifted = scale * a
+    for channel, shift in enumerate((first, second, third, fourth)):
+        shifted[channel : channel + 1] += shift
+    return shifted

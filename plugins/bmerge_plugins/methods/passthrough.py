@@ -21,7 +21,7 @@ def passthrough(a: Alike, *, scale: Annotated[float, Range(0, 2)] = 1.0) -> Alik
         scale: factor; 1 leaves the weights as they are.
 
     Source: passthrough of mergekit, scale of sd-mecha, "self" of supermerger (which leaves out
-    keys with to_out, proj_out or norm in their name).
+    keys with to_out, proj_out or norm in their name; see docs/other-tools.md).
     """
     return scale * a
 
