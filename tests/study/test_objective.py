@@ -54,9 +54,10 @@ def oracle(normalise, rows, frozen):
         data, weights = np.array(rows)[:, judged, i], WEIGHTS[judged]
         pool, pool_weights = data[:frozen].ravel(), np.tile(weights, frozen)
         if normalise == "zscore":
-            mean = np.average(pool, weights=pool_weights)
-            spread = np.sqrt(np.average((pool - mean) ** 2, weights=pool_weights))
-            data = (data - mean) / (spread if spread > 1e-12 * abs(mean) else 1)
+            mean = data[:frozen].mean(axis=0)
+            inner = ((data[:frozen] - mean) ** 2).ravel()
+            spread = np.sqrt(np.average(inner, weights=pool_weights))
+            data = (data - mean) / (spread if spread > 1e-12 * abs(mean).max() else 1)
         elif normalise == "rank":
             below = (pool[None, None] < data[..., None]).sum(-1)
             equal = (pool[None, None] == data[..., None]).sum(-1)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bmerge.bench.rows import Row
 from bmerge.evaluate.protocols import Payload
-from bmerge.study.objective import Objectives
+from bmerge.study.objective import Normal, Objectives
 from bmerge.study.trial import Proposal, Trial
 
 if TYPE_CHECKING:
@@ -102,6 +102,11 @@ def _interval(values: NDArray[np.float64]) -> Interval:
     return Interval(float(values[0]), float(low), float(high))
 
 
+def _raw(_: str, score: float) -> float:
+    """Leave a score as it is."""
+    return score
+
+
 class _Sample:
     """The pictures, and many resamples of them that all rows share.
 
@@ -128,7 +133,8 @@ class _Sample:
         for number, row in enumerate(rows):
             if row.stage in _MODELS:
                 shots = tuple(
-                    {"weight": p.weight, "scores": row.scores[p.id]} for p in self.pictures
+                    {"id": p.id, "weight": p.weight, "scores": row.scores[p.id]}
+                    for p in self.pictures
                 )
                 nothing = Proposal("baseline", row.name, {}, {})
                 yield Trial(number, "complete", nothing, pictures=shots)
@@ -138,14 +144,14 @@ class _Sample:
         total = self.np.zeros(len(self.parts))
         for one in self.scale.sums:
             for label, weight in one.weights.items():
-                normal = self.scale.normal.get(label, float)
+                normal = self.scale.normal.get(label, _raw)
                 total += weight * self._mean(row, label, normal)
         return total
 
     def means(self, row: Row) -> dict[str, float]:
         """Return scorer's label → mean of its scores as they are."""
         labels = dict.fromkeys(label for scores in row.scores.values() for label in scores)
-        return {label: float(self._mean(row, label, float)[0]) for label in labels}
+        return {label: float(self._mean(row, label, _raw)[0]) for label in labels}
 
     def ranks(self, rows: Sequence[Row]) -> list[float]:
         """Return each row's place among all, averaged over the prompts; equals share one."""
@@ -154,7 +160,10 @@ class _Sample:
             prompts[payload.prompt, payload.negative_prompt].append(payload.id)
         table = self.np.array(
             [
-                [fmean(self.scale.picture(row.scores[i]) for i in ids) for ids in prompts.values()]
+                [
+                    fmean(self.scale.picture({"id": i, "scores": row.scores[i]}) for i in ids)
+                    for ids in prompts.values()
+                ]
                 for row in rows
             ]
         )
@@ -163,11 +172,11 @@ class _Sample:
         places: list[float] = (above + (equal + 1) / 2).mean(axis=1).tolist()
         return places
 
-    def _mean(self, row: Row, label: str, normal: Callable[[float], float]) -> NDArray[np.float64]:
+    def _mean(self, row: Row, label: str, normal: Normal) -> NDArray[np.float64]:
         """Return a scorer's weighted mean over the pictures that it judges, for each resample."""
-        scores = [row.scores[payload.id].get(label) for payload in self.pictures]
-        judged = self.np.array([score is not None for score in scores])
-        values = self.np.array([normal(score) for score in scores if score is not None])
+        scores = [(payload.id, row.scores[payload.id].get(label)) for payload in self.pictures]
+        judged = self.np.array([score is not None for _, score in scores])
+        values = self.np.array([normal(i, score) for i, score in scores if score is not None])
         parts = self.parts[:, judged]
         with self.np.errstate(invalid="ignore"):  # none of them may be in a resample
             means: NDArray[np.float64] = parts @ values / parts.sum(axis=1)

@@ -83,7 +83,7 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
     if trial.score is None:
         return f"{text}failed: {trial.reason}"
     means = ", ".join(f"{name} {mean:.3f}" for name, mean in trial.means.items())
-    parts = " + ".join(f"{score:.4f}" for score in trial.scores)
+    parts = " ".join(f"{score:+.4f}" for score in trial.scores)
     text += f"score {trial.score:.4f}" + (f" = {parts}" if parts else "")
     text += f" ({means})" if len(trial.means) > 1 else ""
     return f"{text}  {_best_text(best)}" if best else text

@@ -132,7 +132,7 @@ class _Reader:
             picture["id"]: Shot(
                 prompt=payloads[picture["id"]]["prompt"],
                 seed=picture["seed"],
-                score=self.scale.picture(picture["scores"]),
+                score=self.scale.picture(picture),
                 file=self.study.folder / picture["file"],
             )
             for picture in trial.pictures

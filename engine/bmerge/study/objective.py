@@ -15,13 +15,24 @@ from typing import Any, Literal
 
 from bmerge.study.trial import Trial
 
-__all__ = ["NORMALISATIONS", "Normalise", "Objective", "Objectives", "Scale"]
+__all__ = [
+    "NORMALISATIONS",
+    "Normal",
+    "Normalise",
+    "Objective",
+    "Objectives",
+    "Scale",
+    "reference",
+]
 
 Normalise = Literal["none", "zscore", "rank"]
 NORMALISATIONS: tuple[Normalise, ...] = ("none", "zscore", "rank")
 
-Scores = Mapping[str, float]
-"""Scorer's label → a picture's score; scorers that do not judge the picture are left out."""
+Record = Mapping[str, Any]
+"""A stored picture: ``id`` of its payload, ``weight``, ``scores`` by the labels of its judges."""
+
+Normal = Callable[[str, float], float]
+"""Maps a payload's id and a raw score to a normalised one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ class Objectives:
             return Scale(self.sums, {})
         make = _zscore if self.normalise == "zscore" else _rank
         columns = _columns(reference(trials))
-        return Scale(self.sums, {label: make(column) for label, column in columns.items()})
+        return Scale(self.sums, {label: make(label, some) for label, some in columns.items()})
 
     def scored(self, trials: Mapping[int, Trial]) -> dict[int, Trial]:
         """Return the trials; the complete ones with their scores by the present reference."""
@@ -85,11 +96,11 @@ class Scale:
 
     Args:
         sums: the objectives.
-        normal: scorer's label → map from a raw score to a normalised one; others stay raw.
+        normal: scorer's label → its normalisation; the scores of others stay raw.
     """
 
     sums: tuple[Objective, ...]
-    normal: Mapping[str, Callable[[float], float]]
+    normal: Mapping[str, Normal]
 
     def scored(self, trial: Trial) -> Trial:
         """Return the trial with its scores, if it is complete."""
@@ -99,9 +110,9 @@ class Scale:
         scores = tuple(_sum(one.weights, means) for one in self.sums)
         return replace(trial, score=math.fsum(scores), scores=scores if len(scores) > 1 else ())
 
-    def picture(self, scores: Scores) -> float:
+    def picture(self, picture: Record) -> float:
         """Return a picture's own value: the sum of all objectives over its scores."""
-        normal = {label: self._normal(label, score) for label, score in scores.items()}
+        normal = {label: self._normal(label, picture) for label in picture["scores"]}
         return math.fsum(_sum(one.weights, normal) for one in self.sums)
 
     def shares(self, trial: Trial) -> list[float]:
@@ -111,7 +122,7 @@ class Scale:
         return [
             len(pictures)
             * math.fsum(
-                weight * p["weight"] * self._normal(label, p["scores"][label]) / totals[label]
+                weight * p["weight"] * self._normal(label, p) / totals[label]
                 for one in self.sums
                 for label, weight in one.weights.items()
                 if weight and label in p["scores"]
@@ -123,11 +134,12 @@ class Scale:
         if label not in self.normal:
             return trial.means[label]
         judged = [p for p in trial.pictures if label in p["scores"]]
-        total = math.fsum(p["weight"] * self._normal(label, p["scores"][label]) for p in judged)
+        total = math.fsum(p["weight"] * self._normal(label, p) for p in judged)
         return total / _weight(judged, label)
 
-    def _normal(self, label: str, score: float) -> float:
-        return self.normal[label](score) if label in self.normal else score
+    def _normal(self, label: str, picture: Record) -> float:
+        score: float = picture["scores"][label]
+        return self.normal[label](picture["id"], score) if label in self.normal else score
 
 
 def reference(trials: Mapping[int, Trial]) -> list[Trial]:
@@ -136,37 +148,43 @@ def reference(trials: Mapping[int, Trial]) -> list[Trial]:
     return [t for t in trials.values() if t.state == "complete" and t.number < first]
 
 
-def _columns(trials: Iterable[Trial]) -> dict[str, list[tuple[float, float]]]:
-    """Return scorer's label → (score, weight) of every picture that counts."""
-    columns: dict[str, list[tuple[float, float]]] = {}
+def _columns(trials: Iterable[Trial]) -> dict[str, list[Record]]:
+    """Return scorer's label → every picture that it judged."""
+    columns: dict[str, list[Record]] = {}
     for trial in trials:
         for picture in trial.pictures:
-            if picture["weight"]:
-                for label, score in picture["scores"].items():
-                    columns.setdefault(label, []).append((score, picture["weight"]))
+            for label in picture["scores"]:
+                columns.setdefault(label, []).append(picture)
     return columns
 
 
-def _zscore(column: Sequence[tuple[float, float]]) -> Callable[[float], float]:
-    """Return (x - mean) / standard deviation; the latter counts as 1 where all are equal."""
-    total = math.fsum(weight for _, weight in column)
-    mean = math.fsum(weight * score for score, weight in column) / total
-    variance = math.fsum(weight * (score - mean) ** 2 for score, weight in column) / total
-    spread = math.sqrt(variance)
-    if spread <= 1e-12 * abs(mean):  # equal but for rounding
-        spread = 1.0
-    return lambda score: (score - mean) / spread
+def _zscore(label: str, pictures: Sequence[Record]) -> Normal:
+    """Return (x - mean) / deviation, both among pictures of the same payload.
+
+    The mean is each payload's own and the deviation that of all of them together: prompts differ
+    by far more than merges do, and that is no merge's merit. It counts as 1 where there is none.
+    """
+    groups: dict[str, list[float]] = {}
+    for picture in pictures:
+        groups.setdefault(picture["id"], []).append(picture["scores"][label])
+    means = {name: math.fsum(scores) / len(scores) for name, scores in groups.items()}
+    squares = (p["weight"] * (p["scores"][label] - means[p["id"]]) ** 2 for p in pictures)
+    deviation = math.sqrt(math.fsum(squares) / math.fsum(p["weight"] for p in pictures))
+    if deviation <= 1e-12 * max(map(abs, means.values())):  # equal but for rounding
+        deviation = 1.0
+    return lambda payload, score: (score - means[payload]) / deviation
 
 
-def _rank(column: Sequence[tuple[float, float]]) -> Callable[[float], float]:
-    """Return the share of the column that lies below x; equal ones count half."""
-    ordered = sorted(score for score, _ in column)
-    return lambda x: (bisect_left(ordered, x) + bisect_right(ordered, x)) / (2 * len(ordered))
+def _rank(label: str, pictures: Sequence[Record]) -> Normal:
+    """Return the share of the pictures that score below x; equal ones count half."""
+    ordered = sorted(p["scores"][label] for p in pictures if p["weight"])
+    count = len(ordered)
+    return lambda _, x: (bisect_left(ordered, x) + bisect_right(ordered, x)) / (2 * count)
 
 
 def _sum(weights: Mapping[str, float], values: Mapping[str, float]) -> float:
     return math.fsum(w * values[label] for label, w in weights.items() if w and label in values)
 
 
-def _weight(pictures: Iterable[Mapping[str, Any]], label: str) -> float:
+def _weight(pictures: Iterable[Record], label: str) -> float:
     return math.fsum(p["weight"] for p in pictures if label in p["scores"])
