@@ -36,13 +36,16 @@ def command() -> None:
 def import_(session: Session, file: str, *, output: str | None, force: bool) -> None:
     """Turn another tool's recipe into one of bmerge.
 
-    FILE is a .mecha recipe of sd-mecha or a YAML file of mergekit. `bmerge merge FILE` carries
-    one out without a recipe in between. What has no counterpart here is an error.
+    FILE is a .mecha recipe of sd-mecha, a YAML file of mergekit, or a .safetensors file that
+    sd-mecha, supermerger, Chattiori's merger or the AUTOMATIC1111 web UI has merged. `bmerge
+    merge FILE` carries the first two out without a recipe in between. What has no counterpart
+    here is an error.
 
     \b
     Examples:
       bmerge recipe import merge.mecha
       bmerge recipe import mergekit.yaml -o recipe.yaml
+      bmerge recipe import merged.safetensors -o recipe.yaml
     """
     source = Path(file)
 

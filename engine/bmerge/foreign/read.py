@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bmerge.architectures import builtin, detect
 from bmerge.errors import RecipeError
 from bmerge.foreign.mecha import read_mecha
 from bmerge.foreign.mergekit import is_mergekit, read_mergekit
+from bmerge.foreign.webui import RECIPE_KEY, read_webui
+from bmerge.formats import open_checkpoint
 from bmerge.recipe import Recipe, read_document
 from bmerge.recipe.load import ArchitectureOf, recipe_of
 
@@ -17,7 +20,8 @@ def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None 
     """Read a recipe, bmerge's own or another tool's.
 
     Args:
-        path: YAML or JSON of bmerge or mergekit, or a ``.mecha`` file of sd-mecha.
+        path: YAML or JSON of bmerge or mergekit, a ``.mecha`` file of sd-mecha, or a merged file
+            that tells its recipe in its metadata.
         architecture_of: see :func:`bmerge.recipe.load_recipe`.
 
     Raises:
@@ -26,10 +30,23 @@ def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None 
     path = Path(path)
     if path.suffix.lower() == ".mecha":
         return read_mecha(_text(path), path)
+    if path.suffix.lower() == ".safetensors":
+        return _of_merged_file(path)
     node = read_document(path, name="the recipe")
     if is_mergekit(node):
         return read_mergekit(node, architecture_of)
     return recipe_of(node, architecture_of=architecture_of)
+
+
+def _of_merged_file(path: Path) -> Recipe:
+    checkpoint = open_checkpoint(path)
+    metadata = checkpoint.metadata
+    if "mecha_recipe" in metadata:
+        return read_mecha(metadata["mecha_recipe"], path)
+    if RECIPE_KEY not in metadata:
+        message = "its metadata has neither sd_merge_recipe nor mecha_recipe"
+        raise RecipeError(message, path=path, hint="'bmerge inspect FILE' shows what it has")
+    return read_webui(metadata, path, detect(checkpoint.tensors, builtin()))
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,62 @@
+"""Which method of bmerge is which of supermerger's and Chattiori's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["CHATTIORI", "MODES", "NO_NORM", "SUPERMERGER", "WebuiMethod"]
+
+
+class WebuiMethod(NamedTuple):
+    """A method.
+
+    Args:
+        ours: the method here.
+        models: what it takes.
+        hyperparameters: what alpha and beta are here.
+    """
+
+    ours: str
+    models: str
+    hyperparameters: tuple[str, ...] = ("alpha",)
+
+
+_BOTH = ("alpha", "beta")
+
+MODES: Mapping[str, WebuiMethod] = {
+    "weight sum": WebuiMethod("weighted_sum", "ab"),
+    "add difference": WebuiMethod("add_difference", "abc"),
+    "triple sum": WebuiMethod("triple_sum", "abc", _BOTH),
+    "sum twice": WebuiMethod("sum_twice", "abc", _BOTH),
+}
+"""Modes of supermerger with its normal calculation."""
+
+SUPERMERGER: Mapping[str, WebuiMethod] = {
+    "trainDifference": WebuiMethod("train_difference", "abc"),
+    "smoothAdd": WebuiMethod("smooth_add", "abc"),
+    "smoothAdd MT": WebuiMethod("smooth_add", "abc"),
+    "tensor": WebuiMethod("tensor_sum", "ab", _BOTH),
+    "tensor2": WebuiMethod("tensor_columns", "ab", _BOTH),
+    "self": WebuiMethod("passthrough", "a", ("scale",)),
+}
+"""Its other calculations. extract has a third value that the recipe does not tell."""
+
+NO_NORM = ("*to_out*", "*proj_out*", "*norm*")
+"""What its calculation "self" leaves as it is."""
+
+CHATTIORI: Mapping[str, WebuiMethod] = {
+    "weighted sum": WebuiMethod("weighted_sum", "ab"),
+    "add difference": WebuiMethod("add_difference", "abc"),
+    "multiply difference": WebuiMethod("multiply_difference", "abc", _BOTH),
+    "similarity add difference": WebuiMethod("similarity_add_difference", "abc", _BOTH),
+    "triple sum": WebuiMethod("triple_sum", "abc", _BOTH),
+    "sum twice": WebuiMethod("sum_twice", "abc", _BOTH),
+    "smooth add difference": WebuiMethod("smooth_add", "abc"),
+    "tensor sum": WebuiMethod("tensor_sum", "ab", _BOTH),
+    "train difference": WebuiMethod("train_difference", "abc"),
+    "sigmoid merge": WebuiMethod("sigmoid_sum", "ab"),
+    "geometric sum": WebuiMethod("geometric_sum", "ab"),
+    "max merge": WebuiMethod("maximum", "ab", ()),
+}
+"""Names in Chattiori's recipes, of which the first two are the web UI's too."""
