@@ -87,7 +87,11 @@ def tiny_sd1(path, seed, dtype="F32", **options):
 
 
 def tiny_sd2(path, seed, dtype="F32"):
-    return write_tiny(path, tiny(sd2_layout()), seed, dtype)
+    layout = [
+        (key, tag, (96, *shape[1:]) if "in_proj" in key else shape)  # SD1 has 3072 elsewhere
+        for key, tag, shape in tiny(sd2_layout())
+    ]
+    return write_tiny(path, layout, seed, dtype)
 
 
 def tiny_sdxl(path, seed, dtype="F32"):

@@ -137,5 +137,10 @@ def _without_weights(cls: Any, folder: Path, *, dtype: torch.dtype, device: str)
                 made[id(parameter)] = torch.nn.Parameter(zeros, requires_grad=False)
             setattr(module, name, made[id(parameter)])
         for name, buffer in list(module.named_buffers(recurse=False)):
-            setattr(module, name, buffer.to(device))
+            if name in module._non_persistent_buffers_set:  # noqa: SLF001 - torch tells nowhere else
+                setattr(module, name, buffer.to(device))
+            else:  # a checkpoint has it, so it is merged as a parameter is
+                delattr(module, name)
+                values = buffer.to(dtype=dtype, device=device)
+                setattr(module, name, torch.nn.Parameter(values, requires_grad=False))
     return model.eval()

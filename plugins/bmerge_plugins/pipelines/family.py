@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmerge import GeneratorError
+from bmerge_plugins.pipelines.mmdit import flux_source, sd3_source
 from bmerge_plugins.pipelines.source import Source
 from bmerge_plugins.pipelines.text import clip_source, open_clip_source
 from bmerge_plugins.pipelines.unet import unet_source
@@ -14,7 +15,7 @@ from bmerge_plugins.pipelines.vae import vae_source
 
 __all__ = ["Family", "Part", "family_of"]
 
-SourceOf = Callable[[str, Mapping[str, Any], Collection[str]], Source]
+SourceOf = Callable[[str, Mapping[str, Any], str, Collection[str]], Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,19 @@ class Part:
     """One component of a pipeline.
 
     Args:
-        prefix: of its keys in a checkpoint.
-        source: its parameter's name, its configuration, the checkpoint's keys → source.
+        prefixes: that its keys may have; the first that a checkpoint has is the right one.
+        source: its parameter's name, its configuration, its prefix, all keys → source.
     """
 
-    prefix: str
+    prefixes: tuple[str, ...]
     source: SourceOf
+
+    def prefix_in(self, keys: Collection[str]) -> str | None:
+        """Return the prefix of its keys in a checkpoint, or None if there are none."""
+        for prefix in self.prefixes:
+            if any(key.startswith(prefix) for key in keys):
+                return prefix
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,9 @@ class Family:
 
     Args:
         name: of the configuration that comes with bmerge, if one does.
-        marks: prefixes that keys of such a checkpoint have, and no other kind's.
-        parts: component of the pipeline → where it is.
+        marks: what keys of such a checkpoint begin with, and no other kind's; without the
+            prefix of the diffusion model.
+        parts: component of the pipeline → where it is; the diffusion model comes first.
     """
 
     name: str
@@ -45,21 +54,54 @@ class Family:
     parts: Mapping[str, Part]
 
 
+def _as_it_is(name: str, _: Mapping[str, Any], prefix: str, __: Collection[str]) -> Source:
+    return Source(prefix + name)
+
+
 def _clip(prefix: str) -> Part:
-    return Part(prefix, lambda name, _, keys: clip_source(name, keys, prefix))
+    return Part((prefix,), lambda name, _, prefix, keys: clip_source(name, keys, prefix))
 
 
 def _open_clip(prefix: str) -> Part:
-    return Part(prefix, lambda name, _, __: open_clip_source(name, prefix))
+    return Part((prefix,), lambda name, _, prefix, __: open_clip_source(name, prefix))
 
 
-_UNET = Part("model.diffusion_model.", lambda name, config, _: unet_source(name, config))
-_VAE = Part("first_stage_model.", lambda name, config, _: vae_source(name, config))
+_MODEL = "model.diffusion_model."
+_UNET = Part((_MODEL,), lambda name, config, prefix, _: unet_source(name, config, prefix))
+_VAE = Part(
+    ("first_stage_model.", "vae."), lambda name, config, prefix, _: vae_source(name, config, prefix)
+)
+_T5 = Part(("text_encoders.t5xxl.transformer.",), _as_it_is)
 
 _FAMILIES = (
     Family(
+        "flux",
+        ("double_blocks.", "single_blocks."),
+        {
+            "transformer": Part(
+                (_MODEL, ""), lambda name, _, prefix, __: flux_source(name, prefix)
+            ),
+            "vae": _VAE,
+            "text_encoder": _clip("text_encoders.clip_l.transformer."),
+            "text_encoder_2": _T5,
+        },
+    ),
+    Family(
+        "sd3",
+        ("joint_blocks.",),
+        {
+            "transformer": Part(
+                (_MODEL, ""), lambda name, config, prefix, _: sd3_source(name, config, prefix)
+            ),
+            "vae": _VAE,
+            "text_encoder": _clip("text_encoders.clip_l.transformer."),
+            "text_encoder_2": _clip("text_encoders.clip_g.transformer."),
+            "text_encoder_3": _T5,
+        },
+    ),
+    Family(
         "sdxl",
-        ("model.diffusion_model.label_emb.", "conditioner.embedders.1.model."),
+        ("label_emb.", "conditioner.embedders.1.model."),
         {
             "unet": _UNET,
             "vae": _VAE,
@@ -69,12 +111,12 @@ _FAMILIES = (
     ),
     Family(
         "sd2",
-        ("model.diffusion_model.input_blocks.", "cond_stage_model.model."),
+        ("input_blocks.", "cond_stage_model.model."),
         {"unet": _UNET, "vae": _VAE, "text_encoder": _open_clip("cond_stage_model.model.")},
     ),
     Family(
         "sd1",
-        ("model.diffusion_model.input_blocks.", "cond_stage_model.transformer."),
+        ("input_blocks.", "cond_stage_model.transformer."),
         {"unet": _UNET, "vae": _VAE, "text_encoder": _clip("cond_stage_model.transformer.")},
     ),
 )
@@ -86,11 +128,12 @@ def family_of(keys: Collection[str]) -> Family:
     Raises:
         GeneratorError: if it is none that is known.
     """
+    bare = [key.removeprefix(_MODEL) for key in keys]
     for family in _FAMILIES:
-        if all(any(key.startswith(mark) for key in keys) for mark in family.marks):
+        if all(any(key.startswith(mark) for key in bare) for mark in family.marks):
             return family
     known = ", ".join(family.name for family in _FAMILIES)
     raise GeneratorError(
-        f"the merge is no whole checkpoint of a kind that diffusers is known to take ({known})",
-        hint="it must hold the text encoders too, with the keys of the original code",
+        f"the merge is no checkpoint of a kind that bmerge knows in diffusers ({known})",
+        hint="it must have the keys of the original code; SD1, SD2 and SDXL with text encoders",
     )

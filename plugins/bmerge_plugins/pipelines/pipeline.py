@@ -14,7 +14,7 @@ from bmerge_plugins.pipelines.build import build_pipeline, config_folder
 from bmerge_plugins.pipelines.family import family_of
 from bmerge_plugins.pipelines.samplers import make_scheduler
 from bmerge_plugins.pipelines.settings import Settings
-from bmerge_plugins.pipelines.weights import live_weights, parts_in
+from bmerge_plugins.pipelines.weights import live_weights, prefixes_in
 from bmerge_plugins.servers import pictures
 
 __all__ = ["Call", "LivePipeline"]
@@ -58,17 +58,19 @@ class LivePipeline:
 
     def __init__(self, settings: Settings, layout: Mapping[str, tuple[int, ...]]) -> None:
         family = family_of(layout)
-        parts = parts_in(family, layout)
         self._settings = settings
         home = "cpu" if settings.offload else settings.device
         self._pipe = build_pipeline(
-            config_folder(family.name, settings.config), parts, dtype=settings.dtype, device=home
+            config_folder(family.name, settings.config),
+            prefixes_in(family, layout),
+            dtype=settings.dtype,
+            device=home,
         )
         self._pipe.set_progress_bar_config(disable=True)
         for file in settings.embeddings:
             with _named(file):
                 _add_words(self._pipe, file)
-        self._weights = live_weights(self._pipe, family, parts, layout)
+        self._weights = live_weights(self._pipe, family, layout)
         self._add_loras()
         self._scheduler = {**self._pipe.scheduler.config, **_prediction(settings, layout)}
         self._known = set(inspect.signature(self._pipe.__call__).parameters) - _OURS
@@ -153,7 +155,8 @@ class LivePipeline:
             return 0
         if not isinstance(wanted, int) or not first <= wanted <= last:
             message = f"payload {payload.id!r}: clip_skip is {wanted!r}"
-            raise GeneratorError(message, hint=f"it may be {first} to {last} for this model")
+            hint = "leave it out for this model" if double else f"it may be 1 to {last}"
+            raise GeneratorError(message, hint=hint)
         return wanted - first
 
     def _add_loras(self) -> None:

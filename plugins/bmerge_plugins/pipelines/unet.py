@@ -14,7 +14,6 @@ from bmerge_plugins.pipelines.source import Source, rename
 
 __all__ = ["unet_source"]
 
-_PREFIX = "model.diffusion_model."
 _OUTSIDE = (
     (r"conv_in\.", "input_blocks.0.0."),
     (r"time_embedding\.linear_1\.", "time_embed.0."),
@@ -37,12 +36,13 @@ _BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|\w+samplers)\
 _MIDDLE = re.compile(r"mid_block\.resnets\.(\d)\.(.*)")
 
 
-def unet_source(name: str, config: Mapping[str, Any]) -> Source:
+def unet_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
     """Return where a parameter of ``UNet2DConditionModel`` stands.
 
     Args:
         name: of the parameter.
         config: of the UNet.
+        prefix: of its keys.
 
     Raises:
         KeyError: if the LDM code has no such parameter.
@@ -50,15 +50,15 @@ def unet_source(name: str, config: Mapping[str, Any]) -> Source:
     middle = _MIDDLE.fullmatch(name)
     if middle:
         place = "02"[int(middle[1])]
-        return Source(f"{_PREFIX}middle_block.{place}.{rename(middle[2], _RESIDUAL)}")
+        return Source(f"{prefix}middle_block.{place}.{rename(middle[2], _RESIDUAL)}")
     block = _BLOCK.fullmatch(name)
     if not block:
-        return Source(_PREFIX + rename(name, _OUTSIDE))
+        return Source(prefix + rename(name, _OUTSIDE))
     side, level, kind, number, rest = block[1], int(block[2]), block[3], int(block[4]), block[5]
     layers = config["layers_per_block"]
     down = side == "down"
     first = level * (layers + 1) + (1 if down else 0)
-    where = _PREFIX + ("input_blocks." if down else "output_blocks.")
+    where = prefix + ("input_blocks." if down else "output_blocks.")
     if kind == "resnets":
         return Source(f"{where}{first + number}.0.{rename(rest, _RESIDUAL)}")
     if kind == "attentions":

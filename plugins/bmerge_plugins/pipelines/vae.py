@@ -10,7 +10,6 @@ from bmerge_plugins.pipelines.source import Source, rename
 
 __all__ = ["vae_source"]
 
-_PREFIX = "first_stage_model."
 _PARTS = (
     (r"mid_block\.resnets\.0\.", "mid.block_1."),
     (r"mid_block\.resnets\.1\.", "mid.block_2."),
@@ -26,22 +25,23 @@ _PARTS = (
 )
 
 
-def vae_source(name: str, config: Mapping[str, Any]) -> Source:
+def vae_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
     """Return where a parameter of ``AutoencoderKL`` stands.
 
     Args:
         name: of the parameter.
         config: of the autoencoder.
+        prefix: of its keys.
 
     Raises:
         KeyError: if the LDM code has no such parameter.
     """
     if name.startswith(("quant_conv.", "post_quant_conv.")):
-        return Source(_PREFIX + name)
+        return Source(prefix + name)
     side, _, inner = name.partition(".")
     if side not in {"encoder", "decoder"}:
         raise KeyError(name)
     renamed = rename(inner, _PARTS).replace(".conv_shortcut.", ".nin_shortcut.")
     last = len(config["block_out_channels"]) - 1  # the LDM code counts levels by their resolution
     renamed = re.sub(r"^up\.(\d+)", lambda found: f"up.{last - int(found[1])}", renamed)
-    return Source(f"{_PREFIX}{side}.{renamed}")
+    return Source(f"{prefix}{side}.{renamed}")
