@@ -52,6 +52,7 @@ class Wildcards:
             for file in sorted(folder.rglob("*.txt"))
         }
         self._lines: dict[str, Sequence[_Line]] = {}
+        self._sound: set[str] = set()
 
     def check(self, text: str) -> None:
         """Check that whatever may be drawn for a text exists and comes to an end.
@@ -89,6 +90,8 @@ class Wildcards:
         if name in above:
             chain = " → ".join(path[path.index(name) :])
             raise RecipeError(f"the wildcard __{name}__ leads back to itself: {chain}")
+        if name in self._sound:
+            return
         for line in self._of(name):
             for inner in wildcards_in(line.text):
                 try:
@@ -101,6 +104,7 @@ class Wildcards:
                     raise RecipeError(
                         message, path=file, line=line.number, hint=error.hint
                     ) from error
+        self._sound.add(name)
 
     def _of(self, name: str) -> Sequence[_Line]:
         """Return the choices of a wildcard."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,10 @@ from bmerge_plugins.pipelines.weights import live_weights, prefixes_in
 from bmerge_plugins.servers import pictures
 
 __all__ = ["Call", "LivePipeline"]
+
+_log = logging.getLogger(__name__)
+
+_WEIGHTED = re.compile(r"\([^()]+:\s*\d+(\.\d+)?\)")  # what web UIs take for emphasis
 
 _OURS = {  # arguments that follow from a payload's own fields
     "prompt", "negative_prompt", "generator", "num_inference_steps", "guidance_scale", "width",
@@ -73,6 +80,7 @@ class LivePipeline:
         self._weights = live_weights(self._pipe, family, layout)
         self._add_loras()
         self._scheduler = {**self._pipe.scheduler.config, **_prediction(settings, layout)}
+        self._warned = False
         self._known = set(inspect.signature(self._pipe.__call__).parameters) - _OURS
         if settings.offload:
             self._pipe.enable_model_cpu_offload(device=settings.device)
@@ -105,6 +113,7 @@ class LivePipeline:
                 message = f"payload {payload.id!r}: the pipeline has no setting {name!r}"
                 raise GeneratorError(message, hint=nearest(name, self._known))
         make_scheduler(self._scheduler, payload.sampler, schedule)
+        self._warn_of_weights(payload)
         arguments = {name: value for name, value in named.items() if value is not None}
         negative = bool(payload.negative_prompt)
         return Call(payload.sampler, schedule, negative, skip, {**arguments, **extra})
@@ -123,7 +132,9 @@ class LivePipeline:
         seeded = [torch.Generator("cpu").manual_seed(payload.seed) for payload in payloads]
         arguments = {**call.arguments, **({"negative_prompt": negative} if negative else {})}
         try:
-            with _shortened(self._pipe.text_encoder, call.skip):
+            with _shortened(self._pipe.text_encoder, call.skip), warnings.catch_warnings():
+                # diffusers' pipeline for SDXL warns of a call that it makes itself.
+                warnings.filterwarnings("ignore", ".*upcast_vae", FutureWarning)
                 made = self._pipe(
                     prompt=[payload.prompt for payload in payloads],
                     generator=seeded,
@@ -144,6 +155,13 @@ class LivePipeline:
         del self._pipe, self._weights
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _warn_of_weights(self, payload: Payload) -> None:
+        for text in (payload.prompt, payload.negative_prompt):
+            found = _WEIGHTED.search(text)
+            if found and not self._warned:
+                _log.warning("diffusers takes %r as plain words, unlike web UIs", found[0])
+                self._warned = True
 
     def _skipped(self, wanted: Any, payload: Payload) -> int:
         """Return how many layers to leave out for a count from the end, 1 being the last layer."""

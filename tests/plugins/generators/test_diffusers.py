@@ -255,6 +255,29 @@ def test_a_kind_without_a_configuration_of_its_own_asks_for_one():
     assert "set config" in caught.value.hint
 
 
+def test_weights_that_were_moved_are_merged_again(sd1, generator):
+    """A pipeline moves and converts its modules itself: to offload them, to decode in float32."""
+    payload = Payload("p", "a cat", seed=3, **SMALL)
+    one = generator(sd1)
+    one.load(sd1.model(BlockWeights(0.9)))
+    pipe = one._pipeline._pipe
+    for module in (pipe.unet, pipe.vae, pipe.text_encoder):
+        module.to(torch.float64)
+        module.to(torch.float32)
+    one.load(sd1.model(ALPHA))
+    fresh = generator(sd1)
+    fresh.load(sd1.model(ALPHA))
+    moved, wanted = (pixels(each.generate([payload]))[0] for each in (one, fresh))
+    assert np.array_equal(moved, wanted)
+
+
+def test_emphasis_of_web_uis_is_warned_of_once(loaded, caplog):
+    payloads = [Payload(f"p{n}", "a (fluffy:1.2) cat", seed=n, **SMALL) for n in range(2)]
+    next(loaded.generate(payloads))
+    (record,) = (record for record in caplog.records if "plain words" in record.getMessage())
+    assert "'(fluffy:1.2)'" in record.getMessage()
+
+
 def test_tensors_that_no_pipeline_needs_are_left_out(tmp_path, generator):
     files = []
     for seed, name in enumerate("ab"):
@@ -460,6 +483,15 @@ def test_what_is_no_lora_is_named(sd1, generator, tmp_path):
     file.write_bytes(b"no weights")
     with pytest.raises(GeneratorError, match=r"none.safetensors cannot be loaded"):
         generator(sd1, loras={str(file): 1.0}).load(sd1.model(ALPHA))
+
+
+@pytest.mark.slow
+def test_sdxl_in_half_precision_repeats_its_pictures(tmp_path, generator):
+    """Its VAE is converted to float32 for each picture, and back."""
+    tiny = Tiny(tmp_path, "sdxl")
+    payloads = [Payload(f"p{seed}", "a cat", seed=seed, **SMALL) for seed in range(2)]
+    models = [tiny.model(BlockWeights(alpha)) for alpha in (0.2, 0.8)]
+    check_generator(generator(tiny, dtype="fp16"), models, payloads)
 
 
 @pytest.mark.slow
