@@ -5,7 +5,7 @@ import pytest
 from bmerge import Difference, Weight, merge_method
 from bmerge.bench import Models, models_of
 from bmerge.errors import MethodError
-from bmerge.recipe import ModelRef
+from bmerge.recipe import LoraRef, ModelRef
 
 A, B, C, BASE = (ModelRef(f"/{name}.safetensors") for name in ("a", "b", "c", "base"))
 
@@ -94,5 +94,6 @@ def test_method_of_a_study_says_what_its_models_are(method, models, found):
 
 
 def test_labels_are_short_and_differ():
-    models = Models((ModelRef("/x/a.safetensors"), ModelRef("/y/a.safetensors")), BASE)
-    assert list(models.labels().values()) == ["/x/a.safetensors", "/y/a.safetensors", "base"]
+    lora = ModelRef("/y/a.safetensors", loras=(LoraRef("/l/style.safetensors"),))
+    models = Models((ModelRef("/x/a.safetensors"), ModelRef("/y/a.safetensors"), lora), BASE)
+    assert list(map(models.label, models.all)) == ["a (1)", "a (2)", "a+style", "base"]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from bmerge.testing import write_checkpoint
+
 PLUGIN = ["--plugin", "inside.py"]
 OTHERS = [word for name in ("climb", "warmth", "patch") for word in ("--plugin", f"{name}.py")]
 
@@ -42,6 +44,10 @@ def test_it_is_in_listings_and_help(examples, call):
 
 
 def test_it_runs_natively_and_on_torch_to_the_bit_and_is_right(examples, call):
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        tensors = {f"layers.{i}.w": rng.normal(size=(7, 5 + i)) for i in range(4)}
+        write_checkpoint(examples / f"{name}.safetensors", tensors, dtype="F16")
     words = ["merge", "inside", *(f"{n}.safetensors" for n in "abc"), "--alpha", "0.3", "--json"]
     executors = {}
     for name in ("native", "torch"):
@@ -53,9 +59,7 @@ def test_it_runs_natively_and_on_torch_to_the_bit_and_is_right(examples, call):
     native, torch = (load_file(examples / f"{name}.safetensors") for name in executors)
     for key, value in native.items():
         assert value.tobytes() == torch[key].tobytes()
-        if np.issubdtype(value.dtype, np.floating):
-            eps = np.finfo(value.dtype).eps
-            np.testing.assert_allclose(value, expected(examples, key, 0.3), rtol=eps, atol=eps)
+        np.testing.assert_allclose(value, expected(examples, key, 0.3), rtol=1e-3, atol=1e-4)
 
 
 def test_recipes_take_it_and_judge_its_hyperparameters(examples, call):

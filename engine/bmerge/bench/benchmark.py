@@ -66,7 +66,7 @@ class Benchmark:
             BmergeError: if a model cannot be read.
         """
         merge = asdict(replace(self.config.merge, models=(), method="", options={}))
-        models = (*self.models.parents, *filter(None, (self.models.base,)))
+        models = self.models.all
         checkpoints = open_models(models, Path())
         architecture = architecture_of(self.config.merge.architecture, checkpoints, registry)
         patched = add_loras(models, checkpoints, architecture, Path())
@@ -94,7 +94,7 @@ class Benchmark:
             body = Path(inspect.getfile(method.function)).read_text(encoding="utf-8")
         else:
             body = repr(method.graph(len(recipe.models), recipe.options))
-        roles = [self.models.labels()[model.path] for model in recipe.models]
+        roles = [self.models.label(model) for model in recipe.models]
         parts = [body, method.hyperparameters, replace(recipe, models=()), roles]
         if tuned:
             parts += [self.trials, self.per, self.config.optimiser]

@@ -128,7 +128,6 @@ class _Run:
         self, bench: Benchmark, scene: Scene, rows: Rows, on_event: Callable[[Event], None]
     ) -> None:
         self.bench, self.scene, self.rows, self.on_event = bench, scene, rows, on_event
-        self.labels = bench.models.labels()
         self.position = 1
 
     def references(self) -> Iterator[Row]:
@@ -139,7 +138,7 @@ class _Run:
                 yield self._reference(cast("Stage", stage), model)
 
     def _reference(self, stage: Stage, model: ModelRef) -> Row:
-        label = self.labels[model.path]
+        label = self.bench.models.label(model)
         row = self.rows.find(label, stage, "")
         if row is None:
             self._begin(label, stage)
@@ -166,7 +165,7 @@ class _Run:
             self._end(row)
             yield row
             return
-        labels = tuple(self.labels[model.path] for model in inputs)
+        labels = tuple(map(self.bench.models.label, inputs))
         row = self._row(Row(method.name, "defaults", digest, labels), method, dict)
         yield row
         if self.bench.trials and method.hyperparameters and row.scores:

@@ -53,14 +53,21 @@ class Models:
             raise MethodError("takes differences of models, as recipes of several steps have them")
         return tuple(inputs)
 
-    def labels(self) -> dict[str, str]:
-        """Return path → a short name that no other model has."""
-        paths = [m.path for m in (*self.parents, *((self.base,) if self.base else ()))]
-        stems = [Path(path).stem for path in paths]
-        return {
-            path: stem if stems.count(stem) == 1 else path
-            for path, stem in zip(paths, stems, strict=True)
-        }
+    @property
+    def all(self) -> tuple[ModelRef, ...]:
+        """The parents, and the base if there is one."""
+        return self.parents if self.base is None else (*self.parents, self.base)
+
+    def label(self, model: ModelRef) -> str:
+        """Return a short name of one of the models that no other has."""
+        names = [_name(each) for each in self.all]
+        place = self.all.index(model)
+        return names[place] if names.count(names[place]) == 1 else f"{names[place]} ({place + 1})"
+
+
+def _name(model: ModelRef) -> str:
+    paths = (model.path, *(lora.path for lora in model.loras))
+    return "+".join(Path(path).stem for path in paths)
 
 
 def models_of(method: MergeMethod, models: Sequence[ModelRef]) -> Models:

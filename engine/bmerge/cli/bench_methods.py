@@ -135,7 +135,7 @@ def _models(
     if parents:
         models = Models(tuple(_ref(path) for path in parents))
     models = replace(models, base=_ref(base)) if base else models
-    if len({m.path for m in models.parents}) < len(models.parents):
+    if any(models.all.count(model) > 1 for model in models.all):
         raise RecipeError("a model is given twice")
     return models
 

@@ -56,14 +56,14 @@ def _outcome(row: Row) -> str:
 
 def facts_of(bench: Benchmark) -> list[str]:
     """Return how the benchmark was made, one sentence each."""
-    names = list(bench.models.labels().values())
-    if bench.models.base:
-        names[-1] += " as their base"
+    models = bench.models
+    names = " and ".join(map(models.label, models.parents))
+    base = f"; {models.label(models.base)} is what they were trained from" if models.base else ""
     prompts = len({payload.prompt for payload in bench.pictures})
     seeds = len({payload.seed for payload in bench.pictures})
     labels = " + ".join(s.label for s in bench.config.scorers if s.weight)
     facts = [
-        f"Merges of {', '.join(names)}, scored by {labels}.",
+        f"Merges of {names}{base}. Scored by {labels}.",
         f"Quality is of {len(bench.pictures)} pictures: {prompts} prompts with {seeds} seeds each.",
     ]
     if bench.trials:
