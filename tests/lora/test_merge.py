@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bmerge import load_recipe
+from bmerge import LoraRef, ModelRef, Recipe, load_recipe
 from bmerge.architectures import builtin
 from bmerge.formats import open_checkpoint, sha256_of
-from bmerge.recipe import dump_recipe, parse_recipe, parse_weights
+from bmerge.recipe import BlockWeights, dump_recipe, parse_recipe, parse_weights
 from bmerge.testing import read_checkpoint, tiny_sd1, tiny_sdxl, write_checkpoint
 from loras import low_rank
 
@@ -311,6 +316,36 @@ def test_bake_leaves_no_temporary_file_and_imports_no_torch(model, write_lora, t
     )  # fmt: skip
     assert result.stdout.splitlines()[-1] == "False"
     assert list(temporary.iterdir()) == []
+
+
+def test_no_space_for_temporary_files_is_one_line(bmerge, model, write_lora, monkeypatch):
+    write_lora("x.safetensors")
+
+    def full(file, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 1
+    assert "No space left on device" in called.err
+    assert "TMPDIR" in called.err
+    assert not Path("out.safetensors").exists()
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
+numbers = st.floats(-4, 4)
+weights = st.builds(
+    BlockWeights, numbers, st.dictionaries(st.sampled_from(["BASE", "M00", "OUT11"]), numbers)
+)
+loras = st.builds(LoraRef, names, weights, st.none() | st.just("0" * 64))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.builds(ModelRef, names, loras=st.lists(loras, max_size=3).map(tuple))))
+def test_any_recipe_with_loras_loads_back_equal(models):
+    recipe = Recipe("weighted_sum", tuple(models))
+    assert parse_recipe(dump_recipe(recipe)) == recipe
 
 
 def test_sdxl_lora_of_kohya(bmerge, tmp_path, monkeypatch):

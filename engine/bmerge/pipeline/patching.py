@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bmerge.errors import ExecutorError
 from bmerge.executors import Progress, ProgressCallback
 from bmerge.formats import TensorInfo
 from bmerge.lora import PatchedTensor
@@ -76,7 +77,13 @@ def _computed(job: MergeJob, folder: Path) -> tuple[TensorInfo, ...]:
     for number, info in enumerate(patched):
         file = folder / f"{number}-{info.file.name[:200]} with its LoRAs"  # stands in messages
         values = patched_values(info)
-        file.write_bytes(values.data)
+        try:
+            file.write_bytes(values.data)
+        except OSError as error:
+            message = f"cannot write a temporary file in {folder.parent}: {error.strerror}"
+            raise ExecutorError(
+                message, key=info.key, hint="TMPDIR names another folder"
+            ) from error
         written.append(TensorInfo(info.key, "F32", info.shape, file, 0, values.nbytes))
     return tuple(written[patched.index(info)] if info in patched else info for info in job.inputs)
 

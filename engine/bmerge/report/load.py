@@ -16,7 +16,7 @@ from typing import Any
 
 from bmerge.architectures import builtin
 from bmerge.recipe import load_recipe
-from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
 from bmerge.study.best import front_recipe
 from bmerge.study.objective import Objective, Objectives, Scale
@@ -217,9 +217,15 @@ def _recipe(study_dir: Path, best: Trial | None) -> Recipe | None:
 def _model_names(definition: Mapping[str, Any], recipe: Recipe | None) -> tuple[str, ...]:
     """Return the inputs' short names: their files', if the recipe tells, else their letters."""
     if recipe is not None:
-        return tuple(Path(model.path).stem for model in recipe.models)
+        return tuple(map(_model_name, recipe.models))
     count = len(definition["merge"]["models"])
     return tuple(f"model {chr(ord('a') + index)}" for index in range(count))
+
+
+def _model_name(model: ModelRef) -> str:
+    return " + ".join(
+        Path(path).stem for path in (model.path, *(lora.path for lora in model.loras))
+    )
 
 
 def _versions() -> dict[str, str]:
