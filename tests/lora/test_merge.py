@@ -321,10 +321,10 @@ def test_bake_leaves_no_temporary_file_and_imports_no_torch(model, write_lora, t
 def test_no_space_for_temporary_files_is_one_line(bmerge, model, write_lora, monkeypatch):
     write_lora("x.safetensors")
 
-    def full(file, data):
+    def full(info):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("bmerge.lora.patch.patched_blocks", full)
     words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
     called = bmerge("merge", "add_difference", *words)
     assert called.status == 1

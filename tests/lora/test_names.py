@@ -286,7 +286,9 @@ def test_bias_and_weight_of_a_layer_are_found_together():
     assert layer["bias"].rows == (8, 16)
 
 
-def test_parts_of_a_tensor_are_changed_where_they_lie(bmerge, tmp_path):
+@pytest.mark.parametrize("block", [1 << 21, 10], ids=["whole", "by rows"])
+def test_parts_of_a_tensor_are_changed_where_they_lie(block, bmerge, tmp_path, monkeypatch):
+    monkeypatch.setattr("bmerge.lora.patch._BLOCK", block)
     rng = np.random.default_rng(0)
     prefix = "conditioner.embedders.1.model."
     fused = f"{prefix}transformer.resblocks.0.attn.in_proj_weight"

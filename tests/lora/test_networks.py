@@ -71,6 +71,21 @@ def test_bias_beside_a_weight_is_changed_too_whatever_stands_first(base, bmerge,
         np.testing.assert_allclose(merged[f"layers.0.linear.{key}"], exact, rtol=1e-5, atol=1e-5)
 
 
+def test_large_tensors_are_computed_by_rows(base, bmerge, tmp_path, monkeypatch):
+    monkeypatch.setattr("bmerge.lora.patch._BLOCK", 40)  # one row of the convolution
+    tensors, changes = {}, {}
+    for kind in ("linear", "conv"):
+        roles, changes[kind] = low_rank(np.random.default_rng(2), SHAPES[kind], alpha=2)
+        tensors |= {f"layers_0_{kind}.{role}": array for role, array in roles.items()}
+    write_checkpoint(tmp_path / "x.safetensors", tensors)
+    words = ("model.safetensors", "--lora", "x.safetensors=0.7", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    for kind, change in changes.items():
+        exact = base[f"layers.0.{kind}.weight"] + 0.7 * change
+        np.testing.assert_allclose(merged[f"layers.0.{kind}.weight"], exact, rtol=1e-5, atol=1e-5)
+
+
 def test_several_loras_are_summed_whatever_their_order(base, bmerge, tmp_path):
     key = "layers.0.linear.weight"
     changes = []

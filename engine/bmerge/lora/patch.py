@@ -8,6 +8,7 @@ own: W' = m * (W + change) / ||W + change||, and what is weighted is W' - W, as 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,18 +16,42 @@ from bmerge.errors import FormatError
 from bmerge.formats import TensorInfo
 from bmerge.lora.apply import Change, PatchedTensor
 from bmerge.lora.arrays import Array, read_array
-from bmerge.lora.networks import change_of
+from bmerge.lora.networks import change_of, scale_of
 
-__all__ = ["patched_values"]
+__all__ = ["patched_blocks"]
+
+_BLOCK = 1 << 21
+"""Elements that are computed at once, where rows do not depend on each other."""
 
 
-def patched_values(info: PatchedTensor) -> Array:
-    """Return the values of a tensor with its changes.
+def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
+    """Yield the values of a tensor with its changes, some rows at a time.
+
+    What is no plain product of two factors is computed whole.
 
     Raises:
         FormatError: if a file cannot be read, or DoRA's lengths are not those of its layer.
     """
-    stored = read_array(TensorInfo(*(getattr(info, name) for name in TensorInfo.__slots__)))
+    if info.numel <= _BLOCK or not all(map(_is_plain, info.changes)):
+        yield _whole(info)
+        return
+    factors = [(change.place.rows, *_factors_of(change)) for change in info.changes]
+    rows = info.shape[0]
+    step = max(1, _BLOCK * rows // info.numel)
+    for begin in range(0, rows, step):
+        end = min(begin + step, rows)
+        values = read_array(_row_range(info, begin, end))
+        flat = values.reshape(end - begin, -1)
+        for place, up, down in factors:
+            first, last = place or (0, rows)
+            low, high = max(begin, first), min(end, last)
+            if low < high:
+                flat[low - begin : high - begin] += up[low - first : high - first] @ down
+        yield values
+
+
+def _whole(info: PatchedTensor) -> Array:
+    stored = read_array(info)
     again = len(info.changes) > 1 and any(change.module.magnitude for change in info.changes)
     values = stored.copy() if again else stored
     for change in info.changes:
@@ -35,6 +60,30 @@ def patched_values(info: PatchedTensor) -> Array:
         target = values[first:last] if values.ndim else values
         target += _delta(change, before)
     return values
+
+
+def _is_plain(change: Change) -> bool:
+    """Tell whether a change is a product of two factors whose rows are those of the tensor."""
+    module = change.module
+    plain = {"up", "down"} <= module.tensors.keys() and "mid" not in module.tensors
+    return plain and not (change.is_bias or change.place.turn or module.magnitude)
+
+
+def _factors_of(change: Change) -> tuple[Array, Array]:
+    """Return the factors of a plain change, with its weight in the first."""
+    module = change.module
+    up, down = (read_array(module.tensors[role]) for role in ("up", "down"))
+    up *= np.float32(change.weight * scale_of(module))
+    return up.reshape(len(up), -1), down.reshape(len(down), -1)
+
+
+def _row_range(info: TensorInfo, begin: int, end: int) -> TensorInfo:
+    """Return some rows of a stored tensor as a tensor."""
+    size = info.nbytes // info.shape[0]
+    return TensorInfo(
+        info.key, info.dtype, (end - begin, *info.shape[1:]), info.file,
+        info.offset + begin * size, (end - begin) * size,
+    )  # fmt: skip
 
 
 def _delta(change: Change, before: Array) -> Array:

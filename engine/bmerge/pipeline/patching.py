@@ -69,22 +69,23 @@ def _patched(job: MergeJob) -> list[PatchedTensor]:
 
 
 def _computed(job: MergeJob, folder: Path) -> tuple[TensorInfo, ...]:
-    from bmerge.lora.patch import patched_values
+    from bmerge.lora.patch import patched_blocks
 
     folder.mkdir()
     patched = _patched(job)
     written = []
     for number, info in enumerate(patched):
         file = folder / f"{number}-{info.file.name[:200]} with its LoRAs"  # stands in messages
-        values = patched_values(info)
         try:
-            file.write_bytes(values.data)
+            with file.open("wb") as out:
+                for block in patched_blocks(info):
+                    out.write(block.data)
         except OSError as error:
             message = f"cannot write a temporary file in {folder.parent}: {error.strerror}"
             raise ExecutorError(
                 message, key=info.key, hint="TMPDIR names another folder"
             ) from error
-        written.append(TensorInfo(info.key, "F32", info.shape, file, 0, values.nbytes))
+        written.append(TensorInfo(info.key, "F32", info.shape, file, 0, 4 * info.numel))
     return tuple(written[patched.index(info)] if info in patched else info for info in job.inputs)
 
 
