@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from bmerge.formats import open_checkpoint, sha256_of
 from bmerge.rebasin import rule_of
-from bmerge.testing import read_checkpoint, tiny_sd1
+from bmerge.testing import read_checkpoint, tiny_sd1, write_checkpoint
 from shuffled import BASE as A
 from shuffled import TUNED as B
 from shuffled import write_shuffled
@@ -126,6 +126,21 @@ def test_alpha_above_1_does_not_go_in_steps(bmerge, shuffled):
     )  # fmt: skip
     assert called.status == 1
     assert "alpha 2 cannot be taken in steps" in called.err
+
+
+def test_loras_are_to_be_baked_first(bmerge, shuffled, tmp_path):
+    layer = "lora_unet_middle_block_1_proj_in"
+    lora = {
+        f"{layer}.lora_up.weight": np.ones((32, 1)),
+        f"{layer}.lora_down.weight": np.ones((1, 32)),
+    }
+    path = write_checkpoint(tmp_path / "l.safetensors", lora)
+    called = bmerge(
+        "merge", "weighted_sum", A, shuffled, "--lora", path, "--rebasin", "-o", "o.safetensors"
+    )
+    assert called.status == 1
+    assert "models with LoRAs on them cannot be aligned" in called.err
+    assert not (tmp_path / "o.safetensors").exists()
 
 
 def test_output_that_exists_is_kept(bmerge, shuffled, tmp_path):

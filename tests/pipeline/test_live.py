@@ -292,3 +292,10 @@ def test_merge_and_live_merge_import_neither_torch_nor_numpy(tmp_path, models):
     out = tmp_path / "out.safetensors"
     subprocess.run([sys.executable, "-c", code, out, *models], check=True)
     assert Path(out).exists()
+
+
+def test_live_models_are_not_aligned(models):
+    plan = plan_of(models, rebasin=1)
+    with pytest.raises(ExecutorError, match="aligned in files only") as caught:
+        merge_into(plan, empty_numpy(plan), executor=NativeExecutor())
+    assert "bmerge rebasin A B" in caught.value.hint

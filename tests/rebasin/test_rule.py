@@ -173,3 +173,9 @@ def test_layer_of_another_width_is_named():
     layout = [(k, d, (640, 1280) if k == key else s) for k, d, s in sd1_layout()]
     with pytest.raises(ArchitectureError, match="emb_layers.1.weight' has 640 channels where 1280"):
         rule_of(in_memory(layout))
+
+
+def test_module_of_another_kind_is_named():
+    key = "model.diffusion_model.middle_block.3.mixer.weight"
+    with pytest.raises(ArchitectureError, match=r"middle_block\.3' is no module"):
+        rule_of(in_memory([*sd1_layout(), (key, "F16", (1280, 1280))]))

@@ -57,8 +57,8 @@ def wire_autoencoder(wiring: Wiring, prefix: str) -> None:
         prefix: before its keys: ``first_stage_model.``.
     """
     for half, path, change in (
-        ("encoder.", _levels(wiring, prefix + "encoder.down."), "downsample.conv"),
-        ("decoder.", _levels(wiring, prefix + "decoder.up.")[::-1], "upsample.conv"),
+        ("encoder.", wiring.numbered(prefix + "encoder.down."), "downsample.conv"),
+        ("decoder.", wiring.numbered(prefix + "decoder.up.")[::-1], "upsample.conv"),
     ):
         if not wiring.has(prefix + half + "conv_in"):
             continue
@@ -71,16 +71,6 @@ def wire_autoencoder(wiring: Wiring, prefix: str) -> None:
             x = _middle(wiring, prefix + half + "mid.", x)
         wiring.norm(prefix + half + "norm_out", x)
         wiring.layer(prefix + half + "conv_out", x, FIXED)
-
-
-def _levels(wiring: Wiring, prefix: str) -> list[str]:
-    """Return the prefixes of the levels that are there, from the finest."""
-    numbers = {
-        int(key.removeprefix(prefix).partition(".")[0])
-        for key in wiring.shapes
-        if key.startswith(prefix)
-    }
-    return [f"{prefix}{number}." for number in sorted(numbers)]
 
 
 def _level(wiring: Wiring, prefix: str, x: Axis, change: str) -> Axis:

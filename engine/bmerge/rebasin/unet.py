@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 
 from bmerge.errors import ArchitectureError
 from bmerge.rebasin.wiring import FIXED, Axis, Wiring
@@ -34,11 +33,11 @@ def wire_unet(wiring: Wiring, prefix: str, heads: Callable[[int], int]) -> None:
     unet = _UNet(wiring, time, heads)
     kept: list[Axis] = []
     stream = FIXED
-    for block in unet.numbered(prefix + "input_blocks."):
+    for block in wiring.numbered(prefix + "input_blocks."):
         stream = unet.block(block, stream)
         kept.append(stream)
     stream = unet.block(prefix + "middle_block.", stream)
-    for block in unet.numbered(prefix + "output_blocks."):
+    for block in wiring.numbered(prefix + "output_blocks."):
         stream = unet.block(block, stream + kept.pop())
     wiring.norm(prefix + "out.0", stream)
     wiring.layer(prefix + "out.2", stream, FIXED)
@@ -70,31 +69,22 @@ class _UNet:
     time: Axis
     heads: Callable[[int], int]
 
-    def numbered(self, prefix: str) -> list[str]:
-        """Return the prefixes of blocks 0, 1, … that are there."""
-        numbers = {
-            int(key.removeprefix(prefix).partition(".")[0])
-            for key in self.wiring.shapes
-            if key.startswith(prefix)
-        }
-        return [f"{prefix}{number}." for number in sorted(numbers)]
-
     def block(self, prefix: str, x: Axis) -> Axis:
         """Note the modules of a block one after the other, and return what it gives."""
         wiring = self.wiring
-        for number in count():
-            name = f"{prefix}{number}"
-            if wiring.has(name + ".in_layers.2"):
-                x = self.residual(name + ".", x)
-            elif wiring.has(name + ".proj_in"):
-                self.transformer(name + ".", x)
-            elif single := [s for s in ("", ".op", ".conv") if wiring.has(name + s)]:
-                x = wiring.layer(name + single[0], x)
-            elif number:
-                return x
+        for part in wiring.numbered(prefix):
+            layers = [part + name for name in ("op", "conv") if wiring.has(part + name)]
+            if wiring.has(part[:-1]):
+                layers.append(part[:-1])
+            if wiring.has(part + "in_layers.2"):
+                x = self.residual(part, x)
+            elif wiring.has(part + "proj_in"):
+                self.transformer(part, x)
+            elif layers:
+                x = wiring.layer(layers[0], x)
             else:
-                raise ArchitectureError(f"{name!r} is no module of a Stable Diffusion UNet")
-        raise AssertionError
+                raise ArchitectureError(f"{part[:-1]!r} is no module of a Stable Diffusion UNet")
+        return x
 
     def residual(self, prefix: str, x: Axis) -> Axis:
         """Note a residual block that the time embedding shifts."""
@@ -112,12 +102,9 @@ class _UNet:
         wiring = self.wiring
         wiring.norm(prefix + "norm", x)
         inner = wiring.layer(prefix + "proj_in", x)
-        for block in self.numbered(prefix + "transformer_blocks."):
+        for block in wiring.numbered(prefix + "transformer_blocks."):
             for name, context in (("attn1.", inner), ("attn2.", FIXED)):
-                layers = tuple(block + name + part for part in ("to_q", "to_k", "to_v", "to_out.0"))
-                heads = self.heads(wiring.width(layers[0]))
-                streams = inner, context, context, inner
-                attention(wiring, block + name + "heads", layers, heads, *streams)  # type: ignore[arg-type]
+                self.attention(block + name, inner, context)
             gated = wiring.width(block + "ff.net.0.proj") // 2
             hidden = wiring.space(block + "ff", gated)
             wiring.layer(block + "ff.net.0.proj", inner, hidden + hidden)  # value, then gate
@@ -125,3 +112,9 @@ class _UNet:
             for name in ("norm1", "norm2", "norm3"):
                 wiring.scale(block + name, inner)
         wiring.layer(prefix + "proj_out", inner, x)
+
+    def attention(self, prefix: str, inner: Axis, context: Axis) -> None:
+        """Note an attention of a transformer's stream to itself or to the prompt."""
+        layers = prefix + "to_q", prefix + "to_k", prefix + "to_v", prefix + "to_out.0"
+        heads = self.heads(self.wiring.width(layers[0]))
+        attention(self.wiring, prefix + "heads", layers, heads, inner, context, context, inner)

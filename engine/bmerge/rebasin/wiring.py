@@ -69,6 +69,15 @@ class Wiring:
         """
         return self._shape(layer + ".weight")[0]
 
+    def numbered(self, prefix: str) -> list[str]:
+        """Return the prefixes of the parts 0, 1, … that are there, in order."""
+        numbers = {
+            int(key.removeprefix(prefix).partition(".")[0])
+            for key in self.shapes
+            if key.startswith(prefix)
+        }
+        return [f"{prefix}{number}." for number in sorted(numbers)]
+
     def space(self, name: str, size: int) -> Axis:
         """Return the axis over a new space, whose channels may come in any order."""
         self.sizes[name] = size
