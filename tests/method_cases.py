@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from oracles import oracle as oracle_of
+
 METHODS = Path(__file__).parents[1] / "plugins" / "bmerge_plugins" / "methods"
 
 
@@ -18,6 +22,13 @@ def offered():
 
 
 OFFERED = offered()
+DRAWING = {
+    "add_noise", "comparative_interpolation", "dare_linear", "dare_ties", "della", "della_linear",
+    "dropout", "ties_with_dropout",
+}  # fmt: skip
+"""The methods that draw random numbers."""
+UNITS = {"F32": 23, "F16": 10, "BF16": 7}
+"""Bits of a dtype's fraction."""
 
 
 @dataclass(frozen=True)
@@ -165,3 +176,26 @@ CASES = [
     *_many("rotate", {"alignment": 1.0, "alpha": 0.3, "centralization": 1.0},
            {"alignment": 0.0, "alpha": 0.3, "centralization": 0.5}, loss=4096),
 ]  # fmt: skip
+
+
+def expected(case, models, seed):
+    """Return what a method's oracle gives, in float64."""
+    wide = [np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in models]
+    drawn = {"seed": seed} if case.name in DRAWING else {}
+    values = dict(case.values)
+    further = case.count - len(case.method.model_names) * case.method.variadic
+    for h in case.method.hyperparameters:
+        if h.per_model and not isinstance(values[h.name], list):
+            values[h.name] = [values[h.name]] * further
+    result = oracle_of(case.name)(*wide, **values, **case.options, **case.statistics, **drawn)
+    return np.reshape(result, np.shape(models[0]))
+
+
+def assert_close(result, exact, case, dtype):
+    """Allow one rounding to ``dtype`` and some of float32, relative to the greatest value."""
+    if not exact.size:
+        return
+    unit = np.ldexp(1.0, np.maximum(np.frexp(np.abs(exact))[1] - 1, -14) - UNITS[dtype])
+    allowed = 0.5 * unit + case.loss * 2.0**-24 * max(np.abs(exact).max(), 1)
+    error = np.abs(np.asarray(result, dtype=np.float64) - exact)
+    assert np.all(error <= allowed), f"off by {error.max():.3g}, allowed {allowed.max():.3g}"

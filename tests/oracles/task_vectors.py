@@ -191,7 +191,7 @@ def ram(base, *models, epsilon, r=0.0, alpha=0.0):
     out = base.copy()
     for delta, here in zip(deltas, moved, strict=True):
         shared, unique = (here & (count > 1)).sum(), (here & (count == 1)).sum()
-        factor = 1 + r * min(shared / max(unique, epsilon), alpha)
+        factor = 1 + r * min(shared / (max(unique, epsilon) or 1), alpha)
         out += np.where(here & (count == 1), factor * delta, 0)
         out += np.where(here & (count > 1), delta / np.maximum(count, 1), 0)
     return out

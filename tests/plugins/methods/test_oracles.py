@@ -9,17 +9,11 @@ import torch
 import oracle
 from bmerge.executors import NativeExecutor
 from bmerge.executors.torch import TorchExecutor
-from method_cases import CASES, OFFERED
-from oracles import oracle as oracle_of
+from method_cases import CASES, OFFERED, assert_close, expected
 from raw_plans import make_job, make_plan, run, store, value_of
 
 SEED = 11
 SHAPES = {name: shape for name, shape in oracle.SHAPES.items() if name != "1000x3"}
-UNITS = {"F32": 23, "F16": 10, "BF16": 7}
-DRAWING = {
-    "add_noise", "comparative_interpolation", "dare_linear", "dare_ties", "della", "della_linear",
-    "dropout", "ties_with_dropout",
-}  # fmt: skip
 
 
 def _models(case, shape):
@@ -28,28 +22,6 @@ def _models(case, shape):
     base = random.standard_normal(shape)
     changes = [random.standard_normal(shape) * 0.4 for _ in range(case.count)]
     return [(base + change).astype(np.float32) for change in changes]
-
-
-def _expected(case, models, seed):
-    wide = [np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in models]
-    drawn = {"seed": seed} if case.name in DRAWING else {}
-    values = dict(case.values)
-    further = case.count - len(case.method.model_names) * case.method.variadic
-    for h in case.method.hyperparameters:
-        if h.per_model and not isinstance(values[h.name], list):
-            values[h.name] = [values[h.name]] * further
-    result = oracle_of(case.name)(*wide, **values, **case.options, **case.statistics, **drawn)
-    return np.reshape(result, np.shape(models[0]))
-
-
-def _assert_close(result, exact, case, dtype):
-    """Allow one rounding to ``dtype`` and some of float32, relative to the greatest value."""
-    if not exact.size:
-        return
-    unit = np.ldexp(1.0, np.maximum(np.frexp(np.abs(exact))[1] - 1, -14) - UNITS[dtype])
-    allowed = 0.5 * unit + case.loss * 2.0**-24 * max(np.abs(exact).max(), 1)
-    error = np.abs(np.asarray(result, dtype=np.float64) - exact)
-    assert np.all(error <= allowed), f"off by {error.max():.3g}, allowed {allowed.max():.3g}"
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
@@ -74,11 +46,11 @@ def test_method_matches_the_oracle_on_every_executor(tmp_path, case, dtype):
         results |= {f"native {n}": run(NativeExecutor(threads=n), plan)[0] for n in (1, 3)}
         assert results["native 1"].buffer == results["native 3"].buffer
     for index, job in enumerate(jobs):
-        exact = _expected(case, [rounded[index] for _, rounded in stored], SEED)
+        exact = expected(case, [rounded[index] for _, rounded in stored], SEED)
         for label, sink in results.items():
             result = value_of(sink.bytes_of(job.key), dtype, job.shape)
             try:
-                _assert_close(result, exact, case, dtype)
+                assert_close(result, exact, case, dtype)
             except AssertionError as error:
                 raise AssertionError(f"{label}, {job.key}: {error}") from error
 
@@ -88,7 +60,7 @@ def test_method_as_a_function_matches_the_oracle(case):
     models = _models(case, (5, 7))
     tensors = [torch.from_numpy(model) for model in models]
     result = case.method(*tensors, **case.values, **case.options, **case.statistics)
-    _assert_close(result.expand(5, 7).numpy(), _expected(case, models, 0), case, "F32")
+    assert_close(result.expand(5, 7).numpy(), expected(case, models, 0), case, "F32")
 
 
 def test_every_method_has_a_case():
