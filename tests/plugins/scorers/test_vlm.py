@@ -10,7 +10,7 @@ from email.utils import formatdate
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -115,6 +115,7 @@ def test_prose_around_the_score_does_not_matter(endpoint, text):
     assert make(endpoint).score(one()) == [7.5]
 
 
+@settings(max_examples=40)
 @given(before=st.text(max_size=30), after=st.text(alphabet=st.characters(exclude_characters="{"),
        max_size=30), score=st.floats(0, 10))  # fmt: skip
 def test_any_text_may_stand_around_the_object(before, after, score):
