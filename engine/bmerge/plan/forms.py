@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 __all__ = ["Applied", "Form", "Leaf", "Minus", "Zero", "leaves", "renamed"]
@@ -58,6 +59,7 @@ class Applied:
 Form: TypeAlias = "Leaf | Zero | Minus | Applied"
 
 
+@lru_cache(maxsize=256)
 def leaves(form: Form) -> tuple[int, ...]:
     """Return the models that a form needs, ascending."""
     return tuple(sorted(_models(form)))

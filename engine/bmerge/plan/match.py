@@ -6,22 +6,23 @@ is decided here is the same for every trial of a study, so it is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, TensorInfo
-from bmerge.lora import is_lora, loras_of
+from bmerge.lora import is_lora
 from bmerge.method import MergeMethod
 from bmerge.plan.contents import contents_of
 from bmerge.plan.forms import Form, Leaf, leaves, renamed
 from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.notes import file_name, notes_of, some
 from bmerge.plan.positions import repaired_ids
 from bmerge.plan.selection import excluded, kept
 from bmerge.plan.steps import Methods, methods_of
-from bmerge.plan.values import Findings, Found, Values
+from bmerge.plan.values import Found, Values
 from bmerge.recipe import Recipe
 
 __all__ = ["Match", "Matching", "match_tensors"]
@@ -113,9 +114,9 @@ def match_tensors(
     matches = _matches(recipe, values, architecture)
     if recipe.on_missing == "error" and values.findings.missing:
         (lacking, _), keys = next(iter(values.findings.missing.items()))
-        message = f"{lacking} has no {_some(keys)}"
+        message = f"{lacking} has no {some(keys)}"
         raise ArchitectureError(message, hint="on_missing 'keep' takes the first model's")
-    notes = _notes(values, matches, checkpoints, architecture)
+    notes = notes_of(values, matches, checkpoints, architecture)
     return Matching(tuple(checkpoints), architecture, methods, matches, notes)
 
 
@@ -168,9 +169,9 @@ def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[TensorI
     """
     models = leaves(form)
     inputs = tuple(values.tables[model][key] for model in models)
-    first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
-    if len(set(first.values())) == len(models):
+    if not values.repeated:
         return form, inputs
+    first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
     form = renamed(form, first)
     return form, tuple(values.tables[model][key] for model in leaves(form))
 
@@ -181,7 +182,9 @@ def _check_scaled(checkpoint: Checkpoint) -> None:
         if key.endswith(_SCALES):
             scaled = checkpoint.tensors.get(key.rpartition(".")[0] + ".weight")
             if scaled is not None and scaled.dtype.startswith("F8_"):
-                message = f"{_name(checkpoint)} has scaled F8 weights: {scaled.key!r} with {key!r}"
+                message = (
+                    f"{file_name(checkpoint)} has scaled F8 weights: {scaled.key!r} with {key!r}"
+                )
                 raise ArchitectureError(message, hint="convert it to F16 or BF16 first")
 
 
@@ -200,63 +203,10 @@ def _check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archit
         if same or all(architecture.canonical(key) in names for key in checkpoint.tensors):
             continue
         message = (
-            f"different architectures: {_name(first)} is {detected.id}, "
-            f"{_name(checkpoint)} is {other.id}"
+            f"different architectures: {file_name(first)} is {detected.id}, "
+            f"{file_name(checkpoint)} is {other.id}"
         )
         hint = "'bmerge inspect FILE' shows what a file holds"
         if is_lora(checkpoint):
-            hint = f"{_name(checkpoint)} is a LoRA: give it by --lora, or under a model's loras"
+            hint = f"{file_name(checkpoint)} is a LoRA: give it by --lora, or under a model's loras"
         raise ArchitectureError(message, hint=hint)
-
-
-def _notes(
-    values: Values,
-    matches: Sequence[Match],
-    checkpoints: Sequence[Checkpoint],
-    architecture: Architecture,
-) -> tuple[str, ...]:
-    findings: Findings = values.findings
-    notes = [f"{_some(findings.pruned)} pruned"] if findings.pruned else []
-    if findings.excluded:
-        first = _name(checkpoints[0])
-        notes.append(f"{_some(sorted(findings.excluded))} excluded: kept as in {first}")
-    notes += [
-        f"{_some(keys)} not in {lacking}: taken from {source}"
-        for (lacking, source), keys in findings.missing.items()
-    ]
-    for checkpoint in checkpoints:
-        notes += (note for lora in loras_of(checkpoint) for note in lora.notes)
-    names = {architecture.canonical(match.output.key) for match in matches}
-    names.update(map(architecture.canonical, findings.pruned))
-    notes += _left_out(checkpoints, architecture, names)
-    for source, keys in findings.unlike.items():
-        notes.append(f"{_some(keys)} an integer elsewhere: taken from {source}")
-    repaired = [match.output.key for match in matches if match.fill is not None]
-    if repaired:
-        notes.append(f"{_some(repaired)} did not count from 0 any more: repaired")
-    notes += [
-        f"{match.output.key!r} differs in input channels: the shared ones are merged"
-        for match in matches
-        if match.channels is not None
-    ]
-    return tuple(dict.fromkeys(notes))
-
-
-def _left_out(
-    checkpoints: Sequence[Checkpoint], architecture: Architecture, names: Collection[str]
-) -> Iterator[str]:
-    for checkpoint in checkpoints:
-        extra = [key for key in checkpoint.tensors if architecture.canonical(key) not in names]
-        if extra:
-            yield f"{_some(extra)} only in {_name(checkpoint)}: left out"
-
-
-def _name(checkpoint: Checkpoint) -> str:
-    return checkpoint.path.name
-
-
-def _some(keys: Sequence[str]) -> str:
-    """Return a count of tensors with an example."""
-    if len(keys) == 1:
-        return f"tensor {keys[0]!r}"
-    return f"{len(keys)} tensors ({keys[0]!r}, …)"

@@ -59,11 +59,11 @@ def common_extent(key: str, found: Sequence[_Found]) -> Extent:
         ArchitectureError: if their shapes do not fit together.
     """
     first = found[0]
+    equal = len({each.extent.shape for each in found}) == 1
+    if equal and not any(each.extent.channels for each in found):
+        return first.extent
     widest = max(found, key=lambda each: each.extent.shape[1:2])
-    if all(each.extent.shape == first.extent.shape for each in found):
-        if all(each.extent.channels is None for each in found):
-            return first.extent
-    elif not _differ_in_channels(key, [each.extent.shape for each in found]):
+    if not equal and not _differ_in_channels(key, [each.extent.shape for each in found]):
         other = next(each for each in found if each.extent.shape != first.extent.shape)
         message = (
             f"{key!r} has shape {list(first.extent.shape)} in {first.info.file.name} "

@@ -15,8 +15,8 @@ from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.plan.contents import Contents
 from bmerge.plan.forms import Applied, Form, Leaf, Minus, Zero
+from bmerge.plan.parts import Parts
 from bmerge.plan.positions import is_merged
-from bmerge.plan.select import Selection
 from bmerge.plan.shapes import Extent, common_extent
 from bmerge.plan.steps import naming
 from bmerge.recipe import ZERO, Fallback, Pick, Recipe, Step, Value
@@ -79,16 +79,20 @@ class Values:
             {canonical(key): info for key, info in checkpoint.tensors.items()}
             for checkpoint in checkpoints
         ]
+        self.repeated = len({each.path for each in checkpoints}) < len(checkpoints)
+        self._leaves = [
+            {key: Found(leaf, info, Extent(info)) for key, info in table.items()}
+            for leaf, table in zip(map(Leaf, range(len(self.tables))), self.tables, strict=True)
+        ]
         self._models = {model.name: index for index, model in enumerate(recipe.models)}
         self._files = [checkpoint.path.name for checkpoint in checkpoints]
         self._steps = {step.name: step for step in recipe.steps}
         self._contents = contents
-        self._forms: dict[Form, Form] = {}
-        self._parts: dict[str, Selection] = {}
+        self._parts: dict[str, Parts] = {}
         for step in recipe.in_order():
             if isinstance(step, Pick):
                 with naming(step.name):
-                    self._parts[step.name] = Selection(step.parts, architecture)
+                    self._parts[step.name] = Parts(step.parts, architecture)
         self._known: dict[tuple[str, str], Found | None] = {}
 
     def keys(self, value: Value) -> list[str]:
@@ -109,8 +113,7 @@ class Values:
         """Return the model's tensor that a value's tensor comes from first."""
         index = self._models.get(value.name)
         if index is not None:
-            info = self.tables[index].get(key)
-            return None if info is None else Found(self._form(Leaf(index)), info, Extent(info))
+            return self._leaves[index].get(key)
         step = self._steps[value.name]
         if isinstance(step, Step):
             return self.origin(_lead(step), key)
@@ -124,8 +127,9 @@ class Values:
         """Return a value's tensor of a key; None if it has none."""
         if value.minus is not None:
             return self._difference(value, key)
-        if value.name in self._models:
-            return self.origin(value, key)
+        index = self._models.get(value.name)
+        if index is not None:
+            return self._leaves[index].get(key)
         step = self._steps[value.name]
         known = (value.name, key)
         if known not in self._known:
@@ -146,24 +150,27 @@ class Values:
         first = self.find(lead, key)
         if first is None or not is_merged(first.info):
             return None if self._becomes_difference(step, lead) else first
-        found: list[Found | None] = []
+        found: list[Found] = []
+        forms: list[Form] = []
         for value in step.inputs:
-            each = None if value == ZERO else self.find(value, key)
-            if value != ZERO and (each is None or not is_float(each.info.dtype)):
+            if value.name == ZERO.name:
+                forms.append(Zero())
+                continue
+            each = self.find(value, key)
+            if each is None or not is_float(each.info.dtype):
                 self._note(each, value, lead, first.info.key)
                 return None if self._becomes_difference(step, lead) else first
             found.append(each)
-        extent = common_extent(first.info.key, [each for each in found if each is not None])
-        forms = tuple(Zero() if each is None else each.form for each in found)
-        return Found(self._form(Applied(step.name, forms)), first.info, extent)
+            forms.append(each.form)
+        extent = common_extent(first.info.key, found)
+        return Found(Applied(step.name, tuple(forms)), first.info, extent)
 
     def _difference(self, value: Value, key: str) -> Found | None:
         found = [self.find(Value(name), key) for name in value.names]
         x, y = found
         if x is None or y is None or not (is_merged(x.info) and is_merged(y.info)):
             return None
-        form = self._form(Minus(x.form, y.form))
-        return Found(form, x.info, common_extent(x.info.key, [x, y]))
+        return Found(Minus(x.form, y.form), x.info, common_extent(x.info.key, [x, y]))
 
     def _becomes_difference(self, step: Step, lead: Value) -> bool:
         """Tell whether a step makes differences of models: what it lacks is no difference."""
@@ -195,11 +202,7 @@ class Values:
             keys.update(dict.fromkeys(chosen))
         return list(keys)
 
-    def _form(self, form: Form) -> Form:
-        """Return one object for equal forms: there are few, and many keys."""
-        return self._forms.setdefault(form, form)
-
 
 def _lead(step: Step) -> Value:
     """Return the input whose keys and dtypes a step's result has: the first that has any."""
-    return next(value for value in step.inputs if value != ZERO)
+    return next(value for value in step.inputs if value.name != ZERO.name)

@@ -162,7 +162,7 @@ class Pick:
     Args:
         name: by which others call it.
         parts: a component, block, range of blocks or pattern of keys → what it comes from; see
-            :mod:`bmerge.plan.select`.
+            :mod:`bmerge.plan.parts`.
     """
 
     name: str

@@ -7,13 +7,14 @@ The more particular goes before: patterns, blocks, ranges, components, ``*``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
+from bmerge.recipe.weights import block_range
 
-__all__ = ["COMPONENTS", "Selection"]
+__all__ = ["COMPONENTS", "Parts"]
 
 COMPONENTS = {
     "unet": ("model.diffusion_model.", "unet.", "transformer."),
@@ -27,7 +28,7 @@ COMPONENTS = {
 _WILD = "*?["
 
 
-class Selection:
+class Parts:
     """Finds the part of each key.
 
     Args:
@@ -45,7 +46,9 @@ class Selection:
         self._rest = "*" if "*" in parts else None
         named = [*self._patterns, *self._components, "*"]
         self._blocks: dict[str, str] = {}
-        for part in sorted((p for p in parts if p not in named), key=_is_block(architecture)):
+        for part in sorted(
+            (p for p in parts if p not in named), key=architecture.blocks.__contains__
+        ):
             self._blocks.update(dict.fromkeys(self._range(part), part))
 
     def of(self, key: str) -> str | None:
@@ -65,18 +68,9 @@ class Selection:
     def _range(self, part: str) -> Sequence[str]:
         """Return the blocks that a part names."""
         blocks = self._architecture.blocks
-        first, _, last = (part if part in blocks else part.replace(" ", "")).partition("-")
-        if part in blocks:
-            first, last = part, ""
-        for block in (first, last or first):
-            if block not in blocks:
+        ends = [part] if part in blocks else [end.strip() for end in part.split("-")]
+        for end in ends:
+            if end not in blocks:
                 message = f"{part!r} is no component, block or pattern of keys"
-                raise RecipeError(message, hint=nearest(block, [*COMPONENTS, *blocks, "*"]))
-        begin, end = blocks.index(first), blocks.index(last or first)
-        if begin > end:
-            raise RecipeError(f"range {part!r} runs backwards", hint=f"write {last}-{first}")
-        return blocks[begin : end + 1]
-
-
-def _is_block(architecture: Architecture) -> Callable[[str], bool]:
-    return architecture.blocks.__contains__
+                raise RecipeError(message, hint=nearest(end, [*COMPONENTS, *blocks, "*"]))
+        return block_range(part, self._architecture)
