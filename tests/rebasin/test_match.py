@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from bmerge.formats import open_checkpoint
 from bmerge.rebasin import Family, match_weights, rule_of, write_in_order
@@ -71,7 +70,6 @@ def unlike(path, seed):
     return write_checkpoint(path, arrays, dtype="F16")
 
 
-@pytest.mark.slow  # many sweeps
 def test_same_seed_gives_the_same_order_and_never_a_farther_one(tmp_path):
     model = unlike(tmp_path / "model.safetensors", 0)
     checkpoint, reference = open_checkpoint(model), open_checkpoint(BASE)
