@@ -504,3 +504,24 @@ def test_half_precision_is_near(sd1, generator, dtype):
         one.load(sd1.model(ALPHA))
         made += pixels(one.generate([payload]))
     assert np.abs(made[0].astype(int) - made[1]).mean() < 10
+
+
+@pytest.mark.slow
+def test_a_whole_study_makes_no_file_but_the_best(tmp_path, bmerge):
+    Tiny(tmp_path, "sd1")
+    (tmp_path / "wildcards").mkdir()
+    (tmp_path / "wildcards" / "pet.txt").write_text("cat\ndog\n")
+    (tmp_path / "study.yaml").write_text(
+        "merge: {method: weighted_sum, models: [a.safetensors, b.safetensors]}\n"
+        "payloads: {seeds: [1, 2], defaults: {steps: 2, width: 64, height: 64},"
+        " prompts: [a __pet__]}\n"
+        f"generator: {{name: diffusers, config: {tmp_path / 'config'}, device: cpu, batch: 2}}\n"
+        "scorers: [{name: sharpness}]\n"
+        "optimiser: {name: random, init_points: 1, n_iters: 1}\n"
+    )
+    out = tmp_path / "out"
+    called = bmerge("run", tmp_path / "study.yaml", "--out", out)
+    assert called.status == 0, called.err
+    assert "failed" not in called.err
+    assert len(list(out.glob("pictures/*/*.png"))) == 2 * 5
+    assert [file.name for file in out.rglob("*.safetensors")] == ["best.safetensors"]
