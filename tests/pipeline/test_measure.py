@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from bmerge.architectures import builtin, detect
-from bmerge.errors import ExecutorError
+from bmerge.errors import ExecutorError, RecipeError
 from bmerge.executors import NativeExecutor
 from bmerge.executors.torch import TorchExecutor
 from bmerge.formats import open_checkpoint
 from bmerge.pipeline import Merger, merge_into, merge_to_file
 from bmerge.plan import describe, make_plan
-from bmerge.recipe import BlockWeights, ModelRef, Recipe
+from bmerge.recipe import BlockWeights, ModelRef, Recipe, parse_recipe
 from bmerge.testing import read_checkpoint, tiny_sd1, write_checkpoint
 from method_cases import OFFERED
 from oracles import oracle
 
+METHODS = {name: OFFERED[name] for name in ("cosine_b", "weighted_sum")}
 EXECUTORS = {
     "native 1": NativeExecutor(threads=1),
     "native 3": NativeExecutor(threads=3),
@@ -142,6 +143,23 @@ def test_many_merges_of_the_same_models_measure_once(tmp_path, models):
     assert len(folds) == 1
 
 
+def test_pass_that_failed_is_made_again(tmp_path, models):
+    class Failing(Counting):
+        def run(self, plan, sink, *, progress=None):
+            if not self.jobs:
+                self.jobs.append([])
+                raise ExecutorError("the disk is gone")
+            return super().run(plan, sink, progress=progress)
+
+    recipe, parts = _parts(models, "cosine_a")
+    merger = Merger(recipe, **parts, executor=Failing(), scratch=tmp_path)
+    with pytest.raises(ExecutorError, match="the disk is gone"):
+        merger.write({}, tmp_path / "out")
+    merger.write({}, tmp_path / "out")
+    merge_to_file(merger.plan({}), tmp_path / "alone", executor=NativeExecutor())
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "alone").read_bytes()
+
+
 def test_live_tensors_get_what_a_file_gets(tmp_path, models):
     live = {key: np.zeros_like(v) for key, v in read_checkpoint(models[0]).items()}
     plan = _plan(models, "cosine_b")
@@ -200,3 +218,46 @@ def test_command_line_tells_of_the_pass(bmerge, tmp_path):
     assert "measuring least, greatest of 882 tensors" in called.err
     stored = json.loads(bmerge("inspect", out, "--json").out)["metadata"]["bmerge.recipe"]
     assert set(stored["hyperparameters"]) == {"alpha"}
+
+
+@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
+def test_step_of_a_recipe_measures_its_own_models(tmp_path, models, executor):
+    first, second = _files_of_two_steps(tmp_path, models, executor)
+    for key, array in first.items():
+        np.testing.assert_allclose(second[key], array, rtol=1e-6, atol=1e-6)
+
+
+def _files_of_two_steps(tmp_path, models, executor):
+    """Merge cosine_b and then weighted_sum with a file in between, and in one pass."""
+    between = tmp_path / "between.safetensors"
+    merge_to_file(_plan(models, "cosine_b"), between, executor=executor)
+    merge_to_file(_plan([between, models[1]], "weighted_sum"), tmp_path / "one", executor=executor)
+    plan = _steps_plan(models, cosine=["a", "b"], result=["cosine", "b"])
+    assert [name for name, _ in plan.measures[0].folds] == ["cosine.least", "cosine.greatest"]
+    merge_to_file(plan, tmp_path / "two", executor=executor)
+    return read_checkpoint(tmp_path / "one"), read_checkpoint(tmp_path / "two")
+
+
+def _steps_plan(models, **steps):
+    recipe = parse_recipe(
+        json.dumps({
+            "models": {name: str(path) for name, path in zip("ab", models, strict=True)},
+            "steps": {
+                name: {
+                    "method": "cosine_b" if name == "cosine" else "weighted_sum",
+                    "models": inputs,
+                    "hyperparameters": {"alpha": 0.2},
+                }
+                for name, inputs in steps.items()
+            },
+            "result": "result",
+        })
+    )  # fmt: skip
+    checkpoints = [open_checkpoint(path) for path in models]
+    architecture = detect(checkpoints[0].tensors, builtin())
+    return make_plan(recipe, method=METHODS, checkpoints=checkpoints, architecture=architecture)
+
+
+def test_statistic_of_what_another_step_computes_is_refused(models):
+    with pytest.raises(RecipeError, match="step 'cosine': it takes a statistic of whole models"):
+        _steps_plan(models, mixed=["a", "b"], cosine=["mixed", "b"], result=["cosine", "a"])

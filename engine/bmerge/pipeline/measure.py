@@ -45,9 +45,10 @@ class Statistics:
         if not plan.measures:
             return plan
         if self._values is None:
-            self._values = {}
+            values: dict[str, float] = {}
             for measure in plan.measures:
-                self._values |= _measured(measure, plan, self._executor, progress)
+                values |= _measured(measure, plan, self._executor, progress)
+            self._values = values
         return _filled(plan, self._values)
 
 
