@@ -348,6 +348,26 @@ def test_any_recipe_with_loras_loads_back_equal(models):
     assert parse_recipe(dump_recipe(recipe)) == recipe
 
 
+STEPS = """
+models:
+  base: model.safetensors
+  style: {path: model.safetensors, loras: [{path: x.safetensors, weight: 0.8}]}
+steps:
+  learned: {method: ties, models: [0, style - base], hyperparameters: {density: 1}}
+  out: {method: add, models: [base, learned], hyperparameters: {weight: {M00: 0, "*": 1}}}
+architecture: sd1
+result: out
+"""
+
+
+def test_lora_is_a_difference_in_a_recipe_of_several_steps(bmerge, model, write_lora, tmp_path):
+    changes = write_lora("x.safetensors")
+    (tmp_path / "recipe.yaml").write_text(STEPS)
+    called = bmerge("merge", "recipe.yaml", "-o", "out.safetensors")
+    assert called.status == 0, called.err
+    _assert_baked(tmp_path / "out.safetensors", model, changes, lambda key: 0.8)
+
+
 def test_sdxl_lora_of_kohya(bmerge, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = read_checkpoint(tiny_sdxl(tmp_path / "model.safetensors", 1))
