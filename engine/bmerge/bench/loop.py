@@ -11,17 +11,13 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from bmerge.bench.benchmark import Benchmark
 from bmerge.bench.cost import Cost, measure
 from bmerge.bench.rows import Row, Rows, Stage
 from bmerge.bench.scene import Scene
-from bmerge.errors import (
-    BmergeError,
-    StudyError,
-    StudyInterruptedError,
-)
+from bmerge.errors import BmergeError, StudyError, StudyInterruptedError
 from bmerge.host import Registry
 from bmerge.host.studies import build_study
 from bmerge.method import MergeMethod, merge_method
@@ -133,18 +129,18 @@ class _Run:
     def references(self) -> Iterator[Row]:
         """Yield the rows of the models themselves; an error here is nobody's merge's."""
         models = self.bench.models
-        for stage, group in (("base", (models.base,)), ("parent", models.parents)):
-            for model in filter(None, group):
-                yield self._reference(cast("Stage", stage), model)
+        if models.base is not None:
+            yield self._reference("base", models.base)
+        for parent in models.parents:
+            yield self._reference("parent", parent)
 
     def _reference(self, stage: Stage, model: ModelRef) -> Row:
         label = self.bench.models.label(model)
         row = self.rows.find(label, stage, "")
         if row is None:
             self._begin(label, stage)
-            recipe = replace(
-                self.bench.config.merge, method="as_it_is", models=(model,), options={}
-            )
+            own = self.bench.config.merge
+            recipe = replace(own, method=as_it_is.name, models=(model,), options={})
             row = Row(label, stage, models=(label,), scores=self._scores(recipe, as_it_is))
             self._end(row)
         return row
