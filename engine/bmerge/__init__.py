@@ -27,7 +27,16 @@ if TYPE_CHECKING:
         StudyInterruptedError,
         nearest,
     )
-    from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
+    from bmerge.evaluate.protocols import (
+        Exhibit,
+        Generator,
+        MergedModel,
+        Payload,
+        Picture,
+        Scorer,
+        StoredPicture,
+        TrialScorer,
+    )
     from bmerge.evaluate.weights import Download, scorer_folder
     from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
     from bmerge.host import (
@@ -52,6 +61,7 @@ if TYPE_CHECKING:
     )
     from bmerge.pipeline import Merger, merge_to_file
     from bmerge.plan import Plan, make_plan
+    from bmerge.rating import PersonScorer
     from bmerge.recipe import BlockWeights, LoraRef, ModelRef, Recipe, dump_recipe, load_recipe
     from bmerge.study.protocols import Optimiser, Parameter, Result, Space
 
@@ -65,6 +75,7 @@ __all__ = [
     "Difference",
     "Download",
     "ExecutorError",
+    "Exhibit",
     "FormatError",
     "Generator",
     "GeneratorError",
@@ -83,6 +94,7 @@ __all__ = [
     "Parameter",
     "Payload",
     "PerModel",
+    "PersonScorer",
     "Picture",
     "Plan",
     "PluginError",
@@ -97,9 +109,11 @@ __all__ = [
     "ScorerKind",
     "Space",
     "Statistic",
+    "StoredPicture",
     "StudyError",
     "StudyInterruptedError",
     "TensorInfo",
+    "TrialScorer",
     "Weight",
     "detect",
     "dump_recipe",
@@ -124,7 +138,9 @@ _HOME = {
         "MergeCancelledError MethodError PluginError RecipeError ScorerError StudyError "
         "StudyInterruptedError nearest"
     ),
-    "bmerge.evaluate.protocols": "Generator MergedModel Payload Picture Scorer",
+    "bmerge.evaluate.protocols": (
+        "Exhibit Generator MergedModel Payload Picture Scorer StoredPicture TrialScorer"
+    ),
     "bmerge.evaluate.weights": "Download scorer_folder",
     "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",
     "bmerge.host.hookspecs": "hookimpl",
@@ -136,6 +152,7 @@ _HOME = {
     ),
     "bmerge.pipeline": "Merger merge_to_file",
     "bmerge.plan": "Plan make_plan",
+    "bmerge.rating": "PersonScorer",
     "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
     "bmerge.study.protocols": "Optimiser Parameter Result Space",
 }

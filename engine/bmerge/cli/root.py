@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "studies": ("bmerge.cli.studies", "List studies, or show the trials of one."),
     "report": ("bmerge.cli.report", "Write the report of a study again."),
     "bench": ("bmerge.cli.bench", "Compare merge methods by their pictures, or executors by time."),
+    "rate": ("bmerge.cli.rate", "Rate pictures in the browser, and watch a study."),
     "methods": ("bmerge.cli.methods", "List the merge methods."),
     "optimisers": ("bmerge.cli.optimisers", "List the optimisers."),
     "scorers": ("bmerge.cli.scorers", "List the scorers, or fetch the weights of one."),

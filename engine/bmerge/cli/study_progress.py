@@ -12,6 +12,7 @@ from bmerge.study.events import (
     StudyStarted,
     TrialFinished,
     TrialStarted,
+    Waiting,
 )
 from bmerge.study.trial import Trial
 
@@ -31,6 +32,7 @@ class StudyProgress:
         self._first = self._done = self._total = 0
         self._trial = self._picture = ""
         self._best: Trial | None = None
+        self._waiting: int | None = None
 
     def on_event(self, event: Event) -> None:
         """Show what ``event`` says."""
@@ -42,6 +44,8 @@ class StudyProgress:
             self._picture = "merging"
         elif isinstance(event, PictureDone):
             self._picture = f"picture {event.index + 1}/{event.total}  score {event.score:.3f}"
+        elif isinstance(event, Waiting):
+            self._wait(event)
         elif isinstance(event, TrialFinished):
             self._finish(event)
         self._line.draw("  ".join(filter(None, (self._trial, self._picture, *self._outlook()))))
@@ -52,6 +56,12 @@ class StudyProgress:
         if event.done:
             best = f"; {_best_text(event.best)}" if event.best else ""
             self._line.say(f"going on: {event.done} of {event.total} trials are done{best}")
+
+    def _wait(self, event: Waiting) -> None:
+        self._picture = event.reason
+        if not self._line.live and self._waiting != event.number:
+            self._line.say(f"trial {event.number} waits: {event.reason}")
+        self._waiting = event.number
 
     def _finish(self, event: TrialFinished) -> None:
         trial, self._best = event.trial, event.best

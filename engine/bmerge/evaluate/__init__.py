@@ -4,6 +4,24 @@ Only the protocols are re-exported here, because plugins need them and they cost
 import; the rest is imported from its own module.
 """
 
-from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
+from bmerge.evaluate.protocols import (
+    Exhibit,
+    Generator,
+    MergedModel,
+    Payload,
+    Picture,
+    Scorer,
+    StoredPicture,
+    TrialScorer,
+)
 
-__all__ = ["Generator", "MergedModel", "Payload", "Picture", "Scorer"]
+__all__ = [
+    "Exhibit",
+    "Generator",
+    "MergedModel",
+    "Payload",
+    "Picture",
+    "Scorer",
+    "StoredPicture",
+    "TrialScorer",
+]

@@ -14,9 +14,16 @@ from dataclasses import dataclass
 
 from bmerge.errors import GeneratorError, ScorerError
 from bmerge.evaluate.payloads import matches
-from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture, Scorer
+from bmerge.evaluate.protocols import (
+    Generator,
+    MergedModel,
+    Payload,
+    Picture,
+    Scorer,
+    TrialScorer,
+)
 
-__all__ = ["Evaluation", "Evaluator", "ScoredPicture", "WeightedScorer"]
+__all__ = ["Evaluation", "Evaluator", "ScoredPicture", "WeightedScorer", "checked_scores"]
 
 _BATCH = 16  # pictures that a scorer gets at a time
 
@@ -35,7 +42,7 @@ class WeightedScorer:
 
     label: str
     weight: float
-    scorer: Scorer
+    scorer: Scorer | TrialScorer
     only: tuple[str, ...] = ()
 
     def judges(self, payload: Payload) -> bool:
@@ -87,10 +94,20 @@ class Evaluator:
     scorers: tuple[WeightedScorer, ...]
     payloads: tuple[Payload, ...]
 
+    @property
+    def picture_scorers(self) -> tuple[WeightedScorer, ...]:
+        """Those that judge each picture when it is made."""
+        return tuple(e for e in self.scorers if not isinstance(e.scorer, TrialScorer))
+
+    @property
+    def trial_scorers(self) -> tuple[WeightedScorer, ...]:
+        """Those that judge a trial's pictures together, afterwards."""
+        return tuple(e for e in self.scorers if isinstance(e.scorer, TrialScorer))
+
     def evaluate(
         self, model: MergedModel, on_scored: Callable[[ScoredPicture], None]
     ) -> Evaluation:
-        """Generate and score all pictures with ``model``.
+        """Generate all pictures with ``model`` and have them scored one by one.
 
         Args:
             model: the merge.
@@ -110,7 +127,7 @@ class Evaluator:
                 scored.append(picture)
                 on_scored(picture)
             clock.lap("score")
-        means = {entry.label: _mean(scored, entry.label) for entry in self.scorers}
+        means = {entry.label: _mean(scored, entry.label) for entry in self.picture_scorers}
         return Evaluation(self._objective(means), means, dict(clock.seconds))
 
     def _generate(self) -> Iterator[Picture]:
@@ -127,9 +144,9 @@ class Evaluator:
             yield picture
 
     def _score(self, pictures: Sequence[Picture]) -> Iterator[ScoredPicture]:
-        columns = {entry.label: iter(_scores(entry, pictures)) for entry in self.scorers}
+        columns = {entry.label: iter(_scores(entry, pictures)) for entry in self.picture_scorers}
         for picture in pictures:
-            judging = [entry for entry in self.scorers if entry.judges(picture.payload)]
+            judging = [entry for entry in self.picture_scorers if entry.judges(picture.payload)]
             scores = {entry.label: next(columns[entry.label]) for entry in judging}
             yield ScoredPicture(picture, scores, self._objective(scores))
 
@@ -164,18 +181,35 @@ def _batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
 
 
 def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
-    """Return one scorer's finite scores of those that it judges, or complain about it."""
+    """Return one scorer's scores of those pictures that it judges."""
+    assert not isinstance(entry.scorer, TrialScorer)
     pictures = [picture for picture in pictures if entry.judges(picture.payload)]
     if not pictures:
         return []
-    scores = [float(score) for score in entry.scorer.score(pictures)]
+    scores = entry.scorer.score(pictures)
+    return checked_scores(entry, scores, [picture.payload.id for picture in pictures])
+
+
+def checked_scores(
+    entry: WeightedScorer, scores: Sequence[float], pictures: Sequence[str]
+) -> list[float]:
+    """Return one scorer's scores as finite floats.
+
+    Args:
+        entry: who gave them.
+        scores: what it gave.
+        pictures: ids of what was judged.
+
+    Raises:
+        ScorerError: if there is not one finite number for each picture.
+    """
+    scores = [float(score) for score in scores]
     if len(scores) != len(pictures):
         counts = f"{len(scores)} scores for {len(pictures)} pictures"
         raise ScorerError(f"the scorer {entry.label!r} gave {counts}")
     for score, picture in zip(scores, pictures, strict=True):
         if not math.isfinite(score):
-            where = f"to the picture {picture.payload.id!r}"
-            raise ScorerError(f"the scorer {entry.label!r} gave {score} {where}")
+            raise ScorerError(f"the scorer {entry.label!r} gave {score} to the picture {picture!r}")
     return scores
 
 

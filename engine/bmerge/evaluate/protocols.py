@@ -6,7 +6,7 @@ knows of optimisers, trials or plugins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Generator", "MergedModel", "Payload", "Picture", "Scorer"]
+__all__ = [
+    "Exhibit",
+    "Generator",
+    "MergedModel",
+    "Payload",
+    "Picture",
+    "Scorer",
+    "StoredPicture",
+    "TrialScorer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +146,61 @@ class Scorer(Protocol):
 
         Raises:
             ScorerError: if a picture cannot be judged.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A picture that lies in the study's folder.
+
+    Args:
+        payload: what it was made for.
+        file: its path within the folder, with forward slashes.
+    """
+
+    payload: Payload
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """All pictures of one trial, for a scorer that judges them together.
+
+    Args:
+        folder: of the study.
+        trial: its number.
+        pictures: in the order of the payloads.
+        objective: the trial's score by the other scorers; None if none of them has a weight.
+        earlier: the same of each trial that is complete.
+        on_wait: to be called now and then while the scorer waits, with what for.
+    """
+
+    folder: Path
+    trial: int
+    pictures: tuple[StoredPicture, ...]
+    objective: float | None
+    earlier: tuple[float, ...]
+    on_wait: Callable[[str], None]
+
+
+@runtime_checkable
+class TrialScorer(Protocol):
+    """Judges the pictures of a whole trial, when all other scorers are done with them.
+
+    Constructed once for a run. The pictures are stored before it is asked, so it may take days:
+    a run that is stopped meanwhile does not make them again, but asks once more.
+    """
+
+    def score_trial(self, exhibit: Exhibit) -> Sequence[float]:
+        """Return one finite number for each picture.
+
+        Raises:
+            ScorerError: if the trial cannot be judged.
+        """
+
+    def revise(self, folder: Path) -> Mapping[int, float]:
+        """Return trial → mean score as it is known now, for trials of the study in ``folder``.
+
+        Called after each trial. What the optimiser was told stays as it was, so that it can go
+        on after an interruption; the best trial is chosen, and reports are made, by these.
         """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from bmerge.errors import PluginError, nearest
-from bmerge.evaluate.protocols import Generator, Scorer
+from bmerge.evaluate.protocols import Generator, Scorer, TrialScorer
 from bmerge.evaluate.weights import Download
 from bmerge.study.protocols import Optimiser
 
@@ -115,8 +115,8 @@ class OptimiserKind(Kind[Optimiser]):
 
 
 @dataclass(frozen=True, slots=True)
-class ScorerKind(Kind[Scorer]):
-    """A scorer: ``factory(**options) -> Scorer``.
+class ScorerKind(Kind[Scorer | TrialScorer]):
+    """A scorer: ``factory(**options) -> Scorer | TrialScorer``.
 
     Args:
         name: as of every kind.

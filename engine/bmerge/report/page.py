@@ -19,7 +19,7 @@ from bmerge.report.charts import convergence, fronts, phases, scatters
 from bmerge.report.colours import ink_on, weight_colour
 from bmerge.report.data import Candidate, ReportData, Shot
 
-__all__ = ["render"]
+__all__ = ["environment", "render"]
 
 _GROUPS = 12
 """Prompts whose pictures are shown; the study's folder has the others."""
@@ -34,16 +34,8 @@ def render(data: ReportData) -> str:
     Args:
         data: what to show; pictures that are missing on disk are left out.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.globals.update(weight_colour=weight_colour, ink_on=ink_on, picture=picture)
-    return environment.get_template("page.html").render(
+    template = environment().get_template("page.html")
+    return template.render(
         data=data,
         best=data.best,
         phases=phases(data),
@@ -56,6 +48,20 @@ def render(data: ReportData) -> str:
         parameters=list(dict.fromkeys(n for t in data.trials for n in t.parameters)),
         scorers=list(dict.fromkeys(n for t in data.trials for n in t.scores)),
     )
+
+
+def environment(*folders: Path) -> jinja2.Environment:
+    """Return what draws templates: those of the report, and before them those of ``folders``."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["number"] = number
+    made.globals.update(weight_colour=weight_colour, ink_on=ink_on, picture=picture)
+    return made
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "StudyStarted",
     "TrialFinished",
     "TrialStarted",
+    "Waiting",
 ]
 
 
@@ -67,6 +68,19 @@ class PictureDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A trial's pictures wait to be judged; told again and again.
+
+    Args:
+        number: of the trial.
+        reason: what is waited for.
+    """
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialFinished:
     """A trial was stored, complete or failed.
 
@@ -96,4 +110,4 @@ class StudyFinished:
     front: tuple[Path, ...] = ()
 
 
-Event = StudyStarted | TrialStarted | PictureDone | TrialFinished | StudyFinished
+Event = StudyStarted | TrialStarted | PictureDone | Waiting | TrialFinished | StudyFinished

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bmerge.errors import (
     BmergeError,
@@ -21,7 +22,7 @@ from bmerge.errors import (
     StudyError,
     StudyInterruptedError,
 )
-from bmerge.evaluate.evaluation import Evaluation, ScoredPicture
+from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import save_picture
 from bmerge.study.best import write_best, write_front
 from bmerge.study.definition import check_definition
@@ -32,7 +33,9 @@ from bmerge.study.events import (
     StudyStarted,
     TrialFinished,
     TrialStarted,
+    Waiting,
 )
+from bmerge.study.judging import judge_trial, revisions_of
 from bmerge.study.objective import reference
 from bmerge.study.protocols import Optimiser
 from bmerge.study.store import Store
@@ -112,7 +115,7 @@ class _Run:
         """Go through the trials and write the best."""
         running = self.store.running
         done = len(self.store.trials) - len(running)
-        self.on_event(StudyStarted(done, max(self.total, done), best_of(self.store.trials)))
+        self.on_event(StudyStarted(done, max(self.total, done), best_of(self.store.revised)))
         for trial in running:
             self._evaluate(trial, known=self._asked_again(trial), again=True)
         while len(self.store.trials) < self.total:
@@ -177,9 +180,10 @@ class _Run:
         finished = self.store.finish(
             replace(finished, sequence=sequence, asks_before=self.store.asks)
         )
+        self.store.revise(revisions_of(self.study))
         if self.begun and proposal.values:
             self.optimiser.tell(replace(finished.result, proposed=known))
-        self.on_event(TrialFinished(finished, best_of(self.store.trials)))
+        self.on_event(TrialFinished(finished, best_of(self.store.revised)))
         self._count_failures(finished)
 
     def _attempt(self, trial: Trial) -> Trial:
@@ -205,6 +209,21 @@ class _Run:
             return replace(trial, state="failed", reason=reason)
 
     def _merge_and_score(self, trial: Trial) -> Trial:
+        """Return the trial complete; where its pictures only wait to be judged, they are kept."""
+        trial = self.store.trials[trial.number]
+        if not trial.pictures or not self._are_there(trial.pictures):
+            trial = self._paint(trial)
+        if self.study.evaluator.trial_scorers:
+            self.store.park(trial)
+            on_wait = lambda reason: self.on_event(Waiting(trial.number, reason))  # noqa: E731
+            trial = judge_trial(self.study, self.store.trials, trial.number, on_wait)
+        return replace(trial, state="complete")
+
+    def _are_there(self, pictures: Sequence[Mapping[str, Any]]) -> bool:
+        return all((self.study.folder / picture["file"]).is_file() for picture in pictures)
+
+    def _paint(self, trial: Trial) -> Trial:
+        """Merge, and make the pictures and the scores of each."""
         start = time.perf_counter()
         pictures: list[dict[str, object]] = []
         model = self.study.merger.model(trial.proposal.weights)
@@ -214,7 +233,9 @@ class _Run:
             )
         finally:
             model.close()
-        return _complete(trial, evaluation, pictures, time.perf_counter() - start)
+        seconds = {**evaluation.seconds, "total": time.perf_counter() - start}
+        means = evaluation.means
+        return replace(trial, means=means, pictures=tuple(pictures), seconds=seconds)
 
     def _keep(self, number: int, scored: ScoredPicture, pictures: list[dict[str, object]]) -> None:
         """Store a picture and its record."""
@@ -239,23 +260,12 @@ class _Run:
             raise StudyError(message, hint="mend that; the same command again goes on")
 
     def _finish(self) -> StudyFinished:
-        best = best_of(self.store.trials)
+        self.store.revise(revisions_of(self.study))
+        best = best_of(self.store.revised)
         checkpoint = recipe = None
         if best is not None and self.keep_best:
             checkpoint, recipe = write_best(self.study.merger, best, self.study.folder)
-        front = write_front(self.study.merger, front_of(self.store.trials), self.study.folder)
+        front = write_front(self.study.merger, front_of(self.store.revised), self.study.folder)
         finished = StudyFinished(best, checkpoint, recipe, front)
         self.on_event(finished)
         return finished
-
-
-def _complete(
-    trial: Trial, evaluation: Evaluation, pictures: list[dict[str, object]], seconds: float
-) -> Trial:
-    return replace(
-        trial,
-        state="complete",
-        means=evaluation.means,
-        pictures=tuple(pictures),
-        seconds={**evaluation.seconds, "total": seconds},
-    )

@@ -12,7 +12,10 @@ from bmerge.study.trial import Proposal, Trial, TrialState
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-__all__ = ["finish_attributes", "start_attributes", "trial_of"]
+__all__ = ["PARKED", "finish_attributes", "park_attributes", "start_attributes", "trial_of"]
+
+PARKED = "parked"
+"""Attribute of a running trial: its pictures, which wait to be judged."""
 
 
 def start_attributes(proposal: Proposal) -> dict[str, Any]:
@@ -44,6 +47,15 @@ def finish_attributes(trial: Trial) -> dict[str, Any]:
     return attributes if trial.reason is None else {**attributes, "reason": trial.reason}
 
 
+def park_attributes(trial: Trial) -> dict[str, Any]:
+    """Return what is stored with a running trial whose pictures wait to be judged."""
+    return {
+        "means": dict(trial.means),
+        "pictures": [dict(picture) for picture in trial.pictures],
+        "seconds": dict(trial.seconds),
+    }
+
+
 def trial_of(row: FrozenTrial) -> Trial:
     """Return the trial that a row holds."""
     attributes: Mapping[str, Any] = row.user_attrs
@@ -56,7 +68,9 @@ def trial_of(row: FrozenTrial) -> Trial:
         asked=attributes["asked"],
     )
     if state == "running":  # attributes of a finish that was cut short do not count
-        return Trial(row.number, state, proposal)
+        parked = attributes.get(PARKED, {})
+        parked = {**parked, "pictures": tuple(parked["pictures"])} if parked else {}
+        return Trial(row.number, state, proposal, **parked)
     values: Sequence[float] = row.values if state == "complete" else ()
     return Trial(
         number=row.number,

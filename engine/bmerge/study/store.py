@@ -19,7 +19,8 @@ from bmerge.errors import StudyError
 from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Space
-from bmerge.study.rows import finish_attributes, start_attributes, trial_of
+from bmerge.study.revision import Revisions, read_revisions, revised
+from bmerge.study.rows import PARKED, finish_attributes, park_attributes, start_attributes, trial_of
 from bmerge.study.trial import Proposal, Trial
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "StoredStudy", "read_study"]
 
 _URL_FILE = "storage.url"
+_REVISIONS = "revisions"
 
 
 class StoredStudy:
@@ -39,7 +41,7 @@ class StoredStudy:
         name: of the study.
         attributes: what was stored with the study: ``definition``, ``budget``.
         objectives: what it maximises.
-        trials: number → trial.
+        trials: number → trial, as it is judged now.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Store:
                 home = str(folder.absolute())
                 self._describe({"definition": definition, "budget": budget, "folder": home})
             self.attributes = self._storage.get_study_user_attrs(self._study)
+            self._revisions = read_revisions(self.attributes.get(_REVISIONS, {}))
         except BaseException:
             self._lock.close()
             raise
@@ -167,6 +170,24 @@ class Store:
         self.trials = known
         return trial
 
+    def park(self, trial: Trial) -> None:
+        """Store the pictures of a running trial that waits to be judged."""
+        storage = self._storage
+        identity = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
+        storage.set_trial_user_attr(identity, PARKED, park_attributes(trial))
+        self.trials[trial.number] = trial
+
+    def revise(self, revisions: Revisions) -> None:
+        """Store means that have changed since their trials were finished."""
+        if revisions != self._revisions:
+            self._storage.set_study_user_attr(self._study, _REVISIONS, revisions)
+            self._revisions = revisions
+
+    @property
+    def revised(self) -> dict[int, Trial]:
+        """The trials as they are judged now; the optimiser was told of ``trials``."""
+        return revised(self.trials, self._revisions, self._objectives)
+
     def _describe(self, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
             self._storage.set_study_user_attr(self._study, key, value)
@@ -196,7 +217,8 @@ def read_study(folder: str | Path) -> StoredStudy:
             attributes = storage.get_study_user_attrs(identity)
             if _is_home(attributes, folder):
                 objectives = Objectives.of(attributes["definition"])
-                trials = _load(storage, identity, objectives)
+                revisions = read_revisions(attributes.get(_REVISIONS, {}))
+                trials = revised(_load(storage, identity, objectives), revisions, objectives)
                 return StoredStudy(folder, name, attributes, objectives, trials)
     finally:
         _disconnect(storage)

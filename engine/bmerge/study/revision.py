@@ -1,0 +1,55 @@
+"""Scores that change after their trial is finished, as a person's do with every answer.
+
+What was stored with a trial and told to the optimiser stays; the new means are kept beside it, and
+laid over the trials wherever they are shown or the best is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from bmerge.study.objective import Objectives
+from bmerge.study.trial import Trial
+
+__all__ = ["Revisions", "read_revisions", "revised"]
+
+Revisions = Mapping[str, Mapping[int, float]]
+"""Scorer's label → number of a trial → its mean now."""
+
+
+def revised(
+    trials: Mapping[int, Trial], revisions: Revisions, objectives: Objectives
+) -> dict[int, Trial]:
+    """Return the trials with their means as they are now, and scored by them."""
+    if not any(revisions.values()):
+        return dict(trials)
+    changed = dict(trials)
+    for label, means in revisions.items():
+        for number, mean in means.items():
+            if number in changed and label in changed[number].means:
+                changed[number] = _moved(changed[number], label, mean)
+    return objectives.scored(changed)
+
+
+def read_revisions(stored: Mapping[str, Mapping[str, float]]) -> Revisions:
+    """Return revisions from plain data, whose keys are texts."""
+    return {
+        label: {int(number): mean for number, mean in means.items()}
+        for label, means in stored.items()
+    }
+
+
+def _moved(trial: Trial, label: str, mean: float) -> Trial:
+    """Return a trial with another mean; its pictures' scores move with it."""
+    distance = mean - trial.means[label]
+    pictures = tuple(_picture(picture, label, distance) for picture in trial.pictures)
+    return replace(trial, means={**trial.means, label: mean}, pictures=pictures)
+
+
+def _picture(picture: Mapping[str, Any], label: str, distance: float) -> Mapping[str, Any]:
+    scores = picture["scores"]
+    if label not in scores:
+        return picture
+    return {**picture, "scores": {**scores, label: scores[label] + distance}}

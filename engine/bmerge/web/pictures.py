@@ -1,0 +1,73 @@
+"""Pictures by their ids. A request names an id, never a path; paths come from the study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmerge.rating import Ratings
+
+__all__ = ["Gallery", "Newest"]
+
+_NEWEST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """One of the newest pictures.
+
+    Args:
+        id: by which it can be asked for.
+        trial: its number.
+        payload: id of what it was made for.
+    """
+
+    id: str
+    trial: int
+    payload: str
+
+
+class Gallery:
+    """Finds a study's pictures.
+
+    Args:
+        folder: of the study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._pictures = folder / "pictures"
+        self._folder = folder
+        self._ratings = Ratings(folder)
+        self._newest: dict[str, Path] = {}
+
+    def newest(self) -> Sequence[Newest]:
+        """Return the newest pictures, the last one first, of trials in flight too."""
+        files = [
+            (file.stat().st_mtime_ns, file)
+            for trial in sorted(self._trials(), key=lambda path: int(path.name))[-2:]
+            for file in trial.glob("*.png")
+        ]
+        files = sorted(files, reverse=True)[:_NEWEST]
+        found = {
+            hashlib.sha256(f"{at} {file}".encode()).hexdigest()[:16]: file for at, file in files
+        }
+        self._newest = {**dict(list(self._newest.items())[-_NEWEST:]), **found}
+        return [Newest(id_, int(file.parent.name), file.stem) for id_, file in found.items()]
+
+    def find(self, picture: str) -> Path | None:
+        """Return the file of a picture that was shown or is to be rated, or None."""
+        if picture in self._newest:
+            path = self._newest[picture]
+        elif self._ratings.exist and (file := self._ratings.file(picture)):
+            path = self._folder / file
+        else:
+            return None
+        inside = path.resolve().is_relative_to(self._pictures.resolve())
+        return path if inside and path.suffix == ".png" and path.is_file() else None
+
+    def _trials(self) -> list[Path]:
+        if not self._pictures.is_dir():
+            return []
+        return [path for path in self._pictures.iterdir() if path.name.isdecimal()]

@@ -1,0 +1,25 @@
+// The live view: whenever the server says that the study has changed, fetch its parts again.
+const parts = document.getElementById("parts");
+const state = document.getElementById("state");
+let running = false;
+let again = false;
+
+async function refresh() {
+  if (running) return void (again = true);
+  running = true;
+  do {
+    again = false;
+    try {
+      const response = await fetch("/live/parts");
+      if (response.ok) parts.innerHTML = await response.text();
+    } catch {
+      // the connection is gone; the events' error says so
+    }
+  } while (again);
+  running = false;
+}
+
+const events = new EventSource("/events");
+events.addEventListener("open", () => { state.textContent = ""; });
+events.addEventListener("error", () => { state.textContent = "no connection; it goes on by itself"; });
+events.addEventListener("change", refresh);
