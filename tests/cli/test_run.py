@@ -20,9 +20,9 @@ def test_run_ends_with_checkpoint_recipe_and_report(bmerge, study_file, example,
     for name in ("best/best.safetensors", "best/recipe.yaml", "report.html"):
         assert (folder / name).is_file()
         assert name in called.out
-    assert [t["number"] for t in _trials(bmerge)] == list(range(6))
+    assert [t["number"] for t in _trials(bmerge)] == list(range(7))
     lines = [line for line in called.err.splitlines() if line.startswith("trial ")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert "iters (walk)" in lines[-1]
 
 
@@ -48,7 +48,7 @@ def test_same_command_goes_on_and_trials_counts_all(bmerge, study_file, example)
 
 def test_resumed_study_is_the_undisturbed_one(bmerge, study_file, example):
     bmerge("run", "study.yaml", "--out", "one", *example)
-    for count in (2, 3, 6):
+    for count in (2, 3, 7):
         bmerge("run", "study.yaml", "--out", "two", "--trials", count, *example)
     one, two = (
         [(t["params"], t["values"]) for t in _trials(bmerge, folder)] for folder in ("one", "two")
@@ -73,7 +73,7 @@ def test_observer_is_told_of_every_trial(bmerge, study_file, example, write_plug
     """
     watcher = write_plugin("watcher.py", source)
     bmerge("run", "study.yaml", *example, "--plugin", watcher)
-    assert (tmp_path / "seen").read_text().split() == list("012345")
+    assert (tmp_path / "seen").read_text().split() == list("0123456")
 
 
 @pytest.mark.parametrize(

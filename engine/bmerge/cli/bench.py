@@ -13,7 +13,7 @@ __all__ = ["command"]
 @click.group("bench")
 @shared_options
 def command() -> None:
-    """Compare merge methods by their pictures, or executors by their time.
+    """Compare methods by their pictures, or executors by time.
 
     \b
     Examples:

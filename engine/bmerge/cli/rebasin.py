@@ -39,7 +39,9 @@ __all__ = ["command"]
 def command(
     _: Session, /, *, reference: str, model: str, output: str, force: bool, seed: int, as_json: bool
 ) -> None:
-    """Align MODEL to REFERENCE: put its channels into the order that brings it nearest.
+    """Align MODEL to REFERENCE: the order of its channels.
+
+    Its channels are put into the order that brings it nearest.
 
     The aligned model makes the same pictures as before (git re-basin; docs/rebasin.md). Merges
     and studies take it as any other file. `bmerge merge … --rebasin` does both in one go.
