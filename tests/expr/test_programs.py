@@ -99,3 +99,12 @@ def test_number_divided_by_elements_is_one_division(value):
     exact = np.float32(value) / x
     assert_same_bits(run_torch(graph, [x], []), exact)
     assert_same_bits(run_native(graph, [x], []), exact)
+
+
+@pytest.mark.parametrize("op", [ops.minimum, ops.maximum], ids=["minimum", "maximum"])
+def test_the_second_of_equals_is_taken_of_every_element(op):
+    zeros = np.zeros(37, np.float32)
+    graph = trace(op, 2, [])
+    for x, y in ((zeros, -zeros), (-zeros, zeros)):
+        for found in (run_native(graph, [x, y], []), run_torch(graph, [x, y], [])):
+            assert_same_bits(found, y)

@@ -106,6 +106,15 @@ def _kth_abs(x: Tensor, k: Tensor) -> Tensor:
     return values.kthvalue(index).values.double()
 
 
+def _minimum(x: Tensor, y: Tensor) -> Tensor:
+    """Return the second of equals, which torch's own does for some elements only: 0.0 and -0.0."""
+    return torch.where((x < y) | x.isnan(), x, y).to(torch.result_type(x, y))
+
+
+def _maximum(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where((x > y) | x.isnan(), x, y).to(torch.result_type(x, y))
+
+
 OPS: dict[str, Callable[..., Tensor]] = {
     "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "sqrt": _sqrt,
     "square": lambda x: x * x, "exp": _precise(torch.exp), "log": _precise(torch.log),
@@ -114,7 +123,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "trunc": torch.trunc, "round": torch.round, "isnan": torch.isnan,
     "isfinite": torch.isfinite, "logical_not": torch.logical_not,
     "add": torch.add, "subtract": torch.sub, "multiply": torch.mul, "divide": torch.div,
-    "pow": _precise(torch.pow), "minimum": torch.minimum, "maximum": torch.maximum,
+    "pow": _precise(torch.pow), "minimum": _minimum, "maximum": _maximum,
     "copysign": torch.copysign, "less": torch.lt, "less_equal": torch.le,
     "greater": torch.gt, "greater_equal": torch.ge, "equal": torch.eq,
     "not_equal": torch.ne, "logical_and": torch.logical_and, "logical_or": torch.logical_or,
