@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
 
+from bmerge.architectures import builtin
 from bmerge.errors import RecipeError
 from bmerge.foreign import read_any_recipe
 from bmerge.recipe import BlockWeights, ModelRef, Value, load_recipe
 from bmerge.testing import read_checkpoint, tiny_sd1, tiny_sdxl, write_checkpoint
-from bmerge.testing.layouts import sd1_layout, shrink
+from bmerge.testing.layouts import sd1_layout, sdxl_layout, shrink
 
 HASHES = {name: hashlib.sha256(name.encode()).hexdigest() for name in "abc"}
 NAMES = {
@@ -48,12 +50,12 @@ KEYS = [key for key, _, _ in shrink(sd1_layout())]
 
 @pytest.fixture
 def read(tmp_path):
-    def read(recipe, names=NAMES, **changes):
+    def read(recipe, names=NAMES, keys=KEYS, **changes):
         metadata = {
             "sd_merge_recipe": json.dumps({**recipe, **changes}),
             "sd_merge_models": json.dumps(names),
         }
-        tensors = {key: np.zeros(2, "f4") for key in KEYS}
+        tensors = {key: np.zeros(2, "f4") for key in keys}
         file = tmp_path / "merged.safetensors"
         write_checkpoint(file, tensors, dtype="F16", metadata=metadata)
         return read_any_recipe(file)
@@ -71,6 +73,8 @@ def read(tmp_path):
         ({"calcmode": "trainDifference"}, "train_difference", 3, {"alpha": 0.3}),
         ({"calcmode": "tensor2"}, "tensor_columns", 2, {"alpha": 0.3, "beta": 0.25}),
         ({"calcmode": "self"}, "passthrough", 1, {"scale": 0.3}),
+        ({"calcmode": "cosineA"}, "cosine_a", 2, {"alpha": 0.3}),
+        ({"calcmode": "cosineB"}, "cosine_b", 2, {"alpha": 0.3}),
     ],
 )  # fmt: skip
 def test_modes_and_calculations_of_supermerger(read, changes, method, count, values):
@@ -82,9 +86,11 @@ def test_modes_and_calculations_of_supermerger(read, changes, method, count, val
     ]  # fmt: skip
     assert list(recipe.models) == models[:count]
     assert recipe.hyperparameters == {n: BlockWeights(v) for n, v in values.items()}
-    assert recipe.exclude == (
-        ("*to_out*", "*proj_out*", "*norm*") if method == "passthrough" else ()
-    )
+    assert recipe.exclude == {
+        "passthrough": ("*to_out*", "*proj_out*", "*norm*"),
+        "cosine_a": ("first_stage_model.*",),
+        "cosine_b": ("first_stage_model.*",),
+    }.get(method, ())
 
 
 @pytest.mark.parametrize("form", [lambda w: ",".join(map(str, w)), list], ids=["text", "list"])
@@ -98,6 +104,47 @@ def test_block_weights_of_supermerger_have_the_base_apart(read, form):
     assert [alpha.of(block) for block in blocks] == [0.9, 0.0, 1 / 24, 0.5, 1.0]
     assert recipe.exclude == ("M00", "*attn2*")
     assert recipe.architecture == "sd1"
+
+
+ENTRIES = [
+    ":attn1:0.9", "IN04-OUT03:attn2 ff:0.6", "M00::0.7", "NOT BASE OUT03:emb_layers:0.4",
+    "IN00:attn1:0.2", "BASE::0.1", "note", "OUT05:IN04:0.2", "IN07 IN08:to_k:0.8",
+]  # fmt: skip
+THEIR_BLOCKS = [
+    "BASE",
+    *(f"IN{i:02}" for i in range(12)),
+    "M00",
+    *(f"OUT{i:02}" for i in range(12)),
+]
+
+
+def _elemental_alpha(key, block, entries):
+    """Return supermerger's alpha for a key, or None: the last entry that is for it."""
+    alpha = None
+    for blocks, elements, ratio in (e.split(":") for e in entries if e.count(":") == 2):
+        first, dash, last = blocks.partition("-")
+        if dash:
+            begin, end = THEIR_BLOCKS.index(first), THEIR_BLOCKS.index(last)
+            blocks = " ".join(THEIR_BLOCKS[begin : end + 1])  # noqa: PLW2901
+        words = blocks.removeprefix("NOT ").split(" ")
+        here = any(word in key + block for word in words) is not blocks.startswith("NOT ")
+        if here and any(word in key + block for word in elements.split(" ")):
+            alpha = float(ratio)
+    return alpha
+
+
+@pytest.mark.parametrize("form", [list, "\n".join], ids=["list", "text"])
+@pytest.mark.parametrize(("layout", "name"), [(sd1_layout, "sd1"), (sdxl_layout, "sdxl")])
+def test_weights_of_elements_are_values_for_patterns(read, form, layout, name):
+    keys = [key for key, _, _ in shrink(layout())]
+    alpha = read(SUPERMERGER, keys=keys, elemental_merge=form(ENTRIES)).hyperparameters["alpha"]
+    architecture = next(each for each in builtin() if each.id == name)
+    theirs = dict(zip(architecture.blocks, THEIR_BLOCKS, strict=False))  # SDXL's too, by place
+    for key in keys:
+        block = architecture.block_of(key)
+        patterns = {pattern for pattern in alpha.keys if fnmatchcase(key, pattern)}
+        expected = _elemental_alpha(key, theirs[block], ENTRIES)
+        assert alpha.of(block, patterns) == (0.3 if expected is None else expected), key
 
 
 def test_chattiori_keeps_the_vae_of_the_first_model(read):
@@ -130,9 +177,17 @@ def test_web_ui_is_read_too(read):
 @pytest.mark.parametrize(
     ("recipe", "changes", "message"),
     [
-        (SUPERMERGER, {"calcmode": "cosineA"}, "'cosineA' of supermerger has no counterpart here"),
+        (SUPERMERGER, {"calcmode": "extract"}, "extract: the file does not tell its third value"),
+        (SUPERMERGER, {"calcmode": "plus random"}, "'plus random' of supermerger has no"),
+        (
+            SUPERMERGER, {"calcmode": "cosineA", "mode": "Add difference"},
+            "cosineA of 'add difference' has no counterpart here",
+        ),
         (SUPERMERGER, {"mode": "Swap"}, "'swap' of supermerger has no counterpart here"),
-        (SUPERMERGER, {"elemental_merge": ["IN01:attn:0.5"]}, "weights of single elements"),
+        (SUPERMERGER, {"elemental_merge": [":NOT attn1:1"]}, "NOT has no counterpart here"),
+        (SUPERMERGER, {"elemental_merge": [":attn1:R"]}, "elements ':attn1:R': 'R' is no number"),
+        (SUPERMERGER, {"elemental_merge": ["IN33:attn1:1"]}, "unknown block 'IN33'"),
+        (SUPERMERGER, {"elemental_merge": ["IN04:4.0:1"]}, "cannot be said by patterns of keys"),
         (SUPERMERGER, {"Include": ["IN01"]}, "'Include' has no counterpart here"),
         (SUPERMERGER, {"base_alpha": None}, "None is no weight"),
         (SUPERMERGER, {"model_b": None}, "model_b is missing"),
@@ -160,7 +215,7 @@ def test_imported_recipe_of_a_merged_file_merges_the_same_models(tmp_path, bmerg
         file = tiny_sdxl(tmp_path / f"{name}.safetensors", seed, "F32")
         digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     recipe = {**SUPERMERGER, "model_a": digests["a"], "model_b": digests["b"], "mbw": True}
-    recipe["weights_alpha"] = ",".join(["0.25"] * 19)
+    recipe |= {"weights_alpha": ",".join(["0.25"] * 19), "elemental_merge": ["IN04:attn2:0.75"]}
     names = {digest: {"name": name} for name, digest in digests.items()}
     metadata = {"sd_merge_recipe": json.dumps(recipe), "sd_merge_models": json.dumps(names)}
     keys = dict.fromkeys(read_checkpoint(tmp_path / "a.safetensors"), np.zeros(1, "f4"))
@@ -171,8 +226,10 @@ def test_imported_recipe_of_a_merged_file_merges_the_same_models(tmp_path, bmerg
     assert load_recipe(written).hyperparameters["alpha"].of("OUT08") == 0.25
     assert bmerge("merge", written, "-o", tmp_path / "out.safetensors").status == 0
     a, b, out = (read_checkpoint(tmp_path / f"{n}.safetensors") for n in ("a", "b", "out"))
-    key = "model.diffusion_model.out.2.weight"
-    np.testing.assert_allclose(out[key], 0.75 * a[key] + 0.25 * b[key], atol=1e-7)
+    elsewhere = {key: 0.75 for key in out if "input_blocks.4." in key and "attn2" in key}
+    for key in ("model.diffusion_model.out.2.weight", *elsewhere):
+        alpha = elsewhere.get(key, 0.25)
+        np.testing.assert_allclose(out[key], (1 - alpha) * a[key] + alpha * b[key], atol=1e-7)
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "b.safetensors").read_bytes())
     refused = bmerge("merge", written, "-o", tmp_path / "again.safetensors")
     assert "a.safetensors is another file than the recipe was written for" in refused.err

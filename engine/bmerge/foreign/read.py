@@ -46,7 +46,8 @@ def _of_merged_file(path: Path) -> Recipe:
     if RECIPE_KEY not in metadata:
         message = "its metadata has neither sd_merge_recipe nor mecha_recipe"
         raise RecipeError(message, path=path, hint="'bmerge inspect FILE' shows what it has")
-    return read_webui(metadata, path, detect(checkpoint.tensors, builtin()))
+    architecture = detect(checkpoint.tensors, builtin())
+    return read_webui(metadata, path, architecture, checkpoint.tensors)
 
 
 def _text(path: Path) -> str:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError
 from bmerge.foreign.builder import RecipeBuilder
-from bmerge.foreign.webui_methods import CHATTIORI, MODES, NO_NORM, SUPERMERGER, WebuiMethod
+from bmerge.foreign.webui_elements import with_elements
+from bmerge.foreign.webui_methods import CHATTIORI, MODES, SUPERMERGER, WebuiMethod
 from bmerge.recipe import BlockWeights, ModelRef, Recipe, Value, parse_weights
 
 __all__ = ["RECIPE_KEY", "read_webui"]
@@ -31,20 +33,23 @@ _DTYPES = {"fp16": "F16", "bf16": "BF16", "fp8": "F8_E4M3"}
 _ABC = ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash")
 
 
-def read_webui(metadata: Mapping[str, str], path: Path, architecture: Architecture) -> Recipe:
+def read_webui(
+    metadata: Mapping[str, str], path: Path, architecture: Architecture, keys: Collection[str]
+) -> Recipe:
     """Return the recipe that a merged file tells.
 
     Args:
         metadata: of the file.
         path: the file, for messages.
         architecture: of the file; the lists of weights are of its blocks.
+        keys: of the file; weights of elements are of these.
 
     Raises:
         RecipeError: if it cannot be read, or has what has no counterpart here.
     """
     data = _json(metadata[RECIPE_KEY], path)
     names = _json(metadata.get(_MODELS_KEY, "{}"), path)
-    reader = _Reader(data, names, path, architecture)
+    reader = _Reader(data, names, path, architecture, keys)
     kind = data.get("type")
     if kind == "sd-webui-supermerger":
         return reader.supermerger()
@@ -74,31 +79,38 @@ class _Reader:
         names: Mapping[str, Any],
         path: Path,
         architecture: Architecture,
+        keys: Collection[str],
     ) -> None:
         self._data = data
         self._names = names
         self._path = path
         self._architecture = architecture
+        self._keys = keys
         self._builder = RecipeBuilder()
 
     def supermerger(self) -> Recipe:
         """Return a recipe of supermerger."""
-        calculation = self._data.get("calcmode") or "normal"
+        calculation = str(self._data.get("calcmode") or "normal")
         mode = str(self._data.get("mode")).partition(":")[0].strip().lower()
         table, name = (MODES, mode) if calculation == "normal" else (SUPERMERGER, calculation)
-        known = self._known(table, str(name), "supermerger")
-        if any(map(str.strip, map(str, self._data.get("elemental_merge") or []))):
-            raise self._error("weights of single elements have no counterpart here")
+        if calculation == "extract":
+            hint = "'bmerge merge extract A B C --gamma VALUE' does it"
+            message = "extract: the file does not tell its third value"
+            raise RecipeError(message, path=self._path, hint=hint)
+        known = self._known(table, name, "supermerger")
+        if "cosine" in calculation and mode != "weight sum":
+            raise self._error(f"{calculation} of {mode!r} has no counterpart here")
         models = self._models(["model_a", "model_b", "model_c"][: len(known.models)])
         weights = {}
         for ours, theirs in zip(known.hyperparameters, ("alpha", "beta"), strict=False):
             blocks = self._data.get(f"weights_{theirs}") if self._data.get("mbw") else None
             weights[ours] = self._weights(self._data.get(f"base_{theirs}"), blocks)
+        left = (p for p in known.exclude if any(fnmatchcase(key, p) for key in self._keys))
+        exclude = (*self._excluded(), *left)
+        alpha = known.hyperparameters[0]
+        weights[alpha] = self._with_elements(weights[alpha], exclude)
         result = self._builder.step(known.ours, models, weights, {})
-        exclude = (*self._excluded(), *(NO_NORM if known.ours == "passthrough" else ()))
-        return self._builder.recipe(
-            result, architecture=self._architecture.id, exclude=tuple(exclude)
-        )
+        return self._builder.recipe(result, architecture=self._architecture.id, exclude=exclude)
 
     def chattiori(self) -> Recipe:
         """Return a recipe of Chattiori's merger, which keeps the VAE of its first model."""
@@ -165,6 +177,16 @@ class _Reader:
         if len(values) in _WITHOUT_BASE:
             values = [base, *values]
         return parse_weights(values, self._architecture)
+
+    def _with_elements(self, weights: BlockWeights, exclude: Sequence[str]) -> BlockWeights:
+        """Return weights with those of elements, which supermerger has of alpha alone."""
+        of = self._architecture
+        left = (k for k in self._keys if not any(fnmatchcase(k, p) for p in exclude))
+        keys = [key for key in left if of.block_of(key) not in exclude]
+        try:
+            return with_elements(weights, self._data.get("elemental_merge"), of, keys)
+        except RecipeError as error:
+            raise RecipeError(str(error), path=self._path, hint=error.hint) from error
 
     def _chattiori_weights(self, name: str) -> BlockWeights:
         text = str(self._data.get(f"{name}_info"))

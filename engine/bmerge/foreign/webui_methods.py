@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["CHATTIORI", "MODES", "NO_NORM", "SUPERMERGER", "WebuiMethod"]
+__all__ = ["CHATTIORI", "MODES", "SUPERMERGER", "WebuiMethod"]
 
 
 class WebuiMethod(NamedTuple):
@@ -15,14 +15,18 @@ class WebuiMethod(NamedTuple):
         ours: the method here.
         models: what it takes.
         hyperparameters: what alpha and beta are here.
+        exclude: keys that it leaves as they are.
     """
 
     ours: str
     models: str
     hyperparameters: tuple[str, ...] = ("alpha",)
+    exclude: tuple[str, ...] = ()
 
 
 _BOTH = ("alpha", "beta")
+_NO_NORM = ("*to_out*", "*proj_out*", "*norm*")
+_VAE = ("first_stage_model.*",)
 
 MODES: Mapping[str, WebuiMethod] = {
     "weight sum": WebuiMethod("weighted_sum", "ab"),
@@ -38,12 +42,11 @@ SUPERMERGER: Mapping[str, WebuiMethod] = {
     "smoothAdd MT": WebuiMethod("smooth_add", "abc"),
     "tensor": WebuiMethod("tensor_sum", "ab", _BOTH),
     "tensor2": WebuiMethod("tensor_columns", "ab", _BOTH),
-    "self": WebuiMethod("passthrough", "a", ("scale",)),
+    "self": WebuiMethod("passthrough", "a", ("scale",), _NO_NORM),
+    "cosineA": WebuiMethod("cosine_a", "ab", exclude=_VAE),
+    "cosineB": WebuiMethod("cosine_b", "ab", exclude=_VAE),
 }
 """Its other calculations. extract has a third value that the recipe does not tell."""
-
-NO_NORM = ("*to_out*", "*proj_out*", "*norm*")
-"""What its calculation "self" leaves as it is."""
 
 CHATTIORI: Mapping[str, WebuiMethod] = {
     "weighted sum": WebuiMethod("weighted_sum", "ab"),
