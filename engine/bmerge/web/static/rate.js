@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const screens = ["ask", "idle", "lost"];
 const images = [...document.querySelectorAll("#pictures img")];
 let question = null;
-let busy = false;
+let last = Promise.resolve();  // the request in flight, or the last one that waits behind it
 
 function show(screen) {
   for (const id of screens) $(id).hidden = id !== screen;
@@ -21,21 +21,20 @@ async function call(path, body) {
   return response.json();
 }
 
-// One request at a time: keys that are hit meanwhile are not answers to the next question.
-async function update(path, body) {
-  if (busy) return;
-  busy = true;
-  try {
-    await draw(await call(path, body));
-  } catch (error) {
-    if (error instanceof TypeError) show("lost");  // fetch has no connection
-    else complain(error.message);
-  } finally {
-    busy = false;
-  }
+// One request after the other, so that what is shown last is the newest. An answer names its
+// question; so a key that is hit twice is no answer to the next one.
+function update(path, body) {
+  last = last.then(async () => {
+    try {
+      draw(await call(path, body));
+    } catch (error) {
+      if (error instanceof TypeError) show("lost");  // fetch has no connection
+      else complain(error.message);
+    }
+  });
 }
 
-async function draw(state) {
+function draw(state) {
   $("undo").disabled = state.answered === 0;
   $("count").textContent = `${state.answered} answered`;
   $("done").hidden = !state.trial;
@@ -44,29 +43,33 @@ async function draw(state) {
     $("done").value = state.trial.answered;
     $("done").title = `${state.trial.answered} of ${state.trial.wanted} of this trial`;
   }
-  if (state.question?.id !== question?.id) close();
+  const same = state.question && state.question.id === question?.id;
+  if (!same) close();
+  else if ($("trouble").hidden) return show("ask");
   question = state.question;
-  if (!question) return show("idle");
+  if (question) ask();
+  else show("idle");
+}
+
+async function ask() {
+  const asked = question;
   const pair = question.mode === "pairwise";
   $("text").textContent = question.prompt;
   $("seed").textContent = `seed ${question.seed}`;
   $("pairwise").hidden = !pair;
   $("marks").hidden = pair;
   $("pictures").className = `${pair ? "pair" : "single"} loading`;
+  images[0].alt = pair ? "left picture" : "picture";
   images[1].closest("figure").hidden = !pair;
   show("ask");
   complain("");
-  await Promise.all(question.pictures.map((path, index) => load(images[index], path)));
+  const loaded = await Promise.allSettled(question.pictures.map((path, index) => {
+    images[index].src = path;
+    return images[index].decode();
+  }));
+  if (question !== asked) return;  // another one is loading by now
+  if (loaded.some((one) => one.reason)) complain("A picture is missing; skip this question.");
   $("pictures").classList.remove("loading");  // both at once: the quicker one is no better
-}
-
-async function load(image, path) {
-  image.src = path;
-  try {
-    await image.decode();
-  } catch {
-    complain("A picture is missing; skip this question.");
-  }
 }
 
 function complain(text) {
@@ -75,11 +78,13 @@ function complain(text) {
 }
 
 function answer(text) {
-  if (question) update("/api/answer", { question: question.id, answer: text });
+  if (!question || $("pictures").classList.contains("loading")) return;  // nobody has seen it
+  $("undo").disabled = false;
+  update("/api/answer", { question: question.id, answer: text });
 }
 
 function undo() {
-  if (!$("undo").disabled) update("/api/undo", {});
+  update("/api/undo", {});
 }
 
 const zoomed = $("zoomed");
@@ -144,6 +149,6 @@ $("undo").addEventListener("click", undo);
 const events = new EventSource("/events");
 events.addEventListener("change", () => update("/api/state"));
 events.addEventListener("error", () => {
-  if (!busy && !question) show("lost");
+  if (!question) show("lost");
 });
 update("/api/state");
