@@ -108,6 +108,84 @@ def test_filters_are_a_step_each(tmp_path):
     assert list(pick.parts) == ["*self_attn*", "*mlp*", "*"]
 
 
+NUSLERP = """\
+models:
+  - model: a
+    parameters: {weight: 1.5}
+  - model: b
+    parameters: {weight: [0.5, 1.5, 4.5]}
+merge_method: nuslerp
+"""
+
+
+def test_nuslerp_is_the_share_of_the_second_weight_in_each_layer(tmp_path, bmerge, models):
+    base = {key: np.full((4, 6), 0.25, "f4") for key in KEYS}
+    (tmp_path / "base").mkdir()
+    write_checkpoint(tmp_path / "base" / "model.safetensors", base, dtype="F32")
+    a, b = models
+    t = {0: 0.25, 1: 0.4, 2: 0.5, 3: 3 / 4.5, 4: 0.75}
+    for text in (NUSLERP, NUSLERP + "base_model: base\n"):
+        (tmp_path / "nuslerp.yml").write_text(text)
+        out = tmp_path / "out.safetensors"
+        called = bmerge("merge", tmp_path / "nuslerp.yml", "-o", out, "--force")
+        assert called.status == 0, called.err
+        merged = read_checkpoint(out)
+        start = 0.25 if "base" in text else 0.0
+        for key in KEYS:
+            layer = int(key.split(".")[2]) if "layers" in key else 0
+            expected = start + _slerp(a[key] - start, b[key] - start, t[layer])
+            np.testing.assert_allclose(merged[key], expected, atol=1e-5, err_msg=key)
+
+
+FLAT = "models: [{model: a, parameters: {weight: 3}}, {model: b, parameters: {weight: 1}}]\n"
+BASED = FLAT + "base_model: base\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "values", "options"),
+    [
+        ("merge_method: nuslerp\n", "nuslerp", {"alpha": 0.25}, {"along": "tensor"}),
+        (
+            "merge_method: nuslerp\nparameters: {nuslerp_flatten: false}\n",
+            "nuslerp", {"alpha": 0.25}, {"along": "vectors"},
+        ),
+        (
+            "merge_method: nuslerp\nparameters: {nuslerp_flatten: false, nuslerp_row_wise: true}\n",
+            "nuslerp", {"alpha": 0.25}, {"along": "columns"},
+        ),
+        (
+            "merge_method: multislerp\nparameters: {normalize_weights: false, eps: 1.0e-8}\n",
+            "multislerp", {"weight_1": 3, "weight_2": 1}, {"normalize": False},
+        ),
+    ],
+)  # fmt: skip
+def test_methods_with_a_base_or_without(tmp_path, text, method, values, options):
+    for models, ours, names in ((FLAT, method, "ab"), (BASED, f"{method}_from_base", "base a b")):
+        recipe = read(tmp_path, models + text)
+        assert recipe.method == ours
+        assert [m.path for m in recipe.models] == (names.split() if " " in names else list(names))
+        assert {n: w.default for n, w in recipe.hyperparameters.items()} == values
+        assert recipe.options == options
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("merge_method: ram\n", {"epsilon": 1e-5}),
+        ("merge_method: ramplus_tl\n", {"epsilon": 1e-5, "r": 0.1, "alpha": 0.2}),
+        (
+            "merge_method: ramplus_tl\nparameters: {epsilon: 1e-3, r: 0.5, alpha: 0.7}\n",
+            {"epsilon": 1e-3, "r": 0.5, "alpha": 0.7},
+        ),
+    ],
+)
+def test_reinforced_agent_merging(tmp_path, text, values):
+    recipe = read(tmp_path, "models: [a, b]\nbase_model: base\n" + text)
+    assert recipe.method == text.split()[1]
+    assert [model.path for model in recipe.models] == ["base", "a", "b"]
+    assert {name: weights.default for name, weights in recipe.hyperparameters.items()} == values
+
+
 MODELS = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 2}}]\n"
 
 
@@ -119,6 +197,10 @@ MODELS = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {
         (MODELS + "merge_method: linear\nparameters: {densty: 1}\n", 3, "'densty' of linear"),
         (MODELS + "merge_method: linear\nparameter: {}\n", 3, "unknown key 'parameter'"),
         ("models: [a, b]\nmerge_method: linear\n", 1, "a has no 'weight'"),
+        (MODELS + "merge_method: nuslerp\nbase_model: b\n", 2, "nuslerp takes two models"),
+        (MODELS + "merge_method: slerp\nbase_model: c\n", 2, "slerp takes two models"),
+        (MODELS + "merge_method: ram\n", 2, "ram needs a base_model"),
+        (MODELS + "merge_method: multislerp\nparameters: {eps: 1}\n", 3, "eps: 1 of multislerp"),
         (MODELS + "merge_method: ties\n", 2, "ties needs a base_model"),
         (TIES.replace("int8_mask: false", "rescale: true"), 9, "rescale: True of ties has no"),
         (SLERP.replace("a, layer_range: [0", "a, layer_range: [1"), 2, "that are put elsewhere"),

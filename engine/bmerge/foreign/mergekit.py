@@ -15,6 +15,7 @@ from bmerge.architectures import Architecture
 from bmerge.errors import nearest
 from bmerge.foreign.builder import RecipeBuilder
 from bmerge.foreign.mergekit_methods import METHODS, KitMethod
+from bmerge.foreign.mergekit_values import NO_WORD, ByWord, first_of, value_at, values_of
 from bmerge.recipe import BlockWeights, ModelRef, Node, Recipe, Value
 from bmerge.recipe.settings import read_settings
 
@@ -26,7 +27,6 @@ _KEYS = (
     "merge_method", "models", "slices", "base_model", "parameters", "dtype", "out_dtype",
     "tokenizer", "tokenizer_source", "chat_template", "modules",
 )  # fmt: skip
-_NO_WORD = "*"
 _LAYER = "L"
 
 
@@ -130,11 +130,16 @@ class _Reader:
         architecture_of: ArchitectureOf | None,
     ) -> None:
         self._method = method
+        if base is not None and known.with_base:
+            known = replace(known, ours=known.with_base, base="base")
         self._known = known
         self._base = base
         self._architecture_of = architecture_of
         self._builder = RecipeBuilder()
         self._models = self._in_order(models)
+        self._further = self._models[1:] if known.base == "base" else self._models
+        if known.two and len(self._further) != 2:
+            raise method.error(f"{method.value} takes two models")
         self._inputs = tuple(self._builder.model(ModelRef(m.path)) for m in self._models)
 
     def recipe(self, shared: Sequence[Mapping[str, Node]]) -> Recipe:
@@ -144,15 +149,15 @@ class _Reader:
             shared: parameters of all models; the first that has one goes before the others.
         """
         settings = self._settings(shared)
-        words = list(dict.fromkeys(w for s in settings.values() for w, _ in s if w != _NO_WORD))
+        words = list(dict.fromkeys(w for s in settings.values() for w, _ in s if w != NO_WORD))
         if not words:
-            return self._builder.recipe(self._step(settings, _NO_WORD))
+            return self._builder.recipe(self._step(settings, NO_WORD))
         lists = {tuple(w for w, _ in s) for s in settings.values()}
         if any(len(each) > 1 and set(words) - set(each) for each in lists):
             message = "parameters with different filters have no counterpart here"
             raise self._method.error(message)
         parts = {f"*{word}*": self._step(settings, word) for word in words}
-        parts["*"] = self._step(settings, _NO_WORD)
+        parts["*"] = self._step(settings, NO_WORD)
         return self._builder.recipe(self._builder.pick(parts))
 
     def _in_order(self, models: Sequence[_Model]) -> list[_Model]:
@@ -166,13 +171,9 @@ class _Reader:
         others = [model for model in models if model.path != self._base]
         listed = [model for model in models if model.path == self._base]
         first = listed[0] if listed else _Model(self._base, {}, self._method)
-        if self._known.base == "first" and len(others) != 1:
-            raise self._method.error(f"{self._method.value} takes two models")
         return [first, *others]
 
-    def _settings(
-        self, shared: Sequence[Mapping[str, Node]]
-    ) -> dict[str, list[tuple[str, float | list[float]]]]:
+    def _settings(self, shared: Sequence[Mapping[str, Node]]) -> dict[str, ByWord]:
         """Return hyperparameter → its values, each for a word in the names of keys."""
         known = self._known
         allowed = {*known.per_model, *known.shared, *known.options, *known.refused}
@@ -184,31 +185,33 @@ class _Reader:
                 if name in known.refused and node.value != known.refused[name]:
                     message = f"{name}: {node.value} of {self._method.value} has no counterpart"
                     raise node.error(f"{message} here")
-        further = self._models[1:] if known.base == "base" else self._models
-        found: dict[str, list[tuple[str, float | list[float]]]] = {}
+        found: dict[str, ByWord] = {}
         for name, (ours, default) in known.per_model.items():
-            for number, model in enumerate(further, start=1):
-                given = _first(name, [model.parameters, *shared])
+            for number, model in enumerate(self._further, start=1):
+                given = first_of(name, [model.parameters, *shared])
                 if given is None and default is None:
                     raise model.node.error(f"{model.path} has no {name!r}")
                 label = ours if known.ours == "passthrough" else f"{ours}_{number}"
-                found[label] = _values(given, default)
+                found[label] = values_of(given, default)
         for name, (ours, value) in known.shared.items():
-            found[ours] = _values(_first(name, shared), value)
+            found[ours] = values_of(first_of(name, shared), value)
         self._options = dict(known.fixed)
         for name, (ours, choice) in known.options.items():
-            said = _first(name, shared)
+            said = first_of(name, shared)
             self._options[ours] = choice if said is None else said.boolean()
         return found
 
-    def _step(
-        self, settings: Mapping[str, list[tuple[str, float | list[float]]]], word: str
-    ) -> Value:
-        weights = {name: self._weights(values, word) for name, values in settings.items()}
-        return self._builder.step(self._known.ours, self._inputs, weights, self._options)
+    def _step(self, settings: Mapping[str, ByWord], word: str) -> Value:
+        weights: Mapping[str, BlockWeights] = {
+            name: self._weights(values, word) for name, values in settings.items()
+        }
+        options: Mapping[str, str | bool] = self._options
+        if self._known.finish is not None:
+            weights, options = self._known.finish(weights, options)
+        return self._builder.step(self._known.ours, self._inputs, weights, options)
 
-    def _weights(self, values: list[tuple[str, float | list[float]]], word: str) -> BlockWeights:
-        matching = (v for w, v in values if w == _NO_WORD or (word != _NO_WORD and w in word))
+    def _weights(self, values: ByWord, word: str) -> BlockWeights:
+        matching = (v for w, v in values if w == NO_WORD or (word != NO_WORD and w in word))
         value = next(matching, None)
         if value is None:
             raise self._method.error("a parameter has no value for all other tensors")
@@ -226,41 +229,5 @@ class _Reader:
             message = f"a list over layers: {first.path} has no layers that are known"
             raise self._method.error(message)
         last = max(len(layers) - 1, 1)
-        given = {b: _at(values, index / last) for index, b in enumerate(layers)}
+        given = {b: value_at(values, index / last) for index, b in enumerate(layers)}
         return BlockWeights(values[0], given)
-
-
-def _first(name: str, places: Sequence[Mapping[str, Node]]) -> Node | None:
-    return next((place[name] for place in places if name in place), None)
-
-
-def _values(node: Node | None, default: float | None) -> list[tuple[str, float | list[float]]]:
-    """Return the values of a parameter, each for a word in the names of keys."""
-    if node is None:
-        assert default is not None
-        return [(_NO_WORD, default)]
-    conditions = node.value if isinstance(node.value, list) else [node]
-    if not any(isinstance(each.value, dict) for each in conditions):
-        return [(_NO_WORD, _number(node))]
-    found = []
-    for each in conditions:
-        fields = each.mapping(("filter", "value"))
-        if "value" not in fields:
-            raise each.error(f"{each.name} has no 'value'")
-        word = fields["filter"].text() if "filter" in fields else _NO_WORD
-        found.append((word, _number(fields["value"])))
-    return found
-
-
-def _number(node: Node) -> float | list[float]:
-    if isinstance(node.value, list):
-        return [item.number() for item in node.value]
-    return node.number()
-
-
-def _at(values: Sequence[float], t: float) -> float:
-    """Return the value at a place from 0 to 1 of a list, between two of which it is linear."""
-    scaled = t * (len(values) - 1)
-    index = int(scaled)
-    share = scaled - index
-    return (1 - share) * values[index] + share * values[min(index + 1, len(values) - 1)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
+
+from bmerge.recipe import BlockWeights
 
 __all__ = ["METHODS", "KitMethod"]
 
 Base = Literal["base", "first", "none"]
+Weights: TypeAlias = Mapping[str, BlockWeights]
+Options: TypeAlias = Mapping[str, str | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,9 @@ class KitMethod:
         options: parameter of all that is true or false → the option here, and its default.
         fixed: options of the method here.
         refused: parameter of all → the one value that has a counterpart.
+        with_base: the method here where there is a base model; empty: ``ours`` is for both.
+        finish: makes of its weights and options what the method here takes.
+        two: whether it takes two models; one that differences are taken from is not counted.
     """
 
     ours: str
@@ -33,6 +40,24 @@ class KitMethod:
     options: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     fixed: Mapping[str, str | bool] = field(default_factory=dict)
     refused: Mapping[str, object] = field(default_factory=dict)
+    with_base: str = ""
+    finish: Callable[[Weights, Options], tuple[Weights, Options]] | None = None
+    two: bool = False
+
+
+def _nuslerp(weights: Weights, options: Options) -> tuple[Weights, Options]:
+    """Return the second model's share of both weights, and what has an angle."""
+    first, second = weights["weight_1"], weights["weight_2"]
+    blocks = dict.fromkeys((*first.blocks, *second.blocks))
+    shares = {block: _share(first.of(block), second.of(block)) for block in blocks}
+    alpha = BlockWeights(_share(first.default, second.default), shares)
+    apart = "columns" if options["row_wise"] else "vectors"
+    return {"alpha": alpha}, {"along": "tensor" if options["flatten"] else apart}
+
+
+def _share(first: float, second: float) -> float:
+    total = first + second
+    return 0.5 if abs(total) < 1e-6 else second / total
 
 
 _WEIGHT = {"weight": ("weight", None)}
@@ -45,14 +70,29 @@ _RESCALED: Mapping[str, object] = {**_MASK, "rescale": True}
 _UNSCALED: Mapping[str, object] = {**_MASK, "rescale": False}
 _L1: Mapping[str, str | bool] = {"rescale": "l1"}
 _CRUMBS = {**_DENSE, "gamma": ("gamma", 0.01)}
+_RAM = {"epsilon": ("epsilon", 1e-5)}
 _DELLA = {**_DENSE, "epsilon": ("epsilon", 0.15)}
 
 METHODS: Mapping[str, KitMethod] = {
     "linear": KitMethod("linear", "none", _WEIGHT, options=_TIES),
-    "slerp": KitMethod("slerp", "first", shared={"t": ("alpha", 0.5)}),
+    "slerp": KitMethod("slerp", "first", shared={"t": ("alpha", 0.5)}, two=True),
     "karcher": KitMethod("karcher", "none"),
+    "nuslerp": KitMethod(
+        "nuslerp",
+        "none",
+        _WEIGHT,
+        options={"nuslerp_flatten": ("flatten", True), "nuslerp_row_wise": ("row_wise", False)},
+        with_base="nuslerp_from_base",
+        finish=_nuslerp,
+        two=True,
+    ),
     "multislerp": KitMethod(
-        "multislerp", "none", _WEIGHT, options={"normalize_weights": ("normalize", True)}
+        "multislerp",
+        "none",
+        _WEIGHT,
+        options={"normalize_weights": ("normalize", True)},
+        refused={"eps": 1e-8},
+        with_base="multislerp_from_base",
     ),
     "task_arithmetic": KitMethod(
         "task_arithmetic", "base", _WEIGHT, _SCALE, _PLAIN, refused=_UNSCALED
@@ -70,8 +110,12 @@ METHODS: Mapping[str, KitMethod] = {
         "model_stock", "base", options={"filter_wise": ("filter_wise", False)}
     ),
     "sce": KitMethod("sce", "base", shared={"select_topk": ("select_topk", 1.0)}, refused=_MASK),
-    "nearswap": KitMethod("nearswap", "first", shared={"t": ("t", 0.0)}),
-    "arcee_fusion": KitMethod("arcee_fusion", "first"),
+    "ram": KitMethod("ram", "base", shared=_RAM),
+    "ramplus_tl": KitMethod(
+        "ramplus_tl", "base", shared={**_RAM, "r": ("r", 0.1), "alpha": ("alpha", 0.2)}
+    ),
+    "nearswap": KitMethod("nearswap", "first", shared={"t": ("t", 0.0)}, two=True),
+    "arcee_fusion": KitMethod("arcee_fusion", "first", two=True),
     "passthrough": KitMethod("passthrough", "none", {"scale": ("scale", 1.0)}),
 }
 """Its name → what it is."""
