@@ -85,6 +85,11 @@ def test_observer_is_told_of_every_trial(bmerge, study_file, example, write_plug
         ("name: brightness", "name: brightnes", "unknown scorer 'brightnes'"),
         ("from_middle", "form_middle", "unknown merge method 'form_middle'"),
         ("target", "taget", "brightness has no option 'taget'"),
+        (
+            "name: brightness, target: 1.0",
+            "name: person, only_best: 0.5",
+            "only_best needs another scorer, with a weight",
+        ),
         ("n_iters: 3", "n_iters: 3, step: -1", "step is -1, must be above 0"),
         ("n_iters: 3", "n_iters: 3, step: [1]", "walk cannot be made: TypeError"),
         ("a.safetensors,", "x.safetensors,", "x.safetensors"),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from PIL import Image
 
-from bmerge.errors import StudyError, StudyInterruptedError
+from bmerge.errors import StudyInterruptedError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.rating import PersonScorer, Ratings
 from bmerge.rating.scores import standings
@@ -184,11 +184,6 @@ def test_only_the_promising_trials_are_shown(tmp_path):
         assert trials[number].means["person"] == pytest.approx(lowest)
     best = max(trials.values(), key=lambda trial: trial.score)
     assert best.number in shown
-
-
-def test_only_best_without_another_scorer_is_refused(tmp_path):
-    with pytest.raises(StudyError, match="only_best needs another scorer, with a weight"):
-        run_study(study_with(tmp_path, ALONE, only_best=0.5))
 
 
 def test_trial_of_which_all_is_skipped_fails(tmp_path):

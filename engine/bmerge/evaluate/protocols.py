@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
+    "DependentScorer",
     "Exhibit",
     "Generator",
     "MergedModel",
@@ -203,4 +204,19 @@ class TrialScorer(Protocol):
 
         Called after each trial. What the optimiser was told stays as it was, so that it can go
         on after an interruption; the best trial is chosen, and reports are made, by these.
+        """
+
+
+@runtime_checkable
+class DependentScorer(Protocol):
+    """What a scorer may have besides, if it goes by the others' scores."""
+
+    def check_others(self, *, weighted: bool) -> None:
+        """Complain before a study starts, if the other scorers do not suffice.
+
+        Args:
+            weighted: whether one that judges picture by picture has a weight in an objective.
+
+        Raises:
+            StudyError: if that is needed.
         """

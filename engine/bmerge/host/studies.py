@@ -15,6 +15,7 @@ from typing import Any
 from bmerge.architectures import Architecture
 from bmerge.errors import BmergeError, PluginError, RecipeError, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.protocols import DependentScorer, TrialScorer
 from bmerge.executors import Executor
 from bmerge.expr import reduces_to_input
 from bmerge.formats import Checkpoint, checkpoint_sha256
@@ -147,6 +148,10 @@ class _Kinds:
             )
             for kind, scorer in zip(self._scorers, self._config.scorers, strict=True)
         )
+        weighted = any(s.weight for s in scorers if not isinstance(s.scorer, TrialScorer))
+        for entry in scorers:
+            if isinstance(entry.scorer, DependentScorer):
+                entry.scorer.check_others(weighted=weighted)
         generator = self._generator.create(options=self._config.generator.options)
         return Evaluator(generator, scorers, self._config.payloads)
 

@@ -40,12 +40,24 @@ class PersonScorer:
             raise ValueError(f"only_best is {only_best}, must be above 0 and at most 1")
         self._mode, self._questions, self._only_best = mode, questions, only_best
 
+    def check_others(self, *, weighted: bool) -> None:
+        """Complain if ``only_best`` has nothing to go by.
+
+        Args:
+            weighted: whether one that judges picture by picture has a weight in an objective.
+
+        Raises:
+            StudyError: if none has.
+        """
+        if self._only_best < 1 and not weighted:
+            message = "only_best needs another scorer, with a weight, to choose trials by"
+            raise StudyError(message, hint="leave only_best out, or add a scorer")
+
     def score_trial(self, exhibit: Exhibit) -> list[float]:
         """Return the person's score for each picture, when the answers are there.
 
         Raises:
             ScorerError: if all questions on the trial were skipped.
-            StudyError: if ``only_best`` has nothing to go by.
         """
         ratings = Ratings(exhibit.folder)
         offer = self._offer(exhibit)
@@ -71,9 +83,6 @@ class PersonScorer:
 
     def _offer(self, exhibit: Exhibit) -> Offer:
         """Return the trial with whether it is good enough to be shown."""
-        if self._only_best < 1 and exhibit.objective is None:
-            message = "only_best needs another scorer, with a weight, to choose trials by"
-            raise StudyError(message, hint="leave only_best out, or add a scorer")
         place = 1 + sum(other > (exhibit.objective or 0.0) for other in exhibit.earlier)
         shown = place <= math.ceil(self._only_best * (len(exhibit.earlier) + 1))
         return Offer(exhibit.trial, self._mode, shown)
