@@ -64,6 +64,65 @@ def test_what_is_written_out_in_parts_is_one_method(name, method, alpha):
     assert recipe.hyperparameters == {"alpha": BlockWeights(alpha)}
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "options", "weight", "seed"),
+    [
+        ("ties_extended", {"density": 1}, {"vote": "count", "mean": "stock"}, 0.7, 0),
+        (
+            "ties_with_dropout", {"probability": 0.4, "epsilon": 0.3, "density": 0.8},
+            {"vote": "sum", "mean": "plain", "rescale": False}, 1, 7,
+        ),
+        ("dropout", {"probability": 0.5, "rescale": 0.5}, {}, 0.5, 0),
+    ],
+)  # fmt: skip
+def test_merges_of_differences(name, values, options, weight, seed):
+    recipe = read(name)
+    merged, add = recipe.steps
+    assert merged.method == name
+    assert merged.inputs == (ZERO, Value("a", "base"), Value("b", "base"))
+    assert merged.hyperparameters == {n: BlockWeights(float(v)) for n, v in values.items()}
+    assert merged.options == options
+    assert add.hyperparameters == {"weight": BlockWeights(float(weight))}
+    assert recipe.seed == seed
+
+
+def test_stock_of_ties_extended_is_what_sd_mecha_has_without_apply_stock(tmp_path, bmerge):
+    for seed, name in enumerate(("a", "b", "base")):
+        tiny_sd1(tmp_path / f"{name}.safetensors", seed, "F32")
+    recipe = tmp_path / "r.mecha"
+    recipe.write_bytes((FILES / "ties_extended.mecha").read_bytes())
+    out = tmp_path / "out.safetensors"
+    called = bmerge("merge", recipe, "-o", out)
+    assert called.status == 0, called.err
+    files = (read_checkpoint(tmp_path / f"{n}.safetensors") for n in ("a", "b", "base", "out"))
+    a, b, base, merged = files
+    for key in ("out.2.weight", "input_blocks.4.0.in_layers.2.weight", "out.2.bias"):
+        key = f"model.diffusion_model.{key}"  # noqa: PLW2901
+        start = base[key].astype("f8")
+        x, y = a[key] - start, b[key] - start
+        x, y = (np.where(np.sign(x) == np.sign(y), v, 0) for v in (x, y))
+        lengths = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
+        cosine = (x * y).sum(-1) / np.where(lengths == 0, 1, lengths)
+        share = (2 * cosine / (1 + cosine))[..., None]
+        np.testing.assert_allclose(merged[key], start + 0.7 * share * (x + y) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "mean"),
+    [
+        ("", "stock"), ("apply_stock=true", "plain"), ("apply_median=true", "median"),
+        ("apply_stock=true apply_median=true", "median"),
+    ],
+)  # fmt: skip
+def test_flags_of_sd_mecha_are_one_option(flags, mean):
+    models = "".join(f'model "{name}" merge_space="delta"\n' for name in "ab")
+    for method, ours in (("extended", "ties_extended"), ("with_dropout", "ties_with_dropout")):
+        recipe = read_mecha(f'version 0.1.0\n{models}merge "ties_sum_{method}" &0 &1 {flags}\n')
+        (step,) = recipe.steps
+        assert (step.method, step.options["mean"]) == (ours, mean)
+        assert step.hyperparameters["density"] == BlockWeights(0.2)
+
+
 def _expected_block(key, last, vae):
     """Return the block of a key in sd-mecha's dialect, by plain string work."""
     if key.startswith("first_stage_model."):
@@ -139,6 +198,11 @@ HEAD = 'version 0.1.0\nmodel "a" model_config="sd1-ldm" merge_space="weight"\n'
         (HEAD + 'merge "scale" zero\n', 3, "'zero' is no value"),
         (HEAD + 'merge "weighted_sun" &0 &0\n', 3, "sd-mecha's 'weighted_sun' has no counterpart"),
         (HEAD + 'merge "ties_sum" &0 vote=1\n', 3, "ties_sum: vote=1.0 has no counterpart here"),
+        (HEAD + 'merge "ties_sum_extended" &0 &0 &0\n', 3, "ties_sum_extended of more than two"),
+        (HEAD + 'merge "model_stock" &0 &0 &0\n', 3, "model_stock of more than two has no"),
+        (HEAD + 'merge "dropout" &0 &0 overlap=0.5\n', 3, "dropout: overlap=0.5 has no"),
+        (HEAD + 'merge "dropout" &0 &0 seed="x"\n', 3, "seed must be a number, not 'x'"),
+        (HEAD + 'merge "tensor_sum" &0 &0\n', 3, "sd-mecha's 'tensor_sum' has no counterpart"),
         (HEAD + 'merge "n_average" &0 weight="x"\n', 3, "n_average: weight=x has no counterpart"),
         (HEAD + 'merge "slerp" &0 &0 alpha=true\n', 3, "alpha must be a number, not True"),
         (HEAD + 'merge "pick_component" &0 "clap_l"\n', 3, "component 'clap_l' of sd1-ldm has no"),

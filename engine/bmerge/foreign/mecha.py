@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bmerge.errors import RecipeError, nearest
 from bmerge.foreign.builder import RecipeBuilder
-from bmerge.foreign.mecha_methods import MASKS, METHODS, MechaMethod
+from bmerge.foreign.mecha_methods import DIFFERENT, MASKS, METHODS, MechaMethod
 from bmerge.foreign.mecha_text import Argument, Instruction, Ref, parse_mecha
 from bmerge.recipe import ZERO, BlockWeights, ModelRef, Recipe, Value
 
@@ -36,7 +36,9 @@ def read_mecha(text: str, path: Path | None = None) -> Recipe:
     reader = _Reader(parse_mecha(text, path))
     result = reader.value(Ref(len(reader.instructions) - 1))
     content = "difference" if reader.is_difference(result) else "model"
-    return reader.builder.recipe(result, architecture=reader.architecture, content=content)
+    return reader.builder.recipe(
+        result, architecture=reader.architecture, content=content, seed=reader.seed
+    )
 
 
 class _Reader:
@@ -46,6 +48,7 @@ class _Reader:
         self.instructions = instructions
         self.builder = RecipeBuilder()
         self.architecture: str | None = None
+        self.seed = 0
         self._values: dict[int, Value] = {}
         self._differences: set[Value] = set()
         self._configs: set[str] = set()
@@ -163,17 +166,23 @@ class _Reader:
         names = (*known.parameters, *known.choices, *known.only)
         given = {**dict(zip(names, rest, strict=False)), **at.named}
         weights: dict[str, BlockWeights] = {}
+        if known.seeded:
+            self._seed(given.pop("seed", None), at)
         options = dict(known.options)
         for name, default in known.parameters.items():
             value = self._parameter(given.pop(name, default[1]), at)
             weights[default[0]] = _weights(value, at, name)
         for name, choices in known.choices.items():
-            key, option = choices[bool(self._parameter(given.pop(name, False), at))]
-            options[key] = option
+            default_choice = next(iter(choices))
+            options |= choices[bool(self._parameter(given.pop(name, default_choice), at))]
         for name, argument in given.items():
             value = self._parameter(argument, at)
             if name not in known.only or value not in (known.only[name], None):
                 raise at.error(f"{at.values[0]}: {name}={value} has no counterpart here")
+        stock = known.ours == "model_stock" or options.get("mean") == "stock"
+        if stock and len(models) > 2:
+            hint = "it takes the angles between neighbours only"
+            raise at.error(f"{at.values[0]} of more than two has no counterpart here", hint)
         inputs = tuple(map(self.value, models))
         if known.from_zero:
             inputs = (ZERO, *inputs)
@@ -181,6 +190,12 @@ class _Reader:
         if self.is_difference(self.value(models[0])):
             self._differences.add(result)
         return result
+
+    def _seed(self, argument: Argument, at: Instruction) -> None:
+        """Take a seed; the numbers that it gives are others, so that one for all will do."""
+        seed = self._parameter(argument, at)
+        if seed is not None and self.seed == 0:
+            self.seed = max(0, int(_number(seed, at, "seed")))
 
     def _parameter(self, argument: Argument, at: Instruction) -> object:
         """Return a number, word, truth value, or weights of blocks."""
@@ -229,5 +244,5 @@ def _number(value: object, at: Instruction, name: str) -> float:
 
 def _unknown(at: Instruction, name: str) -> RecipeError:
     known = [*METHODS, "subtract", "fallback", "pick_component", "omit_component"]
-    hint = nearest(name, known) if name not in MASKS else None
+    hint = DIFFERENT.get(name) or (nearest(name, known) if name not in MASKS else None)
     return at.error(f"sd-mecha's {name!r} has no counterpart here", hint)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-__all__ = ["MASKS", "METHODS", "MechaMethod"]
+__all__ = ["DIFFERENT", "MASKS", "METHODS", "MechaMethod"]
+
+Options: TypeAlias = Mapping[str, str | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,25 +20,34 @@ class MechaMethod:
         models: how many models it takes; None is any number.
         parameters: its parameters in order → the hyperparameter here, and their defaults.
         options: of the method here.
-        choices: parameter → its value → an option here.
+        choices: parameter → its value → options here; the first value is its default, and later
+            parameters go before earlier ones.
         only: parameter → the one value that has a counterpart.
+        seeded: whether it takes a seed.
         from_zero: whether the method here takes a base first, which is 0 for differences.
     """
 
     ours: str
     models: int | None
     parameters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    options: Mapping[str, str | bool] = field(default_factory=dict)
-    choices: Mapping[str, Mapping[bool, tuple[str, str]]] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
+    choices: Mapping[str, Mapping[bool, Options]] = field(default_factory=dict)
     only: Mapping[str, object] = field(default_factory=dict)
+    seeded: bool = False
     from_zero: bool = False
 
 
 _ALPHA = {"alpha": ("alpha", 1.0)}
 _HALF = {"alpha": ("alpha", 0.5)}
-_VOTE = {"vote_sgn": {False: ("vote", "count"), True: ("vote", "sum")}}
+_VOTE = {"vote_sgn": {False: {"vote": "count"}, True: {"vote": "sum"}}}
+_MEAN = {
+    **_VOTE,
+    "apply_stock": {False: {"mean": "stock"}, True: {"mean": "plain"}},
+    "apply_median": {False: {}, True: {"mean": "median"}},
+}
+"""Of ties_sum_extended; its apply_stock means its opposite."""
 _MEDIAN = {"eps": 1e-6, "maxiter": 100.0, "ftol": 1e-20}
-_EXTENDED = {"apply_stock": False, "cos_eps": 1e-6, "apply_median": False, **_MEDIAN}
+_EXTENDED = {"cos_eps": 1e-6, **_MEDIAN}
 _APPROXIMATION = {
     "use_approximate_basis": False, "approximate_basis_iters": 2.0, "approximate_basis_seed": None,
 }  # fmt: skip
@@ -74,7 +86,33 @@ METHODS: Mapping[str, MechaMethod] = {
     ),
     "ties_sum": MechaMethod("ties", None, {"k": ("density", 1.0)}, choices=_VOTE, from_zero=True),
     "ties_sum_extended": MechaMethod(
-        "ties", None, {"k": ("density", 0.2)}, choices=_VOTE, only=_EXTENDED, from_zero=True
+        "ties_extended",
+        None,
+        {"k": ("density", 0.2)},
+        choices=_MEAN,
+        only=_EXTENDED,
+        from_zero=True,
+    ),
+    "ties_sum_with_dropout": MechaMethod(
+        "ties_with_dropout",
+        None,
+        {
+            "probability": ("probability", 0.9),
+            "della_eps": ("epsilon", 0.0),
+            "k": ("density", 0.2),
+        },
+        choices={**_MEAN, "rescale": {True: {"rescale": True}, False: {"rescale": False}}},
+        only=_EXTENDED,
+        seeded=True,
+        from_zero=True,
+    ),
+    "dropout": MechaMethod(
+        "dropout",
+        None,
+        {"probability": ("probability", 0.9), "rescale": ("rescale", 1.0)},
+        only={"overlap": 1.0, "overlap_emphasis": 0.0},
+        seeded=True,
+        from_zero=True,
     ),
     "model_stock": MechaMethod(
         "model_stock", None, options={"filter_wise": True}, only={"cos_eps": 1e-6}, from_zero=True
@@ -89,3 +127,9 @@ MASKS: Mapping[str, str] = {
     "add_strict_opposite_mask": "add_strict_opposite",
 }
 """Methods that make a factor of a difference → the method of three models that uses it here."""
+
+DIFFERENT: Mapping[str, str] = {
+    "tensor_sum": "it rounds where a region begins and ends, tensor_sum here cuts off",
+    "top_k_tensor_sum": "it rounds where a region begins and ends, ours cuts off",
+}
+"""Methods of which there is one by the same name, but not the same → why."""
