@@ -105,6 +105,10 @@ class Browser:
     def open(self, url):
         self._call("Page.navigate", url=url)
 
+    def hold(self, pattern):
+        """Let requests for addresses like a pattern hang from now on."""
+        self._call("Fetch.enable", patterns=[{"urlPattern": pattern}])
+
     def run(self, script):
         """Return the value of an expression in the page; a promise is waited for."""
         answer = self._call(

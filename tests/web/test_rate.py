@@ -332,6 +332,34 @@ def test_marks_in_a_browser_undo_included(study):
     assert "best        trial 1, score 9.2500" in out
 
 
+@pytest.mark.skipif(chromium.find() is None, reason="no Chromium is installed")
+def test_pictures_that_take_long_keep_nothing_else_waiting(desk, client, tmp_path):
+    """Undo works, and what another device has answered arrives; an answer is not taken."""
+    question = "document.getElementById('text').textContent == 'prompt %d'"
+    order = []
+    with chromium.Browser(tmp_path / "profile") as browser:
+        browser.open(f"http://127.0.0.1:{client.port}/?token={client.token}")
+        browser.wait(READY)
+        order.append(prompt_of(client))
+        browser.hold("*/pictures/*")
+        browser.key("t")
+        browser.wait(f"!({question % order[0]})")
+        order.append(prompt_of(client))
+        browser.key("t")  # for pictures that are not there yet
+        client.post("/api/answer", {"question": client.state()["question"]["id"], "answer": "left"})
+        order.append(prompt_of(client))
+        assert desk.ratings.answered() == 2
+        browser.wait(question % order[2])
+        for prompt in reversed(order[:2]):
+            browser.key("u")
+            browser.wait(question % prompt)
+    assert desk.ratings.answered() == 0
+
+
+def prompt_of(client):
+    return int(client.state()["question"]["prompt"].split()[1])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_page_ends_quietly_after_an_interrupt(study):
     running = run(study)
