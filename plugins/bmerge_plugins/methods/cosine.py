@@ -24,15 +24,20 @@ def _both_alike(a: ops.Tensor, b: ops.Tensor) -> ops.Tensor:
 
 
 def _least(values: ops.Tensor) -> ops.Tensor:
-    """Return the least value when the outer ones are left out; NaN is no value."""
-    rank = ops.ceil(_CUT * (_count(values) - 1) - 1e-6)
-    return ops.kth_abs(values + 1, rank + 1) - 1  # cosines are -1 or more
+    """Return the least value when the lowest are left out; NaN is no value."""
+    return ops.kth_abs(values + 1, _left_out(values) + 1) - 1  # cosines are -1 or more
 
 
 def _greatest(values: ops.Tensor) -> ops.Tensor:
-    """Return the greatest value when the outer ones are left out."""
-    rank = ops.floor((1 - _CUT) * (_count(values) - 1) + 1e-6)
+    """Return the greatest value when the highest of the others are left out, too."""
+    low = _left_out(values)
+    rank = low + ops.floor((1 - _CUT) * (_count(values) - low - 1) + 1e-6)
     return ops.kth_abs(values + 1, rank + 1) - 1
+
+
+def _left_out(values: ops.Tensor) -> ops.Tensor:
+    """Return how many of the lowest are left out."""
+    return ops.ceil(_CUT * (_count(values) - 1) - 1e-6)
 
 
 def _count(values: ops.Tensor) -> ops.Tensor:
