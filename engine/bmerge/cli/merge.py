@@ -21,7 +21,6 @@ from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
 from bmerge.executors import Choice, NonFinite
-from bmerge.foreign import read_any_recipe
 from bmerge.host import Registry
 from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.method import option_text
@@ -109,6 +108,8 @@ def command(
 
 def _plan_of_file(file: Path, changes: Mapping[str, Any], registry: Registry) -> Plan:
     """Plan a recipe file; options go before what it says."""
+    from bmerge.foreign import read_any_recipe  # a merge without a file starts faster
+
     folder = file.parent
 
     def find(recipe: Recipe) -> Architecture:
