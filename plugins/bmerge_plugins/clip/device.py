@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bmerge import ScorerError
+from bmerge_plugins.torch_options import DTYPES, usable_device
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["torch_device", "torch_dtype"]
-
-_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 def torch_device(wanted: str) -> str:
@@ -20,15 +19,7 @@ def torch_device(wanted: str) -> str:
     Raises:
         ScorerError: if there is no such device.
     """
-    import torch
-
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise ScorerError(f"the device {wanted!r} cannot be used") from error
-    return wanted
+    return usable_device(wanted, ScorerError)
 
 
 def torch_dtype(precision: str) -> torch.dtype:
@@ -39,8 +30,8 @@ def torch_dtype(precision: str) -> torch.dtype:
     """
     import torch
 
-    if precision not in _DTYPES:
-        allowed = ", ".join(_DTYPES)
+    if precision not in DTYPES:
+        allowed = ", ".join(DTYPES)
         raise ScorerError(f"precision is {precision!r}, must be one of {allowed}")
-    dtype: torch.dtype = getattr(torch, _DTYPES[precision])
+    dtype: torch.dtype = getattr(torch, DTYPES[precision])
     return dtype

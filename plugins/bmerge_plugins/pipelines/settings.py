@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge import GeneratorError
+from bmerge_plugins.torch_options import DTYPES, usable_device
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Settings"]
 
-_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _PREDICTIONS = (None, "epsilon", "v_prediction")
 
 
@@ -59,7 +59,7 @@ class Settings:
             GeneratorError: if one makes no sense, or diffusers is not installed.
         """
         _need_diffusers()
-        place = _device(device)
+        place = usable_device(device, GeneratorError)
         if prediction not in _PREDICTIONS:
             message = f"prediction is {prediction!r}, must be epsilon or v_prediction"
             raise GeneratorError(message)
@@ -83,26 +83,14 @@ def _need_diffusers() -> None:
             raise GeneratorError(message, hint="pip install 'bmerge[diffusers]'")
 
 
-def _device(wanted: str) -> str:
-    import torch
-
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise GeneratorError(f"the device {wanted!r} cannot be used") from error
-    return wanted
-
-
 def _dtype(wanted: str, device: str) -> Any:
     import torch
 
     if wanted == "auto":
         wanted = "fp32" if device == "cpu" else "fp16"
-    if wanted not in _DTYPES:
-        raise GeneratorError(f"dtype is {wanted!r}, must be auto or one of {', '.join(_DTYPES)}")
-    return getattr(torch, _DTYPES[wanted])
+    if wanted not in DTYPES:
+        raise GeneratorError(f"dtype is {wanted!r}, must be auto or one of {', '.join(DTYPES)}")
+    return getattr(torch, DTYPES[wanted])
 
 
 def _file(given: str, option: str) -> Path:

@@ -201,7 +201,7 @@ fn store(
     for (place, bytes) in target.chunks_mut(BLOCK * dtype.bytes()).enumerate() {
         let length = bytes.len() / dtype.bytes();
         machine.run(frame, place * BLOCK, length);
-        let first = part.unit.begin + (place * BLOCK) as u64;
+        let first = part.begin + (place * BLOCK) as u64;
         let chance = by_chance.then_some((part.job.seed, first));
         finite &= machine.store(output, dtype, length, chance, bytes);
         if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
