@@ -102,33 +102,3 @@ fn free_space(file: &File) -> Option<u64> {
     #[allow(clippy::unnecessary_cast)] // the fields are narrower on some systems
     Some((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
 }
-
-/// Copy a range between files inside the kernel; the number of bytes copied, 0 at the end.
-#[cfg(target_os = "linux")]
-pub(crate) fn copy_range(
-    from: &File,
-    begin: u64,
-    to: &File,
-    at: u64,
-    count: usize,
-) -> io::Result<usize> {
-    let mut source = begin as i64;
-    let mut target = at as i64;
-    // SAFETY: both offsets are live local variables; the descriptors are open while borrowed.
-    let copied = unsafe {
-        libc::copy_file_range(
-            from.as_raw_fd(),
-            &raw mut source,
-            to.as_raw_fd(),
-            &raw mut target,
-            count,
-            0,
-        )
-    };
-    usize::try_from(copied).map_err(|_| io::Error::last_os_error())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn copy_range(_: &File, _: u64, _: &File, _: u64, _: usize) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
-}

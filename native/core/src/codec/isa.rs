@@ -1,6 +1,6 @@
 //! Instruction sets: the few things that have code of their own for each.
 
-use super::{decode_with, encode_with, half};
+use super::{decode_with, encode_with, half, weigh_with};
 use crate::rng::{self, Words};
 
 /// What differs between instruction sets; the results do not.
@@ -9,6 +9,8 @@ pub(crate) trait Isa {
     fn decode_f16(source: &[u8], target: &mut [f32]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
+    /// `target = x * s + y * t` of half floats, with three roundings.
+    fn weigh_f16(x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]);
     /// Philox4x32-10 of eight counters; words of 32 bits, widened.
     fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4];
 }
@@ -25,6 +27,12 @@ impl Isa for Portable {
     #[inline(always)]
     fn encode_f16(values: &[f32], target: &mut [u8]) {
         encode_with(values, target, |x| half::to_f16(x).to_le_bytes());
+    }
+
+    #[inline(always)]
+    fn weigh_f16(x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]) {
+        let decode = |bytes| half::from_f16(u16::from_le_bytes(bytes));
+        weigh_with(x, y, target, decode, |sum| half::to_f16(sum).to_le_bytes());
     }
 
     #[inline(always)]
@@ -52,6 +60,12 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn weigh_f16(x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { x86::weigh(x, y, target) }
+    }
+
+    #[inline(always)]
     fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { x86::philox(counters, key) }
@@ -63,9 +77,9 @@ mod x86 {
     //! Eight halves at a time, the rest one by one.
 
     use std::arch::x86_64::{
-        __m128i, __m256, __m256i, _mm256_and_si256, _mm256_cvtph_ps, _mm256_cvtps_ph,
-        _mm256_mul_epu32, _mm256_set1_epi64x, _mm256_srli_epi64, _mm256_xor_si256,
-        _MM_FROUND_TO_NEAREST_INT,
+        __m128i, __m256, __m256i, _mm256_add_ps, _mm256_and_si256, _mm256_cvtph_ps,
+        _mm256_cvtps_ph, _mm256_mul_epu32, _mm256_mul_ps, _mm256_set1_epi64x, _mm256_set1_ps,
+        _mm256_srli_epi64, _mm256_xor_si256, _MM_FROUND_TO_NEAREST_INT,
     };
 
     use super::{Isa, Portable, Words};
@@ -100,6 +114,25 @@ mod x86 {
             *half = unsafe { std::mem::transmute::<__m128i, [u8; 16]>(packed) };
         }
         Portable::encode_f16(rest, tail);
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    pub(super) fn weigh((x, s): (&[u8], f32), (y, t): (&[u8], f32), target: &mut [u8]) {
+        let (scales, whole) = ([_mm256_set1_ps(s), _mm256_set1_ps(t)], target.len() / 16 * 16);
+        let (halves, rest) = target.split_at_mut(whole);
+        let pairs = x.as_chunks::<16>().0.iter().zip(y.as_chunks::<16>().0);
+        for (half, (x, y)) in halves.as_chunks_mut::<16>().0.iter_mut().zip(pairs) {
+            let [x, y] = [(x, scales[0]), (y, scales[1])].map(|(bytes, scale)| {
+                // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+                let half = unsafe { std::mem::transmute::<[u8; 16], __m128i>(*bytes) };
+                _mm256_mul_ps(_mm256_cvtph_ps(half), scale)
+            });
+            let packed = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_add_ps(x, y));
+            // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+            *half = unsafe { std::mem::transmute::<__m128i, [u8; 16]>(packed) };
+        }
+        Portable::weigh_f16((&x[whole..], s), (&y[whole..], t), rest);
     }
 
     /// Eight words in two vectors.

@@ -52,6 +52,39 @@ pub(crate) fn encode<I: Isa>(dtype: Dtype, values: &[f32], target: &mut [u8]) ->
     all_finite(dtype, values, target)
 }
 
+/// `target = x * s + y * t` with three roundings, of numbers of a 16-bit type; whether all of x, of y and of the result are finite.
+#[inline(always)]
+pub(crate) fn weigh<I: Isa>(
+    dtype: Dtype,
+    (x, s): (&[u8], f32),
+    (y, t): (&[u8], f32),
+    target: &mut [u8],
+) -> [bool; 3] {
+    let finite = |bytes: &[u8]| all_finite(dtype, &[], bytes);
+    let arguments = [finite(x), finite(y)];
+    if dtype == Dtype::F16 {
+        I::weigh_f16((x, s), (y, t), target);
+    } else {
+        let decode = |bytes| f32::from_bits(quiet(u32::from(u16::from_le_bytes(bytes)) << 16));
+        weigh_with((x, s), (y, t), target, decode, |sum| half::to_bf16(sum).to_le_bytes());
+    }
+    [arguments[0], arguments[1], finite(target)]
+}
+
+#[inline(always)]
+fn weigh_with(
+    (x, s): (&[u8], f32),
+    (y, t): (&[u8], f32),
+    target: &mut [u8],
+    decode: impl Fn([u8; 2]) -> f32,
+    encode: impl Fn(f32) -> [u8; 2],
+) {
+    let pairs = x.as_chunks::<2>().0.iter().zip(y.as_chunks::<2>().0);
+    for (target, (x, y)) in target.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+        *target = encode(decode(*x) * s + decode(*y) * t);
+    }
+}
+
 /// Whether no value is a NaN or infinite; `bytes` are the same values in the type.
 ///
 /// Magnitudes are in the order of their bits, NaN above all: a maximum of integers is the cheapest

@@ -8,8 +8,8 @@ use crate::program::stage::Stage;
 use crate::program::Program;
 use crate::vm::geometry::Geometry;
 
-/// Bytes of one piece of a copy: little enough to notice a cancel on a slow disk.
-const PIECE: u64 = 4 * 1024 * 1024;
+/// Bytes of one unit of a copy: as many as a unit of a job writes, of 16-bit numbers.
+const PIECE: u64 = 256 * 1024;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,18 @@ impl Item<'_> {
         match self.task {
             Task::Job { job, .. } => job.outputs(),
             Task::Copy(_) => self.length,
+        }
+    }
+
+    /// Elements or bytes by which the first unit is shorter, so that the others begin where a
+    /// multiple of their size lies in the output.
+    pub(super) fn lead(&self) -> u64 {
+        if self.length <= self.step {
+            return 0;
+        }
+        match self.task {
+            Task::Job { job, .. } => job.offset / job.dtype.bytes() as u64 % self.step,
+            Task::Copy(copy) => copy.offset % self.step,
         }
     }
 

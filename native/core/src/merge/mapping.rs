@@ -1,12 +1,23 @@
 //! Source files as memory maps whose pages are dropped behind the reader.
+//!
+//! Pages are dropped by large chunks and some time after they were read: the kernel maps as much as
+//! a chunk at once where the page cache has it in one piece, and to drop a part of that costs more
+//! than to copy it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::guard::Guard;
+
+/// Bytes that are dropped together: the largest piece that the kernel maps at once.
+const CHUNK: usize = 2 * 1024 * 1024;
+
+/// More chunks than this gain nothing (measured).
+const MOST: u64 = 8;
 
 /// A whole file, mapped for reading.
 ///
@@ -17,6 +28,10 @@ pub(super) struct Mapping {
     start: NonNull<u8>,
     length: usize,
     guard: Guard,
+    /// Chunks that were read and not dropped since.
+    read: Mutex<BTreeSet<usize>>,
+    /// So many are dropped together.
+    kept: usize,
 }
 
 // SAFETY: the memory is only read, and unmapped by the owner alone.
@@ -25,8 +40,9 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Map a file of a known size; `None` if there are too many maps to guard them all.
-    pub(super) fn new(file: &File, size: u64) -> io::Result<Option<Self>> {
+    /// Map a file of a known size, of which about `resident` bytes may stay in memory; `None` if
+    /// there are too many maps to guard them all.
+    pub(super) fn new(file: &File, size: u64, resident: u64) -> io::Result<Option<Self>> {
         let length = usize::try_from(size).map_err(io::Error::other)?;
         if length == 0 {
             return Ok(None); // nothing to map, and nothing to read either
@@ -48,7 +64,8 @@ impl Mapping {
             unmap(start, length);
             return Ok(None);
         };
-        Ok(Some(Self { start, length, guard }))
+        let kept = (resident / CHUNK as u64).clamp(1, MOST) as usize;
+        Ok(Some(Self { start, length, guard, read: Mutex::default(), kept }))
     }
 
     /// The bytes of a range within the file.
@@ -66,20 +83,19 @@ impl Mapping {
         self.guard.intact()
     }
 
-    /// Bring a range in, all pages at once; only advice, so errors do not matter.
-    pub(super) fn populate(&self, begin: usize, length: usize) {
-        let (begin, end) = (begin & !(page() - 1), begin + length);
-        #[cfg(target_os = "linux")]
-        self.advise(begin, end, libc::MADV_POPULATE_READ);
-        #[cfg(not(target_os = "linux"))]
-        self.advise(begin, end, libc::MADV_WILLNEED);
-    }
-
-    /// Forget the whole pages of a range; reading them again brings them back.
+    /// Be done with a range; pages that others are reading may go too, and come back.
     pub(super) fn forget(&self, begin: usize, length: usize) {
-        let (begin, end) = (begin.next_multiple_of(page()), (begin + length) & !(page() - 1));
-        if begin < end && self.intact() {
-            self.advise(begin, end, libc::MADV_DONTNEED);
+        let chunks = {
+            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.extend(begin / CHUNK..(begin + length).div_ceil(CHUNK));
+            if read.len() < self.kept || !self.intact() {
+                return;
+            }
+            std::mem::take(&mut *read)
+        };
+        for chunk in chunks {
+            let begin = chunk * CHUNK;
+            self.advise(begin, (begin + CHUNK).min(self.length), libc::MADV_DONTNEED);
         }
     }
 

@@ -7,7 +7,6 @@
 //! over; meanwhile threads take units of other jobs.
 
 mod check;
-mod copy;
 mod guard;
 mod job;
 mod mapping;
@@ -20,6 +19,7 @@ mod request;
 mod shared;
 mod sink;
 mod source;
+mod stream;
 mod worker;
 
 pub use progress::Progress;
@@ -45,7 +45,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// `tick` is called on this thread every few milliseconds while the workers run; when it returns
 /// false the run is cancelled.
 pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -> Result<Report> {
-    let sources = source::open_all(&request.sources, request.options.io)?;
+    let sources = source::open_all(request)?;
     check::check(request, &sources)?;
     let threads = memory::threads(&request.options);
     let items = job::items(request, &sources, threads);
@@ -53,7 +53,9 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
     let queue = Queue::new(items, progress);
     let shared = Shared::new(request, &sources, &queue, progress);
     work(&shared, threads, tick);
-    shared.finish()
+    let report = shared.finish()?;
+    sources.iter().try_for_each(Opened::check_whole)?;
+    Ok(report)
 }
 
 /// Run the workers and look after them.

@@ -36,7 +36,10 @@ impl Pass {
     /// The first pass of an item.
     pub(super) fn first(item: &Item) -> Self {
         let Task::Job { program, .. } = item.task else {
-            return Self { units: item.length.div_ceil(item.step), ..Self::default() };
+            return Self {
+                units: (item.length + item.lead()).div_ceil(item.step),
+                ..Self::default()
+            };
         };
         let values = vec![0.0; program.nodes().len()];
         let vectors = vec![Arc::default(); program.nodes().len()];
@@ -90,8 +93,9 @@ impl Pass {
     /// Elements or bytes of a unit: (begin, end).
     pub(super) fn range(&self, item: &Item, unit: u64) -> (u64, u64) {
         let Some(gather) = &self.gather else {
-            let begin = unit * item.step;
-            return (begin, (begin + item.step).min(item.outputs()));
+            let lead = item.lead();
+            let begin = (unit * item.step).saturating_sub(lead);
+            return (begin, ((unit + 1) * item.step - lead).min(item.outputs()));
         };
         let (first, end) = self.tiles(unit);
         (gather.tiling.range(first).0, gather.tiling.range(end - 1).1)
@@ -119,7 +123,7 @@ impl Pass {
 
     fn cut(&mut self, item: &Item, stage: &Stage, geometry: Geometry) {
         if stage.output.is_some() {
-            self.units = item.outputs().div_ceil(item.step);
+            self.units = (item.outputs() + item.lead()).div_ceil(item.step);
             return;
         }
         let brackets = |node| self.brackets.get(&node).copied().unwrap_or_default();

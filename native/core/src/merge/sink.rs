@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::stream::stream;
 use crate::error::Result;
 use crate::output::OutputFile;
 
@@ -71,19 +72,17 @@ impl Sink<'_> {
         buffer: &mut Vec<u8>,
         fill: impl FnOnce(&mut [u8]) -> Result<T>,
     ) -> Result<T> {
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        let result = fill(&mut buffer[..length])?;
         match self {
-            Self::File(file) => {
-                if buffer.len() < length {
-                    buffer.resize(length, 0);
-                }
-                let result = fill(&mut buffer[..length])?;
-                file.write_at(begin, &buffer[..length])?;
-                Ok(result)
-            }
+            Self::File(file) => file.write_at(begin, &buffer[..length])?,
             Self::Bytes(bytes) => {
                 // SAFETY: what this function asks of its caller.
-                fill(unsafe { bytes.range(begin as usize, length) })
+                stream(&buffer[..length], unsafe { bytes.range(begin as usize, length) });
             }
         }
+        Ok(result)
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::mapping::Mapping;
-use super::request::IoMode;
+use super::request::{IoMode, Request};
 use crate::error::{Error, Result};
 
 /// A file or memory.
@@ -27,17 +27,19 @@ pub(super) enum Opened<'a> {
 }
 
 /// Open every source.
-pub(super) fn open_all<'a>(sources: &'a [Source], mode: IoMode) -> Result<Vec<Opened<'a>>> {
+pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
+    let sources = &request.sources;
+    let resident = request.options.memory / sources.len().max(1) as u64;
     sources
         .iter()
         .map(|source| match source {
-            Source::Path(path) => open(path, mode),
+            Source::Path(path) => open(path, request.options.io, resident),
             Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
         })
         .collect()
 }
 
-fn open(path: &Path, mode: IoMode) -> Result<Opened<'_>> {
+fn open(path: &Path, mode: IoMode, resident: u64) -> Result<Opened<'_>> {
     let io = |action| move |error| Error::io(path, action, error);
     let file = File::open(path).map_err(io("open file"))?;
     let metadata = file.metadata().map_err(io("read file size"))?;
@@ -47,7 +49,7 @@ fn open(path: &Path, mode: IoMode) -> Result<Opened<'_>> {
     let size = metadata.len();
     // Reads into buffers are what `Auto` means: they were at least as fast wherever measured.
     let mapping = match mode {
-        IoMode::Mmap => Mapping::new(&file, size).map_err(io("map file"))?,
+        IoMode::Mmap => Mapping::new(&file, size, resident).map_err(io("map file"))?,
         IoMode::Auto | IoMode::Read => None,
     };
     Ok(match mapping {
@@ -84,21 +86,30 @@ impl Opened<'_> {
 
     /// Bring a range that was checked against the size into `buffer`, unless it is in memory.
     pub(super) fn load(&self, begin: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
-        if let Self::Mapped { mapping, .. } = self {
-            mapping.populate(begin as usize, length);
-        }
-        let Self::File { file, path, .. } = self else {
-            return Ok(());
-        };
-        if buffer.len() < length {
-            buffer.resize(length, 0);
-        }
-        file.read_exact_at(&mut buffer[..length], begin).map_err(|error| {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                return shrunk(file, path, begin + length as u64);
+        match self {
+            Self::File { .. } => {
+                if buffer.len() < length {
+                    buffer.resize(length, 0);
+                }
+                self.read(begin, &mut buffer[..length])
             }
-            Error::io(*path, "read file", error)
-        })
+            Self::Mapped { .. } | Self::Bytes(_) => Ok(()),
+        }
+    }
+
+    /// Copy a range that was checked against the size.
+    pub(super) fn read(&self, begin: u64, target: &mut [u8]) -> Result<()> {
+        if let Self::File { file, path, .. } = self {
+            return file.read_exact_at(target, begin).map_err(|error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    return shrunk(file, path, begin + target.len() as u64);
+                }
+                Error::io(*path, "read file", error)
+            });
+        }
+        self.load(begin, target.len(), &mut Vec::new())?;
+        target.copy_from_slice(self.view(begin, target.len(), &[]));
+        self.release(begin, target.len())
     }
 
     /// The bytes of a range after [`Opened::load`].
@@ -117,27 +128,29 @@ impl Opened<'_> {
         let Self::Mapped { mapping, file, path, .. } = self else {
             return Ok(());
         };
-        // Within the last page of a file there is no signal, only zeros: ask for the size.
-        let needed = begin + length as u64;
-        let size = file.metadata().map_or(0, |metadata| metadata.len());
-        if !mapping.intact() || size < needed {
-            return Err(shrunk(file, path, needed));
+        if !mapping.intact() {
+            return Err(shrunk(file, path, begin + length as u64));
         }
         mapping.forget(begin as usize, length);
         Ok(())
     }
 
-    /// The file, if it is one, and its path.
-    pub(super) fn file(&self) -> Option<(&File, &Path)> {
-        match self {
-            Self::File { file, path, .. } | Self::Mapped { file, path, .. } => Some((file, path)),
-            Self::Bytes(_) => None,
+    /// After all reads: an error if a file has shrunk by less than a page, of which zeros were read
+    /// without a signal.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        let Self::Mapped { file, path, size, .. } = self else {
+            return Ok(());
+        };
+        let now = file.metadata().map_or(0, |metadata| metadata.len());
+        if now < *size {
+            return Err(shrunk(file, path, *size));
         }
+        Ok(())
     }
 }
 
 /// The error about a file that was longer when it was opened.
-pub(super) fn shrunk(file: &File, path: &Path, needed: u64) -> Error {
+fn shrunk(file: &File, path: &Path, needed: u64) -> Error {
     let size = file.metadata().map_or(0, |metadata| metadata.len());
     Error::Range {
         path: Some(path.to_owned()),

@@ -1,9 +1,8 @@
 //! One thread: takes units and runs them with its own registers and buffers.
 
-use super::copy;
 use super::job::Task;
 use super::queue::Unit;
-use super::request::{Copy, Job, Rounding};
+use super::request::{Copy, InputRange, Job, Rounding};
 use super::shared::Shared;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -11,6 +10,7 @@ use crate::program::stage::Stage;
 use crate::reduce::{Gather, Local};
 use crate::vm::geometry::Geometry;
 use crate::vm::machine::{Frame, Machine};
+use crate::vm::prefetch::prefetch;
 use crate::vm::BLOCK;
 
 /// Blocks between two looks at whether the run was cancelled.
@@ -47,6 +47,8 @@ struct Part<'u, 'a> {
     end: u64,
     /// First tile and one past the last, if something is collected.
     tiles: (u64, u64),
+    /// Whether inputs are read where they lie, which is not in the caches.
+    far: bool,
 }
 
 impl<'a> Worker<'a> {
@@ -79,7 +81,9 @@ impl<'a> Worker<'a> {
                 let stage = &program.stages()[unit.pass.number];
                 let tiles = unit.pass.tiles(unit.index);
                 let (begin, end) = (unit.begin, unit.end);
-                self.run_job(&Part { unit, index, job, stage, geometry, begin, end, tiles })
+                let lies = |input: &InputRange| !self.shared.sources[input.source].needs_buffer();
+                let far = job.inputs.iter().any(lies);
+                self.run_job(&Part { unit, index, job, stage, geometry, begin, end, tiles, far })
             }
         }
     }
@@ -110,13 +114,12 @@ impl<'a> Worker<'a> {
     fn run_copy(&mut self, copy: &Copy, begin: u64, end: u64) -> Result<()> {
         let source = &self.shared.sources[copy.source];
         let sink = &self.shared.request.sinks[copy.sink];
-        self.inputs.resize_with(self.inputs.len().max(1), Buffer::default);
-        self.inputs[0].holds = None;
-        let buffers = (&mut self.inputs[0].bytes, &mut self.output);
+        let (from, to, length) = (copy.source_offset + begin, copy.offset + begin, end - begin);
+        let fill = |target: &mut [u8]| source.read(from, target);
         // SAFETY: `check` found no overlapping ranges in the sinks.
-        unsafe { copy::copy(copy, begin, end, source, sink, buffers) }?;
-        self.shared.progress.add_bytes(end - begin);
-        self.shared.update(|outcome| outcome.0.bytes_copied += end - begin);
+        unsafe { sink.write(to, length as usize, &mut self.output, fill) }?;
+        self.shared.progress.add_bytes(length);
+        self.shared.update(|outcome| outcome.0.bytes_copied += length);
         Ok(())
     }
 
@@ -194,16 +197,16 @@ fn store(
     part: &Part,
     target: &mut [u8],
 ) -> Result<()> {
-    let output = part.stage.output.unwrap_or_default();
     let dtype = part.job.dtype;
     let by_chance = shared.request.options.rounding == Rounding::Stochastic && dtype.bytes() < 4;
     let mut finite = true;
     for (place, bytes) in target.chunks_mut(BLOCK * dtype.bytes()).enumerate() {
-        let length = bytes.len() / dtype.bytes();
-        machine.run(frame, place * BLOCK, length);
+        if part.far {
+            prefetch(frame.inputs, place * BLOCK, BLOCK);
+        }
         let first = part.begin + (place * BLOCK) as u64;
         let chance = by_chance.then_some((part.job.seed, first));
-        finite &= machine.store(output, dtype, length, chance, bytes);
+        finite &= machine.produce(frame, place * BLOCK, dtype, chance, bytes);
         if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
             return Err(Error::Cancelled);
         }
@@ -232,6 +235,9 @@ fn collect(
         let elements = (end - begin) as usize;
         for offset in (0..elements).step_by(BLOCK) {
             let length = BLOCK.min(elements - offset);
+            if part.far {
+                prefetch(frame.inputs, within + offset, length);
+            }
             machine.run(frame, within + offset, length);
             machine.collect(part.stage, local, offset, length);
             if offset % (PATIENCE * BLOCK) == 0 && shared.progress.cancelled() {

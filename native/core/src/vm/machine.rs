@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::block::{Block, Source};
+use super::direct::Direct;
 use super::geometry::Geometry;
 use super::index;
 use super::kernels;
@@ -34,6 +35,8 @@ pub(crate) struct Machine {
     level: Level,
     registers: Vec<Box<Block>>,
     spare: Box<Block>,
+    /// How the stage is computed without registers, if it can be.
+    direct: Option<Direct>,
     /// One per input of the stage, since [`Machine::start`].
     pub(crate) nonfinite: Vec<bool>,
 }
@@ -46,7 +49,8 @@ impl Machine {
 
     /// A machine for a given instruction set.
     pub(crate) fn at_level(level: Level) -> Self {
-        Self { level, registers: Vec::new(), spare: Block::zeroed(), nonfinite: Vec::new() }
+        let (registers, nonfinite) = (Vec::new(), Vec::new());
+        Self { level, registers, spare: Block::zeroed(), direct: None, nonfinite }
     }
 
     /// Make ready for a run of blocks of a stage.
@@ -55,12 +59,58 @@ impl Machine {
         self.registers.resize_with(needed, Block::zeroed);
         self.nonfinite.clear();
         self.nonfinite.resize(frame.inputs.len(), false);
+        self.direct = Direct::of(frame);
         for instruction in &frame.stage.prologue {
             if let Instruction::Splat { target, scalar } = instruction {
                 let value = frame.scalars[usize::from(*scalar)];
                 self.registers[usize::from(*target)].0.fill(value);
             }
         }
+    }
+
+    /// Compute and encode the stage's output of `length` elements at `offset` from the run's
+    /// beginning, a block at most; false if one is not finite then.
+    ///
+    /// `chance` is the seed and the first element's index for stochastic rounding.
+    pub(crate) fn produce(
+        &mut self,
+        frame: &Frame,
+        offset: usize,
+        dtype: Dtype,
+        chance: Option<(u64, u64)>,
+        target: &mut [u8],
+    ) -> bool {
+        if let Some(direct) = self.direct.filter(|it| it.dtype == dtype && chance.is_none()) {
+            return self.weigh(frame, offset, &direct, target);
+        }
+        let length = target.len() / dtype.bytes();
+        self.run(frame, offset, length);
+        self.store(frame.stage.output.unwrap_or_default(), dtype, length, chance, target)
+    }
+
+    /// Whether [`Machine::produce`] needs no registers.
+    #[cfg(test)]
+    pub(super) fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    fn weigh(&mut self, frame: &Frame, offset: usize, direct: &Direct, target: &mut [u8]) -> bool {
+        let begin = offset * direct.dtype.bytes();
+        let [x, y] = direct
+            .terms
+            .map(|(input, scale)| (&frame.inputs[input].0[begin..begin + target.len()], scale));
+        let finite = match self.level {
+            Level::Portable => codec::weigh::<codec::Portable>(direct.dtype, x, y, target),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                // SAFETY: this level is only made where these features were detected.
+                unsafe { weigh_avx2(direct.dtype, x, y, target) }
+            }
+        };
+        for ((input, _), finite) in direct.terms.iter().zip(finite) {
+            self.nonfinite[*input] |= !finite;
+        }
+        finite[2]
     }
 
     /// Compute the block of `length` elements at `offset` from the run's beginning.
@@ -82,10 +132,8 @@ impl Machine {
         &self.registers[usize::from(register)]
     }
 
-    /// Encode the first `length` values of a register; false if one is not finite then.
-    ///
-    /// `chance` is the seed and the first element's index for stochastic rounding.
-    pub(crate) fn store(
+    /// Encode the first `length` values of a register; see [`Machine::produce`].
+    pub(super) fn store(
         &mut self,
         register: Register,
         dtype: Dtype,
@@ -233,4 +281,10 @@ fn encode_avx2(
     target: &mut [u8],
 ) -> bool {
     encode::<codec::Avx2>(dtype, values, chance, spare, target)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn weigh_avx2(dtype: Dtype, x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]) -> [bool; 3] {
+    codec::weigh::<codec::Avx2>(dtype, x, y, target)
 }

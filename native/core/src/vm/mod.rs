@@ -4,14 +4,17 @@
 //! first-level cache, large enough that choosing the instruction costs nothing. Every operation
 //! is written once, as a loop over a block that the compiler vectorises; [`simd`] compiles the
 //! whole machine once per instruction set. All of them give the same bits: nothing is fused,
-//! reordered or approximated differently.
+//! reordered or approximated differently. Only the commonest program, a weighted sum, has a loop of
+//! its own ([`direct`]), with the same bits again.
 
 pub(crate) mod block;
+mod direct;
 pub(crate) mod geometry;
 mod index;
 mod kernels;
 pub(crate) mod machine;
 mod math;
+pub(crate) mod prefetch;
 mod simd;
 #[cfg(test)]
 mod tests;

@@ -50,11 +50,10 @@ fn run(level: Level, nodes: &[RawNode], from: Dtype, to: Dtype) -> Vec<u8> {
     };
     let mut machine = Machine::at_level(level);
     machine.start(&frame);
-    machine.run(&frame, 0, LENGTH);
     let mut output = vec![0; LENGTH * to.bytes()];
-    machine.store(stage.output.unwrap(), to, LENGTH, None, &mut output);
+    machine.produce(&frame, 0, to, None, &mut output);
     let mut by_chance = vec![0; output.len()];
-    machine.store(stage.output.unwrap(), to, LENGTH, Some((9, 1000)), &mut by_chance);
+    machine.produce(&frame, 0, to, Some((9, 1000)), &mut by_chance);
     [output, by_chance].concat()
 }
 
@@ -107,5 +106,56 @@ fn operations_are_the_same_on_every_processor() {
         same(&with(node("row_index", &[], &[])), from, Dtype::F32);
         same(&with(node("random_uniform", &[], &[1.0])), from, Dtype::F32);
         same(&with(node("random_normal", &[], &[1.0])), from, Dtype::F32);
+    }
+}
+
+/// The numbers of a weighted sum, all NaN made one, computed straight from bytes or in registers.
+fn weighted(level: Level, nodes: &[RawNode], dtype: Dtype, straight: bool) -> Vec<u16> {
+    let program = Program::new(nodes, nodes.len() - 1).unwrap();
+    let stage = &program.stages()[0];
+    let sources = [bits(LENGTH * 2, 1), bits(LENGTH * 2, 2)];
+    let inputs: Vec<(&[u8], Dtype)> =
+        stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
+    let geometry = Geometry::of(&[LENGTH as u64]);
+    let (scalars, vectors) = (&[0.7, -1.3], &[]);
+    let frame = Frame { stage, inputs: &inputs, scalars, vectors, geometry, seed: 0, begin: 0 };
+    let mut machine = Machine::at_level(level);
+    machine.start(&frame);
+    assert!(machine.is_direct());
+    let mut output = vec![0; LENGTH * 2];
+    let finite = if straight {
+        machine.produce(&frame, 0, dtype, None, &mut output)
+    } else {
+        machine.run(&frame, 0, LENGTH);
+        machine.store(stage.output.unwrap(), dtype, LENGTH, None, &mut output)
+    };
+    assert!(!finite);
+    assert_eq!(machine.nonfinite, [true, true]);
+    let infinity = if dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 };
+    let halves = output.as_chunks::<2>().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
+    halves.map(|half| if half & 0x7fff > infinity { u16::MAX } else { half }).collect()
+}
+
+#[test]
+fn a_sum_straight_from_bytes_is_that_of_the_registers() {
+    let product = |input, scalar| node("multiply", &[input, scalar], &[]);
+    for dtype in [Dtype::F16, Dtype::BF16] {
+        for op in ["add", "subtract"] {
+            for last in [[4, 5], [5, 4], [4, 1], [0, 5]] {
+                let nodes = [
+                    node("input", &[], &[0.0]),
+                    node("input", &[], &[1.0]),
+                    node("scalar", &[], &[0.0]),
+                    node("scalar", &[], &[1.0]),
+                    product(0, 2),
+                    product(1, 3),
+                    node(op, &last, &[]),
+                ];
+                let expected = weighted(Level::Portable, &nodes, dtype, false);
+                for level in [Level::Portable, Level::detect()] {
+                    assert_eq!(weighted(level, &nodes, dtype, true), expected, "{op} {last:?}");
+                }
+            }
+        }
     }
 }
