@@ -39,14 +39,8 @@ if TYPE_CHECKING:
     )
     from bmerge.evaluate.weights import Download, scorer_folder
     from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
-    from bmerge.host import (
-        GeneratorKind,
-        OptimiserKind,
-        Registry,
-        ScorerKind,
-        hookimpl,
-        load_registry,
-    )
+    from bmerge.host import Registry, hookimpl, load_registry
+    from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
     from bmerge.method import (
         Alike,
         Difference,

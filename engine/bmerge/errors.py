@@ -7,7 +7,6 @@ do. The command line prints both and no traceback.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -174,6 +173,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     Returns:
         One line for ``hint``, or None where there is nothing to suggest.
     """
+    import difflib  # only for mistakes
+
     words = sorted(known)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if close:

@@ -13,7 +13,8 @@ from bmerge.architectures import Architecture, detect
 from bmerge.cli.output import human_bytes, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.formats import Checkpoint, open_checkpoint
-from bmerge.lora import Lora, is_lora, parse_lora, part_of
+from bmerge.lora.modules import Lora, is_lora, parse_lora
+from bmerge.lora.names import part_of
 
 __all__ = ["command"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bmerge.cli.output import print_json, print_table
-from bmerge.host import Kind, Option
 from bmerge.host.catalogue import Catalogue
+from bmerge.host.kinds import Kind, Option
 
 __all__ = ["print_kinds"]
 

@@ -20,7 +20,7 @@ from bmerge.cli.session import Session, shared_options
 from bmerge.dtypes import canonical
 from bmerge.errors import FormatError, RecipeError
 from bmerge.formats import open_checkpoint
-from bmerge.lora import Lora, open_lora
+from bmerge.lora.modules import Lora, open_lora
 
 if TYPE_CHECKING:
     from bmerge.lora.decompose import Wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from types import TracebackType
@@ -45,6 +44,8 @@ class LiveLine:
         """Show ``text`` in place of what is shown."""
         if not self.live:
             return
+        import shutil  # only for a terminal: it brings all compressions
+
         text = text[: shutil.get_terminal_size().columns - 1]
         self._stream.write("\r" + text.ljust(self._shown))
         self._stream.flush()

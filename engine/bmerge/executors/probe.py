@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,5 +53,7 @@ class SystemProbe:
 
 def _has_driver() -> bool:
     if sys.platform == "win32":
+        import shutil
+
         return shutil.which("nvidia-smi") is not None
     return any(Path(sign).exists() for sign in _SIGNS)

@@ -9,7 +9,7 @@ from bmerge.expr.compose import Composition
 from bmerge.expr.graph import IDENTITY, Graph, Node, call
 from bmerge.expr.kinds import Extent, extent_of
 from bmerge.expr.reduce import reduces_to_input
-from bmerge.expr.seeds import seed_of_key, with_seed
+from bmerge.expr.seeds import draws, seed_of_key, with_seed
 from bmerge.expr.symbol import Symbol
 from bmerge.expr.trace import trace
 
@@ -22,6 +22,7 @@ __all__ = [
     "Symbol",
     "call",
     "clamped",
+    "draws",
     "extent_of",
     "reduces_to_input",
     "seed_of_key",

@@ -6,21 +6,28 @@ method draws from: equal graphs then mean equal numbers, whoever else draws besi
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import lru_cache
 
 from bmerge.expr.graph import Graph, Node
 
-__all__ = ["STREAMS", "seed_of_key", "with_seed"]
+__all__ = ["STREAMS", "draws", "seed_of_key", "with_seed"]
 
 STREAMS = 1 << 32
 _DRAWING = frozenset({"random_uniform", "random_normal", "call"})
 """Operations whose last constant is a stream."""
 
 
+@lru_cache(maxsize=1024)
+def draws(graph: Graph) -> bool:
+    """Tell whether a graph may draw random numbers; a whole-tensor function always may."""
+    return not graph.ops.isdisjoint(_DRAWING)
+
+
 def seed_of_key(key: str, seed: int) -> int:
     """Return a seed of 64 bits that differs from tensor to tensor, and from seed to seed."""
+    import hashlib  # it brings OpenSSL, which most merges do not need
+
     digest = hashlib.blake2b(key.encode(), digest_size=8, key=seed.to_bytes(8, "little"))
     return int.from_bytes(digest.digest(), "little")
 
@@ -28,8 +35,10 @@ def seed_of_key(key: str, seed: int) -> int:
 @lru_cache(maxsize=1024)
 def with_seed(graph: Graph, seed: int) -> Graph:
     """Return a graph that draws its random numbers by another seed; 0 is the one it has."""
-    if seed == 0 or graph.ops.isdisjoint(_DRAWING):
+    if seed == 0 or not draws(graph):
         return graph
+    import hashlib
+
     digest = hashlib.blake2b(seed.to_bytes(8, "little"), digest_size=4)
     shift = int.from_bytes(digest.digest(), "little")
     return replace(graph, nodes=tuple(_moved(node, shift) for node in graph.nodes))

@@ -8,7 +8,6 @@ time. A cache that cannot be read or written is ignored: it only costs time.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import threading
@@ -76,10 +75,14 @@ def checkpoint_sha256(checkpoint: Checkpoint, *, stop: Callable[[], bool] = lamb
     if len(files) == 1:
         return hashes[0]
     lines = (f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
+    import hashlib
+
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _digest(path: Path, stop: Callable[[], bool]) -> str:
+    import hashlib  # it brings OpenSSL, which takes as long to load as a small file to hash
+
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         buffer = bytearray(_CHUNK)

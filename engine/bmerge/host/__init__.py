@@ -6,19 +6,7 @@ Above the study, below the command line. :func:`load_registry` is the only door.
 from __future__ import annotations
 
 from bmerge.host.hookspecs import hookimpl, hookspec
-from bmerge.host.kinds import GeneratorKind, Kind, OptimiserKind, Option, ScorerKind
 from bmerge.host.records import PluginRecord
 from bmerge.host.registry import Registry, load_registry
 
-__all__ = [
-    "GeneratorKind",
-    "Kind",
-    "OptimiserKind",
-    "Option",
-    "PluginRecord",
-    "Registry",
-    "ScorerKind",
-    "hookimpl",
-    "hookspec",
-    "load_registry",
-]
+__all__ = ["PluginRecord", "Registry", "hookimpl", "hookspec", "load_registry"]

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
 from bmerge.formats import Checkpoint, checkpoint_sha256
-from bmerge.lora import Lora, apply_loras, open_lora
 from bmerge.method import MergeMethod
 from bmerge.recipe import BlockWeights, LoraRef, ModelRef
+
+if TYPE_CHECKING:
+    from bmerge.lora.modules import Lora
 
 __all__ = ["add_loras", "place_loras"]
 
@@ -73,6 +76,8 @@ def place_loras(
 def _with_loras(
     model: ModelRef, checkpoint: Checkpoint, architecture: Architecture, folder: Path
 ) -> Checkpoint:
+    from bmerge.lora.apply import apply_loras  # most merges have none
+
     loras = []
     for ref in model.loras:
         if ref.weights.keys:
@@ -87,6 +92,8 @@ def _with_loras(
 
 
 def _open(ref: LoraRef, folder: Path) -> Lora:
+    from bmerge.lora.modules import open_lora
+
     lora = open_lora(folder / Path(ref.path).expanduser())
     if ref.sha256 is not None:
         found = checkpoint_sha256(lora.checkpoint)

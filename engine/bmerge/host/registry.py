@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError
 from bmerge.host import discovery
 from bmerge.host.catalogue import Catalogue
-from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
 from bmerge.host.manager import PluginHost
 from bmerge.host.records import PluginRecord
 from bmerge.method import MergeMethod
 
 if TYPE_CHECKING:
     import click
+
+    from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
 
 __all__ = ["Registry", "load_registry"]
 
@@ -32,9 +34,6 @@ class Registry:
 
     Attributes:
         methods: merge methods by name or alias.
-        optimisers: by name.
-        generators: by name.
-        scorers: by name.
         architectures: by id.
     """
 
@@ -43,9 +42,6 @@ class Registry:
         self.methods = Catalogue(
             host, "bmerge_merge_methods", noun="merge method", kind=MergeMethod
         )
-        self.optimisers = Catalogue(host, "bmerge_optimisers", noun="optimiser", kind=OptimiserKind)
-        self.generators = Catalogue(host, "bmerge_generators", noun="generator", kind=GeneratorKind)
-        self.scorers = Catalogue(host, "bmerge_scorers", noun="scorer", kind=ScorerKind)
         self.architectures = Catalogue(
             host,
             "bmerge_architectures",
@@ -54,6 +50,29 @@ class Registry:
             attribute="id",
             error=ArchitectureError,
         )
+
+    @cached_property
+    def optimisers(self) -> Catalogue[OptimiserKind]:
+        """Optimisers by name."""
+        from bmerge.host.kinds import OptimiserKind  # a merge needs none
+
+        noun = "optimiser"
+        return Catalogue(self._host, "bmerge_optimisers", noun=noun, kind=OptimiserKind)
+
+    @cached_property
+    def generators(self) -> Catalogue[GeneratorKind]:
+        """Generators by name."""
+        from bmerge.host.kinds import GeneratorKind
+
+        noun = "generator"
+        return Catalogue(self._host, "bmerge_generators", noun=noun, kind=GeneratorKind)
+
+    @cached_property
+    def scorers(self) -> Catalogue[ScorerKind]:
+        """Scorers by name."""
+        from bmerge.host.kinds import ScorerKind
+
+        return Catalogue(self._host, "bmerge_scorers", noun="scorer", kind=ScorerKind)
 
     @property
     def plugins(self) -> tuple[PluginRecord, ...]:

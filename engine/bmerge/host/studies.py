@@ -22,7 +22,7 @@ from bmerge.formats import Checkpoint, checkpoint_sha256
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.registry import Registry
-from bmerge.lora import loras_of
+from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
 from bmerge.pipeline import Merger
 from bmerge.plan import Plan, build_plan, graph_of, match_tensors

@@ -1,9 +1,4 @@
-"""A checkpoint with LoRAs on it: the same tensors, some of which are yet to be changed.
-
-Nothing is computed here. A tensor that LoRAs change is a :class:`PatchedTensor`, which has the
-name, dtype and shape of the stored one; :mod:`.patch` reads it, adds the changes in float32 and
-hands the sum to the merge, which rounds once.
-"""
+"""Putting LoRAs on a checkpoint: which tensors they change, and by what. Nothing is computed."""
 
 from __future__ import annotations
 
@@ -17,8 +12,9 @@ from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.names import Names, Place, index_names
+from bmerge.lora.patched import PatchedCheckpoint, PatchedTensor
 
-__all__ = ["Applied", "Change", "PatchedCheckpoint", "PatchedTensor", "apply_loras", "loras_of"]
+__all__ = ["Applied", "Change", "apply_loras"]
 
 _EXAMPLES = 2
 
@@ -38,17 +34,6 @@ class Change:
     place: Place
     is_bias: bool = False
     weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class PatchedTensor(TensorInfo):
-    """A tensor as a checkpoint holds it, and what LoRAs add to it.
-
-    Args:
-        changes: each of them is a change of the stored tensor; they are summed.
-    """
-
-    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +62,6 @@ class Applied:
             yield f"{name}: the model has no {_some(self.unmatched, 'layer')}: left out"
         if self.lora.unknown:
             yield f"{name}: {_some(self.lora.unknown, 'tensor')} of no known network: left out"
-
-
-@dataclass(frozen=True, slots=True)
-class PatchedCheckpoint(Checkpoint):
-    """A checkpoint with LoRAs on it.
-
-    Args:
-        loras: in the order in which they were named.
-    """
-
-    loras: tuple[Applied, ...] = ()
 
 
 def apply_loras(
@@ -126,11 +100,6 @@ def apply_loras(
         for key, info in checkpoint.tensors.items()
     }
     return PatchedCheckpoint(checkpoint.path, tensors, checkpoint.metadata, tuple(applied))
-
-
-def loras_of(checkpoint: Checkpoint) -> tuple[Applied, ...]:
-    """Return the LoRAs on a checkpoint; none if it is as it lies in its file."""
-    return checkpoint.loras if isinstance(checkpoint, PatchedCheckpoint) else ()
 
 
 def _match(

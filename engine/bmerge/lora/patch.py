@@ -14,9 +14,10 @@ import numpy as np
 
 from bmerge.errors import FormatError
 from bmerge.formats import TensorInfo
-from bmerge.lora.apply import Change, PatchedTensor
+from bmerge.lora.apply import Change
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.networks import change_of, scale_of
+from bmerge.lora.patched import PatchedTensor
 
 __all__ = ["patched_blocks"]
 

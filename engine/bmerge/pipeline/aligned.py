@@ -18,7 +18,7 @@ from bmerge.errors import ExecutorError
 from bmerge.executors import Executor
 from bmerge.formats import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
-from bmerge.lora import loras_of
+from bmerge.lora.patched import loras_of
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import FileSink

@@ -14,7 +14,7 @@ from typing import Any
 
 from bmerge import _native
 from bmerge.formats import Checkpoint
-from bmerge.lora import loras_of
+from bmerge.lora.patched import loras_of
 from bmerge.plan import Plan, PlannedStep
 from bmerge.recipe import ModelRef, Recipe, Step, lora_data, recipe_data
 

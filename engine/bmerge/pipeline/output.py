@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -168,6 +167,8 @@ class OutputFiles:
         """Return an error that says what the user can do."""
         output, size = self._output, self.nbytes
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            import shutil
+
             free = shutil.disk_usage(output.parent).free
             message = f"no space for {output}: it needs {size:,} bytes and {free:,} are free"
             return ExecutorError(message, hint="free some space, or write to another disk")

@@ -15,7 +15,7 @@ from pathlib import Path
 from bmerge.errors import ExecutorError
 from bmerge.executors import Progress, ProgressCallback
 from bmerge.formats import TensorInfo
-from bmerge.lora import PatchedTensor
+from bmerge.lora.patched import PatchedTensor
 from bmerge.plan import MergeJob
 
 __all__ = ["Stages", "is_patched", "materialised", "patched_groups"]

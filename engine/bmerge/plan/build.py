@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bmerge.architectures import Architecture
-from bmerge.expr import IDENTITY, seed_of_key
+from bmerge.expr import IDENTITY, draws, seed_of_key
 from bmerge.formats import Checkpoint, TensorInfo
-from bmerge.lora import PatchedTensor
+from bmerge.lora.patched import PatchedTensor
 from bmerge.plan.compose import Composed, Composer
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
 from bmerge.plan.match import Match, Matching, match_tensors
@@ -60,7 +60,7 @@ def build_plan(recipe: Recipe, *, matching: Matching) -> Plan:
     fills: list[FillJob] = []
     splits: list[SplitJob] = []
     # Methods have seeds of their own, whoever rounds by chance goes by the job's.
-    seed = recipe.seed if recipe.rounding == "stochastic" else 0
+    seed = recipe.seed if recipe.rounding == "stochastic" else None
     for match in matching.matches:
         job = _job(match, composer, seed)
         if isinstance(job, MergeJob):
@@ -79,7 +79,9 @@ def build_plan(recipe: Recipe, *, matching: Matching) -> Plan:
     )  # fmt: skip
 
 
-def _job(match: Match, composer: Composer, seed: int) -> MergeJob | CopyJob | FillJob | SplitJob:
+def _job(
+    match: Match, composer: Composer, seed: int | None
+) -> MergeJob | CopyJob | FillJob | SplitJob:
     output = match.output
     if match.fill is not None:
         return FillJob(output.key, match.fill)
@@ -98,13 +100,23 @@ def _is_copied(source: TensorInfo, dtype: str) -> bool:
     return source.dtype == dtype and not isinstance(source, PatchedTensor)
 
 
-def _merge(match: Match, composed: Composed | int, shape: tuple[int, ...], seed: int) -> MergeJob:
-    """Compute a tensor, or convert a model's to the output's dtype."""
+def _merge(
+    match: Match, composed: Composed | int, shape: tuple[int, ...], seed: int | None
+) -> MergeJob:
+    """Compute a tensor, or convert a model's to the output's dtype.
+
+    Args:
+        match: the tensor and its inputs.
+        composed: what to compute, or the input that is the result.
+        shape: of the output.
+        seed: of the rounding; None if nothing is rounded by chance.
+    """
     output = match.output
     if isinstance(composed, int):
         composed = Composed(IDENTITY, (), (composed,))
     inputs = tuple(match.inputs[index] for index in composed.inputs)
+    drawn = seed is not None or draws(composed.graph)
     return MergeJob(
         output.key, match.block, composed.graph, inputs, composed.scalars, shape, output.dtype,
-        seed_of_key(output.key, seed),
+        seed_of_key(output.key, seed or 0) if drawn else 0,
     )  # fmt: skip

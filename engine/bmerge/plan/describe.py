@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bmerge.lora import Applied, loras_of
+from bmerge.lora.patched import loras_of
 from bmerge.plan.jobs import Plan
 from bmerge.recipe import AnyStep, Fallback, Pick
+
+if TYPE_CHECKING:
+    from bmerge.lora.apply import Applied
 
 __all__ = ["describe"]
 

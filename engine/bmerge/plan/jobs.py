@@ -14,7 +14,7 @@ from bmerge.architectures import Architecture
 from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
 from bmerge.formats import Checkpoint, TensorInfo
-from bmerge.lora import loras_of
+from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
 from bmerge.plan.steps import PlannedStep
 from bmerge.recipe import BlockWeights, Recipe
@@ -57,7 +57,7 @@ class MergeJob:
             that are not known yet.
         shape: of the output and of every input.
         dtype: safetensors tag of the output.
-        seed: of this tensor's random numbers, those of its rounding too.
+        seed: of this tensor's random numbers, those of its rounding too; 0 if it draws none.
         wanted: how many elements of the output are computed, from the first on; None: all.
     """
 

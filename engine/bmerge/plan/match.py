@@ -13,7 +13,6 @@ from bmerge.architectures import Architecture, builtin, detect
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, TensorInfo
-from bmerge.lora import is_lora
 from bmerge.method import MergeMethod
 from bmerge.plan.contents import contents_of
 from bmerge.plan.forms import Form, Leaf, leaves, renamed
@@ -207,6 +206,8 @@ def _check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archit
             f"{file_name(checkpoint)} is {other.id}"
         )
         hint = "'bmerge inspect FILE' shows what a file holds"
+        from bmerge.lora.modules import is_lora
+
         if is_lora(checkpoint):
             hint = f"{file_name(checkpoint)} is a LoRA: give it by --lora, or under a model's loras"
         raise ArchitectureError(message, hint=hint)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
 from bmerge.formats import Checkpoint
-from bmerge.lora import loras_of
+from bmerge.lora.patched import loras_of
 from bmerge.plan.values import Findings, Values
 
 if TYPE_CHECKING:
