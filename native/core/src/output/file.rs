@@ -5,21 +5,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
+use super::pieces::Pieces;
 use super::temporary;
 use crate::error::{Error, Result};
 use crate::sys;
 
 /// Bytes after which the disk is told to go on writing.
 const FLUSHED: u64 = 32 * 1024 * 1024;
-
-/// Bytes of one call to write.
-///
-/// Linux keeps what one call writes in blocks of memory as large as that, if it begins at a
-/// multiple of their size. Smaller ones cost calls; larger ones gain little, and where a virtual
-/// machine has not touched such memory lately, its host must provide it, which takes ten times as
-/// long as the copy.
-const PIECE: usize = 128 * 1024;
 
 /// A file of known size that is written in any order and then committed.
 ///
@@ -34,6 +28,7 @@ pub struct OutputFile {
     /// Whether the disk writes along.
     flushes: bool,
     written: AtomicU64,
+    pieces: Pieces,
 }
 
 impl OutputFile {
@@ -46,7 +41,8 @@ impl OutputFile {
         let (temporary, file) = temporary::create(target)?;
         let (finished, written) = (AtomicBool::new(false), AtomicU64::new(0));
         let target = target.to_owned();
-        let output = Self { target, temporary, file, size, finished, flushes: false, written };
+        let (flushes, pieces) = (false, Pieces::default());
+        let output = Self { target, temporary, file, size, finished, flushes, written, pieces };
         sys::allocate(&output.file, size).map_err(output.io("allocate space"))?;
         Ok(output)
     }
@@ -89,8 +85,13 @@ impl OutputFile {
             });
         }
         self.check_unfinished()?;
-        for (piece, at) in data.chunks(PIECE).zip((offset..).step_by(PIECE)) {
+        let (size, timed) = self.pieces.pick(data.len());
+        let start = timed.then(Instant::now);
+        for (piece, at) in data.chunks(size).zip((offset..).step_by(size)) {
             self.file.write_all_at(piece, at).map_err(self.io("write"))?;
+        }
+        if let Some(start) = start {
+            self.pieces.note(size, data.len(), start.elapsed());
         }
         self.count(data.len() as u64);
         Ok(())

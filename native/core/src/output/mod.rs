@@ -1,6 +1,7 @@
 //! Files that appear under their name complete or not at all.
 
 mod file;
+mod pieces;
 mod temporary;
 
 pub use file::OutputFile;
