@@ -1,12 +1,16 @@
 //! Instruction sets: the few things that have code of their own for each.
 
-use super::{decode_with, encode_with, half, weigh_with};
+use super::{decode_with, eight, encode_with, half, weigh_with};
 use crate::rng::{self, Words};
 
 /// What differs between instruction sets; the results do not.
 pub(crate) trait Isa {
     /// Decode half floats.
     fn decode_f16(source: &[u8], target: &mut [f32]);
+    /// Decode `F8_E4M3`.
+    fn decode_e4m3(source: &[u8], target: &mut [f32]);
+    /// Decode `F8_E5M2`.
+    fn decode_e5m2(source: &[u8], target: &mut [f32]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
     /// `target = x * s + y * t` of half floats, with three roundings.
@@ -22,6 +26,16 @@ impl Isa for Portable {
     #[inline(always)]
     fn decode_f16(source: &[u8], target: &mut [f32]) {
         decode_with(source, target, |bytes| half::from_f16(u16::from_le_bytes(bytes)));
+    }
+
+    #[inline(always)]
+    fn decode_e4m3(source: &[u8], target: &mut [f32]) {
+        decode_with(source, target, |[byte]: [u8; 1]| eight::from_e4m3(byte));
+    }
+
+    #[inline(always)]
+    fn decode_e5m2(source: &[u8], target: &mut [f32]) {
+        decode_with(source, target, |[byte]: [u8; 1]| eight::from_e5m2(byte));
     }
 
     #[inline(always)]
@@ -54,6 +68,18 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn decode_e4m3(source: &[u8], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { x86::decode_e4m3(source, target) }
+    }
+
+    #[inline(always)]
+    fn decode_e5m2(source: &[u8], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { x86::decode_e5m2(source, target) }
+    }
+
+    #[inline(always)]
     fn encode_f16(values: &[f32], target: &mut [u8]) {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { x86::encode(values, target) }
@@ -79,7 +105,9 @@ mod x86 {
     use std::arch::x86_64::{
         __m128i, __m256, __m256i, _mm256_add_ps, _mm256_and_si256, _mm256_cvtph_ps,
         _mm256_cvtps_ph, _mm256_mul_epu32, _mm256_mul_ps, _mm256_set1_epi64x, _mm256_set1_ps,
-        _mm256_srli_epi64, _mm256_xor_si256, _MM_FROUND_TO_NEAREST_INT,
+        _mm256_srli_epi64, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128, _mm_blendv_epi8,
+        _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128, _mm_set1_epi16,
+        _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
     };
 
     use super::{Isa, Portable, Words};
@@ -99,6 +127,43 @@ mod x86 {
             *float = unsafe { std::mem::transmute::<__m256, [f32; 8]>(wide) };
         }
         Portable::decode_f16(&source[whole * 16..], rest);
+    }
+
+    /// Shifted by 7 bits, a magnitude is the half float 2^-8 times its size, subnormals too.
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    pub(super) fn decode_e4m3(source: &[u8], target: &mut [f32]) {
+        let (nan, bits) = (_mm_set1_epi16(0x7f), _mm_set1_epi16(0x7e00));
+        let scale = _mm256_set1_ps(256.0);
+        let rest = eights(source, target, |words| {
+            let magnitude = _mm_and_si128(words, nan);
+            let sign = _mm_slli_epi16::<8>(_mm_andnot_si128(nan, words));
+            let finite = _mm_slli_epi16::<7>(magnitude);
+            let half = _mm_blendv_epi8(finite, bits, _mm_cmpeq_epi16(magnitude, nan));
+            _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(half, sign)), scale)
+        });
+        Portable::decode_e4m3(&source[rest..], &mut target[rest..]);
+    }
+
+    /// The upper half of a half float.
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    pub(super) fn decode_e5m2(source: &[u8], target: &mut [f32]) {
+        let rest = eights(source, target, |words| _mm256_cvtph_ps(_mm_slli_epi16::<8>(words)));
+        Portable::decode_e5m2(&source[rest..], &mut target[rest..]);
+    }
+
+    /// Decode eight bytes at a time, each widened to a word; the number that was decoded.
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    fn eights(source: &[u8], target: &mut [f32], decode: impl Fn(__m128i) -> __m256) -> usize {
+        let (floats, _) = target.as_chunks_mut::<8>();
+        for (float, bytes) in floats.iter_mut().zip(source.as_chunks::<8>().0) {
+            let words = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(*bytes)));
+            // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+            *float = unsafe { std::mem::transmute::<__m256, [f32; 8]>(decode(words)) };
+        }
+        floats.len() * 8
     }
 
     #[target_feature(enable = "avx2,f16c")]

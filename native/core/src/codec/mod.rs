@@ -30,11 +30,16 @@ pub(crate) fn decode<I: Isa>(dtype: Dtype, source: &[u8], target: &mut [f32]) ->
             f32::from_bits(bits)
         }),
         Dtype::F64 => decode_with(source, target, |bytes| f64::from_le_bytes(bytes) as f32),
-        Dtype::F8_E4M3 => decode_with(source, target, |[byte]: [u8; 1]| eight::from_e4m3(byte)),
-        Dtype::F8_E5M2 => decode_with(source, target, |[byte]: [u8; 1]| eight::from_e5m2(byte)),
+        Dtype::F8_E4M3 => I::decode_e4m3(source, target),
+        Dtype::F8_E5M2 => I::decode_e5m2(source, target),
         _ => {} // jobs are refused other types before a run starts
     }
-    all_finite(dtype, target, &source[..target.len() * dtype.bytes()])
+    let source = &source[..target.len() * dtype.bytes()];
+    match dtype {
+        Dtype::F8_E4M3 => greatest_eight(source) < 0x7f,
+        Dtype::F8_E5M2 => greatest_eight(source) < 0x7c,
+        _ => all_finite(dtype, target, source),
+    }
 }
 
 /// Encode values; false if one of them is not finite in the type.
@@ -110,6 +115,16 @@ fn greatest_half(bytes: &[u8]) -> u16 {
     let mut greatest = 0;
     for half in bytes.as_chunks::<2>().0 {
         greatest = greatest.max(u16::from_le_bytes(*half) & 0x7fff);
+    }
+    greatest
+}
+
+/// The greatest magnitude of 8-bit numbers, as bits.
+#[inline(always)]
+fn greatest_eight(bytes: &[u8]) -> u8 {
+    let mut greatest = 0;
+    for byte in bytes {
+        greatest = greatest.max(byte & 0x7f);
     }
     greatest
 }
