@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.merge.models import KINDS, make
 from bmerge.executors import NativeExecutor
+from bmerge.executors.native import IoMode
 from bmerge.formats import open_checkpoint
 from bmerge.host import load_registry
 from bmerge.host.merges import architecture_of, plan_merge
@@ -94,9 +95,9 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(models: Sequence[Path], *, rounds: int, threads: int) -> None:
+def measure(models: Sequence[Path], *, rounds: int, threads: int, io: IoMode) -> None:
     """Print the medians of as many rounds."""
-    executor = NativeExecutor(threads=threads)
+    executor = NativeExecutor(threads=threads, io=io)
     plans = {"all blocks": _plan(models, "0.4"), "one block": _plan(models, "IN05=0.4,*=0.3")}
     outputs = [output for output in plans["all blocks"].outputs if output.key.startswith(_UNET)]
     live: Mapping[str, np.ndarray] = {
@@ -133,12 +134,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--io", choices=["auto", "read", "mmap"], default="auto")
     parser.add_argument("--scratch", type=Path, help="folder of models, made if not there")
     options = parser.parse_args()
     with TemporaryDirectory() as temporary:
         folder = options.scratch or Path(temporary)
         made = make(KINDS["sd15"], ("a", "b"), folder)
-        measure([made["a"], made["b"]], rounds=options.rounds, threads=options.threads)
+        models = [made["a"], made["b"]]
+        measure(models, rounds=options.rounds, threads=options.threads, io=options.io)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ __all__ = ["CANDIDATES", "DEFAULT", "Program", "bmerge", "floor", "program"]
 _SYNC = "native_sync"
 _BMERGE: dict[str, tuple[str, ...]] = {
     "native": ("--no-sync",),
-    "native_mmap": ("--no-sync",),
+    "native_mmap": ("--no-sync", "--io", "mmap"),
     "native_32M": ("--no-sync", "--memory", "32M"),
     "native_1_thread": ("--no-sync", "--threads", "1"),
     "native_shards": ("--no-sync", "--shard-size", "2G"),
@@ -70,10 +70,7 @@ def program(candidate: str, work: Work, models: Sequence[Path], output: Path) ->
         if not peers.is_installed(candidate):
             return "is not installed: python -m benchmarks.peers"
         return Program(tuple(peers.command(candidate, work.name, output, list(models))))
-    if candidate == "native_mmap":
-        start = [sys.executable, "-m", "benchmarks.merge.mapped"]
-    else:
-        start = [sys.executable, "-m", "bmerge.cli"]
+    start = [sys.executable, "-m", "bmerge.cli"]
     added = _BMERGE[candidate]
     executor = () if "--executor" in added else ("--executor", "native")
     words = bmerge(work.method, models, output, [*work.options, *executor, *added])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -366,4 +367,18 @@ def test_memory_budget_reaches_the_core(bmerge, pair, monkeypatch, options, budg
     files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors", "--threads", "1")
     assert bmerge("merge", "weighted_sum", *files, *options).status == 0
     (call,) = given
-    assert (call["memory"], call["threads"]) == (budget, 1)
+    assert (call["memory"], call["threads"], call["io"]) == (budget, 1, "auto")
+
+
+def test_merge_is_the_same_through_memory_maps(bmerge, pair, monkeypatch):
+    given = []
+    merge = _native.merge
+    monkeypatch.setattr(_native, "merge", lambda **call: given.append(call) or merge(**call))
+    files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors")
+    written = []
+    for io in ("read", "mmap"):
+        assert bmerge("merge", "weighted_sum", *files, "--io", io).status == 0
+        assert given.pop()["io"] == io
+        written.append(Path("out.safetensors").read_bytes())
+        Path("out.safetensors").unlink()
+    assert written[0] == written[1]

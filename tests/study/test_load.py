@@ -37,7 +37,7 @@ scorers:
 optimiser: {name: bayes, seed: 1, init: lhs, init_points: 12, n_iters: 28, kappa: 2.5}
 try: [{alpha: GRAD_V}, {alpha: {"*": 0.5, M00: 1e-1}}]
 out: here
-executor: {name: native, memory: 512M, threads: 2}
+executor: {name: native, memory: 512M, threads: 2, io: mmap}
 """
 
 
@@ -70,7 +70,8 @@ def test_load_study_reads_all_sections(load, tmp_path):
     assert study.optimiser.options == {"kappa": 2.5}
     assert study.attempts[1] == {"alpha": {"*": 0.5, "M00": 0.1}}
     assert (study.out, study.baselines, study.storage) == (Path("here"), True, None)
-    assert (study.executor.memory, study.executor.threads) == ("512M", 2)
+    executor = study.executor
+    assert (executor.memory, executor.threads, executor.io) == ("512M", 2, "mmap")
 
 
 def test_load_study_makes_payloads_of_prompts_and_seeds(load):

@@ -30,6 +30,7 @@ class Where:
         memory: budget in bytes for buffers.
         vram: budget in bytes of GPU memory, or None for what is free.
         threads: of the native executor; 0 takes all cores.
+        io: how the native executor reads.
         plugins: files and folders whose plugins are loaded.
         blocked: names of plugins that are not.
     """
@@ -39,6 +40,7 @@ class Where:
     memory: int = 64 << 20
     vram: int | None = None
     threads: int = 0
+    io: str = "auto"
     plugins: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ from bmerge.evaluate.evaluation import Evaluator, ScoredPicture
 from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture
 from bmerge.executors import Executor, choose_executor
 from bmerge.executors.choose import ExecutorName
+from bmerge.executors.native import IoMode
 from bmerge.host import Registry
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
@@ -64,6 +65,7 @@ class Scene:
             memory=where.memory,
             vram=where.vram,
             threads=where.threads,
+            io=cast("IoMode", where.io),
         ).executor
 
     def close(self) -> None:

@@ -38,7 +38,7 @@ def _merge(job: dict[str, Any]) -> dict[str, Any]:
     registry = load_registry(job["plugins"], blocked=job["blocked"])
     recipe = load_recipe(Path(job["recipe"]))
     plan = plan_merge(recipe, open_models(recipe.models, Path()), registry)
-    names = ("executor", "device", "memory", "vram", "threads")
+    names = ("executor", "device", "memory", "vram", "threads", "io")
     executor = choose_executor(plan, **{name: job[name] for name in names}).executor
     if executor.name.startswith("torch"):
         import torch  # noqa: F401 - before the clock starts

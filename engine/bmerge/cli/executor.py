@@ -52,6 +52,7 @@ class ExecutorOptions:
         memory: budget in bytes.
         vram: budget in bytes.
         threads: of the native executor.
+        io: how the native executor reads.
     """
 
     executor: str | None
@@ -59,6 +60,7 @@ class ExecutorOptions:
     memory: int | None
     vram: int | None
     threads: int | None
+    io: str | None
 
     def or_else(self, file: ExecutorConfig) -> ExecutorOptions:
         """Return these options with what a study file says where they say nothing."""
@@ -68,6 +70,7 @@ class ExecutorOptions:
             self.memory or _size(file.memory),
             self.vram or _size(file.vram),
             self.threads or file.threads,
+            self.io or file.io,
         )
 
     def choose(self, plan: Plan) -> Choice:
@@ -86,6 +89,7 @@ class ExecutorOptions:
             "memory": self.memory or _MEMORY,
             "vram": self.vram,
             "threads": self.threads or 0,
+            "io": self.io or "auto",
         }
 
 
@@ -98,11 +102,16 @@ def executor_options(command: F) -> F:
 
     @wraps(command)
     def gather(*arguments: Any, **options: Any) -> Any:
-        names = ("executor", "device", "memory", "vram", "threads")
+        names = ("executor", "device", "memory", "vram", "threads", "io")
         where = ExecutorOptions(**{name: options.pop(name) for name in names})
         return command(*arguments, where=where, **options)
 
     for option in (
+        click.option(
+            "--io",
+            type=click.Choice(["auto", "read", "mmap"]),
+            help="How the native executor reads: into buffers, or through memory maps.",
+        ),
         click.option(
             "--threads",
             type=click.IntRange(1),

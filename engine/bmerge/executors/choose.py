@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
-from bmerge.executors.native import NativeExecutor
+from bmerge.executors.native import IoMode, NativeExecutor
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
 from bmerge.executors.working_set import largest_staging, largest_working_set
 from bmerge.plan import Plan
@@ -48,6 +48,7 @@ def choose_executor(
     memory: int = _MEMORY,
     vram: int | None = None,
     threads: int = 0,
+    io: IoMode = "auto",
     probe: DeviceProbe | None = None,
 ) -> Choice:
     """Choose what runs a plan.
@@ -59,6 +60,7 @@ def choose_executor(
         memory: budget in bytes of main memory for buffers.
         vram: budget in bytes of GPU memory; None takes 80 % of what is free.
         threads: of the native executor; 0 takes one per core.
+        io: how the native executor reads its inputs; see there.
         probe: tells what GPUs there are; None asks this machine.
 
     Raises:
@@ -68,7 +70,7 @@ def choose_executor(
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")
     if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
         return _opaque(plan, executor, device, memory, vram, probe or SystemProbe())
-    native = NativeExecutor(memory, threads)
+    native = NativeExecutor(memory, threads, io)
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
     if device == "cpu":

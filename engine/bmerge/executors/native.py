@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from bmerge import _native
 from bmerge.errors import ExecutorError
@@ -26,7 +26,9 @@ from bmerge.executors.base import (
 from bmerge.expr import Graph
 from bmerge.plan import MergeJob, Plan
 
-__all__ = ["NativeExecutor"]
+__all__ = ["IoMode", "NativeExecutor"]
+
+IoMode: TypeAlias = Literal["auto", "read", "mmap"]
 
 _INTERVAL = 0.1
 """Seconds between two calls of the progress callback."""
@@ -40,10 +42,13 @@ class NativeExecutor:
     Args:
         memory: budget in bytes for all buffers together.
         threads: number of worker threads; 0 takes one per core.
+        io: how inputs are read: ``read`` into buffers, ``mmap`` where they lie in the page cache,
+            ``auto`` by what is faster and never worse in memory: at present ``read``.
     """
 
     memory: int = _MEMORY
     threads: int = 0
+    io: IoMode = "auto"
 
     @property
     def name(self) -> str:
@@ -67,6 +72,7 @@ class NativeExecutor:
             "copies": copies,
             "threads": self.threads,
             "memory": self.memory,
+            "io": self.io,
             "on_nonfinite": plan.recipe.on_nonfinite,
         }
         if plan.recipe.rounding != "nearest":

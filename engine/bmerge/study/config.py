@@ -87,6 +87,7 @@ class ExecutorConfig:
         memory: budget as text, for example ``512M``, or None.
         vram: budget as text, or None.
         threads: of the native executor, or None for all cores.
+        io: how the native executor reads: ``auto``, ``read`` or ``mmap``.
         scratch: folder of merged checkpoints for generators that need a file, or None.
     """
 
@@ -95,6 +96,7 @@ class ExecutorConfig:
     memory: str | None = None
     vram: str | None = None
     threads: int | None = None
+    io: str = "auto"
     scratch: Path | None = None
 
 

@@ -32,7 +32,7 @@ _TOP = (
     "optimiser", "baselines", "try", "out", "storage", "executor",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key != "rebasin"))
-_EXECUTOR = ("name", "device", "memory", "vram", "threads", "scratch")
+_EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
 _OPTIMISER = ("name", "seed", "init", "init_points", "n_iters")
 
 
@@ -158,6 +158,7 @@ def _executor(node: Node) -> ExecutorConfig:
         memory=_maybe(keys, "memory", _size),
         vram=_maybe(keys, "vram", _size),
         threads=_maybe(keys, "threads", lambda n: n.integer(least=1)),
+        io=_get(keys, "io", lambda n: n.text(("auto", "read", "mmap")), "auto"),
         scratch=_maybe(keys, "scratch", lambda n: Path(n.text()).expanduser()),
     )
 
