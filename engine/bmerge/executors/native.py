@@ -43,7 +43,7 @@ class NativeExecutor:
         memory: budget in bytes for all buffers together.
         threads: number of worker threads; 0 takes one per core.
         io: how inputs are read: ``read`` into buffers, ``mmap`` where they lie in the page cache,
-            ``auto`` by what is faster and never worse in memory: at present ``read``.
+            ``auto`` as is faster: ``mmap`` into live tensors, else ``read``.
     """
 
     memory: int = _MEMORY

@@ -33,9 +33,7 @@ pub(super) fn unit_elements(
     let share = (request.options.memory / threads as u64).saturating_sub(fixed);
     let inputs = job.inputs.iter().filter(|input| sources[input.source].needs_buffer());
     let input_bytes: usize = inputs.map(|input| input.dtype.bytes()).sum();
-    let buffered = request.sinks[job.sink].needs_buffer();
-    let output_bytes = if buffered { job.dtype.bytes() } else { 0 };
-    let per_element = (input_bytes + output_bytes).max(1) as u64;
+    let per_element = (input_bytes + job.dtype.bytes()) as u64;
     let fitting = (share / per_element).clamp(LEAST, MOST);
     fitting - fitting % LEAST
 }

@@ -87,7 +87,7 @@ pub enum Rounding {
 /// How source files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoMode {
-    /// The faster one on this platform.
+    /// The faster one: maps into memory, reads into files.
     Auto,
     /// Positioned reads into buffers.
     Read,

@@ -56,9 +56,8 @@ impl Sink<'_> {
         }
     }
 
-    /// Whether outputs are encoded into a buffer first.
-    pub(super) fn needs_buffer(&self) -> bool {
-        matches!(self, Self::File(_))
+    pub(super) fn is_memory(&self) -> bool {
+        matches!(self, Self::Bytes(_))
     }
 
     /// Let `fill` produce the bytes of a range and put them there.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::mapping::Mapping;
 use super::request::{IoMode, Request};
+use super::sink::Sink;
 use crate::error::{Error, Result};
 
 /// A file or memory.
@@ -30,16 +31,24 @@ pub(super) enum Opened<'a> {
 pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
     let sources = &request.sources;
     let resident = request.options.memory / sources.len().max(1) as u64;
+    // Maps were faster into memory, buffers into files, wherever measured.
+    let to_memory = request.sinks.iter().all(Sink::is_memory);
+    let maps = match request.options.io {
+        IoMode::Auto => to_memory,
+        IoMode::Read => false,
+        IoMode::Mmap => true,
+    };
     sources
         .iter()
         .map(|source| match source {
-            Source::Path(path) => open(path, request.options.io, resident),
+            Source::Path(path) => open(path, maps.then_some(resident)),
             Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
         })
         .collect()
 }
 
-fn open(path: &Path, mode: IoMode, resident: u64) -> Result<Opened<'_>> {
+/// Open a file; as a map of which so many bytes may stay in memory, if that is given.
+fn open(path: &Path, map: Option<u64>) -> Result<Opened<'_>> {
     let io = |action| move |error| Error::io(path, action, error);
     let file = File::open(path).map_err(io("open file"))?;
     let metadata = file.metadata().map_err(io("read file size"))?;
@@ -47,10 +56,9 @@ fn open(path: &Path, mode: IoMode, resident: u64) -> Result<Opened<'_>> {
         return Err(Error::io(path, "open file", io::ErrorKind::IsADirectory.into()));
     }
     let size = metadata.len();
-    // Reads into buffers are what `Auto` means: they were at least as fast wherever measured.
-    let mapping = match mode {
-        IoMode::Mmap => Mapping::new(&file, size, resident).map_err(io("map file"))?,
-        IoMode::Auto | IoMode::Read => None,
+    let mapping = match map {
+        Some(resident) => Mapping::new(&file, size, resident).map_err(io("map file"))?,
+        None => None,
     };
     Ok(match mapping {
         Some(mapping) => Opened::Mapped { mapping, file, path, size },
