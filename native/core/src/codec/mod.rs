@@ -57,7 +57,8 @@ pub(crate) fn encode<I: Isa>(dtype: Dtype, values: &[f32], target: &mut [u8]) ->
     all_finite(dtype, values, target)
 }
 
-/// `target = x * s + y * t` with three roundings, of numbers of a 16-bit type; whether all of x, of y and of the result are finite.
+/// `target = x * s + y * t` with three roundings, of numbers of a 16-bit type; whether all of x, all
+/// of y and all of the result are finite.
 #[inline(always)]
 pub(crate) fn weigh<I: Isa>(
     dtype: Dtype,

@@ -115,7 +115,6 @@ impl Opened<'_> {
                 Error::io(*path, "read file", error)
             });
         }
-        self.load(begin, target.len(), &mut Vec::new())?;
         target.copy_from_slice(self.view(begin, target.len(), &[]));
         self.release(begin, target.len())
     }

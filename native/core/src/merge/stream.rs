@@ -1,20 +1,18 @@
 //! Copies to memory that nobody reads soon.
 
 /// Copy past the caches, where the processor can: lines are not read before they are overwritten.
+/// Both have the same length.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn stream(source: &[u8], target: &mut [u8]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
 
     // SAFETY: every bit pattern is a valid vector of 16 bytes.
-    let (_, lines, _) = unsafe { target.align_to_mut::<__m128i>() };
-    let (count, start) = (lines.len(), lines.as_ptr().addr());
-    let head = (start - target.as_ptr().addr()).min(source.len());
-    let body = count * size_of::<__m128i>();
-    target[..head].copy_from_slice(&source[..head]);
-    target[head + body..].copy_from_slice(&source[head + body..]);
-    // SAFETY: as above.
-    let (_, lines, _) = unsafe { target.align_to_mut::<__m128i>() };
-    for (line, bytes) in lines.iter_mut().zip(source[head..].as_chunks::<16>().0) {
+    let (head, lines, tail) = unsafe { target.align_to_mut::<__m128i>() };
+    let (first, rest) = source.split_at(head.len());
+    let (middle, last) = rest.split_at(rest.len() - tail.len());
+    head.copy_from_slice(first);
+    tail.copy_from_slice(last);
+    for (line, bytes) in lines.iter_mut().zip(middle.as_chunks::<16>().0) {
         // SAFETY: 16 bytes to read at any address.
         let vector = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
         // SAFETY: 16 bytes to write at an aligned address.
@@ -29,4 +27,23 @@ pub(super) fn stream(source: &[u8], target: &mut [u8]) {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn stream(source: &[u8], target: &mut [u8]) {
     target.copy_from_slice(source);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_at_every_alignment_is_copied() {
+        let source: Vec<u8> = (1..=80).collect();
+        for begin in 0..17 {
+            for length in 0..60 {
+                let mut target = vec![0; 80];
+                stream(&source[3..3 + length], &mut target[begin..begin + length]);
+                let mut expected = vec![0; 80];
+                expected[begin..begin + length].copy_from_slice(&source[3..3 + length]);
+                assert_eq!(target, expected, "{length} bytes at {begin}");
+            }
+        }
+    }
 }

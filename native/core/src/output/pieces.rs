@@ -13,7 +13,10 @@ use std::time::Duration;
 /// pages, the most that the kernel keeps ready for each processor.
 const SIZES: [usize; 2] = [256 * 1024, 32 * 1024];
 
-/// One of so many writes is made in the worse way, to see whether it is the worse one still.
+/// Writes of fewer bytes are not timed: their cost is that of the call.
+const TIMED: usize = 128 * 1024;
+
+/// One of so many timed writes is made in the worse way, to see whether it is the worse one still.
 const PROBED: u64 = 128;
 
 /// A sample that is slower than what was known weighs one in so many, and counts as at most so many
@@ -31,12 +34,12 @@ pub(super) struct Pieces {
 impl Pieces {
     /// The bytes of a piece for a write of so many, and whether it is to be timed.
     pub(super) fn pick(&self, length: usize) -> (usize, bool) {
-        if length < SIZES[0] {
-            return (SIZES[0], false);
-        }
         let [large, small] = self.costs.each_ref().map(|cost| cost.load(Ordering::Relaxed));
-        let probes = self.writes.fetch_add(1, Ordering::Relaxed) % PROBED == PROBED - 1;
         let better = usize::from(small < large);
+        if length < TIMED {
+            return (SIZES[better], false);
+        }
+        let probes = self.writes.fetch_add(1, Ordering::Relaxed) % PROBED == PROBED - 1;
         (SIZES[if probes { 1 - better } else { better }], true)
     }
 
@@ -91,7 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn little_is_written_at_once() {
-        assert_eq!(Pieces::default().pick(SIZES[1]), (SIZES[0], false));
+    fn little_is_not_timed() {
+        let pieces = Pieces::default();
+        assert_eq!(pieces.pick(TIMED - 1), (SIZES[0], false));
+        writes(&pieces, 1000, 600, 60);
+        assert_eq!(pieces.pick(TIMED - 1), (SIZES[1], false));
     }
 }
