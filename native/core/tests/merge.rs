@@ -12,8 +12,8 @@ use bmerge_core::merge::{
 use bmerge_core::{Error, OutputFile, Program};
 use common::{bytes, job, lerp, node, numbers, options, run_jobs};
 
-/// 3 MB in several chunks with a rest.
-const COUNT: usize = 777_777;
+/// 7 MB, several chunks of a map and a rest.
+const COUNT: usize = 1_777_777;
 
 fn expected() -> Vec<u8> {
     let (low, high) = ((1.0 - 0.3_f64) as f32, 0.3_f64 as f32);

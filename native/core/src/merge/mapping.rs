@@ -93,9 +93,11 @@ impl Mapping {
             }
             std::mem::take(&mut *read)
         };
-        for chunk in chunks {
-            let begin = chunk * CHUNK;
-            self.advise(begin, (begin + CHUNK).min(self.length), libc::MADV_DONTNEED);
+        // Neighbours in one call: every other thread is interrupted for each.
+        let chunks: Vec<usize> = chunks.into_iter().collect();
+        for run in chunks.chunk_by(|one, next| one + 1 == *next) {
+            let (begin, end) = (run[0] * CHUNK, (run[0] + run.len()) * CHUNK);
+            self.advise(begin, end.min(self.length), libc::MADV_DONTNEED);
         }
     }
 
