@@ -357,23 +357,26 @@ def test_recipe_and_hashes_can_be_left_out(bmerge, pair, tmp_path, option, recip
     assert (b"sha256" in header) is hashed
 
 
-@pytest.mark.parametrize(
-    ("options", "budget"), [([], 64 << 20), (["--memory", "32M"], 32 << 20)], ids=["default", "32M"]
-)
-def test_memory_budget_reaches_the_core(bmerge, pair, monkeypatch, options, budget):
+@pytest.fixture
+def given(monkeypatch):
+    """What the core is called with, each call's arguments; it runs all the same."""
     given = []
     merge = _native.merge
     monkeypatch.setattr(_native, "merge", lambda **call: given.append(call) or merge(**call))
+    return given
+
+
+@pytest.mark.parametrize(
+    ("options", "budget"), [([], 64 << 20), (["--memory", "32M"], 32 << 20)], ids=["default", "32M"]
+)
+def test_memory_budget_reaches_the_core(bmerge, pair, given, options, budget):
     files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors", "--threads", "1")
     assert bmerge("merge", "weighted_sum", *files, *options).status == 0
     (call,) = given
     assert (call["memory"], call["threads"], call["io"]) == (budget, 1, "auto")
 
 
-def test_merge_is_the_same_through_memory_maps(bmerge, pair, monkeypatch):
-    given = []
-    merge = _native.merge
-    monkeypatch.setattr(_native, "merge", lambda **call: given.append(call) or merge(**call))
+def test_merge_is_the_same_through_memory_maps(bmerge, pair, given):
     files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors")
     written = []
     for io in ("read", "mmap"):

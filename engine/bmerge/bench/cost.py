@@ -12,9 +12,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bmerge.errors import ExecutorError
+from bmerge.executors import Executor, choose_executor
+from bmerge.executors.choose import ExecutorName
+from bmerge.executors.native import IoMode
+from bmerge.plan import Plan
 from bmerge.recipe import Recipe, dump_recipe
 
 __all__ = ["Cost", "Where", "measure"]
@@ -43,6 +47,22 @@ class Where:
     io: str = "auto"
     plugins: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+
+    def choose(self, plan: Plan) -> Executor:
+        """Return what merges a plan.
+
+        Raises:
+            ExecutorError: if what was asked for is not possible.
+        """
+        return choose_executor(
+            plan,
+            executor=cast("ExecutorName", self.executor),
+            device=self.device,
+            memory=self.memory,
+            vram=self.vram,
+            threads=self.threads,
+            io=cast("IoMode", self.io),
+        ).executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,8 @@ def measure(recipe: Recipe, where: Where, scratch: Path, *, repeats: int = 3) ->
     scratch.mkdir(parents=True, exist_ok=True)
     file, output = scratch / "recipe.yaml", scratch / "merged.safetensors"
     file.write_text(dump_recipe(recipe), encoding="utf-8")
-    job = {"recipe": str(file), "output": str(output), "repeats": repeats, **asdict(where)}
+    job: dict[str, Any] = {"recipe": str(file), "output": str(output), "repeats": repeats}
+    job["where"] = asdict(where)
     try:
         answer = _ask([sys.executable, "-m", "bmerge.bench.worker"], json.dumps(job))
     finally:

@@ -199,7 +199,7 @@ class _Run:
             self.bench.tuning(method),
             self.scene.registry,
             folder=self.bench.folder / "studies" / f"{method.name}-{digest}",
-            choose=self.scene.choose,
+            choose=self.bench.where.choose,
             evaluator=self.scene.tuner,
         )
         best = run_study(study, on_event=self.on_event, keep_best=False).best

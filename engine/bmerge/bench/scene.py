@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from bmerge.bench.benchmark import Benchmark
 from bmerge.evaluate.evaluation import Evaluator, ScoredPicture
 from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture
-from bmerge.executors import Executor, choose_executor
-from bmerge.executors.choose import ExecutorName
-from bmerge.executors.native import IoMode
 from bmerge.host import Registry
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.studies import build_evaluator
 from bmerge.pipeline import Merger
-from bmerge.plan import Methods, Plan, make_plan
+from bmerge.plan import Methods, make_plan
 from bmerge.recipe import Recipe
 
 __all__ = ["Scene"]
@@ -55,19 +51,6 @@ class Scene:
             replace(self.tuner, payloads=self._bench.pictures).evaluate(model, scored.append)
         return scored
 
-    def choose(self, plan: Plan) -> Executor:
-        """Return what merges a plan."""
-        where = self._bench.where
-        return choose_executor(
-            plan,
-            executor=cast("ExecutorName", where.executor),
-            device=where.device,
-            memory=where.memory,
-            vram=where.vram,
-            threads=where.threads,
-            io=cast("IoMode", where.io),
-        ).executor
-
     def close(self) -> None:
         """Close the generator, if it was made."""
         if self._evaluator is not None:
@@ -83,7 +66,7 @@ class Scene:
             method=method,
             checkpoints=checkpoints,
             architecture=architecture,
-            executor=self.choose(plan),
+            executor=self._bench.where.choose(plan),
             scratch=self._bench.scratch,
         )
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bmerge.bench.cost import Where
 from bmerge.errors import BmergeError
-from bmerge.executors import choose_executor
 from bmerge.host import load_registry
 from bmerge.host.merges import open_models, plan_merge
 from bmerge.pipeline import merge_to_file
@@ -35,11 +35,11 @@ def main() -> None:
 
 
 def _merge(job: dict[str, Any]) -> dict[str, Any]:
-    registry = load_registry(job["plugins"], blocked=job["blocked"])
+    where = Where(**job["where"])
+    registry = load_registry(where.plugins, blocked=where.blocked)
     recipe = load_recipe(Path(job["recipe"]))
     plan = plan_merge(recipe, open_models(recipe.models, Path()), registry)
-    names = ("executor", "device", "memory", "vram", "threads", "io")
-    executor = choose_executor(plan, **{name: job[name] for name in names}).executor
+    executor = where.choose(plan)
     if executor.name.startswith("torch"):
         import torch  # noqa: F401 - before the clock starts
 

@@ -41,7 +41,7 @@ impl Item<'_> {
 
     /// Elements or bytes by which the first unit is shorter, so that the others begin where a
     /// multiple of their size lies in the output.
-    pub(super) fn lead(&self) -> u64 {
+    fn lead(&self) -> u64 {
         if self.length <= self.step {
             return 0;
         }
@@ -49,6 +49,17 @@ impl Item<'_> {
             Task::Job { job, .. } => job.offset / job.dtype.bytes() as u64 % self.step,
             Task::Copy(copy) => copy.offset % self.step,
         }
+    }
+
+    /// Number of units that write the output.
+    pub(super) fn units(&self) -> u64 {
+        (self.outputs() + self.lead()).div_ceil(self.step)
+    }
+
+    /// Elements or bytes of such a unit: (begin, end).
+    pub(super) fn unit(&self, index: u64) -> (u64, u64) {
+        let (begin, lead) = (index * self.step, self.lead());
+        (begin.saturating_sub(lead), (begin + self.step - lead).min(self.outputs()))
     }
 
     /// Place in the output, for the order of work.

@@ -36,10 +36,7 @@ impl Pass {
     /// The first pass of an item.
     pub(super) fn first(item: &Item) -> Self {
         let Task::Job { program, .. } = item.task else {
-            return Self {
-                units: (item.length + item.lead()).div_ceil(item.step),
-                ..Self::default()
-            };
+            return Self { units: item.units(), ..Self::default() };
         };
         let values = vec![0.0; program.nodes().len()];
         let vectors = vec![Arc::default(); program.nodes().len()];
@@ -93,9 +90,7 @@ impl Pass {
     /// Elements or bytes of a unit: (begin, end).
     pub(super) fn range(&self, item: &Item, unit: u64) -> (u64, u64) {
         let Some(gather) = &self.gather else {
-            let lead = item.lead();
-            let begin = (unit * item.step).saturating_sub(lead);
-            return (begin, ((unit + 1) * item.step - lead).min(item.outputs()));
+            return item.unit(unit);
         };
         let (first, end) = self.tiles(unit);
         (gather.tiling.range(first).0, gather.tiling.range(end - 1).1)
@@ -123,7 +118,7 @@ impl Pass {
 
     fn cut(&mut self, item: &Item, stage: &Stage, geometry: Geometry) {
         if stage.output.is_some() {
-            self.units = (item.outputs() + item.lead()).div_ceil(item.step);
+            self.units = item.units();
             return;
         }
         let brackets = |node| self.brackets.get(&node).copied().unwrap_or_default();
