@@ -7,9 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use bmerge_core::merge::{
-    run, Copy, IoMode, OnNonFinite, Progress, Request, SharedBytes, Sink, Source,
+    run, Copy, InputRange, IoMode, Job, OnNonFinite, Progress, Request, SharedBytes, Sink, Source,
 };
-use bmerge_core::{Error, OutputFile, Program};
+use bmerge_core::{Dtype, Error, OutputFile, Program};
 use common::{bytes, job, lerp, node, numbers, options, run_jobs};
 
 /// 7 MB, several chunks of a map and a rest.
@@ -173,12 +173,44 @@ fn values_that_are_not_finite_are_told() {
 }
 
 #[test]
+fn a_large_tensor_of_eight_bits_is_the_same_as_its_parts() {
+    const LARGE: u64 = 1 << 20;
+    let program = lerp();
+    let finite = |byte: u8| if byte & 0x7f == 0x7f { 0 } else { byte };
+    let pattern = |factor: u64| (0..LARGE).map(move |i| finite(((i * factor) >> 3) as u8));
+    let (a, mut b): (Vec<u8>, Vec<u8>) = (pattern(7).collect(), pattern(11).collect());
+    b[777_777] = 0xff; // a NaN
+    let job = |begin: u64, count: u64, scalar: f64| {
+        let mut job = job(&program, &[count]);
+        job.inputs = [0, 1]
+            .map(|source| InputRange { source, offset: begin, dtype: Dtype::F8_E4M3 })
+            .to_vec();
+        (job.offset, job.dtype, job.scalars) = (begin, Dtype::F8_E4M3, vec![scalar]);
+        job
+    };
+    let merged = |jobs: Vec<Job>, threads: usize| {
+        let mut output = vec![0; LARGE as usize];
+        let sources = vec![Source::Bytes(&a), Source::Bytes(&b)];
+        let report = run_jobs(&[&program], sources, &mut output, jobs, options(threads, 1 << 22));
+        (report.unwrap().nonfinite, output)
+    };
+    for scalar in [0.3, 0.9] {
+        let (blamed, whole) = merged(vec![job(0, LARGE, scalar)], 2);
+        assert_eq!(blamed.into_iter().collect::<Vec<_>>(), [(0, Some(1))]);
+        let small = (0..LARGE).step_by(1 << 12).map(|begin| job(begin, 1 << 12, scalar));
+        let (blamed, parts) = merged(small.collect(), 3);
+        assert_eq!(blamed.into_iter().collect::<Vec<_>>(), [(777_777 >> 12, Some(1))]);
+        assert!(whole == parts);
+    }
+}
+
+#[test]
 fn bad_requests_are_refused_before_work() {
     let program = lerp();
     let values = bytes(&numbers(8, 1));
     let good = job(&program, &[8]);
     let mut cases = Vec::new();
-    let mut case = |expected: &'static str, change: &dyn Fn(&mut bmerge_core::merge::Job)| {
+    let mut case = |expected: &'static str, change: &dyn Fn(&mut Job)| {
         let mut bad = good.clone();
         change(&mut bad);
         cases.push((expected, bad));

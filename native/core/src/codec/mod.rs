@@ -35,10 +35,9 @@ pub(crate) fn decode<I: Isa>(dtype: Dtype, source: &[u8], target: &mut [f32]) ->
         _ => {} // jobs are refused other types before a run starts
     }
     let source = &source[..target.len() * dtype.bytes()];
-    match dtype {
-        Dtype::F8_E4M3 => greatest_eight(source) < 0x7f,
-        Dtype::F8_E5M2 => greatest_eight(source) < 0x7c,
-        _ => all_finite(dtype, target, source),
+    match dtype.bytes() {
+        1 | 2 => all_finite_bytes(dtype, source),
+        _ => all_finite(target),
     }
 }
 
@@ -54,7 +53,7 @@ pub(crate) fn encode<I: Isa>(dtype: Dtype, values: &[f32], target: &mut [u8]) ->
         Dtype::F8_E5M2 => encode_with(values, target, |x| [eight::to_e5m2(x)]),
         _ => {} // jobs are refused other types before a run starts
     }
-    all_finite(dtype, values, target)
+    is_finite_as(dtype, values, target)
 }
 
 /// `target = x * s + y * t` with three roundings, of numbers of a 16-bit type; whether all of x, all
@@ -66,7 +65,7 @@ pub(crate) fn weigh<I: Isa>(
     (y, t): (&[u8], f32),
     target: &mut [u8],
 ) -> [bool; 3] {
-    let finite = |bytes: &[u8]| all_finite(dtype, &[], bytes);
+    let finite = |bytes: &[u8]| all_finite_bytes(dtype, bytes);
     let arguments = [finite(x), finite(y)];
     if dtype == Dtype::F16 {
         I::weigh_f16((x, s), (y, t), target);
@@ -91,23 +90,38 @@ fn weigh_with(
     }
 }
 
-/// Whether no value is a NaN or infinite; `bytes` are the same values in the type.
+/// Whether no value is a NaN or infinite, in float32 and as the bytes of the type that it became:
+/// an 8-bit type limits what is infinite.
+#[inline(always)]
+fn is_finite_as(dtype: Dtype, values: &[f32], bytes: &[u8]) -> bool {
+    match dtype.bytes() {
+        2 => all_finite_bytes(dtype, bytes),
+        _ => all_finite(values),
+    }
+}
+
+/// Whether no number of an 8 or 16-bit type is a NaN or infinite.
 ///
 /// Magnitudes are in the order of their bits, NaN above all: a maximum of integers is the cheapest
 /// loop there is, the more so of short ones.
 #[inline(always)]
-fn all_finite(dtype: Dtype, values: &[f32], bytes: &[u8]) -> bool {
+pub(crate) fn all_finite_bytes(dtype: Dtype, bytes: &[u8]) -> bool {
     match dtype {
         Dtype::F16 => greatest_half(bytes) < 0x7c00,
         Dtype::BF16 => greatest_half(bytes) < 0x7f80,
-        _ => {
-            let mut greatest = 0;
-            for value in values {
-                greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
-            }
-            greatest < f32::INFINITY.to_bits()
-        }
+        Dtype::F8_E5M2 => greatest_eight(bytes) < 0x7c,
+        _ => greatest_eight(bytes) < 0x7f,
     }
+}
+
+/// The same of float32.
+#[inline(always)]
+fn all_finite(values: &[f32]) -> bool {
+    let mut greatest = 0;
+    for value in values {
+        greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
+    }
+    greatest < f32::INFINITY.to_bits()
 }
 
 /// The greatest magnitude of 16-bit numbers, as bits.

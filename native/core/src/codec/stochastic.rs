@@ -3,7 +3,7 @@
 //! The mean of many roundings is the value itself. What the type holds exactly stays, and so does
 //! everything that rounding to nearest makes infinite, limits or refuses.
 
-use super::{all_finite, encode, half, Isa};
+use super::{encode, half, is_finite_as, Isa};
 use crate::dtype::Dtype;
 
 /// The least magnitudes that rounding to nearest makes infinite.
@@ -26,7 +26,7 @@ pub(crate) fn encode_by_chance<I: Isa>(
         Dtype::F8_E5M2 => fill(pairs, target, |x, draw| [to_eight::<2, 15>(x, draw, 57344.0)]),
         _ => return encode::<I>(dtype, values, target), // nothing to round
     }
-    all_finite(dtype, values, target)
+    is_finite_as(dtype, values, target)
 }
 
 #[inline(always)]

@@ -8,8 +8,9 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::program::stage::Stage;
 use crate::reduce::{Gather, Local};
+use crate::vm::frame::{Encoding, Frame};
 use crate::vm::geometry::Geometry;
-use crate::vm::machine::{Frame, Machine};
+use crate::vm::machine::Machine;
 use crate::vm::prefetch::prefetch;
 use crate::vm::BLOCK;
 
@@ -163,7 +164,8 @@ impl<'a> Worker<'a> {
                 (shared.sources[source].view(begin, length, buffer), part.job.inputs[*input].dtype)
             })
             .collect();
-        let frame = part.frame(&inputs);
+        let by_chance = shared.request.options.rounding == Rounding::Stochastic;
+        let frame = part.frame(&inputs, by_chance);
         let read: usize = inputs.iter().map(|input| input.0.len()).sum();
         self.machine.start(&frame);
         let mut written = 0;
@@ -197,16 +199,12 @@ fn store(
     part: &Part,
     target: &mut [u8],
 ) -> Result<()> {
-    let dtype = part.job.dtype;
-    let by_chance = shared.request.options.rounding == Rounding::Stochastic && dtype.bytes() < 4;
     let mut finite = true;
-    for (place, bytes) in target.chunks_mut(BLOCK * dtype.bytes()).enumerate() {
+    for (place, bytes) in target.chunks_mut(BLOCK * part.job.dtype.bytes()).enumerate() {
         if part.far {
             prefetch(frame.inputs, place * BLOCK, BLOCK);
         }
-        let first = part.begin + (place * BLOCK) as u64;
-        let chance = by_chance.then_some((part.job.seed, first));
-        finite &= machine.produce(frame, place * BLOCK, dtype, chance, bytes);
+        finite &= machine.produce(frame, place * BLOCK, bytes);
         if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
             return Err(Error::Cancelled);
         }
@@ -274,7 +272,10 @@ impl Part<'_, '_> {
         (self.end - self.begin) as usize * self.job.dtype.bytes()
     }
 
-    fn frame<'f>(&'f self, inputs: &'f [(&'f [u8], Dtype)]) -> Frame<'f> {
+    fn frame<'f>(&'f self, inputs: &'f [(&'f [u8], Dtype)], by_chance: bool) -> Frame<'f> {
+        let dtype = self.job.dtype;
+        // What is not rounded needs no draws.
+        let encoding = Encoding { dtype, by_chance: by_chance && dtype.bytes() < 4 };
         Frame {
             stage: self.stage,
             inputs,
@@ -283,6 +284,7 @@ impl Part<'_, '_> {
             geometry: self.geometry,
             seed: self.job.seed,
             begin: self.begin,
+            encoding,
         }
     }
 }

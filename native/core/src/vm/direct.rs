@@ -4,7 +4,7 @@
 //! one; here a number stays in the processor's registers from beginning to end, with the same
 //! roundings.
 
-use super::machine::Frame;
+use super::frame::{Encoding, Frame};
 use crate::dtype::Dtype;
 use crate::program::stage::Instruction::{Load, Scaled};
 use crate::program::stage::{self, Stage};
@@ -21,7 +21,8 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    /// The sum that a stage stores, if it is one of two inputs of the same 16-bit type.
+    /// The sum that a stage stores, if it is one of two inputs and the output of the same 16-bit
+    /// type.
     pub(crate) fn of(frame: &Frame) -> Option<Self> {
         let Stage { prologue, body, output, .. } = frame.stage;
         let [Load { target: first, input: one }, Load { input: two, .. }, sum] = &body[..] else {
@@ -30,10 +31,10 @@ impl Direct {
         let Scaled { op, target, x, y } = sum else {
             return None;
         };
-        let dtype = frame.inputs[0].1;
+        let Encoding { dtype, by_chance } = frame.encoding;
         let same = frame.inputs.iter().all(|input| input.1 == dtype);
         let stored = prologue.is_empty() && *output == Some(*target);
-        if !stored || !same || !matches!(dtype, Dtype::F16 | Dtype::BF16) {
+        if by_chance || !stored || !same || !matches!(dtype, Dtype::F16 | Dtype::BF16) {
             return None;
         }
         let term = |(register, scale): stage::Scaled, sign: f32| {

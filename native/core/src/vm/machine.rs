@@ -1,13 +1,12 @@
 //! The registers and the loop over instructions.
 
-use std::sync::Arc;
-
 use super::block::{Block, Source};
 use super::direct::Direct;
-use super::geometry::Geometry;
+use super::frame::{Encoding, Frame};
 use super::index;
 use super::kernels;
 use super::simd::Level;
+use super::table::Table;
 use crate::codec::{self, Isa};
 use crate::dtype::Dtype;
 use crate::program::stage::{Instruction, Operand, Register, Stage};
@@ -15,30 +14,25 @@ use crate::program::Distribution;
 use crate::reduce::Local;
 use crate::rng;
 
-/// What a run of blocks is computed from.
-pub(crate) struct Frame<'a> {
-    pub(crate) stage: &'a Stage,
-    /// The stage's inputs from element `begin` on.
-    pub(crate) inputs: &'a [(&'a [u8], Dtype)],
-    /// The stage's scalars.
-    pub(crate) scalars: &'a [f32],
-    /// One place per node; filled for reductions along an axis.
-    pub(crate) vectors: &'a [Arc<Vec<f32>>],
-    pub(crate) geometry: Geometry,
-    pub(crate) seed: u64,
-    /// The first element of the run.
-    pub(crate) begin: u64,
-}
-
 /// The registers of one thread, and which inputs had a NaN or infinity.
 pub(crate) struct Machine {
     level: Level,
     registers: Vec<Box<Block>>,
     spare: Box<Block>,
-    /// How the stage is computed without registers, if it can be.
-    direct: Option<Direct>,
+    table: Table,
+    /// How the stage's output is computed, since [`Machine::start`].
+    way: Way,
     /// One per input of the stage, since [`Machine::start`].
     pub(crate) nonfinite: Vec<bool>,
+}
+
+/// Ways from the inputs' bytes to the output's.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Instruction by instruction.
+    Registers,
+    Sum(Direct),
+    Table,
 }
 
 impl Machine {
@@ -49,8 +43,14 @@ impl Machine {
 
     /// A machine for a given instruction set.
     pub(crate) fn at_level(level: Level) -> Self {
-        let (registers, nonfinite) = (Vec::new(), Vec::new());
-        Self { level, registers, spare: Block::zeroed(), direct: None, nonfinite }
+        Self {
+            level,
+            registers: Vec::new(),
+            spare: Block::zeroed(),
+            table: Table::default(),
+            way: Way::Registers,
+            nonfinite: Vec::new(),
+        }
     }
 
     /// Make ready for a run of blocks of a stage.
@@ -59,39 +59,63 @@ impl Machine {
         self.registers.resize_with(needed, Block::zeroed);
         self.nonfinite.clear();
         self.nonfinite.resize(frame.inputs.len(), false);
-        self.direct = Direct::of(frame);
         for instruction in &frame.stage.prologue {
             if let Instruction::Splat { target, scalar } = instruction {
                 let value = frame.scalars[usize::from(*scalar)];
                 self.registers[usize::from(*target)].0.fill(value);
             }
         }
+        self.way = self.way(frame);
     }
 
-    /// Compute and encode the stage's output of `length` elements at `offset` from the run's
-    /// beginning, a block at most; false if one is not finite then.
-    ///
-    /// `chance` is the seed and the first element's index for stochastic rounding.
-    pub(crate) fn produce(
-        &mut self,
-        frame: &Frame,
-        offset: usize,
-        dtype: Dtype,
-        chance: Option<(u64, u64)>,
-        target: &mut [u8],
-    ) -> bool {
-        if let Some(direct) = self.direct.filter(|it| it.dtype == dtype && chance.is_none()) {
-            return self.weigh(frame, offset, &direct, target);
+    /// Find the fastest way to the stage's output.
+    fn way(&mut self, frame: &Frame) -> Way {
+        if let Some(direct) = Direct::of(frame) {
+            return Way::Sum(direct);
         }
-        let length = target.len() / dtype.bytes();
-        self.run(frame, offset, length);
-        self.store(frame.stage.output.unwrap_or_default(), dtype, length, chance, target)
+        let mut table = std::mem::take(&mut self.table);
+        let made = table.prepare(frame, |frame, target| self.compute(frame, 0, target));
+        self.table = table;
+        if made {
+            Way::Table
+        } else {
+            Way::Registers
+        }
+    }
+
+    /// Compute and encode the stage's output at `offset` from the run's beginning, a block at most;
+    /// false if a number is not finite then.
+    pub(crate) fn produce(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
+        match self.way {
+            Way::Sum(direct) => self.weigh(frame, offset, &direct, target),
+            Way::Table => {
+                self.look_up(frame, offset, target) || self.compute(frame, offset, target)
+            }
+            Way::Registers => self.compute(frame, offset, target),
+        }
+    }
+
+    /// [`Machine::produce`] in registers.
+    pub(super) fn compute(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
+        self.run(frame, offset, target.len() / frame.encoding.dtype.bytes());
+        self.store(frame, offset, target)
     }
 
     /// Whether [`Machine::produce`] needs no registers.
     #[cfg(test)]
-    pub(super) fn is_direct(&self) -> bool {
-        self.direct.is_some()
+    pub(super) fn is_short(&self) -> bool {
+        !matches!(self.way, Way::Registers)
+    }
+
+    fn look_up(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
+        match self.level {
+            Level::Portable => self.table.look_up(frame, offset, target),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                // SAFETY: this level is only made where these features were detected.
+                unsafe { look_up_avx2(&mut self.table, frame, offset, target) }
+            }
+        }
     }
 
     fn weigh(&mut self, frame: &Frame, offset: usize, direct: &Direct, target: &mut [u8]) -> bool {
@@ -132,24 +156,18 @@ impl Machine {
         &self.registers[usize::from(register)]
     }
 
-    /// Encode the first `length` values of a register; see [`Machine::produce`].
-    pub(super) fn store(
-        &mut self,
-        register: Register,
-        dtype: Dtype,
-        length: usize,
-        chance: Option<(u64, u64)>,
-        target: &mut [u8],
-    ) -> bool {
-        let values = &self.registers[usize::from(register)].0[..length];
+    /// Encode the stage's output after [`Machine::run`]; see [`Machine::produce`].
+    fn store(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
+        let output = usize::from(frame.stage.output.unwrap_or_default());
+        let values = &self.registers[output].0[..target.len() / frame.encoding.dtype.bytes()];
         match self.level {
             Level::Portable => {
-                encode::<codec::Portable>(dtype, values, chance, &mut self.spare, target)
+                encode::<codec::Portable>(frame, offset, values, &mut self.spare, target)
             }
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => {
                 // SAFETY: this level is only made where these features were detected.
-                unsafe { encode_avx2(dtype, values, chance, &mut self.spare, target) }
+                unsafe { encode_avx2(frame, offset, values, &mut self.spare, target) }
             }
         }
     }
@@ -258,29 +276,36 @@ fn step<I: Isa>(
 /// Encode values, rounding to nearest even or by chance.
 #[inline(always)]
 fn encode<I: Isa>(
-    dtype: Dtype,
+    frame: &Frame,
+    offset: usize,
     values: &[f32],
-    chance: Option<(u64, u64)>,
     spare: &mut Block,
     target: &mut [u8],
 ) -> bool {
-    let Some((seed, begin)) = chance else {
+    let Encoding { dtype, by_chance } = frame.encoding;
+    if !by_chance {
         return codec::encode::<I>(dtype, values, target);
-    };
-    rng::fill::<I>(spare, Distribution::Rounding, 0, seed, begin);
+    }
+    rng::fill::<I>(spare, Distribution::Rounding, 0, frame.seed, frame.begin + offset as u64);
     codec::encode_by_chance::<I>(dtype, values, &spare.0[..values.len()], target)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,f16c")]
 fn encode_avx2(
-    dtype: Dtype,
+    frame: &Frame,
+    offset: usize,
     values: &[f32],
-    chance: Option<(u64, u64)>,
     spare: &mut Block,
     target: &mut [u8],
 ) -> bool {
-    encode::<codec::Avx2>(dtype, values, chance, spare, target)
+    encode::<codec::Avx2>(frame, offset, values, spare, target)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn look_up_avx2(table: &mut Table, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
+    table.look_up(frame, offset, target)
 }
 
 #[cfg(target_arch = "x86_64")]

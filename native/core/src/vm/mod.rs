@@ -4,11 +4,13 @@
 //! first-level cache, large enough that choosing the instruction costs nothing. Every operation
 //! is written once, as a loop over a block that the compiler vectorises; [`simd`] compiles the
 //! whole machine once per instruction set. All of them give the same bits: nothing is fused,
-//! reordered or approximated differently. Only the commonest program, a weighted sum, has a loop of
-//! its own ([`direct`]), with the same bits again.
+//! reordered or approximated differently. The commonest program, a weighted sum, has a loop of its
+//! own ([`direct`]), and of two 8-bit inputs all results are computed once ([`table`]), with the
+//! same bits again.
 
 pub(crate) mod block;
 mod direct;
+pub(crate) mod frame;
 pub(crate) mod geometry;
 mod index;
 mod kernels;
@@ -16,6 +18,7 @@ pub(crate) mod machine;
 mod math;
 pub(crate) mod prefetch;
 mod simd;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::frame::{Encoding, Frame};
 use super::geometry::Geometry;
-use super::machine::{Frame, Machine};
+use super::machine::Machine;
 use super::simd::Level;
 use super::BLOCK;
 use crate::dtype::Dtype;
@@ -39,22 +40,24 @@ fn run(level: Level, nodes: &[RawNode], from: Dtype, to: Dtype) -> Vec<u8> {
         stage.inputs.iter().map(|input| (&sources[*input][..], from)).collect();
     let vectors: Vec<Arc<Vec<f32>>> = Vec::new();
     let geometry = Geometry::of(&[3, LENGTH as u64]);
-    let frame = Frame {
-        stage,
-        inputs: &inputs,
-        scalars: &[0.7],
-        vectors: &vectors,
-        geometry,
-        seed: 9,
-        begin: 1000,
-    };
-    let mut machine = Machine::at_level(level);
-    machine.start(&frame);
-    let mut output = vec![0; LENGTH * to.bytes()];
-    machine.produce(&frame, 0, to, None, &mut output);
-    let mut by_chance = vec![0; output.len()];
-    machine.produce(&frame, 0, to, Some((9, 1000)), &mut by_chance);
-    [output, by_chance].concat()
+    let results = [false, true].map(|by_chance| {
+        let frame = Frame {
+            stage,
+            inputs: &inputs,
+            scalars: &[0.7],
+            vectors: &vectors,
+            geometry,
+            seed: 9,
+            begin: 1000,
+            encoding: Encoding { dtype: to, by_chance },
+        };
+        let mut machine = Machine::at_level(level);
+        machine.start(&frame);
+        let mut output = vec![0; LENGTH * to.bytes()];
+        machine.produce(&frame, 0, &mut output);
+        output
+    });
+    results.concat()
 }
 
 fn same(nodes: &[RawNode], from: Dtype, to: Dtype) {
@@ -118,16 +121,17 @@ fn weighted(level: Level, nodes: &[RawNode], dtype: Dtype, straight: bool) -> Ve
         stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
     let geometry = Geometry::of(&[LENGTH as u64]);
     let (scalars, vectors) = (&[0.7, -1.3], &[]);
-    let frame = Frame { stage, inputs: &inputs, scalars, vectors, geometry, seed: 0, begin: 0 };
+    let encoding = Encoding { dtype, by_chance: false };
+    let inputs = &inputs;
+    let frame = Frame { stage, inputs, scalars, vectors, geometry, seed: 0, begin: 0, encoding };
     let mut machine = Machine::at_level(level);
     machine.start(&frame);
-    assert!(machine.is_direct());
+    assert!(machine.is_short());
     let mut output = vec![0; LENGTH * 2];
     let finite = if straight {
-        machine.produce(&frame, 0, dtype, None, &mut output)
+        machine.produce(&frame, 0, &mut output)
     } else {
-        machine.run(&frame, 0, LENGTH);
-        machine.store(stage.output.unwrap(), dtype, LENGTH, None, &mut output)
+        machine.compute(&frame, 0, &mut output)
     };
     assert!(!finite);
     assert_eq!(machine.nonfinite, [true, true]);
@@ -158,4 +162,103 @@ fn a_sum_straight_from_bytes_is_that_of_the_registers() {
             }
         }
     }
+}
+
+/// Every pair of bytes, NaN and infinities among them, by the table and in registers.
+fn tabled(level: Level, nodes: &[RawNode], from: [Dtype; 2], to: Dtype, scalar: f32) {
+    let program = Program::new(nodes, nodes.len() - 1).unwrap();
+    let stage = &program.stages()[0];
+    let sources: [Vec<u8>; 2] =
+        [(0..=255).flat_map(|x| [x; 256]).collect(), (0..=255).collect::<Vec<u8>>().repeat(256)];
+    let inputs: Vec<(&[u8], Dtype)> =
+        stage.inputs.iter().map(|input| (&sources[*input][..], from[*input])).collect();
+    let (geometry, encoding) = (Geometry::of(&[1 << 20]), Encoding { dtype: to, by_chance: false });
+    let (inputs, scalars) = (&inputs, &[scalar]);
+    let frame =
+        Frame { stage, inputs, scalars, vectors: &[], geometry, seed: 0, begin: 0, encoding };
+    let mut machine = Machine::at_level(level);
+    machine.start(&frame);
+    assert!(machine.is_short());
+    let elsewhere = Frame { scalars: &[0.25], ..frame };
+    let (mut output, mut expected) = ([0; 300 * 2], [0; 300 * 2]);
+    for offset in (0..(1 << 16) - 300).step_by(211) {
+        // Other numbers take another table, of tensors of any size once it is there.
+        let target = &mut output[..300 * to.bytes()];
+        if offset % 1000 == 0 {
+            machine.start(&elsewhere);
+            machine.produce(&elsewhere, offset, target);
+        }
+        machine.start(&frame);
+        let finite = machine.produce(&frame, offset, target);
+        let blamed = machine.nonfinite.clone();
+        machine.start(&frame);
+        let wanted = &mut expected[..300 * to.bytes()];
+        assert_eq!(machine.compute(&frame, offset, wanted), finite);
+        assert_eq!(machine.nonfinite, blamed);
+        assert_eq!(target, wanted, "{from:?} to {to:?} from {offset} on");
+    }
+}
+
+#[test]
+fn a_table_of_pairs_has_what_the_registers_have() {
+    let nodes = [
+        node("input", &[], &[0.0]),
+        node("input", &[], &[1.0]),
+        node("scalar", &[], &[0.0]),
+        node("less", &[0, 1], &[]),
+        node("where", &[3, 0, 2], &[]),
+        node("multiply", &[4, 1], &[]),
+        node("sin", &[5], &[]),
+    ];
+    let (four, five) = (Dtype::F8_E4M3, Dtype::F8_E5M2);
+    for level in [Level::Portable, Level::detect()] {
+        for from in [[four, four], [five, five], [four, five], [five, four]] {
+            for to in [four, five, Dtype::F16, Dtype::BF16] {
+                tabled(level, &nodes, from, to, 0.7);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_table_is_made_of_what_is_no_function_of_two_bytes() {
+    let inputs = [node("input", &[], &[0.0]), node("input", &[], &[1.0])];
+    let with = |last: &[RawNode]| [&inputs[..], last].concat();
+    let eight = [Dtype::F8_E4M3; 2];
+    let nearest = Encoding { dtype: Dtype::F8_E4M3, by_chance: false };
+    let short = |nodes: &[RawNode], from: [Dtype; 2], encoding: Encoding, elements: u64| {
+        let program = Program::new(nodes, nodes.len() - 1).unwrap();
+        let stage = &program.stages()[0];
+        let inputs = from.map(|dtype| (&[0_u8; 8][..], dtype));
+        let (geometry, scalars) = (Geometry::of(&[elements]), &[2e38]);
+        let (inputs, vectors) = (&inputs[..stage.inputs.len()], &[]);
+        let frame =
+            Frame { stage, inputs, scalars, vectors, geometry, seed: 0, begin: 0, encoding };
+        let mut machine = Machine::new();
+        machine.start(&frame);
+        machine.is_short()
+    };
+    let sum = with(&[node("add", &[0, 1], &[])]);
+    let large = 1 << 20;
+    assert!(short(&sum, eight, nearest, large));
+    assert!(!short(&sum, eight, nearest, 1000));
+    assert!(!short(&sum, [Dtype::F8_E4M3, Dtype::F16], nearest, large));
+    assert!(!short(&sum, eight, Encoding { dtype: Dtype::F32, ..nearest }, large));
+    assert!(!short(&sum, eight, Encoding { by_chance: true, ..nearest }, large));
+    let drawn = [node("random_uniform", &[], &[1.0]), node("add", &[0, 2], &[])];
+    assert!(!short(
+        &[with(&drawn), vec![node("add", &[3, 1], &[])]].concat(),
+        eight,
+        nearest,
+        large
+    ));
+    let row = [node("row_index", &[], &[]), node("add", &[0, 2], &[])];
+    assert!(!short(&[with(&row), vec![node("add", &[3, 1], &[])]].concat(), eight, nearest, large));
+    // Overflows in float32 are told of each element, so they are computed.
+    let overflow = with(&[
+        node("scalar", &[], &[0.0]),
+        node("multiply", &[0, 2], &[]),
+        node("multiply", &[3, 1], &[]),
+    ]);
+    assert!(!short(&overflow, eight, nearest, large));
 }
