@@ -45,9 +45,16 @@ pub(super) fn to_f16(value: f32) -> u16 {
 /// Round to nearest even.
 #[inline(always)]
 pub(super) fn to_bf16(value: f32) -> u16 {
+    if value.is_nan() {
+        ((value.to_bits() | 0x0040_0000) >> 16) as u16
+    } else {
+        finite_to_bf16(value)
+    }
+}
+
+/// The same of what is no NaN; a NaN that comes of arithmetic stays one too.
+#[inline(always)]
+pub(super) fn finite_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
-    let nan = bits | 0x0040_0000;
-    let result = if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded };
-    (result >> 16) as u16
+    (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16
 }
