@@ -17,6 +17,7 @@ __all__ = [
     "Header",
     "HeaderError",
     "IoError",
+    "Maps",
     "NativeError",
     "NonFiniteError",
     "OutputFile",
@@ -273,6 +274,17 @@ def clean_stale(directory: _Path) -> list[str]:
     """
 
 @final
+class Maps:
+    """Maps of source files that stay from one :func:`merge` to the next, until this is deleted.
+
+    Files stay mapped while together they are no larger than half of the memory that is available.
+    What is mapped stays the page cache's, and the kernel takes it back when it needs memory.
+    """
+
+    def __new__(cls) -> Maps:
+        """Keep none yet."""
+
+@final
 class Report:
     """What one :func:`merge` did."""
 
@@ -303,6 +315,7 @@ def merge(
     io: Literal["auto", "read", "mmap"] = "auto",
     rounding: Literal["nearest", "stochastic"] = "nearest",
     wanted: Sequence[tuple[int, int]] = (),
+    maps: Maps | None = None,
 ) -> Report:
     """Run every job and copy; everything is validated before any work starts.
 
@@ -325,6 +338,8 @@ def merge(
             job's seed and the element's index.
         wanted: (job, count): only the first elements of that job's output are computed and
             written, and its place in the sink has room for as many; 1 or more.
+        maps: takes and keeps maps of source files, if all sinks are buffers and ``io`` is not
+            "read".
 
     Raises:
         ProgramError: a job or copy does not fit its program, sources or sinks.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -299,3 +300,19 @@ def test_live_models_are_not_aligned(models):
     with pytest.raises(ExecutorError, match="aligned in files only") as caught:
         merge_into(plan, empty_numpy(plan), executor=NativeExecutor())
     assert "bmerge rebasin A B" in caught.value.hint
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_checkpoints_stay_mapped_as_long_as_their_merger(tmp_path, models):
+    def mapped():
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return {str(path) for path in models if any(str(path) in line for line in lines)}
+
+    merger = merger_of(models, tmp_path)
+    live = empty_numpy(merger.plan({}))
+    for alpha in (0.25, 0.5):
+        with merger.model({"alpha": BlockWeights(alpha)}) as model:
+            model.into(live)
+        assert mapped() == {str(path) for path in models}
+    del merger, model
+    assert mapped() == set()

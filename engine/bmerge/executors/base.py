@@ -101,7 +101,7 @@ class Sink(Protocol):
 
 
 class Executor(Protocol):
-    """Runs plans. One executor runs one plan at a time; it keeps nothing between runs."""
+    """Runs plans, one at a time. What it keeps between runs makes the next one faster at most."""
 
     @property
     def name(self) -> str:

@@ -39,6 +39,9 @@ _MEMORY = 64 << 20
 class NativeExecutor:
     """Runs plans in Rust, streaming from file to file.
 
+    Files that are merged into live tensors stay mapped for the next merge, as long as the executor
+    lives, if half of the available memory holds them.
+
     Args:
         memory: budget in bytes for all buffers together.
         threads: number of worker threads; 0 takes one per core.
@@ -49,6 +52,7 @@ class NativeExecutor:
     memory: int = _MEMORY
     threads: int = 0
     io: IoMode = "auto"
+    _maps: _native.Maps = field(default_factory=_native.Maps, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -74,6 +78,7 @@ class NativeExecutor:
             "memory": self.memory,
             "io": self.io,
             "on_nonfinite": plan.recipe.on_nonfinite,
+            "maps": self._maps,
         }
         if plan.recipe.rounding != "nearest":
             call["rounding"] = plan.recipe.rounding

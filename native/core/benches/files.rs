@@ -41,6 +41,7 @@ fn bench(criterion: &mut Criterion) {
                     sinks: vec![Sink::File(&output)],
                     jobs: vec![job(&program, &[COUNT as u64])],
                     copies: Vec::new(),
+                    maps: None,
                     options,
                 };
                 run(&request, &Progress::new(), || true).unwrap();

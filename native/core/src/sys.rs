@@ -1,6 +1,6 @@
 //! The few system calls that the standard library does not have.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 
 #[cfg(unix)]
@@ -33,6 +33,15 @@ pub(crate) fn process_exists(pid: i32) -> bool {
     // SAFETY: signal 0 is never delivered, kill only reports whether it could be.
     let result = check(unsafe { libc::kill(pid, 0) });
     !matches!(result, Err(error) if error.raw_os_error() == Some(libc::ESRCH))
+}
+
+/// Bytes of memory that can be had without swapping, the page cache among them; `None` if nobody
+/// tells.
+pub(crate) fn available_memory() -> Option<u64> {
+    let all = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = all.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
 }
 
 /// Give a file its size and, where the file system can, its space at once.

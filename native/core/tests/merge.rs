@@ -48,6 +48,7 @@ fn files_give_the_same_bytes_by_every_way_of_reading() {
                 sinks: vec![Sink::File(&output)],
                 jobs: vec![job(&program, &[COUNT as u64])],
                 copies: Vec::new(),
+                maps: None,
                 options,
             };
             let progress = Progress::new();
@@ -80,6 +81,7 @@ fn copies_go_between_files_and_memory() {
         sinks: vec![Sink::File(&output), Sink::Bytes(SharedBytes::new(&mut memory))],
         jobs: Vec::new(),
         copies: vec![copy(0, 0, 0), copy(1, 0, size), copy(0, 1, size), copy(1, 1, 0)],
+        maps: None,
         options: options(3, 1 << 22),
     };
     let report = run(&request, &Progress::new(), || true).unwrap();
@@ -106,6 +108,7 @@ fn a_source_that_shrinks_is_an_error_by_every_way_of_reading() {
             // Many passes over the same bytes, so that there is time to shrink the file.
             jobs: vec![job(&program, &[COUNT as u64])],
             copies: Vec::new(),
+            maps: None,
             options,
         };
         // A truncated length within a page, which a map reads as zeros without a signal.
@@ -138,6 +141,7 @@ fn cancelling_ends_the_run() {
         sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
         jobs: vec![job(&program, &[COUNT as u64])],
         copies: Vec::new(),
+        maps: None,
         options: options(2, 1 << 20),
     };
     let progress = Progress::new();

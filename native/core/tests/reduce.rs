@@ -152,6 +152,7 @@ fn kth(values: &[f32], k: f64) -> (f32, Progress) {
         sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
         jobs: vec![job(&program, &[values.len() as u64])],
         copies: Vec::new(),
+        maps: None,
         options: options(3, 1 << 20),
     };
     run(&request, &progress, || true).unwrap();

@@ -53,6 +53,7 @@ fuzz_target!(|input: (Vec<Step>, u8, [u8; 3])| {
             wanted: None,
         }],
         copies: Vec::new(),
+        maps: None,
         options: Options {
             threads: 2,
             memory: 1 << 22,

@@ -57,6 +57,19 @@ impl Report {
     }
 }
 
+/// Maps of files that stay from merge to merge.
+#[pyclass(frozen, module = "bmerge._native")]
+#[derive(Default)]
+pub(crate) struct Maps(core::Maps);
+
+#[pymethods]
+impl Maps {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+}
+
 /// A job as Python gives it.
 type RawJob = (usize, Vec<(usize, u64, String)>, Vec<f64>, Vec<u64>, usize, u64, String, u64);
 
@@ -80,10 +93,10 @@ enum Output<'py> {
 #[pyo3(
     signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
         memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto",
-        rounding = "nearest", wanted = Vec::new()),
+        rounding = "nearest", wanted = Vec::new(), maps = None),
     text_signature = "(*, programs, sources, sinks, jobs, copies=(), threads=0, \
         memory=33554432, progress=None, on_nonfinite='error', io='auto', rounding='nearest', \
-        wanted=())"
+        wanted=(), maps=None)"
 )]
 #[allow(clippy::too_many_arguments)] // keyword-only, as documented
 pub(crate) fn merge<'py>(
@@ -100,6 +113,7 @@ pub(crate) fn merge<'py>(
     io: &str,
     rounding: &str,
     wanted: Vec<(usize, u64)>,
+    maps: Option<PyRef<'py, Maps>>,
 ) -> PyResult<Report> {
     let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
     let mut outputs = sinks.iter().map(pin_sink).collect::<PyResult<Vec<_>>>()?;
@@ -115,6 +129,7 @@ pub(crate) fn merge<'py>(
         sinks: outputs.iter_mut().map(sink).collect(),
         jobs,
         copies: copies.into_iter().map(copy).collect(),
+        maps: maps.as_ref().map(|maps| &maps.0),
         options: Options {
             threads,
             memory,

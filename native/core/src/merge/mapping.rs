@@ -1,6 +1,6 @@
-//! Source files as memory maps whose pages are dropped behind the reader.
+//! Source files as memory maps, whose pages may be dropped behind the reader.
 //!
-//! Pages are dropped by large chunks and some time after they were read: the kernel maps as much as
+//! They are dropped by large chunks and some time after they were read: the kernel maps as much as
 //! a chunk at once where the page cache has it in one piece, and to drop a part of that costs more
 //! than to copy it.
 
@@ -30,8 +30,8 @@ pub(super) struct Mapping {
     guard: Guard,
     /// Chunks that were read and not dropped since.
     read: Mutex<BTreeSet<usize>>,
-    /// So many are dropped together.
-    kept: usize,
+    /// So many are dropped together; none ever if that is not given.
+    kept: Option<usize>,
 }
 
 // SAFETY: the memory is only read, and unmapped by the owner alone.
@@ -40,9 +40,9 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Map a file of a known size, of which about `resident` bytes may stay in memory; `None` if
-    /// there are too many maps to guard them all.
-    pub(super) fn new(file: &File, size: u64, resident: u64) -> io::Result<Option<Self>> {
+    /// Map a file of a known size, of which about `resident` bytes may stay in memory, or all that
+    /// was read; `None` if there are too many maps to guard them all.
+    pub(super) fn new(file: &File, size: u64, resident: Option<u64>) -> io::Result<Option<Self>> {
         let length = usize::try_from(size).map_err(io::Error::other)?;
         if length == 0 {
             return Ok(None); // nothing to map, and nothing to read either
@@ -64,7 +64,7 @@ impl Mapping {
             unmap(start, length);
             return Ok(None);
         };
-        let kept = (resident / CHUNK as u64).clamp(1, MOST) as usize;
+        let kept = resident.map(|bytes| (bytes / CHUNK as u64).clamp(1, MOST) as usize);
         Ok(Some(Self { start, length, guard, read: Mutex::default(), kept }))
     }
 
@@ -85,10 +85,13 @@ impl Mapping {
 
     /// Be done with a range; pages that others are reading may go too, and come back.
     pub(super) fn forget(&self, begin: usize, length: usize) {
+        let Some(kept) = self.kept else {
+            return;
+        };
         let chunks = {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
             read.extend(begin / CHUNK..(begin + length).div_ceil(CHUNK));
-            if read.len() < self.kept || !self.intact() {
+            if read.len() < kept || !self.intact() {
                 return;
             }
             std::mem::take(&mut *read)

@@ -10,6 +10,7 @@ mod check;
 mod guard;
 mod job;
 mod mapping;
+mod maps;
 mod memory;
 mod pass;
 mod progress;
@@ -22,6 +23,7 @@ mod source;
 mod stream;
 mod worker;
 
+pub use maps::Maps;
 pub use progress::Progress;
 pub use report::Report;
 pub use request::{Copy, InputRange, IoMode, Job, OnNonFinite, Options, Request, Rounding};

@@ -1,5 +1,6 @@
 //! What a caller asks for.
 
+use super::maps::Maps;
 use super::sink::Sink;
 use super::source::Source;
 use crate::dtype::Dtype;
@@ -123,6 +124,8 @@ pub struct Request<'a> {
     pub jobs: Vec<Job>,
     /// Ranges to copy.
     pub copies: Vec<Copy>,
+    /// Where maps stay for the next run, if all sinks are memory; none do without.
+    pub maps: Option<&'a Maps>,
     /// How to run.
     pub options: Options,
 }

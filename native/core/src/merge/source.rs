@@ -1,11 +1,13 @@
 //! Where inputs are read from.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::mapping::Mapping;
+use super::maps::Maps;
 use super::request::{IoMode, Request};
 use super::sink::Sink;
 use crate::error::{Error, Result};
@@ -23,7 +25,7 @@ pub enum Source<'a> {
 #[derive(Debug)]
 pub(super) enum Opened<'a> {
     File { file: File, path: &'a Path, size: u64 },
-    Mapped { mapping: Mapping, file: File, path: &'a Path, size: u64 },
+    Mapped { mapping: Arc<Mapping>, file: File, path: &'a Path, size: u64 },
     Bytes(&'a [u8]),
 }
 
@@ -38,17 +40,19 @@ pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
         IoMode::Read => false,
         IoMode::Mmap => true,
     };
+    let kept = request.maps.filter(|_| to_memory);
     sources
         .iter()
         .map(|source| match source {
-            Source::Path(path) => open(path, maps.then_some(resident)),
+            Source::Path(path) => open(path, maps.then_some(resident), kept),
             Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
         })
         .collect()
 }
 
-/// Open a file; as a map of which so many bytes may stay in memory, if that is given.
-fn open(path: &Path, map: Option<u64>) -> Result<Opened<'_>> {
+/// Open a file; if `resident` is given, as a map of which so many bytes may stay in memory, or as
+/// one of those that are kept.
+fn open<'a>(path: &'a Path, resident: Option<u64>, kept: Option<&Maps>) -> Result<Opened<'a>> {
     let io = |action| move |error| Error::io(path, action, error);
     let file = File::open(path).map_err(io("open file"))?;
     let metadata = file.metadata().map_err(io("read file size"))?;
@@ -56,14 +60,31 @@ fn open(path: &Path, map: Option<u64>) -> Result<Opened<'_>> {
         return Err(Error::io(path, "open file", io::ErrorKind::IsADirectory.into()));
     }
     let size = metadata.len();
-    let mapping = match map {
-        Some(resident) => Mapping::new(&file, size, resident).map_err(io("map file"))?,
+    let mapping = match resident {
+        Some(resident) => map(path, &file, &metadata, resident, kept).map_err(io("map file"))?,
         None => None,
     };
     Ok(match mapping {
         Some(mapping) => Opened::Mapped { mapping, file, path, size },
         None => Opened::File { file, path, size },
     })
+}
+
+/// A kept map, or one for this run.
+fn map(
+    path: &Path,
+    file: &File,
+    metadata: &Metadata,
+    resident: u64,
+    kept: Option<&Maps>,
+) -> io::Result<Option<Arc<Mapping>>> {
+    if let Some(kept) = kept {
+        let mapping = kept.of(path, file, metadata)?;
+        if mapping.is_some() {
+            return Ok(mapping);
+        }
+    }
+    Ok(Mapping::new(file, metadata.len(), Some(resident))?.map(Arc::new))
 }
 
 impl Opened<'_> {

@@ -96,6 +96,7 @@ pub fn run_jobs(
         sinks: vec![Sink::Bytes(SharedBytes::new(output))],
         jobs,
         copies: Vec::new(),
+        maps: None,
         options,
     };
     run(&request, &Progress::new(), || true)

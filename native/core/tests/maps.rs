@@ -1,0 +1,105 @@
+//! Maps that stay from run to run: what is read through them, and how long they stay.
+#![cfg(target_os = "linux")] // elsewhere nobody tells how much memory there is, and none stays
+#![allow(clippy::unwrap_used)] // a panic is a failed test
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use bmerge_core::merge::{run, IoMode, Maps, Progress, Request, SharedBytes, Sink, Source};
+use bmerge_core::{Error, OutputFile, Result};
+use common::{bytes, job, lerp, numbers, options};
+
+const COUNT: usize = 700_000;
+
+fn write(path: &Path, seed: u64) {
+    fs::write(path, bytes(&numbers(COUNT, seed))).unwrap();
+}
+
+fn expected(first: u64, second: u64) -> Vec<u8> {
+    let (low, high) = ((1.0 - 0.3_f64) as f32, 0.3_f64 as f32);
+    let pairs = numbers(COUNT, first).into_iter().zip(numbers(COUNT, second));
+    bytes(&pairs.map(|(a, b)| a * low + b * high).collect::<Vec<_>>())
+}
+
+/// Merge two files into memory, or into a third file.
+fn merged(folder: &Path, maps: &Maps, io: IoMode, target: Option<&Path>) -> Result<Vec<u8>> {
+    let program = lerp();
+    let mut memory = vec![0; 4 * COUNT];
+    let output = target.map(|path| OutputFile::create(path, 4 * COUNT as u64).unwrap());
+    let mut options = options(2, 1 << 22);
+    options.io = io;
+    let request = Request {
+        programs: vec![&program],
+        sources: ["a", "b"].map(|name| Source::Path(folder.join(name))).into(),
+        sinks: vec![output
+            .as_ref()
+            .map_or_else(|| Sink::Bytes(SharedBytes::new(&mut memory)), Sink::File)],
+        jobs: vec![job(&program, &[COUNT as u64])],
+        copies: Vec::new(),
+        maps: Some(maps),
+        options,
+    };
+    run(&request, &Progress::new(), || true)?;
+    drop(request);
+    Ok(memory)
+}
+
+/// How many files of a folder this process has mapped.
+fn mapped(folder: &Path) -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains(folder.to_str().unwrap())).count()
+}
+
+#[test]
+fn files_stay_mapped_until_their_keeper_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(&folder.join("a"), 1);
+    write(&folder.join("b"), 2);
+    let maps = Maps::default();
+    for _ in 0..2 {
+        assert!(merged(folder, &maps, IoMode::Auto, None).unwrap() == expected(1, 2));
+        assert_eq!(mapped(folder), 2);
+    }
+    drop(maps);
+    assert_eq!(mapped(folder), 0);
+}
+
+#[test]
+fn nothing_stays_mapped_of_reads_and_of_merges_into_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(&folder.join("a"), 1);
+    write(&folder.join("b"), 2);
+    let maps = Maps::default();
+    assert!(merged(folder, &maps, IoMode::Read, None).unwrap() == expected(1, 2));
+    merged(folder, &maps, IoMode::Mmap, Some(&folder.join("out"))).unwrap();
+    assert_eq!(mapped(folder), 0);
+}
+
+#[test]
+fn what_is_read_is_what_the_file_holds_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (a, b, other) = (folder.join("a"), folder.join("b"), folder.join("other"));
+    write(&a, 1);
+    write(&b, 2);
+    let maps = Maps::default();
+    let merge = || merged(folder, &maps, IoMode::Auto, None);
+    assert!(merge().unwrap() == expected(1, 2));
+    // Another file of the same size and name.
+    write(&other, 3);
+    fs::rename(&other, &b).unwrap();
+    assert!(merge().unwrap() == expected(1, 3));
+    // The same file with other contents.
+    fs::write(&b, bytes(&numbers(COUNT, 4))).unwrap();
+    assert!(merge().unwrap() == expected(1, 4));
+    // A shorter one, and a whole one again.
+    fs::OpenOptions::new().write(true).open(&b).unwrap().set_len(5001).unwrap();
+    assert!(matches!(merge(), Err(Error::Range { .. })));
+    write(&b, 5);
+    assert!(merge().unwrap() == expected(1, 5));
+    assert_eq!(mapped(folder), 2);
+}
