@@ -85,6 +85,7 @@ class Architecture:
     lists: Mapping[int, tuple[str | None, ...]] = field(default_factory=dict)
     modelspec: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
+    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check that the parts fit together.
@@ -110,10 +111,14 @@ class Architecture:
         Raises:
             ArchitectureError: if a rule gives a block number that the architecture has not.
         """
+        known = self._known.get(key)  # planning a merge asks for each key several times
+        if known is not None:
+            return known
         block = next(block for rule in self.rules if (block := rule.match(key)) is not None)
         if block not in self.blocks:
             message = f"{key!r} would be in block {block}, which {self.id} does not have"
             raise ArchitectureError(message, hint="is this another architecture?")
+        self._known[key] = block
         return block
 
     def is_part(self, key: str) -> bool:
