@@ -76,7 +76,7 @@ impl Sink<'_> {
         }
         let result = fill(&mut buffer[..length])?;
         match self {
-            Self::File(file) => file.write_at(begin, &buffer[..length])?,
+            Self::File(file) => file.write_behind(begin, buffer, length)?,
             Self::Bytes(bytes) => {
                 // SAFETY: what this function asks of its caller.
                 stream(&buffer[..length], unsafe { bytes.range(begin as usize, length) });

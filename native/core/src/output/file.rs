@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::backlog::Backlog;
 use super::pieces::Pieces;
 use super::temporary;
 use crate::error::{Error, Result};
@@ -29,6 +30,7 @@ pub struct OutputFile {
     flushes: bool,
     written: AtomicU64,
     pieces: Pieces,
+    backlog: Backlog,
 }
 
 impl OutputFile {
@@ -39,10 +41,17 @@ impl OutputFile {
             return Err(Error::io(target, "replace folder", error));
         }
         let (temporary, file) = temporary::create(target)?;
-        let (finished, written) = (AtomicBool::new(false), AtomicU64::new(0));
-        let target = target.to_owned();
-        let (flushes, pieces) = (false, Pieces::default());
-        let output = Self { target, temporary, file, size, finished, flushes, written, pieces };
+        let output = Self {
+            target: target.to_owned(),
+            temporary,
+            file,
+            size,
+            finished: AtomicBool::new(false),
+            flushes: false,
+            written: AtomicU64::new(0),
+            pieces: Pieces::default(),
+            backlog: Backlog::default(),
+        };
         sys::allocate(&output.file, size).map_err(output.io("allocate space"))?;
         Ok(output)
     }
@@ -94,6 +103,22 @@ impl OutputFile {
             self.pieces.note(size, data.len(), start.elapsed());
         }
         self.count(data.len() as u64);
+        Ok(())
+    }
+
+    /// Write the first bytes of a buffer at a position, or let the thread do it that is writing to
+    /// this file. The buffer is another one then; an error may be that of another thread's bytes.
+    pub(crate) fn write_behind(
+        &self,
+        offset: u64,
+        buffer: &mut Vec<u8>,
+        length: usize,
+    ) -> Result<()> {
+        let write = |offset, bytes: &[u8]| self.write_at(offset, bytes);
+        self.backlog.write(offset, buffer, length, write)?;
+        if self.written.load(Ordering::Relaxed) >= self.size {
+            self.backlog.shrink(); // many files may be written one after the other
+        }
         Ok(())
     }
 

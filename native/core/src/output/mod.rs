@@ -1,5 +1,6 @@
 //! Files that appear under their name complete or not at all.
 
+mod backlog;
 mod file;
 mod pieces;
 mod temporary;
