@@ -1,6 +1,6 @@
 //! Instruction sets: the few things that have code of their own for each.
 
-use super::{decode_with, eight, encode_with, half, weigh_with};
+use super::{combine_with, decode_with, eight, encode_with, half, Formula};
 use crate::rng::{self, Words};
 
 /// What differs between instruction sets; the results do not.
@@ -13,8 +13,12 @@ pub(crate) trait Isa {
     fn decode_e5m2(source: &[u8], target: &mut [f32]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
-    /// `target = x * s + y * t` of half floats, with three roundings.
-    fn weigh_f16(x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]);
+    /// A formula of half floats.
+    fn combine_f16<const N: usize>(
+        arguments: [&[u8]; N],
+        formula: &impl Formula<N>,
+        target: &mut [u8],
+    );
     /// Philox4x32-10 of eight counters; words of 32 bits, widened.
     fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4];
 }
@@ -44,9 +48,13 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
-    fn weigh_f16(x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]) {
+    fn combine_f16<const N: usize>(
+        arguments: [&[u8]; N],
+        formula: &impl Formula<N>,
+        target: &mut [u8],
+    ) {
         let decode = |bytes| half::from_f16(u16::from_le_bytes(bytes));
-        weigh_with(x, y, target, decode, |sum| half::to_f16(sum).to_le_bytes());
+        combine_with(arguments, formula, target, decode, |x| half::to_f16(x).to_le_bytes());
     }
 
     #[inline(always)]
@@ -86,9 +94,13 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn weigh_f16(x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]) {
+    fn combine_f16<const N: usize>(
+        arguments: [&[u8]; N],
+        formula: &impl Formula<N>,
+        target: &mut [u8],
+    ) {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { x86::weigh(x, y, target) }
+        unsafe { x86::combine(arguments, formula, target) }
     }
 
     #[inline(always)]
@@ -105,12 +117,13 @@ mod x86 {
     use std::arch::x86_64::{
         __m128i, __m256, __m256i, _mm256_add_ps, _mm256_and_si256, _mm256_cvtph_ps,
         _mm256_cvtps_ph, _mm256_mul_epu32, _mm256_mul_ps, _mm256_set1_epi64x, _mm256_set1_ps,
-        _mm256_srli_epi64, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128, _mm_blendv_epi8,
-        _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128, _mm_set1_epi16,
-        _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
+        _mm256_srli_epi64, _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128,
+        _mm_blendv_epi8, _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128,
+        _mm_set1_epi16, _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
     };
 
-    use super::{Isa, Portable, Words};
+    use super::{Formula, Isa, Portable, Words};
+    use crate::codec::lanes::Lanes;
     use crate::rng::{round_keys, MULTIPLIERS};
 
     #[target_feature(enable = "avx2,f16c")]
@@ -181,23 +194,64 @@ mod x86 {
         Portable::encode_f16(rest, tail);
     }
 
+    /// Eight numbers.
+    #[derive(Clone, Copy)]
+    struct Eight(__m256);
+
+    impl Lanes for Eight {
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: made only in `combine`, where the feature is.
+            Self(unsafe { _mm256_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn subtract(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm256_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn multiply(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm256_mul_ps(self.0, other.0) })
+        }
+    }
+
     #[target_feature(enable = "avx2,f16c")]
     #[inline]
-    pub(super) fn weigh((x, s): (&[u8], f32), (y, t): (&[u8], f32), target: &mut [u8]) {
-        let (scales, whole) = ([_mm256_set1_ps(s), _mm256_set1_ps(t)], target.len() / 16 * 16);
-        let (halves, rest) = target.split_at_mut(whole);
-        let pairs = x.as_chunks::<16>().0.iter().zip(y.as_chunks::<16>().0);
-        for (half, (x, y)) in halves.as_chunks_mut::<16>().0.iter_mut().zip(pairs) {
-            let [x, y] = [(x, scales[0]), (y, scales[1])].map(|(bytes, scale)| {
-                // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
-                let half = unsafe { std::mem::transmute::<[u8; 16], __m128i>(*bytes) };
-                _mm256_mul_ps(_mm256_cvtph_ps(half), scale)
-            });
-            let packed = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_add_ps(x, y));
-            // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
-            *half = unsafe { std::mem::transmute::<__m128i, [u8; 16]>(packed) };
+    pub(super) fn combine<const N: usize>(
+        arguments: [&[u8]; N],
+        formula: &impl Formula<N>,
+        target: &mut [u8],
+    ) {
+        let (eights, rest) = target.as_chunks_mut::<16>();
+        let whole = eights.len();
+        let mut halves: [&[[u8; 16]]; N] = [&[]; N];
+        let mut tails: [&[u8]; N] = [&[]; N];
+        for ((halves, tail), bytes) in halves.iter_mut().zip(&mut tails).zip(arguments) {
+            *halves = &bytes.as_chunks::<16>().0[..whole];
+            *tail = &bytes[whole * 16..];
         }
-        Portable::weigh_f16((&x[whole..], s), (&y[whole..], t), rest);
+        for (index, target) in eights.iter_mut().enumerate() {
+            let mut lanes = [Eight::splat(0.0); N];
+            for (lane, halves) in lanes.iter_mut().zip(halves) {
+                // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+                let half = unsafe { std::mem::transmute::<[u8; 16], __m128i>(halves[index]) };
+                *lane = Eight(_mm256_cvtph_ps(half));
+            }
+            let result = formula.apply(lanes).0;
+            let packed = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(result);
+            // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+            *target = unsafe { std::mem::transmute::<__m128i, [u8; 16]>(packed) };
+        }
+        Portable::combine_f16(tails, formula, rest);
     }
 
     /// Eight words in two vectors.

@@ -7,9 +7,11 @@
 mod eight;
 mod half;
 mod isa;
+mod lanes;
 mod stochastic;
 
 pub(crate) use isa::{Isa, Portable};
+pub(crate) use lanes::{combine, Formula, Sum, SumOfDifference};
 pub(crate) use stochastic::encode_by_chance;
 
 #[cfg(target_arch = "x86_64")]
@@ -56,45 +58,28 @@ pub(crate) fn encode<I: Isa>(dtype: Dtype, values: &[f32], target: &mut [u8]) ->
     is_finite_as(dtype, values, target)
 }
 
-/// `target = x * s + y * t` with three roundings, of numbers of a 16-bit type; whether all of x, all
-/// of y and all of the result are finite.
+/// A formula of 16-bit numbers, one by one.
+///
+/// Arrays are filled by loops: their own functions may stay functions, without the instruction set.
 #[inline(always)]
-pub(crate) fn weigh<I: Isa>(
-    dtype: Dtype,
-    (x, s): (&[u8], f32),
-    (y, t): (&[u8], f32),
-    target: &mut [u8],
-) -> [bool; 3] {
-    let finite = |bytes: &[u8]| all_finite_bytes(dtype, bytes);
-    let arguments = [finite(x), finite(y)];
-    if dtype == Dtype::F16 {
-        I::weigh_f16((x, s), (y, t), target);
-        return [arguments[0], arguments[1], finite(target)];
-    }
-    let decode = |bytes| u32::from(u16::from_le_bytes(bytes)) << 16;
-    if arguments == [true, true] {
-        let plain = |bytes| f32::from_bits(decode(bytes));
-        weigh_with((x, s), (y, t), target, plain, |sum| half::finite_to_bf16(sum).to_le_bytes());
-        if finite(target) {
-            return [true; 3];
-        }
-    }
-    let careful = |bytes| f32::from_bits(quiet(decode(bytes)));
-    weigh_with((x, s), (y, t), target, careful, |sum| half::to_bf16(sum).to_le_bytes());
-    [arguments[0], arguments[1], finite(target)]
-}
-
-#[inline(always)]
-fn weigh_with(
-    (x, s): (&[u8], f32),
-    (y, t): (&[u8], f32),
+fn combine_with<const N: usize>(
+    arguments: [&[u8]; N],
+    formula: &impl Formula<N>,
     target: &mut [u8],
     decode: impl Fn([u8; 2]) -> f32,
     encode: impl Fn(f32) -> [u8; 2],
 ) {
-    let pairs = x.as_chunks::<2>().0.iter().zip(y.as_chunks::<2>().0);
-    for (target, (x, y)) in target.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
-        *target = encode(decode(*x) * s + decode(*y) * t);
+    let (target, _) = target.as_chunks_mut::<2>();
+    let mut halves: [&[[u8; 2]]; N] = [&[]; N];
+    for (halves, bytes) in halves.iter_mut().zip(arguments) {
+        *halves = &bytes.as_chunks::<2>().0[..target.len()];
+    }
+    for (index, target) in target.iter_mut().enumerate() {
+        let mut lanes = [0.0; N];
+        for (lane, halves) in lanes.iter_mut().zip(halves) {
+            *lane = decode(halves[index]);
+        }
+        *target = encode(formula.apply(lanes));
     }
 }
 

@@ -8,7 +8,6 @@ use super::kernels;
 use super::simd::Level;
 use super::table::Table;
 use crate::codec::{self, Isa};
-use crate::dtype::Dtype;
 use crate::program::stage::{Instruction, Operand, Register, Stage};
 use crate::program::Distribution;
 use crate::reduce::Local;
@@ -31,7 +30,7 @@ pub(crate) struct Machine {
 enum Way {
     /// Instruction by instruction.
     Registers,
-    Sum(Direct),
+    Direct(Direct),
     Table,
 }
 
@@ -71,7 +70,7 @@ impl Machine {
     /// Find the fastest way to the stage's output.
     fn way(&mut self, frame: &Frame) -> Way {
         if let Some(direct) = Direct::of(frame) {
-            return Way::Sum(direct);
+            return Way::Direct(direct);
         }
         let mut table = std::mem::take(&mut self.table);
         let made = table.prepare(frame, |frame, target| self.compute(frame, 0, target));
@@ -87,7 +86,7 @@ impl Machine {
     /// false if a number is not finite then.
     pub(crate) fn produce(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
         match self.way {
-            Way::Sum(direct) => self.weigh(frame, offset, &direct, target),
+            Way::Direct(direct) => self.run_direct(direct, frame, offset, target),
             Way::Table => {
                 self.look_up(frame, offset, target) || self.compute(frame, offset, target)
             }
@@ -118,23 +117,22 @@ impl Machine {
         }
     }
 
-    fn weigh(&mut self, frame: &Frame, offset: usize, direct: &Direct, target: &mut [u8]) -> bool {
-        let begin = offset * direct.dtype.bytes();
-        let [x, y] = direct
-            .terms
-            .map(|(input, scale)| (&frame.inputs[input].0[begin..begin + target.len()], scale));
-        let finite = match self.level {
-            Level::Portable => codec::weigh::<codec::Portable>(direct.dtype, x, y, target),
+    fn run_direct(
+        &mut self,
+        direct: Direct,
+        frame: &Frame,
+        offset: usize,
+        target: &mut [u8],
+    ) -> bool {
+        let nonfinite = &mut self.nonfinite;
+        match self.level {
+            Level::Portable => direct.run::<codec::Portable>(frame, offset, nonfinite, target),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => {
                 // SAFETY: this level is only made where these features were detected.
-                unsafe { weigh_avx2(direct.dtype, x, y, target) }
+                unsafe { run_direct_avx2(direct, frame, offset, nonfinite, target) }
             }
-        };
-        for ((input, _), finite) in direct.terms.iter().zip(finite) {
-            self.nonfinite[*input] |= !finite;
         }
-        finite[2]
     }
 
     /// Compute the block of `length` elements at `offset` from the run's beginning.
@@ -310,6 +308,12 @@ fn look_up_avx2(table: &mut Table, frame: &Frame, offset: usize, target: &mut [u
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,f16c")]
-fn weigh_avx2(dtype: Dtype, x: (&[u8], f32), y: (&[u8], f32), target: &mut [u8]) -> [bool; 3] {
-    codec::weigh::<codec::Avx2>(dtype, x, y, target)
+fn run_direct_avx2(
+    direct: Direct,
+    frame: &Frame,
+    offset: usize,
+    nonfinite: &mut [bool],
+    target: &mut [u8],
+) -> bool {
+    direct.run::<codec::Avx2>(frame, offset, nonfinite, target)
 }

@@ -4,8 +4,8 @@
 //! first-level cache, large enough that choosing the instruction costs nothing. Every operation
 //! is written once, as a loop over a block that the compiler vectorises; [`simd`] compiles the
 //! whole machine once per instruction set. All of them give the same bits: nothing is fused,
-//! reordered or approximated differently. The commonest program, a weighted sum, has a loop of its
-//! own ([`direct`]), and of two 8-bit inputs all results are computed once ([`table`]), with the
+//! reordered or approximated differently. The commonest programs have loops of their own
+//! ([`direct`]), and of two 8-bit inputs all results are computed once ([`table`]), with the
 //! same bits again.
 
 pub(crate) mod block;
