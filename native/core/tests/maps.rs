@@ -68,6 +68,24 @@ fn files_stay_mapped_until_their_keeper_is_dropped() {
 }
 
 #[test]
+fn files_of_other_runs_stay_mapped_until_they_are_many_or_removed() {
+    let maps = Maps::default();
+    let folders: Vec<_> = (0..10).map(|_| tempfile::tempdir().unwrap()).collect();
+    let paths = || folders.iter().map(tempfile::TempDir::path);
+    for folder in paths() {
+        write(&folder.join("a"), 1);
+        write(&folder.join("b"), 2);
+        assert!(merged(folder, &maps, IoMode::Auto, None).unwrap() == expected(1, 2));
+    }
+    // Of the last eight merges, sixteen files.
+    let counts: Vec<usize> = paths().map(mapped).collect();
+    assert_eq!(counts, [0, 0, 2, 2, 2, 2, 2, 2, 2, 2]);
+    fs::remove_file(folders[5].path().join("a")).unwrap();
+    merged(folders[9].path(), &maps, IoMode::Auto, None).unwrap();
+    assert_eq!(mapped(folders[5].path()), 1);
+}
+
+#[test]
 fn nothing_stays_mapped_of_reads_and_of_merges_into_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -4,8 +4,7 @@
 //! takes a third of such a merge, though all of them are in the page cache already. Mapped pages are
 //! still the page cache's: the kernel takes them back when it needs memory.
 
-use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,18 +17,45 @@ use crate::sys;
 /// that is available.
 const PART: u64 = 2;
 
+/// More files than a merge has are not kept, the latest of several merges.
+const MOST: usize = 16;
+
 /// Keeps the files of runs mapped until it is dropped.
 #[derive(Debug, Default)]
-pub struct Maps(Mutex<HashMap<PathBuf, Kept>>);
+pub struct Maps(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Number of the run.
+    run: u64,
+    /// The latest used comes last.
+    kept: Vec<Kept>,
+}
 
 #[derive(Debug)]
 struct Kept {
-    /// Device, number and size of the file: another one may have its name by now.
-    file: [u64; 3],
+    path: PathBuf,
+    file: Identity,
     mapping: Arc<Mapping>,
+    /// The last run that used it.
+    run: u64,
 }
 
+/// Device, number and size of a file: another one may have its name by now.
+type Identity = [u64; 3];
+
 impl Maps {
+    /// Begin a run; what is asked for until the next one stays, and other files as room allows.
+    pub(super) fn begin(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.run += 1;
+        // Of a file that was removed, the disk has the space back only when it is unmapped.
+        state.kept.retain(|kept| {
+            let now = fs::metadata(&kept.path);
+            kept.mapping.intact() && now.is_ok_and(|now| identity(&now) == kept.file)
+        });
+    }
+
     /// The map of a file, made if there is none; `None` if it is not to be kept.
     pub(super) fn of(
         &self,
@@ -37,22 +63,37 @@ impl Maps {
         file: &File,
         metadata: &Metadata,
     ) -> io::Result<Option<Arc<Mapping>>> {
-        let identity = [metadata.dev(), metadata.ino(), metadata.len()];
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| kept.mapping.intact());
-        if let Some(kept) = kept.get(path).filter(|kept| kept.file == identity) {
-            return Ok(Some(Arc::clone(&kept.mapping)));
+        let identity = identity(metadata);
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { run, kept } = &mut *guard;
+        let known = kept.iter().position(|kept| kept.path == path && kept.file == identity);
+        if let Some(known) = known.map(|place| kept.remove(place)) {
+            let mapping = Arc::clone(&known.mapping);
+            kept.push(Kept { run: *run, ..known });
+            return Ok(Some(mapping));
         }
-        kept.remove(path);
-        let size: u64 = kept.values().map(|kept| kept.file[2]).sum();
-        if sys::available_memory().is_none_or(|bytes| size + metadata.len() > bytes / PART) {
+        let Some(room) = sys::available_memory().map(|bytes| bytes / PART) else {
+            return Ok(None);
+        };
+        let full = |kept: &[Kept]| {
+            let size: u64 = kept.iter().map(|kept| kept.file[2]).sum();
+            kept.len() >= MOST || size + metadata.len() > room
+        };
+        while full(kept) && kept.first().is_some_and(|first| first.run != *run) {
+            kept.remove(0);
+        }
+        if full(kept) {
             return Ok(None);
         }
         let Some(mapping) = Mapping::new(file, metadata.len(), None)?.map(Arc::new) else {
             return Ok(None);
         };
-        let new = Kept { file: identity, mapping: Arc::clone(&mapping) };
-        kept.insert(path.to_owned(), new);
+        let path = path.to_owned();
+        kept.push(Kept { path, file: identity, mapping: Arc::clone(&mapping), run: *run });
         Ok(Some(mapping))
     }
+}
+
+fn identity(metadata: &Metadata) -> Identity {
+    [metadata.dev(), metadata.ino(), metadata.len()]
 }

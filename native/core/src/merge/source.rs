@@ -41,6 +41,9 @@ pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
         IoMode::Mmap => true,
     };
     let kept = request.maps.filter(|_| to_memory);
+    if let Some(kept) = kept {
+        kept.begin();
+    }
     sources
         .iter()
         .map(|source| match source {
