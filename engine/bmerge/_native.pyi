@@ -277,13 +277,13 @@ def clean_stale(directory: _Path) -> list[str]:
 class Maps:
     """Maps of source files that stay from one :func:`merge` to the next, until this is deleted.
 
-    The latest 16 files stay mapped, as far as together they are no larger than half of the memory
-    that is available; removed ones only until the next merge. What is mapped stays the page
-    cache's, and the kernel takes it back when it needs memory.
+    The latest 16 files stay mapped, as far as together they are no larger than the limit, half of
+    the memory that is available if it is None; removed ones only until the next merge. What is
+    mapped stays the page cache's, and the kernel takes it back when it needs memory.
     """
 
-    def __new__(cls) -> Maps:
-        """Keep none yet."""
+    def __new__(cls, limit: int | None = None) -> Maps:
+        """Keep none yet; ``limit`` is in bytes."""
 
 @final
 class Report:

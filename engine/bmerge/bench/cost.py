@@ -31,7 +31,7 @@ class Where:
     Args:
         executor: ``auto``, ``native`` or ``torch``.
         device: torch device, or None to choose.
-        memory: budget in bytes for buffers.
+        memory: budget in bytes for buffers, or None for 64 MB.
         vram: budget in bytes of GPU memory, or None for what is free.
         threads: of the native executor; 0 takes all cores.
         io: how the native executor reads.
@@ -41,7 +41,7 @@ class Where:
 
     executor: str = "auto"
     device: str | None = None
-    memory: int = 64 << 20
+    memory: int | None = None
     vram: int | None = None
     threads: int = 0
     io: str = "auto"

@@ -68,7 +68,7 @@ def command(
     """
     recipe = _recipe(method, models, session.registry())
     where = Where(
-        memory=memory or Where().memory,
+        memory=memory,
         threads=threads or 0,
         plugins=tuple(session.plugins),
         blocked=tuple(session.blocked),

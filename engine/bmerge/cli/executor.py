@@ -23,7 +23,6 @@ __all__ = ["ExecutorOptions", "executor_options", "parse_size"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MEMORY = 64 << 20
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
@@ -86,7 +85,7 @@ class ExecutorOptions:
         return {
             "executor": self.executor or "auto",
             "device": self.device,
-            "memory": self.memory or _MEMORY,
+            "memory": self.memory,
             "vram": self.vram,
             "threads": self.threads or 0,
             "io": self.io or "auto",

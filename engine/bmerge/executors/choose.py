@@ -24,7 +24,6 @@ ExecutorName: TypeAlias = Literal["auto", "native", "torch"]
 
 _SHARE = 0.8
 """Of the free GPU memory that a merge may use; the rest is for the driver and fragmentation."""
-_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def choose_executor(
     *,
     executor: ExecutorName = "auto",
     device: str | None = None,
-    memory: int = _MEMORY,
+    memory: int | None = None,
     vram: int | None = None,
     threads: int = 0,
     io: IoMode = "auto",
@@ -57,7 +56,8 @@ def choose_executor(
         plan: the merge.
         executor: ``native``, ``torch``, or ``auto`` to look at the GPU and decide.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None leaves it to the choice.
-        memory: budget in bytes of main memory for buffers.
+        memory: budget in bytes of main memory for buffers; None takes 64 MB, see
+            :class:`bmerge.executors.NativeExecutor`.
         vram: budget in bytes of GPU memory; None takes 80 % of what is free.
         threads: of the native executor; 0 takes one per core.
         io: how the native executor reads its inputs; see there.
@@ -68,13 +68,13 @@ def choose_executor(
     """
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")
-    if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
-        return _opaque(plan, executor, device, memory, vram, probe or SystemProbe())
     native = NativeExecutor(memory, threads, io)
+    if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
+        return _opaque(plan, executor, device, native.buffers, vram, probe or SystemProbe())
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
     if device == "cpu":
-        return Choice(_torch("cpu", memory), "torch on the CPU, as asked")
+        return Choice(_torch("cpu", native.buffers), "torch on the CPU, as asked")
     budget = _budget(device, vram, probe or SystemProbe())
     if budget is None:
         return _without_gpu(executor, device, native)
@@ -144,7 +144,7 @@ def _without_gpu(executor: ExecutorName, device: str | None, native: NativeExecu
     if device is not None:
         raise _no_device(device)
     if executor == "torch":
-        return Choice(_torch("cpu", native.memory), "torch on the CPU: there is no CUDA device")
+        return Choice(_torch("cpu", native.buffers), "torch on the CPU: there is no CUDA device")
     return Choice(native, "native streaming: there is no CUDA device")
 
 
@@ -157,16 +157,16 @@ def _with_gpu(
 ) -> Choice:
     need, staged = largest_working_set(plan), largest_staging(plan)
     sizes = f"the largest tensor needs {_size(need)} and {budget.text}"
-    if staged > native.memory and executor == "auto" and device is None:
+    if staged > native.buffers and executor == "auto" and device is None:
         why = f"whole tensors take {_size(staged)} of main memory on their way to {budget.name}"
         return Choice(native, f"native streaming on the CPU: {why}")
     if need <= budget.bytes or device is not None:
         # A device that is asked for is taken: torch cuts tensors up where the method allows it.
-        torch = _torch(device or "cuda", native.memory, budget.asked)
+        torch = _torch(device or "cuda", native.buffers, budget.asked)
         how = "" if need <= budget.bytes else " in parts, as asked"
         return Choice(torch, f"torch on {budget.name}{how}: {sizes}")
     if executor == "torch":
-        return Choice(_torch("cpu", native.memory), f"torch on the CPU: {sizes}")
+        return Choice(_torch("cpu", native.buffers), f"torch on the CPU: {sizes}")
     return Choice(native, f"native streaming on the CPU: {sizes}")
 
 

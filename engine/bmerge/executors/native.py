@@ -40,24 +40,34 @@ class NativeExecutor:
     """Runs plans in Rust, streaming from file to file.
 
     Files that are merged into live tensors stay mapped for the next merge, as long as the executor
-    lives, if half of the available memory holds them.
+    lives.
 
     Args:
-        memory: budget in bytes for all buffers together.
+        memory: budget in bytes for all buffers together, and for files that stay mapped. None
+            takes 64 MB for buffers, and lets files stay that half of the available memory holds.
         threads: number of worker threads; 0 takes one per core.
         io: how inputs are read: ``read`` into buffers, ``mmap`` where they lie in the page cache,
             ``auto`` as is faster: ``mmap`` into live tensors, else ``read``.
     """
 
-    memory: int = _MEMORY
+    memory: int | None = None
     threads: int = 0
     io: IoMode = "auto"
-    _maps: _native.Maps = field(default_factory=_native.Maps, init=False, repr=False, compare=False)
+    _maps: _native.Maps = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep no maps yet."""
+        object.__setattr__(self, "_maps", _native.Maps(self.memory))
 
     @property
     def name(self) -> str:
         """``native``."""
         return "native"
+
+    @property
+    def buffers(self) -> int:
+        """The budget in bytes for all buffers together."""
+        return self.memory or _MEMORY
 
     def run(
         self, plan: Plan, sink: Sink, *, progress: ProgressCallback | None = None
@@ -75,7 +85,7 @@ class NativeExecutor:
             "jobs": jobs,
             "copies": copies,
             "threads": self.threads,
-            "memory": self.memory,
+            "memory": self.buffers,
             "io": self.io,
             "on_nonfinite": plan.recipe.on_nonfinite,
             "maps": self._maps,

@@ -86,6 +86,19 @@ fn files_of_other_runs_stay_mapped_until_they_are_many_or_removed() {
 }
 
 #[test]
+fn no_more_stays_mapped_than_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(&folder.join("a"), 1);
+    write(&folder.join("b"), 2);
+    let maps = Maps::new(Some(7 * COUNT as u64));
+    for _ in 0..2 {
+        assert!(merged(folder, &maps, IoMode::Auto, None).unwrap() == expected(1, 2));
+        assert_eq!(mapped(folder), 1);
+    }
+}
+
+#[test]
 fn nothing_stays_mapped_of_reads_and_of_merges_into_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -59,14 +59,14 @@ impl Report {
 
 /// Maps of files that stay from merge to merge.
 #[pyclass(frozen, module = "bmerge._native")]
-#[derive(Default)]
 pub(crate) struct Maps(core::Maps);
 
 #[pymethods]
 impl Maps {
     #[new]
-    fn new() -> Self {
-        Self::default()
+    #[pyo3(signature = (limit = None))]
+    fn new(limit: Option<u64>) -> Self {
+        Self(core::Maps::new(limit))
     }
 }
 

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::mapping::Mapping;
 use crate::sys;
 
-/// Files stay mapped as long as together they are no larger than one of so many parts of the memory
-/// that is available.
+/// Without a limit of their own, files stay mapped as long as together they are no larger than one of
+/// so many parts of the memory that is available.
 const PART: u64 = 2;
 
 /// More files than a merge has are not kept, the latest of several merges.
@@ -22,7 +22,10 @@ const MOST: usize = 16;
 
 /// Keeps the files of runs mapped until it is dropped.
 #[derive(Debug, Default)]
-pub struct Maps(Mutex<State>);
+pub struct Maps {
+    limit: Option<u64>,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -45,9 +48,14 @@ struct Kept {
 type Identity = [u64; 3];
 
 impl Maps {
+    /// Keep files of so many bytes at most, or of half of the memory that is available.
+    pub fn new(limit: Option<u64>) -> Self {
+        Self { limit, state: Mutex::default() }
+    }
+
     /// Begin a run; what is asked for until the next one stays, and other files as room allows.
     pub(super) fn begin(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.run += 1;
         // Of a file that was removed, the disk has the space back only when it is unmapped.
         state.kept.retain(|kept| {
@@ -64,7 +72,7 @@ impl Maps {
         metadata: &Metadata,
     ) -> io::Result<Option<Arc<Mapping>>> {
         let identity = identity(metadata);
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { run, kept } = &mut *guard;
         let known = kept.iter().position(|kept| kept.path == path && kept.file == identity);
         if let Some(known) = known.map(|place| kept.remove(place)) {
@@ -72,7 +80,8 @@ impl Maps {
             kept.push(Kept { run: *run, ..known });
             return Ok(Some(mapping));
         }
-        let Some(room) = sys::available_memory().map(|bytes| bytes / PART) else {
+        let available = || sys::available_memory().map(|bytes| bytes / PART);
+        let Some(room) = self.limit.or_else(available) else {
             return Ok(None);
         };
         let full = |kept: &[Kept]| {
