@@ -9,7 +9,8 @@ use std::path::Path;
 
 use bmerge_core::merge::{run, IoMode, Maps, Progress, Request, SharedBytes, Sink, Source};
 use bmerge_core::{Error, OutputFile, Result};
-use common::{bytes, job, lerp, numbers, options};
+use common::{bytes, job, lerp, lerped, numbers, options};
+use tempfile::TempDir;
 
 const COUNT: usize = 700_000;
 
@@ -17,10 +18,16 @@ fn write(path: &Path, seed: u64) {
     fs::write(path, bytes(&numbers(COUNT, seed))).unwrap();
 }
 
+/// A folder with two files.
+fn pair() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("a"), 1);
+    write(&folder.path().join("b"), 2);
+    folder
+}
+
 fn expected(first: u64, second: u64) -> Vec<u8> {
-    let (low, high) = ((1.0 - 0.3_f64) as f32, 0.3_f64 as f32);
-    let pairs = numbers(COUNT, first).into_iter().zip(numbers(COUNT, second));
-    bytes(&pairs.map(|(a, b)| a * low + b * high).collect::<Vec<_>>())
+    lerped(COUNT, first, second)
 }
 
 /// Merge two files into memory, or into a third file.
@@ -54,10 +61,8 @@ fn mapped(folder: &Path) -> usize {
 
 #[test]
 fn files_stay_mapped_until_their_keeper_is_dropped() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = pair();
     let folder = folder.path();
-    write(&folder.join("a"), 1);
-    write(&folder.join("b"), 2);
     let maps = Maps::default();
     for _ in 0..2 {
         assert!(merged(folder, &maps, IoMode::Auto, None).unwrap() == expected(1, 2));
@@ -70,11 +75,9 @@ fn files_stay_mapped_until_their_keeper_is_dropped() {
 #[test]
 fn files_of_other_runs_stay_mapped_until_they_are_many_or_removed() {
     let maps = Maps::default();
-    let folders: Vec<_> = (0..10).map(|_| tempfile::tempdir().unwrap()).collect();
-    let paths = || folders.iter().map(tempfile::TempDir::path);
+    let folders: Vec<_> = (0..10).map(|_| pair()).collect();
+    let paths = || folders.iter().map(TempDir::path);
     for folder in paths() {
-        write(&folder.join("a"), 1);
-        write(&folder.join("b"), 2);
         assert!(merged(folder, &maps, IoMode::Auto, None).unwrap() == expected(1, 2));
     }
     // Of the last eight merges, sixteen files.
@@ -87,10 +90,8 @@ fn files_of_other_runs_stay_mapped_until_they_are_many_or_removed() {
 
 #[test]
 fn no_more_stays_mapped_than_is_allowed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = pair();
     let folder = folder.path();
-    write(&folder.join("a"), 1);
-    write(&folder.join("b"), 2);
     let maps = Maps::new(Some(7 * COUNT as u64));
     for _ in 0..2 {
         assert!(merged(folder, &maps, IoMode::Auto, None).unwrap() == expected(1, 2));
@@ -100,10 +101,8 @@ fn no_more_stays_mapped_than_is_allowed() {
 
 #[test]
 fn nothing_stays_mapped_of_reads_and_of_merges_into_files() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = pair();
     let folder = folder.path();
-    write(&folder.join("a"), 1);
-    write(&folder.join("b"), 2);
     let maps = Maps::default();
     assert!(merged(folder, &maps, IoMode::Read, None).unwrap() == expected(1, 2));
     merged(folder, &maps, IoMode::Mmap, Some(&folder.join("out"))).unwrap();
@@ -112,11 +111,9 @@ fn nothing_stays_mapped_of_reads_and_of_merges_into_files() {
 
 #[test]
 fn what_is_read_is_what_the_file_holds_now() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = pair();
     let folder = folder.path();
-    let (a, b, other) = (folder.join("a"), folder.join("b"), folder.join("other"));
-    write(&a, 1);
-    write(&b, 2);
+    let (b, other) = (folder.join("b"), folder.join("other"));
     let maps = Maps::default();
     let merge = || merged(folder, &maps, IoMode::Auto, None);
     assert!(merge().unwrap() == expected(1, 2));

@@ -10,16 +10,10 @@ use bmerge_core::merge::{
     run, Copy, InputRange, IoMode, Job, OnNonFinite, Progress, Request, SharedBytes, Sink, Source,
 };
 use bmerge_core::{Dtype, Error, OutputFile, Program};
-use common::{bytes, job, lerp, node, numbers, options, run_jobs};
+use common::{bytes, job, lerp, lerped, node, numbers, options, run_jobs};
 
 /// 7 MB, several chunks of a map and a rest.
 const COUNT: usize = 1_777_777;
-
-fn expected() -> Vec<u8> {
-    let (low, high) = ((1.0 - 0.3_f64) as f32, 0.3_f64 as f32);
-    let pairs = numbers(COUNT, 1).into_iter().zip(numbers(COUNT, 2));
-    bytes(&pairs.map(|(a, b)| a * low + b * high).collect::<Vec<_>>())
-}
 
 fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
     (1..=2)
@@ -60,7 +54,7 @@ fn files_give_the_same_bytes_by_every_way_of_reading() {
             assert_eq!(progress.bytes_done(), progress.bytes_total());
             assert_eq!(progress.jobs_done(), 1);
             output.commit(false).unwrap();
-            assert!(fs::read(&target).unwrap() == expected());
+            assert!(fs::read(&target).unwrap() == lerped(COUNT, 1, 2));
         }
     }
 }

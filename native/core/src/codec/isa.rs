@@ -1,6 +1,7 @@
 //! Instruction sets: the few things that have code of their own for each.
 
-use super::{combine_with, decode_with, eight, encode_with, half, Formula};
+use super::lanes::{combine_with, Formula};
+use super::{decode_with, eight, encode_with, half};
 use crate::rng::{self, Words};
 
 /// What differs between instruction sets; the results do not.

@@ -1,6 +1,6 @@
 //! Arithmetic of numbers that stay in the processor's registers.
 
-use super::Isa;
+use super::{all_finite_bytes, half, quiet, Isa};
 use crate::dtype::Dtype;
 
 /// One number, or several that go the same way.
@@ -70,8 +70,6 @@ pub(crate) fn combine<I: Isa, const N: usize>(
     formula: &impl Formula<N>,
     target: &mut [u8],
 ) -> ([bool; N], bool) {
-    use super::{all_finite_bytes, combine_with, half, quiet};
-
     let mut finite = [false; N];
     for (finite, bytes) in finite.iter_mut().zip(arguments) {
         *finite = all_finite_bytes(dtype, bytes);
@@ -93,4 +91,29 @@ pub(crate) fn combine<I: Isa, const N: usize>(
     let careful = |bytes| f32::from_bits(quiet(decode(bytes)));
     combine_with(arguments, formula, target, careful, |x| half::to_bf16(x).to_le_bytes());
     (finite, all_finite_bytes(dtype, target))
+}
+
+/// A formula of 16-bit numbers, one by one.
+///
+/// Arrays are filled by loops: their own functions may stay functions, without the instruction set.
+#[inline(always)]
+pub(super) fn combine_with<const N: usize>(
+    arguments: [&[u8]; N],
+    formula: &impl Formula<N>,
+    target: &mut [u8],
+    decode: impl Fn([u8; 2]) -> f32,
+    encode: impl Fn(f32) -> [u8; 2],
+) {
+    let (target, _) = target.as_chunks_mut::<2>();
+    let mut halves: [&[[u8; 2]]; N] = [&[]; N];
+    for (halves, bytes) in halves.iter_mut().zip(arguments) {
+        *halves = &bytes.as_chunks::<2>().0[..target.len()];
+    }
+    for (index, target) in target.iter_mut().enumerate() {
+        let mut lanes = [0.0; N];
+        for (lane, halves) in lanes.iter_mut().zip(halves) {
+            *lane = decode(halves[index]);
+        }
+        *target = encode(formula.apply(lanes));
+    }
 }

@@ -58,31 +58,6 @@ pub(crate) fn encode<I: Isa>(dtype: Dtype, values: &[f32], target: &mut [u8]) ->
     is_finite_as(dtype, values, target)
 }
 
-/// A formula of 16-bit numbers, one by one.
-///
-/// Arrays are filled by loops: their own functions may stay functions, without the instruction set.
-#[inline(always)]
-fn combine_with<const N: usize>(
-    arguments: [&[u8]; N],
-    formula: &impl Formula<N>,
-    target: &mut [u8],
-    decode: impl Fn([u8; 2]) -> f32,
-    encode: impl Fn(f32) -> [u8; 2],
-) {
-    let (target, _) = target.as_chunks_mut::<2>();
-    let mut halves: [&[[u8; 2]]; N] = [&[]; N];
-    for (halves, bytes) in halves.iter_mut().zip(arguments) {
-        *halves = &bytes.as_chunks::<2>().0[..target.len()];
-    }
-    for (index, target) in target.iter_mut().enumerate() {
-        let mut lanes = [0.0; N];
-        for (lane, halves) in lanes.iter_mut().zip(halves) {
-            *lane = decode(halves[index]);
-        }
-        *target = encode(formula.apply(lanes));
-    }
-}
-
 /// Whether no value is a NaN or infinite, in float32 and as the bytes of the type that it became:
 /// an 8-bit type limits what is infinite.
 #[inline(always)]

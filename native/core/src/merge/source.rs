@@ -33,14 +33,14 @@ pub(super) enum Opened<'a> {
 pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
     let sources = &request.sources;
     let resident = request.options.memory / sources.len().max(1) as u64;
-    // Maps were faster into memory, buffers into files, wherever measured.
+    // Maps were faster into memory, buffers into files, wherever measured but for TIES.
     let to_memory = request.sinks.iter().all(Sink::is_memory);
     let maps = match request.options.io {
         IoMode::Auto => to_memory,
         IoMode::Read => false,
         IoMode::Mmap => true,
     };
-    let kept = request.maps.filter(|_| to_memory);
+    let kept = request.maps.filter(|_| maps && to_memory);
     if let Some(kept) = kept {
         kept.begin();
     }

@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::simd::Level;
 use super::BLOCK;
 use crate::dtype::Dtype;
+use crate::program::stage::Stage;
 use crate::program::{Binary, Program, RawNode, Unary};
 
 const LENGTH: usize = BLOCK - 5;
@@ -29,6 +30,18 @@ fn bits(count: usize, seed: u64) -> Vec<u8> {
         state as u8
     };
     (0..count).map(|_| next()).collect()
+}
+
+/// A run from the first of so many elements on, without anything random.
+fn frame<'a>(
+    stage: &'a Stage,
+    inputs: &'a [(&'a [u8], Dtype)],
+    scalars: &'a [f32],
+    elements: u64,
+    encoding: Encoding,
+) -> Frame<'a> {
+    let geometry = Geometry::of(&[elements]);
+    Frame { stage, inputs, scalars, vectors: &[], geometry, seed: 0, begin: 0, encoding }
 }
 
 /// Encode a program's block; NaN made one, since their payloads differ between instructions.
@@ -134,11 +147,8 @@ fn weighted(
     let sources = [masked(1), masked(2), masked(3)];
     let inputs: Vec<(&[u8], Dtype)> =
         stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
-    let geometry = Geometry::of(&[LENGTH as u64]);
-    let (scalars, vectors) = (&[0.7, -1.3], &[]);
     let encoding = Encoding { dtype, by_chance: false };
-    let inputs = &inputs;
-    let frame = Frame { stage, inputs, scalars, vectors, geometry, seed: 0, begin: 0, encoding };
+    let frame = frame(stage, &inputs, &[0.7, -1.3], LENGTH as u64, encoding);
     let mut machine = Machine::at_level(level);
     machine.start(&frame);
     assert!(machine.is_short());
@@ -200,10 +210,8 @@ fn tabled(level: Level, nodes: &[RawNode], from: [Dtype; 2], to: Dtype, scalar: 
         [(0..=255).flat_map(|x| [x; 256]).collect(), (0..=255).collect::<Vec<u8>>().repeat(256)];
     let inputs: Vec<(&[u8], Dtype)> =
         stage.inputs.iter().map(|input| (&sources[*input][..], from[*input])).collect();
-    let (geometry, encoding) = (Geometry::of(&[1 << 20]), Encoding { dtype: to, by_chance: false });
-    let (inputs, scalars) = (&inputs, &[scalar]);
-    let frame =
-        Frame { stage, inputs, scalars, vectors: &[], geometry, seed: 0, begin: 0, encoding };
+    let (scalars, encoding) = ([scalar], Encoding { dtype: to, by_chance: false });
+    let frame = frame(stage, &inputs, &scalars, 1 << 20, encoding);
     let mut machine = Machine::at_level(level);
     machine.start(&frame);
     assert!(machine.is_short());
@@ -258,10 +266,8 @@ fn no_table_is_made_of_what_is_no_function_of_two_bytes() {
         let program = Program::new(nodes, nodes.len() - 1).unwrap();
         let stage = &program.stages()[0];
         let inputs = from.map(|dtype| (&[0_u8; 8][..], dtype));
-        let (geometry, scalars) = (Geometry::of(&[elements]), &[2e38]);
-        let (inputs, vectors) = (&inputs[..stage.inputs.len()], &[]);
-        let frame =
-            Frame { stage, inputs, scalars, vectors, geometry, seed: 0, begin: 0, encoding };
+        let inputs = &inputs[..stage.inputs.len()];
+        let frame = frame(stage, inputs, &[2e38], elements, encoding);
         let mut machine = Machine::new();
         machine.start(&frame);
         machine.is_short()

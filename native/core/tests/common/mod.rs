@@ -50,6 +50,13 @@ pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|index| next() * [1.0, 0.01, 30.0][index % 3]).collect()
 }
 
+/// What [`lerp`] gives with 0.3 of as many [`numbers`] of two seeds, as bytes.
+pub fn lerped(count: usize, first: u64, second: u64) -> Vec<u8> {
+    let (low, high) = ((1.0 - 0.3_f64) as f32, 0.3_f64 as f32);
+    let pairs = numbers(count, first).into_iter().zip(numbers(count, second));
+    bytes(&pairs.map(|(a, b)| a * low + b * high).collect::<Vec<_>>())
+}
+
 /// Little-endian bytes.
 pub fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
