@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 __all__ = [
     "ArchitectureError",
+    "Blame",
     "BmergeError",
     "ExecutorError",
     "FormatError",
@@ -25,6 +27,17 @@ __all__ = [
     "StudyInterruptedError",
     "nearest",
 ]
+
+
+Blame = Literal["merge", "surroundings", "study"]
+"""What is to blame for a failure in a trial, and so what becomes of the trial.
+
+``merge``: the merged model is bad (NaN or black pictures); the trial has failed.
+``surroundings``: a server, a disk, a password, a network; the trial stays unfinished, the study
+waits, and the same trial is evaluated again. ``study``: what the study asks for does not exist
+or has no meaning (a missing node, an unknown sampler, a wrong option); the study stops at once
+and nothing is recorded.
+"""
 
 
 class BmergeError(Exception):
@@ -140,13 +153,23 @@ class GeneratorError(BmergeError):
 
     Args:
         message: what is wrong.
-        transient: whether the same request may succeed if it is made again.
+        transient: whether the same request may succeed if it is made again right away.
+        blame: see :data:`Blame`; None blames the surroundings for what is transient, and else
+            the merge.
         hint: what to do about it.
     """
 
-    def __init__(self, message: str, *, transient: bool = False, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        transient: bool = False,
+        blame: Blame | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
+        self.blame: Blame = blame or ("surroundings" if transient else "merge")
 
 
 class ScorerError(BmergeError):
@@ -154,13 +177,23 @@ class ScorerError(BmergeError):
 
     Args:
         message: what is wrong.
-        transient: whether the same request may succeed if it is made again.
+        transient: whether the same request may succeed if it is made again right away.
+        blame: see :data:`Blame`; None blames the surroundings for what is transient, and else
+            the merge.
         hint: what to do about it.
     """
 
-    def __init__(self, message: str, *, transient: bool = False, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        transient: bool = False,
+        blame: Blame | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
+        self.blame: Blame = blame or ("surroundings" if transient else "merge")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

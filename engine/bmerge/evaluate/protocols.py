@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
+    "Checked",
     "DependentScorer",
     "Exhibit",
     "Generator",
@@ -147,6 +148,30 @@ class Scorer(Protocol):
 
         Raises:
             ScorerError: if a picture cannot be judged.
+        """
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """What a generator or a scorer may have besides, to find before the first trial what is wrong.
+
+    ``check`` is called once at the start of each run, before any trial, in the thread of the
+    study, and by ``bmerge run FILE --check``.
+    """
+
+    def check(self, *, paint: bool) -> None:
+        """Complain about whatever would make every trial fail.
+
+        A server's address and password, a model folder that both sides must see, weights that
+        a scorer has to load, a program that is not installed.
+
+        Args:
+            paint: whether one small picture may be made, or one be judged, to be sure; else
+                only cheap questions are asked.
+
+        Raises:
+            GeneratorError, ScorerError: with ``blame="surroundings"`` for what may pass and
+                ``blame="study"`` for what the study file must change.
         """
 
 
