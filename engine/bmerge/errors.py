@@ -141,7 +141,18 @@ class PluginError(BmergeError):
 
 
 class StudyError(BmergeError):
-    """A study's file, folder or storage is not as it must be."""
+    """A study's file, folder or storage is not as it must be.
+
+    Args:
+        message: what is wrong.
+        blame: see :data:`Blame`; ``surroundings`` for what passes or can be mended while the
+            study waits, as a locked database or a full disk.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, *, blame: Blame = "study", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.blame: Blame = blame
 
 
 class StudyInterruptedError(BmergeError):
