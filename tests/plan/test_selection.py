@@ -7,8 +7,8 @@ import pytest
 
 from bmerge.errors import RecipeError
 from bmerge.formats import open_checkpoint
-from bmerge.testing.checkpoints import tiny_sd1, tiny_sdxl, write_checkpoint, write_random
-from bmerge.testing.layouts import sd1_layout, shrink
+from bmerge.testing.checkpoints import tiny_sd1, write_checkpoint, write_random
+from bmerge.testing.layouts import sd1_layout, sdxl_layout, shrink
 from merges import plan_of
 
 POSITIONS = "cond_stage_model.transformer.text_model.embeddings.position_ids"
@@ -82,7 +82,7 @@ def test_block_without_tensors_is_an_error(tmp_path):
     assert caught.value.hint == "the first model has no tensor in this block"
 
 
-def test_prune_leaves_out_what_is_no_part_of_the_model(models):
+def test_prune_leaves_out_what_only_training_needs(models):
     plan = plan_of(models, prune=True)
     assert {t.key for t in plan.outputs} == set(open_checkpoint(models[1]).tensors)
     assert plan.notes == ("4 tensors ('model_ema.decay', …) pruned",)
@@ -90,23 +90,47 @@ def test_prune_leaves_out_what_is_no_part_of_the_model(models):
     assert len(plan_of(models).outputs) == len(plan.outputs) + 4
 
 
-def test_prune_keeps_every_part_of_sdxl_and_of_a_unet_alone(tmp_path, models):
-    xl = tiny_sdxl(tmp_path / "xl.safetensors", 1)
-    assert len(plan_of([xl, xl], prune=True).outputs) == len(open_checkpoint(xl).tensors)
-    prefix = "model.diffusion_model."
-    layout = [
-        (key.removeprefix(prefix), *rest)
-        for key, *rest in shrink(sd1_layout())
-        if key.startswith(prefix)
+MARKERS = {
+    "v_pred": (0,), "ztsnr": (0,), "edm_vpred.sigma_max": (), "edm_vpred.sigma_min": (),
+    "edm_mean": (4,), "edm_std": (4,), "denoiser.log_var.scale": (1,),
+}  # fmt: skip
+
+
+def test_prune_keeps_markers_by_which_loaders_know_a_model(tmp_path):
+    marked = [*shrink(sdxl_layout()), *((key, "F32", shape) for key, shape in MARKERS.items())]
+    training = [("model_ema.decay", "F32", ()), ("first_stage_model.loss.logvar", "F32", (1,))]
+    paths = [
+        write_random(tmp_path / f"{seed}.safetensors", [*marked, *training], seed=seed)
+        for seed in (1, 2)
     ]
-    unet = write_random(tmp_path / "unet.safetensors", layout, seed=1)
-    assert len(plan_of([unet, unet], prune=True).outputs) == 686
+    plan = plan_of(paths, prune=True)
+    assert {t.key: t.shape for t in plan.outputs} == {key: shape for key, _, shape in marked}
+    assert plan.notes == ("2 tensors ('model_ema.decay', …) pruned",)
 
 
-def test_prune_needs_an_architecture_that_knows_its_parts(tmp_path):
-    path = write_checkpoint(tmp_path / "a.safetensors", {"layers.0.w": [1.0], "layers.1.w": [1.0]})
-    with pytest.raises(RecipeError, match="prune: .* does not say which keys are parts"):
-        plan_of([path, path], prune=True)
+def test_prune_keeps_every_text_encoder_and_what_it_does_not_know(tmp_path):
+    # The refiner's blocks are those of SD1, its text encoder is that of SDXL.
+    unet = [e for e in shrink(sd1_layout()) if e[0].startswith("model.diffusion_model.")]
+    others = [
+        ("conditioner.embedders.0.model.ln_final.weight", "F16", (4,)),
+        ("text_encoders.t5xxl.transformer.shared.weight", "F16", (4,)),
+        ("betas_of_another_kind.weight", "F16", (4,)),
+        ("optimizers_choice", "F16", (4,)),
+    ]
+    path = write_random(tmp_path / "refiner.safetensors", [*unet, *others], seed=1)
+    plan = plan_of([path, path], prune=True)
+    assert len(plan.outputs) == len(unet) + len(others)
+    assert plan.notes == ("no EMA weights or the like: nothing pruned",)
+
+
+def test_prune_works_for_any_architecture_and_refuses_to_leave_nothing(tmp_path):
+    keys = {f"ema.layers.{i}.w": [1.0] for i in (0, 1)}
+    only = write_checkpoint(tmp_path / "ema.safetensors", keys)
+    with pytest.raises(RecipeError, match="prune: nothing would be left") as caught:
+        plan_of([only, only], prune=True)
+    assert "EMA weights alone" in str(caught.value.hint)
+    both = write_checkpoint(tmp_path / "both.safetensors", {**keys, "layers.0.w": [1.0]})
+    assert [t.key for t in plan_of([both, both], prune=True).outputs] == ["layers.0.w"]
 
 
 @pytest.mark.parametrize("broken", [np.r_[0:40, 40, 40, 42:77], np.zeros(77)], ids=["cast", "zero"])

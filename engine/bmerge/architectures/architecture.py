@@ -13,7 +13,21 @@ from functools import lru_cache
 
 from bmerge.errors import ArchitectureError
 
-__all__ = ["Architecture", "Rule"]
+__all__ = ["LEFTOVERS", "Architecture", "Rule"]
+
+LEFTOVERS = (
+    "model_ema.", "ema.", "ema_model.", "unet_ema.",
+    "optimizer.", "optimizers.", "optimizer_states.", "lr_scheduler.", "lr_schedulers.",
+    "grad_scaler.", "callbacks.", "loops.", "global_step", "epoch",
+    "loss.", "first_stage_model.loss.",
+    "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod", "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance",
+    "posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2",
+    "logvar", "lvlb_weights",
+)  # fmt: skip
+"""What only training needs in a checkpoint of any architecture: copies of the weights (EMA), the
+state of optimiser and trainer, networks of the loss, tables of LDM's noise schedule."""
 
 _TOKENS = re.compile(r"\{i\}|\[|\]|[^\[\]{]+")
 
@@ -70,8 +84,9 @@ class Architecture:
         lists: other lengths of a list of weights → the blocks that such a list names, with
             None for a weight that has no block here; recipes of other tools use them.
         modelspec: metadata keys of the modelspec standard for merged files.
-        parts: patterns as in rules; a key that starts like none of them is no part of the model
-            (EMA weights, leftovers of training) and may be pruned. Empty: not known.
+        leftovers: patterns as in rules for keys that only training needs, beside those of
+            :data:`LEFTOVERS`; they may be pruned. One that ends with a dot says how keys start,
+            any other is a whole key.
     """
 
     id: str
@@ -84,7 +99,7 @@ class Architecture:
     follows: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[int, tuple[str | None, ...]] = field(default_factory=dict)
     modelspec: Mapping[str, str] = field(default_factory=dict)
-    parts: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -121,9 +136,13 @@ class Architecture:
         self._known[key] = block
         return block
 
-    def is_part(self, key: str) -> bool:
-        """Tell whether ``key`` is needed to use the model, by what ``parts`` says."""
-        return any(_compiled(pattern).match(key) for pattern in self.parts)
+    def is_leftover(self, key: str) -> bool:
+        """Tell whether only training needs ``key``; what no pattern speaks of, models may need."""
+        return any(
+            found.end() == len(key) or pattern.endswith(".")
+            for pattern in (*LEFTOVERS, *self.leftovers)
+            if (found := _compiled(pattern).match(key)) is not None
+        )
 
     def canonical(self, key: str) -> str:
         """Return the name by which ``key`` is the same tensor in every model."""

@@ -20,7 +20,7 @@ __all__ = ["builtin", "load_architecture"]
 
 _FIELDS = frozenset(
     {"id", "name", "blocks", "rules", "detect", "absent", "aliases", "follows", "lists"}
-    | {"modelspec", "parts", "about"}
+    | {"modelspec", "leftovers", "about"}
 )
 _RANGE = re.compile(r"([A-Z_]+)(\d+)-\1(\d+)")
 
@@ -86,7 +86,7 @@ def _build(data: dict[str, Any]) -> Architecture:
             for length, blocks in data.get("lists", {}).items()
         },
         modelspec=_texts(data.get("modelspec", {})),
-        parts=tuple(map(str, data.get("parts", ()))),
+        leftovers=tuple(map(str, data.get("leftovers", ()))),
     )
 
 

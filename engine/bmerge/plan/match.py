@@ -96,7 +96,7 @@ def match_tensors(
         MethodError: if a method takes another number of models.
         RecipeError: if the recipe has another number of models, a step takes a difference and
             gets a model, or the other way round, ``exclude`` names what is not there, or
-            nothing is known to ``prune``.
+            ``prune`` leaves nothing.
     """
     if len(recipe.models) != len(checkpoints):
         message = f"the recipe names {len(recipe.models)} models, {len(checkpoints)} are given"
@@ -125,7 +125,8 @@ def _matches(recipe: Recipe, values: Values, architecture: Architecture) -> tupl
     names = {origin.info.key: key for key, origin in origins.items() if origin is not None}
     findings = values.findings
     wanted = dict.fromkeys(kept(names, architecture) if recipe.prune else names)
-    findings.pruned = [name for name in names if name not in wanted]
+    if recipe.prune:
+        findings.pruned = [name for name in names if name not in wanted]
     findings.excluded = excluded(recipe.exclude, wanted, architecture)
     matches: list[Match] = []
     offset = 0

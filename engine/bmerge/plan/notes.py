@@ -31,7 +31,10 @@ def notes_of(
         architecture: that has one name for each key.
     """
     findings: Findings = values.findings
-    notes = [f"{some(findings.pruned)} pruned"] if findings.pruned else []
+    notes = []
+    if findings.pruned is not None:
+        found = some(findings.pruned) if findings.pruned else "no EMA weights or the like: nothing"
+        notes.append(f"{found} pruned")
     if findings.excluded:
         first = file_name(checkpoints[0])
         notes.append(f"{some(sorted(findings.excluded))} excluded: kept as in {first}")
@@ -42,7 +45,7 @@ def notes_of(
     for checkpoint in checkpoints:
         notes += (note for lora in loras_of(checkpoint) for note in lora.notes)
     names = {architecture.canonical(match.output.key) for match in matches}
-    names.update(map(architecture.canonical, findings.pruned))
+    names.update(map(architecture.canonical, findings.pruned or ()))
     notes += _left_out(checkpoints, architecture, names)
     for source, keys in findings.unlike.items():
         notes.append(f"{some(keys)} an integer elsewhere: taken from {source}")

@@ -38,15 +38,18 @@ def excluded(
 
 
 def kept(keys: Iterable[str], architecture: Architecture) -> list[str]:
-    """Return the keys that are parts of the model, in their order.
+    """Return the keys that are not leftovers of training, in their order.
 
     Raises:
-        RecipeError: if the architecture does not say what its parts are.
+        RecipeError: if all of them are.
     """
-    if not architecture.parts:
-        message = f"prune: {architecture.id} does not say which keys are parts of the model"
-        raise RecipeError(message, hint="merge without it, or name an architecture that does")
-    return [key for key in keys if architecture.is_part(key)]
+    found = [key for key in keys if not architecture.is_leftover(key)]
+    if not found:
+        message = (
+            "prune: nothing would be left, all tensors are EMA weights or leftovers of training"
+        )
+        raise RecipeError(message, hint="merge without it: such a file may hold EMA weights alone")
+    return found
 
 
 def _named(pattern: str, keys: Collection[str], architecture: Architecture) -> set[str]:

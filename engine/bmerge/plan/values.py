@@ -47,13 +47,13 @@ class Findings:
         missing: (what lacks keys, what they are taken from) → the keys.
         unlike: what floats are taken from that are integers elsewhere → their keys.
         excluded: keys that the recipe excludes.
-        pruned: keys that are no part of the model.
+        pruned: keys that only training needs; None if they are not asked for.
     """
 
     missing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     unlike: dict[str, list[str]] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
-    pruned: list[str] = field(default_factory=list)
+    pruned: list[str] | None = None
 
 
 class Values:

@@ -210,7 +210,7 @@ class Recipe:
             the first two.
         exclude: blocks, ranges of blocks and glob patterns of keys whose tensors stay the first
             model's, byte for byte.
-        prune: leave out what is no part of the model: EMA weights, leftovers of training.
+        prune: leave out what only training needs: EMA weights, the optimiser's state and the like.
         rounding: how results become numbers of a narrow dtype.
         steps: in any order; empty where there is one method.
         result: what of models and steps is written; None: what the method makes.
