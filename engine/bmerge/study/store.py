@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bmerge.errors import StudyError
+from bmerge.study.home import check_home, enter_home, is_home, storage_of, url_of
 from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Space
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "StoredStudy", "read_study"]
 
-_URL_FILE = "storage.url"
 _REVISIONS = "revisions"
 
 
@@ -88,17 +88,17 @@ class Store:
         self.folder = folder
         self._lock = _prepare(folder)
         try:
-            if url is not None:
-                (folder / _URL_FILE).write_text(url, encoding="utf-8")
-            self._storage = _connect(folder, create=True)
-            own = None if url else folder
-            self._study = _find_or_create(self._storage, name, own, len(objectives.sums))
-            self._check_folder(name)
+            url = storage_of(folder, url)
+            self._storage = _connect(folder, url, create=True)
+            self._study = _find_or_create(self._storage, name, folder, url, len(objectives.sums))
             self._objectives = objectives
             self.trials = _load(self._storage, self._study, objectives)
             if not self.trials:  # nothing depends on them yet
                 home = str(folder.absolute())
                 self._describe({"definition": definition, "budget": budget, "folder": home})
+            if url is not None:
+                attributes = self._storage.get_study_user_attrs(self._study)
+                enter_home(folder, url, attributes, self._describe)
             self.attributes = self._storage.get_study_user_attrs(self._study)
             self._revisions = read_revisions(self.attributes.get(_REVISIONS, {}))
         except BaseException:
@@ -192,14 +192,6 @@ class Store:
         for key, value in attributes.items():
             self._storage.set_study_user_attr(self._study, key, value)
 
-    def _check_folder(self, name: str) -> None:
-        """Refuse a study that another folder's lock guards: databases can be shared."""
-        here = str(self.folder.absolute())
-        home = self._storage.get_study_user_attrs(self._study).get("folder", here)
-        if home != here and (self.folder / _URL_FILE).exists():
-            message = f"the study {name!r} in this storage belongs to the folder {home}"
-            raise StudyError(message, hint="give that folder by --out, or the study another name")
-
 
 def read_study(folder: str | Path) -> StoredStudy:
     """Read the study in ``folder``, whether or not a run is working on it.
@@ -208,14 +200,15 @@ def read_study(folder: str | Path) -> StoredStudy:
         StudyError: if there is none.
     """
     folder = Path(folder)
-    if not (folder / "study.db").is_file() and not (folder / _URL_FILE).is_file():
+    url = url_of(folder)
+    if not (folder / "study.db").is_file() and url is None:
         raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
-    storage = _connect(folder, create=False)
+    storage = _connect(folder, url, create=False)
     try:
         for name in _names(storage):
             identity = storage.get_study_id_from_name(name)
             attributes = storage.get_study_user_attrs(identity)
-            if _is_home(attributes, folder):
+            if "folder" in attributes and (url is None or is_home(attributes, folder)):
                 objectives = Objectives.of(attributes["definition"])
                 revisions = read_revisions(attributes.get(_REVISIONS, {}))
                 trials = revised(_load(storage, identity, objectives), revisions, objectives)
@@ -234,13 +227,11 @@ def _prepare(folder: Path) -> FolderLock:
     return FolderLock(folder)
 
 
-def _connect(folder: Path, *, create: bool) -> RDBStorage:
-    """Open the database of a study's folder."""
+def _connect(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
+    """Open the database of a study's folder: a shared one, or its own."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
-    file = folder / _URL_FILE
-    url = file.read_text(encoding="utf-8") if file.exists() else None
     path = (folder / "study.db").absolute()
     try:
         return optuna.storages.RDBStorage(
@@ -256,30 +247,30 @@ def _disconnect(storage: RDBStorage) -> None:
     storage.engine.dispose()
 
 
-def _find_or_create(storage: RDBStorage, name: str, folder: Path | None, objectives: int) -> int:
+def _find_or_create(
+    storage: RDBStorage, name: str, folder: Path, url: str | None, objectives: int
+) -> int:
     """Return the id of the study ``name``, made if need be.
 
     Args:
         storage: where it is.
         name: of the study.
-        folder: where the storage is of one study only: the folder that it is in.
+        folder: of the study.
+        url: of the storage where it may hold other studies, too.
         objectives: how many it has.
     """
     from optuna.study import StudyDirection
 
     known = _names(storage)
-    if name in known:
-        return storage.get_study_id_from_name(name)
-    if known and folder:
+    if known and url is None and name not in known:
         message = f"{folder} holds the study {known[0]!r}, not {name!r}"
         raise StudyError(message, hint="give another folder by --out")
+    row = storage.get_study_id_from_name(name) if name in known else None
+    if url is not None:
+        check_home(folder, name, None if row is None else storage.get_study_user_attrs(row))
+    if row is not None:
+        return row
     return storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, name)
-
-
-def _is_home(attributes: Mapping[str, Any], folder: Path) -> bool:
-    """Tell whether a study is the one of ``folder``; a folder with its own file holds one."""
-    shared = (folder / _URL_FILE).exists()
-    return "folder" in attributes and (not shared or attributes["folder"] == str(folder.absolute()))
 
 
 def _load(storage: RDBStorage, study: int, objectives: Objectives) -> dict[int, Trial]:
