@@ -1,11 +1,26 @@
 from __future__ import annotations
 
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
 import click
 import pytest
 
+import bmerge.cli
 from bmerge.cli.executor import parse_size
-from bmerge.cli.output import human_bytes, human_time
-from bmerge.cli.progress import bar_text
+from bmerge.cli.output import (
+    human_bytes,
+    human_time,
+    note,
+    print_json,
+    print_table,
+    printable,
+    show,
+)
+from bmerge.cli.progress import LiveLine, bar_text
 
 
 @pytest.mark.parametrize(
@@ -63,3 +78,83 @@ def test_human_time(seconds, text):
 )
 def test_bar_text(done, seconds, text):
     assert bar_text(done, int(4e9), seconds) == text
+
+
+NASTY = "a\x1b[31mb\x07\r\x9b2Jc\u202ed\x00\x7f"
+SHOWN = r"a\x1b[31mb\x07\x0d\x9b2Jc\u202ed\x00\x7f"
+
+
+def test_steering_characters_are_shown_and_not_sent(capsys):
+    note(f"error: {NASTY}\nhint: do")
+    show(f"{NASTY}\nnext")
+    print_table(("key", "size"), [(f"{NASTY}\n", 3)])
+    out, err = capsys.readouterr()
+    assert err == f"error: {SHOWN}\\nhint: do\n"
+    assert out.splitlines()[:2] == [SHOWN, "next"]
+    assert out.splitlines()[3].startswith(SHOWN + "\\n  3")
+
+
+def test_text_in_any_language_is_printed_as_it_is():
+    text = "Füße, 日本語, → 🦊"
+    assert printable(text) == text
+
+
+def test_json_holds_the_same_text_and_no_steering_characters(capsys):
+    value = {NASTY: ["\x7f", "\udcff", "日本"]}
+    print_json(value)
+    out = capsys.readouterr().out
+    assert json.loads(out) == value
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\udcff]", out)
+    assert "日本" in out
+
+
+def test_names_that_are_not_utf_8_are_shown_by_their_bytes(capsys):
+    note("a\udcffb")
+    show("a\udcffb\ud834")
+    assert capsys.readouterr() == ("a\\xffb\\ud834\n", "a\\xffb\n")
+
+
+def test_what_the_stream_cannot_write_is_escaped(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    show("a → b")
+    sys.stdout.flush()
+    assert raw.getvalue().decode() == "a \\u2192 b\n"
+
+
+class _Gone(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_terminal_that_has_gone_stops_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", _Gone())
+    note("stopped")
+    with LiveLine() as line:
+        line.draw("half")
+        line.say("done")
+        assert not line.live
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_live_line_shows_steering_characters_too():
+    terminal = _Terminal()
+    with LiveLine(terminal) as line:
+        line.say(f"no: {NASTY}")
+        line.draw("\x1b[2J")
+    assert "\x1b" not in terminal.getvalue()
+    assert SHOWN in terminal.getvalue()
+
+
+def test_everything_is_printed_through_one_seam():
+    folder = Path(bmerge.cli.__file__).parent
+    for file in folder.rglob("*.py"):
+        if file.name != "output.py":
+            assert not re.search(r"click\.s?echo\(|(?<![_\w])print\(", file.read_text()), file

@@ -91,7 +91,7 @@ def test_observer_is_told_of_every_trial(bmerge, study_file, example, write_plug
             "only_best needs another scorer, with a weight",
         ),
         ("n_iters: 3", "n_iters: 3, step: -1", "step is -1, must be above 0"),
-        ("n_iters: 3", "n_iters: 3, step: [1]", "walk cannot be made: TypeError"),
+        ("n_iters: 3", "n_iters: 3, step: [1]", "'step' of walk must be a number, not a list"),
         ("a.safetensors,", "x.safetensors,", "x.safetensors"),
         ("pull:", "push:", "unknown hyperparameter 'push'"),
         (", b.safetensors", "", "from_middle takes 2 models (a, b), got 1"),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bmerge.architectures import Architecture, detect
-from bmerge.cli.output import human_bytes, print_json, print_table
+from bmerge.cli.output import human_bytes, print_json, print_table, show
 from bmerge.cli.session import Session, shared_options
 from bmerge.formats import Checkpoint, open_checkpoint
 from bmerge.lora.modules import Lora, is_lora, parse_lora
@@ -108,13 +108,13 @@ def _decoded(text: str) -> Any:
 
 def _print(data: dict[str, Any]) -> None:
     dtypes = ", ".join(f"{tag} ({count} keys)" for tag, count in data["dtypes"].items())
-    click.echo(f"file          {data['path']}")
+    show(f"file          {data['path']}")
     if len(data["files"]) > 1:
-        click.echo(f"shards        {len(data['files'])}")
-    click.echo(f"architecture  {data['architecture']}")
-    click.echo(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
-    click.echo(f"dtypes        {dtypes or 'none'}")
-    click.echo("")
+        show(f"shards        {len(data['files'])}")
+    show(f"architecture  {data['architecture']}")
+    show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
+    show(f"dtypes        {dtypes or 'none'}")
+    show("")
     rows = [(name, b["keys"], human_bytes(b["bytes"])) for name, b in data["blocks"].items()]
     print_table(("block", "keys", "size"), rows)
     _print_metadata(data["metadata"])
@@ -122,15 +122,15 @@ def _print(data: dict[str, Any]) -> None:
 
 def _print_lora(data: dict[str, Any]) -> None:
     dora = f", {data['dora']} with DoRA" if data["dora"] else ""
-    click.echo(f"LoRA          {data['path']}")
-    click.echo(f"networks      {_counted(data['networks'])}{dora}")
-    click.echo(f"ranks         {_counted(data['ranks']) or 'none'}")
-    click.echo(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
-    click.echo(f"dtypes        {_counted(data['dtypes'])}")
+    show(f"LoRA          {data['path']}")
+    show(f"networks      {_counted(data['networks'])}{dora}")
+    show(f"ranks         {_counted(data['ranks']) or 'none'}")
+    show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
+    show(f"dtypes        {_counted(data['dtypes'])}")
     if data["unknown"]:
         unknown = data["unknown"]
-        click.echo(f"not known     {len(unknown)} tensors, as {unknown[0]}")
-    click.echo("")
+        show(f"not known     {len(unknown)} tensors, as {unknown[0]}")
+    show("")
     rows = [(_PARTS.get(part, part), count) for part, count in data["parts"].items()]
     print_table(("part", "layers"), rows)
     _print_metadata(data["metadata"])
@@ -144,4 +144,4 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _print_metadata(metadata: Mapping[str, Any]) -> None:
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-        click.echo(f"\n{key}: {text}")
+        show(f"\n{key}: {text}")

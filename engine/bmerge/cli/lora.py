@@ -14,7 +14,7 @@ import click
 
 from bmerge.architectures import detect
 from bmerge.cli.merge_loras import split_weight
-from bmerge.cli.output import human_bytes, note, print_json
+from bmerge.cli.output import human_bytes, note, print_json, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.dtypes import canonical
@@ -225,4 +225,4 @@ def _report(found: Layers, output: Path, *, as_json: bool) -> None:
     ranks = sorted(found.ranks.values()) or [0]
     span = f"rank {ranks[0]}" if ranks[0] == ranks[-1] else f"ranks {ranks[0]} to {ranks[-1]}"
     layers = f"{len(found.ranks)} layers, {span}, {100 * share:.4g} % of the energy"
-    click.echo(f"{output}  {human_bytes(found.nbytes)}, {layers}")
+    show(f"{output}  {human_bytes(found.nbytes)}, {layers}")

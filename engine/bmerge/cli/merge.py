@@ -16,7 +16,7 @@ from bmerge.cli.merge_loras import with_loras
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
 from bmerge.cli.merge_recipe import recipe_options
-from bmerge.cli.output import human_bytes, note, print_json, print_table
+from bmerge.cli.output import human_bytes, note, print_json, print_table, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
@@ -159,17 +159,17 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
     if as_json:
         print_json(data)
         return
-    click.echo(f"method        {data['method']}")
-    click.echo(f"architecture  {data['architecture']}")
+    show(f"method        {data['method']}")
+    show(f"architecture  {data['architecture']}")
     for path, loras in zip(data["models"], data["loras"], strict=True):
-        click.echo(f"model         {' + '.join([path, *(lora['path'] for lora in loras)])}")
+        show(f"model         {' + '.join([path, *(lora['path'] for lora in loras)])}")
     for name, summary in data["steps"].items():
-        click.echo(f"step          {name}: {summary}")
-    click.echo(f"tensors       {data['merged']} merged, {data['copied']} copied")
+        show(f"step          {name}: {summary}")
+    show(f"tensors       {data['merged']} merged, {data['copied']} copied")
     for entry in data["measured"]:
-        click.echo(f"measures      {_measure(entry)}")
-    click.echo(f"reads         {human_bytes(data['bytes_read'])}")
-    click.echo(f"writes        {human_bytes(data['bytes_written'])}\n")
+        show(f"measures      {_measure(entry)}")
+    show(f"reads         {human_bytes(data['bytes_read'])}")
+    show(f"writes        {human_bytes(data['bytes_written'])}\n")
     names = list(plan.hyperparameters)
     rows = [
         (block, entry["tensors"], *(f"{entry[name]:g}" for name in names))
@@ -219,7 +219,7 @@ def _merge(
         print_json(_as_data(plan, report, seconds))
         return
     rate = human_bytes(report.nbytes / max(seconds, 1e-9))
-    click.echo(f"{report.output}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
+    show(f"{report.output}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
 
 
 def _warn(found: Sequence[NonFinite]) -> None:

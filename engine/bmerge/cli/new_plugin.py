@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bmerge.cli.output import show
 from bmerge.cli.session import shared_options
 from bmerge.errors import PluginError
 
@@ -50,7 +51,7 @@ def command(name: str, out: Path | None) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         text = (_TEMPLATE / source).read_text(encoding="utf-8")
         file.write_text(_filled(text, words), encoding="utf-8")
-    click.echo(f"wrote {folder}; next: pip install -e {folder}")
+    show(f"wrote {folder}; next: pip install -e {folder}")
 
 
 def _words(name: str) -> dict[str, str]:

@@ -1,33 +1,80 @@
-"""How results look: JSON, tables, sizes. Results go to stdout, everything else to stderr."""
+"""How results look: JSON, tables, sizes. Results go to stdout, everything else to stderr.
+
+The one seam between bmerge and the terminal: whatever comes from a file, a server or a plugin is
+printed through here, where characters that would steer the terminal are shown, not sent.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-__all__ = ["human_bytes", "human_time", "note", "print_json", "print_table"]
+__all__ = ["human_bytes", "human_time", "note", "print_json", "print_table", "printable", "show"]
+
+_STEERING = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+"""What moves the cursor, colours, reorders or hides text; parts of names that are not UTF-8."""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return ``text`` with characters that steer a terminal written as ``\x1b`` or ``\u202e``.
+
+    Args:
+        text: from anywhere.
+        lines: whether line breaks stay what they are.
+    """
+    text = _STEERING.sub(_escaped, text)
+    return text if lines else text.replace("\n", "\\n")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def show(text: object, *, end: str = "\n") -> None:
+    """Print a result, which may have several lines, on stdout."""
+    _write(sys.stdout, printable(str(text), lines=True) + end)
 
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # In JSON these stand within strings only, where an escape means the same.
+    _write(sys.stdout, _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def note(message: str) -> None:
-    """Say something that is not a result, on stderr."""
-    click.echo(message, err=True)
+    """Say something that is not a result, in one line on stderr.
+
+    A terminal or a reader that has gone is no reason to stop what is going on.
+    """
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, printable(message) + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write what the stream's encoding cannot express as escapes."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, nl=False)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows in columns as wide as their longest cell; the last one is left as it is."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    cells = [list(header), *([printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+        show("  ".join(padded).rstrip())
 
 
 def human_bytes(number: float) -> str:

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from bmerge.cli.output import human_bytes, human_time
+from bmerge.cli.output import human_bytes, human_time, printable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,23 +46,28 @@ class LiveLine:
             return
         import shutil  # only for a terminal: it brings all compressions
 
-        text = text[: shutil.get_terminal_size().columns - 1]
-        self._stream.write("\r" + text.ljust(self._shown))
-        self._stream.flush()
+        text = printable(text)[: shutil.get_terminal_size().columns - 1]
+        self._write("\r" + text.ljust(self._shown))
         self._shown = len(text)
 
     def wipe(self) -> None:
         """Clear the line, so that other output can follow."""
         if self._shown:
-            self._stream.write("\r" + " " * self._shown + "\r")
-            self._stream.flush()
+            self._write("\r" + " " * self._shown + "\r")
             self._shown = 0
 
     def say(self, text: str) -> None:
         """Write a line that stays, above the live one."""
         self.wipe()
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self._write(printable(text) + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write, or be silent from now on: the terminal has gone, but the job goes on."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self.live = False
 
 
 class ByteBar:

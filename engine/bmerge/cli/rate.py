@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bmerge.cli.output import note
+from bmerge.cli.output import note, show
 from bmerge.cli.session import shared_options
 from bmerge.web import serve
 
@@ -47,7 +47,7 @@ def command(folder: Path, *, host: str | None, lan: bool, port: int | None, no_o
 
     def on_ready(addresses: list[str]) -> None:
         for address in addresses:
-            click.echo(address)
+            show(address)
         if not no_open and _has_screen():
             webbrowser.open(addresses[0])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from bmerge._native import IoError, OutputFile, __version__
-from bmerge.cli.output import print_json
+from bmerge.cli.output import print_json, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ExecutorError, FormatError
@@ -78,7 +78,7 @@ def command(
         )  # fmt: skip
         return
     text = alignment_note(first, second, found)
-    click.echo(f"{text}; {target} in {time.monotonic() - start:.1f} s")
+    show(f"{text}; {target} in {time.monotonic() - start:.1f} s")
 
 
 def _check(target: Path, checkpoints: Sequence[Checkpoint], *, force: bool) -> None:

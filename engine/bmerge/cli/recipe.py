@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bmerge.architectures import Architecture
+from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import FormatError
 from bmerge.foreign import read_any_recipe
@@ -55,7 +56,7 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
 
     recipe = read_any_recipe(source, architecture_of=find)
     if output is None:
-        click.echo(dump_recipe(recipe), nl=False)
+        show(dump_recipe(recipe), end="")
         return
     target = Path(output)
     if target.exists() and not force:
@@ -63,7 +64,7 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
     if source.parent.resolve() != target.parent.resolve():
         recipe = _moved(recipe, source.parent)
     target.write_text(dump_recipe(recipe), encoding="utf-8")
-    click.echo(str(target))
+    show(str(target))
 
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:

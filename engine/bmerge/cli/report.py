@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bmerge.cli.output import show
 from bmerge.cli.session import shared_options
 from bmerge.report import write_report
 
@@ -25,4 +26,4 @@ def command(folder: Path) -> None:
     Examples:
       bmerge report runs/demo
     """
-    click.echo(write_report(folder))
+    show(write_report(folder))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import click
 
+from bmerge.cli.output import show
 from bmerge.cli.session import session_of, shared_options
 from bmerge.errors import nearest
 
@@ -87,7 +88,7 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
         return
     from bmerge._native import __version__
 
-    click.echo(f"bmerge {__version__}")
+    show(f"bmerge {__version__}")
     context.exit()
 
 
@@ -114,4 +115,4 @@ def root(context: click.Context) -> None:
     in BMERGE_RUN_TRIALS=40. Plugins may add commands of their own.
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        show(context.get_help())

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bmerge.cli.executor import ExecutorOptions, executor_options
-from bmerge.cli.output import note
+from bmerge.cli.output import note, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
@@ -84,13 +84,13 @@ def _run(study: Study, trials: int | None, registry: Registry) -> StudyFinished:
 
 def _print_end(finished: StudyFinished, report: Path) -> None:
     if finished.best is None:
-        click.echo("no trial succeeded, so there is no best merge")
+        show("no trial succeeded, so there is no best merge")
     else:
         best = finished.best
-        click.echo(f"best        trial {best.number}, score {best.score:.4f}")
-        click.echo(f"checkpoint  {finished.checkpoint}")
-        click.echo(f"recipe      {finished.recipe}")
+        show(f"best        trial {best.number}, score {best.score:.4f}")
+        show(f"checkpoint  {finished.checkpoint}")
+        show(f"recipe      {finished.recipe}")
     if finished.front:
         where = finished.front[0].parent
-        click.echo(f"front       {len(finished.front)} merges, their recipes in {where}")
-    click.echo(f"report      {report}")
+        show(f"front       {len(finished.front)} merges, their recipes in {where}")
+    show(f"report      {report}")

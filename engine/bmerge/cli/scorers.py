@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bmerge.cli.kinds import print_kinds
-from bmerge.cli.output import note
+from bmerge.cli.output import note, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ScorerError, nearest
@@ -84,11 +84,11 @@ def _chosen(name: str, known: Sequence[Download], files: Sequence[str]) -> list[
 def _fetch(download: Download, root: Path, *, force: bool) -> None:
     path = root / download.place
     if path.is_file() and not force:
-        click.echo(f"{path} is there already")
+        show(f"{path} is there already")
         return
     note(f"{download.url}  (licence: {download.licence})")
     with LiveLine() as line:
         fetched = fetch_file(download, root, progress=ByteBar(line).update)
-    click.echo(f"{fetched.path}")
+    show(f"{fetched.path}")
     how = "as expected" if fetched.known else "not known before; recorded"
-    click.echo(f"sha256 {fetched.sha256}  ({how})")
+    show(f"sha256 {fetched.sha256}  ({how})")

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from bmerge.errors import PluginError, nearest
+from bmerge.errors import BmergeError, PluginError, nearest
 from bmerge.evaluate.protocols import Generator, Scorer, TrialScorer
 from bmerge.evaluate.weights import Download
+from bmerge.faults import in_one_line
+from bmerge.host.annotations import annotations_of, problem
 from bmerge.study.protocols import Optimiser
 
 __all__ = ["GeneratorKind", "Kind", "OptimiserKind", "Option", "ScorerKind"]
@@ -66,20 +68,23 @@ class Kind(Generic[T]):
 
         Raises:
             PluginError: if an option is unknown, a required one is missing, a value is none that
-                the factory takes, or something that it imports is not installed.
+                the factory takes, or the factory fails: the file and line are named.
         """
         self.check(options)
         try:
             return self.factory(*arguments, **options)
-        except (ImportError, TypeError, ValueError) as error:
-            message = f"{self.name} cannot be made: {type(error).__name__}: {error}"
+        except BmergeError:
+            raise
+        except Exception as error:
+            message = f"{self.name} cannot be made: {in_one_line(error)}"
             raise PluginError(message, plugin=self.name) from error
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Check the names of ``options`` without making one.
+        """Check the names of ``options``, and their values against annotations, without making one.
 
         Raises:
-            PluginError: if one is unknown or a required one is missing.
+            PluginError: if one is unknown, a required one is missing, or a value does not fit the
+                annotation of its option.
         """
         known = {option.name: option for option in self.options}
         for name in options:
@@ -90,6 +95,17 @@ class Kind(Generic[T]):
             if option.required and option.name not in options:
                 message = f"{self.name} needs the option {option.name!r}"
                 raise PluginError(message, plugin=self.name)
+        annotations = annotations_of(self.factory)
+        for name, value in options.items():
+            if wrong := problem(value, annotations[name]):
+                message = f"the option {name!r} of {self.name} must be {wrong}"
+                raise PluginError(message, plugin=self.name, hint=_quotes(value, wrong))
+
+
+def _quotes(value: object, wrong: str) -> str | None:
+    """Return a hint for the most common mistake: YAML takes an unquoted 12 for a number."""
+    scalar = isinstance(value, (bool, int, float))
+    return "put the value in quotes" if scalar and wrong.startswith("text") else None
 
 
 class GeneratorKind(Kind[Generator]):

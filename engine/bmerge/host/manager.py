@@ -15,6 +15,7 @@ from typing import Any
 import pluggy
 
 from bmerge.errors import PluginError, nearest
+from bmerge.faults import in_one_line
 from bmerge.host import builtins, hookspecs
 from bmerge.host.discovery import Candidate
 from bmerge.host.records import PluginRecord
@@ -65,7 +66,7 @@ class PluginHost:
         try:
             plugin = candidate.load()
         except Exception as error:
-            message = f"plugin {name!r} cannot be loaded: {_in_one_line(error)}"
+            message = f"plugin {name!r} cannot be loaded: {in_one_line(error)}"
             raise PluginError(message, plugin=name) from error
         hooks = self._register(plugin, name)
         file = candidate.file or getattr(plugin, "__file__", None)
@@ -104,7 +105,7 @@ class PluginHost:
             self._manager.register(plugin, name=name)
         except (pluggy.PluginValidationError, ValueError) as error:
             raise PluginError(
-                f"plugin {name!r} does not fit: {_in_one_line(error)}",
+                f"plugin {name!r} does not fit: {in_one_line(error)}",
                 plugin=name,
                 hint="docs/plugins.md lists the hooks and their arguments",
             ) from error
@@ -136,7 +137,7 @@ class PluginHost:
                 offered: Any = implementation.function()
                 things = list(offered or ())
             except Exception as error:  # noqa: BLE001  a plugin's code can raise anything
-                self.fail(name, f"plugin {name!r} failed in {hook}: {_in_one_line(error)}")
+                self.fail(name, f"plugin {name!r} failed in {hook}: {in_one_line(error)}")
                 continue
             for thing in things:
                 yield name, thing
@@ -147,7 +148,7 @@ class PluginHost:
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except Exception as error:  # noqa: BLE001  an observer must not stop a run
-                reason = _in_one_line(error)
+                reason = in_one_line(error)
                 _log.warning("plugin %r failed in %s: %s", implementation.plugin_name, hook, reason)
 
     def _load_deferred(self, candidate: Candidate) -> None:
@@ -187,10 +188,3 @@ def _hook_like(plugin: object) -> Iterable[str]:
             attribute.startswith("bmerge_") and callable(value) and not isinstance(value, type)
         ):
             yield attribute
-
-
-def _in_one_line(error: BaseException) -> str:
-    if isinstance(error, PluginError):
-        return str(error)
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -16,7 +16,7 @@ _FILES: Mapping[str, Download] = {
 
 def hps(
     *,
-    version: str = "2.1",
+    version: str | float = "2.1",
     model: str = "ViT-H-14",
     weights: str | None = None,
     scorer_model_dir: str | None = None,

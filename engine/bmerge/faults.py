@@ -1,0 +1,66 @@
+"""How a failure in somebody else's code is told: in one line, with the file and line to look at.
+
+Almost the lowest layer: plugins' functions are called in executors, in evaluation, in studies and
+on the command line, and all of them say in the same words what went wrong where.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+from bmerge.errors import BmergeError
+
+__all__ = ["in_one_line", "place_of"]
+
+_OWN = Path(__file__).parent
+_CALLERS = ("click", "pluggy")
+"""Packages that call a plugin's functions on our behalf."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what ``error`` says, and where in the code it came from: ``KeyError: 'x' (a.py:3)``.
+
+    Args:
+        error: with its traceback; one of bmerge's own speaks for itself.
+    """
+    if isinstance(error, BmergeError):
+        return str(error)
+    text = " ".join(str(error).split())
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = place_of(error)
+    return f"{told} ({place})" if place else told
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return ``file:line`` of the code outside bmerge that is to blame for ``error``.
+
+    That is the innermost line in the folder of the first code that bmerge called: where a plugin
+    calls numpy wrongly it is the plugin's line, not numpy's.
+
+    Args:
+        error: with its traceback.
+
+    Returns:
+        None where nothing but bmerge's own code was running.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if not _is_ours(Path(frame.filename))]
+    if not outside:
+        return None
+    home = Path(outside[0].filename).parent
+    last = [frame for frame in outside if home in Path(frame.filename).parents][-1]
+    return f"{last.filename}:{last.lineno}"
+
+
+def _is_ours(file: Path) -> bool:
+    """Tell whether a file is bmerge's, Python's, or of a package that stands between them."""
+    if _OWN in file.parents or not file.is_absolute():  # <frozen importlib>, <string>
+        return True
+    library = Path(sysconfig.get_path("stdlib"))
+    if library in file.parents and "site-packages" not in file.parts:
+        return True
+    return any(part in _CALLERS for part in file.parent.parts[-2:])
