@@ -13,7 +13,7 @@ __all__ = ["FLOATS", "SIZES", "TAGS", "canonical", "is_float"]
 
 SIZES: dict[str, int] = {
     "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
-    "F8_E4M3": 1, "F8_E5M2": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8,
+    "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8,
 }  # fmt: skip
 """Bytes of one element, by safetensors tag."""
 

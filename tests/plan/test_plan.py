@@ -187,16 +187,6 @@ def test_different_architectures_are_refused_with_both_names(tmp_path, models):
     )
 
 
-def test_scaled_fp8_is_refused(tmp_path):
-    layout = [("x.0.weight", "F8_E5M2", (0,)), ("x.1.weight", "F8_E5M2", (0,))]
-    layout.append(("x.0.scale_weight", "F32", ()))
-    path = write_random(tmp_path / "f8.safetensors", layout, seed=1)
-    with pytest.raises(
-        ArchitectureError, match=r"f8.safetensors has scaled F8 weights: 'x.0.weight"
-    ):
-        plan_of([path, path])
-
-
 def test_integer_elsewhere_is_not_merged(tmp_path):
     paths = [
         write_checkpoint(tmp_path / "a.safetensors", {"x.0.w": [1.0], "x.1.w": [2.0]}),

@@ -12,7 +12,7 @@ import click
 from bmerge.architectures import Architecture, detect
 from bmerge.cli.output import human_bytes, print_json, print_table, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.formats import Checkpoint, open_checkpoint
+from bmerge.formats import Checkpoint, open_checkpoint, quantised_weights
 from bmerge.lora.modules import Lora, is_lora, parse_lora
 from bmerge.lora.names import part_of
 
@@ -33,8 +33,8 @@ def command(session: Session, file: str, *, as_json: bool) -> None:
     """Show what is in a checkpoint or a LoRA.
 
     FILE is a .safetensors or .ckpt file, a *.index.json, or a folder of shards. Shown are the
-    architecture, number formats, blocks, metadata, and how it was merged; of a LoRA its network
-    types, ranks, and the parts of a model that it changes. No tensor is read.
+    architecture, number formats, quantisation, blocks, metadata, and how it was merged; of a LoRA
+    its network types, ranks, and the parts of a model that it changes. No tensor is read.
 
     \b
     Examples:
@@ -93,6 +93,7 @@ def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
         "keys": len(checkpoint.tensors),
         "bytes": checkpoint.nbytes,
         "dtypes": dict(Counter(info.dtype for info in checkpoint.tensors.values())),
+        "quantised": dict(Counter(weight.format for weight in quantised_weights(checkpoint))),
     }
 
 
@@ -114,6 +115,7 @@ def _print(data: dict[str, Any]) -> None:
     show(f"architecture  {data['architecture']}")
     show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
     show(f"dtypes        {dtypes or 'none'}")
+    _print_quantised(data["quantised"])
     show("")
     rows = [(name, b["keys"], human_bytes(b["bytes"])) for name, b in data["blocks"].items()]
     print_table(("block", "keys", "size"), rows)
@@ -127,6 +129,7 @@ def _print_lora(data: dict[str, Any]) -> None:
     show(f"ranks         {_counted(data['ranks']) or 'none'}")
     show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
     show(f"dtypes        {_counted(data['dtypes'])}")
+    _print_quantised(data["quantised"])
     if data["unknown"]:
         unknown = data["unknown"]
         show(f"not known     {len(unknown)} tensors, as {unknown[0]}")
@@ -134,6 +137,12 @@ def _print_lora(data: dict[str, Any]) -> None:
     rows = [(_PARTS.get(part, part), count) for part, count in data["parts"].items()]
     print_table(("part", "layers"), rows)
     _print_metadata(data["metadata"])
+
+
+def _print_quantised(formats: Mapping[str, int]) -> None:
+    for name, count in formats.items():
+        weights = "1 weight" if count == 1 else f"{count} weights"
+        show(f"quantised     {name} ({weights}): bmerge cannot merge it")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

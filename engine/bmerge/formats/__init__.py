@@ -5,12 +5,16 @@ from __future__ import annotations
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
 from bmerge.formats.open import open_checkpoint
+from bmerge.formats.quantised import QuantisedWeight, quantised_weights, refuse_quantised
 
 __all__ = [
     "Checkpoint",
+    "QuantisedWeight",
     "TensorInfo",
     "cached_sha256",
     "checkpoint_sha256",
     "open_checkpoint",
+    "quantised_weights",
+    "refuse_quantised",
     "sha256_of",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.formats import Checkpoint, TensorInfo, refuse_quantised
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.names import Names, Place, index_names
 from bmerge.lora.patched import PatchedCheckpoint, PatchedTensor
@@ -78,7 +78,9 @@ def apply_loras(
 
     Raises:
         ArchitectureError: if one changes no tensor, or is for a model of other sizes.
+        FormatError: if the model's weights are quantised.
     """
+    refuse_quantised(checkpoint)
     floats = {key: i.shape for key, i in checkpoint.tensors.items() if is_float(i.dtype)}
     names = index_names(floats)
     changes: defaultdict[str, list[Change]] = defaultdict(list)

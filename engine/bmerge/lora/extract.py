@@ -11,7 +11,7 @@ import numpy as np
 
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
-from bmerge.formats import Checkpoint, TensorInfo, checkpoint_sha256
+from bmerge.formats import Checkpoint, TensorInfo, checkpoint_sha256, refuse_quantised
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.decompose import Factors, Wanted, factorise
 from bmerge.lora.kohya import base_version, kohya_layers
@@ -80,8 +80,10 @@ def extract_lora(
 
     Raises:
         ArchitectureError: if the models have no layer in common, or do not differ.
-        FormatError: if a file cannot be read or written, or a model holds NaN.
+        FormatError: if a file cannot be read or written, or a model holds NaN or is quantised.
     """
+    for model in (base, tuned):
+        refuse_quantised(model)
     pairs = _pairs(base, tuned, canonical)
     shapes = {key: info.shape for key, (info, _) in pairs.items()}
     found = Layers()

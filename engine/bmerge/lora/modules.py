@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import FormatError
-from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
+from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint, refuse_quantised
 from bmerge.lora.peft import Scaling, scalings_of
 from bmerge.lora.shapes import check_factors, matrix_of, rank_of
 
@@ -130,9 +130,11 @@ def open_lora(path: str | Path) -> Lora:
         path: the file.
 
     Raises:
-        FormatError: if it cannot be read, is no LoRA, or lacks tensors.
+        FormatError: if it cannot be read, is no LoRA, lacks tensors, or is quantised.
     """
-    return parse_lora(open_checkpoint(path))
+    checkpoint = open_checkpoint(path)
+    refuse_quantised(checkpoint)
+    return parse_lora(checkpoint)
 
 
 def parse_lora(checkpoint: Checkpoint) -> Lora:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
-from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.formats import Checkpoint, TensorInfo, refuse_quantised
 from bmerge.method import MergeMethod
 from bmerge.plan.contents import contents_of
 from bmerge.plan.forms import Form, Leaf, leaves, renamed
@@ -25,8 +25,6 @@ from bmerge.plan.values import Found, Values
 from bmerge.recipe import Recipe
 
 __all__ = ["Match", "Matching", "match_tensors"]
-
-_SCALES = (".scale_weight", ".weight_scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +91,7 @@ def match_tensors(
 
     Raises:
         ArchitectureError: if the inputs do not fit together.
+        FormatError: if the weights of an input are quantised.
         MethodError: if a method takes another number of models.
         RecipeError: if the recipe has another number of models, a step takes a difference and
             gets a model, or the other way round, ``exclude`` names what is not there, or
@@ -107,7 +106,7 @@ def match_tensors(
     methods = methods_of(recipe, method)
     contents = contents_of(recipe, methods)
     for checkpoint in checkpoints:
-        _check_scaled(checkpoint)
+        refuse_quantised(checkpoint)
     _check_architectures(checkpoints, architecture)
     values = Values(recipe, checkpoints, architecture, contents)
     matches = _matches(recipe, values, architecture)
@@ -174,18 +173,6 @@ def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[TensorI
     first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
     form = renamed(form, first)
     return form, tuple(values.tables[model][key] for model in leaves(form))
-
-
-def _check_scaled(checkpoint: Checkpoint) -> None:
-    """Refuse F8 weights that mean nothing without the scale that lies beside them."""
-    for key in checkpoint.tensors:
-        if key.endswith(_SCALES):
-            scaled = checkpoint.tensors.get(key.rpartition(".")[0] + ".weight")
-            if scaled is not None and scaled.dtype.startswith("F8_"):
-                message = (
-                    f"{file_name(checkpoint)} has scaled F8 weights: {scaled.key!r} with {key!r}"
-                )
-                raise ArchitectureError(message, hint="convert it to F16 or BF16 first")
 
 
 def _check_architectures(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:

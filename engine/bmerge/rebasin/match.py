@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from bmerge.dtypes import is_float
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, refuse_quantised
 from bmerge.rebasin.rule import Rule
 from bmerge.rebasin.structure import Gain, Order, best_order
 from bmerge.rebasin.weights import floats
@@ -77,7 +77,11 @@ def match_weights(
         rule: of the model.
         seed: of the random order of sweeps.
         progress: called with the number of the sweep and how many spaces it has gone through.
+
+    Raises:
+        FormatError: if the reference's weights are quantised.
     """
+    refuse_quantised(reference)
     matching = _Matching(reference, model, rule)
     random = np.random.default_rng(seed)
     orders: dict[str, Order] = {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, refuse_quantised
 from bmerge.rebasin.structure import Structure
 from bmerge.rebasin.towers import wire_autoencoder, wire_text_encoders
 from bmerge.rebasin.unet import wire_unet
@@ -74,7 +74,9 @@ def rule_of(checkpoint: Checkpoint, family: Family | None = None) -> Rule:
 
     Raises:
         ArchitectureError: if there is no such UNet in it, or none of a known family.
+        FormatError: if its weights are quantised.
     """
+    refuse_quantised(checkpoint)
     shapes = {key: info.shape for key, info in checkpoint.tensors.items()}
     prefix = next((p for p in _PREFIXES if p + "time_embed.0.weight" in shapes), None)
     if prefix is None:

@@ -1,0 +1,119 @@
+"""What the formats of quantised weights are called, by how they lie in a file.
+
+Part of :mod:`.quantised`, which finds them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bmerge.formats.checkpoint import TensorInfo
+
+__all__ = ["CODES", "EIGHT", "PACKED", "declared_name", "format_of"]
+
+EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
+"""8-bit floats, which are plain values where no scale lies beside them."""
+CODES = EIGHT | {"F8_E8M0", "U8", "I8", "I16", "U16", "I32", "U32"}
+"""Number formats of codes."""
+PACKED = re.compile(r"qweight|q_weight|weight_packed|packed_weight|W_q|_?weight_qdata|trellis")
+"""Names that only codes have."""
+
+_DECLARED = {
+    "float8_e4m3fn": "scaled fp8",
+    "float8_e5m2": "scaled fp8",
+    "int8_tensorwise": "int8",
+}
+_OF_ROLES = {
+    "absmax": "bitsandbytes, 4 bits",
+    "quant_map": "bitsandbytes, 4 bits",
+    "SCB": "bitsandbytes int8",
+    "wscales": "SVDQuant",
+    "weight_smooth_factor": "SVDQuant",
+    "weight_proj_down": "SVDQuant",
+    "weight_global_scale": "nvfp4",
+    "weight_scale_2": "nvfp4",
+    "weight_s_rel": "asym_w4a8_int8",
+}
+_OF_NAMES = {
+    "weight_packed": "compressed-tensors",
+    "packed_weight": "packed codes",
+    "W_q": "HQQ",
+    "_weight_qdata": "torchao",
+    "weight_qdata": "torchao",
+    "_data": "quanto",
+    "q_weight": "EXL2",
+    "trellis": "EXL3",
+}
+_POWERS = frozenset({"U8", "F8_E8M0"})
+"""Number formats of scales that are powers of two."""
+
+
+def declared_name(said: Any) -> str:
+    """Return what a format is called that a file declares in ComfyUI's way.
+
+    Args:
+        said: what it says of a layer, parsed: ``{"format": …}`` if it is sound.
+    """
+    if not isinstance(said, dict) or not isinstance(said.get("format"), str):
+        return "a format of ComfyUI"
+    said_name: str = said["format"]
+    name = _DECLARED.get(said_name, said_name)
+    inner = said.get("params")
+    turned = said.get("convrot") or (isinstance(inner, dict) and inner.get("convrot"))
+    return f"{name} with ConvRot" if turned and "convrot" not in name else name
+
+
+def format_of(codes: TensorInfo, leaf: str, companions: Mapping[str, TensorInfo]) -> str:
+    """Return what the format of a quantised weight is called.
+
+    Args:
+        codes: the tensor of codes.
+        leaf: last word of its key.
+        companions: role → what lies beside it.
+    """
+    return _of_roles(companions) or _of_leaf(codes, leaf, companions)
+
+
+def _of_roles(roles: Collection[str]) -> str | None:
+    """Return what lies beside codes of one format only."""
+    state = next((role for role in roles if role.startswith("quant_state.")), None)
+    if state is not None:
+        return f"bitsandbytes {state.rpartition('__')[2]}"
+    return next((name for role, name in _OF_ROLES.items() if role in roles), None)
+
+
+def _of_leaf(codes: TensorInfo, leaf: str, companions: Mapping[str, TensorInfo]) -> str:
+    if leaf == "qweight":
+        return _of_qweight(codes, companions)
+    if leaf.endswith("_blocks"):
+        return "mxfp4"
+    return _OF_NAMES.get(leaf) or _of_scales(codes, companions)
+
+
+def _of_qweight(codes: TensorInfo, companions: Mapping[str, TensorInfo]) -> str:
+    """Tell apart what has the same names: rows are packed in GPTQ, columns in AWQ."""
+    scales = companions.get("scales")
+    if scales is not None and len(scales.shape) == len(codes.shape) == 2:
+        return "GPTQ" if scales.shape[1] == codes.shape[1] else "AWQ"
+    return "GPTQ" if "g_idx" in companions else "packed codes"
+
+
+def _of_scales(codes: TensorInfo, companions: Mapping[str, TensorInfo]) -> str:
+    scale = next((info for role, info in companions.items() if _is_of_weight(role)), None)
+    powers = scale is not None and scale.dtype in _POWERS
+    if codes.dtype not in EIGHT:
+        if codes.dtype == "U8":
+            return "mxfp4" if powers else "packed codes with scales"
+        return "int8" if codes.dtype == "I8" else f"{codes.dtype} codes with scales"
+    if powers:
+        return "mxfp8"
+    if scale is None or scale.numel == 1:
+        return "scaled fp8"
+    blocks = len(scale.shape) > 1 and min(scale.shape[:2]) > 1
+    return "fp8 with a scale per block" if blocks else "fp8 with a scale per row"
+
+
+def _is_of_weight(role: str) -> bool:
+    return "scale" in role and not role.startswith(("input", "output", "act", "pre", "scale_input"))

@@ -1,0 +1,181 @@
+"""Quantised weights: codes that mean nothing without the scales that lie beside them.
+
+They are found by structure alone, in a table of contents and the header's metadata: an integer,
+packed or 8-bit float tensor with a scale, codebook or zero point of its own. Whatever computes
+with the values of a checkpoint asks here first (:func:`refuse_quantised`); what each format is
+called is in :mod:`.quantisation`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.quantisation import CODES, EIGHT, PACKED, declared_name, format_of
+
+__all__ = ["QuantisedWeight", "quantised_weights", "refuse_quantised"]
+
+_Modules: TypeAlias = "dict[str, dict[str, TensorInfo]]"
+
+_METADATA = "_quantization_metadata"
+_MARKER = "scaled_fp8"
+_DECLARATION = "comfy_quant"
+_LARGEST_DECLARATION = 1 << 16
+_BESIDE = re.compile(
+    r"(?:weight|input|output|activation|pre_quant)_(?:\w+_)?(?:scales?|scale_inv|scale_\d|scalar"
+    r"|zeros?|zero_points?|codebook|shape|g_idx|format|s_rel|s_channel|correction|proj_down"
+    r"|proj_up|smooth_factor)|scale_(?:weight|input)|SCB|comfy_quant"
+)
+"""Names that only what belongs to a quantised weight has, beside that weight."""
+_BESIDE_CODES = re.compile(
+    r"\w*scales?(?:_max)?|\w*zeros?|zero_points?|g_idx|codebooks?|biases"
+    r"|smooth_factor\w*|proj_(?:down|up)|su|sv|suh|svh|q_\w+|meta"
+)
+"""What lies beside codes that are not called a weight."""
+_BARE = re.compile(r"scales?|zeros?|zero_points?|codebooks?|biases")
+"""Names that layers of plain models have too."""
+_BELOW = re.compile(r"(?:nested_)?(?:absmax|quant_map)|_?(?:scales?|shift|zero_points?)|SCB")
+_AFTER = ("_scale", "_scales", "_scale_inv", "_scale_2", "_weight_scale", "_weight_scale_inv",
+          "_zero_point", "_zeros", "_codebook", "_absmax")  # fmt: skip
+_INDICES, _INDEXED = ("codes", "indices"), ("codebooks", "centroids")
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisedWeight:
+    """A weight that is stored as codes.
+
+    Args:
+        format: what the format is called, for example ``nvfp4``.
+        codes: the tensor of codes.
+        companions: role → what else it takes to know the weight's values.
+    """
+
+    format: str
+    codes: TensorInfo
+    companions: Mapping[str, TensorInfo]
+
+
+def quantised_weights(checkpoint: Checkpoint) -> tuple[QuantisedWeight, ...]:
+    """Return the quantised weights of a checkpoint, in its order; none of a plain model.
+
+    A model that is merely cast to 8-bit floats, without scales, is plain. No weight is read, but
+    the few bytes in which ComfyUI's files say a layer's format are.
+    """
+    tensors = checkpoint.tensors
+    if not any(info.dtype in CODES for info in tensors.values()) and (
+        _METADATA not in checkpoint.metadata
+    ):
+        return ()
+    modules: _Modules = {}
+    for key, info in tensors.items():
+        module, _, leaf = key.rpartition(".")
+        modules.setdefault(module, {})[leaf] = info
+    declared = {**_of_metadata(checkpoint.metadata), **_of_tensors(modules)}
+    marked = tuple(module and f"{module}." for module, own in modules.items() if _MARKER in own)
+    return tuple(_found(modules, declared, marked))
+
+
+def refuse_quantised(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint whose values cannot be computed with.
+
+    Raises:
+        FormatError: names the format and a weight.
+    """
+    found = quantised_weights(checkpoint)
+    if not found:
+        return
+    formats = ", ".join(Counter(weight.format for weight in found))
+    first = found[0]
+    beside = next((f" with {info.key!r}" for info in first.companions.values()), "")
+    message = (
+        f"{checkpoint.path.name} holds quantised weights ({formats}), which cannot be merged: "
+        f"{first.codes.key!r}{beside}, for example"
+    )
+    hint = "use the model in fp16, bf16 or fp32, or convert it to one of these first"
+    raise FormatError(message, path=checkpoint.path, key=first.codes.key, hint=hint)
+
+
+def _found(
+    modules: _Modules, declared: Mapping[str, str], marked: tuple[str, ...]
+) -> Iterator[QuantisedWeight]:
+    for module, own in modules.items():
+        for leaf, info in own.items():
+            said = declared.get(module) if leaf == "weight" else None
+            packed = PACKED.fullmatch(leaf) is not None
+            if info.dtype not in CODES and said is None:
+                continue
+            companions = _companions(modules, info, own, leaf)
+            matrix = info.dtype in EIGHT and leaf == "weight" and len(info.shape) > 1
+            if companions or packed or said or (matrix and info.key.startswith(marked)):
+                name = said or format_of(info, leaf, companions)
+                yield QuantisedWeight(name, info, companions)
+
+
+def _companions(
+    modules: _Modules, codes: TensorInfo, own: Mapping[str, TensorInfo], leaf: str
+) -> dict[str, TensorInfo]:
+    """Return role → tensor of what belongs to codes, if they are codes."""
+    found: dict[str, TensorInfo] = {}
+    stem = leaf.removesuffix("_blocks").removesuffix("_data")
+    packed = PACKED.fullmatch(leaf) is not None
+    for name, info in own.items():
+        if name == leaf:
+            continue
+        if packed:
+            belongs = (_BESIDE_CODES.fullmatch(name) or _BESIDE.fullmatch(name)) is not None
+        elif leaf == "weight":
+            belongs = _BESIDE.fullmatch(name) is not None or _is_scale(name, info, codes)
+        else:
+            belongs = name.startswith(stem) and name[len(stem) :] in _AFTER
+            belongs |= leaf in _INDICES and name in _INDEXED
+        if belongs:
+            found[name] = info
+    below, state = (modules.get(codes.key + end, {}) for end in ("", ".quant_state"))
+    return {
+        **found,
+        **{name: info for name, info in below.items() if _BELOW.fullmatch(name)},
+        **{f"quant_state.{name}": info for name, info in state.items()},
+    }
+
+
+def _is_scale(name: str, info: TensorInfo, codes: TensorInfo) -> bool:
+    """Tell whether a tensor that may be part of any layer is what codes are scaled by.
+
+    It has one number in all, one for each row, or a grid of them; and whoever casts a whole model
+    to 8-bit floats casts it too.
+    """
+    if not _BARE.fullmatch(name) or len(codes.shape) < 2 or info.dtype in EIGHT:
+        return False
+    of_rows = info.numel in {1, codes.shape[0]}
+    return codes.dtype not in EIGHT or of_rows or len(info.shape) == len(codes.shape)
+
+
+def _of_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return layer → format as the header's metadata says it."""
+    try:
+        layers = json.loads(metadata.get(_METADATA, "{}"))["layers"]
+        return {str(layer): declared_name(said) for layer, said in dict(layers).items()}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}  # the tensors tell
+
+
+def _of_tensors(modules: _Modules) -> dict[str, str]:
+    """Return layer → format as ComfyUI writes it beside each weight."""
+    marks = ((module, own[_DECLARATION]) for module, own in modules.items() if _DECLARATION in own)
+    return {module: declared_name(_read(info)) for module, info in marks}
+
+
+def _read(info: TensorInfo) -> Any:
+    """Return the JSON that a small tensor holds, or None."""
+    try:
+        with info.file.open("rb") as file:
+            file.seek(info.offset)
+            return json.loads(file.read(min(info.nbytes, _LARGEST_DECLARATION)))
+    except (OSError, ValueError, RecursionError):
+        return None

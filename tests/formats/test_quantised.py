@@ -1,0 +1,91 @@
+"""Which files hold quantised weights, and what each format is called."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.quantised import LAYOUTS, ONE, PLAIN, X, beside, write_layout
+
+from bmerge.errors import FormatError
+from bmerge.formats import open_checkpoint, quantised_weights, refuse_quantised
+
+
+@pytest.mark.parametrize("what", LAYOUTS)
+def test_quantised_weights_are_found_with_all_that_belongs_to_them(tmp_path, what):
+    name, layout = LAYOUTS[what]
+    checkpoint = open_checkpoint(write_layout(tmp_path / "q.safetensors", layout))
+    (weight,) = quantised_weights(checkpoint)
+    assert weight.format == name
+    tensors = {weight.codes.key, *(info.key for info in weight.companions.values())}
+    plain = {"blocks.1.norm.weight", "scaled_fp8", "te.scaled_fp8"}
+    assert tensors == set(checkpoint.tensors) - plain
+    with pytest.raises(FormatError, match="q.safetensors holds quantised weights") as caught:
+        refuse_quantised(checkpoint)
+    assert name in str(caught.value)
+    assert caught.value.key == weight.codes.key
+    assert "fp16, bf16 or fp32" in caught.value.hint
+
+
+@pytest.mark.parametrize("what", PLAIN)
+def test_plain_weights_are_never_taken_for_quantised_ones(tmp_path, what):
+    checkpoint = open_checkpoint(write_layout(tmp_path / "p.safetensors", PLAIN[what]))
+    assert quantised_weights(checkpoint) == ()
+    refuse_quantised(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ({"format": "float8_e4m3fn"}, "scaled fp8"),
+        ({"format": "nvfp4"}, "nvfp4"),
+        ({"format": "int8_tensorwise", "convrot": True}, "int8 with ConvRot"),
+        ({"format": "int8_tensorwise", "params": {"convrot": True}}, "int8 with ConvRot"),
+        ({"format": "convrot_w4a4"}, "convrot_w4a4"),
+        ({"format": 3}, "a format of ComfyUI"),
+        ([], "a format of ComfyUI"),
+    ],
+)
+@pytest.mark.parametrize("by", ["tensor", "metadata"])
+def test_the_name_is_what_the_file_declares(tmp_path, said, name, by):
+    file, text = tmp_path / "q.safetensors", json.dumps(said).encode()
+    if by == "tensor":
+        layout = beside("I8", (8, 8), weight_scale=ONE, comfy_quant=("U8", (len(text),)))
+        write_layout(file, layout, contents={f"{X}.comfy_quant": text})
+    else:
+        declared = json.dumps({"format_version": "1.0", "layers": {X: said}})
+        metadata = {"_quantization_metadata": declared}
+        write_layout(file, beside("I8", (8, 8)), metadata=metadata)
+    (weight,) = quantised_weights(open_checkpoint(file))
+    assert weight.format == name
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"layers": 3}', '{"layers": {"a": {}}}'])
+def test_metadata_that_is_not_sound_or_of_no_layer_says_nothing(tmp_path, text):
+    layout = [(f"{X}.weight", "F16", (8, 8))]
+    metadata = {"_quantization_metadata": text}
+    file = write_layout(tmp_path / "p.safetensors", layout, metadata=metadata)
+    assert quantised_weights(open_checkpoint(file)) == ()
+
+
+def test_a_declaration_that_is_not_json_still_refuses(tmp_path):
+    layout = beside("F8_E4M3", (8, 8), comfy_quant=("U8", (4,)))
+    (weight,) = quantised_weights(open_checkpoint(write_layout(tmp_path / "q.safetensors", layout)))
+    assert weight.format == "a format of ComfyUI"
+
+
+def test_all_formats_of_a_mixed_file_are_named(tmp_path):
+    layout = beside("F8_E4M3", (8, 8), weight_scale=ONE)
+    layout += [("y.weight", "I8", (8, 8)), ("y.SCB", "F32", (8,))]
+    checkpoint = open_checkpoint(write_layout(tmp_path / "q.safetensors", layout))
+    with pytest.raises(FormatError, match=r"\(scaled fp8, bitsandbytes int8\)"):
+        refuse_quantised(checkpoint)
+
+
+def test_the_marker_of_one_part_says_nothing_of_another(tmp_path):
+    layout = [
+        ("te.scaled_fp8", "F8_E4M3", (0,)), ("te.a.weight", "F8_E4M3", (4, 4)),
+        ("te.norm.weight", "F8_E4M3", (4,)), ("unet.a.weight", "F8_E4M3", (4, 4)),
+    ]  # fmt: skip
+    found = quantised_weights(open_checkpoint(write_layout(tmp_path / "q.safetensors", layout)))
+    assert [weight.codes.key for weight in found] == ["te.a.weight"]
