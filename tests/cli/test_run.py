@@ -179,6 +179,11 @@ def test_progress_line_in_a_terminal():
         progress.on_event(TrialFinished(trial, trial))
         assert "best 0.5000" in stream.last
         assert stream.last.rstrip().endswith("left")
+        tiny = Trial(
+            2, "complete", Proposal("init", "sobol", {}, {}), score=-3e-11, scores=(1e300,)
+        )
+        progress.on_event(TrialFinished(tiny, tiny))
+        assert any("score -3e-11 = +1e+300  best -3e-11 (trial 2)" in t for t in stream.texts)
         failed = Trial(2, "failed", Proposal("init", "sobol", {}, {}), reason="no luck")
         progress.on_event(TrialFinished(failed, trial))
         assert any("trial 2  init (sobol)  failed: no luck" in text for text in stream.texts)

@@ -105,8 +105,9 @@ def test_evaluation_blames_the_generator(change, message):
     [
         (lambda scores: scores[1:], "'red' gave 15 scores for 16 pictures"),
         (lambda scores: [float("nan")] * len(scores), "'red' gave nan to the picture 'p00'"),
+        (lambda scores: [-2e300] * len(scores), r"'red' gave -2e\+300 .* more than 1e\+300"),
     ],
-    ids=["too few", "nan"],
+    ids=["too few", "nan", "huge"],
 )
 def test_evaluation_blames_the_scorer(change, message):
     with pytest.raises(ScorerError, match=message):

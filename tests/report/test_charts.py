@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bmerge.report.charts import HEIGHT, WIDTH, convergence, phases, scatters
+from bmerge.report.charts import HEIGHT, WIDTH, _labels, convergence, phases, scatters
 from bmerge.report.data import ReportData, TrialRow
+from bmerge.report.page import render
 
 
 def _with_scores(data: ReportData, *scores: float | None) -> ReportData:
@@ -100,6 +104,50 @@ def test_labels_of_the_rivals_do_not_cover_each_other(
     ]
     plot = convergence(replace(changed, candidates=tuple(rivals)))
     assert plot is not None
+    assert all(line.label for line in plot.references)
     first, second = (line.label_y for line in plot.references)
     assert abs(first - second) >= 16
     assert all(plot.y.end < label <= plot.y.start for label in (first, second))
+
+
+def test_of_many_rivals_those_are_named_that_have_room(data: ReportData) -> None:
+    changed = _with_scores(data, 0.1, 0.5, 0.95)
+    scores = [0.11, 0.5, 0.5, 0.5, 0.501, *(0.2 + index / 1000 for index in range(50)), 0.94]
+    rivals = [
+        replace(data.candidates[0], label=f"model {i}", score=s) for i, s in enumerate(scores)
+    ]
+    plot = convergence(replace(changed, candidates=tuple(rivals)))
+    assert plot is not None
+    assert len(plot.references) == len(scores)
+    named = [line for line in plot.references if line.label]
+    assert {"model 0", f"model {len(scores) - 1}"} <= {line.label for line in named}
+    places = [line.label_y for line in named]
+    assert all(b - a >= 16 for a, b in itertools.pairwise(places))
+    assert all(plot.y.end < place <= plot.y.start for place in places)
+    assert all(line.label_y - line.y in (16, -6) for line in named)
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=6))
+def test_no_other_choice_names_more_rivals(lines: list[int]) -> None:
+    lines.sort()
+    places = _labels(lines, 70)
+    kept = [place for place in places if place is not None]
+    assert all(b - a >= 16 for a, b in itertools.pairwise(kept))
+    choices = itertools.product(*([y + 16, y - 6, None] for y in lines))
+    fitting = ([p for p in each if p is not None] for each in choices)
+    most = max(
+        len(each)
+        for each in fitting
+        if all(b - a >= 16 for a, b in itertools.pairwise(each)) and max(each, default=0) <= 70
+    )
+    assert len(kept) == most
+
+
+@pytest.mark.parametrize("score", [1e-12, 1e-300, 5e-324, 1e300, -1e300, 0.0])
+def test_scores_of_any_size_and_equal_ones_have_a_page(data: ReportData, score: float) -> None:
+    changed = _with_scores(data, score, score, None, score / 3)
+    rivals = tuple(replace(c, score=score, interval=(score, score)) for c in data.candidates)
+    page = render(replace(changed, candidates=rivals))
+    assert "nan" not in page
+    assert "inf" not in page.replace("infer", "")
+    assert max(map(len, re.findall(r">[^<]*0000[^<]*<", page)), default=0) < 40, "no endless digits"

@@ -200,3 +200,15 @@ def test_scores_cannot_be_normalised_without_a_complete_trial(tmp_path):
 
 def test_objectives_survive_the_definition():
     assert Objectives.of(json.loads(json.dumps(TWO.describe()))) == TWO
+
+
+@pytest.mark.parametrize("power", [997, -1000], ids=["1e300", "1e-301"])
+def test_normalised_scores_do_not_depend_on_the_unit_however_large(power):
+    rows = [[[0.1 * i + 0.01 * p + 0.3 * i * p, 0.5, 0.5] for p in range(3)] for i in range(4)]
+    large = [[[x * 2.0**power for x in row] for row in one] for one in rows]
+    here = Objectives((Objective("one", {"a": 1.0}),), "zscore")
+    scored, other = (
+        here.scored({i: trial(i, one) for i, one in enumerate(some)}) for some in (rows, large)
+    )
+    assert [t.score for t in other.values()] == [t.score for t in scored.values()]
+    assert len({t.score for t in scored.values()}) == 4

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from bmerge.bench.rows import Stage
 from bmerge.bench.summary import Line
-from bmerge.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, axis_of
+from bmerge.report.axes import Axis, axis_of
+from bmerge.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
 __all__ = ["Dot", "Forest", "LogAxis", "Mark", "Speed", "forest", "speed"]
 
@@ -22,7 +23,7 @@ HEAD = 40  # height of the axis above it
 
 @dataclass(frozen=True, slots=True)
 class LogAxis:
-    """A scale of powers of ten, with the words of :class:`bmerge.report.charts.Axis`."""
+    """A scale of powers of ten, with the words of :class:`bmerge.report.axes.Axis`."""
 
     low: float
     high: float
@@ -39,6 +40,11 @@ class LogAxis:
     def text(self, tick: float) -> str:
         """Return a tick's label."""
         return f"{tick:g}"
+
+    @property
+    def caption(self) -> str:
+        """What is measured."""
+        return self.label
 
 
 @dataclass(frozen=True, slots=True)

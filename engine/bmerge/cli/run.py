@@ -17,6 +17,7 @@ from bmerge.host.studies import build_study
 from bmerge.plan import Plan
 from bmerge.report import write_report
 from bmerge.study.events import Event, StudyFinished, TrialFinished
+from bmerge.study.figures import figure
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.study import Study
@@ -87,7 +88,7 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
         show("no trial succeeded, so there is no best merge")
     else:
         best = finished.best
-        show(f"best        trial {best.number}, score {best.score:.4f}")
+        show(f"best        trial {best.number}, score {figure(best.score or 0.0)}")
         show(f"checkpoint  {finished.checkpoint}")
         show(f"recipe      {finished.recipe}")
     if finished.front:

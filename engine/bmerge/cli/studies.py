@@ -11,6 +11,7 @@ import click
 from bmerge.cli.output import note, print_json, print_table
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
+from bmerge.study.figures import figure
 from bmerge.study.store import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
 
@@ -116,7 +117,7 @@ def _study_data(study: StoredStudy) -> dict[str, Any]:
 
 def _study_row(study: StoredStudy) -> tuple[object, ...]:
     best = best_of(study.trials)
-    score = f"{best.score:.4f} (trial {best.number})" if best else "-"
+    score = f"{figure(best.score or 0.0)} (trial {best.number})" if best else "-"
     return study.folder, study.name, len(study.trials), score
 
 
@@ -140,8 +141,8 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
 def _trial_row(
     trial: Trial, best: Trial | None, *, on_front: bool, objectives: int
 ) -> tuple[object, ...]:
-    score = "-" if trial.score is None else f"{trial.score:.4f}"
-    scores = [f"{value:.4f}" for value in trial.scores] or ["-"] * objectives
+    score = "-" if trial.score is None else figure(trial.score)
+    scores = [*map(figure, trial.scores)] or ["-"] * objectives
     is_best = best is not None and best.number == trial.number
     mark = ", ".join(word for word, holds in (("best", is_best), ("front", on_front)) if holds)
     proposal = trial.proposal

@@ -14,6 +14,7 @@ from bmerge.study.events import (
     TrialStarted,
     Waiting,
 )
+from bmerge.study.figures import figure
 from bmerge.study.trial import Trial
 
 __all__ = ["StudyProgress"]
@@ -43,7 +44,8 @@ class StudyProgress:
             self._trial = f"{count}  {event.phase} ({event.source})"
             self._picture = "merging"
         elif isinstance(event, PictureDone):
-            self._picture = f"picture {event.index + 1}/{event.total}  score {event.score:.3f}"
+            count = f"{event.index + 1}/{event.total}"
+            self._picture = f"picture {count}  score {figure(event.score, 3)}"
         elif isinstance(event, Waiting):
             self._wait(event)
         elif isinstance(event, TrialFinished):
@@ -73,7 +75,7 @@ class StudyProgress:
 
     def _outlook(self) -> list[str]:
         """Return the best score so far and the time left."""
-        parts = [f"best {self._best.score:.4f}"] if self._best else []
+        parts = [f"best {figure(self._best.score or 0.0)}"] if self._best else []
         here = self._done - self._first
         if here:
             seconds = (time.monotonic() - self._begin) / here * (self._total - self._done)
@@ -92,12 +94,17 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
     text = f"trial {trial.number}  {proposal.phase} ({proposal.source})  "
     if trial.score is None:
         return f"{text}failed: {trial.reason}"
-    means = ", ".join(f"{name} {mean:.3f}" for name, mean in trial.means.items())
-    parts = " ".join(f"{score:+.4f}" for score in trial.scores)
-    text += f"score {trial.score:.4f}" + (f" = {parts}" if parts else "")
+    means = ", ".join(f"{name} {figure(mean, 3)}" for name, mean in trial.means.items())
+    parts = " ".join(_signed(score) for score in trial.scores)
+    text += f"score {figure(trial.score)}" + (f" = {parts}" if parts else "")
     text += f" ({means})" if len(trial.means) > 1 else ""
     return f"{text}  {_best_text(best)}" if best else text
 
 
 def _best_text(best: Trial | None) -> str:
-    return f"best {best.score:.4f} (trial {best.number})" if best else ""
+    return f"best {figure(best.score or 0.0)} (trial {best.number})" if best else ""
+
+
+def _signed(score: float) -> str:
+    text = figure(score)
+    return text if text.startswith("-") else f"+{text}"

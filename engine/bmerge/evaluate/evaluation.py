@@ -26,6 +26,7 @@ from bmerge.evaluate.protocols import (
 __all__ = ["Evaluation", "Evaluator", "ScoredPicture", "WeightedScorer", "checked_scores"]
 
 _BATCH = 16  # pictures that a scorer gets at a time
+_GREATEST = 1e300  # of scores: sums of greater ones might overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,9 @@ def checked_scores(
     for score, picture in zip(scores, pictures, strict=True):
         if not math.isfinite(score):
             raise ScorerError(f"the scorer {entry.label!r} gave {score} to the picture {picture!r}")
+        if abs(score) > _GREATEST:
+            message = f"the scorer {entry.label!r} gave {score:g} to the picture {picture!r}"
+            raise ScorerError(f"{message}, more than {_GREATEST:g}")
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Plots as numbers: axes with round ticks, points, the line of the best so far.
+"""Plots as numbers: points on axes, the line of the best so far, lines to compare with.
 
 Pure geometry in the units of the view box, which the templates turn into SVG.
 """
@@ -10,16 +10,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bmerge.report.axes import Axis, axis_of
 from bmerge.report.colours import PALETTE
 from bmerge.report.data import ReportData, TrialRow
 
 __all__ = [
-    "Axis",
     "Convergence",
     "Point",
     "Reference",
     "Scatter",
-    "axis_of",
     "convergence",
     "fronts",
     "phases",
@@ -29,39 +28,7 @@ __all__ = [
 WIDTH, HEIGHT = 860, 380
 LEFT, RIGHT, TOP, BOTTOM = 66, 20, 18, 50
 _LABEL = 16  # height of a label
-_MOST_DECIMALS = 4  # beyond, powers of ten are shorter
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A linear scale.
-
-    Args:
-        low: value at ``start``.
-        high: value at ``end``.
-        start: coordinate, in the view box.
-        end: coordinate, in the view box.
-        ticks: round values to be labelled.
-        label: what is measured.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    ticks: tuple[float, ...]
-    label: str
-
-    def at(self, value: float) -> float:
-        """Return the coordinate of a value."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 2)
-
-    def text(self, tick: float) -> str:
-        """Return a tick's label, with as many decimals as its neighbours need."""
-        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else abs(tick) or 1.0
-        decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-        return f"{tick:.{decimals}f}" if decimals <= _MOST_DECIMALS else f"{tick:g}"
+_ABOVE = 6  # distance of a label above a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +50,7 @@ class Reference:
     Args:
         y: of the line.
         label_y: of its label's baseline: below the line where there is room.
-        label: whose score it is.
+        label: whose score it is; empty where there is no room for it.
     """
 
     y: float
@@ -202,45 +169,38 @@ def _staircase(scored: Sequence[TrialRow], x: Axis, y: Axis) -> str:
 def _references(rivals: Sequence[tuple[str, float]], y: Axis) -> tuple[Reference, ...]:
     """Return the lines that lie within the plot, from the highest down."""
     lines = sorted((y.at(score), label) for label, score in rivals if y.low <= score <= y.high)
-    labels = _labels([line for line, _ in lines], y.start)
-    return tuple(Reference(line, at, text) for (line, text), at in zip(lines, labels, strict=True))
+    places = _labels([line for line, _ in lines], y.start)
+    pairs = zip(lines, places, strict=True)
+    return tuple(
+        Reference(line, line if at is None else at, "" if at is None else text)
+        for (line, text), at in pairs
+    )
 
 
-def _labels(lines: Sequence[float], bottom: float) -> tuple[float, ...]:
-    """Return where the lines' labels stand: below them, or above where that is in the way."""
+def _labels(lines: Sequence[float], bottom: float) -> list[float | None]:
+    """Return where lines' labels stand: below them, above where that is in the way, or nowhere.
 
-    def cost(places: tuple[float, ...]) -> tuple[int, int]:
-        overlaps = sum(abs(a - b) < _LABEL for a, b in itertools.combinations(places, 2))
-        above = sum(place < line for place, line in zip(places, lines, strict=True))
-        return overlaps + sum(place > bottom for place in places), above
+    Args:
+        lines: from the highest down.
+        bottom: of the plot.
 
-    choices = [(line + _LABEL, line - 6) for line in lines]
-    return min(itertools.product(*choices), key=cost)
-
-
-def axis_of(
-    values: Iterable[float | None],
-    start: float,
-    end: float,
-    label: str,
-    *,
-    count: int,
-    whole: bool = False,
-) -> Axis:
-    """Return an axis that holds the values with a little room, and about ``count`` ticks."""
-    known = [value for value in values if value is not None]
-    low, high = min(known), max(known)
-    room = 0.6 if whole else (high - low) * 0.06 or abs(high) * 0.05 or 0.5
-    low, high = low - room, high + room
-    step = _round_step((high - low) / count)
-    if whole:
-        step = max(1.0, step)
-    first = math.ceil(low / step)
-    ticks = tuple(round(i * step, 10) for i in range(first, math.floor(high / step) + 1))
-    return Axis(low, high, start, end, ticks, label)
-
-
-def _round_step(step: float) -> float:
-    """Return the least of 1, 2, 5 times a power of ten that is not below ``step``."""
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * 0.999)
+    Returns:
+        The baselines of those labels that fit without covering each other, as many as there can
+        be; of equally many, as few above their lines as there can be.
+    """
+    # Label by label, the best way to have the last one at each of its places, or to have none.
+    ways: list[tuple[int, int, float, tuple[float | None, ...]]] = [(0, 0, -math.inf, ())]
+    for line in lines:
+        longer: dict[float, tuple[int, int, float, tuple[float | None, ...]]] = {}
+        for left, above, last, places in ways:
+            for place in (line + _LABEL, line - _ABOVE, None):
+                if place is not None and (place - last < _LABEL or place > bottom):
+                    continue
+                end = last if place is None else place
+                way = (
+                    left + (place is None), above + (place is not None and place < line), end,
+                    (*places, place),
+                )  # fmt: skip
+                longer[end] = min(longer.get(end, way), way, key=lambda each: each[:2])
+        ways = list(longer.values())
+    return list(min(ways, key=lambda each: each[:2])[3])

@@ -144,9 +144,11 @@ class _Reader:
         if len(trial.pictures) < _FEWEST:
             return None
         parts = self.scale.shares(trial)
+        unit = max(map(abs, parts)) or 1.0  # squares of the numbers themselves might overflow
+        parts = [part / unit for part in parts]
         margin = 1.96 * statistics.stdev(parts) / len(parts) ** 0.5
         mean = statistics.fmean(parts)
-        return mean - margin, mean + margin
+        return (mean - margin) * unit, (mean + margin) * unit
 
 
 def _row(trial: Trial, objectives: Mapping[str, float], *, on_front: bool) -> TrialRow:

@@ -18,6 +18,7 @@ from bmerge.report.blocks import draw_blocks
 from bmerge.report.charts import convergence, fronts, phases, scatters
 from bmerge.report.colours import ink_on, weight_colour
 from bmerge.report.data import Candidate, ReportData, Shot
+from bmerge.study.figures import figure
 
 __all__ = ["environment", "render"]
 
@@ -68,8 +69,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """Return a number for reading: ``digits`` decimals, or as many digits if it has none there."""
     if value is None:
         return "–"
-    readable = value == 0 or 10**-digits <= abs(value) < 10 ** (digits + 3)
-    text = f"{value:.{digits}{'f' if readable else 'g'}}"
+    text = figure(value, digits)
     return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
 
 
@@ -103,6 +103,6 @@ def _side_by_side(
 def _bars(candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]:
     """Return the candidates with the length of their bars, in percent of the longest."""
     scores = [candidate.score for candidate in candidates]
-    floor = min([0.0, *scores])
-    extent = max([0.0, *scores]) - floor or 1.0
-    return [(c, round(100 * (c.score - floor) / extent, 2)) for c in candidates]
+    floor, top = min([0.0, *scores]), max([0.0, *scores])
+    half = top / 2 - floor / 2 or 1.0  # the whole may be beyond the greatest number
+    return [(c, round(100 * ((c.score / 2 - floor / 2) / half), 2)) for c in candidates]

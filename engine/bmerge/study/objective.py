@@ -168,8 +168,11 @@ def _zscore(label: str, pictures: Sequence[Record]) -> Normal:
     for picture in pictures:
         groups.setdefault(picture["id"], []).append(picture["scores"][label])
     means = {name: math.fsum(scores) / len(scores) for name, scores in groups.items()}
-    squares = (p["weight"] * (p["scores"][label] - means[p["id"]]) ** 2 for p in pictures)
-    deviation = math.sqrt(math.fsum(squares) / math.fsum(p["weight"] for p in pictures))
+    distances = [p["scores"][label] - means[p["id"]] for p in pictures]
+    # In units of a power of two, which changes no digit: squares of the distances might overflow.
+    unit = math.ldexp(1.0, math.frexp(max(map(abs, distances)))[1])
+    squares = (p["weight"] * (d / unit) ** 2 for p, d in zip(pictures, distances, strict=True))
+    deviation = unit * math.sqrt(math.fsum(squares) / math.fsum(p["weight"] for p in pictures))
     if deviation <= 1e-12 * max(map(abs, means.values())):  # equal but for rounding
         deviation = 1.0
     return lambda payload, score: (score - means[payload]) / deviation
