@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bmerge.architectures import Architecture, Rule, detect, load_architecture
     from bmerge.errors import (
         ArchitectureError,
+        Blame,
         BmergeError,
         ExecutorError,
         FormatError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         nearest,
     )
     from bmerge.evaluate.protocols import (
+        Checked,
         Exhibit,
         Generator,
         MergedModel,
@@ -63,8 +65,10 @@ __all__ = [
     "Alike",
     "Architecture",
     "ArchitectureError",
+    "Blame",
     "BlockWeights",
     "BmergeError",
+    "Checked",
     "Checkpoint",
     "Difference",
     "Download",
@@ -128,12 +132,12 @@ __all__ = [
 _HOME = {
     "bmerge.architectures": "Architecture Rule detect load_architecture",
     "bmerge.errors": (
-        "ArchitectureError BmergeError ExecutorError FormatError GeneratorError "
+        "ArchitectureError Blame BmergeError ExecutorError FormatError GeneratorError "
         "MergeCancelledError MethodError PluginError RecipeError ScorerError StudyError "
         "StudyInterruptedError nearest"
     ),
     "bmerge.evaluate.protocols": (
-        "Exhibit Generator MergedModel Payload Picture Scorer StoredPicture TrialScorer"
+        "Checked Exhibit Generator MergedModel Payload Picture Scorer StoredPicture TrialScorer"
     ),
     "bmerge.evaluate.weights": "Download scorer_folder",
     "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",

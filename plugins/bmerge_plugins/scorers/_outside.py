@@ -62,4 +62,6 @@ def as_scorer_errors() -> Iterator[None]:
     try:
         yield
     except GeneratorError as error:
-        raise ScorerError(str(error), transient=error.transient, hint=error.hint) from error
+        raise ScorerError(
+            str(error), transient=error.transient, blame=error.blame, hint=error.hint
+        ) from error

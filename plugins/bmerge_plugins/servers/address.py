@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from bmerge import GeneratorError
 
-__all__ = ["Address", "ApiKey", "Login", "parse_address", "resolve_login"]
+__all__ = ["Address", "ApiKey", "Login", "parse_address", "resolve_login", "strike_out"]
 
 PASSWORD_VARIABLE = "BMERGE_SERVER_PASSWORD"  # noqa: S105  a variable's name
 """The environment variable that is read if no other is named."""
+
+_SHORT = 4  # what is shorter in an address's query is no secret, and is part of many words
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,10 @@ class Login:
     def _token(self) -> str:
         return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
-    def redact(self, text: str) -> str:
-        """Return ``text`` without the password, plain or as a Basic token."""
-        for secret in (self._token, self.password):
-            if secret:
-                text = text.replace(secret, "***")
-        return text
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The password, plain and as a Basic token."""
+        return (self._token, self.password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,10 @@ class ApiKey:
         """What a request says of it."""
         return f"Bearer {self.key}"
 
-    def redact(self, text: str) -> str:
-        """Return ``text`` without the key."""
-        return text.replace(self.key, "***")
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key."""
+        return (self.key,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +76,37 @@ class Address:
     """One server's address.
 
     Args:
-        url: without user, password and a trailing slash; safe to print.
+        url: without user, password, query and a trailing slash; safe to print.
         host: name or number of the machine.
         port: its TCP port.
         login: what stood before the ``@``, if anything did.
+        query: what stood behind a ``?``: often a token, and so left out of the representation.
     """
 
     url: str
     host: str
     port: int
     login: Login | None = None
+    query: str = field(default="", repr=False)
 
     @property
     def is_local(self) -> bool:
         """Whether the server runs on this machine."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        import ipaddress  # some milliseconds that few commands need
+
+        name = self.host.rstrip(".")
+        try:
+            number = ipaddress.ip_address(name)
+        except ValueError:
+            return name == "localhost" or name.endswith(".localhost")
+        mapped = getattr(number, "ipv4_mapped", None) or number
+        return bool(mapped.is_loopback or mapped.is_unspecified)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the address must not be shown."""
+        values = [value for _, value in parse_qsl(self.query) if len(value) >= _SHORT]
+        return (*(self.login.secrets if self.login else ()), *values)
 
     def __str__(self) -> str:
         return self.url
@@ -100,7 +118,7 @@ def parse_address(text: str) -> Address:
     Raises:
         GeneratorError: if it is not one; the message leaves a password out.
     """
-    shown = text.rpartition("@")[2]
+    shown = text.rpartition("@")[2].partition("?")[0]
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -113,12 +131,22 @@ def parse_address(text: str) -> Address:
     login = None
     if parts.username:
         login = Login(unquote(parts.username), unquote(parts.password or ""))
-    return Address(f"{parts.scheme}://{where}:{port}{parts.path.rstrip('/')}", host, port, login)
+    url = f"{parts.scheme}://{where}:{port}{parts.path.rstrip('/')}"
+    return Address(url, host, port, login, parts.query)
+
+
+def strike_out(secrets: Iterable[str], text: str) -> str:
+    """Return ``text`` without any of ``secrets``, as they are or as addresses have them."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        for form in (secret, quote(secret), quote(secret, safe="")):
+            text = text.replace(form, "***")
+    return text
 
 
 def _no_address(shown: str) -> GeneratorError:
     return GeneratorError(
         f"{shown!r} is not a server's address",
+        blame="study",
         hint="write host:port, http://host:port or https://host:port",
     )
 
@@ -136,13 +164,15 @@ def resolve_login(user: str | None, password: str | None, password_env: str | No
     """
     if user is None:
         if password is not None or password_env is not None:
-            raise GeneratorError("a password is given but no user", hint="set user, too")
+            message = "a password is given but no user"
+            raise GeneratorError(message, blame="study", hint="set user, too")
         return None
     variable = password_env or PASSWORD_VARIABLE
     secret = password if password is not None else os.environ.get(variable)
     if secret is None:
         raise GeneratorError(
             f"no password for the user {user!r}",
+            blame="study",
             hint=f"put it into the environment variable {variable}",
         )
     return Login(user, secret)

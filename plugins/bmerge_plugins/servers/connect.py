@@ -21,12 +21,13 @@ def parse_addresses(addresses: str | Sequence[str]) -> list[Address]:
     texts = [addresses] if isinstance(addresses, str) else list(addresses)
     parsed = [parse_address(text) for text in texts]
     if not parsed:
-        raise GeneratorError("addresses is empty", hint="give the address of at least one server")
+        hint = "give the address of at least one server"
+        raise GeneratorError("addresses is empty", blame="study", hint=hint)
     urls = [address.url for address in parsed]
     for url in urls:
         if urls.count(url) > 1:
             # Two clients of one server would switch its model under each other.
-            raise GeneratorError(f"the address {url} is given twice")
+            raise GeneratorError(f"the address {url} is given twice", blame="study")
     return parsed
 
 

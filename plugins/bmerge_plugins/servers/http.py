@@ -7,25 +7,29 @@ a refused or cut connection, a time-out, a status of 5xx, an answer that is not 
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 from bmerge import GeneratorError
-from bmerge_plugins.servers.address import Address, ApiKey, Login
+from bmerge_plugins.servers.address import Address, ApiKey, Login, strike_out
+from bmerge_plugins.servers.bodies import decode_json, read_body
 from bmerge_plugins.servers.faults import one_line, seconds, status_error
 from bmerge_plugins.servers.retry import Retry
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 __all__ = ["HttpServer", "HttpSettings"]
 
 _CONNECT = 10.0
 _QUICK = 5.0
+_HOPS = 5
 _PREVIEW = 1 << 24  # ComfyUI sends its previews over the socket, as large as pictures are
 
 
@@ -35,7 +39,7 @@ class HttpSettings:
 
     Args:
         login: for servers whose address brings none.
-        timeout: seconds for one request, from start to the last byte.
+        timeout: seconds for one request, from start to the last byte, redirects included.
         retry: how passing faults are met.
         verify: whether certificates are checked; a path names the authority's certificate.
     """
@@ -47,7 +51,8 @@ class HttpSettings:
 
     def __post_init__(self) -> None:
         if self.timeout <= 0:
-            raise GeneratorError(f"timeout is {self.timeout}, must be above 0")
+            message = f"timeout is {self.timeout}, must be above 0"
+            raise GeneratorError(message, blame="study")
 
 
 class HttpServer:
@@ -61,15 +66,18 @@ class HttpServer:
     def __init__(self, address: Address, settings: HttpSettings) -> None:
         import httpx2
 
+        from bmerge_plugins.servers.transport import Transport
+
         self.address = address
         self.stopped = Event()
         self._settings = settings
-        self._login = address.login or settings.login
+        login = address.login or settings.login
+        transport = Transport(address, login, _tls(settings.verify))
+        self._secrets = (*address.secrets, *(login.secrets if login else ()), *transport.secrets)
         self._client = httpx2.Client(
-            headers={"Authorization": self._login.header} if self._login else None,
-            verify=_tls(settings.verify),
-            # A proxy that the environment sets is for the world, not for this machine.
-            trust_env=not address.is_local,
+            transport=transport,
+            headers={"Accept-Encoding": "gzip"},  # which can be unpacked with a limit
+            trust_env=False,  # what is wanted of it, the transport sees to
         )
 
     @property
@@ -118,10 +126,19 @@ class HttpServer:
             return False
         return True
 
-    def websocket(self, path: str, params: Mapping[str, str]) -> Any:
-        """Return a context manager that opens a websocket; its faults are the library's own."""
+    @contextmanager
+    def websocket(self, path: str, params: Mapping[str, str]) -> Iterator[Any]:
+        """Open a websocket meanwhile; its faults are the library's own."""
+        from bmerge_plugins.servers.transport import deadline
+
         url = f"{self.address}{path}".replace("http", "ws", 1)
-        return self._client.websocket(url, params=params, max_message_size_bytes=_PREVIEW)
+        with ExitStack() as stack:
+            with deadline(_CONNECT):
+                manager = self._client.websocket(
+                    url, params=params, max_message_size_bytes=_PREVIEW
+                )
+                socket = stack.enter_context(manager)
+            yield socket
 
     def sleep(self, seconds: float) -> bool:
         """Wait; return True at once when :attr:`stopped` is set."""
@@ -143,7 +160,9 @@ class HttpServer:
     ) -> Any:
         def attempt() -> Any:
             content = self._once(method, path, params, body, timeout)
-            return self._decoded(f"{method} {self.address}{path}", content) if as_json else content
+            if not as_json:
+                return content
+            return decode_json(content, f"{method} {self.address}{path}", self._redact)
 
         return self._settings.retry.run(attempt, self.sleep)
 
@@ -152,70 +171,97 @@ class HttpServer:
     ) -> bytes:
         import httpx2
 
+        from bmerge_plugins.servers.transport import deadline
+
+        what = f"{method} {self.address}{path}"
+        try:
+            with deadline(timeout):
+                return self._exchange(method, path, params, body, timeout)
+        except httpx2.RequestError as error:
+            raise self._transport_error(what, error, timeout) from error
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            message = f"{what}: there cannot be such an address"
+            raise GeneratorError(message, blame="study") from error
+
+    def _exchange(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Any, timeout: float
+    ) -> bytes:
+        """Send a request and read its answer, from where the server sends us if it does."""
+        import httpx2
+
         what = f"{method} {self.address}{path}"
         limits = httpx2.Timeout(timeout, connect=min(timeout, _CONNECT))
         url = f"{self.address}{path}"
-        try:
+        for _ in range(_HOPS):
             with self._client.stream(
                 method, url, params=params, json=body, timeout=limits
             ) as response:
-                content = self._read(response, what, timeout)
-                status, phrase = response.status_code, response.reason_phrase
-                pause = seconds(response.headers.get("Retry-After"))
-        except httpx2.RequestError as error:
-            raise self._transport_error(what, error) from error
-        if status >= 300:
-            body_text = self._redact(content.decode(errors="replace"))
-            raise status_error(what, status, phrase, body_text.encode(), pause)
-        return content
-
-    def _read(self, response: httpx2.Response, what: str, timeout: float) -> bytes:
-        """Return the whole body; the client's own limit is for each piece of it only."""
-        ends = time.monotonic() + timeout
-        pieces = []
-        for piece in response.iter_bytes():
-            pieces.append(piece)
-            if time.monotonic() > ends:
-                raise GeneratorError(f"{what}: no end after {timeout:g} s", transient=True)
-        return b"".join(pieces)
-
-    def _decoded(self, what: str, content: bytes) -> Any:
-        if not content.strip():
-            return None
-        try:
-            return json.loads(content)
-        except ValueError:
-            text = one_line(self._redact(content[:80].decode(errors="replace")))
-            # What a proxy says while its server starts, or the first half of an answer.
-            message = f"{what}: the answer is not JSON: {text}"
-            raise GeneratorError(message, transient=True) from None
+                content = read_body(response, what)
+            if response.status_code < 300:
+                return content
+            target = urljoin(url, response.headers.get("Location") or "")
+            if method != "GET" or not 300 < response.status_code < 400 or not _may_go(url, target):
+                raise status_error(
+                    what,
+                    response.status_code,
+                    self._redact(response.reason_phrase),
+                    self._redact(content.decode(errors="replace")).encode(),
+                    pause=seconds(response.headers.get("Retry-After")),
+                    location=self._redact(response.headers.get("Location", "")),
+                )
+            url, params = target, None
+        raise GeneratorError(f"{what}: it redirects in a circle", blame="surroundings")
 
     def _redact(self, text: str) -> str:
-        return self._login.redact(text) if self._login else text
+        return strike_out(self._secrets, text)
 
-    def _transport_error(self, what: str, error: httpx2.RequestError) -> GeneratorError:
+    def _transport_error(
+        self, what: str, error: httpx2.RequestError, timeout: float
+    ) -> GeneratorError:
         import httpx2
 
         text = one_line(self._redact(str(error))) or type(error).__name__
         if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
             return GeneratorError(
                 f"{what}: its certificate is not trusted",
+                blame="study",
                 hint="set verify to the path of the authority's certificate, or to false",
             )
-        if isinstance(error, httpx2.TimeoutException):
-            text = f"no answer in time ({text})"
+        if isinstance(error, httpx2.ProxyError):
+            return GeneratorError(
+                f"{what}: the proxy refuses: {text}",
+                transient=True,
+                hint="the proxy is what HTTP_PROXY, HTTPS_PROXY or ALL_PROXY name",
+            )
         connecting = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+        if isinstance(error, httpx2.TimeoutException):
+            text = f"no answer in time ({text})" if connecting else f"no end after {timeout:g} s"
         hint = "is the server running?" if connecting else None
         return GeneratorError(f"{what}: {text}", transient=True, hint=hint)
 
 
-def _tls(verify: bool | str) -> Any:  # noqa: FBT001  the client's own argument
-    """Return what the client takes as its ``verify``."""
+def _may_go(url: str, target: str) -> bool:
+    """Tell whether a redirection leads to the same server: only that may have the password."""
+    try:
+        here, there = urlsplit(url), urlsplit(target)
+        ports = here.port, there.port or {"http": 80, "https": 443}.get(there.scheme)
+    except ValueError:
+        return False
+    if here.hostname != there.hostname or target == url:
+        return False
+    upgraded = (here.scheme, there.scheme) == ("http", "https")
+    return upgraded or (here.scheme == there.scheme and ports[0] == ports[1])
+
+
+def _tls(verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001  the client's own argument
+    import httpx2
+
     if isinstance(verify, bool):
-        return verify
+        return httpx2.create_ssl_context(verify=verify)
     import ssl
 
     try:
         return ssl.create_default_context(cafile=verify)
     except (OSError, ssl.SSLError) as error:
-        raise GeneratorError(f"verify: no certificate can be read from {verify!r}") from error
+        message = f"verify: no certificate can be read from {verify!r}"
+        raise GeneratorError(message, blame="study") from error

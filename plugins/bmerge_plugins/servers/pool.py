@@ -1,8 +1,9 @@
 """A generator over one or more sessions: each is a server that makes one picture at a time.
 
 The pictures of a trial are spread over the sessions and come out in order. A session that fails
-for a passing reason loads the model again and gets another chance; after that it is left out for
-the rest of the trial while others live, with a warning, and asked again at the next one.
+for a passing reason loads the model again and gets another chance; after that, or if its server
+is to blame, it is left out for the rest of the trial while others live, with a warning, and asked
+again at the next one.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class ServerPool:
         return live
 
     def _try_load(self, session: Session, file: Path) -> GeneratorError | None:
-        """Load; return a passing error, raise one that is for good."""
+        """Load; return an error of this server alone, raise one that others would have, too."""
         place = self._places[self._sessions.index(session)]
         try:
             with self._publishing:
@@ -157,7 +158,7 @@ class ServerPool:
                     self._published[place] = place.publish(file)
             session.load(self._published[place])
         except GeneratorError as error:
-            if error.transient:
+            if error.blame == "surroundings":
                 return error
             raise
         return None
@@ -175,7 +176,7 @@ class ServerPool:
             try:
                 work.put(index, self._picture(session, payloads[index], work))
             except GeneratorError as error:
-                if not error.transient:
+                if error.blame != "surroundings":
                     return work.fail(error)
                 if work.leave(index, error):
                     self._leave_out(session, error)
