@@ -27,11 +27,16 @@ CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 class Counting:
     """The native executor, which notes what it was asked to compute."""
 
-    keys: list = field(default_factory=list)
+    together: list = field(default_factory=list)
+    """The keys of each call."""
     name: str = "counting"
 
+    @property
+    def keys(self):
+        return [key for keys in self.together for key in keys]
+
     def run(self, plan, sink, *, progress=None):
-        self.keys += [job.key for job in (*plan.merges, *plan.copies, *plan.fills)]
+        self.together.append([job.key for job in (*plan.merges, *plan.copies, *plan.fills)])
         return NativeExecutor().run(plan, sink, progress=progress)
 
 
@@ -102,14 +107,36 @@ def test_numpy_arrays_of_another_dtype_get_the_values_of_the_file(tmp_path, mode
         assert np.array_equal(live[key], array), key
 
 
-def test_tied_tensors_are_merged_once_each(tmp_path):
-    arrays = {"x.0.w": np.arange(4.0), "x.1.w": np.arange(4.0)}
-    paths = [write_checkpoint(tmp_path / f"{n}.safetensors", arrays) for n in "ab"]
-    shared = torch.zeros(4)
-    merge_into(
-        plan_of(paths), {"x.0.w": shared, "x.1.w": shared.view(4)}, executor=NativeExecutor()
-    )
-    assert shared.tolist() == [0, 1, 2, 3]
+def _tied(kind):
+    """Return two tensors of four float64 numbers that share memory, and all of that memory."""
+    if kind == "the same place":
+        shared = torch.zeros(4, dtype=torch.float64)
+        return shared, shared.view(4), shared
+    shared = np.zeros(7) if kind == "arrays" else torch.zeros(7, dtype=torch.float64)
+    return shared[:4], shared[3:], shared
+
+
+@pytest.mark.parametrize("kind", ["the same place", "overlap", "arrays"])
+def test_tied_tensors_are_never_written_at_the_same_time(tmp_path, kind):
+    arrays = {"x.0.w": np.arange(1.0, 5.0), "x.1.w": np.arange(11.0, 15.0)}
+    paths = [write_checkpoint(tmp_path / f"{n}.safetensors", arrays, dtype="F64") for n in "ab"]
+    first, second, shared = _tied(kind)
+    counting = Counting()
+    merge_into(plan_of(paths), {"x.0.w": first, "x.1.w": second}, executor=counting)
+    assert counting.together == [["x.0.w"], ["x.1.w"]]
+    # The second has its own values whole, as it has when one tensor is loaded after the other.
+    assert list(shared) == [*[1.0, 2.0, 3.0][: len(shared) - 4], 11.0, 12.0, 13.0, 14.0]
+
+
+def test_neighbours_in_memory_are_merged_together(tmp_path):
+    arrays = {f"x.{n}.w": np.full(4, float(n)) for n in range(3)} | {"x.3.w": np.zeros(0)}
+    paths = [write_checkpoint(tmp_path / f"{n}.safetensors", arrays, dtype="F64") for n in "ab"]
+    shared = np.full(12, -1.0)
+    parts = (shared[4:8], shared[:4], shared[8:], shared[4:4])
+    counting = Counting()
+    merge_into(plan_of(paths), dict(zip(arrays, parts, strict=True)), executor=counting)
+    assert [sorted(keys) for keys in counting.together] == [sorted(arrays)]
+    assert list(shared) == [1.0] * 4 + [0.0] * 4 + [2.0] * 4
 
 
 def test_a_meta_tensor_stands_for_a_key_that_is_not_wanted(tmp_path, models):
@@ -176,7 +203,7 @@ def test_only_what_changed_is_merged_again(tmp_path, models):
         (BlockWeights(0.5, {"IN03": 0.5}), 46 + 2),
     ]
     for weights, count in steps:
-        executor.keys.clear()
+        executor.together.clear()
         merger.model({"alpha": weights}).into(live)
         assert len(executor.keys) == count, weights
         fresh = empty_numpy(merger.plan({}))
@@ -189,14 +216,14 @@ def test_another_mapping_or_tensor_is_merged_anew(tmp_path, models):
     merger = merger_of(models, tmp_path, executor)
     live = empty_numpy(merger.plan({}))
     merger.model({}).into(live)
-    executor.keys.clear()
+    executor.together.clear()
     merger.model({}).into(dict(live))
     assert len(executor.keys) == 1131
-    executor.keys.clear()
+    executor.together.clear()
     other = empty_numpy(merger.plan({}))
     merger.model({}).into(other)
     other[KEY] = np.zeros_like(other[KEY])
-    executor.keys.clear()
+    executor.together.clear()
     merger.model({}).into(other)
     assert executor.keys == [KEY]
     assert np.array_equal(other[KEY], live[KEY])

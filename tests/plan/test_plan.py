@@ -9,7 +9,7 @@ from bmerge.architectures import builtin, detect
 from bmerge.errors import ArchitectureError, MethodError, RecipeError
 from bmerge.formats import open_checkpoint
 from bmerge.plan import build_plan, describe, make_plan, match_tensors
-from bmerge.recipe import BlockWeights
+from bmerge.recipe import BlockWeights, dump_recipe, parse_recipe, parse_weights
 from bmerge.testing.checkpoints import tiny_sd1, tiny_sdxl, write_checkpoint, write_random
 from bmerge.testing.layouts import sd1_layout, shrink
 from merges import METHODS, plan_of, recipe_of
@@ -244,6 +244,23 @@ def test_vae_follows_base_in_sdxl_vae(tmp_path):
     )  # fmt: skip
     assert {job.scalars for job in plan.merges if job.block in {"VAE", "BASE"}} == {(0.2,)}
     assert describe(plan)["blocks"]["VAE"] == {"tensors": 248, "alpha": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("text", "vae"),
+    [("*=0.5,BASE=0.2,VAE=0.5", 0.5), ("*=0.5,BASE=0.2", 0.2), ("*=0.2,VAE=0.2,BASE=0.5", 0.2)],
+)
+def test_a_follower_keeps_its_own_value_even_if_it_is_that_of_all_others(tmp_path, text, vae):
+    paths = [tiny_sdxl(tmp_path / f"{i}.safetensors", i) for i in range(2)]
+    checkpoints = [open_checkpoint(path) for path in paths]
+    architecture = next(a for a in builtin() if a.id == "sdxl-vae")
+    recipe = recipe_of(paths, parse_weights(text, architecture))
+    for again in (recipe, parse_recipe(dump_recipe(recipe))):
+        plan = make_plan(
+            again, method=METHODS["weighted_sum"], checkpoints=checkpoints,
+            architecture=architecture,
+        )  # fmt: skip
+        assert {job.scalars for job in plan.merges if job.block == "VAE"} == {(vae,)}
 
 
 def test_only_keeps_the_jobs_of_some_keys(models):

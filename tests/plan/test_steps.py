@@ -8,7 +8,16 @@ import re
 import numpy as np
 import pytest
 
-from bmerge import BmergeError, RecipeError, load_registry, make_plan, merge_method, ops
+from bmerge import (
+    BmergeError,
+    Difference,
+    RecipeError,
+    Weight,
+    load_registry,
+    make_plan,
+    merge_method,
+    ops,
+)
 from bmerge.executors import NativeExecutor, choose_executor
 from bmerge.executors.torch import TorchExecutor
 from bmerge.formats import open_checkpoint
@@ -255,6 +264,47 @@ def test_channels_that_differ_are_merged_through_all_steps(tmp_path):
     """
     with pytest.raises(BmergeError, match="has other input channels from step to step"):
         merged(_parsed(again), tmp_path, tmp_path / "out.safetensors")
+
+
+@merge_method
+def learned(a, b, *, share: Weight = 1.0) -> Difference:
+    """Return a share of what a has learned beyond b."""
+    return share * (a - b)
+
+
+@merge_method
+def of_first(a, b) -> Difference:
+    """Return a as it is and call it a difference: for a step that a plan could pass over."""
+    del b
+    return a
+
+
+@pytest.mark.parametrize("added", ["learned", "of_first"])
+def test_a_model_is_never_passed_on_as_a_difference(tmp_path, added):
+    """Where a step has nothing to subtract, there is no difference, not the model itself."""
+    weight, lacking, integers = (f"model.diffusion_model.out.{n}.weight" for n in range(3))
+    numbers = {n: {weight: np.full(4, float(k))} for n, k in {"a": 5, "b": 3, "c": 100}.items()}
+    for name in ("a", "c"):
+        numbers[name][lacking] = np.full(3, 7.0)
+    for name, tensors in numbers.items():
+        tensors[integers] = np.arange(3) + ord(name)
+        write_checkpoint(tmp_path / f"{name}.safetensors", tensors)
+    recipe = parse_recipe(f"""
+        models: {{a: a.safetensors, b: b.safetensors, c: c.safetensors}}
+        architecture: sd1
+        steps:
+          d: {{method: {added}, models: [a, b]}}
+          out: {{method: add, models: [c, d], hyperparameters: {{weight: 1}}}}
+    """)
+    known = {each.name: each for each in (learned, of_first, REGISTRY.method("add"))}
+    checkpoints = open_models(recipe.models, tmp_path)
+    arch = architecture_of("sd1", checkpoints, REGISTRY)
+    plan = make_plan(recipe, method=known, checkpoints=checkpoints, architecture=arch)
+    merge_to_file(plan, tmp_path / "o.safetensors", executor=NativeExecutor())
+    result = read_checkpoint(tmp_path / "o.safetensors")
+    assert list(result[weight]) == [100 + (2 if added == "learned" else 5)] * 4
+    assert list(result[lacking]) == [7.0] * 3
+    assert list(result[integers]) == [ord("c"), ord("c") + 1, ord("c") + 2]
 
 
 @merge_method

@@ -111,6 +111,15 @@ def test_a_failed_trial_has_no_part_in_anything():
     assert with_it == Objectives(SUMS, "zscore").scored(trials)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_of_equal_trials_the_first_is_the_best(order):
+    scores = {0: 1.0, 1: 2.0, 2: 2.0, 3: 0.5}
+    rows = [[0] * 3] * 3
+    assert best_of({n: replace(trial(n, rows), score=scores[n]) for n in order}).number == 1
+    equal = {n: replace(trial(n, rows), score=-0.0 if n else 0.0) for n in order}
+    assert best_of(equal).number == 0
+
+
 @given(points=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
 def test_front_is_what_nothing_dominates(points):
     trials = {n: replace(trial(n, [[0] * 3] * 3), score=sum(p), scores=p)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -48,18 +49,16 @@ def merge_into(
     plan = Statistics(executor).fill(plan, progress)
     direct: dict[str, memoryview] = {}
     indirect: list[OutputTensor] = []
-    places: set[int] = set()
+    taken = _Ranges()
     for output in plan.outputs:
         tensor = _tensor_of(state_dict, output.key)
         if getattr(tensor, "is_meta", False):
             continue
         view = direct_view(tensor, output)
-        place = _address(tensor)
-        if view is None or place in places:  # tied to another tensor: two jobs, one place
-            indirect.append(output)
+        if view is None or not taken.add(_address(tensor), view.nbytes):
+            indirect.append(output)  # two jobs must not write to one place at the same time
         else:
             direct[output.key] = view
-            places.add(place)
     if direct:
         execute(plan.only(direct), BufferSink(direct), executor=executor, progress=progress)
     for group in _groups(indirect):
@@ -79,10 +78,29 @@ def _tensor_of(state_dict: Mapping[str, Any], key: str) -> Any:
         raise ExecutorError(message, key=key, hint=nearest(key, state_dict)) from None
 
 
+class _Ranges:
+    """Ranges of memory that do not overlap."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, begin: int, length: int) -> bool:
+        """Add a range, unless it shares a byte with one that is there already."""
+        end = begin + length
+        at = bisect_right(self._begins, begin)
+        before = at > 0 and self._ends[at - 1] > begin
+        after = at < len(self._begins) and self._begins[at] < end
+        if length and (before or after):
+            return False
+        if length:
+            self._begins.insert(at, begin)
+            self._ends.insert(at, end)
+        return True
+
+
 def _address(tensor: Any) -> int:
-    """Return where a tensor's first byte lies; of an empty one, something unique."""
-    if 0 in tuple(tensor.shape):
-        return -id(tensor)
+    """Return where a tensor's first byte lies."""
     if hasattr(tensor, "data_ptr"):
         return int(tensor.data_ptr())
     return int(tensor.__array_interface__["data"][0])

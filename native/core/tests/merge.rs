@@ -124,6 +124,53 @@ fn a_source_that_shrinks_is_an_error_by_every_way_of_reading() {
     }
 }
 
+/// A sum of sines that takes long enough for something to happen meanwhile.
+fn slow() -> Program {
+    let mut nodes = vec![node("input", &[], &[0.0]), node("input", &[], &[1.0])];
+    for _ in 0..40 {
+        nodes.push(node("sin", &[nodes.len() - 1], &[]));
+    }
+    nodes.push(node("add", &[0, nodes.len() - 1], &[]));
+    Program::new(&nodes, nodes.len() - 1).unwrap()
+}
+
+#[test]
+fn a_source_that_loses_its_last_bytes_is_an_error_by_every_way_of_reading() {
+    for io in [IoMode::Read, IoMode::Mmap] {
+        for lost in [1, 3, 4095] {
+            let folder = tempfile::tempdir().unwrap();
+            let paths = files(&folder);
+            let program = slow();
+            let mut output = vec![0; 4 * COUNT];
+            let mut options = options(1, 1 << 20);
+            options.io = io;
+            let request = Request {
+                programs: vec![&program],
+                sources: paths.iter().cloned().map(Source::Path).collect(),
+                sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
+                jobs: vec![job(&program, &[COUNT as u64])],
+                copies: Vec::new(),
+                maps: None,
+                options,
+            };
+            // While the first elements are computed, long before the last ones are read.
+            let file = fs::OpenOptions::new().write(true).open(&paths[1]).unwrap();
+            let mut shrunk = false;
+            let result = run(&request, &Progress::new(), || {
+                if !shrunk {
+                    file.set_len(4 * COUNT as u64 - lost).unwrap();
+                    shrunk = true;
+                }
+                true
+            });
+            assert!(shrunk, "the run was too short to be disturbed");
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Range { .. }), "{io:?}, {lost} bytes: {error}");
+            assert!(error.to_string().contains("2.bin"), "{error}");
+        }
+    }
+}
+
 #[test]
 fn cancelling_ends_the_run() {
     let program = lerp();
@@ -230,9 +277,31 @@ fn bad_requests_are_refused_before_work() {
         let message = error.unwrap_err().to_string();
         assert!(message.contains(expected), "{expected}: {message}");
     }
-    let mut output = vec![0; 32];
-    let sources = vec![Source::Bytes(&values), Source::Bytes(&values)];
-    let twice = vec![good.clone(), good];
-    let error = run_jobs(&[&program], sources, &mut output, twice, options(1, 1 << 20));
-    assert!(error.unwrap_err().to_string().contains("two jobs or copies"));
+}
+
+#[test]
+fn no_byte_is_written_by_two_jobs_or_copies() {
+    let program = lerp();
+    let values = bytes(&numbers(8, 1));
+    let attempt = |job_at: u64, copy_at: u64, length: u64| {
+        let mut output = vec![0; 96];
+        let request = Request {
+            programs: vec![&program],
+            sources: vec![Source::Bytes(&values), Source::Bytes(&values)],
+            sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
+            jobs: vec![Job { offset: job_at, ..job(&program, &[8]) }],
+            copies: vec![Copy { source: 0, source_offset: 0, length, sink: 0, offset: copy_at }],
+            maps: None,
+            options: options(1, 1 << 20),
+        };
+        run(&request, &Progress::new(), || true)
+    };
+    // The job writes 32 bytes. Beside it, and nothing within it, is as it should be.
+    for (job_at, copy_at, length) in [(32, 64, 32), (32, 0, 32), (32, 40, 0), (0, 32, 1)] {
+        assert!(attempt(job_at, copy_at, length).is_ok(), "{job_at} {copy_at} {length}");
+    }
+    for (job_at, copy_at, length) in [(32, 63, 32), (32, 1, 32), (0, 31, 1)] {
+        let error = attempt(job_at, copy_at, length).unwrap_err().to_string();
+        assert!(error.contains("two jobs or copies"), "{job_at} {copy_at} {length}: {error}");
+    }
 }

@@ -102,6 +102,30 @@ fn reductions_agree_with_float64_loops_for_any_threads_and_memory() {
 }
 
 #[test]
+fn a_nan_anywhere_is_the_least_and_the_greatest_and_the_sum() {
+    // Lanes, their rest, another block, another tile; the first of each and the last.
+    let places = [0, 1, 15, 16, 17, 1023, 1024, 65_536, 149_998, 149_999];
+    for shape in [&[150_000][..], &[300, 500], &[500, 300], &[3, 50_000]] {
+        for axis in [-2.0, -1.0, 0.0] {
+            for op in ["min", "max", "sum", "mean", "vector_norm"] {
+                let nodes = [node("input", &[], &[0.0]), node(op, &[0], &[axis])];
+                let program = Program::new(&nodes, 1).unwrap();
+                for place in places {
+                    let mut values = numbers(150_000, 1);
+                    values[place] = f32::NAN;
+                    let got = reduced(&program, &values, shape);
+                    let struck = group(shape, axis, place);
+                    for (element, x) in got.iter().enumerate() {
+                        let expected = group(shape, axis, element) == struck;
+                        assert_eq!(x.is_nan(), expected, "{op} {axis} {shape:?}, NaN at {place}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn any_and_all_look_at_every_element() {
     let run = |op: &str, limit: f64| {
         let nodes = [
@@ -143,20 +167,30 @@ fn kth(values: &[f32], k: f64) -> (f32, Progress) {
     let nodes =
         [node("input", &[], &[0.0]), node("constant", &[], &[k]), node("kth_abs", &[0, 1], &[])];
     let program = Program::new(&nodes, 2).unwrap();
+    let progress = Progress::new();
+    let output = watched(&program, values, &[values.len() as u64], &progress);
+    (output[0], progress)
+}
+
+/// What a program of one input makes of these values.
+fn reduced(program: &Program, values: &[f32], shape: &[u64]) -> Vec<f32> {
+    watched(program, values, shape, &Progress::new())
+}
+
+fn watched(program: &Program, values: &[f32], shape: &[u64], progress: &Progress) -> Vec<f32> {
     let input = bytes(values);
     let mut output = vec![0; input.len()];
-    let progress = Progress::new();
     let request = Request {
-        programs: vec![&program],
+        programs: vec![program],
         sources: vec![Source::Bytes(&input)],
         sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
-        jobs: vec![job(&program, &[values.len() as u64])],
+        jobs: vec![job(program, shape)],
         copies: Vec::new(),
         maps: None,
         options: options(3, 1 << 20),
     };
-    run(&request, &progress, || true).unwrap();
-    (floats(&output)[0], progress)
+    run(&request, progress, || true).unwrap();
+    floats(&output)
 }
 
 #[test]

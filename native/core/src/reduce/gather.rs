@@ -209,3 +209,47 @@ fn room(form: Form, tiling: &Tiling, geometry: &Geometry) -> Whole {
 fn together(op: Reduction, tiles: &[f64]) -> f64 {
     tiles.iter().fold(fold::start(op), |folded, tile| fold::combine(op, folded, *tile))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Reduction::Sum;
+
+    /// The sums of the columns of a tensor whose tiles arrive in some order.
+    fn sums(order: impl Iterator<Item = u64>, geometry: &Geometry, values: &[f32]) -> Vec<f32> {
+        let forms = vec![Form::Columns(Sum)];
+        let tiling = Tiling::new(&forms, geometry);
+        let gather = Gather::new(forms, *geometry, tiling);
+        for tile in order {
+            let (begin, end) = gather.tiling.range(tile);
+            let mut local = Local::default();
+            local.begin_unit(&gather.forms, geometry);
+            local.begin_tile(begin, end);
+            let values = &values[begin as usize..end as usize];
+            local.add(0, 0, values, values);
+            assert!(gather.deliver(tile, &mut local, || true));
+        }
+        match gather.finish(0, 0.0) {
+            Found::Vector(sums) => sums,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn columns_are_summed_in_the_order_of_the_tiles_whatever_order_they_arrive_in() {
+        // What is small is lost beside what is large, unless it comes later.
+        let (rows, columns) = (6, 70_000);
+        let geometry = Geometry::of(&[rows, columns]);
+        let column = [1e30_f32, -1e30, 1.0, 1e20, -1e20, 2.0];
+        let values: Vec<f32> =
+            column.iter().flat_map(|x| std::iter::repeat_n(*x, columns as usize)).collect();
+        let count = Tiling::new(&[Form::Columns(Sum)], &geometry).count();
+        for order in [
+            (0..count).collect::<Vec<_>>(),
+            (0..count).rev().collect(),
+            (count / 2..count).chain(0..count / 2).collect(),
+        ] {
+            assert_eq!(sums(order.into_iter(), &geometry, &values), vec![2.0; columns as usize]);
+        }
+    }
+}
