@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,11 @@ def models(tmp_path):
         (tmp_path / name).mkdir()
         write_checkpoint(tmp_path / name / "model.safetensors", tensors, dtype="F32")
     return [read_checkpoint(tmp_path / n / "model.safetensors") for n in ("a", "b")]
+
+
+def _layer(key):
+    """Return the layer whose value of a list a key has: the last for what comes after them."""
+    return int(key.split(".")[2]) if "layers" in key else 0 if "embed" in key else LAYERS - 1
 
 
 SLERP = """\
@@ -132,9 +139,75 @@ def test_nuslerp_is_the_share_of_the_second_weight_in_each_layer(tmp_path, bmerg
         merged = read_checkpoint(out)
         start = 0.25 if "base" in text else 0.0
         for key in KEYS:
-            layer = int(key.split(".")[2]) if "layers" in key else 0
+            layer = _layer(key)
             expected = start + _slerp(a[key] - start, b[key] - start, t[layer])
             np.testing.assert_allclose(merged[key], expected, atol=1e-5, err_msg=key)
+
+
+GRADIENT = """\
+models:
+  - model: a
+  - model: b
+    parameters:
+      weight:
+        - {filter: mlp, value: [1, 0]}
+        - {filter: lm_head, value: [0.1, 0.9]}
+merge_method: task_arithmetic
+base_model: a
+parameters: {weight: [0, 1], normalize: false}
+"""
+
+
+def test_lists_have_their_first_value_before_the_layers_and_the_last_after(
+    tmp_path, bmerge, models
+):
+    """What no filter of a model fits has the value that stands for all models."""
+    (tmp_path / "c.yml").write_text(GRADIENT)
+    called = bmerge("merge", tmp_path / "c.yml", "-o", tmp_path / "out.safetensors")
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    a, b = models
+    for key in KEYS:
+        t = _layer(key) / (LAYERS - 1)
+        weight = 1 - t if "mlp" in key else 0.9 if "lm_head" in key else t
+        np.testing.assert_allclose(
+            merged[key], a[key] + weight * (b[key] - a[key]), atol=1e-6, err_msg=key
+        )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("transformer.wte.w", "transformer.wpe.w"), ("transformer.ln_f.w", "lm_head.w")),
+        (("gpt_neox.embed_in.w",), ("gpt_neox.final_layer_norm.w", "embed_out.w")),
+        (("model.tok_embeddings.w",), ("model.norm.w", "output.w", "score.w")),
+    ],
+    ids=["gpt2", "neox", "internlm"],
+)
+def test_names_of_other_families_stand_before_or_after_too(tmp_path, bmerge, before, after):
+    start = before[0].partition(".")[0]
+    inner = [f"{start}.layers.{i}.w" for i in range(3)]
+    keys = [*before, *inner, *after]
+    for name, value in (("a", 0), ("b", 1)):
+        tensors = {key: np.full(3, value, "f4") for key in keys}
+        write_checkpoint(tmp_path / f"{name}.safetensors", tensors, dtype="F32")
+    text = GRADIENT.replace("model: a", "model: a.safetensors").replace("b\n", "b.safetensors\n")
+    text = text.replace("base_model: a\n", "base_model: a.safetensors\n")
+    text = re.sub(r"    parameters:\n      weight:\n.*\n.*\n", "", text)
+    (tmp_path / "c.yml").write_text(text)
+    called = bmerge("merge", tmp_path / "c.yml", "-o", tmp_path / "out.safetensors")
+    assert called.status == 0, called.err
+    merged = {k: v[0] for k, v in read_checkpoint(tmp_path / "out.safetensors").items()}
+    expected = dict.fromkeys(before, 0) | dict.fromkeys(after, 1)
+    assert merged == expected | dict(zip(inner, (0, 0.5, 1), strict=True))
+
+
+def test_slice_of_some_layers_is_refused(tmp_path, bmerge, models):
+    (tmp_path / "slerp.yml").write_text(FILTERS.replace("[0, 5]", "[0, 4]"))
+    called = bmerge("merge", tmp_path / "slerp.yml", "-o", tmp_path / "out.safetensors")
+    assert called.status == 1
+    assert "layers that are left out have no counterpart here: [0, 4] of 5" in called.err
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 FLAT = "models: [{model: a, parameters: {weight: 3}}, {model: b, parameters: {weight: 1}}]\n"
@@ -208,6 +281,9 @@ MODELS = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {
         (FILTERS.replace("    - value: 0.75\n", ""), 5, "no value for all other tensors"),
         (SLERP, 5, "a list over layers needs the first model's file"),
         (MODELS.replace("a,", "a+lora,") + "merge_method: linear\n", 1, "LoRAs on models have no"),
+        (SLERP.replace("[0, 0.5, 1]", "[]"), 9, "value is a list over layers without values"),
+        (SLERP.replace("a, layer_range: [0, 5]", "a"), 3, "no 'layer_range'"),
+        (SLERP.replace("a, layer_range: [0, 5]", "a, layer_range: 5"), 3, "must be a list"),
         ("merge_method: linear\n", 1, "has neither models nor slices"),
     ],
 )  # fmt: skip

@@ -15,7 +15,14 @@ from bmerge.architectures import Architecture
 from bmerge.errors import nearest
 from bmerge.foreign.builder import RecipeBuilder
 from bmerge.foreign.mergekit_methods import METHODS, KitMethod
-from bmerge.foreign.mergekit_values import NO_WORD, ByWord, first_of, value_at, values_of
+from bmerge.foreign.mergekit_values import (
+    NO_WORD,
+    ByWord,
+    first_of,
+    layers_of,
+    over_layers,
+    values_of,
+)
 from bmerge.recipe import BlockWeights, ModelRef, Node, Recipe, Value
 from bmerge.recipe.settings import read_settings
 
@@ -27,7 +34,6 @@ _KEYS = (
     "merge_method", "models", "slices", "base_model", "parameters", "dtype", "out_dtype",
     "tokenizer", "tokenizer_source", "chat_template", "modules",
 )  # fmt: skip
-_LAYER = "L"
 
 
 def is_mergekit(node: Node) -> bool:
@@ -57,6 +63,8 @@ def read_mergekit(node: Node, architecture_of: ArchitectureOf | None = None) -> 
     settings = {} if dtype is None else read_settings({"dtype": dtype})
     models, own = _models(node, fields)
     reader = _Reader(fields["merge_method"], METHODS[name], models, _base(fields), architecture_of)
+    if "slices" in fields:
+        reader.check_layers(fields["slices"])
     return replace(reader.recipe([*own, *_parameters(fields)]), **settings)
 
 
@@ -101,11 +109,18 @@ def _models(
     if "sources" not in inner:
         raise slices[0].error("the slice has no 'sources'")
     sources = inner["sources"].sequence()
-    ranges = [s.mapping().get("layer_range", s).plain() for s in sources]
-    if any(each != ranges[0] for each in ranges) or list(ranges[0])[:1] != [0]:
+    ranges = [_range(source) for source in sources]
+    if not ranges or any(each != ranges[0] for each in ranges) or ranges[0][:1] != [0]:
         raise slices[0].error("layers that are put elsewhere have no counterpart here")
     keys = ("model", "parameters", "layer_range")
     return [_model(each, keys) for each in sources], _parameters(inner)
+
+
+def _range(source: Node) -> list[int]:
+    fields = source.mapping()
+    if "layer_range" not in fields:
+        raise source.error(f"{source.name} has no 'layer_range'")
+    return [number.integer() for number in fields["layer_range"].sequence()]
 
 
 def _model(node: Node, keys: Sequence[str]) -> _Model:
@@ -175,6 +190,29 @@ class _Reader:
 
     def _settings(self, shared: Sequence[Mapping[str, Node]]) -> dict[str, ByWord]:
         """Return hyperparameter → its values, each for a word in the names of keys."""
+        self._check_names(shared)
+        known = self._known
+        found: dict[str, ByWord] = {}
+        for name, (ours, default) in known.per_model.items():
+            for number, model in enumerate(self._further, start=1):
+                values = values_of(name, [model.parameters, *shared], default)
+                if values is None:
+                    raise model.node.error(f"{model.path} has no {name!r}")
+                label = ours if known.ours == "passthrough" else f"{ours}_{number}"
+                found[label] = values
+        for name, (ours, value) in known.shared.items():
+            values = values_of(name, shared, value)
+            if values is None:
+                raise self._method.error(f"{self._method.value} has no {name!r}")
+            found[ours] = values
+        self._options = dict(known.fixed)
+        for name, (ours, choice) in known.options.items():
+            said = first_of(name, shared)
+            self._options[ours] = choice if said is None else said.boolean()
+        return found
+
+    def _check_names(self, shared: Sequence[Mapping[str, Node]]) -> None:
+        """Refuse parameters that have no counterpart."""
         known = self._known
         allowed = {*known.per_model, *known.shared, *known.options, *known.refused}
         for parameters in (*shared, *(model.parameters for model in self._models)):
@@ -185,21 +223,6 @@ class _Reader:
                 if name in known.refused and node.value != known.refused[name]:
                     message = f"{name}: {node.value} of {self._method.value} has no counterpart"
                     raise node.error(f"{message} here")
-        found: dict[str, ByWord] = {}
-        for name, (ours, default) in known.per_model.items():
-            for number, model in enumerate(self._further, start=1):
-                given = first_of(name, [model.parameters, *shared])
-                if given is None and default is None:
-                    raise model.node.error(f"{model.path} has no {name!r}")
-                label = ours if known.ours == "passthrough" else f"{ours}_{number}"
-                found[label] = values_of(given, default)
-        for name, (ours, value) in known.shared.items():
-            found[ours] = values_of(first_of(name, shared), value)
-        self._options = dict(known.fixed)
-        for name, (ours, choice) in known.options.items():
-            said = first_of(name, shared)
-            self._options[ours] = choice if said is None else said.boolean()
-        return found
 
     def _step(self, settings: Mapping[str, ByWord], word: str) -> Value:
         weights: Mapping[str, BlockWeights] = {
@@ -217,17 +240,30 @@ class _Reader:
             raise self._method.error("a parameter has no value for all other tensors")
         if isinstance(value, float):
             return BlockWeights(value)
-        return self._over_layers(value)
+        return over_layers(value, self._blocks("a list over layers"))
 
-    def _over_layers(self, values: list[float]) -> BlockWeights:
+    def _blocks(self, what: str) -> tuple[str, ...]:
+        """Return the blocks of the first model, some of which are layers."""
         if self._architecture_of is None:
-            raise self._method.error("a list over layers needs the first model's file")
+            raise self._method.error(f"{what} needs the first model's file")
         first = ModelRef(self._models[0].path)
         blocks = self._architecture_of(Recipe("", (first,))).blocks
-        layers = [b for b in blocks if b[:1] == _LAYER and b[1:].isdigit()]
-        if not layers:
-            message = f"a list over layers: {first.path} has no layers that are known"
-            raise self._method.error(message)
-        last = max(len(layers) - 1, 1)
-        given = {b: value_at(values, index / last) for index, b in enumerate(layers)}
-        return BlockWeights(values[0], given)
+        if not layers_of(blocks):
+            raise self._method.error(f"{what}: {first.path} has no layers that are known")
+        return blocks
+
+    def check_layers(self, slices: Node) -> None:
+        """Refuse slices that leave layers of the models out, where their files are known.
+
+        Raises:
+            RecipeError: says how many layers there are.
+        """
+        if self._architecture_of is None:
+            return
+        there = len(layers_of(self._blocks("a slice")))
+        (inner,) = slices.sequence()
+        source = inner.mapping()["sources"].sequence()[0].mapping()
+        given = source["layer_range"].plain()
+        if given != [0, there]:
+            message = f"layers that are left out have no counterpart here: {given} of {there}"
+            raise source["layer_range"].error(message, "merge all layers, from 0 on")

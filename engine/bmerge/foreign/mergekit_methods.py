@@ -24,7 +24,7 @@ class KitMethod:
         base: whether the base model is one that differences are taken from, the first of two
             models, or none is taken.
         per_model: parameter of each model → the hyperparameter here, and its default; None: none.
-        shared: parameter of all → the hyperparameter here, and its default.
+        shared: parameter of all → the hyperparameter here, and its default; None: none.
         options: parameter of all that is true or false → the option here, and its default.
         fixed: options of the method here.
         refused: parameter of all → the one value that has a counterpart.
@@ -36,7 +36,7 @@ class KitMethod:
     ours: str
     base: Base = "base"
     per_model: Mapping[str, tuple[str, float | None]] = field(default_factory=dict)
-    shared: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    shared: Mapping[str, tuple[str, float | None]] = field(default_factory=dict)
     options: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     fixed: Mapping[str, str | bool] = field(default_factory=dict)
     refused: Mapping[str, object] = field(default_factory=dict)
@@ -75,7 +75,7 @@ _DELLA = {**_DENSE, "epsilon": ("epsilon", 0.15)}
 
 METHODS: Mapping[str, KitMethod] = {
     "linear": KitMethod("linear", "none", _WEIGHT, options=_TIES),
-    "slerp": KitMethod("slerp", "first", shared={"t": ("alpha", 0.5)}, two=True),
+    "slerp": KitMethod("slerp", "first", shared={"t": ("alpha", None)}, two=True),
     "karcher": KitMethod("karcher", "none"),
     "nuslerp": KitMethod(
         "nuslerp",
@@ -114,7 +114,7 @@ METHODS: Mapping[str, KitMethod] = {
     "ramplus_tl": KitMethod(
         "ramplus_tl", "base", shared={**_RAM, "r": ("r", 0.1), "alpha": ("alpha", 0.2)}
     ),
-    "nearswap": KitMethod("nearswap", "first", shared={"t": ("t", 0.0)}, two=True),
+    "nearswap": KitMethod("nearswap", "first", shared={"t": ("t", None)}, two=True),
     "arcee_fusion": KitMethod("arcee_fusion", "first", two=True),
     "passthrough": KitMethod("passthrough", "none", {"scale": ("scale", 1.0)}),
 }

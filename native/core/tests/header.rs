@@ -24,8 +24,13 @@ fn valid_headers_are_read() {
     let header = parse_header(json.as_bytes(), 8 + json.len() as u64 + 4).unwrap();
     assert_eq!(header.tensors[0].dtype, Dtype::F32);
     assert_eq!(header.tensors[0].end, header.file_size);
-    let empty = parse_header(b"{}", 10).unwrap();
-    assert!(empty.tensors.is_empty() && empty.metadata.is_empty());
+    for json in ["{}", "{\"__metadata__\":{}}", "{\"__metadata__\":null}"] {
+        let empty = parse_header(json.as_bytes(), 8 + json.len() as u64).unwrap();
+        assert!(empty.tensors.is_empty() && empty.metadata.is_empty());
+    }
+    let json = tensor("F32", "[1]", "[0,4]").replace("}}", ",\"x\":[null,{\"dtype\":1}]}}");
+    let header = parse_header(json.as_bytes(), 8 + json.len() as u64 + 4).unwrap();
+    assert_eq!((header.tensors.len(), header.tensors[0].dtype), (1, Dtype::F32));
 }
 
 #[test]
@@ -43,7 +48,7 @@ fn attacks_are_refused() {
         (String::from("{} {}"), 0, "invalid header"),
         (String::from("{\"a\":1}"), 0, "invalid header"),
         (deep, 0, "invalid header"),
-        (tensor("F32", "[1]", "[0,4]").replace("}}", ",\"x\":1}}"), 4, "unknown field"),
+        (tensor("F32", "[1]", "[0,4]").replace("}}", ",\"shape\":[1]}}"), 4, "duplicate field"),
         (tensor("F32", "[1]", "[0,4]").replace("\"shape\":[1],", ""), 4, "missing field"),
         (tensor("F31", "[1]", "[0,4]"), 4, "unknown dtype"),
         (tensor("F32", "[-1]", "[0,4]"), 4, "invalid header"),

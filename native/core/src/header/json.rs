@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-/// `{"dtype": …, "shape": […], "data_offsets": [begin, end]}`; serde refuses repeated fields.
+/// `{"dtype": …, "shape": […], "data_offsets": [begin, end]}`; serde refuses repeated fields and,
+/// like the reference reader, passes over those that it does not know.
 #[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct RawTensor {
     pub(super) dtype: String,
     pub(super) shape: Vec<u64>,
@@ -43,7 +43,8 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
             }
             if key == "__metadata__" {
-                header.metadata = map.next_value::<Metadata>()?.0;
+                // Some writers put null where there is none; the reference reader takes it so.
+                header.metadata = map.next_value::<Option<Metadata>>()?.unwrap_or_default().0;
             } else {
                 let tensor = map.next_value::<RawTensor>()?;
                 header.tensors.push((key, tensor));
@@ -54,6 +55,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 }
 
 /// A flat map of strings without repeated keys.
+#[derive(Default)]
 struct Metadata(BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Metadata {

@@ -35,7 +35,7 @@ pub fn read_header(path: &Path) -> Result<Header> {
 /// Checked: it is UTF-8 and an object from its first byte; no key is repeated at any level; every
 /// dtype is known; every shape's product times the size of its dtype does not overflow and equals
 /// the byte range; the ranges follow one another from the end of the header to the end of the
-/// file without gap or overlap; `__metadata__` is a flat map of strings.
+/// file without gap or overlap; `__metadata__` is a flat map of strings, or null.
 pub fn parse_header(json: &[u8], file_size: u64) -> Result<Header> {
     if json.first() != Some(&b'{') {
         return Err(Error::header("header does not start with '{'"));
