@@ -107,7 +107,7 @@ def test_json_reports_what_was_done(bmerge, pair, tmp_path):
 def test_executors_give_the_same_bytes(bmerge, sd1_models, tmp_path):
     files = []
     for name in ("native", "torch"):
-        files.append(tmp_path / name)
+        files.append(tmp_path / f"{name}.safetensors")
         options = ("--executor", name, "--device", "cpu", "--alpha", "0.3", "-o", files[-1])
         called = bmerge("merge", "weighted_sum", *sd1_models[:2], *options)
         assert called.status == 0, called.err

@@ -195,3 +195,12 @@ def test_unreadable_file_is_refused(tmp_path):
     (path / "inner.safetensors").mkdir()
     with pytest.raises(FormatError):
         open_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["m-00001-of-00002", "m-00001-of-00002.12-ab.bmerge-tmp"])
+def test_one_shard_alone_in_a_folder_is_no_model(tmp_path, name):
+    write_checkpoint(tmp_path / f"{name}.safetensors", {"a": np.zeros(2)})
+    with pytest.raises(FormatError, match="one of 2 shards, and no index"):
+        open_checkpoint(tmp_path)
+    (tmp_path / f"{name}.safetensors").rename(tmp_path / "m-00001-of-00001.safetensors")
+    assert list(open_checkpoint(tmp_path).tensors) == ["a"]

@@ -41,6 +41,7 @@ def _plan(models, method, values=None, **fields):
 
 
 def _merge(plan, executor, output):
+    output = output.with_suffix(".safetensors")
     merge_to_file(plan, output, executor=executor)
     return read_checkpoint(output)
 
@@ -68,7 +69,7 @@ def test_result_is_the_methods_within_the_range(tmp_path, models, method, values
         executors |= {f"native {n}": NativeExecutor(threads=n) for n in (1, 3)}
     results = {}
     for name, executor in executors.items():
-        free = _merge(_plan(models, method, values), executor, tmp_path / "free")
+        free = _merge(_plan(models, method, values), executor, tmp_path / "free.safetensors")
         held = _merge(_plan(models, method, values, clamp=clamp), executor, tmp_path / name)
         for key, array in held.items():
             stack = np.stack([tensors[key] for tensors in bounds])
@@ -96,6 +97,6 @@ def test_clamp_costs_no_further_pass(models, tmp_path):
     reads = []
     for clamp in ("none", "all"):
         plan = _plan(models[:2], "weighted_sum", {"alpha": 0.3}, clamp=clamp)
-        report = merge_to_file(plan, tmp_path / "out", executor=NativeExecutor())
+        report = merge_to_file(plan, tmp_path / "out.safetensors", executor=NativeExecutor())
         reads.append(report.execution.bytes_read)
     assert reads[0] == reads[1]

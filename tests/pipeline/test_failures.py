@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmerge.errors import ExecutorError
+from bmerge.errors import ExecutorError, FormatError
 from bmerge.executors import NativeExecutor
 from bmerge.formats import open_checkpoint
 from bmerge.pipeline import hashing, merge_to_file
@@ -209,7 +209,7 @@ def test_read_only_file_system_is_named(mount, models):
     [("gone/out.safetensors", "the folder .*gone does not exist"), (".", "it is a folder")],
 )
 def test_impossible_output_is_named(tmp_path, models, name, message):
-    with pytest.raises(ExecutorError, match=message):
+    with pytest.raises(FormatError, match=message):
         merge_to_file(plan_of(models), tmp_path / name, executor=NATIVE)
 
 

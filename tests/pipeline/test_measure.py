@@ -134,8 +134,10 @@ def test_many_merges_of_the_same_models_measure_once(tmp_path, models):
         with merger.model(weights) as model:
             model.into(live)
             written = read_checkpoint(model.file())
-        merge_to_file(merger.plan(weights), tmp_path / "alone", executor=NativeExecutor())
-        alone = read_checkpoint(tmp_path / "alone")
+        merge_to_file(
+            merger.plan(weights), tmp_path / "alone.safetensors", executor=NativeExecutor()
+        )
+        alone = read_checkpoint(tmp_path / "alone.safetensors")
         for key, array in alone.items():
             np.testing.assert_array_equal(array, live[key])
             np.testing.assert_array_equal(array, written[key])
@@ -154,18 +156,20 @@ def test_pass_that_failed_is_made_again(tmp_path, models):
     recipe, parts = _parts(models, "cosine_a")
     merger = Merger(recipe, **parts, executor=Failing(), scratch=tmp_path)
     with pytest.raises(ExecutorError, match="the disk is gone"):
-        merger.write({}, tmp_path / "out")
-    merger.write({}, tmp_path / "out")
-    merge_to_file(merger.plan({}), tmp_path / "alone", executor=NativeExecutor())
-    assert (tmp_path / "out").read_bytes() == (tmp_path / "alone").read_bytes()
+        merger.write({}, tmp_path / "out.safetensors")
+    merger.write({}, tmp_path / "out.safetensors")
+    merge_to_file(merger.plan({}), tmp_path / "alone.safetensors", executor=NativeExecutor())
+    assert (tmp_path / "out.safetensors").read_bytes() == (
+        tmp_path / "alone.safetensors"
+    ).read_bytes()
 
 
 def test_live_tensors_get_what_a_file_gets(tmp_path, models):
     live = {key: np.zeros_like(v) for key, v in read_checkpoint(models[0]).items()}
     plan = _plan(models, "cosine_b")
     merge_into(plan, live, executor=NativeExecutor())
-    merge_to_file(plan, tmp_path / "out", executor=NativeExecutor())
-    for key, array in read_checkpoint(tmp_path / "out").items():
+    merge_to_file(plan, tmp_path / "out.safetensors", executor=NativeExecutor())
+    for key, array in read_checkpoint(tmp_path / "out.safetensors").items():
         np.testing.assert_array_equal(array, live[key])
 
 
@@ -180,7 +184,9 @@ def test_plan_and_progress_tell_of_the_pass(tmp_path, models):
     (entry,) = describe(plan)["measured"]
     assert (entry["statistics"], entry["tensors"]) == (["least", "greatest"], 5)
     seen = []
-    merge_to_file(plan, tmp_path / "out", executor=NativeExecutor(), progress=seen.append)
+    merge_to_file(
+        plan, tmp_path / "out.safetensors", executor=NativeExecutor(), progress=seen.append
+    )
     ends = [at for at in seen if at.bytes_total and at.bytes_done == at.bytes_total]
     assert 0 in {at.tensors_done for at in ends}
     assert ends[-1].tensors_done == len(plan.outputs)
@@ -189,8 +195,12 @@ def test_plan_and_progress_tell_of_the_pass(tmp_path, models):
 def test_nothing_to_measure_is_no_error(tmp_path):
     keys = {"first_stage_model.0.w": np.ones((3, 3)), "first_stage_model.1.w": np.ones((3, 3))}
     path = write_checkpoint(tmp_path / "vae.safetensors", keys)
-    merge_to_file(_plan([path, path], "cosine_a"), tmp_path / "out", executor=NativeExecutor())
-    np.testing.assert_array_equal(read_checkpoint(tmp_path / "out")["first_stage_model.0.w"], 1)
+    merge_to_file(
+        _plan([path, path], "cosine_a"), tmp_path / "out.safetensors", executor=NativeExecutor()
+    )
+    np.testing.assert_array_equal(
+        read_checkpoint(tmp_path / "out.safetensors")["first_stage_model.0.w"], 1
+    )
 
 
 @pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
@@ -200,11 +210,11 @@ def test_nan_stops_the_pass_or_is_no_value(tmp_path, models, executor):
     a["layers.1.w"][0, 0] = np.nan
     spoilt = [write_checkpoint(tmp_path / "nan.safetensors", a), models[1]]
     with pytest.raises(ExecutorError, match=r"'layers.1.w' holds NaN or infinity in nan"):
-        merge_to_file(_plan(spoilt, "cosine_a"), tmp_path / "out", executor=executor)
+        merge_to_file(_plan(spoilt, "cosine_a"), tmp_path / "out.safetensors", executor=executor)
     plan = _plan(spoilt, "cosine_a", on_nonfinite="report")
-    report = merge_to_file(plan, tmp_path / "out", executor=executor)
+    report = merge_to_file(plan, tmp_path / "out.safetensors", executor=executor)
     assert {item.key for item in report.execution.nonfinite} == {"layers.1.w"}
-    merged = read_checkpoint(tmp_path / "out")
+    merged = read_checkpoint(tmp_path / "out.safetensors")
     assert all(np.isfinite(v).all() for key, v in merged.items() if key != "layers.1.w")
 
 
@@ -231,11 +241,15 @@ def _files_of_two_steps(tmp_path, models, executor):
     """Merge cosine_b and then weighted_sum with a file in between, and in one pass."""
     between = tmp_path / "between.safetensors"
     merge_to_file(_plan(models, "cosine_b"), between, executor=executor)
-    merge_to_file(_plan([between, models[1]], "weighted_sum"), tmp_path / "one", executor=executor)
+    merge_to_file(
+        _plan([between, models[1]], "weighted_sum"), tmp_path / "one.safetensors", executor=executor
+    )
     plan = _steps_plan(models, cosine=["a", "b"], result=["cosine", "b"])
     assert [name for name, _ in plan.measures[0].folds] == ["cosine.least", "cosine.greatest"]
-    merge_to_file(plan, tmp_path / "two", executor=executor)
-    return read_checkpoint(tmp_path / "one"), read_checkpoint(tmp_path / "two")
+    merge_to_file(plan, tmp_path / "two.safetensors", executor=executor)
+    return read_checkpoint(tmp_path / "one.safetensors"), read_checkpoint(
+        tmp_path / "two.safetensors"
+    )
 
 
 def _steps_plan(models, **steps):

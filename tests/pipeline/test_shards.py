@@ -160,6 +160,41 @@ def test_shard_that_cannot_appear_takes_the_others_with_it(tmp_path, plan, whole
     assert names_in(tmp_path) == []
 
 
+def test_room_for_the_index_is_taken_before_the_merge(tmp_path, plan, whole):
+    class Looks(NativeExecutor):
+        def run(self, plan, sink, *, progress=None):
+            found = [f for f in tmp_path.iterdir() if f.name.startswith(f".{INDEX}.")]
+            assert len(found) == 2
+            assert all(len(json.loads(f.read_text())["weight_map"]) == 1131 for f in found)
+            return super().run(plan, sink, progress=progress)
+
+    out = tmp_path / "out.safetensors"
+    merge_to_file(plan, out, executor=Looks(), shard_size=three(whole.stat().st_size))
+    assert names_in(tmp_path) == [*THREE, INDEX]
+
+
+def test_shards_without_links_keep_the_names_that_they_have(tmp_path, plan, whole, monkeypatch):
+    """A file system such as FAT has no second names."""
+    out = tmp_path / "out.safetensors"
+    limit = three(whole.stat().st_size)
+    merge_to_file(plan, out, executor=NATIVE, shard_size=limit)
+    expected = {key: bytes_of(info) for key, info in open_checkpoint(whole).tensors.items()}
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    for _ in range(2):
+        report = merge_to_file(plan, out, executor=NATIVE, shard_size=limit)
+        assert "cannot be renamed: Operation not permitted" in report.notes[-1]
+        assert len(names_in(tmp_path)) == 4
+        opened = open_checkpoint(tmp_path).tensors
+        assert {key: bytes_of(info) for key, info in opened.items()} == expected
+    monkeypatch.undo()
+    merge_to_file(plan, out, executor=NATIVE, shard_size=limit)
+    assert names_in(tmp_path) == [*THREE, INDEX]
+
+
 def test_failure_leaves_no_shard(tmp_path, plan, whole):
     class Fails:
         name = "fails"

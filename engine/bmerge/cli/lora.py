@@ -20,6 +20,7 @@ from bmerge.cli.session import Session, shared_options
 from bmerge.dtypes import canonical
 from bmerge.errors import FormatError, RecipeError
 from bmerge.formats import open_checkpoint
+from bmerge.formats.target import target_of
 from bmerge.lora.modules import Lora, open_lora
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def _writing(function: F) -> F:
 
     @wraps(function)
     def check(*arguments: Any, output: Path, dtype: str, force: bool, **options: Any) -> Any:
+        target_of(output)
         if output.exists() and not force:
             raise FormatError(f"{output} exists", path=output, hint="--force replaces it")
         tag = canonical(dtype)

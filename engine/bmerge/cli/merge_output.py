@@ -13,6 +13,7 @@ import click
 
 from bmerge.cli.executor import parse_size
 from bmerge.errors import FormatError
+from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
 from bmerge.pipeline.shards import index_of
 
 __all__ = ["OutputOptions", "output_options"]
@@ -47,13 +48,15 @@ class OutputOptions:
         """Return the file to write, or to name shards after; None if nothing is to be written.
 
         Raises:
-            FormatError: if it exists and may not be replaced.
+            FormatError: if it exists and may not be replaced, or its suffix is no format's.
         """
         if self.output is None:
             return None
         path = Path(self.output)
-        if self.shard_size is not None and (path.is_dir() or path.suffix != _SUFFIX):
-            path /= _IN_FOLDER
+        if self.shard_size is not None:
+            path = _shards_of(path)
+        else:
+            target_of(path)
         for taken in (path, index_of(path)) if self.shard_size is not None else (path,):
             if taken.exists() and not self.force:
                 raise FormatError(f"{taken} exists", path=taken, hint="--force replaces it")
@@ -75,6 +78,16 @@ class OutputOptions:
         finally:
             with contextlib.suppress(OSError):  # it is not empty
                 target.parent.rmdir()
+
+
+def _shards_of(path: Path) -> Path:
+    """Return what shards are named after that go to a folder or beside one another."""
+    if path.is_dir():
+        return path / _IN_FOLDER
+    if path.suffix.lower() in (PICKLED_SUFFIXES | SAFETENSORS_SUFFIXES) - {_SUFFIX}:
+        hint = f"name a folder, or {path.stem}{_SUFFIX}"
+        raise FormatError(f"cannot write {path}: shards are {_SUFFIX} files", path=path, hint=hint)
+    return path if path.suffix == _SUFFIX else path / _IN_FOLDER
 
 
 def output_options(command: F) -> F:

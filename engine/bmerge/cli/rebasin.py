@@ -15,6 +15,7 @@ from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ExecutorError, FormatError
 from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
+from bmerge.formats.target import target_of
 from bmerge.pipeline.aligned import alignment_note
 from bmerge.pipeline.metadata import RECIPE_KEY, ancestor
 
@@ -53,7 +54,7 @@ def command(
     """
     from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
 
-    start, target = time.monotonic(), Path(output)
+    start, target = time.monotonic(), target_of(Path(output))
     first, second = open_checkpoint(reference), open_checkpoint(model)
     _check(target, (first, second), force=force)
     rule = rule_of(second)
@@ -67,7 +68,8 @@ def command(
             progress=lambda sweep, done: line.draw(f"sweep {sweep}: {done} of {count}"),
         )
     metadata = _metadata(first, second, seed)
-    _commit(write_in_order(second, rule, found.orders, target, metadata=metadata), target)
+    file = write_in_order(second, rule, found.orders, Path(output), metadata=metadata)
+    _commit(file, target)
     if as_json:
         print_json(
             {
@@ -78,15 +80,11 @@ def command(
         )  # fmt: skip
         return
     text = alignment_note(first, second, found)
-    show(f"{text}; {target} in {time.monotonic() - start:.1f} s")
+    show(f"{text}; {output} in {time.monotonic() - start:.1f} s")
 
 
 def _check(target: Path, checkpoints: Sequence[Checkpoint], *, force: bool) -> None:
     """Refuse a name that cannot or must not be written."""
-    if not target.parent.is_dir():
-        raise FormatError(f"the folder {target.parent} does not exist", path=target)
-    if target.is_dir():
-        raise FormatError(f"{target} is a folder", path=target)
     if not target.exists():
         return
     files = [file for checkpoint in checkpoints for file in (*checkpoint.files, checkpoint.path)]

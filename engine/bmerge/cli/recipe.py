@@ -12,10 +12,13 @@ from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import FormatError
 from bmerge.foreign import read_any_recipe
+from bmerge.formats.target import regular_target, write_file
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.recipe import Recipe, dump_recipe
 
 __all__ = ["command"]
+
+_SUFFIXES = (".yaml", ".yml")
 
 
 @click.group("recipe")
@@ -49,6 +52,8 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
       bmerge recipe import merged.safetensors -o recipe.yaml
     """
     source = Path(file)
+    if output is not None:
+        _check(Path(output), force=force)
 
     def find(recipe: Recipe) -> Architecture:
         first = open_models(recipe.models[:1], source.parent)
@@ -59,12 +64,20 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
         show(dump_recipe(recipe), end="")
         return
     target = Path(output)
-    if target.exists() and not force:
-        raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
     if source.parent.resolve() != target.parent.resolve():
         recipe = _moved(recipe, source.parent)
-    target.write_text(dump_recipe(recipe), encoding="utf-8")
+    write_file(target, dump_recipe(recipe).encode())
     show(str(target))
+
+
+def _check(target: Path, *, force: bool) -> None:
+    """Refuse a name that cannot or must not be written."""
+    if target.suffix.lower() not in _SUFFIXES:
+        message = f"cannot write {target}: a recipe is a YAML file"
+        raise FormatError(message, path=target, hint=f"name it {target.stem}.yaml")
+    regular_target(target)
+    if target.exists() and not force:
+        raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
 
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:

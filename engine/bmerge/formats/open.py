@@ -6,17 +6,19 @@ format then checks the bytes.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.sharded import open_sharded
+from bmerge.formats.target import PICKLED_SUFFIXES
 
 __all__ = ["open_checkpoint"]
 
 _INDEX_SUFFIX = ".safetensors.index.json"
-_PICKLED_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+_SHARD = re.compile(r".*-\d{5,}-of-(\d{5,})(\..*)?\.safetensors")
 _HINT = "give a .safetensors file, a *.safetensors.index.json, a .ckpt, or a folder with one"
 
 
@@ -41,7 +43,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def _open_file(path: Path, *, named: Path) -> Checkpoint:
     if path.name.endswith(_INDEX_SUFFIX):
         return open_sharded(path, named=named)
-    if path.suffix.lower() in _PICKLED_SUFFIXES:
+    if path.suffix.lower() in PICKLED_SUFFIXES:
         from bmerge.formats.pickled import open_pickled  # its imports take longer than most merges
 
         return open_pickled(path, named=named)
@@ -53,12 +55,22 @@ def _only_checkpoint_of(folder: Path) -> Path:
     for pattern in (f"*{_INDEX_SUFFIX}", "*.safetensors"):
         found = sorted(folder.glob(pattern))
         if len(found) == 1:
-            return found[0]
+            return _whole(found[0])
         if found:
             names = ", ".join(file.name for file in found[:3])
             message = f"{folder} holds {len(found)} checkpoints ({names}, …)"
             raise FormatError(message, path=folder, hint="name one of the files")
     raise FormatError(f"no checkpoint in folder {folder}", path=folder, hint=_HINT)
+
+
+def _whole(path: Path) -> Path:
+    """Return a file that is the only one in its folder, unless others of its set are missing."""
+    shard = _SHARD.fullmatch(path.name)
+    if shard and int(shard[1]) > 1:
+        message = f"{path.parent} holds {path.name}, one of {int(shard[1])} shards, and no index"
+        hint = "download all files of the model, the *.safetensors.index.json too"
+        raise FormatError(message, path=path.parent, hint=hint)
+    return path
 
 
 def _nearby(path: Path) -> str | None:

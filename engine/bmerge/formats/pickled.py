@@ -12,7 +12,7 @@ import logging
 import math
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +20,7 @@ from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 from bmerge.formats.spool import spool
+from bmerge.formats.torch_pickle import METADATA
 from bmerge.formats.unpickle import StoredTensor, unpickle
 
 __all__ = ["open_pickled"]
@@ -44,7 +45,7 @@ def open_pickled(path: Path, *, named: Path | None = None) -> Checkpoint:
         FormatError: if the file cannot be read or holds no tensors.
     """
     try:
-        tensors = dict(_contents(path))
+        tensors, metadata = _contents(path)
     except _NotStreamableError as reason:
         _LOG.warning("%s cannot be streamed (%s): unpacking it into a temporary file", path, reason)
         return spool(path, named=named or path)
@@ -52,18 +53,28 @@ def open_pickled(path: Path, *, named: Path | None = None) -> Checkpoint:
         raise FormatError(f"{path}: {error.strerror}", path=path) from error
     if not tensors:
         raise FormatError(f"{path}: holds no tensors", path=path)
-    return Checkpoint(named or path, tensors)
+    return Checkpoint(named or path, tensors, metadata)
 
 
-def _contents(path: Path) -> Iterator[tuple[str, TensorInfo]]:
-    """Yield each tensor of the state dict and where it lies."""
+def _contents(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+    """Return where each tensor of the state dict lies, and the metadata that bmerge wrote."""
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             raise _NotStreamableError("the format of torch before 1.6")
         records = _records(path, file)
-        for key, value in _state_dict(path, file, records).items():
-            if isinstance(value, StoredTensor) and isinstance(key, str):
-                yield key, _locate(path, key, value, records)
+        state_dict = _state_dict(path, file, records)
+    tensors = {
+        key: _locate(path, key, value, records)
+        for key, value in state_dict.items()
+        if isinstance(value, StoredTensor) and isinstance(key, str)
+    }
+    return tensors, _metadata(state_dict)
+
+
+def _metadata(state_dict: Mapping[object, object]) -> dict[str, str]:
+    found = getattr(state_dict, METADATA, None)
+    entries = found.items() if isinstance(found, dict) else ()
+    return {k: v for k, v in entries if isinstance(k, str) and isinstance(v, str)}
 
 
 def _records(path: Path, file: BinaryIO) -> dict[str, tuple[int, int]]:

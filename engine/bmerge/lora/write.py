@@ -6,6 +6,7 @@ Tensors go to a spool beside the file first; the file itself appears complete or
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmerge import _native
+from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
+from bmerge.formats.layout import lay_out
+from bmerge.formats.target import target_of
 from bmerge.lora.arrays import Array, encode
 from bmerge.lora.decompose import Factors
 
@@ -33,15 +37,19 @@ class LoraWriter:
     Args:
         path: the file.
         dtype: of all tensors: F16, BF16 or F32.
+
+    Raises:
+        FormatError: if it cannot be written there.
     """
 
     def __init__(self, path: Path, dtype: str) -> None:
         self._path = path
+        self._target = target_of(path)
         self._dtype = dtype
         self._tensors: list[tuple[str, str, tuple[int, ...]]] = []
         self._digest = hashlib.sha256()
         try:
-            self._spool = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115  closed by exit
+            self._spool = tempfile.TemporaryFile(dir=self._target.parent)  # noqa: SIM115  closed by exit
         except OSError as error:
             message = f"cannot write {path}: {error.strerror}"
             raise FormatError(message, path=path) from error
@@ -73,19 +81,20 @@ class LoraWriter:
             FormatError: if it cannot be written.
         """
         text = {"format": "pt", **metadata, "sshs_model_hash": self._digest.hexdigest()}
-        header, _, size = _native.encode_header(self._tensors, text)
+        layout = lay_out(self._path, self._tensors, text)
         try:
-            file = _native.OutputFile(self._path, size)
-            file.write_at(0, header)
-            offset = len(header)
+            file = _native.OutputFile(self._target, layout.size)
             self._spool.seek(0)
-            while data := self._spool.read(_CHUNK):
-                file.write_at(offset, data)
-                offset += len(data)
+            for (_, dtype, shape), offset in zip(self._tensors, layout.offsets, strict=True):
+                size = math.prod(shape) * SIZES[dtype]
+                for begin in range(0, size, _CHUNK):
+                    data = self._spool.read(min(_CHUNK, size - begin))
+                    file.write_at(offset + begin, data)
+            layout.finish(file)
             file.commit(sync=True)
         except _native.IoError as error:
             raise FormatError(str(error), path=self._path) from error
-        return size
+        return layout.size
 
     def __enter__(self) -> Self:
         """Return self."""

@@ -34,17 +34,19 @@ Aligning = Callable[[int, int], None]
 """Called with the number of a sweep and how many sets of channels it has gone through."""
 
 _STEPPED = "alpha"
+_ALIGNED = "aligned.safetensors"
+"""What temporaries are named after."""
 
 
 @contextlib.contextmanager
 def aligned(
-    plan: Plan, output: Path, *, executor: Executor, progress: Aligning | None = None
+    plan: Plan, folder: Path, *, executor: Executor, progress: Aligning | None = None
 ) -> Iterator[Plan]:
     """Give the plan of the last step, whose inputs are aligned; a plan without re-basin as it is.
 
     Args:
         plan: what was asked for.
-        output: temporary files lie beside it until the context is left.
+        folder: for temporary files, until the context is left.
         executor: runs the steps before the last.
         progress: called while models are aligned.
 
@@ -63,11 +65,11 @@ def aligned(
     with contextlib.ExitStack() as files:
         first, *others = plan.checkpoints
         for step in range(steps):
-            found = [_align(first, other, plan, output, files, progress) for other in others]
+            found = [_align(first, other, plan, folder, files, progress) for other in others]
             notes = tuple(note for _, note in found)
             stepped = _step(plan, (first, *(model for model, _ in found)), step)
             if step < steps - 1:
-                first = _run(stepped, output, executor, files)
+                first = _run(stepped, folder, executor, files)
         yield replace(stepped, recipe=plan.recipe, notes=plan.notes + notes)
 
 
@@ -84,7 +86,7 @@ def _align(
     first: Checkpoint,
     other: Checkpoint,
     plan: Plan,
-    output: Path,
+    folder: Path,
     files: contextlib.ExitStack,
     progress: Aligning | None,
 ) -> tuple[Checkpoint, str]:
@@ -93,7 +95,7 @@ def _align(
 
     rule = rule_of(other)
     found = match_weights(first, other, rule, seed=plan.recipe.seed, progress=progress)
-    file = write_in_order(other, rule, found.orders, output, metadata={})
+    file = write_in_order(other, rule, found.orders, folder / _ALIGNED, metadata={})
     return _opened(file, other, files), alignment_note(first, other, found)
 
 
@@ -120,15 +122,15 @@ def _part(alpha: float, step: int, steps: int) -> float:
     return 1.0 - (1.0 - next_done) / (1.0 - done)
 
 
-def _run(plan: Plan, output: Path, executor: Executor, files: contextlib.ExitStack) -> Checkpoint:
+def _run(plan: Plan, folder: Path, executor: Executor, files: contextlib.ExitStack) -> Checkpoint:
     """Carry out a step before the last, and return what the first model has become."""
     layout = [(tensor.key, tensor.dtype, tensor.shape) for tensor in plan.outputs]
     header, offsets, size = _native.encode_header(layout, {})
     try:
-        file = _native.OutputFile(output, size)
+        file = _native.OutputFile(folder / _ALIGNED, size)
         file.write_at(0, header)
     except _native.IoError as error:
-        raise ExecutorError(f"cannot write beside {output}: {error}") from error
+        raise ExecutorError(f"cannot write into {folder}: {error}") from error
     places = {key: (0, offset) for (key, _, _), offset in zip(layout, offsets, strict=True)}
     ready = Statistics(executor).fill(plan)
     execute(ready, FileSink([file], places), executor=executor)

@@ -56,11 +56,11 @@ def merge_to_file(
     sync: bool = True,
     shard_size: int | None = None,
 ) -> MergeReport:
-    """Carry out a plan into a safetensors file.
+    """Carry out a plan into a file: of safetensors, or of torch if its suffix is.
 
     The file is written under a temporary name beside its own and renamed when it is complete;
-    whatever goes wrong, nothing is left under its name. Equal recipes and inputs give equal
-    bytes.
+    whatever goes wrong, nothing is left under its name, and what was there stays. Equal
+    recipes and inputs give equal bytes.
 
     Args:
         plan: the merge.
@@ -79,7 +79,7 @@ def merge_to_file(
 
     Raises:
         ExecutorError: if it cannot be carried out or written.
-        FormatError: if an input cannot be read.
+        FormatError: if an input cannot be read, or a file of that name cannot be written.
         KeyboardInterrupt: if the user interrupts.
     """
     hashes = hashes and metadata
@@ -92,15 +92,15 @@ def merge_to_file(
     )
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
-        with aligned(plan, output, executor=executor, progress=aligning) as ready:
+        with aligned(plan, files.folder, executor=executor, progress=aligning) as ready:
             known = Statistics(executor).fill(ready, progress)
             execution = execute(known, sink, executor=executor, progress=progress)
         if digests is not None:
             text = _text(plan, digests.wait(), metadata=True)
-        files.write_headers(text)
+        files.finish(text)
         files.check(overwrite=overwrite)
-        files.commit(sync=sync)
-    return MergeReport(files.main, files.nbytes, execution, ready.notes, text)
+        notes = files.commit(sync=sync)
+    return MergeReport(files.main, files.nbytes, execution, ready.notes + notes, text)
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:

@@ -1,8 +1,7 @@
 """The files of one merge while they are written: all appear complete under their names, or none.
 
-Each is an :class:`bmerge._native.OutputFile`: a preallocated temporary beside its name. Of a
-sharded output the index comes last and an older one goes first, so that whatever happens no
-index names shards of different merges.
+Each is an :class:`bmerge._native.OutputFile`: a preallocated temporary beside its name. How
+shards take the place of others is in :mod:`.replace`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,10 @@ from typing import TYPE_CHECKING
 from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.formats import Checkpoint
-from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards
+from bmerge.formats.layout import Layout, lay_out
+from bmerge.formats.target import regular_target, target_of
+from bmerge.pipeline.replace import appear, remove, replace_set, sync_folder
+from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards, staged_name
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import Plan
 
@@ -38,7 +40,7 @@ class OutputFiles:
         in_shards: whether shards were asked for, so that older ones are to be replaced too.
 
     Raises:
-        ExecutorError: if they cannot be written there.
+        FormatError: if a file of that name cannot be written there.
     """
 
     def __init__(
@@ -46,35 +48,43 @@ class OutputFiles:
     ) -> None:
         self._plan = plan
         self._output = output
+        self._target = target_of(output)
         self._shards = shards
         self._index = index_of(output) if in_shards else None
+        self._is_set = len(shards) > 1
         self._files: list[_native.OutputFile] = []
-        self._sizes: list[int] = []
+        self._indices: list[_native.OutputFile] = []
+        self._nbytes = 0
 
     @property
     def main(self) -> Path:
         """The file that opens the whole: the index, or the only file."""
-        return self._index if self._index and len(self._shards) > 1 else self._output
+        return self._index if self._index and self._is_set else self._output
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self._target.parent
 
     @property
     def nbytes(self) -> int:
         """Bytes of all files that hold tensors."""
-        return sum(self._sizes)
+        return self._nbytes
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse names that cannot or must not be written.
 
         Raises:
             ExecutorError: says why.
+            FormatError: if there is something else than a file.
         """
-        folder = self._output.parent
-        if not folder.is_dir():
-            message = f"cannot write {self._output}: the folder {folder} does not exist"
-            raise ExecutorError(message)
         inputs = [file for checkpoint in self._plan.inputs for file in _files(checkpoint)]
-        for path in (*(shard.path for shard in self._shards), *self._replaced()):
-            if path.is_dir():
-                raise ExecutorError(f"cannot write {path}: it is a folder")
+        names = (self.main, *(shard.path for shard in self._shards), *self._replaced())
+        for path in dict.fromkeys(names):
+            regular_target(path)
+            if self._is_set and path.is_symlink():
+                hint = "write to another folder, or remove the link"
+                raise ExecutorError(f"{path} is a link, and shards replace files", hint=hint)
             if not path.exists():
                 continue
             if any(path.samefile(file) for file in inputs):
@@ -85,61 +95,96 @@ class OutputFiles:
                 raise ExecutorError(f"{path} exists already", hint=hint)
 
     def create(self, metadata: Mapping[str, str], *, sync: bool) -> FileSink:
-        """Make the temporaries, with room for headers that hold ``metadata``.
+        """Make the temporaries, with room for all that they will hold.
 
         Args:
             metadata: what the headers will hold.
             sync: whether :meth:`commit` will be asked to wait for the disk.
 
         Raises:
-            ExecutorError: if a header cannot be encoded, or there is no space.
+            FormatError: if the tensors cannot be stored in the format.
+            IoError: if there is no space.
         """
+        layouts = self._layouts(metadata)
         places: dict[str, tuple[int, int]] = {}
-        for number, shard in enumerate(self._shards):
-            _, offsets, size = _encode(shard, metadata)
-            for tensor, offset in zip(shard.tensors, offsets, strict=True):
+        for number, (shard, layout) in enumerate(zip(self._shards, layouts, strict=True)):
+            for tensor, offset in zip(shard.tensors, layout.offsets, strict=True):
                 places[tensor.key] = number, offset
-            self._sizes.append(size)
+        self._nbytes = sum(layout.size for layout in layouts)
         with contextlib.suppress(_native.IoError):
-            _native.clean_stale(self._output.parent)  # what killed merges have left
-        for shard, size in zip(self._shards, self._sizes, strict=True):
-            self._files.append(_native.OutputFile(shard.path, size, flushing=sync))
+            _native.clean_stale(self.folder)  # what killed merges have left
+        paths = [self._target]
+        if self._is_set:
+            shards = [shard.path for shard in self._shards]
+            paths = list(map(staged_name, shards))
+            self._indices = [self._new_index(names) for names in (paths, shards)]
+        for path, layout in zip(paths, layouts, strict=True):
+            self._files.append(_native.OutputFile(path, layout.size, flushing=sync))
         return FileSink(self._files, places)
 
-    def write_headers(self, metadata: Mapping[str, str]) -> None:
-        """Write the headers; ``metadata`` has the length that it had in :meth:`create`."""
-        for file, shard in zip(self._files, self._shards, strict=True):
-            header, _, _ = _encode(shard, metadata)
-            file.write_at(0, header)
+    def finish(self, metadata: Mapping[str, str]) -> None:
+        """Write all that is no tensor; ``metadata`` has the length that it had in :meth:`create`.
 
-    def commit(self, *, sync: bool) -> None:
-        """Let the files appear; if one cannot, those that have appeared go again.
+        Raises:
+            IoError: if it cannot be written.
+        """
+        for file, layout in zip(self._files, self._layouts(metadata), strict=True):
+            layout.finish(file)
+
+    def commit(self, *, sync: bool) -> tuple[str, ...]:
+        """Let the files appear, in the place of what is there; all of them or none.
 
         Args:
             sync: whether to wait until they are safe from a power failure.
+
+        Returns:
+            What the user should know of files that could not be renamed or removed.
+
+        Raises:
+            IoError: if they cannot appear; what was there is as it was.
         """
         old = self._replaced()
-        if self._index is not None:
-            self._index.unlink(missing_ok=True)
-        appeared: list[Path] = []
-        try:
-            for file, shard in zip(self._files, self._shards, strict=True):
-                file.commit(sync=sync)
-                appeared.append(shard.path)
-            if self.main != self._output:
-                self._write_index(sync=sync)
-        except BaseException:
-            for path in appeared:
-                path.unlink(missing_ok=True)
-            raise
-        for path in {*old} - {self.main, *(shard.path for shard in self._shards)}:
-            path.unlink(missing_ok=True)
+        if self._is_set:
+            return self._commit_set(old, sync=sync)
+        self._files[0].commit(sync=sync)
+        # The index goes before what it names, which stays if it cannot go.
+        notes = remove(path for path in old if path == self._index)
+        if notes:
+            return notes
+        if sync and old:
+            sync_folder(self._target)
+        return remove(path for path in old if path not in {self._index, self._output})
 
-    def _write_index(self, *, sync: bool) -> None:
-        text = index_text(self._shards)
-        index = _native.OutputFile(self.main, len(text))
-        index.write_at(0, text)
-        index.commit(sync=sync)
+    def _commit_set(self, old: Sequence[Path], *, sync: bool) -> tuple[str, ...]:
+        shards = [shard.path for shard in self._shards]
+        staged = [Path(file.path) for file in self._files]
+        try:
+            for file in self._files:
+                file.commit(sync=sync)
+        except BaseException:
+            remove(staged)
+            raise
+        first, last = self._indices
+        if old:
+            return replace_set(staged, shards, (first, last), old, sync=sync)
+        first.discard()
+        try:
+            appear(staged, shards, last, sync=sync)
+        except OSError as error:
+            raise self._explained(error) from error
+        return ()
+
+    def _new_index(self, names: Sequence[Path]) -> _native.OutputFile:
+        text = index_text(self._shards, [path.name for path in names])
+        file = _native.OutputFile(self.main, len(text))
+        file.write_at(0, text)
+        return file
+
+    def _layouts(self, metadata: Mapping[str, str]) -> list[Layout]:
+        return [
+            lay_out(shard.path, [(t.key, t.dtype, t.shape) for t in shard.tensors], metadata)
+            for shard in self._shards
+        ]
 
     def _replaced(self) -> tuple[Path, ...]:
         """Return all that a sharded output takes the place of, as far as it lies there."""
@@ -158,12 +203,12 @@ class OutputFiles:
         traceback: TracebackType | None,
     ) -> None:
         """Remove the temporaries that are left."""
-        for file in self._files:
+        for file in (*self._files, *self._indices):
             file.discard()
         if isinstance(error, _native.IoError):
             raise self._explained(error) from error
 
-    def _explained(self, error: _native.IoError) -> ExecutorError:
+    def _explained(self, error: _native.IoError | OSError) -> ExecutorError:
         """Return an error that says what the user can do."""
         output, size = self._output, self.nbytes
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -180,14 +225,6 @@ class OutputFiles:
             hint = "write to another folder"
             return ExecutorError(f"cannot write {output}: {reason}", hint=hint)
         return ExecutorError(str(error))
-
-
-def _encode(shard: Shard, metadata: Mapping[str, str]) -> tuple[bytes, list[int], int]:
-    tensors = [(tensor.key, tensor.dtype, tensor.shape) for tensor in shard.tensors]
-    try:
-        return _native.encode_header(tensors, metadata)
-    except _native.HeaderError as error:
-        raise ExecutorError(f"the result cannot be stored: {error}") from error
 
 
 def _files(checkpoint: Checkpoint) -> set[Path]:

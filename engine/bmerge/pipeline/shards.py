@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from bmerge.plan import OutputTensor
 
-__all__ = ["Shard", "cut", "index_of", "index_text", "previous_shards"]
+__all__ = ["Shard", "cut", "index_of", "index_text", "previous_shards", "staged_name"]
 
 _SUFFIX = ".safetensors"
+STAGED = f".bmerge-tmp{_SUFFIX}"
+"""How the name of a shard ends that does not have its own yet."""
 _DESCRIPTION = 100
 """Bytes that a header has for one tensor at most, beside its name and shape."""
 
@@ -71,20 +74,37 @@ def index_of(output: Path) -> Path:
     return output.with_name(f"{_stem(output)}{_SUFFIX}.index.json")
 
 
-def index_text(shards: Sequence[Shard]) -> bytes:
-    """Return the index: which tensor is in which file."""
-    weight_map = {tensor.key: shard.path.name for shard in shards for tensor in shard.tensors}
+def index_text(shards: Sequence[Shard], names: Sequence[str]) -> bytes:
+    """Return the index: which tensor is in which file.
+
+    Args:
+        shards: what the files hold.
+        names: of the files.
+    """
+    named = zip(shards, names, strict=True)
+    weight_map = {tensor.key: name for shard, name in named for tensor in shard.tensors}
     total = sum(tensor.nbytes for shard in shards for tensor in shard.tensors)
     data = {"metadata": {"total_size": total}, "weight_map": weight_map}
     return json.dumps(data, indent=2, ensure_ascii=False).encode()
 
 
+def staged_name(shard: Path) -> Path:
+    """Return a name that no file has, for a shard that does not have its own yet.
+
+    It tells the process that it is of, see :mod:`bmerge.temporaries`.
+    """
+    own = f"{os.getpid()}-{os.urandom(8).hex()}{STAGED}"
+    return shard.with_name(f"{_stem(shard)}.{own}")
+
+
 def previous_shards(output: Path) -> tuple[Path, ...]:
     """Return the shards named after ``output`` that lie there, of a merge into any number."""
-    name = re.compile(re.escape(_stem(output)) + r"-\d{5,}-of-\d{5,}" + re.escape(_SUFFIX))
+    ends = rf"(\.\d+-[0-9a-f]{{16}}{re.escape(STAGED)}|{re.escape(_SUFFIX)})"
+    name = re.compile(rf"{re.escape(_stem(output))}-\d{{5,}}-of-\d{{5,}}{ends}")
     if not output.parent.is_dir():
         return ()
-    return tuple(sorted(file for file in output.parent.iterdir() if name.fullmatch(file.name)))
+    found = (file for file in output.parent.iterdir() if name.fullmatch(file.name))
+    return tuple(sorted(file for file in found if not file.is_dir()))
 
 
 def _stem(output: Path) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.formats import Checkpoint
+from bmerge.formats.layout import lay_out
+from bmerge.formats.target import target_of
 from bmerge.rebasin.rule import Rule
 from bmerge.rebasin.structure import Order
 from bmerge.rebasin.weights import in_order, raw
@@ -31,7 +33,7 @@ def write_in_order(
         model: the checkpoint.
         rule: its rule.
         orders: space → for each place the channel that comes there.
-        output: the file's name.
+        output: the file's name, which says its format.
         metadata: of the file.
 
     Returns:
@@ -40,16 +42,16 @@ def write_in_order(
 
     Raises:
         ExecutorError: if it cannot be written.
-        FormatError: if the model cannot be read.
+        FormatError: if the model cannot be read, or no file of that name be written.
     """
-    layout = [(info.key, info.dtype, info.shape) for info in model.tensors.values()]
+    rows = [(info.key, info.dtype, info.shape) for info in model.tensors.values()]
     try:
-        header, offsets, size = _native.encode_header(layout, metadata)
-        file = _native.OutputFile(output, size)
-        file.write_at(0, header)
-        for info, offset in zip(model.tensors.values(), offsets, strict=True):
+        layout = lay_out(output, rows, metadata)
+        file = _native.OutputFile(target_of(output), layout.size)
+        for info, offset in zip(model.tensors.values(), layout.offsets, strict=True):
             array = in_order(raw(info), rule.axes.get(info.key, ()), orders)
             file.write_at(offset, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    except (_native.IoError, _native.HeaderError) as error:
+        layout.finish(file)
+    except _native.IoError as error:
         raise ExecutorError(f"cannot write {output}: {error}") from error
     return file

@@ -1,0 +1,93 @@
+"""Where a checkpoint may be written: one door for every command that writes one.
+
+The suffix is the format. What cannot be replaced by a file (a folder, a device) is refused, and
+links are followed, so that they stay links.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from bmerge import _native
+from bmerge.errors import FormatError
+
+__all__ = [
+    "PICKLED_SUFFIXES",
+    "SAFETENSORS_SUFFIXES",
+    "regular_target",
+    "target_of",
+    "write_file",
+]
+
+SAFETENSORS_SUFFIXES = frozenset({".safetensors", ".sft"})
+PICKLED_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+_HINT = "name it .safetensors, or .ckpt, .pt, .pth or .bin for a file of torch"
+
+
+def target_of(path: Path) -> Path:
+    """Return the file that a checkpoint called ``path`` is to be written to: its links followed.
+
+    Args:
+        path: as the user named it.
+
+    Raises:
+        FormatError: if its suffix is that of no format that bmerge writes, or there is something
+            that no file can take the place of.
+    """
+    target = regular_target(path)
+    suffix = path.suffix.lower()
+    if suffix not in SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES:
+        found = f"cannot write {path.suffix} files" if suffix else "the name has no suffix"
+        raise FormatError(f"cannot write {path}: {found}", path=path, hint=_HINT)
+    other = target.suffix.lower()
+    if other and (other in PICKLED_SUFFIXES) != (suffix in PICKLED_SUFFIXES):
+        message = f"cannot write {path}: it is a link to {target}, whose suffix is another format's"
+        raise FormatError(message, path=path, hint="write to the file itself, or remove the link")
+    return target
+
+
+def regular_target(path: Path) -> Path:
+    """Return the file that writing to ``path`` makes or replaces: its links followed.
+
+    Raises:
+        FormatError: if there is something else than a file, or its folder does not exist.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FormatError(f"cannot write {path}: {reason.lower()}", path=path) from error
+    if not stat.S_ISREG(mode):
+        raise FormatError(f"cannot write {path}: it is {_kind(mode)}", path=path)
+    target = path.resolve() if path.is_symlink() else path
+    if not target.parent.is_dir():
+        message = f"cannot write {path}: the folder {target.parent} does not exist"
+        raise FormatError(message, path=path)
+    return target
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a small file that appears as a whole; links are followed.
+
+    Raises:
+        FormatError: if it cannot be written.
+    """
+    target = regular_target(path)
+    try:
+        file = _native.OutputFile(target, len(data))
+        file.write_at(0, data)
+        file.commit()
+    except _native.IoError as error:
+        raise FormatError(f"cannot write {path}: {error}", path=path) from error
+
+
+def _kind(mode: int) -> str:
+    """Return what there is instead of a file."""
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a FIFO"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
