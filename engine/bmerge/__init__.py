@@ -7,9 +7,11 @@ imports nothing, above all neither torch nor numpy nor optuna. Plugins import fr
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing takes longer to import than all that is done here
 if TYPE_CHECKING:
+    from typing import Any
+
     from bmerge import ops
     from bmerge.architectures import Architecture, Rule, detect, load_architecture
     from bmerge.errors import (

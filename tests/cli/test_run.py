@@ -137,6 +137,7 @@ def test_two_runs_on_one_study_are_refused(bmerge, study_file, example):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_says_how_to_go_on_and_the_same_command_does(bmerge, study_file, example):
     command = [sys.executable, "-m", "bmerge.cli", "run", "study.yaml", *map(str, example)]
     with subprocess.Popen(

@@ -73,6 +73,7 @@ def test_exception_of_progress_stops_the_run_and_its_threads(tmp_path, error):
     assert [t.name for t in threading.enumerate() if t.name.startswith("bmerge-native")] == []
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_of_the_user_is_passed_on(tmp_path):
     infos, _ = store(tmp_path / "m.bin", [np.ones(100_000)] * 2, "F32")
     plan = make_plan([make_job("sum", GRAPH, infos, (0.5,))])

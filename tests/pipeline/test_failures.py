@@ -108,6 +108,7 @@ def test_killed_process_leaves_nothing_under_the_name_and_the_next_one_cleans_up
     assert names_in(tmp_path) == ["other.safetensors"]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_process_ends_with_an_empty_folder(tmp_path, models):
     source = """
         import os, signal, sys

@@ -361,6 +361,7 @@ def prompt_of(client):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.usefixtures("interruptible")
 def test_page_ends_quietly_after_an_interrupt(study):
     running = run(study)
     wait_for_offer(Ratings(study / "study"), running)

@@ -1,117 +1,50 @@
-"""The entry point: runs a command and turns whatever goes wrong into one clear line.
+"""The entry point: little enough to be there at once, so that Ctrl-C is clean from the start.
 
-The contract of every command: exit status 0 for success, 1 for a failure, 2 for wrong usage,
-130 after Ctrl-C. A traceback is shown only with ``--debug``.
+Exit status 0 for success, 1 for a failure, 2 for wrong usage; after a signal 128 and its number:
+130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 """
 
 from __future__ import annotations
 
-import atexit
-import gc
-import logging
 import os
 import sys
-import traceback
-from collections.abc import Sequence
 
-import click
+from bmerge.cli import signals
 
-from bmerge.cli.output import note
-from bmerge.cli.root import root
-from bmerge.cli.session import Session
-from bmerge.errors import BmergeError, StudyInterruptedError
+TYPE_CHECKING = False  # typing itself takes as long to import as all of this
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["main"]
-
-FAILURE = 1
-INTERRUPTED = 130
-
-
-class _Handler(logging.Handler):
-    """Writes bmerge's own warnings to stderr, one line each."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        note(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``bmerge`` and leave the process with its exit status.
 
     Args:
-        arguments: the command line without the program's name; None takes the process's own.
+        arguments: the command line without the program's name; None takes the process's own, and
+            the process's signals too.
     """
-    _collect_less()
-    sys.exit(_status(sys.argv[1:] if arguments is None else list(arguments)))
-
-
-def _collect_less() -> None:
-    """Look for garbage less often: what a command imports and plans lives until its end.
-
-    It is a sixth of the time that a small merge takes.
-    """
-    gc.set_threshold(10_000)
-    atexit.register(_leave_all)
-
-
-def _leave_all() -> None:
-    """Let the interpreter not go through everything at its end.
-
-    Triton, which torchvision loads, would complain of each of its objects that is left.
-    """
-    if "triton" not in sys.modules:
-        gc.freeze()
-
-
-def _status(arguments: list[str]) -> int:
-    session = Session()
-    handler = _Handler(logging.WARNING)
-    logging.getLogger("bmerge").addHandler(handler)
     try:
-        result = root.main(arguments, prog_name="bmerge", obj=session, standalone_mode=False)
-        sys.stdout.flush()  # a reader that has gone is found here, not at the interpreter's end
-    except click.ClickException as error:
-        return _refuse(error)
-    except StudyInterruptedError as interrupted:
-        _say(interrupted, "stopped")
-        return INTERRUPTED
-    except (click.Abort, KeyboardInterrupt):
-        note("stopped")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # As the documentation of signal.SIGPIPE advises: nothing is left to be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
-    except Exception as error:  # noqa: BLE001  the last place where a bug can be told politely
-        return _fail(error, session)
-    finally:
-        logging.getLogger("bmerge").removeHandler(handler)
-    return result if isinstance(result, int) else 0
+        if arguments is None:
+            signals.watch()
+        from bmerge.cli.call import call  # may take a while, and may be interrupted already
+
+        status = call(sys.argv[1:] if arguments is None else list(arguments))
+        signals.settle()
+    except BaseException:
+        # Where a signal comes while a module is being imported, it can be any exception.
+        if not signals.received():
+            raise
+        status = _interrupted()
+    sys.exit(status)
 
 
-def _refuse(error: click.ClickException) -> int:
-    """Say what is wrong with the command line, in the same form as every other error."""
-    message = error.format_message().strip()
-    note(f"error: {message[:1].lower()}{message[1:].removesuffix('.')}")
-    context = getattr(error, "ctx", None)
-    if context is not None:
-        note(f"hint: `{context.command_path} --help` shows what is allowed")
-    return error.exit_code
-
-
-def _fail(error: Exception, session: Session) -> int:
-    if session.debug:
-        traceback.print_exception(error)
-    elif isinstance(error, BmergeError):
-        _say(error)
-    elif isinstance(error, OSError):
-        note(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
-    else:
-        note(f"error: {type(error).__name__}: {error}")
-        note("hint: this is a bug in bmerge or in a plugin; --debug shows where")
-    return FAILURE
-
-
-def _say(error: BmergeError, word: str = "error") -> None:
-    note(f"{word}: {error}")
-    if error.hint:
-        note(f"hint: {error.hint}")
+def _interrupted() -> int:
+    """Say so with what is there without importing anything."""
+    signals.settle()
+    try:  # noqa: SIM105
+        os.write(2, b"stopped\n")
+    except OSError:  # the terminal has gone
+        pass
+    return signals.status()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bmerge.cli import signals
 from bmerge.cli.output import note, show
 from bmerge.cli.session import shared_options
 from bmerge.web import serve
@@ -51,6 +52,7 @@ def command(folder: Path, *, host: str | None, lan: bool, port: int | None, no_o
         if not no_open and _has_screen():
             webbrowser.open(addresses[0])
 
+    signals.hand_over()
     serve(folder, host=host or (_EVERYWHERE if lan else "127.0.0.1"), port=port, on_ready=on_ready)
     note("stopped; all answers are stored")
 

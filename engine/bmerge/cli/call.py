@@ -1,0 +1,120 @@
+"""One call of ``bmerge``: runs a command and turns whatever goes wrong into one clear line.
+
+A traceback is shown only with ``--debug``. The exit status is told in :mod:`.main`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import logging
+import os
+import sys
+import traceback
+
+import click
+
+from bmerge.cli import signals
+from bmerge.cli.output import note
+from bmerge.cli.root import root
+from bmerge.cli.session import Session
+from bmerge.errors import BmergeError, StudyInterruptedError
+
+__all__ = ["call"]
+
+FAILURE = 1
+
+
+class _Handler(logging.Handler):
+    """Writes bmerge's own warnings to stderr, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def call(arguments: list[str]) -> int:
+    """Run a command and return the exit status.
+
+    Args:
+        arguments: the command line without the program's name.
+    """
+    _collect_less()
+    session = Session()
+    handler = _Handler(logging.WARNING)
+    logging.getLogger("bmerge").addHandler(handler)
+    try:
+        return _status(arguments, session)
+    except Exception as error:  # noqa: BLE001  the last place where a bug can be told politely
+        return _fail(error, session)
+    finally:
+        logging.getLogger("bmerge").removeHandler(handler)
+
+
+def _collect_less() -> None:
+    """Look for garbage less often: what a command imports and plans lives until its end.
+
+    It is a sixth of the time that a small merge takes.
+    """
+    gc.set_threshold(10_000)
+    atexit.register(_leave_all)
+
+
+def _leave_all() -> None:
+    """Let the interpreter not go through everything at its end.
+
+    Triton, which torchvision loads, would complain of each of its objects that is left.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
+
+
+def _status(arguments: list[str], session: Session) -> int:
+    try:
+        result = root.main(arguments, prog_name="bmerge", obj=session, standalone_mode=False)
+        sys.stdout.flush()  # a reader that has gone is found here, not at the interpreter's end
+    except click.ClickException as error:
+        return _refuse(error)
+    except StudyInterruptedError as interrupted:
+        _say(interrupted, "stopped")
+        return signals.status()
+    except (click.Abort, KeyboardInterrupt):
+        note("stopped")
+        return signals.status()
+    except BrokenPipeError:
+        # As the documentation of signal.SIGPIPE advises: nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(error: click.ClickException) -> int:
+    """Say what is wrong with the command line, in the same form as every other error."""
+    message = error.format_message().strip()
+    note(f"error: {message[:1].lower()}{message[1:].removesuffix('.')}")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        note(f"hint: `{context.command_path} --help` shows what is allowed")
+    return error.exit_code
+
+
+def _fail(error: Exception, session: Session) -> int:
+    if signals.received() and not isinstance(error, BmergeError):
+        # What an interrupt made of code that was not prepared for it.
+        note("stopped")
+        return signals.status()
+    if session.debug:
+        traceback.print_exception(error)
+    elif isinstance(error, BmergeError):
+        _say(error)
+    elif isinstance(error, OSError):
+        note(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+    else:
+        note(f"error: {type(error).__name__}: {error}")
+        note("hint: this is a bug in bmerge or in a plugin; --debug shows where")
+    return FAILURE
+
+
+def _say(error: BmergeError, word: str = "error") -> None:
+    note(f"{word}: {error}")
+    if error.hint:
+        note(f"hint: {error.hint}")
