@@ -153,3 +153,15 @@ def test_any_failure_of_a_factory_names_its_line(error):
     line = factory.__code__.co_firstlineno + 1
     assert str(caught.value).startswith(f"k cannot be made: {type(error).__name__}")
     assert f"({__file__}:{line})" in str(caught.value)
+
+
+def test_essentials_are_the_options_on_which_results_depend():
+    kind = OptimiserKind("kind", _factory, "a kind", incidental=("fail",))
+    assert kind.essentials({"name": "x", "fail": "ours"}) == {"step": 0.5, "name": "x"}
+
+
+def test_an_incidental_option_must_be_one():
+    kind = OptimiserKind("kind", _factory, "a kind", incidental=("stepp",))
+    with pytest.raises(PluginError, match="calls 'stepp' incidental, which is none") as caught:
+        kind.check({"name": "x"})
+    assert caught.value.hint == "did you mean 'step'?"

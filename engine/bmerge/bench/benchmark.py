@@ -14,6 +14,7 @@ from bmerge.bench.cost import Where
 from bmerge.bench.models import Models
 from bmerge.evaluate.protocols import Payload
 from bmerge.host import Registry
+from bmerge.host.ingredients import payload_files, section_of
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.studies import model_identity
@@ -65,6 +66,7 @@ class Benchmark:
         Raises:
             BmergeError: if a model cannot be read.
         """
+        generator = self.config.generator
         merge = asdict(replace(self.config.merge, models=(), method="", options={}))
         models = self.models.all
         checkpoints = open_models(models, Path())
@@ -75,8 +77,18 @@ class Benchmark:
             "base": self.models.base is not None,
             "merge": merge,
             "pictures": [asdict(payload) for payload in self.pictures],
-            "generator": self.config.generator.name,
-            "scorers": [asdict(scorer) for scorer in self.config.scorers],
+            "generator": {
+                "name": generator.name,
+                **section_of(registry.generators, generator.name, generator.options),
+            },
+            "scorers": [
+                {
+                    **asdict(replace(scorer, options={})),
+                    **section_of(registry.scorers, scorer.name, scorer.options),
+                }
+                for scorer in self.config.scorers
+            ],
+            "files": payload_files(self.pictures),
         }
         plain: dict[str, Any] = json.loads(json.dumps(definition, default=str))
         return plain

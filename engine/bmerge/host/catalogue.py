@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from bmerge.errors import BmergeError, PluginError, nearest
 from bmerge.host.manager import PluginHost
+from bmerge.host.records import PluginRecord
 
 __all__ = ["Catalogue"]
 
@@ -79,6 +80,16 @@ class Catalogue(Mapping[str, T], Generic[T]):
         """Return the name of the plugin that offers ``name``."""
         things = self._things()
         return things[self._aliases.get(name, name)][0]
+
+    def origin(self, name: str) -> PluginRecord | None:
+        """Return the plugin that offers ``name``; None if that is bmerge itself.
+
+        Raises:
+            BmergeError: as :meth:`find`.
+        """
+        self.find(name)
+        plugin, _ = self._found[self._aliases.get(name, name)]
+        return self._host.record(plugin)
 
     def _hint(self, name: str) -> str | None:
         known = [*self._things(), *self._aliases]

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from bmerge.errors import PluginError, nearest
 from bmerge.host.entry_points import EntryPoint, entry_points
+from bmerge.host.records import OWN
 
 __all__ = ["Candidate", "installed", "of_path", "restrict", "without"]
 
 GROUP = "bmerge"
-_OWN = "bmerge"
 _HOOKS = {
     "methods": "bmerge_merge_methods",
     "optimisers": "bmerge_optimisers",
@@ -59,7 +59,7 @@ def installed() -> tuple[Candidate, ...]:
 
 
 def _of_entry(entry: EntryPoint) -> Candidate:
-    own = entry.distribution == _OWN
+    own = entry.distribution == OWN
     hook = _HOOKS.get(entry.module.split(".")[-2]) if own else None
     return Candidate(entry.name, entry.load, entry.distribution, entry.version, hook=hook)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from bmerge.errors import BmergeError, PluginError, nearest
@@ -47,11 +47,15 @@ class Kind(Generic[T]):
         name: by which study files and the command line call it.
         factory: makes one; heavy imports belong inside it, not in the plugin's module.
         summary: one line for listings.
+        incidental: names of the options on which no result depends: where a server is, how long
+            is waited for it, how much is done at a time. They may change while a study goes on;
+            a study that goes on with another value of any other option is refused.
     """
 
     name: str
     factory: Callable[..., T]
     summary: str
+    incidental: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def options(self) -> tuple[Option, ...]:
@@ -95,11 +99,20 @@ class Kind(Generic[T]):
             if option.required and option.name not in options:
                 message = f"{self.name} needs the option {option.name!r}"
                 raise PluginError(message, plugin=self.name)
+        for name in set(self.incidental) - set(known):
+            message = f"{self.name} calls {name!r} incidental, which is none of its options"
+            raise PluginError(message, plugin=self.name, hint=nearest(name, known))
         annotations = annotations_of(self.factory)
         for name, value in options.items():
             if wrong := problem(value, annotations[name]):
                 message = f"the option {name!r} of {self.name} must be {wrong}"
                 raise PluginError(message, plugin=self.name, hint=_quotes(value, wrong))
+
+    def essentials(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options on which results depend, with the defaults of those not given."""
+        defaults = {o.name: o.default for o in self.options if not o.required}
+        known = {**defaults, **options}
+        return {name: value for name, value in known.items() if name not in self.incidental}
 
 
 def _quotes(value: object, wrong: str) -> str | None:
@@ -123,6 +136,7 @@ class OptimiserKind(Kind[Optimiser]):
         name: as of every kind.
         factory: as of every kind.
         summary: as of every kind.
+        incidental: as of every kind.
         several_objectives: whether it can look for the Pareto front of several; it then finds
             them in the results' ``scores``.
     """
@@ -138,6 +152,7 @@ class ScorerKind(Kind[Scorer | TrialScorer]):
         name: as of every kind.
         factory: as of every kind.
         summary: as of every kind.
+        incidental: as of every kind.
         downloads: files that it needs; ``bmerge scorers fetch`` fetches them.
     """
 

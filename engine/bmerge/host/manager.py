@@ -8,6 +8,7 @@ logged, and only what it alone could offer is missing.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,10 @@ class PluginHost:
         found = (self._records[name] for name in sorted(self._records))
         return tuple(record for record in found if record.error)
 
+    def record(self, name: str) -> PluginRecord | None:
+        """Return the record of a loaded plugin; None for what comes from bmerge itself."""
+        return self._records.get(name)
+
     def add(self, candidate: Candidate) -> None:
         """Load one plugin.
 
@@ -69,7 +74,7 @@ class PluginHost:
             message = f"plugin {name!r} cannot be loaded: {in_one_line(error)}"
             raise PluginError(message, plugin=name) from error
         hooks = self._register(plugin, name)
-        file = candidate.file or getattr(plugin, "__file__", None)
+        file = candidate.file or _file_of(plugin)
         self._records[name] = PluginRecord(
             name, candidate.distribution, candidate.version, str(file) if file else None, hooks
         )
@@ -163,6 +168,12 @@ class PluginHost:
     def _caller(self, hook: str) -> pluggy.HookCaller:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         return caller
+
+
+def _file_of(plugin: object) -> str | None:
+    """Return the file of a module, or of the module in which an object's class is."""
+    module = plugin if hasattr(plugin, "__file__") else sys.modules.get(type(plugin).__module__)
+    return getattr(module, "__file__", None)
 
 
 def check_names(plugin: object, name: str) -> None:

@@ -6,8 +6,15 @@ Read by listings (``bmerge plugins``) and by error messages.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["PluginRecord"]
+from bmerge.host.code import code_sha256
+from bmerge.recipe.schema import PluginRef
+
+__all__ = ["OWN", "PluginRecord"]
+
+OWN = "bmerge"
+"""The distribution of bmerge's own plugins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +43,15 @@ class PluginRecord:
         if self.distribution:
             return f"{self.distribution} {self.version or ''}".rstrip()
         return self.file or "unknown"
+
+    @property
+    def ref(self) -> PluginRef | None:
+        """What a recipe or a study says of it; None of bmerge's own, and of what is in no file.
+
+        The version of bmerge stands for its own plugins.
+        """
+        if self.distribution == OWN or self.file is None:
+            return None
+        file = Path(self.file).absolute()
+        path = None if self.distribution else str(file)
+        return PluginRef(path, self.distribution, self.version, code_sha256(file))

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+from bmerge import _native
 from bmerge.architectures import Architecture
 from bmerge.errors import BmergeError, PluginError, RecipeError, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
@@ -19,6 +20,7 @@ from bmerge.evaluate.protocols import DependentScorer, TrialScorer
 from bmerge.executors import Executor
 from bmerge.expr import reduces_to_input
 from bmerge.formats import Checkpoint, checkpoint_sha256
+from bmerge.host.ingredients import block_map, code_of, payload_files, section_of
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.registry import Registry
@@ -29,7 +31,7 @@ from bmerge.plan import Plan, build_plan, graph_of, match_tensors
 from bmerge.recipe import BlockWeights, load_presets, parse_weights
 from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
-from bmerge.study.definition import definition_of
+from bmerge.study.definition import Ingredients, definition_of
 from bmerge.study.protocols import Optimiser, Space
 from bmerge.study.space import SearchSpace
 from bmerge.study.space_config import build_space
@@ -70,6 +72,19 @@ def build_study(
     space = kinds.method.spread(config.space, len(checkpoints))
     search = build_space(space, numbers, architecture, present=present)
     kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
+    queue = tuple(_queue(config, kinds.method, architecture, search))
+    known = registry.architectures
+    others = {
+        "architecture": {
+            **block_map(architecture, checkpoints[0].tensors),
+            **(code_of(known, architecture.id) if architecture.id in known else {}),
+        },
+        "attempts": [
+            {name: weights.assignments for name, weights in proposal.weights.items()}
+            for proposal in queue
+            if proposal.phase == "try"
+        ],
+    }
     return Study(
         name=config.name,
         folder=folder,
@@ -87,9 +102,11 @@ def build_study(
         optimiser=kinds.optimiser,
         optimiser_name=config.optimiser.name,
         seed=config.optimiser.seed,
-        queue=tuple(_queue(config, kinds.method, architecture, search)),
+        queue=queue,
         n_iters=config.optimiser.n_iters,
-        definition=definition_of(config, search, [*map(model_identity, checkpoints)]),
+        definition=definition_of(
+            config, search, [*map(model_identity, checkpoints)], kinds.ingredients(others)
+        ),
         storage=config.storage,
     )
 
@@ -117,6 +134,7 @@ class _Kinds:
 
     def __init__(self, config: StudyConfig, registry: Registry) -> None:
         self._config = config
+        self._registry = registry
         self.method = registry.method(config.merge.method)
         self.method.check_models(len(config.merge.models))
         self._optimiser = registry.optimiser(config.optimiser.name)
@@ -132,6 +150,22 @@ class _Kinds:
         self._generator.check(config.generator.options)
         for kind, scorer in zip(self._scorers, config.scorers, strict=True):
             kind.check(scorer.options)
+
+    def ingredients(self, others: Mapping[str, Any]) -> Ingredients:
+        """Return what the study file only names, with ``others`` that are no plugin's."""
+        config, registry = self._config, self._registry
+        generator, optimiser = config.generator, config.optimiser
+        return Ingredients(
+            method=code_of(registry.methods, config.merge.method),
+            generator=section_of(registry.generators, generator.name, generator.options),
+            scorers=tuple(section_of(registry.scorers, s.name, s.options) for s in config.scorers),
+            optimiser=section_of(registry.optimisers, optimiser.name, optimiser.options),
+            others={
+                "files": payload_files(config.payloads),
+                "bmerge": _native.__version__,
+                **others,
+            },
+        )
 
     def optimiser(self, space: Space, seed: int, budget: int, /) -> Optimiser:
         """Construct the optimiser."""

@@ -26,6 +26,7 @@ __all__ = [
     "OnMissing",
     "OnNonFinite",
     "Pick",
+    "PluginRef",
     "Recipe",
     "Rounding",
     "Step",
@@ -102,6 +103,27 @@ class ModelRef:
     loras: tuple[LoraRef, ...] = ()
     name: str = ""
     content: Content = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRef:
+    """A plugin whose code a recipe or a study needs: a file, or part of a distribution.
+
+    Args:
+        path: of the file, relative to the recipe's folder or absolute; or its bare name.
+        distribution: that installs it, where it is no file.
+        version: of that distribution.
+        sha256: of its code, see :func:`bmerge.host.code.code_sha256`.
+    """
+
+    path: str | None = None
+    distribution: str | None = None
+    version: str | None = None
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        return self.path or f"{self.distribution} {self.version or ''}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +237,7 @@ class Recipe:
         steps: in any order; empty where there is one method.
         result: what of models and steps is written; None: what the method makes.
         content: what is written.
+        plugins: that it needs besides bmerge's own.
     """
 
     method: str
@@ -234,6 +257,7 @@ class Recipe:
     steps: tuple[AnyStep, ...] = ()
     result: Value | None = None
     content: Content = "model"
+    plugins: tuple[PluginRef, ...] = ()
 
     def as_steps(self) -> Recipe:
         """Return the same in the form of steps; one method is a step without a name."""

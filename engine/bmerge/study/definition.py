@@ -7,42 +7,78 @@ after would not be comparable. How many trials there are is not part of it.
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import StudyError
+from bmerge.study.completed import HASH, completed
 from bmerge.study.config import StudyConfig
 from bmerge.study.space import SearchSpace
 
-__all__ = ["check_definition", "definition_of"]
+__all__ = ["Ingredients", "check_definition", "definition_of"]
+
+_logger = logging.getLogger(__name__)
+
+_DIGITS = 12  # of a hash that are shown
+_INNER = re.compile(r"(?<=^generator)\.options|(?<=^optimiser)\.options|(?<=\])\.options|\.text$")
+"""Levels of the definition that a study file does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What a study file only names, as plain data with hashes of contents.
+
+    Args:
+        method: of the merge: its ``code``, if that is a plugin's.
+        generator: its ``options`` on which pictures depend, and its ``code``.
+        scorers: the same of each scorer, and its ``weights``.
+        optimiser: as of the generator.
+        others: further entries of the definition.
+    """
+
+    method: Mapping[str, Any] = field(default_factory=dict)
+    generator: Mapping[str, Any] = field(default_factory=dict)
+    scorers: tuple[Mapping[str, Any], ...] = ()
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 def definition_of(
-    config: StudyConfig, search: SearchSpace, models: Sequence[str]
+    config: StudyConfig,
+    search: SearchSpace,
+    models: Sequence[str],
+    ingredients: Ingredients | None = None,
 ) -> dict[str, Any]:
     """Return the definition as plain data that survives JSON unchanged.
 
     Args:
-        config: the study file; options of the generator are left out, because an address or a
-            batch size may change between runs.
+        config: the study file.
         search: its search space.
         models: identity of each input: the sha256 of its bytes.
+        ingredients: what the file only names; options of plugins are taken from it alone,
+            because an address or a batch size may change between runs.
     """
+    named = ingredients or Ingredients()
     merge = asdict(replace(config.merge, models=()))
-    optimiser = asdict(config.optimiser)
+    optimiser = asdict(replace(config.optimiser, options={}))
     del optimiser["n_iters"]
+    scorers = [asdict(replace(scorer, options={})) for scorer in config.scorers]
+    sections = named.scorers or ({},) * len(scorers)
     definition = {
-        "merge": {**merge, "models": list(models)},
+        "merge": {**merge, "models": list(models), **named.method},
         "space": search.describe(),
         "payloads": [asdict(payload) for payload in config.payloads],
-        "generator": config.generator.name,
-        "scorers": [asdict(scorer) for scorer in config.scorers],
+        "generator": {"name": config.generator.name, **named.generator},
+        "scorers": [{**one, **more} for one, more in zip(scorers, sections, strict=True)],
         **config.objectives.describe(),
-        "optimiser": optimiser,
+        "optimiser": {**optimiser, **named.optimiser},
         "baselines": config.baselines,
         "try": config.attempts,
+        **named.others,
     }
     plain: dict[str, Any] = json.loads(json.dumps(definition, default=str))
     return plain
@@ -50,15 +86,26 @@ def definition_of(
 
 def check_definition(
     stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path, *, what: str = "study"
-) -> None:
+) -> dict[str, Any]:
     """Refuse to go on with a study, or ``what`` it is, under another definition.
+
+    Returns:
+        The definition to be stored from now on: what an earlier release has not recorded is
+        taken from ``wanted``.
 
     Raises:
         StudyError: that names the first difference and what to do.
     """
-    for place, before, now in _differences(stored, wanted, ""):
-        message = f"the {what} in {folder} was made with another {place}: {before}, now {now}"
+    known = completed(stored, wanted)
+    if known.get("bmerge") != wanted.get("bmerge"):
+        message = "the %s in %s was begun with bmerge %s, this is %s: scores may differ for that"
+        _logger.warning(message, what, folder, known["bmerge"], wanted["bmerge"])
+    own = {key: wanted[key] for key in ("bmerge", "plugins") if key in wanted}
+    for place, before, now in _differences(known | own, wanted, ""):
+        shown = f"{_INNER.sub('', place)}: {before}, now {now}"
+        message = f"the {what} in {folder} was made with another {shown}"
         raise StudyError(message, hint=f"set it back, or start a new {what} with another --out")
+    return {**known, **{key: wanted[key] for key in ("plugins",) if key in wanted}}
 
 
 def _differences(before: Any, now: Any, place: str) -> Iterator[tuple[str, str, str]]:
@@ -81,4 +128,5 @@ def _is_list(value: object) -> bool:
 def _short(value: object) -> str:
     """Return ``value`` as text that fits a line."""
     text = f"{len(value)} entries" if isinstance(value, list | tuple) else repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    text = re.sub(rf"({HASH}\w{{{_DIGITS}}})\w+", r"\1", text)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -81,7 +81,8 @@ def run_study(
             budget=study.n_iters,
             url=study.storage,
         ) as store:
-            check_definition(store.attributes["definition"], study.definition, study.folder)
+            known = store.attributes["definition"]
+            store.define(check_definition(known, study.definition, study.folder))
             total = study.trials if trials is None else trials
             return _Run(study, store, total, on_event, keep_best=keep_best).run()
     except KeyboardInterrupt as interrupt:

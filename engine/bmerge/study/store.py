@@ -188,6 +188,11 @@ class Store:
         """The trials as they are judged now; the optimiser was told of ``trials``."""
         return revised(self.trials, self._revisions, self._objectives)
 
+    def define(self, definition: Mapping[str, Any]) -> None:
+        """Store the study's definition, completed by what it did not hold before."""
+        if definition != self.attributes["definition"]:
+            self._describe({"definition": definition})
+
     def _describe(self, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
             self._storage.set_study_user_attr(self._study, key, value)

@@ -8,13 +8,14 @@ from bmerge_plugins.clip.device import torch_device, torch_dtype
 from bmerge_plugins.clip.files import find_file, find_folder
 from bmerge_plugins.clip.head import SHIPPED, Head, load_head, shipped_head
 from bmerge_plugins.clip.load import load_tower
-from bmerge_plugins.clip.options import CLIP_L, open_tower
+from bmerge_plugins.clip.options import CLIP_L, RUNNING, open_tower
 from bmerge_plugins.clip.tensors import read_tensors
 from bmerge_plugins.clip.tower import Tower
 
 __all__ = [
     "Aesthetic",
     "CLIP_L",
+    "RUNNING",
     "SHIPPED",
     "Head",
     "PromptAgreement",

@@ -9,10 +9,13 @@ from bmerge_plugins.clip.files import find_file
 from bmerge_plugins.clip.load import LOCAL, load_tower
 from bmerge_plugins.clip.tower import Tower
 
-__all__ = ["CLIP_L", "open_tower"]
+__all__ = ["CLIP_L", "RUNNING", "open_tower"]
 
 CLIP_L = Download("openai/clip-vit-large-patch14", "model.safetensors", "MIT")
 """OpenAI's weights of ``ViT-L-14-quickgelu``."""
+
+RUNNING = ("scorer_model_dir", "device", "batch")
+"""Options of these scorers that say where and how a model runs: no score depends on them."""
 
 _USUAL: Mapping[str, Download] = {"ViT-L-14-quickgelu": CLIP_L}
 """Where the weights are for models that most people mean."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bmerge import GeneratorKind, hookimpl
-from bmerge_plugins.servers import ServerPool, connect, make_places
+from bmerge_plugins.servers import CONNECTION, PLACES, ServerPool, connect, make_places
+
+_INCIDENTAL = ("addresses", "list_timeout", *PLACES, *CONNECTION)
 
 
 def make_comfyui(
@@ -77,4 +79,5 @@ def make_comfyui(
 @hookimpl
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
-    return [GeneratorKind("comfyui", make_comfyui, "ComfyUI with a workflow of its own or yours")]
+    summary = "ComfyUI with a workflow of its own or yours"
+    return [GeneratorKind("comfyui", make_comfyui, summary, incidental=_INCIDENTAL)]

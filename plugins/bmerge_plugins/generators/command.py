@@ -106,4 +106,5 @@ class CommandGenerator:
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "any program that is given a checkpoint and payloads, and leaves pictures"
-    return [GeneratorKind("command", CommandGenerator, summary)]
+    incidental = ("addresses", "timeout")
+    return [GeneratorKind("command", CommandGenerator, summary, incidental=incidental)]

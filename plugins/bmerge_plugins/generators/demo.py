@@ -111,7 +111,8 @@ class DemoGenerator:
 @hookimpl
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the demo generator."""
-    return [GeneratorKind("demo", DemoGenerator, "the embedded 64 x 64 diffusion model")]
+    summary = "the embedded 64 x 64 diffusion model"
+    return [GeneratorKind("demo", DemoGenerator, summary, incidental=("batch", "threads"))]
 
 
 def _settings(payload: Payload) -> tuple[int, float]:

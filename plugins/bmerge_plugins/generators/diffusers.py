@@ -99,4 +99,5 @@ class DiffusersGenerator:
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "diffusers in this process: merges live in a pipeline's memory, no files"
-    return [GeneratorKind("diffusers", DiffusersGenerator, summary)]
+    incidental = ("device", "offload", "batch")
+    return [GeneratorKind("diffusers", DiffusersGenerator, summary, incidental=incidental)]

@@ -60,7 +60,8 @@ def make_sdcpp(
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "stable-diffusion.cpp: sd-server or sd-cli on this machine"
-    return [GeneratorKind("sdcpp", make_sdcpp, summary)]
+    incidental = ("addresses", "timeout", "start_timeout")
+    return [GeneratorKind("sdcpp", make_sdcpp, summary, incidental=incidental)]
 
 
 def _servers(

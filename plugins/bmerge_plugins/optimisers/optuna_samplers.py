@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
@@ -170,11 +171,9 @@ class NonDominatedSorting(_OptunaSampler):
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``gp``, ``tpe`` and ``nsga2``."""
-    several = {"several_objectives": True}
+    several = partial(OptimiserKind, several_objectives=True)
     return [
-        OptimiserKind("gp", GaussianProcess, "Gaussian process of Optuna", **several),
-        OptimiserKind("tpe", TreeParzen, "tree-structured Parzen estimator of Optuna", **several),
-        OptimiserKind(
-            "nsga2", NonDominatedSorting, "genetic algorithm NSGA-II of Optuna", **several
-        ),
+        several("gp", GaussianProcess, "Gaussian process of Optuna"),
+        several("tpe", TreeParzen, "tree-structured Parzen estimator of Optuna"),
+        several("nsga2", NonDominatedSorting, "genetic algorithm NSGA-II of Optuna"),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bmerge import Download, Scorer, ScorerError, ScorerKind, hookimpl
-from bmerge_plugins.clip import PromptAgreement, open_tower
+from bmerge_plugins.clip import RUNNING, PromptAgreement, open_tower
 
 _NAME = "hps"
 _FILES: Mapping[str, Download] = {
@@ -65,4 +65,4 @@ def hps(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "human preference score v2.1 or v2, about 0.2 … 0.35; needs its weights"
-    return [ScorerKind(_NAME, hps, summary, downloads=tuple(_FILES.values()))]
+    return [ScorerKind(_NAME, hps, summary, downloads=tuple(_FILES.values()), incidental=RUNNING)]

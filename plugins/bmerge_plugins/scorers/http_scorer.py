@@ -8,7 +8,7 @@ from functools import partial
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number, png
-from bmerge_plugins.servers import HttpServer, connect
+from bmerge_plugins.servers import CONNECTION, HttpServer, connect
 
 _NAME = "http"
 _ANSWER = "score"
@@ -89,4 +89,4 @@ def _ask(server: HttpServer, picture: Picture) -> float:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "any server that is sent a picture and answers with a number"
-    return [ScorerKind(_NAME, HttpScorer, summary)]
+    return [ScorerKind(_NAME, HttpScorer, summary, incidental=("address", *CONNECTION))]

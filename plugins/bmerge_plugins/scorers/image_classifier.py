@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest
-from bmerge_plugins.clip import find_folder, torch_device, torch_dtype
+from bmerge_plugins.clip import RUNNING, find_folder, torch_device, torch_dtype
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,4 +108,4 @@ def _index(label: str, places: dict[str, int], folder: Path) -> int:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "probability of a label, 0 … 1, by an image classifier in a folder"
-    return [ScorerKind(_NAME, ImageClassifier, summary)]
+    return [ScorerKind(_NAME, ImageClassifier, summary, incidental=RUNNING)]

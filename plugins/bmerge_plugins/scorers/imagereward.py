@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bmerge import Download, Picture, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.blip import WordPiece, load_reward
-from bmerge_plugins.clip import find_file, torch_device, torch_dtype
+from bmerge_plugins.clip import RUNNING, find_file, torch_device, torch_dtype
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,4 +108,5 @@ def _preprocess(side: int) -> Callable[[Image], Tensor]:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "how people would rank it for its prompt, about -2 … 2; needs its weights"
-    return [ScorerKind(_NAME, ImageReward, summary, downloads=(_FILE, _VOCABULARY))]
+    files = (_FILE, _VOCABULARY)
+    return [ScorerKind(_NAME, ImageReward, summary, downloads=files, incidental=RUNNING)]

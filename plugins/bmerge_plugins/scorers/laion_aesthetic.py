@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from bmerge import Scorer, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.clip import (
     CLIP_L,
+    RUNNING,
     SHIPPED,
     Aesthetic,
     Head,
@@ -77,4 +78,4 @@ def _head(name: str, scorer_model_dir: str | None) -> Head:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "LAION's aesthetic predictor over CLIP, mostly 4 … 7; needs CLIP's weights"
-    return [ScorerKind(_NAME, laion_aesthetic, summary, downloads=(CLIP_L,))]
+    return [ScorerKind(_NAME, laion_aesthetic, summary, downloads=(CLIP_L,), incidental=RUNNING)]

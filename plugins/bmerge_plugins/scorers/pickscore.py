@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bmerge import Download, Scorer, ScorerKind, hookimpl
-from bmerge_plugins.clip import PromptAgreement, open_tower
+from bmerge_plugins.clip import RUNNING, PromptAgreement, open_tower
 
 _NAME = "pickscore"
 _FILE = Download("yuvalkirstain/PickScore_v1", "model.safetensors", "not stated")
@@ -57,4 +57,4 @@ def pickscore(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "what users would pick, about 18 … 24; needs its weights"
-    return [ScorerKind(_NAME, pickscore, summary, downloads=(_FILE,))]
+    return [ScorerKind(_NAME, pickscore, summary, downloads=(_FILE,), incidental=RUNNING)]

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _NAME = "vlm"
+_INCIDENTAL = (
+    *("address", "api_key_env", "max_requests", "max_total_tokens"),
+    *("timeout", "retries", "backoff", "verify"),
+)
 _KEY_VARIABLE = "BMERGE_VLM_API_KEY"
 _QUESTION = """\
 You judge pictures that a text-to-image model made. This one was made for the prompt:
@@ -206,4 +210,4 @@ def _reduced(image: Image, side: int) -> Image:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "a vision-language model's rating, over an OpenAI-compatible endpoint"
-    return [ScorerKind(_NAME, VisionLanguageJudge, summary)]
+    return [ScorerKind(_NAME, VisionLanguageJudge, summary, incidental=_INCIDENTAL)]

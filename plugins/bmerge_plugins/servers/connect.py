@@ -9,7 +9,10 @@ from bmerge_plugins.servers.address import Address, parse_address, resolve_login
 from bmerge_plugins.servers.http import HttpServer, HttpSettings
 from bmerge_plugins.servers.retry import Retry
 
-__all__ = ["connect", "parse_addresses"]
+__all__ = ["CONNECTION", "connect", "parse_addresses"]
+
+CONNECTION = ("user", "password", "password_env", "timeout", "retries", "backoff", "verify")
+"""The options of :func:`connect` but for the addresses: no picture depends on them."""
 
 
 def parse_addresses(addresses: str | Sequence[str]) -> list[Address]:

@@ -9,7 +9,10 @@ from bmerge import GeneratorError
 from bmerge_plugins.servers.address import Address
 from bmerge_plugins.servers.publish import MappedPaths, Place, SharedFolder, Upload
 
-__all__ = ["make_places"]
+__all__ = ["PLACES", "make_places"]
+
+PLACES = ("models_dir", "remote_models", "upload", "remove")
+"""The options of :func:`make_places`: no picture depends on them."""
 
 
 def make_places(
