@@ -2,7 +2,8 @@
 
 A picture's colour says which weights it was made with. The traps: new files are not seen before
 a refresh; a file that is replaced under the same name keeps its old weights; an unknown
-checkpoint is an error in ``options`` but is dropped without a word in ``override_settings``;
+checkpoint is an error in ``options`` but is dropped without a word in ``override_settings``; a
+job that was interrupted gives its half-done picture as if it were whole;
 hashes are unknown until a model has been loaded; overrides are taken back unless told otherwise.
 """
 
@@ -33,6 +34,8 @@ class FakeA1111(JsonServer):
         self.black = False
         self.pictures = 0
         self.interrupted = threading.Event()
+        self.state = {"interrupted": False, "skipped": False}
+        self.tells_progress = True
         self.hold_from: int | None = None
         self.refresh()
         if self.listed:
@@ -51,10 +54,17 @@ class FakeA1111(JsonServer):
                 return self.set_options(body)
             case "POST txt2img" | "POST img2img":
                 return self.make(body)
-            case "POST interrupt":
-                self.interrupted.set()
-                return {}
+            case "POST interrupt" | "GET progress":
+                return self.progress(interrupt=name == "POST interrupt")
         raise HttpError(404, {"detail": "Not Found"})
+
+    def progress(self, *, interrupt: bool) -> dict[str, object]:
+        if interrupt:
+            self.state["interrupted"] = True
+            self.interrupted.set()
+        elif not self.tells_progress:
+            raise HttpError(404, {"detail": "Not Found"})
+        return {"progress": 0.0, "state": self.state, "current_image": None}
 
     def refresh(self) -> None:
         self.listed = sorted(self.folder.glob("**/*.safetensors"))
@@ -94,6 +104,7 @@ class FakeA1111(JsonServer):
 
     def make(self, body) -> dict[str, object]:
         self.pictures += 1
+        self.state = {"interrupted": False, "skipped": False}
         self.before_picture(self.pictures)
         if self.hold_from is not None and self.pictures >= self.hold_from:
             self.interrupted.wait(20)

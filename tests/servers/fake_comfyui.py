@@ -34,6 +34,7 @@ class FakeComfyUI(JsonServer):
         self.most_loaded = 0
         self.runs = 0
         self.before_run = lambda graph: None
+        self.ignored: dict[str, object] = {}  # node_errors of outputs that are left out
         self.interrupted = threading.Event()
         self.hold_from: int | None = None
         self._work: queue.Queue[str | None] = queue.Queue()
@@ -109,7 +110,7 @@ class FakeComfyUI(JsonServer):
         item = body["prompt_id"]
         self.pending[item] = body
         self._work.put(item)
-        return {"prompt_id": item, "number": 0, "node_errors": {}}
+        return {"prompt_id": item, "number": 0, "node_errors": self.ignored}
 
     def _run_all(self) -> None:
         while (item := self._work.get()) is not None:

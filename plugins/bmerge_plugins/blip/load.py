@@ -46,8 +46,8 @@ def load_reward(path: Path, device: str, dtype: torch.dtype) -> tuple[Blip, Head
         network = Blip(blip)
         network.check()
     except KeyError as error:
-        raise ScorerError(f"{path} is not ImageReward: it has no {error}") from error
+        raise ScorerError(f"{path} is not ImageReward: it has no {error}", blame="study") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise ScorerError(f"{path} is not ImageReward: {reason}") from error
+        raise ScorerError(f"{path} is not ImageReward: {reason}", blame="study") from error
     return network, Head([(weight, bias) for weight, bias in layers], relu=False)

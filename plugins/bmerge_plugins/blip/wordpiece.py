@@ -32,7 +32,9 @@ class WordPiece:
         self._ids = {token: number for number, token in enumerate(lines)}
         missing = {"[PAD]", "[UNK]", "[CLS]", "[SEP]"} - set(self._ids)
         if missing:
-            raise ScorerError(f"{vocabulary} is no vocabulary of BERT: it has no {min(missing)}")
+            raise ScorerError(
+                f"{vocabulary} is no vocabulary of BERT: it has no {min(missing)}", blame="study"
+            )
 
     def encode(self, text: str, length: int) -> list[int]:
         """Return the ids of ``text`` between [CLS] and [SEP], cut at ``length`` in all."""

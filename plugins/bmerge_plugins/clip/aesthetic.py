@@ -42,6 +42,7 @@ class Aesthetic:
             raise ScorerError(
                 f"{self._name}: the head is for embeddings of {self._head.width} values, "
                 f"the model gives {width}",
+                blame="study",
                 hint="set model to the one that the head was trained with",
             )
         return self._head(embeddings)

@@ -32,6 +32,6 @@ def torch_dtype(precision: str) -> torch.dtype:
 
     if precision not in DTYPES:
         allowed = ", ".join(DTYPES)
-        raise ScorerError(f"precision is {precision!r}, must be one of {allowed}")
+        raise ScorerError(f"precision is {precision!r}, must be one of {allowed}", blame="study")
     dtype: torch.dtype = getattr(torch, DTYPES[precision])
     return dtype

@@ -33,10 +33,10 @@ def find_file(
         if path.is_file():
             return path
         hint = f"weights is a path, absolute or within {root} (scorer_model_dir)"
-        raise ScorerError(f"{scorer}: there is no file {path}", hint=hint)
+        raise ScorerError(f"{scorer}: there is no file {path}", blame="study", hint=hint)
     if download is None:
         hint = f"set weights to a path, absolute or within {root} (scorer_model_dir)"
-        raise ScorerError(f"{scorer}: no weights are given for the model", hint=hint)
+        raise ScorerError(f"{scorer}: no weights are given for the model", blame="study", hint=hint)
     path = root / download.place
     if path.is_file():
         return path
@@ -44,6 +44,7 @@ def find_file(
     extra += "" if root == scorer_folder() else f' --dir "{root}"'
     raise ScorerError(
         f"{scorer} needs the file {path}, which is not there",
+        blame="study",
         hint=f"`bmerge scorers fetch {scorer}{extra}` fetches it from {download.url}"
         " (or set scorer_model_dir or BMERGE_SCORER_MODELS)",
     )
@@ -66,5 +67,6 @@ def find_folder(scorer: str, name: str, *, scorer_model_dir: str | None) -> Path
         return path
     raise ScorerError(
         f"{scorer}: there is no folder {path}",
+        blame="study",
         hint=f'hf download OWNER/NAME --local-dir "{root}/NAME"  (or set scorer_model_dir)',
     )

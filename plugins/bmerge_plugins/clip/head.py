@@ -83,4 +83,6 @@ def load_head(path: Path) -> Head:
             layers = [(tensors[f"{p}weight"], tensors[f"{p}bias"]) for p in prefixes]
             return Head(layers, relu)
     found = ", ".join(sorted(tensors)[:4])
-    raise ScorerError(f"{path} is not an aesthetic head that is known (it has {found} …)")
+    raise ScorerError(
+        f"{path} is not an aesthetic head that is known (it has {found} …)", blame="study"
+    )

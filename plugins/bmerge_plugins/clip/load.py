@@ -102,12 +102,16 @@ def _check(model: str) -> None:
         config = None if model.startswith("hf-hub:") else open_clip.get_model_config(model)
     except (OSError, ValueError) as error:
         hint = "it must hold open_clip_config.json and the weights"
-        raise ScorerError(f"{model} is not a folder with a model", hint=hint) from error
+        raise ScorerError(
+            f"{model} is not a folder with a model", blame="study", hint=hint
+        ) from error
     if config is None:
         known = nearest(model, open_clip.list_models())
-        raise ScorerError(f"open_clip has no model {model!r}", hint=known)
+        raise ScorerError(f"open_clip has no model {model!r}", blame="study", hint=known)
     if "hf_model_name" in config["text_cfg"]:
-        raise ScorerError(f"the model {model!r} needs files from the network besides its weights")
+        raise ScorerError(
+            f"the model {model!r} needs files from the network besides its weights", blame="study"
+        )
 
 
 def _tokenizer(model: str) -> Any:
@@ -118,6 +122,7 @@ def _tokenizer(model: str) -> Any:
     if foreign and not model.startswith(LOCAL):
         raise ScorerError(
             f"the tokenizer of {model!r} is not part of open_clip",
+            blame="study",
             hint=f"download the model's whole folder, and set model to {LOCAL}/its/path",
         )
     with _silent_root_logger():
@@ -127,7 +132,7 @@ def _tokenizer(model: str) -> Any:
 def _not_loaded(model: str, weights: Path | None, error: Exception) -> ScorerError:
     reason = " ".join(str(error).split())[:200]
     what = f"{weights} cannot be loaded as {model}" if weights else f"{model} cannot be loaded"
-    return ScorerError(f"{what}: {type(error).__name__}: {reason}")
+    return ScorerError(f"{what}: {type(error).__name__}: {reason}", blame="study")
 
 
 @contextmanager

@@ -48,10 +48,12 @@ def open_tower(
         ScorerError: if an option makes no sense, or the weights are not there.
     """
     if batch < 1:
-        raise ScorerError(f"{scorer}: batch is {batch}, must be 1 or more")
+        raise ScorerError(f"{scorer}: batch is {batch}, must be 1 or more", blame="study")
     if model.startswith(LOCAL):
         if weights is not None:
-            raise ScorerError(f"{scorer}: weights and a folder as model exclude each other")
+            raise ScorerError(
+                f"{scorer}: weights and a folder as model exclude each other", blame="study"
+            )
         return load_tower(model, None, device=device, precision=precision)
     file = find_file(
         scorer,

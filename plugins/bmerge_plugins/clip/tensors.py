@@ -38,4 +38,4 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
         *(OSError, RuntimeError, AttributeError, EOFError, KeyError, ValueError),
         *(pickle.UnpicklingError, SafetensorError),
     ) as error:
-        raise ScorerError(f"{path} cannot be read as {what}") from error
+        raise ScorerError(f"{path} cannot be read as {what}", blame="study") from error

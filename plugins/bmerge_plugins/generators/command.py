@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bmerge import GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
+from bmerge import Blame, GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
 from bmerge_plugins.servers import Program, Template, pictures
 from bmerge_plugins.servers.batches import Batch, Batches
 from bmerge_plugins.servers.payload_files import file_stems, payload_records, write_payloads
@@ -44,9 +44,10 @@ class CommandGenerator:
         self._command = Template(command, known=_PLACES, needed=needed, option="command")
         self._addresses = listed or [""]
         if timeout <= 0:
-            raise GeneratorError(f"timeout is {timeout}, must be above 0")
+            raise GeneratorError(f"timeout is {timeout}, must be above 0", blame="study")
         self._timeout = timeout
         self._file: Path | None = None
+        self._worked = False
 
     def load(self, model: MergedModel) -> None:
         """Take the checkpoint; the program reads it later."""
@@ -67,7 +68,9 @@ class CommandGenerator:
                 write_payloads(place / "payloads.json", [records[number] for number in numbers])
                 return Batch(address, numbers, self._run(address, place), place / "out")
 
-            batches = Batches(self._addresses, stems, start)
+            # What has made pictures with other merges is well written: something is amiss now.
+            culprit: Blame = "surroundings" if self._worked else "study"
+            batches = Batches(self._addresses, stems, start, culprit=culprit)
             try:
                 for number, payload in enumerate(payloads):
                     yield self._wait_for(batches, number, payload)
@@ -94,11 +97,12 @@ class CommandGenerator:
             found = batches.picture(number)
             if found is not None:
                 image, address = found
+                self._worked = True
                 pictures.check(image, f"picture {payload.id!r}")
                 return Picture(payload, image, {"address": address} if address else {})
             if time.monotonic() > ends:
                 message = f"no picture {payload.id!r} after {self._timeout:g} s"
-                raise GeneratorError(message, transient=True)
+                raise GeneratorError(message, blame="surroundings")
             time.sleep(_POLL)
 
 

@@ -46,7 +46,7 @@ class DemoGenerator:
 
         for name, value in (("batch", batch), ("threads", threads)):
             if value is not None and value < 1:
-                raise GeneratorError(f"{name} is {value}, must be 1 or more")
+                raise GeneratorError(f"{name} is {value}, must be 1 or more", blame="study")
         self._batch = batch
         self._pool = ThreadPoolExecutor(threads or os.cpu_count(), "bmerge-demo")
         self._torch_threads = torch.get_num_threads()
@@ -127,18 +127,24 @@ def _check(payload: Payload) -> None:
             if word not in words.VOCABULARY:
                 raise GeneratorError(
                     f"the demo model does not know the word {word!r} of the prompt {prompt!r}",
+                    blame="study",
                     hint=f"it knows {', '.join(words.COLOURS + words.SHAPES)}",
                 )
     if not 1 <= _settings(payload)[0] <= _MOST_STEPS:
         message = f"steps is {payload.steps}, the demo model allows 1 to {_MOST_STEPS}"
-        raise GeneratorError(message)
+        raise GeneratorError(message, blame="study")
     if payload.width not in (None, _SIDE) or payload.height not in (None, _SIDE):
         raise GeneratorError(
             f"the demo model makes {_SIDE} x {_SIDE} pictures, "
             f"not {payload.width} x {payload.height}",
+            blame="study",
             hint="leave width and height out",
         )
     if payload.sampler not in (None, "ddim"):
-        raise GeneratorError(f"the demo model has the sampler 'ddim', not {payload.sampler!r}")
+        raise GeneratorError(
+            f"the demo model has the sampler 'ddim', not {payload.sampler!r}", blame="study"
+        )
     if payload.extra:
-        raise GeneratorError(f"the demo model has no setting {next(iter(payload.extra))!r}")
+        raise GeneratorError(
+            f"the demo model has no setting {next(iter(payload.extra))!r}", blame="study"
+        )

@@ -50,7 +50,7 @@ class DiffusersGenerator:
         from bmerge_plugins.pipelines.settings import Settings
 
         if batch < 1:
-            raise GeneratorError(f"batch is {batch}, must be 1 or more")
+            raise GeneratorError(f"batch is {batch}, must be 1 or more", blame="study")
         self._batch = batch
         self._settings = Settings.of(
             config=config,
@@ -80,7 +80,7 @@ class DiffusersGenerator:
         """
         pipeline = self._pipeline
         if pipeline is None:
-            raise GeneratorError("no model has been loaded")
+            raise GeneratorError("no model has been loaded", blame="study")
         calls = [pipeline.call_of(payload) for payload in payloads]  # or complain, before any work
         numbered = zip(payloads, calls, strict=True)
         for call, same in groupby(numbered, key=lambda pair: pair[1]):

@@ -78,6 +78,7 @@ def _servers(
         if not address.is_local:
             raise GeneratorError(
                 f"{address} is not on this machine, where sdcpp starts its servers",
+                blame="study",
                 hint="to use one that runs elsewhere, let the command generator restart it",
             )
     # The process is ours and on this machine: what fails twice is dead, and is started again.

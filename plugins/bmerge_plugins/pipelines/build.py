@@ -37,12 +37,14 @@ def config_folder(name: str, given: str | None) -> Path:
             return folder
         raise GeneratorError(
             f"bmerge has no configuration of its own for {name} pipelines",
+            blame="study",
             hint="set config to a folder of such a model from which diffusers can load",
         )
     folder = Path(given).expanduser()
     if not (folder / "model_index.json").is_file():
         raise GeneratorError(
             f"config: there is no {folder / 'model_index.json'}",
+            blame="study",
             hint="config is a folder as diffusers saves pipelines; weights need not be in it",
         )
     return folder
@@ -85,7 +87,7 @@ def build_pipeline(folder: Path, empty: Collection[str], *, dtype: torch.dtype, 
         return cls(**{name: made(name, value) for name, value in index.items() if name in expected})
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         message = f"no pipeline can be built from {folder}: {type(error).__name__}: {error}"
-        raise GeneratorError(message) from error
+        raise GeneratorError(message, blame="study") from error
 
 
 def _without_network(cls: Any, folder: Path) -> Any:
@@ -100,6 +102,7 @@ def _with_weights(cls: Any, folder: Path, *, dtype: torch.dtype) -> Any:
     if not any(folder.glob("*.safetensors*")):
         raise GeneratorError(
             f"neither the merge nor {folder} has the weights of the {folder.name}",
+            blame="study",
             hint="set config to a folder that has them",
         )
     word = "torch_dtype" if hasattr(cls, "load_config") else "dtype"

@@ -76,7 +76,7 @@ class LiveWeights:
         shape = layout.get(source.key)
         if shape is None:
             message = f"the merge has no {source.key!r}, which the pipeline's {name} needs"
-            raise GeneratorError(message, hint=nearest(source.key, layout))
+            raise GeneratorError(message, blame="study", hint=nearest(source.key, layout))
         if source.form != "same":
             wanted = shape[::-1] if source.form == "transposed" else shape
             _check(name, wanted, tuple(first.shape), source)
@@ -116,6 +116,7 @@ def _check(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], source: S
         raise GeneratorError(
             f"{source.key!r} has the shape {list(shape)}, but the pipeline's {name} needs "
             f"{list(wanted)}",
+            blame="study",
             hint="set config to a folder with the configuration of this model",
         )
 

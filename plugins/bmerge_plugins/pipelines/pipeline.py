@@ -19,6 +19,7 @@ from bmerge_plugins.pipelines.samplers import make_scheduler
 from bmerge_plugins.pipelines.settings import Settings
 from bmerge_plugins.pipelines.weights import live_weights, prefixes_in
 from bmerge_plugins.servers import pictures
+from bmerge_plugins.servers.faults import blame_of
 
 __all__ = ["Call", "LivePipeline"]
 
@@ -111,7 +112,7 @@ class LivePipeline:
         for name in extra:
             if name not in self._known:
                 message = f"payload {payload.id!r}: the pipeline has no setting {name!r}"
-                raise GeneratorError(message, hint=nearest(name, self._known))
+                raise GeneratorError(message, blame="study", hint=nearest(name, self._known))
         make_scheduler(self._scheduler, payload.sampler, schedule)
         self._warn_of_weights(payload)
         arguments = {name: value for name, value in named.items() if value is not None}
@@ -143,7 +144,7 @@ class LivePipeline:
                 ).images
         except (ValueError, TypeError, RuntimeError) as error:
             what = f"payload {payloads[0].id!r}: {type(error).__name__}: {error}"
-            raise GeneratorError(what, transient="out of memory" in str(error)) from error
+            raise GeneratorError(what, blame=blame_of(str(error)) or "study") from error
         for payload, image in zip(payloads, made, strict=True):
             what = f"the picture {payload.id!r}"
             yield Picture(payload, pictures.from_numbers(image, what), self._report(call))
@@ -174,7 +175,7 @@ class LivePipeline:
         if not isinstance(wanted, int) or not first <= wanted <= last:
             message = f"payload {payload.id!r}: clip_skip is {wanted!r}"
             hint = "leave it out for this model" if double else f"it may be 1 to {last}"
-            raise GeneratorError(message, hint=hint)
+            raise GeneratorError(message, blame="study", hint=hint)
         return wanted - first
 
     def _add_loras(self) -> None:
@@ -247,4 +248,6 @@ def _named(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise GeneratorError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise GeneratorError(
+            f"{file} cannot be loaded: {type(error).__name__}: {error}", blame="study"
+        ) from error

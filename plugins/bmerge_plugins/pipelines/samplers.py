@@ -63,11 +63,13 @@ def make_scheduler(config: Mapping[str, Any], sampler: str | None, schedule: str
     for name in options:
         if name not in known:
             message = f"the sampler {sampler or own!r} has no {name} in diffusers"
-            raise GeneratorError(message, hint="choose another noise schedule")
+            raise GeneratorError(message, blame="study", hint="choose another noise schedule")
     try:
         return scheduler_class.from_config({**config, **options})
     except (ValueError, NotImplementedError, ImportError) as error:
-        raise GeneratorError(f"the sampler {sampler or own!r} cannot be made: {error}") from error
+        raise GeneratorError(
+            f"the sampler {sampler or own!r} cannot be made: {error}", blame="study"
+        ) from error
 
 
 def _find(sampler: str, own: str) -> tuple[str, dict[str, Any]]:
@@ -81,16 +83,18 @@ def _find(sampler: str, own: str) -> tuple[str, dict[str, Any]]:
         if entry and not flow:
             return entry[0], {**entry[1], **options}
     if flow:
-        raise GeneratorError(f"this model has the sampler 'Euler' in diffusers, not {sampler!r}")
+        raise GeneratorError(
+            f"this model has the sampler 'Euler' in diffusers, not {sampler!r}", blame="study"
+        )
     hint = nearest(sampler, _SAMPLERS) or f"known are {', '.join(_SAMPLERS)}"
-    raise GeneratorError(f"diffusers has no sampler {sampler!r}", hint=hint)
+    raise GeneratorError(f"diffusers has no sampler {sampler!r}", blame="study", hint=hint)
 
 
 def _schedule(name: str) -> dict[str, Any]:
     plain = _plain(name)
     if plain not in _SCHEDULES:
         hint = nearest(plain, _SCHEDULES) or f"known are {', '.join(_SCHEDULES)}"
-        raise GeneratorError(f"diffusers has no noise schedule {name!r}", hint=hint)
+        raise GeneratorError(f"diffusers has no noise schedule {name!r}", blame="study", hint=hint)
     return _SCHEDULES[plain]
 
 

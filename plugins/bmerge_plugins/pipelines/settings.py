@@ -62,9 +62,11 @@ class Settings:
         place = usable_device(device, GeneratorError)
         if prediction not in _PREDICTIONS:
             message = f"prediction is {prediction!r}, must be epsilon or v_prediction"
-            raise GeneratorError(message)
+            raise GeneratorError(message, blame="study")
         if offload and place == "cpu":
-            raise GeneratorError("offload needs a GPU to compute on, device is 'cpu'")
+            raise GeneratorError(
+                "offload needs a GPU to compute on, device is 'cpu'", blame="study"
+            )
         return cls(
             config=config,
             device=place,
@@ -80,7 +82,7 @@ def _need_diffusers() -> None:
     for package in ("diffusers", "transformers", "accelerate", "peft"):
         if importlib.util.find_spec(package) is None:
             message = f"the generator 'diffusers' needs {package}, which is not installed"
-            raise GeneratorError(message, hint="pip install 'bmerge[diffusers]'")
+            raise GeneratorError(message, blame="study", hint="pip install 'bmerge[diffusers]'")
 
 
 def _dtype(wanted: str, device: str) -> Any:
@@ -89,12 +91,14 @@ def _dtype(wanted: str, device: str) -> Any:
     if wanted == "auto":
         wanted = "fp32" if device == "cpu" else "fp16"
     if wanted not in DTYPES:
-        raise GeneratorError(f"dtype is {wanted!r}, must be auto or one of {', '.join(DTYPES)}")
+        raise GeneratorError(
+            f"dtype is {wanted!r}, must be auto or one of {', '.join(DTYPES)}", blame="study"
+        )
     return getattr(torch, DTYPES[wanted])
 
 
 def _file(given: str, option: str) -> Path:
     path = Path(given).expanduser()
     if not path.is_file():
-        raise GeneratorError(f"{option}: there is no file {str(path)!r}")
+        raise GeneratorError(f"{option}: there is no file {str(path)!r}", blame="study")
     return path

@@ -38,6 +38,7 @@ def live_weights(pipeline: Any, family: Family, layout: Layout) -> LiveWeights:
     if lost:
         raise GeneratorError(
             f"the pipeline has no place for {lost[0]!r} and {len(lost) - 1} other tensors",
+            blame="study",
             hint="set config to a folder with the configuration of this model",
         )
     return weights
@@ -56,7 +57,7 @@ def _parameters(
                 source = family.parts[component].source(name, module.config, prefix, layout)
             except KeyError:
                 message = f"bmerge does not know where a checkpoint has {where}"
-                raise GeneratorError(message) from None
+                raise GeneratorError(message, blame="study") from None
             if name == "text_projection.weight" and source.key not in layout:
                 parameter.data.copy_(torch.eye(*parameter.shape))  # the original code's
                 continue

@@ -44,7 +44,7 @@ def aesthetic_v2_5(
         file = find_file(_NAME, weights=head, scorer_model_dir=scorer_model_dir, download=None)
     except ScorerError as error:
         hint = "its licence is AGPL-3.0: get it from github.com/discus0434/aesthetic-predictor-v2-5"
-        raise ScorerError(str(error), hint=f"{hint}, folder models") from error
+        raise ScorerError(str(error), blame="study", hint=f"{hint}, folder models") from error
     rates = load_head(file)
     tower = open_tower(
         _NAME,

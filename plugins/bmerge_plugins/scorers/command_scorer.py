@@ -36,11 +36,13 @@ class CommandScorer:
             self._command = Template(command, known=known, needed=(), option="command")
         names = self._command.names
         if (_ONE in names) == (_ALL in names):
-            raise ScorerError("command must use either {picture} or {pictures}")
+            raise ScorerError("command must use either {picture} or {pictures}", blame="study")
         if _ALL in names and len(names) > 1:
-            raise ScorerError("command with {pictures} can use nothing else: it is all in the file")
+            raise ScorerError(
+                "command with {pictures} can use nothing else: it is all in the file", blame="study"
+            )
         if timeout <= 0:
-            raise ScorerError(f"timeout is {timeout}, must be above 0")
+            raise ScorerError(f"timeout is {timeout}, must be above 0", blame="study")
         self._timeout = timeout
 
     def score(self, pictures: Sequence[Picture]) -> list[float]:
@@ -73,7 +75,7 @@ class CommandScorer:
             lines = [line.strip() for line in program.output().splitlines() if line.strip()]
             if len(lines) < count:
                 counts = f"{len(lines)} lines where {count} numbers were expected"
-                raise ScorerError(f"{program.name} printed {counts}")
+                raise ScorerError(f"{program.name} printed {counts}", blame="study")
             return [number(line, program.name) for line in lines[-count:]]
         finally:
             program.close()

@@ -35,6 +35,7 @@ class DemoJudge:
             if words.find_colour(prompt) is None and words.find_shape(prompt) is None:
                 raise ScorerError(
                     f"the demo judge finds no colour and no shape in the prompt {prompt!r}",
+                    blame="study",
                     hint=f"it knows {', '.join(words.COLOURS + words.SHAPES)}",
                 )
         return self._judge.score([picture.image for picture in pictures], prompts)

@@ -47,7 +47,7 @@ def hps(
     number = str(version)  # YAML reads 2.1 as a number
     if number not in _FILES:
         allowed = " or ".join(_FILES)
-        raise ScorerError(f"{_NAME}: version is {version!r}, must be {allowed}")
+        raise ScorerError(f"{_NAME}: version is {version!r}, must be {allowed}", blame="study")
     tower = open_tower(
         _NAME,
         model=model,

@@ -80,7 +80,9 @@ def _ask(server: HttpServer, picture: Picture) -> float:
     if isinstance(answer, dict):
         if _ANSWER not in answer:
             keys = ", ".join(map(str, answer)) or "nothing"
-            raise ScorerError(f"{server.address}: no {_ANSWER!r} in the answer, but {keys}")
+            raise ScorerError(
+                f"{server.address}: no {_ANSWER!r} in the answer, but {keys}", blame="study"
+            )
         answer = answer[_ANSWER]
     return number(answer, str(server.address))
 

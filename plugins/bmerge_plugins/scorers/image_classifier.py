@@ -46,7 +46,7 @@ class ImageClassifier:
         batch: int = 16,
     ) -> None:
         if batch < 1:
-            raise ScorerError(f"{_NAME}: batch is {batch}, must be 1 or more")
+            raise ScorerError(f"{_NAME}: batch is {batch}, must be 1 or more", blame="study")
         place = find_folder(_NAME, folder, scorer_model_dir=scorer_model_dir)
         self._dtype = torch_dtype(precision)
         self._device = torch_device(device)
@@ -79,7 +79,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
         from transformers import AutoImageProcessor, AutoModelForImageClassification
     except ImportError as error:
         message = f"{_NAME} needs the package transformers"
-        raise ScorerError(message, hint="pip install transformers") from error
+        raise ScorerError(message, blame="study", hint="pip install transformers") from error
     try:
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
         with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
@@ -88,19 +88,25 @@ def _load(folder: Path) -> tuple[Any, Any]:
             )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ScorerError(f"{folder} is not an image classifier: {reason}") from error
+        raise ScorerError(
+            f"{folder} is not an image classifier: {reason}", blame="study"
+        ) from error
     if info["missing_keys"]:  # it has given them random values
         key = min(info["missing_keys"])
-        raise ScorerError(f"{folder} is not an image classifier: it has no weights for {key}")
+        raise ScorerError(
+            f"{folder} is not an image classifier: it has no weights for {key}", blame="study"
+        )
     return processor, model
 
 
 def _index(label: str, places: dict[str, int], folder: Path) -> int:
     if len(places) < 2:
-        raise ScorerError(f"{_NAME}: {folder} has one output only, which is no probability")
+        raise ScorerError(
+            f"{_NAME}: {folder} has one output only, which is no probability", blame="study"
+        )
     if label not in places:
         message = f"{_NAME}: {folder} has no label {label!r}"
-        raise ScorerError(message, hint=nearest(label, places))
+        raise ScorerError(message, blame="study", hint=nearest(label, places))
     return places[label]
 
 

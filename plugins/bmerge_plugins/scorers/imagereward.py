@@ -50,7 +50,7 @@ class ImageReward:
         batch: int = 16,
     ) -> None:
         if batch < 1:
-            raise ScorerError(f"{_NAME}: batch is {batch}, must be 1 or more")
+            raise ScorerError(f"{_NAME}: batch is {batch}, must be 1 or more", blame="study")
 
         def find(name: str | None, download: Download) -> Path:
             return find_file(

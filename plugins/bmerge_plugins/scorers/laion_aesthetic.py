@@ -68,7 +68,9 @@ def _head(name: str, scorer_model_dir: str | None) -> Head:
         return shipped_head(name)
     if not name.endswith((".pth", ".pt", ".safetensors")):
         known = ", ".join((*_ALIASES, *SHIPPED))
-        raise ScorerError(f"{_NAME}: no head is called {name!r}", hint=f"{known}, or a file")
+        raise ScorerError(
+            f"{_NAME}: no head is called {name!r}", blame="study", hint=f"{known}, or a file"
+        )
     return load_head(
         find_file(_NAME, weights=name, scorer_model_dir=scorer_model_dir, download=None)
     )

@@ -92,10 +92,12 @@ class VisionLanguageJudge:
         verify: bool | str = True,
     ) -> None:
         if not low < high:
-            raise ScorerError(f"{_NAME}: low is {low:g}, must be below high, {high:g}")
+            raise ScorerError(
+                f"{_NAME}: low is {low:g}, must be below high, {high:g}", blame="study"
+            )
         for name, value in (("max_side", max_side), ("max_tokens", max_tokens)):
             if value < 1:
-                raise ScorerError(f"{_NAME}: {name} is {value}, must be 1 or more")
+                raise ScorerError(f"{_NAME}: {name} is {value}, must be 1 or more", blame="study")
         self._low, self._high, self._max_side = low, high, max_side
         self._question = question or _QUESTION
         self._limits = {"max_requests": max_requests, "max_total_tokens": max_total_tokens}
@@ -140,7 +142,7 @@ class VisionLanguageJudge:
             return verdict(self._ask(server, parts), self._low, self._high)
         except ScorerError as error:
             text = f"{self._address}: {picture.payload.id}: {error}"
-            raise ScorerError(text, transient=error.transient, hint=error.hint) from error
+            raise ScorerError(text, blame=error.blame, hint=error.hint) from error
 
     def _parts(self, picture: Picture) -> list[dict[str, Any]]:
         url = f"data:image/png;base64,{png(_reduced(picture.image, self._max_side))}"
@@ -184,7 +186,7 @@ def _key(variable: str | None) -> ApiKey | None:
     """Return the key; an endpoint on one's own machine needs none."""
     key = os.environ.get(variable or _KEY_VARIABLE)
     if variable and not key:
-        raise ScorerError(f"{_NAME}: the environment variable {variable} is not set")
+        raise ScorerError(f"{_NAME}: the environment variable {variable} is not set", blame="study")
     return ApiKey(key) if key else None
 
 

@@ -69,7 +69,7 @@ def read_info(answer: Any, what: str) -> Mapping[str, Any]:
     info = answer.get("info") if isinstance(answer, dict) else None
     try:
         parsed = json.loads(info) if isinstance(info, str) else info
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
         raise GeneratorError(f"{what}: the answer has no readable 'info'", transient=True)
@@ -83,7 +83,7 @@ def model_used(info: Mapping[str, Any]) -> ModelUsed:
     settings = str(texts[0]).rsplit("\n", 1)[-1]
     name = info.get("sd_model_name") or _first(_MODEL, settings)
     digest = info.get("sd_model_hash") or _first(_HASH, settings)
-    return ModelUsed(stem(name) if name else None, digest.lower() if digest else None)
+    return ModelUsed(stem(str(name)) if name else None, str(digest).lower() if digest else None)
 
 
 def first_image(answer: Mapping[str, Any], info: Mapping[str, Any], what: str) -> str:

@@ -25,11 +25,13 @@ def request_body(payload: Payload) -> dict[str, Any]:
     overrides = dict(extra.pop("override_settings", None) or {})
     if "sd_model_checkpoint" in overrides:
         # An unknown one would be dropped without a word, a known one would be scored as the merge.
-        raise GeneratorError(f"payload {payload.id!r} overrides sd_model_checkpoint")
+        raise GeneratorError(f"payload {payload.id!r} overrides sd_model_checkpoint", blame="study")
     for field in ("batch_size", "n_iter"):
         if extra.get(field, 1) != 1:
             message = f"payload {payload.id!r} has {field} {extra[field]}, but is one picture"
-            raise GeneratorError(message, hint="write several payloads with different seeds")
+            raise GeneratorError(
+                message, blame="study", hint="write several payloads with different seeds"
+            )
     named = {
         "steps": payload.steps,
         "cfg_scale": payload.cfg,
@@ -71,4 +73,6 @@ def _with_files(value: Any, payload: Payload) -> Any:
         return base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise GeneratorError(f"payload {payload.id!r}: {str(path)!r}: {reason}") from error
+        raise GeneratorError(
+            f"payload {payload.id!r}: {str(path)!r}: {reason}", blame="study"
+        ) from error

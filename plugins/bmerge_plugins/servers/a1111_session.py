@@ -25,6 +25,7 @@ from bmerge_plugins.servers.a1111_answers import (
     stem,
 )
 from bmerge_plugins.servers.a1111_request import name_clip_skip, request_body
+from bmerge_plugins.servers.faults import StatusError, understood
 from bmerge_plugins.servers.http import HttpServer
 from bmerge_plugins.servers.publish import Published
 
@@ -49,6 +50,7 @@ class A1111Session:
         self._list_timeout = list_timeout
         self._wanted = ModelUsed(None, None)
         self._before: str | None = None
+        self._tells_of_interruptions = True
 
     @property
     def name(self) -> str:
@@ -70,8 +72,7 @@ class A1111Session:
             GeneratorError: if the server does not find it, or reads another file of that name.
         """
         if self._before is None:
-            options = self._http.get(f"{_API}/options") or {}
-            self._before = str(options.get("sd_model_checkpoint") or "")
+            self._before = self._current()
         title = self._wait_until_listed(checkpoint).get("title") or checkpoint.name
         self._http.post(f"{_API}/options", {"sd_model_checkpoint": title})
         self._wanted = ModelUsed(stem(checkpoint.name), self._checked_hash(checkpoint))
@@ -86,11 +87,13 @@ class A1111Session:
         route = "img2img" if body.get("init_images") else "txt2img"
         answer = self._http.post(f"{_API}/{route}", body)
         what = f"{self.name}: picture {payload.id!r}"
-        info = read_info(answer, what)
-        used = self._check_model(info, what)
-        image = pictures.from_base64(first_image(answer, info, what), what)
-        pictures.check(image, what)
-        return Picture(payload, image, self._report(info, used))
+        self._check_whole(what)
+        with understood(what):
+            info = read_info(answer, what)
+            used = self._check_model(info, what)
+            image = pictures.from_base64(first_image(answer, info, what), what)
+            pictures.check(image, what)
+            return Picture(payload, image, self._report(info, used))
 
     def interrupt(self) -> None:
         """Ask the server to stop, and stop asking for more."""
@@ -118,13 +121,39 @@ class A1111Session:
                 where = f" as {checkpoint.path!r}" if checkpoint.path else ""
                 raise GeneratorError(
                     f"{self.name} does not list the checkpoint {checkpoint.name!r}{where}",
+                    blame="surroundings",
                     hint="is models_dir (or where upload puts files) the folder that this server "
                     "scans for checkpoints?",
                 )
 
     def _listed(self, checkpoint: Published) -> Mapping[str, Any] | None:
         listed = self._http.get(f"{_API}/sd-models")
-        return find_model(listed, checkpoint.name, checkpoint.path)
+        with understood(f"{self.name}: the list of models"):
+            return find_model(listed, checkpoint.name, checkpoint.path)
+
+    def _current(self) -> str:
+        """Return what the server calls the model that it has."""
+        options = self._http.get(f"{_API}/options") or {}
+        with understood(f"{self.name}: its options"):
+            return str(options.get("sd_model_checkpoint") or "")
+
+    def _check_whole(self, what: str) -> None:
+        """Refuse the picture of a job that was interrupted: half denoised, it comes as any other.
+
+        The server remembers until its next job begins. Old versions and some forks cannot tell.
+        """
+        if not self._tells_of_interruptions:
+            return
+        try:
+            progress = self._http.get(f"{_API}/progress", {"skip_current_image": "true"})
+        except StatusError as error:
+            if error.status not in (404, 405, 422):
+                raise
+            self._tells_of_interruptions = False
+            return
+        state = progress.get("state") if isinstance(progress, dict) else None
+        if isinstance(state, dict) and (state.get("interrupted") or state.get("skipped")):
+            raise GeneratorError(f"{what}: interrupted on the server", transient=True)
 
     def _checked_hash(self, checkpoint: Published) -> str | None:
         """Return the short hash that pictures must show, None if the server does not hash."""
@@ -142,8 +171,7 @@ class A1111Session:
         """Return the model that made a picture, if it is the right one."""
         used = model_used(info)
         if used.name is None:
-            options = self._http.get(f"{_API}/options") or {}
-            used = ModelUsed(stem(str(options.get("sd_model_checkpoint") or "")), used.hash)
+            used = ModelUsed(stem(self._current()), used.hash)
         wanted = self._wanted
         wrong_hash = wanted.hash and used.hash and not _same_hash(wanted.hash, used.hash)
         if used.name != wanted.name or wrong_hash:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmerge import GeneratorError
+from bmerge import Blame, GeneratorError
 from bmerge_plugins.servers.payload_files import find_picture
 from bmerge_plugins.servers.process import Program
 
@@ -47,6 +47,7 @@ class Batches:
         addresses: on which programs can run.
         stems: file name of each picture, without ending.
         start: starts a run for some pictures on an address.
+        culprit: who is to blame for a failure that says nothing of it.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class Batches:
         addresses: Sequence[str],
         stems: Sequence[str],
         start: Callable[[str, Sequence[int]], Batch],
+        *,
+        culprit: Blame,
     ) -> None:
+        self._culprit = culprit
         self._stems = stems
         self._start = start
         self._idle = list(addresses)
@@ -100,13 +104,13 @@ class Batches:
             if missing:
                 name = self._stems[missing[0]]
                 message = f"{batch.program.name} left no picture {name!r} ({len(missing)} missing)"
-                raise GeneratorError(message, hint="name each as its payload's 'file' says")
+                hint = "name each as its payload's 'file' says"
+                raise GeneratorError(message, blame=self._culprit, hint=hint)
             self._idle.append(batch.address)
             return
         reason = batch.program.failure()
         if not (self._running or self._idle):
-            # Ended by a signal: mostly for want of memory, which may be there the next time.
-            raise GeneratorError(reason, transient=(batch.program.status or 0) < 0)
+            raise GeneratorError(reason, blame=batch.program.blame(self._culprit))
         _log.warning("%s is left out of this trial: %s", batch.address, reason)
         if missing:
             self._waiting.append(missing)

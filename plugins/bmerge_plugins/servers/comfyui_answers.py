@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bmerge import GeneratorError
-from bmerge_plugins.servers.faults import StatusError, one_line
+from bmerge import Blame, GeneratorError
+from bmerge_plugins.servers.faults import blame_of, one_line
 
-__all__ = ["choices", "only_image", "prompt_error", "queue_ids", "raise_if_failed"]
+__all__ = ["choices", "only_image", "queue_ids", "raise_if_failed", "refusal"]
 
 
 def choices(info: Any, node: str, entry: str) -> list[str]:
@@ -20,7 +19,7 @@ def choices(info: Any, node: str, entry: str) -> list[str]:
     """
     if not isinstance(info, dict) or node not in info:
         hint = "install the custom node on the server, or use another workflow"
-        raise GeneratorError(f"the server has no node {node!r}", hint=hint)
+        raise GeneratorError(f"the server has no node {node!r}", blame="study", hint=hint)
     inputs = info[node].get("input") or {}
     both = {**(inputs.get("optional") or {}), **(inputs.get("required") or {})}
     spec = both.get(entry) or [[]]
@@ -37,20 +36,36 @@ def queue_ids(queue: Any) -> tuple[set[str], set[str]]:
     return {str(item[1]) for item in running}, {str(item[1]) for item in pending}
 
 
-def prompt_error(error: StatusError, what: str) -> GeneratorError:
-    """Say in one line which nodes the server did not like, if that is what its answer says."""
-    try:
-        nodes = json.loads(error.body).get("node_errors") or {}
-    except (ValueError, AttributeError):
-        nodes = {}
-    reasons = "; ".join(_node_reasons(nodes))
+def refusal(answer: Any, checkpoint: str, what: str) -> GeneratorError | None:
+    """Say in one line which nodes the server did not like, if that is what its answer says.
+
+    A server that leaves out a part of a workflow, and runs the rest, says so in the same way as
+    one that refuses it all.
+
+    Args:
+        answer: to a prompt.
+        checkpoint: the merge's; where only that is missing, the server does not see its folder.
+        what: the picture, for messages.
+    """
+    nodes = answer.get("node_errors") if isinstance(answer, dict) else None
+    reasons = list(_node_reasons(nodes)) if isinstance(nodes, dict) else []
     if not reasons:
-        return error
-    return GeneratorError(f"{what}: {one_line(reasons)}", hint="the workflow does not fit")
+        return None
+    message = f"{what}: {one_line('; '.join(reasons))}"
+    if all(repr(checkpoint) in reason for reason in reasons):
+        hint = "is the folder that it was put into still there for the server?"
+        return GeneratorError(message, blame="surroundings", hint=hint)
+    return GeneratorError(message, blame="study", hint="the workflow does not fit this server")
 
 
-def raise_if_failed(entry: Mapping[str, Any], what: str) -> None:
+def raise_if_failed(entry: Mapping[str, Any], what: str, *, loader: str, worked: bool) -> None:
     """Raise the error of a prompt that ended with one.
+
+    Args:
+        entry: the history's.
+        what: the picture, for messages.
+        loader: the class of the node that loads the checkpoint.
+        worked: whether the workflow has made a picture before, so that it is not to blame.
 
     Raises:
         GeneratorError: transient, if somebody interrupted it or memory was short.
@@ -60,18 +75,36 @@ def raise_if_failed(entry: Mapping[str, Any], what: str) -> None:
         if kind == "execution_interrupted":
             raise GeneratorError(f"{what}: interrupted on the server", transient=True)
         if kind == "execution_error":
-            node = f"node {message.get('node_id')} ({message.get('node_type')})"
-            reason = f"{message.get('exception_type')}: {message.get('exception_message')}"
-            passing = "OutOfMemory" in reason
-            raise GeneratorError(f"{what}: {node}: {one_line(reason)}", transient=passing)
+            raise _node_failure(message, what, loader=loader, worked=worked)
     if status.get("status_str") == "error":
         raise GeneratorError(f"{what}: the server says 'error' and no more", transient=True)
 
 
-def only_image(entry: Mapping[str, Any], output: str | None, what: str) -> dict[str, str]:
+def _node_failure(
+    message: Mapping[str, Any], what: str, *, loader: str, worked: bool
+) -> GeneratorError:
+    node = f"node {message.get('node_id')} ({message.get('node_type')})"
+    reason = f"{message.get('exception_type')}: {message.get('exception_message')}"
+    blame = blame_of(reason)
+    if blame is None and worked:
+        # It has loaded other checkpoints; and other nodes have worked with them.
+        blame = "merge" if message.get("node_type") == loader else "surroundings"
+    text = f"{what}: {one_line(f'{node}: {reason}')}"
+    return GeneratorError(text, transient=blame == "surroundings", blame=blame or "study")
+
+
+def only_image(
+    entry: Mapping[str, Any], output: str | None, what: str, *, culprit: Blame
+) -> dict[str, str]:
     """Return the query for ``/view`` that gets a prompt's picture.
 
     Saved pictures go before previews; a node that is named ``output`` goes before all.
+
+    Args:
+        entry: the history's.
+        output: that node, if there is one.
+        what: the picture, for messages.
+        culprit: who is to blame if there is none.
 
     Raises:
         GeneratorError: if there is no picture, or it is not clear which one is meant.
@@ -87,11 +120,12 @@ def only_image(entry: Mapping[str, Any], output: str | None, what: str) -> dict[
     elif any(image.get("type") == "output" for _, image in images):
         images = [(node, image) for node, image in images if image.get("type") == "output"]
     if not images:
-        raise GeneratorError(f"{what}: the workflow gave no picture")
+        raise GeneratorError(f"{what}: the workflow gave no picture", blame=culprit)
     if len(images) > 1:
         nodes = ", ".join(dict.fromkeys(node for node, _ in images))
         message = f"{what}: the workflow gave {len(images)} pictures (nodes {nodes}), not one"
-        raise GeneratorError(message, hint="set batch_size to 1; title one node 'output'")
+        hint = "set batch_size to 1; title one node 'output'"
+        raise GeneratorError(message, blame="study", hint=hint)
     image = images[0][1]
     return {name: str(image.get(name) or "") for name in ("filename", "subfolder", "type")}
 

@@ -14,18 +14,19 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from bmerge import GeneratorError, Payload, Picture
+from bmerge import Blame, GeneratorError, Payload, Picture
 from bmerge_plugins.servers import pictures
+from bmerge_plugins.servers.bodies import decode_json
 from bmerge_plugins.servers.comfyui_answers import (
     choices,
     only_image,
-    prompt_error,
     queue_ids,
     raise_if_failed,
+    refusal,
 )
 from bmerge_plugins.servers.comfyui_events import Events
 from bmerge_plugins.servers.comfyui_workflow import Workflow
-from bmerge_plugins.servers.faults import StatusError
+from bmerge_plugins.servers.faults import StatusError, understood
 from bmerge_plugins.servers.http import HttpServer
 from bmerge_plugins.servers.publish import Published
 
@@ -51,6 +52,7 @@ class ComfySession:
         self._list_timeout = list_timeout
         self._client_id = uuid.uuid4().hex
         self._checkpoint = ""
+        self._worked = False
         self._events: Events | None = None
 
     @property
@@ -92,13 +94,11 @@ class ComfySession:
         except GeneratorError:
             self._drop(prompt_id)
             raise
-        raise_if_failed(entry, what)
-        self._check_model(entry, what)
-        found = only_image(entry, self._workflow.output, what)
-        content = self._http.get_bytes("/view", found)
+        content = self._http.get_bytes("/view", self._found(entry, what))
         self._forget(prompt_id)
         info = {"server": self.name, "model": self._checkpoint, "seed": payload.seed}
         image = pictures.from_bytes(content, what)
+        self._worked = True
         pictures.check(image, what)
         return Picture(payload, image, info)
 
@@ -116,17 +116,30 @@ class ComfySession:
                 self._events.close()
             self._http.close()
 
+    def _found(self, entry: Mapping[str, Any], what: str) -> dict[str, str]:
+        """Return the query for a prompt's picture, from its entry in the history."""
+        loader, _ = self._workflow.checkpoint
+        with understood(what):
+            raise_if_failed(entry, what, loader=loader, worked=self._worked)
+            self._check_model(entry, what)
+            culprit: Blame = "surroundings" if self._worked else "study"
+            return only_image(entry, self._workflow.output, what, culprit=culprit)
+
     def _wait_until_listed(self, checkpoint: Published) -> str:
         """Return the checkpoint as this server spells it: with folders, in its own slashes."""
         node, entry = self._workflow.checkpoint
         ends = time.monotonic() + self._list_timeout
         while True:
-            for listed in choices(self._http.get(f"/object_info/{node}"), node, entry):
+            info = self._http.get(f"/object_info/{node}")
+            with understood(f"{self.name}: what it says of {node}"):
+                known = choices(info, node, entry)
+            for listed in known:
                 if PurePosixPath(listed.replace("\\", "/")).name == checkpoint.name:
                     return listed
             if time.monotonic() > ends or self._http.sleep(_LIST_POLL):
                 raise GeneratorError(
                     f"{self.name} does not list the checkpoint {checkpoint.name!r} for {node}",
+                    blame="surroundings",
                     hint="is models_dir (or where upload puts files) a folder that this server "
                     "scans for checkpoints?",
                 )
@@ -136,21 +149,30 @@ class ComfySession:
         try:
             answer = self._http.post("/prompt", body)
         except StatusError as error:
-            raise prompt_error(error, what) from error
-        try:
-            return str(answer["prompt_id"])
-        except (TypeError, KeyError):
-            raise GeneratorError(f"{what}: the server took no prompt", transient=True) from None
+            raise self._refusal(error.body, what) or error from error
+        with understood(what):
+            prompt_id = str(answer["prompt_id"])
+        if refused := refusal(answer, self._checkpoint, what):
+            self._drop(prompt_id)  # what was left of the workflow gives another picture
+            raise refused
+        return prompt_id
+
+    def _refusal(self, body: bytes, what: str) -> GeneratorError | None:
+        with contextlib.suppress(GeneratorError):
+            return refusal(decode_json(body, what, str), self._checkpoint, what)
+        return None
 
     def _wait_for(self, prompt_id: str, what: str) -> Mapping[str, Any]:
         """Return the history's entry of a prompt, when it has one."""
         ends = time.monotonic() + self._http.timeout
         pause, misses = _SHORTEST, 0
         while True:
-            entry = (self._http.get(f"/history/{prompt_id}") or {}).get(prompt_id)
-            if entry is not None:
-                return dict(entry)
-            running, pending = queue_ids(self._http.get("/queue"))
+            history = self._http.get(f"/history/{prompt_id}")
+            with understood(what):
+                entry = (history or {}).get(prompt_id)
+                if entry is not None:
+                    return dict(entry)
+                running, pending = queue_ids(self._http.get("/queue"))
             # Between queue and history there is a moment in which it is in neither.
             misses = 0 if prompt_id in running | pending else misses + 1
             if misses > _MISSES:
@@ -171,7 +193,8 @@ class ComfySession:
         with contextlib.suppress(GeneratorError):
             self._http.post_once("/queue", {"delete": [prompt_id]})
             # Old versions stop whatever runs, so it has to be ours.
-            running, _ = queue_ids(self._http.get("/queue"))
+            with understood(self.name):
+                running, _ = queue_ids(self._http.get("/queue"))
             if prompt_id in running:
                 self._http.post_once("/interrupt", {"prompt_id": prompt_id})
 

@@ -56,7 +56,9 @@ def find_slots(graph: Graph, mapping: Mapping[str, str | Sequence[str]]) -> dict
     for name, places in mapping.items():
         if name not in INPUTS:
             known = ", ".join(INPUTS)
-            raise GeneratorError(f"slots has an unknown slot {name!r}", hint=f"known: {known}")
+            raise GeneratorError(
+                f"slots has an unknown slot {name!r}", blame="study", hint=f"known: {known}"
+            )
         texts = [places] if isinstance(places, str) else list(places)
         found[name] = [parse_slot(graph, text) for text in texts]
     return found
@@ -72,7 +74,7 @@ def parse_slot(graph: Graph, text: str) -> Slot:
     nodes = [name] if name in graph else [node for node in graph if _title(graph[node]) == name]
     if len(nodes) != 1 or entry not in graph[nodes[0]]["inputs"]:
         hint = 'write "node.input", the node by its number or title: "6.text"'
-        raise GeneratorError(f"the workflow has no input {text!r}", hint=hint)
+        raise GeneratorError(f"the workflow has no input {text!r}", blame="study", hint=hint)
     return Slot(nodes[0], entry)
 
 

@@ -76,7 +76,9 @@ class Workflow:
         if "negative" not in self._slots and not payload.negative_prompt:
             del values["negative"]
         if values["checkpoint"] != checkpoint:
-            raise GeneratorError(f"payload {payload.id!r} names a checkpoint of its own")
+            raise GeneratorError(
+                f"payload {payload.id!r} names a checkpoint of its own", blame="study"
+            )
         graph = copy.deepcopy(dict(self._graph))
         for name, value in values.items():
             if value is not None:
@@ -100,6 +102,7 @@ class Workflow:
         entry = INPUTS[name][0]
         return GeneratorError(
             f"the workflow has no slot for {name!r}",
+            blame="study",
             hint=f'give a node the title {name}, or set slots: {{{name}: "NODE.{entry}"}}',
         )
 
@@ -122,9 +125,11 @@ def read_workflow(workflow: str) -> Graph:
         reason = error.strerror or str(error)
         hint = f"a path, or one of {', '.join(GRAPHS)}"
         message = f"cannot read the workflow {workflow!r}: {reason}"
-        raise GeneratorError(message, hint=hint) from None
+        raise GeneratorError(message, blame="study", hint=hint) from None
     except ValueError as error:
-        raise GeneratorError(f"the workflow {workflow!r} is not JSON: {error}") from error
+        raise GeneratorError(
+            f"the workflow {workflow!r} is not JSON: {error}", blame="study"
+        ) from error
     _check_format(graph, workflow)
     return dict(graph)
 
@@ -132,8 +137,10 @@ def read_workflow(workflow: str) -> Graph:
 def _check_format(graph: Any, workflow: str) -> None:
     if isinstance(graph, dict) and "nodes" in graph and "links" in graph:
         hint = "in ComfyUI, export it with Export (API), or Save (API Format)"
-        raise GeneratorError(f"the workflow {workflow!r} is not in API format", hint=hint)
+        raise GeneratorError(
+            f"the workflow {workflow!r} is not in API format", blame="study", hint=hint
+        )
     nodes = graph.values() if isinstance(graph, dict) else [None]
     for node in nodes:
         if not (isinstance(node, dict) and {"class_type", "inputs"} <= set(node)):
-            raise GeneratorError(f"{workflow!r} is not a ComfyUI workflow")
+            raise GeneratorError(f"{workflow!r} is not a ComfyUI workflow", blame="study")

@@ -52,7 +52,9 @@ def write_payloads(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     try:
         path.write_text(json.dumps(records, indent=1, ensure_ascii=False), encoding="utf-8")
     except TypeError as error:
-        raise GeneratorError(f"a payload cannot be written as JSON: {error}") from error
+        raise GeneratorError(
+            f"a payload cannot be written as JSON: {error}", blame="study"
+        ) from error
 
 
 def find_picture(folder: Path, stem: str) -> Image | None:

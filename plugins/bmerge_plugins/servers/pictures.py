@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "from_base64", "from_bytes", "from_numbers"]
 
+_FORMATS = ("PNG", "JPEG", "WEBP")
+
 
 def from_bytes(content: bytes, source: str) -> Image:
     """Decode a whole picture to RGB.
@@ -25,12 +27,12 @@ def from_bytes(content: bytes, source: str) -> Image:
     Raises:
         GeneratorError: transient, if it is no picture or only the first part of one.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except Exception as error:
         message = f"{source}: what came back is not a whole picture ({len(content)} bytes)"
         raise GeneratorError(message, transient=True) from error
 

@@ -37,10 +37,12 @@ def make_places(
     """
     if upload is not None:
         if models_dir is not None or remote_models is not None:
-            raise GeneratorError("upload is instead of models_dir and remote_models: set one")
+            raise GeneratorError(
+                "upload is instead of models_dir and remote_models: set one", blame="study"
+            )
         return [_upload(address, upload, remove) for address in addresses]
     if remove is not None:
-        raise GeneratorError("remove is set but not upload")
+        raise GeneratorError("remove is set but not upload", blame="study")
     mapping = _mapping(remote_models)
     if models_dir is not None:
         return [_shared(folder, mapping) for folder in _each(models_dir, len(addresses))]
@@ -48,6 +50,7 @@ def make_places(
         return [MappedPaths(mapping)] * len(addresses)
     raise GeneratorError(
         "nothing says how a merged checkpoint gets to the server",
+        blame="study",
         hint="set models_dir (a folder here that the server scans for checkpoints), "
         "remote_models (folder here: folder there) or upload (a command)",
     )
@@ -64,7 +67,9 @@ def _each(models_dir: str | Sequence[str], count: int) -> list[str]:
         return folders * count
     if len(folders) != count:
         message = f"models_dir has {len(folders)} folders for {count} addresses"
-        raise GeneratorError(message, hint="give one for all, or one for each address")
+        raise GeneratorError(
+            message, blame="study", hint="give one for all, or one for each address"
+        )
     return folders
 
 
@@ -81,6 +86,6 @@ def _mapping(given: str | Mapping[str, str] | None) -> tuple[tuple[str, str], ..
         here, equals, there = given.partition("=")
         if not (here and equals and there):
             hint = "write it as FOLDER_HERE=FOLDER_THERE"
-            raise GeneratorError(f"remote_models is {given!r}", hint=hint)
+            raise GeneratorError(f"remote_models is {given!r}", blame="study", hint=hint)
         given = {here: there}
     return tuple((str(Path(here).expanduser()), there) for here, there in (given or {}).items())

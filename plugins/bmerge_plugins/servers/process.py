@@ -7,6 +7,7 @@ anybody reading along.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -14,13 +15,24 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bmerge import GeneratorError
-from bmerge_plugins.servers.faults import one_line
+from bmerge import Blame, GeneratorError
+from bmerge_plugins.servers.faults import blame_of, one_line
 
 __all__ = ["Program", "run_to_end"]
 
 _GRACE = 5.0
 _TAIL = 16_384
+_NOT_THERE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
+_STATUSES: Mapping[int, Blame] = {
+    65: "merge",  # EX_DATAERR
+    64: "study",  # EX_USAGE
+    78: "study",  # EX_CONFIG
+    126: "study",  # a shell's: not a program
+    127: "study",  # a shell's: no such program
+    69: "surroundings",  # EX_UNAVAILABLE
+    75: "surroundings",  # EX_TEMPFAIL
+}
+"""What an exit status says of whose fault it is, by sysexits.h and what shells do."""
 
 
 class Program:
@@ -52,7 +64,12 @@ class Program:
         except OSError as error:
             self._folder.cleanup()
             reason = error.strerror or str(error)
-            raise GeneratorError(f"cannot start {arguments[0]!r}: {reason}") from error
+            missing = error.errno in _NOT_THERE
+            raise GeneratorError(
+                f"cannot start {arguments[0]!r}: {reason}",
+                blame="study" if missing else "surroundings",
+                hint="install it, or write the path of the program" if missing else None,
+            ) from error
 
     @property
     def status(self) -> int | None:
@@ -65,6 +82,18 @@ class Program:
         how = f"was ended by signal {-status}" if status and status < 0 else f"exited with {status}"
         last = _last_line(self._err) or _last_line(self._out)
         return f"{self.name} {how}" + (f": {last}" if last else "")
+
+    def blame(self, otherwise: Blame) -> Blame:
+        """Say whose fault its failure is: by its exit status, then by what it said.
+
+        Args:
+            otherwise: where neither tells.
+        """
+        status = self.status or 0
+        if status < 0:  # mostly for want of memory, which may be there the next time
+            return "surroundings"
+        said = _tail(self._err) + _tail(self._out)
+        return _STATUSES.get(status) or blame_of(said) or otherwise
 
     def output(self) -> str:
         """Return what it has printed on its standard output so far."""
@@ -102,16 +131,20 @@ def run_to_end(arguments: Sequence[str]) -> None:
         while program.wait(3600) is None:
             continue
         if program.status:
-            raise GeneratorError(program.failure(), transient=True)
+            blame = program.blame("surroundings")
+            raise GeneratorError(program.failure(), transient=blame == "surroundings", blame=blame)
     finally:
         program.close()
 
 
-def _last_line(path: Path) -> str:
+def _tail(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
-        text = file.read().decode(errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+        return file.read().decode(errors="replace")
+
+
+def _last_line(path: Path) -> str:
+    lines = [line for line in _tail(path).splitlines() if line.strip()]
     return one_line(lines[-1]) if lines else ""
 
 

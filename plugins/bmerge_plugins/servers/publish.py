@@ -78,7 +78,8 @@ class SharedFolder:
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise GeneratorError(f"models_dir: no such folder: {str(self.folder)!r}")
+            message = f"models_dir: no such folder: {str(self.folder)!r}"
+            raise GeneratorError(message, blame="surroundings")
         remove_leftovers(self.folder)
 
     def publish(self, file: Path) -> Published:
@@ -90,7 +91,8 @@ class SharedFolder:
         except OSError as error:
             reason = error.strerror or str(error)
             message = f"cannot put the checkpoint into {str(self.folder)!r}: {reason}"
-            raise GeneratorError(message, hint="models_dir must be writable, with room") from error
+            hint = "models_dir must be writable, with room"
+            raise GeneratorError(message, blame="surroundings", hint=hint) from error
         path = _joined(self.remote, name) if self.remote else None
         return Published(file, name, path, lambda: _remove(target))
 
@@ -116,6 +118,7 @@ class MappedPaths:
         known = ", ".join(repr(here) for here, _ in self.folders)
         raise GeneratorError(
             f"remote_models does not cover the checkpoint {str(real)!r}, only {known}",
+            blame="study",
             hint="set models_dir to link it there, or put the run's scratch folder under one",
         )
 
@@ -179,7 +182,8 @@ def _remove(target: Path) -> None:
         target.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise GeneratorError(f"cannot remove {str(target)!r}: {reason}") from error
+        message = f"cannot remove {str(target)!r}: {reason}"
+        raise GeneratorError(message, blame="surroundings") from error
 
 
 def _joined(folder: str, name: str) -> str:

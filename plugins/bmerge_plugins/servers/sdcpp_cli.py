@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bmerge import GeneratorError, Payload, Picture
+from bmerge import Blame, GeneratorError, Payload, Picture
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.process import Program
 from bmerge_plugins.servers.publish import Published
@@ -30,6 +30,7 @@ class CliSession:
         self._timeout = timeout
         self._checkpoint = Path()
         self._program: Program | None = None
+        self._worked = False
 
     @property
     def name(self) -> str:
@@ -59,8 +60,10 @@ class CliSession:
             arguments = self._command.fill(values)
             self._run([*arguments, *cli_arguments(payload), "-o", str(out)])
             if not out.exists():
-                raise GeneratorError(f"{self.name} left no picture for {payload.id!r}")
+                message = f"{self.name} left no picture for {payload.id!r}"
+                raise GeneratorError(message, blame=self._culprit)
             image = pictures.from_bytes(out.read_bytes(), self.name)
+            self._worked = True
             pictures.check(image, self.name)
         return Picture(payload, image, {"model": self._checkpoint.stem})
 
@@ -72,6 +75,11 @@ class CliSession:
     def close(self) -> None:
         """Nothing runs between pictures."""
 
+    @property
+    def _culprit(self) -> Blame:
+        """Who is to blame where nothing tells: the command until it has made a picture."""
+        return "merge" if self._worked else "study"
+
     def _run(self, arguments: Sequence[str]) -> None:
         program = self._program = Program(arguments)
         try:
@@ -79,7 +87,9 @@ class CliSession:
                 message = f"{self.name}: no picture after {self._timeout:g} s"
                 raise GeneratorError(message, transient=True)
             if program.status:
-                raise GeneratorError(program.failure(), transient=program.status < 0)
+                blame = program.blame(self._culprit)
+                again = program.status < 0
+                raise GeneratorError(program.failure(), transient=again, blame=blame)
         finally:
             self._program = None
             program.close()

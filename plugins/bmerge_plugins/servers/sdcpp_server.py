@@ -17,6 +17,7 @@ from bmerge import GeneratorError, Payload, Picture
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.a1111_answers import first_image, model_used, read_info, stem
 from bmerge_plugins.servers.a1111_request import request_body
+from bmerge_plugins.servers.faults import understood
 from bmerge_plugins.servers.http import HttpServer
 from bmerge_plugins.servers.process import Program
 from bmerge_plugins.servers.publish import Published
@@ -43,6 +44,7 @@ class ServerSession:
         self._start_timeout = start_timeout
         self._program: Program | None = None
         self._wanted = ""
+        self._worked = False
 
     @property
     def name(self) -> str:
@@ -68,6 +70,7 @@ class ServerSession:
         if _answers(address.host, address.port):
             raise GeneratorError(
                 f"something else already listens on {self.name}",
+                blame="surroundings",
                 hint="end the other sd-server, or choose another port",
             )
         values = {"checkpoint": str(checkpoint.file), "host": address.host}
@@ -88,6 +91,7 @@ class ServerSession:
         info = _read_info(answer, what)
         self._check(info, what)
         image = pictures.from_base64(first_image(answer, info, what), what)
+        self._worked = True
         pictures.check(image, what)
         return Picture(payload, image, {"server": self.name, "model": self._wanted})
 
@@ -117,15 +121,19 @@ class ServerSession:
         ends = time.monotonic() + self._start_timeout
         while not _answers(address.host, address.port):
             if program.status is not None:
-                raise GeneratorError(f"{self.name}: {program.failure()}")
+                # One that has read other checkpoints cannot read this one.
+                blame = program.blame("merge" if self._worked else "study")
+                raise GeneratorError(f"{self.name}: {program.failure()}", blame=blame)
             if time.monotonic() > ends or self._http.sleep(_POLL):
                 message = f"{self.name}: sd-server is not up after {self._start_timeout:g} s"
                 raise GeneratorError(message, transient=True)
         listed = self._http.get("/sdapi/v1/sd-models")
-        names = [stem(str(entry.get("model_name") or "")) for entry in listed or []]
+        with understood(f"{self.name}: the list of models"):
+            names = [stem(str(entry.get("model_name") or "")) for entry in listed or []]
         if self._wanted not in names or program.status is not None:
             message = f"{self.name} has the model {names}, not {self._wanted!r}"
-            raise GeneratorError(message, hint="another sd-server listens on this port")
+            hint = "another sd-server listens on this port"
+            raise GeneratorError(message, blame="surroundings", hint=hint)
 
     def _check(self, info: Mapping[str, Any], what: str) -> None:
         used = model_used(info).name

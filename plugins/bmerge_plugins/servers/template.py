@@ -35,15 +35,19 @@ class Template:
             self.arguments = tuple(shlex.split(text) if isinstance(text, str) else text)
             used = {name for argument in self.arguments for name in _names(argument)}
         except ValueError as error:
-            raise GeneratorError(f"{option}: {error}: {text!r}") from error
+            raise GeneratorError(f"{option}: {error}: {text!r}", blame="study") from error
         if not self.arguments:
-            raise GeneratorError(f"{option} is empty")
+            raise GeneratorError(f"{option} is empty", blame="study")
         places = ", ".join(f"{{{name}}}" for name in known)
         for name in sorted(used - set(known)):
-            raise GeneratorError(f"{option} has no {{{name}}}", hint=f"it may use {places}")
+            raise GeneratorError(
+                f"{option} has no {{{name}}}", blame="study", hint=f"it may use {places}"
+            )
         for name in needed:
             if name not in used:
-                raise GeneratorError(f"{option} must use {{{name}}}", hint=f"it may use {places}")
+                raise GeneratorError(
+                    f"{option} must use {{{name}}}", blame="study", hint=f"it may use {places}"
+                )
         self.names = frozenset(used)
 
     def fill(self, values: Mapping[str, str]) -> list[str]:

@@ -20,7 +20,7 @@ from bmerge.study.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
 from servers.fake_a1111 import FakeA1111
-from servers.faulty_http import colour, only, png, rate
+from servers.faulty_http import HttpError, colour, only, png, rate
 
 TXT2IMG = "/sdapi/v1/txt2img"
 
@@ -183,6 +183,7 @@ def test_a_checkpoint_that_is_never_listed_is_an_error(
     with pytest.raises(GeneratorError, match="does not list the checkpoint 'bmerge-") as caught:
         one.load(merged())
     assert "models_dir" in caught.value.hint
+    assert caught.value.blame == "surroundings"
     assert list(elsewhere.iterdir()) == []
 
 
@@ -268,6 +269,79 @@ def test_the_payloads_fields_and_extras_reach_the_server(server, generator, merg
     assert picture.image.size == (16, 24)
 
 
+@pytest.mark.parametrize("how", ["interrupted", "skipped"])
+def test_a_picture_that_somebody_interrupted_is_made_again(
+    how, server, generator, merged, payloads
+):
+    def interrupt_the_second(count):
+        server.state[how] = count == 2
+
+    server.before_picture = interrupt_the_second
+    model, wanted = merged(), payloads(3)
+    one = generator(server.url)
+    one.load(model)
+    made = list(one.generate(wanted))
+    assert [pixel(picture) for picture in made] == [expected(model, p) for p in wanted]
+    assert server.pictures == 4
+
+
+def test_a_picture_that_is_always_interrupted_is_never_scored(server, generator, merged, payloads):
+    server.before_picture = lambda count: server.state.update(interrupted=True)
+    one = generator(server.url)
+    one.load(merged())
+    with pytest.raises(GeneratorError, match="picture 'p0': interrupted on the server") as caught:
+        list(one.generate(payloads(1)))
+    assert caught.value.blame == "surroundings"
+
+
+def test_a_server_that_cannot_tell_of_interruptions_is_believed(
+    server, generator, merged, payloads
+):
+    server.tells_progress = False
+    one = generator(server.url)
+    one.load(merged())
+    assert len(list(one.generate(payloads(3)))) == 3
+    assert len(server.made("/sdapi/v1/progress")) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"error": "NansException", "errors": "A tensor with all NaNs was produced in Unet."},
+        {"error": "RuntimeError", "errors": "Error(s) in loading state_dict for UNet"},
+    ],
+    ids=["nan", "weights"],
+)
+def test_a_merge_that_gives_nan_is_asked_for_once(fault, server, generator, merged, payloads):
+    def fail(count):
+        raise HttpError(500, fault)
+
+    server.before_picture = fail
+    one = generator(server.url)
+    one.load(merged())
+    with pytest.raises(GeneratorError, match="500 Internal Server Error") as caught:
+        list(one.generate(payloads(1)))
+    assert server.pictures == 1
+    assert caught.value.blame == "merge"
+
+
+def test_a_bad_answer_of_any_shape_is_a_passing_fault(server, generator, merged, payloads):
+    one = generator(server.url, retries=0)
+    one.load(merged())
+    for answer in ([], 3, {"info": 3}, {"info": "{}", "images": 7}, {"info": "[" * 9999},
+                   {"info": '{"infotexts": 3}'}, {"info": "{}", "images": ["AAAA"]},
+                   {"info": '{"index_of_first_image": []}', "images": [1]}):  # fmt: skip
+        server.render = lambda body, answer=answer: answer
+        with pytest.raises(GeneratorError) as caught:
+            list(one.generate(payloads(1)))
+        assert caught.value.blame == "surroundings", answer
+        one.load(merged())
+    server.refresh = lambda: None
+    server.entry = lambda file: [file.name]
+    with pytest.raises(GeneratorError, match="the list of models"):
+        one.load(merged())
+
+
 def test_what_a_payload_leaves_out_is_left_to_the_server(server, generator, merged, payloads):
     one = generator(server.url)
     one.load(merged())
@@ -349,6 +423,7 @@ def test_a_black_picture_is_an_error(server, generator, merged, payloads):
     with pytest.raises(GeneratorError, match="is black all over") as caught:
         list(one.generate(payloads(1)))
     assert "fp32 or bf16" in caught.value.hint
+    assert caught.value.blame == "merge"
 
 
 @pytest.mark.parametrize(
@@ -404,6 +479,7 @@ def test_a_request_that_is_wrong_is_not_made_again(server, generator, merged, pa
     with pytest.raises(GeneratorError, match="404 Not Found: Sampler not found") as caught:
         list(one.generate(payloads(3, sampler="nonsense")))
     assert not caught.value.transient
+    assert caught.value.blame == "study"
     assert len(server.made(TXT2IMG)) <= 1
 
 
@@ -598,6 +674,7 @@ def test_a_wrong_password_is_told_at_once_and_never_shown(
         with pytest.raises(GeneratorError, match="401 Unauthorized: Incorrect user") as caught:
             one.load(merged())
         assert not caught.value.transient
+        assert caught.value.blame == "surroundings"
         assert len(server.requests) == 1
     assert "s3cret" not in f"{caught.value!r} {caught.value.hint} {caplog.text}"
 

@@ -234,32 +234,120 @@ def test_a_refused_workflow_is_told_by_its_nodes_in_one_line(
     assert "node checkpoint (CheckpointLoaderSimple): Value not in list" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not caught.value.transient
+    assert caught.value.blame == "surroundings"
+    assert "folder" in caught.value.hint
 
 
 def test_a_node_that_the_server_does_not_have_is_named(server, generator, merged, workflow):
     path = workflow(lambda graph: graph["4"].update(class_type="MyLoader"))
-    with pytest.raises(GeneratorError, match="the server has no node 'MyLoader'"):
+    with pytest.raises(GeneratorError, match="the server has no node 'MyLoader'") as caught:
         generator(server.url, workflow=path).load(merged())
+    assert caught.value.blame == "study"
+
+
+def test_a_workflow_of_which_a_part_is_left_out_is_an_error(
+    server, generator, merged, payloads, workflow
+):
+    """The server runs the preview's branch and says with 200 that it ignores the other."""
+    one = generator(server.url)
+    one.load(merged())
+    assert len(list(one.generate(payloads(1)))) == 1
+    error = {"type": "value_not_in_list", "message": "Value not in list",
+             "details": "model_name: '4x.pth' not in []"}  # fmt: skip
+    server.ignored = {"11": {"errors": [error], "class_type": "UpscaleModelLoader"}}
+    one.load(merged())
+    with pytest.raises(GeneratorError, match=r"node 11 .*'4x.pth' not in \[\]") as caught:
+        list(one.generate(payloads(1)))
+    assert caught.value.blame == "study"
+    assert len(server.made("/prompt")) == 2
+    assert server.made("/queue")[-1] is None or not server.pending
+
+
+def failing(kind, node_type="KSampler"):
+    return lambda graph: {
+        "node_id": "3", "node_type": node_type, "exception_type": kind,
+        "exception_message": "expected\n  a tensor",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("kind", "transient"),
-    [("RuntimeError", False), ("torch.OutOfMemoryError", True)],
+    ("kind", "blame"),
+    [
+        ("RuntimeError", "study"),
+        ("torch.OutOfMemoryError", "surroundings"),
+        ("safetensors_rust.SafetensorError", "merge"),
+    ],
 )
-def test_a_node_that_fails_is_told_in_one_line(
-    kind, transient, server, generator, merged, payloads
-):
-    server.before_run = lambda graph: {
-        "node_id": "3", "node_type": "KSampler", "exception_type": kind,
-        "exception_message": "expected\n  a tensor",
-    }  # fmt: skip
+def test_a_node_that_fails_is_told_in_one_line(kind, blame, server, generator, merged, payloads):
+    server.before_run = failing(kind)
     one = generator(server.url)
     one.load(merged())
     with pytest.raises(
         GeneratorError, match=rf"node 3 \(KSampler\): {kind}: expected a tensor"
     ) as e:
         list(one.generate(payloads(1)))
-    assert e.value.transient is transient
+    assert e.value.blame == blame
+    assert e.value.transient is (blame == "surroundings")
+
+
+@pytest.mark.parametrize(
+    ("node", "blame"), [("KSampler", "surroundings"), ("CheckpointLoaderSimple", "merge")]
+)
+def test_a_workflow_that_has_worked_is_not_to_blame(
+    node, blame, server, generator, merged, payloads
+):
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate(payloads(1)))
+    server.before_run = failing("RuntimeError", node)
+    one.load(merged())
+    with pytest.raises(GeneratorError) as caught:
+        list(one.generate(payloads(1)))
+    assert caught.value.blame == blame
+
+
+def test_a_prompt_that_somebody_interrupted_is_run_again(server, generator, merged, payloads):
+    runs = iter([True, False])
+    server.before_run = lambda graph: server.interrupted.set() if next(runs, False) else None
+    ran = server._run
+
+    def interrupted(graph):
+        status, outputs = ran(graph)
+        return ran(graph) if server.interrupted.is_set() else (status, outputs)
+
+    server._run = interrupted
+    model, wanted = merged(), payloads(2)
+    one = generator(server.url)
+    one.load(model)
+    assert pixels(one.generate(wanted)) == expected(model, wanted)
+    assert server.runs == 3
+
+
+def test_a_bad_answer_of_any_shape_is_a_passing_fault(server, generator, merged, payloads):
+    one = generator(server.url, retries=0)
+    routes = server.answer
+    for path, answers in {
+        "/prompt": ([], 3, {"prompt": 1}, "x"),
+        "/history/": ([3], {"ID": 3}, {"ID": {"status": 3}}, {"ID": {"outputs": {"9": []}}},
+                      {"ID": {"status": {"messages": [1]}}}),
+        "/view": (b"no picture", b""),
+    }.items():  # fmt: skip
+        for answer in answers:
+
+            def instead(method, where, query, body, path=path, answer=answer):
+                given = routes(method, where, query, body)
+                if not where.startswith(path) or not (given or path == "/prompt"):
+                    return given
+                if isinstance(answer, dict) and "ID" in answer:
+                    return {where.rpartition("/")[2]: answer["ID"]}
+                return answer
+
+            server.answer = routes
+            one.load(merged())
+            server.answer = instead
+            with pytest.raises(GeneratorError) as caught:
+                list(one.generate(payloads(1)))
+            assert caught.value.blame == "surroundings", (path, answer)
 
 
 def test_a_saved_picture_goes_before_a_preview_and_a_titled_one_before_all(

@@ -6,6 +6,7 @@ import json
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -134,22 +135,34 @@ def test_stopping_early_ends_the_program_and_its_children(program, merged, paylo
 
 
 @pytest.mark.parametrize(
-    ("body", "message", "transient"),
+    ("body", "message", "blame"),
     [
         ('sys.stderr.write("Traceback\\nCUDA out of memory\\n"); sys.exit(3)',
-         "exited with 3: CUDA out of memory", False),
-        ('print("no model"); sys.exit(1)', "exited with 1: no model", False),
-        ("make(records[0])", r"left no picture 'p1' \(2 missing\)", False),
-        ("os.kill(os.getpid(), 9)", "was ended by signal 9", True),
-        ("time.sleep(30)", "no picture 'p0' after 0.5 s", True),
+         "exited with 3: CUDA out of memory", "surroundings"),
+        ('print("no model"); sys.exit(1)', "exited with 1: no model", "study"),
+        ('print("NaN"); sys.exit(65)', "exited with 65: NaN", "merge"),
+        ('print("try later"); sys.exit(75)', "exited with 75: try later", "surroundings"),
+        ('print("no such option"); sys.exit(64)', "exited with 64: no such", "study"),
+        ("make(records[0])", r"left no picture 'p1' \(2 missing\)", "study"),
+        ("os.kill(os.getpid(), 9)", "was ended by signal 9", "surroundings"),
+        ("time.sleep(30)", "no picture 'p0' after 0.5 s", "surroundings"),
     ],
-    ids=["stderr", "stdout", "missing", "killed", "hangs"],
+    ids=["stderr", "stdout", "data", "temporary", "usage", "missing", "killed", "hangs"],
 )  # fmt: skip
-def test_a_failing_program_is_told_in_one_line(body, message, transient, program, merged, payloads):
+def test_a_failing_program_is_told_in_one_line(body, message, blame, program, merged, payloads):
     generator = CommandGenerator(command=program(body), timeout=0.5 if "sleep" in body else 30)
     with pytest.raises(GeneratorError, match=message) as caught:
         run(generator, merged(), payloads(3))
-    assert caught.value.transient is transient
+    assert caught.value.blame == blame
+
+
+def test_a_program_that_has_made_pictures_is_not_to_blame(program, merged, payloads):
+    body = "[make(record) for record in records] if records[0]['seed'] == 100 else sys.exit(1)"
+    generator = CommandGenerator(command=program(body))
+    run(generator, merged(), payloads(2))
+    with pytest.raises(GeneratorError, match="exited with 1") as caught:
+        run(generator, merged(), [replace(one, seed=7) for one in payloads(2)])
+    assert caught.value.blame == "surroundings"
     assert "\n" not in str(caught.value)
 
 
