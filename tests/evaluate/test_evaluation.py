@@ -126,3 +126,11 @@ def test_save_picture_writes_what_it_is(tmp_path):
             "score:judge": "0.1", "score:sharp": "2.0",
         }  # fmt: skip
     assert [p.name for p in (tmp_path / "pictures/0012").iterdir()] == ["p00-s7.png"]
+
+
+def test_save_picture_blames_the_study_for_pixels_that_png_has_not(tmp_path):
+    picture = Picture(Payload("p00-s7", "x", seed=7), Image.new("CMYK", (8, 8)))
+    with pytest.raises(GeneratorError, match="'p00-s7' cannot be stored as PNG: .*CMYK") as caught:
+        save_picture(tmp_path, 12, picture, {})
+    assert caught.value.blame == "study"
+    assert not any(tmp_path.iterdir())

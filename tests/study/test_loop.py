@@ -294,7 +294,7 @@ def test_run_study_optimiser_keeps_the_first_budget(tmp_path):
 def test_run_study_in_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     study = make_study(tmp_path / "file" / "study")
-    with pytest.raises(BmergeError, match="cannot be made: Not a directory"):
+    with pytest.raises(BmergeError, match="cannot be written: Not a directory"):
         run_study(study)
     assert study.evaluator.generator.closed == 1
 

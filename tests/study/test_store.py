@@ -60,7 +60,7 @@ def test_store_by_url_holds_several_studies_of_other_folders(tmp_path):
 
 def test_store_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("not a database, but text that is long enough" * 9)
-    with pytest.raises(StudyError, match="storage cannot be used"):
+    with pytest.raises(StudyError, match=r"study\.db is damaged: file is not a database"):
         Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmerge.errors import StudyError
+from bmerge.errors import GeneratorError
+from bmerge.evaluate.durable import write_durably
 from bmerge.evaluate.protocols import Picture
 
 if TYPE_CHECKING:
@@ -18,8 +20,8 @@ __all__ = ["save_picture"]
 def save_picture(folder: Path, trial: int, picture: Picture, scores: Mapping[str, float]) -> str:
     """Store a picture with its prompt, seed and scores in text chunks.
 
-    The file appears complete or not at all. A picture of the same trial and payload is
-    replaced.
+    The file appears complete or not at all, and is on disk when this returns: what says that it
+    is there may be stored now. A picture of the same trial and payload is replaced.
 
     Args:
         folder: of the study.
@@ -32,16 +34,16 @@ def save_picture(folder: Path, trial: int, picture: Picture, scores: Mapping[str
 
     Raises:
         StudyError: if it cannot be written.
+        GeneratorError: if it is no picture that PNG can hold.
     """
     name = f"pictures/{trial:04d}/{picture.payload.id}.png"
-    path = folder / name
-    part = path.with_suffix(".part")
+    buffer = io.BytesIO()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.image.save(part, "PNG", pnginfo=_texts(trial, picture, scores))
-        part.replace(path)
-    except OSError as error:
-        raise StudyError(f"{path} cannot be written: {error.strerror or error}") from error
+        picture.image.save(buffer, "PNG", pnginfo=_texts(trial, picture, scores))
+    except (OSError, ValueError) as error:  # of its kind of pixels, say
+        message = f"the picture {picture.payload.id!r} cannot be stored as PNG: {error}"
+        raise GeneratorError(message, blame="study") from error
+    write_durably(folder / name, buffer.getvalue())
     return name
 
 

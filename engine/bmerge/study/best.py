@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bmerge.errors import StudyError
+from bmerge.evaluate.durable import unwritable, write_durably
 from bmerge.recipe import dump_recipe
 from bmerge.study.study import MergesModels
 from bmerge.study.trial import Trial
@@ -39,9 +39,9 @@ def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, 
         checkpoint.parent.mkdir(exist_ok=True)
         recipe.unlink(missing_ok=True)
         merger.write(weights, checkpoint)
-        _replace(recipe, text)
+        write_durably(recipe, text.encode())
     except OSError as error:
-        raise _unwritable(checkpoint.parent, error) from error
+        raise unwritable(checkpoint.parent, error) from error
     return checkpoint, recipe
 
 
@@ -64,20 +64,9 @@ def write_front(merger: MergesModels, front: Sequence[Trial], folder: Path) -> t
     recipes = tuple(front_recipe(folder, trial) for trial in front)
     try:
         for path, trial in zip(recipes, front, strict=True):
-            path.parent.mkdir(exist_ok=True)
-            _replace(path, dump_recipe(merger.recipe(trial.proposal.weights)))
+            write_durably(path, dump_recipe(merger.recipe(trial.proposal.weights)).encode())
         for path in set((folder / "front").glob("trial-*.yaml")) - set(recipes):
             path.unlink()
     except OSError as error:
-        raise _unwritable(folder / "front", error) from error
+        raise unwritable(folder / "front", error) from error
     return recipes
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def _unwritable(folder: Path, error: OSError) -> StudyError:
-    return StudyError(f"{folder} cannot be written: {error.strerror or error}")

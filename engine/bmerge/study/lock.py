@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from bmerge.errors import StudyError
+from bmerge.evaluate.durable import unwritable
 
 __all__ = ["FolderLock"]
 
@@ -24,24 +25,37 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         path = folder / "study.lock"
         try:
-            self._file = path.open("a+", encoding="utf-8")
+            self._file = path.open("ab+", buffering=0)
         except OSError as error:
-            message = f"the study's folder {folder} cannot be written: {error.strerror}"
-            raise StudyError(message) from error
-        if not _try_lock(self._file.fileno()):
-            self._file.seek(0)
-            holder = self._file.read().strip()
+            raise unwritable(folder, error) from error
+        try:
+            self._take(folder)
+        except BaseException:
             self._file.close()
-            message = f"another run is working on the study in {folder}"
-            message += f" (process {holder})" if holder else ""
-            raise StudyError(message, hint="wait for it, stop it, or give another folder by --out")
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+            raise
 
     def close(self) -> None:
         """Let others in."""
         self._file.close()
+
+    def _take(self, folder: Path) -> None:
+        try:
+            free = _try_lock(self._file.fileno())
+        except OSError as error:
+            message = f"the study's folder {folder} cannot be locked: {error.strerror}"
+            hint = "give a folder on another file system by --out"
+            raise StudyError(message, hint=hint) from error
+        if not free:
+            self._file.seek(0)
+            holder = self._file.read().decode("ascii", "replace").strip()
+            message = f"another run is working on the study in {folder}"
+            message += f" (process {holder})" if holder.isdigit() else ""
+            raise StudyError(message, hint="wait for it, stop it, or give another folder by --out")
+        try:
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()).encode())
+        except OSError as error:
+            raise unwritable(folder, error) from error
 
 
 if sys.platform == "win32":
@@ -52,7 +66,7 @@ if sys.platform == "win32":
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
+        except PermissionError:
             return False
         return True
 
@@ -63,6 +77,6 @@ else:
         """Lock the file unless another process has it."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True

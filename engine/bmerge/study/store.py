@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bmerge.errors import StudyError
+from bmerge.evaluate.durable import unwritable
+from bmerge.study.database import FILE, close_database, open_database
 from bmerge.study.home import check_home, enter_home, is_home, storage_of, url_of
 from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
@@ -89,7 +91,7 @@ class Store:
         self._lock = _prepare(folder)
         try:
             url = storage_of(folder, url)
-            self._storage = _connect(folder, url, create=True)
+            self._storage = open_database(folder, url, create=True)
             self._study = _find_or_create(self._storage, name, folder, url, len(objectives.sums))
             self._objectives = objectives
             self.trials = _load(self._storage, self._study, objectives)
@@ -114,7 +116,7 @@ class Store:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _disconnect(self._storage)
+        close_database(self._storage)
         self._lock.close()
 
     @property
@@ -139,8 +141,8 @@ class Store:
             distributions={name: bounds[name] for name in proposal.values},
             user_attrs=start_attributes(proposal),
         )
-        identity = self._storage.create_new_trial(self._study, template_trial=template)
-        number = self._storage.get_trial_number_from_id(identity)
+        number = len(self.trials)  # as Optuna counts, without asking it: that could fail
+        self._storage.create_new_trial(self._study, template_trial=template)
         trial = Trial(number, "running", proposal)
         self.trials[number] = trial
         return trial
@@ -206,9 +208,9 @@ def read_study(folder: str | Path) -> StoredStudy:
     """
     folder = Path(folder)
     url = url_of(folder)
-    if not (folder / "study.db").is_file() and url is None:
+    if not (folder / FILE).is_file() and url is None:
         raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
-    storage = _connect(folder, url, create=False)
+    storage = open_database(folder, url, create=False)
     try:
         for name in _names(storage):
             identity = storage.get_study_id_from_name(name)
@@ -219,7 +221,7 @@ def read_study(folder: str | Path) -> StoredStudy:
                 trials = revised(_load(storage, identity, objectives), revisions, objectives)
                 return StoredStudy(folder, name, attributes, objectives, trials)
     finally:
-        _disconnect(storage)
+        close_database(storage)
     raise StudyError(f"no study of bmerge in {folder}")
 
 
@@ -227,29 +229,8 @@ def _prepare(folder: Path) -> FolderLock:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"the study's folder {folder} cannot be made: {error.strerror}"
-        raise StudyError(message) from error
+        raise unwritable(folder, error) from error
     return FolderLock(folder)
-
-
-def _connect(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
-    """Open the database of a study's folder: a shared one, or its own."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
-    path = (folder / "study.db").absolute()
-    try:
-        return optuna.storages.RDBStorage(
-            url or f"sqlite:///{path}", skip_table_creation=not create
-        )
-    except Exception as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise StudyError(f"the study's storage cannot be used: {reason}") from error
-
-
-def _disconnect(storage: RDBStorage) -> None:
-    storage.remove_session()
-    storage.engine.dispose()
 
 
 def _find_or_create(

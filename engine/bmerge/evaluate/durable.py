@@ -1,0 +1,72 @@
+"""Small files of a study that must outlive a power failure, and what to say if there is no room."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from bmerge.errors import StudyError
+
+__all__ = ["unwritable", "write_durably"]
+
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file that appears complete or not at all, and is on disk when this returns.
+
+    Args:
+        path: of the file; folders that are not there are made.
+        data: all of it.
+
+    Raises:
+        StudyError: if it cannot be written.
+    """
+    part = path.with_suffix(".part")
+    try:
+        _make(path.parent)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> StudyError:
+    """Return what to say of a file or folder of a study that cannot be written."""
+    if error.errno in _FULL:
+        return StudyError(
+            f"no room is left for {path}", blame="surroundings", hint="make room on its disk"
+        )
+    message = f"{path} cannot be written: {error.strerror or error}"
+    return StudyError(message, blame="surroundings")
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those that it lies in, so that they outlive a power failure too."""
+    if folder.is_dir():
+        return
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in new:
+        _sync(each.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Write a folder's names to disk, on systems and file systems that can be told to."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
