@@ -147,7 +147,7 @@ def test_metadata_tells_recipe_hashes_and_version(tmp_path, models):
     merge_to_file(plan_of(models, alpha=weights, seed=5), out, executor=NativeExecutor())
     metadata = open_checkpoint(out).metadata
     assert json.loads(metadata["bmerge.recipe"]) == {
-        "version": 1,
+        "version": 2,
         "method": "weighted_sum",
         "models": [{"name": m.name, "sha256": sha256_of(m)} for m in models],
         "hyperparameters": {"alpha": {"*": 0.5, "M00": 0.25}},
@@ -161,7 +161,7 @@ def test_metadata_tells_recipe_hashes_and_version(tmp_path, models):
     assert str(tmp_path) not in json.dumps(dict(metadata))
 
 
-def test_ancestry_is_nested(tmp_path, models):
+def test_ancestry_is_told(tmp_path, models):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     merge_to_file(plan_of(models), first, executor=NativeExecutor())
     foreign = write_checkpoint(
@@ -173,8 +173,10 @@ def test_ancestry_is_nested(tmp_path, models):
     merge_to_file(plan_of([first, foreign]), second, executor=NativeExecutor())
     recipe = json.loads(open_checkpoint(second).metadata["bmerge.recipe"])
     inner = json.loads(open_checkpoint(first).metadata["bmerge.recipe"])
-    assert recipe["models"][0]["recipe"] == inner
-    assert recipe["models"][1]["foreign"] == {"sd_merge_recipe": "{}"}
+    made, painted = recipe["ancestors"]
+    assert {"version": 2, **made["recipe"]} == inner
+    assert painted == {"foreign": {"sd_merge_recipe": "{}"}}
+    assert [model["ancestor"] for model in recipe["models"]] == [0, 1]
     merge_to_file(plan_of([foreign, first]), second, executor=NativeExecutor())
     assert open_checkpoint(second).metadata["modelspec.resolution"] == "512x512"
 

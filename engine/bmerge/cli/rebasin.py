@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,8 @@ from bmerge.errors import ExecutorError, FormatError
 from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
 from bmerge.formats.target import target_of
 from bmerge.pipeline.aligned import alignment_note
-from bmerge.pipeline.metadata import RECIPE_KEY, ancestor
+from bmerge.pipeline.metadata import model_of, origin_text
+from bmerge.recipe.ancestry import FOREIGN, RECIPE_KEY, Ancestors
 
 __all__ = ["command"]
 
@@ -106,11 +106,12 @@ def _metadata(reference: Checkpoint, model: Checkpoint, seed: int) -> dict[str, 
     """Return the model's own metadata with what was done to it."""
     both = reference, model
     hashes = {checkpoint.path: checkpoint_sha256(checkpoint) for checkpoint in both}
-    models = [ancestor(checkpoint, hashes) for checkpoint in both]
-    done = {"version": 1, "rebasin": {"seed": seed}, "models": models}
+    ancestors = Ancestors()
+    models = [model_of(checkpoint, hashes, ancestors) for checkpoint in both]
+    done = {"rebasin": {"seed": seed}, "models": models, "ancestors": ancestors.entries}
     return {
         "format": "pt",
-        **model.metadata,
-        RECIPE_KEY: json.dumps(done, separators=(",", ":"), ensure_ascii=False),
+        **{key: text for key, text in model.metadata.items() if key not in FOREIGN},
+        RECIPE_KEY: origin_text(done),
         "bmerge.version": __version__,
     }

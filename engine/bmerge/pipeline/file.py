@@ -14,7 +14,7 @@ from bmerge.pipeline.aligned import Aligning, aligned
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.hashing import InputHashes
 from bmerge.pipeline.measure import Statistics
-from bmerge.pipeline.metadata import build_metadata
+from bmerge.pipeline.metadata import build_metadata, fitted
 from bmerge.pipeline.output import OutputFiles
 from bmerge.pipeline.shards import cut
 from bmerge.plan import Plan
@@ -83,7 +83,7 @@ def merge_to_file(
         KeyboardInterrupt: if the user interrupts.
     """
     hashes = hashes and metadata
-    text = _text(plan, _placeholders(plan) if hashes else None, metadata=metadata)
+    text, notes = _text(plan, _placeholders(plan) if hashes else None, metadata=metadata)
     shards = cut(plan.outputs, output, shard_size, metadata=len(json.dumps(text)))
     files = OutputFiles(plan, output, shards, in_shards=shard_size is not None)
     files.check(overwrite=overwrite)
@@ -96,10 +96,10 @@ def merge_to_file(
             known = Statistics(executor).fill(ready, progress)
             execution = execute(known, sink, executor=executor, progress=progress)
         if digests is not None:
-            text = _text(plan, digests.wait(), metadata=True)
+            text, _ = _text(plan, digests.wait(), metadata=True)
         files.finish(text)
         files.check(overwrite=overwrite)
-        notes = files.commit(sync=sync)
+        notes += files.commit(sync=sync)
     return MergeReport(files.main, files.nbytes, execution, ready.notes + notes, text)
 
 
@@ -108,5 +108,8 @@ def _placeholders(plan: Plan) -> dict[Path, str]:
     return {checkpoint.path: _PLACEHOLDER for checkpoint in plan.inputs}
 
 
-def _text(plan: Plan, digests: Mapping[Path, str] | None, *, metadata: bool) -> dict[str, str]:
-    return build_metadata(plan, digests) if metadata else {"format": "pt"}
+def _text(
+    plan: Plan, digests: Mapping[Path, str] | None, *, metadata: bool
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the metadata, and notes about what it has no room for."""
+    return fitted(build_metadata(plan, digests), plan) if metadata else ({"format": "pt"}, ())

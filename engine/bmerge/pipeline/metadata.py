@@ -1,5 +1,7 @@
 """What a merged file says of itself: its recipe, its inputs' hashes and their own ancestry.
 
+The first model's entries are carried over as far as they are true of the merge.
+
 Nothing in it depends on the time, the machine or the place of a file, so that equal merges give
 equal bytes: inputs are named by their file name and SHA-256.
 """
@@ -17,56 +19,133 @@ from bmerge.formats import Checkpoint
 from bmerge.lora.patched import loras_of
 from bmerge.plan import Plan, PlannedStep
 from bmerge.recipe import ModelRef, Recipe, Step, lora_data, recipe_data
+from bmerge.recipe.ancestry import FOREIGN, RECIPE_KEY, VERSION, Ancestors, distances, shortened
 
-__all__ = ["RECIPE_KEY", "ancestor", "build_metadata"]
+__all__ = ["build_metadata", "fitted", "model_of", "origin_text"]
 
-RECIPE_KEY = "bmerge.recipe"
-_VERSION_OF_FORM = 1
-_FOREIGN = ("sd_merge_recipe", "sd_merge_models", "mecha_recipe")
-"""What other mergers write; kept as it is within the ancestry."""
-_KEPT = tuple(
+_TRUE = frozenset(
     f"modelspec.{name}"
     for name in (
         "architecture", "implementation", "prediction_type", "resolution", "encoder_layer",
-        "timestep_range",
+        "timestep_range", "license", "tags", "usage_hint", "trigger_phrase",
     )
 )  # fmt: skip
 """What stays true of a merge if it is true of its first input."""
+_ITS_OWN = frozenset({"format", "sshs_model_hash", "sshs_legacy_hash", *FOREIGN})
+"""What is true of a file alone, or is kept within the ancestry."""
+_LARGEST = 99_000_000
+"""Bytes of a header; the format has a million more."""
 
 
 def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, str]:
     """Return the string map for a merged file.
 
+    Its length does not depend on what the hashes are.
+
     Args:
         plan: the merge.
         hashes: path of each input → its SHA-256; None leaves them out.
     """
-    first = plan.checkpoints[0].metadata
     names = list(dict.fromkeys(checkpoint.path.name for checkpoint in plan.inputs))
-    recipe = json.dumps(_ancestry(plan, hashes), separators=(",", ":"), ensure_ascii=False)
     return {
         "format": "pt",
-        RECIPE_KEY: recipe,
+        RECIPE_KEY: origin_text(_origin(plan, hashes)),
         "bmerge.version": _native.__version__,
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": f"{plan.title} of {', '.join(names)}",
         "modelspec.merged_from": ", ".join(names),
         **plan.architecture.modelspec,
-        **{key: first[key] for key in _KEPT if key in first},
+        **_inherited(plan.checkpoints[0]),
     }
 
 
-def _ancestry(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, Any]:
+def fitted(
+    metadata: Mapping[str, str], plan: Plan, *, largest: int = _LARGEST
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return metadata that a header has room for beside the tensors.
+
+    Its ancestry is shortened first, from the far end; then what the first model brings along.
+
+    Args:
+        metadata: from :func:`build_metadata`.
+        plan: the merge.
+        largest: bytes of a header.
+
+    Returns:
+        The metadata, and notes about what was left out.
+    """
+    rows = sum(len(json.dumps([out.key, out.shape])) + 100 for out in plan.outputs)
+    room = largest - rows
+    found, notes = dict(metadata), []
+    if _length(found) > room and RECIPE_KEY in found:
+        origin = json.loads(found[RECIPE_KEY])
+        back = distances(origin)
+        most = max(back.values(), default=0)
+        while _length(found) > room and most > 0:
+            most //= 2
+            found[RECIPE_KEY] = origin_text(shortened(origin, most))
+        left = sum(steps > most for steps in back.values())
+        if left:
+            notes.append(f"the header has no room for {left} of {len(back)} ancestors")
+    carried = sorted(_inherited(plan.checkpoints[0]), key=lambda key: -len(found.get(key, "")))
+    for key in carried:
+        if key in found and _length(found) > room:
+            del found[key]
+            notes.append(f"the header has no room for {key!r} of {plan.checkpoints[0].path.name}")
+    return found, tuple(notes)
+
+
+def origin_text(origin: Mapping[str, Any]) -> str:
+    """Return an origin as the metadata has it."""
+    data = {"version": VERSION, **origin}
+    if not data.get("ancestors"):
+        data.pop("ancestors", None)
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def model_of(
+    checkpoint: Checkpoint, hashes: Mapping[Path, str], ancestors: Ancestors
+) -> dict[str, Any]:
+    """Return what a file made of a checkpoint tells of it: name, hash and how it was made.
+
+    Args:
+        checkpoint: the input.
+        hashes: path of each input → its SHA-256.
+        ancestors: of the file; the checkpoint's own join them.
+    """
+    data: dict[str, Any] = {"name": checkpoint.path.name}
+    if checkpoint.path in hashes:
+        data["sha256"] = hashes[checkpoint.path]
+    number = ancestors.add(checkpoint.metadata)
+    return data if number is None else {**data, "ancestor": number}
+
+
+def _length(metadata: Mapping[str, str]) -> int:
+    """Return the bytes that metadata takes in a header."""
+    return len(json.dumps(metadata, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def _inherited(first: Checkpoint) -> dict[str, str]:
+    """Return what the first model says that is true of the merge, or that nobody here knows."""
+    return {
+        key: text
+        for key, text in first.metadata.items()
+        if (key in _TRUE or not key.startswith(("modelspec.", "bmerge."))) and key not in _ITS_OWN
+    }
+
+
+def _origin(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, Any]:
     """Return the recipe as data, complete, with what is known of its inputs."""
+    ancestors = Ancestors()
     data = recipe_data(_complete(plan))
     refs = plan.recipe.models
     models = [
-        {**ancestor(checkpoint, hashes or {}), **_loras(ref, checkpoint, hashes or {})}
+        _input(ref, checkpoint, hashes or {}, ancestors)
         for ref, checkpoint in zip(refs, plan.checkpoints, strict=True)
     ]
     named = dict(zip((ref.name for ref in refs), models, strict=True))
     known = models if plan.recipe.result is None else named
-    return {"version": _VERSION_OF_FORM, **data, "models": known}
+    return {**data, "models": known, "ancestors": ancestors.entries}
 
 
 def _complete(plan: Plan) -> Recipe:
@@ -92,33 +171,18 @@ def _spelt_out(planned: PlannedStep) -> Step:
     )
 
 
-def ancestor(checkpoint: Checkpoint, hashes: Mapping[Path, str]) -> dict[str, Any]:
-    """Return what a file made of a checkpoint tells of it: name, hash and how it was made."""
-    data: dict[str, Any] = {"name": checkpoint.path.name}
-    if checkpoint.path in hashes:
-        data["sha256"] = hashes[checkpoint.path]
-    if RECIPE_KEY in checkpoint.metadata:
-        data["recipe"] = _parsed(checkpoint.metadata[RECIPE_KEY])
-    foreign = {key: checkpoint.metadata[key] for key in _FOREIGN if key in checkpoint.metadata}
-    if foreign:
-        data["foreign"] = foreign
-    return data
-
-
-def _loras(
-    model: ModelRef, checkpoint: Checkpoint, hashes: Mapping[Path, str]
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the LoRAs on a model, or nothing if it has none."""
+def _input(
+    ref: ModelRef, checkpoint: Checkpoint, hashes: Mapping[Path, str], ancestors: Ancestors
+) -> dict[str, Any]:
+    """Return an input with what the recipe says of it, and the LoRAs on it."""
+    data = model_of(checkpoint, hashes, ancestors)
     loras = [
-        {**ancestor(applied.lora.checkpoint, hashes), "weight": lora_data(ref)["weight"]}
-        for ref, applied in zip(model.loras, loras_of(checkpoint), strict=True)
+        {
+            **model_of(applied.lora.checkpoint, hashes, ancestors),
+            "weight": lora_data(lora)["weight"],
+        }
+        for lora, applied in zip(ref.loras, loras_of(checkpoint), strict=True)
     ]
-    return {"loras": loras} if loras else {}
-
-
-def _parsed(text: str) -> object:
-    """Return an input's recipe as data, or as it is if someone has spoilt it."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    if loras:
+        data["loras"] = loras
+    return data if ref.content == "model" else {**data, "content": ref.content}
