@@ -11,7 +11,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge test test-slow lint format clean
+.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge test test-slow soak lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -37,10 +37,13 @@ bench-merge: install ## time and memory of full-size merges; choose with BENCH="
 
 test: install ## the tests, Python and Rust
 	cargo test --quiet --package bmerge-core
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not soak"
 
 test-slow: install ## the long tests too: twenty kills of a study
-	$(PYTEST)
+	$(PYTEST) -m "not soak"
+
+soak: install ## kills, failing servers, full disks and fuzzing, for hours; writes its table
+	$(PYTEST) -m soak tests/soak $(SOAK)
 
 docs: install ## write docs/methods.md and docs/methods/ from the methods' docstrings
 	$(BIN)/python docs/methods.py

@@ -1,0 +1,80 @@
+"""Studies killed again and again while a trial runs end as if they had been left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bmerge.study.store import read_study
+from bmerge.testing.checkpoints import write_checkpoint
+from soak import killing
+
+EXAMPLE = Path(__file__).parents[1] / "plugin_project" / "bmerge_example.py"
+ROUNDS = 10
+STUDY = """
+name: soak
+merge: {method: weighted_sum, models: [a.safetensors, b.safetensors]}
+space: {alpha: {per: single}}
+payloads: {prompts: [one, two, three], seeds: [1, 2]}
+generator: {name: swatch}
+scorers: [{name: brightness, target: 1.0}]
+optimiser: {name: random, init_points: 2, n_iters: 40}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two models of 400 kB, and a study of 45 trials with six pictures each."""
+    folder = tmp_path_factory.mktemp("study")
+    for name, value in (("a", 0.1), ("b", 0.9)):
+        tensors = {f"layers.{n}.w": np.full((100, 500), value) for n in range(2)}
+        write_checkpoint(folder / f"{name}.safetensors", tensors)
+    (folder / "study.yaml").write_text(STUDY)
+    return folder
+
+
+def outcome(out: Path) -> tuple[object, ...]:
+    """Return all that a study has come to: trials, pictures, best merge."""
+    trials = [
+        (t.number, t.state, t.sequence, dict(t.proposal.values), t.score, t.pictures)
+        for t in read_study(out).trials.values()
+    ]
+    pictures = {path.relative_to(out): path.read_bytes() for path in out.rglob("*.png")}
+    best = [(out / "best" / name).read_bytes() for name in ("best.safetensors", "recipe.yaml")]
+    return json.dumps(trials, default=list), pictures, best
+
+
+def test_a_study_that_is_killed_again_and_again_ends_as_one_left_alone(folder, tmp_path, note):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(temporary)}
+
+    def command(out):
+        study = folder / "study.yaml"
+        return killing.command("run", study, "--plugin", EXAMPLE, "--out", out)
+
+    whole = tmp_path / "whole"
+    seconds = killing.duration(command(whole), environment)
+    expected = outcome(whole)
+    dice = random.Random(7)
+    killed = started = 0
+    while killed < killing.kills():
+        out = tmp_path / f"killed-{started}"
+        started += 1
+        complete: set[int] = set()
+        for _ in range(ROUNDS):
+            # From its start until a third of the trials are done: later ones come in later rounds.
+            killed += killing.killed(command(out), environment, 0.6 * seconds, dice)
+            if (out / "study.db").exists():
+                now = {n for n, t in read_study(out).trials.items() if t.state == "complete"}
+                assert complete <= now, "a trial that was complete is lost"
+                complete = now
+        killing.duration(command(out), environment)
+        assert outcome(out) == expected
+        assert not list(temporary.iterdir())
+    note(f"studies killed up to {ROUNDS} times each", killed, f"{started} studies, all as whole")
