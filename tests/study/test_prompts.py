@@ -278,6 +278,33 @@ def test_infotext_says_what_was_put_into_it(prompt, negative, seed, steps, quote
     }  # fmt: skip
 
 
+SETTINGS = "Steps: 3, Sampler: Euler, CFG scale: 7, Seed: 4259953662, Size: 8x16"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "Template: a {cat|dog} on a roof\nNegative Template: blurry",
+        "Template: a cat,\nand a dog\nNegative Template: blurry, Seed: 7\nand more",
+        "Wildcard Prompt: Steps: 9 of a stair",
+    ],
+)
+def test_lines_of_extensions_after_the_settings_are_no_part_of_the_prompts(after):
+    found = parse_infotext(f"a cat\nNegative prompt: blurry\n{SETTINGS}\n{after}")
+    assert found == {
+        "prompt": "a cat", "negative_prompt": "blurry", "seed": 4259953662, "steps": 3,
+        "cfg": 7.0, "width": 8, "height": 16, "sampler": "Euler",
+    }  # fmt: skip
+
+
+def test_a_prompt_that_quotes_settings_keeps_them():
+    assert parse_infotext(f"{SETTINGS}\nis what I wrote") == {
+        "prompt": f"{SETTINGS}\nis what I wrote"
+    }
+    found = parse_infotext(f"{SETTINGS}\n{SETTINGS.replace('3', '4', 1)}")
+    assert (found["prompt"], found["steps"]) == (SETTINGS, 4)
+
+
 # -- payload files of the old tool ---------------------------------------------------------------
 
 FLAT = """\

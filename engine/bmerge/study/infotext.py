@@ -1,13 +1,14 @@
 """Prompts from pictures: what web UIs write into a PNG, and what bmerge itself does.
 
 The web UIs' text (its name is ``parameters``) is the prompt, a negative prompt that may be
-missing, and a last line of settings: ``Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, …``.
+missing, and a line of settings: ``Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, …``. After
+that may come lines of extensions, such as the ``Template:`` of Dynamic Prompts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ __all__ = ["parse_infotext", "read_picture"]
 _NEGATIVE = "Negative prompt:"
 _PAIR = re.compile(r'\s*([\w][\w \-/]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _SETTINGS_LINE = re.compile(r"^Steps: \d+, .*\bSeed: ")
+_LABEL = re.compile(r"^[A-Z][\w ]*:")
+"""Begins what an extension has added."""
 
 
 def read_picture(file: Path) -> Draft:
@@ -55,8 +58,10 @@ def parse_infotext(text: str) -> dict[str, Any]:
     """Return prompt, negative prompt, and whichever of seed, steps, … the text tells."""
     lines = text.strip().split("\n")
     pairs: dict[str, str] = {}
-    if _SETTINGS_LINE.search(lines[-1].strip()):
-        pairs = {found[1]: found[2].strip() for found in _PAIR.finditer(lines.pop())}
+    last = _settings_line(lines)
+    if last is not None:
+        pairs = {found[1]: found[2].strip() for found in _PAIR.finditer(lines[last])}
+        del lines[last:]
     begin = next((n for n, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
     negative = "\n".join(lines[begin:]).removeprefix(_NEGATIVE).strip()
     return {
@@ -64,6 +69,14 @@ def parse_infotext(text: str) -> dict[str, Any]:
         **({"negative_prompt": negative} if negative else {}),
         **_settings(pairs),
     }
+
+
+def _settings_line(lines: Sequence[str]) -> int | None:
+    """Return the number of the line of settings: the last one, but for those of extensions."""
+    found = [n for n, line in enumerate(lines) if _SETTINGS_LINE.search(line.strip())]
+    if found and (found[-1] == len(lines) - 1 or _LABEL.search(lines[found[-1] + 1])):
+        return found[-1]
+    return None
 
 
 def _settings(pairs: Mapping[str, str]) -> dict[str, Any]:
