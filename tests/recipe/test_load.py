@@ -11,6 +11,7 @@ from bmerge.errors import RecipeError
 from bmerge.recipe import (
     BlockWeights,
     ModelRef,
+    PluginRef,
     Recipe,
     dump_recipe,
     load_recipe,
@@ -24,7 +25,7 @@ TEXT = """\
 method: weighted_sum
 models:
   - a.safetensors
-  - {path: b.safetensors, sha256: %s}
+  - {path: b.safetensors, sha256: MODEL}
 hyperparameters:
   alpha: {"*": 0.5, IN00: 0.25}
   beta: 1e-3
@@ -37,7 +38,11 @@ clamp: ab
 exclude: [M00, "*.norm*"]
 prune: true
 rounding: stochastic
-""" % ("ab" * 32)
+plugins:
+  - p.py
+  - {path: q.py, sha256: CODE}
+  - {distribution: bmerge-x, version: "1.2"}
+""".replace("MODEL", "ab" * 32).replace("CODE", "cd" * 32)
 
 
 def test_load_reads_every_field(tmp_path):
@@ -56,6 +61,11 @@ def test_load_reads_every_field(tmp_path):
         exclude=("M00", "*.norm*"),
         prune=True,
         rounding="stochastic",
+        plugins=(
+            PluginRef("p.py"),
+            PluginRef("q.py", sha256="cd" * 32),
+            PluginRef(distribution="bmerge-x", version="1.2"),
+        ),
     )
 
 
@@ -96,11 +106,14 @@ def changed(**fields):
         (TEXT.replace("1e-3", "lots"), 7, "beta: 'lots' is no number and no preset", None),
         (TEXT.replace("IN00: 0.25", "IN00: x"), 6, "IN00 must be a number, not 'x'", None),
         (TEXT.replace("IN00: 0.25", "IN00: 1, IN00: 2"), 6, "'IN00' is given twice", None),
-        (TEXT + "seed: 8\n", 17, "'seed' is given twice", None),
+        (TEXT + "seed: 8\n", 21, "'seed' is given twice", None),
         (TEXT.replace("clamp: ab", "clamp: b"), 13, "clamp must be one of none, all, ab", None),
         (TEXT.replace('[M00, "*.norm*"]', "M00"), 14, "exclude must be a list, not 'M00'", None),
         (TEXT.replace("prune: true", "prune: 1"), 15, "prune must be true or false, not 1", None),
         (TEXT.replace("stochastic", "stochastik"), 16, "rounding must be one", "'stochastic'?"),
+        (TEXT.replace("cd" * 32, "xyz"), 19, "sha256 must be 64 hexadecimal digits", None),
+        (TEXT.replace("distribution", "dist"), 20, "unknown key 'dist'", None),
+        (TEXT.replace("version:", "path:"), 20, "either a path or a distribution", None),
         (TEXT.replace("ab" * 32, "xyz"), 4, "sha256 must be 64 hexadecimal digits", None),
         (TEXT.replace("method: weighted_sum\n", ""), 1, "the recipe has no 'method'", None),
         (TEXT.replace("method: weighted_sum", "method: 3"), 1, "method must be text, not 3", None),

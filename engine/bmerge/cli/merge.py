@@ -45,6 +45,11 @@ _SHOWN = 5
     help="Add a LoRA; WEIGHT is like a hyperparameter's value; may be repeated.",
 )
 @recipe_options
+@click.option(
+    "--unverified",
+    is_flag=True,
+    help="Take models and LoRAs that are other files than the recipe was written for.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @executor_options
@@ -59,6 +64,7 @@ def command(
     to: OutputOptions,
     loras: tuple[str, ...],
     changes: Mapping[str, Any],
+    unverified: bool,
     dry_run: bool,
     as_json: bool,
     where: ExecutorOptions,
@@ -93,7 +99,9 @@ def command(
             raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
         if loras:
             raise click.UsageError(f"a recipe names its own LoRAs; {loras[0]!r} is too much")
-        plan = _plan_of_file(Path(method), changes, registry)
+        plan = _plan_of_file(Path(method), changes, registry, unverified=unverified)
+    elif unverified:
+        raise click.UsageError("--unverified is for recipes, which may insist on files")
     else:
         plan = _plan_of_options(method, models, loras, given, changes, registry)
     choice = where.choose(plan)
@@ -106,17 +114,24 @@ def command(
         _merge(plan, choice, target, to, registry, as_json=as_json)
 
 
-def _plan_of_file(file: Path, changes: Mapping[str, Any], registry: Registry) -> Plan:
+def _plan_of_file(
+    file: Path, changes: Mapping[str, Any], registry: Registry, *, unverified: bool
+) -> Plan:
     """Plan a recipe file; options go before what it says."""
     from bmerge.foreign import read_any_recipe  # a merge without a file starts faster
 
     folder = file.parent
 
     def find(recipe: Recipe) -> Architecture:
+        registry.require(recipe.plugins, f"the recipe {file}")
+        recipe = recipe.unverified() if unverified else recipe
         named = changes.get("architecture", recipe.architecture)
         return architecture_of(named, open_models(recipe.models[:1], folder), registry)
 
     recipe = replace(read_any_recipe(file, architecture_of=find), **changes)
+    registry.require(recipe.plugins, f"the recipe {file}")
+    if unverified:
+        recipe = recipe.unverified()
     return plan_merge(recipe, open_models(recipe.models, folder), registry, folder=folder)
 
 

@@ -56,6 +56,7 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
         _check(Path(output), force=force)
 
     def find(recipe: Recipe) -> Architecture:
+        session.registry().require(recipe.plugins, f"the recipe {source}")
         first = open_models(recipe.models[:1], source.parent)
         return architecture_of(recipe.architecture, first, session.registry())
 

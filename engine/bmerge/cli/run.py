@@ -11,9 +11,10 @@ from bmerge.cli.output import note, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
+from bmerge.errors import PluginError
 from bmerge.executors import Executor
 from bmerge.host import Registry
-from bmerge.host.studies import build_study
+from bmerge.host.studies import build_study, stored_plugins
 from bmerge.plan import Plan
 from bmerge.report import write_report
 from bmerge.study.events import Event, StudyFinished, TrialFinished
@@ -57,8 +58,10 @@ def command(
       bmerge run study.yaml --trials 100 --out runs/night
     """
     config = load_study(file)
-    registry = session.registry()
     folder = out or config.out
+    registry = session.registry()
+    registry.add(config.plugins, file.parent)
+    _take_up(registry, folder)
 
     def choose(plan: Plan) -> Executor:
         choice = where.or_else(config.executor).choose(plan)
@@ -68,6 +71,18 @@ def command(
     study = build_study(config, registry, folder=folder, choose=choose)
     finished = _run(study, trials, registry)
     _print_end(finished, write_report(folder))
+
+
+def _take_up(registry: Registry, folder: Path) -> None:
+    """Load the plugins that the study in a folder was begun with, where nobody has named them."""
+    given = {Path(ref.path).name for ref in registry.files if ref.path}
+    for ref in stored_plugins(folder):
+        if ref.path and Path(ref.path).name in given:
+            continue  # whether it is the same, the study's definition tells
+        try:
+            registry.require([ref], f"the study in {folder}")
+        except PluginError as error:
+            note(f"warning: {error}" + (f" ({error.hint})" if error.hint else ""))
 
 
 def _run(study: Study, trials: int | None, registry: Registry) -> StudyFinished:

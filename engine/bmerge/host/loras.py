@@ -19,7 +19,10 @@ from bmerge.recipe import BlockWeights, LoraRef, ModelRef
 if TYPE_CHECKING:
     from bmerge.lora.modules import Lora
 
-__all__ = ["add_loras", "place_loras"]
+__all__ = ["UNVERIFIED", "add_loras", "place_loras"]
+
+UNVERIFIED = "`bmerge merge --unverified` takes it all the same"
+"""What to do where a file is not the one that a recipe was written for."""
 
 
 def add_loras(
@@ -99,7 +102,7 @@ def _open(ref: LoraRef, folder: Path) -> Lora:
         found = checkpoint_sha256(lora.checkpoint)
         if found != ref.sha256:
             message = f"{ref.path} is another file than the recipe was written for"
-            hint = f"its sha256 is {found}, the recipe's {ref.sha256}"
+            hint = f"its sha256 is {found}, the recipe's {ref.sha256}; {UNVERIFIED}"
             raise RecipeError(message, hint=hint)
     return lora
 

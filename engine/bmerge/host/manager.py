@@ -53,6 +53,17 @@ class PluginHost:
         found = (self._records[name] for name in sorted(self._records))
         return tuple(record for record in found if record.error)
 
+    @property
+    def files(self) -> tuple[PluginRecord, ...]:
+        """The plugins that were given by path, in the order of loading."""
+        return tuple(r for r in self._records.values() if not r.distribution and not r.error)
+
+    def of_distribution(self, distribution: str) -> tuple[Candidate | PluginRecord, ...]:
+        """Return the plugins of a distribution, loaded or not yet."""
+        loaded = (r for r in self._records.values() if r.distribution == distribution)
+        deferred = (c for c in self._deferred.values() if c.distribution == distribution)
+        return (*loaded, *deferred)
+
     def record(self, name: str) -> PluginRecord | None:
         """Return the record of a loaded plugin; None for what comes from bmerge itself."""
         return self._records.get(name)

@@ -6,17 +6,19 @@ Recipes name things; plans and everything below them take objects. Here names ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bmerge.architectures import Architecture, resolve
 from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
-from bmerge.host.loras import add_loras
+from bmerge.host.loras import UNVERIFIED, add_loras
 from bmerge.host.registry import Registry
+from bmerge.lora.patched import loras_of
 from bmerge.plan import Plan, make_plan
 from bmerge.recipe import ModelRef, Recipe, Step
 
-__all__ = ["architecture_of", "open_models", "plan_merge"]
+__all__ = ["architecture_of", "open_models", "plan_merge", "with_hashes"]
 
 
 def open_models(models: Sequence[ModelRef], folder: Path) -> tuple[Checkpoint, ...]:
@@ -39,9 +41,26 @@ def _open(model: ModelRef, folder: Path) -> Checkpoint:
         found = checkpoint_sha256(checkpoint)
         if found != model.sha256:
             message = f"{model.path} is another file than the recipe was written for"
-            hint = f"its sha256 is {found}, the recipe's {model.sha256}"
+            hint = f"its sha256 is {found}, the recipe's {model.sha256}; {UNVERIFIED}"
             raise RecipeError(message, hint=hint)
     return checkpoint
+
+
+def with_hashes(recipe: Recipe, checkpoints: Sequence[Checkpoint]) -> Recipe:
+    """Return a recipe that insists on the files that its models and LoRAs are now.
+
+    Args:
+        recipe: what to do.
+        checkpoints: its models, with their LoRAs.
+    """
+    models = []
+    for model, checkpoint in zip(recipe.models, checkpoints, strict=True):
+        loras = tuple(
+            replace(ref, sha256=checkpoint_sha256(applied.lora.checkpoint))
+            for ref, applied in zip(model.loras, loras_of(checkpoint), strict=True)
+        )
+        models.append(replace(model, sha256=checkpoint_sha256(checkpoint), loras=loras))
+    return replace(recipe, models=tuple(models))
 
 
 def architecture_of(
@@ -77,5 +96,6 @@ def plan_merge(
     names = {step.method for step in steps if isinstance(step, Step)}
     methods = {name: registry.method(name) for name in sorted(names)}
     architecture = architecture_of(recipe.architecture, checkpoints, registry)
+    recipe = replace(recipe, plugins=registry.plugins_of(names, architecture.id))
     patched = add_loras(recipe.models, checkpoints, architecture, folder)
     return make_plan(recipe, method=methods, checkpoints=patched, architecture=architecture)

@@ -6,17 +6,21 @@ The one place where names become objects. The rooms below take objects only.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError
 from bmerge.host import discovery
 from bmerge.host.catalogue import Catalogue
+from bmerge.host.known_code import remember
 from bmerge.host.manager import PluginHost
 from bmerge.host.records import PluginRecord
+from bmerge.host.required import load_named, load_required
 from bmerge.method import MergeMethod
+from bmerge.recipe import PluginRef
 
 if TYPE_CHECKING:
     import click
@@ -39,6 +43,7 @@ class Registry:
 
     def __init__(self, host: PluginHost) -> None:
         self._host = host
+        self._required: set[PluginRef] = set()
         self.methods = Catalogue(
             host, "bmerge_merge_methods", noun="merge method", kind=MergeMethod
         )
@@ -99,6 +104,28 @@ class Registry:
         """Return a block map by id; ArchitectureError with the nearest if unknown."""
         return self.architectures.find(name)
 
+    def add(self, refs: Iterable[PluginRef], folder: Path) -> None:
+        """Load the plugins that a study file names; see :func:`.required.load_named`."""
+        load_named(self._host, refs, folder)
+
+    def require(self, refs: Iterable[PluginRef], who: str) -> None:
+        """Load what a recipe or a stored study needs; see :func:`.required.load_required`."""
+        new = [ref for ref in refs if ref not in self._required]
+        load_required(self._host, new, who)
+        self._required.update(new)
+
+    def plugins_of(self, methods: Iterable[str], architecture: str) -> tuple[PluginRef, ...]:
+        """Return the plugins but bmerge's own that a merge needs."""
+        origins = [self.methods.origin(name) for name in methods]
+        if architecture in self.architectures:
+            origins.append(self.architectures.origin(architecture))
+        return tuple(dict.fromkeys(r for each in origins if each and (r := each.ref)))
+
+    @property
+    def files(self) -> tuple[PluginRef, ...]:
+        """The plugins that were loaded by path."""
+        return tuple(ref for record in self._host.files if (ref := record.ref))
+
     def add_commands(self, group: click.Group) -> None:
         """Let every plugin add its commands to the command line."""
         self._host.observe("bmerge_commands", group=group)
@@ -133,6 +160,7 @@ def load_registry(plugins: Sequence[str] = (), *, blocked: Sequence[str] = ()) -
     for candidate in everything:
         if candidate.file:  # asked for by path: it must work
             host.add(candidate)
+            remember(candidate.file)
         elif candidate.hook:
             host.defer(candidate)
         else:

@@ -5,8 +5,10 @@ Everything that can be wrong with a study is found here, before any work is done
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from string import ascii_lowercase
@@ -22,23 +24,24 @@ from bmerge.expr import reduces_to_input
 from bmerge.formats import Checkpoint, checkpoint_sha256
 from bmerge.host.ingredients import block_map, code_of, payload_files, section_of
 from bmerge.host.loras import add_loras
-from bmerge.host.merges import architecture_of, open_models
+from bmerge.host.merges import architecture_of, open_models, with_hashes
 from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
 from bmerge.pipeline import Merger
 from bmerge.plan import Plan, build_plan, graph_of, match_tensors
-from bmerge.recipe import BlockWeights, load_presets, parse_weights
+from bmerge.recipe import BlockWeights, PluginRef, load_presets, parse_weights, plugin_data
 from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import Ingredients, definition_of
 from bmerge.study.protocols import Optimiser, Space
 from bmerge.study.space import SearchSpace
 from bmerge.study.space_config import build_space
+from bmerge.study.store import read_study
 from bmerge.study.study import Study, initial_proposals
 from bmerge.study.trial import Proposal
 
-__all__ = ["build_evaluator", "build_study", "model_identity"]
+__all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins"]
 
 
 def build_study(
@@ -74,7 +77,9 @@ def build_study(
     kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
     queue = tuple(_queue(config, kinds.method, architecture, search))
     known = registry.architectures
+    plugins = registry.plugins_of([config.merge.method], architecture.id)
     others = {
+        "plugins": [plugin_data(ref) for ref in kinds.plugins(plugins)],
         "architecture": {
             **block_map(architecture, checkpoints[0].tensors),
             **(code_of(known, architecture.id) if architecture.id in known else {}),
@@ -90,7 +95,7 @@ def build_study(
         folder=folder,
         search=search,
         merger=Merger(
-            config.merge,
+            replace(with_hashes(config.merge, checkpoints), plugins=plugins),
             method=kinds.method,
             checkpoints=checkpoints,
             architecture=architecture,
@@ -129,6 +134,17 @@ def build_evaluator(config: StudyConfig, registry: Registry) -> Evaluator:
     return _Kinds(config, registry).evaluator()
 
 
+def stored_plugins(folder: Path) -> tuple[PluginRef, ...]:
+    """Return the plugins that the study in a folder was begun with; none where there is no study.
+
+    A storage that cannot be read says nothing here: whoever opens the study will complain.
+    """
+    with contextlib.suppress(StudyError):
+        known = read_study(folder).attributes["definition"].get("plugins", ())
+        return tuple(PluginRef(**entry) for entry in known)
+    return ()
+
+
 class _Kinds:
     """The plugins that a study names, found and their options checked, not yet constructed."""
 
@@ -150,6 +166,17 @@ class _Kinds:
         self._generator.check(config.generator.options)
         for kind, scorer in zip(self._scorers, config.scorers, strict=True):
             kind.check(scorer.options)
+
+    def plugins(self, of_merges: Iterable[PluginRef]) -> tuple[PluginRef, ...]:
+        """Return all plugins but bmerge's own that take part, and those given by path."""
+        config, registry = self._config, self._registry
+        origins = [
+            registry.generators.origin(config.generator.name),
+            registry.optimisers.origin(config.optimiser.name),
+            *(registry.scorers.origin(scorer.name) for scorer in config.scorers),
+        ]
+        refs = (ref for record in origins if record and (ref := record.ref))
+        return tuple(dict.fromkeys((*of_merges, *refs, *registry.files)))
 
     def ingredients(self, others: Mapping[str, Any]) -> Ingredients:
         """Return what the study file only names, with ``others`` that are no plugin's."""

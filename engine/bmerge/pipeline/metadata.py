@@ -151,7 +151,8 @@ def _origin(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, Any]:
 def _complete(plan: Plan) -> Recipe:
     """Return the recipe with its defaults written out: they may change one day."""
     known = {planned.step.name: planned for planned in plan.steps}
-    recipe = replace(plan.recipe, architecture=plan.architecture.id)
+    plugins = (replace(p, path=Path(p.path).name if p.path else None) for p in plan.recipe.plugins)
+    recipe = replace(plan.recipe, architecture=plan.architecture.id, plugins=tuple(plugins))
     if plan.recipe.result is None:
         only = _spelt_out(known[""])
         return replace(

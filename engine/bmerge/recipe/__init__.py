@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmerge.recipe.document import Node, read_document
-from bmerge.recipe.dump import dump_recipe, lora_data, recipe_data
+from bmerge.recipe.dump import dump_recipe, lora_data, plugin_data, recipe_data
 from bmerge.recipe.load import load_recipe, parse_recipe, read_loras
 from bmerge.recipe.presets import load_presets
 from bmerge.recipe.schema import (
@@ -17,6 +17,7 @@ from bmerge.recipe.schema import (
     OnMissing,
     OnNonFinite,
     Pick,
+    PluginRef,
     Recipe,
     Step,
     Value,
@@ -35,6 +36,7 @@ __all__ = [
     "OnMissing",
     "OnNonFinite",
     "Pick",
+    "PluginRef",
     "Recipe",
     "Step",
     "Value",
@@ -44,6 +46,7 @@ __all__ = [
     "lora_data",
     "parse_recipe",
     "parse_weights",
+    "plugin_data",
     "read_document",
     "read_loras",
     "recipe_data",

@@ -12,12 +12,13 @@ from bmerge.recipe.schema import (
     LoraRef,
     ModelRef,
     Pick,
+    PluginRef,
     Recipe,
     Step,
     Value,
 )
 
-__all__ = ["dump_recipe", "lora_data", "recipe_data"]
+__all__ = ["dump_recipe", "lora_data", "plugin_data", "recipe_data"]
 
 _FIELDS = (
     "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "rebasin", "clamp", "prune",
@@ -50,7 +51,15 @@ def recipe_data(recipe: Recipe) -> dict[str, Any]:
     for field in _FIELDS:
         if getattr(recipe, field) != getattr(default, field):
             data[field] = getattr(recipe, field)
+    if recipe.plugins:
+        data["plugins"] = list(map(plugin_data, recipe.plugins))
     return data
+
+
+def plugin_data(plugin: PluginRef) -> dict[str, str]:
+    """Return a plugin in the form of a recipe file."""
+    names = ("path", "distribution", "version", "sha256")
+    return {name: value for name in names if (value := getattr(plugin, name)) is not None}
 
 
 def _model(model: ModelRef) -> str | dict[str, Any]:

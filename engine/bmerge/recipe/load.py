@@ -13,7 +13,7 @@ from bmerge.recipe.document import Node, parse_document, read_document
 from bmerge.recipe.load_steps import read_models, read_steps
 from bmerge.recipe.presets import load_presets
 from bmerge.recipe.schema import BlockWeights, LoraRef, ModelRef, Recipe
-from bmerge.recipe.settings import SETTINGS, read_settings
+from bmerge.recipe.settings import SETTINGS, read_settings, read_sha256
 from bmerge.recipe.weights import is_pattern, parse_weights
 
 __all__ = ["load_recipe", "parse_recipe", "read_loras", "recipe_of"]
@@ -147,14 +147,9 @@ def _file(node: Node, fields: Mapping[str, Node]) -> tuple[str, str | None]:
     """Return a file's path and, if it is given, the SHA-256 that it must have."""
     if "path" not in fields:
         raise node.error(f"{node.name} has no 'path'")
-    digest = _optional_text(fields.get("sha256"))
-    if digest is not None and (len(digest) != 64 or set(digest) - set("0123456789abcdef")):
-        raise fields["sha256"].error("sha256 must be 64 hexadecimal digits, lower case")
+    given = fields.get("sha256")
+    digest = read_sha256(given) if given is not None and given.value is not None else None
     return fields["path"].text(), digest
-
-
-def _optional_text(node: Node | None) -> str | None:
-    return None if node is None or node.value is None else node.text()
 
 
 def _weights(

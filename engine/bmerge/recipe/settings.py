@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias, get_args
 from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError
 from bmerge.recipe.document import Node
-from bmerge.recipe.schema import Clamp, Content, OnMissing, OnNonFinite, Rounding
+from bmerge.recipe.schema import Clamp, Content, OnMissing, OnNonFinite, PluginRef, Rounding
 
-__all__ = ["SETTINGS", "read_settings"]
+__all__ = ["SETTINGS", "read_plugins", "read_settings", "read_sha256"]
 
 _Reader: TypeAlias = Callable[[Node], Any]
 
@@ -64,6 +64,39 @@ def _patterns(node: Node) -> tuple[str, ...]:
     return tuple(item.text() for item in node.sequence())
 
 
+def read_plugins(node: Node) -> tuple[PluginRef, ...]:
+    """Return the plugins that a list names: paths, or mappings with a distribution or a path.
+
+    Raises:
+        RecipeError: if an entry names none, or has a hash that is none.
+    """
+    return tuple(map(_plugin, node.sequence()))
+
+
+def _plugin(node: Node) -> PluginRef:
+    if isinstance(node.value, str):
+        return PluginRef(node.text())
+    fields = node.mapping(("path", "distribution", "version", "sha256"))
+    if ("path" in fields) == ("distribution" in fields):
+        raise node.error("a plugin has either a path or a distribution")
+    given = {key: each.text() for key, each in fields.items() if each.value is not None}
+    if "sha256" in given:
+        given["sha256"] = read_sha256(fields["sha256"])
+    return PluginRef(**given)
+
+
+def read_sha256(node: Node) -> str:
+    """Return a SHA-256.
+
+    Raises:
+        RecipeError: if it is none.
+    """
+    digest = node.text()
+    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise node.error("sha256 must be 64 hexadecimal digits, lower case")
+    return digest
+
+
 _READERS: Final[Mapping[str, _Reader]] = {
     "dtype": _dtype,
     "architecture": _architecture,
@@ -77,6 +110,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "prune": Node.boolean,
     "rounding": _word(Rounding),
     "content": _word(Content),
+    "plugins": read_plugins,
 }
 
 SETTINGS: Final = tuple(_READERS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bmerge.evaluate.protocols import Payload
-from bmerge.recipe.schema import Recipe
+from bmerge.recipe.schema import PluginRef, Recipe
 from bmerge.study.objective import Objectives
 from bmerge.study.space_config import HyperparameterSpace
 
@@ -120,6 +120,7 @@ class StudyConfig:
         out: the study's folder, as written.
         storage: URL of an Optuna database; None keeps one in the folder.
         executor: what merges.
+        plugins: that are loaded for it.
     """
 
     path: Path
@@ -136,3 +137,4 @@ class StudyConfig:
     out: Path = Path("runs")
     storage: str | None = None
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    plugins: tuple[PluginRef, ...] = ()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from bmerge.recipe.document import Node, read_document
 from bmerge.recipe.load import read_loras
 from bmerge.recipe.schema import LoraRef, ModelRef, Recipe
-from bmerge.recipe.settings import SETTINGS, read_settings
+from bmerge.recipe.settings import SETTINGS, read_plugins, read_settings
 from bmerge.study.config import (
     ExecutorConfig,
     GeneratorConfig,
@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 _TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
-    "optimiser", "baselines", "try", "out", "storage", "executor",
+    "optimiser", "baselines", "try", "out", "storage", "executor", "plugins",
 )  # fmt: skip
-_MERGE = ("method", "models", *(key for key in SETTINGS if key != "rebasin"))
+_MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
 _OPTIMISER = ("name", "seed", "init", "init_points", "n_iters")
 
@@ -67,6 +67,7 @@ def load_study(path: str | Path) -> StudyConfig:
         out=Path(_get(keys, "out", Node.text, f"runs/{name}")).expanduser(),
         storage=_maybe(keys, "storage", Node.text),
         executor=_get(keys, "executor", _executor, ExecutorConfig()),
+        plugins=_get(keys, "plugins", read_plugins, ()),
     )
 
 
