@@ -15,6 +15,10 @@ from pathlib import Path
 from servers.faulty_http import HttpError, JsonServer, colour, png
 
 SAMPLERS = ("KSampler",)
+LISTS = {
+    "sampler_name": ["euler", "dpmpp_2m", "lcm"],
+    "scheduler": ["normal", "karras", "simple"],
+}
 KNOWN = {"CheckpointLoaderSimple", "CLIPTextEncode", "EmptyLatentImage", "EmptySD3LatentImage",
          "KSampler", "VAEDecode", "PreviewImage", "SaveImage", "FluxGuidance",
          "ConditioningZeroOut"}  # fmt: skip
@@ -89,9 +93,13 @@ class FakeComfyUI(JsonServer):
     def object_info(self, node):
         if node not in KNOWN:
             return {}
-        names = self.checkpoints()
-        spec = ["COMBO", {"options": names}] if self.modern else [names]
-        return {node: {"input": {"required": {"ckpt_name": spec}}}}
+        lists = {"ckpt_name": self.checkpoints()} if node == "CheckpointLoaderSimple" else {}
+        lists |= LISTS if node == "KSampler" else {}
+        specs = {
+            name: ["COMBO", {"options": names}] if self.modern else [names]
+            for name, names in lists.items()
+        }
+        return {node: {"input": {"required": specs}}}
 
     def prompt(self, body):
         errors = {}

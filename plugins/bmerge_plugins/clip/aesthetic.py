@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bmerge import Picture, ScorerError
 from bmerge_plugins.clip.head import Head
 from bmerge_plugins.clip.tower import Tower
+from bmerge_plugins.sample import sample_picture
 
 __all__ = ["Aesthetic"]
 
@@ -26,6 +27,15 @@ class Aesthetic:
         self._tower = tower
         self._head = head
         self._batch = batch
+
+    def check(self, *, paint: bool) -> None:
+        """Judge a picture; the weights have been found when it was constructed.
+
+        Raises:
+            ScorerError: if that fails.
+        """
+        if paint:
+            self.score([sample_picture()])
 
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return the head's rating of each picture.

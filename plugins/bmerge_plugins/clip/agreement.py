@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from bmerge import Picture
 from bmerge_plugins.clip.tower import Tower
+from bmerge_plugins.sample import sample_picture
 
 __all__ = ["PromptAgreement"]
 
@@ -26,6 +27,15 @@ class PromptAgreement:
         self._tower = tower
         self._scale = scale
         self._batch = batch
+
+    def check(self, *, paint: bool) -> None:
+        """Judge a picture; the weights have been found when it was constructed.
+
+        Raises:
+            ScorerError: if that fails.
+        """
+        if paint:
+            self.score([sample_picture()])
 
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return one number for each picture."""

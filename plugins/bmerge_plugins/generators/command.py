@@ -16,6 +16,7 @@ from bmerge import Blame, GeneratorError, GeneratorKind, MergedModel, Payload, P
 from bmerge_plugins.servers import Program, Template, pictures
 from bmerge_plugins.servers.batches import Batch, Batches
 from bmerge_plugins.servers.payload_files import file_stems, payload_records, write_payloads
+from bmerge_plugins.servers.process import check_program
 
 _PLACES = ("checkpoint", "payloads", "out", "address")
 _POLL = 0.05
@@ -48,6 +49,14 @@ class CommandGenerator:
         self._timeout = timeout
         self._file: Path | None = None
         self._worked = False
+
+    def check(self, *, paint: bool) -> None:  # noqa: ARG002  it would need a merge
+        """Look for the program.
+
+        Raises:
+            GeneratorError: if it is not there.
+        """
+        check_program(self._command.arguments)
 
     def load(self, model: MergedModel) -> None:
         """Take the checkpoint; the program reads it later."""

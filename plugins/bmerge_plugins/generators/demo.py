@@ -55,6 +55,11 @@ class DemoGenerator:
         # One mapping for the whole run: a merge recognises it and writes only what changed.
         self._live = self._model.state_dict()
 
+    def check(self, *, paint: bool) -> None:
+        """Make a picture with the model as it is; there is nothing else that could be missing."""
+        if paint:
+            self._sample([Payload("check", "red circle", steps=1)])
+
     def load(self, model: MergedModel) -> None:
         """Merge into the parameters of the live model."""
         model.into(self._live)

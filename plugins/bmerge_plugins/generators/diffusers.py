@@ -63,6 +63,17 @@ class DiffusersGenerator:
         )
         self._pipeline: LivePipeline | None = None
 
+    def check(self, *, paint: bool) -> None:  # noqa: ARG002  it would need a merge
+        """Look for the configuration.
+
+        Raises:
+            GeneratorError: if it is not there.
+        """
+        from bmerge_plugins.pipelines.build import config_folder
+
+        if self._settings.config is not None:
+            config_folder("diffusers", self._settings.config)
+
     def load(self, model: MergedModel) -> None:
         """Merge into the pipeline, which is built for the first one."""
         from bmerge_plugins.pipelines.pipeline import LivePipeline

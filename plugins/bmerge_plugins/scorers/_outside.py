@@ -46,13 +46,17 @@ def number(value: Any, source: str) -> float:
         ScorerError: if it is not a finite number.
     """
     try:
-        score = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        score = math.nan
-    if not math.isfinite(score):
+        score = None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        score = None
+    if score is None or not math.isfinite(score):
         text = repr(value)
         shown = text if len(text) <= 100 else text[:99] + "…"
-        raise ScorerError(f"{source} gave {shown} where a number was expected")
+        # NaN is said of a picture; what is no number at all comes from the wrong server.
+        raise ScorerError(
+            f"{source} gave {shown} where a number was expected",
+            blame="study" if score is None else "merge",
+        )
     return score
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bmerge import ScorerError
 from bmerge_plugins.scorers._outside import number
+from bmerge_plugins.servers.faults import one_line
 
 __all__ = ["answer_text", "verdict"]
 
@@ -33,7 +34,10 @@ def verdict(text: str, low: float, high: float) -> float:
         shown = " ".join(text.split())
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
         raise ScorerError(f"no JSON object with {_KEY!r} in the answer {shown!r}")
-    score = number(scores[-1], "the model")
+    try:
+        score = number(scores[-1], "the model")
+    except ScorerError as error:
+        raise ScorerError(str(error)) from error  # said of this picture, in whatever words
     if not low <= score <= high:
         raise ScorerError(f"the model gave {score:g}, outside {low:g} … {high:g}")
     return score
@@ -51,13 +55,16 @@ def answer_text(answer: Any) -> str:
         content = message["content"]
     except (KeyError, IndexError, TypeError) as error:
         shown = json.dumps(answer)[:_SHOWN]
-        raise ScorerError(f"the answer is no chat completion: {shown}") from error
+        # Some endpoints tell of an overload with 200.
+        message = f"the answer is no chat completion: {one_line(shown)}"
+        raise ScorerError(message, blame="surroundings") from error
     if refusal := message.get("refusal"):
         raise ScorerError(f"the model refuses: {' '.join(str(refusal).split())[:_SHOWN]}")
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if choice.get("finish_reason") == "length":
-        raise ScorerError("the answer was cut at max_tokens", hint="set max_tokens higher")
+        hint = "set max_tokens higher"
+        raise ScorerError("the answer was cut at max_tokens", blame="study", hint=hint)
     return content or ""
 
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl
+from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number
 from bmerge_plugins.servers import Program, Template
+from bmerge_plugins.servers.process import check_program
 
 _NAME = "command"
 _ONE, _ALL = "picture", "pictures"
@@ -45,6 +47,17 @@ class CommandScorer:
             raise ScorerError(f"timeout is {timeout}, must be above 0", blame="study")
         self._timeout = timeout
 
+    def check(self, *, paint: bool) -> None:
+        """Look for the program, and run it on a picture.
+
+        Raises:
+            ScorerError: if it is not there or fails.
+        """
+        with as_scorer_errors():
+            check_program(self._command.arguments)
+        if paint:
+            self.score([sample_picture()])
+
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return the number that the program printed for each picture.
 
@@ -69,9 +82,9 @@ class CommandScorer:
             status = program.wait(self._timeout)
             if status is None:
                 message = f"{program.name} did not end within {self._timeout:g} s"
-                raise ScorerError(message, transient=True)
+                raise ScorerError(message, blame="surroundings")
             if status:
-                raise ScorerError(program.failure(), transient=True)
+                raise ScorerError(program.failure(), blame=program.blame("surroundings"))
             lines = [line.strip() for line in program.output().splitlines() if line.strip()]
             if len(lines) < count:
                 counts = f"{len(lines)} lines where {count} numbers were expected"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl
+from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number, png
 from bmerge_plugins.servers import CONNECTION, HttpServer, connect
 
@@ -53,6 +54,17 @@ class HttpScorer:
         )
         with self._server():
             pass  # or complain of the options
+
+    def check(self, *, paint: bool) -> None:
+        """Ask whether the server is there and lets us in, and have a picture judged.
+
+        Raises:
+            ScorerError: if not, or its answer is of no use.
+        """
+        with self._server() as server, as_scorer_errors():
+            server.check("")
+        if paint:
+            self.score([sample_picture()])
 
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return what the server says of each picture.

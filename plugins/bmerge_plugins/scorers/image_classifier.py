@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest
 from bmerge_plugins.clip import RUNNING, find_folder, torch_device, torch_dtype
+from bmerge_plugins.sample import sample_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,6 +55,15 @@ class ImageClassifier:
         self._label = _index(label, model.config.label2id, place)
         self._model = model.eval().to(self._device, self._dtype)
         self._batch = batch
+
+    def check(self, *, paint: bool) -> None:
+        """Judge a picture; the weights have been found when it was constructed.
+
+        Raises:
+            ScorerError: if that fails.
+        """
+        if paint:
+            self.score([sample_picture()])
 
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return the label's probability for each picture."""

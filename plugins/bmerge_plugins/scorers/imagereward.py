@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bmerge import Download, Picture, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.blip import WordPiece, load_reward
 from bmerge_plugins.clip import RUNNING, find_file, torch_device, torch_dtype
+from bmerge_plugins.sample import sample_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,6 +64,15 @@ class ImageReward:
         self._blip, self._head = load_reward(file, self._device, self._dtype)
         self._preprocess = _preprocess(self._blip.side)
         self._batch = batch
+
+    def check(self, *, paint: bool) -> None:
+        """Judge a picture; the weights have been found when it was constructed.
+
+        Raises:
+            ScorerError: if that fails.
+        """
+        if paint:
+            self.score([sample_picture()])
 
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return one number for each picture."""

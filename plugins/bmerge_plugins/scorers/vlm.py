@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bmerge import GeneratorError, Picture, ScorerError, ScorerKind, StudyError, hookimpl
+from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, png
 from bmerge_plugins.scorers._verdict import answer_text, verdict
 from bmerge_plugins.servers import (
@@ -23,6 +24,7 @@ from bmerge_plugins.servers import (
     StatusError,
     parse_address,
 )
+from bmerge_plugins.servers.faults import understood
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,6 +117,21 @@ class VisionLanguageJudge:
             )
             HttpServer(self._address, self._settings).close()  # or complain of the options
 
+    def check(self, *, paint: bool) -> None:
+        """Ask whether the endpoint is there and takes the key, and have a picture judged.
+
+        Raises:
+            ScorerError: if not, or it gives no score.
+        """
+        server = HttpServer(self._address, self._settings)
+        try:
+            with as_scorer_errors():
+                server.check("/models")
+            if paint:
+                self._judge(server, sample_picture())
+        finally:
+            server.close()
+
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return the model's score of each picture.
 
@@ -134,7 +151,7 @@ class VisionLanguageJudge:
         try:
             return verdict(self._ask(server, parts), self._low, self._high)
         except ScorerError as error:
-            if error.transient or isinstance(error.__cause__, GeneratorError):
+            if isinstance(error.__cause__, GeneratorError):  # there was no answer at all
                 raise
             _logger.info("%s: %s; asked once more", picture.payload.id, error)
         parts.append({"type": "text", "text": self._fill(_AGAIN, {})})
@@ -168,8 +185,9 @@ class VisionLanguageJudge:
                 error.hint = _hint(error.status)
                 raise
         text = answer_text(answer)
-        usage = answer.get("usage") or {}
-        self._used["max_total_tokens"] += int(usage.get("total_tokens") or 0)
+        with as_scorer_errors(), understood(f"{self._address}: its count of tokens"):
+            usage = answer.get("usage") or {}
+            self._used["max_total_tokens"] += int(usage.get("total_tokens") or 0)
         return text
 
     def _spend(self) -> None:
@@ -184,9 +202,12 @@ class VisionLanguageJudge:
 
 def _key(variable: str | None) -> ApiKey | None:
     """Return the key; an endpoint on one's own machine needs none."""
-    key = os.environ.get(variable or _KEY_VARIABLE)
+    key = os.environ.get(variable or _KEY_VARIABLE, "").strip()
     if variable and not key:
         raise ScorerError(f"{_NAME}: the environment variable {variable} is not set", blame="study")
+    if not (key.isascii() and key.isprintable()):
+        message = f"{_NAME}: the key in {variable or _KEY_VARIABLE} has signs that no key can have"
+        raise ScorerError(message, blame="study")
     return ApiKey(key) if key else None
 
 

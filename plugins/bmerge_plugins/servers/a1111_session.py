@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 _API = "/sdapi/v1"
 _POLL = 0.5
+_TIDY = 60.0
+_TRIED = Payload("check", "a cat", steps=1, width=64, height=64)
 
 
 class A1111Session:
@@ -51,6 +53,7 @@ class A1111Session:
         self._wanted = ModelUsed(None, None)
         self._before: str | None = None
         self._tells_of_interruptions = True
+        self._marked = False
 
     @property
     def name(self) -> str:
@@ -64,6 +67,29 @@ class A1111Session:
     def answers(self) -> bool:
         """Ask once, without patience."""
         return self._http.answers(f"{_API}/options")
+
+    def check(self, marker: Published | None, *, paint: bool) -> None:
+        """Ask for its options, look for the marker, and make a picture with the model it has.
+
+        Raises:
+            GeneratorError: if something is wrong.
+        """
+        current = self._current()
+        if marker is not None:
+            self._marked = True
+            self._wait_until_listed(marker)
+        if paint and current:
+            what = f"{self.name}: a picture to try it"
+            answer = self._http.post(f"{_API}/txt2img", request_body(_TRIED))
+            with understood(what):
+                info = read_info(answer, what)
+                pictures.from_base64(first_image(answer, info, what), what)
+
+    def tidy(self) -> None:
+        """Let the server forget the marker's name."""
+        if self._marked:
+            self._marked = False
+            self._http.post_once(f"{_API}/refresh-checkpoints", timeout=_TIDY)
 
     def load(self, checkpoint: Published) -> None:
         """Make the server load the checkpoint.

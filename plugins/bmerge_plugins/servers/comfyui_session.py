@@ -8,6 +8,7 @@ checkpoint for its file name too. A name that was never used is what makes it re
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -24,13 +25,17 @@ from bmerge_plugins.servers.comfyui_answers import (
     raise_if_failed,
     refusal,
 )
+from bmerge_plugins.servers.comfyui_check import check_nodes, node_route
 from bmerge_plugins.servers.comfyui_events import Events
 from bmerge_plugins.servers.comfyui_workflow import Workflow
 from bmerge_plugins.servers.faults import StatusError, understood
 from bmerge_plugins.servers.http import HttpServer
+from bmerge_plugins.servers.names import is_ours
 from bmerge_plugins.servers.publish import Published
 
 __all__ = ["ComfySession"]
+
+_log = logging.getLogger(__name__)
 
 _LIST_POLL = 0.5
 _SHORTEST, _LONGEST = 0.1, 1.0
@@ -67,6 +72,23 @@ class ComfySession:
     def answers(self) -> bool:
         """Ask once, without patience."""
         return self._http.answers("/queue")
+
+    def check(self, marker: Published | None, *, paint: bool) -> None:
+        """Ask whether it has the workflow's nodes, look for the marker, and make a picture.
+
+        Raises:
+            GeneratorError: if something is wrong.
+        """
+        with understood(f"{self.name}: its queue"):
+            queue_ids(self._http.get("/queue"))
+        check_nodes(self._workflow, self._http.get, self.name)
+        if marker is not None:
+            self._wait_until_listed(marker)
+        if paint:
+            self._try_picture()
+
+    def tidy(self) -> None:
+        """It looks into its folders whenever it is asked."""
 
     def load(self, checkpoint: Published) -> None:
         """Make the server forget the last checkpoint and see this one.
@@ -110,7 +132,7 @@ class ComfySession:
         """Let the server free the last checkpoint's memory."""
         try:
             if self._checkpoint:
-                self._http.post_once("/free", {"unload_models": True, "free_memory": True})
+                self._free()
         finally:
             if self._events is not None:
                 self._events.close()
@@ -125,15 +147,42 @@ class ComfySession:
             culprit: Blame = "surroundings" if self._worked else "study"
             return only_image(entry, self._workflow.output, what, culprit=culprit)
 
+    def _try_picture(self) -> None:
+        """Run the workflow with a checkpoint that the server has."""
+        own = self._workflow.own_checkpoint
+        listed = [name for name in self._listed() if not is_ours(name)]
+        if not listed:
+            return
+        self._checkpoint = own if own in listed else listed[0]
+        try:
+            self.picture(self._workflow.tiny())
+        except GeneratorError as error:
+            # A checkpoint of another kind than the workflow is for says nothing against it.
+            if self._checkpoint == own or error.blame == "surroundings":
+                raise
+            _log.warning("%s with %r, for want of a merge: %s", self.name, listed[0], error)
+        finally:
+            self._free()
+            self._checkpoint = ""
+            self._worked = False
+
+    def _free(self) -> None:
+        with contextlib.suppress(GeneratorError):
+            self._http.post_once("/free", {"unload_models": True, "free_memory": True})
+
+    def _listed(self) -> list[str]:
+        """Return what the checkpoint can be, as this server spells it."""
+        node, entry = self._workflow.checkpoint
+        info = self._http.get(node_route(node))
+        with understood(f"{self.name}: what it says of {node}"):
+            return choices(info, node, entry)
+
     def _wait_until_listed(self, checkpoint: Published) -> str:
         """Return the checkpoint as this server spells it: with folders, in its own slashes."""
-        node, entry = self._workflow.checkpoint
+        node, _ = self._workflow.checkpoint
         ends = time.monotonic() + self._list_timeout
         while True:
-            info = self._http.get(f"/object_info/{node}")
-            with understood(f"{self.name}: what it says of {node}"):
-                known = choices(info, node, entry)
-            for listed in known:
+            for listed in self._listed():
                 if PurePosixPath(listed.replace("\\", "/")).name == checkpoint.name:
                     return listed
             if time.monotonic() > ends or self._http.sleep(_LIST_POLL):

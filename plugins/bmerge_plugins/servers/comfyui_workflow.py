@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ class Workflow:
         return str(self._graph[slot.node]["class_type"]), slot.input
 
     @property
+    def own_checkpoint(self) -> str:
+        """The name that the workflow had in its file."""
+        slot = self._slots["checkpoint"][0]
+        return str(self._graph[slot.node]["inputs"][slot.input])
+
+    @property
     def output(self) -> str | None:
         """The node that is named ``output``, if one is."""
         for node, content in self._graph.items():
@@ -49,6 +55,26 @@ class Workflow:
             if node == "output" or str(title).strip().lower() == "output":
                 return node
         return None
+
+    def nodes(self) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """Yield each node with its class and the texts that are set in it for good."""
+        filled = {(slot.node, slot.input) for slot in self._slots["checkpoint"]}
+        for node, content in self._graph.items():
+            yield (
+                node,
+                str(content["class_type"]),
+                {
+                    name: value
+                    for name, value in content["inputs"].items()
+                    if isinstance(value, str) and (node, name) not in filled
+                },
+            )
+
+    def tiny(self) -> Payload:
+        """Return the smallest picture that the workflow can be asked for."""
+        side = 64 if {"width", "height"} <= set(self._slots) else None
+        steps = 1 if "steps" in self._slots else None
+        return Payload("check", "a cat", steps=steps, width=side, height=side)
 
     def fill(self, payload: Payload, checkpoint: str) -> dict[str, Any]:
         """Return a copy of the workflow with a payload's values.

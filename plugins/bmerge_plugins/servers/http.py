@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from bmerge import GeneratorError
 from bmerge_plugins.servers.address import Address, ApiKey, Login, strike_out
 from bmerge_plugins.servers.bodies import decode_json, read_body
-from bmerge_plugins.servers.faults import one_line, seconds, status_error
+from bmerge_plugins.servers.faults import StatusError, one_line, seconds, status_error
 from bmerge_plugins.servers.retry import Retry
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = ["HttpServer", "HttpSettings"]
 _CONNECT = 10.0
 _QUICK = 5.0
 _HOPS = 5
+_REFUSING = (401, 403, 407)
 _PREVIEW = 1 << 24  # ComfyUI sends its previews over the socket, as large as pictures are
 
 
@@ -117,6 +118,18 @@ class HttpServer:
             GeneratorError: if it fails.
         """
         self._once("POST", path, None, body, timeout)
+
+    def check(self, path: str) -> None:
+        """Complain if nothing answers, or the password is refused; any other answer will do.
+
+        Raises:
+            GeneratorError: which blames the surroundings.
+        """
+        try:
+            self._retried("GET", path, None, None, self.timeout, as_json=False)
+        except StatusError as error:
+            if error.status in _REFUSING:
+                raise
 
     def answers(self, path: str) -> bool:
         """Tell whether ``path`` can be had at once, without further attempts."""

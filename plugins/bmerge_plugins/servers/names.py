@@ -14,7 +14,7 @@ import re
 import secrets
 from pathlib import Path
 
-__all__ = ["fresh_name", "remove_leftovers"]
+__all__ = ["fresh_name", "is_ours", "remove_leftovers"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ def fresh_name(suffix: str) -> str:
     """
     # Letters, digits and dashes only: the web UIs rewrite other signs in what they report.
     return f"bmerge-{_machine()}-{os.getpid()}-{secrets.token_hex(6)}{suffix}"
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a model's name, which may have folders, was made by :func:`fresh_name`."""
+    return _OURS.fullmatch(name.replace("\\", "/").rpartition("/")[2]) is not None
 
 
 def remove_leftovers(folder: Path) -> None:

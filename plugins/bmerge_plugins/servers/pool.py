@@ -12,11 +12,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Protocol
 
 from bmerge import GeneratorError, MergedModel, Payload, Picture
+from bmerge_plugins.servers.marker import marker
 from bmerge_plugins.servers.publish import Place, Published
 from bmerge_plugins.servers.work import Work
 
@@ -45,6 +47,20 @@ class Session(Protocol):
 
     def answers(self) -> bool:
         """Ask the server once, without patience, whether it is there."""
+
+    def check(self, marker: Published | None, *, paint: bool) -> None:
+        """Complain of what would make every trial fail; called before the first.
+
+        Args:
+            marker: a tiny checkpoint that the server should see, if there is one.
+            paint: whether one small picture may be made, with a model that the server has.
+
+        Raises:
+            GeneratorError: if something is wrong.
+        """
+
+    def tidy(self) -> None:
+        """Forget the marker, which has been taken away."""
 
     def load(self, checkpoint: Published) -> None:
         """Make the server use a checkpoint; called again after a fault.
@@ -82,6 +98,29 @@ class ServerPool:
         self._publishing = Lock()
         self._live: list[Session] = []
         self._out: set[Session] = set()
+
+    def check(self, *, paint: bool) -> None:
+        """Ask every server whether it will do; one that does not is told while others do.
+
+        Raises:
+            GeneratorError: if no server does, or the study asks for what one does not have.
+        """
+        errors: list[tuple[Session, GeneratorError]] = []
+        with ExitStack() as stack:
+            stack.callback(self._tidy)
+            markers = {p: stack.enter_context(marker(p)) for p in dict.fromkeys(self._places)}
+            for session, place in zip(self._sessions, self._places, strict=True):
+                session.ready()
+                try:
+                    session.check(markers[place], paint=paint)
+                except GeneratorError as error:
+                    if error.blame != "surroundings":
+                        raise
+                    errors.append((session, error))
+        if len(errors) == len(self._sessions):
+            raise errors[0][1]
+        for session, reason in errors:
+            _log.warning("%s cannot be used: %s", session.name, reason)
 
     def load(self, model: MergedModel) -> None:
         """Bring the merge to all servers.
@@ -124,6 +163,10 @@ class ServerPool:
         for session in self._sessions:
             _quietly(session.close, f"closing {session.name}")
         self._withdraw()
+
+    def _tidy(self) -> None:
+        for session in self._sessions:
+            _quietly(session.tidy, f"tidying up {session.name}")
 
     def _load_all(self, sessions: Sequence[Session], file: Path) -> list[Session]:
         """Load on all servers at once; return those that did."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 from bmerge import Blame, GeneratorError
 from bmerge_plugins.servers.faults import blame_of, one_line
 
-__all__ = ["Program", "run_to_end"]
+__all__ = ["Program", "check_program", "run_to_end"]
 
 _GRACE = 5.0
 _TAIL = 16_384
@@ -118,6 +119,21 @@ class Program:
         """End it and let go of what it said."""
         self.end()
         self._folder.cleanup()
+
+
+def check_program(arguments: Sequence[str]) -> None:
+    """Complain if there is no such program.
+
+    Args:
+        arguments: of a command line that may still have places for values.
+
+    Raises:
+        GeneratorError: which blames the study.
+    """
+    name = arguments[0]
+    if "{" not in name and shutil.which(name) is None:
+        hint = "install it, or write the path of the program"
+        raise GeneratorError(f"there is no program {name!r}", blame="study", hint=hint)
 
 
 def run_to_end(arguments: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from bmerge import GeneratorError
 from bmerge_plugins.servers.names import fresh_name, remove_leftovers
-from bmerge_plugins.servers.process import run_to_end
+from bmerge_plugins.servers.process import check_program, run_to_end
 from bmerge_plugins.servers.template import Template
 
 __all__ = ["InPlace", "MappedPaths", "Place", "Published", "SharedFolder", "Upload"]
@@ -150,6 +150,16 @@ class Upload:
         if self.remove:
             templates.append(self._command("remove", self.remove, ["name"]))
         return any("host" in template.names for template in templates)
+
+    def check(self) -> None:
+        """Look for the programs.
+
+        Raises:
+            GeneratorError: if one is not there.
+        """
+        check_program(self._command("upload", self.upload, ["checkpoint", "name"]).arguments)
+        if self.remove:
+            check_program(self._command("remove", self.remove, ["name"]).arguments)
 
     def _take_away(self, values: Mapping[str, str]) -> None:
         if self.remove:

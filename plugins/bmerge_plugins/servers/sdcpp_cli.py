@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bmerge import Blame, GeneratorError, Payload, Picture
 from bmerge_plugins.servers import pictures
-from bmerge_plugins.servers.process import Program
+from bmerge_plugins.servers.process import Program, check_program
 from bmerge_plugins.servers.publish import Published
 from bmerge_plugins.servers.template import Template
 
@@ -43,6 +43,17 @@ class CliSession:
     def answers(self) -> bool:
         """There is nothing to ask: the program is run for each picture."""
         return True
+
+    def check(self, marker: Published | None, *, paint: bool) -> None:  # noqa: ARG002
+        """Look for the program; a picture would need a model.
+
+        Raises:
+            GeneratorError: if it is not there.
+        """
+        check_program(self._command.arguments)
+
+    def tidy(self) -> None:
+        """Nothing was put anywhere."""
 
     def load(self, checkpoint: Published) -> None:
         """Take the path; the program reads it for each picture."""

@@ -19,7 +19,7 @@ from bmerge_plugins.servers.a1111_answers import first_image, model_used, read_i
 from bmerge_plugins.servers.a1111_request import request_body
 from bmerge_plugins.servers.faults import understood
 from bmerge_plugins.servers.http import HttpServer
-from bmerge_plugins.servers.process import Program
+from bmerge_plugins.servers.process import Program, check_program
 from bmerge_plugins.servers.publish import Published
 from bmerge_plugins.servers.template import Template
 
@@ -59,6 +59,18 @@ class ServerSession:
         """There is nothing to ask: the process is started for each checkpoint."""
         return True
 
+    def check(self, marker: Published | None, *, paint: bool) -> None:  # noqa: ARG002
+        """Look for the program and whether its port is free; a picture would need a model.
+
+        Raises:
+            GeneratorError: if something is wrong.
+        """
+        check_program(self._command.arguments)
+        self._check_port()
+
+    def tidy(self) -> None:
+        """Nothing was put anywhere."""
+
     def load(self, checkpoint: Published) -> None:
         """End the process of the last checkpoint and start one for this.
 
@@ -66,13 +78,8 @@ class ServerSession:
             GeneratorError: if the port is taken, or the process does not come up.
         """
         self._end()
+        self._check_port()
         address = self._http.address
-        if _answers(address.host, address.port):
-            raise GeneratorError(
-                f"something else already listens on {self.name}",
-                blame="surroundings",
-                hint="end the other sd-server, or choose another port",
-            )
         values = {"checkpoint": str(checkpoint.file), "host": address.host}
         program = self._program = Program(self._command.fill({**values, "port": str(address.port)}))
         self._wanted = stem(checkpoint.name)
@@ -105,6 +112,14 @@ class ServerSession:
         """End the process."""
         self._end()
         self._http.close()
+
+    def _check_port(self) -> None:
+        if _answers(self._http.address.host, self._http.address.port):
+            raise GeneratorError(
+                f"something else already listens on {self.name}",
+                blame="surroundings",
+                hint="end the other sd-server, or choose another port",
+            )
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Ask the process; if it has ended, say how."""

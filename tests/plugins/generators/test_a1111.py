@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from bmerge import GeneratorError, Payload
+from bmerge import GeneratorError, Payload, open_checkpoint
 from bmerge.study.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
@@ -698,6 +698,71 @@ def test_secrets_stay_out_of_errors_logs_and_pictures(
     told = f"{caught.value!r} {caught.value.hint} {picture.info} {vars(one)} {caplog.text}"
     for secret in ("s3cret", token):
         assert secret not in told
+
+
+def test_a_check_leaves_no_trace(server, generator, models_dir, own_model):
+    listed, current = list(server.listed), server.current
+    one = generator(server.url)
+    one.check(paint=False)
+    assert server.pictures == 0
+    one.check(paint=True)
+    assert server.pictures == 1
+    assert (server.listed, server.current) == (listed, current)
+    assert list(models_dir.iterdir()) == [own_model]
+    one.close()
+    assert server.made("/sdapi/v1/options") == [None] * 2  # asked, never set
+
+
+def test_the_marker_of_a_check_can_be_read_as_a_checkpoint(server, generator, models_dir):
+    seen, refresh = [], server.refresh
+
+    def look():
+        refresh()
+        seen.extend(dict(open_checkpoint(file).tensors) for file in models_dir.glob("bmerge-*"))
+
+    server.refresh = look
+    generator(server.url).check(paint=False)
+    assert [list(tensors) for tensors in seen] == [["marker"]]
+
+
+def test_a_check_names_what_would_make_every_trial_fail(
+    server, models_dir, own_model, generator, tmp_path
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    cases = [
+        (generator("127.0.0.1:9", retries=0), "http://127.0.0.1:9/sdapi"),
+        (generator(server.url, models_dir=str(elsewhere), list_timeout=0.0), "does not list"),
+        (generator(server.url, remote_models=f"{models_dir}=/x", list_timeout=0.0), "as '/x/b"),
+        (generator(server.url, models_dir=None, remote_models="/no/such=/x"), "there is no folder"),
+    ]
+    with FakeA1111(models_dir, auth="me:right") as other:
+        cases.append((generator(other.url, user="me", password="wrong"), "401 Unauthorized"))
+        for one, message in cases:
+            with pytest.raises(GeneratorError, match=message) as caught:
+                one.check(paint=False)
+            assert caught.value.blame == "surroundings"
+    assert list(elsewhere.iterdir()) == []
+    assert list(models_dir.iterdir()) == [own_model]
+    assert own_model in server.listed
+    assert len(server.listed) == 1
+
+
+def test_a_check_of_several_servers_warns_of_one_that_is_down(
+    server, generator, models_dir, caplog
+):
+    generator("127.0.0.1:9", server.url, retries=0).check(paint=False)
+    assert "http://127.0.0.1:9 cannot be used: " in caplog.text
+
+
+def test_a_check_tries_an_upload_only_if_it_can_be_undone(server, generator, models_dir, own_model):
+    copy = f"cp {{checkpoint}} '{models_dir}/{{name}}'"
+    generator(server.url, models_dir=None, upload=copy).check(paint=False)
+    assert server.made("/sdapi/v1/refresh-checkpoints") == []
+    remove = f"rm '{models_dir}/{{name}}'"
+    generator(server.url, models_dir=None, upload=copy, remove=remove).check(paint=False)
+    assert len(server.made("/sdapi/v1/refresh-checkpoints")) == 2
+    assert list(models_dir.iterdir()) == [own_model]
 
 
 def test_https_with_a_certificate_of_ones_own(

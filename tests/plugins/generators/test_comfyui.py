@@ -539,5 +539,61 @@ def test_basic_authentication_of_a_proxy_before_the_server(
     assert "no websocket" not in caplog.text
 
 
+@pytest.mark.parametrize("modern", [False, True], ids=["list", "COMBO"])
+def test_a_check_leaves_no_trace(modern, models_dir, generator, workflow):
+    (models_dir / "own.safetensors").write_bytes(b"own")
+    with FakeComfyUI(models_dir, modern=modern) as server:
+        one = generator(server.url, workflow=workflow())
+        one.check(paint=False)
+        assert server.runs == 0
+        assert [file.name for file in models_dir.iterdir()] == ["own.safetensors"]
+        one.check(paint=True)
+        (body,) = server.made("/prompt")
+        assert body["prompt"]["4"]["inputs"]["ckpt_name"] == "own.safetensors"
+        assert body["prompt"]["5"]["inputs"]["width"] == 64
+        assert server.weights == {}
+        assert [file.name for file in models_dir.iterdir()] == ["own.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda graph: graph["8"].update(class_type="VAEDecodeBest"), "no node 'VAEDecodeBest'"),
+        (lambda graph: graph["4"].update(class_type="MyLoader"), "no node 'MyLoader'"),
+        (lambda graph: graph["3"]["inputs"].update(sampler_name="eular"),
+         r"node 3 \(KSampler\): the server has no sampler_name 'eular'"),
+        (lambda graph: graph["3"]["inputs"].update(scheduler="odd"), "no scheduler 'odd'"),
+    ],
+    ids=["node", "loader", "sampler", "scheduler"],
+)  # fmt: skip
+def test_a_check_finds_what_the_server_lacks(change, message, server, generator, workflow):
+    with pytest.raises(GeneratorError, match=message) as caught:
+        generator(server.url, workflow=workflow(change)).check(paint=False)
+    assert caught.value.blame == "study"
+    assert server.runs == 0
+
+
+def test_a_check_finds_that_the_server_looks_elsewhere(server, generator, tmp_path, models_dir):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    one = generator(server.url, models_dir=str(elsewhere), list_timeout=0.0)
+    with pytest.raises(GeneratorError, match="does not list the checkpoint") as caught:
+        one.check(paint=False)
+    assert caught.value.blame == "surroundings"
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_kind_says_nothing_against_a_workflow(
+    server, generator, models_dir, workflow, caplog
+):
+    (models_dir / "other.safetensors").write_bytes(b"another kind of model")
+    server.before_run = failing("RuntimeError")
+    generator(server.url, workflow=workflow()).check(paint=True)
+    assert "with 'other.safetensors', for want of a merge: " in caplog.text
+    (models_dir / "sd15.safetensors").write_bytes(b"what the workflow itself names")
+    with pytest.raises(GeneratorError, match="expected a tensor"):
+        generator(server.url, workflow=workflow()).check(paint=True)
+
+
 def test_it_keeps_to_what_every_generator_must(server, generator, merged, payloads):
     check_generator(generator(server.url), [merged(b"one"), merged(b"two")], payloads(3, width=16))

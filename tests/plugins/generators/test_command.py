@@ -156,6 +156,14 @@ def test_a_failing_program_is_told_in_one_line(body, message, blame, program, me
     assert caught.value.blame == blame
 
 
+def test_a_check_looks_for_the_program(program):
+    CommandGenerator(command=program("")).check(paint=True)
+    CommandGenerator(command="{address} {checkpoint} {payloads} {out}").check(paint=False)
+    with pytest.raises(GeneratorError, match="there is no program 'no-such'") as caught:
+        CommandGenerator(command="no-such {checkpoint} {payloads} {out}").check(paint=False)
+    assert caught.value.blame == "study"
+
+
 def test_a_program_that_has_made_pictures_is_not_to_blame(program, merged, payloads):
     body = "[make(record) for record in records] if records[0]['seed'] == 100 else sys.exit(1)"
     generator = CommandGenerator(command=program(body))

@@ -74,6 +74,21 @@ def test_two_servers_share_the_pictures_in_order(generator, merged, payloads):
     assert len({picture.info["server"] for picture in made}) == 2
 
 
+def test_a_check_looks_for_the_program_and_the_port(generator):
+    generator(2).check(paint=True)
+    missing = generator(command=["no-such-sd-server", *SERVER[1:]])
+    with pytest.raises(GeneratorError, match="there is no program 'no-such-sd-server'") as caught:
+        missing.check(paint=False)
+    assert caught.value.blame == "study"
+    with pytest.raises(GeneratorError, match="there is no program 'no-such-sd-cli'"):
+        generator(server=False, command="no-such-sd-cli -m {checkpoint}").check(paint=False)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = generator(addresses=[f"127.0.0.1:{other.getsockname()[1]}"])
+        with pytest.raises(GeneratorError, match="something else already listens") as caught:
+            taken.check(paint=False)
+    assert caught.value.blame == "surroundings"
+
+
 def test_no_process_is_left_after_closing(generator, merged, payloads):
     one = generator()
     one.load(merged())
@@ -120,6 +135,19 @@ def test_a_server_with_another_model_is_refused(generator, merged):
 def test_a_server_that_does_not_come_up_says_why(generator, merged):
     with pytest.raises(GeneratorError, match=r"exited with 1: \[ERROR\] new_sd_ctx_t failed"):
         generator().load(merged(b"broken"))
+
+
+@pytest.mark.parametrize(("worked", "blame"), [(False, "study"), (True, "merge")])
+def test_a_server_that_read_other_merges_blames_the_one_it_cannot_read(
+    worked, blame, generator, merged, payloads
+):
+    one = generator()
+    if worked:
+        one.load(merged())
+        list(one.generate(payloads(1)))
+    with pytest.raises(GeneratorError) as caught:
+        one.load(merged(b"broken"))
+    assert caught.value.blame == blame
 
 
 def test_a_server_that_dies_is_started_again(generator, merged, payloads):
@@ -175,6 +203,13 @@ def test_a_failing_command_line_says_why(prompt, message, generator, merged):
     with pytest.raises(GeneratorError, match=message) as caught:
         list(one.generate([Payload("p", prompt)]))
     assert not caught.value.transient
+    assert caught.value.blame == "study"
+    one.load(merged())
+    list(one.generate([Payload("p", "a cat")]))
+    one.load(merged())
+    with pytest.raises(GeneratorError, match=message) as caught:
+        list(one.generate([Payload("p", prompt)]))
+    assert caught.value.blame == "merge"
 
 
 def test_a_command_line_that_hangs_is_ended(generator, merged):

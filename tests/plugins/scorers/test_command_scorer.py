@@ -79,17 +79,18 @@ def test_program_is_told_what_the_picture_was_made_for(program, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "message", "transient"),
+    ("body", "message", "blame"),
     [
-        ("sys.exit('warming up\\nno such model')", "exited with 1: no such model", True),
-        ("time.sleep(60)", "did not end within 0.5 s", True),
-        ("print('good')", "gave 'good' where a number was expected", False),
-        ("print('nan')", "gave 'nan' where a number was expected", False),
-        ("pass", "printed 0 lines where 1 numbers were expected", False),
+        ("sys.exit('warming up\\nno such model')", "exited with 1: no such model", "surroundings"),
+        ("sys.exit(65)", "exited with 65", "merge"),
+        ("time.sleep(60)", "did not end within 0.5 s", "surroundings"),
+        ("print('good')", "gave 'good' where a number was expected", "study"),
+        ("print('nan')", "gave 'nan' where a number was expected", "merge"),
+        ("pass", "printed 0 lines where 1 numbers were expected", "study"),
     ],
-    ids=["fails", "hangs", "words", "nan", "nothing"],
+    ids=["fails", "data", "hangs", "words", "nan", "nothing"],
 )
-def test_fault_of_the_program_is_told_in_one_line(program, body, message, transient):
+def test_fault_of_the_program_is_told_in_one_line(program, body, message, blame):
     scorer = CommandScorer(
         command=[*program(body), "{picture}"], timeout=0.5 if "sleep" in body else 60
     )
@@ -97,7 +98,7 @@ def test_fault_of_the_program_is_told_in_one_line(program, body, message, transi
     with pytest.raises(ScorerError) as info:
         scorer.score(sample_pictures(["x"])[:1])
     assert message in str(info.value)
-    assert info.value.transient is transient
+    assert info.value.blame == blame
     assert time.monotonic() - started < 50  # the one that hangs was ended
 
 
@@ -120,5 +121,15 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 def test_program_that_is_not_there_is_named():
     scorer = CommandScorer(command="no-such-judge-program {picture}")
-    with pytest.raises(ScorerError, match="cannot start 'no-such-judge-program'"):
+    with pytest.raises(ScorerError, match="cannot start 'no-such-judge-program'") as info:
         scorer.score(sample_pictures(["x"])[:1])
+    assert info.value.blame == "study"
+    with pytest.raises(ScorerError, match="there is no program 'no-such-judge-program'"):
+        scorer.check(paint=False)
+
+
+def test_check_runs_the_program_on_a_picture_if_it_may(program):
+    scorer = CommandScorer(command=[*program("print('good')"), "{picture}"])
+    scorer.check(paint=False)
+    with pytest.raises(ScorerError, match="gave 'good'"):
+        scorer.check(paint=True)

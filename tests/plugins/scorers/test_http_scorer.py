@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 
 import numpy as np
 import pytest
@@ -68,6 +69,8 @@ def test_answer_may_be_a_number_or_an_object(judge, answer):
         ({"score": "very good"}, "gave 'very good' where a number was expected"),
         ([3], "gave [3] where a number was expected"),
         (True, "gave True where a number was expected"),
+        ({"score": 10**400}, "where a number was expected"),
+        ({"score": [[[]] * 3]}, "where a number was expected"),
     ],
 )
 def test_other_answers_are_refused(judge, answer, message):
@@ -75,7 +78,33 @@ def test_other_answers_are_refused(judge, answer, message):
     with pytest.raises(ScorerError) as info:
         _scorer(judge).score(sample_pictures(["x"])[:1])
     assert message in str(info.value)
-    assert not info.value.transient
+    assert info.value.blame == "study"
+
+
+@pytest.mark.parametrize("answer", [math.nan, {"score": math.inf}, "nan"])
+def test_nan_is_asked_for_once_and_blames_the_picture(judge, answer):
+    judge.canned = answer
+    with pytest.raises(ScorerError, match="where a number was expected") as info:
+        _scorer(judge).score(sample_pictures(["x"])[:1])
+    assert info.value.blame == "merge"
+    assert len(judge.requests) == 1
+
+
+def test_check_asks_the_address_and_has_a_picture_judged_if_it_may(judge):
+    _scorer(judge).check(paint=False)  # it knows no GET, but it is there
+    assert [method for method, _, _ in judge.requests] == ["GET"]
+    _scorer(judge).check(paint=True)
+    assert judge.made("/v1/score")[-1]["prompt"] == "a red circle"
+    judge.canned = {"rating": 3}
+    with pytest.raises(ScorerError, match="no 'score' in the answer"):
+        _scorer(judge).check(paint=True)
+    with Judge(auth="me:right") as closed, pytest.raises(ScorerError, match="401") as info:
+        HttpScorer(address=closed.url.replace("//", "//me:wr0ng@")).check(paint=False)
+    assert info.value.blame == "surroundings"
+    assert "wr0ng" not in f"{info.value!r} {info.value.__cause__!r}"
+    with pytest.raises(ScorerError, match=r"127\.0\.0\.1:9: ") as info:
+        HttpScorer(address="127.0.0.1:9", retries=0).check(paint=False)
+    assert info.value.hint == "is the server running?"
 
 
 def test_passing_faults_are_met_by_trying_again(judge):

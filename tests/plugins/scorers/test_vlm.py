@@ -155,6 +155,8 @@ def test_what_is_no_score_is_asked_for_once_more_and_then_refused(endpoint, says
     assert message in str(info.value)
     assert "p1: " in str(info.value)
     assert not info.value.transient
+    blame = {"cut at max_tokens": "study", "is no chat completion": "surroundings"}
+    assert info.value.blame == blame.get(message, "merge")
 
 
 def test_passing_faults_are_met_by_trying_again(endpoint):
@@ -209,8 +211,41 @@ def test_key_comes_from_the_environment_and_is_never_shown(monkeypatch):
             make(endpoint, retries=0).score(one())
         assert "Bearer ***" in str(info.value)
         assert "geheim" not in repr(vars(make(endpoint)))
+        endpoint.faults = iter(())
+        monkeypatch.setenv("BMERGE_VLM_API_KEY", "sk-geheim\n")  # as a file's content has it
+        assert make(endpoint).score(one()) == [10.0]
+        monkeypatch.setenv("BMERGE_VLM_API_KEY", "sk-\x01geheim")
+        with pytest.raises(ScorerError, match="signs that no key can have") as info:
+            make(endpoint)
+        assert "geheim" not in str(info.value)
         with pytest.raises(ScorerError, match="variable ABSENT is not set"):
             make(endpoint, api_key_env="ABSENT")
+
+
+def test_a_check_asks_for_nothing_that_costs(endpoint, monkeypatch):
+    make(endpoint).check(paint=False)
+    assert [where for _, where, _ in endpoint.requests] == ["/v1/models"]
+    make(endpoint).check(paint=True)
+    assert len(endpoint.made("/v1/chat/completions")) == 1
+    endpoint.says = ["no idea"] * 2
+    with pytest.raises(ScorerError, match="no JSON object with 'score'"):
+        make(endpoint).check(paint=True)
+    monkeypatch.delenv("BMERGE_VLM_API_KEY", raising=False)
+    with (
+        Endpoint(auth="sk-geheim") as closed,
+        pytest.raises(ScorerError, match="401") as info,
+    ):
+        make(closed).check(paint=False)
+    assert info.value.blame == "surroundings"
+
+
+@pytest.mark.parametrize("total", ["many", [1], {"a": 1}])
+def test_a_count_of_tokens_that_is_none_is_a_passing_fault(endpoint, total):
+    answer = completion('{"score": 3}')
+    endpoint.says = [{**answer, "usage": {"total_tokens": total}}]
+    with pytest.raises(ScorerError, match="its count of tokens") as info:
+        make(endpoint).score(one())
+    assert info.value.blame == "surroundings"
 
 
 def test_wrong_place_is_refused_at_once(endpoint):
