@@ -219,5 +219,5 @@ def test_file_of_a_later_version_is_refused(desk):
 
 def test_broken_file_is_an_error_of_one_line(tmp_path):
     (tmp_path / "ratings.db").write_bytes(b"no database" * 100)
-    with pytest.raises(StudyError, match="ratings.db cannot be used: file is not a database"):
+    with pytest.raises(StudyError, match="ratings.db is damaged: file is not a database"):
         Ratings(tmp_path).offers()

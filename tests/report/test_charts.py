@@ -147,7 +147,7 @@ def test_no_other_choice_names_more_rivals(lines: list[int]) -> None:
 def test_scores_of_any_size_and_equal_ones_have_a_page(data: ReportData, score: float) -> None:
     changed = _with_scores(data, score, score, None, score / 3)
     rivals = tuple(replace(c, score=score, interval=(score, score)) for c in data.candidates)
-    page = render(replace(changed, candidates=rivals))
+    page = render(replace(changed, candidates=rivals))[0]
     assert "nan" not in page
     assert "inf" not in page.replace("infer", "")
     assert max(map(len, re.findall(r">[^<]*0000[^<]*<", page)), default=0) < 40, "no endless digits"

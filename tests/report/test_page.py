@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -50,7 +51,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_refers_to_nothing_outside_itself(data: ReportData) -> None:
-    text = render(data)
+    text = render(data)[0]
     page = Page(text)
     links = [a.get(name) for _, a in page.tags for name in ("src", "href") if name in a]
     assert links
@@ -62,7 +63,7 @@ def test_the_page_refers_to_nothing_outside_itself(data: ReportData) -> None:
 
 
 def test_every_trial_block_picture_and_candidate_is_on_the_page(data: ReportData) -> None:
-    page = Page(render(data))
+    page = Page(render(data)[0])
     assert len(page.all("circle")) == 2 * 38
     assert len(page.all("path", class_="failed")) == 2
     assert len(page.all("rect")) == 26
@@ -74,7 +75,7 @@ def test_every_trial_block_picture_and_candidate_is_on_the_page(data: ReportData
 
 
 def test_text_is_escaped(data: ReportData) -> None:
-    text = render(replace(data, title="<script>alert(1)</script>", recipe="a: <b>"))
+    text = render(replace(data, title="<script>alert(1)</script>", recipe="a: <b>"))[0]
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
     assert "no &lt;pictures&gt; &amp; no score" in text
@@ -106,25 +107,72 @@ def _running(data: ReportData) -> ReportData:
 @pytest.mark.parametrize("change", [_empty, _all_failed, _without_pictures, _negative, _running])
 def test_a_study_in_any_state_has_a_page(data: ReportData, change: object) -> None:
     assert callable(change)
-    page = Page(render(change(data)))
+    page = Page(render(change(data))[0])
     assert "demo" in page.words
     for bar in page.all("span", class_="bar"):
         width = float(str(bar["style"]).removeprefix("width: ").removesuffix("%"))
         assert 0 <= width <= 100
 
 
-def test_pictures_that_are_gone_are_left_out(data: ReportData) -> None:
-    for candidate in data.candidates:
-        candidate.shots["000"].file.unlink(missing_ok=True)
-    page = Page(render(data))
+def _damage(file: Path, how: str) -> None:
+    data = file.read_bytes()
+    if how == "gone":
+        file.unlink(missing_ok=True)
+    elif how == "cut off":
+        file.write_bytes(data[: len(data) // 2])
+    elif how == "empty":
+        file.write_bytes(b"")
+    elif how == "another kind":
+        Image.open(io.BytesIO(data)).save(file, "JPEG")
+    elif how == "a bomb":
+        header = b"IHDR" + (1 << 30).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+        chunk = len(header[4:]).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+        file.write_bytes(data[:8] + chunk + data[33:])
+
+
+@pytest.mark.parametrize("how", ["gone", "cut off", "empty", "another kind", "a bomb"])
+def test_pictures_that_are_gone_or_damaged_are_left_out_and_named(
+    data: ReportData, how: str
+) -> None:
+    candidates = [
+        replace(c, shots={id_: replace(s, name=f"x/{s.file.name}") for id_, s in c.shots.items()})
+        for c in data.candidates
+    ]
+    _damage(candidates[1].shots["000"].file, how)
+    text, lost = render(replace(data, candidates=tuple(candidates), lost=("y/gone.png",)))
+    page = Page(text)
     assert len(page.all("img")) == 7 * 4
     assert "a red star" not in page.words
+    assert lost == ("y/gone.png", "x/colours-0.png")
+    (note,) = [words for words in page.words if "Left out" in words]
+    assert note.endswith(": y/gone.png, x/colours-0.png.")
+
+
+def test_another_prompt_takes_the_place_of_a_damaged_one(data: ReportData, tmp_path: Path) -> None:
+    def many(candidate: Candidate) -> Candidate:
+        (shot, *_) = candidate.shots.values()
+        files = {f"{i:03}": replace(shot, prompt=f"prompt {i}") for i in range(30)}
+        return replace(candidate, shots=files)
+
+    candidates = [many(candidate) for candidate in data.candidates]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    shots = dict(candidates[0].shots)
+    shots["005"] = replace(shots["005"], file=broken, name="broken.png")
+    candidates[0] = replace(candidates[0], shots=shots)
+    text, lost = render(replace(data, candidates=tuple(candidates)))
+    page = Page(text)
+    assert len(page.all("img")) == 12 * 4
+    shown = [word for word in page.words if word.startswith("prompt ")]
+    numbers = [int(word.split()[1]) for word in shown]
+    assert numbers == [0, 1, 2, 7, 10, 12, 15, 17, 20, 22, 25, 27]
+    assert lost == ("broken.png",)
 
 
 def test_only_pictures_that_all_candidates_have_are_compared(data: ReportData) -> None:
     first: Candidate = data.candidates[0]
     fewer = replace(first, shots={"003": first.shots["003"]})
-    page = Page(render(replace(data, candidates=(fewer, *data.candidates[1:]))))
+    page = Page(render(replace(data, candidates=(fewer, *data.candidates[1:])))[0])
     assert len(page.all("img")) == 4
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 
 from bmerge import StudyError
+from bmerge.evaluate import sqlite
 from bmerge.study import database
 from bmerge.study.loop import run_study
 from bmerge.study.store import Store, read_study
@@ -33,12 +36,17 @@ def complete(trial):
     return Trial(trial.number, "complete", trial.proposal, means={"judge": 0.5}, sequence=1)
 
 
-@pytest.fixture
-def study(tmp_path):
-    """Return a study with one finished trial and one that is running."""
-    made = make_study(tmp_path / "out", init=0, n_iters=0)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    made = make_study(tmp_path_factory.mktemp("whole"), init=0, n_iters=0)
     run_study(made, trials=1)
     return made
+
+
+@pytest.fixture
+def study(whole, tmp_path):
+    """Return a study with one finished trial, to be used and changed."""
+    return replace(whole, folder=shutil.copytree(whole.folder, tmp_path / "out"))
 
 
 @contextlib.contextmanager
@@ -96,7 +104,7 @@ def test_after_a_minute_it_is_called_locked_and_nothing_is_lost_or_doubled(
         with contextlib.closing(lock(study)), pytest.raises(StudyError) as caught:
             action()
         action()
-    assert str(caught.value).endswith("study.db has been locked by another program for a minute")
+    assert str(caught.value).endswith("study.db is locked by another program")
     assert caught.value.blame == "surroundings"
     assert "close what has it open" in (caught.value.hint or "")
     count = 2 if kind in {"start", "park", "finish"} else 1
@@ -123,7 +131,7 @@ def test_a_full_disk_is_called_full_and_the_trial_goes_on_when_there_is_room(stu
 
 
 def test_a_disk_without_room_is_known_by_any_name_that_sqlite_has_for_it(study, monkeypatch):
-    monkeypatch.setattr(database, "_NO_ROOM", 1 << 62)
+    monkeypatch.setattr(sqlite, "_NO_ROOM", 1 << 62)
     monkeypatch.setattr(database, "_connect", _failing("disk I/O error"))
     with pytest.raises(StudyError, match="no room is left for"):
         read_study(study.folder)
@@ -163,7 +171,10 @@ def test_a_read_only_database_is_read_and_called_read_only_when_it_is_to_be_writ
     [
         (lambda data: data[: len(data) // 2], "is damaged: database disk image is malformed"),
         (lambda data: b"x" * len(data), "is damaged: file is not a database"),
-        (lambda data: b"", "is no study of this release of bmerge: no such table: version_info"),
+        (
+            lambda data: b"",
+            "was not written by this release of bmerge: no such table: version_info",
+        ),
     ],
     ids=["truncated", "not a database", "empty"],
 )
@@ -212,6 +223,6 @@ def test_a_password_in_the_address_of_a_storage_is_not_told(tmp_path):
 
 @pytest.mark.parametrize("url", ["not a url", "nosuch://host/x", "postgresql+nosuch://host/x"])
 def test_a_storage_that_there_cannot_be_is_one_clear_line(tmp_path, url):
-    with pytest.raises(StudyError, match="^the study's storage .* cannot be used: ") as caught:
+    with pytest.raises(StudyError, match="^the storage .* cannot be used: ") as caught:
         run_study(make_study(tmp_path / "out", storage=url))
     assert "\n" not in str(caught.value)

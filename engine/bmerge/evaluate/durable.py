@@ -28,7 +28,8 @@ def write_durably(path: Path, data: bytes) -> None:
     try:
         _make(path.parent)
         try:
-            with part.open("wb") as file:
+            part.unlink(missing_ok=True)  # of a process that was killed, or a trap: a link
+            with part.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

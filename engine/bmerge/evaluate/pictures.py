@@ -14,7 +14,7 @@ from bmerge.evaluate.protocols import Picture
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["save_picture"]
+__all__ = ["picture_file", "save_picture"]
 
 
 def save_picture(folder: Path, trial: int, picture: Picture, scores: Mapping[str, float]) -> str:
@@ -45,6 +45,21 @@ def save_picture(folder: Path, trial: int, picture: Picture, scores: Mapping[str
         raise GeneratorError(message, blame="study") from error
     write_durably(folder / name, buffer.getvalue())
     return name
+
+
+def picture_file(folder: Path, name: str) -> Path | None:
+    """Return the file of a stored picture, if it is there and within the study's folder.
+
+    Args:
+        folder: of the study.
+        name: that is stored for it; whoever stored it may want another file to be read.
+    """
+    path = folder / name
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+        return path if inside and path.suffix == ".png" and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # a name that there cannot be, links in a circle
+        return None
 
 
 def _texts(trial: int, picture: Picture, scores: Mapping[str, float]) -> PngInfo:

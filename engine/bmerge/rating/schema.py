@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bmerge.errors import StudyError
+from bmerge.evaluate.sqlite import failure_of
 
 __all__ = ["FILE", "open_ratings"]
 
@@ -70,7 +71,9 @@ def open_ratings(folder: Path, *, write: bool = False) -> Iterator[sqlite3.Conne
             yield db
             db.execute("COMMIT")
     except sqlite3.Error as error:
-        raise StudyError(f"{path} cannot be used: {error}") from error
+        raise failure_of(path, error) from error
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise StudyError(f"{path} holds what no bmerge has written: {error!r}") from error
 
 
 def _prepare(db: sqlite3.Connection) -> None:

@@ -26,12 +26,14 @@ class Shot:
         seed: of its noise.
         score: the objective's value for it.
         file: where it lies.
+        name: of the file within the study's folder.
     """
 
     prompt: str
     seed: int
     score: float
     file: Path
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class ReportData:
         recipe: the best merge's recipe as text.
         versions: name → version of what ran.
         commands: how to reproduce it: (what for, command line).
+        lost: what belongs on the page and cannot be read, by its name within the study's folder.
         objectives: names of the objectives, where there are several.
     """
 
@@ -130,6 +133,7 @@ class ReportData:
     versions: Mapping[str, str]
     commands: tuple[tuple[str, str], ...]
     objectives: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def best(self) -> TrialRow | None:

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.architectures import builtin
+from bmerge.errors import BmergeError
+from bmerge.evaluate.pictures import picture_file
 from bmerge.recipe import load_recipe
 from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
 from bmerge.study.best import front_recipe
+from bmerge.study.expected import expected
 from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.store import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
@@ -37,15 +40,22 @@ def load_report_data(study_dir: Path) -> ReportData:
         study_dir: the folder; its study may be running or finished.
 
     Raises:
-        StudyError: if the folder holds no study.
+        StudyError: if the folder holds no study, or not one as bmerge stores it.
     """
     study = read_study(study_dir)
+    with expected(f"the study in {study_dir}"):
+        return _data(study_dir, study)
+
+
+def _data(study_dir: Path, study: StoredStudy) -> ReportData:
     definition = study.attributes["definition"]
     trials = [trial for trial in study.trials.values() if trial.state != "running"]
     best = best_of(study.trials)
-    recipe = _recipe(study_dir, best)
+    lost: list[str] = []
+    stored = _stored_recipe(study_dir, lost)
+    recipe = stored if _is_of(stored, best) else None
     names = _model_names(definition, recipe)
-    reader = _Reader(study, definition, names, study.objectives.scale(study.trials))
+    reader = _Reader(study, definition, names, study.objectives.scale(study.trials), lost)
     return ReportData(
         title=study.name,
         method=definition["merge"]["method"],
@@ -59,6 +69,7 @@ def load_report_data(study_dir: Path) -> ReportData:
         versions=_versions(),
         commands=tuple(_commands(study_dir, study, has_recipe=recipe is not None)),
         objectives=reader.objectives,
+        lost=tuple(dict.fromkeys(lost)),
     )
 
 
@@ -70,6 +81,7 @@ class _Reader:
     definition: Mapping[str, Any]
     models: tuple[str, ...]
     scale: Scale
+    lost: list[str]
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -128,15 +140,14 @@ class _Reader:
         score = trial.score
         assert score is not None
         payloads = {payload["id"]: payload for payload in self.definition["payloads"]}
-        shots = {
-            picture["id"]: Shot(
-                prompt=payloads[picture["id"]]["prompt"],
-                seed=picture["seed"],
-                score=self.scale.picture(picture),
-                file=self.study.folder / picture["file"],
-            )
-            for picture in trial.pictures
-        }
+        shots = {}
+        for picture in trial.pictures:
+            file = picture_file(self.study.folder, picture["file"])
+            if file is None:
+                self.lost.append(picture["file"])
+                continue
+            prompt, score = payloads[picture["id"]]["prompt"], self.scale.picture(picture)
+            shots[picture["id"]] = Shot(prompt, picture["seed"], score, file, picture["file"])
         return Candidate(role, label, score, shots, self._interval(trial))
 
     def _interval(self, trial: Trial) -> tuple[float, float] | None:
@@ -207,13 +218,25 @@ def _formula(objective: Objective) -> str:
     )
 
 
-def _recipe(study_dir: Path, best: Trial | None) -> Recipe | None:
-    """Return the stored recipe if it is the best trial's; an unfinished run may have an old one."""
+def _stored_recipe(study_dir: Path, lost: list[str]) -> Recipe | None:
+    """Return the recipe in the folder; one that cannot be read, or lies elsewhere, is lost."""
     path = study_dir / _RECIPE
-    if best is None or not path.is_file():
+    if not path.is_file():
         return None
-    recipe = load_recipe(path)
-    return recipe if dict(recipe.hyperparameters) == dict(best.proposal.weights) else None
+    try:
+        if path.resolve().is_relative_to(study_dir.resolve()):
+            return load_recipe(path)
+    except BmergeError:
+        pass
+    lost.append(_RECIPE.as_posix())
+    return None
+
+
+def _is_of(recipe: Recipe | None, best: Trial | None) -> bool:
+    """Tell whether a stored recipe is the best trial's; an unfinished run may have an old one."""
+    if recipe is None or best is None:
+        return False
+    return dict(recipe.hyperparameters) == dict(best.proposal.weights)
 
 
 def _model_names(definition: Mapping[str, Any], recipe: Recipe | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from bmerge.study.figures import figure
 
 __all__ = ["environment", "render"]
 
+_logger = logging.getLogger(__name__)
+
 _GROUPS = 12
 """Prompts whose pictures are shown; the study's folder has the others."""
 
@@ -29,26 +32,30 @@ _SIDE = 320
 """Longer side, in pixels, that pictures are reduced to."""
 
 
-def render(data: ReportData) -> str:
-    """Return the page as text.
+def render(data: ReportData) -> tuple[str, tuple[str, ...]]:
+    """Return the page as text, and the names of what it had to leave out.
 
     Args:
-        data: what to show; pictures that are missing on disk are left out.
+        data: what to show; prompts of which a picture is missing or damaged are left out.
     """
+    lost = list(data.lost)
+    groups = list(_side_by_side(data.candidates, lost))
     template = environment().get_template("page.html")
-    return template.render(
+    text = template.render(
         data=data,
+        lost=lost,
         best=data.best,
         phases=phases(data),
         convergence=convergence(data),
         scatters=scatters(data),
         fronts=fronts(data),
         drawing=draw_blocks(data.blocks),
-        groups=list(_side_by_side(data.candidates)),
+        groups=groups,
         bars=_bars(data.candidates),
         parameters=list(dict.fromkeys(n for t in data.trials for n in t.parameters)),
         scorers=list(dict.fromkeys(n for t in data.trials for n in t.scores)),
     )
+    return text, tuple(lost)
 
 
 def environment(*folders: Path) -> jinja2.Environment:
@@ -61,7 +68,7 @@ def environment(*folders: Path) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["number"] = number
-    made.globals.update(weight_colour=weight_colour, ink_on=ink_on, picture=picture)
+    made.globals.update(weight_colour=weight_colour, ink_on=ink_on)
     return made
 
 
@@ -75,7 +82,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def picture(path: Path) -> str:
     """Return a picture as a data URI, reduced to the size that the page can use."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=["PNG"]) as image:
         image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         image.convert("RGB").save(buffer, "WEBP", quality=88, method=4)
@@ -83,21 +90,40 @@ def picture(path: Path) -> str:
 
 
 def _side_by_side(
-    candidates: Sequence[Candidate],
-) -> Iterator[tuple[Shot, list[tuple[Candidate, Shot]]]]:
-    """Yield up to ``_GROUPS`` payloads, spread over all, with each candidate's picture of it."""
+    candidates: Sequence[Candidate], lost: list[str]
+) -> Iterator[tuple[Shot, list[tuple[Candidate, Shot, str]]]]:
+    """Yield up to ``_GROUPS`` payloads, spread over all, with each candidate's picture of it.
+
+    Args:
+        candidates: whose pictures are compared.
+        lost: gets the names of pictures that are damaged; their payloads are left out.
+    """
     shown = [candidate for candidate in candidates if candidate.shots]
     if not shown:
         return
-    common = [
-        payload
-        for payload in shown[-1].shots
-        if all(payload in c.shots and c.shots[payload].file.is_file() for c in shown)
-    ]
+    common = [id_ for id_ in shown[-1].shots if all(id_ in c.shots for c in shown)]
     count = min(_GROUPS, len(common))
-    for index in range(count):
-        payload = common[index * len(common) // count]
-        yield shown[-1].shots[payload], [(c, c.shots[payload]) for c in shown]
+    wanted = [common[index * len(common) // count] for index in range(count)]
+    rows: dict[str, list[tuple[Candidate, Shot, str]]] = {}
+    for payload in dict.fromkeys((*wanted, *common)):
+        row = [(c, c.shots[payload], _embedded(c.shots[payload], lost)) for c in shown]
+        if all(uri for *_, uri in row):
+            rows[payload] = row
+        if len(rows) == count:
+            break
+    for payload in common:
+        if payload in rows:
+            yield shown[-1].shots[payload], rows[payload]
+
+
+def _embedded(shot: Shot, lost: list[str]) -> str:
+    """Return a picture as a data URI; of a damaged one nothing but its name among the lost."""
+    try:
+        return picture(shot.file)
+    except Exception as error:  # Pillow raises many kinds for files that are cut off or made up
+        _logger.debug("%s is left out", shot.file, exc_info=error)
+        lost.append(shot.name)
+        return ""
 
 
 def _bars(candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]:

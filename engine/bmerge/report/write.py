@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from pathlib import Path
 
+from bmerge.evaluate.durable import write_durably
 from bmerge.report.load import load_report_data
 from bmerge.report.page import render
+from bmerge.study.expected import expected
 
 __all__ = ["write_report"]
+
+_logger = logging.getLogger(__name__)
+
+_NAMED = 5  # of what is left out; the page names more
 
 
 def write_report(study_dir: Path) -> Path:
@@ -18,14 +24,18 @@ def write_report(study_dir: Path) -> Path:
         study_dir: the folder of a study, finished or not.
 
     Returns:
-        The file.
+        The file. What it had to leave out is named by a warning in the log.
 
     Raises:
-        StudyError: if the folder holds no study.
+        StudyError: if the folder holds no study, or the file cannot be written.
     """
+    data = load_report_data(study_dir)
+    with expected(f"the study in {study_dir}"):
+        text, lost = render(data)
+    if lost:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        names = ", ".join(lost[:_NAMED]) + more
+        _logger.warning("left out of the report, because it is missing or damaged: %s", names)
     target = study_dir / "report.html"
-    text = render(load_report_data(study_dir))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(target)
+    write_durably(target, text.encode("utf-8", "replace"))
     return target

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import functools
 import logging
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from bmerge.errors import Blame, StudyError
+from bmerge.errors import StudyError
+from bmerge.evaluate.sqlite import failure_of, is_locked
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -32,14 +33,6 @@ FILE = "study.db"
 _PATIENCE = 60.0  # seconds for which a lock is waited for
 _AT_ONCE = 2.0  # of them within SQLite, where Ctrl-C must wait as well
 _PAUSE = 0.2
-_NO_ROOM = 1 << 20  # bytes; SQLite calls a full disk by several names
-
-_LOCKED = ("locked", "locking protocol")
-_FULL = ("disk is full", "no space left")
-_INPUT_OUTPUT = ("disk i/o error", "unable to open database file")
-_READ_ONLY = ("readonly",)
-_OTHER = ("no such table", "no such column")
-_DAMAGED = ("malformed", "not a database", "file is encrypted")
 
 
 def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
@@ -68,7 +61,7 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
         options = {"creator": connect, "poolclass": sqlalchemy.pool.QueuePool}
     elif url.startswith("sqlite"):
         options = {"connect_args": {"timeout": _AT_ONCE}}
-    place = _Place(path if url is None else None, folder, _shown(url))
+    place = _Place(path) if url is None else _Place(_without_password(url))
 
     def make() -> RDBStorage:
         return optuna.storages.RDBStorage(
@@ -77,43 +70,32 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
 
     try:
         storage = _patiently(make, place)
-    except RuntimeError as error:  # the schema's, with advice for another program's users
-        message = f"{place} was written by another release of Optuna, with other tables"
-        hint = f"keep a copy, then: optuna storage upgrade --storage {_shown(url) or _url(path)}"
-        raise StudyError(message, hint=hint) from error
     except StudyError:
         raise
+    except RuntimeError as error:  # of tables that it does not know
+        message = f"{place} was written by another release of Optuna, with other tables"
+        address = f"sqlite:///{path.absolute()}" if url is None else str(place.name)
+        hint = f"keep a copy, then: optuna storage upgrade --storage {address}"
+        raise StudyError(message, hint=hint) from error
     except Exception as error:
-        reason = _one_line(error)
-        raise StudyError(f"{place} cannot be used: {reason}") from error
+        raise StudyError(f"{place} cannot be used: {_one_line(error)}") from error
     return cast("RDBStorage", _PatientStorage(storage, place))
 
 
 def close_database(storage: RDBStorage) -> None:
-    """Let go of a database; a lock or a full disk at that moment is nobody's loss."""
+    """Let go of a database."""
     storage.remove_session()
     storage.engine.dispose()
 
 
+@dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a database is, for messages.
+    """Where a database is: a file, or an address without its password."""
 
-    Args:
-        file: of SQLite, in the study's folder; None for a shared database.
-        folder: of the study.
-        url: of the shared database, without its password.
-    """
-
-    def __init__(self, file: Path | None, folder: Path, url: str) -> None:
-        self.file, self.folder, self.url = file, folder, url
+    name: Path | str
 
     def __str__(self) -> str:
-        return f"the study's storage {self.url}" if self.file is None else str(self.file)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether its disk has no room left."""
-        return self.file is not None and shutil.disk_usage(self.folder).free < _NO_ROOM
+        return str(self.name) if isinstance(self.name, Path) else f"the storage {self.name}"
 
 
 class _PatientStorage:
@@ -141,58 +123,35 @@ def _patiently(action: Callable[[], T], place: _Place) -> T:
         try:
             return action()
         except Exception as error:
-            if not _is(error, _LOCKED):
-                if (told := _told(error, place)) is None:
+            sqlite = next((e for e in _chain(error) if isinstance(e, sqlite3.Error)), None)
+            locked = sqlite is not None and is_locked(sqlite)
+            if not locked or time.monotonic() - begin >= _PATIENCE:
+                if (told := _told(error, sqlite, place)) is None:
                     raise
                 raise told from error
-            if time.monotonic() - begin >= _PATIENCE:
-                message = f"{place} has been locked by another program for a minute"
-                hint = "close what has it open: a database browser, a backup, the dashboard"
-                raise StudyError(message, blame="surroundings", hint=hint) from error
         if not said:
             _logger.warning("%s is locked by another program: waiting for it", place)
             said = True
         time.sleep(_PAUSE)
 
 
-def _told(error: Exception, place: _Place) -> StudyError | None:
+def _told(error: Exception, sqlite: sqlite3.Error | None, place: _Place) -> StudyError | None:
     """Return what to say of a failure; None where the database is not to blame."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    if not any(isinstance(each, SQLAlchemyError | sqlite3.Error) for each in _chain(error)):
-        return None
-    reason = _one_line(error)
-    hint: str | None = None
-    blame: Blame = "study"
-    if _is(error, _FULL) or (_is(error, _INPUT_OUTPUT) and place.is_full):
-        blame, hint, message = (
-            "surroundings",
-            "make room on its disk",
-            f"no room is left for {place}",
-        )
-    elif _is(error, _READ_ONLY):
-        blame, message = "surroundings", f"{place} cannot be written: it is read-only"
-    elif _is(error, _DAMAGED):
-        hint = "put a backup in its place, or start the study anew with another --out"
-        message = f"{place} is damaged: {reason}"
-    elif _is(error, _OTHER):
-        message = f"{place} is no study of this release of bmerge: {reason}"
-    else:
-        blame = "surroundings" if _may_pass(error) else "study"
-        message = f"{place} cannot be used: {reason}"
-    return StudyError(message, blame=blame, hint=hint)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Tell whether a server or a disk is to blame, and not what was asked of it."""
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
     from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-    passing = OperationalError | InterfaceError | NoConnectionError | sqlite3.OperationalError
-    return any(
-        isinstance(each, passing) or (isinstance(each, DBAPIError) and each.connection_invalidated)
-        for each in _chain(error)
+    if sqlite is not None:
+        return failure_of(place.name if isinstance(place.name, Path) else str(place), sqlite)
+    causes = [each for each in _chain(error) if isinstance(each, SQLAlchemyError)]
+    if not causes:
+        return None
+    passes = any(
+        isinstance(each, OperationalError | InterfaceError | NoConnectionError)
+        or (isinstance(each, DBAPIError) and each.connection_invalidated)
+        for each in causes
     )
+    message = f"{place} cannot be used: {_one_line(error)}"
+    return StudyError(message, blame="surroundings" if passes else "study")
 
 
 def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -204,11 +163,6 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")  # it may be somebody else's
     return connection
-
-
-def _is(error: Exception, words: tuple[str, ...]) -> bool:
-    texts = [str(each).lower() for each in _chain(error) if isinstance(each, sqlite3.Error)]
-    return any(word in text for word in words for text in texts)
 
 
 def _one_line(error: Exception) -> str:
@@ -224,16 +178,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         step = getattr(step, "orig", None) or step.__cause__
 
 
-def _shown(url: str | None) -> str:
-    """Return a URL without its password."""
+def _without_password(url: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return "" if url is None else make_url(url).render_as_string(hide_password=True)
+        return make_url(url).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
-        return "of that URL"
-
-
-def _url(path: Path) -> str:
-    return f"sqlite:///{path.absolute()}"
+        return "of this study"

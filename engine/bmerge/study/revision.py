@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from bmerge.study.expected import numbers
 from bmerge.study.objective import Objectives
 from bmerge.study.trial import Trial
 
@@ -36,7 +37,7 @@ def revised(
 def read_revisions(stored: Mapping[str, Mapping[str, float]]) -> Revisions:
     """Return revisions from plain data, whose keys are texts."""
     return {
-        label: {int(number): mean for number, mean in means.items()}
+        label: {int(trial): mean for trial, mean in numbers(means, label).items()}
         for label, means in stored.items()
     }
 

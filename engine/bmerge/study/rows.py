@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_args
 
 from bmerge.recipe.schema import BlockWeights
-from bmerge.study.trial import Proposal, Trial, TrialState
+from bmerge.study.expected import expected, mapping, number, numbers, text
+from bmerge.study.trial import Phase, Proposal, Trial, TrialState
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -57,34 +58,73 @@ def park_attributes(trial: Trial) -> dict[str, Any]:
 
 
 def trial_of(row: FrozenTrial) -> Trial:
-    """Return the trial that a row holds."""
-    attributes: Mapping[str, Any] = row.user_attrs
-    state = _state(row)
-    proposal = Proposal(
-        phase=attributes["phase"],
-        source=attributes["source"],
-        values=dict(row.params),
-        weights={name: BlockWeights(**w) for name, w in attributes["weights"].items()},
-        asked=attributes["asked"],
+    """Return the trial that a row holds.
+
+    Raises:
+        StudyError: if it is not what bmerge stores.
+    """
+    with expected(f"trial {row.number}"):
+        attributes: Mapping[str, Any] = row.user_attrs
+        proposal = _proposal(attributes, row.params)
+        state = _state(row)
+        if state == "running":  # attributes of a finish that was cut short do not count
+            return Trial(row.number, state, proposal, **_parked(attributes.get(PARKED, {})))
+        values = [number(value, "value") for value in row.values] if state == "complete" else []
+        reason = attributes.get("reason")
+        return Trial(
+            number=row.number,
+            state=state,
+            proposal=proposal,
+            score=math.fsum(values) if values else None,
+            scores=tuple(values) if len(values) > 1 else (),
+            reason=None if reason is None else text(reason, "reason"),
+            sequence=number(attributes["sequence"], "sequence"),
+            asks_before=number(attributes["asks_before"], "asks_before"),
+            **_outcome(attributes),
+        )
+
+
+def _proposal(attributes: Mapping[str, Any], values: Mapping[str, Any]) -> Proposal:
+    phase = attributes["phase"]
+    if phase not in get_args(Phase):
+        raise ValueError(f"phase is {phase!r}")
+    weights = mapping(attributes["weights"], "weights")
+    return Proposal(
+        phase=phase,
+        source=text(attributes["source"], "source"),
+        values=numbers(values, "values"),
+        weights={name: _weights(stored, f"weights.{name}") for name, stored in weights.items()},
+        asked=bool(attributes["asked"]),
     )
-    if state == "running":  # attributes of a finish that was cut short do not count
-        parked = attributes.get(PARKED, {})
-        parked = {**parked, "pictures": tuple(parked["pictures"])} if parked else {}
-        return Trial(row.number, state, proposal, **parked)
-    values: Sequence[float] = row.values if state == "complete" else ()
-    return Trial(
-        number=row.number,
-        state=state,
-        proposal=proposal,
-        score=math.fsum(values) if values else None,
-        scores=tuple(values) if len(values) > 1 else (),
-        means=attributes["means"],
-        pictures=tuple(attributes["pictures"]),
-        seconds=attributes["seconds"],
-        reason=attributes.get("reason"),
-        sequence=attributes["sequence"],
-        asks_before=attributes["asks_before"],
-    )
+
+
+def _weights(stored: Any, name: str) -> BlockWeights:
+    parts = dict(mapping(stored, name))
+    default = number(parts.pop("default"), f"{name}.default")
+    return BlockWeights(default, **{key: numbers(part, name) for key, part in parts.items()})
+
+
+def _parked(stored: Any) -> dict[str, Any]:
+    return _outcome(mapping(stored, PARKED)) if stored else {}
+
+
+def _outcome(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what came of a trial."""
+    return {
+        "means": numbers(stored["means"], "means"),
+        "pictures": tuple(map(_picture, stored["pictures"])),
+        "seconds": numbers(stored["seconds"], "seconds"),
+    }
+
+
+def _picture(stored: Any) -> Mapping[str, Any]:
+    picture = mapping(stored, "picture")
+    for key in ("id", "file"):
+        text(picture[key], f"picture.{key}")
+    for key in ("seed", "weight"):
+        number(picture[key], f"picture.{key}")
+    numbers(picture["scores"], "picture.scores")
+    return picture
 
 
 def _state(row: FrozenTrial) -> TrialState:

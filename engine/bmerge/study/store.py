@@ -11,6 +11,7 @@ is written by one process at a time; anybody may read it meanwhile.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import unwritable
 from bmerge.study.database import FILE, close_database, open_database
+from bmerge.study.expected import expected
 from bmerge.study.home import check_home, enter_home, is_home, storage_of, url_of
 from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
@@ -88,24 +90,28 @@ class Store:
         url: str | None = None,
     ) -> None:
         self.folder = folder
-        self._lock = _prepare(folder)
-        try:
+        self._objectives = objectives
+        with ExitStack() as opened:
+            opened.callback(_prepare(folder).close)
             url = storage_of(folder, url)
             self._storage = open_database(folder, url, create=True)
-            self._study = _find_or_create(self._storage, name, folder, url, len(objectives.sums))
-            self._objectives = objectives
-            self.trials = _load(self._storage, self._study, objectives)
-            if not self.trials:  # nothing depends on them yet
-                home = str(folder.absolute())
-                self._describe({"definition": definition, "budget": budget, "folder": home})
-            if url is not None:
-                attributes = self._storage.get_study_user_attrs(self._study)
-                enter_home(folder, url, attributes, self._describe)
-            self.attributes = self._storage.get_study_user_attrs(self._study)
-            self._revisions = read_revisions(self.attributes.get(_REVISIONS, {}))
-        except BaseException:
-            self._lock.close()
-            raise
+            opened.callback(close_database, self._storage)
+            with expected(f"the study in {folder}"):
+                self._open(name, url, {"definition": definition, "budget": budget})
+            self._opened = opened.pop_all()
+
+    def _open(self, name: str, url: str | None, attributes: Mapping[str, Any]) -> None:
+        """Read the study, or make it; describe it, unless something depends on that already."""
+        storage, folder = self._storage, self.folder
+        self._study = _find_or_create(storage, name, folder, url, len(self._objectives.sums))
+        self.trials = _load(storage, self._study, self._objectives)
+        if not self.trials:
+            self._describe({**attributes, "folder": str(folder.absolute())})
+        if url is not None:
+            known = storage.get_study_user_attrs(self._study)
+            enter_home(folder, url, known, self._describe)
+        self.attributes = storage.get_study_user_attrs(self._study)
+        self._revisions = read_revisions(self.attributes.get(_REVISIONS, {}))
 
     def __enter__(self) -> Self:
         return self
@@ -116,8 +122,7 @@ class Store:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        close_database(self._storage)
-        self._lock.close()
+        self._opened.close()
 
     @property
     def running(self) -> list[Trial]:
@@ -211,7 +216,8 @@ def read_study(folder: str | Path) -> StoredStudy:
     if not (folder / FILE).is_file() and url is None:
         raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
     storage = open_database(folder, url, create=False)
-    try:
+    with ExitStack() as opened, expected(f"the study in {folder}"):
+        opened.callback(close_database, storage)
         for name in _names(storage):
             identity = storage.get_study_id_from_name(name)
             attributes = storage.get_study_user_attrs(identity)
@@ -220,8 +226,6 @@ def read_study(folder: str | Path) -> StoredStudy:
                 revisions = read_revisions(attributes.get(_REVISIONS, {}))
                 trials = revised(_load(storage, identity, objectives), revisions, objectives)
                 return StoredStudy(folder, name, attributes, objectives, trials)
-    finally:
-        close_database(storage)
     raise StudyError(f"no study of bmerge in {folder}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bmerge.evaluate.pictures import picture_file
 from bmerge.rating import Ratings
 
 __all__ = ["Gallery", "Newest"]
@@ -48,6 +49,7 @@ class Gallery:
             (file.stat().st_mtime_ns, file)
             for trial in sorted(self._trials(), key=lambda path: int(path.name))[-2:]
             for file in trial.glob("*.png")
+            if file.is_file()
         ]
         files = sorted(files, reverse=True)[:_NEWEST]
         found = {
@@ -59,13 +61,10 @@ class Gallery:
     def find(self, picture: str) -> Path | None:
         """Return the file of a picture that was shown or is to be rated, or None."""
         if picture in self._newest:
-            path = self._newest[picture]
-        elif self._ratings.exist and (file := self._ratings.file(picture)):
-            path = self._folder / file
-        else:
-            return None
-        inside = path.resolve().is_relative_to(self._pictures.resolve())
-        return path if inside and path.suffix == ".png" and path.is_file() else None
+            return picture_file(self._folder, str(self._newest[picture].relative_to(self._folder)))
+        if self._ratings.exist and (file := self._ratings.file(picture)):
+            return picture_file(self._folder, file)
+        return None
 
     def _trials(self) -> list[Path]:
         if not self._pictures.is_dir():
