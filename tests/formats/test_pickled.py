@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -94,6 +95,17 @@ def test_open_imports_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_open_ignores_sets_and_odd_keys_of_trainers(tmp_path):
+    state = {
+        "state_dict": {"w": torch.ones(2)},
+        "seen": {(1, 2): {3, 4}, frozenset({5}): Callback()},
+        "flags": frozenset({1}),
+    }
+    for protocol in (2, 4):
+        torch.save(state, tmp_path / "m.ckpt", pickle_protocol=protocol)
+        assert list(open_checkpoint(tmp_path / "m.ckpt").tensors) == ["w"]
+
+
 class Attack:
     def __init__(self, target):
         self.target = target
@@ -174,3 +186,123 @@ def test_ckpt_without_tensors_is_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "m.ckpt")
     with pytest.raises(FormatError, match="holds no tensors"):
         open_checkpoint(tmp_path / "m.ckpt")
+
+
+def _text(word: bytes) -> bytes:
+    return b"X" + len(word).to_bytes(4, "little") + word
+
+
+_DOUBLED = b")q\x00" + b"".join(
+    b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60)
+)
+"""A tuple that is its own two halves, 60 times: its hash and its text take 2^60 steps."""
+
+_OBJECT = b"cfoo\nBar\n"
+_MANY = b"(" + b"K\x01" * 50_000 + b"tq\x01"
+_STATE = b"}(" + b"".join(b"J" + i.to_bytes(4, "little") + b"N" for i in range(20_000)) + b"uq\x01"
+_DICT = b"ccollections\nOrderedDict\nq\x00"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Nr\xff\xff\xff\x3f.",
+        b"\x80\x04\x95" + b"\xff" * 7 + b"\x0f" + b"N.",
+        b"\x8b\xff\xff\xff\x7f.",
+        b"\x8e" + b"\xff" * 5 + b"\0\0\0.",
+        b"\x96" + b"\xff" * 5 + b"\0\0\0.",
+        b"}" + _DOUBLED + b"Ns.",
+        b"}(" + _DOUBLED + b"Nu.",
+        b"\x8f(" + _DOUBLED + b"\x90.",
+        b"(" + _DOUBLED + b"\x91.",
+        _DOUBLED + b"Q.",
+        b"(" * 2_000_000 + b"t" * 2_000_000 + b".",
+        b"]" * 1_000_000 + b"a" * 999_999 + b".",
+        b"I" + b"9" * 5000 + b"\n.",
+        _OBJECT + b"q\x00" + _MANY + b"h\x00h\x01R0" * 50_000 + b".",
+        _OBJECT + b"q\x00" + _MANY + b"h\x00h\x01\x810" * 50_000 + b".",
+        _DICT + _STATE + b"h\x00)Rh\x01b" * 20_000 + b".",
+    ],
+    ids=[
+        "memo", "frame", "long", "bytes", "bytearray", "item", "items", "set", "frozen set",
+        "reference", "deep tuples", "deep lists", "number", "calls", "objects", "states",
+    ],
+)  # fmt: skip
+def test_a_pickle_costs_no_more_than_its_size(tmp_path, data):
+    write_zip(tmp_path / "m.ckpt", data)
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+from bmerge.errors import FormatError
+from bmerge.formats import open_checkpoint
+try:
+    open_checkpoint({str(tmp_path / "m.ckpt")!r})
+except FormatError as error:
+    assert len(str(error)) < 1000
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "offset"),
+    [
+        ([1] * 65, [1] * 65, 0),
+        ([2], [1, 1], 0),
+        ([-1], [1], 0),
+        ([2], [1], -1),
+        ([1 << 63], [1], 0),
+        ([2.0], [1], 0),
+        (["2"], [1], 0),
+        ([None], [1], 0),
+    ],
+    ids=["dimensions", "strides", "negative", "before", "huge", "float", "text", "nothing"],
+)
+def test_a_tensor_is_made_of_numbers_that_it_can_have(tmp_path, shape, stride, offset):
+    class Tensor:
+        def __reduce__(self):
+            import torch._utils
+
+            return torch._utils._rebuild_tensor_v2, (
+                Stored(), offset, tuple(shape), tuple(stride), False, {},
+            )  # fmt: skip
+
+    class Stored:
+        pass
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            return ("storage", torch.FloatStorage, "0", "cpu", 2) if type(obj) is Stored else None
+
+    file = io.BytesIO()
+    Pickler(file, protocol=2).dump({"w": Tensor()})
+    write_zip(tmp_path / "m.ckpt", file.getvalue(), {"data/0": b"\0" * 8})
+    with pytest.raises(FormatError, match="its pickle cannot be read"):
+        open_checkpoint(tmp_path / "m.ckpt")
+
+
+def test_attributes_that_a_pickle_sets_are_ignored(tmp_path):
+    data = b"ccollections\nOrderedDict\n)R}(" + _text(b"get") + b"K\x01" + _text(b"items")
+    write_zip(tmp_path / "m.ckpt", data + b"K\x01ub.")
+    with pytest.raises(FormatError, match="holds no tensors"):
+        open_checkpoint(tmp_path / "m.ckpt")
+
+
+def test_name_that_is_not_unicode_is_refused(tmp_path):
+    torch.save({"a\ud800b": torch.ones(2)}, tmp_path / "m.ckpt")
+    with pytest.raises(FormatError, match="is not Unicode"):
+        open_checkpoint(tmp_path / "m.ckpt")
+
+
+@pytest.mark.parametrize("at", range(0, 400, 7))
+def test_a_damaged_archive_is_a_clear_error(tmp_path, at):
+    path = tmp_path / "m.ckpt"
+    write_zip(path, pickle.dumps({"a": 1}), {"data/0": b"\0" * 8})
+    data = bytearray(path.read_bytes())
+    data[-1 - at % len(data)] ^= 0xFF
+    data[at % len(data)] ^= 0x81 if at else 0
+    path.write_bytes(data)
+    with pytest.raises(FormatError):
+        open_checkpoint(path)

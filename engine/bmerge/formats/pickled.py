@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +23,7 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 from bmerge.formats.spool import spool
 from bmerge.formats.torch_pickle import METADATA
-from bmerge.formats.unpickle import StoredTensor, unpickle
+from bmerge.formats.unpickle import OrderedDict, StoredTensor, unpickle
 
 __all__ = ["open_pickled"]
 
@@ -72,16 +74,22 @@ def _contents(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
 
 
 def _metadata(state_dict: Mapping[object, object]) -> dict[str, str]:
-    found = getattr(state_dict, METADATA, None)
+    attributes = state_dict.attributes if isinstance(state_dict, OrderedDict) else None
+    found = (attributes or {}).get(METADATA)
     entries = found.items() if isinstance(found, dict) else ()
-    return {k: v for k, v in entries if isinstance(k, str) and isinstance(v, str)}
+    return {str(k): str(v) for k, v in entries if _is_unicode(k) and _is_unicode(v)}
+
+
+def _is_unicode(text: object) -> bool:
+    """Tell whether something is text that can be written anywhere; pickles allow other text."""
+    return isinstance(text, str) and not re.search("[\ud800-\udfff]", text)
 
 
 def _records(path: Path, file: BinaryIO) -> dict[str, tuple[int, int]]:
     """Return (offset, size) of each member's bytes, by its name within the archive's folder."""
     try:
         members = zipfile.ZipFile(file).infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         message = f"{path}: not a sound torch file, perhaps truncated: {error}"
         raise FormatError(message, path=path) from error
     size = path.stat().st_size
@@ -89,10 +97,11 @@ def _records(path: Path, file: BinaryIO) -> dict[str, tuple[int, int]]:
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED:
             raise _NotStreamableError("compressed")
-        file.seek(member.header_offset + 26)
-        lengths = file.read(4)
-        begin = member.header_offset + 30 + sum(memoryview(lengths).cast("H"))
-        if begin + member.file_size > size:
+        begin = -1
+        if 0 <= member.header_offset <= size - 30:
+            file.seek(member.header_offset + 26)
+            begin = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
+        if begin < 0 or begin + member.file_size > size:
             raise FormatError(f"{path}: truncated within {member.filename!r}", path=path)
         records[member.filename.partition("/")[2]] = (begin, member.file_size)
     return records
@@ -122,6 +131,9 @@ def _locate(
     path: Path, key: str, tensor: StoredTensor, records: Mapping[str, tuple[int, int]]
 ) -> TensorInfo:
     """Return where a tensor's bytes lie, if they lie in one piece."""
+    if not _is_unicode(key):
+        message = f"{path}: the name of tensor {key!r} is not Unicode"
+        raise FormatError(message, path=path, key=key)
     if tensor.dtype not in SIZES:
         message = f"{path}: tensor {key!r} has the unsupported dtype {tensor.dtype}"
         raise FormatError(message, path=path, key=key)

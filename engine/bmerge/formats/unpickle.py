@@ -5,6 +5,10 @@ few classes made for that one reading: tensors become :class:`StoredTensor`, dic
 and everything else, however it is called, becomes an inert object. So files that
 ``torch.load(weights_only=True)`` refuses because a trainer left its own objects in them can be
 read too.
+
+A small pickle can also ask for much: for a table of 4 GB by one number, for tuples within tuples
+whose hash takes years. What is kept and done here is bounded by the pickle's size. That is why it
+builds on Python's own reader and not on the faster one in C, which reserves what it is told to.
 """
 
 from __future__ import annotations
@@ -14,17 +18,29 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from bmerge.dtypes import TAGS
 
-__all__ = ["StoredTensor", "unpickle"]
+__all__ = ["OrderedDict", "StoredTensor", "unpickle"]
 
 _STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
     "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8",
     "ByteStorage": "U8", "BoolStorage": "BOOL", "UntypedStorage": "U8",
 }  # fmt: skip
+
+
+_KEYS = frozenset({str, int, float, bool, bytes, type(None)})
+"""Types of keys whose hash takes no longer than they are long."""
+
+_MOST_ARGUMENTS = 100
+_MOST_DIMENSIONS = 64
+_LARGEST = 1 << 63
+_REFUSED = (
+    pickle.DICT, pickle.BYTEARRAY8, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.INST,
+    pickle.OBJ, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,12 @@ class _Storage:
     name: str
 
 
+class OrderedDict(dict[object, object]):
+    """What became of one of Python's, with its attributes in a dict of their own."""
+
+    attributes: dict[object, object] | None = None
+
+
 def unpickle(data: bytes) -> object:
     """Return what a pickle describes, with inert objects for all that is not data or a tensor.
 
@@ -83,17 +105,19 @@ def unpickle(data: bytes) -> object:
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
 
 
-class _Unpickler(pickle.Unpickler):
+_Reader: Any = pickle._Unpickler  # noqa: SLF001  the one in Python, whose operations are methods
+
+
+class _Unpickler(_Reader):  # type: ignore[misc]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(_Reader.dispatch)
+
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        # A pickle may set attributes of what it gets, so it gets classes of its own.
-        self._dict: Any = type("Dict", (dict,), {})
         self._inert: Any = type("Inert", (), dict.fromkeys(_CALLS, _nothing) | {"__new__": _new})
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "collections" and name in {"OrderedDict", "defaultdict"}:
-            inner = self._dict
-            return lambda *_: inner()
+            return lambda *_: OrderedDict()
         if module in {"torch", "torch.storage"} and name in _STORAGES:
             return _Dtype(_STORAGES[name])
         if module == "torch" and name in TAGS:
@@ -105,8 +129,61 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, name = pid[0], pid[1], pid[2]
         if kind != "storage" or not isinstance(dtype, _Dtype) or not isinstance(name, str):
-            raise pickle.UnpicklingError(f"unknown reference {kind!r}")
+            raise pickle.UnpicklingError("a reference to something other than a storage")
         return _Storage(dtype.tag, name)
+
+    def build(self) -> None:
+        """Keep a dict's attributes beside it, as they are; drop the state of all else."""
+        attributes = self.stack.pop()
+        if isinstance(self.stack[-1], OrderedDict) and isinstance(attributes, dict):
+            self.stack[-1].attributes = attributes
+
+    def reduce(self) -> None:
+        """Call what was named, if a tensor's maker could get so many arguments."""
+        arguments = self.stack[-1]
+        if not isinstance(arguments, tuple) or len(arguments) > _MOST_ARGUMENTS:
+            raise pickle.UnpicklingError("a call without a tuple of arguments, or with too many")
+        _Reader.load_reduce(self)
+
+    def set_items(self) -> None:
+        """Set items of a dict; a key that is no plain value becomes an object of its own."""
+        items = self.pop_mark()
+        holder = self.stack[-1]
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            holder[key if type(key) in _KEYS else object()] = value
+
+    def set_item(self) -> None:
+        """Set one item."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self.stack[-1][key if type(key) in _KEYS else object()] = value
+
+    def new_object(self) -> None:
+        """Make an inert object, whatever the class and its arguments are."""
+        self.stack[-2:] = [self._inert()]
+
+    def new_object_by_names(self) -> None:
+        """Make an inert object, as above."""
+        self.stack[-3:] = [self._inert()]
+
+    def frozen_set(self) -> None:
+        """Make an inert object of a set."""
+        self.pop_mark()
+        self.stack.append(self._inert())
+
+    def refuse(self) -> None:
+        """Refuse what torch never writes and what could cost more than its size."""
+        raise pickle.UnpicklingError("it has an operation that no checkpoint has")
+
+    dispatch[pickle.BUILD[0]] = build
+    dispatch[pickle.REDUCE[0]] = reduce
+    dispatch[pickle.SETITEMS[0]] = set_items
+    dispatch[pickle.SETITEM[0]] = set_item
+    dispatch[pickle.NEWOBJ[0]] = new_object
+    dispatch[pickle.NEWOBJ_EX[0]] = new_object_by_names
+    dispatch[pickle.FROZENSET[0]] = frozen_set
+    dispatch[pickle.ADDITEMS[0]] = _Reader.pop_mark  # a set stays empty
+    for _code in _REFUSED:
+        dispatch[_code[0]] = refuse
 
 
 def _new(cls: type, *_args: object, **_kwargs: object) -> object:
@@ -143,10 +220,13 @@ def _typed(
     dtype: str, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
 ) -> StoredTensor:
     """Make a StoredTensor of numbers that are checked to be numbers."""
-    extents, steps = tuple(map(int, shape)), tuple(map(int, stride))
-    if min(extents, default=0) < 0 or len(extents) != len(steps):
-        raise pickle.UnpicklingError(f"a tensor of shape {extents} and strides {steps}")
-    return StoredTensor(dtype, storage.name, int(offset), extents, steps)
+    if len(shape) > _MOST_DIMENSIONS or len(shape) != len(stride):
+        message = f"a tensor with {len(shape)} dimensions and {len(stride)} strides"
+        raise pickle.UnpicklingError(message)
+    for number in (offset, *shape, *stride):
+        if type(number) is not int or not 0 <= number < _LARGEST:
+            raise pickle.UnpicklingError("a tensor whose shape or place is not made of numbers")
+    return StoredTensor(dtype, storage.name, offset, tuple(shape), tuple(stride))
 
 
 def _parameter(data: StoredTensor, *_: object) -> StoredTensor:
