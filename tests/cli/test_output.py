@@ -44,6 +44,12 @@ def test_parse_size_refuses(text):
         parse_size(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "9999999999999T"])
+def test_parse_size_refuses_what_there_cannot_be(text):
+    with pytest.raises(click.BadParameter, match="is more than there is"):
+        parse_size(text)
+
+
 @pytest.mark.parametrize(
     ("size", "text"),
     [

@@ -204,3 +204,19 @@ def test_one_shard_alone_in_a_folder_is_no_model(tmp_path, name):
         open_checkpoint(tmp_path)
     (tmp_path / f"{name}.safetensors").rename(tmp_path / "m-00001-of-00001.safetensors")
     assert list(open_checkpoint(tmp_path).tensors) == ["a"]
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "ckpt", "safetensors.index.json", "pt"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, suffix):
+    path = tmp_path / f"m.{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(FormatError, match="cannot be read as a checkpoint: it is a pipe or a dev"):
+        open_checkpoint(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(FormatError, match="it is a pipe or a device, not a file"):
+        open_checkpoint(path)
+    path.unlink()
+    path.touch()
+    with pytest.raises(FormatError):
+        open_checkpoint(path)

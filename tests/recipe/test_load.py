@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,11 @@ def changed(**fields):
         ("", 1, "the recipe is empty", None),
         ("method: [", 1, "not well-formed", None),
         ("models: &x [1]\nmethod: *x\n", 1, "aliases (*name) are not allowed", None),
+        ("a: 1\nb: " + "9" * 5000, 2, "the number 99999999999999999999… is too large", None),
+        ("a: 1\nb: -1e400", 2, "the number -1e400 is too large", None),
+        (TEXT + "threads: [" * 50 + "]" * 50, 17, "unknown key 'threads'", None),
+        ("a: 1\nb: " + "[" * 101 + "]" * 101, 2, "nested too deeply; 100 levels", None),
+        ('{"a":\n' + '{"b":' * 101 + "1" + "}" * 102, 2, "nested too deeply; 100 levels", None),
     ],
     ids=lambda value: str(value)[-25:].strip() if isinstance(value, str) else None,
 )
@@ -138,6 +144,29 @@ def test_list_without_architecture_says_what_is_needed():
     text = '{"method": "m", "models": [], "hyperparameters": {"alpha": [1, 2]}}'
     with pytest.raises(RecipeError, match="need the recipe to name its architecture"):
         parse_recipe(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "&a [*a]"])
+def test_bombs_are_errors_of_their_file(tmp_path, text):
+    file = tmp_path / "r.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=r"r\.yaml:.*(nested too deeply|aliases|well-formed)"):
+        load_recipe(file)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "long.yaml").write_text("#" * (1 << 25))
+    for name, reason in (
+        ("pipe.yaml", "it is a pipe or a device, not a file"),
+        ("folder.yaml", "it is a folder"),
+        ("long.yaml", "it is larger than 16 MiB"),
+        ("a\0b.yaml", "no file can have such a name"),
+        ("/dev/zero", "it is a pipe or a device, not a file"),
+    ):
+        with pytest.raises(RecipeError, match=reason):
+            load_recipe(tmp_path / name)
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "No such"), (b"\xff\xfe", "not a text")])

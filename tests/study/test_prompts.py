@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import string
 from collections import Counter
 from pathlib import Path
@@ -143,6 +144,88 @@ def test_a_wrong_wildcard_is_found_before_anything_is_drawn(load, files, where, 
     assert f"{where}: " in str(caught.value)
     assert message in str(caught.value)
     assert hint is None or hint in caught.value.hint
+
+
+def _doubled(depth, last):
+    files = {f"wildcards__w{n}_txt": f"__w{n + 1}____w{n + 1}__" for n in range(depth)}
+    return {**files, f"wildcards__w{depth}_txt": last}
+
+
+@pytest.mark.parametrize("last", ["word", "1::"], ids=["words", "nothing"])
+@pytest.mark.parametrize("depth", [20, 60])
+def test_wildcards_that_multiply_are_refused_before_anything_is_drawn(load, depth, last):
+    message = r"study.yaml:4: its wildcards can make it longer than 100000 characters"
+    with pytest.raises(RecipeError, match=message):
+        load("prompts:\n- __w0__", **_doubled(depth, last))
+
+
+def test_wildcards_within_wildcards_are_drawn_up_to_that_length(load):
+    (payload,) = load("prompts: [__w0__]", **_doubled(12, "word"))
+    assert payload.prompt == "word" * 4096
+
+
+def test_a_long_chain_of_wildcards_is_refused(load):
+    files = {f"wildcards__w{n}_txt": f"__w{n + 1}__" for n in range(3000)}
+    with pytest.raises(RecipeError, match="lead to others more than 100 times: __w0__"):
+        load("prompts: [__w0__]", **files)
+
+
+def test_a_weight_that_is_infinite_is_refused(load):
+    with pytest.raises(RecipeError, match=r"hat.txt:2: the weight is too large"):
+        load("prompts: [__hat__]", wildcards__hat_txt="a\n" + "9" * 400 + "::b")
+
+
+@pytest.mark.parametrize(
+    ("payloads", "message"),
+    [
+        ("seeds: {start: 0, count: 100000000}\nprompts: [a]", "100000000 are more than the 100000"),
+        ("seeds: {start: 0, count: 90000}\nprompts: [a, b]", "180000 are more than the 100000"),
+        ("prompts: [{from: p.yaml}]", "1000000 are more than the 100000 pictures of a trial"),
+    ],
+    ids=["seeds", "seeds times prompts", "batches"],
+)
+def test_more_pictures_than_a_trial_can_have_are_refused(load, payloads, message):
+    files = {"p_yaml": "prompt: x\nn_iter: 1000\nbatch_size: 1000"}
+    with pytest.raises(RecipeError, match=message):
+        load(payloads, **files)
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.yaml", "p.png", "wildcards/hat.txt"])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
+def test_a_pipe_is_not_waited_for(load, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    prompt = "__hat__" if "hat" in name else f"{{from: {name}}}"
+    with pytest.raises(RecipeError, match="cannot be read: it is a pipe or a device, not a file"):
+        load(f"prompts: [{prompt}]")
+
+
+def test_a_picture_with_absurd_numbers_is_no_failure():
+    text = INFOTEXT.replace("1234,", "9" * 5000 + ",").replace("512x768", "9" * 5000 + "x1")
+    found = parse_infotext(text)
+    assert found["seed"] == found["width"] == "9" * 5000
+
+
+@pytest.mark.parametrize("line", ["a" * 500_000, 'a:"' * 200_000], ids=["words", "quotes"])
+def test_a_long_line_of_settings_takes_no_time(line):
+    found = parse_infotext(f"a cat\nSteps: 1, {line}, Seed: 3")
+    assert found["prompt"].startswith("a cat\nSteps: 1")
+
+
+@pytest.mark.parametrize("damage", ["cut", "bomb", "folder"])
+def test_a_damaged_picture_is_named(load, tmp_path, damage):
+    file = tmp_path / "p.png"
+    Image.new("RGB", (8, 8)).save(file)
+    data = file.read_bytes()
+    if damage == "cut":
+        file.write_bytes(data[:30])
+    elif damage == "bomb":
+        file.write_bytes(data[:16] + b"\x00\xff\xff\xff" * 2 + data[24:])
+    else:
+        file.unlink()
+        file.mkdir()
+    with pytest.raises(RecipeError, match=r"p\.png"):
+        load("prompts: [{from: p.png}]")
 
 
 def test_a_wildcards_folder_that_is_not_there_is_an_error(load):

@@ -15,6 +15,7 @@ from typing import Any
 
 from bmerge.architectures.architecture import Architecture, Rule
 from bmerge.errors import ArchitectureError, nearest
+from bmerge.reading import read_text
 
 __all__ = ["builtin", "load_architecture"]
 
@@ -36,11 +37,11 @@ def load_architecture(source: str | Path) -> Architecture:
     """
     where = str(source) if isinstance(source, Path) else "architecture"
     try:
-        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        text = read_text(source) if isinstance(source, Path) else source
         is_json = isinstance(source, Path) and source.suffix == ".json"
         data = json.loads(text) if is_json else _from_yaml(text)
-    except (OSError, ValueError) as error:
-        first_line = str(error).replace("\n", " ")
+    except (OSError, ValueError, RecursionError) as error:
+        first_line = " ".join(str(error).split())
         raise ArchitectureError(f"{where}: cannot be read: {first_line}") from error
     if not isinstance(data, dict):
         raise ArchitectureError(f"{where}: not a mapping")

@@ -24,6 +24,7 @@ __all__ = ["ExecutorOptions", "executor_options", "parse_size"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_LARGEST = 2.0**63
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
@@ -38,7 +39,10 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise click.BadParameter(f"{text!r} is not a size; write 512M or 4G")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    size = float(match[1]) * _UNITS[match[2].upper()]
+    if size >= _LARGEST:
+        raise click.BadParameter(f"{text[:20]!r} is more than there is")
+    return int(size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def _decoded(text: str) -> Any:
     if text[:1] in "{[":
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return text
 

@@ -6,6 +6,7 @@ trial. A line may hold further wildcards; a weight goes before it (``3::a red ha
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -13,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import RecipeError, nearest
+from bmerge.reading import read_text
 
 __all__ = ["Wildcards", "wildcards_in"]
 
+_LONGEST = 100_000
+_DEEPEST = 100
 _NAME = re.compile(r"__((?:(?!__)[\w./-])+)__")
 _WEIGHT = re.compile(r"(\d+(?:\.\d+)?)::\s*(.*)")
 
@@ -52,7 +56,7 @@ class Wildcards:
             for file in sorted(folder.rglob("*.txt"))
         }
         self._lines: dict[str, Sequence[_Line]] = {}
-        self._sound: set[str] = set()
+        self._sound: dict[str, int] = {}
 
     def check(self, text: str) -> None:
         """Check that whatever may be drawn for a text exists and comes to an end.
@@ -62,6 +66,8 @@ class Wildcards:
         """
         for name in wildcards_in(text):
             self._follow(name, ())
+        if wildcards_in(text) and self._longest(text) > _LONGEST:
+            raise RecipeError(f"its wildcards can make it longer than {_LONGEST} characters")
 
     def render(self, text: str, seed: int) -> str:
         """Return a text with its wildcards replaced, the same for the same seed.
@@ -87,6 +93,8 @@ class Wildcards:
 
     def _follow(self, name: str, above: tuple[str, ...]) -> None:
         path = (*above, name)
+        if len(path) > _DEEPEST:
+            raise RecipeError(f"wildcards lead to others more than {_DEEPEST} times: __{path[0]}__")
         if name in above:
             chain = " → ".join(path[path.index(name) :])
             raise RecipeError(f"the wildcard __{name}__ leads back to itself: {chain}")
@@ -104,7 +112,15 @@ class Wildcards:
                     raise RecipeError(
                         message, path=file, line=line.number, hint=error.hint
                     ) from error
-        self._sound.add(name)
+        # No more than just too long: the true length may have more digits than can be written.
+        longest = max(self._longest(line.text) for line in self._of(name))
+        self._sound[name] = min(longest, _LONGEST + 1)
+
+    def _longest(self, text: str) -> int:
+        """Return how long a text can become, and how often is drawn for it."""
+        names = wildcards_in(text)
+        bare = len(text) - sum(len(name) + 4 for name in names)
+        return bare + sum(self._sound[name] + 1 for name in names)
 
     def _of(self, name: str) -> Sequence[_Line]:
         """Return the choices of a wildcard."""
@@ -118,15 +134,19 @@ class Wildcards:
 
 def _read(file: Path) -> Sequence[_Line]:
     try:
-        rows = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError("cannot be read as text", path=file) from error
+        rows = read_text(file, encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise RecipeError("not a text file", path=file) from error
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", path=file) from error
     lines = []
     for number, row in enumerate(rows, start=1):
         text = row.strip()
         if text and not text.startswith("#"):
             found = _WEIGHT.fullmatch(text)
             weight, bare = (float(found[1]), found[2]) if found else (1.0, text)
+            if math.isinf(weight):
+                raise RecipeError("the weight is too large", path=file, line=number)
             lines.append(_Line(bare, weight, number))
     if not any(line.weight for line in lines):
         raise RecipeError("the wildcard has nothing to draw from", path=file)

@@ -10,6 +10,7 @@ from bmerge.foreign.mecha import read_mecha
 from bmerge.foreign.mergekit import is_mergekit, read_mergekit
 from bmerge.foreign.webui import RECIPE_KEY, read_webui
 from bmerge.formats import open_checkpoint
+from bmerge.reading import read_text
 from bmerge.recipe import Recipe, read_document
 from bmerge.recipe.load import ArchitectureOf, recipe_of
 
@@ -52,7 +53,7 @@ def _of_merged_file(path: Path) -> Recipe:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except UnicodeDecodeError as error:
         raise RecipeError("not a text file", path=path) from error
     except OSError as error:

@@ -14,6 +14,7 @@ from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.sharded import open_sharded
 from bmerge.formats.target import PICKLED_SUFFIXES
+from bmerge.reading import check_regular
 
 __all__ = ["open_checkpoint"]
 
@@ -41,6 +42,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _open_file(path: Path, *, named: Path) -> Checkpoint:
+    try:
+        check_regular(path)
+    except OSError as error:
+        message = f"{path}: cannot be read as a checkpoint: {error.strerror}"
+        raise FormatError(message, path=path) from error
     if path.name.endswith(_INDEX_SUFFIX):
         return open_sharded(path, named=named)
     if path.suffix.lower() in PICKLED_SUFFIXES:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bmerge.errors import RecipeError, nearest
+from bmerge.reading import read_text
 
 __all__ = ["Node", "parse_document", "read_document"]
 
+_LARGEST = 2**64
 Scalar: TypeAlias = "str | int | float | bool | None"
 
 
@@ -107,12 +109,14 @@ class Node:
             least: the smallest allowed.
 
         Raises:
-            RecipeError: if it is none, or too small.
+            RecipeError: if it is none, too small, or larger than anything can be.
         """
         if isinstance(self.value, bool) or not isinstance(self.value, int):
             raise self._wrong("a whole number")
         if least is not None and self.value < least:
             raise self.error(f"{self.name} must be {least} or more, not {self.value}")
+        if abs(self.value) >= _LARGEST:
+            raise self.error(f"{self.name} must be below 2**64")
         return self.value
 
     def boolean(self) -> bool:
@@ -151,7 +155,7 @@ def read_document(path: Path, *, name: str = "the document") -> Node:
         RecipeError: if it cannot be read or is not well-formed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except UnicodeDecodeError as error:
         raise RecipeError("not a text file", path=path) from error
     except OSError as error:

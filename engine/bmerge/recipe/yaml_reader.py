@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from bmerge.recipe.document import Node, Scalar
 
 __all__ = ["read"]
 
+_DEEPEST = 100
+_TOO_DEEP = f"nested too deeply; {_DEEPEST} levels are allowed"
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -26,8 +29,11 @@ def read(text: str, *, path: Path | None, name: str) -> Node:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise RecipeError(f"not well-formed: {error.problem}", path=path, line=line) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RecipeError(f"not well-formed: {error}", path=path) from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"not well-formed: {reason}", path=path) from error
+    except RecursionError as error:
+        raise RecipeError(_TOO_DEEP, path=path) from error
     if root is None:
         raise RecipeError(f"{name} is empty", path=path, line=1)
     return _Converter(path).convert(root, name)
@@ -39,6 +45,7 @@ class _Converter:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._seen: set[int] = set()
+        self._depth = 0
 
     def convert(self, node: yaml.Node, name: str) -> Node:
         value: Scalar | list[Node] | dict[str, Node]
@@ -46,6 +53,9 @@ class _Converter:
         if id(node) in self._seen:
             raise RecipeError("aliases (*name) are not allowed", path=self._path, line=line)
         self._seen.add(id(node))
+        if self._depth == _DEEPEST:
+            raise RecipeError(_TOO_DEEP, path=self._path, line=line)
+        self._depth += 1
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node)
         elif isinstance(node, yaml.SequenceNode):
@@ -53,7 +63,8 @@ class _Converter:
             value = [self.convert(item, f"item {number} of {name}") for number, item in items]
         else:
             assert isinstance(node, yaml.ScalarNode)
-            value = _scalar(node)
+            value = self._scalar(node)
+        self._depth -= 1
         return Node(value, line, self._path, name)
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
@@ -69,16 +80,19 @@ class _Converter:
             nodes[key] = Node(converted.value, line, self._path, key)
         return nodes
 
-
-def _scalar(node: yaml.ScalarNode) -> Scalar:
-    text = _joined(node.value)
-    if node.style is not None:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else text
+    def _scalar(self, node: yaml.ScalarNode) -> Scalar:
+        text = _joined(node.value)
+        if node.style is not None:
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        if not _NUMBER.fullmatch(text):
+            return text
+        if math.isinf(float(text)):
+            line = node.start_mark.line + 1
+            shown = text if len(text) <= 20 else f"{text[:20]}…"
+            raise RecipeError(f"the number {shown} is too large", path=self._path, line=line)
+        return int(text) if _INTEGER.fullmatch(text) else float(text)
 
 
 def _joined(text: str) -> str:

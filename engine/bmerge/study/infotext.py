@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.errors import RecipeError
+from bmerge.reading import check_regular
 from bmerge.recipe.document import Node
 from bmerge.study.payload_settings import Draft, read_seed, read_settings
 
 __all__ = ["parse_infotext", "read_picture"]
 
 _NEGATIVE = "Negative prompt:"
-_PAIR = re.compile(r'\s*([\w][\w \-/]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+_PAIR = re.compile(r'\s*([\w][\w \-/]{0,80}?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+_LONGEST_SETTINGS = 20_000  # characters; they are matched at a cost that grows faster than that
 _SETTINGS_LINE = re.compile(r"^Steps: \d+, .*\bSeed: ")
 _LABEL = re.compile(r"^[A-Z][\w ]*:")
 """Begins what an extension has added."""
@@ -34,17 +36,22 @@ def read_picture(file: Path) -> Draft:
     from PIL import Image, UnidentifiedImageError
 
     try:
+        check_regular(file)
         with Image.open(file) as image:
             texts: Mapping[Any, Any] = dict(image.info)
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except UnidentifiedImageError as error:
         raise RecipeError("is not a picture", path=file) from error
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror or error}", path=file) from error
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        raise RecipeError(f"is not a sound picture: {error}", path=file) from error
     if isinstance(texts.get("parameters"), str):
         found = parse_infotext(texts["parameters"])
     elif "prompt" in texts and "seed" in texts:  # one of bmerge's own
         found = {
             "prompt": texts["prompt"],
             "negative_prompt": texts.get("negative_prompt", ""),
-            "seed": int(texts["seed"]) if str(texts["seed"]).isdecimal() else texts["seed"],
+            "seed": _whole(str(texts["seed"]), else_=texts["seed"]),
         }
     else:
         hint = "pictures of A1111, Forge, SD.Next and bmerge do, unless that was switched off"
@@ -73,22 +80,29 @@ def parse_infotext(text: str) -> dict[str, Any]:
 
 def _settings_line(lines: Sequence[str]) -> int | None:
     """Return the number of the line of settings: the last one, but for those of extensions."""
-    found = [n for n, line in enumerate(lines) if _SETTINGS_LINE.search(line.strip())]
+    short = {n: line.strip() for n, line in enumerate(lines) if len(line) <= _LONGEST_SETTINGS}
+    found = [n for n, line in short.items() if _SETTINGS_LINE.search(line)]
     if found and (found[-1] == len(lines) - 1 or _LABEL.search(lines[found[-1] + 1])):
         return found[-1]
     return None
+
+
+def _whole(text: str, *, else_: object) -> object:
+    """Return a whole number of a length that numbers have, or else something."""
+    return int(text) if text.isdecimal() and len(text) < 20 else else_
 
 
 def _settings(pairs: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, key in (("seed", "Seed"), ("steps", "Steps")):
         if pairs.get(key, "").isdecimal():
-            found[name] = int(pairs[key])
+            found[name] = _whole(pairs[key], else_=pairs[key])
     if re.fullmatch(r"\d+(\.\d+)?", pairs.get("CFG scale", "")):
         found["cfg"] = float(pairs["CFG scale"])
     size = re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", ""))
     if size:
-        found |= {"width": int(size[1]), "height": int(size[2])}
+        found |= {"width": _whole(size[1], else_=size[1])}
+        found |= {"height": _whole(size[2], else_=size[2])}
     if pairs.get("Sampler"):
         schedule = pairs.get("Schedule type", "Automatic")
         named = schedule not in {"Automatic", ""} and not pairs["Sampler"].endswith(schedule)

@@ -14,6 +14,7 @@ from bmerge.recipe.document import Node
 from bmerge.study.infotext import read_picture
 from bmerge.study.payload_files import read_payload_file
 from bmerge.study.payload_settings import (
+    MOST_PICTURES,
     SETTINGS,
     Draft,
     combined,
@@ -55,6 +56,9 @@ def read_payloads(node: Node, folder: Path) -> tuple[Payload, ...]:
     wildcards = None if literal else _wildcards(given, folder)
     drafts = [draft for item in keys["prompts"].sequence() for draft in _drafts(item, folder)]
     prompts = [_prompt(draft, defaults, seeds, literal=literal) for draft in drafts]
+    count = sum(len(seeds if prompt.seeds is None else prompt.seeds) for prompt in prompts)
+    if count > MOST_PICTURES:
+        raise node.error(f"{count} are more than the {MOST_PICTURES} pictures of a trial")
     for draft, prompt in zip(drafts, prompts, strict=True):
         _check_wildcards(draft.place, prompt, wildcards)
     payloads = make_payloads(prompts, seeds, wildcards)

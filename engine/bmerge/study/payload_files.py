@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bmerge.errors import nearest
 from bmerge.recipe.document import Node, read_document
-from bmerge.study.payload_settings import SETTINGS, Draft, read_seed, read_settings
+from bmerge.study.payload_settings import SETTINGS, Draft, read_count, read_seed, read_settings
 
 __all__ = ["read_payload_file"]
 
@@ -95,7 +95,7 @@ def _draft(payload: Node, shared: Mapping[str, Node]) -> Draft:
     seed = keys.pop("seed", None)
     count = 1
     for name in _COUNTS:
-        count *= keys.pop(name).integer(least=1) if name in keys else 1
+        count = read_count(keys.pop(name), count) if name in keys else count
     settings = read_settings(keys)
     extra = {name: keys[name].plain() for name in keys if name in _EXTRA}
     kept = {k: v for k, v in extra.items() if v is not None and _WITHOUT_EFFECT.get(k) != v}

@@ -8,7 +8,19 @@ from typing import Any
 
 from bmerge.recipe.document import Node
 
-__all__ = ["SETTINGS", "Draft", "combined", "read_seed", "read_seeds", "read_settings"]
+__all__ = [
+    "MOST_PICTURES",
+    "SETTINGS",
+    "Draft",
+    "combined",
+    "read_count",
+    "read_seed",
+    "read_seeds",
+    "read_settings",
+]
+
+MOST_PICTURES = 100_000
+"""Of one trial: each costs a kilobyte before anything is painted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +68,11 @@ def read_seeds(node: Node) -> tuple[int, ...]:
         seeds = tuple(read_seed(item) for item in node.sequence())
     if not seeds:
         raise node.error("seeds must hold at least one")
+    seen: set[int] = set()
     for seed in seeds:
-        if seeds.count(seed) > 1:
+        if seed in seen:
             raise node.error(f"seeds holds {seed} twice")
+        seen.add(seed)
     return seeds
 
 
@@ -68,7 +82,26 @@ def _run_of_seeds(node: Node) -> tuple[int, ...]:
         if key not in keys:
             raise node.error(f"seeds needs the key {key!r}")
     start = read_seed(keys["start"])
-    return tuple(range(start, start + _positive(keys["count"])))
+    return tuple(range(start, start + read_count(keys["count"])))
+
+
+def read_count(node: Node, times: int = 1) -> int:
+    """Read how many pictures there are of something.
+
+    Args:
+        node: a whole number.
+        times: what else that is multiplied by.
+
+    Returns:
+        The product.
+
+    Raises:
+        RecipeError: if it is none, or more than a trial can have.
+    """
+    count = times * _positive(node)
+    if count > MOST_PICTURES:
+        raise node.error(f"{count} are more than the {MOST_PICTURES} pictures of a trial")
+    return count
 
 
 def _weight(node: Node) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bmerge.errors import RecipeError, nearest
+from bmerge.reading import read_text
 from bmerge.recipe.document import Node
 from bmerge.study.payload_settings import Draft, read_seed, read_settings
 
@@ -30,9 +31,11 @@ def read_prompt_texts(file: Path) -> list[Draft]:
         RecipeError: with file and line, if one is not valid.
     """
     try:
-        rows = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError("cannot be read as text", path=file) from error
+        rows = read_text(file, encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise RecipeError("not a text file", path=file) from error
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", path=file) from error
     drafts = [
         parse_line(Node(row.strip(), number, file, "the prompt"))
         for number, row in enumerate(rows, start=1)

@@ -146,13 +146,15 @@ def read_workflow(workflow: str) -> Graph:
         return GRAPHS[workflow]
     path = Path(workflow).expanduser()
     try:
-        graph = json.loads(path.read_text(encoding="utf-8"))
+        # A pipe would be waited for; a directory is what reading complains of.
+        text = "" if path.is_fifo() else path.read_text(encoding="utf-8")
+        graph = json.loads(text)
     except OSError as error:
         reason = error.strerror or str(error)
         hint = f"a path, or one of {', '.join(GRAPHS)}"
         message = f"cannot read the workflow {workflow!r}: {reason}"
         raise GeneratorError(message, blame="study", hint=hint) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GeneratorError(
             f"the workflow {workflow!r} is not JSON: {error}", blame="study"
         ) from error
