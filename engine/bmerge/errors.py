@@ -2,11 +2,13 @@
 
 The lowest layer: it imports nothing of bmerge. A message is one line, lower case, without a
 full stop: the thing, the value, what is allowed. ``hint`` is a second line that says what to
-do. The command line prints both and no traceback.
+do. The command line prints both and no traceback. Passwords in addresses get into neither,
+whoever writes them: messages are printed, logged, and stored as the reason of a failed trial.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -26,7 +28,14 @@ __all__ = [
     "StudyError",
     "StudyInterruptedError",
     "nearest",
+    "redacted",
 ]
+
+_LOGIN = re.compile(r"(?<=://)[^/\s@'\"]*:[^/\s'\"]*@")
+_TOKEN = re.compile(
+    r"([?&;][\w.-]*(?:auth|credential|key|passw|pwd|secret|sig|token)[\w.-]*=)[^&;#\s'\"]+",
+    re.IGNORECASE,
+)
 
 
 Blame = Literal["merge", "surroundings", "study"]
@@ -49,8 +58,8 @@ class BmergeError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(redacted(message))
+        self.hint = hint and redacted(hint)
 
 
 class FormatError(BmergeError):
@@ -205,6 +214,15 @@ class ScorerError(BmergeError):
         super().__init__(message, hint=hint)
         self.transient = transient
         self.blame: Blame = blame or ("surroundings" if transient else "merge")
+
+
+def redacted(text: str) -> str:
+    """Return ``text`` without what addresses in it have of names, passwords and tokens.
+
+    Args:
+        text: anything that may quote an address, such as ``http://me:secret@host/x?token=secret``.
+    """
+    return _TOKEN.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -10,7 +10,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from bmerge.errors import BmergeError
+from bmerge.errors import BmergeError, redacted
 
 __all__ = ["in_one_line", "place_of"]
 
@@ -27,7 +27,7 @@ def in_one_line(error: BaseException) -> str:
     """
     if isinstance(error, BmergeError):
         return str(error)
-    text = " ".join(str(error).split())
+    text = redacted(" ".join(str(error).split()))
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = place_of(error)
     return f"{told} ({place})" if place else told

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bmerge.errors import StudyError
+from bmerge.errors import StudyError, redacted
 from bmerge.study.completed import HASH, completed
 from bmerge.study.config import StudyConfig
 from bmerge.study.space import SearchSpace
@@ -80,7 +80,8 @@ def definition_of(
         "try": config.attempts,
         **named.others,
     }
-    plain: dict[str, Any] = json.loads(json.dumps(definition, default=str))
+    # A password may change between runs, and must not be stored: plugins may take addresses, too.
+    plain: dict[str, Any] = json.loads(redacted(json.dumps(definition, default=str)))
     return plain
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 
 from bmerge.testing import tiny_sd1
 from servers.fake_a1111 import FakeA1111
 from servers.faulty_http import rate
+from servers.raw_http import RawServer, answer
 
 STUDY = """
 name: web
@@ -62,3 +64,47 @@ def test_a_study_over_failing_servers_accounts_for_every_trial(
     assert [file.name for file in models_dir.iterdir()] == ["own.safetensors"]
     for stored in out.rglob("*"):
         assert not stored.is_file() or b"s3cret" not in stored.read_bytes(), stored
+
+
+LEAKY = """
+from bmerge import ScorerError, ScorerKind, hookimpl
+
+class Leaky:
+    def __init__(self, *, address):
+        self.address, self.asked = address, 0
+
+    def score(self, pictures):
+        self.asked += 1
+        if self.asked == 2:
+            raise ScorerError(f"Max retries exceeded: {self.address}")
+        return [float(self.asked)] * len(pictures)
+
+@hookimpl
+def bmerge_scorers():
+    return [ScorerKind("leaky", Leaky, "quotes its address")]
+"""
+
+
+def test_passwords_of_scorers_reach_no_file_and_no_message(models_dir, bmerge, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    for seed, name in enumerate("ab"):
+        tiny_sd1(tmp_path / f"{name}.safetensors", seed)
+    tiny_sd1(models_dir / "own.safetensors", 3)
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    with FakeA1111(models_dir) as server, RawServer(answer(b"2.5")) as judge:
+        there = judge.url.replace("//", "//me:s3cret@") + "/x?token=t0ken"
+        text = STUDY.format(first=server.url, second=server.url, folder=models_dir)
+        text = text.replace(f', "{server.url}"]', "]").replace("timeout: 1\n", "timeout: 9\n")
+        scorers = [
+            {"name": "http", "address": there},
+            {"name": "leaky", "address": "http://me:s3cret@host/x?token=t0ken"},
+        ]
+        text = text.replace("[{name: colourfulness}]", json.dumps(scorers))
+        file = tmp_path / "study.yaml"
+        file.write_text(text)
+        run = bmerge("run", file, "--out", tmp_path / "out", "--plugin", tmp_path / "leaky.py")
+    assert "Max retries exceeded: http://***@host/x?token=***" in run.err
+    told = f"{run.out}{run.err}{caplog.text}".encode()
+    stored = [f.read_bytes() for f in (tmp_path / "out").rglob("*") if f.is_file()]
+    for secret in (b"s3cret", b"t0ken"):
+        assert not any(secret in content for content in (told, *stored))
