@@ -106,7 +106,7 @@ def begun(bmerge, study_file, tmp_path, monkeypatch):
 def test_a_file_with_another_content_is_named(begun, tmp_path):
     for file, place in {
         "flow.json": "generator.workflow",
-        "style.txt": "generator.words",
+        "style.txt": "generator.words.style.txt[0]: 'style.txt, sha256 ",
         "paint.sh": "generator.command.paint.sh",
         "plugin/paint.py": "generator.code",
         "plugin/shades.py": "generator.code",
@@ -122,6 +122,7 @@ def test_a_file_with_another_content_is_named(begun, tmp_path):
         assert called.status == 1
         assert f"the study in runs/small was made with another {place}" in called.err
         assert "hint: set it back, or start a new study with another --out" in called.err
+        assert file.startswith("wild") or "; --accept-changes goes on all the same" in called.err
         assert len(called.err.splitlines()) < 6
         path.write_text(before)
     assert begun().status == 0
@@ -156,6 +157,21 @@ def test_an_option_that_may_change_pictures_is_named(begun, tmp_path):
         assert called.status == 1
         assert f"made with another {place}" in called.err
         assert "hush" not in called.err
+
+
+def test_changed_contents_are_accepted_on_request_and_told(begun, tmp_path):
+    (tmp_path / "flow.json").write_text("other")
+    (tmp_path / "study.yaml").write_text(STUDY.replace("patience: 3", "style: wild"))
+    called = begun("--accept-changes")
+    assert called.status == 1  # an option says what it means, a content does not
+    assert "another generator.style" in called.err
+    (tmp_path / "study.yaml").write_text(STUDY)
+    called = begun("--trials", "2", "--accept-changes")
+    assert called.status == 0, called.err
+    assert "warning: the study in runs/small was made with another generator.workflow" in called.err
+    called = begun("--trials", "3")
+    assert called.status == 0, called.err
+    assert "workflow" not in called.err
 
 
 def test_no_secret_is_stored(begun, tmp_path):

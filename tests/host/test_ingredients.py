@@ -31,8 +31,8 @@ def options(given, **more):
 
 def test_defaults_stand_for_what_is_not_given_and_secrets_are_left_out():
     assert options(2, api_key="hush") == {"value": 2, "other": 1, "max_tokens": 3}
-    nested = {"auth-token": "hush", "a": ["http://me:hush@host/x"]}
-    assert options(nested)["value"] == {"a": ["http://host/x"]}
+    nested = {"auth-token": "hush", "a": ["http://me:hush@host/x?api_key=hush&b=1"]}
+    assert options(nested)["value"] == {"a": ["http://host/x?&b=1"]}
 
 
 def test_a_file_is_known_by_name_and_content(tmp_path, monkeypatch):
@@ -42,7 +42,11 @@ def test_a_file_is_known_by_name_and_content(tmp_path, monkeypatch):
     content = f"flow.json, sha256 {digest}"
     for name in ("flow.json", str(tmp_path / "flow.json"), "local-dir:flow.json"):
         assert options(name)["value"] == content
-    assert options({"flow.json": [0.5]})["value"] == {content: [0.5]}
+    entry = {"flow.json": [content, 0.5]}
+    assert options({"flow.json": 0.5})["value"] == entry
+    assert options({str(tmp_path / "flow.json"): 0.5})["value"] == entry
+    both = {"flow.json": 0.5, "./flow.json": 1}
+    assert set(options(both)["value"]) == set(both)
     command = "python flow.json {out}"
     assert options(command)["value"] == {"text": command, "flow.json": content}
     assert options("it's no \0 file")["value"] == "it's no \0 file"

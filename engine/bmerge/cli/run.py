@@ -40,11 +40,22 @@ __all__ = ["command"]
     metavar="DIR",
     help="The study's folder; default: what the file says, or runs/NAME.",
 )
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Go on with changed files, weights or plugins that results depend on.",
+)
 @executor_options
 @shared_options
 @click.pass_obj
 def command(
-    session: Session, *, file: Path, trials: int | None, out: Path | None, where: ExecutorOptions
+    session: Session,
+    *,
+    file: Path,
+    trials: int | None,
+    out: Path | None,
+    accept_changes: bool,
+    where: ExecutorOptions,
 ) -> None:
     """Optimise a merge: the study that FILE describes.
 
@@ -69,7 +80,7 @@ def command(
         return choice.executor
 
     study = build_study(config, registry, folder=folder, choose=choose)
-    finished = _run(study, trials, registry)
+    finished = _run(study, trials, registry, accept_changes=accept_changes)
     _print_end(finished, write_report(folder))
 
 
@@ -85,7 +96,9 @@ def _take_up(registry: Registry, folder: Path) -> None:
             note(f"warning: {error}" + (f" ({error.hint})" if error.hint else ""))
 
 
-def _run(study: Study, trials: int | None, registry: Registry) -> StudyFinished:
+def _run(
+    study: Study, trials: int | None, registry: Registry, *, accept_changes: bool
+) -> StudyFinished:
     """Run the study, show how it goes, and tell the plugins of every trial."""
     with LiveLine() as line:
         progress = StudyProgress(line)
@@ -95,7 +108,7 @@ def _run(study: Study, trials: int | None, registry: Registry) -> StudyFinished:
             if isinstance(event, TrialFinished):
                 registry.observe("bmerge_trial_finished", trial=event.trial)
 
-        return run_study(study, trials=trials, on_event=on_event)
+        return run_study(study, trials=trials, on_event=on_event, accept_changes=accept_changes)
 
 
 def _print_end(finished: StudyFinished, report: Path) -> None:

@@ -27,7 +27,10 @@ _SECRET = re.compile(
     r"(^|[_-])(password|passwd|passphrase|secret|token|api_?key|credentials?|auth)([_-]|$)",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
+_LOGIN = re.compile(
+    r"(?<=://)[^/@\s]*@|(?<=[?&])[^=&\s]*(?:key|token|secret|pass|auth|sig)[^=&\s]*=[^&\s]*"
+)
+"""Name and password in an address, and whatever looks like a key among its parameters."""
 _MODEL_FILES = ("model_index.json", "config.json", "open_clip_config.json")
 """What a folder holds that is a model, as diffusers, transformers and open_clip save it."""
 _CODE_OF_MACHINES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
@@ -118,12 +121,20 @@ def _with_contents(value: Any, folders: Sequence[Path]) -> Any:
     if isinstance(value, list | tuple):
         return [_with_contents(item, folders) for item in value]
     if isinstance(value, Mapping):
-        return {
-            _content_of(str(name), folders) or str(name): _with_contents(item, folders)
-            for name, item in value.items()
-            if not _SECRET.search(str(name))
-        }
+        given = {str(name): item for name, item in value.items() if not _SECRET.search(str(name))}
+        return dict(_entry(name, item, given, folders) for name, item in given.items())
     return value
+
+
+def _entry(
+    name: str, value: Any, given: Mapping[str, Any], folders: Sequence[Path]
+) -> tuple[str, Any]:
+    """Return an entry of a mapping; one that is named for a file goes by the file's bare name."""
+    inner, content = _with_contents(value, folders), _content_of(name, folders)
+    if content is None:
+        return name, inner
+    bare = [Path(other).name for other in given].count(Path(name).name) == 1
+    return Path(name).name if bare else name, [content, inner]
 
 
 def _text_with_contents(text: str, folders: Sequence[Path]) -> str | dict[str, str]:

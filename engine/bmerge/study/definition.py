@@ -86,9 +86,22 @@ def definition_of(
 
 
 def check_definition(
-    stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path, *, what: str = "study"
+    stored: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    folder: Path,
+    *,
+    what: str = "study",
+    accept_changes: bool = False,
 ) -> dict[str, Any]:
     """Refuse to go on with a study, or ``what`` it is, under another definition.
+
+    Args:
+        stored: the definition that it was begun with.
+        wanted: the present one.
+        folder: where it is.
+        what: it is.
+        accept_changes: whether another content of a file, of weights or of code is only told.
+            Nobody but the user can know whether it matters.
 
     Returns:
         The definition to be stored from now on: what an earlier release has not recorded is
@@ -103,13 +116,18 @@ def check_definition(
         _logger.warning(message, what, folder, known["bmerge"], wanted["bmerge"])
     own = {key: wanted[key] for key in ("bmerge", "plugins") if key in wanted}
     for place, before, now in _differences(known | own, wanted, ""):
-        shown = f"{_INNER.sub('', place)}: {before}, now {now}"
+        shown = f"{_INNER.sub('', place)}: {_short(before)}, now {_short(now)}"
         message = f"the {what} in {folder} was made with another {shown}"
-        raise StudyError(message, hint=f"set it back, or start a new {what} with another --out")
-    return {**known, **{key: wanted[key] for key in ("plugins",) if key in wanted}}
+        content = HASH in str(before) and HASH in str(now)
+        if not (content and accept_changes):
+            ways = "set it back, or start a new {} with another --out"
+            more = "; --accept-changes goes on all the same" if content and what == "study" else ""
+            raise StudyError(message, hint=ways.format(what) + more)
+        _logger.warning("%s", message)
+    return {**wanted, **{key: known[key] for key in ("bmerge",) if key in known}}
 
 
-def _differences(before: Any, now: Any, place: str) -> Iterator[tuple[str, str, str]]:
+def _differences(before: Any, now: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield place, old and new value of everything that differs."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys((*before, *now)):
@@ -119,7 +137,7 @@ def _differences(before: Any, now: Any, place: str) -> Iterator[tuple[str, str, 
         for index, pair in enumerate(zip(before, now, strict=True)):
             yield from _differences(*pair, f"{place}[{index}]")
     elif before != now:
-        yield place, _short(before), _short(now)
+        yield place, before, now
 
 
 def _is_list(value: object) -> bool:

@@ -56,6 +56,7 @@ def run_study(
     trials: int | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
     keep_best: bool = True,
+    accept_changes: bool = False,
 ) -> StudyFinished:
     """Run a study to its end, or take it up where an earlier run stopped.
 
@@ -64,6 +65,7 @@ def run_study(
         trials: how many trials the study shall have in all; None takes the study's own.
         on_event: called from this thread with each :mod:`event <bmerge.study.events>`.
         keep_best: whether the best merge is written at the end.
+        accept_changes: whether it goes on with other contents of files, weights and code.
 
     Returns:
         The last event, with the best merge.
@@ -82,7 +84,11 @@ def run_study(
             url=study.storage,
         ) as store:
             known = store.attributes["definition"]
-            store.define(check_definition(known, study.definition, study.folder))
+            store.define(
+                check_definition(
+                    known, study.definition, study.folder, accept_changes=accept_changes
+                )
+            )
             total = study.trials if trials is None else trials
             return _Run(study, store, total, on_event, keep_best=keep_best).run()
     except KeyboardInterrupt as interrupt:
