@@ -6,7 +6,10 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from bmerge.testing import write_checkpoint
 
 
 def _trials(bmerge, folder="runs/small"):
@@ -209,3 +212,17 @@ class _Terminal:
     @property
     def last(self):
         return self.texts[-1]
+
+
+def test_what_does_not_fit_is_told_before_the_first_trial(bmerge, study_file, example):
+    layers = {f"layers.{i}.w": np.full((4, 4), 0.5) for i in range(2)}
+    write_checkpoint(study_file.parent / "b.safetensors", {**layers, "te.w": np.ones(3)})
+    called = bmerge("run", study_file, *example)
+    assert called.status == 0, called.err
+    assert "warning: tensor 'te.w' only in b.safetensors: left out" in called.err
+    others = {f"layers.{i}.v": np.ones(3) for i in range(2)}
+    write_checkpoint(study_file.parent / "b.safetensors", others)
+    called = bmerge("run", study_file, "--out", "other", *example)
+    assert called.status == 1
+    assert "nothing would be merged: b.safetensors has no 2 tensors" in called.err
+    assert not (study_file.parent / "other" / "study.db").exists()

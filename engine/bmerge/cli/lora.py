@@ -19,7 +19,7 @@ from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.dtypes import canonical
 from bmerge.errors import FormatError, RecipeError
-from bmerge.formats import open_checkpoint
+from bmerge.formats import in_one_layout, open_checkpoint
 from bmerge.formats.target import target_of
 from bmerge.lora.modules import Lora, open_lora
 
@@ -137,7 +137,7 @@ def extract(
     """
     from bmerge.lora.extract import extract_lora
 
-    first, second = open_checkpoint(base), open_checkpoint(tuned)
+    first, second = in_one_layout((open_checkpoint(base), open_checkpoint(tuned)))
     architecture = detect(first.tensors, list(session.registry().architectures.values()))
     with LiveLine() as line:
         found = extract_lora(

@@ -16,7 +16,7 @@ from bmerge.cli.merge_loras import with_loras
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
 from bmerge.cli.merge_recipe import recipe_options
-from bmerge.cli.output import human_bytes, note, print_json, print_table, show
+from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
@@ -105,8 +105,7 @@ def command(
     else:
         plan = _plan_of_options(method, models, loras, given, changes, registry)
     choice = where.choose(plan)
-    for line in plan.notes:
-        note(f"note: {line}")
+    tell(plan.notes, plan.warnings)
     note(choice.reason)
     if target is None:
         _print_plan(plan, choice, as_json=as_json)
@@ -227,8 +226,7 @@ def _merge(
             shard_size=to.shard_size,
         )
     seconds = time.monotonic() - start
-    for text in report.notes[len(plan.notes) :]:
-        note(f"note: {text}")
+    tell(report.notes[len(plan.notes) :], report.warnings[len(plan.warnings) :])
     _warn(report.execution.nonfinite)
     if as_json:
         print_json(_as_data(plan, report, seconds))
@@ -257,5 +255,6 @@ def _as_data(plan: Plan, report: MergeReport, seconds: float) -> dict[str, Any]:
         "bytes_copied": execution.bytes_copied,
         "nonfinite": [asdict(item) for item in execution.nonfinite],
         "notes": list(report.notes),
+        "warnings": list(report.warnings),
         "recipe": recipe_data(plan.recipe),
     }

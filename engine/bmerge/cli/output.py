@@ -15,7 +15,16 @@ from typing import Any, TextIO
 
 import click
 
-__all__ = ["human_bytes", "human_time", "note", "print_json", "print_table", "printable", "show"]
+__all__ = [
+    "human_bytes",
+    "human_time",
+    "note",
+    "print_json",
+    "print_table",
+    "printable",
+    "show",
+    "tell",
+]
 
 _STEERING = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -66,6 +75,14 @@ def _write(stream: TextIO, text: str) -> None:
     """Write what the stream's encoding cannot express as escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, nl=False)
+
+
+def tell(notes: Iterable[str], warnings: Iterable[str]) -> None:
+    """Say what there is to know of a merge, one line each on stderr; warnings come last."""
+    for line in notes:
+        note(f"note: {line}")
+    for line in warnings:
+        note(f"warning: {line}")
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -13,7 +13,7 @@ from bmerge.cli.output import print_json, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ExecutorError, FormatError
-from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
+from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout, open_checkpoint
 from bmerge.formats.target import target_of
 from bmerge.pipeline.aligned import alignment_note
 from bmerge.pipeline.metadata import model_of, origin_text
@@ -55,7 +55,7 @@ def command(
     from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
 
     start, target = time.monotonic(), target_of(Path(output))
-    first, second = open_checkpoint(reference), open_checkpoint(model)
+    second, first = in_one_layout((open_checkpoint(model), open_checkpoint(reference)))
     _check(target, (first, second), force=force)
     rule = rule_of(second)
     with LiveLine() as line:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bmerge.cli.executor import ExecutorOptions, executor_options
-from bmerge.cli.output import note, show
+from bmerge.cli.output import note, show, tell
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
@@ -76,6 +76,7 @@ def command(
 
     def choose(plan: Plan) -> Executor:
         choice = where.or_else(config.executor).choose(plan)
+        tell(plan.notes, plan.warnings)
         note(choice.reason)
         return choice.executor
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
 from bmerge.formats.open import open_checkpoint
+from bmerge.formats.prefixes import in_one_layout
 from bmerge.formats.quantised import QuantisedWeight, quantised_weights, refuse_quantised
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "TensorInfo",
     "cached_sha256",
     "checkpoint_sha256",
+    "in_one_layout",
     "open_checkpoint",
     "quantised_weights",
     "refuse_quantised",

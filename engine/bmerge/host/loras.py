@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
-from bmerge.formats import Checkpoint, checkpoint_sha256
+from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout
 from bmerge.method import MergeMethod
 from bmerge.recipe import BlockWeights, LoraRef, ModelRef
 
@@ -47,7 +47,7 @@ def add_loras(
     """
     return tuple(
         _with_loras(model, checkpoint, architecture, folder) if model.loras else checkpoint
-        for model, checkpoint in zip(models, checkpoints, strict=True)
+        for model, checkpoint in zip(models, in_one_layout(checkpoints), strict=True)
     )
 
 

@@ -33,6 +33,7 @@ class MergeReport:
         nbytes: size of the file, or of all shards.
         execution: what the executor did.
         notes: what the user should know, from the plan and from aligning models.
+        warnings: what more likely than not is a mistake.
         metadata: of the file.
     """
 
@@ -40,6 +41,7 @@ class MergeReport:
     nbytes: int
     execution: ExecutionReport
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     metadata: Mapping[str, str]
 
 
@@ -100,7 +102,9 @@ def merge_to_file(
         files.finish(text)
         files.check(overwrite=overwrite)
         notes += files.commit(sync=sync)
-    return MergeReport(files.main, files.nbytes, execution, ready.notes + notes, text)
+    return MergeReport(
+        files.main, files.nbytes, execution, ready.notes + notes, ready.warnings, text
+    )
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:

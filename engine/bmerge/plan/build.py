@@ -75,7 +75,7 @@ def build_plan(recipe: Recipe, *, matching: Matching) -> Plan:
     return Plan(
         recipe, steps, matching.architecture, matching.checkpoints, tuple(merges), tuple(copies),
         tuple(fills), tuple(splits), tuple(match.output for match in matching.matches),
-        matching.notes, measures_of(steps, matching),
+        matching.notes, matching.warnings, measures_of(steps, matching),
     )  # fmt: skip
 
 

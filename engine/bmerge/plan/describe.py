@@ -46,6 +46,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "dtypes": dict(Counter(tensor.dtype for tensor in plan.outputs)),
         "blocks": _blocks(plan),
         "notes": list(plan.notes),
+        "warnings": list(plan.warnings),
     }
 
 

@@ -166,6 +166,7 @@ class Plan:
         splits: tensors of which only some channels are merged.
         outputs: all tensors, in the order of the first model.
         notes: what the user should know, one line each.
+        warnings: what more likely than not is a mistake, one line each.
         measures: what the method must know of the models first; see
             :class:`bmerge.pipeline.measure.Statistics`.
     """
@@ -180,6 +181,7 @@ class Plan:
     splits: tuple[SplitJob, ...]
     outputs: tuple[OutputTensor, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     measures: tuple[Measure, ...] = ()
 
     @property

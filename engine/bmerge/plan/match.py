@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bmerge.architectures import Architecture, builtin, detect
+from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
-from bmerge.formats import Checkpoint, TensorInfo, refuse_quantised
+from bmerge.formats import Checkpoint, TensorInfo, in_one_layout, refuse_quantised
 from bmerge.method import MergeMethod
+from bmerge.plan.checks import check_architectures, check_blocks, check_merged
 from bmerge.plan.contents import contents_of
 from bmerge.plan.forms import Form, Leaf, leaves, renamed
 from bmerge.plan.jobs import OutputTensor
-from bmerge.plan.notes import file_name, notes_of, some
+from bmerge.plan.notes import notes_of, some
 from bmerge.plan.positions import repaired_ids
 from bmerge.plan.selection import excluded, kept
 from bmerge.plan.steps import Methods, methods_of
@@ -65,6 +66,7 @@ class Matching:
         methods: step → its method.
         matches: in the order of the first model.
         notes: what the user should know.
+        warnings: what more likely than not is a mistake.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -72,6 +74,7 @@ class Matching:
     methods: Mapping[str, MergeMethod]
     matches: tuple[Match, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def match_tensors(
@@ -90,12 +93,13 @@ def match_tensors(
         method: the merge method that it names, or name → method if it has steps.
 
     Raises:
-        ArchitectureError: if the inputs do not fit together.
+        ArchitectureError: if the inputs do not fit together, nothing would be merged, or all
+            tensors would be in one block of the architecture that the recipe names.
         FormatError: if the weights of an input are quantised.
         MethodError: if a method takes another number of models.
         RecipeError: if the recipe has another number of models, a step takes a difference and
-            gets a model, or the other way round, ``exclude`` names what is not there, or
-            ``prune`` leaves nothing.
+            gets a model, or the other way round, ``exclude`` names what is not there or leaves
+            nothing, or ``prune`` leaves nothing.
     """
     if len(recipe.models) != len(checkpoints):
         message = f"the recipe names {len(recipe.models)} models, {len(checkpoints)} are given"
@@ -107,15 +111,18 @@ def match_tensors(
     contents = contents_of(recipe, methods)
     for checkpoint in checkpoints:
         refuse_quantised(checkpoint)
-    _check_architectures(checkpoints, architecture)
+    checkpoints = in_one_layout(checkpoints)
+    check_architectures(checkpoints, architecture)
     values = Values(recipe, checkpoints, architecture, contents)
     matches = _matches(recipe, values, architecture)
+    check_merged(recipe, matches, values.findings)
+    check_blocks(recipe, matches, architecture)
     if recipe.on_missing == "error" and values.findings.missing:
         (lacking, _), keys = next(iter(values.findings.missing.items()))
         message = f"{lacking} has no {some(keys)}"
         raise ArchitectureError(message, hint="on_missing 'keep' takes the first model's")
-    notes = notes_of(values, matches, checkpoints, architecture)
-    return Matching(tuple(checkpoints), architecture, methods, matches, notes)
+    said = notes_of(values, matches, checkpoints, architecture)
+    return Matching(tuple(checkpoints), architecture, methods, matches, said.notes, said.warnings)
 
 
 def _matches(recipe: Recipe, values: Values, architecture: Architecture) -> tuple[Match, ...]:
@@ -173,29 +180,3 @@ def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[TensorI
     first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
     form = renamed(form, first)
     return form, tuple(values.tables[model][key] for model in leaves(form))
-
-
-def _check_architectures(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:
-    """Refuse inputs of different architectures.
-
-    An input all of whose tensors the first model has (a VAE alone) may be of any.
-    """
-    known = [*(other for other in builtin() if other.id != architecture.id), architecture]
-    first = checkpoints[0]
-    detected = detect(first.tensors, known)
-    names = {architecture.canonical(key) for key in first.tensors}
-    for checkpoint in checkpoints[1:]:
-        other = detect(checkpoint.tensors, known)
-        same = other.id == detected.id
-        if same or all(architecture.canonical(key) in names for key in checkpoint.tensors):
-            continue
-        message = (
-            f"different architectures: {file_name(first)} is {detected.id}, "
-            f"{file_name(checkpoint)} is {other.id}"
-        )
-        hint = "'bmerge inspect FILE' shows what a file holds"
-        from bmerge.lora.modules import is_lora
-
-        if is_lora(checkpoint):
-            hint = f"{file_name(checkpoint)} is a LoRA: give it by --lora, or under a model's loras"
-        raise ArchitectureError(message, hint=hint)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
 from bmerge.formats import Checkpoint
 from bmerge.lora.patched import loras_of
+from bmerge.plan.positions import is_merged
 from bmerge.plan.values import Findings, Values
 
 if TYPE_CHECKING:
     from bmerge.plan.match import Match
 
-__all__ = ["file_name", "notes_of", "some"]
+__all__ = ["Said", "file_name", "notes_of", "some"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What there is to say.
+
+    Args:
+        notes: what the user should know.
+        warnings: what more likely than not is a mistake.
+    """
+
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def notes_of(
@@ -21,8 +36,11 @@ def notes_of(
     matches: Sequence[Match],
     checkpoints: Sequence[Checkpoint],
     architecture: Architecture,
-) -> tuple[str, ...]:
+) -> Said:
     """Return all that there is to say.
+
+    Weights that are not merged, or not in the output, are worth a warning unless a recipe picks
+    what it wants; leftovers of training are not.
 
     Args:
         values: what has been found on the way.
@@ -31,42 +49,47 @@ def notes_of(
         architecture: that has one name for each key.
     """
     findings: Findings = values.findings
-    notes = []
-    if findings.pruned is not None:
-        found = some(findings.pruned) if findings.pruned else "no EMA weights or the like: nothing"
-        notes.append(f"{found} pruned")
-    if findings.excluded:
-        first = file_name(checkpoints[0])
-        notes.append(f"{some(sorted(findings.excluded))} excluded: kept as in {first}")
-    notes += [
-        f"{some(keys)} not in {lacking}: taken from {source}"
-        for (lacking, source), keys in findings.missing.items()
-    ]
+    notes, warnings = list(_chosen(findings, checkpoints)), list[str]()
+    for (lacking, source), keys in findings.missing.items():
+        said = f"{some(keys)} not in {lacking}: taken from {source}"
+        (notes if all(map(architecture.is_leftover, keys)) else warnings).append(said)
     for checkpoint in checkpoints:
         notes += (note for lora in loras_of(checkpoint) for note in lora.notes)
     names = {architecture.canonical(match.output.key) for match in matches}
     names.update(map(architecture.canonical, findings.pruned or ()))
-    notes += _left_out(checkpoints, architecture, names)
-    for source, keys in findings.unlike.items():
-        notes.append(f"{some(keys)} an integer elsewhere: taken from {source}")
-    repaired = [match.output.key for match in matches if match.fill is not None]
-    if repaired:
-        notes.append(f"{some(repaired)} did not count from 0 any more: repaired")
-    notes += [
-        f"{match.output.key!r} differs in input channels: the shared ones are merged"
-        for match in matches
-        if match.channels is not None
-    ]
-    return tuple(dict.fromkeys(notes))
-
-
-def _left_out(
-    checkpoints: Sequence[Checkpoint], architecture: Architecture, names: Collection[str]
-) -> Iterator[str]:
     for checkpoint in checkpoints:
         extra = [key for key in checkpoint.tensors if architecture.canonical(key) not in names]
         if extra:
-            yield f"{some(extra)} only in {file_name(checkpoint)}: left out"
+            said = f"{some(extra)} only in {file_name(checkpoint)}: left out"
+            infos = [checkpoint.tensors[key] for key in extra]
+            weights = any(is_merged(i) and not architecture.is_leftover(i.key) for i in infos)
+            (warnings if weights and not values.picks else notes).append(said)
+    for source, keys in findings.unlike.items():
+        warnings.append(f"{some(keys)} an integer elsewhere: taken from {source}")
+    for source, keys in findings.kept.items():
+        notes.append(f"{some(keys)} of integers that differ: taken from {source}")
+    notes += _repaired(matches)
+    return Said(tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(warnings)))
+
+
+def _chosen(findings: Findings, checkpoints: Sequence[Checkpoint]) -> Iterator[str]:
+    """Yield what the recipe's ``prune`` and ``exclude`` do."""
+    if findings.pruned is not None:
+        found = some(findings.pruned) if findings.pruned else "no EMA weights or the like: nothing"
+        yield f"{found} pruned"
+    if findings.excluded:
+        first = file_name(checkpoints[0])
+        yield f"{some(sorted(findings.excluded))} excluded: kept as in {first}"
+
+
+def _repaired(matches: Sequence[Match]) -> Iterator[str]:
+    repaired = [match.output.key for match in matches if match.fill is not None]
+    if repaired:
+        yield f"{some(repaired)} did not count from 0 any more: repaired"
+    for match in matches:
+        if match.channels is not None:
+            key = match.output.key
+            yield f"{key!r} differs in input channels: the shared ones are merged"
 
 
 def file_name(checkpoint: Checkpoint) -> str:

@@ -1,4 +1,4 @@
-"""Position ids of CLIP text encoders: they count from 0, whatever other tools have made of them."""
+"""Tensors that are no weights: position ids, which count from 0, and other integers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import struct
 from bmerge.dtypes import is_float
 from bmerge.formats import TensorInfo
 
-__all__ = ["is_merged", "repaired_ids"]
+__all__ = ["are_other_integers", "is_merged", "repaired_ids"]
 
 _POSITION_IDS = "embeddings.position_ids"
+_CHUNK = 1 << 20
+_COMPARED = 16 << 20
+"""Bytes of a tensor that are compared: what models count and look up has less."""
 
 
 def is_merged(info: TensorInfo) -> bool:
@@ -27,3 +30,19 @@ def repaired_ids(info: TensorInfo) -> bytes | None:
     with info.file.open("rb") as file:
         file.seek(info.offset)
         return None if info.dtype != "I64" or file.read(info.nbytes) == counted else counted
+
+
+def are_other_integers(first: TensorInfo, other: TensorInfo) -> bool:
+    """Tell whether two tensors of one key hold other integers; position ids are always repaired."""
+    if first.key.endswith(_POSITION_IDS):
+        return False
+    if (first.dtype, first.shape) != (other.dtype, other.shape):
+        return True
+    with first.file.open("rb") as one, other.file.open("rb") as two:
+        one.seek(first.offset)
+        two.seek(other.offset)
+        for begin in range(0, min(first.nbytes, _COMPARED), _CHUNK):
+            count = min(_CHUNK, first.nbytes - begin)
+            if one.read(count) != two.read(count):
+                return True
+    return False

@@ -16,7 +16,7 @@ from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.plan.contents import Contents
 from bmerge.plan.forms import Applied, Form, Leaf, Minus, Zero
 from bmerge.plan.parts import Parts
-from bmerge.plan.positions import is_merged
+from bmerge.plan.positions import are_other_integers, is_merged
 from bmerge.plan.shapes import Extent, common_extent
 from bmerge.plan.steps import naming
 from bmerge.recipe import ZERO, Fallback, Pick, Recipe, Step, Value
@@ -46,12 +46,16 @@ class Findings:
     Args:
         missing: (what lacks keys, what they are taken from) → the keys.
         unlike: what floats are taken from that are integers elsewhere → their keys.
+        merged: names of the steps that merge some key.
+        kept: what integers are taken from that are others elsewhere → their keys.
         excluded: keys that the recipe excludes.
         pruned: keys that only training needs; None if they are not asked for.
     """
 
     missing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     unlike: dict[str, list[str]] = field(default_factory=dict)
+    merged: set[str] = field(default_factory=set)
+    kept: dict[str, list[str]] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     pruned: list[str] | None = None
 
@@ -94,6 +98,11 @@ class Values:
                 with naming(step.name):
                     self._parts[step.name] = Parts(step.parts, architecture)
         self._known: dict[tuple[str, str], Found | None] = {}
+
+    @property
+    def picks(self) -> bool:
+        """Whether the recipe says itself which parts of models it wants."""
+        return bool(self._parts)
 
     def keys(self, value: Value) -> list[str]:
         """Return the names of a value's keys, in order."""
@@ -149,6 +158,8 @@ class Values:
         lead = _lead(step)
         first = self.find(lead, key)
         if first is None or not is_merged(first.info):
+            if first is not None:
+                self._note_integers(first, step, lead, key)
             return None if self._becomes_difference(step, lead) else first
         found: list[Found] = []
         forms: list[Form] = []
@@ -163,6 +174,7 @@ class Values:
             found.append(each)
             forms.append(each.form)
         extent = common_extent(first.info.key, found)
+        self.findings.merged.add(step.name)
         return Found(Applied(step.name, tuple(forms)), first.info, extent)
 
     def _difference(self, value: Value, key: str) -> Found | None:
@@ -183,6 +195,13 @@ class Values:
             self.findings.unlike.setdefault(source, []).append(key)
             return
         self.findings.missing.setdefault((self._label(value), source), []).append(key)
+
+    def _note_integers(self, first: Found, step: Step, lead: Value, key: str) -> None:
+        """Note a tensor that is not merged, if it is another one in another input."""
+        values = [value for value in step.inputs if value not in {lead, ZERO}]
+        others = [each for value in values if (each := self.find(value, key)) is not None]
+        if any(are_other_integers(first.info, each.info) for each in others):
+            self.findings.kept.setdefault(self._label(lead), []).append(first.info.key)
 
     def _label(self, value: Value) -> str:
         """Return what to call a value in messages."""

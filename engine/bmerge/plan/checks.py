@@ -1,0 +1,102 @@
+"""What must hold of a matching before a merge is worth its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bmerge.architectures import Architecture, builtin, detect
+from bmerge.errors import ArchitectureError, RecipeError
+from bmerge.formats import Checkpoint
+from bmerge.plan.notes import file_name, some
+from bmerge.plan.parts import COMPONENTS
+from bmerge.plan.steps import naming
+from bmerge.plan.values import Findings
+from bmerge.recipe import Recipe, Step
+
+if TYPE_CHECKING:
+    from bmerge.plan.match import Match
+
+__all__ = ["check_architectures", "check_blocks", "check_merged"]
+
+_INSPECT = "'bmerge inspect FILE' shows what a file holds"
+
+
+def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:
+    """Refuse inputs of different architectures.
+
+    An input all of whose tensors the first model has (a VAE alone) may be of any.
+
+    Raises:
+        ArchitectureError: names both.
+    """
+    known = [*(other for other in builtin() if other.id != architecture.id), architecture]
+    first = checkpoints[0]
+    detected = detect(first.tensors, known)
+    names = {architecture.canonical(key) for key in first.tensors}
+    for checkpoint in checkpoints[1:]:
+        other = detect(checkpoint.tensors, known)
+        same = other.id == detected.id
+        if same or all(architecture.canonical(key) in names for key in checkpoint.tensors):
+            continue
+        message = (
+            f"different architectures: {file_name(first)} is {detected.id}, "
+            f"{file_name(checkpoint)} is {other.id}"
+        )
+        hint = _INSPECT
+        from bmerge.lora.modules import is_lora
+
+        if is_lora(checkpoint):
+            hint = f"{file_name(checkpoint)} is a LoRA: give it by --lora, or under a model's loras"
+        raise ArchitectureError(message, hint=hint)
+
+
+def check_blocks(recipe: Recipe, matches: Sequence[Match], architecture: Architecture) -> None:
+    """Refuse an architecture that a recipe names and that knows none of the tensors.
+
+    All of them would be in one block, and weights of any other do nothing. Text encoders and
+    autoencoders alone may be in one.
+
+    Raises:
+        ArchitectureError: says so.
+    """
+    keys = [match.output.key for match in matches]
+    others = COMPONENTS["text_encoder"] + COMPONENTS["vae"]
+    if (
+        recipe.architecture is None
+        or len(architecture.blocks) == 1
+        or any(rule.match(key) is not None for rule in architecture.rules[:-1] for key in keys)
+        or all(key.startswith(others) for key in keys)
+    ):
+        return
+    found = detect(keys, builtin())
+    message = f"{architecture.id} puts all {len(keys)} tensors into one block, {matches[0].block}"
+    hint = f"without an architecture that is named, these are {found.id}"
+    raise ArchitectureError(message, hint=hint)
+
+
+def check_merged(recipe: Recipe, matches: Sequence[Match], findings: Findings) -> None:
+    """Refuse a merge in which nothing is merged, or a step of it that merges nothing.
+
+    Args:
+        recipe: in the form of steps.
+        matches: the tensors of the output.
+        findings: what has been found on the way.
+
+    Raises:
+        ArchitectureError: if the models have nothing in common that could be merged.
+        RecipeError: if the recipe leaves nothing to merge.
+    """
+    steps = [step.name for step in recipe.in_order() if isinstance(step, Step)]
+    idle = [name for name in steps if name not in findings.merged]
+    if not idle or (findings.excluded and any(match.merged for match in matches)):
+        return
+    with naming(idle[0]):
+        if findings.excluded:
+            message = f"nothing is left to merge: {some(sorted(findings.excluded))} excluded"
+            raise RecipeError(message, hint="exclude less, or copy the file")
+        if findings.missing:
+            (lacking, source), keys = max(findings.missing.items(), key=lambda item: len(item[1]))
+            message = f"nothing would be merged: {lacking} has no {some(keys)} of {source}"
+            raise ArchitectureError(message, hint=_INSPECT)
+        raise ArchitectureError("nothing would be merged: no tensor holds floats", hint=_INSPECT)
