@@ -209,6 +209,13 @@ def test_file_that_tells_no_recipe_is_refused(tmp_path):
         read_any_recipe(tiny_sd1(tmp_path / "a.safetensors", 1))
 
 
+@pytest.mark.parametrize("recipe", [SUPERMERGER, CHATTIORI, WEBUI], ids=lambda r: r["type"])
+def test_names_with_the_separators_of_windows_are_found_everywhere(read, recipe):
+    names = {**NAMES, HASHES["a"]: {"name": "sub\\other one\\a.b.safetensors [0123456789]"}}
+    (first, *_) = read(recipe, names).models
+    assert first.path == "sub/other one/a.b.safetensors"
+
+
 def test_imported_recipe_of_a_merged_file_merges_the_same_models(tmp_path, bmerge):
     digests = {}
     for seed, name in enumerate("ab"):

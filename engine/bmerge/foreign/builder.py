@@ -19,7 +19,12 @@ from bmerge.recipe import (
     Value,
 )
 
-__all__ = ["RecipeBuilder"]
+__all__ = ["RecipeBuilder", "portable"]
+
+
+def portable(path: str) -> str:
+    """Return a path of any system's recipe with the separator that all systems know."""
+    return path.replace("\\", "/")
 
 
 class RecipeBuilder:
@@ -32,6 +37,7 @@ class RecipeBuilder:
 
     def model(self, model: ModelRef) -> Value:
         """Return a model; the same one again for the same file."""
+        model = replace(model, path=portable(model.path))
         if model not in self._models:
             self._models[model] = self._name(PurePath(model.path).stem)
         return Value(self._models[model])

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from bmerge.architectures import Architecture
 from bmerge.errors import nearest
-from bmerge.foreign.builder import RecipeBuilder
+from bmerge.foreign.builder import RecipeBuilder, portable
 from bmerge.foreign.mergekit_methods import METHODS, KitMethod
 from bmerge.foreign.mergekit_values import (
     NO_WORD,
@@ -246,7 +246,7 @@ class _Reader:
         """Return the blocks of the first model, some of which are layers."""
         if self._architecture_of is None:
             raise self._method.error(f"{what} needs the first model's file")
-        first = ModelRef(self._models[0].path)
+        first = ModelRef(portable(self._models[0].path))
         blocks = self._architecture_of(Recipe("", (first,))).blocks
         if not layers_of(blocks):
             raise self._method.error(f"{what}: {first.path} has no layers that are known")
