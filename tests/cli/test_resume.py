@@ -148,7 +148,7 @@ def test_what_changes_no_picture_may_change(begun, tmp_path):
 def test_an_option_that_may_change_pictures_is_named(begun, tmp_path):
     for before, after, place in (
         ("patience: 3", "style: wild", "generator.style: 'plain', now 'wild'"),
-        ("hush@here", "hush@there", "generator.address: 'http://here', now 'http://there'"),
+        ("hush@here", "hush@there", "generator.address: 'http://***@here', now 'http://***@there'"),
         ("sh paint.sh -x", "sh paint.sh -y", "generator.command: 'sh paint.sh -x', now"),
         ("init_points: 0", "init_points: 1", "optimiser.init_points: 0, now 1"),
     ):

@@ -32,7 +32,7 @@ def options(given, **more):
 def test_defaults_stand_for_what_is_not_given_and_secrets_are_left_out():
     assert options(2, api_key="hush") == {"value": 2, "other": 1, "max_tokens": 3}
     nested = {"auth-token": "hush", "a": ["http://me:hush@host/x?api_key=hush&b=1"]}
-    assert options(nested)["value"] == {"a": ["http://host/x?&b=1"]}
+    assert options(nested)["value"] == {"a": ["http://***@host/x?api_key=***&b=1"]}
 
 
 def test_a_file_is_known_by_name_and_content(tmp_path, monkeypatch):

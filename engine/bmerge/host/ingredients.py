@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.architectures import Architecture
+from bmerge.errors import redacted
 from bmerge.evaluate.protocols import Payload
 from bmerge.evaluate.weights import scorer_folder
 from bmerge.formats import sha256_of
@@ -27,10 +28,6 @@ _SECRET = re.compile(
     r"(^|[_-])(password|passwd|passphrase|secret|token|api_?key|credentials?|auth)([_-]|$)",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(
-    r"(?<=://)[^/@\s]*@|(?<=[?&])[^=&\s]*(?:key|token|secret|pass|auth|sig)[^=&\s]*=[^&\s]*"
-)
-"""Name and password in an address, and whatever looks like a key among its parameters."""
 _MODEL_FILES = ("model_index.json", "config.json", "open_clip_config.json")
 """What a folder holds that is a model, as diffusers, transformers and open_clip save it."""
 _CODE_OF_MACHINES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
@@ -146,7 +143,7 @@ def _text_with_contents(text: str, folders: Sequence[Path]) -> str | dict[str, s
         words = shlex.split(text)
     except ValueError:
         words = []
-    bare = _LOGIN.sub("", text)
+    bare = redacted(text)
     files = {word: content for word in words if (content := _content_of(word, folders))}
     return {"text": bare, **files} if files else bare
 

@@ -6,10 +6,12 @@ difference. From then on it is recorded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from bmerge.errors import redacted
 from bmerge.evaluate.protocols import Payload
 from bmerge.recipe.schema import Recipe
 
@@ -26,7 +28,8 @@ def completed(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
         stored: a definition, of this release or an earlier one.
         wanted: the present definition of the same study.
     """
-    known = {**wanted, **stored}
+    plain = json.loads(redacted(json.dumps(stored)))  # a password is compared with none
+    known = {**wanted, **plain}
     if isinstance(known.get("generator"), str):  # an earlier release
         known["generator"] = {"name": known["generator"]}
     for name in ("generator", "optimiser"):
