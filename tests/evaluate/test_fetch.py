@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 from dataclasses import replace
 
@@ -124,6 +125,34 @@ def test_checksums_of_other_files_stay(hub, tmp_path):
     fetch(FILE, tmp_path)
     lines = (tmp_path / "SHA256SUMS").read_text().splitlines()
     assert lines == [f"{DIGEST}  model/other.bin", f"{DIGEST}  model/deep/weights.bin"]
+
+
+def test_a_hub_on_this_machine_is_not_asked_through_a_proxy(hub, tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert fetch(FILE, tmp_path).path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("endpoint", ["ftp://hub", "http://a..b", "http://[", "hub"])
+def test_an_endpoint_that_is_no_address_is_one_line(endpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PAUSE", 0.001)
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(ScorerError) as info:
+        fetch(FILE, tmp_path)
+    assert endpoint in str(info.value)
+    assert "HF_ENDPOINT" in info.value.hint
+
+
+def test_the_password_of_a_mirror_is_not_shown(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "bmerge")
+    monkeypatch.setattr(module, "_PAUSE", 0.001)
+    monkeypatch.setenv("HF_ENDPOINT", "http://me:s3cret@127.0.0.1:9")
+    with pytest.raises(ScorerError) as info:
+        fetch(FILE, tmp_path)
+    assert "attempt 2" in caplog.text
+    assert "s3cret" not in f"{info.value!r} {info.value.hint} {caplog.text}"
 
 
 def test_no_connection_is_one_line(tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 A picture's colour says which weights it was made with. The traps: new files are not seen before
 a refresh; a file that is replaced under the same name keeps its old weights; an unknown
 checkpoint is an error in ``options`` but is dropped without a word in ``override_settings``; a
-job that was interrupted gives its half-done picture as if it were whole;
+job that was interrupted gives its half-done picture as if it were whole; unknown schedules and
+VAEs are left out without a word;
 hashes are unknown until a model has been loaded; overrides are taken back unless told otherwise.
 """
 
@@ -36,6 +37,7 @@ class FakeA1111(JsonServer):
         self.interrupted = threading.Event()
         self.state = {"interrupted": False, "skipped": False}
         self.tells_progress = True
+        self.lists: dict[str, object] = {}
         self.hold_from: int | None = None
         self.refresh()
         if self.listed:
@@ -48,15 +50,18 @@ class FakeA1111(JsonServer):
                 return [self.entry(file) for file in self.listed]
             case "POST refresh-checkpoints":
                 return self.refresh()
-            case "GET options":
-                return {"sd_model_checkpoint": self.title(self.current) if self.current else None}
-            case "POST options":
-                return self.set_options(body)
+            case "GET options" | "POST options":
+                return self.set_options(body) if body else self.options()
             case "POST txt2img" | "POST img2img":
                 return self.make(body)
             case "POST interrupt" | "GET progress":
                 return self.progress(interrupt=name == "POST interrupt")
+            case _ if name in self.lists:
+                return self.lists[name]
         raise HttpError(404, {"detail": "Not Found"})
+
+    def options(self) -> dict[str, object]:
+        return {"sd_model_checkpoint": self.title(self.current) if self.current else None}
 
     def progress(self, *, interrupt: bool) -> dict[str, object]:
         if interrupt:

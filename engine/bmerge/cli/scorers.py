@@ -11,7 +11,7 @@ from bmerge.cli.kinds import print_kinds
 from bmerge.cli.output import note, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import ScorerError, nearest
+from bmerge.errors import ScorerError, nearest, redacted
 from bmerge.evaluate.fetch import fetch as fetch_file
 from bmerge.evaluate.weights import Download, scorer_folder
 
@@ -86,7 +86,7 @@ def _fetch(download: Download, root: Path, *, force: bool) -> None:
     if path.is_file() and not force:
         show(f"{path} is there already")
         return
-    note(f"{download.url}  (licence: {download.licence})")
+    note(f"{redacted(download.url)}  (licence: {download.licence})")
     with LiveLine() as line:
         fetched = fetch_file(download, root, progress=ByteBar(line).update)
     show(f"{fetched.path}")

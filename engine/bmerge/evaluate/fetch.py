@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmerge.errors import ScorerError
+from bmerge.errors import ScorerError, redacted
 from bmerge.evaluate.weights import Download
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _ATTEMPTS = 6
 _PAUSE = 1.0  # seconds before the second attempt, doubled each time
 _CHUNK = 1 << 20
 _SILENCE = 60.0  # seconds without a byte after which a connection is given up
+
+_DIRECT = ("localhost", "127.0.0.1", "[::1]")
+"""Never asked through a proxy, which is for the world."""
 
 _logger = logging.getLogger(__name__)
 
@@ -100,16 +103,20 @@ def _download(url: str, part: Path, progress: Callable[[int, int], None]) -> str
     import httpx2
 
     limits = httpx2.Timeout(_SILENCE, connect=15.0)
-    with httpx2.Client(follow_redirects=True, timeout=limits) as client:
+    direct = {f"all://{host}": None for host in _DIRECT}
+    with httpx2.Client(follow_redirects=True, timeout=limits, mounts=direct) as client:
         for attempt in range(1, _ATTEMPTS + 1):
             before = _size(part)
             try:
                 return _attempt(client, url, part, progress)
+            except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, UnicodeError) as error:
+                message = f"there cannot be an address such as {url}"
+                raise ScorerError(message, blame="study", hint="look at HF_ENDPOINT") from error
             except (httpx2.RequestError, _Broken) as error:
                 reason = str(error) or type(error).__name__
                 if attempt == _ATTEMPTS:
                     raise _given_up(url, part, reason) from error
-                _logger.info("%s: %s; attempt %d", url, reason, attempt + 1)
+                _logger.info("%s: %s; attempt %d", redacted(url), reason, attempt + 1)
             if _size(part) <= before:  # it gets on as it is, if slowly
                 time.sleep(_PAUSE * 2 ** (attempt - 1))
     raise AssertionError("unreachable: the last attempt returns or raises")
@@ -128,7 +135,7 @@ def _attempt(
         _check(response, url)
         resumed = response.status_code == 206 and _begins_at(response, have)
         have = have if resumed else 0
-        total = have + int(response.headers.get("Content-Length", 0))
+        total = have + _length(response)
         _check_space(part, total - have)
         tag.write_text(response.headers.get("ETag", ""))
         with part.open("ab" if resumed else "wb") as file:
@@ -151,6 +158,12 @@ def _check(response: httpx2.Response, url: str) -> None:
         f"{url} cannot be had: {status} {response.reason_phrase}".rstrip(),
         hint="look at its page: it may have moved, or ask for an agreement",
     )
+
+
+def _length(response: httpx2.Response) -> int:
+    """Return how many bytes are to come, 0 if the server does not say."""
+    stated = response.headers.get("Content-Length", "")
+    return int(stated) if re.fullmatch(r"\d{1,18}", stated) else 0
 
 
 def _begins_at(response: httpx2.Response, position: int) -> bool:

@@ -24,9 +24,11 @@ from bmerge_plugins.servers.a1111_answers import (
     read_info,
     stem,
 )
+from bmerge_plugins.servers.a1111_names import Names
 from bmerge_plugins.servers.a1111_request import name_clip_skip, request_body
 from bmerge_plugins.servers.faults import StatusError, understood
 from bmerge_plugins.servers.http import HttpServer
+from bmerge_plugins.servers.names import is_ours
 from bmerge_plugins.servers.publish import Published
 
 __all__ = ["A1111Session"]
@@ -49,6 +51,7 @@ class A1111Session:
 
     def __init__(self, server: HttpServer, *, list_timeout: float) -> None:
         self._http = server
+        self._names = Names(server)
         self._list_timeout = list_timeout
         self._wanted = ModelUsed(None, None)
         self._before: str | None = None
@@ -111,8 +114,9 @@ class A1111Session:
         """
         body = name_clip_skip(request_body(payload))
         route = "img2img" if body.get("init_images") else "txt2img"
-        answer = self._http.post(f"{_API}/{route}", body)
         what = f"{self.name}: picture {payload.id!r}"
+        self._names.check(body, what)
+        answer = self._http.post(f"{_API}/{route}", body)
         self._check_whole(what)
         with understood(what):
             info = read_info(answer, what)
@@ -129,7 +133,9 @@ class A1111Session:
     def close(self) -> None:
         """Give the server back the model that it had, so that it does not keep a lost name."""
         try:
-            if self._before and self._wanted.name:
+            # A run that was killed has left its own merge there, whose file is gone.
+            lost = is_ours((self._before or "").partition(" [")[0])
+            if self._before and self._wanted.name and not lost:
                 self._http.post_once(
                     f"{_API}/options", {"sd_model_checkpoint": self._before}, timeout=60.0
                 )

@@ -61,6 +61,8 @@ def find_picture(folder: Path, stem: str) -> Image | None:
     """Return a picture if it is there and whole; a program may still be writing it."""
     for ending in _ENDINGS:
         file = folder / f"{stem}{ending}"
+        if not file.is_file():  # not there yet, or a pipe that nobody will fill
+            continue
         try:
             return pictures.from_bytes(file.read_bytes(), str(file))
         except (OSError, GeneratorError):

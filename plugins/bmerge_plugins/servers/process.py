@@ -23,6 +23,7 @@ __all__ = ["Program", "check_program", "run_to_end"]
 
 _GRACE = 5.0
 _TAIL = 16_384
+_OUTPUT = 1 << 20  # bytes: more than any list of scores has
 _NOT_THERE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
 _STATUSES: Mapping[int, Blame] = {
     65: "merge",  # EX_DATAERR
@@ -97,8 +98,8 @@ class Program:
         return _STATUSES.get(status) or blame_of(said) or otherwise
 
     def output(self) -> str:
-        """Return what it has printed on its standard output so far."""
-        return self._out.read_text(encoding="utf-8", errors="replace")
+        """Return the end of what it has printed on its standard output so far."""
+        return _tail(self._out, _OUTPUT)
 
     def wait(self, seconds: float) -> int | None:
         """Wait for its end, at most so long; return its status, None if it still runs."""
@@ -153,9 +154,9 @@ def run_to_end(arguments: Sequence[str]) -> None:
         program.close()
 
 
-def _tail(path: Path) -> str:
+def _tail(path: Path, size: int = _TAIL) -> str:
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL))
+        file.seek(max(0, path.stat().st_size - size))
         return file.read().decode(errors="replace")
 
 

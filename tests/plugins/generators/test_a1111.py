@@ -19,6 +19,7 @@ from bmerge import GeneratorError, Payload, open_checkpoint
 from bmerge.study.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
+from bmerge_plugins.servers.names import fresh_name
 from servers.fake_a1111 import FakeA1111
 from servers.faulty_http import HttpError, colour, only, png, rate
 
@@ -108,8 +109,6 @@ def test_the_checkpoint_is_removed_when_loading_fails(
 def test_leftovers_of_a_killed_run_are_removed(models_dir, generator, server):
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                            capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    from bmerge_plugins.servers.names import fresh_name
-
     ours = fresh_name(".safetensors")
     machine, _, token = ours.removeprefix("bmerge-").split("-")
     stale = models_dir / f"bmerge-{machine}-{ended}-{token}"
@@ -340,6 +339,39 @@ def test_a_bad_answer_of_any_shape_is_a_passing_fault(server, generator, merged,
     server.entry = lambda file: [file.name]
     with pytest.raises(GeneratorError, match="the list of models"):
         one.load(merged())
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"scheduler": "Karas"}, "the server has no scheduler 'Karas'"),
+        ({"override_settings": {"sd_vae": "mse.ckpt"}}, "the server has no sd_vae 'mse.ckpt'"),
+    ],
+    ids=["scheduler", "vae"],
+)
+def test_what_a_web_ui_would_drop_without_a_word_is_refused(
+    extra, message, server, generator, merged, payloads
+):
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate(payloads(1, extra=extra)))  # a fork without such lists
+    server.lists = {
+        "GET schedulers": [{"name": "karras", "label": "Karras", "aliases": ["k"]}],
+        "GET sd-vae": [{"model_name": "mse.safetensors", "filename": "/vae/mse.safetensors"}],
+    }
+    for known in ({"scheduler": "KARRAS"}, {"scheduler": "k"}, {"scheduler": "Automatic"},
+                  {"override_settings": {"sd_vae": "mse.safetensors"}},
+                  {"override_settings": {"sd_vae": "None"}}, {}):  # fmt: skip
+        one.load(merged())
+        assert len(list(one.generate(payloads(3, extra=known)))) == 3
+    assert len(server.made("/sdapi/v1/schedulers")) <= 4
+    fresh, before = generator(server.url), server.pictures
+    fresh.load(merged())
+    with pytest.raises(GeneratorError, match=message) as caught:
+        list(fresh.generate(payloads(1, extra=extra)))
+    assert caught.value.blame == "study"
+    assert "Karras" in caught.value.hint or "mse.safetensors" in caught.value.hint
+    assert server.pictures == before
 
 
 def test_what_a_payload_leaves_out_is_left_to_the_server(server, generator, merged, payloads):
@@ -636,6 +668,21 @@ def test_no_interruption_is_sent_when_all_pictures_were_made(server, generator, 
     one.load(merged())
     list(one.generate(payloads(3)))
     assert not server.interrupted.is_set()
+
+
+def test_a_server_that_a_killed_run_left_with_its_merge_is_not_given_that_back(
+    server, generator, merged, payloads, models_dir, caplog
+):
+    left = models_dir / fresh_name(".safetensors")
+    left.write_bytes(b"the last merge of a run that was killed")
+    server.refresh()
+    server.use(left)
+    left.unlink()
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate(payloads(1)))
+    one.close()
+    assert "closing" not in caplog.text
 
 
 def test_closing_gives_the_server_its_own_model_back(
