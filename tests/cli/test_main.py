@@ -99,7 +99,8 @@ def test_error_is_status_1_with_a_hint(bmerge):
 def test_bug_is_one_line_and_a_traceback_only_on_demand(bmerge, commands):
     called = bmerge(*commands, "bug")
     assert called.status == 1
-    assert called.err.splitlines()[0] == "error: ValueError: something odd"
+    first = called.err.splitlines()[0]
+    assert first.startswith("error: plugin 'commands' failed: ValueError: something odd (")
     assert "--debug" in called.err
     assert "Traceback" not in called.err
     debugged = bmerge(*commands, "--debug", "bug")
@@ -178,3 +179,119 @@ finally:
     assert not found, found
 """
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+NESTED = """
+    import click
+    from bmerge import hookimpl
+
+    @hookimpl
+    def bmerge_commands(group):
+        @group.group("tools")
+        def tools():
+            pass
+
+        @tools.command("say")
+        @click.option("-p", "--power", type=int, default=1)
+        @click.argument("word")
+        def say(word, power):
+            click.echo(word * power)
+
+        @tools.command("fail")
+        def fail():
+            {}["x"]
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--plugin", "FILE", "tools", "say", "a", "-p", "3"),
+        ("tools", "--plugin", "FILE", "say", "a", "-p", "3"),
+        ("tools", "say", "--plugin", "FILE", "a", "-p", "3"),
+        ("tools", "say", "a", "-p", "3", "--debug", "--plugin", "FILE"),
+        ("tools", "say", "a", "-p", "3", "--plugin=FILE"),
+    ],
+)
+def test_plugin_option_stands_anywhere_for_a_plugins_own_command(bmerge, write_plugin, words):
+    file = str(write_plugin("nested.py", NESTED))
+    called = bmerge(*(word.replace("FILE", file) for word in words))
+    assert (called.status, called.out, called.err) == (0, "aaa\n", "")
+
+
+def test_words_behind_two_dashes_name_no_plugin(bmerge, write_plugin):
+    file = write_plugin("nested.py", NESTED)
+    assert bmerge("tools", "say", "--", "--plugin", file).status == 2
+    called = bmerge("--plugin", file, "tools", "say", "--", "--plugin")
+    assert (called.status, called.out) == (0, "--plugin\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("methods", "--plugin", "FILE"),
+        ("recipe", "--plugin", "FILE", "import", "none.mecha"),
+        ("recipe", "import", "none.mecha", "--plugin", "FILE"),
+        ("lora", "--plugin", "FILE", "merge", "a", "-o", "b"),
+        ("bench", "--plugin", "FILE", "methods", "none.yaml"),
+        ("studies", "list", "--plugin", "FILE"),
+        ("scorers", "--plugin", "FILE"),
+    ],
+)
+def test_plugin_option_stands_anywhere_for_our_commands(bmerge, write_plugin, words):
+    file = str(write_plugin("commands.py", BUG))
+    called = bmerge(*(word.replace("FILE", file) for word in words))
+    assert "no such option" not in called.err
+
+
+def test_failure_of_a_plugin_names_it_with_file_and_line(bmerge, write_plugin):
+    file = write_plugin("nested.py", NESTED)
+    called = bmerge("--plugin", file, "tools", "fail")
+    line = NESTED.splitlines().index('            {}["x"]') + 1
+    assert called.err.splitlines() == [
+        f"error: plugin 'nested' failed: KeyError: 'x' ({file}:{line})",
+        "hint: --debug shows the traceback",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "error: there is not enough memory"),
+        (RecursionError("maximum"), "error: something in the input is nested too deeply"),
+        (OSError(5, "Input/output error"), "error: input or output: Input/output error"),
+        (OSError(2, "Gone", b"a\xff"), r"error: a\xff: Gone"),
+        (ZeroDivisionError("by zero"), "error: ZeroDivisionError: by zero"),
+    ],
+)
+def test_what_surroundings_cause_is_not_called_a_bug(bmerge, monkeypatch, error, line):
+    def fail(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr(root, "main", fail)
+    called = bmerge("methods")
+    assert called.status == 1
+    assert called.err.splitlines()[0].startswith(line)
+    assert ("this is a bug in bmerge" in called.err) == isinstance(error, ZeroDivisionError)
+
+
+def test_traceback_shows_steering_characters(bmerge, monkeypatch):
+    def fail(*_args, obj, **_options):
+        obj.debug = True
+        raise ValueError("a\x1b[2J")
+
+    monkeypatch.setattr(root, "main", fail)
+    called = bmerge("methods")
+    assert "Traceback" in called.err
+    assert r"ValueError: a\x1b[2J" in called.err
+
+
+def test_folder_says_which_of_its_files_are_plugins(bmerge, write_plugin, tmp_path):
+    write_plugin("mine/nested.py", NESTED)
+    write_plugin("mine/helpers.py", "raise RuntimeError('run')")
+    write_plugin("mine/test_nested.py", "raise RuntimeError('run')")
+    called = bmerge("tools", "say", "a", "--plugin", tmp_path / "mine")
+    assert (called.status, called.out) == (0, "a\n")
+    folder = tmp_path / "mine"
+    expected = f"note: plugins of {folder}: nested.py; no plugins: helpers.py, test_nested.py\n"
+    assert called.err == expected

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from bmerge import PluginError
-from bmerge.host import discovery
+from bmerge.host import discovery, plugin_files
 from bmerge.host.discovery import Candidate
 
 
@@ -19,10 +19,89 @@ def test_of_path_reads_one_file_by_its_stem(write_plugin):
     assert found.load().x == 1
 
 
-def test_of_path_takes_public_files_of_a_folder_in_order(tmp_path, write_plugin):
-    for name in ("b.py", "a.py", "_hidden.py", "notes.txt"):
-        write_plugin(name, "")
-    assert [c.name for c in discovery.of_path(tmp_path)] == ["a", "b"]
+HOOK = """
+    from bmerge import hookimpl
+
+    @hookimpl
+    def bmerge_merge_methods():
+        return []
+"""
+BOMB = "raise RuntimeError('run')\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        HOOK,
+        "import bmerge\n\n@bmerge.hookimpl\ndef bmerge_scorers(): return []",
+        "from bmerge import hookimpl as mark\n@mark(trylast=True)\ndef anything(): pass",
+        "if True:\n    def bmerge_scorers(): return []",
+        "try:\n    import x\nexcept ImportError:\n    def bmerge_scorers(): return []",
+        "bmerge_scorers = lambda: []",
+        "from bmerge_mine import bmerge_scorers",
+        "from bmerge import hookimpl\ndef broken(:",
+    ],
+    ids=["plain", "module", "other name", "if", "try", "assigned", "imported", "broken"],
+)
+def test_of_path_takes_the_files_of_a_folder_that_define_hooks(tmp_path, write_plugin, source):
+    write_plugin("folder/b.py", source)
+    write_plugin("folder/a.py", HOOK)
+    for name in ("_hidden", "test_a", "a_test", "conftest", "setup"):
+        write_plugin(f"folder/{name}.py", HOOK + "    " + BOMB)
+    for text in ("", BOMB, "import bmerge_mine", "def f():\n    def bmerge_x(): pass", "x = ("):
+        write_plugin(f"folder/other{len(text)}.py", text)
+    write_plugin("folder/__pycache__/c.py", HOOK)
+    write_plugin("folder/notes.txt", HOOK)
+    write_plugin("folder/d.py/e.txt", "a folder with such a name")
+    assert [c.name for c in discovery.of_path(tmp_path / "folder")] == ["a", "b"]
+
+
+def test_folder_without_plugins_says_so(tmp_path, write_plugin):
+    write_plugin("folder/helpers.py", BOMB)
+    with pytest.raises(PluginError, match="no plugin in the folder") as caught:
+        discovery.of_path(tmp_path / "folder")
+    assert caught.value.hint == "none of its files defines a hook"
+
+
+def test_plugin_file_can_import_its_neighbours(write_plugin):
+    write_plugin("helpers.py", "value = 'mine'")
+    write_plugin("late_neighbour.py", "value = 'late'")
+    write_plugin("parts/__init__.py", "from parts.inner import value")
+    write_plugin("parts/inner.py", "value = 'inner'")
+    source = """
+        from helpers import value
+        from parts import value as inner
+
+        def later():
+            import late_neighbour
+            return late_neighbour.value
+    """
+    module = discovery.of_path(write_plugin("mine.py", source))[0].load()
+    assert (module.value, module.inner, module.later()) == ("mine", "inner", "late")
+
+
+def test_neighbours_of_one_name_are_kept_apart(write_plugin):
+    source = "import near_by, near_by_parts.one\nvalue = near_by.value + near_by_parts.one.value"
+    for name in ("x", "y", "z"):
+        write_plugin(f"{name}/near_by.py", f"value = {name!r}")
+        write_plugin(f"{name}/near_by_parts/__init__.py", "")
+        write_plugin(f"{name}/near_by_parts/one.py", f"value = '{name}1'")
+    files = [write_plugin(f"{name}/plugin_{name}.py", source) for name in ("x", "y", "z")]
+    modules = [discovery.of_path(file)[0].load() for file in files]
+    assert [module.value for module in modules] == ["xx1", "yy1", "zz1"]
+    assert sys.path.count(str(files[0].parent)) == 1
+
+
+@pytest.fixture(autouse=True)
+def own_paths(monkeypatch):
+    """Leave the search path, the modules and what is known of folders as they were."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(plugin_files, "_folders", [])
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in {"helpers", "parts", "late_neighbour", "near_by", "near_by_parts"}:
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from bmerge.cli.output import note
 from bmerge.cli.root import root
 from bmerge.cli.session import Session
 from bmerge.errors import BmergeError, StudyInterruptedError
+from bmerge.faults import in_one_line, place_of
 
 __all__ = ["call"]
 
@@ -26,10 +27,26 @@ FAILURE = 1
 
 
 class _Handler(logging.Handler):
-    """Writes bmerge's own warnings to stderr, one line each."""
+    """Writes bmerge's own warnings to stderr, one line each; with ``--debug`` tracebacks too.
+
+    Args:
+        session: that says whether there is ``--debug``.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(f"{record.levelname.lower()}: {record.getMessage()}")
+        traced = record.exc_info and record.exc_info[1] if self._session.debug else None
+        if record.levelno >= logging.WARNING or traced:
+            note(f"{record.levelname.lower()}: {record.getMessage()}")
+        if traced:
+            _trace(traced)
+
+
+def _trace(error: BaseException) -> None:
+    note("".join(traceback.format_exception(error)).rstrip(), lines=True)
 
 
 def call(arguments: list[str]) -> int:
@@ -40,14 +57,16 @@ def call(arguments: list[str]) -> int:
     """
     _collect_less()
     session = Session()
-    handler = _Handler(logging.WARNING)
-    logging.getLogger("bmerge").addHandler(handler)
+    logger, handler = logging.getLogger("bmerge"), _Handler(session)
+    level = logger.level
+    logger.addHandler(handler)
     try:
         return _status(arguments, session)
     except Exception as error:  # noqa: BLE001  the last place where a bug can be told politely
         return _fail(error, session)
     finally:
-        logging.getLogger("bmerge").removeHandler(handler)
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _collect_less() -> None:
@@ -103,15 +122,33 @@ def _fail(error: Exception, session: Session) -> int:
         note("stopped")
         return signals.status()
     if session.debug:
-        traceback.print_exception(error)
+        _trace(error)
     elif isinstance(error, BmergeError):
         _say(error)
-    elif isinstance(error, OSError):
-        note(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+    elif isinstance(error, MemoryError):
+        note("error: there is not enough memory")
+    elif isinstance(error, RecursionError):
+        note("error: something in the input is nested too deeply")
+        note("hint: --debug shows where it was met")
+    elif isinstance(error, OSError) and error.filename is not None:
+        note(f"error: {os.fsdecode(error.filename)}: {error.strerror or error}")
     else:
-        note(f"error: {type(error).__name__}: {error}")
-        note("hint: this is a bug in bmerge or in a plugin; --debug shows where")
+        _blame(error, session)
     return FAILURE
+
+
+def _blame(error: Exception, session: Session) -> None:
+    """Say what went wrong that should not, and in whose code."""
+    place = place_of(error)
+    plugin = session.plugin_at(place.rpartition(":")[0]) if place else None
+    if plugin:
+        note(f"error: plugin {plugin!r} failed: {in_one_line(error)}")
+        note("hint: --debug shows the traceback")
+    elif isinstance(error, OSError):
+        note(f"error: input or output: {error.strerror or error}")
+    else:
+        note(f"error: {in_one_line(error)}")
+        note("hint: this is a bug in bmerge; --debug shows where")
 
 
 def _say(error: BmergeError, word: str = "error") -> None:

@@ -62,13 +62,17 @@ def print_json(value: Any) -> None:
     _write(sys.stdout, _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
-def note(message: str) -> None:
-    """Say something that is not a result, in one line on stderr.
+def note(message: str, *, lines: bool = False) -> None:
+    """Say something that is not a result, on stderr.
 
     A terminal or a reader that has gone is no reason to stop what is going on.
+
+    Args:
+        message: one line.
+        lines: whether it is allowed to have several.
     """
     with contextlib.suppress(OSError):
-        _write(sys.stderr, printable(message) + "\n")
+        _write(sys.stderr, printable(message, lines=lines) + "\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -22,6 +22,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 @click.group("recipe")
+@shared_options
 def command() -> None:
     """Read recipes of other tools.
 

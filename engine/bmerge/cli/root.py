@@ -12,7 +12,12 @@ from collections.abc import Mapping
 import click
 
 from bmerge.cli.output import show
-from bmerge.cli.session import session_of, shared_options
+from bmerge.cli.session import (
+    add_shared_options,
+    plugins_named_in,
+    session_of,
+    shared_options,
+)
 from bmerge.errors import nearest
 
 __all__ = ["COMMANDS", "root"]
@@ -60,7 +65,13 @@ class Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or fail with the nearest one."""
+        """Find the verb, or fail with the nearest one.
+
+        One that a plugin adds may stand before the ``--plugin`` that names its file.
+        """
+        if args[0] not in COMMANDS:
+            known = session_of(ctx).plugins
+            known += [path for path in plugins_named_in(args[1:]) if path not in known]
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
             hint = nearest(args[0], [*COMMANDS, *_commands_of_plugins(ctx)])
             ctx.fail(f"no such command {args[0]!r}; {hint}")
@@ -78,6 +89,7 @@ def _commands_of_plugins(ctx: click.Context) -> Mapping[str, click.Command]:
     if _PLUGINS not in ctx.meta:
         group = click.Group("bmerge")
         session_of(ctx).registry().add_commands(group)
+        add_shared_options(group)
         ctx.meta[_PLUGINS] = group.commands
     commands: Mapping[str, click.Command] = ctx.meta[_PLUGINS]
     return commands

@@ -6,16 +6,21 @@ add to one :class:`Session`.
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bmerge.cli.output import note
+
 if TYPE_CHECKING:
     from bmerge.host import Registry
 
-__all__ = ["Session", "session_of", "shared_options"]
+__all__ = ["Session", "add_shared_options", "plugins_named_in", "session_of", "shared_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,8 +45,25 @@ class Session:
         if self._registry is None:
             from bmerge.host import load_registry
 
+            for folder in filter(Path.is_dir, map(Path, self.plugins)):
+                _tell_of(folder)
             self._registry = load_registry(self.plugins, blocked=self.blocked)
         return self._registry
+
+    def plugin_at(self, file: str) -> str | None:
+        """Return the name of the loaded plugin that a file is part of, if there is one."""
+        return None if self._registry is None else self._registry.plugin_at(file)
+
+
+def _tell_of(folder: Path) -> None:
+    """Say which files of a folder are loaded as plugins, and which are not."""
+    from bmerge.host.plugin_files import plugins_in
+
+    loaded, others = plugins_in(folder)
+    if loaded:
+        names = ", ".join(file.name for file in loaded)
+        left = f"; no plugins: {', '.join(file.name for file in others)}" if others else ""
+        note(f"note: plugins of {folder}: {names}{left}")
 
 
 def session_of(context: click.Context) -> Session:
@@ -66,6 +88,8 @@ def _add_blocked(context: click.Context, _: click.Parameter, words: Sequence[str
 
 def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
     session_of(context).debug |= value
+    if value:
+        logging.getLogger("bmerge").setLevel(logging.DEBUG)
 
 
 def shared_options(command: F) -> F:
@@ -101,3 +125,21 @@ def shared_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def add_shared_options(command: click.Command) -> None:
+    """Give a plugin's command the shared options, and those in it; its own of that name stay."""
+    taken = {name for parameter in command.params for name in parameter.opts}
+    options: list[click.Option] = getattr(shared_options(lambda: None), "__click_params__")  # noqa: B009
+    command.params += [option for option in options if taken.isdisjoint(option.opts)]
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            add_shared_options(inner)
+
+
+def plugins_named_in(arguments: Sequence[str]) -> list[str]:
+    """Return what ``--plugin`` is given in a command line whose command is not known yet."""
+    options = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    behind = [path for word, path in itertools.pairwise(options) if word == "--plugin"]
+    within = [word.removeprefix("--plugin=") for word in options if word.startswith("--plugin=")]
+    return [*behind, *within]

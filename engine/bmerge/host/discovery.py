@@ -6,9 +6,6 @@ same way as everybody's.
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +13,7 @@ from pathlib import Path
 
 from bmerge.errors import PluginError, nearest
 from bmerge.host.entry_points import EntryPoint, entry_points
+from bmerge.host.plugin_files import import_file, plugins_in
 from bmerge.host.records import OWN
 
 __all__ = ["Candidate", "installed", "of_path", "restrict", "without"]
@@ -65,39 +63,24 @@ def _of_entry(entry: EntryPoint) -> Candidate:
 
 
 def of_path(path: str | Path) -> tuple[Candidate, ...]:
-    """Return the plugins at a path: one file, or every public ``.py`` file of a folder.
+    """Return the plugins at a path: one file, or every file of a folder that defines hooks.
 
     Raises:
         PluginError: if there is no such file or folder, or no plugin in it.
     """
     place = Path(path)
     if place.is_dir():
-        files = sorted(file for file in place.glob("*.py") if not file.name.startswith("_"))
+        files, others = plugins_in(place)
         if not files:
-            raise PluginError(f"no plugin in the folder {str(path)!r}", hint="it has no .py file")
+            hint = "none of its files defines a hook" if others else "it has no .py file"
+            raise PluginError(f"no plugin in the folder {str(path)!r}", hint=hint)
     elif place.is_file() and place.suffix == ".py":
         files = [place]
     elif place.exists():
         raise PluginError(f"{str(path)!r} is not a plugin", hint="give a .py file or a folder")
     else:
         raise PluginError(f"no such plugin file: {str(path)!r}")
-    return tuple(Candidate(file.stem, partial(_import_file, file), file=file) for file in files)
-
-
-def _import_file(file: Path) -> object:
-    """Import ``file`` as a module of its own, apart from whatever else has its name."""
-    name = "bmerge_plugin_file_" + re.sub(r"\W", "_", file.stem)
-    spec = importlib.util.spec_from_file_location(name, file.resolve())
-    if spec is None or spec.loader is None:  # pragma: no cover  a .py file always has a loader
-        raise PluginError(f"{str(file)!r} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return tuple(Candidate(file.stem, partial(import_file, file), file=file) for file in files)
 
 
 def restrict(candidates: Sequence[Candidate], names: Iterable[str]) -> tuple[Candidate, ...]:

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -108,6 +109,18 @@ class PluginHost:
             self.try_add(candidate)  # which tells that the name is taken
         else:
             self._deferred[candidate.name] = candidate
+
+    def plugin_at(self, file: str) -> str | None:
+        """Return the name of the loaded plugin that a file is part of, if there is one."""
+        path = Path(file).resolve()
+        homes = {n: Path(r.file).resolve() for n, r in self._records.items() if r.file}
+        own = (name for name, home in homes.items() if home == path)
+        beside = (
+            name
+            for name, home in homes.items()
+            if home.parent in path.parents and home.parent.name != "site-packages"
+        )
+        return next(own, None) or next(beside, None)
 
     def fail(self, name: str, reason: str, hint: str | None = None) -> None:
         """Record that a plugin cannot be used, and say so in the log."""

@@ -126,6 +126,10 @@ class Registry:
         """The plugins that were loaded by path."""
         return tuple(ref for record in self._host.files if (ref := record.ref))
 
+    def plugin_at(self, file: str) -> str | None:
+        """Return the name of the loaded plugin that a file is part of, if there is one."""
+        return self._host.plugin_at(file)
+
     def add_commands(self, group: click.Group) -> None:
         """Let every plugin add its commands to the command line."""
         self._host.observe("bmerge_commands", group=group)
