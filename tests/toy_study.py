@@ -79,7 +79,7 @@ class Generator:
         for payload in payloads:
             time.sleep(self.delay)
             value = quality(self.model.weights)
-            grey = max(0, min(255, round(255 * value)))
+            grey = max(1, min(255, round(255 * value)))
             yield Picture(
                 payload,
                 Image.new("RGB", (8, 8), (grey,) * 3),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from bmerge import GeneratorError, ScorerError
+from bmerge import GeneratorError, PluginError, ScorerError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.evaluate.pictures import save_picture
 from bmerge.evaluate.protocols import Payload, Picture
@@ -23,7 +23,7 @@ class Generator:
         pass
 
     def generate(self, payloads):
-        pictures = [Picture(p, Image.new("RGB", (8, 8), (p.seed, 0, 0))) for p in payloads]
+        pictures = [Picture(p, Image.new("RGB", (8, 8), (p.seed, 1, 0))) for p in payloads]
         return self.change(pictures)
 
     def close(self):
@@ -87,13 +87,36 @@ def test_evaluation_scores_in_batches():
     assert scorer.batches == [16, 4]
 
 
+def blackened(picture, mode="RGB"):
+    return replace(picture, image=Image.new("RGB", (8, 8)).convert(mode))
+
+
+def test_evaluation_takes_a_picture_with_one_pixel_of_light():
+    dark = Image.new("RGB", (8, 8))
+    dark.putpixel((7, 7), (0, 0, 1))
+    change = lambda pictures: [replace(p, image=dark) for p in pictures]  # noqa: E731
+    evaluation, _ = evaluate(Generator(change), WeightedScorer("red", 1.0, Red()))
+    assert evaluation.means == {"red": 0}
+
+
+def test_evaluation_blames_the_plugin_for_what_is_no_picture():
+    change = lambda pictures: iter([pictures[0].image])  # noqa: E731
+    with pytest.raises(PluginError, match="made a Image where a Picture was expected"):
+        evaluate(Generator(change), WeightedScorer("red", 1.0, Red()))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda pictures: iter(pictures[:5]), "made 5 of 20 pictures"),
         (lambda pictures: iter(pictures[::-1]), "made 'p19' where 'p00' was next"),
+        (lambda pictures: iter([blackened(pictures[0])]), "the picture 'p00' is black all over"),
+        (
+            lambda pictures: iter([blackened(pictures[0], "RGBA")]),
+            "the picture 'p00' is black all over",
+        ),
     ],
-    ids=["too few", "wrong order"],
+    ids=["too few", "wrong order", "black", "black and opaque"],
 )
 def test_evaluation_blames_the_generator(change, message):
     with pytest.raises(GeneratorError, match=message):

@@ -14,7 +14,6 @@ from bmerge import (
     BmergeError,
     GeneratorError,
     PluginError,
-    ScorerError,
     StudyError,
     StudyInterruptedError,
 )
@@ -156,21 +155,6 @@ def test_run_study_failing_scorer_fails_the_trial(tmp_path):
 
     run_study(make_study(tmp_path, evaluator=with_generator(Generator(), Broken())))
     assert read_study(tmp_path).trials[1].reason == "ZeroDivisionError: 0 / 0"
-
-
-@pytest.mark.parametrize("error", [GeneratorError, ScorerError])
-def test_run_study_retries_an_error_that_may_pass_once(tmp_path, error, caplog):
-    generator = Flaky({1: error("timeout", transient=True)})
-    run_study(make_study(tmp_path, evaluator=with_generator(generator)))
-    assert read_study(tmp_path).trials[1].state == "complete"
-    assert "trial 1 is tried again: timeout" in caplog.text
-
-
-def test_run_study_error_that_stays_fails_after_one_retry(tmp_path):
-    errors = {n: GeneratorError(f"timeout {n}", transient=True) for n in (1, 2)}
-    run_study(make_study(tmp_path, evaluator=with_generator(Flaky(errors))))
-    trial = read_study(tmp_path).trials[1]
-    assert (trial.state, trial.reason) == ("failed", "timeout 2")
 
 
 def test_run_study_stops_after_three_failures_in_a_row(tmp_path):

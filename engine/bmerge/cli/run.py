@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from bmerge.cli.output import note, show, tell
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
-from bmerge.errors import PluginError
+from bmerge.errors import PluginError, StudyError
 from bmerge.executors import Executor
 from bmerge.host import Registry
 from bmerge.host.studies import build_study, stored_plugins
@@ -45,6 +46,12 @@ __all__ = ["command"]
     is_flag=True,
     help="Go on with changed files, weights or plugins that results depend on.",
 )
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    metavar="MIN",
+    help="Minutes to wait for a server, a disk, …; default: 30.",
+)
 @executor_options
 @shared_options
 @click.pass_obj
@@ -55,13 +62,15 @@ def command(
     trials: int | None,
     out: Path | None,
     accept_changes: bool,
+    patience: float | None,
     where: ExecutorOptions,
 ) -> None:
     """Optimise a merge: the study that FILE describes.
 
     Everything is checked first: the file, the plugins, the models. Then each trial proposes
     block weights, merges, generates and scores. The same command again goes on where it was,
-    after Ctrl-C or anything worse; with more --trials, a finished study goes on too.
+    after Ctrl-C or anything worse; with more --trials, a finished study goes on too. A server
+    that is down or a disk that is full costs no trial: the run waits, and says for what.
 
     \b
     Examples:
@@ -69,6 +78,8 @@ def command(
       bmerge run study.yaml --trials 100 --out runs/night
     """
     config = load_study(file)
+    if patience is not None:
+        config = replace(config, patience=patience)
     folder = out or config.out
     registry = session.registry()
     registry.add(config.plugins, file.parent)
@@ -113,10 +124,8 @@ def _run(
 
 
 def _print_end(finished: StudyFinished, report: Path) -> None:
-    if finished.best is None:
-        show("no trial succeeded, so there is no best merge")
-    else:
-        best = finished.best
+    best = finished.best
+    if best is not None:
         show(f"best        trial {best.number}, score {figure(best.score or 0.0)}")
         show(f"checkpoint  {finished.checkpoint}")
         show(f"recipe      {finished.recipe}")
@@ -124,3 +133,6 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
         where = finished.front[0].parent
         show(f"front       {len(finished.front)} merges, their recipes in {where}")
     show(f"report      {report}")
+    if best is None:
+        message = "no trial succeeded, so there is no best merge"
+        raise StudyError(message, hint="the report says why each of them failed")

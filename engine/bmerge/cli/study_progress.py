@@ -8,6 +8,7 @@ from bmerge.cli.output import human_time
 from bmerge.cli.progress import LiveLine
 from bmerge.study.events import (
     Event,
+    Paused,
     PictureDone,
     StudyStarted,
     TrialFinished,
@@ -34,6 +35,7 @@ class StudyProgress:
         self._trial = self._picture = ""
         self._best: Trial | None = None
         self._waiting: int | None = None
+        self._outage: str | None = None
 
     def on_event(self, event: Event) -> None:
         """Show what ``event`` says."""
@@ -46,8 +48,11 @@ class StudyProgress:
         elif isinstance(event, PictureDone):
             count = f"{event.index + 1}/{event.total}"
             self._picture = f"picture {count}  score {figure(event.score, 3)}"
+            self._outage = None
         elif isinstance(event, Waiting):
             self._wait(event)
+        elif isinstance(event, Paused):
+            self._pause(event)
         elif isinstance(event, TrialFinished):
             self._finish(event)
         self._line.draw("  ".join(filter(None, (self._trial, self._picture, *self._outlook()))))
@@ -65,9 +70,19 @@ class StudyProgress:
             self._line.say(f"trial {event.number} waits: {event.reason}")
         self._waiting = event.number
 
+    def _pause(self, event: Paused) -> None:
+        """Say what is waited for: once for each reason of one outage."""
+        self._picture = f"next attempt in {event.seconds:.0f} s: {event.reason}"
+        if self._outage != event.reason:
+            who = "the study" if event.number is None else f"trial {event.number}"
+            left = human_time(event.left)
+            self._line.say(f"{who} waits, for {left} at most: {event.reason}")
+        self._outage = event.reason
+
     def _finish(self, event: TrialFinished) -> None:
         trial, self._best = event.trial, event.best
         self._done += 1
+        self._outage = None
         failed = trial.score is None
         better = self._best is not None and self._best.number == trial.number
         if failed or better or not self._line.live:

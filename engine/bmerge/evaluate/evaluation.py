@@ -11,8 +11,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
 
-from bmerge.errors import GeneratorError, ScorerError
+from bmerge.errors import GeneratorError, PluginError, ScorerError
 from bmerge.evaluate.payloads import matches
 from bmerge.evaluate.protocols import (
     Generator,
@@ -23,10 +25,31 @@ from bmerge.evaluate.protocols import (
     TrialScorer,
 )
 
-__all__ = ["Evaluation", "Evaluator", "ScoredPicture", "WeightedScorer", "checked_scores"]
+__all__ = [
+    "Evaluation",
+    "Evaluator",
+    "Persist",
+    "ScoredPicture",
+    "WeightedScorer",
+    "checked_scores",
+]
+
+T = TypeVar("T")
 
 _BATCH = 16  # pictures that a scorer gets at a time
 _GREATEST = 1e300  # of scores: sums of greater ones might overflow
+_OVERFLOW = "the model overflowed: compute in fp32 or bf16, at least in its VAE"
+
+
+class Persist(Protocol):
+    """Does something, and again if that fails for a reason that passes."""
+
+    def __call__(self, action: Callable[[], T], /) -> T:
+        """Return what ``action`` returns."""
+
+
+def _once(action: Callable[[], T]) -> T:
+    return action()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +129,18 @@ class Evaluator:
         return tuple(e for e in self.scorers if isinstance(e.scorer, TrialScorer))
 
     def evaluate(
-        self, model: MergedModel, on_scored: Callable[[ScoredPicture], None]
+        self,
+        model: MergedModel,
+        on_scored: Callable[[ScoredPicture], None],
+        *,
+        persist: Persist = _once,
     ) -> Evaluation:
         """Generate all pictures with ``model`` and have them scored one by one.
 
         Args:
             model: the merge.
             on_scored: called for each picture, in the order of the payloads.
+            persist: has pictures scored that are made already; it may try again.
 
         Raises:
             GeneratorError, ScorerError: if a picture could not be made or judged; whatever a
@@ -124,28 +152,43 @@ class Evaluator:
         scored: list[ScoredPicture] = []
         for batch in _batches(self._generate()):
             clock.lap("generate")
-            for picture in self._score(batch):
+            for picture in self._score(batch, persist):
                 scored.append(picture)
                 on_scored(picture)
             clock.lap("score")
-        means = {entry.label: _mean(scored, entry.label) for entry in self.picture_scorers}
+        means = self.means([(one.picture.payload.weight, one.scores) for one in scored])
         return Evaluation(self._objective(means), means, dict(clock.seconds))
+
+    def means(self, pictures: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
+        """Return the mean of each scorer that judges picture by picture, weighted by payloads.
+
+        Args:
+            pictures: weight and scores of every picture.
+        """
+        return {entry.label: _mean(pictures, entry.label) for entry in self.picture_scorers}
 
     def _generate(self) -> Iterator[Picture]:
         """Yield one picture for each payload, or complain about the generator."""
         pictures = iter(self.generator.generate(self.payloads))
         for number, payload in enumerate(self.payloads):
-            picture = next(pictures, None)
+            picture: object = next(pictures, None)
             if picture is None:
                 count = len(self.payloads)
                 raise GeneratorError(f"the generator made {number} of {count} pictures")
+            if not isinstance(picture, Picture):
+                got = type(picture).__name__
+                raise PluginError(f"the generator made a {got} where a Picture was expected")
             if picture.payload.id != payload.id:
                 got = picture.payload.id
                 raise GeneratorError(f"the generator made {got!r} where {payload.id!r} was next")
+            _refuse_black(picture)
             yield picture
 
-    def _score(self, pictures: Sequence[Picture]) -> Iterator[ScoredPicture]:
-        columns = {entry.label: iter(_scores(entry, pictures)) for entry in self.picture_scorers}
+    def _score(self, pictures: Sequence[Picture], persist: Persist) -> Iterator[ScoredPicture]:
+        columns = {
+            entry.label: iter(persist(partial(_scores, entry, pictures)))
+            for entry in self.picture_scorers
+        }
         for picture in pictures:
             judging = [entry for entry in self.picture_scorers if entry.judges(picture.payload)]
             scores = {entry.label: next(columns[entry.label]) for entry in judging}
@@ -217,9 +260,15 @@ def checked_scores(
     return scores
 
 
-def _mean(scored: Sequence[ScoredPicture], label: str) -> float:
+def _mean(pictures: Sequence[tuple[float, Mapping[str, float]]], label: str) -> float:
     """Return the mean of one scorer's scores, weighted by the payloads."""
-    scored = [one for one in scored if label in one.scores]
-    weights = [one.picture.payload.weight for one in scored]
-    total = math.fsum(w * one.scores[label] for w, one in zip(weights, scored, strict=True))
-    return total / math.fsum(weights)
+    judged = [(weight, scores[label]) for weight, scores in pictures if label in scores]
+    return math.fsum(w * score for w, score in judged) / math.fsum(w for w, _ in judged)
+
+
+def _refuse_black(picture: Picture) -> None:
+    """Refuse a picture without a single pixel that is not black: the merge has overflowed."""
+    image = picture.image
+    if (image if image.mode == "RGB" else image.convert("RGB")).getbbox() is None:
+        message = f"the picture {picture.payload.id!r} is black all over"
+        raise GeneratorError(message, blame="merge", hint=_OVERFLOW)

@@ -113,6 +113,7 @@ def build_study(
             config, search, [*map(model_identity, checkpoints)], kinds.ingredients(others)
         ),
         storage=config.storage,
+        patience=config.patience,
     )
 
 

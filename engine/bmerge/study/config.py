@@ -121,6 +121,7 @@ class StudyConfig:
         storage: URL of an Optuna database; None keeps one in the folder.
         executor: what merges.
         plugins: that are loaded for it.
+        patience: minutes for which a run waits for a server, a disk or the like.
     """
 
     path: Path
@@ -138,3 +139,4 @@ class StudyConfig:
     storage: str | None = None
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
     plugins: tuple[PluginRef, ...] = ()
+    patience: float = 30.0

@@ -9,6 +9,7 @@ from bmerge.study.trial import Phase, Trial
 
 __all__ = [
     "Event",
+    "Paused",
     "PictureDone",
     "StudyFinished",
     "StudyStarted",
@@ -41,7 +42,7 @@ class TrialStarted:
         number: of the trial.
         phase: of the study.
         source: who proposed it.
-        again: whether a run that was cut short had begun it, or a passing error is retried.
+        again: whether it was begun before: by a run that was cut short, or before a pause.
     """
 
     number: int
@@ -81,6 +82,23 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """The study waits for its surroundings: a server, a disk; told before each attempt.
+
+    Args:
+        number: of the trial that waits; None before the first one and after the last.
+        reason: what is wrong.
+        seconds: until the next attempt.
+        left: seconds from now after which the run gives up.
+    """
+
+    number: int | None
+    reason: str
+    seconds: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrialFinished:
     """A trial was stored, complete or failed.
 
@@ -110,4 +128,4 @@ class StudyFinished:
     front: tuple[Path, ...] = ()
 
 
-Event = StudyStarted | TrialStarted | PictureDone | Waiting | TrialFinished | StudyFinished
+Event = StudyStarted | TrialStarted | PictureDone | Waiting | Paused | TrialFinished | StudyFinished

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
-    "optimiser", "baselines", "try", "out", "storage", "executor", "plugins",
+    "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
@@ -68,6 +68,7 @@ def load_study(path: str | Path) -> StudyConfig:
         storage=_maybe(keys, "storage", Node.text),
         executor=_get(keys, "executor", _executor, ExecutorConfig()),
         plugins=_get(keys, "plugins", read_plugins, ()),
+        patience=_get(keys, "patience", _minutes, 30.0),
     )
 
 
@@ -145,6 +146,13 @@ def _optimiser(node: Node) -> OptimiserConfig:
 
 def _count(node: Node) -> int:
     return node.integer(least=0)
+
+
+def _minutes(node: Node) -> float:
+    minutes = node.number()
+    if not minutes >= 0:
+        raise node.error(f"{node.name} must be 0 or more, not {minutes:g}")
+    return minutes
 
 
 def _attempts(node: Node) -> list[Mapping[str, Any]]:

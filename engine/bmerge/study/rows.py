@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["PARKED", "finish_attributes", "park_attributes", "start_attributes", "trial_of"]
 
 PARKED = "parked"
-"""Attribute of a running trial: its pictures, which wait to be judged."""
+"""Attribute of a running trial: the pictures that it has so far."""
 
 
 def start_attributes(proposal: Proposal) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def finish_attributes(trial: Trial) -> dict[str, Any]:
 
 
 def park_attributes(trial: Trial) -> dict[str, Any]:
-    """Return what is stored with a running trial whose pictures wait to be judged."""
+    """Return what is stored with a running trial that has pictures."""
     return {
         "means": dict(trial.means),
         "pictures": [dict(picture) for picture in trial.pictures],

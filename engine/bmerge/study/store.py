@@ -130,6 +130,11 @@ class Store:
         return [trial for trial in self.trials.values() if trial.state == "running"]
 
     @property
+    def finished(self) -> list[Trial]:
+        """Trials that are complete or failed, by number."""
+        return [trial for trial in self.trials.values() if trial.state != "running"]
+
+    @property
     def asks(self) -> int:
         """How many trials the optimiser proposed so far."""
         return sum(trial.proposal.asked for trial in self.trials.values())
@@ -178,11 +183,30 @@ class Store:
         return trial
 
     def park(self, trial: Trial) -> None:
-        """Store the pictures of a running trial that waits to be judged."""
+        """Store the pictures that a running trial has so far."""
+        self.trials[trial.number] = trial
         storage = self._storage
         identity = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
         storage.set_trial_user_attr(identity, PARKED, park_attributes(trial))
-        self.trials[trial.number] = trial
+
+    def forget(self, **attributes: object) -> None:
+        """Begin the study anew, as if it never had a trial.
+
+        Args:
+            attributes: those of the study that change.
+
+        Raises:
+            StudyError: if one is finished.
+        """
+        if self.finished:
+            raise StudyError("a study with finished trials cannot begin anew")
+        name = self._storage.get_study_name_from_id(self._study)
+        directions = self._storage.get_study_directions(self._study)
+        self._storage.delete_study(self._study)
+        self._study = self._storage.create_new_study(directions, name)
+        self._describe({**self.attributes, **attributes})
+        self.attributes = self._storage.get_study_user_attrs(self._study)
+        self.trials = {}
 
     def revise(self, revisions: Revisions) -> None:
         """Store means that have changed since their trials were finished."""

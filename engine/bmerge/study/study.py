@@ -69,6 +69,7 @@ class Study:
         n_iters: trials that the optimiser proposes after them.
         definition: from :func:`bmerge.study.definition.definition_of`.
         storage: URL of an Optuna database, or None.
+        patience: minutes for which a run waits for its surroundings.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Study:
     n_iters: int
     definition: Mapping[str, Any]
     storage: str | None = None
+    patience: float = 30.0
 
     @property
     def trials(self) -> int:

@@ -1,0 +1,98 @@
+"""The optimiser's side of a run: what was finished is told to it once, then it is asked and told.
+
+Whatever it proposes is checked here, so that no wrong proposal reaches a merge.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bmerge.errors import PluginError, StudyError
+from bmerge.study.objective import reference
+from bmerge.study.protocols import Optimiser
+from bmerge.study.store import Store
+from bmerge.study.study import Study
+from bmerge.study.trial import Proposal, Trial, results_of
+
+__all__ = ["Asking"]
+
+_logger = logging.getLogger(__name__)
+
+_TOLERANCE = 1e-9  # of a proposal against its bounds, relative to their width
+
+
+class Asking:
+    """One process's talk with the optimiser.
+
+    Args:
+        study: that has it.
+        store: of the study; its trials say what the optimiser is told before it is asked.
+    """
+
+    def __init__(self, study: Study, store: Store) -> None:
+        self._study, self._store = study, store
+        self._begun = False
+        self._optimiser: Optimiser = study.optimiser(
+            study.search.space, study.seed, store.attributes["budget"]
+        )
+
+    def propose(self, number: int) -> Proposal:
+        """Return the proposal of a new trial: the next in the queue, or the optimiser's."""
+        study = self._study
+        if number < len(study.queue):
+            return study.queue[number]
+        values = self._ask()
+        return Proposal(
+            "iters", study.optimiser_name, values, study.search.weights(values), asked=True
+        )
+
+    def propose_again(self, trial: Trial) -> bool:
+        """Ask for a running trial's proposal again; tell whether the optimiser knows it now."""
+        if not trial.proposal.asked:
+            return False
+        if self._ask() == trial.proposal.values:
+            return True
+        name = self._study.optimiser_name
+        _logger.warning("%s proposes another point than before the interruption", name)
+        return False
+
+    def tell(self, trial: Trial, *, known: bool) -> None:
+        """Tell of a finished trial, if the optimiser has begun; else it is told at its beginning.
+
+        Args:
+            trial: complete or failed.
+            known: whether the optimiser proposed it in this process.
+        """
+        if self._begun and trial.proposal.values:
+            self._optimiser.tell(replace(trial.result, proposed=known))
+
+    def _ask(self) -> dict[str, float]:
+        """Ask for a proposal; before the first, tell what is finished: scores stand still now."""
+        if not self._begun:
+            self._begun = True
+            normalise = self._study.objectives.normalise
+            if normalise != "none" and not reference(self._store.trials):
+                message = "scores cannot be normalised: no trial before the optimiser's is complete"
+                raise StudyError(message, hint="set normalise to none")
+            if results := results_of(self._store.trials):
+                self._optimiser.replay(results)
+        return self._checked(self._optimiser.ask())
+
+    def _checked(self, proposal: Mapping[str, float]) -> dict[str, float]:
+        """Return the proposal as floats within their bounds, or blame the optimiser."""
+        name = self._study.optimiser_name
+        space = self._study.search.space
+        if set(proposal) != set(space.names):
+            message = f"the optimiser {name!r} proposed values for other parameters than asked for"
+            raise PluginError(message, plugin=name)
+        values = {}
+        for p in space.parameters:
+            value, slack = float(proposal[p.name]), _TOLERANCE * (p.high - p.low)
+            if not (math.isfinite(value) and p.low - slack <= value <= p.high + slack):
+                message = f"the optimiser {name!r} proposed {p.name} = {value:g}"
+                raise PluginError(f"{message}, outside [{p.low:g}, {p.high:g}]", plugin=name)
+            values[p.name] = min(max(value, p.low), p.high)
+        return values

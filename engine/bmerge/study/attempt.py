@@ -1,0 +1,138 @@
+"""One trial's evaluation: merge, paint, score, judge; what is done is not done again.
+
+A trial whose surroundings fail is attempted again, with the pictures that it has. They are stored
+with the trial, so that the next run has them too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bmerge.evaluate.evaluation import ScoredPicture
+from bmerge.evaluate.pictures import save_picture
+from bmerge.evaluate.protocols import Payload
+from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
+from bmerge.study.failures import blame_of, told
+from bmerge.study.judging import judge_trial
+from bmerge.study.store import Store
+from bmerge.study.study import Study
+from bmerge.study.trial import Trial
+from bmerge.study.waiting import Patience
+
+__all__ = ["Attempts"]
+
+_logger = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+"""What is stored of a picture; see :class:`~bmerge.study.trial.Trial`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Evaluates trials, each as often as its surroundings make that necessary.
+
+    Args:
+        study: whose trials.
+        store: where they are; pictures of an unfinished one are stored as well.
+        patience: with the surroundings.
+        on_event: told of what happens.
+    """
+
+    study: Study
+    store: Store
+    patience: Patience
+    on_event: Callable[[Event], None]
+
+    def evaluate(self, trial: Trial) -> Trial:
+        """Return a trial complete or, if its merge is to blame, failed; it is not stored yet.
+
+        Raises:
+            StudyError: if patience with the surroundings has run out.
+            BmergeError: if the study is to blame.
+        """
+        count = 0
+
+        def attempt() -> Trial:
+            nonlocal count
+            count += 1
+            if count > 1:
+                phase, source = trial.proposal.phase, trial.proposal.source
+                self.on_event(TrialStarted(trial.number, phase, source, again=True))
+            return self._merge_and_score(trial.number)
+
+        try:
+            return self.patience.through(attempt, trial.number)
+        except Exception as error:
+            if blame_of(error) != "merge":
+                raise
+            _logger.debug("trial %d failed", trial.number, exc_info=True)
+            return Trial(trial.number, "failed", trial.proposal, reason=told(error))
+
+    def _merge_and_score(self, number: int) -> Trial:
+        trial = self.store.trials[number]
+        kept = {p["id"]: p for p in trial.pictures if (self.study.folder / p["file"]).is_file()}
+        missing = [p for p in self.study.evaluator.payloads if p.id not in kept]
+        if missing:
+            trial = self._paint(replace(trial, pictures=tuple(kept.values())), missing)
+        if self.study.evaluator.trial_scorers:
+            self.store.park(trial)
+            on_wait = lambda reason: self.on_event(Waiting(number, reason))  # noqa: E731
+            trial = judge_trial(self.study, self.store.trials, number, on_wait)
+        return replace(trial, state="complete")
+
+    def _paint(self, trial: Trial, missing: Sequence[Payload]) -> Trial:
+        """Merge, make the missing pictures and the scores of each; return the trial with all."""
+        start = time.perf_counter()
+        records = list(trial.pictures)
+        evaluator = replace(self.study.evaluator, payloads=tuple(missing))
+        persist = lambda action: self.patience.through(action, trial.number)  # noqa: E731
+        model = self.study.merger.model(trial.proposal.weights)
+        try:
+            evaluation = evaluator.evaluate(
+                model,
+                lambda scored: self._keep(trial.number, scored, records),
+                persist=persist,
+            )
+        except BaseException as error:
+            if len(records) > len(trial.pictures) and not _is_bad(error):
+                with contextlib.suppress(Exception):  # where nothing can be stored, memory helps
+                    self.store.park(replace(trial, pictures=tuple(records)))
+            raise
+        finally:
+            model.close()
+        order = {payload.id: place for place, payload in enumerate(self.study.evaluator.payloads)}
+        records.sort(key=lambda record: order[record["id"]])
+        return replace(
+            trial,
+            means=evaluator.means([(record["weight"], record["scores"]) for record in records]),
+            pictures=tuple(records),
+            seconds={**evaluation.seconds, "total": time.perf_counter() - start},
+        )
+
+    def _keep(self, number: int, scored: ScoredPicture, records: list[Record]) -> None:
+        """Store a picture and its record."""
+        payload = scored.picture.payload
+        save = partial(save_picture, self.study.folder, number, scored.picture, scored.scores)
+        file = self.patience.through(save, number)
+        records.append(
+            {
+                "id": payload.id,
+                "file": file,
+                "seed": payload.seed,
+                "weight": payload.weight,
+                "scores": dict(scored.scores),
+            }
+        )
+        total = len(self.study.evaluator.payloads)
+        self.on_event(PictureDone(number, len(records) - 1, total, scored.score))
+
+
+def _is_bad(error: BaseException) -> bool:
+    """Tell whether an error fails the trial, so that its pictures are of no use."""
+    return isinstance(error, Exception) and blame_of(error) == "merge"
