@@ -82,7 +82,7 @@ class GreyGenerator:
         if self.trial == self.fail_at:
             raise GeneratorError("out of <paint>")
         for payload in payloads:
-            yield Picture(payload, Image.new("RGB", (8, 8), (self.grey,) * 3))
+            yield Picture(payload, Image.new("RGB", (8, 8), (self.grey, self.grey, 1)))
 
     def close(self) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -154,7 +155,8 @@ def test_run_study_failing_scorer_fails_the_trial(tmp_path):
             return super().score(pictures)
 
     run_study(make_study(tmp_path, evaluator=with_generator(Generator(), Broken())))
-    assert read_study(tmp_path).trials[1].reason == "ZeroDivisionError: 0 / 0"
+    reason = read_study(tmp_path).trials[1].reason
+    assert re.fullmatch(rf"ZeroDivisionError: 0 / 0 \({re.escape(__file__)}:\d+\)", reason)
 
 
 def test_run_study_stops_after_three_failures_in_a_row(tmp_path):

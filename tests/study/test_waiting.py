@@ -20,8 +20,9 @@ from bmerge import (
     StudyError,
 )
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.faults import in_one_line
 from bmerge.study import waiting
-from bmerge.study.failures import UnexplainedError, blame_of, told
+from bmerge.study.failures import UnexplainedError, blame_of
 from bmerge.study.waiting import Patience
 from toy_study import PAYLOADS, Generator, Judge
 
@@ -72,7 +73,7 @@ class OutOfMemoryError(RuntimeError):
         (caused(ExecutorError("too little memory"), OutOfMemoryError()), "surroundings"),
         (UnexplainedError(GeneratorError("busy", transient=True), 5), "merge"),
     ],
-    ids=lambda value: value if isinstance(value, str) else told(value),
+    ids=lambda value: value if isinstance(value, str) else in_one_line(value),
 )
 def test_blame_of_each_kind_of_error(error, blame):
     assert blame_of(error) == blame
@@ -188,7 +189,7 @@ def test_each_thing_that_works_renews_patience():
         (OSError(errno.ECONNREFUSED, "refused"), 120),
         (StudyError("disk full", blame="surroundings"), 0),
     ],
-    ids=told,
+    ids=["transient", "password", "refused", "disk"],
 )
 def test_before_anything_has_worked_patience_is_short(error, seconds):
     patience, clock, _ = patience_of(30, worked=False)

@@ -17,8 +17,9 @@ from typing import Any
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import save_picture
 from bmerge.evaluate.protocols import Payload
+from bmerge.faults import in_one_line
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
-from bmerge.study.failures import blame_of, told
+from bmerge.study.failures import blame_of
 from bmerge.study.judging import judge_trial
 from bmerge.study.store import Store
 from bmerge.study.study import Study
@@ -72,7 +73,7 @@ class Attempts:
             if blame_of(error) != "merge":
                 raise
             _logger.debug("trial %d failed", trial.number, exc_info=True)
-            return Trial(trial.number, "failed", trial.proposal, reason=told(error))
+            return Trial(trial.number, "failed", trial.proposal, reason=in_one_line(error))
 
     def _merge_and_score(self, number: int) -> Trial:
         trial = self.store.trials[number]

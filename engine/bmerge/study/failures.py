@@ -12,8 +12,9 @@ import errno
 from collections.abc import Iterator
 
 from bmerge.errors import Blame, BmergeError, PluginError, RecipeError
+from bmerge.faults import in_one_line
 
-__all__ = ["UnexplainedError", "blame_of", "may_pass_soon", "told"]
+__all__ = ["UnexplainedError", "blame_of", "may_pass_soon"]
 
 _OF_STUDY = frozenset({errno.EFBIG, errno.ENAMETOOLONG})
 """Errors of the system that no waiting mends: the study asks for what there cannot be."""
@@ -28,7 +29,7 @@ class UnexplainedError(BmergeError):
     """
 
     def __init__(self, error: Exception, times: int) -> None:
-        super().__init__(f"{told(error)} ({times} times, while everything else worked)")
+        super().__init__(f"{in_one_line(error)} ({times} times, while everything else worked)")
 
 
 def blame_of(error: BaseException) -> Blame:
@@ -46,14 +47,6 @@ def blame_of(error: BaseException) -> Blame:
 def may_pass_soon(error: Exception) -> bool:
     """Tell whether an error may pass though nobody does anything, as a server that is starting."""
     return bool(getattr(error, "transient", not isinstance(error, BmergeError)))
-
-
-def told(error: BaseException) -> str:
-    """Return an error as one line; bmerge's own speak for themselves."""
-    if isinstance(error, BmergeError):
-        return str(error)
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

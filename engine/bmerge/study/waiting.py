@@ -16,8 +16,9 @@ from typing import TypeVar
 from bmerge.errors import GeneratorError, ScorerError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
+from bmerge.faults import in_one_line
 from bmerge.study.events import Paused
-from bmerge.study.failures import UnexplainedError, blame_of, may_pass_soon, told
+from bmerge.study.failures import UnexplainedError, blame_of, may_pass_soon
 
 __all__ = ["Patience"]
 
@@ -128,7 +129,7 @@ class Patience:
             raise _given_up(error, number, now - self._since)
         pause = min(_FIRST * 2 ** min(self._pauses, 9), _LONGEST, left)
         self._pauses += 1
-        self._on_event(Paused(number, told(error), pause, left))
+        self._on_event(Paused(number, in_one_line(error), pause, left))
         self._sleep(pause)
 
     def _limit(self, error: Exception) -> float:
@@ -156,5 +157,5 @@ def _given_up(error: Exception, number: int | None, waited: float) -> _GivenUpEr
     hint = "mend that; the same command again goes on"
     if own := getattr(error, "hint", None):
         hint = f"{own}; the same command again goes on"
-    message = f"{what}: {told(error)}{for_long}"
+    message = f"{what}: {in_one_line(error)}{for_long}"
     return _GivenUpError(message, blame="surroundings", hint=hint)
