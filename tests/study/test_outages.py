@@ -125,7 +125,7 @@ def test_interrupted_trial_keeps_its_pictures(tmp_path, whole):
 )
 def test_mistake_of_the_study_is_not_recorded(tmp_path, whole, error):
     with pytest.raises(type(error), match="no such"):
-        run_study(study_of(tmp_path, Painter({2: error}), definition={"payloads": "wrong"}))
+        run_study(study_of(tmp_path, Painter({2: error}), definition={"baselines": "wrong"}))
     store = Store(
         tmp_path, "toy", definition={}, objectives=study_of(tmp_path).objectives, budget=4
     )
@@ -147,7 +147,7 @@ def test_mistake_of_the_study_that_shows_late_leaves_what_is_finished(tmp_path, 
 def test_unfinished_first_trial_binds_nobody_to_its_definition(tmp_path, whole):
     with pytest.raises(StudyError):
         run_study(
-            study_of(tmp_path, Painter({3: DOWN}), patience=0, definition={"payloads": "large"})
+            study_of(tmp_path, Painter({3: DOWN}), patience=0, definition={"baselines": "large"})
         )
     painter = Painter()
     run_study(study_of(tmp_path, painter))
@@ -227,22 +227,22 @@ def test_storage_that_fails_for_a_while_costs_no_picture(tmp_path, whole, monkey
 
 
 def test_full_disk_is_waited_for_when_a_picture_is_stored(tmp_path, whole, monkeypatch):
-    from bmerge.evaluate import pictures
+    from bmerge.evaluate import durable
 
-    texts, calls = pictures._texts, []
+    make, calls = durable._make, []
 
     def full(*arguments):
         calls.append(None)
         if len(calls) in {4, 5}:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return texts(*arguments)
+        make(*arguments)
 
-    monkeypatch.setattr(pictures, "_texts", full)
+    monkeypatch.setattr(durable, "_make", full)
     generator, events = Painter(), []
     run_study(study_of(tmp_path, generator), on_event=events.append)
     assert summary(tmp_path) == whole
     assert len(generator.painted) == 18
-    assert "No space left on device" in next(e.reason for e in events if isinstance(e, Paused))
+    assert "no room is left for" in next(e.reason for e in events if isinstance(e, Paused))
 
 
 def test_full_disk_is_waited_for_when_the_best_is_written(tmp_path):
