@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from bmerge.rating import PersonScorer
     from bmerge.recipe import BlockWeights, LoraRef, ModelRef, Recipe, dump_recipe, load_recipe
     from bmerge.study.protocols import Optimiser, Parameter, Result, Space
+    from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
 
 __all__ = [
     "Alike",
@@ -117,6 +118,7 @@ __all__ = [
     "Weight",
     "detect",
     "dump_recipe",
+    "fresh_name",
     "hookimpl",
     "load_architecture",
     "load_recipe",
@@ -127,7 +129,9 @@ __all__ = [
     "nearest",
     "open_checkpoint",
     "ops",
+    "remove_left_over",
     "scorer_folder",
+    "temporary_folder",
     "tensor_method",
 ]
 
@@ -154,6 +158,7 @@ _HOME = {
     "bmerge.plan": "Plan make_plan",
     "bmerge.rating": "PersonScorer",
     "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
+    "bmerge.temporaries": "fresh_name remove_left_over temporary_folder",
     "bmerge.study.protocols": "Optimiser Parameter Result Space",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

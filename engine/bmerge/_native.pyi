@@ -26,7 +26,6 @@ __all__ = [
     "Progress",
     "Report",
     "__version__",
-    "clean_stale",
     "encode_header",
     "merge",
     "read_header",
@@ -262,16 +261,6 @@ class OutputFile:
         """
     def discard(self) -> None:
         """Remove the temporary; does nothing when finished already."""
-
-def clean_stale(directory: _Path) -> list[str]:
-    """Remove the temporaries of dead processes from a folder (not its subfolders).
-
-    Returns:
-        The paths removed, sorted.
-
-    Raises:
-        IoError: the folder cannot be listed.
-    """
 
 @final
 class Maps:

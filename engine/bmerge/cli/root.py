@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("bmerge.cli.report", "Write the report of a study again."),
     "bench": ("bmerge.cli.bench", "Compare methods by their pictures, or executors by time."),
     "rate": ("bmerge.cli.rate", "Rate pictures in the browser, and watch a study."),
+    "clean": ("bmerge.cli.clean", "Remove the temporary files of commands that were killed."),
     "methods": ("bmerge.cli.methods", "List the merge methods."),
     "optimisers": ("bmerge.cli.optimisers", "List the optimisers."),
     "scorers": ("bmerge.cli.scorers", "List the scorers, or fetch the weights of one."),

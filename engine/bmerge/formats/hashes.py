@@ -16,8 +16,10 @@ from pathlib import Path
 
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
+from bmerge.formats.target import write_file
+from bmerge.temporaries import remove_left_over
 
-__all__ = ["cached_sha256", "checkpoint_sha256", "sha256_of"]
+__all__ = ["cache_folder", "cached_sha256", "checkpoint_sha256", "sha256_of"]
 
 _CHUNK = 1 << 20
 _LOCK = threading.Lock()
@@ -100,9 +102,14 @@ def _identity(path: Path) -> str:
     return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def _cache_file() -> Path:
+def cache_folder() -> Path:
+    """Return the folder in which bmerge keeps what it can make again."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "bmerge" / "sha256.json"
+    return (Path(base) if base else Path.home() / ".cache") / "bmerge"
+
+
+def _cache_file() -> Path:
+    return cache_folder() / "sha256.json"
 
 
 def _load() -> dict[str, str]:
@@ -129,17 +136,9 @@ def _with_entry(entries: dict[str, str], identity: str, digest: str) -> dict[str
 
 def _remember(identity: str, digest: str) -> None:
     """Add one hash to the cache file; the file is replaced as a whole."""
-    import tempfile  # it takes long to import, and this is not often needed
-
     path = _cache_file()
-    with _LOCK, contextlib.suppress(OSError):
+    with _LOCK, contextlib.suppress(OSError, FormatError):
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(_with_entry(_load(), identity, digest), indent=0, sort_keys=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".sha256-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(content)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+        remove_left_over(path.parent)
+        write_file(path, content.encode(), sync=False)

@@ -5,10 +5,7 @@ This is the one place of the formats that needs torch and holds a whole model in
 
 from __future__ import annotations
 
-import atexit
 import pickle
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from bmerge.dtypes import TAGS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
+from bmerge.temporaries import temporary_folder_until_exit
 
 __all__ = ["spool"]
 
@@ -36,8 +34,11 @@ def spool(path: Path, *, named: Path) -> Checkpoint:
     tensors = _load(path)
     if not tensors:
         raise FormatError(f"{path}: holds no tensors", path=path)
-    folder = Path(tempfile.mkdtemp(prefix="bmerge-unpacked-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        folder = temporary_folder_until_exit("unpacked")
+    except OSError as error:
+        message = f"cannot make a temporary folder for {path}: {error.strerror}"
+        raise FormatError(message, path=path, hint="TMPDIR names another folder") from error
     copy = folder / f"{path.stem}.safetensors"
     _write(copy, tensors)
     return open_safetensors(copy, named=named)

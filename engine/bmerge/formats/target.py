@@ -69,8 +69,13 @@ def regular_target(path: Path) -> Path:
     return target
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write a small file that appears as a whole; links are followed.
+
+    Args:
+        path: the file.
+        data: what is in it.
+        sync: whether to wait until it is safe from a power failure.
 
     Raises:
         FormatError: if it cannot be written.
@@ -79,7 +84,7 @@ def write_file(path: Path, data: bytes) -> None:
     try:
         file = _native.OutputFile(target, len(data))
         file.write_at(0, data)
-        file.commit()
+        file.commit(sync=sync)
     except _native.IoError as error:
         raise FormatError(f"cannot write {path}: {error}", path=path) from error
 

@@ -19,6 +19,7 @@ from bmerge.formats import TensorInfo
 from bmerge.pipeline.patching import Stages, is_patched, materialised, patched_groups
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.plan import MergeJob, Plan, SplitJob
+from bmerge.temporaries import temporary_folder
 
 __all__ = ["execute"]
 
@@ -78,18 +79,16 @@ def _sum(first: ExecutionReport, second: ExecutionReport) -> ExecutionReport:
 
 
 def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> ExecutionReport:
-    import tempfile  # it takes long to import, and this is not often needed
-
     shared, total = split.merge.shape[1], split.rest.shape[1]
     with (
         materialised((split.merge, _keep(split.rest, split.merge))) as (whole, widest),
-        tempfile.TemporaryDirectory(prefix="bmerge-split-") as folder,
+        temporary_folder("split") as folder,
     ):
         cut = [
-            _cut(info, 0, shared, Path(folder) / f"{index}-{info.file.name}")
+            _cut(info, 0, shared, folder / f"{index}-{info.file.name}")
             for index, info in enumerate(whole.inputs)
         ]
-        rest = _cut(widest.inputs[0], shared, total, Path(folder) / "rest")
+        rest = _cut(widest.inputs[0], shared, total, folder / "rest")
         merge = replace(split.merge, inputs=tuple(cut))
         keep = _keep(rest, merge)
         jobs = replace(plan, merges=(merge, keep), copies=(), fills=(), splits=())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from bmerge.executors import Executor, Progress, ProgressCallback
 from bmerge.expr import Graph
@@ -17,6 +16,7 @@ from bmerge.formats import TensorInfo
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.plan import Measure, MergeJob, OutputTensor, Plan
+from bmerge.temporaries import temporary_folder
 
 __all__ = ["Statistics"]
 
@@ -55,8 +55,6 @@ class Statistics:
 def _measured(
     measure: Measure, plan: Plan, executor: Executor, progress: ProgressCallback | None
 ) -> dict[str, float]:
-    import tempfile  # it takes long to import, and this is not often needed
-
     def report(at: Progress) -> None:
         if progress is not None:
             progress(Progress(at.bytes_done, at.bytes_total, 0, len(plan.outputs)))
@@ -65,8 +63,8 @@ def _measured(
     count = len(values) // 4
     if not count:
         return dict.fromkeys((name for name, _ in measure.folds), 0.0)
-    with tempfile.TemporaryDirectory(prefix="bmerge-measure-") as folder:
-        file = Path(folder) / "values"
+    with temporary_folder("measure") as folder:
+        file = folder / "values"
         file.write_bytes(values)
         info = TensorInfo("values", "F32", (count,), file, 0, len(values))
         jobs = [_fold(name, graph, info) for name, graph in measure.folds]

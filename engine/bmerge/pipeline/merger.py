@@ -6,10 +6,6 @@ tensors again whose job has changed since the last merge into it.
 
 from __future__ import annotations
 
-import os
-import platform
-import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +29,7 @@ from bmerge.plan import (
     match_tensors,
 )
 from bmerge.recipe import BlockWeights, Recipe
+from bmerge.temporaries import fresh_name, remove_left_over
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Merger", "Trial"]
 
 Job: TypeAlias = "MergeJob | CopyJob | FillJob | SplitJob"
-_HOST = re.sub(r"\W", "_", platform.node())
-_SCRATCH_NAME = re.compile(rf"bmerge-{_HOST}-(\d+)-[0-9a-f]+\.safetensors")
 
 
 class Merger:
@@ -78,7 +73,7 @@ class Merger:
         self._scratch = scratch
         self._live = _Live(executor)
         self._statistics = Statistics(executor)
-        _remove_leftovers(scratch)
+        remove_left_over(scratch)  # of studies that were killed
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -184,8 +179,7 @@ class Trial:
         """
         if self._file is None:
             self._scratch.mkdir(parents=True, exist_ok=True)
-            name = f"bmerge-{_HOST}-{os.getpid()}-{os.urandom(6).hex()}.safetensors"
-            path = self._scratch / name
+            path = self._scratch / fresh_name(".safetensors")
             plan = self._statistics.fill(self.plan)
             merge_to_file(plan, path, executor=self._executor, hashes=False, sync=False)
             self._file = path
@@ -209,23 +203,3 @@ class Trial:
     ) -> None:
         """Close."""
         self.close()
-
-
-def _remove_leftovers(scratch: Path) -> None:
-    """Remove the trial files of processes of this machine that ended without closing them."""
-    if sys.platform == "win32" or not scratch.is_dir():
-        return
-    for file in scratch.iterdir():
-        found = _SCRATCH_NAME.fullmatch(file.name)
-        if found and not _is_alive(int(found[1])):
-            file.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

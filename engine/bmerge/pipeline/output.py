@@ -6,7 +6,6 @@ shards take the place of others is in :mod:`.replace`.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from bmerge.pipeline.replace import appear, remove, replace_set, sync_folder
 from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards, staged_name
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import Plan
+from bmerge.temporaries import remove_left_over
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -111,8 +111,7 @@ class OutputFiles:
             for tensor, offset in zip(shard.tensors, layout.offsets, strict=True):
                 places[tensor.key] = number, offset
         self._nbytes = sum(layout.size for layout in layouts)
-        with contextlib.suppress(_native.IoError):
-            _native.clean_stale(self.folder)  # what killed merges have left
+        remove_left_over(self.folder)  # of merges that were killed
         paths = [self._target]
         if self._is_set:
             shards = [shard.path for shard in self._shards]

@@ -17,6 +17,7 @@ from bmerge.executors import Progress, ProgressCallback
 from bmerge.formats import TensorInfo
 from bmerge.lora.patched import PatchedTensor
 from bmerge.plan import MergeJob
+from bmerge.temporaries import temporary_folder
 
 __all__ = ["Stages", "is_patched", "materialised", "patched_groups"]
 
@@ -50,11 +51,9 @@ def materialised(jobs: Sequence[MergeJob]) -> Iterator[tuple[MergeJob, ...]]:
     if not any(map(is_patched, jobs)):
         yield tuple(jobs)
         return
-    import tempfile  # it takes long to import, and this is not often needed
-
-    with tempfile.TemporaryDirectory(prefix="bmerge-lora-") as folder:
+    with temporary_folder("lora") as folder:
         yield tuple(
-            replace(job, inputs=_computed(job, Path(folder) / str(number)))
+            replace(job, inputs=_computed(job, folder / str(number)))
             for number, job in enumerate(jobs)
         )
 

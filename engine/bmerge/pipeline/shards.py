@@ -20,6 +20,8 @@ __all__ = ["Shard", "cut", "index_of", "index_text", "previous_shards", "staged_
 _SUFFIX = ".safetensors"
 STAGED = f".bmerge-tmp{_SUFFIX}"
 """How the name of a shard ends that does not have its own yet."""
+_LONGEST = 180
+"""Bytes; file systems allow 255 for a name with all that comes after."""
 _DESCRIPTION = 100
 """Bytes that a header has for one tensor at most, beside its name and shape."""
 
@@ -93,8 +95,8 @@ def staged_name(shard: Path) -> Path:
 
     It tells the process that it is of, see :mod:`bmerge.temporaries`.
     """
-    own = f"{os.getpid()}-{os.urandom(8).hex()}{STAGED}"
-    return shard.with_name(f"{_stem(shard)}.{own}")
+    stem = os.fsdecode(os.fsencode(_stem(shard))[:_LONGEST])
+    return shard.with_name(f"{stem}.{os.getpid()}-{os.urandom(8).hex()}{STAGED}")
 
 
 def previous_shards(output: Path) -> tuple[Path, ...]:

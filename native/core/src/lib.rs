@@ -31,5 +31,5 @@ mod vm;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use header::{encode_header, parse_header, read_header, Header, Layout, TensorInfo};
-pub use output::{clean_stale, OutputFile};
+pub use output::OutputFile;
 pub use program::Program;

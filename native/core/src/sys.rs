@@ -27,14 +27,6 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether a process of this number exists (perhaps another one than was meant).
-#[cfg(unix)]
-pub(crate) fn process_exists(pid: i32) -> bool {
-    // SAFETY: signal 0 is never delivered, kill only reports whether it could be.
-    let result = check(unsafe { libc::kill(pid, 0) });
-    !matches!(result, Err(error) if error.raw_os_error() == Some(libc::ESRCH))
-}
-
 /// Bytes of memory that can be had without swapping, the page cache among them; `None` if nobody
 /// tells.
 pub(crate) fn available_memory() -> Option<u64> {

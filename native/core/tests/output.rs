@@ -1,9 +1,9 @@
-//! Output files: complete under their name or not there, and dead temporaries removed.
+//! Output files: complete under their name or not there.
 #![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use std::fs;
 
-use bmerge_core::{clean_stale, Error, OutputFile};
+use bmerge_core::{Error, OutputFile};
 
 fn names(folder: &tempfile::TempDir) -> Vec<String> {
     let entries = fs::read_dir(folder.path()).unwrap();
@@ -56,18 +56,4 @@ fn impossible_files_fail_at_once() {
     assert!(create("none/a.bin", 1).is_err());
     assert!(create("", 1).is_err());
     assert!(names(&folder).is_empty());
-}
-
-#[test]
-fn only_dead_temporaries_are_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let live = OutputFile::create(&folder.path().join("live.bin"), 6).unwrap();
-    // No process has the greatest number: Linux stops at 2^22.
-    let dead = folder.path().join(".dead.bin.2147483647-0123456789abcdef.bmerge-tmp");
-    fs::write(&dead, b"x").unwrap();
-    fs::write(folder.path().join(".other.bmerge-tmp"), b"x").unwrap();
-    assert_eq!(clean_stale(folder.path()).unwrap(), [dead]);
-    assert!(live.temporary().exists());
-    assert_eq!(names(&folder).len(), 2);
-    assert!(clean_stale(&folder.path().join("none")).is_err());
 }

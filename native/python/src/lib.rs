@@ -27,7 +27,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<merge::Report>()?;
     module.add_function(wrap_pyfunction!(header::read_header, module)?)?;
     module.add_function(wrap_pyfunction!(header::encode_header, module)?)?;
-    module.add_function(wrap_pyfunction!(output::clean_stale, module)?)?;
     module.add_function(wrap_pyfunction!(merge::merge, module)?)?;
     Ok(())
 }

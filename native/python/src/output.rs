@@ -1,4 +1,4 @@
-//! `OutputFile` and `clean_stale`.
+//! `OutputFile`.
 
 use std::path::PathBuf;
 
@@ -60,12 +60,4 @@ impl OutputFile {
     fn __repr__(&self) -> String {
         format!("OutputFile({:?}, {})", self.path(), self.0.size())
     }
-}
-
-/// Remove the temporaries of dead processes from a folder.
-#[pyfunction]
-pub(crate) fn clean_stale(py: Python<'_>, directory: PathBuf) -> PyResult<Vec<String>> {
-    let removed = py.detach(|| bmerge_core::clean_stale(&directory));
-    let removed = removed.map_err(|error| to_python(py, &error))?;
-    Ok(removed.iter().map(|path| path.to_string_lossy().into_owned()).collect())
 }

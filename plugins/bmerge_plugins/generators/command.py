@@ -12,7 +12,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bmerge import Blame, GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
+from bmerge import (
+    Blame,
+    GeneratorError,
+    GeneratorKind,
+    MergedModel,
+    Payload,
+    Picture,
+    hookimpl,
+    temporary_folder,
+)
 from bmerge_plugins.servers import Program, Template, pictures
 from bmerge_plugins.servers.batches import Batch, Batches
 from bmerge_plugins.servers.payload_files import file_stems, payload_records, write_payloads
@@ -70,7 +79,7 @@ class CommandGenerator:
         """
         stems = file_stems(payloads)
         records = payload_records(payloads, stems)
-        with tempfile.TemporaryDirectory(prefix="bmerge-command-") as folder:
+        with temporary_folder("command") as folder:
 
             def start(address: str, numbers: Sequence[int]) -> Batch:
                 place = Path(tempfile.mkdtemp(dir=folder))

@@ -7,11 +7,10 @@ all that are to be judged at a time, which saves it loading a model for each.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bmerge import Picture, ScorerError, ScorerKind, hookimpl
+from bmerge import Picture, ScorerError, ScorerKind, hookimpl, temporary_folder
 from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number
 from bmerge_plugins.servers import Program, Template
@@ -66,8 +65,8 @@ class CommandScorer:
         """
         if not pictures:
             return []
-        with tempfile.TemporaryDirectory(prefix="bmerge-score-") as folder:
-            files = [Path(folder, f"{index}.png") for index in range(len(pictures))]
+        with temporary_folder("score") as folder:
+            files = [folder / f"{index}.png" for index in range(len(pictures))]
             for picture, file in zip(pictures, files, strict=True):
                 picture.image.convert("RGB").save(file)
             if _ALL in self._command.names:

@@ -7,12 +7,11 @@ taken away again, whatever happens.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bmerge import GeneratorError
+from bmerge import GeneratorError, temporary_folder
 from bmerge_plugins.servers.publish import MappedPaths, Place, Published, SharedFolder, Upload
 
 __all__ = ["marker"]
@@ -36,8 +35,8 @@ def marker(place: Place) -> Iterator[Published | None]:
     if not (isinstance(place, SharedFolder) or (isinstance(place, Upload) and place.remove)):
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="bmerge-marker-") as folder:
-        file = Path(folder, "marker.safetensors")
+    with temporary_folder("marker") as folder:
+        file = folder / "marker.safetensors"
         file.write_bytes(_tiny_checkpoint())
         published = place.publish(file)
         try:

@@ -12,11 +12,10 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bmerge import Blame, GeneratorError
+from bmerge import Blame, GeneratorError, temporary_folder
 from bmerge_plugins.servers.faults import blame_of, one_line
 
 __all__ = ["Program", "check_program", "run_to_end"]
@@ -50,9 +49,9 @@ class Program:
 
     def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         self.name = Path(arguments[0]).name
-        self._folder = tempfile.TemporaryDirectory(prefix="bmerge-program-")
-        self._out = Path(self._folder.name, "out")
-        self._err = Path(self._folder.name, "err")
+        self._files = contextlib.ExitStack()
+        folder = self._files.enter_context(temporary_folder("program"))
+        self._out, self._err = folder / "out", folder / "err"
         try:
             with self._out.open("wb") as out, self._err.open("wb") as err:
                 self._process = subprocess.Popen(  # noqa: S603  the user's command, no shell
@@ -64,7 +63,7 @@ class Program:
                     start_new_session=True,  # so that its children end with it
                 )
         except OSError as error:
-            self._folder.cleanup()
+            self._files.close()
             reason = error.strerror or str(error)
             missing = error.errno in _NOT_THERE
             raise GeneratorError(
@@ -119,7 +118,7 @@ class Program:
     def close(self) -> None:
         """End it and let go of what it said."""
         self.end()
-        self._folder.cleanup()
+        self._files.close()
 
 
 def check_program(arguments: Sequence[str]) -> None:

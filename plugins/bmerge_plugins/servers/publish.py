@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bmerge import GeneratorError
-from bmerge_plugins.servers.names import fresh_name, remove_leftovers
+from bmerge import GeneratorError, fresh_name, remove_left_over
 from bmerge_plugins.servers.process import check_program, run_to_end
 from bmerge_plugins.servers.template import Template
 
@@ -80,7 +79,7 @@ class SharedFolder:
         if not self.folder.is_dir():
             message = f"models_dir: no such folder: {str(self.folder)!r}"
             raise GeneratorError(message, blame="surroundings")
-        remove_leftovers(self.folder)
+        remove_left_over(self.folder)
 
     def publish(self, file: Path) -> Published:
         """Link ``file`` into the folder, or copy it where links are not possible."""

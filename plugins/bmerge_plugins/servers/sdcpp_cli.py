@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bmerge import Blame, GeneratorError, Payload, Picture
+from bmerge import Blame, GeneratorError, Payload, Picture, temporary_folder
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.process import Program, check_program
 from bmerge_plugins.servers.publish import Published
@@ -65,8 +64,8 @@ class CliSession:
         Raises:
             GeneratorError: if it fails or leaves no picture.
         """
-        with tempfile.TemporaryDirectory(prefix="bmerge-sdcpp-") as folder:
-            out = Path(folder, "out.png")
+        with temporary_folder("sdcpp") as folder:
+            out = folder / "out.png"
             values = {"checkpoint": str(self._checkpoint), "address": str(self._number)}
             arguments = self._command.fill(values)
             self._run([*arguments, *cli_arguments(payload), "-o", str(out)])

@@ -15,11 +15,10 @@ import time
 
 import pytest
 
-from bmerge import GeneratorError, Payload, open_checkpoint
+from bmerge import GeneratorError, Payload, fresh_name, open_checkpoint
 from bmerge.study.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
-from bmerge_plugins.servers.names import fresh_name
 from servers.fake_a1111 import FakeA1111
 from servers.faulty_http import HttpError, colour, only, png, rate
 

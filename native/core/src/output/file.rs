@@ -136,7 +136,7 @@ impl OutputFile {
         self.finish()?;
         let result = self.flush_and_rename(sync);
         if result.is_err() {
-            // The first error is the one to tell; what remains is found by `clean_stale`.
+            // The first error is the one to tell; what remains is known by its name.
             let _ = fs::remove_file(&self.temporary);
         }
         result
@@ -145,7 +145,7 @@ impl OutputFile {
     /// Remove the temporary; does nothing when committed or discarded already.
     pub fn discard(&self) {
         if self.finish().is_ok() {
-            // Nothing can be done about a failure here; `clean_stale` finds what remains.
+            // Nothing can be done about a failure here; what remains is known by its name.
             let _ = fs::remove_file(&self.temporary);
         }
     }

@@ -6,4 +6,3 @@ mod pieces;
 mod temporary;
 
 pub use file::OutputFile;
-pub use temporary::clean_stale;

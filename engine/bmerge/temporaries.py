@@ -1,0 +1,203 @@
+"""Temporary files and folders: known as ours by their names, and removed when their process died.
+
+Lowest layer beside the errors. Whatever is killed leaves something behind; the next command that
+would make such a thing in the same folder removes it, and so does ``bmerge clean``. A name tells
+the process that it is of:
+
+- ``NAME.PID-RANDOM.bmerge-tmp``, which its process has locked; perhaps with a suffix after it;
+- ``bmerge-MACHINE-PID-RANDOM.SUFFIX`` for merged files that other programs are to load, which
+  rewrite other signs than letters, digits and dashes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = [
+    "fresh_name",
+    "is_left_over",
+    "left_over",
+    "remove",
+    "remove_left_over",
+    "temporary_folder",
+    "temporary_folder_until_exit",
+]
+
+_SUFFIX = ".bmerge-tmp"
+_LOCKED = re.compile(r".*\.(\d{1,10})-[0-9a-f]{16}\.bmerge-tmp(\.\w+)?", re.DOTALL)
+_NAMED = re.compile(r"bmerge-([0-9a-f]{6})-(\d{1,10})-[0-9a-f]{12}\.\w+")
+_INDEX = "*.safetensors.index.json"
+_GRACE = 60.0
+"""Seconds after which something is locked if it ever will be."""
+_SLACK = 5.0
+"""Seconds by which a process may seem to have begun too late: clocks have steps."""
+
+_cleaned: set[Path] = set()
+_until_exit = contextlib.ExitStack()
+atexit.register(_until_exit.close)
+
+
+@contextlib.contextmanager
+def temporary_folder(kind: str, within: Path | None = None) -> Iterator[Path]:
+    """Give a folder that is gone after the block; what died before left none, either.
+
+    Args:
+        kind: a word that says what is in it.
+        within: where it is made; the system's folder for temporary files if None.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    import shutil
+    import tempfile  # these take long to import, and are not often needed
+
+    place = Path(tempfile.gettempdir()) if within is None else within
+    if place not in _cleaned:
+        _cleaned.add(place)
+        remove_left_over(place)
+    folder = place / f"bmerge-{kind}.{os.getpid()}-{os.urandom(8).hex()}{_SUFFIX}"
+    folder.mkdir(mode=0o700)
+    lock = _locked(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def temporary_folder_until_exit(kind: str) -> Path:
+    """Return a folder among the system's temporary files that lasts as long as this process."""
+    return _until_exit.enter_context(temporary_folder(kind))
+
+
+def fresh_name(suffix: str) -> str:
+    """Return the name of a file that no program has ever loaded, for one that is to load it.
+
+    Args:
+        suffix: the kind of file, for example ``.safetensors``.
+    """
+    return f"bmerge-{_machine()}-{os.getpid()}-{os.urandom(6).hex()}{suffix}"
+
+
+def remove_left_over(folder: Path) -> list[Path]:
+    """Remove from a folder (not its subfolders) what dead processes have left; return that."""
+    removed = []
+    for path in left_over(folder):
+        with contextlib.suppress(OSError):
+            remove(path)
+            removed.append(path)
+    return removed
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    if path.is_dir():
+        import shutil
+
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def left_over(folder: Path) -> list[Path]:
+    """Return what dead processes have left in a folder; of one that cannot be read, nothing."""
+    try:
+        return [p for p in sorted(folder.iterdir()) if "bmerge-" in p.name and is_left_over(p)]
+    except OSError:
+        return []
+
+
+def is_left_over(path: Path) -> bool:
+    """Tell whether something is a temporary of bmerge whose process has died.
+
+    What belongs to somebody else, what is locked, what a process may still hold and what an index
+    of shards names is not.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if status.st_uid != os.getuid() or not (is_folder or stat.S_ISREG(status.st_mode)):
+        return False
+    if (named := _NAMED.fullmatch(path.name)) and not is_folder:
+        return named[1] == _machine() and not _lives(int(named[2]), status.st_mtime)
+    locked = _LOCKED.fullmatch(path.name)
+    return locked is not None and _is_free(path, int(locked[1]), status.st_mtime)
+
+
+def _is_free(path: Path, process: int, changed: float) -> bool:
+    """Tell whether nobody has the lock, nor is about to take it, nor needs what is there."""
+    if time.time() - changed < _GRACE and _lives(process, changed):
+        return False
+    lock = _locked(path)
+    if lock is None:
+        return False
+    os.close(lock)
+    return not (path.suffix != _SUFFIX and _is_named(path))
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor that holds the lock of a file or folder; None if it cannot be had."""
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process has it, or a network file system has no locks
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is_named(path: Path) -> bool:
+    """Tell whether an index of shards beside a file names it; unless it can be read, it may."""
+    try:
+        return any(path.name in index.read_text("utf-8") for index in path.parent.glob(_INDEX))
+    except (OSError, UnicodeDecodeError):
+        return True
+
+
+def _lives(process: int, since: float) -> bool:
+    """Tell whether a process is there that may have made something at a time."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    began = _began(process)
+    return began is None or began < since + _SLACK
+
+
+def _began(process: int) -> float | None:
+    """Return when a process began, where the system tells: its number may have been used before."""
+    try:
+        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        stats = Path("/proc/stat").read_text()
+        boot = int(stats.partition("\nbtime ")[2].split(maxsplit=1)[0])
+        return boot + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _machine() -> str:
+    import hashlib
+    import platform
+
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
