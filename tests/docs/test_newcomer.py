@@ -73,7 +73,8 @@ def test_recipes_take_it_and_judge_its_hyperparameters(examples, call):
     key = next(key for key in merged if key.endswith("input_blocks.1.0.in_layers.2.weight"))
     np.testing.assert_allclose(merged[key], expected(examples, key, 0.3), rtol=1e-3, atol=1e-4)
     recipe.write_text(f"method: inside\nmodels: {models}\nhyperparameters: {{alhpa: 0.3}}\n")
-    assert "did you mean 'alpha'" in call("merge", "recipe.yaml", "-o", "x", status=1).err
+    refused = call("merge", "recipe.yaml", "-o", "x.safetensors", status=1)
+    assert "did you mean 'alpha'" in refused.err
 
 
 def test_studies_search_its_hyperparameters(examples, call):
