@@ -120,7 +120,7 @@ class CommandGenerator:
                 return Picture(payload, image, {"address": address} if address else {})
             if time.monotonic() > ends:
                 message = f"no picture {payload.id!r} after {self._timeout:g} s"
-                raise GeneratorError(message, blame="surroundings")
+                raise GeneratorError(message, transient=True)
             time.sleep(_POLL)
 
 

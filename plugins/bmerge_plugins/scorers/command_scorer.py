@@ -81,9 +81,10 @@ class CommandScorer:
             status = program.wait(self._timeout)
             if status is None:
                 message = f"{program.name} did not end within {self._timeout:g} s"
-                raise ScorerError(message, blame="surroundings")
+                raise ScorerError(message, transient=True)
             if status:
-                raise ScorerError(program.failure(), blame=program.blame("surroundings"))
+                with as_scorer_errors():
+                    raise program.error("surroundings")
             lines = [line.strip() for line in program.output().splitlines() if line.strip()]
             if len(lines) < count:
                 counts = f"{len(lines)} lines where {count} numbers were expected"

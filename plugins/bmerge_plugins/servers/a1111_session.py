@@ -82,11 +82,19 @@ class A1111Session:
             self._marked = True
             self._wait_until_listed(marker)
         if paint and current:
-            what = f"{self.name}: a picture to try it"
+            self._try_picture()
+
+    def _try_picture(self) -> None:
+        """Make a picture with whatever model the server has."""
+        what = f"{self.name}: a picture to try it"
+        try:
             answer = self._http.post(f"{_API}/txt2img", request_body(_TRIED))
             with understood(what):
                 info = read_info(answer, what)
                 pictures.from_base64(first_image(answer, info, what), what)
+        except GeneratorError as error:
+            if error.blame != "merge":  # that one's fault says nothing of others
+                raise
 
     def tidy(self) -> None:
         """Let the server forget the marker's name."""

@@ -110,7 +110,7 @@ class Batches:
             return
         reason = batch.program.failure()
         if not (self._running or self._idle):
-            raise GeneratorError(reason, blame=batch.program.blame(self._culprit))
+            raise batch.program.error(self._culprit)
         _log.warning("%s is left out of this trial: %s", batch.address, reason)
         if missing:
             self._waiting.append(missing)

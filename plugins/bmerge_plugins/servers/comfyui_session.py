@@ -164,7 +164,6 @@ class ComfySession:
         finally:
             self._free()
             self._checkpoint = ""
-            self._worked = False
 
     def _free(self) -> None:
         with contextlib.suppress(GeneratorError):

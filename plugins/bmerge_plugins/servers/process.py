@@ -84,17 +84,20 @@ class Program:
         last = _last_line(self._err) or _last_line(self._out)
         return f"{self.name} {how}" + (f": {last}" if last else "")
 
-    def blame(self, otherwise: Blame) -> Blame:
-        """Say whose fault its failure is: by its exit status, then by what it said.
+    def error(self, otherwise: Blame, *, where: str = "") -> GeneratorError:
+        """Return the error of its failure, which blames whom its exit status or its words tell.
 
         Args:
-            otherwise: where neither tells.
+            otherwise: who is to blame where neither tells.
+            where: put before the message.
         """
         status = self.status or 0
-        if status < 0:  # mostly for want of memory, which may be there the next time
-            return "surroundings"
         said = _tail(self._err) + _tail(self._out)
-        return _STATUSES.get(status) or blame_of(said) or otherwise
+        # Ended by a signal: mostly for want of memory, which may be there the next time.
+        told = "surroundings" if status < 0 else _STATUSES.get(status) or blame_of(said)
+        message = f"{where}: {self.failure()}" if where else self.failure()
+        again = told == "surroundings"
+        return GeneratorError(message, transient=again, blame=told or otherwise)
 
     def output(self) -> str:
         """Return the end of what it has printed on its standard output so far."""
@@ -147,8 +150,7 @@ def run_to_end(arguments: Sequence[str]) -> None:
         while program.wait(3600) is None:
             continue
         if program.status:
-            blame = program.blame("surroundings")
-            raise GeneratorError(program.failure(), transient=blame == "surroundings", blame=blame)
+            raise program.error("surroundings")
     finally:
         program.close()
 

@@ -97,9 +97,7 @@ class CliSession:
                 message = f"{self.name}: no picture after {self._timeout:g} s"
                 raise GeneratorError(message, transient=True)
             if program.status:
-                blame = program.blame(self._culprit)
-                again = program.status < 0
-                raise GeneratorError(program.failure(), transient=again, blame=blame)
+                raise program.error(self._culprit)
         finally:
             self._program = None
             program.close()

@@ -128,8 +128,9 @@ class ServerSession:
         except GeneratorError as error:
             if self._program is None or self._program.wait(_LAST_WORDS) is None:
                 raise
-            message = f"{self.name}: {self._program.failure()}"
-            raise GeneratorError(message, transient=True) from error
+            failed = self._program.error("surroundings", where=self.name)
+            failed.transient = failed.blame == "surroundings"  # a process is started anew
+            raise failed from error
 
     def _wait_until_up(self, program: Program) -> None:
         address = self._http.address
@@ -137,8 +138,7 @@ class ServerSession:
         while not _answers(address.host, address.port):
             if program.status is not None:
                 # One that has read other checkpoints cannot read this one.
-                blame = program.blame("merge" if self._worked else "study")
-                raise GeneratorError(f"{self.name}: {program.failure()}", blame=blame)
+                raise program.error("merge" if self._worked else "study", where=self.name)
             if time.monotonic() > ends or self._http.sleep(_POLL):
                 message = f"{self.name}: sd-server is not up after {self._start_timeout:g} s"
                 raise GeneratorError(message, transient=True)

@@ -759,6 +759,18 @@ def test_a_check_leaves_no_trace(server, generator, models_dir, own_model):
     assert server.made("/sdapi/v1/options") == [None] * 2  # asked, never set
 
 
+def test_a_check_holds_nothing_against_a_server_whose_model_is_broken(server, generator):
+    def fail(count):
+        raise HttpError(500, {"error": "NansException", "errors": "A tensor with all NaNs"})
+
+    server.before_picture = fail
+    generator(server.url).check(paint=True)
+    server.before_picture = lambda count: setattr(server, "down", True)
+    server.render = lambda body: {"images": []}
+    with pytest.raises(GeneratorError):
+        generator(server.url, retries=0).check(paint=True)
+
+
 def test_the_marker_of_a_check_can_be_read_as_a_checkpoint(server, generator, models_dir):
     seen, refresh = [], server.refresh
 

@@ -299,6 +299,8 @@ def test_a_workflow_that_has_worked_is_not_to_blame(
     one = generator(server.url)
     one.load(merged())
     list(one.generate(payloads(1)))
+    (server.folder / "own.safetensors").write_bytes(b"own")
+    one.check(paint=True)  # as in the middle of a study that waits
     server.before_run = failing("RuntimeError", node)
     one.load(merged())
     with pytest.raises(GeneratorError) as caught:

@@ -154,6 +154,7 @@ def test_a_failing_program_is_told_in_one_line(body, message, blame, program, me
     with pytest.raises(GeneratorError, match=message) as caught:
         run(generator, merged(), payloads(3))
     assert caught.value.blame == blame
+    assert caught.value.transient is (blame == "surroundings")
 
 
 def test_a_check_looks_for_the_program(program):
@@ -171,6 +172,7 @@ def test_a_program_that_has_made_pictures_is_not_to_blame(program, merged, paylo
     with pytest.raises(GeneratorError, match="exited with 1") as caught:
         run(generator, merged(), [replace(one, seed=7) for one in payloads(2)])
     assert caught.value.blame == "surroundings"
+    assert not caught.value.transient  # nothing says that it will pass
     assert "\n" not in str(caught.value)
 
 
