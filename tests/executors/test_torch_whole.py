@@ -140,7 +140,7 @@ def test_gpu_is_left_where_main_memory_does_not_hold_a_tensor_that_it_needs_whol
 
 def test_program_that_is_too_long_is_an_error_of_the_executor(tmp_path):
     def many(a):
-        for index in range(11_000):
+        for index in range(70_000):
             a = a + index
         return a
 

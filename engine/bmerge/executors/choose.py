@@ -1,8 +1,8 @@
 """The choice of an executor, with its reason.
 
 CUDA is taken where the largest tensor's working set fits the budget of GPU memory; otherwise
-the native executor streams through little memory on the CPU. What was asked for and cannot be
-had is an error, never something else.
+the native executor streams through little memory on the CPU, unless only torch can run the plan.
+What was asked for and cannot be had is an error, never something else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
-from bmerge.executors.native import IoMode, NativeExecutor
+from bmerge.executors.native import IoMode, NativeExecutor, program_of
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
 from bmerge.executors.working_set import largest_staging, largest_working_set
 from bmerge.plan import Plan
@@ -69,8 +69,11 @@ def choose_executor(
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")
     native = NativeExecutor(memory, threads, io)
-    if any(job.graph.is_opaque for job in (*plan.merges, *(s.merge for s in plan.splits))):
-        return _opaque(plan, executor, device, native.buffers, vram, probe or SystemProbe())
+    only = _only_torch(plan)
+    if only is not None:
+        if executor == "native":
+            raise ExecutorError(only.message, hint="use --executor torch, or auto")
+        return _torch_alone(plan, only, device, native.buffers, vram, probe or SystemProbe())
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
     if device == "cpu":
@@ -102,29 +105,48 @@ def _budget(device: str | None, vram: int | None, probe: DeviceProbe) -> _Budget
     return _Budget(memory.name, usable, text, None)
 
 
-def _opaque(
+@dataclass(frozen=True, slots=True)
+class _OnlyTorch:
+    """Why the native executor cannot run a plan: in short, and as an error says it."""
+
+    why: str
+    message: str
+
+
+def _only_torch(plan: Plan) -> _OnlyTorch | None:
+    graphs = {job.graph for job in (*plan.merges, *(split.merge for split in plan.splits))}
+    if any(graph.is_opaque for graph in graphs):
+        names = ", ".join(dict.fromkeys(s.method.name for s in plan.steps if s.method.opaque))
+        why = f"{names} needs whole tensors"
+        size = _size(largest_working_set(plan))
+        message = f"{why}, which the native executor never holds"
+        return _OnlyTorch(f"{why}, the largest with {size}", message)
+    for graph in graphs:
+        try:
+            program_of(graph)
+        except ExecutorError as error:
+            return _OnlyTorch(str(error), str(error))
+    return None
+
+
+def _torch_alone(
     plan: Plan,
-    executor: ExecutorName,
+    only: _OnlyTorch,
     device: str | None,
     memory: int,
     vram: int | None,
     probe: DeviceProbe,
 ) -> Choice:
-    """Choose for a method that only torch can run: a GPU if the tensors fit it, else the CPU."""
-    names = ", ".join(dict.fromkeys(s.method.name for s in plan.steps if s.method.opaque))
-    if executor == "native":
-        message = f"{names} needs whole tensors, which the native executor never holds"
-        raise ExecutorError(message, hint="use --executor torch, or auto")
+    """Choose for what only torch can run: a GPU if the tensors fit it, else the CPU."""
     need = largest_working_set(plan)
     budget = None if device == "cpu" else _budget(device, vram, probe)
     if device not in {None, "cpu"} and budget is None:
         raise _no_device(device)
-    why = f"{names} needs whole tensors, the largest with {_size(need)}"
     if budget is not None and (need <= budget.bytes or device is not None):
         gpu = _torch(device or "cuda", max(memory, need), vram)
-        return Choice(gpu, f"torch on {budget.name}: {why}")
+        return Choice(gpu, f"torch on {budget.name}: {only.why}")
     # No budget can be kept that is less than one tensor.
-    return Choice(_torch("cpu", max(memory, need)), f"torch on the CPU: {why}")
+    return Choice(_torch("cpu", max(memory, need)), f"torch on the CPU: {only.why}")
 
 
 def _no_device(device: str | None) -> ExecutorError:

@@ -26,7 +26,7 @@ from bmerge.executors.base import (
 from bmerge.expr import Graph
 from bmerge.plan import MergeJob, Plan
 
-__all__ = ["IoMode", "NativeExecutor"]
+__all__ = ["IoMode", "NativeExecutor", "program_of"]
 
 IoMode: TypeAlias = Literal["auto", "read", "mmap"]
 
@@ -111,6 +111,22 @@ class NativeExecutor:
         )
 
 
+def program_of(graph: Graph) -> _native.Program:
+    """Return a graph as the core runs it.
+
+    Raises:
+        ExecutorError: if it calls functions of whole tensors, or is too long.
+    """
+    if graph.is_opaque:
+        message = "a method of whole tensors cannot run on the native executor"
+        raise ExecutorError(message, hint="use --executor torch, or auto")
+    try:
+        return _native.Program(graph.nodes, graph.output)
+    except _native.ProgramError as error:  # hundreds of steps each with sums over tensors, say
+        message = f"the native executor refuses this method: {error}"
+        raise ExecutorError(message, hint="use --executor torch, or auto") from error
+
+
 @dataclass(slots=True)
 class _Arguments:
     """The tables that jobs refer to by index: programs and sources."""
@@ -152,17 +168,9 @@ class _Arguments:
             yield pending
 
     def _program(self, graph: Graph) -> int:
-        if graph.is_opaque:
-            message = "a method of whole tensors cannot run on the native executor"
-            raise ExecutorError(message, hint="use --executor torch, or auto")
         if graph not in self._program_index:
             self._program_index[graph] = len(self.programs)
-            try:
-                program = _native.Program(graph.nodes, graph.output)
-            except _native.ProgramError as error:  # too long, say: iterations over many models
-                message = f"the native executor refuses this method: {error}"
-                raise ExecutorError(message, hint="use --executor torch") from error
-            self.programs.append(program)
+            self.programs.append(program_of(graph))
         return self._program_index[graph]
 
     def _source(self, file: Path) -> int:

@@ -8,7 +8,7 @@ torch executor runs the same nodes one by one. A body that cannot be taken apart
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 __all__ = ["IDENTITY", "Function", "Graph", "Node", "call", "needed"]
@@ -64,6 +64,16 @@ class Graph:
     n_models: int
     scalars: tuple[str, ...]
     functions: tuple[Function, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Hash the nodes once: graphs are looked up for every tensor, and may be long."""
+        parts = (self.nodes, self.output, self.n_models, self.scalars, self.functions)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        """Return the hash of all that makes graphs equal."""
+        return self._hash
 
     @property
     def ops(self) -> frozenset[str]:

@@ -156,9 +156,16 @@ def _absorbed(x: _Value, y: _Value, other: str) -> _Value | None:
 
 def _has_among(chain: _Value, x: _Value, op: str) -> bool:
     """Tell whether x is one of those that a chain of ``op`` runs over."""
-    if not isinstance(chain, _Term) or chain.op != op:
-        return False
-    return any(arg is x or _has_among(arg, x, op) for arg in chain.args)
+    waiting, seen = [chain], {id(chain)}
+    while waiting:
+        value = waiting.pop()
+        if not isinstance(value, _Term) or value.op != op:
+            continue
+        if any(arg is x for arg in value.args):
+            return True
+        waiting += (arg for arg in value.args if id(arg) not in seen)
+        seen.update(map(id, value.args))
+    return False
 
 
 def _where(condition: _Value, x: _Value, y: _Value) -> _Value | None:

@@ -34,6 +34,7 @@ class RecipeBuilder:
         self._models: dict[ModelRef, str] = {}
         self._steps: list[AnyStep] = []
         self._names: set[str] = set()
+        self._numbers: dict[str, int] = {}
 
     def model(self, model: ModelRef) -> Value:
         """Return a model; the same one again for the same file."""
@@ -89,9 +90,10 @@ class RecipeBuilder:
         """Return a name made of ``text`` that is not taken."""
         stem = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "x"
         stem = f"_{stem}" if stem[0].isdigit() else stem
-        name, number = stem, 1
+        name, number = stem, self._numbers.get(stem, 1)
         while name in self._names:
             number += 1
             name = f"{stem}_{number}"
+        self._numbers[stem] = number
         self._names.add(name)
         return name

@@ -10,11 +10,14 @@ from bmerge.foreign.builder import RecipeBuilder
 from bmerge.foreign.mecha_methods import DIFFERENT, MASKS, METHODS, MechaMethod
 from bmerge.foreign.mecha_text import Argument, Instruction, Ref, parse_mecha
 from bmerge.recipe import ZERO, BlockWeights, ModelRef, Recipe, Value
+from bmerge.recipe.asking import Asking, answered
 
 __all__ = ["read_mecha"]
 
 _BLOCKS = {"sd1-supermerger_blocks": "sd1-mecha", "sdxl-supermerger_blocks": "sdxl-mecha"}
 """Its block lists → our architecture with the same blocks."""
+_LEAST = {"subtract": 2, "pick_component": 2, "omit_component": 2, "add_difference": 2}
+"""Its merges → how many arguments they take, where that is more than one."""
 _PARTS = {
     "sd1-ldm": {"clip_l": "text_encoder", "vae": "vae", "diffuser": "unet"},
     "sdxl-sgm": {
@@ -34,7 +37,8 @@ def read_mecha(text: str, path: Path | None = None) -> Recipe:
         RecipeError: if it is not well-formed, or has what has no counterpart here.
     """
     reader = _Reader(parse_mecha(text, path))
-    result = reader.value(Ref(len(reader.instructions) - 1))
+    last = len(reader.instructions) - 1
+    result = answered(reader.value(Ref(last), reader.instructions[last]))
     content = "difference" if reader.is_difference(result) else "model"
     return reader.builder.recipe(
         result, architecture=reader.architecture, content=content, seed=reader.seed
@@ -53,39 +57,53 @@ class _Reader:
         self._differences: set[Value] = set()
         self._configs: set[str] = set()
 
-    def value(self, ref: Argument) -> Value:
-        """Return a model or what a step makes."""
-        assert isinstance(ref, Ref)
+    def value(self, ref: Argument, at: Instruction) -> Asking[Value]:
+        """Return a model or what a step makes, for an instruction that takes it."""
+        if not isinstance(ref, Ref):
+            raise at.error(f"a model or a merge is needed, not {ref!r}")
         if ref.index not in self._values:
-            self._values[ref.index] = self._make(self.instructions[ref.index])
+            self._values[ref.index] = yield self._make(self.instructions[ref.index])
         return self._values[ref.index]
+
+    def _all(self, refs: Sequence[Argument], at: Instruction) -> Asking[tuple[Value, ...]]:
+        found: list[Value] = []
+        for ref in refs:
+            found += [(yield self.value(ref, at))]
+        return tuple(found)
 
     def is_difference(self, value: Value) -> bool:
         """Tell whether a value is a difference."""
         return value.minus is not None or value in self._differences
 
-    def _make(self, at: Instruction) -> Value:
+    def _make(self, at: Instruction) -> Asking[Value]:
         if at.command == "model":
             return self._model(at)
         if at.command != "merge" or not at.values:
             raise at.error("a model or a merge is needed here")
         name = str(at.values[0])
         inputs = at.values[1:]
+        if len(inputs) < _LEAST.get(name, 1):
+            raise at.error(f"{name} takes {_LEAST.get(name, 1)} or more, not {len(inputs)}")
         if name == "subtract":
-            return self._subtract(at, inputs)
+            return self._subtract(at, *(yield self._all(inputs[:2], at)))
         if name == "fallback":
-            return self._like(self.builder.fallback(tuple(map(self.value, inputs))), inputs[0])
+            values: tuple[Value, ...] = yield self._all(inputs, at)
+            return self._like(self.builder.fallback(values), values[0])
         if name in {"pick_component", "omit_component"}:
-            return self._like(self._component(at, name, *inputs), inputs[0])
+            value: Value = yield self.value(inputs[0], at)
+            return self._like(self._component(at, name, value, inputs[1]), value)
         if name == "add_difference":
-            known = self._known_pattern(at)
+            known: Value | None = yield self._known_pattern(at)
             if known is not None:
                 return known
         if name not in METHODS:
             raise _unknown(at, name)
-        return self._method(at, METHODS[name])
+        made: Value = yield self._method(at, METHODS[name])
+        return made
 
     def _model(self, at: Instruction) -> Value:
+        if not at.values or not isinstance(at.values[0], str):
+            raise at.error("a model has no path")
         config = at.named.get("model_config")
         if isinstance(config, str) and config.endswith(("lora", "lokr")):
             hint = "write it under 'loras' of a model in a recipe of bmerge"
@@ -93,25 +111,23 @@ class _Reader:
         if isinstance(config, str):
             self._configs.add(config)
         delta = at.named.get("merge_space") == "delta"
-        ref = ModelRef(str(at.values[0]), content="difference" if delta else "model")
+        ref = ModelRef(at.values[0], content="difference" if delta else "model")
         value = self.builder.model(ref)
         if delta:
             self._differences.add(value)
         return value
 
-    def _subtract(self, at: Instruction, inputs: Sequence[Argument]) -> Value:
-        x, y = map(self.value, inputs)
+    def _subtract(self, at: Instruction, x: Value, y: Value) -> Value:
         if x.minus is not None or y.minus is not None:
             raise at.error("a difference of differences has no counterpart here")
         return Value(x.name, y.name)
 
-    def _like(self, value: Value, source: Argument) -> Value:
-        if self.is_difference(self.value(source)):
+    def _like(self, value: Value, source: Value) -> Value:
+        if self.is_difference(source):
             self._differences.add(value)
         return value
 
-    def _component(self, at: Instruction, name: str, model: Argument, part: Argument) -> Value:
-        value = self.value(model)
+    def _component(self, at: Instruction, name: str, value: Value, part: Argument) -> Value:
         wanted = self._parameter(part, at)
         config = next((c for c in sorted(self._configs) if c in _PARTS), None)
         if config is None:
@@ -124,7 +140,7 @@ class _Reader:
             return self.builder.pick({parts[wanted]: value})
         return self.builder.pick({p: value for c, p in parts.items() if c != wanted})
 
-    def _known_pattern(self, at: Instruction) -> Value | None:
+    def _known_pattern(self, at: Instruction) -> Asking[Value | None]:
         """Return what a + … is as a method of three models, where it is written out in parts."""
         a, other, *_ = at.values[1:]
         inner = self._merge(other)
@@ -132,35 +148,38 @@ class _Reader:
             return None
         name, parts = inner
         alpha = self._parameter(at.values[3] if len(at.values) > 3 else 1.0, at)
-        if name == "perpendicular_component":
-            first, second = (self._merge(part) for part in parts)
-            if first and second and first[0] == second[0] == "subtract":
-                (x, c), (y, d) = first[1], second[1]
+        if name == "perpendicular_component" and len(parts) == 2:
+            merges = [each for part in parts if (each := self._merge(part)) is not None]
+            pairs = [pair for name, pair in merges if name == "subtract" and len(pair) == 2]
+            if len(pairs) == 2:
+                (x, c), (y, d) = pairs
                 if x == a and c == d:
-                    return self._of_three(at, "add_perpendicular", (a, y, c), alpha)
-        if name == "scale" and alpha == 1.0:
+                    values = yield self._all((a, y, c), at)
+                    return self._of_three(at, "add_perpendicular", values, alpha)
+        if name == "scale" and alpha == 1.0 and len(parts) == 2:
             difference, mask = (self._merge(part) for part in parts)
             if difference and mask and difference[0] == "subtract" and mask[0] in MASKS:
                 models = mask[1][:3]
                 if (a, *difference[1]) == models:
                     factor = self._parameter(mask[1][3] if len(mask[1]) > 3 else 1.0, at)
-                    return self._of_three(at, MASKS[mask[0]], models, factor)
+                    values = yield self._all(models, at)
+                    return self._of_three(at, MASKS[mask[0]], values, factor)
         return None
 
     def _merge(self, ref: Argument) -> tuple[str, tuple[Argument, ...]] | None:
         """Return name and arguments of a merge."""
         at = self.instructions[ref.index] if isinstance(ref, Ref) else None
-        if at is None or at.command != "merge":
+        if at is None or at.command != "merge" or not at.values:
             return None
         return str(at.values[0]), at.values[1:]
 
     def _of_three(
-        self, at: Instruction, method: str, models: Sequence[Argument], alpha: object
+        self, at: Instruction, method: str, models: tuple[Value, ...], alpha: object
     ) -> Value:
         weights = {"alpha": _weights(alpha, at, "alpha")}
-        return self.builder.step(method, tuple(map(self.value, models)), weights, {})
+        return self.builder.step(method, models, weights, {})
 
-    def _method(self, at: Instruction, known: MechaMethod) -> Value:
+    def _method(self, at: Instruction, known: MechaMethod) -> Asking[Value]:
         count = len(at.values) - 1 if known.models is None else known.models
         models, rest = at.values[1 : count + 1], at.values[count + 1 :]
         names = (*known.parameters, *known.choices, *known.only)
@@ -183,13 +202,11 @@ class _Reader:
         if stock and len(models) > 2:
             hint = "it takes the angles between neighbours only"
             raise at.error(f"{at.values[0]} of more than two has no counterpart here", hint)
-        inputs = tuple(map(self.value, models))
-        if known.from_zero:
-            inputs = (ZERO, *inputs)
-        result = self.builder.step(known.ours, inputs, weights, options)
-        if self.is_difference(self.value(models[0])):
-            self._differences.add(result)
-        return result
+        if len(models) < count:
+            raise at.error(f"{at.values[0]} takes {count} models, not {len(models)}")
+        values: tuple[Value, ...] = yield self._all(models, at)
+        inputs = (ZERO, *values) if known.from_zero else values
+        return self._like(self.builder.step(known.ours, inputs, weights, options), values[0])
 
     def _seed(self, argument: Argument, at: Instruction) -> None:
         """Take a seed; the numbers that it gives are others, so that one for all will do."""
@@ -204,14 +221,16 @@ class _Reader:
         source = self.instructions[argument.index]
         if source.command == "dict":
             return source.named
-        if source.command == "merge" and str(source.values[0]).startswith("convert_"):
-            return self._parameter(source.values[1], at)
+        while (made := self._merge(argument)) is not None and made[0].startswith("convert_"):
+            argument = Ref(_ref(source, 1))
+            source = self.instructions[argument.index]
         if source.command != "literal":
-            raise at.error(f"the result of {str(source.values[0])!r} as a parameter is not known")
-        values = self._parameter(source.values[0], at)
-        assert isinstance(values, Mapping)
+            raise at.error(f"the result of {source.command!r} as a parameter is not known")
+        values = self.instructions[_ref(source, 0)].named
         config = source.named.get("model_config")
         if config == "singleton-mecha":
+            if "key" not in values:
+                raise source.error("a literal needs a dict with a key")
             return values["key"]
         if config not in _BLOCKS:
             raise source.error(f"weights by {config!r} have no counterpart here")
@@ -228,6 +247,14 @@ class _Reader:
             raise at.error("the weights of blocks have no BASE")
         default = numbers.pop("BASE")
         return BlockWeights(default, {b: v for b, v in numbers.items() if v != default})
+
+
+def _ref(at: Instruction, place: int) -> int:
+    """Return the number of the instruction that another one takes."""
+    value = at.values[place] if place < len(at.values) else None
+    if not isinstance(value, Ref):
+        raise at.error(f"{at.command} needs the result of another instruction")
+    return value.index
 
 
 def _weights(value: object, at: Instruction, name: str) -> BlockWeights:

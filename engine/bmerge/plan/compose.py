@@ -14,7 +14,7 @@ from typing import TypeAlias
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError
 from bmerge.expr import Composition, Graph, reduces_to_input
-from bmerge.plan.forms import Applied, Form, Leaf, Minus, Zero, leaves
+from bmerge.plan.forms import Applied, Form, Forms, Leaf, Minus, Zero, leaves, parts_first
 from bmerge.plan.steps import PlannedStep
 
 __all__ = ["Composed", "Composer"]
@@ -53,6 +53,7 @@ class Composer:
         self._unused = set(self._patterns)
         self._scalars: dict[tuple[str, _Place], tuple[float, ...]] = {}
         self._known: dict[tuple[Form, _Place], Composed | int] = {}
+        self._forms = Forms()
         self._graphs: dict[Form, tuple[Graph, tuple[str, ...]]] = {}
 
     def of(self, form: Form, block: str, key: str) -> Composed | int:
@@ -96,15 +97,21 @@ class Composer:
 
     def _reduced(self, form: Form, place: _Place) -> Form:
         """Put the input of a step in its place where the step only copies it."""
-        if isinstance(form, Minus):
-            return Minus(self._reduced(form.x, place), self._reduced(form.y, place))
-        if not isinstance(form, Applied):
-            return form
-        inputs = tuple(self._reduced(each, place) for each in form.inputs)
+        made: dict[Form, Form] = {}
+        for part in parts_first(form):
+            if isinstance(part, Minus):
+                made[part] = self._forms.minus(made[part.x], made[part.y])
+            elif isinstance(part, Applied):
+                made[part] = self._applied(part.step, [made[each] for each in part.inputs], place)
+            else:
+                made[part] = part
+        return made[form]
+
+    def _applied(self, step: str, inputs: Sequence[Form], place: _Place) -> Form:
+        """Return a step applied, or that of its inputs which it only copies."""
         same = tuple(map(inputs.index, inputs))
-        graph = self._steps[form.step].graph
-        chosen = reduces_to_input(graph, self._values(form.step, place), same)
-        return Applied(form.step, inputs) if chosen is None else inputs[chosen]
+        chosen = reduces_to_input(self._steps[step].graph, self._values(step, place), same)
+        return self._forms.applied(step, tuple(inputs)) if chosen is None else inputs[chosen]
 
     def _graph(self, form: Form) -> tuple[Graph, tuple[str, ...]]:
         """Return the graph of a form, and the steps whose scalars it takes, in order."""
@@ -115,22 +122,16 @@ class Composer:
         composition = Composition()
         results: dict[Form, int] = {}
         steps: list[str] = []
-
-        def result(form: Form) -> int:
-            if form not in results:
-                results[form] = make(form)
-            return results[form]
-
-        def make(form: Form) -> int:
-            if isinstance(form, Leaf):
-                return composition.input(models.index(form.model))
-            if isinstance(form, Zero):
-                return composition.zero()
-            if isinstance(form, Minus):
-                return composition.subtract(result(form.x), result(form.y))
-            inputs = [result(each) for each in form.inputs]
-            planned = self._steps[form.step]
-            steps.append(form.step)
-            return composition.inline(planned.graph, inputs, planned.graph.scalars)
-
-        return composition.graph(result(form), len(models)), tuple(steps)
+        for part in parts_first(form):
+            if isinstance(part, Leaf):
+                results[part] = composition.input(models.index(part.model))
+            elif isinstance(part, Zero):
+                results[part] = composition.zero()
+            elif isinstance(part, Minus):
+                results[part] = composition.subtract(results[part.x], results[part.y])
+            else:
+                inputs = [results[each] for each in part.inputs]
+                graph = self._steps[part.step].graph
+                steps.append(part.step)
+                results[part] = composition.inline(graph, inputs, graph.scalars)
+        return composition.graph(results[form], len(models)), tuple(steps)

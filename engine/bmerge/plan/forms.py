@@ -2,16 +2,21 @@
 
 A form says which steps take part for a key, which follows from what keys the models have; it
 knows no hyperparameters. Most keys of a merge have the same form.
+
+Forms share their parts, as a step's result may be needed many times. Two that are equal are one
+object, as long as they are made by the same :class:`Forms`: so they are compared and looked up
+without a look at their parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-__all__ = ["Applied", "Form", "Leaf", "Minus", "Zero", "leaves", "renamed"]
+from bmerge.recipe.order import in_order
+
+__all__ = ["Applied", "Form", "Forms", "Leaf", "Minus", "Zero", "leaves", "parts_first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,58 +35,99 @@ class Zero:
     """The difference that changes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Minus:
-    """A difference.
+    """A difference; made by :meth:`Forms.minus`.
 
     Args:
         x: what is subtracted from.
         y: what is subtracted.
+        models: that it needs, ascending.
     """
 
     x: Form
     y: Form
+    models: tuple[int, ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Applied:
-    """A step's method applied.
+    """A step's method applied; made by :meth:`Forms.applied`.
 
     Args:
         step: name of the step.
         inputs: in the order of the method's parameters.
+        models: that it needs, ascending.
     """
 
     step: str
     inputs: tuple[Form, ...]
+    models: tuple[int, ...] = field(repr=False)
 
 
 Form: TypeAlias = "Leaf | Zero | Minus | Applied"
 
 
-@lru_cache(maxsize=256)
+class Forms:
+    """Makes forms; the same one again for the same parts."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str | None, tuple[Form, ...]], Minus | Applied] = {}
+        self._renamed: dict[tuple[Form, tuple[tuple[int, int], ...]], Form] = {}
+
+    def minus(self, x: Form, y: Form) -> Form:
+        """Return the difference of two forms."""
+        known = self._known.get((None, (x, y)))
+        if known is None:
+            known = self._known[None, (x, y)] = Minus(x, y, _models((x, y)))
+        return known
+
+    def applied(self, step: str, inputs: tuple[Form, ...]) -> Form:
+        """Return a step applied to forms."""
+        known = self._known.get((step, inputs))
+        if known is None:
+            known = self._known[step, inputs] = Applied(step, inputs, _models(inputs))
+        return known
+
+    def renamed(self, form: Form, models: Mapping[int, int]) -> Form:
+        """Return a form with other models in the place of its own."""
+        key = form, tuple(models.items())
+        if key not in self._renamed:
+            made: dict[Form, Form] = {}
+            for part in parts_first(form):
+                if isinstance(part, Leaf):
+                    made[part] = Leaf(models[part.model])
+                elif isinstance(part, Minus):
+                    made[part] = self.minus(made[part.x], made[part.y])
+                elif isinstance(part, Applied):
+                    inputs = tuple(made[each] for each in part.inputs)
+                    made[part] = self.applied(part.step, inputs)
+                else:
+                    made[part] = part
+            self._renamed[key] = made[form]
+        return self._renamed[key]
+
+
 def leaves(form: Form) -> tuple[int, ...]:
     """Return the models that a form needs, ascending."""
-    return tuple(sorted(_models(form)))
-
-
-def _models(form: Form) -> set[int]:
     if isinstance(form, Leaf):
-        return {form.model}
-    inputs = form.inputs if isinstance(form, Applied) else _parts(form)
-    return {model for each in inputs for model in _models(each)}
+        return (form.model,)
+    return () if isinstance(form, Zero) else form.models
+
+
+def parts_first(form: Form) -> list[Form]:
+    """Return a form and all that it is made of, each once, after its own parts."""
+    return in_order((form,), _parts)
 
 
 def _parts(form: Form) -> tuple[Form, ...]:
+    if isinstance(form, Applied):
+        return form.inputs
     return (form.x, form.y) if isinstance(form, Minus) else ()
 
 
-def renamed(form: Form, models: Mapping[int, int]) -> Form:
-    """Return a form with other models in the place of its own."""
-    if isinstance(form, Leaf):
-        return Leaf(models[form.model])
-    if isinstance(form, Minus):
-        return Minus(renamed(form.x, models), renamed(form.y, models))
-    if isinstance(form, Applied):
-        return Applied(form.step, tuple(renamed(each, models) for each in form.inputs))
-    return form
+def _models(parts: tuple[Form, ...]) -> tuple[int, ...]:
+    each = [leaves(part) for part in dict.fromkeys(parts)]
+    if len(each) == 1:
+        return each[0]
+    return tuple(sorted(set().union(*each)))

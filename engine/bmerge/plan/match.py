@@ -16,7 +16,7 @@ from bmerge.formats import Checkpoint, TensorInfo, in_one_layout, refuse_quantis
 from bmerge.method import MergeMethod
 from bmerge.plan.checks import check_architectures, check_blocks, check_merged
 from bmerge.plan.contents import contents_of
-from bmerge.plan.forms import Form, Leaf, leaves, renamed
+from bmerge.plan.forms import Form, Leaf, leaves
 from bmerge.plan.jobs import OutputTensor
 from bmerge.plan.notes import notes_of, some
 from bmerge.plan.positions import repaired_ids
@@ -178,5 +178,5 @@ def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[TensorI
     if not values.repeated:
         return form, inputs
     first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
-    form = renamed(form, first)
+    form = values.forms.renamed(form, first)
     return form, tuple(values.tables[model][key] for model in leaves(form))

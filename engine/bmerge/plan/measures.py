@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from bmerge.errors import RecipeError
 from bmerge.expr import Extent, Graph, extent_of
 from bmerge.method import Statistic
-from bmerge.plan.forms import Applied, Form, Leaf, Minus, leaves
+from bmerge.plan.forms import Applied, Form, Leaf, leaves, parts_first
 from bmerge.plan.jobs import Measure, MergeJob
 from bmerge.plan.match import Match, Matching
 from bmerge.plan.steps import PlannedStep, naming
 
 __all__ = ["measures_of"]
+
+_Where: TypeAlias = "tuple[Match, dict[str, Applied]]"
+"""A tensor, and where each of its steps is applied."""
 
 
 def measures_of(steps: Sequence[PlannedStep], matching: Matching) -> tuple[Measure, ...]:
@@ -28,38 +32,38 @@ def measures_of(steps: Sequence[PlannedStep], matching: Matching) -> tuple[Measu
     Raises:
         RecipeError: if a statistic is asked of what another step computes.
     """
-    return tuple(measure for step in steps for measure in _of_step(step, matching))
+    applied: dict[Form, dict[str, Applied]] = {}
+    for match in matching.matches:
+        if match.form not in applied:
+            parts = (part for part in parts_first(match.form) if isinstance(part, Applied))
+            applied[match.form] = {part.step: part for part in parts}
+    where = [(match, applied[match.form]) for match in matching.matches if _is_measured(match)]
+    return tuple(measure for step in steps for measure in _of_step(step, where))
 
 
-def _of_step(step: PlannedStep, matching: Matching) -> Iterator[Measure]:
+def _is_measured(match: Match) -> bool:
+    return match.fill is None and match.channels is None and 0 not in match.output.shape
+
+
+def _of_step(step: PlannedStep, where: Sequence[_Where]) -> Iterator[Measure]:
     groups: dict[tuple[Graph, tuple[str, ...]], list[Statistic]] = {}
     for statistic in step.method.statistics:
         key = statistic.measure_graph(len(step.step.inputs)), statistic.skip
         groups.setdefault(key, []).append(statistic)
     for (graph, skip), statistics in groups.items():
         folds = tuple((step.label(each.name), each.fold_graph()) for each in statistics)
-        yield Measure(tuple(_jobs(step, graph, skip, matching)), folds)
+        yield Measure(tuple(_jobs(step, graph, skip, where)), folds)
 
 
 def _jobs(
-    step: PlannedStep, graph: Graph, skip: Sequence[str], matching: Matching
+    step: PlannedStep, graph: Graph, skip: Sequence[str], where: Sequence[_Where]
 ) -> Iterator[MergeJob]:
-    for match in matching.matches:
+    for match, applied in where:
         skipped = any(fnmatchcase(match.output.key, pattern) for pattern in skip)
-        whole = match.fill is None and match.channels is None and 0 not in match.output.shape
-        found = next(_applied(match.form, step.step.name), None)
-        if found is not None and whole and not skipped:
+        found = applied.get(step.step.name)
+        if found is not None and not skipped:
             with naming(step.step.name):
                 yield _job(graph, match, found)
-
-
-def _applied(form: Form, step: str) -> Iterator[Applied]:
-    """Yield where a step is applied in a form."""
-    if isinstance(form, Applied) and form.step == step:
-        yield form
-    inputs: tuple[Form, ...] = form.inputs if isinstance(form, Applied) else ()
-    for part in (form.x, form.y) if isinstance(form, Minus) else inputs:
-        yield from _applied(part, step)
 
 
 def _job(graph: Graph, match: Match, applied: Applied) -> MergeJob:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.plan.contents import Contents
-from bmerge.plan.forms import Applied, Form, Leaf, Minus, Zero
+from bmerge.plan.forms import Form, Forms, Leaf, Zero
 from bmerge.plan.parts import Parts
 from bmerge.plan.positions import are_other_integers, is_merged
 from bmerge.plan.shapes import Extent, common_extent
 from bmerge.plan.steps import naming
-from bmerge.recipe import ZERO, Fallback, Pick, Recipe, Step, Value
+from bmerge.recipe import ZERO, AnyStep, Fallback, Pick, Recipe, Step, Value
+from bmerge.recipe.asking import Asking, answered
 
 __all__ = ["Findings", "Found", "Values"]
 
@@ -37,6 +39,10 @@ class Found:
     form: Form
     info: TensorInfo
     extent: Extent
+
+
+_Known: TypeAlias = "dict[str, Found | None]"
+"""Steps whose tensor of a key is known."""
 
 
 @dataclass(slots=True)
@@ -79,6 +85,7 @@ class Values:
     ) -> None:
         canonical = architecture.canonical
         self.findings = Findings()
+        self.forms = Forms()
         self.tables = [
             {canonical(key): info for key, info in checkpoint.tensors.items()}
             for checkpoint in checkpoints
@@ -97,7 +104,8 @@ class Values:
             if isinstance(step, Pick):
                 with naming(step.name):
                     self._parts[step.name] = Parts(step.parts, architecture)
-        self._known: dict[tuple[str, str], Found | None] = {}
+        self._keys: dict[str, list[str]] = {}
+        self._other: dict[tuple[TensorInfo, TensorInfo], bool] = {}
 
     @property
     def picks(self) -> bool:
@@ -106,60 +114,92 @@ class Values:
 
     def keys(self, value: Value) -> list[str]:
         """Return the names of a value's keys, in order."""
-        if value.minus is not None:
-            others = set(self.keys(Value(value.minus)))
-            return [key for key in self.keys(Value(value.name)) if key in others]
-        if value.name in self._models:
-            return list(self.tables[self._models[value.name]])
-        step = self._steps[value.name]
-        if isinstance(step, Step):
-            return self.keys(_lead(step))
-        if isinstance(step, Fallback):
-            return list(dict.fromkeys(key for each in step.inputs for key in self.keys(each)))
-        return self._picked(step)
+        return answered(self._keys_of(value))
 
     def origin(self, value: Value, key: str) -> Found | None:
         """Return the model's tensor that a value's tensor comes from first."""
-        index = self._models.get(value.name)
-        if index is not None:
-            return self._leaves[index].get(key)
-        step = self._steps[value.name]
-        if isinstance(step, Step):
-            return self.origin(_lead(step), key)
-        if isinstance(step, Fallback):
-            found = (self.origin(each, key) for each in step.inputs)
-            return next((each for each in found if each is not None), None)
-        part = self._parts[step.name].of(key)
-        return None if part is None else self.origin(step.parts[part], key)
+        return answered(self._origin(value.name, key, {}))
 
     def find(self, value: Value, key: str) -> Found | None:
         """Return a value's tensor of a key; None if it has none."""
-        if value.minus is not None:
-            return self._difference(value, key)
-        index = self._models.get(value.name)
-        if index is not None:
-            return self._leaves[index].get(key)
-        step = self._steps[value.name]
-        known = (value.name, key)
-        if known not in self._known:
-            self._known[known] = self._of_step(step, key)
-        return self._known[known]
+        return answered(self._find(value, key, {}))
 
-    def _of_step(self, step: Step | Pick | Fallback, key: str) -> Found | None:
+    def _keys_of(self, value: Value) -> Asking[list[str]]:
+        name = value.name
+        if name not in self._keys:
+            if name in self._models:
+                self._keys[name] = list(self.tables[self._models[name]])
+            else:
+                self._keys[name] = yield self._keys_of_step(self._steps[name])
+        if value.minus is None:
+            return self._keys[name]
+        others = set((yield self._keys_of(Value(value.minus))))
+        return [key for key in self._keys[name] if key in others]
+
+    def _keys_of_step(self, step: AnyStep) -> Asking[list[str]]:
         if isinstance(step, Step):
-            return self._merged(step, key)
+            lead: list[str] = yield self._keys_of(_lead(step))
+            return lead
+        keys: dict[str, None] = {}
         if isinstance(step, Fallback):
-            found = (self.find(value, key) for value in step.inputs)
-            return next((each for each in found if each is not None), None)
-        part = self._parts[step.name].of(key)
-        return None if part is None else self.find(step.parts[part], key)
+            for value in step.inputs:
+                keys.update(dict.fromkeys((yield self._keys_of(value))))
+            return list(keys)
+        select = self._parts[step.name].of
+        for part, value in step.parts.items():
+            chosen = [key for key in (yield self._keys_of(value)) if select(key) == part]
+            if not chosen:
+                message = f"step {step.name!r}: {self._label(value)} has nothing of {part!r}"
+                raise RecipeError(message, hint="'bmerge inspect FILE' shows what a file holds")
+            keys.update(dict.fromkeys(chosen))
+        return list(keys)
 
-    def _merged(self, step: Step, key: str) -> Found | None:
+    def _origin(self, name: str, key: str, known: _Known) -> Asking[Found | None]:
+        if name in self._models:
+            return self._leaves[self._models[name]].get(key)
+        if name not in known:
+            known[name] = None
+            for value in self._sources(self._steps[name], key):
+                known[name] = yield self._origin(value.name, key, known)
+                if known[name] is not None:
+                    break
+        return known[name]
+
+    def _sources(self, step: AnyStep, key: str) -> Sequence[Value]:
+        """Return what a step's tensor may come from, in the order in which it is looked for."""
+        if isinstance(step, Step):
+            return (_lead(step),)
+        if isinstance(step, Fallback):
+            return step.inputs
+        part = self._parts[step.name].of(key)
+        return () if part is None else (step.parts[part],)
+
+    def _find(self, value: Value, key: str, known: _Known) -> Asking[Found | None]:
+        if value.minus is not None:
+            x = yield self._find(Value(value.name), key, known)
+            return self._difference(x, (yield self._find(Value(value.minus), key, known)))
+        if value.name in self._models:
+            return self._leaves[self._models[value.name]].get(key)
+        if value.name not in known:
+            known[value.name] = yield self._of_step(self._steps[value.name], key, known)
+        return known[value.name]
+
+    def _of_step(self, step: AnyStep, key: str, known: _Known) -> Asking[Found | None]:
+        if isinstance(step, Step):
+            merged: Found | None = yield self._merged(step, key, known)
+            return merged
+        for value in self._sources(step, key):
+            found: Found | None = yield self._find(value, key, known)
+            if found is not None:
+                return found
+        return None
+
+    def _merged(self, step: Step, key: str, known: _Known) -> Asking[Found | None]:
         lead = _lead(step)
-        first = self.find(lead, key)
+        first = yield self._find(lead, key, known)
         if first is None or not is_merged(first.info):
             if first is not None:
-                self._note_integers(first, step, lead, key)
+                yield self._note_integers(first, step, key, known)
             return None if self._becomes_difference(step, lead) else first
         found: list[Found] = []
         forms: list[Form] = []
@@ -167,7 +207,7 @@ class Values:
             if value.name == ZERO.name:
                 forms.append(Zero())
                 continue
-            each = self.find(value, key)
+            each = first if value is lead else (yield self._find(value, key, known))
             if each is None or not is_float(each.info.dtype):
                 self._note(each, value, lead, first.info.key)
                 return None if self._becomes_difference(step, lead) else first
@@ -175,14 +215,13 @@ class Values:
             forms.append(each.form)
         extent = common_extent(first.info.key, found)
         self.findings.merged.add(step.name)
-        return Found(Applied(step.name, tuple(forms)), first.info, extent)
+        return Found(self.forms.applied(step.name, tuple(forms)), first.info, extent)
 
-    def _difference(self, value: Value, key: str) -> Found | None:
-        found = [self.find(Value(name), key) for name in value.names]
-        x, y = found
+    def _difference(self, x: Found | None, y: Found | None) -> Found | None:
         if x is None or y is None or not (is_merged(x.info) and is_merged(y.info)):
             return None
-        return Found(Minus(x.form, y.form), x.info, common_extent(x.info.key, [x, y]))
+        form = self.forms.minus(x.form, y.form)
+        return Found(form, x.info, common_extent(x.info.key, [x, y]))
 
     def _becomes_difference(self, step: Step, lead: Value) -> bool:
         """Tell whether a step makes differences of models: what it lacks is no difference."""
@@ -196,12 +235,21 @@ class Values:
             return
         self.findings.missing.setdefault((self._label(value), source), []).append(key)
 
-    def _note_integers(self, first: Found, step: Step, lead: Value, key: str) -> None:
+    def _note_integers(self, first: Found, step: Step, key: str, known: _Known) -> Asking[None]:
         """Note a tensor that is not merged, if it is another one in another input."""
-        values = [value for value in step.inputs if value not in {lead, ZERO}]
-        others = [each for value in values if (each := self.find(value, key)) is not None]
-        if any(are_other_integers(first.info, each.info) for each in others):
-            self.findings.kept.setdefault(self._label(lead), []).append(first.info.key)
+        lead = _lead(step)
+        for value in step.inputs:
+            if value not in {lead, ZERO}:
+                each: Found | None = yield self._find(value, key, known)
+                if each is not None and self._are_other(first.info, each.info):
+                    self.findings.kept.setdefault(self._label(lead), []).append(first.info.key)
+                    return
+
+    def _are_other(self, x: TensorInfo, y: TensorInfo) -> bool:
+        """Tell whether two tensors that are not merged differ; each pair is read once."""
+        if (x, y) not in self._other:
+            self._other[x, y] = are_other_integers(x, y)
+        return self._other[x, y]
 
     def _label(self, value: Value) -> str:
         """Return what to call a value in messages."""
@@ -209,17 +257,6 @@ class Values:
         if value.minus is None and index is not None:
             return self._files[index]
         return f"step {value.name!r}" if value.minus is None else f"'{value}'"
-
-    def _picked(self, pick: Pick) -> list[str]:
-        select = self._parts[pick.name].of
-        keys: dict[str, None] = {}
-        for part, value in pick.parts.items():
-            chosen = [key for key in self.keys(value) if select(key) == part]
-            if not chosen:
-                message = f"step {pick.name!r}: {self._label(value)} has nothing of {part!r}"
-                raise RecipeError(message, hint="'bmerge inspect FILE' shows what a file holds")
-            keys.update(dict.fromkeys(chosen))
-        return list(keys)
 
 
 def _lead(step: Step) -> Value:

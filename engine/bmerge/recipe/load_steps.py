@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from bmerge.errors import nearest
 from bmerge.recipe.document import Node
+from bmerge.recipe.order import CircleError, in_order
 from bmerge.recipe.schema import ZERO, AnyStep, BlockWeights, Fallback, ModelRef, Pick, Step, Value
 from bmerge.recipe.settings import read_settings
 
@@ -121,26 +122,12 @@ def read_steps(
 def _check_order(steps: tuple[AnyStep, ...], result: Value, nodes: Mapping[str, Node]) -> None:
     """Refuse steps that need one another, and names that nothing needs."""
     needs = {step.name: [n for value in step.inputs for n in value.names] for step in steps}
-    done: set[str] = set()
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            circle = " → ".join((*path[path.index(name) :], name))
-            raise nodes[name].error(f"steps need one another: {circle}")
-        if name not in done:
-            for other in needs.get(name, ()):
-                visit(other, (*path, name))
-            done.add(name)
-
-    for name in (*result.names, *needs):
-        visit(name, ())
-    used: set[str] = set()
-    waiting = list(result.names)
-    while waiting:
-        name = waiting.pop()
-        if name not in used:
-            used.add(name)
-            waiting += needs.get(name, ())
+    try:
+        in_order((*result.names, *needs), lambda name: needs.get(name, ()))
+    except CircleError as error:
+        message = f"steps need one another: {error}"
+        raise nodes[str(error.circle[0])].error(message) from error
+    used = set(in_order(result.names, lambda name: needs.get(name, ())))
     for name, node in nodes.items():
         if name not in used:
             kind = "step" if name in needs else "model"

@@ -10,9 +10,12 @@ turning its block weights into a number per tensor in :mod:`bmerge.recipe.weight
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
+
+from bmerge.errors import RecipeError
+from bmerge.recipe.order import CircleError, in_order
 
 __all__ = [
     "ZERO",
@@ -281,15 +284,19 @@ class Recipe:
         return replace(self, models=tuple(models))
 
     def in_order(self) -> tuple[AnyStep, ...]:
-        """Return the steps that the result needs, each after those that it needs itself."""
+        """Return the steps that the result needs, each after those that it needs itself.
+
+        Raises:
+            RecipeError: if a step needs itself.
+        """
         steps = {step.name: step for step in self.steps}
-        order: dict[str, AnyStep] = {}
 
-        def visit(names: Sequence[str]) -> None:
-            for name in names:
-                if name in steps and name not in order:
-                    visit([each for value in steps[name].inputs for each in value.names])
-                    order[name] = steps[name]
+        def needs(name: str) -> list[str]:
+            inputs = steps[name].inputs if name in steps else ()
+            return [each for value in inputs for each in value.names]
 
-        visit([] if self.result is None else self.result.names)
-        return tuple(order.values())
+        try:
+            names = in_order(() if self.result is None else self.result.names, needs)
+        except CircleError as error:
+            raise RecipeError(f"steps need one another: {error}") from error
+        return tuple(steps[name] for name in names if name in steps)

@@ -3,7 +3,7 @@
 
 mod common;
 
-use bmerge_core::program::{Binary, Unary};
+use bmerge_core::program::{Binary, RawNode, Unary};
 use bmerge_core::Program;
 use common::{node, run_f32};
 use proptest::prelude::*;
@@ -45,6 +45,31 @@ fn malformed_programs_are_refused() {
         let message = Program::new(&nodes, output).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
+}
+
+/// The input, and then every node made of the one before and the first.
+fn chain(count: usize, op: impl Fn(usize) -> (String, Vec<usize>, Vec<f64>)) -> Vec<RawNode> {
+    std::iter::once(node("input", &[], &[0.0])).chain((1..count).map(op)).collect()
+}
+
+#[test]
+fn long_programs_are_limited_by_what_they_take() {
+    let count = usize::from(u16::MAX);
+    let add = |index| node("add", &[index - 1, 0], &[]);
+    let program = Program::new(&chain(count, add), count - 1).unwrap();
+    assert_eq!(program.passes(), 1);
+    let message = Program::new(&chain(count + 1, add), count).unwrap_err().to_string();
+    assert!(message.contains("program has 65536 nodes; allowed: 65535"), "{message}");
+
+    // Every second node needs a sum over all elements of the one before: one more pass each, in
+    // which all of the others are computed once more.
+    let sums = |index| match index % 2 {
+        1 => node("sum", &[index - 1], &[-2.0]),
+        _ => node("multiply", &[index - 2, index - 1], &[]),
+    };
+    assert_eq!(Program::new(&chain(2001, sums), 2000).unwrap().passes(), 1001);
+    let message = Program::new(&chain(4001, sums), 4000).unwrap_err().to_string();
+    assert!(message.contains("program of 4001 nodes needs 2001 passes"), "{message}");
 }
 
 /// Nodes whose arguments are earlier nodes, but which need not fit in kind.

@@ -3,29 +3,39 @@
 //! What is known before a pass (scalars, vectors of earlier passes) is loaded; what is needed of
 //! the elements is computed anew in every pass, since keeping it would take a tensor's memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::op::{Binary, Leaf, Op, Reduction};
 use super::stage::{Collect, Collector, Instruction, Operand, Register, Scaled, Stage};
 use super::Node;
+use crate::error::{Error, Result};
+
+/// All passes together may have no more instructions; 32 MB, and minutes per tensor.
+const MAX_INSTRUCTIONS: usize = 1 << 20;
 
 /// Compile every pass of a program.
-pub(super) fn compile(nodes: &[Node], output: usize) -> Vec<Stage> {
+pub(super) fn compile(nodes: &[Node], output: usize) -> Result<Vec<Stage>> {
     let needed = reachable(nodes, output);
     let last = nodes[output].level;
-    (0..=last)
-        .map(|pass| {
-            let mut builder = Builder::new(nodes, pass);
-            let collectors = needed.iter().filter_map(|node| collector(nodes, *node, pass));
-            for (node, what) in collectors {
-                builder.collect(node, what);
-            }
-            if pass == last {
-                builder.stage.output = Some(builder.block(output));
-            }
-            builder.finish()
-        })
-        .collect()
+    let mut left = MAX_INSTRUCTIONS;
+    let mut stages = Vec::new();
+    for pass in 0..=last {
+        let mut builder = Builder::new(nodes, pass);
+        let collectors = needed.iter().filter_map(|node| collector(nodes, *node, pass));
+        for (node, what) in collectors {
+            builder.collect(node, what);
+        }
+        if pass == last {
+            builder.stage.output = Some(builder.block(output));
+        }
+        let stage = builder.finish();
+        left = left.checked_sub(stage.body.len()).ok_or_else(|| {
+            let passes = last + 1;
+            Error::program(format!("program of {} nodes needs {passes} passes", nodes.len()))
+        })?;
+        stages.push(stage);
+    }
+    Ok(stages)
 }
 
 /// All nodes that the output depends on, in order.
@@ -61,12 +71,15 @@ struct Builder<'a> {
     /// The virtual register of a node that has been emitted.
     emitted: Vec<Option<Register>>,
     next: Register,
+    /// The places of nodes in the stage's list of scalars.
+    scalars: HashMap<usize, u16>,
 }
 
 impl<'a> Builder<'a> {
     fn new(nodes: &'a [Node], pass: usize) -> Self {
         let emitted = vec![None; nodes.len()];
-        Self { nodes, pass, stage: Stage::default(), emitted, next: 0 }
+        let scalars = HashMap::new();
+        Self { nodes, pass, stage: Stage::default(), emitted, next: 0, scalars }
     }
 
     fn collect(&mut self, node: usize, what: Collector) {
@@ -212,7 +225,11 @@ impl<'a> Builder<'a> {
     }
 
     fn scalar(&mut self, node: usize) -> u16 {
-        slot(&mut self.stage.scalars, node)
+        let list = &mut self.stage.scalars;
+        *self.scalars.entry(node).or_insert_with(|| {
+            list.push(node);
+            (list.len() - 1) as u16
+        })
     }
 
     fn finish(self) -> Stage {

@@ -19,7 +19,7 @@ use stage::Stage;
 use crate::error::{Error, Result};
 
 /// No program may have more nodes; registers and slots are numbered in 16 bits.
-const MAX_NODES: usize = 10_000;
+const MAX_NODES: usize = u16::MAX as usize;
 
 /// One operation and where its arguments come from.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Program {
             let message = format!("output is node {output}; there are {}", nodes.len());
             return Err(Error::Program(message));
         }
-        let stages = compile::compile(&nodes, output);
+        let stages = compile::compile(&nodes, output)?;
         let leaves = || nodes.iter().map(|node| node.op);
         let inputs = count(leaves().map(matches_input));
         let scalars = count(leaves().map(matches_scalar));
