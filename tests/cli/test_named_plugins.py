@@ -116,12 +116,35 @@ def test_a_study_file_names_its_plugins(bmerge, plugin, study_file, tmp_path):
         study_file.write_text(f"{text}plugins: [{entry}]\n")
         called = bmerge("run", study_file, "--trials", "1")
         assert called.status == 0, called.err
+    assert bmerge("merge", "runs/small/best/recipe.yaml", "-o", "out.safetensors").status == 0
     has_run(tmp_path)
     study_file.write_text(f"{text}plugins: [{{path: mine.py, sha256: {'a' * 64}}}]\n")
     called = bmerge("run", study_file, "--trials", "1")
     assert called.status == 1
     assert "mine.py is another plugin than the study file asks for" in called.err
     assert not has_run(tmp_path)
+
+
+def test_a_plugin_that_only_watches_is_remembered_too(bmerge, plugin, write_plugin, tmp_path):
+    watcher = write_plugin(
+        "watcher.py",
+        """
+        from pathlib import Path
+        from bmerge import hookimpl
+
+        @hookimpl
+        def bmerge_trial_finished(trial):
+            Path(f"seen-{trial.number}").touch()
+        """,
+    )
+    bmerge("run", "study.yaml", "--trials", "1", "--plugin", plugin, "--plugin", watcher)
+    assert (tmp_path / "seen-0").exists()
+    assert bmerge("run", "study.yaml", "--trials", "2").status == 0
+    assert (tmp_path / "seen-1").exists()
+    watcher.unlink()
+    called = bmerge("run", "study.yaml", "--trials", "3")
+    assert called.status == 0
+    assert f"warning: the study in runs/small needs the plugin {watcher}" in called.err
 
 
 def test_a_distribution_must_be_there(bmerge, best, tmp_path):

@@ -149,6 +149,8 @@ def test_an_option_that_may_change_pictures_is_named(begun, tmp_path):
     for before, after, place in (
         ("patience: 3", "style: wild", "generator.style: 'plain', now 'wild'"),
         ("hush@here", "hush@there", "generator.address: 'http://***@here', now 'http://***@there'"),
+        ("workflow: flow.json", "workflow: other.json", "generator.workflow: 'flow.json, sha256 "),
+        ("style.txt: 0.5", "style.txt: 0.6", "generator.words.style.txt[1]: 0.5, now 0.6"),
         ("sh paint.sh -x", "sh paint.sh -y", "generator.command: 'sh paint.sh -x', now"),
         ("init_points: 0", "init_points: 1", "optimiser.init_points: 0, now 1"),
     ):
@@ -165,6 +167,10 @@ def test_changed_contents_are_accepted_on_request_and_told(begun, tmp_path):
     called = begun("--accept-changes")
     assert called.status == 1  # an option says what it means, a content does not
     assert "another generator.style" in called.err
+    (tmp_path / "study.yaml").write_text(STUDY.replace("workflow: flow.json", "workflow: default"))
+    called = begun("--accept-changes")
+    assert called.status == 1  # nor is one's content another option
+    assert "another generator.workflow" in called.err
     (tmp_path / "study.yaml").write_text(STUDY)
     called = begun("--trials", "2", "--accept-changes")
     assert called.status == 0, called.err

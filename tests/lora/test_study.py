@@ -53,6 +53,12 @@ def test_study_finds_how_much_of_a_lora_is_best(run, bmerge, tmp_path):
     again = (tmp_path / "again.safetensors").read_bytes()
     assert again == (best / "best.safetensors").read_bytes()
     assert "a + x" in (tmp_path / "runs/small/report.html").read_text()
+    write_checkpoint(tmp_path / "x.safetensors", {"layers.0.w.diff": np.ones((4, 4), "f4")})
+    called = bmerge("merge", best / "recipe.yaml", "-o", "other.safetensors")
+    assert called.status == 1
+    assert f"{tmp_path / 'x.safetensors'} is another file than the recipe was" in called.err
+    called = bmerge("merge", best / "recipe.yaml", "-o", "other.safetensors", "--unverified")
+    assert called.status == 0, called.err
 
 
 @pytest.mark.parametrize("change", ["another weight", "another file"])

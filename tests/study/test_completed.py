@@ -16,6 +16,8 @@ NOW = {
                 "command": {"text": "run it.sh", "it.sh": "it.sh, sha256 ab"},
                 "url": "http://***@host",
                 "new": 1,
+                "flow": "f.json, sha256 ab",
+                "heads": ["h.pth, sha256 ab"],
             },
             "weights": {"usual.bin": "sha256 ab"},
         }
@@ -38,7 +40,13 @@ def old(**options):
 
 
 def test_what_was_not_recorded_is_taken_as_it_is_now():
-    options = {"weights": "w.pth", "command": "run it.sh", "url": "http://me:hush@host", "gone": 3}
+    options = {
+        "weights": "folder/w.pth",
+        "command": "run it.sh",
+        "url": "http://me:hush@host",
+        "gone": 3,
+        "heads": ["local-dir:h.pth"],
+    }
     assert completed(old(**options), NOW)["scorers"] == NOW["scorers"]
     known = completed(old(**options), NOW)
     assert known["merge"]["rounding"] == "nearest"
@@ -49,9 +57,11 @@ def test_what_was_not_recorded_is_taken_as_it_is_now():
 
 
 def test_what_was_recorded_stays():
-    known = completed(old(command="run that.sh", new=2), NOW)
+    known = completed(old(command="run that.sh", new=2, flow="default", heads=["i.pth"]), NOW)
     assert known["scorers"][0]["options"]["command"]["text"] == "run that.sh"
     assert known["scorers"][0]["options"]["new"] == 2
+    assert known["scorers"][0]["options"]["flow"] == "default"
+    assert known["scorers"][0]["options"]["heads"] == ["i.pth"]
     changed = {**NOW, "files": {"start.png": "start.png, sha256 cd"}}
     assert completed(changed, NOW)["files"] == changed["files"]
 

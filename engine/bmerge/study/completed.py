@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from pathlib import PurePath
 from typing import Any
 
 from bmerge.errors import redacted
@@ -61,12 +62,15 @@ def _common(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _known(before: Any, now: Any) -> Any:
-    """Return an earlier value; with the content of a file that was not recorded with it."""
-    if isinstance(before, str) and isinstance(now, Mapping):
+    """Return an earlier value; with the content of a file that it names but did not record."""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [_known(*pair) for pair in zip(before, now, strict=True)]
+    if not isinstance(before, str):
+        return before
+    if isinstance(now, Mapping):
         return {**now, "text": before}
-    if isinstance(before, str) and HASH not in before and HASH in str(now):
-        return now
-    return before
+    name = PurePath(before.rpartition(":")[2]).name
+    return now if str(now).startswith(f"{name}, {HASH}") else before
 
 
 def _defaults(kind: type) -> dict[str, Any]:
