@@ -62,6 +62,11 @@ class StandInMerger:
     def write(self, hyperparameters: Mapping[str, BlockWeights], output: Path) -> None:
         output.write_bytes(b"merged")
 
+    scratch = Path("/")
+
+    def size(self, hyperparameters: Mapping[str, BlockWeights]) -> int:
+        return 0
+
     def recipe(self, hyperparameters: Mapping[str, BlockWeights]) -> Recipe:
         models = (ModelRef("shapes.safetensors"), ModelRef("colours.safetensors"))
         return Recipe("weighted_sum", models, hyperparameters, architecture="sd1")

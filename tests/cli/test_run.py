@@ -226,3 +226,71 @@ def test_what_does_not_fit_is_told_before_the_first_trial(bmerge, study_file, ex
     assert called.status == 1
     assert "nothing would be merged: b.safetensors has no 2 tensors" in called.err
     assert not (study_file.parent / "other" / "study.db").exists()
+
+
+def test_check_finds_out_and_leaves_nothing(bmerge, study_file, example, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    called = bmerge("run", "study.yaml", "--check", *example)
+    assert called.status == 0, called.err
+    assert sorted(tmp_path.rglob("*")) == before
+    lines = called.out.splitlines()
+    assert lines[0] == "study       small: trials 7, pictures of each 2"
+    assert "works       room" in lines
+    assert "ready       generator" in lines
+    assert "ready       scorer brightness" in lines
+    assert "time        not known before the first trial" in lines
+
+
+def test_check_of_a_begun_study_forecasts_from_its_trials(bmerge, study_file, example):
+    bmerge("run", "study.yaml", "--trials", "4", *example)
+    called = bmerge("run", "study.yaml", "--check", *example)
+    assert called.status == 0, called.err
+    assert "works       the study so far" in called.out
+    assert "for 3 trials, 0:00 each, the mean of 4" in called.out
+    assert len(_trials(bmerge)) == 4
+
+
+def test_check_that_fails_says_all_of_it(bmerge, study_file, example, write_plugin, tmp_path):
+    source = """
+        from bmerge import GeneratorError, GeneratorKind, hookimpl
+
+        class Down:
+            def load(self, model): pass
+            def generate(self, payloads): return iter(())
+            def close(self): pass
+            def check(self, *, paint):
+                raise GeneratorError("nobody answers", blame="surroundings", hint="start it")
+
+        @hookimpl
+        def bmerge_generators():
+            return [GeneratorKind("down", Down, "is down")]
+    """
+    plugin = write_plugin("down.py", source)
+    study_file.write_text(study_file.read_text().replace("swatch", "down"))
+    called = bmerge("run", "study.yaml", "--check", *example, "--plugin", plugin)
+    assert called.status == 1
+    assert "wrong       generator: nobody answers" in called.out
+    assert "error: the study cannot run: generator: nobody answers" in called.err
+    assert "hint: start it" in called.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_without_a_complete_trial_fails(bmerge, study_file, example, write_plugin):
+    source = """
+        from bmerge import ScorerKind, hookimpl
+
+        class Broken:
+            def score(self, pictures):
+                return [1 / 0]
+
+        @hookimpl
+        def bmerge_scorers():
+            return [ScorerKind("broken", Broken, "fails")]
+    """
+    plugin = write_plugin("broken.py", source)
+    text = study_file.read_text().replace("brightness, target: 1.0", "broken")
+    study_file.write_text(text)
+    called = bmerge("run", "study.yaml", "--trials", "2", *example, "--plugin", plugin)
+    assert called.status == 1
+    assert "error: no trial succeeded, so there is no best merge" in called.err
+    assert "report " in called.out

@@ -8,7 +8,16 @@ from typing import Literal
 
 import pytest
 
-from bmerge import BmergeError, GeneratorError, OptimiserKind, PluginError, Result, ScorerKind
+from bmerge import (
+    BmergeError,
+    GeneratorError,
+    GeneratorKind,
+    OptimiserKind,
+    PluginError,
+    Result,
+    ScorerKind,
+)
+from bmerge.host.kinds import Kind
 
 
 def _factory(space, seed, budget, *, step: float = 0.5, name: str, fail: str = ""):
@@ -19,7 +28,7 @@ def _factory(space, seed, budget, *, step: float = 0.5, name: str, fail: str = "
     return space, seed, budget, step, name
 
 
-KIND = OptimiserKind("kind", _factory, "a kind")
+KIND = Kind("kind", _factory, "a kind")
 
 
 def test_options_are_the_keyword_only_parameters():
@@ -130,7 +139,7 @@ class _Made:
 
 @pytest.mark.parametrize("factory", [_Made, partial(_Made)], ids=["class", "partial"])
 def test_classes_and_partials_are_checked_as_functions_are(factory):
-    kind = ScorerKind("k", factory, "")
+    kind = Kind("k", factory, "")
     assert kind.create(options={"width": 1}).width == 1
     with pytest.raises(PluginError, match="'width' of k must be a number, not text"):
         kind.check({"width": "wide"})
@@ -165,3 +174,44 @@ def test_an_incidental_option_must_be_one():
     with pytest.raises(PluginError, match="calls 'stepp' incidental, which is none") as caught:
         kind.check({"name": "x"})
     assert caught.value.hint == "did you mean 'step'?"
+
+
+class Half:
+    """A generator that cannot be closed, and an optimiser that cannot be told."""
+
+    def load(self, model):
+        """Take it."""
+
+    def generate(self, payloads):
+        """Make nothing."""
+
+    def ask(self):
+        """Propose nothing."""
+
+    def replay(self, results):
+        """Forget them."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "needs"),
+    [
+        (GeneratorKind, "close", "load, generate, close"),
+        (OptimiserKind, "tell", "ask, tell, replay"),
+        (ScorerKind, "score", "score"),
+    ],
+)
+def test_object_that_lacks_a_method_is_refused_when_it_is_made(kind, method, needs):
+    with pytest.raises(PluginError, match=f"^k makes a Half without the method '{method}'") as told:
+        kind("k", Half, "k").create(options={})
+    assert told.value.hint == f"it needs {needs}"
+
+
+def test_scorer_may_judge_pictures_or_whole_trials():
+    class Whole:
+        def score_trial(self, exhibit):
+            """Judge nothing."""
+
+        def revise(self, folder):
+            """Change nothing."""
+
+    ScorerKind("k", Whole, "k").create(options={})

@@ -10,6 +10,7 @@ import click
 from bmerge.cli.executor import ExecutorOptions, executor_options
 from bmerge.cli.output import note, show, tell
 from bmerge.cli.progress import LiveLine
+from bmerge.cli.run_check import check_study
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
 from bmerge.errors import PluginError, StudyError
@@ -47,6 +48,11 @@ __all__ = ["command"]
     help="Go on with changed files, weights or plugins that results depend on.",
 )
 @click.option(
+    "--check",
+    is_flag=True,
+    help="Only check everything, paint a picture, and estimate time and disk space.",
+)
+@click.option(
     "--patience",
     type=click.FloatRange(0),
     metavar="MIN",
@@ -62,6 +68,7 @@ def command(
     trials: int | None,
     out: Path | None,
     accept_changes: bool,
+    check: bool,
     patience: float | None,
     where: ExecutorOptions,
 ) -> None:
@@ -75,6 +82,7 @@ def command(
     \b
     Examples:
       bmerge run examples/demo.yaml
+      bmerge run study.yaml --check
       bmerge run study.yaml --trials 100 --out runs/night
     """
     config = load_study(file)
@@ -92,8 +100,11 @@ def command(
         return choice.executor
 
     study = build_study(config, registry, folder=folder, choose=choose)
-    finished = _run(study, trials, registry, accept_changes=accept_changes)
-    _print_end(finished, write_report(folder))
+    if check:
+        check_study(study, trials, accept_changes=accept_changes)
+    else:
+        finished = _run(study, trials, registry, accept_changes=accept_changes)
+        _print_end(finished, write_report(folder))
 
 
 def _take_up(registry: Registry, folder: Path) -> None:

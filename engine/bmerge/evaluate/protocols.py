@@ -24,6 +24,7 @@ __all__ = [
     "Picture",
     "Scorer",
     "StoredPicture",
+    "TakesFiles",
     "TrialScorer",
 ]
 
@@ -173,6 +174,18 @@ class Checked(Protocol):
             GeneratorError, ScorerError: with ``blame="surroundings"`` for what may pass and
                 ``blame="study"`` for what the study file must change.
         """
+
+
+@runtime_checkable
+class TakesFiles(Protocol):
+    """What a generator may have besides, if it asks each merge for its file.
+
+    Room for the file is then looked for before the first trial.
+    """
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether it does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from bmerge.errors import BmergeError, PluginError, nearest
 from bmerge.evaluate.protocols import Generator, Scorer, TrialScorer
@@ -56,6 +56,7 @@ class Kind(Generic[T]):
     factory: Callable[..., T]
     summary: str
     incidental: tuple[str, ...] = field(default=(), kw_only=True)
+    protocols: ClassVar[tuple[type, ...]] = ()
 
     @property
     def options(self) -> tuple[Option, ...]:
@@ -76,12 +77,23 @@ class Kind(Generic[T]):
         """
         self.check(options)
         try:
-            return self.factory(*arguments, **options)
+            made = self.factory(*arguments, **options)
         except BmergeError:
             raise
         except Exception as error:
             message = f"{self.name} cannot be made: {in_one_line(error)}"
             raise PluginError(message, plugin=self.name) from error
+        self._check_made(made)
+        return made
+
+    def _check_made(self, made: object) -> None:
+        """Complain of what does not have the methods that will be called."""
+        if not self.protocols or isinstance(made, self.protocols):
+            return
+        wanted = [name for name in vars(self.protocols[0]) if not name.startswith("_")]
+        lacking = [name for name in wanted if not callable(getattr(made, name, None))]
+        message = f"{self.name} makes a {type(made).__name__} without the method {lacking[0]!r}"
+        raise PluginError(message, plugin=self.name, hint=f"it needs {', '.join(wanted)}")
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Check the names of ``options``, and their values against annotations, without making one.
@@ -124,6 +136,8 @@ def _quotes(value: object, wrong: str) -> str | None:
 class GeneratorKind(Kind[Generator]):
     """A generator: ``factory(**options) -> Generator``."""
 
+    protocols = (Generator,)
+
 
 @dataclass(frozen=True, slots=True)
 class OptimiserKind(Kind[Optimiser]):
@@ -142,6 +156,7 @@ class OptimiserKind(Kind[Optimiser]):
     """
 
     several_objectives: bool = False
+    protocols: ClassVar[tuple[type, ...]] = (Optimiser,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +172,4 @@ class ScorerKind(Kind[Scorer | TrialScorer]):
     """
 
     downloads: tuple[Download, ...] = ()
+    protocols: ClassVar[tuple[type, ...]] = (Scorer, TrialScorer)

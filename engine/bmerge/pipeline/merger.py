@@ -80,6 +80,15 @@ class Merger:
         """What the user should know of how the inputs fit together."""
         return self._matching.notes
 
+    @property
+    def scratch(self) -> Path:
+        """The folder for the files of trials; it need not be there yet."""
+        return self._scratch
+
+    def size(self, hyperparameters: Mapping[str, BlockWeights]) -> int:
+        """Return the bytes of a merge's file, but for its header."""
+        return self.plan(hyperparameters).nbytes_written
+
     def recipe(self, hyperparameters: Mapping[str, BlockWeights]) -> Recipe:
         """Return the recipe of one merge."""
         return replace(

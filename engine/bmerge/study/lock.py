@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from bmerge.errors import StudyError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 from bmerge.evaluate.durable import unwritable
 
 __all__ = ["FolderLock"]
@@ -37,6 +42,19 @@ class FolderLock:
     def close(self) -> None:
         """Let others in."""
         self._file.close()
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
 
     def _take(self, folder: Path) -> None:
         try:

@@ -19,7 +19,7 @@ from bmerge.study.definition import check_definition
 from bmerge.study.events import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import revisions_of
-from bmerge.study.preflight import check_parts
+from bmerge.study.preflight import check_before
 from bmerge.study.store import Store
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial, best_of, front_of
@@ -119,7 +119,7 @@ class _Run:
         self.on_event(StudyStarted(done, max(self.total, done), best_of(self.store.revised)))
         running = self.store.running
         if running or len(self.store.trials) < self.total:
-            self.patience.through(lambda: check_parts(self.study.evaluator))
+            self.patience.through(self._check)
         for trial in running:
             self._evaluate(trial, known=self.asking.propose_again(trial), again=True)
         while len(self.store.trials) < self.total:
@@ -129,6 +129,9 @@ class _Run:
         finished = self.patience.through(self._finish)
         self.on_event(finished)
         return finished
+
+    def _check(self) -> None:
+        check_before(self.study, self.store.trials, keep_best=self.keep_best)
 
     def _evaluate(self, trial: Trial, *, known: bool, again: bool = False) -> None:
         """Evaluate a trial, store what came of it and tell the optimiser.

@@ -34,6 +34,13 @@ class Closeable(MergedModel, Protocol):
 class MergesModels(Protocol):
     """What a study needs of :class:`bmerge.pipeline.Merger`."""
 
+    @property
+    def scratch(self) -> Path:
+        """The folder for merged files of trials."""
+
+    def size(self, hyperparameters: Mapping[str, BlockWeights]) -> int:
+        """Return the bytes of a merge's file, but for its header."""
+
     def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Closeable:
         """Return a merge that has not been carried out yet."""
 

@@ -42,6 +42,8 @@ class CommandGenerator:
         timeout: seconds without the next picture after which a trial is given up.
     """
 
+    takes_files = True
+
     def __init__(
         self,
         *,

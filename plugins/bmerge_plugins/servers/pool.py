@@ -90,6 +90,8 @@ class ServerPool:
         sessions: each with the place where its server looks for models.
     """
 
+    takes_files = True
+
     def __init__(self, sessions: Sequence[tuple[Session, Place]]) -> None:
         self._sessions = [session for session, _ in sessions]
         self._places = [place for _, place in sessions]

@@ -1,0 +1,88 @@
+"""``bmerge run FILE --check``: what would go wrong, and what the study will take."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from bmerge.cli.output import human_bytes, human_time, show
+from bmerge.errors import StudyError
+from bmerge.faults import in_one_line
+from bmerge.study.preflight import Finding, Forecast, check_all, forecast_of
+from bmerge.study.room import free_bytes
+from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.study import Study
+
+__all__ = ["check_study"]
+
+_LABEL = 12
+
+
+def check_study(study: Study, trials: int | None, *, accept_changes: bool) -> None:
+    """Check a study, print what was found and what it will take; paint one picture at most.
+
+    Args:
+        study: that shall be run. Its generator is closed.
+        trials: how many trials it shall have in all; None takes its own.
+        accept_changes: whether contents may have changed that its results depend on.
+
+    Raises:
+        StudyError: if something is wrong.
+    """
+    try:
+        stored = _stored(study)
+        total = study.trials if trials is None else trials
+        pictures = len(study.evaluator.payloads)
+        _line("study", f"{study.name}: trials {total}, pictures of each {pictures}")
+        wrong = _print_findings(check_all(study, stored, accept_changes=accept_changes))
+        if wrong:
+            what, error = wrong[0]
+            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            message = f"the study cannot run: {what}: {in_one_line(error)}{more}"
+            raise StudyError(message, hint=getattr(error, "hint", None))
+        _print_forecast(forecast_of(study, stored, total))
+    finally:
+        study.evaluator.generator.close()
+
+
+def _stored(study: Study) -> StoredStudy | None:
+    """Return what an earlier run has left in the study's folder."""
+    if not study.folder.is_dir():
+        return None
+    with contextlib.suppress(StudyError):
+        return read_study(study.folder)
+    return None
+
+
+def _print_findings(findings: Iterable[Finding]) -> list[tuple[str, Exception]]:
+    """Print each finding when it is there; return what is wrong, and how."""
+    wrong = []
+    for finding in findings:
+        if finding.error is not None:
+            wrong.append((finding.what, finding.error))
+            _line("wrong", f"{finding.what}: {in_one_line(finding.error)}")
+        else:
+            _line("works" if finding.asked else "ready", finding.what)
+    return wrong
+
+
+def _print_forecast(forecast: Forecast) -> None:
+    for need in forecast.needs:
+        free = human_bytes(free_bytes(need.folder))
+        size = human_bytes(need.nbytes) if need.nbytes else "not known before the first trial"
+        _line("room", f"{need.what}: {size}; {free} are free for {need.folder}")
+    if forecast.seconds is None:
+        _line("time", "not known before the first trial")
+        return
+    whole = human_time(forecast.trials * forecast.seconds)
+    if forecast.measured:
+        mean = f"{human_time(forecast.seconds)} each, the mean of {forecast.measured}"
+        _line("time", f"{whole} for {forecast.trials} trials, {mean}")
+    else:
+        merge = f"one took {forecast.seconds:.1f} s"
+        _line("time", f"{whole} for the merges of {forecast.trials} trials, {merge}")
+        _line("", "what pictures take is not known before the first trial")
+
+
+def _line(label: str, text: str) -> None:
+    show(label.ljust(_LABEL) + text)
