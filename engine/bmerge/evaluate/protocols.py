@@ -157,7 +157,8 @@ class Checked(Protocol):
     """What a generator or a scorer may have besides, to find before the first trial what is wrong.
 
     ``check`` is called once at the start of each run, before any trial, in the thread of the
-    study, and by ``bmerge run FILE --check``.
+    study, and by ``bmerge run FILE --check``. While a study waits for it, it is called before the
+    trial is tried again, between ``generate`` of one trial and ``load`` of the next.
     """
 
     def check(self, *, paint: bool) -> None:
