@@ -205,7 +205,7 @@ def test_what_has_no_counterpart_is_named(read, recipe, changes, message):
 
 
 def test_file_that_tells_no_recipe_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="has neither sd_merge_recipe nor mecha_recipe"):
+    with pytest.raises(RecipeError, match="has neither bmerge.recipe nor sd_merge_recipe nor"):
         read_any_recipe(tiny_sd1(tmp_path / "a.safetensors", 1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -10,12 +11,12 @@ from typing import Any
 
 import click
 
-from bmerge.architectures import Architecture
 from bmerge.cli.executor import ExecutorOptions, executor_options
 from bmerge.cli.merge_loras import with_loras
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
 from bmerge.cli.merge_recipe import recipe_options
+from bmerge.cli.merge_source import RecipeSource, check_alone
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
@@ -88,50 +89,29 @@ def command(
       bmerge merge recipe.yaml -o out.safetensors
       bmerge merge recipe.yaml -o out/ --shard-size 5G
       bmerge merge recipe.mecha -o out.safetensors
+      bmerge merge merged.safetensors -o again.safetensors
     """
     target = None if dry_run else to.target()
     if target is None and not dry_run:
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
     given = {name: value for name, value in parameters.items() if value is not None}
     registry = session.registry()
-    if is_recipe(method):
-        if models:
-            raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
-        if loras:
-            raise click.UsageError(f"a recipe names its own LoRAs; {loras[0]!r} is too much")
-        plan = _plan_of_file(Path(method), changes, registry, unverified=unverified)
-    elif unverified:
-        raise click.UsageError("--unverified is for recipes, which may insist on files")
-    else:
-        plan = _plan_of_options(method, models, loras, given, changes, registry)
-    choice = where.choose(plan)
-    tell(plan.notes, plan.warnings)
-    note(choice.reason)
-    if target is None:
-        _print_plan(plan, choice, as_json=as_json)
-    else:
-        _merge(plan, choice, target, to, registry, as_json=as_json)
-
-
-def _plan_of_file(
-    file: Path, changes: Mapping[str, Any], registry: Registry, *, unverified: bool
-) -> Plan:
-    """Plan a recipe file; options go before what it says."""
-    from bmerge.foreign import read_any_recipe  # a merge without a file starts faster
-
-    folder = file.parent
-
-    def find(recipe: Recipe) -> Architecture:
-        registry.require(recipe.plugins, f"the recipe {file}")
-        recipe = recipe.unverified() if unverified else recipe
-        named = changes.get("architecture", recipe.architecture)
-        return architecture_of(named, open_models(recipe.models[:1], folder), registry)
-
-    recipe = replace(read_any_recipe(file, architecture_of=find), **changes)
-    registry.require(recipe.plugins, f"the recipe {file}")
-    if unverified:
-        recipe = recipe.unverified()
-    return plan_merge(recipe, open_models(recipe.models, folder), registry, folder=folder)
+    with contextlib.ExitStack() as files:
+        if is_recipe(method):
+            check_alone(method, models, loras)
+            source = RecipeSource(Path(method), changes, registry, unverified=unverified)
+            plan = source.plan(target, where, files)
+        elif unverified:
+            raise click.UsageError("--unverified is for recipes, which may insist on files")
+        else:
+            plan = _plan_of_options(method, models, loras, given, changes, registry)
+        choice = where.choose(plan)
+        tell(plan.notes, plan.warnings)
+        note(choice.reason)
+        if target is None:
+            _print_plan(plan, choice, as_json=as_json)
+        else:
+            _merge(plan, choice, target, to, registry, as_json=as_json)
 
 
 def _plan_of_options(

@@ -14,6 +14,7 @@ import click
 from bmerge.cli.methods import models_of
 from bmerge.cli.session import session_of
 from bmerge.errors import MethodError
+from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.method import Hyperparameter, MergeMethod, Option, option_text
 
 __all__ = ["MergeCommand", "is_recipe"]
@@ -21,11 +22,12 @@ __all__ = ["MergeCommand", "is_recipe"]
 _HELP = frozenset({"-h", "--help"})
 _METHOD = "bmerge.cli.method"
 _MOST_MODELS = 32
+_CHECKPOINTS = (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES)
 
 
 def is_recipe(word: str) -> bool:
     """Tell whether the first word of a merge names a recipe file rather than a method."""
-    return word.lower().endswith((".yaml", ".yml", ".json", ".mecha"))
+    return word.lower().endswith((".yaml", ".yml", ".json", ".mecha", *_CHECKPOINTS))
 
 
 class MergeCommand(click.Command):

@@ -14,7 +14,7 @@ from bmerge.errors import FormatError
 from bmerge.foreign import read_any_recipe
 from bmerge.formats.target import regular_target, write_file
 from bmerge.host.merges import architecture_of, open_models
-from bmerge.recipe import Recipe, dump_recipe
+from bmerge.recipe import ModelRef, Recipe, dump_recipe
 
 __all__ = ["command"]
 
@@ -24,7 +24,7 @@ _SUFFIXES = (".yaml", ".yml")
 @click.group("recipe")
 @shared_options
 def command() -> None:
-    """Read recipes of other tools.
+    """Read recipes of other tools, and of merged files.
 
     \b
     Examples:
@@ -39,12 +39,11 @@ def command() -> None:
 @shared_options
 @click.pass_obj
 def import_(session: Session, file: str, *, output: str | None, force: bool) -> None:
-    """Turn another tool's recipe into one of bmerge.
+    """Turn another tool's recipe, or what a merged file tells, into a recipe of bmerge.
 
-    FILE is a .mecha recipe of sd-mecha, a YAML file of mergekit, or a .safetensors file that
-    sd-mecha, supermerger, Chattiori's merger or the AUTOMATIC1111 web UI has merged. `bmerge
-    merge FILE` carries the first two out without a recipe in between. What has no counterpart
-    here is an error.
+    FILE is a .mecha recipe of sd-mecha, a YAML file of mergekit, or a file that bmerge, sd-mecha,
+    supermerger, Chattiori's merger or the AUTOMATIC1111 web UI has merged. `bmerge merge FILE`
+    carries it out without a recipe in between. What has no counterpart here is an error.
 
     \b
     Examples:
@@ -84,5 +83,10 @@ def _check(target: Path, *, force: bool) -> None:
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:
     """Return a recipe that can be read from another folder."""
-    models = (replace(m, path=str(folder.resolve() / m.path)) for m in recipe.models)
-    return replace(recipe, models=tuple(models))
+    place = folder.resolve()
+
+    def moved(model: ModelRef) -> ModelRef:
+        loras = tuple(replace(lora, path=str(place / lora.path)) for lora in model.loras)
+        return replace(model, path=str(place / model.path), loras=loras)
+
+    return replace(recipe, models=tuple(map(moved, recipe.models)))

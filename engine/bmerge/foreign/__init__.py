@@ -1,4 +1,4 @@
-"""Recipes of other tools, read as recipes of bmerge.
+"""Recipes of other tools, and those that merged files tell, read as recipes of bmerge.
 
 Layer: above recipes, below plans. Nothing of these tools is run or imported. What has no
 counterpart here is an error that names it.
@@ -6,6 +6,6 @@ counterpart here is an error that names it.
 
 from __future__ import annotations
 
-from bmerge.foreign.read import read_any_recipe
+from bmerge.foreign.read import is_merged_file, own_file, read_any_recipe
 
-__all__ = ["read_any_recipe"]
+__all__ = ["is_merged_file", "own_file", "read_any_recipe"]

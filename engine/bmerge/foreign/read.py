@@ -8,13 +8,24 @@ from bmerge.architectures import builtin, detect
 from bmerge.errors import RecipeError
 from bmerge.foreign.mecha import read_mecha
 from bmerge.foreign.mergekit import is_mergekit, read_mergekit
+from bmerge.foreign.own import OwnFile
+from bmerge.foreign.unfold import unfolded
 from bmerge.foreign.webui import RECIPE_KEY, read_webui
 from bmerge.formats import open_checkpoint
+from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.reading import read_text
 from bmerge.recipe import Recipe, read_document
+from bmerge.recipe.ancestry import origin_of
 from bmerge.recipe.load import ArchitectureOf, recipe_of
 
-__all__ = ["read_any_recipe"]
+__all__ = ["is_merged_file", "own_file", "read_any_recipe"]
+
+_SUFFIXES = (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES, ".safetensors.index.json")
+
+
+def is_merged_file(path: str | Path) -> bool:
+    """Tell whether a name is that of a checkpoint, which may tell how it was merged."""
+    return str(path).lower().endswith(_SUFFIXES)
 
 
 def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None = None) -> Recipe:
@@ -31,7 +42,7 @@ def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None 
     path = Path(path)
     if path.suffix.lower() == ".mecha":
         return read_mecha(_text(path), path)
-    if path.suffix.lower() == ".safetensors":
+    if is_merged_file(path):
         return _of_merged_file(path)
     node = read_document(path, name="the recipe")
     if is_mergekit(node):
@@ -39,13 +50,31 @@ def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None 
     return recipe_of(node, architecture_of=architecture_of)
 
 
+def own_file(path: Path, *, verified: bool = True) -> OwnFile | None:
+    """Return a file that bmerge has merged; None if its metadata does not say so.
+
+    Args:
+        path: the file.
+        verified: whether its inputs must have the SHA-256 that they had.
+
+    Raises:
+        FormatError: if it cannot be read.
+        RecipeError: if bmerge has made it in another way.
+    """
+    origin = origin_of(open_checkpoint(path).metadata)
+    return None if origin is None else OwnFile(path, origin, verified=verified)
+
+
 def _of_merged_file(path: Path) -> Recipe:
+    own = own_file(path)
+    if own is not None:
+        return unfolded(own)
     checkpoint = open_checkpoint(path)
     metadata = checkpoint.metadata
     if "mecha_recipe" in metadata:
         return read_mecha(metadata["mecha_recipe"], path)
     if RECIPE_KEY not in metadata:
-        message = "its metadata has neither sd_merge_recipe nor mecha_recipe"
+        message = "its metadata has neither bmerge.recipe nor sd_merge_recipe nor mecha_recipe"
         raise RecipeError(message, path=path, hint="'bmerge inspect FILE' shows what it has")
     architecture = detect(checkpoint.tensors, builtin())
     return read_webui(metadata, path, architecture, checkpoint.tensors)

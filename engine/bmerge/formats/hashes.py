@@ -19,7 +19,7 @@ from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.target import write_file
 from bmerge.temporaries import remove_left_over
 
-__all__ = ["cache_folder", "cached_sha256", "checkpoint_sha256", "sha256_of"]
+__all__ = ["cache_folder", "cached_sha256", "checkpoint_sha256", "remembered", "sha256_of"]
 
 _CHUNK = 1 << 20
 _LOCK = threading.Lock()
@@ -58,6 +58,17 @@ def cached_sha256(path: Path) -> str | None:
         return _load().get(_identity(path))
     except OSError:
         return None
+
+
+def remembered(digest: str) -> list[Path]:
+    """Return the files that had a SHA-256 when they were hashed, and have not changed since."""
+    found = []
+    for identity, known in _load().items():
+        path = Path(identity.rsplit("|", 2)[0])
+        with contextlib.suppress(OSError):
+            if known == digest and _identity(path) == identity:
+                found.append(path)
+    return found
 
 
 def checkpoint_sha256(checkpoint: Checkpoint, *, stop: Callable[[], bool] = lambda: False) -> str:
