@@ -167,10 +167,14 @@ def test_changed_contents_are_accepted_on_request_and_told(begun, tmp_path):
     called = begun("--accept-changes")
     assert called.status == 1  # an option says what it means, a content does not
     assert "another generator.style" in called.err
-    (tmp_path / "study.yaml").write_text(STUDY.replace("workflow: flow.json", "workflow: default"))
-    called = begun("--accept-changes")
-    assert called.status == 1  # nor is one's content another option
-    assert "another generator.workflow" in called.err
+    for before, after in (
+        ("flow: flow.json", "flow: default"),
+        ("patience: 3", "style: style.txt"),
+    ):
+        (tmp_path / "study.yaml").write_text(STUDY.replace(before, after))
+        called = begun("--accept-changes")
+        assert called.status == 1  # nor is an option another one's content
+        assert "made with another generator." in called.err
     (tmp_path / "study.yaml").write_text(STUDY)
     called = begun("--trials", "2", "--accept-changes")
     assert called.status == 0, called.err
