@@ -59,17 +59,20 @@ def test_a_study_and_its_best_recipe_need_no_flags(bmerge, best, plugin, tmp_pat
     assert again.read_bytes() == best.with_name("best.safetensors").read_bytes()
     origin = json.loads(open_checkpoint(again).metadata["bmerge.recipe"])
     assert origin["plugins"] == [{"path": "mine.py", "sha256": ref.sha256}]
+    called = bmerge("merge", "again.safetensors", "-o", "rebuilt.safetensors")  # of its metadata
+    assert called.status == 0, called.err
+    assert (tmp_path / "rebuilt.safetensors").read_bytes() == again.read_bytes()
 
 
 def test_a_recipe_of_a_stranger_runs_no_code(bmerge, best, plugin, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
     bare = tmp_path / "bare.yaml"
     bare.write_text(best.read_text().replace(f"sha256: {load_recipe(best).plugins[0].sha256}", ""))
-    for recipe in (best, bare):
+    for recipe in (best, bare, best.with_name("best.safetensors")):
         called = bmerge("merge", recipe, "-o", "out.safetensors")
         assert called.status == 1
-        assert f"needs the plugin {plugin}, of which nothing is known here" in called.err
-        assert f"load it by --plugin {plugin} if you trust it" in called.err
+        assert f"{plugin.name}, of which nothing is known here" in called.err
+        assert f"{plugin.name} if you trust it" in called.err
         assert not has_run(tmp_path)
         assert not (tmp_path / "out.safetensors").exists()
     called = bmerge("merge", best, "-o", "out.safetensors", "--plugin", plugin)
