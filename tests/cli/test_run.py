@@ -294,3 +294,34 @@ def test_run_without_a_complete_trial_fails(bmerge, study_file, example, write_p
     assert called.status == 1
     assert "error: no trial succeeded, so there is no best merge" in called.err
     assert "report " in called.out
+
+
+def test_retry_failed_evaluates_them_again(bmerge, study_file, example, write_plugin, tmp_path):
+    source = f"""
+        from pathlib import Path
+        from bmerge import ScorerError, ScorerKind, hookimpl
+
+        class Moody:
+            def score(self, pictures):
+                with open({str(tmp_path / "calls")!r}, "a+") as file:
+                    file.write("x")
+                    file.seek(0)
+                    if file.read() in ("x", "xxx"):
+                        raise ScorerError("cannot judge that")
+                return [0.5] * len(pictures)
+
+        @hookimpl
+        def bmerge_scorers():
+            return [ScorerKind("moody", Moody, "fails at first")]
+    """
+    plugin = write_plugin("moody.py", source)
+    study_file.write_text(study_file.read_text().replace("brightness, target: 1.0", "moody"))
+    assert bmerge("run", "study.yaml", *example, "--plugin", plugin).status == 0
+    before = _trials(bmerge)
+    assert [t["number"] for t in before if t["state"] == "failed"] == [0, 2]
+    called = bmerge("run", "study.yaml", "--retry-failed", *example)
+    assert called.status == 0, called.err
+    assert "going on: 5 of 7 trials are done" in called.err
+    after = _trials(bmerge)
+    assert {t["state"] for t in after} == {"complete"}
+    assert [t["params"] for t in after] == [t["params"] for t in before]

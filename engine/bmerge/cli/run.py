@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -23,7 +25,6 @@ from bmerge.study.events import Event, StudyFinished, TrialFinished
 from bmerge.study.figures import figure
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
-from bmerge.study.study import Study
 
 __all__ = ["command"]
 
@@ -47,6 +48,7 @@ __all__ = ["command"]
     is_flag=True,
     help="Go on with changed files, weights or plugins that results depend on.",
 )
+@click.option("--retry-failed", is_flag=True, help="Evaluate failed trials again, first of all.")
 @click.option(
     "--check",
     is_flag=True,
@@ -68,6 +70,7 @@ def command(
     trials: int | None,
     out: Path | None,
     accept_changes: bool,
+    retry_failed: bool,
     check: bool,
     patience: float | None,
     where: ExecutorOptions,
@@ -103,7 +106,11 @@ def command(
     if check:
         check_study(study, trials, accept_changes=accept_changes)
     else:
-        finished = _run(study, trials, registry, accept_changes=accept_changes)
+        go = partial(
+            run_study, study, trials=trials,
+            accept_changes=accept_changes, retry_failed=retry_failed,
+        )  # fmt: skip
+        finished = _run(go, registry)
         _print_end(finished, write_report(folder))
 
 
@@ -119,10 +126,8 @@ def _take_up(registry: Registry, folder: Path) -> None:
             note(f"warning: {error}" + (f" ({error.hint})" if error.hint else ""))
 
 
-def _run(
-    study: Study, trials: int | None, registry: Registry, *, accept_changes: bool
-) -> StudyFinished:
-    """Run the study, show how it goes, and tell the plugins of every trial."""
+def _run(go: Callable[..., StudyFinished], registry: Registry) -> StudyFinished:
+    """Run a study, show how it goes, and tell the plugins of every trial."""
     with LiveLine() as line:
         progress = StudyProgress(line)
 
@@ -131,7 +136,7 @@ def _run(
             if isinstance(event, TrialFinished):
                 registry.observe("bmerge_trial_finished", trial=event.trial)
 
-        return run_study(study, trials=trials, on_event=on_event, accept_changes=accept_changes)
+        return go(on_event=on_event)
 
 
 def _print_end(finished: StudyFinished, report: Path) -> None:

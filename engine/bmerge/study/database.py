@@ -11,7 +11,7 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -22,7 +22,7 @@ from bmerge.evaluate.sqlite import failure_of, is_locked
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-__all__ = ["FILE", "close_database", "open_database"]
+__all__ = ["FILE", "close_database", "open_database", "reopen_trials"]
 
 _logger = logging.getLogger(__name__)
 
@@ -88,6 +88,16 @@ def close_database(storage: RDBStorage) -> None:
     storage.engine.dispose()
 
 
+def reopen_trials(storage: RDBStorage, trials: Sequence[int]) -> None:
+    """Let failed trials be running again, all of them or none.
+
+    Args:
+        storage: from :func:`open_database`.
+        trials: ids of the trials.
+    """
+    cast("_PatientStorage", storage).reopen(trials)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a database is: a file, or an address without its password."""
@@ -114,6 +124,22 @@ class _PatientStorage:
         if not callable(found):
             return found
         return lambda *args, **options: _patiently(lambda: found(*args, **options), self._place)
+
+    def reopen(self, trials: Sequence[int]) -> None:
+        """Do what Optuna has no method for: to it, what is finished is finished for good."""
+        import sqlalchemy
+
+        statement = sqlalchemy.text(
+            "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL"
+            " WHERE trial_id = :trial AND state = 'FAIL'"
+        )
+
+        def update() -> None:
+            with self._storage.engine.begin() as connection:
+                for trial in trials:
+                    connection.execute(statement, {"trial": trial})
+
+        _patiently(update, self._place)
 
 
 def _patiently(action: Callable[[], T], place: _Place) -> T:

@@ -37,6 +37,7 @@ def run_study(
     on_event: Callable[[Event], None] = lambda _: None,
     keep_best: bool = True,
     accept_changes: bool = False,
+    retry_failed: bool = False,
 ) -> StudyFinished:
     """Run a study to its end, or take it up where an earlier run stopped.
 
@@ -46,6 +47,7 @@ def run_study(
         on_event: called from this thread with each :mod:`event <bmerge.study.events>`.
         keep_best: whether the best merge is written at the end.
         accept_changes: whether it goes on with other contents of files, weights and code.
+        retry_failed: whether failed trials are evaluated again, before any other.
 
     Returns:
         The last event, with the best merge.
@@ -67,7 +69,8 @@ def run_study(
         ) as store:
             _settle_definition(study, store, accept_changes=accept_changes)
             total = study.trials if trials is None else trials
-            return _Run(study, store, total, on_event, keep_best=keep_best).run()
+            run = _Run(study, store, total, on_event, keep_best=keep_best)
+            return run.run(retry_failed=retry_failed)
     except KeyboardInterrupt as interrupt:
         message = f"interrupted; finished trials are stored in {study.folder}"
         raise StudyInterruptedError(message, hint="the same command again goes on") from interrupt
@@ -87,7 +90,7 @@ def _settle_definition(study: Study, store: Store, *, accept_changes: bool) -> N
             known, study.definition, study.folder, accept_changes=accept_changes
         )
     except StudyError:
-        if store.finished or any(len(trial.pictures) >= whole for trial in store.running):
+        if store.begun or any(len(trial.pictures) >= whole for trial in store.running):
             raise
         store.forget(definition=study.definition, budget=study.n_iters)
     else:
@@ -113,14 +116,18 @@ class _Run:
         self.attempts = Attempts(study, store, self.patience, on_event)
         self.failures = 0
 
-    def run(self) -> StudyFinished:
+    def run(self, *, retry_failed: bool) -> StudyFinished:
         """Go through the trials and write the best."""
+        if retry_failed:
+            self.patience.through(self.store.reopen)
         done = len(self.store.finished)
         self.on_event(StudyStarted(done, max(self.total, done), best_of(self.store.revised)))
-        running = self.store.running
-        if running or len(self.store.trials) < self.total:
+        if self.store.running or len(self.store.trials) < self.total:
             self.patience.through(self._check)
-        for trial in running:
+        for trial in self.store.reopened:  # before the optimiser hears of the others
+            self._evaluate(trial, known=False, again=True)
+            self.failures = 0  # to fail as before is nothing new
+        for trial in self.store.running:
             self._evaluate(trial, known=self.asking.propose_again(trial), again=True)
         while len(self.store.trials) < self.total:
             proposal = self.asking.propose(len(self.store.trials))
@@ -143,7 +150,7 @@ class _Run:
         try:
             outcome = self.attempts.evaluate(trial)
         except BmergeError as error:
-            if blame_of(error) == "study" and not self.store.finished:
+            if blame_of(error) == "study" and not self.store.begun:
                 self.store.forget()
             raise
         finished = self.patience.through(lambda: self._store(outcome), trial.number)
@@ -153,9 +160,11 @@ class _Run:
 
     def _store(self, outcome: Trial) -> Trial:
         """Store what came of a trial."""
-        known = [trial.sequence for trial in self.store.finished if trial.number != outcome.number]
+        others = [trial for trial in self.store.finished if trial.number != outcome.number]
+        known = [trial.sequence for trial in others]
         sequence = max((number for number in known if number is not None), default=-1) + 1
-        finished = replace(outcome, sequence=sequence, asks_before=self.store.asks)
+        asks = sum(trial.proposal.asked for trial in (*others, outcome))
+        finished = replace(outcome, sequence=sequence, asks_before=asks)
         if self.store.trials[outcome.number].state == "running":  # else what follows failed
             self.store.finish(finished)
         self.store.revise(revisions_of(self.study))

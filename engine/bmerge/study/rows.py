@@ -70,7 +70,7 @@ def trial_of(row: FrozenTrial) -> Trial:
         if state == "running":  # attributes of a finish that was cut short do not count
             return Trial(row.number, state, proposal, **_parked(attributes.get(PARKED, {})))
         values = [number(value, "value") for value in row.values] if state == "complete" else []
-        reason = attributes.get("reason")
+        reason = attributes.get("reason") if state == "failed" else None
         return Trial(
             number=row.number,
             state=state,

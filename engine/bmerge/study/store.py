@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import unwritable
-from bmerge.study.database import FILE, close_database, open_database
+from bmerge.study.database import FILE, close_database, open_database, reopen_trials
 from bmerge.study.expected import expected
 from bmerge.study.home import check_home, enter_home, is_home, storage_of, url_of
 from bmerge.study.lock import FolderLock
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "StoredStudy", "read_study"]
 
 _REVISIONS = "revisions"
+_REOPENED = "reopened"
 
 
 class StoredStudy:
@@ -112,6 +113,7 @@ class Store:
             enter_home(folder, url, known, self._describe)
         self.attributes = storage.get_study_user_attrs(self._study)
         self._revisions = read_revisions(self.attributes.get(_REVISIONS, {}))
+        self._reopened = frozenset(self.attributes.get(_REOPENED, ()))
 
     def __enter__(self) -> Self:
         return self
@@ -135,9 +137,14 @@ class Store:
         return [trial for trial in self.trials.values() if trial.state != "running"]
 
     @property
-    def asks(self) -> int:
-        """How many trials the optimiser proposed so far."""
-        return sum(trial.proposal.asked for trial in self.trials.values())
+    def begun(self) -> bool:
+        """Whether a trial has ever been finished."""
+        return bool(self.finished or self.reopened)
+
+    @property
+    def reopened(self) -> list[Trial]:
+        """Those of the running trials that had failed before, by number."""
+        return [trial for trial in self.running if trial.number in self._reopened]
 
     def start(self, proposal: Proposal, space: Space) -> Trial:
         """Store a trial as running, in one transaction, and return it with its number."""
@@ -171,7 +178,7 @@ class Store:
             known = self._objectives.scored(known)
         trial = known[trial.number]
         storage = self._storage
-        identity = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
+        identity = self._row(trial.number)
         for key, value in finish_attributes(trial).items():
             storage.set_trial_user_attr(identity, key, value)
         if trial.score is None:
@@ -185,9 +192,22 @@ class Store:
     def park(self, trial: Trial) -> None:
         """Store the pictures that a running trial has so far."""
         self.trials[trial.number] = trial
-        storage = self._storage
-        identity = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
-        storage.set_trial_user_attr(identity, PARKED, park_attributes(trial))
+        row = self._row(trial.number)
+        self._storage.set_trial_user_attr(row, PARKED, park_attributes(trial))
+
+    def reopen(self) -> None:
+        """Let failed trials be running again, under their numbers and with their proposals."""
+        failed = [trial for trial in self.finished if trial.state == "failed"]
+        if not failed:
+            return
+        numbers = sorted({*self._reopened, *(trial.number for trial in failed)})
+        self._describe({_REOPENED: numbers})  # first: it says whom the optimiser is not asked for
+        self._reopened = frozenset(numbers)
+        rows = [self._row(trial.number) for trial in failed]
+        reopen_trials(self._storage, rows)
+        for trial, row in zip(failed, rows, strict=True):
+            self.trials[trial.number] = Trial(trial.number, "running", trial.proposal)
+            self._storage.set_trial_user_attr(row, PARKED, {})
 
     def forget(self, **attributes: object) -> None:
         """Begin the study anew, as if it never had a trial.
@@ -196,9 +216,9 @@ class Store:
             attributes: those of the study that change.
 
         Raises:
-            StudyError: if one is finished.
+            StudyError: if one has ever been finished.
         """
-        if self.finished:
+        if self.begun:
             raise StudyError("a study with finished trials cannot begin anew")
         name = self._storage.get_study_name_from_id(self._study)
         directions = self._storage.get_study_directions(self._study)
@@ -223,6 +243,9 @@ class Store:
         """Store the study's definition, completed by what it did not hold before."""
         if definition != self.attributes["definition"]:
             self._describe({"definition": definition})
+
+    def _row(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study, number)
 
     def _describe(self, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
