@@ -101,6 +101,7 @@ class Architecture:
     modelspec: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _named: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check that the parts fit together.
@@ -108,7 +109,8 @@ class Architecture:
         Raises:
             ArchitectureError: if they do not.
         """
-        if len(set(self.blocks)) != len(self.blocks) or not self.blocks:
+        self._named.update(zip(self.blocks, self.blocks, strict=True))
+        if len(self._named) != len(self.blocks) or not self.blocks:
             raise ArchitectureError(f"architecture {self.id}: blocks must be some, and distinct")
         if not self.rules or self.rules[-1].key:
             message = f"architecture {self.id}: the last rule must have the key '' (any other)"
@@ -117,7 +119,7 @@ class Architecture:
         for blocks in self.lists.values():
             named.update(block for block in blocks if block is not None)
         named.update(rule.block for rule in self.rules if "{" not in rule.block)
-        for block in sorted(named - set(self.blocks)):
+        for block in sorted(named - self._named.keys()):
             raise ArchitectureError(f"architecture {self.id}: no block {block!r} in its list")
 
     def block_of(self, key: str) -> str:
@@ -130,11 +132,10 @@ class Architecture:
         if known is not None:
             return known
         block = next(block for rule in self.rules if (block := rule.match(key)) is not None)
-        if block not in self.blocks:
+        if block not in self._named:
             message = f"{key!r} would be in block {block}, which {self.id} does not have"
             raise ArchitectureError(message, hint="is this another architecture?")
-        self._known[key] = block
-        return block
+        return self._known.setdefault(key, self._named[block])  # one text for all keys of a block
 
     def is_leftover(self, key: str) -> bool:
         """Tell whether only training needs ``key``; what no pattern speaks of, models may need."""

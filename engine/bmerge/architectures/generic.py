@@ -41,9 +41,10 @@ def generic(keys: Collection[str]) -> Architecture:
     numbers = families[prefix]
     width = max(2, len(str(max(numbers))))
     layers = [f"L{number:0{width}}" for number in sorted(numbers)]
+    inside = re.compile(re.escape(prefix) + r"\d+\.").match
     around = {
         start: _around(start, prefix, families)
-        for start in sorted({_start(key, prefix) for key in keys if not _in(key, prefix)})
+        for start in sorted({_start(key, prefix) for key in keys if not inside(key)})
         if not _NOTATION & set(start)
     }
     used = set(around.values())
@@ -68,10 +69,6 @@ def _families(keys: Iterable[str]) -> dict[str, set[int]]:
         if (found := _NUMBERED.match(key)) and not _NOTATION & set(found[1]):
             families[found[1]].add(int(found[2]))
     return {prefix: numbers for prefix, numbers in families.items() if len(numbers) > 1}
-
-
-def _in(key: str, prefix: str) -> bool:
-    return re.match(re.escape(prefix) + r"\d+\.", key) is not None
 
 
 def _start(key: str, prefix: str) -> str:

@@ -11,6 +11,9 @@ from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 
 __all__ = ["open_safetensors"]
 
+_TAGS = {tag: tag for tag in SIZES}
+"""Each dtype's one text: a header has one of its own for each tensor."""
+
 
 def open_safetensors(path: Path, *, named: Path | None = None) -> Checkpoint:
     """Read the table of contents of one .safetensors file.
@@ -28,14 +31,16 @@ def open_safetensors(path: Path, *, named: Path | None = None) -> Checkpoint:
         raise FormatError(_with_path(path, error), path=path, hint=_hint(path)) from error
     except _native.IoError as error:
         raise FormatError(_with_path(path, error), path=path) from error
-    tensors = {
-        key: TensorInfo(key, dtype, tuple(shape), path, begin, end - begin)
-        for key, dtype, shape, begin, end in header.tensors
-    }
-    for info in tensors.values():
-        if info.dtype not in SIZES:
-            message = f"{path}: tensor {info.key!r} has the unsupported dtype {info.dtype}"
-            raise FormatError(message, path=path, key=info.key)
+    tensors: dict[str, TensorInfo] = {}
+    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for key, tag, extents, begin, end in header.tensors:
+        dtype = _TAGS.get(tag)
+        if dtype is None:
+            message = f"{path}: tensor {key!r} has the unsupported dtype {tag}"
+            raise FormatError(message, path=path, key=key)
+        shape = tuple(extents)  # many tensors share theirs, and there may be a million
+        shape = shapes.setdefault(shape, shape)
+        tensors[key] = TensorInfo(key, dtype, shape, path, begin, end - begin)
     return Checkpoint(named or path, tensors, dict(header.metadata))
 
 

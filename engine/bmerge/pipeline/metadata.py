@@ -74,7 +74,7 @@ def fitted(
     Returns:
         The metadata, and notes about what was left out.
     """
-    rows = sum(len(json.dumps([out.key, out.shape])) + 100 for out in plan.outputs)
+    rows = sum(len(_quoted(out.key)) + 22 * len(out.shape) + 100 for out in plan.outputs)
     room = largest - rows
     found, notes = dict(metadata), []
     if _length(found) > room and RECIPE_KEY in found:
@@ -118,6 +118,9 @@ def model_of(
         data["sha256"] = hashes[checkpoint.path]
     number = ancestors.add(checkpoint.metadata)
     return data if number is None else {**data, "ancestor": number}
+
+
+_quoted = json.encoder.encode_basestring_ascii
 
 
 def _length(metadata: Mapping[str, str]) -> int:

@@ -54,11 +54,13 @@ def cut(
     Returns:
         One or more shards; one alone is called ``output``.
     """
+    if size is None:
+        return (Shard(output, tuple(tensors)),)
     groups: list[list[OutputTensor]] = [[]]
     used = metadata
     for tensor in tensors:
         need = tensor.nbytes + len(json.dumps([tensor.key, tensor.shape])) + _DESCRIPTION
-        if size is not None and groups[-1] and used + need > size:
+        if groups[-1] and used + need > size:
             groups.append([])
             used = metadata
         groups[-1].append(tensor)

@@ -32,9 +32,12 @@ def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archite
     """
     known = [*(other for other in builtin() if other.id != architecture.id), architecture]
     first = checkpoints[0]
+    others = [each for each in checkpoints[1:] if each.tensors.keys() != first.tensors.keys()]
+    if not others:
+        return
     detected = detect(first.tensors, known)
     names = {architecture.canonical(key) for key in first.tensors}
-    for checkpoint in checkpoints[1:]:
+    for checkpoint in others:
         other = detect(checkpoint.tensors, known)
         same = other.id == detected.id
         if same or all(architecture.canonical(key) in names for key in checkpoint.tensors):

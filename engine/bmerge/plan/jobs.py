@@ -7,7 +7,7 @@ run them in any order and into a file or live buffers alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from bmerge.architectures import Architecture
@@ -146,7 +146,19 @@ class Measure:
     @property
     def nbytes_read(self) -> int:
         """Bytes of inputs that are read, each once."""
-        return sum(info.nbytes for job in self.jobs for info in job.used_inputs)
+        return _nbytes_read(self.jobs)
+
+
+def _nbytes_read(jobs: Sequence[MergeJob]) -> int:
+    """Return the bytes of the inputs of jobs; most of these have the graph of the one before."""
+    total = 0
+    graph: Graph | None = None
+    used: tuple[int, ...] = ()
+    for job in jobs:
+        if job.graph is not graph:
+            graph, used = job.graph, job.graph.inputs
+        total += sum(job.inputs[index].nbytes for index in used)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +227,7 @@ class Plan:
     @property
     def nbytes_read(self) -> int:
         """Bytes of inputs that are read, each once, and once more for each measure."""
-        computed = [*self.merges, *(split.merge for split in self.splits)]
-        merged = sum(info.nbytes for job in computed for info in job.used_inputs)
+        merged = _nbytes_read([*self.merges, *(split.merge for split in self.splits)])
         measured = sum(measure.nbytes_read for measure in self.measures)
         return measured + merged + sum(job.source.nbytes for job in self.copies)
 

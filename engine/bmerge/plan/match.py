@@ -127,8 +127,9 @@ def match_tensors(
 
 def _matches(recipe: Recipe, values: Values, architecture: Architecture) -> tuple[Match, ...]:
     assert recipe.result is not None
-    origins = {key: values.origin(recipe.result, key) for key in values.keys(recipe.result)}
-    names = {origin.info.key: key for key, origin in origins.items() if origin is not None}
+    keys = values.keys(recipe.result)
+    origins = ((key, values.origin(recipe.result, key)) for key in keys)
+    names = {origin.info.key: key for key, origin in origins if origin is not None}
     findings = values.findings
     wanted = dict.fromkeys(kept(names, architecture) if recipe.prune else names)
     if recipe.prune:
@@ -139,7 +140,8 @@ def _matches(recipe: Recipe, values: Values, architecture: Architecture) -> tupl
     for name in wanted:
         key = names[name]
         stays = name in findings.excluded
-        found = origins[key] if stays else values.find(recipe.result, key)
+        look = values.origin if stays else values.find
+        found = look(recipe.result, key)
         if found is not None:
             dtype = None if stays else recipe.dtype
             match = _match(found, key, values, dtype, architecture, offset)

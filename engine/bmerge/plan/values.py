@@ -6,7 +6,7 @@ of its first input; tensors that are not merged are the first input's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -86,8 +86,10 @@ class Values:
         canonical = architecture.canonical
         self.findings = Findings()
         self.forms = Forms()
-        self.tables = [
+        self.tables: list[Mapping[str, TensorInfo]] = [
             {canonical(key): info for key, info in checkpoint.tensors.items()}
+            if architecture.aliases
+            else checkpoint.tensors
             for checkpoint in checkpoints
         ]
         self.repeated = len({each.path for each in checkpoints}) < len(checkpoints)
