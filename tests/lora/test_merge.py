@@ -272,8 +272,9 @@ def test_layers_and_tensors_that_are_left_out_are_told(bmerge, model, write_lora
     words = ("model.safetensors", "--lora", "x.safetensors", "--dry-run")
     called = bmerge("merge", "add_difference", *words)
     assert called.status == 0, called.err
-    assert "the model has no layer 'lora_unet_foo': left out" in called.err
-    assert "tensor 'lora_unet_bar.oft_blocks' of no known network" in called.err
+    assert "warning: x.safetensors: the model has no layer 'lora_unet_foo': left out" in called.err
+    lost = "warning: x.safetensors: tensor 'lora_unet_bar.oft_blocks' of no known network"
+    assert lost in called.err
     assert "model         model.safetensors + x.safetensors\n" in called.out
     data = json.loads(bmerge("merge", "add_difference", *words, "--json").out)
     assert data["copied"] == 1131 - 3
@@ -281,6 +282,56 @@ def test_layers_and_tensors_that_are_left_out_are_told(bmerge, model, write_lora
     assert set(lora["changed"]) == set(NAMES)
     assert lora["unmatched"] == ["lora_unet_foo"]
     assert lora["weights"] == {"IN01": 1, "OUT05": 1, "BASE": 1}
+
+
+def _extra(count, known):
+    """Return the tensors of layers that no model has, of a known network or of none."""
+    role = "diff" if known else "oft_blocks"
+    return {f"lora_unet_foo_{n}.{role}": np.ones((2, 2), "f4") for n in range(count)}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["layers", "networks"])
+def test_lora_of_which_most_layers_find_no_place_is_refused(
+    known, bmerge, model, write_lora, tmp_path
+):
+    changes = write_lora("x.safetensors", more=_extra(4, known).items())
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 1
+    what = "x.safetensors: 4 of its 7 layers find no place in model.safetensors ('lora_unet_foo_0'"
+    assert what in called.err
+    assert "hint: --partial-loras, or partial_loras: true, adds the others all the same" in (
+        called.err
+    )
+    assert not (tmp_path / "out.safetensors").exists()
+    called = bmerge("merge", "add_difference", *words, "--partial-loras")
+    assert called.status == 0, called.err
+    assert "warning: x.safetensors: " in called.err
+    assert "4 " in called.err.partition("warning: ")[2]
+    _assert_baked(tmp_path / "out.safetensors", model, changes, lambda key: 1)
+    told = json.loads(open_checkpoint("out.safetensors").metadata["bmerge.recipe"])
+    assert told["partial_loras"] is True
+
+
+def test_lora_of_which_half_of_the_layers_find_no_place_is_taken(bmerge, model, write_lora):
+    write_lora("x.safetensors", more=_extra(3, known=True).items())
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    assert "the model has no 3 layers ('lora_unet_foo_0', …): left out" in called.err
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_recipe_says_whether_a_lora_may_lack_most_of_its_places(
+    partial, bmerge, model, write_lora, tmp_path
+):
+    write_lora("x.safetensors", more=_extra(9, known=True).items())
+    models = "[model.safetensors, {path: model.safetensors, loras: [x.safetensors]}]"
+    text = f"method: weighted_sum\nmodels: {models}\npartial_loras: {str(partial).lower()}\n"
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert parse_recipe(dump_recipe(parse_recipe(text))).partial_loras is partial
+    called = bmerge("merge", "recipe.yaml", "-o", "out.safetensors")
+    assert called.status == (0 if partial else 1), called.err
 
 
 def test_first_convolution_of_an_inpainting_model(bmerge, model, tmp_path):

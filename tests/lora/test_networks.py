@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from bmerge.formats import open_checkpoint
 from bmerge.testing import read_checkpoint, write_checkpoint
 from loras import NETWORKS, low_rank
 
@@ -178,3 +181,183 @@ def test_embedding_of_peft(base, bmerge, tmp_path):
     key = "layers.0.linear.weight"
     merged = read_checkpoint(tmp_path / "out.safetensors")[key]
     np.testing.assert_allclose(merged, base[key] + (b @ a).T, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["linear", "square"])
+@pytest.mark.parametrize("where", ["beside", "metadata"])
+@pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
+def test_weights_that_are_stored_transposed_get_transposed_changes(
+    kind, where, dora, base, bmerge, tmp_path
+):
+    """The Conv1D of GPT-2: PEFT's delta is (B @ A).T there, and its lengths are of columns."""
+    key = f"layers.0.{kind}.weight"
+    names = ("lora_B.weight", "lora_A.weight")
+    trained = base[key].T.astype("f8")
+    roles, change = low_rank(np.random.default_rng(3), trained.shape, names=names)
+    change *= 6 / 3
+    if dora:
+        lengths = np.arange(1, len(trained) + 1, dtype="f4")
+        roles["lora_magnitude_vector"] = lengths
+        after = trained + change
+        norms = np.linalg.norm(after, axis=1, keepdims=True)
+        change = lengths[:, None] * after / norms - trained
+    config = {"lora_alpha": 6, "fan_in_fan_out": True, "r": 3}
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    layer = f"base_model.model.layers.0.{kind}"
+    if where == "beside":
+        _write(folder, layer, roles, "adapter_model.safetensors")
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+    else:
+        metadata = {"lora_adapter_metadata": json.dumps(config)}
+        _write(folder, layer, roles, "adapter_model.safetensors", metadata=metadata)
+    words = ("model.safetensors", "--lora", "adapter=0.5", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + 0.5 * change.T, rtol=1e-5, atol=1e-5)
+
+
+def test_layers_that_are_not_stored_transposed_are_changed_as_they_are(base, bmerge, tmp_path):
+    """PEFT writes one word for all layers; GPT-2's head is an ordinary linear layer."""
+    roles, change = low_rank(
+        np.random.default_rng(3), (6, 8), names=("lora_B.weight", "lora_A.weight")
+    )
+    metadata = {"lora_adapter_metadata": '{"lora_alpha": 3, "fan_in_fan_out": true}'}
+    _write(tmp_path, "base_model.model.layers.0.linear", roles, metadata=metadata)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    key = "layers.0.linear.weight"
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + change, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("command", ["resize", "merge"])
+def test_files_made_of_such_loras_say_so_too(command, base, bmerge, tmp_path):
+    key = "layers.0.square.weight"
+    names = ("lora_B.weight", "lora_A.weight")
+    roles, change = low_rank(np.random.default_rng(3), (6, 6), names=names)
+    metadata = {"lora_adapter_metadata": '{"lora_alpha": 6, "fan_in_fan_out": true}'}
+    _write(tmp_path, "base_model.model.layers.0.square", roles, metadata=metadata)
+    words = ("--rank", "3") if command == "resize" else ()
+    made = ("-o", "y.safetensors", "--dtype", "fp32")
+    called = bmerge("lora", command, "x.safetensors", *words, *made)
+    assert called.status == 0, called.err
+    words = ("model.safetensors", "--lora", "y.safetensors", "-o", "out.safetensors")
+    assert bmerge("merge", "add_difference", *words).status == 0
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + 2 * change.T, rtol=1e-4, atol=1e-4)
+
+
+def test_loras_that_are_stored_both_ways_are_not_merged(base, bmerge, tmp_path):
+    names = ("lora_B.weight", "lora_A.weight")
+    roles, _ = low_rank(np.random.default_rng(3), (6, 6), names=names)
+    for name, said in (("x", "true"), ("y", "false")):
+        metadata = {"lora_adapter_metadata": f'{{"lora_alpha": 6, "fan_in_fan_out": {said}}}'}
+        _write(tmp_path, "a.square", roles, f"{name}.safetensors", metadata=metadata)
+    called = bmerge("lora", "merge", "x.safetensors", "y.safetensors", "-o", "z.safetensors")
+    assert called.status == 1
+    assert "stored transposed, others are not" in called.err
+    assert not (tmp_path / "z.safetensors").exists()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)], ids=str)
+@pytest.mark.parametrize("dtype", ["I64", "I32", "I16", "I8", "U8", "F64", "F32", "F16", "BF16"])
+def test_alpha_may_be_a_number_of_any_dtype(dtype, shape, base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    roles, change = low_rank(np.random.default_rng(3), (6, 8))
+    kinds = {"I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1"}
+    roles["alpha"] = np.full(shape, 12, kinds.get(dtype, "f4"))
+    layer = "lora_unet_layers_0_linear"
+    dtypes = {} if dtype in kinds else {"dtype": {f"{layer}.alpha": dtype}}
+    file = _write(tmp_path, layer, roles, **dtypes)
+    assert open_checkpoint(file).tensors[f"{layer}.alpha"].dtype == dtype
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + 12 / 3 * change, rtol=1e-5, atol=1e-5)
+
+
+def _ones(*shape, dtype="f4"):
+    return np.ones(shape, dtype)
+
+
+PAIR = {"lora_up.weight": _ones(6, 2), "lora_down.weight": _ones(2, 8)}
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        ({"lora_up.weight": _ones(6, 0), "lora_down.weight": _ones(0, 8)}, "has a rank of 0: up"),
+        (
+            {f"hada_w{n}_a": _ones(6, 0) for n in (1, 2)}
+            | {f"hada_w{n}_b": _ones(0, 8) for n in (1, 2)},
+            "has a rank of 0: hada_w1_a",
+        ),
+        (
+            {"lokr_w1": _ones(2, 2), "lokr_w2_a": _ones(3, 0), "lokr_w2_b": _ones(0, 4)},
+            "has a rank of 0: lokr_w2_a",
+        ),
+        ({**PAIR, "lora_up.weight": _ones(6, 2, 1, 1, 1, 1)}, "up of shape [6, 2, 1, 1, 1, 1]"),
+        ({**PAIR, "lora_down.weight": _ones(2, 8, 1, 1, 1, 1)}, "which has too many dimensions"),
+        ({**PAIR, "lora_up.weight": _ones(6, 2, 3, 3)}, "which has too many dimensions"),
+        (
+            {f"hada_w{n}_{s}": _ones(2, 6, 8) for n in (1, 2) for s in "ab"},
+            "hada_w1_a of shape [2, 6, 8], which has too many",
+        ),
+        ({**PAIR, "alpha": _ones(2)}, "has alpha of shape [2], which is not one number"),
+        ({**PAIR, "alpha": _ones(0)}, "has alpha of shape [0], which is not one number"),
+        ({**PAIR, "alpha": _ones(dtype="?")}, "has alpha of the dtype BOOL, not of floats"),
+        ({**PAIR, "lora_up.weight": _ones(6, 2, dtype="i8")}, "up of the dtype I64, not of floats"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["merge", "resize"])
+def test_factors_that_mean_nothing_are_refused_before_anything_is_written(
+    command, roles, message, base, bmerge, tmp_path
+):
+    _write(tmp_path, "lora_unet_layers_0_linear", roles)
+    out = ("-o", "out.safetensors")
+    if command == "merge":
+        words = ("merge", "add_difference", "model.safetensors", "--lora", "x.safetensors", *out)
+    else:
+        words = ("lora", "resize", "x.safetensors", *out)
+    called = bmerge(*words)
+    assert called.status == 1
+    assert message in called.err
+    assert "x.safetensors: 'lora_unet_layers_0_linear' has " in called.err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("alpha", [np.nan, np.inf])
+def test_alpha_that_is_no_number_is_an_error(alpha, base, bmerge, tmp_path):
+    _write(tmp_path, "lora_unet_layers_0_linear", {**PAIR, "alpha": np.float32(alpha)})
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 1
+    assert f"'lora_unet_layers_0_linear.alpha' is {alpha}" in called.err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"lora_alpha": "x"}', "lora_alpha must be a number, not 'x'"),
+        ('{"lora_alpha": 1, "alpha_pattern": {"linear": []}}', "alpha_pattern must be a number"),
+        ("{", "cannot be read as JSON"),
+        (b"\xff", "cannot be read as JSON"),
+    ],
+)
+def test_mistakes_in_a_configuration_are_named(config, message, base, bmerge, tmp_path):
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    _write(folder, "base_model.model.layers.0.linear", PAIR, "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_bytes(
+        config if isinstance(config, bytes) else config.encode()
+    )
+    words = ("model.safetensors", "--lora", "adapter", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 1
+    assert message in called.err
+    assert "adapter_config.json" in called.err
+    assert called.err.count("\n") == 1

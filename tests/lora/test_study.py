@@ -61,6 +61,18 @@ def test_study_finds_how_much_of_a_lora_is_best(run, bmerge, tmp_path):
     assert called.status == 0, called.err
 
 
+def test_study_says_whether_a_lora_may_lack_most_of_its_places(run, tmp_path):
+    tensors = read_checkpoint(tmp_path / "x.safetensors")
+    lost = {f"layers.{n}.w.diff": np.ones((4, 4), "f4") for n in (5, 6)}
+    write_checkpoint(tmp_path / "x.safetensors", {**tensors, **lost})
+    called = run()
+    assert called.status == 1
+    assert "x.safetensors: 2 of its 3 layers find no place in a.safetensors" in called.err
+    text = STUDY.replace("merge:\n", "merge:\n  partial_loras: true\n")
+    (tmp_path / "study.yaml").write_text(text)
+    assert run().status == 0
+
+
 @pytest.mark.parametrize("change", ["another weight", "another file"])
 def test_study_with_another_lora_is_another_study(change, run, tmp_path):
     assert run().status == 0

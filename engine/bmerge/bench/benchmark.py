@@ -71,7 +71,8 @@ class Benchmark:
         models = self.models.all
         checkpoints = open_models(models, Path())
         architecture = architecture_of(self.config.merge.architecture, checkpoints, registry)
-        patched = add_loras(models, checkpoints, architecture, Path())
+        partial = self.config.merge.partial_loras
+        patched = add_loras(models, checkpoints, architecture, Path(), partial=partial)
         definition = {
             "models": [model_identity(checkpoint) for checkpoint in patched],
             "base": self.models.base is not None,

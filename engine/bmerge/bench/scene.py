@@ -59,7 +59,8 @@ class Scene:
     def _merger(self, recipe: Recipe, method: Methods) -> Merger:
         checkpoints = open_models(recipe.models, Path())
         architecture = architecture_of(recipe.architecture, checkpoints, self.registry)
-        checkpoints = add_loras(recipe.models, checkpoints, architecture, Path())
+        partial = recipe.partial_loras
+        checkpoints = add_loras(recipe.models, checkpoints, architecture, Path(), partial=partial)
         plan = make_plan(recipe, method=method, checkpoints=checkpoints, architecture=architecture)
         return Merger(
             recipe,

@@ -50,6 +50,9 @@ _OPTIONS = (
         help="Align and merge in N steps of alpha, as sd-meh does; default: 1.",
     ),
     click.option("--strict", is_flag=True, help="A key that some model lacks is an error."),
+    click.option(
+        "--partial-loras", is_flag=True, help="Go on where most of a LoRA's layers find no place."
+    ),
     click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN."),
 )
 
@@ -69,6 +72,7 @@ def recipe_options(command: F) -> F:
             "architecture": options.pop("arch"),
             "exclude": options.pop("exclude") or None,
             "prune": options.pop("prune") or None,
+            "partial_loras": options.pop("partial_loras") or None,
             "clamp": options.pop("clamp"),
             "rounding": options.pop("rounding"),
             "seed": options.pop("seed"),

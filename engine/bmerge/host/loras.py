@@ -30,6 +30,8 @@ def add_loras(
     checkpoints: Sequence[Checkpoint],
     architecture: Architecture,
     folder: Path,
+    *,
+    partial: bool = False,
 ) -> tuple[Checkpoint, ...]:
     """Put the LoRAs of a recipe on its models.
 
@@ -38,15 +40,19 @@ def add_loras(
         checkpoints: the same models, open.
         architecture: whose blocks have the weights.
         folder: that relative paths start from.
+        partial: take LoRAs of which most layers find no place.
 
     Raises:
         FormatError: if a file cannot be read or is no LoRA.
-        ArchitectureError: if a LoRA changes nothing in its model.
+        ArchitectureError: if a LoRA changes nothing in its model, or most of its layers find no
+            place.
         RecipeError: if one is not the file that the recipe was written for, or its weights name
             a block that the architecture has not.
     """
     return tuple(
-        _with_loras(model, checkpoint, architecture, folder) if model.loras else checkpoint
+        checkpoint
+        if not model.loras
+        else _with_loras(model, checkpoint, architecture, folder, partial=partial)
         for model, checkpoint in zip(models, in_one_layout(checkpoints), strict=True)
     )
 
@@ -77,7 +83,12 @@ def place_loras(
 
 
 def _with_loras(
-    model: ModelRef, checkpoint: Checkpoint, architecture: Architecture, folder: Path
+    model: ModelRef,
+    checkpoint: Checkpoint,
+    architecture: Architecture,
+    folder: Path,
+    *,
+    partial: bool,
 ) -> Checkpoint:
     from bmerge.lora.apply import apply_loras  # most merges have none
 
@@ -91,7 +102,7 @@ def _with_loras(
                 message = f"{ref.path}: unknown block {block!r} of {architecture.id}"
                 raise RecipeError(message, hint=nearest(block, architecture.blocks))
         loras.append((_open(ref, folder), _weight_of(ref.weights, architecture)))
-    return apply_loras(checkpoint, loras, architecture.block_of)
+    return apply_loras(checkpoint, loras, architecture.block_of, partial=partial)
 
 
 def _open(ref: LoraRef, folder: Path) -> Lora:

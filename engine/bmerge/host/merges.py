@@ -97,5 +97,7 @@ def plan_merge(
     methods = {name: registry.method(name) for name in sorted(names)}
     architecture = architecture_of(recipe.architecture, checkpoints, registry)
     recipe = replace(recipe, plugins=registry.plugins_of(names, architecture.id))
-    patched = add_loras(recipe.models, checkpoints, architecture, folder)
+    patched = add_loras(
+        recipe.models, checkpoints, architecture, folder, partial=recipe.partial_loras
+    )
     return make_plan(recipe, method=methods, checkpoints=patched, architecture=architecture)

@@ -67,7 +67,13 @@ def build_study(
     kinds = _Kinds(config, registry)
     checkpoints = open_models(config.merge.models, config.path.parent)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)
-    checkpoints = add_loras(config.merge.models, checkpoints, architecture, config.path.parent)
+    checkpoints = add_loras(
+        config.merge.models,
+        checkpoints,
+        architecture,
+        config.path.parent,
+        partial=config.merge.partial_loras,
+    )
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
     plan = build_plan(config.merge, matching=matching)
     present = {match.block for match in matching.matches if match.merged}

@@ -53,11 +53,16 @@ class Applied:
     unmatched: tuple[str, ...]
 
     @property
-    def notes(self) -> Iterator[str]:
-        """What the user should know, one line each."""
+    def note(self) -> str:
+        """What it does, in one line."""
         name, layers = self.lora.path.name, len(self.lora.modules)
         networks = " and ".join(self.lora.networks)
-        yield f"{name} ({networks}) changes {len(self.changed)} tensors of {layers} layers"
+        return f"{name} ({networks}) changes {len(self.changed)} tensors of {layers} layers"
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """What it does not do, one line each."""
+        name = self.lora.path.name
         if self.unmatched:
             yield f"{name}: the model has no {_some(self.unmatched, 'layer')}: left out"
         if self.lora.unknown:
@@ -68,6 +73,8 @@ def apply_loras(
     checkpoint: Checkpoint,
     loras: Sequence[tuple[Lora, Callable[[str], float]]],
     block_of: Callable[[str], str],
+    *,
+    partial: bool = False,
 ) -> PatchedCheckpoint:
     """Put LoRAs on a checkpoint.
 
@@ -75,9 +82,11 @@ def apply_loras(
         checkpoint: the model.
         loras: each with what gives its weight in a block.
         block_of: gives the block of one of the checkpoint's keys.
+        partial: take those of which most layers find no place.
 
     Raises:
-        ArchitectureError: if one changes no tensor, or is for a model of other sizes.
+        ArchitectureError: if one changes no tensor, is for a model of other sizes, or finds no
+            place for most of its layers.
         FormatError: if the model's weights are quantised.
     """
     refuse_quantised(checkpoint)
@@ -89,6 +98,8 @@ def apply_loras(
         found, unmatched = _match(lora, names, floats)
         if not found:
             raise _nothing_changed(lora, names, checkpoint)
+        if not partial:
+            _check_most(lora, unmatched, checkpoint)
         weights = {}
         for change in found:
             block = block_of(change.place.key)
@@ -112,7 +123,7 @@ def _match(
     unmatched: list[str] = []
     for module in lora.modules:
         layer = names.find(module.name) or {}
-        changes = list(_changes(module, layer))
+        changes = list(_changes(module, layer, shapes))
         for change in changes:
             _check_size(lora, change, shapes[change.place.key])
         found += changes
@@ -121,9 +132,27 @@ def _match(
     return found, tuple(unmatched)
 
 
-def _changes(module: Module, layer: Mapping[str, Place]) -> Iterator[Change]:
+def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) -> None:
+    """Refuse a LoRA of which most layers would be left out."""
+    unknown = dict.fromkeys(key.rpartition(".")[0] for key in lora.unknown)
+    without, count = [*unmatched, *unknown], len(lora.modules) + len(unknown)
+    if 2 * len(without) > count:
+        message = (
+            f"{lora.path.name}: {len(without)} of its {count} layers find no place in "
+            f"{checkpoint.path.name} ({without[0]!r}, …)"
+        )
+        hint = "--partial-loras, or partial_loras: true, adds the others all the same"
+        raise ArchitectureError(message, hint=hint)
+
+
+def _changes(
+    module: Module, layer: Mapping[str, Place], shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[Change]:
     if module.matrix is not None and "weight" in layer:
-        yield Change(module, layer["weight"])
+        place = layer["weight"]
+        # PEFT says it once for all layers, though it holds for those of one kind alone.
+        turned = module.inputs_first and shapes[place.key] == module.matrix[::-1]
+        yield Change(module, replace(place, turn="transposed") if turned else place)
     if module.bias is not None and "bias" in layer:
         yield Change(module, layer["bias"], is_bias=True)
 

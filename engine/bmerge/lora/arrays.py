@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 from bmerge.errors import FormatError
 from bmerge.formats import TensorInfo
 
-__all__ = ["Array", "encode", "read_array"]
+__all__ = ["Array", "encode", "read_array", "read_number"]
 
 Array: TypeAlias = NDArray[np.float32]
 
 _NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "F8_E5M2": "u1", "F8_E4M3": "u1", "BF16": "<u2"}
+_INTEGERS = {
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
 
 
 def read_array(info: TensorInfo) -> Array:
@@ -27,16 +32,36 @@ def read_array(info: TensorInfo) -> Array:
     if info.dtype not in _NUMPY:
         message = f"{info.file}: {info.key!r} is of the dtype {info.dtype}, not of floats"
         raise FormatError(message, path=info.file, key=info.key)
+    return _decode(_stored(info, _NUMPY[info.dtype]), info.dtype).reshape(info.shape)
+
+
+def read_number(info: TensorInfo) -> float:
+    """Read a tensor of one number, of any dtype.
+
+    Raises:
+        FormatError: if it is not finite, or the file has become shorter.
+    """
+    dtype = {**_NUMPY, **_INTEGERS}[info.dtype]
+    data = _stored(info, dtype)
+    value = float(data[0] if info.dtype in _INTEGERS else _decode(data, info.dtype)[0])
+    if not math.isfinite(value):
+        message = f"{info.file}: {info.key!r} is {value}"
+        raise FormatError(message, path=info.file, key=info.key)
+    return value
+
+
+def _stored(info: TensorInfo, dtype: str) -> NDArray[Any]:
+    """Return a tensor's numbers as they are stored, flat."""
     try:
         with info.file.open("rb", buffering=0) as file:
             file.seek(info.offset)
-            data = np.fromfile(file, _NUMPY[info.dtype], info.numel)
+            data = np.fromfile(file, dtype, info.numel)
     except OSError as error:
         raise FormatError(f"{info.file}: {error.strerror}", path=info.file) from error
     if data.size < info.numel:
         message = f"{info.file} is shorter than it was: {info.key!r} ends beyond it"
         raise FormatError(message, path=info.file, key=info.key)
-    return _decode(data, info.dtype).reshape(info.shape)
+    return data
 
 
 def encode(values: Array, dtype: str) -> bytes:

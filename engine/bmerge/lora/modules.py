@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bmerge.errors import FormatError
 from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint, refuse_quantised
-from bmerge.lora.peft import Scaling, scalings_of
-from bmerge.lora.shapes import check_factors, matrix_of, rank_of
+from bmerge.lora.peft import Configured, configuration_of
+from bmerge.lora.shapes import check_factors, check_kinds, matrix_of, rank_of
 
 __all__ = ["Lora", "Module", "is_lora", "open_lora", "parse_lora"]
 
@@ -58,13 +58,13 @@ class Module:
         name: of the layer, as the file has it.
         network: ``LoRA`` (also of convolutions), ``LoHa``, ``LoKr``, ``full`` or ``norm``.
         tensors: role → where it lies.
-        scaling: of a file that holds alpha elsewhere than in a tensor, or None.
+        configured: what stands elsewhere than in tensors, or None.
     """
 
     name: str
     network: str
     tensors: Mapping[str, TensorInfo]
-    scaling: Scaling | None = None
+    configured: Configured | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -80,6 +80,12 @@ class Module:
     def rank(self) -> int | None:
         """The rank that alpha is divided by; None for networks without one."""
         return rank_of(self.network, self.shapes)
+
+    @property
+    def inputs_first(self) -> bool:
+        """Whether the layer's weight is stored transposed; that of an embedding never is."""
+        found = self.configured is not None and self.configured.inputs_first
+        return found and "embedding_up" not in self.tensors
 
     @property
     def bias(self) -> TensorInfo | None:
@@ -148,9 +154,10 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
             continue
         role = found["plain"] or str(found.lastgroup)
         layers[found["name"]][role] = info
-    scalings = scalings_of(checkpoint)
+    configured = configuration_of(checkpoint)
     modules = tuple(
-        _module(checkpoint.path, name, tensors, scalings(name)) for name, tensors in layers.items()
+        _module(checkpoint.path, name, tensors, configured(name))
+        for name, tensors in layers.items()
     )
     if not modules:
         example = next(iter(checkpoint.tensors), "nothing")
@@ -160,14 +167,15 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
 
 
 def _module(
-    path: Path, name: str, tensors: Mapping[str, TensorInfo], scaling: Scaling | None
+    path: Path, name: str, tensors: Mapping[str, TensorInfo], configured: Configured | None
 ) -> Module:
     network = next((kind for role, kind in _NETWORKS.items() if role in tensors), None)
     if network is None:
         message = f"{path}: {name!r} has {', '.join(tensors)} but no weights"
         raise FormatError(message, path=path, key=name, hint="is the file complete?")
     shapes = {role: info.shape for role, info in tensors.items()}
-    problem = check_factors(network, shapes)
+    kinds = {role: (info.dtype, info.shape) for role, info in tensors.items()}
+    problem = check_kinds(kinds) or check_factors(network, shapes)
     if problem is not None:
         raise FormatError(f"{path}: {name!r} {problem}", path=path, key=name)
-    return Module(name, network, dict(tensors), None if "alpha" in tensors else scaling)
+    return Module(name, network, dict(tensors), configured)

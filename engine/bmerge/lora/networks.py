@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.arrays import Array, read_array, read_number
 from bmerge.lora.modules import Module
 
 __all__ = ["change_of", "scale_of"]
@@ -47,16 +47,15 @@ def change_of(module: Module, weight: float = 1.0) -> Array:
 def scale_of(module: Module) -> float:
     """Return what the product of a layer's factors is multiplied by."""
     alpha, scalar = (
-        float(read_array(module.tensors[role]).reshape(-1)[0]) if role in module.tensors else None
-        for role in _SINGLE
+        read_number(module.tensors[role]) if role in module.tensors else None for role in _SINGLE
     )
     scale = 1.0 if scalar is None else scalar
     rank = module.rank
-    if not rank:
+    if rank is None:
         return scale
-    if module.scaling is not None:
-        return scale * module.scaling.of(rank)
-    return scale if alpha is None else scale * alpha / rank
+    if alpha is not None:
+        return scale * alpha / rank
+    return scale if module.configured is None else scale * module.configured.scale(rank)
 
 
 def _product(network: str, arrays: Mapping[str, Array]) -> Array:

@@ -16,6 +16,7 @@ from bmerge.errors import FormatError
 from bmerge.formats import TensorInfo
 from bmerge.lora.apply import Change
 from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.names import Turn
 from bmerge.lora.networks import change_of, scale_of
 from bmerge.lora.patched import PatchedTensor
 
@@ -94,16 +95,19 @@ def _delta(change: Change, before: Array) -> Array:
         assert change.module.bias is not None
         return read_array(change.module.bias).reshape(before.shape) * weight
     delta = change_of(change.module, change.weight if magnitude is None else 1.0)
-    if change.place.turn == "transposed":
-        delta = delta.T
-    elif change.place.turn == "halves swapped":
-        delta = np.roll(delta, len(delta) // 2, axis=0)
-    delta = delta.reshape(before.shape)
-    if magnitude is None:
-        return delta
-    delta = _decomposed(magnitude, before, delta) - before
-    delta *= weight
-    return delta
+    as_trained = _turned(before, change.place.turn)
+    delta = delta.reshape(as_trained.shape)
+    if magnitude is not None:
+        delta = _decomposed(magnitude, as_trained, delta) - as_trained
+        delta *= weight
+    return _turned(delta, change.place.turn)
+
+
+def _turned(values: Array, turn: Turn) -> Array:
+    """Turn a stored tensor as the layer was trained, or what is of such a layer back."""
+    if turn == "transposed":
+        return values.T
+    return np.roll(values, len(values) // 2, axis=0) if turn == "halves swapped" else values
 
 
 def _decomposed(info: TensorInfo, before: Array, delta: Array) -> Array:

@@ -1,8 +1,9 @@
-"""The scale of LoRAs of PEFT and diffusers, whose files hold no alpha of their own.
+"""What PEFT and diffusers say of their LoRAs elsewhere than in tensors.
 
 It stands in ``adapter_config.json`` beside ``adapter_model.safetensors``, or, since diffusers
-0.34, in the file's metadata with the part of the pipeline before each name. Where it stands
-nowhere the scale is 1, as in diffusers.
+0.34, in the file's metadata with the part of the pipeline before each name: alpha, and whether a
+layer stores its weight with the inputs first (``fan_in_fan_out``, the Conv1D of GPT-2), so that
+changes are transposed. Where alpha stands nowhere the scale is 1, as in diffusers.
 """
 
 from __future__ import annotations
@@ -16,68 +17,83 @@ from typing import Any
 from bmerge.errors import FormatError
 from bmerge.formats import Checkpoint
 
-__all__ = ["Scaling", "scalings_of"]
+__all__ = ["Configured", "configuration_of"]
 
 _METADATA = "lora_adapter_metadata"
 _MODEL, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
-    """What a layer's product is multiplied by.
+class Configured:
+    """What a configuration says of a layer.
 
     Args:
-        alpha: divided by the rank, or by its root.
+        alpha: divided by the rank, or by its root; None: the scale is 1.
         root: whether by its root (rsLoRA).
+        inputs_first: whether the layer's weight is stored transposed.
     """
 
-    alpha: float
+    alpha: float | None
     root: bool
+    inputs_first: bool
 
-    def of(self, rank: int) -> float:
-        """Return the factor for a rank."""
+    def scale(self, rank: int) -> float:
+        """Return what the product of a layer's factors is multiplied by, for its rank."""
+        if self.alpha is None:
+            return 1.0
         return self.alpha / (math.sqrt(rank) if self.root else rank)
 
 
-def scalings_of(checkpoint: Checkpoint) -> Callable[[str], Scaling | None]:
-    """Return what tells the scale of a layer by its name, or None where nothing says it.
+def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | None]:
+    """Return what tells of a layer by its name, or None where nothing is said.
 
     Raises:
         FormatError: if there is a configuration that cannot be read.
     """
-    config = _config(checkpoint)
-    parts = [
-        (key.removesuffix("lora_alpha"), value)
-        for key, value in config.items()
-        if key.endswith("lora_alpha") and isinstance(value, (int, float))
-    ]
-    parts.sort(key=lambda part: -len(part[0]))  # the part that is named most closely
+    config, where = _config(checkpoint)
+    words = ("lora_alpha", "fan_in_fan_out")
+    parts = {key.removesuffix(word) for key in config for word in words if key.endswith(word)}
+    closest = sorted(parts, key=lambda part: -len(part))  # the part that is named most closely
 
-    def scaling(name: str) -> Scaling | None:
-        for part, alpha in parts:
-            if name.startswith(part):
-                own = _pattern(config.get(f"{part}alpha_pattern"), name)
-                return Scaling(alpha if own is None else own, bool(config.get(f"{part}use_rslora")))
-        return None
+    def number(value: object, key: str) -> float | None:
+        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            return None if value is None else float(value)
+        message = f"{where}: {key} must be a number, not {value!r}"
+        raise FormatError(message, path=checkpoint.path)
 
-    return scaling
+    def configured(name: str) -> Configured | None:
+        part = next((part for part in closest if name.startswith(part)), None)
+        if part is None:
+            return None
+        own = number(_pattern(config.get(f"{part}alpha_pattern"), name), "alpha_pattern")
+        alpha = number(config.get(f"{part}lora_alpha"), "lora_alpha") if own is None else own
+        flags = (config.get(f"{part}{word}") for word in ("use_rslora", "fan_in_fan_out"))
+        return Configured(alpha, *map(bool, flags))
+
+    return configured
 
 
-def _config(checkpoint: Checkpoint) -> Mapping[str, Any]:
+def _config(checkpoint: Checkpoint) -> tuple[Mapping[str, Any], str]:
+    """Return the configuration, and where it stands."""
     text = checkpoint.metadata.get(_METADATA)
     where = f"{checkpoint.path}: {_METADATA}"
     (file,) = checkpoint.files[:1] or (None,)
     beside = None if file is None else file.with_name(_CONFIG)
-    if text is None and file is not None and file.name == _MODEL and beside and beside.is_file():
-        text, where = beside.read_text(encoding="utf-8"), str(beside)
     try:
+        if text is None and file and file.name == _MODEL and beside and beside.is_file():
+            where = str(beside)
+            text = beside.read_text(encoding="utf-8")
         config = json.loads(text or "{}")
+    except OSError as error:
+        message = f"{where} cannot be read: {error.strerror}"
+        raise FormatError(message, path=checkpoint.path) from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{where} cannot be read: {error}", path=checkpoint.path) from error
-    return config if isinstance(config, dict) else {}
+        message = f"{where} cannot be read as JSON: {error}"
+        raise FormatError(message, path=checkpoint.path) from error
+    return (config if isinstance(config, dict) else {}), where
 
 
-def _pattern(pattern: object, name: str) -> float | None:
+def _pattern(pattern: object, name: str) -> object:
     """Return a layer's own alpha; PEFT names layers by how their names end."""
     entries = pattern.items() if isinstance(pattern, dict) else ()
-    return next((float(alpha) for end, alpha in entries if f".{name}".endswith(f".{end}")), None)
+    return next((alpha for end, alpha in entries if f".{name}".endswith(f".{end}")), None)

@@ -48,6 +48,7 @@ def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16")
             found.count(module.name, factors)
         most = wanted.rank if wanted.energy is None else None
         metadata = {**_inherited(lora), **rank_metadata(found.ranks.values(), most)}
+        metadata |= _configuration(lora.modules)
         metadata["bmerge.lora.resized"] = json.dumps(_identity(lora), separators=(",", ":"))
         found.nbytes = writer.commit(metadata)
     return found
@@ -82,6 +83,7 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
             found.count(parts[0][0].name, factors)
         merged = [{**_identity(lora), "weight": weight} for lora, weight in loras]
         metadata = {**_inherited(loras[0][0]), **rank_metadata(found.ranks.values(), None)}
+        metadata |= _configuration([module for parts in layers.values() for module, _ in parts])
         metadata["bmerge.lora.merged"] = json.dumps(merged, separators=(",", ":"))
         found.nbytes = writer.commit(metadata)
     return found
@@ -132,6 +134,19 @@ def _inherited(lora: Lora) -> dict[str, str]:
     """Return what stays true of the metadata: all but the scale that PEFT keeps there."""
     metadata: Mapping[str, str] = lora.checkpoint.metadata
     return {key: text for key, text in metadata.items() if key != "lora_adapter_metadata"}
+
+
+def _configuration(modules: Sequence[Module]) -> dict[str, str]:
+    """Return the metadata that say how the layers' weights are stored, if not as elsewhere.
+
+    Raises:
+        FormatError: if it is not the same of all.
+    """
+    first = {module.inputs_first for module in modules if "embedding_up" not in module.tensors}
+    if first == {True, False}:
+        message = "some of the layers are of weights that are stored transposed, others are not"
+        raise FormatError(message, hint="merge LoRAs that agree in fan_in_fan_out")
+    return {"lora_adapter_metadata": '{"fan_in_fan_out": true}'} if True in first else {}
 
 
 def _identity(lora: Lora) -> dict[str, str]:

@@ -10,17 +10,27 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-__all__ = ["check_factors", "matrix_of", "rank_of"]
+from bmerge.dtypes import is_float
+
+__all__ = ["check_factors", "check_kinds", "matrix_of", "rank_of"]
 
 Shape: TypeAlias = "tuple[int, ...]"
 Shapes: TypeAlias = Mapping[str, Shape]
 Matrix: TypeAlias = "tuple[int, int]"
 
+_SINGLE = frozenset({"alpha", "scalar"})
 _FACTORS = frozenset(
     {"up", "down", "mid", "embedding_up", "embedding_down", "hada_w1_a", "hada_w1_b", "hada_w2_a"}
     | {"hada_w2_b", "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2"}
     | {"lokr_w2_a", "lokr_w2_b", "lokr_t2"}
 )
+_PLAIN = frozenset(
+    {"embedding_up", "embedding_down", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}
+    | {"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b"}
+)
+"""Factors without a kernel."""
+_MOST = 5
+"""Dimensions of a convolution's weight, at most: of video."""
 _NEEDED = {
     "LoRA": (("embedding_up", "up"), ("embedding_down", "down")),
     "LoHa": (("hada_w1_a",), ("hada_w1_b",), ("hada_w2_a",), ("hada_w2_b",)),
@@ -58,8 +68,26 @@ def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
     return shapes["up"][0], math.prod(shapes["down"][1:]) * kernel
 
 
+def check_kinds(tensors: Mapping[str, tuple[str, Shape]]) -> str | None:
+    """Return which of a layer's tensors is none of its kind, in a few words, or None.
+
+    Args:
+        tensors: role → dtype and shape.
+    """
+    for role, (dtype, shape) in tensors.items():
+        single = role in _SINGLE
+        if not is_float(dtype) and not (single and dtype[0] in "IU"):
+            return f"has {role} of the dtype {dtype}, not of floats"
+        if single and math.prod(shape) != 1:
+            return f"has {role} of shape {list(shape)}, which is not one number"
+        most = 2 if role in _PLAIN and set(shape[2:]) - {1} else _MOST
+        if len(shape) > most or (role == "up" and set(shape[2:]) - {1}):
+            return f"has {role} of shape {list(shape)}, which has too many dimensions"
+    return None
+
+
 def check_factors(network: str, shapes: Shapes) -> str | None:
-    """Return what is wrong with a layer's tensors, in a few words, or None."""
+    """Return what is wrong with the shapes of a layer's tensors, in a few words, or None."""
     for group in _NEEDED.get(network, ()):
         if not any(role in shapes for role in group):
             return f"has no {group[-1]}"
@@ -67,9 +95,11 @@ def check_factors(network: str, shapes: Shapes) -> str | None:
         if role in _FACTORS and len(shape) < 2:
             return f"has a {role} of shape {list(shape)}, which is no matrix"
     for left, i, right, j in _joints(network, shapes):
+        both = f"{left} {list(shapes[left])}, {right} {list(shapes[right])}"
         if shapes[left][i] != shapes[right][j]:
-            both = f"{left} {list(shapes[left])}, {right} {list(shapes[right])}"
             return f"has factors that do not fit each other: {both}"
+        if shapes[left][i] == 0:
+            return f"has a rank of 0: {both}"
     if network == "LoHa":
         first, second = matrix_of(network, shapes), _pair(shapes, "hada_w2_", shapes.get("hada_t2"))
         if first != second:

@@ -54,7 +54,8 @@ def notes_of(
         said = f"{some(keys)} not in {lacking}: taken from {source}"
         (notes if all(map(architecture.is_leftover, keys)) else warnings).append(said)
     for checkpoint in checkpoints:
-        notes += (note for lora in loras_of(checkpoint) for note in lora.notes)
+        notes += (lora.note for lora in loras_of(checkpoint))
+        warnings += (line for lora in loras_of(checkpoint) for line in lora.warnings)
     names = {architecture.canonical(match.output.key) for match in matches}
     names.update(map(architecture.canonical, findings.pruned or ()))
     for checkpoint in checkpoints:

@@ -235,6 +235,7 @@ class Recipe:
             the first two.
         exclude: blocks, ranges of blocks and glob patterns of keys whose tensors stay the first
             model's, byte for byte.
+        partial_loras: take LoRAs of which most layers find no place.
         prune: leave out what only training needs: EMA weights, the optimiser's state and the like.
         rounding: how results become numbers of a narrow dtype.
         steps: in any order; empty where there is one method.
@@ -255,6 +256,7 @@ class Recipe:
     rebasin: int = 0
     clamp: Clamp = "none"
     exclude: tuple[str, ...] = ()
+    partial_loras: bool = False
     prune: bool = False
     rounding: Rounding = "nearest"
     steps: tuple[AnyStep, ...] = ()

@@ -107,6 +107,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "rebasin": lambda node: node.integer(least=0),
     "clamp": _word(Clamp),
     "exclude": _patterns,
+    "partial_loras": Node.boolean,
     "prune": Node.boolean,
     "rounding": _word(Rounding),
     "content": _word(Content),
