@@ -194,6 +194,33 @@ def test_progress_line_in_a_terminal():
     assert stream.last.strip() == ""
 
 
+def test_wait_is_told_once_for_each_reason_of_one_outage(capsys):
+    from bmerge.cli.progress import LiveLine
+    from bmerge.cli.study_progress import StudyProgress
+    from bmerge.study.events import Paused, PictureDone, StudyStarted
+
+    progress = StudyProgress(LiveLine())
+    events = [
+        StudyStarted(0, 8, None),
+        Paused(None, "refused", 1, 120),
+        Paused(3, "refused", 2, 1800),
+        Paused(3, "disk full", 4, 1798),
+        Paused(3, "disk full", 8, 1794),
+        PictureDone(3, 0, 2, 0.5),
+        Paused(3, "disk full", 1, 1800),
+    ]
+    for event in events:
+        progress.on_event(event)
+    assert capsys.readouterr().err.splitlines() == [
+        "the study waits, for 2:00 at most: refused",
+        "trial 3 waits, for 29:58 at most: disk full",
+        "trial 3 waits, for 30:00 at most: disk full",
+    ]
+    stream = _Terminal()
+    StudyProgress(LiveLine(stream)).on_event(Paused(3, "refused", 4, 1800))
+    assert "next attempt in 4 s: refused" in stream.last
+
+
 class _Terminal:
     """A stream that says it is a terminal and keeps what was written."""
 
