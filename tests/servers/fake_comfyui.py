@@ -29,6 +29,7 @@ class FakeComfyUI(JsonServer):
         super().__init__(**options)
         self.folder = folder
         self.modern = modern
+        self.known = set(KNOWN)
         self.weights: dict[str, bytes] = {}
         self.cache: dict[str, object] = {}
         self.images: dict[str, bytes] = {}
@@ -91,7 +92,7 @@ class FakeComfyUI(JsonServer):
         return [str(f.relative_to(self.folder)) for f in self.folder.glob("**/*.safetensors")]
 
     def object_info(self, node):
-        if node not in KNOWN:
+        if node not in self.known:
             return {}
         lists = {"ckpt_name": self.checkpoints()} if node == "CheckpointLoaderSimple" else {}
         lists |= LISTS if node == "KSampler" else {}

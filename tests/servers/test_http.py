@@ -169,7 +169,7 @@ def test_a_get_follows_the_same_server_and_a_post_says_where_it_was_sent(client)
             return answer(b"", "307 Elsewhere", Location="/b/")(connection, request)
         if request.startswith(b"GET /b/ "):
             return answer(b"[1]")(connection, request)
-        return answer(b"", "301 Moved", Location="http://me:pw@other/x?token=t0ken")(
+        return answer(b"", "301 Moved", Location="http://me:pw@other/x/a?token=t0ken")(
             connection, request
         )
 
@@ -183,6 +183,15 @@ def test_a_get_follows_the_same_server_and_a_post_says_where_it_was_sent(client)
         assert "t0ken" not in caught.value.hint
         assert (caught.value.blame, caught.value.transient) == ("study", False)
         assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "307 Elsewhere", "308 Moved"])
+def test_a_post_is_not_sent_again_elsewhere(status, client):
+    with RawServer(answer(b"", status, Location="/b")) as server:
+        with pytest.raises(GeneratorError, match=status) as caught:
+            client(server.url).post("/a", {})
+        assert len(server.requests) == 1
+    assert "(/b)" in caught.value.hint
 
 
 @pytest.mark.parametrize("status", ["302 Found", "301 Moved Permanently"])

@@ -56,7 +56,7 @@ class A1111Session:
         self._wanted = ModelUsed(None, None)
         self._before: str | None = None
         self._tells_of_interruptions = True
-        self._marked = False
+        self._listed_ours = False
 
     @property
     def name(self) -> str:
@@ -79,7 +79,6 @@ class A1111Session:
         """
         current = self._current()
         if marker is not None:
-            self._marked = True
             self._wait_until_listed(marker)
         if paint and current:
             self._try_picture()
@@ -98,8 +97,8 @@ class A1111Session:
 
     def tidy(self) -> None:
         """Let the server forget the marker's name."""
-        if self._marked:
-            self._marked = False
+        if self._listed_ours:
+            self._listed_ours = False
             self._http.post_once(f"{_API}/refresh-checkpoints", timeout=_TIDY)
 
     def load(self, checkpoint: Published) -> None:
@@ -154,6 +153,7 @@ class A1111Session:
         ends = time.monotonic() + self._list_timeout
         while True:
             self._http.post(f"{_API}/refresh-checkpoints")
+            self._listed_ours = True
             entry = self._listed(checkpoint)
             if entry is not None:
                 return entry

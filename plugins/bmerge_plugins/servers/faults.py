@@ -81,7 +81,7 @@ def status_error(
         phrase: its name.
         body: the answer's.
         pause: seconds that the server wants to be left alone.
-        location: where the server redirects to.
+        location: where the server redirects to, without secrets.
     """
     reason = one_line("; ".join(dict.fromkeys(_reasons(body))))
     message = f"{what}: {status} {one_line(phrase)}".rstrip() + (f": {reason}" if reason else "")
@@ -155,8 +155,7 @@ def _hint(status: int, location: str, reason: str) -> str | None:
     if status == 404 and reason.lower() in _NOTHING_SAID:
         return "is it the right kind of server, and was it started with its API (--api)?"
     if status < 400:
-        where = location.partition("?")[0].rpartition("@")[2]
-        told = f" ({one_line(where)})" if where else ""
+        told = f" ({one_line(location)})" if location else ""
         return f"write the address to which the server redirects{told}"
     if blame_of(reason) == "merge":
         return "the model overflowed or cannot be loaded: compute in fp32 or bf16, at least its VAE"

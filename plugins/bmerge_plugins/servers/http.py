@@ -220,7 +220,7 @@ class HttpServer:
                     self._redact(response.reason_phrase),
                     self._redact(content.decode(errors="replace")).encode(),
                     pause=seconds(response.headers.get("Retry-After")),
-                    location=self._redact(response.headers.get("Location", "")),
+                    location=_shown(response.headers.get("Location", "")).removesuffix(path),
                 )
             url, params = target, None
         raise GeneratorError(f"{what}: it redirects in a circle", blame="surroundings")
@@ -251,6 +251,11 @@ class HttpServer:
             text = f"no answer in time ({text})" if connecting else f"no end after {timeout:g} s"
         hint = "is the server running?" if connecting else None
         return GeneratorError(f"{what}: {text}", transient=True, hint=hint)
+
+
+def _shown(location: str) -> str:
+    """Return where a redirection leads without what may be secret in it."""
+    return location.partition("?")[0].rpartition("@")[2]
 
 
 def _may_go(url: str, target: str) -> bool:

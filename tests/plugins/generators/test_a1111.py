@@ -587,6 +587,24 @@ def test_a_server_that_dies_is_left_out_with_a_warning_and_asked_again(
         assert other.pictures > before
 
 
+def test_a_server_that_refuses_the_password_in_the_middle_leaves_the_others_at_work(
+    server, models_dir, generator, merged, payloads, caplog
+):
+    with FakeA1111(models_dir) as other:
+
+        def refuse(count):
+            raise HttpError(401, {"detail": "Incorrect username or password"})
+
+        other.before_picture = refuse
+        model, wanted = merged(), payloads(12)
+        one = generator(server.url, other.url)
+        one.load(model)
+        made = list(one.generate(wanted))
+    assert [pixel(picture) for picture in made] == [expected(model, p) for p in wanted]
+    assert f"{other.url} is left out of this trial" in caplog.text
+    assert other.pictures == 1
+
+
 def test_a_server_that_is_down_at_loading_is_left_out(
     server, models_dir, generator, merged, payloads, caplog
 ):

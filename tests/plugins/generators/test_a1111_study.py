@@ -100,6 +100,8 @@ def test_passwords_of_scorers_reach_no_file_and_no_message(models_dir, bmerge, t
             {"name": "leaky", "address": "http://me:s3cret@host/x?token=t0ken"},
         ]
         text = text.replace("[{name: colourfulness}]", json.dumps(scorers))
+        extra = ", extra: {callback: 'http://me:s3cret@host'}}"
+        text = text.replace("height: 64}", f"height: 64{extra}")
         file = tmp_path / "study.yaml"
         file.write_text(text)
         run = bmerge("run", file, "--out", tmp_path / "out", "--plugin", tmp_path / "leaky.py")

@@ -263,6 +263,20 @@ def test_a_workflow_of_which_a_part_is_left_out_is_an_error(
     assert server.made("/queue")[-1] is None or not server.pending
 
 
+def test_a_checkpoint_that_is_missing_does_not_hide_what_else_is_wrong(
+    server, generator, merged, payloads, models_dir
+):
+    one = generator(server.url)
+    one.load(merged())
+    (file,) = models_dir.iterdir()
+    errors = [{"message": "Value not in list", "details": f"ckpt_name: {file.name!r} not in []"},
+              {"message": "Value not in list", "details": "vae_name: 'x' not in []"}]  # fmt: skip
+    server.ignored = {"1": {"errors": errors, "class_type": "Loader"}}
+    with pytest.raises(GeneratorError, match="vae_name: 'x'") as caught:
+        list(one.generate(payloads(1)))
+    assert caught.value.blame == "study"
+
+
 def failing(kind, node_type="KSampler"):
     return lambda graph: {
         "node_id": "3", "node_type": node_type, "exception_type": kind,
@@ -573,6 +587,22 @@ def test_a_check_finds_what_the_server_lacks(change, message, server, generator,
         generator(server.url, workflow=workflow(change)).check(paint=False)
     assert caught.value.blame == "study"
     assert server.runs == 0
+
+
+def test_a_check_leaves_what_a_node_does_not_list_to_the_node(server, generator, workflow):
+    path = workflow(lambda graph: graph["9"]["inputs"].update(style_name="any", image="a.png"))
+    generator(server.url, workflow=path).check(paint=False)
+
+
+def test_a_node_that_one_of_two_servers_lacks_is_no_matter_of_waiting(
+    server, generator, models_dir
+):
+    with FakeComfyUI(models_dir) as other:
+        other.known.discard("VAEDecode")
+        one = generator(server.url, other.url)
+        with pytest.raises(GeneratorError, match="no node 'VAEDecode'") as caught:
+            one.check(paint=False)
+    assert caught.value.blame == "study"
 
 
 def test_a_check_finds_that_the_server_looks_elsewhere(server, generator, tmp_path, models_dir):
