@@ -282,6 +282,13 @@ class Report:
     def nonfinite(self) -> list[tuple[int, int]]:
         """(job, input) with a NaN or infinity, sorted; input -1: finite inputs, output is not."""
     @property
+    def rounded(self) -> list[tuple[int, float, float, float]]:
+        """(job, change, arrived, size) of jobs with a base, over the elements that are looked at.
+
+        Sums of the squared changes before rounding, of these changes times those after it, and
+        of the squared base.
+        """
+    @property
     def bytes_read(self) -> int:
         """Bytes of inputs that were decoded, every pass counted."""
     @property
@@ -305,6 +312,7 @@ def merge(
     io: Literal["auto", "read", "mmap"] = "auto",
     rounding: Literal["nearest", "stochastic"] = "nearest",
     wanted: Sequence[tuple[int, int]] = (),
+    bases: Sequence[tuple[int, int, int, str, int]] = (),
     maps: Maps | None = None,
 ) -> Report:
     """Run every job and copy; everything is validated before any work starts.
@@ -328,6 +336,9 @@ def merge(
             job's seed and the element's index.
         wanted: (job, count): only the first elements of that job's output are computed and
             written, and its place in the sink has room for as many; 1 or more.
+        bases: (job, source, offset, dtype, count): what the job's output is a change of, in its
+            shape; the report tells how much of the change rounding leaves, by so many elements in
+            the middle of the tensor.
         maps: takes and keeps maps of source files, if all sinks are buffers and ``io`` is not
             "read".
 

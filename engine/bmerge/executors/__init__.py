@@ -8,6 +8,7 @@ from bmerge.executors.base import (
     NonFinite,
     Progress,
     ProgressCallback,
+    Rounded,
     Sink,
     nonfinite_error,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "NonFinite",
     "Progress",
     "ProgressCallback",
+    "Rounded",
     "Sink",
     "SystemProbe",
     "choose_executor",

@@ -24,6 +24,7 @@ __all__ = [
     "NonFinite",
     "Progress",
     "ProgressCallback",
+    "Rounded",
     "Sink",
     "nonfinite_error",
 ]
@@ -68,6 +69,25 @@ class NonFinite:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounded:
+    """What rounding left of a tensor's changes, estimated from a sample of its elements.
+
+    Args:
+        key: of the output tensor.
+        dtype: safetensors tag that it was rounded to.
+        change: sum of the squared changes before rounding.
+        arrived: sum of these changes times those after it; ``change`` if nothing is lost.
+        size: sum of the squared values that were changed.
+    """
+
+    key: str
+    dtype: str
+    change: float
+    arrived: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionReport:
     """What an executor did.
 
@@ -77,6 +97,7 @@ class ExecutionReport:
         bytes_read: bytes of inputs that were decoded, every pass counted.
         bytes_written: bytes that were computed and written.
         bytes_copied: bytes that were copied unchanged.
+        rounded: of some tensors, what rounding left of their changes.
     """
 
     executor: str
@@ -84,6 +105,7 @@ class ExecutionReport:
     bytes_read: int = 0
     bytes_written: int = 0
     bytes_copied: int = 0
+    rounded: tuple[Rounded, ...] = ()
 
 
 class Sink(Protocol):

@@ -23,6 +23,7 @@ from bmerge.executors.base import (
     Sink,
     nonfinite_error,
 )
+from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr import Graph
 from bmerge.plan import MergeJob, Plan
 
@@ -95,6 +96,9 @@ class NativeExecutor:
         wanted = [(i, job.wanted) for i, job in enumerate(plan.merges) if job.wanted is not None]
         if wanted:
             call["wanted"] = wanted
+        samples = samples_of(plan)
+        if samples:
+            call["bases"] = [arguments.base(index, sample) for index, sample in samples.items()]
         try:
             report = _watched(call, plan, progress)
         except _native.NativeError as error:
@@ -108,6 +112,7 @@ class NativeExecutor:
             bytes_read=report.bytes_read,
             bytes_written=report.bytes_written,
             bytes_copied=report.bytes_copied,
+            rounded=tuple(samples[job].rounded(*sums) for job, *sums in report.rounded),
         )
 
 
@@ -145,6 +150,10 @@ class _Arguments:
         scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
         return index, inputs, scalars, job.shape, target, offset, job.dtype, job.seed
+
+    def base(self, job: int, sample: Sample) -> tuple[int, int, int, str, int]:
+        base = sample.base
+        return job, self._source(base.file), base.offset, base.dtype, sample.count
 
     def copies(self, plan: Plan) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield ranges to copy; those that continue one another on both sides are one."""

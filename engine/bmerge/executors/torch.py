@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -24,6 +24,7 @@ from bmerge.executors.base import (
     NonFinite,
     Progress,
     ProgressCallback,
+    Rounded,
     Sink,
     nonfinite_error,
 )
@@ -32,7 +33,9 @@ from bmerge.executors.device import Device, Download, open_device
 from bmerge.executors.native import NativeExecutor
 from bmerge.executors.parts import Part, Parts
 from bmerge.executors.reader import read_ahead
+from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr.evaluate import evaluate
+from bmerge.formats import TensorInfo
 from bmerge.plan import MergeJob, Plan
 
 __all__ = ["TorchExecutor"]
@@ -74,7 +77,10 @@ class TorchExecutor:
         copied = native.run(replace(plan, merges=()), sink, progress=meter.of_copies)
         recipe = plan.recipe
         strict, by_chance = recipe.on_nonfinite == "error", recipe.rounding == "stochastic"
-        run = _Run(device, parts.budget, sink, meter, strict=strict, by_chance=by_chance)
+        samples = {sample.job.key: sample for sample in samples_of(plan).values()}
+        run = _Run(
+            device, parts.budget, sink, meter, strict=strict, by_chance=by_chance, samples=samples
+        )
         try:
             everything = chain.from_iterable(map(parts.of, plan.merges))
             with closing(read_ahead(everything, device.host_buffer)) as reading:
@@ -87,7 +93,12 @@ class TorchExecutor:
             raise ExecutorError(message, hint=hint) from error
         meter.report()
         return ExecutionReport(
-            self.name, tuple(run.nonfinite), run.bytes_read, run.bytes_written, copied.bytes_copied
+            self.name,
+            tuple(run.nonfinite),
+            run.bytes_read,
+            run.bytes_written,
+            copied.bytes_copied,
+            tuple(run.rounded()),
         )
 
 
@@ -100,6 +111,7 @@ class _Flight:
     bytes_read: int
     finite: Download
     data: Download
+    sums: Download | None
 
 
 @dataclass(slots=True)
@@ -112,9 +124,11 @@ class _Run:
     meter: _Meter
     strict: bool
     by_chance: bool
+    samples: Mapping[str, Sample]
     nonfinite: list[NonFinite] = field(default_factory=list)
     bytes_read: int = 0
     bytes_written: int = 0
+    _sums: dict[str, list[float]] = field(default_factory=dict)
     _bad_inputs: set[int] = field(default_factory=set)
     _bad_output: bool = False
     _flights: deque[_Flight] = field(default_factory=deque)
@@ -151,7 +165,40 @@ class _Run:
         checks = [torch.isfinite(values).all() for values in inputs.values()]
         read = sum(buffer.nbytes for buffer in buffers.values())
         checked = self.device.download(torch.stack([*checks, finite]))
-        return _Flight(part, tuple(inputs), read, checked, self.device.download(data))
+        sums = self._sums_of(part, result, data)
+        return _Flight(part, tuple(inputs), read, checked, self.device.download(data), sums)
+
+    def rounded(self) -> Iterator[Rounded]:
+        """Yield what rounding left of the changes of those tensors that have a base."""
+        for key, (change, arrived, size) in self._sums.items():
+            yield self.samples[key].rounded(change, arrived, size)
+
+    def _sums_of(self, part: Part, result: Tensor, data: Tensor) -> Download | None:
+        """Return the sums of a :class:`Rounded` over what a part has of the sample, if any."""
+        job, window = part.job, part.window
+        sample = self.samples.get(job.key)
+        if sample is None:
+            return None
+        first, last = sample.range
+        begin, end = max(first, window.begin), min(last, window.begin + window.count)
+        if begin >= end:
+            return None
+        base = sample.base
+        before = decode(self.device.upload(self._stored(base, begin, end)), base.dtype).double()
+        places = slice(begin - window.begin, end - window.begin)
+        change = result.flatten()[places].double() - before
+        rounded = decode(data.flatten(), job.dtype)[places].double() - before
+        sums = (change * change).sum(), (change * rounded).sum(), (before * before).sum()
+        return self.device.download(torch.stack(sums))
+
+    def _stored(self, base: TensorInfo, begin: int, end: int) -> Tensor:
+        """Read some elements of a tensor."""
+        size = SIZES[base.dtype]
+        buffer = self.device.host_buffer((end - begin) * size)
+        with base.file.open("rb", buffering=0) as file:
+            file.seek(base.offset + begin * size)
+            file.readinto(buffer.numpy().data)
+        return buffer
 
     def _land(self) -> None:
         """Wait for the oldest part, check it and write it."""
@@ -162,6 +209,10 @@ class _Run:
         self.sink.write(job.key, part.window.begin * SIZES[job.dtype], written)
         self.bytes_written += written.nbytes
         self.bytes_read += flight.bytes_read
+        if flight.sums is not None:
+            known = self._sums.get(job.key, [0.0, 0.0, 0.0])
+            new = flight.sums.result().tolist()
+            self._sums[job.key] = [x + y for x, y in zip(known, new, strict=True)]
         if part.is_last:
             self._finish(job)
         self.meter.add(flight.bytes_read, tensors=part.is_last)

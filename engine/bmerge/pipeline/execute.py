@@ -75,6 +75,7 @@ def _sum(first: ExecutionReport, second: ExecutionReport) -> ExecutionReport:
         first.bytes_read + second.bytes_read,
         first.bytes_written + second.bytes_written,
         first.bytes_copied + second.bytes_copied,
+        first.rounded + second.rounded,
     )
 
 

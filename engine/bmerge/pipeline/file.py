@@ -16,6 +16,7 @@ from bmerge.pipeline.hashing import InputHashes
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.metadata import build_metadata, fitted
 from bmerge.pipeline.output import OutputFiles
+from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
 from bmerge.plan import Plan
 
@@ -102,9 +103,8 @@ def merge_to_file(
         files.finish(text)
         files.check(overwrite=overwrite)
         notes += files.commit(sync=sync)
-    return MergeReport(
-        files.main, files.nbytes, execution, ready.notes + notes, ready.warnings, text
-    )
+    warnings = (*ready.warnings, *rounding_warnings(execution.rounded))
+    return MergeReport(files.main, files.nbytes, execution, ready.notes + notes, warnings, text)
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:

@@ -6,6 +6,7 @@ tensors again whose job has changed since the last merge into it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Merger", "Trial"]
+
+_LOG = logging.getLogger(__name__)
 
 Job: TypeAlias = "MergeJob | CopyJob | FillJob | SplitJob"
 
@@ -118,7 +121,10 @@ class Merger:
     ) -> MergeReport:
         """Write one merge to a file that is kept; see :func:`bmerge.pipeline.merge_to_file`."""
         plan = self._statistics.fill(self.plan(hyperparameters), progress)
-        return merge_to_file(plan, output, executor=self._executor, progress=progress)
+        report = merge_to_file(plan, output, executor=self._executor, progress=progress)
+        for warning in report.warnings[len(plan.warnings) :]:
+            _LOG.warning("%s: %s", output.name, warning)
+        return report
 
 
 class _Live:

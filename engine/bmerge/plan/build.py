@@ -118,5 +118,5 @@ def _merge(
     drawn = seed is not None or draws(composed.graph)
     return MergeJob(
         output.key, match.block, composed.graph, inputs, composed.scalars, shape, output.dtype,
-        seed_of_key(output.key, seed or 0) if drawn else 0,
+        seed_of_key(output.key, seed or 0) if drawn else 0, base=match.base,
     )  # fmt: skip

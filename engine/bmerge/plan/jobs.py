@@ -59,6 +59,8 @@ class MergeJob:
         dtype: safetensors tag of the output.
         seed: of this tensor's random numbers, those of its rounding too; 0 if it draws none.
         wanted: how many elements of the output are computed, from the first on; None: all.
+        base: what the output is a change of, as it is stored: the first model's tensor; None if
+            the output is a difference, or only some channels are computed.
     """
 
     key: str
@@ -70,6 +72,7 @@ class MergeJob:
     dtype: str
     seed: int
     wanted: int | None = None
+    base: TensorInfo | None = None
 
     @property
     def numel(self) -> int:

@@ -40,6 +40,7 @@ class Match:
         channels: for a tensor of which only some channels are merged, how many.
         widest: what its other channels come from.
         fill: its bytes, if they are known beforehand.
+        base: the model's tensor that merging changes, if the output is a model.
     """
 
     output: OutputTensor
@@ -49,6 +50,7 @@ class Match:
     channels: int | None = None
     widest: TensorInfo | None = None
     fill: bytes | None = None
+    base: TensorInfo | None = None
 
     @property
     def merged(self) -> bool:
@@ -167,7 +169,9 @@ def _match(
     wanted = dtype if dtype is not None and is_float(info.dtype) else info.dtype
     output = OutputTensor(info.key, wanted, found.extent.shape, offset)
     form, inputs = _distinct(found.form, key, values)
-    return Match(output, block, form, inputs, found.extent.channels, found.extent.widest)
+    extent = found.extent
+    base = info if values.gives_model and extent.channels is None else None
+    return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
 
 
 def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[TensorInfo, ...]]:

@@ -101,6 +101,7 @@ class Values:
         self._files = [checkpoint.path.name for checkpoint in checkpoints]
         self._steps = {step.name: step for step in recipe.steps}
         self._contents = contents
+        self.gives_model = recipe.content == "model"
         self._parts: dict[str, Parts] = {}
         for step in recipe.in_order():
             if isinstance(step, Pick):

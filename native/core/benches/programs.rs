@@ -80,6 +80,7 @@ fn measure<M: criterion::measurement::Measurement>(
         offset: 0,
         dtype: to,
         seed: 1,
+        base: None,
         wanted: None,
     };
     let bytes = program.inputs() * size(from) + size(to);

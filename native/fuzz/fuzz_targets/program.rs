@@ -50,6 +50,7 @@ fuzz_target!(|input: (Vec<Step>, u8, [u8; 3])| {
             offset: 0,
             dtype: Dtype::F32,
             seed: 1,
+            base: None,
             wanted: None,
         }],
         copies: Vec::new(),

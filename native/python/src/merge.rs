@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bmerge_core::merge as core;
 use bmerge_core::merge::{
-    InputRange, IoMode, OnNonFinite, Options, Rounding, SharedBytes, Sink, Source,
+    Base, InputRange, IoMode, OnNonFinite, Options, Rounding, SharedBytes, Sink, Source,
 };
 use bmerge_core::Dtype;
 use pyo3::exceptions::PyValueError;
@@ -29,6 +29,13 @@ impl Report {
         self.0.nonfinite.iter().map(|row| (row.0, signed(row.1))).collect()
     }
 
+    /// (job, change, arrived, size) of jobs with a base: sums over a sample of their elements.
+    #[getter]
+    fn rounded(&self) -> Vec<(usize, f64, f64, f64)> {
+        let jobs = self.0.rounded_by_job();
+        jobs.into_iter().map(|(job, at)| (job, at.change, at.arrived, at.size)).collect()
+    }
+
     /// Bytes of inputs that were decoded, every pass counted.
     #[getter]
     fn bytes_read(&self) -> u64 {
@@ -48,7 +55,7 @@ impl Report {
     }
 
     fn __repr__(&self) -> String {
-        let core::Report { bytes_read, bytes_written, bytes_copied, nonfinite } = &self.0;
+        let core::Report { bytes_read, bytes_written, bytes_copied, nonfinite, .. } = &self.0;
         format!(
             "Report(bytes_read={bytes_read}, bytes_written={bytes_written}, \
              bytes_copied={bytes_copied}, nonfinite={})",
@@ -76,6 +83,9 @@ type RawJob = (usize, Vec<(usize, u64, String)>, Vec<f64>, Vec<u64>, usize, u64,
 /// A copy as Python gives it.
 type RawCopy = (usize, u64, u64, usize, u64);
 
+/// What a job changes, as Python gives it: job, source, offset, dtype, sample.
+type RawBase = (usize, usize, u64, String, u64);
+
 /// A source as Python gives it, pinned.
 enum Input<'py> {
     Path(PathBuf),
@@ -93,10 +103,10 @@ enum Output<'py> {
 #[pyo3(
     signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
         memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto",
-        rounding = "nearest", wanted = Vec::new(), maps = None),
+        rounding = "nearest", wanted = Vec::new(), bases = Vec::new(), maps = None),
     text_signature = "(*, programs, sources, sinks, jobs, copies=(), threads=0, \
         memory=33554432, progress=None, on_nonfinite='error', io='auto', rounding='nearest', \
-        wanted=(), maps=None)"
+        wanted=(), bases=(), maps=None)"
 )]
 #[allow(clippy::too_many_arguments)] // keyword-only, as documented
 pub(crate) fn merge<'py>(
@@ -113,6 +123,7 @@ pub(crate) fn merge<'py>(
     io: &str,
     rounding: &str,
     wanted: Vec<(usize, u64)>,
+    bases: Vec<RawBase>,
     maps: Option<PyRef<'py, Maps>>,
 ) -> PyResult<Report> {
     let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
@@ -122,6 +133,11 @@ pub(crate) fn merge<'py>(
     for (index, count) in wanted {
         let missing = || ProgramError::new_err(format!("wanted: there is no job {index}"));
         jobs.get_mut(index).ok_or_else(missing)?.wanted = Some(count);
+    }
+    for (index, source, offset, dtype, sample) in bases {
+        let missing = || ProgramError::new_err(format!("bases: there is no job {index}"));
+        let range = InputRange { source, offset, dtype: parse_dtype(index, &dtype)? };
+        jobs.get_mut(index).ok_or_else(missing)?.base = Some(Base { range, sample });
     }
     let request = core::Request {
         programs: programs.iter().map(|program| &program.0).collect(),
@@ -195,7 +211,8 @@ fn job((index, raw): (usize, RawJob)) -> PyResult<core::Job> {
         Ok(InputRange { source, offset, dtype })
     };
     let inputs = inputs.into_iter().map(input).collect::<PyResult<_>>()?;
-    Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed, wanted: None })
+    let (base, wanted) = (None, None);
+    Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed, base, wanted })
 }
 
 fn copy((source, source_offset, length, sink, offset): RawCopy) -> core::Copy {

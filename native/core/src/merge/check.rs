@@ -49,6 +49,10 @@ fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Range> {
         let length = size(input.dtype, &job.shape)?;
         check_source(sources, input.source, input.offset, length)?;
     }
+    if let Some(base) = &job.base {
+        let length = size(base.range.dtype, &job.shape)?;
+        check_source(sources, base.range.source, base.range.offset, length)?;
+    }
     if job.wanted == Some(0) {
         return Err(Error::Program("no element of the output is wanted".to_owned()));
     }

@@ -17,6 +17,7 @@ mod progress;
 mod queue;
 mod report;
 mod request;
+mod rounding;
 mod shared;
 mod sink;
 mod source;
@@ -26,7 +27,8 @@ mod worker;
 pub use maps::Maps;
 pub use progress::Progress;
 pub use report::Report;
-pub use request::{Copy, InputRange, IoMode, Job, OnNonFinite, Options, Request, Rounding};
+pub use request::{Base, Copy, InputRange, IoMode, Job, OnNonFinite, Options, Request, Rounding};
+pub use rounding::Rounded;
 pub use sink::{SharedBytes, Sink};
 pub use source::Source;
 

@@ -1,12 +1,16 @@
 //! What a run did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rounding::Rounded;
 
 /// Counters and findings of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// (job, input) with a NaN or infinity; no input: finite inputs, but the output is not.
     pub nonfinite: BTreeSet<(usize, Option<usize>)>,
+    /// (job, first element) → what rounding left of the changes from there on, in a sample.
+    pub rounded: BTreeMap<(usize, u64), Rounded>,
     /// Bytes of inputs that were decoded, every pass counted.
     pub bytes_read: u64,
     /// Bytes of outputs that were computed and written.
@@ -16,6 +20,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// What rounding left of each job's changes; the order of arrival does not matter.
+    pub fn rounded_by_job(&self) -> BTreeMap<usize, Rounded> {
+        let mut jobs = BTreeMap::new();
+        for ((job, _), part) in &self.rounded {
+            let sums: &mut Rounded = jobs.entry(*job).or_default();
+            *sums = sums.and(*part);
+        }
+        jobs
+    }
+
     /// Forget outputs that are not finite because an input is not.
     pub(super) fn tidy(mut self) -> Self {
         let blamed = self.nonfinite.iter().filter(|row| row.1.is_some());

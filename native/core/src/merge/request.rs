@@ -17,6 +17,15 @@ pub struct InputRange {
     pub dtype: Dtype,
 }
 
+/// What a job's output is a change of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Base {
+    /// Where it lies; of the job's shape.
+    pub range: InputRange,
+    /// How many elements are looked at, in the middle of the tensor.
+    pub sample: u64,
+}
+
 /// One tensor to compute.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
@@ -36,6 +45,8 @@ pub struct Job {
     pub dtype: Dtype,
     /// Seed of the random numbers, and of stochastic rounding.
     pub seed: u64,
+    /// If it is known, the report tells how much of the change rounding leaves.
+    pub base: Option<Base>,
     /// How many elements of the output are computed and written, from the first on; all if none.
     pub wanted: Option<u64>,
 }

@@ -3,6 +3,7 @@
 use super::job::Task;
 use super::queue::Unit;
 use super::request::{Copy, InputRange, Job, Rounding};
+use super::rounding::{self, Rounded};
 use super::shared::Shared;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -209,10 +210,40 @@ fn store(
             return Err(Error::Cancelled);
         }
     }
+    measure(shared, machine, frame, part, target)?;
     blame(shared, machine, part)?;
     if !finite && !machine.nonfinite.contains(&true) {
         shared.nonfinite(part.index, None)?;
     }
+    Ok(())
+}
+
+/// Tell how much of the part's changes rounding has left, in a sample of its results.
+fn measure(
+    shared: &Shared,
+    machine: &mut Machine,
+    frame: &Frame,
+    part: &Part,
+    stored: &[u8],
+) -> Result<()> {
+    let Some(base) = &part.job.base else {
+        return Ok(());
+    };
+    let Some((begin, end)) = rounding::sampled(part.job, base, part.begin, part.end) else {
+        return Ok(());
+    };
+    let source = &shared.sources[base.range.source];
+    let before = rounding::before(&base.range, source, begin, (end - begin) as usize)?;
+    let bytes = part.job.dtype.bytes();
+    let mut sums = Rounded::default();
+    for (index, base) in before.chunks(BLOCK).enumerate() {
+        let offset = (begin - part.begin) as usize + index * BLOCK;
+        let exact = machine.results(frame, offset, base.len());
+        rounding::add(&mut sums, base, exact, part.job.dtype, &stored[offset * bytes..]);
+    }
+    shared.update(|outcome| {
+        outcome.0.rounded.insert((part.index, begin), sums);
+    });
     Ok(())
 }
 

@@ -149,6 +149,13 @@ impl Machine {
         }
     }
 
+    /// The stage's output before it is encoded: `length` values, a block at most, at `offset` from
+    /// the run's beginning.
+    pub(crate) fn results(&mut self, frame: &Frame, offset: usize, length: usize) -> &[f32] {
+        self.run(frame, offset, length);
+        &self.register(frame.stage.output.unwrap_or_default()).0[..length]
+    }
+
     /// The contents of a register after [`Machine::run`].
     pub(crate) fn register(&self, register: Register) -> &Block {
         &self.registers[usize::from(register)]

@@ -74,6 +74,7 @@ pub fn job(program: &Program, shape: &[u64]) -> Job {
         offset: 0,
         dtype: Dtype::F32,
         seed: 42,
+        base: None,
         wanted: None,
     }
 }
