@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from bmerge.study.store import read_study
 from bmerge.testing import tiny_sd1
 from servers.fake_a1111 import FakeA1111
 from servers.faulty_http import rate
@@ -53,14 +53,13 @@ def run(bmerge, study: Path, name: str, faults: tuple[str, ...]) -> tuple[list[o
                 break
         asked = len(one.requests) + len(two.requests)
     assert not list(folder.iterdir())
-    shown = json.loads(bmerge("studies", "show", out, "--json").out)
-    keys = ("number", "state", "values", "score")
-    return [{key: trial[key] for key in keys} for trial in shown["trials"]], asked
+    trials = read_study(out).trials.values()
+    return [(t.number, t.state, dict(t.proposal.values), t.score) for t in trials], asked
 
 
 def test_a_study_over_servers_that_fail_is_the_same_study(bmerge, study, note):
     calm, _ = run(bmerge, study, "calm", ())
-    assert {trial["state"] for trial in calm} == {"complete"}
+    assert {state for _, state, *_ in calm} == {"complete"}
     wild, asked = run(bmerge, study, "wild", FAULTS)
     assert wild == calm
     note("requests to servers with 30 % faults", asked, f"{len(wild)} trials, all complete")
