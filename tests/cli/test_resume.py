@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bmerge import load_recipe
+
 OLD = Path(__file__).parents[1] / "data" / "definitions" / "first_release.json"
 
 STUDY = """
@@ -191,9 +193,10 @@ def test_no_secret_is_stored(begun, tmp_path):
 
 def test_another_release_of_bmerge_is_told_and_goes_on(begun, tmp_path):
     change_definition(tmp_path, lambda known: {**known, "bmerge": "0.0.1"})
-    called = begun()
-    assert called.status == 0
-    assert "warning: the study in runs/small was begun with bmerge 0.0.1, this is " in called.err
+    for count in (1, 2):  # each time: its first trials stay what they are
+        called = begun("--trials", count)
+        assert called.status == 0
+        assert "warning: the study in runs/small was begun with bmerge 0.0.1, this is" in called.err
 
 
 OLD_STUDY = """
@@ -251,3 +254,51 @@ def change_definition(folder, change):
         rows = database.execute(f"SELECT value_json FROM study_user_attributes {where}")
         text = json.dumps(change(json.loads(rows.fetchone()[0])))
         database.execute(f"UPDATE study_user_attributes SET value_json = ? {where}", [text])
+
+
+HALVES = """
+id: halves
+name: two halves
+blocks: [ONE, TWO]
+rules:
+  "layers.0": ONE
+  "": TWO
+"""
+
+
+def test_another_block_map_is_named(bmerge, study_file, example, write_plugin, tmp_path):
+    write_plugin(
+        "halves.py",
+        """
+        from pathlib import Path
+        from bmerge import hookimpl, load_architecture
+
+        @hookimpl
+        def bmerge_architectures():
+            return [load_architecture(Path(__file__).with_name("halves.yaml"))]
+        """,
+    )
+    (tmp_path / "halves.yaml").write_text(HALVES)
+    study_file.write_text(OLD_STUDY.replace("merge:", "merge:\n  architecture: halves"))
+    flags = (*example, "--plugin", "halves.py")
+    assert bmerge("run", "study.yaml", "--trials", "1", *flags).status == 0
+    names = [Path(ref.path).name for ref in load_recipe("runs/small/best/recipe.yaml").plugins]
+    assert sorted(names) == ["bmerge_example.py", "halves.py"]
+    (tmp_path / "halves.yaml").write_text(HALVES.replace("layers.0", "layers.1"))
+    called = bmerge("run", "study.yaml", "--trials", "2", *flags)
+    assert called.status == 1
+    assert "another architecture.blocks: 'sha256 " in called.err
+
+
+def test_another_preset_is_named(bmerge, study_file, example, sd1_models, monkeypatch):
+    study_file.write_text(
+        OLD_STUDY.replace("a.safetensors, b.safetensors", f"{sd1_models[0]}, {sd1_models[1]}")
+        .replace("pull: 1.5", "pull: MINE")
+        .replace(", per: single", ", freeze: 1, blocks: {M00: [0, 2]}")
+    )
+    for status, first in ((0, 0.5), (1, 0.7)):
+        presets = {"MINE": (first, *[0.25] * 25)}
+        monkeypatch.setattr("bmerge.host.studies.load_presets", lambda presets=presets: presets)
+        called = bmerge("run", "study.yaml", "--trials", "1", *example)
+        assert called.status == status, called.err
+    assert "another weights of try[0].pull.*: 0.5, now 0.7" in called.err

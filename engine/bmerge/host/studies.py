@@ -90,7 +90,7 @@ def build_study(
             **block_map(architecture, checkpoints[0].tensors),
             **(code_of(known, architecture.id) if architecture.id in known else {}),
         },
-        "attempts": [
+        "weights of try": [
             {name: weights.assignments for name, weights in proposal.weights.items()}
             for proposal in queue
             if proposal.phase == "try"
