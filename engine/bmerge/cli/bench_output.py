@@ -12,7 +12,8 @@ from bmerge.bench.summary import Interval
 from bmerge.bench.write import flat, labels_of
 from bmerge.cli.output import human_bytes, note, print_json, print_table
 from bmerge.cli.progress import LiveLine
-from bmerge.study.events import PictureDone, TrialStarted
+from bmerge.cli.study_progress import pause_text
+from bmerge.study.events import Paused, PictureDone, TrialStarted
 
 __all__ = ["BenchProgress", "facts_of", "print_lines"]
 
@@ -28,14 +29,20 @@ class BenchProgress:
         self._line = line
         self._row = self._trial = ""
         self._count = ""
+        self._outage: str | None = None
 
     def on_event(self, event: Event) -> None:
         """Show what ``event`` says."""
         if isinstance(event, RowStarted):
             self._count = f"{event.position}/{event.total}"
             self._row, self._trial = f"{event.name} ({event.stage})", ""
+            self._outage = None
         elif isinstance(event, TrialStarted):
             self._trial = f"trial {event.number + 1}"
+        elif isinstance(event, Paused):
+            if event.reason != self._outage:
+                self._line.say(f"{self._count}  {self._row}: {pause_text(event)}")
+            self._outage = event.reason
         elif isinstance(event, RowFinished):
             self._line.say(f"{self._count}  {_outcome(event.row)}")
         elif not isinstance(event, PictureDone):

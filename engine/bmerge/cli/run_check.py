@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 
 from bmerge.cli.output import human_bytes, human_time, show
@@ -10,7 +9,7 @@ from bmerge.errors import StudyError
 from bmerge.faults import in_one_line
 from bmerge.study.preflight import Finding, Forecast, check_all, forecast_of
 from bmerge.study.room import free_bytes
-from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.store import StoredStudy, has_study, read_study
 from bmerge.study.study import Study
 
 __all__ = ["check_study"]
@@ -47,11 +46,7 @@ def check_study(study: Study, trials: int | None, *, accept_changes: bool) -> No
 
 def _stored(study: Study) -> StoredStudy | None:
     """Return what an earlier run has left in the study's folder."""
-    if not study.folder.is_dir():
-        return None
-    with contextlib.suppress(StudyError):
-        return read_study(study.folder)
-    return None
+    return read_study(study.folder) if has_study(study.folder) else None
 
 
 def _print_findings(findings: Iterable[Finding]) -> list[tuple[str, Exception]]:

@@ -18,7 +18,7 @@ from bmerge.study.events import (
 from bmerge.study.figures import figure
 from bmerge.study.trial import Trial
 
-__all__ = ["StudyProgress"]
+__all__ = ["StudyProgress", "pause_text", "trial_text"]
 
 
 class StudyProgress:
@@ -74,9 +74,7 @@ class StudyProgress:
         """Say what is waited for: once for each reason of one outage."""
         self._picture = f"next attempt in {event.seconds:.0f} s: {event.reason}"
         if self._outage != event.reason:
-            who = "the study" if event.number is None else f"trial {event.number}"
-            left = human_time(event.left)
-            self._line.say(f"{who} waits, for {left} at most: {event.reason}")
+            self._line.say(pause_text(event))
         self._outage = event.reason
 
     def _finish(self, event: TrialFinished) -> None:
@@ -96,6 +94,16 @@ class StudyProgress:
             seconds = (time.monotonic() - self._begin) / here * (self._total - self._done)
             parts.append(f"{human_time(seconds)} left")
         return parts
+
+
+def pause_text(event: Paused) -> str:
+    """Return one line on what is waited for.
+
+    Args:
+        event: of the first pause.
+    """
+    who = "the study" if event.number is None else f"trial {event.number}"
+    return f"{who} waits, for {human_time(event.left)} at most: {event.reason}"
 
 
 def trial_text(trial: Trial, best: Trial | None) -> str:

@@ -89,7 +89,7 @@ def check_all(
     """
     trials = {} if stored is None else stored.trials
     with FolderLock(study.folder) if stored else contextlib.nullcontext():
-        if stored is not None:
+        if stored is not None and any(t.state != "running" for t in trials.values()):
             known = stored.attributes["definition"]
             check = partial(check_definition, accept_changes=accept_changes)
             here = partial(check, known, study.definition, study.folder)

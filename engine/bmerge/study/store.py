@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from typing_extensions import Self
 
-__all__ = ["Store", "StoredStudy", "read_study"]
+__all__ = ["Store", "StoredStudy", "has_study", "read_study"]
 
 _REVISIONS = "revisions"
 _REOPENED = "reopened"
@@ -252,6 +252,11 @@ class Store:
             self._storage.set_study_user_attr(self._study, key, value)
 
 
+def has_study(folder: Path) -> bool:
+    """Tell whether a run has ever begun in ``folder``."""
+    return (folder / FILE).is_file() or url_of(folder) is not None
+
+
 def read_study(folder: str | Path) -> StoredStudy:
     """Read the study in ``folder``, whether or not a run is working on it.
 
@@ -260,7 +265,7 @@ def read_study(folder: str | Path) -> StoredStudy:
     """
     folder = Path(folder)
     url = url_of(folder)
-    if not (folder / FILE).is_file() and url is None:
+    if not has_study(folder):
         raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
     storage = open_database(folder, url, create=False)
     with ExitStack() as opened, expected(f"the study in {folder}"):
