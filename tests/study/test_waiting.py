@@ -160,6 +160,12 @@ def test_patience_ends_with_a_hint_after_a_last_attempt():
     assert blame_of(told.value) == "surroundings"
 
 
+def test_patience_of_weeks_is_no_trouble():
+    patience, clock, _ = patience_of(60 * 24 * 14)
+    assert patience.through(failing(2000)[0], 4) == 2001
+    assert clock.slept[-1] == 60
+
+
 def test_no_patience_does_not_wait():
     patience, clock, events = patience_of(0)
     with pytest.raises(StudyError, match=r"^the study cannot go on: refused 1$"):
@@ -169,7 +175,7 @@ def test_no_patience_does_not_wait():
 
 def test_patience_that_is_out_is_not_waited_for_outside():
     patience, clock, _ = patience_of(1)
-    with pytest.raises(StudyError, match="cannot be evaluated"):
+    with pytest.raises(StudyError, match=r"^trial 4 cannot be evaluated: refused \d+ \(waited"):
         patience.through(lambda: patience.through(failing(99)[0], 4), 4)
     assert sum(clock.slept) == 60
 
