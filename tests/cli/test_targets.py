@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +167,14 @@ def test_recipe_is_written_as_yaml_only(bmerge, tmp_path, name):
     (tmp_path / "link.yaml").symlink_to("end.yaml")
     assert bmerge("recipe", "import", "r.yaml", "-o", "link.yaml").status == 0
     assert "weighted_sum" in (tmp_path / "end.yaml").read_text()
+
+
+@pytest.mark.parametrize("command", list(COMMANDS.values())[:-1], ids=list(COMMANDS)[:-1])
+def test_what_a_killed_command_left_goes_with_the_next_one(bmerge, tmp_path, command):
+    bmerge(*EXTRACT, "-o", "x.safetensors")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    left = tmp_path / f".out.safetensors.{child.pid}-0123456789abcdef.bmerge-tmp"
+    left.write_text("x")
+    assert bmerge(*command, "-o", "out.safetensors").status == 0
+    assert not left.exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
@@ -19,6 +18,7 @@ from bmerge.executors.probe import SystemProbe
 from bmerge.host import Registry
 from bmerge.host.merges import open_models, plan_merge
 from bmerge.recipe import ModelRef, Recipe, load_recipe
+from bmerge.temporaries import temporary_folder
 
 __all__ = ["command"]
 
@@ -74,12 +74,12 @@ def command(
         blocked=tuple(session.blocked),
     )
     rows: list[tuple[str, Cost | None, str | None]] = []
-    with TemporaryDirectory(dir=scratch) as folder:
+    with temporary_folder("bench", scratch) as folder:
         for name, device in _executors():
             label = name if device is None else f"{name} ({device})"
             try:
                 place = replace(where, executor=name, device=device)
-                rows.append((label, measure(recipe, place, Path(folder), repeats=repeats), None))
+                rows.append((label, measure(recipe, place, folder, repeats=repeats), None))
             except ExecutorError as error:
                 rows.append((label, None, str(error)))
     _print(rows, as_json=as_json)

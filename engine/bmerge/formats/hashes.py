@@ -17,7 +17,6 @@ from pathlib import Path
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.target import write_file
-from bmerge.temporaries import remove_left_over
 
 __all__ = ["cache_folder", "cached_sha256", "checkpoint_sha256", "remembered", "sha256_of"]
 
@@ -151,5 +150,4 @@ def _remember(identity: str, digest: str) -> None:
     with _LOCK, contextlib.suppress(OSError, FormatError):
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(_with_entry(_load(), identity, digest), indent=0, sort_keys=True)
-        remove_left_over(path.parent)
         write_file(path, content.encode(), sync=False)

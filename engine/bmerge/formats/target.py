@@ -11,10 +11,12 @@ from pathlib import Path
 
 from bmerge import _native
 from bmerge.errors import FormatError
+from bmerge.temporaries import remove_left_over
 
 __all__ = [
     "PICKLED_SUFFIXES",
     "SAFETENSORS_SUFFIXES",
+    "new_output",
     "regular_target",
     "target_of",
     "write_file",
@@ -69,6 +71,21 @@ def regular_target(path: Path) -> Path:
     return target
 
 
+def new_output(target: Path, size: int, *, flushing: bool = False) -> _native.OutputFile:
+    """Make the temporary of a file, and remove what killed processes left in its folder.
+
+    Args:
+        target: from :func:`target_of`.
+        size: bytes of the whole file.
+        flushing: see :class:`bmerge._native.OutputFile`.
+
+    Raises:
+        IoError: if it cannot be made, or there is no space.
+    """
+    remove_left_over(target.parent)
+    return _native.OutputFile(target, size, flushing=flushing)
+
+
 def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write a small file that appears as a whole; links are followed.
 
@@ -82,7 +99,7 @@ def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
     """
     target = regular_target(path)
     try:
-        file = _native.OutputFile(target, len(data))
+        file = new_output(target, len(data))
         file.write_at(0, data)
         file.commit(sync=sync)
     except _native.IoError as error:

@@ -19,7 +19,7 @@ from bmerge import _native
 from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
 from bmerge.formats.layout import lay_out
-from bmerge.formats.target import target_of
+from bmerge.formats.target import new_output, target_of
 from bmerge.lora.arrays import Array, encode
 from bmerge.lora.decompose import Factors
 
@@ -83,7 +83,7 @@ class LoraWriter:
         text = {"format": "pt", **metadata, "sshs_model_hash": self._digest.hexdigest()}
         layout = lay_out(self._path, self._tensors, text)
         try:
-            file = _native.OutputFile(self._target, layout.size)
+            file = new_output(self._target, layout.size)
             self._spool.seek(0)
             for (_, dtype, shape), offset in zip(self._tensors, layout.offsets, strict=True):
                 size = math.prod(shape) * SIZES[dtype]

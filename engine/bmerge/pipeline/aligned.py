@@ -18,6 +18,7 @@ from bmerge.errors import ExecutorError
 from bmerge.executors import Executor
 from bmerge.formats import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
+from bmerge.formats.target import new_output
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.measure import Statistics
@@ -127,7 +128,7 @@ def _run(plan: Plan, folder: Path, executor: Executor, files: contextlib.ExitSta
     layout = [(tensor.key, tensor.dtype, tensor.shape) for tensor in plan.outputs]
     header, offsets, size = _native.encode_header(layout, {})
     try:
-        file = _native.OutputFile(folder / _ALIGNED, size)
+        file = new_output(folder / _ALIGNED, size)
         file.write_at(0, header)
     except _native.IoError as error:
         raise ExecutorError(f"cannot write into {folder}: {error}") from error

@@ -17,12 +17,11 @@ from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.formats import Checkpoint
 from bmerge.formats.layout import Layout, lay_out
-from bmerge.formats.target import regular_target, target_of
+from bmerge.formats.target import new_output, regular_target, target_of
 from bmerge.pipeline.replace import appear, remove, replace_set, sync_folder
 from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards, staged_name
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import Plan
-from bmerge.temporaries import remove_left_over
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -111,14 +110,13 @@ class OutputFiles:
             for tensor, offset in zip(shard.tensors, layout.offsets, strict=True):
                 places[tensor.key] = number, offset
         self._nbytes = sum(layout.size for layout in layouts)
-        remove_left_over(self.folder)  # of merges that were killed
         paths = [self._target]
         if self._is_set:
             shards = [shard.path for shard in self._shards]
             paths = list(map(staged_name, shards))
             self._indices = [self._new_index(names) for names in (paths, shards)]
         for path, layout in zip(paths, layouts, strict=True):
-            self._files.append(_native.OutputFile(path, layout.size, flushing=sync))
+            self._files.append(new_output(path, layout.size, flushing=sync))
         return FileSink(self._files, places)
 
     def finish(self, metadata: Mapping[str, str]) -> None:
@@ -164,10 +162,10 @@ class OutputFiles:
             remove(staged)
             raise
         first, last = self._indices
-        if old:
-            return replace_set(staged, shards, (first, last), old, sync=sync)
-        first.discard()
         try:
+            if old:
+                return replace_set(staged, shards, (first, last), old, sync=sync)
+            first.discard()
             appear(staged, shards, last, sync=sync)
         except OSError as error:
             raise self._explained(error) from error
@@ -175,7 +173,7 @@ class OutputFiles:
 
     def _new_index(self, names: Sequence[Path]) -> _native.OutputFile:
         text = index_text(self._shards, [path.name for path in names])
-        file = _native.OutputFile(self.main, len(text))
+        file = new_output(self.main, len(text))
         file.write_at(0, text)
         return file
 

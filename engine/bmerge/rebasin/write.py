@@ -11,7 +11,7 @@ from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.formats import Checkpoint
 from bmerge.formats.layout import lay_out
-from bmerge.formats.target import target_of
+from bmerge.formats.target import new_output, target_of
 from bmerge.rebasin.rule import Rule
 from bmerge.rebasin.structure import Order
 from bmerge.rebasin.weights import in_order, raw
@@ -47,7 +47,7 @@ def write_in_order(
     rows = [(info.key, info.dtype, info.shape) for info in model.tensors.values()]
     try:
         layout = lay_out(output, rows, metadata)
-        file = _native.OutputFile(target_of(output), layout.size)
+        file = new_output(target_of(output), layout.size)
         for info, offset in zip(model.tensors.values(), layout.offsets, strict=True):
             array = in_order(raw(info), rule.axes.get(info.key, ()), orders)
             file.write_at(offset, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
