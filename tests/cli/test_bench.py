@@ -65,9 +65,14 @@ def test_methods_are_compared_at_their_defaults_and_tuned(bench):
     assert rows["b", "parent"]["rank"] == 1
 
 
-def test_installed_and_given_plugins_take_part_by_themselves(bench, monkeypatch):
+def test_installed_and_given_plugins_take_part_by_themselves(
+    bmerge, study_file, example, monkeypatch
+):
     monkeypatch.setenv("BMERGE_PLUGINS", "weighted_sum,ties")
-    rows = bench("--trials", 0)
+    study_file.write_text(f"{study_file.read_text()}plugins: ['{example[1]}']")
+    called = bmerge("bench", "methods", study_file, "--json", "--trials", 0)
+    assert called.status == 0, called.err
+    rows = {(row["name"], row["stage"]): row for row in json.loads(called.out)}
     names = {name for name, _ in rows}
     assert names == {"a", "b", "from_middle", "weighted_sum", "ties", "ties_add_difference"}
     assert rows["ties", "defaults"]["reason"] == "takes base, …, and there is no model for base"

@@ -105,8 +105,10 @@ def command(
       bmerge bench methods study.yaml --base base.safetensors --trials 24
       bmerge bench methods --method weighted_sum --method mine --plugin mine.py
     """
-    config = load_study(study or Path(str(resources.files("bmerge_plugins.demo") / "bench.yaml")))
+    file = study or Path(str(resources.files("bmerge_plugins.demo") / "bench.yaml"))
+    config = load_study(file)
     registry = session.registry()
+    registry.add(config.plugins, file.parent)
     options = where.or_else(config.executor)
     bench = Benchmark(
         config=config,
@@ -115,7 +117,9 @@ def command(
         folder=out or Path("runs") / f"{config.name}-methods",
         pictures=held_out(config.payloads, seeds),
         where=Where(
-            **options.arguments(), plugins=tuple(session.plugins), blocked=tuple(session.blocked)
+            **options.arguments(),
+            plugins=tuple(str(ref.path) for ref in registry.files),
+            blocked=tuple(session.blocked),
         ),
         trials=trials,
         per=per,
