@@ -124,7 +124,7 @@ def changed(**fields):
         ("models: &x [1]\nmethod: *x\n", 1, "aliases (*name) are not allowed", None),
         ("a: 1\nb: " + "9" * 5000, 2, "the number 99999999999999999999… is too large", None),
         ("a: 1\nb: -1e400", 2, "the number -1e400 is too large", None),
-        (TEXT + "threads: [" * 50 + "]" * 50, 17, "unknown key 'threads'", None),
+        (TEXT + "threads: [" * 50 + "]" * 50, 21, "unknown key 'threads'", None),
         ("a: 1\nb: " + "[" * 101 + "]" * 101, 2, "nested too deeply; 100 levels", None),
         ('{"a":\n' + '{"b":' * 101 + "1" + "}" * 102, 2, "nested too deeply; 100 levels", None),
     ],
