@@ -12,7 +12,7 @@ from bmerge import PerModel, Weight, ops, tensor_method
 from bmerge.errors import ExecutorError
 from bmerge.executors import DeviceMemory, NativeExecutor, choose_executor, working_set
 from bmerge.executors.torch import TorchExecutor
-from bmerge.expr import trace
+from bmerge.expr import Composition, trace
 from bmerge.plan import PlannedStep
 from bmerge.recipe import Step
 from raw_plans import make_job, make_plan, run, store, value_of
@@ -148,3 +148,92 @@ def test_program_that_is_too_long_is_an_error_of_the_executor(tmp_path):
     plan = make_plan([make_job("0", trace(many, 1, []), infos)])
     with pytest.raises(ExecutorError, match="the native executor refuses this method"):
         run(NativeExecutor(), plan)
+
+
+def _fails(a):
+    message = "no such\nluck"
+    raise RuntimeError(message)
+
+
+RETURNS = {
+    "part": (lambda a: a.flatten()[:1], r"a tensor of shape \[1\], not \[4, 3\]"),
+    "number": (lambda a: a.mean(), r"a tensor of shape \[\], not \[4, 3\]"),
+    "turned": (lambda a: a.T, r"a tensor of shape \[3, 4\], not \[4, 3\]"),
+    "more": (lambda a: a[None], r"a tensor of shape \[1, 4, 3\], not \[4, 3\]"),
+    "flat": (lambda a: a.flatten(), r"a tensor of shape \[12\], not \[4, 3\]"),
+    "nothing": (lambda a: None, "None, not a tensor"),
+    "float": (lambda a: float(a.mean()), "a float, not a tensor"),
+    "pair": (lambda a: (a, a), "a tuple, not a tensor"),
+    "array": (lambda a: a.numpy(), "a ndarray, not a tensor"),
+    "complex": (torch.fft.fft2, "a tensor of complex64, not of floats"),
+    "integers": (lambda a: a.long(), "a tensor of int64, not of floats"),
+    "mask": (lambda a: a > 0, "a tensor of bool, not of floats"),
+    "elsewhere": (lambda a: a.to("meta"), "a tensor on meta, not on cpu"),
+    "sparse": (lambda a: a.to_sparse(), "a sparse tensor"),
+    "nan": (lambda a: a * torch.nan, "nothing but NaN, though the models are finite"),
+}
+
+
+@pytest.mark.parametrize(("body", "problem"), RETURNS.values(), ids=RETURNS)
+@pytest.mark.parametrize("on_nonfinite", ["error", "report"])
+def test_what_is_no_merged_tensor_is_refused(tmp_path, body, problem, on_nonfinite):
+    def spoiled(a):
+        """Spoil."""
+        return body(a)
+
+    plan, _ = _plan(tmp_path, (4, 3), method=tensor_method(spoiled), scalars=())
+    plan = replace(plan, recipe=replace(plan.recipe, on_nonfinite=on_nonfinite))
+    with pytest.raises(ExecutorError, match=f"^merging '0': spoiled returns {problem}$") as caught:
+        run(TorchExecutor(), plan)
+    assert caught.value.key == "0"
+    assert __file__ in str(caught.value.hint)
+    assert str(caught.value.hint).endswith("must return floats of the models' shape, [4, 3]")
+
+
+def test_what_is_no_merged_tensor_is_refused_within_a_larger_graph(tmp_path):
+    """A step's method is one node among others where there are several."""
+    composition = Composition()
+
+    def spoiled(a):
+        return a.flatten()[:1]
+
+    graph = tensor_method(spoiled).graph(1)
+    result = composition.inline(graph, [composition.input(0)], [])
+    again = composition.inline(noise.graph(1), [result], [])
+    infos, _ = store(tmp_path / "a.bin", [np.zeros((4, 3))], "F32")
+    plan = make_plan([make_job("0", composition.graph(again, 1), infos)])
+    with pytest.raises(ExecutorError, match="merging '0': spoiled returns a tensor of shape"):
+        run(TorchExecutor(), plan)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_results_of_other_floats_are_taken(tmp_path, dtype):
+    def narrowed(a):
+        """Compute in another dtype."""
+        return a.to(dtype)
+
+    plan, values = _plan(tmp_path, (4, 3), method=tensor_method(narrowed), scalars=())
+    sink, _ = run(TorchExecutor(), plan)
+    expected = torch.from_numpy(values[0]).to(dtype).half().double()
+    assert np.array_equal(
+        value_of(sink.bytes_of("0"), plan.merges[0].dtype, (4, 3)), expected.numpy()
+    )
+
+
+def test_failure_of_a_function_names_method_key_and_line(tmp_path):
+    method = tensor_method(_fails)
+    plan, _ = _plan(tmp_path, (4, 3), method=method, scalars=())
+    with pytest.raises(ExecutorError) as caught:
+        run(TorchExecutor(), plan)
+    line = _fails.__code__.co_firstlineno + 2
+    expected = f"merging '0': _fails fails: RuntimeError: no such luck ({__file__}:{line})"
+    assert str(caught.value) == expected
+    assert isinstance(caught.value.__cause__.__cause__, RuntimeError)
+
+
+def test_nan_of_models_may_make_nothing_but_nan(tmp_path):
+    infos, _ = store(tmp_path / "a.bin", [np.full((4, 3), np.nan)], "F32")
+    plan = make_plan([make_job("0", noise.graph(1), infos)])
+    plan = replace(plan, recipe=replace(plan.recipe, on_nonfinite="report"))
+    sink, _ = run(TorchExecutor(), plan)
+    assert np.isnan(value_of(sink.bytes_of("0"), plan.merges[0].dtype, (4, 3))).all()

@@ -76,6 +76,36 @@ def test_method_that_is_not_finite_is_found():
         check_merge_method(poles)
 
 
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (lambda a, b: a.flatten()[:1], "part returns a tensor of shape"),
+        (lambda a, b: None, "part returns None, not a tensor"),
+        (lambda a, b: a + 1j * b, "part returns a tensor of complex64, not of floats"),
+        (lambda a, b: a.argsort(), "part returns a tensor of int64, not of floats"),
+        (lambda a, b: a * float("nan"), "part returns nothing but NaN"),
+        (lambda a, b: a.no_such_thing, "part fails: AttributeError"),
+    ],
+)
+def test_tensor_method_that_returns_no_merged_tensor_is_found(body, problem):
+    def part(a, b):
+        """Return what is no model's tensor."""
+        return body(a, b)
+
+    with pytest.raises(AssertionError, match=f"part, F32: merging 'layers.0.*': {problem}"):
+        check_merge_method(tensor_method(part))
+
+
+def test_method_that_returns_one_number_is_found():
+    @merge_method
+    def mean(a, b):
+        """Return a number."""
+        return ops.mean(a + b)
+
+    with pytest.raises(AssertionError, match="returns one per tensor, repeated for all elements"):
+        check_merge_method(mean)
+
+
 def test_method_without_a_summary_is_found():
     @merge_method
     def silent(a, b):

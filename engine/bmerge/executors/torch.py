@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bmerge.dtypes import SIZES
-from bmerge.errors import ExecutorError
+from bmerge.errors import ExecutorError, MethodError
 from bmerge.executors.base import (
     ExecutionReport,
     NonFinite,
@@ -157,7 +157,11 @@ class _Run:
             index: decode(self.device.upload(data), job.inputs[index].dtype).reshape(window.shape)
             for index, data in buffers.items()
         }
-        result = evaluate(job.graph, inputs, job.scalars, window, self.device.torch)
+        try:
+            result = evaluate(job.graph, inputs, job.scalars, window, self.device.torch)
+        except MethodError as error:
+            message = f"merging {job.key!r}: {error}"
+            raise ExecutorError(message, key=job.key, hint=error.hint) from error
         if job.wanted is not None:
             result = result.flatten()[: job.wanted]
         chance = (job.seed, window.begin) if self.by_chance else None

@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from bmerge.errors import BmergeError, MethodError
 from bmerge.expr import eager
 from bmerge.expr.graph import Graph, Node
+from bmerge.expr.returned import checked
 from bmerge.expr.window import POSITIONS, Window, position, seeded
+from bmerge.faults import in_one_line
 
 __all__ = ["evaluate"]
 
@@ -37,6 +40,9 @@ def evaluate(
 
     Returns:
         A float32 tensor of the window's shape.
+
+    Raises:
+        MethodError: if a function of whole tensors fails, or returns what is no merged tensor.
     """
 
     def value_of(node: Node) -> Tensor:
@@ -73,11 +79,15 @@ def _called(graph: Graph, node: Node, values: Sequence[Tensor], window: Window) 
     with torch.no_grad(), seeded(window.seed, stream):
         try:
             result = called.function(*models, **numbers)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-            if all(torch.isfinite(model).all() for model in models):
-                raise
-            result = torch.full_like(models[0], torch.nan)  # what cannot be decomposed
-    return _of_shape(result.float(), window)
+        except (BmergeError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            # Whether it can be decomposed, what is not finite cannot be asked of a method.
+            bad = not all(torch.isfinite(model).all() for model in models)
+            if not bad or not isinstance(error, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+                raise MethodError(f"{called.name} fails: {in_one_line(error)}") from error
+            return torch.full_like(models[0], torch.nan)
+    return checked(result, called, models).float()
 
 
 def _of_shape(result: Tensor, window: Window) -> Tensor:

@@ -40,11 +40,15 @@ class Function:
         function: takes torch tensors, and numbers by name; returns a tensor of their shape.
         n_models: how many of the node's arguments are tensors; the others are numbers.
         names: of the numbers.
+        name: of the method that it is, for messages.
+        place: file and line where it stands, or nothing if that is not known.
     """
 
     function: Callable[..., Any]
     n_models: int
     names: tuple[str, ...]
+    name: str
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +100,29 @@ class Graph:
         return bool(self.functions)
 
 
-def call(function: Callable[..., Any], n_models: int, scalar_names: Sequence[str]) -> Graph:
+def call(
+    function: Callable[..., Any],
+    n_models: int,
+    scalar_names: Sequence[str],
+    *,
+    name: str | None = None,
+    place: str = "",
+) -> Graph:
     """Return the graph that calls a function with all inputs and hyperparameters.
 
     Args:
         function: takes torch tensors, and numbers by name; returns a tensor of their shape.
         n_models: how many tensors it takes.
         scalar_names: names of the numbers.
+        name: of the method, for messages; the function's own if left out.
+        place: file and line where it stands.
     """
     inputs = [Node("input", (), (float(index),)) for index in range(n_models)]
     scalars = [Node("scalar", (), (float(index),)) for index in range(len(scalar_names))]
     nodes = (*inputs, *scalars)
     result = Node("call", tuple(range(len(nodes))), (0.0, 0.0))
     names = tuple(scalar_names)
-    functions = (Function(function, n_models, names),)
+    functions = (Function(function, n_models, names, name or function.__name__, place),)
     return Graph((*nodes, result), len(nodes), n_models, names, functions)
 
 

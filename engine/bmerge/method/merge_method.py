@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -194,7 +195,9 @@ def _graph(
         return method.function(*models, **numbers, **dict(options))
 
     if method.opaque:
-        return call(body, n_models, names)
+        code = getattr(inspect.unwrap(method.function), "__code__", None)
+        place = f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+        return call(body, n_models, names, name=method.name, place=place)
     return trace(body, n_models, names, name=method.name)
 
 

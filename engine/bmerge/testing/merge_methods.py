@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from bmerge.architectures import detect
+from bmerge.errors import ExecutorError
 from bmerge.executors import Executor, NativeExecutor
+from bmerge.expr import Extent, extent_of
 from bmerge.formats import open_checkpoint
 from bmerge.method import ContentKind, MergeMethod, OptionValue
 from bmerge.pipeline import merge_to_file
@@ -47,10 +49,11 @@ def check_merge_method(method: MergeMethod, *, models: int | None = None) -> Non
     """Check that a merge method can be used as all others are.
 
     It has a name and a summary; its body can be traced; its hyperparameters' defaults and search
-    bounds give finite numbers for ordinary models; the Rust core gives the same bytes for any
-    number of threads, and so does torch (within one unit in the last place, if the body has
-    transcendental functions or sums). A ``@tensor_method`` runs on torch alone and must give the
-    same bytes again. All forms that its options choose between are checked.
+    bounds give finite numbers for ordinary models, one for each element; the Rust core gives the
+    same bytes for any number of threads, and so does torch (within one unit in the last place, if
+    the body has transcendental functions or sums). A ``@tensor_method`` runs on torch alone and
+    must give the same bytes again; it returns floats of the models' shape. All forms that its
+    options choose between are checked.
 
     Args:
         method: what ``@merge_method`` made.
@@ -129,7 +132,11 @@ class _Case:
             _compare(result, again, 0, self.dtype, f"{where}: torch gives another result again")
             return
         native = self._run(plan, NativeExecutor(threads=1))
-        exact = self.method.graph(len(self.models), self.options).ops.isdisjoint(INEXACT)
+        graph = self.method.graph(len(self.models), self.options)
+        extent = extent_of(graph)
+        whole = extent is Extent.ELEMENTS
+        assert whole, f"{where}: returns {extent.value}, repeated for all elements"
+        exact = graph.ops.isdisjoint(INEXACT)
         ulps = 0 if exact else 1
         _compare(native, result, ulps, self.dtype, f"{where}: torch differs from native")
         for threads in (2, 4):
@@ -158,7 +165,12 @@ class _Case:
 
     def _run(self, plan: Plan, executor: Executor) -> Tensors:
         output = self.folder / "out.safetensors"
-        merge_to_file(plan, output, executor=executor, metadata=False)
+        try:
+            merge_to_file(plan, output, executor=executor, metadata=False)
+        except ExecutorError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            message = f"{self.method.name}, {self.dtype}: {error}{hint}"
+            raise AssertionError(message) from error
         tensors = read_checkpoint(output)
         output.unlink()
         return tensors
