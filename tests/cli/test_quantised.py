@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from tests.quantised import LAYOUTS, ONE, X, beside, write_layout
 
 from bmerge.testing import write_checkpoint
+from quantised import LAYOUTS, ONE, X, beside, write_layout
 
 COMMANDS = {
     "merge": "merge weighted_sum plain.safetensors q.safetensors -o {out}",

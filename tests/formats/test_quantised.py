@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.quantised import LAYOUTS, ONE, PLAIN, X, beside, write_layout
 
 from bmerge.errors import FormatError
 from bmerge.formats import open_checkpoint, quantised_weights, refuse_quantised
+from quantised import LAYOUTS, ONE, PLAIN, X, beside, write_layout
 
 
 @pytest.mark.parametrize("what", LAYOUTS)

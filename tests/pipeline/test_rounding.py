@@ -80,17 +80,6 @@ def test_equal_models_are_no_warning(bmerge, tmp_path, pair):
     assert said(bmerge, tmp_path, "--alpha", "0.3", models=("a", "a")) is None
 
 
-def test_a_difference_is_no_change_of_a_model(bmerge, tmp_path, pair):
-    (tmp_path / "r.yaml").write_text("""
-        models: {a: a.safetensors, b: b.safetensors}
-        steps: {out: {method: weighted_sum, models: [b - a, 0], hyperparameters: {alpha: 0.99}}}
-        content: difference
-    """)
-    called = bmerge("merge", tmp_path / "r.yaml", "-o", tmp_path / "o.safetensors")
-    assert called.status == 0, called.err
-    assert "rounding" not in called.err
-
-
 @pytest.mark.parametrize("executor", ["native", "torch"])
 def test_a_lora_is_a_change_of_what_is_stored(bmerge, tmp_path, pair, executor):
     name = "lora_unet_layers_1_weight".removesuffix("_weight")

@@ -119,6 +119,25 @@ def test_keys_go_by_those_of_the_model_before(tmp_path, first, second, names):
     assert [i.offset for i in other.tensors.values()] == [i.offset for i in before]
 
 
+def test_each_model_goes_by_all_that_are_before_it(tmp_path):
+    files = [
+        flux(tmp_path / "whole.safetensors", 1, prefix=PREFIX, extra=["vae.w"]),
+        write_checkpoint(tmp_path / "vae.safetensors", {"vae.w": np.ones((4, 3))}),
+        flux(tmp_path / "unet.safetensors", 2),
+    ]
+    *_, unet = in_one_layout([open_checkpoint(path) for path in files])
+    assert list(unet.tensors) == [PREFIX + key for key in FLUX]
+
+
+def test_plans_are_made_of_one_layout(tmp_path):
+    files = [
+        flux(tmp_path / "a.safetensors", 1, prefix=PREFIX),
+        flux(tmp_path / "b.safetensors", 2),
+    ]
+    assert [job.key for job in plan_of(files).merges] == [PREFIX + key for key in FLUX]
+    assert [job.key for job in plan_of(files[::-1]).merges] == FLUX
+
+
 def test_models_without_a_tensor_in_common_are_refused(bmerge, tmp_path):
     a = layers(tmp_path / "a.safetensors", w=np.ones(3))
     b = layers(tmp_path / "b.safetensors", v=np.ones(3))
@@ -134,7 +153,9 @@ def test_models_without_a_tensor_in_common_are_refused(bmerge, tmp_path):
 
 def test_a_model_of_integers_is_refused(tmp_path):
     paths = [layers(tmp_path / f"{n}.safetensors", n=np.ones(3, "i4")) for n in "ab"]
-    with pytest.raises(ArchitectureError, match="nothing would be merged: no tensor holds floats"):
+    with pytest.raises(
+        ArchitectureError, match="nothing would be merged: no tensor of floats is in all models"
+    ):
         plan_of(paths)
 
 
@@ -165,6 +186,25 @@ def test_a_step_that_merges_nothing_is_refused_by_name(bmerge, tmp_path):
     )
     called = bmerge("merge", recipe, "-o", tmp_path / "o.safetensors")
     assert called.status == 0, called.err
+
+
+def test_a_step_that_no_key_needs_is_no_mistake_beside_another(bmerge, tmp_path):
+    for name in "ab":
+        layers(tmp_path / f"{name}.safetensors", w=np.ones(3))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("""
+        models: {a: a.safetensors, b: b.safetensors}
+        steps:
+          one: {method: weighted_sum, models: [a, b]}
+          two: {method: add_difference, models: [b, a, b]}
+          out: {fallback: [one, two]}
+    """)
+    called = bmerge("merge", recipe, "-o", tmp_path / "o.safetensors")
+    assert called.status == 0, called.err
+    recipe.write_text(recipe.read_text().replace("fallback: [one, two]", "fallback: [a, one, two]"))
+    called = bmerge("merge", recipe, "-o", tmp_path / "p.safetensors")
+    assert called.status == 1
+    assert "nothing would be merged" in called.err
 
 
 def test_parts_that_are_only_picked_need_no_merge(bmerge, tmp_path):

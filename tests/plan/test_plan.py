@@ -168,6 +168,7 @@ def test_first_convolution_is_split_by_channels(tmp_path, order):
     assert job.key == CONVOLUTION
     assert job.merge.shape == (4, 4, 3, 3)
     assert job.rest.shape[1] == max(order)
+    assert job.merge.base is None  # its elements do not lie as those of the model
     assert next(t.shape for t in plan.outputs if t.key == CONVOLUTION) == (4, max(order), 3, 3)
     assert any("input channels" in note for note in plan.notes)
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from bmerge.errors import FormatError
 from bmerge.formats import open_checkpoint
 from bmerge.rebasin import Family, match_weights, rule_of, write_in_order
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint, write_random
 from bmerge.testing.layouts import sdxl_layout, shrink
+from quantised import write_layout
 from shuffled import BASE, TUNED, random_orders, write_shuffled
 
 TINY = Family(groups=2, head_width=10, text_head_width=4)
@@ -97,3 +100,27 @@ def test_random_orders_are_not_the_identity():
     orders = random_orders(rule, 0)
     assert all(sorted(order) == list(range(len(order))) for order in orders.values())
     assert any((order != np.arange(len(order))).any() for order in orders.values())
+
+
+def test_a_unet_alone_is_a_reference_for_a_whole_model(bmerge, shuffled, tmp_path):
+    prefix = "model.diffusion_model."
+    unet = {
+        key.removeprefix(prefix): array
+        for key, array in read_checkpoint(BASE).items()
+        if key.startswith(prefix)
+    }
+    reference = write_checkpoint(tmp_path / "unet.safetensors", unet)
+    out = tmp_path / "o.safetensors"
+    called = bmerge("rebasin", reference, shuffled, "-o", out)
+    assert called.status == 0, called.err
+    back = read_checkpoint(out)
+    assert list(back) == list(read_checkpoint(shuffled))
+    assert all((back[prefix + key] == array).all() for key, array in unet.items())
+
+
+def test_a_quantised_reference_is_refused(shuffled, tmp_path):
+    layout = [("a.weight", "I8", (4, 4)), ("a.weight_scale", "F32", (4, 1))]
+    reference = open_checkpoint(write_layout(tmp_path / "q.safetensors", layout))
+    model = open_checkpoint(shuffled)
+    with pytest.raises(FormatError, match=r"quantised weights \(int8\)"):
+        match_weights(reference, model, rule_of(model))

@@ -90,16 +90,19 @@ def check_merged(recipe: Recipe, matches: Sequence[Match], findings: Findings) -
         ArchitectureError: if the models have nothing in common that could be merged.
         RecipeError: if the recipe leaves nothing to merge.
     """
-    steps = [step.name for step in recipe.in_order() if isinstance(step, Step)]
-    idle = [name for name in steps if name not in findings.merged]
-    if not idle or (findings.excluded and any(match.merged for match in matches)):
-        return
-    with naming(idle[0]):
-        if findings.excluded:
+    merged = any(match.merged for match in matches)
+    if findings.excluded:
+        if not merged:
             message = f"nothing is left to merge: {some(sorted(findings.excluded))} excluded"
             raise RecipeError(message, hint="exclude less, or copy the file")
-        if findings.missing:
+        return
+    steps = [step.name for step in recipe.in_order() if isinstance(step, Step)]
+    idle = [name for name in steps if name in findings.unmerged - findings.merged]
+    with naming(idle[0] if idle else ""):
+        if idle and findings.missing:
             (lacking, source), keys = max(findings.missing.items(), key=lambda item: len(item[1]))
             message = f"nothing would be merged: {lacking} has no {some(keys)} of {source}"
             raise ArchitectureError(message, hint=_INSPECT)
-        raise ArchitectureError("nothing would be merged: no tensor holds floats", hint=_INSPECT)
+        if idle or (steps and not merged):
+            message = "nothing would be merged: no tensor of floats is in all models"
+            raise ArchitectureError(message, hint=_INSPECT)

@@ -60,7 +60,7 @@ class MergeJob:
         seed: of this tensor's random numbers, those of its rounding too; 0 if it draws none.
         wanted: how many elements of the output are computed, from the first on; None: all.
         base: what the output is a change of, as it is stored: the first model's tensor; None if
-            the output is a difference, or only some channels are computed.
+            only some channels are computed.
     """
 
     key: str

@@ -40,7 +40,7 @@ class Match:
         channels: for a tensor of which only some channels are merged, how many.
         widest: what its other channels come from.
         fill: its bytes, if they are known beforehand.
-        base: the model's tensor that merging changes, if the output is a model.
+        base: the model's tensor that merging changes, if all its channels are merged.
     """
 
     output: OutputTensor
@@ -170,7 +170,7 @@ def _match(
     output = OutputTensor(info.key, wanted, found.extent.shape, offset)
     form, inputs = _distinct(found.form, key, values)
     extent = found.extent
-    base = info if values.gives_model and extent.channels is None else None
+    base = info if extent.channels is None else None
     return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
 
 

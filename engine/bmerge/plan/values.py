@@ -53,6 +53,7 @@ class Findings:
         missing: (what lacks keys, what they are taken from) → the keys.
         unlike: what floats are taken from that are integers elsewhere → their keys.
         merged: names of the steps that merge some key.
+        unmerged: names of those that leave some key of floats as it is.
         kept: what integers are taken from that are others elsewhere → their keys.
         excluded: keys that the recipe excludes.
         pruned: keys that only training needs; None if they are not asked for.
@@ -61,6 +62,7 @@ class Findings:
     missing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     unlike: dict[str, list[str]] = field(default_factory=dict)
     merged: set[str] = field(default_factory=set)
+    unmerged: set[str] = field(default_factory=set)
     kept: dict[str, list[str]] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     pruned: list[str] | None = None
@@ -101,7 +103,6 @@ class Values:
         self._files = [checkpoint.path.name for checkpoint in checkpoints]
         self._steps = {step.name: step for step in recipe.steps}
         self._contents = contents
-        self.gives_model = recipe.content == "model"
         self._parts: dict[str, Parts] = {}
         for step in recipe.in_order():
             if isinstance(step, Pick):
@@ -213,6 +214,7 @@ class Values:
             each = first if value is lead else (yield self._find(value, key, known))
             if each is None or not is_float(each.info.dtype):
                 self._note(each, value, lead, first.info.key)
+                self.findings.unmerged.add(step.name)
                 return None if self._becomes_difference(step, lead) else first
             found.append(each)
             forms.append(each.form)
