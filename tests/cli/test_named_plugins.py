@@ -162,6 +162,55 @@ def test_a_distribution_must_be_there(bmerge, best, tmp_path):
         assert words in called.err
 
 
+THEIRS = """
+from bmerge import hookimpl, merge_method
+
+
+@merge_method
+def theirs(a, b):
+    "Take the second."
+    return b
+
+
+@hookimpl
+def bmerge_merge_methods():
+    return [theirs]
+"""
+
+
+def test_an_installed_plugin_is_named_with_version_and_code(
+    bmerge, study_file, tmp_path, monkeypatch
+):
+    site = tmp_path / "site"
+    info = site / "bmerge_x-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text("[bmerge]\ntheirs = theirs_of_test\n")
+    (info / "METADATA").write_text("Name: bmerge-x\nVersion: 1.2\n")
+    (site / "theirs_of_test.py").write_text(THEIRS)
+    monkeypatch.syspath_prepend(str(site))
+    recipe = study_file.with_name("recipe.yaml")
+    recipe.write_text("method: theirs\nmodels: [a.safetensors, b.safetensors]\n")
+
+    def merge():
+        return bmerge("merge", recipe, "-o", "out.safetensors", "--force", "--json")
+
+    (entry,) = json.loads(merge().out)["recipe"]["plugins"]
+    digest = hashlib.sha256(THEIRS.encode()).hexdigest()
+    assert entry == {"distribution": "bmerge-x", "version": "1.2", "sha256": digest}
+    recipe.write_text(recipe.read_text() + f"plugins: [{json.dumps(entry)}]\n")
+    assert "was made with" not in merge().err
+    (site / "theirs_of_test.py").write_text(THEIRS + "# changed")
+    called = merge()
+    assert called.status == 0
+    assert "was made with other code of bmerge-x 1.2 than is here" in called.err
+    (info / "METADATA").write_text("Name: bmerge-x\nVersion: 1.3\n")
+    assert "was made with bmerge-x 1.2, here is 1.3" in merge().err
+    shutil.rmtree(info)
+    called = merge()
+    assert called.status == 1
+    assert "needs the plugin bmerge-x 1.2, which is not loaded" in called.err
+
+
 def test_the_best_recipe_insists_on_its_inputs(bmerge, best, tmp_path):
     models = load_recipe(best).models
     for model, name in zip(models, "ab", strict=True):

@@ -13,7 +13,7 @@ from bmerge.errors import PluginError
 __all__ = ["code_files", "code_sha256"]
 
 
-def code_sha256(file: Path) -> str:
+def code_sha256(file: Path, *, installed: bool = False) -> str:
     """Return the SHA-256 of a plugin's code.
 
     Of one file it is the hash of its bytes. Of several it is the hash of the lines
@@ -21,13 +21,14 @@ def code_sha256(file: Path) -> str:
 
     Args:
         file: of the plugin.
+        installed: whether its folder is one of installed modules, which are none of its own.
 
     Raises:
         PluginError: if a file cannot be read.
     """
     import hashlib
 
-    files = code_files(file)
+    files = code_files(file, installed=installed)
     try:
         hashes = [hashlib.sha256(each.read_bytes()).hexdigest() for each in files]
     except OSError as error:
@@ -40,7 +41,7 @@ def code_sha256(file: Path) -> str:
     return hashlib.sha256("".join(f"{d}  {n}\n" for n, d in lines).encode()).hexdigest()
 
 
-def code_files(file: Path) -> tuple[Path, ...]:
+def code_files(file: Path, *, installed: bool = False) -> tuple[Path, ...]:
     """Return the files of a plugin's code, its own first.
 
     Of a plugin in a package that is the whole package; of a single file it is the file with
@@ -48,6 +49,7 @@ def code_files(file: Path) -> tuple[Path, ...]:
 
     Args:
         file: of the plugin.
+        installed: whether its folder is one of installed modules.
     """
     file = file.resolve()
     package = _package(file.parent)
@@ -55,7 +57,7 @@ def code_files(file: Path) -> tuple[Path, ...]:
         others = [each for each in sorted(package.rglob("*.py")) if each != file]
         return (file, *others)
     found = {file: None}
-    waiting = [file]
+    waiting = [] if installed else [file]
     while waiting:
         for other in _neighbours(waiting.pop(), file.parent):
             if other not in found:

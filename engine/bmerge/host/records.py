@@ -53,5 +53,6 @@ class PluginRecord:
         if self.distribution == OWN or self.file is None:
             return None
         file = Path(self.file).absolute()
+        digest = code_sha256(file, installed=self.distribution is not None)
         path = None if self.distribution else str(file)
-        return PluginRef(path, self.distribution, self.version, code_sha256(file))
+        return PluginRef(path, self.distribution, self.version, digest)

@@ -94,6 +94,16 @@ def _check_installed(host: PluginHost, ref: PluginRef, who: str) -> None:
         raise PluginError(message, hint="install it, if you trust whoever made it")
     if ref.version not in {None, found[0].version}:
         _log.warning("%s was made with %s, here is %s", who, ref, found[0].version)
+    elif _is_other_code(found, ref):
+        _log.warning("%s was made with other code of %s than is here", who, ref)
+
+
+def _is_other_code(found: Iterable[PluginRecord | discovery.Candidate], ref: PluginRef) -> bool:
+    """Tell whether no plugin of a distribution has the code that was recorded."""
+    refs = [record.ref for record in found if isinstance(record, PluginRecord)]
+    if ref.sha256 is None or not refs:
+        return False
+    return all(known and known.sha256 != ref.sha256 for known in refs)
 
 
 def _compare(given: PluginRecord, ref: PluginRef, who: str) -> None:
