@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture
+from bmerge.evaluate.protocols import Checked, Generator, MergedModel, Payload, Picture
 
 __all__ = ["check_generator"]
 
@@ -16,7 +16,8 @@ def check_generator(
 
     It makes one RGB picture for each payload, in their order and with the payload that it was
     given; the same model and payload give the same picture, also after another model was
-    loaded, and after a round of pictures that was stopped early.
+    loaded, and after a round of pictures that was stopped early. Where it has a ``check``, that
+    finds nothing amiss and changes nothing, before the first model and in between.
 
     Args:
         generator: a constructed one.
@@ -29,8 +30,10 @@ def check_generator(
     assert models, "give a model"
     assert len(payloads) > 1, "give two payloads or more"
     try:
+        _ask(generator)
         first = [_round(generator, model, payloads) for model in models]
         assert len(set(first[0])) > 1, "all pictures are the same, whatever the seed"
+        _ask(generator)
         generator.load(models[0])
         stopped = iter(generator.generate(payloads))
         _check_picture(next(stopped), payloads[0])
@@ -40,6 +43,11 @@ def check_generator(
         assert list(generator.generate(())) == [], "no payloads must give no pictures"
     finally:
         generator.close()
+
+
+def _ask(generator: Generator) -> None:
+    if isinstance(generator, Checked):
+        generator.check(paint=True)
 
 
 def _round(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bmerge.evaluate.protocols import Payload, Picture, Scorer
+from bmerge.evaluate.protocols import Checked, Payload, Picture, Scorer
 
 __all__ = ["check_scorer", "sample_pictures"]
 
@@ -17,7 +17,7 @@ def check_scorer(scorer: Scorer, *, prompts: Sequence[str] = ("a red circle",)) 
 
     It gives one finite number for each picture, whatever their size; the same picture gets the
     same score when it is asked again, alone or among others, in any order; pictures are left as
-    they are; no pictures get no scores.
+    they are; no pictures get no scores. Where it has a ``check``, that finds nothing amiss.
 
     Args:
         scorer: a constructed one.
@@ -26,6 +26,8 @@ def check_scorer(scorer: Scorer, *, prompts: Sequence[str] = ("a red circle",)) 
     Raises:
         AssertionError: that says what does not hold.
     """
+    if isinstance(scorer, Checked):
+        scorer.check(paint=True)
     pictures = sample_pictures(prompts)
     before = [picture.image.tobytes() for picture in pictures]
     scores = _score(scorer, pictures)

@@ -1,11 +1,13 @@
 """Names that a web UI would drop without a word where it does not know them.
 
-An unknown sampler is refused by the server itself. An unknown noise schedule or VAE is not: the
-picture comes, made with another one.
+A1111 itself refuses an unknown sampler, some of its kin do not; an unknown noise schedule or VAE
+none of them does: the picture comes, made with another one.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +15,9 @@ from bmerge import GeneratorError, nearest
 from bmerge_plugins.servers.faults import StatusError, understood
 from bmerge_plugins.servers.http import HttpServer
 
-__all__ = ["Names"]
+__all__ = ["Names", "Samplers"]
+
+_log = logging.getLogger(__name__)
 
 _API = "/sdapi/v1"
 _LISTS = {"scheduler": "schedulers", "sd_vae": "sd-vae"}
@@ -62,6 +66,34 @@ class Names:
             return []
         with understood(f"{self._http.address}: its list of {_LISTS[kind]}"):
             return [name for entry in listed or [] for name in _names(entry)]
+
+
+class Samplers:
+    """Compares the samplers that pictures say they were made with to those that were asked for."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def compare(self, wanted: str | None, info: Mapping[str, Any], server: str) -> None:
+        """Warn once of each sampler that another was taken for.
+
+        Args:
+            wanted: as the payload has it.
+            info: what the server says of the picture.
+            server: its name, for the message.
+        """
+        used = info.get("sampler_name")
+        if not wanted or not isinstance(used, str) or wanted in self._told:
+            return
+        # Names are spelt in many ways, and may have the noise schedule behind them.
+        one, other = _letters(wanted), _letters(used)
+        if not (one.startswith(other) or other.startswith(one)):
+            self._told.add(wanted)
+            _log.warning("%s: sampled with %r where %r was wanted", server, used, wanted)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9+]", "", name.lower().removeprefix("k_").removeprefix("sample_"))
 
 
 def _names(entry: Mapping[str, Any]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from bmerge_plugins.servers.a1111_answers import (
     read_info,
     stem,
 )
-from bmerge_plugins.servers.a1111_names import Names
+from bmerge_plugins.servers.a1111_names import Names, Samplers
 from bmerge_plugins.servers.a1111_request import name_clip_skip, request_body
 from bmerge_plugins.servers.faults import StatusError, understood
 from bmerge_plugins.servers.http import HttpServer
@@ -52,6 +52,7 @@ class A1111Session:
     def __init__(self, server: HttpServer, *, list_timeout: float) -> None:
         self._http = server
         self._names = Names(server)
+        self._samplers = Samplers()
         self._list_timeout = list_timeout
         self._wanted = ModelUsed(None, None)
         self._before: str | None = None
@@ -128,6 +129,7 @@ class A1111Session:
         with understood(what):
             info = read_info(answer, what)
             used = self._check_model(info, what)
+            self._samplers.compare(payload.sampler, info, self.name)
             image = pictures.from_base64(first_image(answer, info, what), what)
             pictures.check(image, what)
             return Picture(payload, image, self._report(info, used))

@@ -16,6 +16,7 @@ from typing import Any
 from bmerge import GeneratorError, Payload, Picture
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.a1111_answers import first_image, model_used, read_info, stem
+from bmerge_plugins.servers.a1111_names import Samplers
 from bmerge_plugins.servers.a1111_request import request_body
 from bmerge_plugins.servers.faults import understood
 from bmerge_plugins.servers.http import HttpServer
@@ -44,6 +45,7 @@ class ServerSession:
         self._start_timeout = start_timeout
         self._program: Program | None = None
         self._wanted = ""
+        self._samplers = Samplers()
         self._worked = False
 
     @property
@@ -66,7 +68,8 @@ class ServerSession:
             GeneratorError: if something is wrong.
         """
         check_program(self._command.arguments)
-        self._check_port()
+        if self._program is None or self._program.status is not None:
+            self._check_port()  # else it is our own that listens
 
     def tidy(self) -> None:
         """Nothing was put anywhere."""
@@ -96,6 +99,7 @@ class ServerSession:
         answer = self._post(f"/sdapi/v1/{route}", body)
         what = f"{self.name}: picture {payload.id!r}"
         info = _read_info(answer, what)
+        self._samplers.compare(payload.sampler, info, self.name)
         self._check(info, what)
         image = pictures.from_base64(first_image(answer, info, what), what)
         self._worked = True

@@ -373,6 +373,30 @@ def test_what_a_web_ui_would_drop_without_a_word_is_refused(
     assert server.pictures == before
 
 
+@pytest.mark.parametrize(
+    ("wanted", "used", "warns"),
+    [("Euler a", "Euler a", False), ("DPM++ 2M Karras", "DPM++ 2M", False),
+     ("Euler a", "euler_a", False), ("k_euler", "Euler", False), (None, "UniPC", False),
+     ("Euler a", None, False), ("Euler x", "UniPC", True), ("Heun", "Euler", True)],
+)  # fmt: skip
+def test_a_sampler_that_was_not_the_wanted_one_is_told_once(
+    wanted, used, warns, server, generator, merged, payloads, caplog
+):
+    render = server.render
+
+    def with_sampler(body):
+        answer = render(body)
+        info = {**json.loads(answer["info"]), "sampler_name": used}
+        return {**answer, "info": json.dumps(info)}
+
+    server.render = with_sampler
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate(payloads(3, sampler=wanted)))
+    assert caplog.text.count("where") == warns
+    assert not warns or f"sampled with {used!r} where {wanted!r} was wanted" in caplog.text
+
+
 def test_what_a_payload_leaves_out_is_left_to_the_server(server, generator, merged, payloads):
     one = generator(server.url)
     one.load(merged())

@@ -339,31 +339,35 @@ def test_a_prompt_that_somebody_interrupted_is_run_again(server, generator, merg
     assert server.runs == 3
 
 
-def test_a_bad_answer_of_any_shape_is_a_passing_fault(server, generator, merged, payloads):
-    one = generator(server.url, retries=0)
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/prompt", []), ("/prompt", 3), ("/prompt", {"prompt": 1}),
+        ("/history/", [3]), ("/history/", {"ID": 3}), ("/history/", {"ID": {"status": 3}}),
+        ("/history/", {"ID": {"outputs": {"9": []}}}),
+        ("/history/", {"ID": {"status": {"messages": [1]}}}),
+        ("/view", b"no picture"), ("/view", b""),
+    ],
+)  # fmt: skip
+def test_a_bad_answer_of_any_shape_is_a_passing_fault(
+    path, answer, server, generator, merged, payloads
+):
     routes = server.answer
-    for path, answers in {
-        "/prompt": ([], 3, {"prompt": 1}, "x"),
-        "/history/": ([3], {"ID": 3}, {"ID": {"status": 3}}, {"ID": {"outputs": {"9": []}}},
-                      {"ID": {"status": {"messages": [1]}}}),
-        "/view": (b"no picture", b""),
-    }.items():  # fmt: skip
-        for answer in answers:
 
-            def instead(method, where, query, body, path=path, answer=answer):
-                given = routes(method, where, query, body)
-                if not where.startswith(path) or not (given or path == "/prompt"):
-                    return given
-                if isinstance(answer, dict) and "ID" in answer:
-                    return {where.rpartition("/")[2]: answer["ID"]}
-                return answer
+    def instead(method, where, query, body):
+        given = routes(method, where, query, body)
+        if not where.startswith(path) or not (given or path == "/prompt"):
+            return given
+        if isinstance(answer, dict) and "ID" in answer:
+            return {where.rpartition("/")[2]: answer["ID"]}
+        return answer
 
-            server.answer = routes
-            one.load(merged())
-            server.answer = instead
-            with pytest.raises(GeneratorError) as caught:
-                list(one.generate(payloads(1)))
-            assert caught.value.blame == "surroundings", (path, answer)
+    one = generator(server.url, retries=0)
+    one.load(merged())
+    server.answer = instead
+    with pytest.raises(GeneratorError) as caught:
+        list(one.generate(payloads(1)))
+    assert caught.value.blame == "surroundings"
 
 
 def test_a_saved_picture_goes_before_a_preview_and_a_titled_one_before_all(
