@@ -48,7 +48,7 @@ def study_of(folder, generator=None, judge=None, payloads=PAYLOADS):
     evaluator = Evaluator(generator or OfFiles(), scorers, payloads)
     merger = BigMerger(folder.parent / "scratch" / "deep")
     return make_study(
-        folder, evaluator=evaluator, merger=merger, n_iters=1, init=0, design="random"
+        folder, evaluator=evaluator, merger=merger, n_iters=1, init=0, design="random", patience=0
     )
 
 

@@ -120,7 +120,7 @@ def patience_of(minutes, generator=None, *, judge=None, worked=True):
     clock, events = Clock(), []
     patience = Patience(minutes, evaluator, events.append, clock=clock, sleep=clock.sleep)
     if worked:
-        patience.relieve()
+        patience.prove()
     return patience, clock, events
 
 
@@ -193,12 +193,13 @@ def test_each_thing_that_works_renews_patience():
         (GeneratorError("starting", transient=True), 120),
         (GeneratorError("wrong password", blame="surroundings"), 0),
         (OSError(errno.ECONNREFUSED, "refused"), 120),
-        (StudyError("disk full", blame="surroundings"), 0),
+        (StudyError("disk full", blame="surroundings"), 120),
     ],
     ids=["transient", "password", "refused", "disk"],
 )
-def test_before_anything_has_worked_patience_is_short(error, seconds):
+def test_before_the_first_picture_patience_is_short(error, seconds):
     patience, clock, _ = patience_of(30, worked=False)
+    patience.through(lambda: None)  # as a check that asks nobody
     with pytest.raises(StudyError):
         patience.through(failing(99, error)[0])
     assert sum(clock.slept) == seconds

@@ -121,6 +121,7 @@ class Attempts:
         payload = scored.picture.payload
         save = partial(save_picture, self.study.folder, number, scored.picture, scored.scores)
         file = self.patience.through(save, number)
+        self.patience.prove()
         records.append(
             {
                 "id": payload.id,

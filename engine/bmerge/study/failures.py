@@ -45,8 +45,11 @@ def blame_of(error: BaseException) -> Blame:
 
 
 def may_pass_soon(error: Exception) -> bool:
-    """Tell whether an error may pass though nobody does anything, as a server that is starting."""
-    return bool(getattr(error, "transient", not isinstance(error, BmergeError)))
+    """Tell whether an error may pass though nobody does anything, as a server that is starting.
+
+    Generators and scorers know that; a wrong password does not pass.
+    """
+    return bool(getattr(error, "transient", True))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

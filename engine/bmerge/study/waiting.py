@@ -2,9 +2,9 @@
 
 What fails because of a server, a disk or a password is done again, until it works or patience runs
 out; the run then stops, and whatever was unfinished stays so. Patience starts afresh with every
-picture and every answer of the storage, so that it is one outage that must not last longer. While
-nothing at all has worked, somebody is likely to sit there: only what may pass by itself is waited
-for, and not for long.
+picture and every answer of the storage, so that it is one outage that must not last longer. Until
+the first picture, somebody is likely to sit there: what will not pass by itself is not waited for,
+and nothing for long.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Patience"]
 T = TypeVar("T")
 
 _FIRST, _LONGEST = 1.0, 60.0  # seconds of the pauses; each is twice the one before
-_AT_START = 120.0  # seconds of patience before anything has worked
+_AT_START = 120.0  # seconds of patience before the first picture
 _UNEXPLAINED = 3  # failures that the surroundings do not explain, in
 _UNEXPLAINED_FOR = 300.0  # seconds at least, after which the merge must be to blame
 
@@ -86,9 +86,12 @@ class Patience:
                 self.relieve()
                 return result
 
+    def prove(self) -> None:
+        """Take note that a picture was made and judged, so that all that is needed is there."""
+        self._worked = True
+
     def relieve(self) -> None:
         """Begin anew: something has worked."""
-        self._worked = True
         self._since = None
         self._pauses = self._failures = self._unexplained = 0
 
@@ -101,7 +104,7 @@ class Patience:
             self._pause(problem, number)
             problem = _problem(asked, paint=self._failures > 1)
         if asked and self._failures > 1:
-            self._worked = True
+            self.prove()
             self._unexplained += 1
             lasted = self._clock() - (self._since or 0.0)
             enough = min(_UNEXPLAINED_FOR, self._seconds / 2)
