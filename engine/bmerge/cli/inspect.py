@@ -43,7 +43,7 @@ def command(session: Session, file: str, *, as_json: bool) -> None:
       bmerge inspect merged.safetensors --json
     """
     checkpoint = open_checkpoint(file)
-    if is_lora(checkpoint):
+    if is_lora(checkpoint) and not quantised_weights(checkpoint):  # whose roles are not its own
         lora = describe_lora(parse_lora(checkpoint))
         print_json(lora) if as_json else _print_lora(lora)
         return
@@ -129,7 +129,6 @@ def _print_lora(data: dict[str, Any]) -> None:
     show(f"ranks         {_counted(data['ranks']) or 'none'}")
     show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
     show(f"dtypes        {_counted(data['dtypes'])}")
-    _print_quantised(data["quantised"])
     if data["unknown"]:
         unknown = data["unknown"]
         show(f"not known     {len(unknown)} tensors, as {unknown[0]}")
