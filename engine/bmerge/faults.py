@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bmerge.errors import BmergeError, redacted
 
-__all__ = ["in_one_line", "place_of"]
+__all__ = ["explained", "in_one_line", "place_of"]
 
 _OWN = Path(__file__).parent
 _CALLERS = ("click", "pluggy")
@@ -31,6 +33,24 @@ def in_one_line(error: BaseException) -> str:
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = place_of(error)
     return f"{told} ({place})" if place else told
+
+
+@contextmanager
+def explained(doing: str, make: Callable[[str], BmergeError]) -> Iterator[None]:
+    """Turn what somebody else's code raises into an error of bmerge that says what was being done.
+
+    Errors of bmerge pass as they are: whoever raises one has said what is wrong.
+
+    Args:
+        doing: what goes before the failure: ``the scorer 'x' failed at the picture 'y'``.
+        make: makes the error from its message.
+    """
+    try:
+        yield
+    except BmergeError:
+        raise
+    except Exception as error:
+        raise make(f"{doing}: {in_one_line(error)}") from error
 
 
 def place_of(error: BaseException) -> str | None:

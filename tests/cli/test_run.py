@@ -352,3 +352,108 @@ def test_retry_failed_evaluates_them_again(bmerge, study_file, example, write_pl
     after = _trials(bmerge)
     assert {t["state"] for t in after} == {"complete"}
     assert [t["params"] for t in after] == [t["params"] for t in before]
+
+
+FAULTY = """
+    from pathlib import Path
+    from bmerge import GeneratorKind, OptimiserKind, Picture, ScorerKind, hookimpl
+    from PIL import Image
+
+    class Walk:
+        def __init__(self, space, seed, budget):
+            self.space = space
+        def ask(self):
+            {ask}
+            return {{p.name: p.low for p in self.space.parameters}}
+        def tell(self, result):
+            {tell}
+        def replay(self, results):
+            {replay}
+
+    class Swatch:
+        def load(self, model):
+            {load}
+        def generate(self, payloads):
+            for payload in payloads:
+                {generate}
+                yield Picture(payload, Image.new("RGB", (8, 8), "white"))
+        def close(self):
+            {close}
+
+    class Brightness:
+        def score(self, pictures):
+            {score}
+            return [0.5] * len(pictures)
+
+    @hookimpl
+    def bmerge_optimisers():
+        return [OptimiserKind("faulty", Walk, "x")]
+
+    @hookimpl
+    def bmerge_generators():
+        return [GeneratorKind("painter", Swatch, "x")]
+
+    @hookimpl
+    def bmerge_scorers():
+        return [ScorerKind("judge", Brightness, "x")]
+"""
+_FAULTS = ("ask", "tell", "replay", "load", "generate", "close", "score")
+
+
+@pytest.fixture
+def faulty(study_file, write_plugin, example):
+    """Write a plugin that raises KeyError in some of its methods; return options, file, lines."""
+    study = study_file.read_text()
+    study = study.replace("name: swatch", "name: painter").replace("name: walk", "name: faulty")
+    study = study.replace("name: brightness, target: 1.0", "name: judge")
+    study_file.write_text(study)
+
+    def write(*faults):
+        code = {name: '{}["x"]' if name in faults else "pass" for name in _FAULTS}
+        file = write_plugin("faulty.py", FAULTY.format(**code))
+        lines = file.read_text().splitlines()
+        places = [f"{file}:{n}" for n, line in enumerate(lines, 1) if '["x"]' in line]
+        return [*example, "--plugin", file], places
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("load", "the generator failed to take the model: KeyError: 'x'"),
+        ("generate", "the generator failed at 'p00-s0': KeyError: 'x'"),
+        ("score", "the scorer 'judge' failed at 'p00-s0', 'p01-s0': KeyError: 'x'"),
+        ("ask", "the optimiser 'faulty' failed when it was asked for trial 4: KeyError: 'x'"),
+        ("tell", "the optimiser 'faulty' failed when it was told of trial 4: KeyError: 'x'"),
+        ("replay", "the optimiser 'faulty' failed when it was told of 4 finished trials: KeyE"),
+    ],
+)
+def test_failure_of_a_plugin_says_what_was_done_and_where(bmerge, faulty, fault, told):
+    options, (place,) = faulty(fault)
+    called = bmerge("run", "study.yaml", *options)
+    assert called.status == 1
+    assert told in called.err
+    assert f"({place})" in called.err
+    assert "Traceback" not in called.err
+    assert "bug in bmerge" not in called.err
+    debugged = bmerge("run", "study.yaml", "--debug", *options)
+    assert "Traceback" in debugged.err
+    assert "KeyError: 'x'" in debugged.err
+
+
+def test_failure_to_close_hides_nothing(bmerge, faulty):
+    options, (generate, close) = faulty("generate", "close")
+    called = bmerge("run", "study.yaml", *options)
+    assert called.status == 1
+    assert f"({generate})" in called.err.splitlines()[-2]
+    told = f"warning: the generator could not be closed: KeyError: 'x' ({close})"
+    assert told in called.err.splitlines()
+
+
+def test_failure_to_close_is_told_and_loses_nothing(bmerge, faulty):
+    options, (close,) = faulty("close")
+    called = bmerge("run", "study.yaml", *options)
+    assert called.status == 0
+    assert f"warning: the generator could not be closed: KeyError: 'x' ({close})" in called.err
+    assert "best " in called.out

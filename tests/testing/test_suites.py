@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from bmerge import (
+    GeneratorError,
     MethodError,
+    OptimiserKind,
     Payload,
     PerModel,
     Picture,
@@ -248,6 +250,55 @@ def test_wrong_hooks_are_found(name, offered, message):
     hook.__name__ = name
     with pytest.raises(PluginError, match=message):
         check_hooks(_plugin(**{name: hookimpl(hook)}))
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (lambda space, seed, *, width=1: None, "cannot be called with .space, seed, budget,"),
+        (lambda space, seed, budget, width: None, "missing a required argument: 'width'"),
+        (lambda: None, "too many positional arguments"),
+    ],
+    ids=["too few", "option without *", "none"],
+)
+def test_factory_that_a_run_could_not_call_is_found(factory, message):
+    def bmerge_optimisers():
+        return [OptimiserKind("mine", factory, "x")]
+
+    with pytest.raises(PluginError, match=message) as caught:
+        check_hooks(_plugin(bmerge_optimisers=hookimpl(bmerge_optimisers)))
+    assert "keyword-only" in caught.value.hint
+
+
+def test_commands_that_cannot_be_added_are_found():
+    def bmerge_commands(group):
+        group.comand("hello")
+
+    with pytest.raises(PluginError, match=r"failed in bmerge_commands: AttributeError: .*py:\d+"):
+        check_hooks(_plugin(bmerge_commands=hookimpl(bmerge_commands)))
+
+    def without():
+        return None
+
+    check_hooks(_plugin(bmerge_commands=hookimpl(without)))
+
+
+class _Broken:
+    def check(self, *, paint):
+        raise GeneratorError("no server there")
+
+
+def test_what_a_run_calls_is_looked_for_first():
+    with pytest.raises(AssertionError, match="it has no method load"):
+        check_generator(object(), [_Model(1)], PAYLOADS)
+    with pytest.raises(AssertionError, match="it has no method score"):
+        check_scorer(object())
+    broken = type("Broken", (_Broken, _Painter), {})()
+    with pytest.raises(GeneratorError, match="no server there"):
+        check_generator(broken, [_Model(1)], PAYLOADS)
+    assert broken.closed
+    with pytest.raises(GeneratorError, match="no server there"):
+        check_scorer(type("Broken", (_Broken, _Scorer), {})(None))
 
 
 def test_plugin_without_a_hook_is_found():

@@ -54,7 +54,7 @@ class Scene:
     def close(self) -> None:
         """Close the generator, if it was made."""
         if self._evaluator is not None:
-            self._evaluator.generator.close()
+            self._evaluator.close()
 
     def _merger(self, recipe: Recipe, method: Methods) -> Merger:
         checkpoints = open_models(recipe.models, Path())

@@ -6,10 +6,12 @@ where a model comes from nor where pictures go.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -24,6 +26,7 @@ from bmerge.evaluate.protocols import (
     Scorer,
     TrialScorer,
 )
+from bmerge.faults import explained, in_one_line
 
 __all__ = [
     "Evaluation",
@@ -36,6 +39,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+_logger = logging.getLogger(__name__)
+
+_SHOWN = 3
 _BATCH = 16  # pictures that a scorer gets at a time
 _GREATEST = 1e300  # of scores: sums of greater ones might overflow
 _OVERFLOW = "the model overflowed: compute in fp32 or bf16, at least in its VAE"
@@ -72,6 +78,13 @@ class WeightedScorer:
     def judges(self, payload: Payload) -> bool:
         """Tell whether it judges the pictures of ``payload``."""
         return not self.only or matches(payload, self.only)
+
+    def explained(self, pictures: Sequence[str]) -> AbstractContextManager[None]:
+        """Say of what the scorer raises that it does, and at which pictures."""
+        some = ", ".join(map(repr, pictures[:_SHOWN])) + (", …" if len(pictures) > _SHOWN else "")
+        doing = f"the scorer {self.label!r} failed at {some}"
+        # As for any exception of a plugin: it may be tried again, and blames the merge.
+        return explained(doing, partial(ScorerError, transient=True, blame="merge"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +160,8 @@ class Evaluator:
                 plugin or the merge raises passes through as well.
         """
         clock = _Clock()
-        self.generator.load(model)
+        with explained("the generator failed to take the model", _generator_error):
+            self.generator.load(model)
         clock.lap("load")
         scored: list[ScoredPicture] = []
         for batch in _batches(self._generate()):
@@ -159,6 +173,14 @@ class Evaluator:
         means = self.means([(one.picture.payload.weight, one.scores) for one in scored])
         return Evaluation(self._objective(means), means, dict(clock.seconds))
 
+    def close(self) -> None:
+        """Close the generator; what that raises is told, but hides nothing that came before."""
+        try:
+            self.generator.close()
+        except Exception as error:
+            message = "the generator could not be closed: %s"
+            _logger.warning(message, in_one_line(error), exc_info=True)
+
     def means(self, pictures: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
         """Return the mean of each scorer that judges picture by picture, weighted by payloads.
 
@@ -169,9 +191,11 @@ class Evaluator:
 
     def _generate(self) -> Iterator[Picture]:
         """Yield one picture for each payload, or complain about the generator."""
-        pictures = iter(self.generator.generate(self.payloads))
+        with explained("the generator failed", _generator_error):
+            pictures = iter(self.generator.generate(self.payloads))
         for number, payload in enumerate(self.payloads):
-            picture: object = next(pictures, None)
+            with explained(f"the generator failed at {payload.id!r}", _generator_error):
+                picture: object = next(pictures, None)
             if picture is None:
                 count = len(self.payloads)
                 raise GeneratorError(f"the generator made {number} of {count} pictures")
@@ -197,6 +221,9 @@ class Evaluator:
     def _objective(self, values: Mapping[str, float]) -> float:
         judging = [entry for entry in self.scorers if entry.weight and entry.label in values]
         return math.fsum(entry.weight * values[entry.label] for entry in judging)
+
+
+_generator_error = partial(GeneratorError, transient=True, blame="merge")
 
 
 class _Clock:
@@ -230,8 +257,10 @@ def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
     pictures = [picture for picture in pictures if entry.judges(picture.payload)]
     if not pictures:
         return []
-    scores = entry.scorer.score(pictures)
-    return checked_scores(entry, scores, [picture.payload.id for picture in pictures])
+    ids = [picture.payload.id for picture in pictures]
+    with entry.explained(ids):
+        scores = list(entry.scorer.score(pictures))
+    return checked_scores(entry, scores, ids)
 
 
 def checked_scores(

@@ -57,6 +57,7 @@ class Kind(Generic[T]):
     summary: str
     incidental: tuple[str, ...] = field(default=(), kw_only=True)
     protocols: ClassVar[tuple[type, ...]] = ()
+    positional: ClassVar[tuple[str, ...]] = ()
 
     @property
     def options(self) -> tuple[Option, ...]:
@@ -111,6 +112,7 @@ class Kind(Generic[T]):
             if option.required and option.name not in options:
                 message = f"{self.name} needs the option {option.name!r}"
                 raise PluginError(message, plugin=self.name)
+        self.check_factory()
         for name in set(self.incidental) - set(known):
             message = f"{self.name} calls {name!r} incidental, which is none of its options"
             raise PluginError(message, plugin=self.name, hint=nearest(name, known))
@@ -119,6 +121,21 @@ class Kind(Generic[T]):
             if wrong := problem(value, annotations[name]):
                 message = f"the option {name!r} of {self.name} must be {wrong}"
                 raise PluginError(message, plugin=self.name, hint=_quotes(value, wrong))
+
+    def check_factory(self) -> None:
+        """Check that the factory can be called as it will be: parameters, then options by name.
+
+        Raises:
+            PluginError: if it cannot.
+        """
+        given = {option.name: None for option in self.options}
+        try:
+            inspect.signature(self.factory).bind(*self.positional, **given)
+        except TypeError as error:
+            takes = ", ".join((*self.positional, "**options"))
+            message = f"the factory of {self.name} cannot be called with ({takes}): {error}"
+            hint = "its options are keyword-only parameters: put * before them"
+            raise PluginError(message, plugin=self.name, hint=hint) from error
 
     def essentials(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options on which results depend, with the defaults of those not given."""
@@ -157,6 +174,7 @@ class OptimiserKind(Kind[Optimiser]):
 
     several_objectives: bool = False
     protocols: ClassVar[tuple[type, ...]] = (Optimiser,)
+    positional: ClassVar[tuple[str, ...]] = ("space", "seed", "budget")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 from bmerge.errors import PluginError, StudyError
+from bmerge.faults import explained
 from bmerge.study.objective import reference
 from bmerge.study.protocols import Optimiser
 from bmerge.study.store import Store
@@ -67,7 +70,8 @@ class Asking:
             known: whether the optimiser proposed it in this process.
         """
         if self._begun and trial.proposal.values:
-            self._optimiser.tell(replace(trial.result, proposed=known))
+            with self._explained(f"was told of trial {trial.number}"):
+                self._optimiser.tell(replace(trial.result, proposed=known))
 
     def _ask(self) -> dict[str, float]:
         """Ask for a proposal; before the first, tell what is finished: scores stand still now."""
@@ -78,8 +82,17 @@ class Asking:
                 message = "scores cannot be normalised: no trial before the optimiser's is complete"
                 raise StudyError(message, hint="set normalise to none")
             if results := results_of(self._store.trials):
-                self._optimiser.replay(results)
-        return self._checked(self._optimiser.ask())
+                with self._explained(f"was told of {len(results)} finished trials"):
+                    self._optimiser.replay(results)
+        with self._explained(f"was asked for trial {len(self._store.trials)}"):
+            proposal = dict(self._optimiser.ask())
+        return self._checked(proposal)
+
+    def _explained(self, when: str) -> AbstractContextManager[None]:
+        """Say of what the optimiser raises that it does, and when."""
+        name = self._study.optimiser_name
+        doing = f"the optimiser {name!r} failed when it {when}"
+        return explained(doing, partial(PluginError, plugin=name))
 
     def _checked(self, proposal: Mapping[str, float]) -> dict[str, float]:
         """Return the proposal as floats within their bounds, or blame the optimiser."""

@@ -83,7 +83,9 @@ def _with_scores(trial: Trial, entry: WeightedScorer, exhibit: Exhibit) -> Trial
     """Ask a scorer, and add what it says to the trial's pictures and means."""
     assert isinstance(entry.scorer, TrialScorer)
     ids = [picture.payload.id for picture in exhibit.pictures]
-    scores = checked_scores(entry, entry.scorer.score_trial(exhibit), ids)
+    with entry.explained(ids):
+        given_scores = list(entry.scorer.score_trial(exhibit))
+    scores = checked_scores(entry, given_scores, ids)
     given = dict(zip(ids, scores, strict=True))
     pictures = tuple(
         {**picture, "scores": {**picture["scores"], entry.label: given[picture["id"]]}}

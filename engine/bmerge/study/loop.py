@@ -75,7 +75,7 @@ def run_study(
         message = f"interrupted; finished trials are stored in {study.folder}"
         raise StudyInterruptedError(message, hint="the same command again goes on") from interrupt
     finally:
-        study.evaluator.generator.close()
+        study.evaluator.close()
 
 
 def _settle_definition(study: Study, store: Store, *, accept_changes: bool) -> None:

@@ -14,10 +14,11 @@ def check_generator(
 ) -> None:
     """Check that a generator can be used in a study; it is closed at the end.
 
-    It makes one RGB picture for each payload, in their order and with the payload that it was
-    given; the same model and payload give the same picture, also after another model was
-    loaded, and after a round of pictures that was stopped early. Where it has a ``check``, that
-    finds nothing amiss and changes nothing, before the first model and in between.
+    It has the methods that a run calls. It makes one RGB picture for each payload, in their order
+    and with the payload that it was given; the same model and payload give the same picture, also
+    after another model was loaded, and after a round of pictures that was stopped early. Where it
+    has a ``check``, that finds nothing amiss and changes nothing, before the first model and in
+    between.
 
     Args:
         generator: a constructed one.
@@ -27,6 +28,8 @@ def check_generator(
     Raises:
         AssertionError: that says what does not hold.
     """
+    for name in ("load", "generate", "close"):
+        assert callable(getattr(generator, name, None)), f"it has no method {name}"
     assert models, "give a model"
     assert len(payloads) > 1, "give two payloads or more"
     try:

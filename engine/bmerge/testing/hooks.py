@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
+import click
+
 from bmerge.errors import PluginError
+from bmerge.faults import explained
 from bmerge.host.discovery import Candidate
 from bmerge.host.manager import PluginHost
 from bmerge.host.registry import Registry
@@ -11,7 +16,9 @@ __all__ = ["check_hooks"]
 
 
 def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
-    """Check a plugin's hooks: their names, arguments and marks, and what they offer.
+    """Check a plugin's hooks as a run calls them: names, arguments, marks, and what they offer.
+
+    Factories must take what they will be given, and commands must be addable.
 
     Args:
         plugin: the module or object that holds the hooks.
@@ -39,4 +46,19 @@ def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
         len(things)  # asks the plugin
     for broken in host.broken:
         raise PluginError(str(broken.error), plugin=name)
+    for kinds in (registry.optimisers, registry.generators, registry.scorers):
+        for kind in kinds.values():
+            kind.check_factory()
+    _check_commands(plugin, name)
     return registry
+
+
+def _check_commands(plugin: object, name: str) -> None:
+    """Let a plugin add its commands, and complain if it fails: a run only warns."""
+    add = getattr(plugin, "bmerge_commands", None)
+    if add is None:
+        return
+    named = {"group": click.Group("bmerge")}
+    wanted = inspect.signature(add).parameters
+    with explained(f"plugin {name!r} failed in bmerge_commands", PluginError):
+        add(**{word: group for word, group in named.items() if word in wanted})

@@ -26,6 +26,7 @@ def check_scorer(scorer: Scorer, *, prompts: Sequence[str] = ("a red circle",)) 
     Raises:
         AssertionError: that says what does not hold.
     """
+    assert callable(getattr(scorer, "score", None)), "it has no method score"
     if isinstance(scorer, Checked):
         scorer.check(paint=True)
     pictures = sample_pictures(prompts)
