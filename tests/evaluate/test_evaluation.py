@@ -105,6 +105,19 @@ def test_evaluation_blames_the_plugin_for_what_is_no_picture():
         evaluate(Generator(change), WeightedScorer("red", 1.0, Red()))
 
 
+def test_evaluation_keeps_what_was_painted_before_a_failure():
+    def stumbling(pictures):
+        yield from pictures[:18]
+        raise GeneratorError("server down", transient=True)
+
+    scored, scorer = [], Red()
+    evaluator = Evaluator(Generator(stumbling), (WeightedScorer("red", 1.0, scorer),), PAYLOADS)
+    with pytest.raises(GeneratorError, match="server down"):
+        evaluator.evaluate(None, scored.append)
+    assert [one.picture.payload.id for one in scored] == [p.id for p in PAYLOADS[:18]]
+    assert scorer.batches == [16, 2]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -240,15 +240,25 @@ class _Clock:
 
 
 def _batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
-    """Yield the pictures in lists of at most ``_BATCH``, as soon as one is full."""
+    """Yield the pictures in lists of at most ``_BATCH``, as soon as one is full.
+
+    Where the next one cannot be made, those that are waiting come before the error: they may be
+    kept, and need not be made again.
+    """
     batch: list[Picture] = []
-    for picture in pictures:
-        batch.append(picture)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
+    failure: Exception | None = None
+    try:
+        for picture in pictures:
+            batch.append(picture)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+    except Exception as error:  # noqa: BLE001  a generator can raise anything
+        failure = error
     if batch:
         yield batch
+    if failure is not None:
+        raise failure
 
 
 def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
