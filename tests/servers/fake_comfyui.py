@@ -146,7 +146,11 @@ class FakeComfyUI(JsonServer):
             return {"status_str": "error", "messages": [["execution_error", failure]]}, {}
         key = json.dumps(graph, sort_keys=True)
         if key not in self.cache:
-            self.cache[key] = self._outputs(graph)
+            try:
+                self.cache[key] = self._outputs(graph)
+            except FileNotFoundError as error:  # taken away while it waited in the queue
+                failure = {"node_type": "CheckpointLoaderSimple", "exception_message": str(error)}
+                return {"status_str": "error", "messages": [["execution_error", failure]]}, {}
         return {"status_str": "success", "completed": True, "messages": []}, self.cache[key]
 
     def _outputs(self, graph):

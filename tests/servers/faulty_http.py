@@ -159,6 +159,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(500, {"error": "RuntimeError", "errors": "CUDA error: busy"})
             case "echo":  # a debug page that repeats the request's headers
                 self._send(500, {"detail": f"headers: {self.headers['Authorization']}"})
+            case "deep":
+                self._send_bytes(200, b"[" * 100_000, "application/json")
+            case "drip":  # headers that never end
+                with contextlib.suppress(OSError):
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                    while not self.owner.stopping.wait(0.05):
+                        self.wfile.write(b"x")
+                self._cut()
             case "html":
                 self._send_bytes(200, b"<html>one moment please</html>", "text/html")
             case _:

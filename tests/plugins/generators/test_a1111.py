@@ -558,7 +558,8 @@ def test_no_server_at_all_is_a_passing_error(generator, merged):
 def test_many_pictures_over_a_server_that_fails_every_tenth_time(
     server, generator, merged, payloads
 ):
-    server.faults = rate(0.1, ("cut", "500", "half", "html", "hang"), seed=3)
+    kinds = ("cut", "500", "half", "html", "hang", "deep", "drip")
+    server.faults = rate(0.1, kinds, seed=3)
     model, wanted = merged(), payloads(200)
     one = generator(server.url, timeout=0.5)
     one.load(model)

@@ -33,7 +33,7 @@ generator:
 scorers: [{{name: colourfulness}}]
 optimiser: {{name: random, init_points: 0, n_iters: 4}}
 """
-FAULTS = ("cut", "500", "half", "html", "hang")
+FAULTS = ("cut", "500", "half", "html", "hang", "deep", "drip")
 
 
 @pytest.fixture
