@@ -65,6 +65,15 @@ def test_young_ones_of_a_living_process_stay_and_old_ones_without_a_lock_go(tmp_
     assert is_left_over(path)
 
 
+def test_what_a_living_process_lets_go_is_left_over_after_a_minute(tmp_path, monkeypatch):
+    """Numbers are used again all the time where a container has few processes."""
+    path = make(named(tmp_path, os.getpid()), age=70)
+    monkeypatch.setattr(temporaries, "_lives", lambda *_: True)
+    assert is_left_over(path)
+    os.utime(path)
+    assert not is_left_over(path)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -60,12 +60,18 @@ dtype: BF16
 rounding: stochastic
 seed: 9
 """
+DIFFERENCE = """
+models: {a: a.safetensors, d: {path: c.safetensors, content: difference}}
+steps: {e: {method: add, models: [a, d], hyperparameters: {weight: 0.5}}}
+result: e
+"""
 MERGES = {
     "options": ("weighted_sum", "a.safetensors", "b.safetensors", "--alpha", "IN01=0.1,*=0.9", *SD1,
                 "--dtype", "fp32", "--seed", "3", "--exclude", "*.bias", "--clamp", "all"),
     "three": ("add_difference", "a.safetensors", "b.safetensors", "c.safetensors"),
     "lora": ("add_difference", "a.safetensors", "--lora", "lora.safetensors=IN01=0.5,*=0.2", *SD1),
     "steps": ("steps.yaml",),
+    "difference": ("difference.yaml",),
     "option": ("ties", "a.safetensors", "b.safetensors", "c.safetensors", "--vote", "count"),
 }  # fmt: skip
 
@@ -74,6 +80,7 @@ MERGES = {
 @pytest.mark.parametrize("arguments", MERGES.values(), ids=MERGES)
 def test_same_bytes_come_out_of_what_a_file_tells(bmerge, arguments, way):
     Path("steps.yaml").write_text(STEPS)
+    Path("difference.yaml").write_text(DIFFERENCE)
     ok(bmerge("merge", *arguments, "-o", "out.safetensors"))
     source = "out.safetensors"
     if way == "import":
@@ -176,6 +183,17 @@ def test_gone_inputs_become_steps_of_an_imported_recipe(bmerge, tmp_path):
     assert list(found) == list(expected)
     for key, array in expected.items():
         assert found[key].tobytes() == array.tobytes()
+
+
+def test_steps_draw_with_the_seed_that_they_had(bmerge):
+    drawn = ("merge", "comparative_interpolation", "a.safetensors", "b.safetensors", *SD1)
+    ok(bmerge(*drawn, "--dtype", "fp32", "--seed", "5", "-o", "ab.safetensors"))
+    last = merge(bmerge, "ab", "c", "last.safetensors", "--dtype", "fp32", "--seed", "6")
+    Path("ab.safetensors").unlink()
+    ok(bmerge("recipe", "import", last, "-o", "r.yaml"))
+    ok(bmerge("merge", "r.yaml", "-o", "again.safetensors"))
+    expected, found = read_checkpoint(last), read_checkpoint(Path("again.safetensors"))
+    assert all(found[key].tobytes() == array.tobytes() for key, array in expected.items())
 
 
 @pytest.mark.parametrize("option", ["--prune", "--exclude=*.bias"])

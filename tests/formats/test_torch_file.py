@@ -78,6 +78,12 @@ def test_archive_is_sound_and_has_what_the_web_ui_allows(tmp_path):
         assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
+def test_checksums_are_those_of_large_tensors_too(tmp_path):
+    write(tmp_path / "a.ckpt", [("large", "F32", (300, 1000)), ("larger", "U8", (2_500_001,))])
+    with zipfile.ZipFile(tmp_path / "a.ckpt") as archive:
+        assert archive.testzip() is None
+
+
 def test_keys_are_the_tensors_alone(tmp_path):
     write(tmp_path / "a.bin", ROWS[:2], {"a": "b"})
     loaded = torch.load(tmp_path / "a.bin", weights_only=True)
