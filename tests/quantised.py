@@ -67,6 +67,7 @@ LAYOUTS = {
         beside("U8", (64, 32), weight_scale=("F8_E4M3", (128, 4)), weight_scale_2=ONE),
     ),
     "int8": ("int8", beside("I8", (64, 64), weight_scale=ROWS, input_scale=ONE)),
+    "int8 without scales": ("I8 codes without scales", beside("I8", (64, 64))),
     "int8 with zero points": (
         "int8", beside("I8", (64, 64), weight_scale=ROWS, weight_zero_point=("I8", (64, 1)))
     ),
@@ -130,6 +131,8 @@ PLAIN = {
         ("bn.num_batches_tracked", "I64", ()), ("bn.weight", "F32", (8,)),
         ("attn.relative_position_index", "I64", (4, 4)), ("attn.logit_scale", "F32", (8, 1, 1)),
         ("attn.mask", "BOOL", (4, 4)), ("te.spiece_model", "U8", (999,)),
+        ("mask.weight", "BOOL", (4, 4)), ("order.weight", "I64", (4, 4)),
+        ("ids.weight", "I32", (4,)),
         ("h.0.attn.bias", "U8", (1, 1, 8, 8)), ("h.0.attn.c_attn.weight", "F16", (8, 8)),
         ("blocks.0.comfy_attention.config", "U8", (40,)),
     ],

@@ -103,6 +103,8 @@ def _of_qweight(codes: TensorInfo, companions: Mapping[str, TensorInfo]) -> str:
 def _of_scales(codes: TensorInfo, companions: Mapping[str, TensorInfo]) -> str:
     scale = next((info for role, info in companions.items() if _is_of_weight(role)), None)
     powers = scale is not None and scale.dtype in _POWERS
+    if not companions and codes.dtype not in EIGHT:
+        return f"{codes.dtype} codes without scales"
     if codes.dtype not in EIGHT:
         if codes.dtype == "U8":
             return "mxfp4" if powers else "packed codes with scales"

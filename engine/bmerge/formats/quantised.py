@@ -1,7 +1,8 @@
 """Quantised weights: codes that mean nothing without the scales that lie beside them.
 
 They are found by structure alone, in a table of contents and the header's metadata: an integer,
-packed or 8-bit float tensor with a scale, codebook or zero point of its own. Whatever computes
+packed or 8-bit float tensor with a scale, codebook or zero point of its own, or a matrix of small
+integers that is called a weight, whose scales must lie somewhere else. Whatever computes
 with the values of a checkpoint asks here first (:func:`refuse_quantised`); what each format is
 called is in :mod:`.quantisation`.
 """
@@ -111,8 +112,9 @@ def _found(
             if info.dtype not in CODES and said is None:
                 continue
             companions = _companions(modules, info, own, leaf)
-            matrix = info.dtype in EIGHT and leaf == "weight" and len(info.shape) > 1
-            if companions or packed or said or (matrix and info.key.startswith(marked)):
+            matrix = leaf == "weight" and len(info.shape) > 1 and info.dtype in CODES
+            coded = matrix and (info.dtype not in EIGHT or info.key.startswith(marked))
+            if companions or packed or said or coded:
                 name = said or format_of(info, leaf, companions)
                 yield QuantisedWeight(name, info, companions)
 
