@@ -24,6 +24,7 @@ from bmerge import (
 )
 from bmerge.architectures import builtin
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.pipeline.whole import whole_model
 from bmerge.study.baselines import baselines
 from bmerge.study.definition import definition_of
 from bmerge.study.load import load_study
@@ -56,20 +57,23 @@ class Model:
 
 
 class StandInMerger:
-    def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Model:
-        return Model(hyperparameters)
+    def model(self, merge: Mapping[str, BlockWeights] | int) -> Model:
+        return Model({"alpha": BlockWeights(float(merge))} if isinstance(merge, int) else merge)
 
-    def write(self, hyperparameters: Mapping[str, BlockWeights], output: Path) -> None:
+    def write(self, merge: Mapping[str, BlockWeights] | int, output: Path) -> None:
         output.write_bytes(b"merged")
 
     scratch = Path("/")
 
-    def size(self, hyperparameters: Mapping[str, BlockWeights]) -> int:
+    def size(self, merge: Mapping[str, BlockWeights] | int) -> int:
         return 0
 
-    def recipe(self, hyperparameters: Mapping[str, BlockWeights]) -> Recipe:
-        models = (ModelRef("shapes.safetensors"), ModelRef("colours.safetensors"))
-        return Recipe("weighted_sum", models, hyperparameters, architecture="sd1")
+    def recipe(self, merge: Mapping[str, BlockWeights] | int) -> Recipe:
+        names = ("shapes.safetensors", "colours.safetensors")
+        models = tuple(ModelRef(name, str(index) * 64) for index, name in enumerate(names))
+        weights = {} if isinstance(merge, int) else merge
+        recipe = Recipe("weighted_sum", models, weights, architecture="sd1")
+        return whole_model(recipe, merge) if isinstance(merge, int) else recipe
 
 
 class GreyGenerator:
@@ -125,7 +129,7 @@ def run_grey_study(folder: Path, *, trials: int | None = None, fail_at: int = 6)
     config = load_study(folder / "study.yaml")
     search = build_space(config.space, [ALPHA], SD1)
     queue = [
-        *baselines(search, {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}, "ab"),
+        *baselines(search, {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}, 2),
         *initial_proposals(search, "sobol", 2, 0),
     ]
     study = Study(

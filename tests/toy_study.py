@@ -18,7 +18,7 @@ from bmerge.architectures import Architecture, Rule
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.evaluate.protocols import Payload, Picture
 from bmerge.method import Hyperparameter
-from bmerge.recipe import ModelRef, Recipe
+from bmerge.recipe import BlockWeights, ModelRef, Recipe
 from bmerge.study.baselines import baselines
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.space_config import HyperparameterSpace, build_space
@@ -56,20 +56,26 @@ class Merger:
     def __init__(self):
         self.models = []
 
-    def model(self, weights):
-        self.models.append(Model(weights))
+    def model(self, merge):
+        self.models.append(Model(weights_of(merge)))
         return self.models[-1]
 
-    def write(self, weights, output):
-        output.write_text(repr(sorted(weights["alpha"].blocks.items())))
+    def write(self, merge, output):
+        output.write_text(repr(sorted(weights_of(merge)["alpha"].blocks.items())))
 
     scratch = Path("/")
 
     def size(self, weights):
         return 0
 
-    def recipe(self, weights):
-        return Recipe("weighted_sum", (ModelRef("/a"), ModelRef("/b")), weights, "F16", "sd1")
+    def recipe(self, merge):
+        models = (ModelRef("/a"), ModelRef("/b"))
+        return Recipe("weighted_sum", models, weights_of(merge), "F16", "sd1")
+
+
+def weights_of(merge):
+    """Return the weights of a merge; those of model a and b as they are, too."""
+    return {"alpha": BlockWeights(float(merge))} if isinstance(merge, int) else merge
 
 
 @dataclass
@@ -132,7 +138,7 @@ def make_study(
     name = optimiser if isinstance(optimiser, str) else "given"
     search = build_space({"alpha": HyperparameterSpace()}, [ALPHA], TOY)
     pure = {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}
-    queue = [*baselines(search, pure, "ab"), *initial_proposals(search, design, init, 5)]
+    queue = [*baselines(search, pure, 2), *initial_proposals(search, design, init, 5)]
     study = Study(
         name="toy",
         folder=Path(folder),

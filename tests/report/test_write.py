@@ -68,11 +68,20 @@ def test_the_page_is_written_beside_the_study_and_replaced(tmp_path: Path) -> No
     assert [p.name for p in folder.iterdir() if "report" in p.name] == ["report.html"]
 
 
-def test_an_unfinished_study_has_a_report_without_a_stale_recipe(tmp_path: Path) -> None:
-    folder = run_grey_study(tmp_path, trials=2)
-    assert load_report_data(folder).recipe
+@pytest.mark.parametrize(
+    ("trials", "before", "after"),
+    [(2, "0" * 64, "1" * 64), (3, "0.5", "0.25")],
+    ids=["a model as it is", "a merge"],
+)
+def test_an_unfinished_study_has_a_report_without_a_stale_recipe(
+    tmp_path: Path, trials: int, before: str, after: str
+) -> None:
+    folder = run_grey_study(tmp_path, trials=trials)
+    data = load_report_data(folder)
+    assert data.recipe
+    assert data.models == ("shapes", "model b" if trials == 2 else "colours")
     recipe = folder / "best" / "recipe.yaml"
-    recipe.write_text(recipe.read_text(encoding="utf-8").replace("0.0", "0.25"), encoding="utf-8")
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
     data = load_report_data(folder)
     assert data.recipe == ""
     assert data.models == ("model a", "model b")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Any
 
 from bmerge import _native
@@ -28,7 +27,7 @@ from bmerge.host.merges import architecture_of, open_models, with_hashes
 from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
-from bmerge.pipeline import Merger
+from bmerge.pipeline import TAKES, Merger
 from bmerge.plan import Plan, build_plan, graph_of, match_tensors
 from bmerge.recipe import BlockWeights, PluginRef, load_presets, parse_weights, plugin_data
 from bmerge.study.baselines import baselines, pure_models
@@ -102,7 +101,7 @@ def build_study(
         search=search,
         merger=Merger(
             replace(with_hashes(config.merge, checkpoints), plugins=plugins),
-            method=kinds.method,
+            method={TAKES: registry.method(TAKES), config.merge.method: kinds.method},
             checkpoints=checkpoints,
             architecture=architecture,
             executor=choose(plan),
@@ -231,8 +230,10 @@ def _queue(
     count = len(config.merge.models)
     if config.baselines:
         graph = graph_of(config.merge, method)
-        pure = pure_models(method.hyperparameters_of(count), partial(reduces_to_input, graph))
-        yield from baselines(search, pure, ascii_lowercase[:count])
+        reduces = partial(reduces_to_input, graph)
+        groups = method.groups_of(count)
+        pure = pure_models(groups, reduces, count, operations=len(graph.nodes))
+        yield from baselines(search, pure, count)
     for number, attempt in enumerate(config.attempts, start=1):
         weights = _weights(attempt, method, count, architecture, f"try[{number - 1}]")
         yield Proposal("try", f"try {number}", _values(search, weights), weights)

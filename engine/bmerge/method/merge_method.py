@@ -88,8 +88,12 @@ class MergeMethod:
 
     def hyperparameters_of(self, n_models: int) -> tuple[Hyperparameter, ...]:
         """Return the numbers that a merge of ``n_models`` takes: name_1, … for one per model."""
+        return tuple(each for group in self.groups_of(n_models) for each in group)
+
+    def groups_of(self, n_models: int) -> tuple[tuple[Hyperparameter, ...], ...]:
+        """Return the same, those together that are one per model."""
         count = _further(self, n_models)
-        return tuple(each for h in self.hyperparameters for each in h.of_models(count))
+        return tuple(h.of_models(count) for h in self.hyperparameters)
 
     def complete(
         self, given: Mapping[str, T], n_models: int, default: Callable[[float], T]

@@ -6,5 +6,15 @@ from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
 from bmerge.pipeline.merger import Merger, Trial
 from bmerge.pipeline.metadata import build_metadata
+from bmerge.pipeline.whole import TAKES, model_taken
 
-__all__ = ["MergeReport", "Merger", "Trial", "build_metadata", "merge_into", "merge_to_file"]
+__all__ = [
+    "TAKES",
+    "MergeReport",
+    "Merger",
+    "Trial",
+    "build_metadata",
+    "merge_into",
+    "merge_to_file",
+    "model_taken",
+]

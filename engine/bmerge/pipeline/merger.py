@@ -19,9 +19,11 @@ from bmerge.formats import Checkpoint
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
 from bmerge.pipeline.measure import Statistics
+from bmerge.pipeline.whole import models_of, whole_model
 from bmerge.plan import (
     CopyJob,
     FillJob,
+    Matching,
     MergeJob,
     Methods,
     Plan,
@@ -40,6 +42,8 @@ __all__ = ["Merger", "Trial"]
 _LOG = logging.getLogger(__name__)
 
 Job: TypeAlias = "MergeJob | CopyJob | FillJob | SplitJob"
+Merge: TypeAlias = "Mapping[str, BlockWeights] | int"
+"""Hyperparameters, or the index of a model that is given as it is."""
 
 
 class Merger:
@@ -49,7 +53,8 @@ class Merger:
 
     Args:
         recipe: the merge; hyperparameters that a trial does not give are taken from it.
-        method: the merge method that it names, or name → method if it has steps.
+        method: the merge method that it names, or name → method if it has steps. For models as
+            they are, ``weighted_sum`` must be among them.
         checkpoints: the inputs, in the order of its models.
         architecture: the block map.
         executor: runs the merges.
@@ -71,7 +76,9 @@ class Merger:
         scratch: Path,
     ) -> None:
         self._recipe = recipe
+        self._methods = method
         self._matching = match_tensors(recipe, checkpoints, architecture, method=method)
+        self._wholes: dict[int, tuple[Recipe, Matching]] = {}
         self._executor = executor
         self._scratch = scratch
         self._live = _Live(executor)
@@ -88,43 +95,69 @@ class Merger:
         """The folder for the files of trials; it need not be there yet."""
         return self._scratch
 
-    def size(self, hyperparameters: Mapping[str, BlockWeights]) -> int:
+    def size(self, merge: Merge) -> int:
         """Return the bytes of a merge's file, but for its header."""
-        return self.plan(hyperparameters).nbytes_written
+        return self.plan(merge).nbytes_written
 
-    def recipe(self, hyperparameters: Mapping[str, BlockWeights]) -> Recipe:
-        """Return the recipe of one merge."""
-        return replace(
-            self._recipe, hyperparameters={**self._recipe.hyperparameters, **hyperparameters}
-        )
+    def recipe(self, merge: Merge) -> Recipe:
+        """Return the recipe of one merge; see :meth:`plan`."""
+        if isinstance(merge, int):
+            return self._whole(merge)[0]
+        return replace(self._recipe, hyperparameters={**self._recipe.hyperparameters, **merge})
 
-    def plan(self, hyperparameters: Mapping[str, BlockWeights]) -> Plan:
+    def plan(self, merge: Merge) -> Plan:
         """Return the plan of one merge.
+
+        Args:
+            merge: its hyperparameters; or the index of a model that is given as it is, in the
+                layout of all other merges.
 
         Raises:
             MethodError: if the method has no such hyperparameter, or not with that value.
             RecipeError: if weights name a block that the architecture has not.
         """
-        return build_plan(self.recipe(hyperparameters), matching=self._matching)
+        if isinstance(merge, int):
+            recipe, matching = self._whole(merge)
+            return build_plan(recipe, matching=matching)
+        return build_plan(self.recipe(merge), matching=self._matching)
 
-    def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Trial:
+    def model(self, merge: Merge) -> Trial:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
-        plan = self.plan(hyperparameters)
+        plan = self.plan(merge)
         return Trial(plan, self._executor, self._live, self._scratch, self._statistics)
 
     def write(
         self,
-        hyperparameters: Mapping[str, BlockWeights],
+        merge: Merge,
         output: Path,
         *,
         progress: ProgressCallback | None = None,
     ) -> MergeReport:
         """Write one merge to a file that is kept; see :func:`bmerge.pipeline.merge_to_file`."""
-        plan = self._statistics.fill(self.plan(hyperparameters), progress)
+        plan = self._statistics.fill(self.plan(merge), progress)
         report = merge_to_file(plan, output, executor=self._executor, progress=progress)
         for warning in report.warnings[len(plan.warnings) :]:
             _LOG.warning("%s: %s", output.name, warning)
         return report
+
+    def _whole(self, index: int) -> tuple[Recipe, Matching]:
+        """Return the recipe of a model as it is, and its tensors matched with those it needs."""
+        if index not in self._wholes:
+            checkpoints, widest = self._matching.checkpoints, self._widest()
+            recipe = whole_model(self._recipe, index, widest)
+            needed = [checkpoints[each] for each in models_of(index, widest)]
+            architecture = self._matching.architecture
+            matching = match_tensors(recipe, needed, architecture, method=self._methods)
+            self._wholes[index] = recipe, matching
+        return self._wholes[index]
+
+    def _widest(self) -> int:
+        """Return which model has all channels of a tensor that others have only some of."""
+        split = next((m.widest for m in self._matching.matches if m.channels is not None), None)
+        if split is None:
+            return 0
+        tables = [checkpoint.tensors for checkpoint in self._matching.checkpoints]
+        return next(i for i, table in enumerate(tables) if table.get(split.key) == split)
 
 
 class _Live:

@@ -17,9 +17,11 @@ from typing import Any
 from bmerge.architectures import builtin
 from bmerge.errors import BmergeError
 from bmerge.evaluate.pictures import picture_file
+from bmerge.pipeline import model_taken
 from bmerge.recipe import load_recipe
 from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
+from bmerge.study.baselines import model_name
 from bmerge.study.best import front_recipe
 from bmerge.study.expected import expected
 from bmerge.study.objective import Objective, Objectives, Scale
@@ -53,8 +55,8 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
     best = best_of(study.trials)
     lost: list[str] = []
     stored = _stored_recipe(study_dir, lost)
-    recipe = stored if _is_of(stored, best) else None
-    names = _model_names(definition, recipe)
+    recipe = stored if _is_of(stored, best, definition["merge"]["models"]) else None
+    names = _model_names(definition, recipe, best)
     reader = _Reader(study, definition, names, study.objectives.scale(study.trials), lost)
     return ReportData(
         title=study.name,
@@ -101,7 +103,7 @@ class _Reader:
         parents = [t for t in trials if _parent(t) is not None and t.score is not None]
         for trial in parents:
             yield self._candidate("parent", self._parent_label(trial), trial)
-        uniform = {t.number: t for t in trials if _uniform(t) and t not in parents}
+        uniform = {t.number: t for t in trials if _uniform(t) and _parent(t) is None}
         if (middle := best_of(uniform)) is not None:
             values = (f"{w.default:g}" for w in middle.proposal.weights.values())
             yield self._candidate("uniform", f"uniform {', '.join(values)}", middle)
@@ -132,9 +134,10 @@ class _Reader:
         }
 
     def _parent_label(self, trial: Trial) -> str:
-        letter = _parent(trial) or ""
-        index = ord(letter) - ord("a") if len(letter) == 1 else len(self.models)
-        return self.models[index] if index < len(self.models) else trial.proposal.source
+        index = _parent(trial)
+        if index is None or index >= len(self.models):
+            return trial.proposal.source
+        return self.models[index]
 
     def _candidate(self, role: Role, label: str, trial: Trial) -> Candidate:
         score = trial.score
@@ -177,10 +180,14 @@ def _row(trial: Trial, objectives: Mapping[str, float], *, on_front: bool) -> Tr
     )
 
 
-def _parent(trial: Trial) -> str | None:
-    """Return which input a trial is, as a letter, if it is one."""
-    kind, _, letter = trial.proposal.source.partition(" ")
-    return letter if trial.proposal.phase == "baseline" and kind == "model" else None
+def _parent(trial: Trial) -> int | None:
+    """Return the index of the input that a trial is, if it is one."""
+    proposal = trial.proposal
+    kind, _, letter = proposal.source.partition(" ")
+    if proposal.phase != "baseline" or kind != "model":
+        return None
+    # Earlier releases had hyperparameters that mean the model, and its letter.
+    return ord(letter[:1] or "a") - ord("a") if proposal.model is None else proposal.model
 
 
 def _uniform(trial: Trial) -> bool:
@@ -232,19 +239,36 @@ def _stored_recipe(study_dir: Path, lost: list[str]) -> Recipe | None:
     return None
 
 
-def _is_of(recipe: Recipe | None, best: Trial | None) -> bool:
-    """Tell whether a stored recipe is the best trial's; an unfinished run may have an old one."""
+def _is_of(recipe: Recipe | None, best: Trial | None, models: Sequence[str]) -> bool:
+    """Tell whether a stored recipe is the best trial's; an unfinished run may have an old one.
+
+    Args:
+        recipe: the stored one.
+        best: the best trial.
+        models: the inputs' identities, which begin with their SHA-256.
+    """
     if recipe is None or best is None:
         return False
-    return dict(recipe.hyperparameters) == dict(best.proposal.weights)
+    if best.proposal.model is None:
+        return dict(recipe.hyperparameters) == dict(best.proposal.weights)
+    taken = model_taken(recipe)
+    return taken is not None and models[best.proposal.model].startswith(taken.sha256 or "unknown")
 
 
-def _model_names(definition: Mapping[str, Any], recipe: Recipe | None) -> tuple[str, ...]:
+def _model_names(
+    definition: Mapping[str, Any], recipe: Recipe | None, best: Trial | None
+) -> tuple[str, ...]:
     """Return the inputs' short names: their files', if the recipe tells, else their letters."""
-    if recipe is not None:
-        return tuple(map(_model_name, recipe.models))
     count = len(definition["merge"]["models"])
-    return tuple(f"model {chr(ord('a') + index)}" for index in range(count))
+    names = [f"model {model_name(index)}" for index in range(count)]
+    if recipe is None or best is None:
+        return tuple(names)
+    if best.proposal.model is None:
+        return tuple(map(_model_name, recipe.models))
+    names[0] = _model_name(recipe.models[0])  # of a model as it is, the recipe has no others
+    if best.proposal.model:
+        names[best.proposal.model] = _model_name(recipe.models[-1])
+    return tuple(names)
 
 
 def _model_name(model: ModelRef) -> str:

@@ -42,11 +42,11 @@ class Asking:
             study.search.space, study.seed, store.attributes["budget"]
         )
 
-    def propose(self, number: int) -> Proposal:
+    def propose(self) -> Proposal:
         """Return the proposal of a new trial: the next in the queue, or the optimiser's."""
         study = self._study
-        if number < len(study.queue):
-            return study.queue[number]
+        if pending := study.pending(self._store.trials):
+            return pending[0]
         values = self._ask()
         return Proposal(
             "iters", study.optimiser_name, values, study.search.weights(values), asked=True

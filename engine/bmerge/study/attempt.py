@@ -93,7 +93,7 @@ class Attempts:
         records = list(trial.pictures)
         evaluator = replace(self.study.evaluator, payloads=tuple(missing))
         persist = lambda action: self.patience.through(action, trial.number)  # noqa: E731
-        model = self.study.merger.model(trial.proposal.weights)
+        model = self.study.merger.model(trial.proposal.merge)
         try:
             evaluation = evaluator.evaluate(
                 model,

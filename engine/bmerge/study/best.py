@@ -31,14 +31,14 @@ def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, 
     """
     checkpoint = folder / "best" / "best.safetensors"
     recipe = folder / "best" / "recipe.yaml"
-    weights = trial.proposal.weights
-    text = dump_recipe(merger.recipe(weights))
+    merge = trial.proposal.merge
+    text = _recipe_text(merger, trial)
     if checkpoint.exists() and recipe.exists() and recipe.read_text(encoding="utf-8") == text:
         return checkpoint, recipe
     try:
         checkpoint.parent.mkdir(exist_ok=True)
         recipe.unlink(missing_ok=True)
-        merger.write(weights, checkpoint)
+        merger.write(merge, checkpoint)
         write_durably(recipe, text.encode())
     except OSError as error:
         raise unwritable(checkpoint.parent, error) from error
@@ -64,9 +64,13 @@ def write_front(merger: MergesModels, front: Sequence[Trial], folder: Path) -> t
     recipes = tuple(front_recipe(folder, trial) for trial in front)
     try:
         for path, trial in zip(recipes, front, strict=True):
-            write_durably(path, dump_recipe(merger.recipe(trial.proposal.weights)).encode())
+            write_durably(path, _recipe_text(merger, trial).encode())
         for path in set((folder / "front").glob("trial-*.yaml")) - set(recipes):
             path.unlink()
     except OSError as error:
         raise unwritable(folder / "front", error) from error
     return recipes
+
+
+def _recipe_text(merger: MergesModels, trial: Trial) -> str:
+    return dump_recipe(merger.recipe(trial.proposal.merge))

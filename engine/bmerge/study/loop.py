@@ -130,7 +130,7 @@ class _Run:
         for trial in self.store.running:
             self._evaluate(trial, known=self.asking.propose_again(trial), again=True)
         while len(self.store.trials) < self.total:
-            proposal = self.asking.propose(len(self.store.trials))
+            proposal = self.asking.propose()
             start = lambda: self.store.start(proposal, self.study.search.space)  # noqa: B023, E731
             self._evaluate(self.patience.through(start), known=proposal.asked)
         finished = self.patience.through(self._finish)

@@ -25,6 +25,7 @@ def start_attributes(proposal: Proposal) -> dict[str, Any]:
         "phase": proposal.phase,
         "source": proposal.source,
         "asked": proposal.asked,
+        "model": proposal.model,
         "weights": {
             name: {
                 "default": weights.default,
@@ -89,12 +90,14 @@ def _proposal(attributes: Mapping[str, Any], values: Mapping[str, Any]) -> Propo
     if phase not in get_args(Phase):
         raise ValueError(f"phase is {phase!r}")
     weights = mapping(attributes["weights"], "weights")
+    model = attributes.get("model")  # earlier releases had none
     return Proposal(
         phase=phase,
         source=text(attributes["source"], "source"),
         values=numbers(values, "values"),
         weights={name: _weights(stored, f"weights.{name}") for name, stored in weights.items()},
         asked=bool(attributes["asked"]),
+        model=None if model is None else int(number(model, "model")),
     )
 
 

@@ -6,6 +6,7 @@ plugins; the loop in :mod:`bmerge.study.loop` does the rest.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from bmerge.study.design import initial_points
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Optimiser, Space
 from bmerge.study.space import SearchSpace
-from bmerge.study.trial import Proposal
+from bmerge.study.trial import Proposal, Trial
 
 __all__ = ["Closeable", "MergesModels", "OptimiserFactory", "Study", "initial_proposals"]
 
@@ -38,16 +39,20 @@ class MergesModels(Protocol):
     def scratch(self) -> Path:
         """The folder for merged files of trials."""
 
-    def size(self, hyperparameters: Mapping[str, BlockWeights]) -> int:
+    def size(self, merge: Mapping[str, BlockWeights] | int, /) -> int:
         """Return the bytes of a merge's file, but for its header."""
 
-    def model(self, hyperparameters: Mapping[str, BlockWeights]) -> Closeable:
-        """Return a merge that has not been carried out yet."""
+    def model(self, merge: Mapping[str, BlockWeights] | int, /) -> Closeable:
+        """Return a merge that has not been carried out yet.
 
-    def write(self, hyperparameters: Mapping[str, BlockWeights], output: Path) -> object:
+        Args:
+            merge: its hyperparameters, or the index of an input that is given as it is.
+        """
+
+    def write(self, merge: Mapping[str, BlockWeights] | int, output: Path, /) -> object:
         """Write a merge to a file, atomically."""
 
-    def recipe(self, hyperparameters: Mapping[str, BlockWeights]) -> Recipe:
+    def recipe(self, merge: Mapping[str, BlockWeights] | int, /) -> Recipe:
         """Return the recipe whose merge ``write`` writes."""
 
 
@@ -93,6 +98,20 @@ class Study:
     definition: Mapping[str, Any]
     storage: str | None = None
     patience: float = 30.0
+
+    def pending(self, trials: Mapping[int, Trial]) -> list[Proposal]:
+        """Return what of the queue no trial has begun yet, in order.
+
+        A study of an earlier release may have begun without some baselines: it gets them now.
+        """
+        begun = Counter((t.proposal.phase, t.proposal.source) for t in trials.values())
+        found = []
+        for proposal in self.queue:
+            kind = proposal.phase, proposal.source
+            if not begun[kind]:
+                found.append(proposal)
+            begun[kind] -= begun[kind] > 0
+        return found
 
     @property
     def trials(self) -> int:

@@ -22,10 +22,12 @@ class Proposal:
     Args:
         phase: of the study.
         source: who proposed it: ``model a``, ``centre``, ``sobol``, the optimiser's name.
-        values: parameter → value; empty if the merge lies outside the search space, as a pure
-            model does where blocks are frozen.
-        weights: hyperparameter → value per block.
+        values: parameter → value; empty if the merge lies outside the search space, as a model
+            as it is does where blocks are frozen.
+        weights: hyperparameter → value per block; for a model as it is, those that mean the same,
+            if there are any.
         asked: whether the optimiser proposed it.
+        model: index of the input that is tried as it is; None for a merge.
     """
 
     phase: Phase
@@ -33,6 +35,12 @@ class Proposal:
     values: Mapping[str, float]
     weights: Mapping[str, BlockWeights]
     asked: bool = False
+    model: int | None = None
+
+    @property
+    def merge(self) -> Mapping[str, BlockWeights] | int:
+        """What a merger makes of it: hyperparameters, or the index of a model as it is."""
+        return self.weights if self.model is None else self.model
 
 
 @dataclass(frozen=True, slots=True)
