@@ -153,8 +153,9 @@ def _locked(path: Path) -> int | None:
     """Return a descriptor that holds the lock of a file or folder; None if it cannot be had."""
     import fcntl
 
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR  # NFS locks only what may be written
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     try:
