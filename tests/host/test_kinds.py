@@ -28,7 +28,13 @@ def _factory(space, seed, budget, *, step: float = 0.5, name: str, fail: str = "
     return space, seed, budget, step, name
 
 
-KIND = Kind("kind", _factory, "a kind")
+class _ThreeKind(Kind):
+    """A kind of anything: what it makes is not looked at."""
+
+    positional = ("space", "seed", "budget")
+
+
+KIND = _ThreeKind("kind", _factory, "a kind")
 
 
 def test_options_are_the_keyword_only_parameters():
@@ -201,8 +207,9 @@ class Half:
     ],
 )
 def test_object_that_lacks_a_method_is_refused_when_it_is_made(kind, method, needs):
+    made = kind("k", lambda *_: Half(), "k")
     with pytest.raises(PluginError, match=f"^k makes a Half without the method '{method}'") as told:
-        kind("k", Half, "k").create(options={})
+        made.create(*kind.positional, options={})
     assert told.value.hint == f"it needs {needs}"
 
 
