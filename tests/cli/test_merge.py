@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from bmerge import _native
+from bmerge.formats import open_checkpoint
 from bmerge.testing import read_checkpoint, write_checkpoint
 
 RECIPE = """
@@ -400,3 +402,38 @@ def test_many_tensors_in_many_layers_are_merged(bmerge, tmp_path):
     for i in (0, 1, 9_999, 19_995, 19_996, 19_999):
         expected = (3.0 if i >= 19_996 else 2.0) + i
         assert merged[f"layers.{i // 4}.w{i % 4}"] == expected
+
+
+def test_name_of_a_megabyte_and_numbers_of_thousands_of_digits_are_names(bmerge, tmp_path):
+    keys = ["k" * 1_000_000, f"layers.{'9' * 5000}.w", "layers.1.w", "layers.2.w"]
+    for name, value in (("a", 1.0), ("b", 3.0)):
+        tensors = dict.fromkeys(keys, np.full(2, value, "f4"))
+        write_checkpoint(tmp_path / f"{name}.safetensors", tensors, dtype="F32")
+    out = tmp_path / "out.safetensors"
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    called = bmerge("merge", "weighted_sum", *files, "--alpha", "0.5", "-o", out)
+    assert called.status == 0, called.err
+    assert len(called.err) < 4000
+    merged = read_checkpoint(out)
+    assert list(merged) == keys
+    assert all((array == 2).all() for array in merged.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+@pytest.mark.parametrize("shards", [False, True], ids=["one", "shards"])
+def test_names_that_are_not_utf_8_are_merged(bmerge, tmp_path, shards):
+    folder = os.fsencode(tmp_path)
+    files = [Path(os.fsdecode(folder + b"/" + name)) for name in (b"a\xff", b"b\xfe")]
+    files = [file.with_name(file.name + ".safetensors") for file in files]
+    for file, value in zip(files, (1.0, 3.0), strict=True):
+        write_checkpoint(tmp_path / "x.safetensors", {"w": np.full(9, value), "v": np.ones(9)})
+        (tmp_path / "x.safetensors").rename(file)
+    out = files[0].with_name("out" + files[0].name)
+    size = ["--shard-size", "1K"] if shards else []
+    called = bmerge("merge", "weighted_sum", *files, "--alpha", "0.5", *size, "-o", out)
+    assert called.status == 0, called.err
+    index = out.with_name(out.name.removesuffix(".safetensors") + ".safetensors.index.json")
+    found = open_checkpoint(index if index.exists() else out)
+    assert set(found.tensors) == {"w", "v"}
+    assert "a\\udcff.safetensors" in " ".join(found.metadata.values())
+    assert bmerge("inspect", out if not index.exists() else index).status == 0

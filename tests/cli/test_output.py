@@ -100,6 +100,17 @@ def test_steering_characters_are_shown_and_not_sent(capsys):
     assert out.splitlines()[3].startswith(SHOWN + "\\n  3")
 
 
+def test_a_line_that_nobody_would_read_is_shortened(capsys):
+    note("error: " + "x" * 1_000_000 + " is wrong")
+    print_table(("key",), [("y" * 1_000_000,)])
+    out, err = capsys.readouterr()
+    assert err.startswith("error: xxx")
+    assert err.endswith("x is wrong\n")
+    assert "x … x" in err
+    assert len(err) < 2000
+    assert len(out) < 6000
+
+
 def test_text_in_any_language_is_printed_as_it_is():
     text = "Füße, 日本語, → 🦊"
     assert printable(text) == text

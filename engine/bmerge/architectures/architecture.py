@@ -57,7 +57,7 @@ class Rule:
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Return the regular expression for a rule's notation."""
-    replacements = {"{i}": r"(?P<i>\d+)", "[": "(?:", "]": ")?"}
+    replacements = {"{i}": r"(?P<i>\d{1,9})", "[": "(?:", "]": ")?"}
     tokens = _TOKENS.findall(pattern)
     if "".join(tokens) != pattern or tokens.count("{i}") > 1:
         raise ArchitectureError(f"bad key pattern {pattern!r}", hint="allowed: {i} once, and [ ]")

@@ -17,7 +17,7 @@ from bmerge.errors import ArchitectureError
 
 __all__ = ["generic"]
 
-_NUMBERED = re.compile(r"((?:[^.]*[^.\d][^.]*\.)*?)(\d+)\.")
+_MOST_DIGITS = 9
 _NOTATION = frozenset("[]{}")
 """Characters that mean something in a rule; no model is known to have them in its keys."""
 _BEFORE = re.compile(r"embed|patch|stem|pos|cls|register|token|wte|wpe|_in\b|\bin_|conv_in|input")
@@ -66,9 +66,22 @@ def _families(keys: Iterable[str]) -> dict[str, set[int]]:
     """Return prefix → numbers that follow it, for prefixes with at least two."""
     families: defaultdict[str, set[int]] = defaultdict(set)
     for key in keys:
-        if (found := _NUMBERED.match(key)) and not _NOTATION & set(found[1]):
-            families[found[1]].add(int(found[2]))
+        found = _numbered(key)
+        if found is not None and not _NOTATION & set(found[0]):
+            families[found[0]].add(found[1])
     return {prefix: numbers for prefix, numbers in families.items() if len(numbers) > 1}
+
+
+def _numbered(key: str) -> tuple[str, int] | None:
+    """Return what comes before the first part of a key that is a number, and that number."""
+    parts = key.split(".")
+    for place, part in enumerate(parts[:-1]):
+        if part.isdecimal():
+            prefix = "".join(f"{before}." for before in parts[:place])
+            return (prefix, int(part)) if len(part) <= _MOST_DIGITS else None
+        if not part:
+            return None
+    return None
 
 
 def _start(key: str, prefix: str) -> str:

@@ -26,6 +26,8 @@ __all__ = [
     "tell",
 ]
 
+_LONGEST = 2000
+"""Characters of a line."""
 _STEERING = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -40,7 +42,14 @@ def printable(text: str, *, lines: bool = False) -> str:
         lines: whether line breaks stay what they are.
     """
     text = _STEERING.sub(_escaped, text)
-    return text if lines else text.replace("\n", "\\n")
+    return text if lines else _shortened(text.replace("\n", "\\n"))
+
+
+def _shortened(text: str) -> str:
+    """Return one line without its middle if nobody would read it: a name may have a megabyte."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
 def _escaped(found: re.Match[str]) -> str:

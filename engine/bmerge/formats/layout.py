@@ -62,6 +62,7 @@ def lay_out(path: Path, tensors: Sequence[TensorRow], metadata: Mapping[str, str
     Raises:
         FormatError: if the format cannot hold them.
     """
+    metadata = {_utf8(key): _utf8(text) for key, text in metadata.items()}
     try:
         if path.suffix.lower() in PICKLED_SUFFIXES:
             from bmerge.formats.torch_file import TorchLayout  # few merges write these
@@ -70,3 +71,8 @@ def lay_out(path: Path, tensors: Sequence[TensorRow], metadata: Mapping[str, str
         return _Safetensors(tensors, metadata)
     except _native.HeaderError as error:
         raise FormatError(f"{path} cannot be stored: {error}", path=path) from error
+
+
+def _utf8(text: str) -> str:
+    """Return text as it can be written, with escapes for bytes of names that are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -51,7 +51,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
+        first_line = str(error).partition("\n")[0] or "it ends too early"
         raise FormatError(f"{path}: torch cannot load it: {first_line}", path=path) from error
     inner = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}

@@ -89,7 +89,7 @@ def index_text(shards: Sequence[Shard], names: Sequence[str]) -> bytes:
     weight_map = {tensor.key: name for shard, name in named for tensor in shard.tensors}
     total = sum(tensor.nbytes for shard in shards for tensor in shard.tensors)
     data = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    return json.dumps(data, indent=2, ensure_ascii=False).encode()
+    return json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def staged_name(shard: Path) -> Path:
