@@ -231,6 +231,24 @@ def test_failure_of_a_function_names_method_key_and_line(tmp_path):
     assert isinstance(caught.value.__cause__.__cause__, RuntimeError)
 
 
+def test_only_what_is_not_finite_may_be_impossible_to_decompose(tmp_path):
+    def spoiled(a):
+        """Fail as torch does for a matrix without a decomposition."""
+        torch.linalg.inv(torch.zeros(2, 2))
+        return a
+
+    graph = tensor_method(spoiled).graph(1)
+    for value, fails in ((1.0, True), (np.inf, False)):
+        infos, _ = store(tmp_path / "a.bin", [np.full((4, 3), value)], "F32")
+        plan = make_plan([make_job("0", graph, infos)], on_nonfinite="report")
+        if fails:
+            with pytest.raises(ExecutorError, match="merging '0': spoiled fails: _LinAlgError"):
+                run(TorchExecutor(), plan)
+            continue
+        sink, _ = run(TorchExecutor(), plan)
+        assert np.isnan(value_of(sink.bytes_of("0"), "F32", (4, 3))).all()
+
+
 def test_nan_of_models_may_make_nothing_but_nan(tmp_path):
     infos, _ = store(tmp_path / "a.bin", [np.full((4, 3), np.nan)], "F32")
     plan = make_plan([make_job("0", noise.graph(1), infos)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,3 +91,22 @@ def test_what_reduces_is_equal_on_data(x, y, name):
     random = np.random.default_rng(0)
     inputs = [random.standard_normal((5, 3)).astype(np.float32) for _ in range(2)]
     np.testing.assert_array_equal(run_native(graph, inputs, [x, y]), inputs[index])
+
+
+def test_chains_are_looked_through_once_for_each_value():
+    """Each level is reached by two ways from the one above: 2^60 ways in all."""
+
+    def bounded(*models):
+        chain = models[0]
+        for a, b in zip(models[1:-1:2], models[2:-1:2], strict=True):
+            chain = ops.maximum(ops.maximum(chain, a), ops.maximum(chain, b))
+        return ops.minimum(models[-1], chain)
+
+    assert reduces_to_input(trace(bounded, 122, []), ()) is None
+
+
+def test_chains_may_be_as_long_as_they_like():
+    def bounded(*models):
+        return ops.minimum(models[0], reduce(ops.maximum, models))
+
+    assert reduces_to_input(trace(bounded, 3000, []), ()) == 0

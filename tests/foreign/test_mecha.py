@@ -207,6 +207,18 @@ HEAD = 'version 0.1.0\nmodel "a" model_config="sd1-ldm" merge_space="weight"\n'
         (HEAD + 'merge "slerp" &0 &0 alpha=true\n', 3, "alpha must be a number, not True"),
         (HEAD + 'merge "pick_component" &0 "clap_l"\n', 3, "component 'clap_l' of sd1-ldm has no"),
         (HEAD.replace("sd1-ldm", "sd1-kohya_kohya_lora"), 2, "LoRAs as models"),
+        (HEAD + 'merge "subtract" &0\n', 3, "subtract takes 2 or more, not 1"),
+        (HEAD + 'merge "fallback"\n', 3, "fallback takes 1 or more, not 0"),
+        (HEAD + 'merge "add_difference" &0\n', 3, "add_difference takes 2 or more, not 1"),
+        (HEAD + 'merge "pick_component" &0\n', 3, "pick_component takes 2 or more, not 1"),
+        (HEAD + 'merge "slerp" &0\n', 3, "slerp takes 2 models, not 1"),
+        (HEAD + 'merge "slerp" &0 0.5\n', 3, "a model or a merge is needed, not 0.5"),
+        (HEAD + 'model merge_space="weight"\n', 3, "a model has no path"),
+        (HEAD + 'literal 1\nmerge "slerp" &0 &0 &1\n', 3, "literal needs the result of another"),
+        (
+            HEAD + 'dict x=1\nliteral &1 model_config="singleton-mecha"\nmerge "slerp" &0 &0 &2\n',
+            4, "a literal needs a dict with a key",
+        ),
         (HEAD + "dict key=1\n", 3, "a model or a merge is needed here"),
     ],
 )  # fmt: skip

@@ -202,6 +202,15 @@ def test_names_of_other_families_stand_before_or_after_too(tmp_path, bmerge, bef
     assert merged == expected | dict(zip(inner, (0, 0.5, 1), strict=True))
 
 
+def test_filters_after_a_value_for_all_tensors_are_not_looked_at(tmp_path):
+    text = GRADIENT.replace("[1, 0]", "1").replace("[0.1, 0.9]", "0.5").replace("[0, 1]", "[]")
+    text = text.replace("        - {filter: lm_head, value: 0.5}", "        - {value: 0.5}")
+    text = text.replace("weight: []", "weight: [{filter: norm, value: 0}, {value: 1}]")
+    *steps, pick = read(tmp_path, text).steps
+    assert list(pick.parts) == ["*mlp*", "*"]
+    assert [step.hyperparameters["weight_1"].default for step in steps] == [1, 0.5]
+
+
 def test_slice_of_some_layers_is_refused(tmp_path, bmerge, models):
     (tmp_path / "slerp.yml").write_text(FILTERS.replace("[0, 5]", "[0, 4]"))
     called = bmerge("merge", tmp_path / "slerp.yml", "-o", tmp_path / "out.safetensors")

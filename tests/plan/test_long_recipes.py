@@ -18,6 +18,7 @@ from bmerge.foreign.mecha import read_mecha
 from bmerge.host.merges import open_models, plan_merge
 from bmerge.pipeline import merge_to_file
 from bmerge.plan import describe
+from bmerge.plan.forms import Forms, Leaf, Zero, leaves, parts_first
 from bmerge.recipe import dump_recipe, parse_recipe
 from bmerge.testing import read_checkpoint, write_checkpoint
 
@@ -103,6 +104,24 @@ def test_long_recipes_are_exact_on_both_executors(kind, count, folder, tmp_path)
     ).read_bytes()
     assert len(describe(plan)["steps"]) == count
     assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
+def test_equal_forms_are_one_object():
+    """Of many tensors, whose forms are made one by one, each form is then composed once."""
+    forms = Forms()
+
+    def made():
+        step = forms.applied("s", (Leaf(1), Zero()))
+        return forms.minus(forms.applied("t", (step, step, Leaf(0))), step)
+
+    assert made() is made()
+    assert leaves(made()) == (0, 1)
+    assert len(parts_first(made())) == 6
+    turned = forms.renamed(made(), {0: 1, 1: 0})
+    assert turned is forms.renamed(made(), {0: 1, 1: 0})
+    assert turned is not made()
+    assert forms.renamed(turned, {0: 1, 1: 0}) is made()
+    assert forms.minus(Leaf(0), Leaf(1)) is not forms.minus(Leaf(1), Leaf(0))
 
 
 def test_recipes_of_sd_mecha_may_be_long_too(folder, tmp_path):
