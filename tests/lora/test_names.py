@@ -194,6 +194,8 @@ def test_processors_of_older_diffusers(models):
 FLUX = {
     "double_blocks.0.img_attn.qkv.weight": (24, 8),
     "double_blocks.0.txt_attn.qkv.weight": (24, 8),
+    "double_blocks.0.img_attn.proj.weight": (8, 8),
+    "double_blocks.0.txt_attn.proj.weight": (8, 8),
     "double_blocks.0.txt_attn.norm.key_norm.scale": (4,),
     "double_blocks.0.img_mod.lin.weight": (48, 8),
     "double_blocks.0.txt_mlp.2.weight": (8, 32),
@@ -241,6 +243,16 @@ CLIP = {"text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.we
          "double_blocks.0.img_attn.qkv.weight", None, ""),
         (FLUX, "transformer.time_text_embed.guidance_embedder.linear_1",
          "guidance_in.in_layer.weight", None, ""),
+        (FLUX, "double_blocks.0.processor.qkv_lora1",
+         "double_blocks.0.img_attn.qkv.weight", None, ""),
+        (FLUX, "diffusion_model.double_blocks.0.processor.qkv_lora2",
+         "double_blocks.0.txt_attn.qkv.weight", None, ""),
+        (FLUX, "double_blocks.0.processor.proj_lora1",
+         "double_blocks.0.img_attn.proj.weight", None, ""),
+        (FLUX, "double_blocks.0.processor.proj_lora2",
+         "double_blocks.0.txt_attn.proj.weight", None, ""),
+        (FLUX, "single_blocks.0.processor.qkv", "single_blocks.0.linear1.weight", (0, 24), ""),
+        (FLUX, "single_blocks.0.processor.proj", "single_blocks.0.linear2.weight", None, ""),
         (FLUX, "transformer.norm_out.linear", "final_layer.adaLN_modulation.1.weight", None,
          "halves swapped"),
         (FLUX, "lora_unet_final_layer_adaLN_modulation_1",
@@ -320,3 +332,29 @@ def test_parts_of_a_tensor_are_changed_where_they_lie(block, bmerge, tmp_path, m
     exact["model.diffusion_model.final_layer.adaLN_modulation.1.weight"] += shift[[2, 3, 0, 1]]
     for key, array in read_checkpoint(out).items():
         np.testing.assert_allclose(array, exact[key], rtol=1e-5, atol=1e-5)
+
+
+def test_xlabs_lora_changes_both_streams_and_the_first_rows_of_single_blocks(bmerge, tmp_path):
+    rng = np.random.default_rng(1)
+    base = {key: rng.normal(size=shape).astype("f4") for key, shape in FLUX.items()}
+    model = write_checkpoint(tmp_path / "flux.safetensors", base)
+    places = {
+        "double_blocks.0.processor.qkv_lora1": ("double_blocks.0.img_attn.qkv.weight", 24),
+        "double_blocks.0.processor.qkv_lora2": ("double_blocks.0.txt_attn.qkv.weight", 24),
+        "double_blocks.0.processor.proj_lora1": ("double_blocks.0.img_attn.proj.weight", 8),
+        "double_blocks.0.processor.proj_lora2": ("double_blocks.0.txt_attn.proj.weight", 8),
+        "single_blocks.0.processor.qkv_lora": ("single_blocks.0.linear1.weight", 24),
+        "single_blocks.0.processor.proj_lora": ("single_blocks.0.linear2.weight", 8),
+    }
+    tensors, exact = {}, {key: array.astype("f8") for key, array in base.items()}
+    for name, (key, rows) in places.items():
+        roles, change = low_rank(rng, (rows, FLUX[key][1]), names=("up.weight", "down.weight"))
+        tensors |= {f"{name}.{role}": array for role, array in roles.items()}
+        exact[key][:rows] += change
+    lora = write_checkpoint(tmp_path / "x.safetensors", tensors)
+    out = tmp_path / "out.safetensors"
+    called = bmerge("merge", "add_difference", model, "--lora", lora, "-o", out)
+    assert called.status == 0, called.err
+    assert "changes 6 tensors of 6 layers" in called.err
+    for key, array in read_checkpoint(out).items():
+        assert np.abs(array - exact[key]).max() < 1e-5, key

@@ -22,15 +22,15 @@ __all__ = ["Lora", "Module", "is_lora", "open_lora", "parse_lora"]
 
 _SPELLINGS = {
     "down": r"\.lora_down\.weight|\.lora_A(?:\.[^.]+)?\.weight|(?:\.|_)lora\.down\.weight"
-    r"|\.lora_linear_layer\.down\.weight",
+    r"|\.lora_linear_layer\.down\.weight|(?<=_lora[12])\.down\.weight",
     "up": r"\.lora_up\.weight|\.lora_B(?:\.[^.]+)?\.weight|(?:\.|_)lora\.up\.weight"
-    r"|\.lora_linear_layer\.up\.weight",
+    r"|\.lora_linear_layer\.up\.weight|(?<=_lora[12])\.up\.weight",
     "mid": r"\.lora_mid\.weight",
     "embedding_down": r"\.lora_embedding_A(?:\.[^.]+)*",
     "embedding_up": r"\.lora_embedding_B(?:\.[^.]+)*",
     "magnitude": r"\.lora_magnitude_vector(?:\.[^.]+)*",
 }
-"""Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT."""
+"""Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs."""
 _PLAIN = (
     r"alpha|scalar|dora_scale|diff|diff_b|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
     r"|lokr_w[12](?:_[ab])?|lokr_t2"

@@ -1,6 +1,8 @@
-"""The names of SD3's and Flux's layers in diffusers, made from those of their own code.
+"""The names of SD3's and Flux's layers elsewhere, made from those of their own code.
 
-Their own code has queries, keys and values in one tensor, which diffusers takes apart.
+Their own code has queries, keys and values in one tensor, which diffusers takes apart. XLabs, which
+trains Flux, names layers after the processor of a block's attention: in a double block ``1`` stands
+for the stream of the image and ``2`` for that of the text.
 """
 
 from __future__ import annotations
@@ -55,6 +57,10 @@ _FLUX_DOUBLE = {
     "img_attn.norm.query_norm": "attn.norm_q", "img_attn.norm.key_norm": "attn.norm_k",
     "txt_attn.norm.query_norm": "attn.norm_added_q", "txt_attn.norm.key_norm": "attn.norm_added_k",
 }  # fmt: skip
+_XLABS_DOUBLE = {
+    "img_attn.qkv": "qkv_lora1", "img_attn.proj": "proj_lora1",
+    "txt_attn.qkv": "qkv_lora2", "txt_attn.proj": "proj_lora2",
+}  # fmt: skip
 _FLUX_SINGLE = {
     "linear2": "proj_out", "modulation.lin": "norm.linear", "norm.query_norm": "attn.norm_q",
     "norm.key_norm": "attn.norm_k",
@@ -88,7 +94,7 @@ def sd3_names(stem: str, shape: Sequence[int]) -> Iterator[Named]:
 
 
 def flux_names(stem: str, shape: Sequence[int]) -> Iterator[Named]:
-    """Yield the names in diffusers of a layer of Flux's transformer, with the rows meant.
+    """Yield the names elsewhere of a layer of Flux's transformer, with the rows meant.
 
     Args:
         stem: the layer's path.
@@ -99,9 +105,8 @@ def flux_names(stem: str, shape: Sequence[int]) -> Iterator[Named]:
     elif stem == "final_layer.adaLN_modulation.1":
         yield "norm_out.linear", None, "halves swapped"
     elif found := _FLUX_BLOCK.fullmatch(stem):
-        yield from (_flux_double if found[1] == "double" else _flux_single)(
-            int(found[2]), found[3], shape
-        )
+        names = _flux_double if found[1] == "double" else _flux_single
+        yield from names(int(found[2]), found[3], shape)
 
 
 def _flux_double(number: int, rest: str, shape: Sequence[int]) -> Iterator[Named]:
@@ -111,6 +116,8 @@ def _flux_double(number: int, rest: str, shape: Sequence[int]) -> Iterator[Named
     elif rest in {"img_attn.qkv", "txt_attn.qkv"}:
         names = _QKV if rest.startswith("img") else _ADDED
         yield from _thirds(f"{block}attn.", names, shape[0] // 3)
+    if rest in _XLABS_DOUBLE:
+        yield f"double_blocks.{number}.{_XLABS_DOUBLE[rest]}", None, ""
 
 
 def _flux_single(number: int, rest: str, shape: Sequence[int]) -> Iterator[Named]:
@@ -122,6 +129,9 @@ def _flux_single(number: int, rest: str, shape: Sequence[int]) -> Iterator[Named
         width = shape[0] // 7
         yield from _thirds(f"{block}attn.", _QKV, width)
         yield f"{block}proj_mlp", (3 * width, shape[0]), ""
+        yield f"single_blocks.{number}.qkv", (0, 3 * width), ""
+    if rest == "linear2":
+        yield f"single_blocks.{number}.proj", None, ""
 
 
 def _thirds(start: str, names: Sequence[str], width: int) -> Iterator[Named]:
