@@ -139,3 +139,30 @@ def test_outage_while_retrying_leaves_the_rest_to_the_same_command(tmp_path):
     assert [row[0] for row in rows(tmp_path).values()].count("running") == 2
     run_study(study_of(tmp_path))
     assert {row[0] for row in rows(tmp_path).values()} == {"complete"}
+
+
+def test_pictures_of_a_failed_trial_are_painted_again(tmp_path, monkeypatch):
+    class Stumbling(Generator):
+        """Is down after the first picture, then finds that the merge is bad."""
+
+        errors, painted = (), 0
+
+        def generate(self, payloads):
+            for picture in super().generate(payloads):
+                if self.painted and self.errors:
+                    self.errors, error = self.errors[1:], self.errors[0]
+                    raise error
+                self.painted += 1
+                yield picture
+
+    monkeypatch.setattr("bmerge.study.waiting._FIRST", 0.001)
+    first = Stumbling()
+    first.errors = (GeneratorError("refused", transient=True), BAD)
+    run_study(study_of(tmp_path, first), trials=2)
+    assert [row[0] for row in rows(tmp_path).values()] == ["failed", "complete"]
+    stop = study_of(tmp_path, Failing(0, error=KeyboardInterrupt()))
+    with pytest.raises(StudyInterruptedError):
+        run_study(stop, trials=2, retry_failed=True)
+    again = Stumbling()
+    run_study(study_of(tmp_path, again), trials=2)
+    assert again.painted == len(PAYLOADS)
