@@ -226,3 +226,13 @@ def test_a_storage_that_there_cannot_be_is_one_clear_line(tmp_path, url):
     with pytest.raises(StudyError, match="^the storage .* cannot be used: ") as caught:
         run_study(make_study(tmp_path / "out", storage=url))
     assert "\n" not in str(caught.value)
+
+
+def test_reading_writes_nothing_even_where_optuna_would(study):
+    file = study.folder / "study.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("DELETE FROM version_info")
+    before = file.read_bytes()
+    with pytest.raises(StudyError, match=r"study\.db cannot be written: it is read-only"):
+        read_study(study.folder)
+    assert file.read_bytes() == before
