@@ -221,7 +221,9 @@ def test_plugin_option_stands_anywhere_for_a_plugins_own_command(bmerge, write_p
 
 def test_words_behind_two_dashes_name_no_plugin(bmerge, write_plugin):
     file = write_plugin("nested.py", NESTED)
-    assert bmerge("tools", "say", "--", "--plugin", file).status == 2
+    called = bmerge("tools", "say", "--", f"--plugin={file}")
+    assert (called.status, called.out) == (2, "")
+    assert "no such command 'tools'" in called.err
     called = bmerge("--plugin", file, "tools", "say", "--", "--plugin")
     assert (called.status, called.out) == (0, "--plugin\n")
 

@@ -112,8 +112,9 @@ def test_a_line_that_nobody_would_read_is_shortened(capsys):
 
 
 def test_text_in_any_language_is_printed_as_it_is():
-    text = "Füße, 日本語, → 🦊"
+    text = "Füße, 日本語, → 🦊 ‐"
     assert printable(text) == text
+    assert printable("\u2066\u2028\ufeff") == r"\u2066\u2028\ufeff"
 
 
 def test_json_holds_the_same_text_and_no_steering_characters(capsys):

@@ -192,8 +192,12 @@ def _text(word: bytes) -> bytes:
     return b"X" + len(word).to_bytes(4, "little") + word
 
 
-_DOUBLED = b")q\x00" + b"".join(
-    b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60)
+_DOUBLED = (
+    b")q\x000"
+    + b"".join(
+        b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) + b"0" for i in range(60)
+    )
+    + b"h\x3c"
 )
 """A tuple that is its own two halves, 60 times: its hash and its text take 2^60 steps."""
 
