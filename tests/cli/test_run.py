@@ -23,9 +23,9 @@ def test_run_ends_with_checkpoint_recipe_and_report(bmerge, study_file, example,
     for name in ("best/best.safetensors", "best/recipe.yaml", "report.html"):
         assert (folder / name).is_file()
         assert name in called.out
-    assert [t["number"] for t in _trials(bmerge)] == list(range(7))
+    assert [t["number"] for t in _trials(bmerge)] == list(range(8))
     lines = [line for line in called.err.splitlines() if line.startswith("trial ")]
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert "iters (walk)" in lines[-1]
 
 
@@ -51,7 +51,7 @@ def test_same_command_goes_on_and_trials_counts_all(bmerge, study_file, example)
 
 def test_resumed_study_is_the_undisturbed_one(bmerge, study_file, example):
     bmerge("run", "study.yaml", "--out", "one", *example)
-    for count in (2, 3, 7):
+    for count in (2, 3, 8):
         bmerge("run", "study.yaml", "--out", "two", "--trials", count, *example)
     one, two = (
         [(t["params"], t["values"]) for t in _trials(bmerge, folder)] for folder in ("one", "two")
@@ -76,7 +76,7 @@ def test_observer_is_told_of_every_trial(bmerge, study_file, example, write_plug
     """
     watcher = write_plugin("watcher.py", source)
     bmerge("run", "study.yaml", *example, "--plugin", watcher)
-    assert (tmp_path / "seen").read_text().split() == list("0123456")
+    assert (tmp_path / "seen").read_text().split() == list("01234567")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_check_finds_out_and_leaves_nothing(bmerge, study_file, example, tmp_pat
     assert called.status == 0, called.err
     assert sorted(tmp_path.rglob("*")) == before
     lines = called.out.splitlines()
-    assert lines[0] == "study       small: trials 7, pictures of each 2"
+    assert lines[0] == "study       small: trials 8, pictures of each 2"
     assert "works       room" in lines
     assert "ready       generator" in lines
     assert "ready       scorer brightness" in lines
@@ -273,7 +273,7 @@ def test_check_of_a_begun_study_forecasts_from_its_trials(bmerge, study_file, ex
     called = bmerge("run", "study.yaml", "--check", *example)
     assert called.status == 0, called.err
     assert "works       the study so far" in called.out
-    assert "for 3 trials, 0:00 each, the mean of 4" in called.out
+    assert "for 4 trials, 0:00 each, the mean of 4" in called.out
     assert len(_trials(bmerge)) == 4
 
 
@@ -348,7 +348,7 @@ def test_retry_failed_evaluates_them_again(bmerge, study_file, example, write_pl
     assert [t["number"] for t in before if t["state"] == "failed"] == [0, 2]
     called = bmerge("run", "study.yaml", "--retry-failed", *example)
     assert called.status == 0, called.err
-    assert "going on: 5 of 7 trials are done" in called.err
+    assert "going on: 6 of 8 trials are done" in called.err
     after = _trials(bmerge)
     assert {t["state"] for t in after} == {"complete"}
     assert [t["params"] for t in after] == [t["params"] for t in before]
@@ -424,8 +424,8 @@ def faulty(study_file, write_plugin, example):
         ("load", "the generator failed to take the model: KeyError: 'x'"),
         ("generate", "the generator failed at 'p00-s0': KeyError: 'x'"),
         ("score", "the scorer 'judge' failed at 'p00-s0', 'p01-s0': KeyError: 'x'"),
-        ("ask", "the optimiser 'faulty' failed when it was asked for trial 4: KeyError: 'x'"),
-        ("tell", "the optimiser 'faulty' failed when it was told of trial 4: KeyError: 'x'"),
+        ("ask", "the optimiser 'faulty' failed when it was asked for trial 5: KeyError: 'x'"),
+        ("tell", "the optimiser 'faulty' failed when it was told of trial 5: KeyError: 'x'"),
         ("replay", "the optimiser 'faulty' failed when it was told of 4 finished trials: KeyE"),
     ],
 )

@@ -14,9 +14,10 @@ def study(bmerge, study_file, example):
 def test_show_as_json_has_what_scripts_rely_on(bmerge, study):
     data = json.loads(bmerge("studies", "show", "runs/small", "--json").out)
     assert [trial["number"] for trial in data["trials"]] == [0, 1, 2]
+    assert [trial["model"] for trial in data["trials"]] == [0, 1, None]
     for trial in data["trials"]:
         assert trial["state"] == "complete"
-        assert set(trial["params"]) == {"pull"}
+        assert set(trial["params"]) == ({"pull"} if trial["weights"] else set())
         assert len(trial["values"]) == 1
     best = max(data["trials"], key=lambda trial: trial["values"][0])
     assert data["best"] == best

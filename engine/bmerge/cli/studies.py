@@ -130,6 +130,7 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
         "values": list(trial.scores) or ([] if trial.score is None else [trial.score]),
         "phase": proposal.phase,
         "source": proposal.source,
+        "model": proposal.model,
         "weights": {name: weights.assignments for name, weights in proposal.weights.items()},
         "scores": dict(trial.means),
         "pictures": [dict(picture) for picture in trial.pictures],
