@@ -110,7 +110,7 @@ def _annotated(
         ({"flag": "no"}, "'flag' of k must be true or false, not text"),
         ({"word": 12}, "'word' of k must be text, not a whole number"),
         ({"word": None}, "'word' of k must be text, not null"),
-        ({"choice": "c"}, "'choice' of k must be one of 'a', 'b', not text"),
+        ({"choice": "c"}, "'choice' of k must be one of 'a', 'b', not 'c'"),
         ({"maybe": "3"}, "'maybe' of k must be a whole number or null, not text"),
         ({"many": ["a", 3]}, "must be text or a list (text each), not such a list"),
         ({"many": {"a": "b"}}, "must be text or a list (text each), not a mapping"),

@@ -180,6 +180,35 @@ def test_sdxl_has_the_names_of_kohya(bmerge, folder):
     assert lora.metadata["ss_base_model_version"] == "sdxl_base_v1-0"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("lora", "resize", "x.safetensors", "--rank", "1"),
+        ("lora", "merge", "y.safetensors", "x.safetensors=0.5"),
+        ("lora", "extract", "base.safetensors", "x.safetensors"),
+        ("lora", "extract", "x.safetensors", "base.safetensors"),
+        ("merge", "add_difference", "base.safetensors", "--lora", "x.safetensors"),
+        ("rebasin", "base.safetensors", "x.safetensors"),
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_no_command_writes_over_what_it_reads(bmerge, folder, words):
+    _tuned(folder, {QUERY: 1.0})
+    made = ("lora", "extract", "base.safetensors", "tuned.safetensors", "-o", "x.safetensors")
+    assert bmerge(*made, "--force").status == 0
+    if words[0] == "rebasin" or words[1] == "extract":
+        (folder / "tuned.safetensors").replace(folder / "x.safetensors")
+    (folder / "x.safetensors").replace(folder / "z.safetensors")
+    for name in ("x.safetensors", "y.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to("z.safetensors")
+    before = (folder / "z.safetensors").read_bytes()
+    refused = bmerge(*words, "-o", "z.safetensors", "--force")
+    assert refused.status == 1
+    assert "z.safetensors is one of the inputs" in refused.err
+    assert (folder / "z.safetensors").read_bytes() == before
+
+
 def test_changes_without_a_rank_are_told_or_stored(bmerge, folder):
     norm = f"{UNET}out.0.weight"
     bias = f"{UNET}out.2.bias"

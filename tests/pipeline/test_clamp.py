@@ -70,11 +70,12 @@ def test_result_is_the_methods_within_the_range(tmp_path, models, method, values
     results = {}
     for name, executor in executors.items():
         free = _merge(_plan(models, method, values), executor, tmp_path / "free.safetensors")
-        held = _merge(_plan(models, method, values, clamp=clamp), executor, tmp_path / name)
+        output = tmp_path / f"{name}.safetensors"
+        held = _merge(_plan(models, method, values, clamp=clamp), executor, output)
         for key, array in held.items():
             stack = np.stack([tensors[key] for tensors in bounds])
             np.testing.assert_array_equal(array, np.clip(free[key], stack.min(0), stack.max(0)))
-        results[name] = (tmp_path / name).read_bytes()
+        results[name] = output.read_bytes()
         assert any((free[key] != held[key]).any() for key in held)
     if method != "slerp":  # norms may differ in the last place
         assert len(set(results.values())) == 1

@@ -223,7 +223,7 @@ def test_input_is_never_overwritten(tmp_path, models, way):
     elif way == "dots":
         target = tmp_path / "x" / ".." / paths[1].name
         (tmp_path / "x").mkdir()
-    with pytest.raises(ExecutorError, match="is an input of this merge"):
+    with pytest.raises(FormatError, match="is one of the inputs"):
         merge_to_file(plan_of(paths), target, executor=NativeExecutor())
     assert paths[1].read_bytes() == before
 

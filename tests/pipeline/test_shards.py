@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from bmerge import _native
-from bmerge.errors import ExecutorError
+from bmerge.errors import ExecutorError, FormatError
 from bmerge.executors import NativeExecutor
 from bmerge.executors.torch import TorchExecutor
 from bmerge.formats import open_checkpoint
@@ -137,7 +137,7 @@ def test_shards_that_are_inputs_are_not_replaced(tmp_path, models, plan, whole):
     merge_to_file(plan, out, executor=NATIVE, shard_size=three(whole.stat().st_size))
     before = {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)}
     again = plan_of([tmp_path / INDEX, models[0]])
-    with pytest.raises(ExecutorError, match="is an input of this merge"):
+    with pytest.raises(FormatError, match="is one of the inputs"):
         merge_to_file(again, out, executor=NATIVE, shard_size=1 << 30)
     assert {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)} == before
 

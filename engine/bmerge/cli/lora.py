@@ -20,7 +20,7 @@ from bmerge.cli.session import Session, shared_options
 from bmerge.dtypes import canonical
 from bmerge.errors import FormatError, RecipeError
 from bmerge.formats import in_one_layout, open_checkpoint
-from bmerge.formats.target import target_of
+from bmerge.formats.target import refuse_inputs, target_of
 from bmerge.lora.modules import Lora, open_lora
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def extract(
     from bmerge.lora.extract import extract_lora
 
     first, second = in_one_layout((open_checkpoint(base), open_checkpoint(tuned)))
+    refuse_inputs(output, (first, second))
     architecture = detect(first.tensors, list(session.registry().architectures.values()))
     with LiveLine() as line:
         found = extract_lora(
@@ -172,7 +173,9 @@ def resize(*, lora: str, output: Path, dtype: str, wanted: Wanted, as_json: bool
     """
     from bmerge.lora.resize import resize_lora
 
-    found = resize_lora(open_lora(lora), output, wanted=wanted, dtype=dtype)
+    opened = open_lora(lora)
+    refuse_inputs(output, [opened.checkpoint])
+    found = resize_lora(opened, output, wanted=wanted, dtype=dtype)
     _report(found, output, as_json=as_json)
 
 
@@ -192,7 +195,9 @@ def merge(*, loras: tuple[str, ...], output: Path, dtype: str, as_json: bool) ->
     """
     from bmerge.lora.resize import merge_loras
 
-    found = merge_loras([_weighted(word) for word in loras], output, dtype=dtype)
+    weighted = [_weighted(word) for word in loras]
+    refuse_inputs(output, [lora.checkpoint for lora, _ in weighted])
+    found = merge_loras(weighted, output, dtype=dtype)
     _report(found, output, as_json=as_json)
 
 

@@ -14,7 +14,7 @@ from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ExecutorError, FormatError
 from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout, open_checkpoint
-from bmerge.formats.target import target_of
+from bmerge.formats.target import refuse_inputs, target_of
 from bmerge.pipeline.aligned import alignment_note
 from bmerge.pipeline.metadata import model_of, origin_text
 from bmerge.recipe.ancestry import FOREIGN, RECIPE_KEY, Ancestors
@@ -85,13 +85,8 @@ def command(
 
 def _check(target: Path, checkpoints: Sequence[Checkpoint], *, force: bool) -> None:
     """Refuse a name that cannot or must not be written."""
-    if not target.exists():
-        return
-    files = [file for checkpoint in checkpoints for file in (*checkpoint.files, checkpoint.path)]
-    if any(target.samefile(file) for file in files):
-        hint = "write the result under another name"
-        raise FormatError(f"{target} is one of the models", path=target, hint=hint)
-    if not force:
+    refuse_inputs(target, checkpoints)
+    if target.exists() and not force:
         raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
 
 

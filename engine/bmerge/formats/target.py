@@ -7,16 +7,19 @@ links are followed, so that they stay links.
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from bmerge import _native
 from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint
 from bmerge.temporaries import remove_left_over
 
 __all__ = [
     "PICKLED_SUFFIXES",
     "SAFETENSORS_SUFFIXES",
     "new_output",
+    "refuse_inputs",
     "regular_target",
     "target_of",
     "write_file",
@@ -69,6 +72,20 @@ def regular_target(path: Path) -> Path:
         message = f"cannot write {path}: the folder {target.parent} does not exist"
         raise FormatError(message, path=path)
     return target
+
+
+def refuse_inputs(path: Path, inputs: Iterable[Checkpoint]) -> None:
+    """Refuse to write over what is being read, however it is called there.
+
+    Raises:
+        FormatError: if ``path`` is a file of one of the inputs.
+    """
+    if not path.exists():
+        return
+    files = {file for each in inputs for file in (*each.files, each.path)}
+    if any(file.exists() and path.samefile(file) for file in files):
+        hint = "write the result under another name"
+        raise FormatError(f"{path} is one of the inputs", path=path, hint=hint)
 
 
 def new_output(target: Path, size: int, *, flushing: bool = False) -> _native.OutputFile:

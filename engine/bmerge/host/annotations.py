@@ -65,11 +65,13 @@ def problem(value: object, annotation: Any) -> str | None:
 
     Returns:
         What completes "the option must be …", as in ``a number, not text``. The value itself is
-        not told: it may be a password.
+        told only where words to choose from are known: else it may be a password.
     """
     if _fits(value, annotation):
         return None
     wanted, kind = _wanted(annotation), _kind_of(value)
+    if isinstance(value, str) and typing.get_origin(annotation) is typing.Literal:
+        return f"{wanted}, not {value!r}"
     return f"{wanted}, not {'such ' if kind in wanted else ''}{kind}"
 
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from bmerge import _native
 from bmerge.errors import ExecutorError
-from bmerge.formats import Checkpoint
 from bmerge.formats.layout import Layout, lay_out
-from bmerge.formats.target import new_output, regular_target, target_of
+from bmerge.formats.target import new_output, refuse_inputs, regular_target, target_of
 from bmerge.pipeline.replace import appear, remove, replace_set, sync_folder
 from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards, staged_name
 from bmerge.pipeline.sinks import FileSink
@@ -75,9 +74,8 @@ class OutputFiles:
 
         Raises:
             ExecutorError: says why.
-            FormatError: if there is something else than a file.
+            FormatError: if there is an input, or something else than a file.
         """
-        inputs = [file for checkpoint in self._plan.inputs for file in _files(checkpoint)]
         names = (self.main, *(shard.path for shard in self._shards), *self._replaced())
         for path in dict.fromkeys(names):
             regular_target(path)
@@ -86,9 +84,7 @@ class OutputFiles:
                 raise ExecutorError(f"{path} is a link, and shards replace files", hint=hint)
             if not path.exists():
                 continue
-            if any(path.samefile(file) for file in inputs):
-                message = f"{path} is an input of this merge"
-                raise ExecutorError(message, hint="write the result under another name")
+            refuse_inputs(path, self._plan.inputs)
             if not overwrite:
                 hint = "give another name, or overwrite it"
                 raise ExecutorError(f"{path} exists already", hint=hint)
@@ -222,7 +218,3 @@ class OutputFiles:
             hint = "write to another folder"
             return ExecutorError(f"cannot write {output}: {reason}", hint=hint)
         return ExecutorError(str(error))
-
-
-def _files(checkpoint: Checkpoint) -> set[Path]:
-    return {file for file in (*checkpoint.files, checkpoint.path) if file.is_file()}

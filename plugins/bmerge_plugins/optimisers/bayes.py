@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
+from bmerge import OptimiserKind, Result, Space, hookimpl
 
 if TYPE_CHECKING:
     from bayes_opt import BayesianOptimization  # type: ignore[import-untyped]
@@ -36,9 +36,6 @@ class Bayes:
         kappa_decay_delay: asks without decay.
         xi: improvement that ``ei`` and ``poi`` ask for.
         noise: variance of the scores' noise, as a part of the scores' variance.
-
-    Raises:
-        PluginError: if there is no such acquisition.
     """
 
     def __init__(
@@ -54,9 +51,6 @@ class Bayes:
         xi: float = 0.0,
         noise: float = 1e-4,
     ) -> None:
-        if acquisition not in _ACQUISITIONS:
-            message = f"bayes has no acquisition {acquisition!r}"
-            raise PluginError(message, plugin="bayes", hint=f"known: {', '.join(_ACQUISITIONS)}")
         self._space = space
         self._seed = seed
         self._acquisition, self._xi, self._noise = acquisition, xi, noise

@@ -98,7 +98,7 @@ def test_auto_asks_the_gaussian_process_first_and_cmaes_after_the_switch():
     ("options", "message"),
     [
         ({"sigma": 0}, "sigma is 0, must be above 0"),
-        ({"sigma": math.nan}, "sigma is nan"),
+        ({"sigma": math.nan}, "'sigma' of cmaes must be a number, not NaN"),
         ({"population": 3}, "population is 3, must be 4 or more"),
     ],
 )

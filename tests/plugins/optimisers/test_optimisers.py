@@ -143,7 +143,7 @@ def test_bayes_decays_kappa_after_the_delay():
 @pytest.mark.parametrize(
     ("name", "options", "message", "hint"),
     [
-        ("bayes", {"acquisition": "uc"}, "no acquisition 'uc'", "known: ei, ucb, poi"),
+        ("bayes", {"acquisition": "uc"}, "one of 'ei', 'ucb', 'poi', not 'uc'", None),
         ("nevergrad", {"algorithm": "TwoPointDE"}, "no algorithm 'TwoPointDE'", "TwoPointsDE"),
         ("nevergrad", {"algorithm": "AXP"}, "cannot make AXP with 2 workers", None),
         ("gp", {"noise": 1}, "gp has no option 'noise'", None),
