@@ -14,7 +14,7 @@ from bmerge.study.lock import FolderLock
 from bmerge.study.loop import run_study
 from bmerge.study.preflight import check_all, forecast_of
 from bmerge.study.store import read_study
-from toy_study import PAYLOADS, Generator, Judge, Merger, Model, make_study
+from toy_study import PAYLOADS, Generator, Judge, Merger, Model, make_study, weights_of
 
 
 class OfFiles(Generator):
@@ -38,8 +38,8 @@ class BigMerger(Merger):
     def size(self, weights):
         return 4_000_000_000
 
-    def model(self, weights):
-        self.models.append(WrittenModel(weights))
+    def model(self, merge):
+        self.models.append(WrittenModel(weights_of(merge)))
         return self.models[-1]
 
 
