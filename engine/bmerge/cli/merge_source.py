@@ -106,5 +106,5 @@ class RecipeSource:
         self.registry.require(recipe.plugins, f"the recipe {self.file}")
         recipe = recipe.unverified() if self.unverified else recipe
         named = self.changes.get("architecture", recipe.architecture)
-        first = open_models(recipe.models[:1], self.file.parent)
-        return architecture_of(named, first, self.registry)
+        models = open_models(recipe.models, self.file.parent)
+        return architecture_of(named, models, self.registry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
 from bmerge.formats.open import open_checkpoint
-from bmerge.formats.prefixes import in_one_layout
+from bmerge.formats.prefixes import in_one_layout, is_part_alone, leading, prefix_of
 from bmerge.formats.quantised import QuantisedWeight, quantised_weights, refuse_quantised
 
 __all__ = [
@@ -15,7 +15,10 @@ __all__ = [
     "cached_sha256",
     "checkpoint_sha256",
     "in_one_layout",
+    "is_part_alone",
+    "leading",
     "open_checkpoint",
+    "prefix_of",
     "quantised_weights",
     "refuse_quantised",
     "sha256_of",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bmerge.architectures import Architecture, resolve
 from bmerge.errors import RecipeError
-from bmerge.formats import Checkpoint, checkpoint_sha256, open_checkpoint
+from bmerge.formats import Checkpoint, checkpoint_sha256, leading, open_checkpoint
 from bmerge.host.loras import UNVERIFIED, add_loras
 from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
@@ -68,10 +68,12 @@ def architecture_of(
 ) -> Architecture:
     """Return the architecture that is named, or that of the first model.
 
+    A VAE or a text encoder alone has none where there is more.
+
     Raises:
         ArchitectureError: if there is none of that name.
     """
-    return resolve(name, checkpoints[0].tensors, list(registry.architectures.values()))
+    return resolve(name, leading(checkpoints).tensors, list(registry.architectures.values()))
 
 
 def plan_merge(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.errors import ArchitectureError, RecipeError
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, leading
+from bmerge.plan.alone import check_alone, parts_alone
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.parts import COMPONENTS
 from bmerge.plan.steps import naming
@@ -25,19 +26,22 @@ _INSPECT = "'bmerge inspect FILE' shows what a file holds"
 def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:
     """Refuse inputs of different architectures.
 
-    An input all of whose tensors the first model has (a VAE alone) may be of any.
+    An input all of whose tensors the first model has may be of any, and so may a VAE or a text
+    encoder alone, if it fits: :func:`bmerge.plan.alone.check_alone`.
 
     Raises:
         ArchitectureError: names both.
     """
     known = [*(other for other in builtin() if other.id != architecture.id), architecture]
-    first = checkpoints[0]
-    others = [each for each in checkpoints[1:] if each.tensors.keys() != first.tensors.keys()]
+    first = leading(checkpoints)
+    others = [each for each in checkpoints if each.tensors.keys() != first.tensors.keys()]
     if not others:
         return
+    check_alone(checkpoints, architecture)
+    alone = parts_alone(checkpoints)
     detected = detect(first.tensors, known)
     names = {architecture.canonical(key) for key in first.tensors}
-    for checkpoint in others:
+    for checkpoint in (each for each in others if each not in alone):
         other = detect(checkpoint.tensors, known)
         same = other.id == detected.id
         if same or all(architecture.canonical(key) in names for key in checkpoint.tensors):
@@ -87,9 +91,13 @@ def check_merged(recipe: Recipe, matches: Sequence[Match], findings: Findings) -
         findings: what has been found on the way.
 
     Raises:
-        ArchitectureError: if the models have nothing in common that could be merged.
+        ArchitectureError: if the models have nothing in common that could be merged, or a part
+            that is picked lacks weights.
         RecipeError: if the recipe leaves nothing to merge.
     """
+    for (step, source, part, rest), keys in findings.lacking.items():
+        message = f"step {step!r}: {source} lacks {some(keys)} of {part!r} in {rest}"
+        raise ArchitectureError(message, hint="a fallback step takes from another what one lacks")
     merged = any(match.merged for match in matches)
     if findings.excluded:
         if not merged:

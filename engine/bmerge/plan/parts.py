@@ -2,22 +2,24 @@
 
 A part is named by a component (``unet``, ``text_encoder``, ``vae``), a block or range of blocks
 of the architecture, a pattern of keys with ``*`` or ``?``, or ``*`` alone for all other keys.
-The more particular goes before: patterns, blocks, ranges, components, ``*``.
+The more particular goes before: patterns, blocks, ranges, components, ``*``. A model has one text
+encoder or several; of a component, a source gives those that it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
+from bmerge.formats import prefix_of
 from bmerge.recipe.weights import block_range
 
 __all__ = ["COMPONENTS", "Parts"]
 
 COMPONENTS = {
-    "unet": ("model.diffusion_model.", "unet.", "transformer."),
+    "unet": ("model.diffusion_model.", "net.", "unet.", "transformer."),
     "text_encoder": (
         "cond_stage_model.", "conditioner.", "text_encoders.", "text_encoder.", "text_encoder_2.",
     ),
@@ -25,6 +27,8 @@ COMPONENTS = {
 }  # fmt: skip
 """Component → how its keys start."""
 
+_SEVERAL = "text_encoder"
+"""The component of which a model may have more than one."""
 _WILD = "*?["
 
 
@@ -44,6 +48,7 @@ class Parts:
         self._patterns = [part for part in parts if part != "*" and set(part) & set(_WILD)]
         self._components = [part for part in parts if part in COMPONENTS]
         self._rest = "*" if "*" in parts else None
+        self._others: set[str] = set()
         named = [*self._patterns, *self._components, "*"]
         self._blocks: dict[str, str] = {}
         for part in sorted(
@@ -62,8 +67,17 @@ class Parts:
                 return self._blocks[block]
         for part in self._components:
             if key.startswith(COMPONENTS[part]):
-                return part
+                return self._rest if part == _SEVERAL and _unit(key) in self._others else part
         return self._rest
+
+    def hold(self, held: Mapping[str, Collection[str]]) -> None:
+        """Say what the parts come from: text encoders that their source lacks are of ``*``.
+
+        Args:
+            held: part → keys of its source.
+        """
+        if _SEVERAL in held and self._rest in held:
+            self._others = set(map(_unit, held["*"])) - set(map(_unit, held[_SEVERAL]))
 
     def _range(self, part: str) -> Sequence[str]:
         """Return the blocks that a part names."""
@@ -74,3 +88,8 @@ class Parts:
                 message = f"{part!r} is no component, block or pattern of keys"
                 raise RecipeError(message, hint=nearest(end, [*COMPONENTS, *blocks, "*"]))
         return block_range(part, self._architecture)
+
+
+def _unit(key: str) -> str:
+    """Return the text encoder that a key belongs to."""
+    return prefix_of(key) or key.partition(".")[0]

@@ -6,7 +6,7 @@ of its first input; tensors that are not merged are the first input's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -51,6 +51,8 @@ class Findings:
 
     Args:
         missing: (what lacks keys, what they are taken from) → the keys.
+        lacking: (a pick, what a part comes from, the part, what the rest is) → weights of the part
+            that only the rest has.
         unlike: what floats are taken from that are integers elsewhere → their keys.
         merged: names of the steps that merge some key.
         unmerged: names of those that leave some key of floats as it is.
@@ -60,6 +62,7 @@ class Findings:
     """
 
     missing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    lacking: dict[tuple[str, str, str, str], list[str]] = field(default_factory=dict)
     unlike: dict[str, list[str]] = field(default_factory=dict)
     merged: set[str] = field(default_factory=set)
     unmerged: set[str] = field(default_factory=set)
@@ -86,6 +89,7 @@ class Values:
         contents: Contents,
     ) -> None:
         canonical = architecture.canonical
+        self._is_leftover = architecture.is_leftover
         self.findings = Findings()
         self.forms = Forms()
         self.tables: list[Mapping[str, TensorInfo]] = [
@@ -149,14 +153,30 @@ class Values:
             for value in step.inputs:
                 keys.update(dict.fromkeys((yield self._keys_of(value))))
             return list(keys)
-        select = self._parts[step.name].of
+        held: dict[str, list[str]] = {}
         for part, value in step.parts.items():
-            chosen = [key for key in (yield self._keys_of(value)) if select(key) == part]
+            held[part] = yield self._keys_of(value)
+        parts = self._parts[step.name]
+        parts.hold(held)
+        for part, value in step.parts.items():
+            chosen = [key for key in held[part] if parts.of(key) == part]
             if not chosen:
                 message = f"step {step.name!r}: {self._label(value)} has nothing of {part!r}"
                 raise RecipeError(message, hint="'bmerge inspect FILE' shows what a file holds")
             keys.update(dict.fromkeys(chosen))
+        yield self._note_lacking(step, held.get("*", ()), keys)
         return list(keys)
+
+    def _note_lacking(self, step: Pick, rest: Sequence[str], keys: Collection[str]) -> Asking[None]:
+        """Note the weights of what a part is put into that the part does not have."""
+        for key in rest:
+            if key not in keys:
+                found: Found | None = yield self._origin(step.parts["*"].name, key, {})
+                if found is not None and self._is_weight(found.info):
+                    part = str(self._parts[step.name].of(key))
+                    source, other = self._label(step.parts[part]), self._label(step.parts["*"])
+                    names = self.findings.lacking.setdefault((step.name, source, part, other), [])
+                    names.append(found.info.key)
 
     def _origin(self, name: str, key: str, known: _Known) -> Asking[Found | None]:
         if name in self._models:
@@ -175,6 +195,7 @@ class Values:
             return (_lead(step),)
         if isinstance(step, Fallback):
             return step.inputs
+        self.keys(Value(step.name))  # they say what its parts are
         part = self._parts[step.name].of(key)
         return () if part is None else (step.parts[part],)
 
@@ -249,6 +270,10 @@ class Values:
                 if each is not None and self._are_other(first.info, each.info):
                     self.findings.kept.setdefault(self._label(lead), []).append(first.info.key)
                     return
+
+    def _is_weight(self, info: TensorInfo) -> bool:
+        """Tell whether a model needs a tensor."""
+        return is_merged(info) and not self._is_leftover(info.key)
 
     def _are_other(self, x: TensorInfo, y: TensorInfo) -> bool:
         """Tell whether two tensors that are not merged differ; each pair is read once."""
