@@ -66,6 +66,21 @@ def test_merge_aligns_in_one_go(bmerge, shuffled, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_vae_alone_is_not_aligned(bmerge, shuffled, tmp_path):
+    start, arrays = "first_stage_model.", read_checkpoint(shuffled)
+    own = {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
+    write_checkpoint(tmp_path / "vae.safetensors", own)
+    words = ("--rebasin", "--vae", "vae.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "weighted_sum", A, shuffled, *words)
+    assert called.status == 0, called.err
+    assert "shuffled.safetensors aligned to base.safetensors" in called.err
+    assert "vae.safetensors aligned" not in called.err
+    plain = bmerge("merge", "weighted_sum", A, B, "-o", "plain.safetensors")
+    assert plain.status == 0
+    taken = {start + key: array for key, array in tensors("vae.safetensors").items()}
+    assert tensors("out.safetensors") == {**tensors("plain.safetensors"), **taken}
+
+
 def test_recipe_file_aligns_too(bmerge, shuffled, tmp_path):
     recipe = {
         "method": "weighted_sum", "models": [str(A), str(shuffled)],

@@ -15,6 +15,7 @@ from bmerge.cli.executor import ExecutorOptions, executor_options
 from bmerge.cli.merge_loras import with_loras
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
+from bmerge.cli.merge_parts import check_used, part_options
 from bmerge.cli.merge_recipe import recipe_options
 from bmerge.cli.merge_source import RecipeSource, check_alone
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
@@ -27,7 +28,7 @@ from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.method import option_text
 from bmerge.pipeline import MergeReport, merge_to_file
 from bmerge.plan import Plan, describe
-from bmerge.recipe import ModelRef, Recipe, load_presets, parse_weights, recipe_data
+from bmerge.recipe import ModelRef, Recipe, load_presets, parse_weights, recipe_data, with_parts
 
 __all__ = ["command"]
 
@@ -45,6 +46,7 @@ _SHOWN = 5
     metavar="FILE[=WEIGHT]",
     help="Add a LoRA; WEIGHT is like a hyperparameter's value; may be repeated.",
 )
+@part_options
 @recipe_options
 @click.option(
     "--unverified",
@@ -64,6 +66,7 @@ def command(
     models: tuple[str, ...],
     to: OutputOptions,
     loras: tuple[str, ...],
+    parts: tuple[tuple[str, str], ...],
     changes: Mapping[str, Any],
     unverified: bool,
     dry_run: bool,
@@ -86,6 +89,8 @@ def command(
           -o out.safetensors --dtype fp16
       bmerge merge add_difference model.safetensors --lora x.safetensors=0.8 \\
           --lora y.safetensors=-0.3 -o out.safetensors
+      bmerge merge weighted_sum a.safetensors b.safetensors --vae vae-ft-mse.safetensors \\
+          -o out.safetensors
       bmerge merge recipe.yaml -o out.safetensors
       bmerge merge recipe.yaml -o out/ --shard-size 5G
       bmerge merge recipe.mecha -o out.safetensors
@@ -98,13 +103,13 @@ def command(
     registry = session.registry()
     with contextlib.ExitStack() as files:
         if is_recipe(method):
-            check_alone(method, models, loras)
+            check_alone(method, models, loras, parts)
             source = RecipeSource(Path(method), changes, registry, unverified=unverified)
             plan = source.plan(target, where, files)
         elif unverified:
             raise click.UsageError("--unverified is for recipes, which may insist on files")
         else:
-            plan = _plan_of_options(method, models, loras, given, changes, registry)
+            plan = _plan_of_options(method, models, loras, parts, given, changes, registry)
         choice = where.choose(plan)
         tell(plan.notes, plan.warnings)
         note(choice.reason)
@@ -118,6 +123,7 @@ def _plan_of_options(
     method: str,
     models: Sequence[str],
     loras: Sequence[str],
+    parts: Sequence[tuple[str, str]],
     given: Mapping[str, str],
     changes: Mapping[str, Any],
     registry: Registry,
@@ -145,7 +151,11 @@ def _plan_of_options(
             weights[name] = parse_weights(value, architecture, presets=load_presets())
         except RecipeError as error:
             raise RecipeError(f"--{name}: {error}", hint=error.hint) from error
-    return plan_merge(replace(recipe, hyperparameters=weights), checkpoints, registry)
+    recipe = with_parts(replace(recipe, hyperparameters=weights), parts)
+    others = open_models(recipe.models[len(checkpoints) :], Path())
+    plan = plan_merge(recipe, (*checkpoints, *others), registry)
+    check_used(plan, parts)
+    return plan
 
 
 def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:

@@ -26,7 +26,9 @@ from bmerge.temporaries import temporary_folder
 __all__ = ["RecipeSource", "check_alone"]
 
 
-def check_alone(file: str, models: Sequence[str], loras: Sequence[str]) -> None:
+def check_alone(
+    file: str, models: Sequence[str], loras: Sequence[str], parts: Sequence[tuple[str, str]]
+) -> None:
     """Refuse what stands beside a file that says everything itself.
 
     Raises:
@@ -38,6 +40,9 @@ def check_alone(file: str, models: Sequence[str], loras: Sequence[str]) -> None:
         raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
     if loras:
         raise click.UsageError(f"a recipe names its own LoRAs; {loras[0]!r} is too much")
+    if parts:
+        message = f"a recipe picks its own parts; {parts[0][1]!r} is too much"
+        raise click.UsageError(f"{message}: a 'pick' step takes it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.executors import Executor
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, leading
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.target import new_output
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import FileSink
-from bmerge.plan import Plan, make_plan
+from bmerge.plan import Plan, make_plan, parts_alone
 from bmerge.recipe import BlockWeights
 
 if TYPE_CHECKING:
@@ -64,14 +64,20 @@ def aligned(
         raise ExecutorError(message, hint="bake the LoRA into a file first, then merge that")
     _check_steps(plan)
     with contextlib.ExitStack() as files:
-        first, *others = plan.checkpoints
+        lead = plan.checkpoints.index(leading(plan.checkpoints))
+        alone = parts_alone(plan.checkpoints)
+        models = list(plan.checkpoints)
         for step in range(steps):
-            found = [_align(first, other, plan, folder, files, progress) for other in others]
-            notes = tuple(note for _, note in found)
-            stepped = _step(plan, (first, *(model for model, _ in found)), step)
+            notes = list(plan.notes)
+            for index, other in enumerate(plan.checkpoints):
+                if index != lead and other not in alone:
+                    found = _align(models[lead], other, plan, folder, files, progress)
+                    models[index] = found[0]
+                    notes.append(found[1])
+            stepped = _step(plan, tuple(models), step)
             if step < steps - 1:
-                first = _run(stepped, folder, executor, files)
-        yield replace(stepped, recipe=plan.recipe, notes=plan.notes + notes)
+                models[lead] = _run(stepped, folder, executor, files)
+        yield replace(stepped, recipe=plan.recipe, notes=tuple(notes))
 
 
 def alignment_note(reference: Checkpoint, model: Checkpoint, found: Alignment) -> str:

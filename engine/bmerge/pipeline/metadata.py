@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bmerge import _native
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, leading
 from bmerge.lora.patched import loras_of
 from bmerge.plan import Plan, PlannedStep
 from bmerge.recipe import ModelRef, Recipe, Step, lora_data, recipe_data
@@ -55,7 +55,7 @@ def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, s
         "modelspec.title": f"{plan.title} of {', '.join(names)}",
         "modelspec.merged_from": ", ".join(names),
         **plan.architecture.modelspec,
-        **_inherited(plan.checkpoints[0]),
+        **_inherited(leading(plan.checkpoints)),
     }
 
 
@@ -87,11 +87,15 @@ def fitted(
         left = sum(steps > most for steps in back.values())
         if left:
             notes.append(f"the header has no room for {left} of {len(back)} ancestors")
-    carried = sorted(_inherited(plan.checkpoints[0]), key=lambda key: -len(found.get(key, "")))
+    carried = sorted(
+        _inherited(leading(plan.checkpoints)), key=lambda key: -len(found.get(key, ""))
+    )
     for key in carried:
         if key in found and _length(found) > room:
             del found[key]
-            notes.append(f"the header has no room for {key!r} of {plan.checkpoints[0].path.name}")
+            notes.append(
+                f"the header has no room for {key!r} of {leading(plan.checkpoints).path.name}"
+            )
     return found, tuple(notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bmerge.plan.alone import parts_alone
 from bmerge.plan.build import build_plan, make_plan
 from bmerge.plan.describe import describe
 from bmerge.plan.jobs import (
@@ -32,4 +33,5 @@ __all__ = [
     "graph_of",
     "make_plan",
     "match_tensors",
+    "parts_alone",
 ]

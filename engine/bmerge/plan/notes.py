@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, leading
 from bmerge.lora.patched import loras_of
 from bmerge.plan.positions import is_merged
 from bmerge.plan.values import Findings, Values
@@ -79,7 +79,7 @@ def _chosen(findings: Findings, checkpoints: Sequence[Checkpoint]) -> Iterator[s
         found = some(findings.pruned) if findings.pruned else "no EMA weights or the like: nothing"
         yield f"{found} pruned"
     if findings.excluded:
-        first = file_name(checkpoints[0])
+        first = file_name(leading(checkpoints))
         yield f"{some(sorted(findings.excluded))} excluded: kept as in {first}"
 
 

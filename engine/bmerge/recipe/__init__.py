@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bmerge.recipe.baked import with_parts
 from bmerge.recipe.document import Node, read_document
 from bmerge.recipe.dump import dump_recipe, lora_data, plugin_data, recipe_data
 from bmerge.recipe.load import load_recipe, parse_recipe, read_loras
@@ -50,4 +51,5 @@ __all__ = [
     "read_document",
     "read_loras",
     "recipe_data",
+    "with_parts",
 ]

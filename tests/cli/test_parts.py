@@ -1,0 +1,133 @@
+"""``bmerge merge … --vae FILE --text-encoder FILE``: parts of the result from other files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bmerge.formats import open_checkpoint
+from bmerge.testing import read_checkpoint, tiny_sd1, write_checkpoint
+
+VAE, ENCODER = "first_stage_model.", "cond_stage_model.transformer."
+FILES = ("a.safetensors", "b.safetensors")
+
+
+def read(name):
+    return read_checkpoint(Path(name))
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch, sd1_models):
+    """Two models, and the VAE and text encoder of a third alone; the folder is current."""
+    monkeypatch.chdir(tmp_path)
+    for model in sd1_models:
+        (tmp_path / model.name).symlink_to(model)
+    third = read_checkpoint(tmp_path / "c.safetensors")
+    for name, start in (("vae", VAE), ("te", ENCODER)):
+        own = {key[len(start) :]: array for key, array in third.items() if key.startswith(start)}
+        write_checkpoint(tmp_path / f"{name}.safetensors", own)
+    return third
+
+
+def assert_taken(file, third, starts):
+    """Check that a file has these parts of the third model, and all else of the merged two."""
+    a, b, found = map(read, (*FILES, file))
+    assert found.keys() == a.keys()
+    for key, array in found.items():
+        if np.issubdtype(array.dtype, np.floating):
+            exact = third[key] if key.startswith(starts) else (a[key] / 2 + b[key] / 2)
+            np.testing.assert_allclose(array, exact, atol=2e-3, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("options", "starts"),
+    [
+        (("--vae", "vae.safetensors"), (VAE,)),
+        (("--vae", "c.safetensors"), (VAE,)),
+        (("--text-encoder", "te.safetensors"), (ENCODER,)),
+        (("--text-encoder", "te.safetensors", "--vae", "vae.safetensors"), (VAE, ENCODER)),
+    ],
+    ids=["vae", "of a model", "text encoder", "both"],
+)
+def test_parts_are_taken_and_the_recipe_gives_the_same_bytes(bmerge, parts, options, starts):
+    called = bmerge("merge", "weighted_sum", *FILES, *options, "-o", "one.safetensors")
+    assert called.status == 0, called.err
+    assert "warning" not in called.err
+    assert_taken("one.safetensors", parts, starts)
+    told = json.loads(open_checkpoint("one.safetensors").metadata["bmerge.recipe"])
+    names = {entry["name"] for entry in told["models"].values()}
+    assert names == {*FILES, *options[1::2]}
+    assert all("sha256" in entry for entry in told["models"].values())
+    assert bmerge("recipe", "import", "one.safetensors", "-o", "r.yaml").status == 0
+    for again in ("r.yaml", "one.safetensors"):
+        called = bmerge("merge", again, "-o", "two.safetensors", "--force")
+        assert called.status == 0, called.err
+        assert Path("two.safetensors").read_bytes() == Path("one.safetensors").read_bytes()
+
+
+def test_settings_of_the_merge_hold_beside_parts(bmerge, parts):
+    words = ("--alpha", "IN00=1,*=0.5", "--clamp", "all", "--dtype", "bf16", "--seed", "3")
+    called = bmerge(
+        "merge", "weighted_sum", *FILES, *words, "--vae", "vae.safetensors", "-o", "o.safetensors"
+    )
+    assert called.status == 0, called.err
+    assert {info.dtype for info in open_checkpoint("o.safetensors").tensors.values()} <= {
+        "BF16", "I64",
+    }  # fmt: skip
+    found, b = read("o.safetensors"), read("b.safetensors")
+    key = "model.diffusion_model.input_blocks.0.0.weight"
+    np.testing.assert_allclose(found[key], b[key], atol=1e-2, rtol=1e-2)
+
+
+def test_a_pickled_vae_is_taken(bmerge, parts, tmp_path):
+    torch = pytest.importorskip("torch")
+    own = {k: torch.from_numpy(v.copy()) for k, v in read("vae.safetensors").items()}
+    own |= {"loss.logvar": torch.zeros(()), "model_ema.decay": torch.zeros(())}
+    torch.save({"state_dict": own}, tmp_path / "kl.vae.pt")
+    words = ("--vae", "kl.vae.pt", "-o", "o.safetensors")
+    called = bmerge("merge", "weighted_sum", *FILES, *words)
+    assert called.status == 0, called.err
+    assert_taken("o.safetensors", parts, (VAE,))
+
+
+def test_parts_that_do_not_fit_or_give_nothing_are_one_line(bmerge, parts, tmp_path):
+    wide = read("vae.safetensors")
+    wide["decoder.conv_in.weight"] = np.zeros((4, 16, 3, 3), "f4")
+    write_checkpoint(tmp_path / "wide.safetensors", wide)
+    t5 = ("shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight")
+    write_checkpoint(tmp_path / "t5.safetensors", dict.fromkeys(t5, np.zeros((4, 4))))
+    encoder = ("--text-encoder", "te.safetensors")
+    for words, message in (
+        (("--vae", "wide.safetensors"), "error: wide.safetensors does not fit a.safetensors"),
+        (("--vae", "te.safetensors"), "te.safetensors has nothing of 'vae'"),
+        (("--vae", "gone.safetensors"), "gone.safetensors"),
+        (("--text-encoder", "t5.safetensors"), "t5.safetensors holds no part of a.safetensors"),
+        (("--text-encoder", "vae.safetensors"), "vae.safetensors has nothing of 'text_encoder'"),
+        ((*encoder, "--text-encoder", "c.safetensors"),
+         "error: --text-encoder te.safetensors: another file gives all that is in it"),
+    ):  # fmt: skip
+        called = bmerge("merge", "weighted_sum", *FILES, *words, "-o", "o.safetensors")
+        assert called.status == 1, words
+        assert message in called.err
+        assert "Traceback" not in called.err
+        assert not Path("o.safetensors").exists()
+    Path("r.yaml").write_text("method: weighted_sum\nmodels: [a.safetensors, b.safetensors]\n")
+    called = bmerge("merge", "r.yaml", "--vae", "vae.safetensors", "-o", "o.safetensors")
+    assert called.status == 2
+    assert "a recipe picks its own parts; 'vae.safetensors' is too much" in called.err
+
+
+def test_text_encoder_goes_by_the_names_of_old_files(bmerge, parts, tmp_path):
+    model = tiny_sd1(tmp_path / "old.safetensors", 1, old_text_encoder=True)
+    words = ("--text-encoder", "te.safetensors", "-o", "o.safetensors")
+    called = bmerge("merge", "weighted_sum", model, model, *words)
+    assert called.status == 0, called.err
+    found, own = read("o.safetensors"), read("te.safetensors")
+    assert found.keys() == read_checkpoint(model).keys()
+    for key, array in own.items():
+        old = ENCODER + key.removeprefix("text_model.")
+        if "position_ids" not in key:
+            np.testing.assert_array_equal(found[old], array)
