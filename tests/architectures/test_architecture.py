@@ -36,13 +36,20 @@ lists: {3: [L0-L1, END]}
         (Rule("[p.]a.", "A"), "a.w", "A"),
         (Rule("a.", "A"), "axw", None),
         (Rule("", "REST"), "anything", "REST"),
+        (Rule("a.(x|y).", "A"), "a.y.w", "A"),
+        (Rule("a.(x|y).", "A"), "a.w", None),
+        (Rule("[p.|q.]a.", "A"), "q.a.w", "A"),
+        (Rule("~a.", "A"), "model.diffusion_model.a.w", "A"),
+        (Rule("~a.", "A"), "net.a.w", "A"),
+        (Rule("~a.", "A"), "a.w", "A"),
+        (Rule("~a.", "A"), "other.a.w", None),
     ],
 )
 def test_rule_matches_the_start_of_a_key(rule, key, block):
     assert rule.match(key) == block
 
 
-@pytest.mark.parametrize("pattern", ["a.{j}.", "a.{i}.{i}.", "a.[b", "a{"])
+@pytest.mark.parametrize("pattern", ["a.{j}.", "a.{i}.{i}.", "a.[b", "a{", "a.~b", "a.(b"])
 def test_bad_pattern_is_refused(pattern):
     with pytest.raises(ArchitectureError, match="bad key pattern"):
         Rule(pattern, "A").match("a.0.")
@@ -61,6 +68,89 @@ def test_architecture_can_be_loaded_from_a_file(tmp_path):
     assert load_architecture(tmp_path / "a.yaml") == load_architecture(OURS)
 
 
+STACK = """
+id: mine
+name: My transformer
+detect: ["~double.0.", "!~odd."]
+layouts: [["~two.0.attn."]]
+layers: {(double|two): D, single: S}
+out: [final.]
+encoders: {CLIP: clip_l., T5: t5}
+lists: {5: [CLIP, T5, D00-D01, S00]}
+variants:
+  wide: {detect: ["~in.weight (_, 8)"], modelspec: mine-wide}
+  square: {detect: ["~in.weight (n, n)"]}
+  three: {detect: ["(in|stem).weight (3n, n)"]}
+  flagged: {detect: [v_pred]}
+modelspec: {modelspec.architecture: mine}
+"""
+
+
+class Shaped:
+    def __init__(self, *shape):
+        self.shape = shape
+
+
+def test_short_form_has_the_blocks_of_the_layers_that_a_file_has():
+    keys = ["net.in.w", "net.double.0.w", "net.double.1.w", "net.single.10.w", "net.final.w"]
+    keys += ["text_encoders.clip_l.w", "text_encoders.t5xxl.w", "text_encoders.new.w", "vae.w"]
+    found = detect(keys, [load_architecture(STACK)])
+    assert found.blocks == ("CLIP", "T5", "IN", "D00", "D01", "S10", "OUT", "VAE")
+    blocks = ["IN", "D00", "D01", "S10", "OUT", "CLIP", "T5", "T5", "VAE"]
+    assert [found.block_of(key) for key in keys] == blocks
+    assert found.follows == {"VAE": "CLIP"}
+    assert found.lists == {}  # there is no S00
+    with pytest.raises(ArchitectureError, match="S00, which mine does not have"):
+        found.block_of("net.single.0.w")
+    assert detect(["double.0.w", "double.1.w", "single.0.w"], [load_architecture(STACK)]).lists
+    assert resolve("mine", keys, [load_architecture(STACK)]).blocks == found.blocks
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (["double.0.w"], "mine"),
+        (["model.model.double.0.w"], "mine"),
+        (["unet.two.0.attn.w", "odd.w"], "mine"),
+        (["double.0.w", "net.odd.w"], "generic"),
+        (["two.0.w"], "generic"),
+        (["x.double.0.w"], "generic"),
+    ],
+)
+def test_every_condition_of_one_layout_must_hold(keys, expected):
+    assert detect(keys, [load_architecture(STACK)]).id == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "expected"),
+    [
+        ("in.weight", (4, 8), ("wide",)),
+        ("net.in.weight", (8, 8), ("wide", "square")),
+        ("in.weight", (8, 8, 1), ()),
+        ("in.weight", (8, 4), ()),
+        ("stem.weight", (9, 3), ("three",)),
+        ("stem.weight.x", (9, 3), ()),
+        ("v_pred", (), ("flagged",)),
+    ],
+)
+def test_variants_are_told_by_keys_and_shapes(key, shape, expected):
+    keys = {"double.0.w": Shaped(2, 2), key: Shaped(*shape)}
+    found = detect(keys, [load_architecture(STACK)])
+    assert found.variant == expected
+    assert found.modelspec["modelspec.architecture"] == (
+        "mine-wide" if "wide" in expected else "mine"
+    )
+    assert "wide" not in detect(list(keys), [load_architecture(STACK)]).variant
+
+
+def test_file_takes_from_another_what_it_does_not_say():
+    like = load_architecture("{like: sdxl, id: mine, name: Mine}")
+    sdxl = next(known for known in builtin() if known.id == "sdxl")
+    assert (like.id, like.blocks, like.lists) == ("mine", sdxl.blocks, sdxl.lists)
+    with pytest.raises(ArchitectureError, match="like 'sdlx', which does not come with bmerge"):
+        load_architecture("{like: sdlx, id: mine, name: Mine}")
+
+
 def test_block_number_that_does_not_exist_is_refused():
     with pytest.raises(ArchitectureError, match="block L7, which mine does not have"):
         load_architecture(OURS).block_of("net.layers.7.w")
@@ -73,12 +163,13 @@ def test_block_number_that_does_not_exist_is_refused():
         ("id: [", "cannot be read"),
         ("id: x", "missing or of the wrong type: 'name'"),
         (OURS + "extra: 1", "unknown 'extra'"),
+        (STACK.replace("out: [final.]", ""), "missing or of the wrong type: 'out'"),
         (OURS.replace("3:", "4:"), "list of 4 names 3 blocks"),
         (OURS.replace('"": BASE', '"x": BASE'), "the last rule must have the key ''"),
         (OURS.replace("END: BASE", "END: NIX"), "no block 'NIX'"),
         (OURS.replace("[BASE, L0", "[BASE, BASE, L0"), "blocks must be some, and distinct"),
     ],
-    ids=["list", "yaml", "missing", "unknown", "count", "catch-all", "follows", "twice"],
+    ids=["list", "yaml", "missing", "unknown", "short", "count", "catch-all", "follows", "twice"],
 )
 def test_unsound_architecture_is_refused(text, message):
     with pytest.raises(ArchitectureError, match=message):

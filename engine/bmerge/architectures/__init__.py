@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmerge.architectures.architecture import Architecture, Rule
+from bmerge.architectures.architecture import Architecture, Rule, Variant
 from bmerge.architectures.detect import detect, resolve
 from bmerge.architectures.generic import generic
 from bmerge.architectures.load import builtin, load_architecture
@@ -10,6 +10,7 @@ from bmerge.architectures.load import builtin, load_architecture
 __all__ = [
     "Architecture",
     "Rule",
+    "Variant",
     "builtin",
     "detect",
     "generic",

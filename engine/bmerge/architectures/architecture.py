@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 
+from bmerge.architectures.patterns import Contents, compiled
 from bmerge.errors import ArchitectureError
 
-__all__ = ["LEFTOVERS", "Architecture", "Rule"]
+__all__ = ["LEFTOVERS", "Architecture", "Rule", "Variant"]
 
 LEFTOVERS = (
     "model_ema.", "ema.", "ema_model.", "unet_ema.",
@@ -29,7 +29,7 @@ LEFTOVERS = (
 """What only training needs in a checkpoint of any architecture: copies of the weights (EMA), the
 state of optimiser and trainer, networks of the loss, tables of LDM's noise schedule."""
 
-_TOKENS = re.compile(r"\{i\}|\[|\]|[^\[\]{]+")
+_NUMBER = re.compile(r"\{i(:\d+)?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Rule:
     """Keys that start in a certain way belong to a certain block.
 
     Args:
-        key: how they start, with ``{i}`` for a number and ``[…]`` around a part that may be
-            missing, for example ``[model.diffusion_model.]input_blocks.{i}.``.
+        key: how they start, for example ``~input_blocks.{i}.``; the notation is that of
+            :mod:`bmerge.architectures.patterns`.
         block: the block's id, with ``{i}`` or ``{i:02}`` for that number.
     """
 
@@ -47,24 +47,26 @@ class Rule:
 
     def match(self, key: str) -> str | None:
         """Return the block of ``key``, or None if this rule does not speak of it."""
-        found = _compiled(self.key).match(key)
+        found = compiled(self.key).match(key)
         if found is None:
             return None
         number = found.groupdict().get("i")
         return self.block if number is None else self.block.format(i=int(number))
 
 
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression for a rule's notation."""
-    replacements = {"{i}": r"(?P<i>\d{1,9})", "[": "(?:", "]": ")?"}
-    tokens = _TOKENS.findall(pattern)
-    if "".join(tokens) != pattern or tokens.count("{i}") > 1:
-        raise ArchitectureError(f"bad key pattern {pattern!r}", hint="allowed: {i} once, and [ ]")
-    try:
-        return re.compile("".join(replacements.get(token, re.escape(token)) for token in tokens))
-    except re.error as error:
-        raise ArchitectureError(f"bad key pattern {pattern!r}: {error}") from error
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A kind of models within an architecture, with the same blocks.
+
+    Args:
+        name: for people.
+        conditions: that hold for its checkpoints, see :mod:`bmerge.architectures.patterns`.
+        modelspec: what the modelspec standard calls its architecture, if not as the others.
+    """
+
+    name: str
+    conditions: tuple[str, ...]
+    modelspec: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,13 @@ class Architecture:
     Args:
         id: how recipes and the command line call it.
         name: for people.
-        blocks: ids in the order in which a list of weights names them.
+        blocks: ids in the order in which a list of weights names them. ``L{i:02}`` stands for
+            as many as a checkpoint has; :meth:`fitted` writes them out.
         rules: the first that matches a key decides; the last must match every key.
-        detect: patterns as in rules; a checkpoint with a key for each of them is of this
-            architecture. Empty: only chosen by its id.
+        detect: conditions; a checkpoint that fulfils all of them is of this architecture, see
+            :mod:`bmerge.architectures.patterns`. Empty: only chosen by its id.
         absent: patterns of which a checkpoint of this architecture has no key.
+        layouts: conditions that say as much as ``detect`` where tensors have other names.
         aliases: start of an old key → what it means; models with either merge with each other.
         follows: block → block whose weight it takes where its own is not given.
         lists: other lengths of a list of weights → the blocks that such a list names, with
@@ -87,6 +91,8 @@ class Architecture:
         leftovers: patterns as in rules for keys that only training needs, beside those of
             :data:`LEFTOVERS`; they may be pruned. One that ends with a dot says how keys start,
             any other is a whole key.
+        variants: that its checkpoints may be of; several may hold at once.
+        variant: those that a checkpoint is of, once fitted to it.
     """
 
     id: str
@@ -95,11 +101,14 @@ class Architecture:
     rules: tuple[Rule, ...]
     detect: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    layouts: tuple[tuple[str, ...], ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     follows: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[int, tuple[str | None, ...]] = field(default_factory=dict)
     modelspec: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    variant: tuple[str, ...] = ()
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     _named: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -120,6 +129,8 @@ class Architecture:
             named.update(block for block in blocks if block is not None)
         named.update(rule.block for rule in self.rules if "{" not in rule.block)
         for block in sorted(named - self._named.keys()):
+            if any(map(block.startswith, self._open())):
+                continue
             raise ArchitectureError(f"architecture {self.id}: no block {block!r} in its list")
 
     def block_of(self, key: str) -> str:
@@ -142,7 +153,7 @@ class Architecture:
         return any(
             found.end() == len(key) or pattern.endswith(".")
             for pattern in (*LEFTOVERS, *self.leftovers)
-            if (found := _compiled(pattern).match(key)) is not None
+            if (found := compiled(pattern).match(key)) is not None
         )
 
     def canonical(self, key: str) -> str:
@@ -156,15 +167,50 @@ class Architecture:
         """Return the block whose weight holds in ``block`` where only ``named`` have their own."""
         return block if block in named else self.follows.get(block, block)
 
-    def recognises(self, keys: Collection[str]) -> bool:
+    def recognises(self, keys: Collection[str] | Contents) -> bool:
         """Tell whether ``keys`` are those of a checkpoint of this architecture."""
-        return bool(self.detect) and all(
-            _any_key(pattern, keys) is wanted
-            for patterns, wanted in ((self.detect, True), (self.absent, False))
-            for pattern in patterns
+        return self.certainty(keys if isinstance(keys, Contents) else Contents(keys)) > 0
+
+    def certainty(self, contents: Contents) -> int:
+        """Return how many conditions a checkpoint fulfils; none, if it is of another one."""
+        if not contents.fulfil(f"!{pattern}" for pattern in self.absent):
+            return 0
+        layouts = (layout for layout in (self.detect, *self.layouts) if contents.fulfil(layout))
+        asked = max(map(len, layouts), default=0)
+        return asked + len(self.absent) if asked else 0
+
+    def fitted(self, contents: Contents) -> Architecture:
+        """Return this architecture with as many blocks as a checkpoint has, and its variant."""
+        if not self.variants and not self._open():
+            return self
+        variants = [each for each in self.variants if contents.fulfil(each.conditions)]
+        modelspec = dict(self.modelspec)
+        special = [each.modelspec for each in variants if each.modelspec is not None]
+        if special:
+            modelspec["modelspec.architecture"] = special[0]
+        blocks = self._written_out(contents.keys)
+        lists = {
+            length: named for length, named in self.lists.items() if {*named} <= {*blocks, None}
+        }
+        variant = tuple(each.name for each in variants)
+        return replace(self, blocks=blocks, lists=lists, modelspec=modelspec, variant=variant)
+
+    def _open(self) -> list[str]:
+        """Return how the blocks start of which there are as many as a checkpoint has."""
+        return [block[: found.start()] for block in self.blocks if (found := _NUMBER.search(block))]
+
+    def _written_out(self, keys: Collection[str]) -> tuple[str, ...]:
+        """Return the blocks, with those that are numbered as ``keys`` are."""
+        if not self._open():
+            return self.blocks
+        found: dict[str, set[int]] = {block: set() for block in self.blocks}
+        rules = [(rule.block, compiled(rule.key).match) for rule in self.rules]
+        for key in keys:
+            block, match = next((b, m) for b, matches in rules if (m := matches(key)))
+            if block in found and "i" in match.groupdict():
+                found[block].add(int(match["i"]))
+        return tuple(
+            name
+            for block, numbers in found.items()
+            for name in ([block.format(i=i) for i in sorted(numbers)] if "{" in block else [block])
         )
-
-
-def _any_key(pattern: str, keys: Collection[str]) -> bool:
-    match = _compiled(pattern).match
-    return any(match(key) for key in keys)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from bmerge.architectures.architecture import Architecture
 from bmerge.architectures.generic import generic
+from bmerge.architectures.patterns import Contents
 from bmerge.errors import ArchitectureError, nearest
 
 __all__ = ["detect", "resolve"]
@@ -18,13 +19,17 @@ def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture
     none does, the generic rule makes one (:func:`bmerge.architectures.generic`).
 
     Args:
-        keys: all keys of the checkpoint.
+        keys: all keys of the checkpoint; with its table of contents, shapes count too.
         known: the architectures to choose from.
+
+    Returns:
+        It, fitted to the checkpoint: with as many blocks as it has layers.
     """
-    matching = [candidate for candidate in known if candidate.recognises(keys)]
-    if not matching:
+    contents = Contents(keys)
+    found = max(known, key=lambda candidate: candidate.certainty(contents), default=None)
+    if found is None or not found.certainty(contents):
         return generic(keys)
-    return max(matching, key=lambda candidate: len(candidate.detect) + len(candidate.absent))
+    return found.fitted(contents)
 
 
 def resolve(name: str | None, keys: Collection[str], known: Sequence[Architecture]) -> Architecture:
@@ -46,4 +51,4 @@ def resolve(name: str | None, keys: Collection[str], known: Sequence[Architectur
     if name not in ids:
         message = f"unknown architecture {name!r}"
         raise ArchitectureError(message, hint=nearest(name, [*ids, "generic"]))
-    return ids[name]
+    return ids[name].fitted(Contents(keys))

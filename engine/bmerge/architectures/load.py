@@ -2,7 +2,10 @@
 
 The notation of the files is that of :class:`Architecture`'s fields; in lists of blocks,
 ``IN00-IN11`` stands for the twelve, and ``-`` for a weight without a block. ``about`` is for
-people who read the file. bmerge's own are JSON: importing yaml takes as long as a small merge.
+people who read the file. A file with ``layers`` has neither blocks nor rules: those of a
+transformer follow from the names of its layers, see :mod:`bmerge.architectures.stacks`. What a
+file does not say is as in the one that comes with bmerge and is named by ``like``. bmerge's own
+are JSON: importing yaml takes as long as a small merge.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bmerge.architectures.architecture import Architecture, Rule
+from bmerge.architectures.architecture import Architecture, Rule, Variant
+from bmerge.architectures.stacks import STACK, written_out
 from bmerge.errors import ArchitectureError, nearest
 from bmerge.reading import read_text
 
@@ -21,7 +25,7 @@ __all__ = ["builtin", "load_architecture"]
 
 _FIELDS = frozenset(
     {"id", "name", "blocks", "rules", "detect", "absent", "aliases", "follows", "lists"}
-    | {"modelspec", "leftovers", "about"}
+    | {"modelspec", "leftovers", "about", "layouts", "variants", "like", *STACK}
 )
 _RANGE = re.compile(r"([A-Z_]+)(\d+)-\1(\d+)")
 
@@ -73,6 +77,13 @@ def _from_yaml(text: str) -> Any:
 
 
 def _build(data: dict[str, Any]) -> Architecture:
+    if "like" in data:
+        file = Path(__file__).parent / f"{data['like']}.json"
+        if not file.exists():
+            raise ValueError(f"like {data['like']!r}, which does not come with bmerge")
+        data = {**json.loads(read_text(file)), **data}
+    if "layers" in data:
+        data = written_out(data)
     return Architecture(
         id=str(data["id"]),
         name=str(data["name"]),
@@ -80,6 +91,7 @@ def _build(data: dict[str, Any]) -> Architecture:
         rules=tuple(Rule(str(key), str(block)) for key, block in data["rules"].items()),
         detect=tuple(map(str, data.get("detect", ()))),
         absent=tuple(map(str, data.get("absent", ()))),
+        layouts=tuple(tuple(map(str, layout)) for layout in data.get("layouts", ())),
         aliases=_texts(data.get("aliases", {})),
         follows=_texts(data.get("follows", {})),
         lists={
@@ -88,6 +100,10 @@ def _build(data: dict[str, Any]) -> Architecture:
         },
         modelspec=_texts(data.get("modelspec", {})),
         leftovers=tuple(map(str, data.get("leftovers", ()))),
+        variants=tuple(
+            Variant(str(name), tuple(map(str, variant["detect"])), variant.get("modelspec"))
+            for name, variant in data.get("variants", {}).items()
+        ),
     )
 
 

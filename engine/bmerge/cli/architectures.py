@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bmerge.architectures import Architecture
 from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
 
@@ -17,6 +18,8 @@ __all__ = ["command"]
 def command(session: Session, *, as_json: bool) -> None:
     """List the architectures and their blocks.
 
+    L00… are as many as a checkpoint has layers; 'bmerge inspect' lists those of one.
+
     \b
     Examples:
       bmerge architectures
@@ -26,10 +29,22 @@ def command(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"id": a.id, "name": a.name, "blocks": list(a.blocks), "plugin": known.plugin_of(i)}
+                {
+                    "id": a.id,
+                    "name": a.name,
+                    "blocks": _shown(a),
+                    "variants": [variant.name for variant in a.variants],
+                    "plugin": known.plugin_of(i),
+                }
                 for i, a in known.items()
             ]
         )
         return
-    rows = [(a.id, a.name, len(a.blocks), " ".join(a.blocks)) for a in known.values()]
-    print_table(("architecture", "name", "count", "blocks"), rows)
+    rows = [(a.id, a.name, " ".join(_shown(a))) for a in known.values()]
+    print_table(("architecture", "name", "blocks"), rows)
+
+
+def _shown(architecture: Architecture) -> list[str]:
+    """Return the blocks; ``L00…`` where a checkpoint says how many."""
+    shown = ((block, block.format(i=0)) for block in architecture.blocks)
+    return [first if first == block else f"{first}…" for block, first in shown]

@@ -33,8 +33,9 @@ def command(session: Session, file: str, *, as_json: bool) -> None:
     """Show what is in a checkpoint or a LoRA.
 
     FILE is a .safetensors or .ckpt file, a *.index.json, or a folder of shards. Shown are the
-    architecture, number formats, quantisation, blocks, metadata, and how it was merged; of a LoRA
-    its network types, ranks, and the parts of a model that it changes. No tensor is read.
+    architecture and its variant, number formats, quantisation, blocks, metadata, and how it was
+    merged; of a LoRA its network types, ranks, and the parts of a model that it changes. No tensor
+    is read.
 
     \b
     Examples:
@@ -66,6 +67,7 @@ def describe(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, An
         "kind": "checkpoint",
         **_contents(checkpoint),
         "architecture": architecture.id,
+        "variant": list(architecture.variant),
         "blocks": blocks,
         "metadata": {key: _decoded(text) for key, text in checkpoint.metadata.items()},
     }
@@ -112,7 +114,8 @@ def _print(data: dict[str, Any]) -> None:
     show(f"file          {data['path']}")
     if len(data["files"]) > 1:
         show(f"shards        {len(data['files'])}")
-    show(f"architecture  {data['architecture']}")
+    variant = f" ({', '.join(data['variant'])})" if data["variant"] else ""
+    show(f"architecture  {data['architecture']}{variant}")
     show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
     show(f"dtypes        {dtypes or 'none'}")
     _print_quantised(data["quantised"])

@@ -1,0 +1,124 @@
+"""How keys are spoken of: the notation of rules and of what tells architectures apart.
+
+A pattern says how a key starts. ``{i}`` is a number, ``[a|b]`` what may stand there or not,
+``(a|b)`` one of several, and ``~`` at the beginning any of :data:`PREFIXES` or none: the same
+picture model lies about under all of them. A condition is a pattern of which a checkpoint has a
+key; with ``!`` before it, of which it has none; with a shape behind it, ``x.weight (3n, n)``, a
+whole key whose tensor has that shape: a number, ``_`` for any, or a multiple of an unknown ``n``.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from bmerge.errors import ArchitectureError
+
+__all__ = ["PREFIXES", "Contents", "compiled"]
+
+PREFIXES = (
+    "model.diffusion_model.", "diffusion_model.", "model.model.", "net.", "unet.", "transformer.",
+    "model.",
+)  # fmt: skip
+"""What stands before the keys of a picture model, by who has written the file."""
+
+_PREFIX = re.compile("|".join(map(re.escape, PREFIXES)))
+_TOKENS = re.compile(r"\{i\}|[\[\]()|~]|[^\[\]{()|~]+")
+_NOTATION = re.compile(r"[\[\]{()|~]")
+_EXTENT = re.compile(r"(?P<number>\d+)|(?P<factor>\d*)n|_")
+
+
+@lru_cache(maxsize=4096)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression for a pattern.
+
+    Raises:
+        ArchitectureError: if it is not sound.
+    """
+    replacements = {
+        "{i}": r"(?P<i>\d{1,9})", "[": "(?:", "]": ")?", "(": "(?:", ")": ")", "|": "|",
+        "~": f"(?:{_PREFIX.pattern})?",
+    }  # fmt: skip
+    tokens = _TOKENS.findall(pattern)
+    if "".join(tokens) != pattern or tokens.count("{i}") > 1 or "~" in tokens[1:]:
+        hint = "allowed: {i} once, [ ], ( ), | within these, and ~ at the beginning"
+        raise ArchitectureError(f"bad key pattern {pattern!r}", hint=hint)
+    try:
+        return re.compile("".join(replacements.get(token, re.escape(token)) for token in tokens))
+    except re.error as error:
+        raise ArchitectureError(f"bad key pattern {pattern!r}: {error}") from error
+
+
+class Contents:
+    """What a checkpoint has: the names of its tensors and, where they are known, their shapes.
+
+    Args:
+        keys: the names; of a mapping, the values are the tensors' table of contents, or None.
+    """
+
+    def __init__(self, keys: Collection[str]) -> None:
+        self.keys = keys
+        self._infos: Mapping[str, Any] = keys if isinstance(keys, Mapping) else {}
+        self._sorted = sorted(keys)
+        stripped = {key: key[found.end() :] for key in keys if (found := _PREFIX.match(key))}
+        self._whole = {bare: key for key, bare in stripped.items()}
+        self._stripped = sorted(self._whole)
+
+    def fulfil(self, conditions: Iterable[str]) -> bool:
+        """Tell whether all conditions hold."""
+        return all(map(self._fulfils, conditions))
+
+    def _fulfils(self, condition: str) -> bool:
+        if condition.startswith("!"):
+            return not self._fulfils(condition[1:])
+        pattern, _, shape = condition.partition(" ")
+        if shape:
+            return any(_is_of(self._shape(key), shape) for key in self._named(pattern))
+        start = pattern.removeprefix("~")
+        if _NOTATION.search(start):
+            match = compiled(pattern).match
+            return any(map(match, self.keys))
+        return _any_starts(self._sorted, start) or (
+            start != pattern and _any_starts(self._stripped, start)
+        )
+
+    def _named(self, pattern: str) -> Iterable[str]:
+        """Yield the keys that a pattern names whole."""
+        name = pattern.removeprefix("~")
+        if _NOTATION.search(name):
+            match = compiled(pattern).fullmatch
+            yield from (key for key in self.keys if match(key))
+            return
+        if name in self.keys:
+            yield name
+        if name != pattern and name in self._whole:
+            yield self._whole[name]
+
+    def _shape(self, key: str) -> Sequence[int] | None:
+        shape: Sequence[int] | None = getattr(self._infos.get(key), "shape", None)
+        return shape
+
+
+def _any_starts(keys: Sequence[str], start: str) -> bool:
+    """Tell whether one of the sorted ``keys`` starts so."""
+    place = bisect_left(keys, start)
+    return place < len(keys) and keys[place].startswith(start)
+
+
+def _is_of(shape: Sequence[int] | None, wanted: str) -> bool:
+    """Tell whether a shape, if it is known, is as ``(3n, n)`` says."""
+    extents = [_EXTENT.fullmatch(word.strip()) for word in wanted.strip("() ").split(",")]
+    if shape is None or len(shape) != len(extents):
+        return False
+    units: set[float] = set()
+    for extent, found in zip(shape, extents, strict=True):
+        if found is None:
+            raise ArchitectureError(f"bad shape {wanted!r}", hint="as in (3n, n), (_, 36)")
+        if found["number"] is not None and extent != int(found["number"]):
+            return False
+        if found["factor"] is not None:
+            units.add(extent / int(found["factor"] or 1))
+    return len(units) < 2
