@@ -84,6 +84,26 @@ LAYOUTS = {
         [*beside("U8", (2048, 1)), (f"{X}.weight.absmax", "U8", (64,)),
          (f"{X}.weight.nested_absmax", "F32", (1,)), (f"{STATE}fp4", "U8", (4,))],
     ),
+    "nf4 stored as bf16": (
+        "bitsandbytes nf4",
+        [*beside("BF16", (1024, 1)), (f"{X}.weight.absmax", "F32", (64,)),
+         (f"{X}.weight.quant_map", "F32", (16,)), (f"{STATE}nf4", "U8", (4,))],
+    ),
+    "awq of ComfyUI": ("awq_w4a16", beside("I8", (64, 32), weight_scale=("F16", (1, 64)),
+                                           weight_zeros=("F16", (1, 64)))),
+    "SDNQ": ("packed codes with scales", beside("U8", (2048,), scale=("BF16", (64, 1)),
+                                                zero_point=("BF16", (64, 1)))),
+    "ModelOpt": (
+        "scaled fp8", [*beside("F8_E4M3", (64, 64)), (f"{X}.weight_quantizer._scale", *ONE),
+                       (f"{X}.input_quantizer._amax", *ONE)]),
+    "TensorRT-LLM": ("scaled fp8", beside("F8_E4M3", (64, 64), weights_scaling_factor=ONE,
+                                          activation_scaling_factor=ONE)),
+    "scales of other names": ("scaled fp8", beside("F8_E4M3", (64, 64), wscale=ONE)),
+    "SmoothQuant": ("int8", under(int_weight=("I8", (64, 64)), scale=ONE)),
+    "QuIP#": ("QuIP#", under(Qidxs=("I16", (64, 8)), SU=("F16", (64,)), SV=("F16", (64,)))),
+    "AQLM": ("AQLM", under(codes=("I8", (64, 8, 1)), codebooks=("F16", (1, 256, 1, 8)))),
+    "VPTQ": ("VPTQ", under(indices=("I32", (1, 64, 4)),
+                           centroids__dot__weight=("F16", (1, 2048)))),
     "GPTQ": (
         "GPTQ", under(qweight=("I32", (8, 64)), qzeros=("I32", (1, 8)), scales=("F16", (1, 64)),
                       g_idx=("I32", (64,)))),
@@ -101,6 +121,11 @@ LAYOUTS = {
     "HQQ": ("HQQ", under(W_q=("U8", (32, 64)), scale=("F16", (64, 1)), zero=("F16", (64, 1)))),
     "quanto": ("quanto", [(f"{X}.weight._data", "I8", (64, 64)),
                           (f"{X}.weight._scale", "F16", (64, 1))]),
+    "quanto in 4 bits": ("quanto", [(f"{X}.weight._data._data", "U8", (64, 32)),
+                                    (f"{X}.weight._scale", "F16", (64, 1)),
+                                    (f"{X}.weight._shift", "F16", (64, 1))]),
+    "torchao before 0.15": ("torchao", [(f"{X}.weight:qdata", "F8_E4M3", (64, 64)),
+                                        (f"{X}.weight:scale", "F32", (64, 1))]),
     "torchao": ("torchao", under(_weight_qdata=("I8", (64, 64)), _weight_scale=("F32", (64,)))),
     "MLX": ("U32 codes with scales", beside("U32", (64, 8), scales=("F16", (64, 1)))),
     "experts in mxfp4": (
@@ -124,6 +149,9 @@ PLAIN = {
     "scales of layers": beside(
         "F8_E4M3", (64, 64), layer_scale=ONE, logit_scale=ONE, scale_shift_table=("F32", (6, 64))
     ),
+    "weights of quantisers that only watch": [
+        (f"{X}.weight", "F16", (64, 64)), (f"{X}.weight_quantizer._amax", "F32", ()),
+    ],
     "scales of columns": beside("F8_E4M3", (64, 32), scale=("F32", (32,))),
     "norms": beside("F16", (64, 64), scale=("F32", (64,)), weight_scale=ONE),
     "counts and places": [

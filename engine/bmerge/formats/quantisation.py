@@ -17,7 +17,10 @@ EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
 """8-bit floats, which are plain values where no scale lies beside them."""
 CODES = EIGHT | {"F8_E8M0", "U8", "I8", "I16", "U16", "I32", "U32"}
 """Number formats of codes."""
-PACKED = re.compile(r"qweight|q_weight|weight_packed|packed_weight|W_q|_?weight_qdata|trellis")
+PACKED = re.compile(
+    r"qweight|q_weight|weight_packed|packed_weight|W_q|_?weight_qdata|\w+:qdata|trellis|Qidxs"
+    r"|(?:int|quanti[sz]ed|quant)_weight|weight_u?int\d"
+)
 """Names that only codes have."""
 
 _DECLARED = {
@@ -34,6 +37,7 @@ _OF_ROLES = {
     "weight_proj_down": "SVDQuant",
     "weight_global_scale": "nvfp4",
     "weight_scale_2": "nvfp4",
+    "weight_zeros": "awq_w4a16",
     "weight_s_rel": "asym_w4a8_int8",
 }
 _OF_NAMES = {
@@ -42,9 +46,13 @@ _OF_NAMES = {
     "W_q": "HQQ",
     "_weight_qdata": "torchao",
     "weight_qdata": "torchao",
+    "weight:qdata": "torchao",
     "_data": "quanto",
     "q_weight": "EXL2",
     "trellis": "EXL3",
+    "Qidxs": "QuIP#",
+    "codes": "AQLM",
+    "indices": "VPTQ",
 }
 _POWERS = frozenset({"U8", "F8_E8M0"})
 """Number formats of scales that are powers of two."""

@@ -32,11 +32,14 @@ _BESIDE = re.compile(
     r"(?:weight|input|output|activation|pre_quant)_(?:\w+_)?(?:scales?|scale_inv|scale_\d|scalar"
     r"|zeros?|zero_points?|codebook|shape|g_idx|format|s_rel|s_channel|correction|proj_down"
     r"|proj_up|smooth_factor)|scale_(?:weight|input)|SCB|comfy_quant"
+    r"|(?:q|w|fp8|quant|dequant)_?scales?(?:_\w+)?|scales?_w"
+    r"|(?:weights?|activation)_(?:scaling_factors?|absmax|amax)"
 )
 """Names that only what belongs to a quantised weight has, beside that weight."""
 _BESIDE_CODES = re.compile(
     r"\w*scales?(?:_max)?|\w*zeros?|zero_points?|g_idx|codebooks?|biases"
-    r"|smooth_factor\w*|proj_(?:down|up)|su|sv|suh|svh|q_\w+|meta"
+    r"|smooth_factor\w*|proj_(?:down|up)|su|sv|suh|svh|SU|SV|q_\w+|meta"
+    r"|\w+:(?:scale|zero_point)"
 )
 """What lies beside codes that are not called a weight."""
 _BARE = re.compile(r"scales?|zeros?|zero_points?|codebooks?|biases")
@@ -45,6 +48,8 @@ _BELOW = re.compile(r"(?:nested_)?(?:absmax|quant_map)|_?(?:scales?|shift|zero_p
 _AFTER = ("_scale", "_scales", "_scale_inv", "_scale_2", "_weight_scale", "_weight_scale_inv",
           "_zero_point", "_zeros", "_codebook", "_absmax")  # fmt: skip
 _INDICES, _INDEXED = ("codes", "indices"), ("codebooks", "centroids")
+_QUANTISERS = ("weight_quantizer", "input_quantizer")
+"""Modules below a layer that say how its weight became codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ def _found(
         for leaf, info in own.items():
             said = declared.get(module) if leaf == "weight" else None
             packed = PACKED.fullmatch(leaf) is not None
-            if info.dtype not in CODES and said is None:
+            if info.dtype not in CODES and said is None and not _has_absmax(modules, info):
                 continue
             companions = _companions(modules, info, own, leaf)
             matrix = leaf == "weight" and len(info.shape) > 1 and info.dtype in CODES
@@ -117,6 +122,11 @@ def _found(
             if companions or packed or said or coded:
                 name = said or format_of(info, leaf, companions)
                 yield QuantisedWeight(name, info, companions)
+
+
+def _has_absmax(modules: _Modules, info: TensorInfo) -> bool:
+    """Tell whether a weight is of bitsandbytes, 4 bits, which any number format may hold."""
+    return "absmax" in modules.get(info.key, ())
 
 
 def _companions(
@@ -138,12 +148,22 @@ def _companions(
             belongs |= leaf in _INDICES and name in _INDEXED
         if belongs:
             found[name] = info
-    below, state = (modules.get(codes.key + end, {}) for end in ("", ".quant_state"))
-    return {
-        **found,
-        **{name: info for name, info in below.items() if _BELOW.fullmatch(name)},
-        **{f"quant_state.{name}": info for name, info in state.items()},
-    }
+    return {**found, **_companions_below(modules, codes, leaf)}
+
+
+def _companions_below(modules: _Modules, codes: TensorInfo, leaf: str) -> dict[str, TensorInfo]:
+    """Return role → tensor of what lies in modules of its own: of the weight, or of its layer."""
+    module = codes.key.removesuffix(leaf)
+    own = modules.get(codes.key.removesuffix("._data._data"), {})  # quanto packs in two layers
+    found = {name: info for name, info in own.items() if _BELOW.fullmatch(name)}
+    children = {"quant_state": f"{codes.key}.quant_state"}
+    if leaf == "weight":
+        children |= {child: module + child for child in _QUANTISERS}
+    if leaf in _INDICES:
+        children |= {child: module + child for child in _INDEXED}
+    for child, path in children.items():
+        found |= {f"{child}.{name}": info for name, info in modules.get(path, {}).items()}
+    return found
 
 
 def _is_scale(name: str, info: TensorInfo, codes: TensorInfo) -> bool:
@@ -152,10 +172,12 @@ def _is_scale(name: str, info: TensorInfo, codes: TensorInfo) -> bool:
     It has one number in all, one for each row, or a grid of them; and whoever casts a whole model
     to 8-bit floats casts it too.
     """
-    if not _BARE.fullmatch(name) or len(codes.shape) < 2 or info.dtype in EIGHT:
+    if not _BARE.fullmatch(name):
         return False
-    of_rows = info.numel in {1, codes.shape[0]}
-    return codes.dtype not in EIGHT or of_rows or len(info.shape) == len(codes.shape)
+    if codes.dtype not in EIGHT:
+        return True
+    of_rows = info.numel in {1, codes.shape[0]} or len(info.shape) == len(codes.shape)
+    return len(codes.shape) > 1 and info.dtype not in EIGHT and of_rows
 
 
 def _of_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
