@@ -19,6 +19,7 @@ from bmerge.host.merges import open_models, plan_merge
 from bmerge.pipeline import merge_to_file
 from bmerge.plan import describe
 from bmerge.plan.forms import Forms, Leaf, Zero, leaves, parts_first
+from bmerge.plan.shapes import common_extent
 from bmerge.recipe import dump_recipe, parse_recipe
 from bmerge.testing import read_checkpoint, write_checkpoint
 
@@ -166,3 +167,23 @@ def test_what_is_too_long_for_the_native_executor_is_left_to_torch(folder, tmp_p
     assert choice.executor.name.startswith("torch")
     assert "the native executor refuses this method: program of" in choice.reason
     assert "passes" in choice.reason
+
+
+def test_steps_are_followed_once_for_all_keys_that_are_alike(tmp_path, monkeypatch):
+    keys = [f"layers.{i}.weight" for i in range(200)]
+    for name, some in (("a", keys), ("b", keys[:150])):
+        tensors = {key: np.full((2, 1 + i % 3), i, "f4") for i, key in enumerate(some)}
+        write_checkpoint(tmp_path / f"{name}.safetensors", tensors, dtype="F32")
+    followed = []
+
+    def counted(key, found):
+        followed.append(key)
+        return common_extent(key, found)
+
+    monkeypatch.setattr("bmerge.plan.values.common_extent", counted)
+    plan = _merge(_recipe("twice", 50), tmp_path, tmp_path / "out.safetensors", NativeExecutor())
+    assert len(followed) == 50, "not once for each step"
+    assert [len(plan.merges), len(plan.copies)] == [150, 50]
+    lacking = [line for line in plan.warnings if "b.safetensors: taken from" in line]
+    assert len(lacking) == 50
+    assert all("50 tensors ('layers.150.weight', …)" in line for line in lacking)

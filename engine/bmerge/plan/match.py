@@ -6,7 +6,7 @@ is decided here is the same for every trial of a study, so it is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bmerge.architectures import Architecture
@@ -14,6 +14,7 @@ from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, TensorInfo, in_one_layout, refuse_quantised
 from bmerge.method import MergeMethod
+from bmerge.plan.alike import Found
 from bmerge.plan.checks import check_architectures, check_blocks, check_merged
 from bmerge.plan.contents import contents_of
 from bmerge.plan.forms import Form, Leaf, leaves
@@ -22,7 +23,7 @@ from bmerge.plan.notes import notes_of, some
 from bmerge.plan.positions import repaired_ids
 from bmerge.plan.selection import excluded, kept
 from bmerge.plan.steps import Methods, methods_of
-from bmerge.plan.values import Found, Values
+from bmerge.plan.values import Values
 from bmerge.recipe import Recipe
 
 __all__ = ["Match", "Matching", "match_tensors"]
@@ -133,8 +134,9 @@ def _matches(recipe: Recipe, values: Values, architecture: Architecture) -> tupl
     origins = ((key, values.origin(recipe.result, key)) for key in keys)
     names = {origin.info.key: key for key, origin in origins if origin is not None}
     findings = values.findings
-    wanted = dict.fromkeys(kept(names, architecture) if recipe.prune else names)
+    wanted: Collection[str] = names
     if recipe.prune:
+        wanted = dict.fromkeys(kept(names, architecture))
         findings.pruned = [name for name in names if name not in wanted]
     findings.excluded = excluded(recipe.exclude, wanted, architecture)
     matches: list[Match] = []

@@ -50,6 +50,7 @@ class Parts:
         self._rest = "*" if "*" in parts else None
         self._others: set[str] = set()
         named = [*self._patterns, *self._components, "*"]
+        self._known: dict[str, str | None] = {}
         self._blocks: dict[str, str] = {}
         for part in sorted(
             (p for p in parts if p not in named), key=architecture.blocks.__contains__
@@ -58,6 +59,11 @@ class Parts:
 
     def of(self, key: str) -> str | None:
         """Return the part that a key belongs to; None if it is in none."""
+        if key not in self._known:
+            self._known[key] = self._of(key)
+        return self._known[key]
+
+    def _of(self, key: str) -> str | None:
         for part in self._patterns:
             if fnmatchcase(key, part):
                 return part

@@ -14,31 +14,17 @@ from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.plan.alike import Alike, Found
 from bmerge.plan.contents import Contents
-from bmerge.plan.forms import Form, Forms, Leaf, Zero
+from bmerge.plan.forms import Form, Forms, Zero
 from bmerge.plan.parts import Parts
 from bmerge.plan.positions import are_other_integers, is_merged
-from bmerge.plan.shapes import Extent, common_extent
+from bmerge.plan.shapes import common_extent
 from bmerge.plan.steps import naming
 from bmerge.recipe import ZERO, AnyStep, Fallback, Pick, Recipe, Step, Value
 from bmerge.recipe.asking import Asking, answered
 
-__all__ = ["Findings", "Found", "Values"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A value's tensor of one key.
-
-    Args:
-        form: what it is made of.
-        info: the model's tensor that gives it its name and dtype.
-        extent: its shape, and which channels are merged.
-    """
-
-    form: Form
-    info: TensorInfo
-    extent: Extent
+__all__ = ["Findings", "Values"]
 
 
 _Known: TypeAlias = "dict[str, Found | None]"
@@ -99,19 +85,20 @@ class Values:
             for checkpoint in checkpoints
         ]
         self.repeated = len({each.path for each in checkpoints}) < len(checkpoints)
-        self._leaves = [
-            {key: Found(leaf, info, Extent(info)) for key, info in table.items()}
-            for leaf, table in zip(map(Leaf, range(len(self.tables))), self.tables, strict=True)
-        ]
         self._models = {model.name: index for index, model in enumerate(recipe.models)}
         self._files = [checkpoint.path.name for checkpoint in checkpoints]
         self._steps = {step.name: step for step in recipe.steps}
         self._contents = contents
         self._parts: dict[str, Parts] = {}
+        equal: dict[tuple[str, ...], Parts] = {}
         for step in recipe.in_order():
             if isinstance(step, Pick):
+                names = tuple(step.parts)
                 with naming(step.name):
-                    self._parts[step.name] = Parts(step.parts, architecture)
+                    if names not in equal:
+                        equal[names] = Parts(names, architecture)
+                self._parts[step.name] = equal[names]
+        self._alike = Alike(self.tables, equal.values())
         self._keys: dict[str, list[str]] = {}
         self._other: dict[tuple[TensorInfo, TensorInfo], bool] = {}
 
@@ -126,11 +113,19 @@ class Values:
 
     def origin(self, value: Value, key: str) -> Found | None:
         """Return the model's tensor that a value's tensor comes from first."""
-        return answered(self._origin(value.name, key, {}))
+
+        def look() -> Found | None:
+            return answered(self._origin(value.name, key, {}))
+
+        return self._alike.found(("origin", value), key, look)
 
     def find(self, value: Value, key: str) -> Found | None:
         """Return a value's tensor of a key; None if it has none."""
-        return answered(self._find(value, key, {}))
+
+        def look() -> Found | None:
+            return answered(self._find(value, key, {}))
+
+        return self._alike.found(("tensor", value), key, look)
 
     def _keys_of(self, value: Value) -> Asking[list[str]]:
         name = value.name
@@ -180,7 +175,7 @@ class Values:
 
     def _origin(self, name: str, key: str, known: _Known) -> Asking[Found | None]:
         if name in self._models:
-            return self._leaves[self._models[name]].get(key)
+            return self._alike.leaf(self._models[name], key)
         if name not in known:
             known[name] = None
             for value in self._sources(self._steps[name], key):
@@ -204,7 +199,7 @@ class Values:
             x = yield self._find(Value(value.name), key, known)
             return self._difference(x, (yield self._find(Value(value.minus), key, known)))
         if value.name in self._models:
-            return self._leaves[self._models[value.name]].get(key)
+            return self._alike.leaf(self._models[value.name], key)
         if value.name not in known:
             known[value.name] = yield self._of_step(self._steps[value.name], key, known)
         return known[value.name]
@@ -234,7 +229,7 @@ class Values:
                 continue
             each = first if value is lead else (yield self._find(value, key, known))
             if each is None or not is_float(each.info.dtype):
-                self._note(each, value, lead, first.info.key)
+                self._note(each, value, lead, (first, key))
                 self.findings.unmerged.add(step.name)
                 return None if self._becomes_difference(step, lead) else first
             found.append(each)
@@ -254,12 +249,15 @@ class Values:
         content = self._contents[Value(step.name)]
         return content == "difference" != self._contents[lead]
 
-    def _note(self, found: Found | None, value: Value, lead: Value, key: str) -> None:
+    def _note(
+        self, found: Found | None, value: Value, lead: Value, taken: tuple[Found, str]
+    ) -> None:
         source = self._label(lead)
         if found is not None:
-            self.findings.unlike.setdefault(source, []).append(key)
-            return
-        self.findings.missing.setdefault((self._label(value), source), []).append(key)
+            keys = self.findings.unlike.setdefault(source, [])
+        else:
+            keys = self.findings.missing.setdefault((self._label(value), source), [])
+        self._alike.note(keys, *taken)
 
     def _note_integers(self, first: Found, step: Step, key: str, known: _Known) -> Asking[None]:
         """Note a tensor that is not merged, if it is another one in another input."""
@@ -268,7 +266,8 @@ class Values:
             if value not in {lead, ZERO}:
                 each: Found | None = yield self._find(value, key, known)
                 if each is not None and self._are_other(first.info, each.info):
-                    self.findings.kept.setdefault(self._label(lead), []).append(first.info.key)
+                    kept = self.findings.kept.setdefault(self._label(lead), [])
+                    self._alike.note(kept, first, key)
                     return
 
     def _is_weight(self, info: TensorInfo) -> bool:

@@ -1,0 +1,123 @@
+"""Keys that are alike in all that the steps of a recipe go by: what holds for one holds for all.
+
+Most keys of a merge are floats of one shape in the same models. Steps are followed once for all of
+these, so thousands of steps cost little with thousands of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bmerge.formats import TensorInfo
+from bmerge.plan.forms import Form, Leaf
+from bmerge.plan.parts import Parts
+from bmerge.plan.positions import is_merged
+from bmerge.plan.shapes import Extent
+
+__all__ = ["Alike", "Found"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value's tensor of one key.
+
+    Args:
+        form: what it is made of.
+        info: the model's tensor that gives it its name and dtype.
+        extent: its shape, and which channels of it are merged.
+    """
+
+    form: Form
+    info: TensorInfo
+    extent: Extent
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What is found for all keys that are alike.
+
+    Args:
+        form: what their tensors are made of; None if there are none.
+        info: the model of ``Found.info``.
+        widest: the model of ``Found.extent.widest``.
+        channels: those that are merged, if not all.
+        notes: lists that each key is to be put on, by the name that a model has for it.
+    """
+
+    form: Form | None
+    info: int
+    widest: int
+    channels: int | None
+    notes: tuple[tuple[list[str], int], ...]
+
+
+class Alike:
+    """Looks for tensors once for all keys that are alike.
+
+    Args:
+        tables: for each model, key → its tensor.
+        parts: into which the picks of a recipe part keys.
+    """
+
+    def __init__(
+        self, tables: Sequence[Mapping[str, TensorInfo]], parts: Collection[Parts]
+    ) -> None:
+        self._tables = tables
+        self._parts = parts
+        self._rules: dict[Hashable, _Rule] = {}
+        self._notes: dict[int, tuple[list[str], int]] = {}
+
+    def leaf(self, model: int, key: str) -> Found | None:
+        """Return a model's tensor; None if it has none of that key."""
+        info = self._tables[model].get(key)
+        return None if info is None else Found(Leaf(model), info, Extent(info))
+
+    def found(self, what: Hashable, key: str, look: Callable[[], Found | None]) -> Found | None:
+        """Return what is looked for, for a key.
+
+        Args:
+            what: is looked for.
+            key: the key.
+            look: looks for it; called for the first of the keys that are alike.
+        """
+        kind = what, self._kind(key)
+        rule = self._rules.get(kind)
+        if rule is None:
+            self._notes = {}
+            rule = self._rules[kind] = self._rule(look(), key)
+        tables = self._tables
+        for keys, model in rule.notes:
+            keys.append(tables[model][key].key)
+        if rule.form is None:
+            return None
+        extent = Extent(tables[rule.widest][key], rule.channels)
+        return Found(rule.form, tables[rule.info][key], extent)
+
+    def note(self, keys: list[str], found: Found, key: str) -> None:
+        """Put the key that is being looked for on a list, and those that are like it, once each.
+
+        Args:
+            keys: the list.
+            found: whose name is put there.
+            key: the key.
+        """
+        self._notes[id(keys)] = keys, self._model(found.info, key)
+
+    def _rule(self, found: Found | None, key: str) -> _Rule:
+        notes = tuple(self._notes.values())
+        if found is None:
+            return _Rule(None, 0, 0, None, notes)
+        info, widest = self._model(found.info, key), self._model(found.extent.widest, key)
+        return _Rule(found.form, info, widest, found.extent.channels, notes)
+
+    def _model(self, info: TensorInfo, key: str) -> int:
+        return next(index for index, table in enumerate(self._tables) if table.get(key) is info)
+
+    def _kind(self, key: str) -> Hashable:
+        """Return what is equal for keys that are alike; for most others it is the key itself."""
+        infos = [table.get(key) for table in self._tables]
+        there = [info for info in infos if info is not None]
+        if len({info.shape for info in there}) > 1 or not all(map(is_merged, there)):
+            return key
+        return (*(info is None for info in infos), *(parts.of(key) for parts in self._parts))
