@@ -30,7 +30,7 @@ def test_pictures_have_the_prompt_the_seed_and_the_objective(tmp_path: Path) -> 
         ("a red star", 7), ("a red star", 8), ("a <blue> heart", 7), ("a <blue> heart", 8),
     ]  # fmt: skip
     assert all(shot.file.is_file() for shot in shots.values())
-    assert [shot.score for shot in shots.values()] == pytest.approx([1.4] * 4)
+    assert [shot.score for shot in shots.values()] == pytest.approx([1.9, 0.9] * 2)
 
 
 def test_rows_tell_phases_scores_parameters_and_reasons(tmp_path: Path) -> None:

@@ -140,8 +140,7 @@ class _Reader:
         return self.models[index]
 
     def _candidate(self, role: Role, label: str, trial: Trial) -> Candidate:
-        score = trial.score
-        assert score is not None
+        assert trial.score is not None
         payloads = {payload["id"]: payload for payload in self.definition["payloads"]}
         shots = {}
         for picture in trial.pictures:
@@ -149,9 +148,9 @@ class _Reader:
             if file is None:
                 self.lost.append(picture["file"])
                 continue
-            prompt, score = payloads[picture["id"]]["prompt"], self.scale.picture(picture)
-            shots[picture["id"]] = Shot(prompt, picture["seed"], score, file, picture["file"])
-        return Candidate(role, label, score, shots, self._interval(trial))
+            prompt, own = payloads[picture["id"]]["prompt"], self.scale.picture(picture)
+            shots[picture["id"]] = Shot(prompt, picture["seed"], own, file, picture["file"])
+        return Candidate(role, label, trial.score, shots, self._interval(trial))
 
     def _interval(self, trial: Trial) -> tuple[float, float] | None:
         """Return the 95 % confidence interval of a score, by the spread of its pictures'."""
