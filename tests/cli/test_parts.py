@@ -93,6 +93,35 @@ def test_a_pickled_vae_is_taken(bmerge, parts, tmp_path):
     assert_taken("o.safetensors", parts, (VAE,))
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["now", "first versions"])
+def test_a_vae_of_diffusers_is_taken(bmerge, parts, old):
+    utils = pytest.importorskip("diffusers.loaders.single_file_utils")
+    torch = pytest.importorskip("torch")
+    whole = {key: torch.from_numpy(a.copy()) for key, a in parts.items() if key.startswith(VAE)}
+    config = {"down_block_types": [""] * 4, "up_block_types": [""] * 4}
+    own = utils.convert_ldm_vae_checkpoint(whole, config)
+    names = {
+        ".to_q.": ".query.",
+        ".to_k.": ".key.",
+        ".to_v.": ".value.",
+        ".to_out.0.": ".proj_attn.",
+    }
+    for new, before in names.items() if old else ():
+        own = {key.replace(new, before): tensor for key, tensor in own.items()}
+    write_checkpoint(
+        Path("diffusion_pytorch_model.safetensors"), {k: v.numpy() for k, v in own.items()}
+    )
+    words = ("--vae", "diffusion_pytorch_model.safetensors", "-o", "o.safetensors")
+    called = bmerge("merge", "weighted_sum", *FILES, *words)
+    assert called.status == 0, called.err
+    assert "left out" not in called.err
+    assert_taken("o.safetensors", parts, (VAE,))
+    found = read("o.safetensors")
+    for key in whole:
+        assert found[key].shape == parts[key].shape
+        np.testing.assert_array_equal(found[key], parts[key])
+
+
 def test_parts_that_do_not_fit_or_give_nothing_are_one_line(bmerge, parts, tmp_path):
     wide = read("vae.safetensors")
     wide["decoder.conv_in.weight"] = np.zeros((4, 16, 3, 3), "f4")

@@ -274,7 +274,7 @@ CLIP = {"text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.we
         (SD3, "transformer.pos_embed.proj", "x_embedder.proj.weight", None, ""),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("start", ["", "model.diffusion_model."])
+@pytest.mark.parametrize("start", ["", "model.diffusion_model.", "net."])
 def test_layers_of_transformers(shapes, name, key, rows, turn, start):
     place = index_names({start + k: shape for k, shape in shapes.items()}).find(name)["weight"]
     assert (place.key, place.rows, place.turn) == (start + key, rows, turn)

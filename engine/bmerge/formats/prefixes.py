@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.diffusers_vae import original_vae
 
 __all__ = ["in_one_layout", "is_part_alone", "leading", "prefix_of"]
 
@@ -70,9 +71,15 @@ def in_one_layout(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
         return tuple(checkpoints)
     alone = [is_part_alone(checkpoint.tensors) for checkpoint in checkpoints]
     known: dict[str, _Group] = {}
+    every: set[str] = set()
     found = list(checkpoints)
     for index in sorted(range(len(found)), key=alone.__getitem__):
-        found[index] = _renamed(found[index], known, alone=alone[index])
+        layouts = (original_vae(found[index]), found[index]) if alone[index] else (found[index],)
+        named = [_renamed(layout, known, alone=alone[index]) for layout in layouts]
+        best = max(named, key=lambda each: len(each.tensors.keys() & every))
+        if not every.isdisjoint(best.tensors):
+            found[index] = best
+        every.update(found[index].tensors)
         for start, group in _groups(found[index].tensors).items():
             known[start] = {**group, **known.get(start, {})}
     return tuple(found)

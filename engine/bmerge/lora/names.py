@@ -24,7 +24,8 @@ Turn: TypeAlias = Literal["", "transposed", "halves swapped"]
 differently."""
 
 _PARTS = (
-    ("model.diffusion_model.", "unet"), ("diffusion_model.", "unet"), ("unet.", "unet"),
+    ("model.diffusion_model.", "unet"), ("diffusion_model.", "unet"), ("net.", "unet"),
+    ("unet.", "unet"),
     ("transformer.", "unet"), ("cond_stage_model.transformer.", "te1"),
     ("cond_stage_model.model.", "te1"), ("conditioner.embedders.0.transformer.", "te1"),
     ("conditioner.embedders.0.model.", "te2"), ("conditioner.embedders.1.model.", "te2"),
