@@ -180,11 +180,45 @@ def test_diffusion_models_merge_whatever_is_before_their_keys(bmerge, tmp_path, 
         np.testing.assert_allclose(found[start + name], exact, atol=1e-6)
 
 
-def test_a_part_alone_first_goes_by_the_model_after_it(tmp_path):
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_part_alone_goes_by_the_model_after_it_or_leads(tmp_path, whole_first):
     paths = [
         write(tmp_path / "part.safetensors", AUTOENCODER, 1)[0],
         write(tmp_path / "model.safetensors", SDXL, 2)[0],
     ]
-    part, model = in_one_layout([open_checkpoint(path) for path in paths])
-    assert list(part.tensors) == list(under(VAE, AUTOENCODER))
-    assert list(model.tensors) == list(SDXL)
+    files = [open_checkpoint(path) for path in paths]
+    part, model = in_one_layout(files, whole_first=whole_first)
+    assert list(part.tensors) == list(under(VAE if whole_first else "", AUTOENCODER))
+    assert (model == files[1]) is whole_first
+    assert len(part.tensors.keys() & model.tensors.keys()) == len(AUTOENCODER)
+
+
+def test_a_vae_may_be_merged_with_that_of_a_model(bmerge, tmp_path):
+    vae, own = write(tmp_path / "v.safetensors", AUTOENCODER, 1)
+    model, others = write(tmp_path / "a.safetensors", SDXL, 2)
+    called = bmerge("merge", "weighted_sum", vae, model, "-o", tmp_path / "o.safetensors")
+    assert called.status == 0, called.err
+    assert "only in a.safetensors: left out" in called.err
+    found = read_checkpoint(tmp_path / "o.safetensors")
+    assert found.keys() == own.keys()
+    for key, array in found.items():
+        np.testing.assert_allclose(array, (own[key] + others[VAE + key]) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["auv", "uav", "vua", "uva"])
+def test_parts_of_any_files_are_put_together_by_the_names_of_the_whole_one(bmerge, tmp_path, order):
+    files = {"a": SDXL, "u": unet(""), "v": AUTOENCODER}
+    tensors = {
+        name: write(tmp_path / f"{name}.safetensors", shapes, seed)[1]
+        for seed, (name, shapes) in enumerate(files.items())
+    }
+    models = ", ".join(f"{name}: {name}.safetensors" for name in order)
+    (tmp_path / "r.yaml").write_text(
+        f"models: {{{models}}}\nsteps: {{out: {{pick: {{'*': a, unet: u, vae: v}}}}}}\n"
+    )
+    called = bmerge("merge", tmp_path / "r.yaml", "-o", tmp_path / "o.safetensors")
+    assert called.status == 0, called.err
+    found = read_checkpoint(tmp_path / "o.safetensors")
+    exact = tensors["a"] | under(UNET, tensors["u"]) | under(VAE, tensors["v"])
+    assert found.keys() == exact.keys()
+    assert all((found[key] == array).all() for key, array in exact.items())

@@ -60,12 +60,18 @@ def prefix_of(key: str) -> str:
     return found[0] if found else ""
 
 
-def in_one_layout(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
+def in_one_layout(
+    checkpoints: Sequence[Checkpoint], *, whole_first: bool = False
+) -> tuple[Checkpoint, ...]:
     """Return checkpoints that call the tensors of each part of a model by the same names.
 
-    Each goes by those before it, a VAE or text encoder alone by all others too. One that has no
-    tensor in common with them stays as it is, and so does one in which two tensors would get the
-    same name.
+    Each goes by those before it. One that has no tensor in common with them stays as it is, and so
+    does one in which two tensors would get the same name.
+
+    Args:
+        checkpoints: the models of a merge.
+        whole_first: whether a part alone goes by the whole checkpoints after it too, since parts
+            of several files are put together.
     """
     if len({frozenset(map(prefix_of, each.tensors)) for each in checkpoints}) < 2:
         return tuple(checkpoints)
@@ -73,7 +79,9 @@ def in_one_layout(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     known: dict[str, _Group] = {}
     every: set[str] = set()
     found = list(checkpoints)
-    for index in sorted(range(len(found)), key=alone.__getitem__):
+    bare = [not any(map(prefix_of, each.tensors)) for each in checkpoints]
+    order = sorted(range(len(found)), key=lambda i: whole_first and (alone[i], bare[i]))
+    for index in order:
         layouts = (original_vae(found[index]), found[index]) if alone[index] else (found[index],)
         named = [_renamed(layout, known, alone=alone[index]) for layout in layouts]
         best = max(named, key=lambda each: len(each.tensors.keys() & every))

@@ -12,7 +12,7 @@ from bmerge.plan.positions import is_merged
 
 __all__ = ["check_alone", "parts_alone"]
 
-_HINT = "it is a part of another kind of model; 'bmerge inspect FILE' shows what a file holds"
+_HINT = "it takes the place of what the model has; 'bmerge inspect FILE' shows what a file holds"
 
 
 def parts_alone(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
@@ -48,7 +48,8 @@ def check_alone(checkpoints: Sequence[Checkpoint], architecture: Architecture) -
         own = {
             architecture.canonical(key): info
             for key, info in part.tensors.items()
-            if prefix_of(key) in starts and not architecture.is_leftover(key)
+            if (prefix_of(key) in starts or architecture.canonical(key) in known)
+            and not architecture.is_leftover(key)
         }
         if not own:
             message = f"{file_name(part)} holds no part of {name}, which has none of its tensors"

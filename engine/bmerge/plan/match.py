@@ -114,7 +114,7 @@ def match_tensors(
     contents = contents_of(recipe, methods)
     for checkpoint in checkpoints:
         refuse_quantised(checkpoint)
-    checkpoints = in_one_layout(checkpoints)
+    checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     check_architectures(checkpoints, architecture)
     values = Values(recipe, checkpoints, architecture, contents)
     matches = _matches(recipe, values, architecture)

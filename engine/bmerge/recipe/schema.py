@@ -264,6 +264,11 @@ class Recipe:
     content: Content = "model"
     plugins: tuple[PluginRef, ...] = ()
 
+    @property
+    def picks(self) -> bool:
+        """Whether parts of models are put together."""
+        return any(isinstance(step, Pick) for step in self.steps)
+
     def as_steps(self) -> Recipe:
         """Return the same in the form of steps; one method is a step without a name."""
         if self.result is not None:
