@@ -14,7 +14,10 @@ from pathlib import Path
 
 from bmerge.errors import BmergeError, redacted
 
-__all__ = ["explained", "in_one_line", "place_of"]
+__all__ = ["FAILURES", "explained", "in_one_line", "place_of"]
+
+FAILURES = (Exception, SystemExit)
+"""What somebody else's code raises when it fails: one that calls ``sys.exit`` ends no run."""
 
 _OWN = Path(__file__).parent
 _CALLERS = ("click", "pluggy")
@@ -49,7 +52,7 @@ def explained(doing: str, make: Callable[[str], BmergeError]) -> Iterator[None]:
         yield
     except BmergeError:
         raise
-    except Exception as error:
+    except FAILURES as error:
         raise make(f"{doing}: {in_one_line(error)}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -142,8 +143,12 @@ def test_evaluation_blames_the_generator(change, message):
         (lambda scores: scores[1:], "'red' gave 15 scores for 16 pictures"),
         (lambda scores: [float("nan")] * len(scores), "'red' gave nan to the picture 'p00'"),
         (lambda scores: [-2e300] * len(scores), r"'red' gave -2e\+300 .* more than 1e\+300"),
+        (lambda scores: [10**400] * len(scores), "'red' gave inf to the picture 'p00'"),
+        (lambda scores: [*scores[:2], None, *scores[3:]], "'red' gave None .* 'p02', not a number"),
+        (lambda scores: ["a" * 999] * len(scores), "'red' gave 'a{1,40}[.]{3}a* ?.* not a number"),
+        (lambda _: sys.exit(0), "'red' failed at 'p00', 'p01', 'p02', …: SystemExit: 0"),
     ],
-    ids=["too few", "nan", "huge"],
+    ids=["too few", "nan", "huge", "beyond floats", "nothing", "text", "exit"],
 )
 def test_evaluation_blames_the_scorer(change, message):
     with pytest.raises(ScorerError, match=message):

@@ -162,8 +162,10 @@ def test_optional_hook_of_a_later_version_is_no_error(install, write_plugin):
     [
         (FAILING, "failed in bmerge_merge_methods: RuntimeError: out of luck"),
         (WRONG_THING, "offers a str, not a MergeMethod"),
+        (FAILING.replace("RuntimeError", "SystemExit"), "merge_methods: SystemExit: out of luck"),
+        ("raise SystemExit(0)", "cannot be loaded: SystemExit: 0"),
     ],
-    ids=["raises", "wrong type"],
+    ids=["raises", "wrong type", "exits", "exits when loaded"],
 )
 def test_plugin_whose_hook_fails_is_recorded(install, source, error):
     install("odd", source)

@@ -298,3 +298,36 @@ def test_run_study_says_nothing_on_its_own(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("place", ["load", "generate", "score"])
+def test_a_plugin_that_exits_fails_its_trial_only(tmp_path, place):
+    parts = {"load": Generator, "generate": Generator, "score": Judge}
+    seen = []
+
+    class Exits(parts[place]):
+        pass
+
+    def leave(self, given):
+        seen.append(given)
+        if len(seen) == 2:
+            sys.exit(0)
+        return getattr(parts[place], place)(self, given)
+
+    setattr(Exits, place, leave)
+    made = Exits()
+    evaluator = with_generator(*((Generator(), made) if place == "score" else (made,)))
+    run_study(make_study(tmp_path, n_iters=0, init=0, evaluator=evaluator))
+    assert [t.state for t in read_study(tmp_path).trials.values()] == [
+        "complete", "failed", "complete",
+    ]  # fmt: skip
+    assert "SystemExit: 0" in read_study(tmp_path).trials[1].reason
+
+
+def test_a_plugin_that_exits_elsewhere_does_not_end_the_run_in_silence(tmp_path):
+    class Leaves(Generator):
+        def check(self, *, paint):
+            sys.exit(0)
+
+    with pytest.raises(PluginError, match="a plugin ended the run: SystemExit: 0"):
+        run_study(make_study(tmp_path, evaluator=with_generator(Leaves())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import reprlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from bmerge.evaluate.protocols import (
     Scorer,
     TrialScorer,
 )
-from bmerge.faults import explained, in_one_line
+from bmerge.faults import FAILURES, explained, in_one_line
 
 __all__ = [
     "Evaluation",
@@ -177,7 +178,7 @@ class Evaluator:
         """Close the generator; what that raises is told, but hides nothing that came before."""
         try:
             self.generator.close()
-        except Exception as error:
+        except FAILURES as error:
             message = "the generator could not be closed: %s"
             _logger.warning(message, in_one_line(error), exc_info=True)
 
@@ -286,17 +287,29 @@ def checked_scores(
     Raises:
         ScorerError: if there is not one finite number for each picture.
     """
-    scores = [float(score) for score in scores]
     if len(scores) != len(pictures):
         counts = f"{len(scores)} scores for {len(pictures)} pictures"
         raise ScorerError(f"the scorer {entry.label!r} gave {counts}")
-    for score, picture in zip(scores, pictures, strict=True):
-        if not math.isfinite(score):
-            raise ScorerError(f"the scorer {entry.label!r} gave {score} to the picture {picture!r}")
-        if abs(score) > _GREATEST:
-            message = f"the scorer {entry.label!r} gave {score:g} to the picture {picture!r}"
-            raise ScorerError(f"{message}, more than {_GREATEST:g}")
-    return scores
+    return [
+        _checked_score(score, f"the scorer {entry.label!r}", f"to the picture {picture!r}")
+        for score, picture in zip(scores, pictures, strict=True)
+    ]
+
+
+def _checked_score(given: object, who: str, where: str) -> float:
+    """Return what a scorer gave as a finite float, or complain of it."""
+    try:
+        score = float(given)  # type: ignore[arg-type]
+    except OverflowError:
+        score = math.inf
+    except (TypeError, ValueError) as error:
+        message = f"{who} gave {reprlib.repr(given)} {where}, not a number"
+        raise ScorerError(message) from error
+    if not math.isfinite(score):
+        raise ScorerError(f"{who} gave {score} {where}")
+    if abs(score) > _GREATEST:
+        raise ScorerError(f"{who} gave {score:g} {where}, more than {_GREATEST:g}")
+    return score
 
 
 def _mean(pictures: Sequence[tuple[float, Mapping[str, float]]], label: str) -> float:

@@ -17,7 +17,7 @@ from bmerge.expr import eager
 from bmerge.expr.graph import Graph, Node
 from bmerge.expr.returned import checked
 from bmerge.expr.window import POSITIONS, Window, position, seeded
-from bmerge.faults import in_one_line
+from bmerge.faults import FAILURES, in_one_line
 
 __all__ = ["evaluate"]
 
@@ -81,7 +81,7 @@ def _called(graph: Graph, node: Node, values: Sequence[Tensor], window: Window) 
             result = called.function(*models, **numbers)
         except (BmergeError, torch.cuda.OutOfMemoryError):
             raise
-        except Exception as error:
+        except FAILURES as error:
             # Whether it can be decomposed, what is not finite cannot be asked of a method.
             bad = not all(torch.isfinite(model).all() for model in models)
             if not bad or not isinstance(error, torch.linalg.LinAlgError):  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from bmerge.errors import BmergeError, PluginError, nearest
 from bmerge.evaluate.protocols import Generator, Scorer, TrialScorer
 from bmerge.evaluate.weights import Download
-from bmerge.faults import in_one_line
+from bmerge.faults import FAILURES, in_one_line
 from bmerge.host.annotations import annotations_of, problem
 from bmerge.study.protocols import Optimiser
 
@@ -81,7 +81,7 @@ class Kind(Generic[T]):
             made = self.factory(*arguments, **options)
         except BmergeError:
             raise
-        except Exception as error:
+        except FAILURES as error:
             message = f"{self.name} cannot be made: {in_one_line(error)}"
             raise PluginError(message, plugin=self.name) from error
         self._check_made(made)

@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from bmerge.errors import PluginError, nearest
-from bmerge.faults import in_one_line
+from bmerge.faults import FAILURES, in_one_line
 from bmerge.host import builtins, hookspecs
 from bmerge.host.discovery import Candidate
 from bmerge.host.records import PluginRecord
@@ -82,7 +82,7 @@ class PluginHost:
             raise PluginError(message, plugin=name, hint=hint)
         try:
             plugin = candidate.load()
-        except Exception as error:
+        except FAILURES as error:
             message = f"plugin {name!r} cannot be loaded: {in_one_line(error)}"
             raise PluginError(message, plugin=name) from error
         hooks = self._register(plugin, name)
@@ -165,7 +165,7 @@ class PluginHost:
             try:
                 offered: Any = implementation.function()
                 things = list(offered or ())
-            except Exception as error:  # noqa: BLE001  a plugin's code can raise anything
+            except FAILURES as error:
                 self.fail(name, f"plugin {name!r} failed in {hook}: {in_one_line(error)}")
                 continue
             for thing in things:
@@ -176,7 +176,7 @@ class PluginHost:
         for implementation in reversed(self._caller(hook).get_hookimpls()):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:  # noqa: BLE001  an observer must not stop a run
+            except FAILURES as error:  # an observer must not stop a run
                 reason = in_one_line(error)
                 _log.warning("plugin %r failed in %s: %s", implementation.plugin_name, hook, reason)
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bmerge.errors import BmergeError, StudyError, StudyInterruptedError
+from bmerge.errors import BmergeError, PluginError, StudyError, StudyInterruptedError
+from bmerge.faults import in_one_line
 from bmerge.study.asking import Asking
 from bmerge.study.attempt import Attempts
 from bmerge.study.best import write_best, write_front
@@ -74,6 +75,8 @@ def run_study(
     except KeyboardInterrupt as interrupt:
         message = f"interrupted; finished trials are stored in {study.folder}"
         raise StudyInterruptedError(message, hint="the same command again goes on") from interrupt
+    except SystemExit as error:  # of a plugin's code, where nothing of a trial depends on it
+        raise PluginError(f"a plugin ended the run: {in_one_line(error)}") from error
     finally:
         study.evaluator.close()
 
