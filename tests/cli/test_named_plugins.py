@@ -64,6 +64,16 @@ def test_a_study_and_its_best_recipe_need_no_flags(bmerge, best, plugin, tmp_pat
     assert (tmp_path / "rebuilt.safetensors").read_bytes() == again.read_bytes()
 
 
+def test_a_model_as_it_is_needs_no_plugin(bmerge, plugin, tmp_path):
+    called = bmerge("run", "study.yaml", "--trials", "2", "--plugin", plugin)
+    assert called.status == 0, called.err
+    best = tmp_path / "runs/small/best/recipe.yaml"
+    assert load_recipe(best).plugins == ()
+    assert bmerge("merge", best, "-o", "again.safetensors").status == 0
+    again = tmp_path / "again.safetensors"
+    assert again.read_bytes() == best.with_name("best.safetensors").read_bytes()
+
+
 def test_a_recipe_of_a_stranger_runs_no_code(bmerge, best, plugin, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
     bare = tmp_path / "bare.yaml"

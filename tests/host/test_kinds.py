@@ -158,7 +158,9 @@ def test_a_wrong_value_is_not_shown_for_it_may_be_a_password():
     assert caught.value.hint == "put the value in quotes"
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), OSError("gone"), ZeroDivisionError(), SystemExit(0)])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), OSError("gone"), ZeroDivisionError(), SystemExit(0)]
+)
 def test_any_failure_of_a_factory_names_its_line(error):
     def factory():
         raise error

@@ -186,6 +186,18 @@ def test_a_damaged_database_is_one_clear_line(study, change, message):
     assert str(caught.value) == f"{file} {message}"
 
 
+def test_a_database_of_another_program_is_left_as_it_is(study):
+    file = study.folder / "study.db"
+    file.unlink()
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE moz_places (url TEXT)")
+    before = file.read_bytes()
+    for use in (lambda: read_study(study.folder), lambda: open_store(study)):
+        with pytest.raises(StudyError, match=r"study\.db is a database of another program"):
+            use()
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize("release", ["v0.9.0.a", "v99.0.0"])
 def test_tables_of_another_release_of_optuna_are_one_clear_line(study, release):
     with contextlib.closing(sqlite3.connect(study.folder / "study.db")) as connection, connection:

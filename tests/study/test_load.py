@@ -123,6 +123,8 @@ def changed(old, new):
         (changed("fp16", "floot16"), 3, "unknown dtype 'floot16'", "'float16'"),
         (changed(", label: other", ""), 18, "two scorers have the label 'judge'", "label"),
         (changed("weight: 1}", "weight: 0}"), 18, "a weight other than 0", None),
+        (changed("weight: 1}", "weight: -1e7}"), 18, "weight must be between -1e.06 and 1e", None),
+        (changed("weight: 2,", "weight: 1e7,"), 14, "must be between 0 and 1e.06, not 1e.07", None),
         (changed("{name: demo, ", "{"), 16, "generator needs the key 'name'", None),
         (changed("n_iters: 28", "n_iters: -1"), 20, "n_iters must be 0 or more", None),
         (changed("name: native", "name: cuda"), 23, "one of auto, native, torch", None),

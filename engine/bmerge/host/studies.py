@@ -106,6 +106,7 @@ def build_study(
             architecture=architecture,
             executor=choose(plan),
             scratch=config.executor.scratch or folder / "scratch",
+            plugins_of_wholes=registry.plugins_of([TAKES], architecture.id),
         ),
         evaluator=evaluator or kinds.evaluator(),
         objectives=config.objectives,

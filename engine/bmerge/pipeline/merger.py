@@ -31,7 +31,7 @@ from bmerge.plan import (
     build_plan,
     match_tensors,
 )
-from bmerge.recipe import BlockWeights, Recipe
+from bmerge.recipe import BlockWeights, PluginRef, Recipe
 from bmerge.temporaries import fresh_name, remove_left_over
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Merger:
         architecture: the block map.
         executor: runs the merges.
         scratch: folder for the files of trials; made when it is first needed.
+        plugins_of_wholes: that models as they are need: without those of the method.
 
     Raises:
         MethodError: if the method takes another number of models.
@@ -74,8 +75,9 @@ class Merger:
         architecture: Architecture,
         executor: Executor,
         scratch: Path,
+        plugins_of_wholes: tuple[PluginRef, ...] = (),
     ) -> None:
-        self._recipe = recipe
+        self._recipe, self._plugins_of_wholes = recipe, plugins_of_wholes
         self._methods = method
         self._matching = match_tensors(recipe, checkpoints, architecture, method=method)
         self._wholes: dict[int, tuple[Recipe, Matching]] = {}
@@ -144,7 +146,8 @@ class Merger:
         """Return the recipe of a model as it is, and its tensors matched with those it needs."""
         if index not in self._wholes:
             checkpoints, widest = self._matching.checkpoints, self._widest()
-            recipe = whole_model(self._recipe, index, widest)
+            needing = replace(self._recipe, plugins=self._plugins_of_wholes)
+            recipe = whole_model(needing, index, widest)
             needed = [checkpoints[each] for each in models_of(index, widest)]
             architecture = self._matching.architecture
             matching = match_tensors(recipe, needed, architecture, method=self._methods)

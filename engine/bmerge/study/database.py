@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 FILE = "study.db"
 
+_TABLES = {"studies", "version_info", "alembic_version"}
+"""Some that Optuna makes, whichever it makes first."""
+
 _PATIENCE = 60.0  # seconds for which a lock is waited for
 _AT_ONCE = 2.0  # of them within SQLite, where Ctrl-C must wait as well
 _PAUSE = 0.2
@@ -188,7 +191,18 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
     if not create:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")  # it may be somebody else's
+    _check_ours(connection, path)
     return connection
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that holds other tables than Optuna's: nothing is written into it."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    tables = {name for (name,) in rows}
+    if tables and not tables & _TABLES:
+        connection.close()
+        message = f"{path} is a database of another program"
+        raise StudyError(message, hint="give another folder by --out")
 
 
 def _one_line(error: Exception) -> str:

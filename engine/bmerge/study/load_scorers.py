@@ -15,6 +15,7 @@ from bmerge.study.objective import NORMALISATIONS, Normalise, Objective, Objecti
 __all__ = ["read_objectives", "read_scorers"]
 
 _KEYS = ("name", "label", "weight", "only")
+_GREATEST = 1e6  # of weights: sums of scores by greater ones might overflow
 
 
 def read_scorers(
@@ -80,17 +81,24 @@ def _scorer(node: Node, payloads: Sequence[Payload]) -> ScorerConfig:
     return ScorerConfig(
         name=name,
         label=keys["label"].text() if "label" in keys else name,
-        weight=keys["weight"].number() if "weight" in keys else 1.0,
+        weight=_weight(keys["weight"]) if "weight" in keys else 1.0,
         only=only,
         options={key: entry.plain() for key, entry in node.mapping().items() if key not in _KEYS},
     )
 
 
 def _objective(name: str, node: Node, labels: Sequence[str]) -> Objective:
-    weights = {label: entry.number() for label, entry in node.mapping().items()}
+    weights = {label: _weight(entry) for label, entry in node.mapping().items()}
     for label, entry in node.mapping().items():
         if label not in labels:
             raise entry.error(f"no scorer has the label {label!r}", nearest(label, labels))
     if not any(weights.values()):
         raise node.error(f"the objective {name!r} needs a scorer with a weight other than 0")
     return Objective(name, weights)
+
+
+def _weight(node: Node) -> float:
+    weight = node.number()
+    if not abs(weight) <= _GREATEST:
+        raise node.error(f"a weight must be between -{_GREATEST:g} and {_GREATEST:g}")
+    return weight

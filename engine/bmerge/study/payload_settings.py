@@ -21,6 +21,7 @@ __all__ = [
 
 MOST_PICTURES = 100_000
 """Of one trial: each costs a kilobyte before anything is painted."""
+_GREATEST = 1e6  # of weights: sums of scores by greater ones might overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,8 @@ def read_count(node: Node, times: int = 1) -> int:
 
 def _weight(node: Node) -> float:
     weight = node.number()
-    if not 0 <= weight < float("inf"):
-        raise node.error(f"a weight must be 0 or more, not {weight:g}")
+    if not 0 <= weight <= _GREATEST:
+        raise node.error(f"a weight must be between 0 and {_GREATEST:g}, not {weight:g}")
     return weight
 
 
