@@ -420,8 +420,8 @@ def test_name_of_a_megabyte_and_numbers_of_thousands_of_digits_are_names(bmerge,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
-@pytest.mark.parametrize("shards", [False, True], ids=["one", "shards"])
-def test_names_that_are_not_utf_8_are_merged(bmerge, tmp_path, shards):
+@pytest.mark.parametrize("form", ["one", "shards", "ckpt"])
+def test_names_that_are_not_utf_8_are_merged(bmerge, tmp_path, form):
     folder = os.fsencode(tmp_path)
     files = [Path(os.fsdecode(folder + b"/" + name)) for name in (b"a\xff", b"b\xfe")]
     files = [file.with_name(file.name + ".safetensors") for file in files]
@@ -429,10 +429,14 @@ def test_names_that_are_not_utf_8_are_merged(bmerge, tmp_path, shards):
         write_checkpoint(tmp_path / "x.safetensors", {"w": np.full(9, value), "v": np.ones(9)})
         (tmp_path / "x.safetensors").rename(file)
     out = files[0].with_name("out" + files[0].name)
-    size = ["--shard-size", "1K"] if shards else []
-    called = bmerge("merge", "weighted_sum", *files, "--alpha", "0.5", *size, "-o", out)
-    assert called.status == 0, called.err
+    if form == "ckpt":
+        out = out.with_suffix(".ckpt")
+    size = ["--shard-size", "100"] if form == "shards" else []
+    for again in ([], ["--force"]):
+        called = bmerge("merge", "weighted_sum", *files, "--alpha", "0.5", *size, "-o", out, *again)
+        assert called.status == 0, called.err
     index = out.with_name(out.name.removesuffix(".safetensors") + ".safetensors.index.json")
+    assert index.exists() == (form == "shards")
     found = open_checkpoint(index if index.exists() else out)
     assert set(found.tensors) == {"w", "v"}
     assert "a\\udcff.safetensors" in " ".join(found.metadata.values())

@@ -42,3 +42,13 @@ def test_new_plugin_needs_a_proper_name(bmerge, tmp_path, monkeypatch, name):
     called = bmerge("new-plugin", name)
     assert (called.status, "is no name for a plugin" in called.err) == (1, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_new_plugin_is_not_called_like_a_word_of_python(bmerge, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    called = bmerge("new-plugin", "class")
+    assert (called.status, called.err) == (
+        1,
+        "error: 'class' is a word of Python's own\nhint: as in my_class\n",
+    )
+    assert not list(tmp_path.iterdir())

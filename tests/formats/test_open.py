@@ -91,15 +91,17 @@ def test_open_shards_as_one_checkpoint(tmp_path, as_folder):
     [
         ({"a": "m-2.safetensors"}, "tensor 'a' is not in m-2.safetensors"),
         ({"a": "gone.safetensors"}, "shard gone.safetensors is missing"),
+        ({"a": "folder.safetensors"}, "shard folder.safetensors cannot be read: it is a folder"),
         ({"a": "../m-1.safetensors"}, "not a plain file name"),
         ({"a": "/etc/passwd"}, "not a plain file name"),
         ({"a": 3}, "must map keys to file names"),
         ([], "no 'weight_map'"),
     ],
-    ids=["wrong shard", "missing shard", "up", "absolute", "number", "list"],
+    ids=["wrong shard", "missing shard", "folder", "up", "absolute", "number", "list"],
 )
 def test_broken_index_is_refused(tmp_path, weight_map, message):
     index = shard(tmp_path)
+    (tmp_path / "folder.safetensors").mkdir()
     index.write_text(json.dumps({"weight_map": weight_map}))
     with pytest.raises(FormatError, match=message) as caught:
         open_checkpoint(index)

@@ -310,3 +310,23 @@ def test_a_damaged_archive_is_a_clear_error(tmp_path, at):
     path.write_bytes(data)
     with pytest.raises(FormatError):
         open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "pickled", [b"\x80\x02r\xff\xff\xff\x7fN.", b"\x80\x02h\x05.", b"\x80\x02a."]
+)
+def test_whatever_torch_makes_of_an_old_pickle_is_told_as_the_files_fault(tmp_path, pickled):
+    path = tmp_path / "m.ckpt"
+    path.write_bytes(pickled)
+    with pytest.raises(FormatError, match=r"m\.ckpt: torch cannot load it: \w+Error") as caught:
+        open_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_torch_refuses_is_named_without_advice_to_run_it(tmp_path):
+    path = tmp_path / "m.ckpt"
+    torch.save({"x": Attack("never")}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(FormatError) as caught:
+        open_checkpoint(path)
+    assert "posix.mkdir" in str(caught.value)
+    assert "weights_only" not in str(caught.value)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
@@ -284,3 +285,14 @@ def test_own_plugins_have_the_one_hook_that_they_wait_for():
     waiting = {c.name: (c.hook,) for c in discovery.installed() if c.distribution == "bmerge"}
     hooks = {r.name: r.hooks for r in load_registry().plugins if r.distribution == "bmerge"}
     assert hooks == waiting
+
+
+@pytest.mark.parametrize(("where", "kind"), [("the file", None), ("a hook", "bmerge_scorers")])
+def test_plugin_that_ends_itself_is_told(write_plugin, caplog, where, kind):
+    leave = "raise SystemExit(0)"
+    hook = f"from bmerge import hookimpl\n@hookimpl\ndef {kind}():\n    {leave}\n"
+    file = write_plugin("leaves.py", hook if kind else leave)
+    with pytest.raises(PluginError) as caught:
+        load_registry([str(file)]).scorer("x")
+    told = f"{caught.value}{caught.value.hint}{caplog.text}"
+    assert re.search(r"SystemExit: 0 \(.*leaves.py:\d\)", told)

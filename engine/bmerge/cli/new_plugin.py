@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def _words(name: str) -> dict[str, str]:
         hint = "lower-case letters, digits and single _, as in my_method"
         raise PluginError(f"{name!r} is no name for a plugin", hint=hint)
     word = name.replace("-", "_")
+    if keyword.iskeyword(word):
+        raise PluginError(f"{name!r} is a word of Python's own", hint=f"as in my_{word}")
     return {
         "@DISTRIBUTION@": f"bmerge-{name.replace('_', '-')}",
         "@MODULE@": f"bmerge_{word}",

@@ -9,6 +9,7 @@ from typing import Any
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 from bmerge.formats.safetensors import open_safetensors
+from bmerge.reading import check_regular
 
 __all__ = ["open_sharded"]
 
@@ -43,8 +44,11 @@ def _read_weight_map(path: Path) -> dict[str, str]:
         index: Any = json.loads(path.read_bytes())
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}", path=path) from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not a JSON index: {error}", path=path) from error
+    except RecursionError as error:
+        raise FormatError(f"{path}: not a JSON index: nested too deeply", path=path) from error
+    except ValueError as error:  # Python adds how its limit of digits can be raised
+        reason = str(error).partition("; use sys.")[0]
+        raise FormatError(f"{path}: not a JSON index: {reason}", path=path) from error
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise FormatError(f"{path}: the index has no 'weight_map'", path=path)
@@ -58,9 +62,15 @@ def _open_shard(index: Path, name: str) -> Checkpoint:
     if PurePosixPath(name).name != name or "\\" in name or name in {"", ".", ".."}:
         raise FormatError(f"{index}: shard name {name!r} is not a plain file name", path=index)
     path = index.parent / name
-    if not path.is_file():
+    try:
+        check_regular(path)
+    except FileNotFoundError as error:
         message = f"{index}: shard {name} is missing"
-        raise FormatError(message, path=index, hint="download all files of the model")
+        hint = "download all files of the model"
+        raise FormatError(message, path=index, hint=hint) from error
+    except OSError as error:
+        message = f"{index}: shard {name} cannot be read: {error.strerror}"
+        raise FormatError(message, path=index) from error
     return open_safetensors(path)
 
 

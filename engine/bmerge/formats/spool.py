@@ -6,6 +6,7 @@ This is the one place of the formats that needs torch and holds a whole model in
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from bmerge.formats.safetensors import open_safetensors
 from bmerge.temporaries import temporary_folder_until_exit
 
 __all__ = ["spool"]
+
+_REASON = re.compile(r"(?:WeightsUnpickler error: |(?=Trying to load unsupported))(.+)")
+"""What torch says beside advice to load the file all the same, which runs what is in it."""
+_EXPECTED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError)
 
 
 def spool(path: Path, *, named: Path) -> Checkpoint:
@@ -50,11 +55,18 @@ def _load(path: Path) -> dict[str, Any]:
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        first_line = str(error).partition("\n")[0] or "it ends too early"
-        raise FormatError(f"{path}: torch cannot load it: {first_line}", path=path) from error
+    except Exception as error:  # torch's reader looks at little before it takes it: any may come
+        message = f"{path}: torch cannot load it: {_reason(error)}"
+        raise FormatError(message, path=path) from error
     inner = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of torch's text that says what is wrong, not what else could be tried."""
+    found = _REASON.search(str(error))
+    text = found[1] if found else (str(error).partition("\n")[0] or "it ends too early")
+    return text if isinstance(error, _EXPECTED) else f"{type(error).__name__}: {text}"
 
 
 def _write(path: Path, tensors: dict[str, Any]) -> None:

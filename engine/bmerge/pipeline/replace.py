@@ -113,8 +113,9 @@ def remove(files: Iterable[Path]) -> tuple[str, ...]:
 
 def _names(index: Path, shard: Path) -> bool:
     """Tell whether an index names a shard: an error may come after it has appeared."""
+    name = json.dumps(shard.name, ensure_ascii=False).encode("utf-8", "backslashreplace")
     try:
-        return json.dumps(shard.name, ensure_ascii=False).encode() in index.read_bytes()
+        return name in index.read_bytes()
     except OSError:
         return False
 

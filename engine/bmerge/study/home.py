@@ -26,7 +26,7 @@ def url_of(folder: Path) -> str | None:
     """Return where the study of ``folder`` is stored, if not in the folder itself."""
     try:
         return (folder / _URL_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

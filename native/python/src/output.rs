@@ -1,5 +1,6 @@
 //! `OutputFile`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
@@ -22,14 +23,14 @@ impl OutputFile {
 
     /// The target's path.
     #[getter]
-    fn path(&self) -> String {
-        self.0.target().to_string_lossy().into_owned()
+    fn path(&self) -> OsString {
+        self.0.target().into()
     }
 
     /// The temporary's path.
     #[getter]
-    fn temporary_path(&self) -> String {
-        self.0.temporary().to_string_lossy().into_owned()
+    fn temporary_path(&self) -> OsString {
+        self.0.temporary().into()
     }
 
     /// Size in bytes.
