@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 
 import pytest
 
@@ -44,7 +46,7 @@ WITH_EXPERTS = [f"model.layers.{i}.experts.{j}.w" for i in range(4) for j in ran
             FLUX, 38,
             {"img_in.weight": "IN", "time_in.in_layer.weight": "IN",
              "single_blocks.37.linear1.weight": "L37",
-             "double_blocks.3.img_mod.lin.weight": "DOUBLE_BLOCKS",
+             "double_blocks.3.img_mod.lin.weight": "D03",
              "final_layer.linear.weight": "OUT"},
         ),
         (WITH_EXPERTS, 4, {"model.layers.3.experts.63.w": "L03"}),
@@ -92,3 +94,108 @@ def test_keys_with_notation_characters_have_a_block():
 def test_no_keys_have_no_architecture():
     with pytest.raises(ArchitectureError, match="without tensors"):
         generic([])
+
+
+class Shaped:
+    def __init__(self, *shape):
+        self.shape = shape
+
+
+def shares(keys):
+    """Return block → share of all numbers."""
+    architecture = generic(keys)
+    found = Counter()
+    for key, info in keys.items():
+        found[architecture.block_of(key)] += math.prod(info.shape)
+    return {block: size / found.total() for block, size in found.items()}
+
+
+def two_streams(**small):
+    keys = {f"double_blocks.{i}.w": Shaped(10, 10) for i in range(10)}
+    keys |= {f"single_blocks.{i}.w": Shaped(10, 10) for i in range(20)}
+    return keys | {
+        f"{name}.{i}.w": Shaped(size, size) for name, size in small.items() for i in (0, 1)
+    }
+
+
+def test_every_family_of_some_size_is_numbered():
+    keys = two_streams(noise_refiner=8, tiny_refiner=5)
+    assert generic(keys).blocks[:4] == ("L00", "L01", "L02", "L03")
+    blocks = {key: generic(keys).block_of(key) for key in keys}
+    assert blocks["double_blocks.9.w"] == "D09"
+    assert blocks["noise_refiner.1.w"] == "NR01"  # 128 of 3,178 numbers
+    assert blocks["tiny_refiner.1.w"] == "TINY_REFINER"  # 50
+
+
+def test_families_of_like_names_have_blocks_of_their_own():
+    keys = {f"a.down_blocks.{i}.w": Shaped(9) for i in range(7)}
+    keys |= {f"a.deep_blocks.{i}.w": Shaped(9) for i in range(6)}
+    keys |= {f"a.dark_blocks.{i}.w": Shaped(9) for i in range(6)}
+    blocks = {generic(keys).block_of(key) for key in keys}
+    assert len(blocks) == len(keys)
+    assert "D05" in blocks
+    assert "A_DEEP_BLOCKS_05" in blocks
+
+
+def test_text_encoders_and_vae_are_blocks_of_their_own_and_never_the_layers():
+    keys = {f"model.diffusion_model.blocks.{i}.w": Shaped(4, 4) for i in range(8)}
+    picture = dict(keys)
+    keys |= {f"text_encoders.llm.model.layers.{i}.w": Shaped(99, 9) for i in range(40)}
+    keys |= {"vae.decoder.up.0.w": Shaped(9), "vae.decoder.up.1.w": Shaped(9)}
+    found = generic(keys)
+    assert found.id == generic(picture).id == "generic:blocks.8"
+    assert found.block_of("text_encoders.llm.model.layers.39.w") == "TEXT_ENCODERS_LLM"
+    assert found.block_of("vae.decoder.up.1.w") == "VAE"
+    assert found.block_of("model.diffusion_model.blocks.7.w") == "L07"
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "net.", "model.model."])
+def test_prefix_changes_neither_id_nor_blocks(prefix):
+    bare = {
+        **two_streams(),
+        "img_in.w": Shaped(4),
+        "final.w": Shaped(4),
+        "t_embedder.mlp.0.w": Shaped(4),
+    }
+    bare["t_embedder.mlp.2.w"] = Shaped(4)
+    found = generic({prefix + key: info for key, info in bare.items()})
+    assert (found.id, found.blocks) == (generic(bare).id, generic(bare).blocks)
+    assert {key: found.block_of(prefix + key) for key in bare} == {
+        key: generic(bare).block_of(key) for key in bare
+    }
+
+
+UNET = {
+    **{
+        f"down_blocks.{i}.{part}.{j}.proj.weight": Shaped(8, 8)
+        for i in range(3)
+        for part in ("attentions", "resnets")
+        for j in range(3)
+    },
+    **{f"mid_block.attentions.0.layers.{i}.w": Shaped(9, 9) for i in range(4)},
+    "mid_block.resnets.0.conv1.weight": Shaped(9, 9),
+    "down_blocks.2.norm.weight": Shaped(3),
+    "conv_in.weight": Shaped(3),
+}
+
+
+def test_stage_that_holds_much_is_divided_into_its_layers():
+    found = shares(UNET)
+    assert max(found.values()) < 0.15
+    architecture = generic(UNET)
+    assert set(found) == set(architecture.blocks)
+    assert architecture.block_of("down_blocks.2.attentions.1.proj.weight") == "L02_ATTENTIONS_1"
+    assert architecture.block_of("down_blocks.2.norm.weight") == "L02"
+    assert architecture.block_of("mid_block.resnets.0.conv1.weight") == "MID_BLOCK_RESNETS_0"
+    deep = architecture.block_of("mid_block.attentions.0.layers.3.w")
+    assert deep == "MID_BLOCK_ATTENTIONS_0_LAYERS_3"
+
+
+def test_plain_layers_are_not_divided_however_large():
+    keys = {f"layers.{i}.{part}.w": Shaped(4) for i in range(3) for part in ("attn", "mlp")}
+    assert generic(keys).blocks == ("L00", "L01", "L02")
+
+
+def test_blocks_are_the_same_in_any_order_of_keys():
+    shuffled = dict(random.Random(2).sample(list(UNET.items()), len(UNET)))
+    assert generic(shuffled) == generic(UNET)

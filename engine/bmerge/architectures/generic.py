@@ -1,65 +1,147 @@
 """Blocks for a model that no definition knows: any model with repeated layers has some.
 
-The longest family of keys ``prefix.0.…, prefix.1.…, …`` numbers the blocks L00, L01, ….
-Beside it, what comes before the layers is IN and what comes after is OUT; other parts of the
-model (a text encoder, a VAE) are one block each, named for the start of their keys. Files may
-list keys in any order, so before and after go by the customary names first.
+The text encoders and the VAE of a file are one block each. Of what is left, the picture model, the
+longest family of keys ``prefix.0.…, prefix.1.…, …`` numbers the blocks L00, L01, …; each other
+family that holds more than 3 % of it has blocks with the initials of its name, D00 for
+``double_blocks.0.``. What comes before the layers is IN and what comes after is OUT; other parts
+are one block each, named for the start of their keys. Files may list keys in any order, so before
+and after go by the customary names first. A block of more than 15 % that is itself made of
+repeated layers is divided (:mod:`bmerge.architectures.divided`).
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 
 from bmerge.architectures.architecture import Architecture, Rule
+from bmerge.architectures.divided import divided
+from bmerge.architectures.patterns import bare
 from bmerge.errors import ArchitectureError
 
 __all__ = ["generic"]
 
 _MOST_DIGITS = 9
-_NOTATION = frozenset("[]{}")
+_NUMBERED_SHARE = 0.03
+_NOTATION = frozenset("[]{}()|~")
 """Characters that mean something in a rule; no model is known to have them in its keys."""
 _BEFORE = re.compile(r"embed|patch|stem|pos|cls|register|token|wte|wpe|_in\b|\bin_|conv_in|input")
 _AFTER = re.compile(r"norm|ln_f|out|head|final|logit|\bfc\b|classif|pool")
+_COMPONENT = re.compile(
+    r"(text_encoders\.[^.]+|conditioner\.embedders\.\d+|conditioner|cond_stage_model"
+    r"|text_encoder(?:_\d)?|clip_vision|first_stage_model|vae|audio_vae|vocoder|model_ema)\."
+)
+_LAYERS = {"blocks", "block", "layers", "layer", "stages"}
 
 
 def generic(keys: Collection[str]) -> Architecture:
     """Return a block map made for ``keys`` by rule.
+
+    Args:
+        keys: the names of all tensors; with a table of contents, sizes count too.
 
     Raises:
         ArchitectureError: if there are no keys.
     """
     if not keys:
         raise ArchitectureError("a checkpoint without tensors has no architecture")
-    families = _families(keys)
+    components = {key: found[1] for key in keys if (found := _COMPONENT.match(key))}
+    components = {key: start for key, start in components.items() if not _NOTATION & set(start)}
+    if len(components) == len(keys):  # a text encoder or VAE alone is the model
+        components = {}
+    model = {key: _size(keys, key) for key in keys if key not in components}
+    families = _families(model)
     if not families:
         return Architecture(
             "generic", "generic, no repeated layers", ("BASE",), (Rule("", "BASE"),)
         )
-    prefix = min(families, key=lambda family: (-len(families[family]), len(family), family))
-    numbers = families[prefix]
-    width = max(2, len(str(max(numbers))))
-    layers = [f"L{number:0{width}}" for number in sorted(numbers)]
-    inside = re.compile(re.escape(prefix) + r"\d+\.").match
-    around = {
-        start: _around(start, prefix, families)
-        for start in sorted({_start(key, prefix) for key in keys if not inside(key)})
-        if not _NOTATION & set(start)
+    main = min(families, key=lambda family: (-len(families[family]), len(family), family))
+    letters = _letters(families, main, model)
+    rules = {
+        f"{prefix}{{i}}.": f"{name}{{i:0{max(2, len(str(max(families[prefix]))))}}}"
+        for prefix, name in letters.items()
     }
+    starts = {key: _start(key, main) for key in model if not _inside(key, letters)}
+    around = {start: _around(start, main, families) for start in set(starts.values())}
+    around |= {f"{start}.": _name(start) for start in components.values()}
+    around = {start: block for start, block in around.items() if not _NOTATION & set(start)}
+    rules |= {start: around[start] for start in sorted(around, key=lambda s: (-len(s), s))}
     used = set(around.values())
-    blocks = [
-        *(["IN"] if "IN" in used else []),
-        *layers,
-        *(["OUT"] if "OUT" in used else []),
-        *sorted(used - {"IN", "OUT"}),
+    layers = [
+        rules[f"{prefix}{{i}}."].format(i=number)
+        for prefix in letters
+        for number in sorted(families[prefix])
     ]
-    rules = [Rule(prefix + "{i}.", f"L{{i:0{width}}}")]
-    rules += [Rule(start, around[start]) for start in sorted(around, key=len, reverse=True)]
-    rules.append(Rule("", "OUT" if "OUT" in used else blocks[-1]))
-    name = f"generic, {len(layers)} layers {prefix}0 …"
-    identity = f"generic:{prefix}{len(layers)}"
-    return Architecture(identity, name, tuple(blocks), tuple(rules))
+    before, after = ([block] if block in used else [] for block in ("IN", "OUT"))
+    blocks = [*before, *layers, *after, *sorted(used - {"IN", "OUT"})]
+    rest = "OUT" if "OUT" in used else blocks[-1]
+    if isinstance(keys, Mapping):
+        places = {key: (start, around.get(start, rest)) for key, start in starts.items()}
+        places |= {key: _layer(key, rules) for key in model if key not in starts}
+        blocks, new = divided(blocks, places, model)
+        rules = new | {
+            start: block for start, block in rules.items() if block in blocks or "{" in block
+        }
+    rules[""] = rest if rest in blocks else blocks[-1]
+    count = len(families[main])
+    return Architecture(
+        f"generic:{bare(main)}{count}",
+        f"generic, {count} layers {main}0 …",
+        tuple(blocks),
+        tuple(Rule(start, block) for start, block in rules.items()),
+    )
+
+
+def _size(keys: Collection[str], key: str) -> int:
+    """Return how many numbers a tensor has; one, where that is not known."""
+    shape = getattr(keys[key], "shape", ()) if isinstance(keys, Mapping) else ()
+    return math.prod(shape)
+
+
+def _letters(
+    families: Mapping[str, Collection[int]], main: str, model: Mapping[str, int]
+) -> dict[str, str]:
+    """Return prefix → what is before the numbers of its blocks, for families of some size."""
+    sizes: Counter[str] = Counter()
+    for key, size in model.items():
+        if (found := _numbered(key)) is not None:
+            sizes[found[0]] += size
+    least = _NUMBERED_SHARE * sum(model.values())
+    letters = {main: "L"}
+    taken = {"L", "IN", "OUT", "BASE"}
+    for prefix in sorted(families):
+        if prefix == main or sizes[prefix] <= least:
+            continue
+        parts = [re.sub(r"\W", "_", part) for part in bare(prefix).split(".")[:-1]]
+        words = [word for word in parts[-1].split("_") if word and word not in _LAYERS]
+        words = words or [word for word in "_".join(parts).split("_") if word]
+        initials = "".join(word[0] for word in words).upper()
+        name = initials if initials not in taken else "_".join(parts).upper() + "_"
+        letters[prefix] = name
+        taken.add(name)
+    return letters
+
+
+def _name(start: str) -> str:
+    """Return the name of a block for keys that start so."""
+    return re.sub(r"\W+", "_", bare(start)).upper()
+
+
+def _layer(key: str, rules: Mapping[str, str]) -> tuple[str, str]:
+    """Return how the keys of the layer start that a key is in, and its block."""
+    found = _numbered(key)
+    assert found is not None
+    prefix, number = found
+    start = key[: key.index(".", len(prefix)) + 1]
+    return start, rules[f"{prefix}{{i}}."].format(i=number)
+
+
+def _inside(key: str, families: Collection[str]) -> bool:
+    """Tell whether a key is one of a layer of some family."""
+    found = _numbered(key)
+    return found is not None and found[0] in families
 
 
 def _families(keys: Iterable[str]) -> dict[str, set[int]]:
@@ -105,7 +187,7 @@ def _around(start: str, prefix: str, families: Collection[str]) -> str:
     parent = _parent(prefix)
     beside = start.startswith(parent)
     if not beside or any(family.startswith(start + ".") for family in families):
-        return re.sub(r"\W+", "_", start).upper()
+        return _name(start)
     name = start[len(parent) :]
     if _BEFORE.search(name):
         return "IN"

@@ -17,7 +17,7 @@ from typing import Any
 
 from bmerge.errors import ArchitectureError
 
-__all__ = ["PREFIXES", "Contents", "compiled"]
+__all__ = ["PREFIXES", "Contents", "bare", "compiled"]
 
 PREFIXES = (
     "model.diffusion_model.", "diffusion_model.", "model.model.", "net.", "unet.", "transformer.",
@@ -50,6 +50,12 @@ def compiled(pattern: str) -> re.Pattern[str]:
         return re.compile("".join(replacements.get(token, re.escape(token)) for token in tokens))
     except re.error as error:
         raise ArchitectureError(f"bad key pattern {pattern!r}: {error}") from error
+
+
+def bare(key: str) -> str:
+    """Return a picture model's key without what is before it in some files."""
+    found = _PREFIX.match(key)
+    return key if found is None else key[found.end() :]
 
 
 class Contents:
