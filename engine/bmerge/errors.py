@@ -36,6 +36,13 @@ _TOKEN = re.compile(
     r"([?&;][\w.-]*(?:auth|credential|key|passw|pwd|secret|sig|token)[\w.-]*=)[^&;#\s'\"]+",
     re.IGNORECASE,
 )
+_OPTION = re.compile(
+    r"((?<![\w-])(?:-u|--user|--proxy-user)[ =][\"'\\]*[^:\s\"'\\]*:"
+    r"|(?<![\w-])--?(?:password|passwd|passphrase|secret|token|api[-_]?key)[ =][\"'\\]*"
+    r"|\bAuthorization: *(?:(?:Basic|Bearer) +)?)[^\s\"'\\]+",
+    re.IGNORECASE,
+)
+"""What commands are given: ``curl -u me:secret``, ``--token secret``, headers."""
 
 
 Blame = Literal["merge", "surroundings", "study"]
@@ -217,12 +224,13 @@ class ScorerError(BmergeError):
 
 
 def redacted(text: str) -> str:
-    """Return ``text`` without what addresses in it have of names, passwords and tokens.
+    """Return ``text`` without what addresses and commands in it have of passwords and tokens.
 
     Args:
-        text: anything that may quote an address, such as ``http://me:secret@host/x?token=secret``.
+        text: anything that may quote an address, such as ``http://me:secret@host/x?token=secret``,
+            or a command, such as ``curl -u me:secret``; also as JSON, which stays whole.
     """
-    return _TOKEN.sub(r"\1***", _LOGIN.sub("***@", text))
+    return _OPTION.sub(r"\1***", _TOKEN.sub(r"\1***", _LOGIN.sub("***@", text)))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -76,8 +76,10 @@ def test_help_of_a_command_begins_with_its_summary(name):
         (["run"], "error: missing argument 'FILE'"),
         (["-p", "weighted_sum", "methods"], "error: invalid value for '-p': write no:NAME"),
         (["merge", "weighted_sum", "--memory", "lots"], "'lots' is not a size; write 512M or 4G"),
+        (["run", "x.yaml", "--patience", "nan"], "'--patience': nan is not a finite number"),
+        (["run", "x.yaml", "--patience", "1e999"], "'--patience': inf is not a finite number"),
     ],
-    ids=["command", "option", "argument", "block", "size"],
+    ids=["command", "option", "argument", "block", "size", "nan", "infinite"],
 )
 def test_wrong_usage_is_status_2_and_two_lines(bmerge, arguments, line):
     called = bmerge(*arguments)

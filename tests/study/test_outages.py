@@ -304,3 +304,12 @@ def test_killed_while_it_waits(tmp_path, whole, number):
     run_study(study_of(tmp_path, painter))
     assert summary(tmp_path) == whole
     assert painter.painted[0] == "p02-s2"
+
+
+def test_a_file_in_place_of_a_folder_is_not_waited_for(tmp_path):
+    (tmp_path / "best").write_text("somebody's")
+    events = []
+    with pytest.raises(StudyError, match="best cannot be written: File exists"):
+        run_study(make_study(tmp_path, init=0, n_iters=0), on_event=events.append)
+    assert not any(isinstance(event, Paused) for event in events)
+    assert (tmp_path / "best").read_text() == "somebody's"

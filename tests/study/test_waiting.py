@@ -59,6 +59,7 @@ class OutOfMemoryError(RuntimeError):
         (OSError(errno.EDQUOT, "quota"), "surroundings"),
         (OSError(errno.EIO, "input or output"), "surroundings"),
         (OSError(errno.EFBIG, "too large"), "study"),
+        (FileExistsError(errno.EEXIST, "file exists"), "study"),
         (OSError("cannot identify image file"), "merge"),
         (ConnectionRefusedError("no errno"), "surroundings"),
         (TimeoutError("no errno"), "surroundings"),

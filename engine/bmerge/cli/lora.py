@@ -14,6 +14,7 @@ import click
 
 from bmerge.architectures import detect
 from bmerge.cli.merge_loras import split_weight
+from bmerge.cli.numbers import FiniteRange
 from bmerge.cli.output import human_bytes, note, print_json, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
@@ -90,7 +91,7 @@ def _sized(function: F) -> F:
 
     for option in (
         click.option(
-            "--energy", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+            "--energy", type=FiniteRange(0, 1, min_open=True), metavar="SHARE",
             help="Give each layer the rank that keeps this share of its squared change.",
         ),
         click.option(

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bmerge.cli.executor import ExecutorOptions, executor_options
+from bmerge.cli.numbers import FiniteRange
 from bmerge.cli.output import note, show, tell
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.run_check import check_study
@@ -56,7 +57,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="MIN",
     help="Minutes to wait for a server, a disk, …; default: 30.",
 )

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from bmerge.errors import StudyError
 
-__all__ = ["unwritable", "write_durably"]
+__all__ = ["FOR_GOOD", "unwritable", "write_durably"]
+
+FOR_GOOD = frozenset(
+    {errno.EFBIG, errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
+)
+"""Errors of the system that no waiting mends: a study asks for what there cannot be."""
 
 _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
@@ -50,7 +55,7 @@ def unwritable(path: Path, error: OSError) -> StudyError:
             f"no room is left for {path}", blame="surroundings", hint="make room on its disk"
         )
     message = f"{path} cannot be written: {error.strerror or error}"
-    return StudyError(message, blame="surroundings")
+    return StudyError(message, blame="study" if error.errno in FOR_GOOD else "surroundings")
 
 
 def _make(folder: Path) -> None:

@@ -8,16 +8,13 @@ of them is the reason.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 
 from bmerge.errors import Blame, BmergeError, PluginError, RecipeError
+from bmerge.evaluate.durable import FOR_GOOD
 from bmerge.faults import in_one_line
 
 __all__ = ["UnexplainedError", "blame_of", "may_pass_soon"]
-
-_OF_STUDY = frozenset({errno.EFBIG, errno.ENAMETOOLONG})
-"""Errors of the system that no waiting mends: the study asks for what there cannot be."""
 
 
 class UnexplainedError(BmergeError):
@@ -77,4 +74,4 @@ def _blame_of_system(error: BaseException) -> Blame | None:
     number = getattr(error, "errno", None)
     if not isinstance(number, int):
         return None
-    return "study" if number in _OF_STUDY else "surroundings"
+    return "study" if number in FOR_GOOD else "surroundings"

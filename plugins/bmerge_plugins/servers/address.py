@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -20,6 +21,8 @@ __all__ = ["Address", "ApiKey", "Login", "parse_address", "resolve_login", "stri
 PASSWORD_VARIABLE = "BMERGE_SERVER_PASSWORD"  # noqa: S105  a variable's name
 """The environment variable that is read if no other is named."""
 
+_LOGIN = re.compile(r":.*@|#.*@")
+"""A password behind what was taken for the host: the address is not well-formed."""
 _SHORT = 4  # what is shorter in an address's query is no secret, and is part of many words
 
 
@@ -124,8 +127,8 @@ def parse_address(text: str) -> Address:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         raise _no_address(shown) from None
-    host = parts.hostname
-    if parts.scheme not in ("http", "https") or not host:
+    host, path = parts.hostname, f"{parts.path}#{parts.fragment}"
+    if parts.scheme not in ("http", "https") or not host or _LOGIN.search(path):
         raise _no_address(shown)
     where = f"[{host}]" if ":" in host else host
     login = None

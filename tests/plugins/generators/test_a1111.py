@@ -237,6 +237,7 @@ def test_a_failing_upload_is_told_in_its_own_words(server, generator, merged):
         ({"user": "me"}, "no password for the user 'me'"),
         ({"addresses": []}, "addresses is empty"),
         ({"addresses": ["ftp://x"]}, "'ftp://x' is not a server's address"),
+        ({"addresses": ["http:/me:hush@x:1"]}, "'x:1' is not a server's address"),
         ({"addresses": ["x:1", "http://x:1/"]}, "the address http://x:1 is given twice"),
         ({"timeout": 0.0}, "timeout is 0.0"),
         ({"retries": -1}, "retries and backoff"),
