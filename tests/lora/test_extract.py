@@ -317,3 +317,52 @@ def test_mistakes_are_one_line(bmerge, folder):
     assert (called.status, "no plain LoRA layer" in called.err) == (1, True)
     called = bmerge("lora", "merge", "loha.safetensors=much", "-o", "x.safetensors")
     assert (called.status, "must be a number" in called.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("LoRA", ("merge", "good.safetensors")),
+        ("LoRA", ("resize", "--rank", "2")),
+        ("LoHa", ("resize", "--rank", "2")),
+    ],
+)
+def test_loras_that_hold_nan_are_refused(network, words, bmerge, folder):
+    rng = np.random.default_rng(0)
+    good, _ = low_rank(rng, (6, 8), rank=2, alpha=1)
+    roles = {f"hada_w{i}_{side}": rng.normal(size=shape).astype("f4") for i in (1, 2)
+             for side, shape in (("a", (6, 2)), ("b", (2, 8)))}  # fmt: skip
+    bad = dict(good) if network == "LoRA" else roles
+    spoiled = next(role for role in bad if role != "alpha")
+    bad[spoiled] = bad[spoiled] * np.float32("nan")
+    for name, tensors in (("good", good), ("bad", bad)):
+        named = {f"lora_unet_a.{role}": array for role, array in tensors.items()}
+        write_checkpoint(folder / f"{name}.safetensors", named)
+    called = bmerge("lora", words[0], "bad.safetensors", *words[1:], "-o", "x.safetensors")
+    assert called.status == 1
+    assert "'lora_unet_a' holds NaN or infinity in bad.safetensors" in called.err
+    assert not (folder / "x.safetensors").exists()
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "1e400"])
+def test_weights_of_loras_are_finite(weight, bmerge, folder):
+    roles, _ = low_rank(np.random.default_rng(0), (6, 8), rank=2, alpha=1)
+    named = {f"lora_unet_a.{role}": array for role, array in roles.items()}
+    write_checkpoint(folder / "good.safetensors", named)
+    called = bmerge("lora", "merge", f"good.safetensors={weight}", "-o", "x.safetensors")
+    assert (called.status, "must be a number" in called.err) == (1, True)
+
+
+@pytest.mark.parametrize(("dtype", "weight"), [("fp16", 1e6), ("bf16", 3.4e38), ("fp32", 1e39)])
+def test_values_that_the_number_format_cannot_hold_are_refused(dtype, weight, bmerge, folder):
+    named = {
+        f"lora_unet_a.{role}": np.ones((2, 2), "f4")
+        for role in ("lora_up.weight", "lora_down.weight")
+    }
+    write_checkpoint(folder / "good.safetensors", named)
+    words = (f"good.safetensors={weight}", "-o", "x.safetensors", "--dtype", dtype)
+    called = bmerge("lora", "merge", *words)
+    assert called.status == 1
+    assert "lora_unet_a" in called.err
+    assert "Warning" not in called.err
+    assert not (folder / "x.safetensors").exists()

@@ -234,10 +234,13 @@ def test_broken_lora_is_one_line(roles, message, bmerge, model, tmp_path):
 
 def test_lora_among_the_models_is_told_where_it_belongs(bmerge, model, write_lora):
     write_lora("x.safetensors")
-    words = ("model.safetensors", "x.safetensors", "-o", "out.safetensors")
-    called = bmerge("merge", "weighted_sum", *words)
-    assert called.status == 1
-    assert "x.safetensors is a LoRA: give it by --lora" in called.err
+    for models in (("model", "x"), ("x", "model"), ("x", "x")):  # of the same keys, too
+        words = [f"{name}.safetensors" for name in models]
+        called = bmerge("merge", "weighted_sum", *words, "-o", "out.safetensors")
+        assert called.status == 1
+        assert "x.safetensors is a LoRA, not a model" in called.err
+        assert "give it by --lora" in called.err
+        assert not Path("out.safetensors").exists()
 
 
 def test_missing_file_bad_weight_and_needless_lora_are_one_line(bmerge, model, write_lora):

@@ -5,6 +5,7 @@ Baking one into a checkpoint is a merge: ``bmerge merge … --lora``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -206,8 +207,10 @@ def _weighted(word: str) -> tuple[Lora, float]:
     path, weight = split_weight(word)
     try:
         number = 1.0 if weight is None else float(weight)
-    except ValueError as error:
-        raise RecipeError(f"{path}: the weight must be a number, not {weight!r}") from error
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise RecipeError(f"{path}: the weight must be a number, not {weight!r}")
     return open_lora(path), number
 
 

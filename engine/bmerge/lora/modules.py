@@ -18,7 +18,7 @@ from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint, refuse_quant
 from bmerge.lora.peft import Configured, configuration_of
 from bmerge.lora.shapes import check_factors, check_kinds, matrix_of, rank_of
 
-__all__ = ["Lora", "Module", "is_lora", "open_lora", "parse_lora"]
+__all__ = ["Lora", "Module", "is_lora", "is_lora_alone", "open_lora", "parse_lora"]
 
 _SPELLINGS = {
     "down": r"\.lora_down\.weight|\.lora_A(?:\.[^.]+)?\.weight|(?:\.|_)lora\.down\.weight"
@@ -127,6 +127,11 @@ def is_lora(checkpoint: Checkpoint) -> bool:
     """Tell whether a file holds changes of a model rather than a model."""
     roles = (found for key in checkpoint.tensors if (found := _KEY.fullmatch(key)))
     return any(found.lastgroup != "plain" or found["plain"] in _NETWORKS for found in roles)
+
+
+def is_lora_alone(checkpoint: Checkpoint) -> bool:
+    """Tell whether all that a file holds is a LoRA, without a look at many keys of a model."""
+    return all(map(_KEY.fullmatch, checkpoint.tensors)) and is_lora(checkpoint)
 
 
 def open_lora(path: str | Path) -> Lora:

@@ -34,7 +34,7 @@ def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16")
         dtype: F16, BF16 or F32.
 
     Raises:
-        FormatError: if a file cannot be read or written.
+        FormatError: if a file cannot be read or written, or holds NaN or infinity.
     """
     found = Layers()
     with LoraWriter(output, dtype) as writer:
@@ -65,7 +65,8 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
         dtype: F16, BF16 or F32.
 
     Raises:
-        FormatError: if a file cannot be read or written, or one holds anything but LoRA.
+        FormatError: if a file cannot be read or written, or one holds NaN, infinity or anything
+            but LoRA.
     """
     layers: dict[str, list[tuple[Module, float]]] = {}
     for lora, weight in loras:
@@ -91,20 +92,36 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
 
 def _resized(module: Module, wanted: Wanted) -> Factors:
     if "up" in module.tensors and "mid" not in module.tensors:
-        up, down = (_flat(read_array(module.tensors[role])) for role in ("up", "down"))
-        return refactorise(up * np.float32(scale_of(module)), down, wanted)
+        return refactorise(*_factors(module, scale_of(module)), wanted)
     least = min(module.matrix or (1, 1))
     rank = least if wanted.rank is None else wanted.rank
-    return factorise(change_of(module), Wanted(min(rank, least), wanted.energy))
+    return factorise(_finite(change_of(module), module), Wanted(min(rank, least), wanted.energy))
 
 
 def _beside(parts: Sequence[tuple[Module, float]]) -> Factors:
-    ups, downs = [], []
-    for module, weight in parts:
-        up, down = (_flat(read_array(module.tensors[role])) for role in ("up", "down"))
-        ups.append(up * np.float32(weight * scale_of(module)))
-        downs.append(down)
+    factors = [_factors(module, weight * scale_of(module)) for module, weight in parts]
+    ups, downs = zip(*factors, strict=True)
     return Factors(np.concatenate(ups, axis=1), np.concatenate(downs, axis=0), 1.0, 1.0)
+
+
+def _factors(module: Module, scale: float) -> tuple[Array, Array]:
+    """Return up, which holds the scale, and down."""
+    up, down = (_flat(read_array(module.tensors[role])) for role in ("up", "down"))
+    with np.errstate(over="ignore"):
+        return _finite(up * np.float32(scale), module), _finite(down, module)
+
+
+def _finite(values: Array, module: Module) -> Array:
+    """Return values.
+
+    Raises:
+        FormatError: if they hold NaN or infinity.
+    """
+    if np.isfinite(values).all():
+        return values
+    file = next(iter(module.tensors.values())).file
+    message = f"{module.name!r} holds NaN or infinity in {file.name}, or times its weight"
+    raise FormatError(message, path=file, key=module.name)
 
 
 def _add(writer: LoraWriter, module: Module, factors: Factors) -> None:

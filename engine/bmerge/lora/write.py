@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["LoraWriter", "rank_metadata"]
 
 _CHUNK = 1 << 22
+_EXPONENT = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F80_0000)}
+"""Number format → its bits, and those that are all set in NaN and infinity."""
 
 
 class LoraWriter:
@@ -55,8 +57,18 @@ class LoraWriter:
             raise FormatError(message, path=path) from error
 
     def add(self, key: str, values: Array) -> None:
-        """Add one tensor."""
-        data = encode(values, self._dtype)
+        """Add one tensor.
+
+        Raises:
+            FormatError: if it would hold NaN or a value beyond the number format.
+        """
+        with np.errstate(over="ignore"):
+            data = encode(values, self._dtype)
+        bits, exponent = _EXPONENT[self._dtype]
+        if (np.frombuffer(data, bits) & exponent == exponent).any():
+            message = f"{key!r} in {self._path.name} would hold NaN or a value beyond {self._dtype}"
+            hint = "--dtype fp32 holds greater values"
+            raise FormatError(message, path=self._path, key=key, hint=hint)
         self._spool.write(data)
         self._digest.update(data)
         self._tensors.append((key, self._dtype, values.shape))

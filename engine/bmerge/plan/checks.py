@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, leading
+from bmerge.lora.modules import is_lora_alone
 from bmerge.plan.alone import check_alone, parts_alone
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.parts import COMPONENTS
@@ -18,7 +19,7 @@ from bmerge.recipe import Recipe, Step
 if TYPE_CHECKING:
     from bmerge.plan.match import Match
 
-__all__ = ["check_architectures", "check_blocks", "check_merged"]
+__all__ = ["check_architectures", "check_blocks", "check_merged", "check_models"]
 
 _INSPECT = "'bmerge inspect FILE' shows what a file holds"
 
@@ -50,12 +51,21 @@ def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archite
             f"different architectures: {file_name(first)} is {detected.id}, "
             f"{file_name(checkpoint)} is {other.id}"
         )
-        hint = _INSPECT
-        from bmerge.lora.modules import is_lora
+        raise ArchitectureError(message, hint=_INSPECT)
 
-        if is_lora(checkpoint):
-            hint = f"{file_name(checkpoint)} is a LoRA: give it by --lora, or under a model's loras"
-        raise ArchitectureError(message, hint=hint)
+
+def check_models(checkpoints: Sequence[Checkpoint]) -> None:
+    """Refuse LoRAs: a mix of factors is not the factors of a mix.
+
+    Raises:
+        ArchitectureError: names the first.
+    """
+    for checkpoint in checkpoints:
+        if is_lora_alone(checkpoint):
+            name = file_name(checkpoint)
+            message = f"{name} is a LoRA, not a model"
+            hint = "give it by --lora, or under a model's loras; 'bmerge lora merge' merges LoRAs"
+            raise ArchitectureError(message, hint=hint)
 
 
 def check_blocks(recipe: Recipe, matches: Sequence[Match], architecture: Architecture) -> None:

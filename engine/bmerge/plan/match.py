@@ -15,7 +15,7 @@ from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, TensorInfo, in_one_layout, refuse_quantised
 from bmerge.method import MergeMethod
 from bmerge.plan.alike import Found
-from bmerge.plan.checks import check_architectures, check_blocks, check_merged
+from bmerge.plan.checks import check_architectures, check_blocks, check_merged, check_models
 from bmerge.plan.contents import contents_of
 from bmerge.plan.forms import Form, Leaf, leaves
 from bmerge.plan.jobs import OutputTensor
@@ -114,6 +114,7 @@ def match_tensors(
     contents = contents_of(recipe, methods)
     for checkpoint in checkpoints:
         refuse_quantised(checkpoint)
+    check_models(checkpoints)
     checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     check_architectures(checkpoints, architecture)
     values = Values(recipe, checkpoints, architecture, contents)
