@@ -160,3 +160,35 @@ def test_text_encoder_goes_by_the_names_of_old_files(bmerge, parts, tmp_path):
         old = ENCODER + key.removeprefix("text_model.")
         if "position_ids" not in key:
             np.testing.assert_array_equal(found[old], array)
+
+
+def test_a_vae_that_is_named_first_does_not_lead(bmerge, parts):
+    a = read("a.safetensors")
+    write_checkpoint(Path("told.safetensors"), a, metadata={"license": "cc0"})
+    write_checkpoint(Path("v.safetensors"), read("vae.safetensors"), metadata={"license": "mit"})
+    Path("r.yaml").write_text("""
+        models: {v: v.safetensors, a: told.safetensors, b: b.safetensors}
+        steps:
+          mixed:
+            {method: weighted_sum, models: [a, b], hyperparameters: {alpha: {IN00: 1, "*": 0.5}}}
+          out: {pick: {vae: v, "*": mixed}}
+    """)
+    called = bmerge("merge", "r.yaml", "-o", "o.safetensors")
+    assert called.status == 0, called.err
+    found, b = read("o.safetensors"), read("b.safetensors")
+    key = "model.diffusion_model.input_blocks.0.0.weight"
+    np.testing.assert_allclose(found[key], b[key], atol=1e-3)
+    metadata = open_checkpoint("o.safetensors").metadata
+    assert metadata["license"] == "cc0"
+    assert json.loads(metadata["bmerge.recipe"])["architecture"] == "sd1"
+
+
+def test_a_text_encoder_may_lack_position_ids(bmerge, parts):
+    own = {k: v for k, v in read("te.safetensors").items() if "position_ids" not in k}
+    write_checkpoint(Path("new.safetensors"), own)
+    words = ("--text-encoder", "new.safetensors", "-o", "o.safetensors")
+    called = bmerge("merge", "weighted_sum", *FILES, *words)
+    assert called.status == 0, called.err
+    assert "position_ids' only in a.safetensors: left out" in called.err
+    found = read("o.safetensors")
+    assert all((found[ENCODER + key] == array).all() for key, array in own.items())

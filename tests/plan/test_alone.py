@@ -222,3 +222,61 @@ def test_parts_of_any_files_are_put_together_by_the_names_of_the_whole_one(bmerg
     exact = tensors["a"] | under(UNET, tensors["u"]) | under(VAE, tensors["v"])
     assert found.keys() == exact.keys()
     assert all((found[key] == array).all() for key, array in exact.items())
+
+
+def test_parts_may_be_put_together_before_a_merge(bmerge, tmp_path):
+    start = "conditioner.embedders.0.transformer.text_model."
+    _, part = write(tmp_path / "l.safetensors", under("text_model.", ENCODER), 1)
+    (a, b) = (write(tmp_path / f"{n}.safetensors", SDXL, i)[1] for i, n in enumerate("ab"))
+    (tmp_path / "r.yaml").write_text("""
+        models: {a: a.safetensors, b: b.safetensors, l: l.safetensors}
+        steps:
+          other: {pick: {text_encoder: l, "*": b}}
+          out: {method: weighted_sum, models: [a, other]}
+    """)
+    called = bmerge("merge", tmp_path / "r.yaml", "-o", tmp_path / "o.safetensors")
+    assert called.status == 0, called.err
+    assert "warning" not in called.err
+    b |= {start + name: part["text_model." + name] for name in ENCODER}
+    for key, array in read_checkpoint(tmp_path / "o.safetensors").items():
+        np.testing.assert_allclose(array, (a[key] + b[key]) / 2, atol=1e-6, err_msg=key)
+
+
+def test_what_a_vae_was_trained_with_is_no_part_of_another_model(bake, tmp_path):
+    shapes = {**under(VAE, AUTOENCODER), VAE + "loss.logvar": ()}
+    called, tensors = bake(SDXL, shapes, "vae")
+    assert called.status == 0, called.err
+    found = read_checkpoint(tmp_path / "o.safetensors")
+    assert all((found[key] == tensors[key]).all() for key in under(VAE, AUTOENCODER))
+    (tmp_path / "o.safetensors").unlink()
+    called, _ = bake({**SDXL, VAE + "loss.logvar": ()}, AUTOENCODER, "vae")
+    assert called.status == 0, called.err
+
+
+def test_names_of_diffusers_stay_where_the_model_has_them_too(tmp_path):
+    names = ("conv_in", *(f"up_blocks.{i}.resnets.0.conv1" for i in range(2)))
+    own = {f"decoder.{name}.weight": (4, 4, 3, 3) for name in names}
+    model, _ = write(tmp_path / "a.safetensors", {**unet(), **under("vae.", own)}, 1)
+    part, _ = write(tmp_path / "v.safetensors", own, 2)
+    found = in_one_layout([open_checkpoint(model), open_checkpoint(part)])[1]
+    assert list(found.tensors) == list(under("vae.", own))
+
+
+def test_each_text_encoder_may_come_from_a_file_of_its_own(bmerge, tmp_path):
+    large = {**under("text_model.", LARGE), "text_projection.weight": (8, 8)}
+    a, b, g, part = (
+        write(tmp_path / f"{name}.safetensors", shapes, seed)[1]
+        for seed, (name, shapes) in enumerate(
+            [("a", SD3), ("b", SD3), ("g", large), ("l", under("text_model.", ENCODER))]
+        )
+    )
+    files = [tmp_path / f"{name}.safetensors" for name in "abglo"]
+    encoders = ("--text-encoder", files[2], "--text-encoder", files[3])
+    called = bmerge("merge", "weighted_sum", *files[:2], *encoders, "-o", files[4])
+    assert called.status == 0, called.err
+    exact = {key: (a[key] + b[key]) / 2 for key in a}
+    exact |= under(G, g) | under(L, part)
+    found = read_checkpoint(tmp_path / "o.safetensors")
+    assert found.keys() == exact.keys()
+    for key, array in found.items():
+        np.testing.assert_allclose(array, exact[key], atol=1e-6, err_msg=key)

@@ -13,6 +13,7 @@ from bmerge.testing.checkpoints import sdxl_layout, shrink, write_random
 from merges import assert_near, plan_of
 
 PREFIX = "model.diffusion_model."
+TEXT = "cond_stage_model.transformer."
 FLUX = [
     "img_in.weight", *(f"double_blocks.{i}.img_attn.qkv.weight" for i in range(2)),
     *(f"single_blocks.{i}.linear1.weight" for i in range(3)), "final_layer.linear.weight",
@@ -104,9 +105,11 @@ def test_a_lora_on_a_unet_alone_has_the_weights_of_the_whole_models_blocks(bmerg
         ([PREFIX + "a.w", "a.w"], ["a.w"], ["a.w"]),
         (["a.w"], ["a.w", PREFIX + "a.w"], ["a.w", PREFIX + "a.w"]),
         (["vae.w"], ["vae.w", PREFIX + "a.w"], ["vae.w", PREFIX + "a.w"]),
+        ([PREFIX + "a.w", "vae.encoder.w"], [PREFIX + "a.w", TEXT + "encoder.w"],
+         [PREFIX + "a.w", TEXT + "encoder.w"]),
     ],
-    ids=["bare", "whole", "strange", "partly strange", "both first", "both", "part"],
-)
+    ids=["bare", "whole", "strange", "partly strange", "both first", "both", "part", "kinds"],
+)  # fmt: skip
 def test_keys_go_by_those_of_the_model_before(tmp_path, first, second, names):
     checkpoints = [
         open_checkpoint(write_checkpoint(tmp_path / f"{i}.safetensors", dict.fromkeys(keys, 1.0)))

@@ -120,4 +120,4 @@ class Alike:
         there = [info for info in infos if info is not None]
         if len({info.shape for info in there}) > 1 or not all(map(is_merged, there)):
             return key
-        return (*(info is None for info in infos), *(parts.of(key) for parts in self._parts))
+        return (*(info is None for info in infos), *(parts.kind(key) for parts in self._parts))

@@ -16,7 +16,7 @@ from bmerge.errors import RecipeError, nearest
 from bmerge.formats import prefix_of
 from bmerge.recipe.weights import block_range
 
-__all__ = ["COMPONENTS", "Parts"]
+__all__ = ["COMPONENTS", "Parts", "others_of"]
 
 COMPONENTS = {
     "unet": ("model.diffusion_model.", "net.", "unet.", "transformer."),
@@ -48,7 +48,6 @@ class Parts:
         self._patterns = [part for part in parts if part != "*" and set(part) & set(_WILD)]
         self._components = [part for part in parts if part in COMPONENTS]
         self._rest = "*" if "*" in parts else None
-        self._others: set[str] = set()
         named = [*self._patterns, *self._components, "*"]
         self._known: dict[str, str | None] = {}
         self._blocks: dict[str, str] = {}
@@ -57,11 +56,22 @@ class Parts:
         ):
             self._blocks.update(dict.fromkeys(self._range(part), part))
 
-    def of(self, key: str) -> str | None:
-        """Return the part that a key belongs to; None if it is in none."""
+    def of(self, key: str, others: Collection[str] = ()) -> str | None:
+        """Return the part that a key belongs to; None if it is in none.
+
+        Args:
+            key: the key.
+            others: text encoders that are of ``*``; see :func:`others_of`.
+        """
         if key not in self._known:
             self._known[key] = self._of(key)
-        return self._known[key]
+        part = self._known[key]
+        return self._rest if others and part == _SEVERAL and _encoder(key) in others else part
+
+    def kind(self, key: str) -> tuple[str | None, str]:
+        """Return what is equal for keys that are of one part whatever it comes from."""
+        part = self.of(key)
+        return part, _encoder(key) if part == _SEVERAL else ""
 
     def _of(self, key: str) -> str | None:
         for part in self._patterns:
@@ -73,17 +83,8 @@ class Parts:
                 return self._blocks[block]
         for part in self._components:
             if key.startswith(COMPONENTS[part]):
-                return self._rest if part == _SEVERAL and _unit(key) in self._others else part
+                return part
         return self._rest
-
-    def hold(self, held: Mapping[str, Collection[str]]) -> None:
-        """Say what the parts come from: text encoders that their source lacks are of ``*``.
-
-        Args:
-            held: part → keys of its source.
-        """
-        if _SEVERAL in held and self._rest in held:
-            self._others = set(map(_unit, held["*"])) - set(map(_unit, held[_SEVERAL]))
 
     def _range(self, part: str) -> Sequence[str]:
         """Return the blocks that a part names."""
@@ -96,6 +97,17 @@ class Parts:
         return block_range(part, self._architecture)
 
 
-def _unit(key: str) -> str:
+def others_of(held: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Return the text encoders that a pick takes from ``*``: its source of them lacks these.
+
+    Args:
+        held: part → keys of its source.
+    """
+    if _SEVERAL not in held:
+        return frozenset()
+    return frozenset(map(_encoder, held.get("*", ()))) - set(map(_encoder, held[_SEVERAL]))
+
+
+def _encoder(key: str) -> str:
     """Return the text encoder that a key belongs to."""
     return prefix_of(key) or key.partition(".")[0]

@@ -17,7 +17,7 @@ from bmerge.formats import Checkpoint, TensorInfo
 from bmerge.plan.alike import Alike, Found
 from bmerge.plan.contents import Contents
 from bmerge.plan.forms import Form, Forms, Zero
-from bmerge.plan.parts import Parts
+from bmerge.plan.parts import Parts, others_of
 from bmerge.plan.positions import are_other_integers, is_merged
 from bmerge.plan.shapes import common_extent
 from bmerge.plan.steps import naming
@@ -98,6 +98,7 @@ class Values:
                     if names not in equal:
                         equal[names] = Parts(names, architecture)
                 self._parts[step.name] = equal[names]
+        self._others: dict[str, Collection[str]] = {}
         self._alike = Alike(self.tables, equal.values())
         self._keys: dict[str, list[str]] = {}
         self._other: dict[tuple[TensorInfo, TensorInfo], bool] = {}
@@ -151,10 +152,9 @@ class Values:
         held: dict[str, list[str]] = {}
         for part, value in step.parts.items():
             held[part] = yield self._keys_of(value)
-        parts = self._parts[step.name]
-        parts.hold(held)
+        self._others[step.name] = others_of(held)
         for part, value in step.parts.items():
-            chosen = [key for key in held[part] if parts.of(key) == part]
+            chosen = [key for key in held[part] if self._part(step, key) == part]
             if not chosen:
                 message = f"step {step.name!r}: {self._label(value)} has nothing of {part!r}"
                 raise RecipeError(message, hint="'bmerge inspect FILE' shows what a file holds")
@@ -168,7 +168,7 @@ class Values:
             if key not in keys:
                 found: Found | None = yield self._origin(step.parts["*"].name, key, {})
                 if found is not None and self._is_weight(found.info):
-                    part = str(self._parts[step.name].of(key))
+                    part = str(self._part(step, key))
                     source, other = self._label(step.parts[part]), self._label(step.parts["*"])
                     names = self.findings.lacking.setdefault((step.name, source, part, other), [])
                     names.append(found.info.key)
@@ -190,9 +190,14 @@ class Values:
             return (_lead(step),)
         if isinstance(step, Fallback):
             return step.inputs
-        self.keys(Value(step.name))  # they say what its parts are
-        part = self._parts[step.name].of(key)
+        part = self._part(step, key)
         return () if part is None else (step.parts[part],)
+
+    def _part(self, step: Pick, key: str) -> str | None:
+        """Return the part that a key belongs to."""
+        if step.name not in self._others:
+            self.keys(Value(step.name))  # they say which text encoders its source has
+        return self._parts[step.name].of(key, self._others[step.name])
 
     def _find(self, value: Value, key: str, known: _Known) -> Asking[Found | None]:
         if value.minus is not None:
