@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bmerge.architectures import builtin, generic
+from bmerge.architectures import builtin, generic, load_architecture
 from bmerge.errors import RecipeError
 from bmerge.recipe import load_presets, parse_weights
 
@@ -159,3 +159,14 @@ def test_preset_of_the_wrong_length_is_refused_with_its_line(tmp_path):
     file.write_text("\nMINE: [1, 2]\n")
     with pytest.raises(RecipeError, match=r"mine.yaml:2: preset MINE has 2 weights, not 25 or 26"):
         load_presets(file)
+
+
+def test_one_weight_of_a_list_may_be_that_of_several_blocks():
+    architecture = load_architecture(
+        "{id: x, name: x, blocks: [A, B, C, D], rules: {'': A}, "
+        "lists: {2: [A+C+D, B], 3: [A+C, B+D, '-']}}"
+    )
+    weights = parse_weights([0.1, 0.2], architecture)
+    assert [weights.of(block) for block in "ABCD"] == [0.1, 0.2, 0.1, 0.1]
+    weights = parse_weights([0.1, 0.2, 0.3], architecture)
+    assert [weights.of(block) for block in "ABCD"] == [0.1, 0.2, 0.1, 0.2]

@@ -86,7 +86,8 @@ class Architecture:
         aliases: start of an old key → what it means; models with either merge with each other.
         follows: block → block whose weight it takes where its own is not given.
         lists: other lengths of a list of weights → the blocks that such a list names, with
-            None for a weight that has no block here; recipes of other tools use them.
+            None for a weight that has no block here and ``A+B`` for one that is of several;
+            recipes of other tools use them.
         modelspec: metadata keys of the modelspec standard for merged files.
         leftovers: patterns as in rules for keys that only training needs, beside those of
             :data:`LEFTOVERS`; they may be pruned. One that ends with a dot says how keys start,
@@ -126,7 +127,7 @@ class Architecture:
             raise ArchitectureError(message)
         named = {*self.follows, *self.follows.values()}
         for blocks in self.lists.values():
-            named.update(block for block in blocks if block is not None)
+            named.update(_named_in(blocks))
         named.update(rule.block for rule in self.rules if "{" not in rule.block)
         for block in sorted(named - self._named.keys()):
             if any(map(block.startswith, self._open())):
@@ -190,7 +191,7 @@ class Architecture:
             modelspec["modelspec.architecture"] = special[0]
         blocks = self._written_out(contents.keys)
         lists = {
-            length: named for length, named in self.lists.items() if {*named} <= {*blocks, None}
+            length: named for length, named in self.lists.items() if _named_in(named) <= {*blocks}
         }
         variant = tuple(each.name for each in variants)
         return replace(self, blocks=blocks, lists=lists, modelspec=modelspec, variant=variant)
@@ -214,3 +215,8 @@ class Architecture:
             for block, numbers in found.items()
             for name in ([block.format(i=i) for i in sorted(numbers)] if "{" in block else [block])
         )
+
+
+def _named_in(listed: Collection[str | None]) -> set[str]:
+    """Return the blocks that a list of weights names."""
+    return {block for blocks in listed if blocks is not None for block in blocks.split("+")}

@@ -1,11 +1,12 @@
 """Reading architectures from JSON and YAML, bmerge's own and those of plugins.
 
 The notation of the files is that of :class:`Architecture`'s fields; in lists of blocks,
-``IN00-IN11`` stands for the twelve, and ``-`` for a weight without a block. ``about`` is for
-people who read the file. A file with ``layers`` has neither blocks nor rules: those of a
-transformer follow from the names of its layers, see :mod:`bmerge.architectures.stacks`. What a
-file does not say is as in the one that comes with bmerge and is named by ``like``. bmerge's own
-are JSON: importing yaml takes as long as a small merge.
+``IN00-IN11`` stands for the twelve, ``-`` for a weight without a block, and ``A+B`` for one that
+is of several. ``about`` is for people who read the file. A file with ``layers`` has neither blocks
+nor rules: those of a transformer follow from the names of its layers, see
+:mod:`bmerge.architectures.stacks`. What a file does not say is as in the one that comes with
+bmerge and is named by ``like``. bmerge's own are JSON: importing yaml takes as long as a small
+merge.
 """
 
 from __future__ import annotations

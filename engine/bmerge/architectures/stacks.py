@@ -3,9 +3,8 @@
 ``layers`` says how the keys of each family of repeated layers start, and the letters before their
 numbers; ``out`` how those behind the layers start, which are in OUT; ``encoders`` which block is
 which text encoder, by the start of its name in files of ComfyUI. All other keys of the picture
-model are in the block ``before``, IN where it is not given; those of the VAE in VAE, which follows
-the first text encoder. So each picture model has the same blocks under all prefixes and in both
-of its layouts.
+model are in the block ``before``, IN where it is not given; those of the VAE in VAE. So each
+picture model has the same blocks under all prefixes and in both of its layouts.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ def written_out(data: dict[str, Any]) -> dict[str, Any]:
     rules |= dict.fromkeys((f"~{start}" for start in data["out"]), "OUT")
     numbered = [f"{letters}{{i:02}}" for letters in layers.values()]
     return {
-        "follows": {"VAE": [*encoders, before][0]},
         **data,
         "blocks": [*encoders, before, *numbered, "OUT", "VAE"],
         "rules": {**rules, "": before},

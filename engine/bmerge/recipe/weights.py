@@ -86,9 +86,12 @@ def _from_list(
         message = f"{what} {len(weights)} weights, but {architecture.id} takes {lengths}"
         raise RecipeError(message, hint=f"in the order {_summary(architecture.blocks)}")
     values = {
-        block: weight for block, weight in zip(layout, weights, strict=True) if block is not None
+        block: weight
+        for blocks, weight in zip(layout, weights, strict=True)
+        if blocks is not None
+        for block in blocks.split("+")
     }
-    unused = len(weights) - len(values)
+    unused = layout.count(None)
     if unused:
         used = _summary(tuple(values))
         _LOG.warning(
