@@ -6,7 +6,7 @@ that lie in files or buffers. All errors are :class:`NativeError`; messages are 
 one line. Every function may be called from any thread; :func:`merge` releases the GIL.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Final, Literal, TypeAlias, final
 
@@ -115,14 +115,14 @@ def read_header(path: _Path) -> Header:
     """
 
 def encode_header(
-    tensors: Sequence[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str]
+    tensors: Iterable[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str]
 ) -> tuple[bytes, list[int], int]:
     """Lay out a safetensors file whose tensors follow one another in the given order.
 
     The same arguments give the same bytes: metadata keys are sorted.
 
     Args:
-        tensors: (name, dtype, shape) per tensor; names are unique.
+        tensors: (name, dtype, shape) per tensor, taken one by one; names are unique.
         metadata: written as ``__metadata__`` when not empty.
 
     Returns:
@@ -303,7 +303,7 @@ def merge(
     programs: Sequence[Program],
     sources: Sequence[_Path | Buffer],
     sinks: Sequence[OutputFile | Buffer],
-    jobs: Sequence[_Job],
+    jobs: Iterable[_Job],
     copies: Sequence[_Copy] = (),
     threads: int = 0,
     memory: int = 33_554_432,
@@ -324,8 +324,9 @@ def merge(
         sources: paths of files, opened once, or contiguous bytes-like objects.
         sinks: output files, or contiguous writable bytes-like objects. No two jobs or copies
             may write to the same bytes; no source buffer may overlap a sink.
-        jobs: tensors to compute. Values beyond the range of an F8 output, infinities too, become
-            its largest; beyond the range of F16, BF16, F32 they become infinity. NaN stays NaN.
+        jobs: tensors to compute, taken one by one. Values beyond the range of an F8 output,
+            infinities too, become its largest; beyond the range of F16, BF16, F32 they become
+            infinity. NaN stays NaN.
         copies: byte ranges to copy.
         threads: number of worker threads; 0 = one per core.
         memory: budget in bytes for all buffers together; at least a few MB are used.

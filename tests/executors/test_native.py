@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.executors import NativeExecutor, NonFinite
 from bmerge.formats import TensorInfo
@@ -116,3 +117,37 @@ def test_input_that_was_truncated_is_an_executor_error(tmp_path):
     os.truncate(tmp_path / "m.bin", 5000)
     with pytest.raises(ExecutorError, match=r"m\.bin"):
         run(NativeExecutor(), make_plan([make_job("w", GRAPH, infos, (0.5,))]))
+
+
+def test_rows_of_a_header_are_taken_one_by_one():
+    """Of a million tensors, a list of them would take a hundred megabytes."""
+    alive = 0
+
+    def rows(count):
+        nonlocal alive
+        for number in range(count):
+            row = Row((f"key{number}", "F32", (1,)))
+            alive = max(alive, row.count)
+            yield row
+
+    header, offsets, _ = _native.encode_header(rows(100), {})
+    assert (len(offsets), alive) == (100, 2)
+    assert b'"key99"' in header
+
+
+class Row(tuple):
+    """Counts those that live at a time."""
+
+    alive = 0
+    __slots__ = ()
+
+    def __new__(cls, values):
+        Row.alive += 1
+        return super().__new__(cls, values)
+
+    @property
+    def count(self):
+        return Row.alive
+
+    def __del__(self):
+        Row.alive -= 1

@@ -75,7 +75,8 @@ class NativeExecutor:
     ) -> ExecutionReport:
         """Write every output tensor of ``plan``; see :class:`bmerge.executors.Executor`."""
         arguments = _Arguments(sink)
-        jobs = [arguments.job(job) for job in plan.merges]
+        for job in plan.merges:
+            arguments.enter(job)
         copies = list(arguments.copies(plan))
         for fill in plan.fills:
             sink.write(fill.key, 0, fill.data)
@@ -83,7 +84,7 @@ class NativeExecutor:
             "programs": arguments.programs,
             "sources": arguments.sources,
             "sinks": list(sink.targets),
-            "jobs": jobs,
+            "jobs": map(arguments.job, plan.merges),
             "copies": copies,
             "threads": self.threads,
             "memory": self.buffers,
@@ -134,13 +135,21 @@ def program_of(graph: Graph) -> _native.Program:
 
 @dataclass(slots=True)
 class _Arguments:
-    """The tables that jobs refer to by index: programs and sources."""
+    """The tables that jobs refer to by index: programs and sources.
+
+    Jobs are entered first, and then made one by one as the core takes them.
+    """
 
     sink: Sink
     programs: list[_native.Program] = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
     _program_index: dict[Graph, int] = field(default_factory=dict)
     _source_index: dict[Path, int] = field(default_factory=dict)
+
+    def enter(self, job: MergeJob) -> None:
+        program = self.programs[self._program(job.graph)]
+        for info in job.inputs[: program.inputs]:
+            self._source(info.file)
 
     def job(self, job: MergeJob) -> Any:
         index = self._program(job.graph)

@@ -6,7 +6,7 @@ and the format adds the rest when all are there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -42,21 +42,21 @@ class Layout(Protocol):
 class _Safetensors:
     """A header and the tensors after it."""
 
-    def __init__(self, tensors: Sequence[TensorRow], metadata: Mapping[str, str]) -> None:
+    def __init__(self, tensors: Iterable[TensorRow], metadata: Mapping[str, str]) -> None:
         self._header, self.offsets, self.size = _native.encode_header(tensors, metadata)
 
     def finish(self, file: _native.OutputFile) -> None:
         file.write_at(0, self._header)
 
 
-def lay_out(path: Path, tensors: Sequence[TensorRow], metadata: Mapping[str, str]) -> Layout:
+def lay_out(path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str]) -> Layout:
     """Lay out a file in the format that its suffix says.
 
     The size and all offsets depend on the lengths of ``metadata`` alone, not on what it says.
 
     Args:
         path: the name that the file will have.
-        tensors: in their order.
+        tensors: in their order; gone through once, as there may be a million.
         metadata: of the file.
 
     Raises:
@@ -67,7 +67,7 @@ def lay_out(path: Path, tensors: Sequence[TensorRow], metadata: Mapping[str, str
         if path.suffix.lower() in PICKLED_SUFFIXES:
             from bmerge.formats.torch_file import TorchLayout  # few merges write these
 
-            return TorchLayout(tensors, metadata)
+            return TorchLayout(tuple(tensors), metadata)
         return _Safetensors(tensors, metadata)
     except _native.HeaderError as error:
         raise FormatError(f"{path} cannot be stored: {error}", path=path) from error

@@ -175,7 +175,7 @@ class OutputFiles:
 
     def _layouts(self, metadata: Mapping[str, str]) -> list[Layout]:
         return [
-            lay_out(shard.path, [(t.key, t.dtype, t.shape) for t in shard.tensors], metadata)
+            lay_out(shard.path, ((t.key, t.dtype, t.shape) for t in shard.tensors), metadata)
             for shard in self._shards
         ]
 

@@ -61,13 +61,14 @@ type Layout<'py> = (Bound<'py, PyBytes>, Vec<u64>, u64);
 #[pyfunction]
 pub(crate) fn encode_header<'py>(
     py: Python<'py>,
-    tensors: Vec<Row>,
+    tensors: &Bound<'py, PyAny>,
     metadata: &Bound<'py, PyMapping>,
 ) -> PyResult<Layout<'py>> {
     let metadata = metadata.items()?.extract::<Vec<(String, String)>>()?.into_iter().collect();
     let rows = tensors
-        .into_iter()
-        .map(|(name, dtype, shape)| {
+        .try_iter()?
+        .map(|row| {
+            let (name, dtype, shape): Row = row?.extract()?;
             let dtype = Dtype::parse(&dtype).ok_or_else(|| {
                 HeaderError::new_err(format!("tensor {name:?}: unknown dtype {dtype:?}"))
             })?;

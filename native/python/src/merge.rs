@@ -114,7 +114,7 @@ pub(crate) fn merge<'py>(
     programs: Vec<PyRef<'py, Program>>,
     sources: Vec<Bound<'py, PyAny>>,
     sinks: Vec<Bound<'py, PyAny>>,
-    jobs: Vec<RawJob>,
+    jobs: Bound<'py, PyAny>,
     copies: Vec<RawCopy>,
     threads: usize,
     memory: u64,
@@ -129,7 +129,12 @@ pub(crate) fn merge<'py>(
     let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
     let mut outputs = sinks.iter().map(pin_sink).collect::<PyResult<Vec<_>>>()?;
     let on_nonfinite = parse_on_nonfinite(on_nonfinite)?;
-    let mut jobs = jobs.into_iter().enumerate().map(job).collect::<PyResult<Vec<_>>>()?;
+    // One by one: of a million jobs, Python's objects would take as much again as all else.
+    let mut jobs = jobs
+        .try_iter()?
+        .enumerate()
+        .map(|(index, raw)| job(index, raw?.extract()?))
+        .collect::<PyResult<Vec<_>>>()?;
     for (index, count) in wanted {
         let missing = || ProgramError::new_err(format!("wanted: there is no job {index}"));
         jobs.get_mut(index).ok_or_else(missing)?.wanted = Some(count);
@@ -203,7 +208,7 @@ fn sink<'a>(output: &'a mut Output<'_>) -> Sink<'a> {
     }
 }
 
-fn job((index, raw): (usize, RawJob)) -> PyResult<core::Job> {
+fn job(index: usize, raw: RawJob) -> PyResult<core::Job> {
     let (program, inputs, scalars, shape, sink, offset, dtype, seed) = raw;
     let dtype = parse_dtype(index, &dtype)?;
     let input = |(source, offset, dtype): (usize, u64, String)| {

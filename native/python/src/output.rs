@@ -59,6 +59,6 @@ impl OutputFile {
     }
 
     fn __repr__(&self) -> String {
-        format!("OutputFile({:?}, {})", self.path(), self.0.size())
+        format!("OutputFile({:?}, {})", self.0.target().to_string_lossy(), self.0.size())
     }
 }
