@@ -261,7 +261,7 @@ def test_nan_in_a_lora_is_an_error(bmerge, model, write_lora, tmp_path):
     called = bmerge("merge", "add_difference", *words)
     assert called.status == 1
     assert "holds NaN or infinity" in called.err
-    assert "model.safetensors with its LoRAs" in called.err
+    assert "in model.safetensors with its LoRAs" in called.err
     assert not (tmp_path / "out.safetensors").exists()
 
 

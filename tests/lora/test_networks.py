@@ -142,6 +142,19 @@ def test_factors_may_be_of_any_float_dtype(dtype, base, bmerge, tmp_path):
     np.testing.assert_allclose(merged, base[key] + change, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("ending", ["", ".weight", ".default.weight"])
+def test_factors_may_be_bare_parameters(ending, base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    names = (f"lora_B{ending}", f"lora_A{ending}")
+    roles, change = low_rank(np.random.default_rng(3), (6, 8), names=names)
+    _write(tmp_path, "diffusion_model.layers.0.linear", roles)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + change, rtol=1e-5, atol=1e-5)
+
+
 def test_alpha_of_peft_stands_beside_the_file(base, bmerge, tmp_path):
     key = "layers.0.linear.weight"
     names = ("lora_B.weight", "lora_A.weight")

@@ -21,9 +21,9 @@ from bmerge.lora.shapes import check_factors, check_kinds, matrix_of, rank_of
 __all__ = ["Lora", "Module", "is_lora", "is_lora_alone", "open_lora", "parse_lora"]
 
 _SPELLINGS = {
-    "down": r"\.lora_down\.weight|\.lora_A(?:\.[^.]+)?\.weight|(?:\.|_)lora\.down\.weight"
+    "down": r"\.lora_down\.weight|\.lora_A(?:(?:\.[^.]+)?\.weight)?|(?:\.|_)lora\.down\.weight"
     r"|\.lora_linear_layer\.down\.weight|(?<=_lora[12])\.down\.weight",
-    "up": r"\.lora_up\.weight|\.lora_B(?:\.[^.]+)?\.weight|(?:\.|_)lora\.up\.weight"
+    "up": r"\.lora_up\.weight|\.lora_B(?:(?:\.[^.]+)?\.weight)?|(?:\.|_)lora\.up\.weight"
     r"|\.lora_linear_layer\.up\.weight|(?<=_lora[12])\.up\.weight",
     "mid": r"\.lora_mid\.weight",
     "embedding_down": r"\.lora_embedding_A(?:\.[^.]+)*",

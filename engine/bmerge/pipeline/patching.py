@@ -74,8 +74,10 @@ def _computed(job: MergeJob, folder: Path) -> tuple[TensorInfo, ...]:
     patched = _patched(job)
     written = []
     for number, info in enumerate(patched):
-        file = folder / f"{number}-{info.file.name[:200]} with its LoRAs"  # stands in messages
+        own = folder / str(number)
+        file = own / f"{info.file.name[:200]} with its LoRAs"  # stands in messages
         try:
+            own.mkdir()
             with file.open("wb") as out:
                 for block in patched_blocks(info):
                     out.write(block.data)
