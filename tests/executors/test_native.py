@@ -131,7 +131,8 @@ def test_rows_of_a_header_are_taken_one_by_one():
             yield row
 
     header, offsets, _ = _native.encode_header(rows(100), {})
-    assert (len(offsets), alive) == (100, 2)
+    assert len(offsets) == 100
+    assert alive <= 2
     assert b'"key99"' in header
 
 
