@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bmerge.architectures import generic
 from bmerge.formats import in_one_layout, open_checkpoint
+from bmerge.plan.alike import Alike
+from bmerge.plan.parts import Parts
 from bmerge.testing import read_checkpoint, write_checkpoint
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -280,3 +283,18 @@ def test_each_text_encoder_may_come_from_a_file_of_its_own(bmerge, tmp_path):
     assert found.keys() == exact.keys()
     for key, array in found.items():
         np.testing.assert_allclose(array, exact[key], atol=1e-6, err_msg=key)
+
+
+def test_keys_of_two_text_encoders_are_never_alike(tmp_path):
+    path, _ = write(tmp_path / "a.safetensors", {L + "w": (4,), G + "w": (4,), G + "v": (4,)}, 1)
+    tensors = open_checkpoint(path).tensors
+    alike = Alike([tensors], [Parts(("text_encoder", "*"), generic(tensors))])
+    looked = []
+
+    def look(key):
+        looked.append(key)
+        return alike.leaf(0, key)
+
+    for key in tensors:
+        assert alike.found("tensor", key, lambda key=key: look(key)).info is tensors[key]
+    assert looked == [L + "w", G + "w"]
