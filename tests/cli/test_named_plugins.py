@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
 
 from bmerge import load_recipe, open_checkpoint
+from bmerge.study import database
 from bmerge.testing import write_checkpoint
 
 RAN = "from pathlib import Path\nPath('ran').touch()\n"
@@ -39,7 +41,9 @@ def has_run(tmp_path):
 
 @pytest.fixture
 def best(bmerge, plugin, tmp_path):
-    """The recipe of a finished study of the plugin."""
+    """The recipe of a finished study of the plugin, whose best is no model as it is."""
+    study = tmp_path / "study.yaml"
+    study.write_text(study.read_text() + "baselines: false\n")
     called = bmerge("run", "study.yaml", "--trials", "3", "--plugin", plugin)
     assert called.status == 0, called.err
     assert has_run(tmp_path)
@@ -72,6 +76,18 @@ def test_a_model_as_it_is_needs_no_plugin(bmerge, plugin, tmp_path):
     assert bmerge("merge", best, "-o", "again.safetensors").status == 0
     again = tmp_path / "again.safetensors"
     assert again.read_bytes() == best.with_name("best.safetensors").read_bytes()
+
+
+def test_a_locked_study_is_waited_for_once(bmerge, best, tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "_PATIENCE", 0.1)
+    monkeypatch.setattr(database, "_AT_ONCE", 0.05)
+    held = sqlite3.connect(tmp_path / "runs/small/study.db", isolation_level=None)
+    held.execute("BEGIN EXCLUSIVE")
+    called = bmerge("run", "study.yaml", "--trials", "5")
+    held.close()
+    assert called.status == 1
+    assert called.err.count("is locked by another program: waiting for it") == 1
+    assert "error: runs/small/study.db is locked by another program\n" in called.err
 
 
 def test_a_recipe_of_a_stranger_runs_no_code(bmerge, best, plugin, tmp_path, monkeypatch):

@@ -161,6 +161,14 @@ def test_patience_ends_with_a_hint_after_a_last_attempt():
     assert blame_of(told.value) == "surroundings"
 
 
+@pytest.mark.parametrize(("minutes", "said"), [(0.05, "3 s"), (1, "60 s"), (30, "30 min")])
+def test_what_was_waited_is_told_as_it_was(minutes, said):
+    patience, _, _ = patience_of(minutes)
+    with pytest.raises(StudyError) as told:
+        patience.through(failing(9999)[0])
+    assert str(told.value).endswith(f" (waited for {said})")
+
+
 def test_patience_of_weeks_is_no_trouble():
     patience, clock, _ = patience_of(60 * 24 * 14)
     assert patience.through(failing(2000)[0], 4) == 2001

@@ -5,7 +5,6 @@ Everything that can be wrong with a study is found here, before any work is done
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -145,11 +144,17 @@ def stored_plugins(folder: Path) -> tuple[PluginRef, ...]:
     """Return the plugins that the study in a folder was begun with; none where there is no study.
 
     A storage that cannot be read says nothing here: whoever opens the study will complain.
+
+    Raises:
+        StudyError: if it is locked or does not answer, which has been waited for.
     """
-    with contextlib.suppress(StudyError):
+    try:
         known = read_study(folder).attributes["definition"].get("plugins", ())
         return tuple(PluginRef(**entry) for entry in known)
-    return ()
+    except StudyError as error:
+        if error.blame == "surroundings":
+            raise
+        return ()
 
 
 class _Kinds:

@@ -156,7 +156,8 @@ def _problem(asked: Sequence[Checked], *, paint: bool) -> Exception | None:
 
 def _given_up(error: Exception, number: int | None, waited: float) -> _GivenUpError:
     what = "the study cannot go on" if number is None else f"trial {number} cannot be evaluated"
-    for_long = f" (waited for {round(waited / 60) or 1} min)" if waited else ""
+    long = f"{waited / 60:.0f} min" if waited >= 90 else f"{waited:.0f} s"
+    for_long = f" (waited for {long})" if waited else ""
     hint = "mend that; the same command again goes on"
     if own := getattr(error, "hint", None):
         hint = f"{own}; the same command again goes on"
