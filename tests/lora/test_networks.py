@@ -374,3 +374,20 @@ def test_mistakes_in_a_configuration_are_named(config, message, base, bmerge, tm
     assert message in called.err
     assert "adapter_config.json" in called.err
     assert called.err.count("\n") == 1
+
+
+def test_factors_of_two_loras_in_one_file_are_refused_unless_they_are_equal(base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    roles, change = low_rank(np.random.default_rng(3), (6, 8), alpha=3)
+    peft = {f"lora_{letter}.weight": roles[f"lora_{side}.weight"]
+            for letter, side in (("B", "up"), ("A", "down"))}  # fmt: skip
+    words = ("merge", "add_difference", "model.safetensors", "--lora", "x.safetensors")
+    _write(tmp_path, "lora_unet_layers_0_linear", {**roles, **peft})
+    assert bmerge(*words, "-o", "out.safetensors").status == 0
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + change, rtol=1e-5, atol=1e-5)
+    _write(tmp_path, "lora_unet_layers_0_linear", {**roles, "lora_B.weight": _ones(6, 3)})
+    called = bmerge(*words, "-o", "other.safetensors")
+    assert called.status == 1
+    assert "lora_up.weight' and 'lora_unet_layers_0_linear.lora_B.weight' are both up" in called.err
+    assert not (tmp_path / "other.safetensors").exists()

@@ -2,7 +2,7 @@
 
 A key is a layer's name and the role of a tensor in it: ``lora_unet_mid_block_….lora_up.weight``
 is the ``up`` of a layer. The same role has another spelling with each trainer; here they are
-told apart once. No tensor is read.
+told apart once. No tensor is read, but two that claim the same role.
 """
 
 from __future__ import annotations
@@ -148,6 +148,16 @@ def open_lora(path: str | Path) -> Lora:
     return parse_lora(checkpoint)
 
 
+def _equal(one: TensorInfo, other: TensorInfo) -> bool:
+    """Tell whether a tensor was stored twice, under names of two programs."""
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    with one.file.open("rb") as file, other.file.open("rb") as again:
+        file.seek(one.offset)
+        again.seek(other.offset)
+        return file.read(one.nbytes) == again.read(other.nbytes)
+
+
 def parse_lora(checkpoint: Checkpoint) -> Lora:
     """Return the layers that an open file changes; see :func:`open_lora`."""
     layers: defaultdict[str, dict[str, TensorInfo]] = defaultdict(dict)
@@ -158,7 +168,11 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
             unknown.append(key)
             continue
         role = found["plain"] or str(found.lastgroup)
-        layers[found["name"]][role] = info
+        first = layers[found["name"]].setdefault(role, info)
+        if first is not info and not _equal(first, info):
+            message = f"{checkpoint.path.name}: {first.key!r} and {key!r} are both {role}"
+            hint = "a file holds one LoRA of each layer"
+            raise FormatError(message, path=checkpoint.path, key=key, hint=hint)
     configured = configuration_of(checkpoint)
     modules = tuple(
         _module(checkpoint.path, name, tensors, configured(name))
