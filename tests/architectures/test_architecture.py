@@ -105,6 +105,20 @@ def test_short_form_has_the_blocks_of_the_layers_that_a_file_has():
     assert resolve("mine", keys, [load_architecture(STACK)]).blocks == found.blocks
 
 
+def test_blocks_are_in_the_order_of_their_numbers():
+    keys = [f"double.{i}.w" for i in (100, 64, 3, 0, 33)]
+    blocks = detect(keys, [load_architecture(STACK)]).blocks
+    assert blocks[3:-2] == ("D00", "D03", "D33", "D64", "D100")
+
+
+def test_first_variant_with_a_name_in_the_modelspec_gives_it():
+    text = STACK.replace("flagged: {detect: [v_pred]}", "flagged: {detect: [v_pred], modelspec: x}")
+    keys = {"double.0.w": Shaped(2), "in.weight": Shaped(2, 8), "v_pred": Shaped()}
+    found = detect(keys, [load_architecture(text)])
+    assert found.variant == ("wide", "flagged")
+    assert found.modelspec == {"modelspec.architecture": "mine-wide"}
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [

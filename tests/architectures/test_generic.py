@@ -199,3 +199,21 @@ def test_plain_layers_are_not_divided_however_large():
 def test_blocks_are_the_same_in_any_order_of_keys():
     shuffled = dict(random.Random(2).sample(list(UNET.items()), len(UNET)))
     assert generic(shuffled) == generic(UNET)
+
+
+def test_stage_of_a_sixth_is_divided_and_one_of_an_eighth_is_not():
+    keys = {f"stages.0.blocks.{j}.w": Shaped(8) for j in range(2)}
+    keys |= {f"stages.1.blocks.{j}.w": Shaped(6) for j in range(2)}
+    keys |= {f"stages.{i}.w": Shaped(10) for i in range(2, 9)}
+    blocks = generic(keys).blocks
+    assert blocks[:3] == ("L00_BLOCKS_0", "L00_BLOCKS_1", "L01")
+
+
+def test_layer_with_one_numbered_part_is_plain():
+    keys = {f"layers.{i}.{part}": Shaped(9) for i in range(3) for part in ("norm", "to_out.0.w")}
+    assert generic(keys).blocks == ("L00", "L01", "L02")
+
+
+def test_text_encoder_alone_has_its_layers_as_blocks():
+    keys = {f"text_encoders.llm.model.layers.{i}.w": Shaped(4) for i in range(8)}
+    assert generic(keys).blocks == tuple(f"L{i:02}" for i in range(8))
