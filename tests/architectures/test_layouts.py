@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bmerge.architectures import builtin, detect
+from bmerge.architectures import builtin, detect, resolve
 from bmerge.formats import TensorInfo
 
 DATA = Path(__file__).parents[1] / "data" / "layouts.json.gz"
@@ -166,3 +166,27 @@ def test_layout_of_diffusers_has_the_same_blocks_of_the_same_sizes(one, other):
     if "sd3" not in NAMES[one] and "z-image" not in NAMES[one]:  # which have other embedders
         for block, share in shares[0].items():
             assert share == pytest.approx(shares[1][block], rel=0.02, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["sd2", "sdxl_refiner"])
+def test_recipe_that_calls_it_sd1_keeps_its_meaning(name):
+    keys = table(name)
+    now, before = detect(keys, builtin()), resolve("sd1", keys, builtin())
+    assert now.blocks == before.blocks
+    assert now.lists == before.lists
+    assert all(now.block_of(key) == before.block_of(key) for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "variant"),
+    [
+        ("sdxl", "v_pred", "v-prediction"),
+        ("sdxl_inpaint", "ztsnr", "inpainting, zero terminal SNR"),
+        ("sdxl_unet", "edm_vpred.sigma_max", "EDM v-prediction"),
+        ("wan21_t2v_14b", "vace_patch_embedding.weight", "VACE 14B"),
+        ("qwen_image", "__index_timestep_zero__", "Edit 2511"),
+    ],
+)
+def test_one_tensor_more_tells_a_variant(name, key, variant):
+    keys = {**table(name), key: next(iter(table(name).values()))}
+    assert ", ".join(detect(keys, builtin()).variant) == variant
