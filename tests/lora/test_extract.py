@@ -320,20 +320,20 @@ def test_mistakes_are_one_line(bmerge, folder):
 
 
 @pytest.mark.parametrize(
-    ("network", "words"),
+    ("network", "spoiled", "words"),
     [
-        ("LoRA", ("merge", "good.safetensors")),
-        ("LoRA", ("resize", "--rank", "2")),
-        ("LoHa", ("resize", "--rank", "2")),
+        ("LoRA", "lora_up.weight", ("merge", "good.safetensors")),
+        ("LoRA", "lora_down.weight", ("merge", "good.safetensors")),
+        ("LoRA", "lora_up.weight", ("resize", "--rank", "2")),
+        ("LoHa", "hada_w1_a", ("resize", "--rank", "2")),
     ],
 )
-def test_loras_that_hold_nan_are_refused(network, words, bmerge, folder):
+def test_loras_that_hold_nan_are_refused(network, spoiled, words, bmerge, folder):
     rng = np.random.default_rng(0)
     good, _ = low_rank(rng, (6, 8), rank=2, alpha=1)
     roles = {f"hada_w{i}_{side}": rng.normal(size=shape).astype("f4") for i in (1, 2)
              for side, shape in (("a", (6, 2)), ("b", (2, 8)))}  # fmt: skip
     bad = dict(good) if network == "LoRA" else roles
-    spoiled = next(role for role in bad if role != "alpha")
     bad[spoiled] = bad[spoiled] * np.float32("nan")
     for name, tensors in (("good", good), ("bad", bad)):
         named = {f"lora_unet_a.{role}": array for role, array in tensors.items()}
@@ -366,3 +366,6 @@ def test_values_that_the_number_format_cannot_hold_are_refused(dtype, weight, bm
     assert "lora_unet_a" in called.err
     assert "Warning" not in called.err
     assert not (folder / "x.safetensors").exists()
+    good = f"good.safetensors={weight / 100}"
+    if dtype != "fp32":
+        assert bmerge("lora", "merge", good, *words[1:]).status == 0
