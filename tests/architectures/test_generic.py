@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from bmerge.architectures import generic
+from bmerge.architectures import builtin, detect, generic
 from bmerge.errors import ArchitectureError
 
 LLAMA = [
@@ -217,3 +217,13 @@ def test_layer_with_one_numbered_part_is_plain():
 def test_text_encoder_alone_has_its_layers_as_blocks():
     keys = {f"text_encoders.llm.model.layers.{i}.w": Shaped(4) for i in range(8)}
     assert generic(keys).blocks == tuple(f"L{i:02}" for i in range(8))
+
+
+def test_unknown_model_is_not_taken_for_the_vae_in_its_file():
+    keys = {f"new_blocks.{i}.w": Shaped(9) for i in range(8)}
+    keys |= {
+        f"vae.decoder.{part}.weight": Shaped(9) for part in ("mid.block_1.conv1", "up.3.block.0")
+    }
+    found = detect(keys, builtin())
+    assert found.id == "generic:new_blocks.8"
+    assert found.block_of("vae.decoder.up.3.block.0.weight") == "VAE"
