@@ -158,6 +158,9 @@ def test_generator_that_cannot_paint_even_a_model_stops_the_benchmark(
             def load(self, model):
                 raise GeneratorError("the server is away")
 
+            def generate(self, payloads):
+                return iter(())
+
             def close(self):
                 pass
 

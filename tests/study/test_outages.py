@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,7 +75,12 @@ def test_generator_that_fails_for_a_while_costs_nothing(tmp_path, whole, at):
     assert summary(tmp_path) == whole
     assert len(generator.painted) == 18  # none twice
     reasons = [e.reason.split(" (")[0] for e in events if isinstance(e, Paused)]
-    assert reasons == ["refused", "refused", "ConnectionResetError: [Errno 104] reset"]
+    assert reasons[:2] == ["refused", "refused"]
+    assert re.fullmatch(
+        r"the generator failed at 'p\d\d-s\d': ConnectionResetError: \[Errno 104\] reset",
+        reasons[2],
+    )
+    assert len(reasons) == 3
     assert [e.again for e in events if isinstance(e, TrialStarted)].count(True) == 3
     assert [e.index for e in events if isinstance(e, PictureDone)] == [0, 1, 2] * 6
 
