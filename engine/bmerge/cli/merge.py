@@ -17,7 +17,6 @@ from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
 from bmerge.cli.merge_parts import check_used, part_options
 from bmerge.cli.merge_recipe import recipe_options
-from bmerge.cli.merge_source import RecipeSource, check_alone
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
@@ -103,6 +102,8 @@ def command(
     registry = session.registry()
     with contextlib.ExitStack() as files:
         if is_recipe(method):
+            from bmerge.cli.merge_source import RecipeSource, check_alone  # all readers of recipes
+
             check_alone(method, models, loras, parts)
             source = RecipeSource(Path(method), changes, registry, unverified=unverified)
             plan = source.plan(target, where, files)
