@@ -57,7 +57,7 @@ def taken(folder, memory, threads, io):
 def test_many_threads_share_the_budget(folder):
     small, large = (taken(folder, memory, 40, "read") for memory in (8 * MB, 512 * MB))
     assert small < 8 * MB + 12 * MB  # what is fixed: stacks, the plan
-    assert large > small + 8 * MB  # or the budget would not show here; not all threads get work
+    assert large > small + 4 * MB  # or the budget would not show here; few threads may get work
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing tells the peak there")
