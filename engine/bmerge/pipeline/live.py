@@ -87,15 +87,16 @@ class _Ranges:
 
     def add(self, begin: int, length: int) -> bool:
         """Add a range, unless it shares a byte with one that is there already."""
+        if not length:
+            return True
         end = begin + length
         at = bisect_right(self._begins, begin)
         before = at > 0 and self._ends[at - 1] > begin
         after = at < len(self._begins) and self._begins[at] < end
-        if length and (before or after):
+        if before or after:
             return False
-        if length:
-            self._begins.insert(at, begin)
-            self._ends.insert(at, end)
+        self._begins.insert(at, begin)
+        self._ends.insert(at, end)
         return True
 
 

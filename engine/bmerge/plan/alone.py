@@ -36,6 +36,8 @@ def check_alone(checkpoints: Sequence[Checkpoint], architecture: Architecture) -
         ArchitectureError: names the file and a tensor.
     """
     alone = parts_alone(checkpoints)
+    if not alone:
+        return
     known = {
         architecture.canonical(key): info
         for checkpoint in reversed(checkpoints)
