@@ -4,6 +4,6 @@ Only the protocols are re-exported here, because plugins need them and they cost
 import; the rest is imported from its own module, where a study is really run.
 """
 
-from bmerge.study.protocols import Optimiser, Parameter, Result, Space, State
+from bmerge.study.protocols import Optimiser, Parameter, Result, Space
 
-__all__ = ["Optimiser", "Parameter", "Result", "Space", "State"]
+__all__ = ["Optimiser", "Parameter", "Result", "Space"]

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-__all__ = ["Optimiser", "Parameter", "Result", "Space", "State"]
-
-State = Literal["complete", "failed"]
+__all__ = ["Optimiser", "Parameter", "Result", "Space"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +46,20 @@ class Result:
     Args:
         number: of the trial, from 0, in the order in which they were asked for.
         values: parameter name → value that was tried.
-        score: what is maximised; None for a failed trial. With several objectives, their sum.
+        score: what is maximised, over all pictures of the study; None for a failed trial. With
+            several objectives, their sum.
         proposed: whether this optimiser's ``ask`` made the proposal (initial points and
             queued ones were not asked for).
         sequence: position among all tells of the study, from 0.
         asks_before: how many asks of this optimiser came before this tell.
         scores: each objective's value where there are several, in the study's order; else, and
             for a failed trial, empty.
+        variance: of the score's error as the mean over all pictures of the study: 0 where they
+            were all made. Different pictures would have said something else: that is no error here.
+        pictures: how many the score comes from; None where nobody counted.
+        pruned: whether the trial was stopped early, because it was behind the best one on the
+            pictures that it had. Its score is then the best one's plus the mean difference on
+            those pictures: too low for a good merge that was unlucky, hardly ever too high.
     """
 
     number: int
@@ -64,6 +69,9 @@ class Result:
     sequence: int = 0
     asks_before: int = 0
     scores: tuple[float, ...] = ()
+    variance: float = 0.0
+    pictures: int | None = None
+    pruned: bool = False
 
 
 @runtime_checkable
@@ -72,8 +80,10 @@ class Optimiser(Protocol):
 
     Life: constructed once per process with ``(space, seed, budget, **options)``. If trials are
     already finished, those of the initial design or of earlier runs, ``replay`` is called once,
-    before anything else. Then ``ask`` and ``tell`` alternate, from one thread; every ask is told
-    once, in the order of finishing.
+    before anything else. Then come ``ask`` and ``tell``, from one thread; every ask is told once,
+    in the order of finishing. They alternate where one trial is evaluated at a time. Where there
+    are several, more asks come before a tell: what was asked for and not told yet is in flight,
+    and its neighbourhood is not worth asking for again.
     """
 
     def ask(self) -> Mapping[str, float]:

@@ -45,8 +45,8 @@ def check_optimiser(
     """Hold an optimiser to the protocol.
 
     It must propose points within their bounds, equal ones for equal seeds, after failed trials
-    too, with and without an initial design; and go on after ``replay`` where it was. Where it
-    takes several objectives, with two of them as well.
+    and after pruned ones too, with and without an initial design; and go on after ``replay`` where
+    it was. Where it takes several objectives, with two of them as well.
 
     Args:
         kind: the optimiser.
@@ -88,13 +88,15 @@ def _run(
 ) -> Iterator[Result]:
     """Yield the results of ``design`` given points and ``asks`` proposals, told in turn.
 
-    With ``two`` there is a second objective, the score of the point's mirror image.
+    Every third of them is pruned. With ``two`` there is a second objective, the score of the
+    point's mirror image; nothing is pruned then.
     """
     for number in range(design + asks):
         proposed = number >= design
         values = dict(optimiser.ask()) if proposed else _point((number + 0.5) / design)
         scores = (score(values), score(_mirrored(values))) if two else (score(values),)
         failed = number in failing
+        pruned = number % 3 == 2 and not (failed or two)
         result = Result(
             number=number,
             values=values,
@@ -103,6 +105,9 @@ def _run(
             proposed=proposed,
             sequence=number,
             asks_before=max(0, number - design + 1),
+            variance=0.01 if pruned else 0.0,
+            pictures=5 if pruned else 16,
+            pruned=pruned,
         )
         optimiser.tell(result)
         yield result
