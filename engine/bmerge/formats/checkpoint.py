@@ -1,18 +1,21 @@
 """What a checkpoint on disk is to the rest of bmerge: names, dtypes, shapes and byte ranges.
 
 No tensor data is ever held here. One checkpoint may lie in several files (shards); each tensor
-says in which file its bytes are.
+says in which file its bytes are. To all but executors and copies, what a tensor is made of does
+not matter: it is floats with a name and a shape.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from bmerge.dtypes import SIZES
 
-__all__ = ["Checkpoint", "TensorInfo"]
+__all__ = ["Checkpoint", "ComposedTensor", "Piece", "Tensor", "TensorInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,62 @@ class TensorInfo:
     def numel(self) -> int:
         """Number of elements (1 for a scalar, 0 if any extent is 0)."""
         return self.nbytes // SIZES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some elements of a tensor, in the order in which they lie there.
+
+    Args:
+        tensor: whose they are; never a composed one.
+        first: index of the first of them in the flattened tensor.
+        count: how many they are.
+    """
+
+    tensor: TensorInfo
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedTensor:
+    """A tensor whose elements lie in several places, one piece after another.
+
+    Args:
+        key: its name in the state dict.
+        dtype: safetensors tag that it stands for; a piece may be stored in another.
+        shape: extent of each dimension.
+        pieces: all its elements, in their order.
+    """
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is stored of it."""
+        return sum(piece.tensor.nbytes * piece.count // piece.tensor.numel for piece in self.pieces)
+
+    @property
+    def file(self) -> Path:
+        """The file of its first piece, for messages."""
+        return self.pieces[0].tensor.file
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The distinct files of its pieces."""
+        return tuple(dict.fromkeys(piece.tensor.file for piece in self.pieces))
+
+
+Tensor: TypeAlias = "TensorInfo | ComposedTensor"
+"""Anything that a checkpoint may hold under a name."""
 
 
 @dataclass(frozen=True, slots=True)
