@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         GeneratorError,
         MergeCancelledError,
         MethodError,
+        MissingExtraError,
         PluginError,
         RecipeError,
         ScorerError,
@@ -87,6 +88,7 @@ __all__ = [
     "MergedModel",
     "Merger",
     "MethodError",
+    "MissingExtraError",
     "LoraRef",
     "ModelRef",
     "Option",
@@ -139,8 +141,8 @@ _HOME = {
     "bmerge.architectures": "Architecture Rule detect load_architecture",
     "bmerge.errors": (
         "ArchitectureError Blame BmergeError ExecutorError FormatError GeneratorError "
-        "MergeCancelledError MethodError PluginError RecipeError ScorerError StudyError "
-        "StudyInterruptedError nearest"
+        "MergeCancelledError MethodError MissingExtraError PluginError RecipeError ScorerError "
+        "StudyError StudyInterruptedError nearest"
     ),
     "bmerge.evaluate.protocols": (
         "Checked Exhibit Generator MergedModel Payload Picture Scorer StoredPicture TrialScorer"

@@ -22,6 +22,7 @@ __all__ = [
     "GeneratorError",
     "MergeCancelledError",
     "MethodError",
+    "MissingExtraError",
     "PluginError",
     "RecipeError",
     "ScorerError",
@@ -67,6 +68,22 @@ class BmergeError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(redacted(message))
         self.hint = hint and redacted(hint)
+
+
+class MissingExtraError(BmergeError):
+    """Something needs a library that is not installed with bmerge itself.
+
+    Args:
+        message: what needs which.
+        modules: the modules that are missing.
+        hint: the line to type.
+    """
+
+    blame: Blame = "study"
+
+    def __init__(self, message: str, *, modules: tuple[str, ...], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.modules = modules
 
 
 class FormatError(BmergeError):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bmerge.errors import BmergeError, redacted
+from bmerge.extras import as_missing_extra
 
 __all__ = ["FAILURES", "explained", "in_one_line", "place_of"]
 
@@ -32,6 +33,8 @@ def in_one_line(error: BaseException) -> str:
     """
     if isinstance(error, BmergeError):
         return str(error)
+    if missing := as_missing_extra(error):
+        return f"{missing} ({missing.hint})"
     text = redacted(" ".join(str(error).split()))
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = place_of(error)
@@ -53,6 +56,8 @@ def explained(doing: str, make: Callable[[str], BmergeError]) -> Iterator[None]:
     except BmergeError:
         raise
     except FAILURES as error:
+        if missing := as_missing_extra(error):
+            raise missing from error
         raise make(f"{doing}: {in_one_line(error)}") from error
 
 

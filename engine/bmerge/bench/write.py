@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bmerge.bench.page import render
 from bmerge.bench.summary import Line
 from bmerge.errors import StudyError
 from bmerge.recipe import BlockWeights
@@ -30,6 +29,8 @@ def write_results(lines: Sequence[Line], folder: Path, facts: Sequence[str]) -> 
     Raises:
         StudyError: if they cannot be written.
     """
+    from bmerge.bench.page import render  # which needs the extra "study"; --help does not
+
     files = (folder / "results.csv", folder / "bench.html")
     for file, text in zip(files, (_csv(lines), render(lines, facts)), strict=True):
         part = file.with_suffix(".part")

@@ -19,6 +19,7 @@ from bmerge.cli.output import note
 from bmerge.cli.root import root
 from bmerge.cli.session import Session
 from bmerge.errors import BmergeError, StudyInterruptedError
+from bmerge.extras import as_missing_extra
 from bmerge.faults import in_one_line, place_of
 
 __all__ = ["call"]
@@ -125,6 +126,8 @@ def _fail(error: Exception, session: Session) -> int:
         _trace(error)
     elif isinstance(error, BmergeError):
         _say(error)
+    elif missing := as_missing_extra(error):
+        _say(missing)
     elif isinstance(error, MemoryError):
         note("error: there is not enough memory")
     elif isinstance(error, RecursionError):

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from bmerge.cli.output import print_json, print_table
+from bmerge.extras import absent, install_line
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.kinds import Kind, Option
 
-__all__ = ["print_kinds"]
+__all__ = ["missing_data", "print_kinds", "summary_of"]
+
+
+class Needy(Protocol):
+    """What a listing says in one line: a kind or a merge method."""
+
+    @property
+    def summary(self) -> str:
+        """What it is."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Modules beyond bmerge's core."""
 
 
 def print_kinds(noun: str, kinds: Catalogue[Any], *, as_json: bool) -> None:
@@ -22,8 +35,20 @@ def print_kinds(noun: str, kinds: Catalogue[Any], *, as_json: bool) -> None:
     if as_json:
         print_json([_as_data(kinds[name], kinds.plugin_of(name)) for name in kinds])
         return
-    rows = [(kind.name, _options(kind), kind.summary) for kind in kinds.values()]
+    rows = [(kind.name, _options(kind), summary_of(kind)) for kind in kinds.values()]
     print_table((noun, "options", "summary"), rows)
+
+
+def summary_of(thing: Needy) -> str:
+    """Return the last column of a listing: what it is, or how to get what it lacks."""
+    missing = absent(thing.needs)
+    return f"NOT INSTALLED: {install_line(missing)}" if missing else thing.summary
+
+
+def missing_data(thing: Needy) -> dict[str, Any]:
+    """Return the same for JSON: modules that are not installed, and the line to type."""
+    missing = absent(thing.needs)
+    return {"missing": list(missing), "install": install_line(missing) if missing else None}
 
 
 def _options(kind: Kind[Any]) -> str:
@@ -44,7 +69,13 @@ def _as_data(kind: Kind[Any], plugin: str) -> dict[str, Any]:
         }
         for option in kind.options
     ]
-    return {"name": kind.name, "options": options, "summary": kind.summary, "plugin": plugin}
+    return {
+        "name": kind.name,
+        "options": options,
+        "summary": kind.summary,
+        "plugin": plugin,
+        **missing_data(kind),
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bmerge.cli.kinds import missing_data, summary_of
 from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.method import Hyperparameter, MergeMethod, option_text
@@ -32,7 +33,7 @@ def command(session: Session, *, as_json: bool) -> None:
         return
     print_table(
         ("method", "models", "hyperparameters", "summary"),
-        [(m.name, models_of(m), _hyperparameters(m), m.summary) for m in methods.values()],
+        [(m.name, models_of(m), _hyperparameters(m), summary_of(m)) for m in methods.values()],
     )
 
 
@@ -63,6 +64,7 @@ def _as_data(method: MergeMethod, plugin: str) -> dict[str, Any]:
         "executors": ["torch"] if method.opaque else ["native", "torch"],
         "summary": method.summary,
         "plugin": plugin,
+        **missing_data(method),
     }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import click
 
 from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
+from bmerge.extras import absent, install_line
 from bmerge.host import PluginRecord, Registry
 
 __all__ = ["command"]
@@ -29,25 +32,32 @@ def command(session: Session, *, as_json: bool) -> None:
       bmerge plugins --plugin my_method.py
     """
     registry = session.registry()
-    _ask_all(registry)
+    missing = _ask_all(registry)
     if as_json:
-        print_json([asdict(record) for record in registry.plugins])
+        print_json([{**asdict(r), "missing": sorted(missing[r.name])} for r in registry.plugins])
         return
-    print_table(("plugin", "from", "hooks"), [_row(record) for record in registry.plugins])
+    rows = [_row(record, missing[record.name]) for record in registry.plugins]
+    print_table(("plugin", "from", "hooks"), rows)
 
 
-def _ask_all(registry: Registry) -> None:
-    """Ask for everything on offer once: some plugins fail only when they are asked."""
-    for kind in (
-        registry.methods,
-        registry.optimisers,
-        registry.generators,
-        registry.scorers,
-        registry.architectures,
-    ):
-        len(kind)
+def _ask_all(registry: Registry) -> Mapping[str, set[str]]:
+    """Ask for everything on offer once: some plugins fail only when they are asked.
+
+    Returns:
+        Plugin → modules that something it offers needs, and that are not installed.
+    """
+    len(registry.architectures)
+    missing = defaultdict[str, set[str]](set)
+    for kinds in (registry.methods, registry.optimisers, registry.generators, registry.scorers):
+        for name, thing in kinds.items():
+            missing[kinds.plugin_of(name)].update(absent(thing.needs))
+    return missing
 
 
-def _row(record: PluginRecord) -> tuple[str, str, str]:
-    what = f"NOT WORKING: {record.error}" if record.error else " ".join(record.hooks)
+def _row(record: PluginRecord, missing: set[str]) -> tuple[str, str, str]:
+    what = " ".join(record.hooks)
+    if record.error:
+        what = f"NOT WORKING: {record.error}"
+    elif missing:
+        what = f"NOT INSTALLED: {install_line(missing)}"
     return record.name, record.source, what

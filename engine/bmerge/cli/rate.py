@@ -12,7 +12,6 @@ import click
 from bmerge.cli import signals
 from bmerge.cli.output import note, show
 from bmerge.cli.session import shared_options
-from bmerge.web import serve
 
 __all__ = ["command"]
 
@@ -53,6 +52,8 @@ def command(folder: Path, *, host: str | None, lan: bool, port: int | None, no_o
             webbrowser.open(addresses[0])
 
     signals.hand_over()
+    from bmerge.web import serve  # which needs the extra "study"; --help does not
+
     serve(folder, host=host or (_EVERYWHERE if lan else "127.0.0.1"), port=port, on_ready=on_ready)
     note("stopped; all answers are stored")
 

@@ -13,6 +13,7 @@ from bmerge.cli.output import print_json, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ExecutorError, FormatError
+from bmerge.extras import require
 from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout, open_checkpoint
 from bmerge.formats.target import refuse_inputs, target_of
 from bmerge.pipeline.aligned import alignment_note
@@ -52,6 +53,7 @@ def command(
       bmerge rebasin a.safetensors b.safetensors -o b-aligned.safetensors
       bmerge merge weighted_sum a.safetensors b-aligned.safetensors -o out.safetensors
     """
+    require(("torch", "scipy", "numpy"), "re-basin")
     from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
 
     start, target = time.monotonic(), target_of(Path(output))

@@ -14,8 +14,9 @@ from typing import Literal, TypeAlias
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
 from bmerge.executors.native import IoMode, NativeExecutor, program_of
-from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
+from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe, no_gpu
 from bmerge.executors.working_set import largest_staging, largest_working_set
+from bmerge.extras import require
 from bmerge.plan import Plan
 
 __all__ = ["Choice", "DeviceMemory", "DeviceProbe", "ExecutorName", "choose_executor"]
@@ -65,6 +66,7 @@ def choose_executor(
 
     Raises:
         ExecutorError: if what was asked for cannot be had.
+        MissingExtraError: if only torch can run the plan, or it is asked for, and is not installed.
     """
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")
@@ -73,6 +75,8 @@ def choose_executor(
     if only is not None:
         if executor == "native":
             raise ExecutorError(only.message, hint="use --executor torch, or auto")
+        for step in plan.steps:
+            require(step.method.needs, step.method.name)
         return _torch_alone(plan, only, device, native.buffers, vram, probe or SystemProbe())
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
@@ -166,8 +170,8 @@ def _without_gpu(executor: ExecutorName, device: str | None, native: NativeExecu
     if device is not None:
         raise _no_device(device)
     if executor == "torch":
-        return Choice(_torch("cpu", native.buffers), "torch on the CPU: there is no CUDA device")
-    return Choice(native, "native streaming: there is no CUDA device")
+        return Choice(_torch("cpu", native.buffers), f"torch on the CPU: {no_gpu()}")
+    return Choice(native, f"native streaming: {no_gpu()}")
 
 
 def _with_gpu(
@@ -194,6 +198,7 @@ def _with_gpu(
 
 def _torch(device: str, memory: int, vram: int | None = None) -> Executor:
     """Make a torch executor; torch is imported here and not before."""
+    require(("torch", "numpy"), "the torch executor")
     from bmerge.executors.torch import TorchExecutor
 
     return TorchExecutor(device=device, memory=memory, vram=vram)

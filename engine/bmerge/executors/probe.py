@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["DeviceMemory", "DeviceProbe", "SystemProbe"]
+from bmerge.extras import absent, install_line
+
+__all__ = ["DeviceMemory", "DeviceProbe", "SystemProbe", "no_gpu"]
 
 _SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Files of a GPU's driver: NVIDIA's own, Windows' for WSL, and AMD's, which torch calls cuda."""
@@ -40,7 +42,7 @@ class SystemProbe:
 
     def memory(self, device: str) -> DeviceMemory | None:
         """Return the memory of ``cuda`` or ``cuda:N``; None if there is no such device."""
-        if not _has_driver():
+        if not _has_driver() or absent(("torch",)):
             return None
         import torch
 
@@ -49,6 +51,13 @@ class SystemProbe:
             return None
         free, total = torch.cuda.mem_get_info(index)
         return DeviceMemory(torch.cuda.get_device_name(index), free, total)
+
+
+def no_gpu() -> str:
+    """Return why no GPU is used where the probe finds none, as a sentence says it."""
+    if _has_driver() and absent(("torch",)):
+        return f"a GPU is used by torch only ({install_line(('torch',))})"
+    return "there is no CUDA device"
 
 
 def _has_driver() -> bool:

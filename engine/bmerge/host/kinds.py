@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from bmerge.errors import BmergeError, PluginError, nearest
 from bmerge.evaluate.protocols import Generator, Scorer, TrialScorer
 from bmerge.evaluate.weights import Download
+from bmerge.extras import as_missing_extra, require
 from bmerge.faults import FAILURES, in_one_line
 from bmerge.host.annotations import annotations_of, problem
 from bmerge.study.protocols import Optimiser
@@ -50,12 +51,15 @@ class Kind(Generic[T]):
         incidental: names of the options on which no result depends: where a server is, how long
             is waited for it, how much is done at a time. They may change while a study goes on;
             a study that goes on with another value of any other option is refused.
+        needs: top-level modules that the factory imports and bmerge's core does not bring, such
+            as ``torch``. Listings name those that are missing.
     """
 
     name: str
     factory: Callable[..., T]
     summary: str
     incidental: tuple[str, ...] = field(default=(), kw_only=True)
+    needs: tuple[str, ...] = field(default=(), kw_only=True)
     protocols: ClassVar[tuple[type, ...]] = ()
     positional: ClassVar[tuple[str, ...]] = ()
 
@@ -73,6 +77,7 @@ class Kind(Generic[T]):
         """Make one with ``options``.
 
         Raises:
+            MissingExtraError: if a library that it needs is not installed.
             PluginError: if an option is unknown, a required one is missing, a value is none that
                 the factory takes, or the factory fails: the file and line are named.
         """
@@ -82,6 +87,8 @@ class Kind(Generic[T]):
         except BmergeError:
             raise
         except FAILURES as error:
+            if missing := as_missing_extra(error):
+                raise missing from error
             message = f"{self.name} cannot be made: {in_one_line(error)}"
             raise PluginError(message, plugin=self.name) from error
         self._check_made(made)
@@ -100,9 +107,11 @@ class Kind(Generic[T]):
         """Check the names of ``options``, and their values against annotations, without making one.
 
         Raises:
+            MissingExtraError: if a library that it needs is not installed.
             PluginError: if one is unknown, a required one is missing, or a value does not fit the
                 annotation of its option.
         """
+        require(self.needs, self.name)
         known = {option.name: option for option in self.options}
         for name in options:
             if name not in known:
@@ -168,6 +177,7 @@ class OptimiserKind(Kind[Optimiser]):
         factory: as of every kind.
         summary: as of every kind.
         incidental: as of every kind.
+        needs: as of every kind.
         several_objectives: whether it can look for the Pareto front of several; it then finds
             them in the results' ``scores``.
     """
@@ -186,6 +196,7 @@ class ScorerKind(Kind[Scorer | TrialScorer]):
         factory: as of every kind.
         summary: as of every kind.
         incidental: as of every kind.
+        needs: as of every kind.
         downloads: files that it needs; ``bmerge scorers fetch`` fetches them.
     """
 

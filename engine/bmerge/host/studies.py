@@ -19,6 +19,7 @@ from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.evaluate.protocols import DependentScorer, TrialScorer
 from bmerge.executors import Executor
 from bmerge.expr import reduces_to_input
+from bmerge.extras import require
 from bmerge.formats import Checkpoint, checkpoint_sha256
 from bmerge.host.ingredients import block_map, code_of, payload_files, section_of
 from bmerge.host.loras import add_loras
@@ -61,7 +62,9 @@ def build_study(
 
     Raises:
         BmergeError: for whatever is wrong with the file, the models or the plugins.
+        MissingExtraError: if a library is not installed, before anything is done.
     """
+    require(("optuna", "scipy", "numpy", "PIL", "jinja2"), "a study")
     kinds = _Kinds(config, registry)
     checkpoints = open_models(config.merge.models, config.path.parent)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)

@@ -59,7 +59,7 @@ def merge_method(
 def tensor_method(function: Body, /) -> MergeMethod: ...
 @overload
 def tensor_method(
-    *, name: str | None = None, aliases: tuple[str, ...] = ()
+    *, name: str | None = None, aliases: tuple[str, ...] = (), needs: tuple[str, ...] = ()
 ) -> Callable[[Body], MergeMethod]: ...
 def tensor_method(
     function: Body | None = None,
@@ -67,6 +67,7 @@ def tensor_method(
     *,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
 ) -> MergeMethod | Callable[[Body], MergeMethod]:
     """Make a merge method of a function that needs whole tensors: sorting, Fourier, SVD.
 
@@ -78,13 +79,15 @@ def tensor_method(
         function: see :func:`merge_method`.
         name: the method's name; the function's own if left out.
         aliases: other names for it.
+        needs: top-level modules besides torch that the body imports, such as ``scipy``.
 
     Raises:
         MethodError: if the signature is none of a merge method.
     """
 
     def decorate(body: Body) -> MergeMethod:
-        return _declare(body, name or body.__name__, tuple(aliases), opaque=True)
+        method = _declare(body, name or body.__name__, tuple(aliases), opaque=True)
+        return replace(method, needs=("torch", *needs))
 
     return decorate if function is None else decorate(function)
 

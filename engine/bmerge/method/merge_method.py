@@ -40,6 +40,7 @@ class MergeMethod:
         takes: what each of the named models is, and last what the further ones are.
         gives: what the result is.
         statistics: numbers taken over all tensors of the models, in the order of the signature.
+        needs: top-level modules that the body imports and bmerge's core does not bring.
     """
 
     name: str
@@ -55,6 +56,7 @@ class MergeMethod:
     takes: tuple[ContentKind, ...] = ()
     gives: ContentKind = ContentKind.MODEL
     statistics: tuple[Statistic, ...] = ()
+    needs: tuple[str, ...] = ()
 
     def __call__(self, *models: Any, **parameters: Any) -> Any:
         """Call the function; a hyperparameter per model may be one number or a sequence."""

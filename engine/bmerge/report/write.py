@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bmerge.evaluate.durable import write_durably
 from bmerge.report.load import load_report_data
-from bmerge.report.page import render
 from bmerge.study.expected import expected
 
 __all__ = ["write_report"]
@@ -29,6 +28,8 @@ def write_report(study_dir: Path) -> Path:
     Raises:
         StudyError: if the folder holds no study, or the file cannot be written.
     """
+    from bmerge.report.page import render  # which needs the extra "study"; --help does not
+
     data = load_report_data(study_dir)
     with expected(f"the study in {study_dir}"):
         text, lost = render(data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bmerge import GeneratorKind, hookimpl
+from bmerge_plugins.needs import SERVER
 from bmerge_plugins.servers import CONNECTION, PLACES, ServerPool, connect, make_places
 
 _INCIDENTAL = ("addresses", "list_timeout", *PLACES, *CONNECTION)
@@ -78,4 +79,4 @@ def make_a1111(
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "A1111, Forge, reForge or SD.Next over /sdapi/v1"
-    return [GeneratorKind("a1111", make_a1111, summary, incidental=_INCIDENTAL)]
+    return [GeneratorKind("a1111", make_a1111, summary, incidental=_INCIDENTAL, needs=SERVER)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bmerge import GeneratorKind, hookimpl
+from bmerge_plugins.needs import SERVER
 from bmerge_plugins.servers import CONNECTION, PLACES, ServerPool, connect, make_places
 
 _INCIDENTAL = ("addresses", "list_timeout", *PLACES, *CONNECTION)
@@ -80,4 +81,4 @@ def make_comfyui(
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "ComfyUI with a workflow of its own or yours"
-    return [GeneratorKind("comfyui", make_comfyui, summary, incidental=_INCIDENTAL)]
+    return [GeneratorKind("comfyui", make_comfyui, summary, incidental=_INCIDENTAL, needs=SERVER)]

@@ -131,4 +131,6 @@ def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "any program that is given a checkpoint and payloads, and leaves pictures"
     incidental = ("addresses", "timeout")
-    return [GeneratorKind("command", CommandGenerator, summary, incidental=incidental)]
+    return [
+        GeneratorKind("command", CommandGenerator, summary, incidental=incidental, needs=("PIL",))
+    ]

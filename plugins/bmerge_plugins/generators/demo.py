@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bmerge import GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
 from bmerge_plugins.demo import words
+from bmerge_plugins.needs import PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -117,7 +118,15 @@ class DemoGenerator:
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the demo generator."""
     summary = "the embedded 64 x 64 diffusion model"
-    return [GeneratorKind("demo", DemoGenerator, summary, incidental=("batch", "threads"))]
+    return [
+        GeneratorKind(
+            "demo",
+            DemoGenerator,
+            summary,
+            incidental=("batch", "threads"),
+            needs=("torch", *PIXELS),
+        )
+    ]
 
 
 def _settings(payload: Payload) -> tuple[int, float]:

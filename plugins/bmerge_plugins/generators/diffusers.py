@@ -111,4 +111,12 @@ def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "diffusers in this process: merges live in a pipeline's memory, no files"
     incidental = ("device", "offload", "batch")
-    return [GeneratorKind("diffusers", DiffusersGenerator, summary, incidental=incidental)]
+    return [
+        GeneratorKind(
+            "diffusers",
+            DiffusersGenerator,
+            summary,
+            incidental=incidental,
+            needs=("diffusers", "transformers", "accelerate", "torch", "PIL"),
+        )
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bmerge import GeneratorError, GeneratorKind, hookimpl
+from bmerge_plugins.needs import SERVER
 from bmerge_plugins.servers import (
     Address,
     HttpServer,
@@ -61,7 +62,7 @@ def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "stable-diffusion.cpp: sd-server or sd-cli on this machine"
     incidental = ("addresses", "timeout", "start_timeout")
-    return [GeneratorKind("sdcpp", make_sdcpp, summary, incidental=incidental)]
+    return [GeneratorKind("sdcpp", make_sdcpp, summary, incidental=incidental, needs=SERVER)]
 
 
 def _servers(

@@ -10,7 +10,7 @@ from bmerge import MergeMethod, Range, Weight, hookimpl, ops, tensor_method
 from bmerge_plugins.methods._common import Share, lerp
 
 
-@tensor_method
+@tensor_method(needs=("scipy",))
 def rotate(
     a: ops.Tensor,
     b: ops.Tensor,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bmerge import MergeMethod, Weight, hookimpl, ops, tensor_method
 
 
-@tensor_method(aliases=("smoothAdd", "sAD"))
+@tensor_method(aliases=("smoothAdd", "sAD"), needs=("scipy",))
 def smooth_add(a: ops.Tensor, b: ops.Tensor, c: ops.Tensor, *, alpha: Weight = 1.0) -> ops.Tensor:
     """Add what b has learned beyond c, smoothed.
 

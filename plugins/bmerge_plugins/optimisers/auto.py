@@ -66,4 +66,6 @@ class Auto:
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``auto``."""
     summary = "gp for the first 250 trials, then cmaes"
-    return [OptimiserKind("auto", Auto, summary)]
+    return [
+        OptimiserKind("auto", Auto, summary, needs=("optuna", "cmaes", "numpy", "threadpoolctl"))
+    ]

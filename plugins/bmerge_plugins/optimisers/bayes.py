@@ -137,4 +137,11 @@ def _key(index: int) -> str:
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``bayes``."""
-    return [OptimiserKind("bayes", Bayes, "Gaussian process of bayesian-optimization")]
+    return [
+        OptimiserKind(
+            "bayes",
+            Bayes,
+            "Gaussian process of bayesian-optimization",
+            needs=("bayes_opt", "sklearn", "numpy", "threadpoolctl"),
+        )
+    ]

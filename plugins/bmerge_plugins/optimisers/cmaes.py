@@ -155,4 +155,11 @@ class Evolution:
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``cmaes``."""
-    return [OptimiserKind("cmaes", Evolution, "evolution strategy CMA-ES")]
+    return [
+        OptimiserKind(
+            "cmaes",
+            Evolution,
+            "evolution strategy CMA-ES",
+            needs=("cmaes", "numpy", "threadpoolctl"),
+        )
+    ]

@@ -154,4 +154,11 @@ def _guarded(call: Callable[[], T]) -> T:
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``nevergrad``."""
-    return [OptimiserKind("nevergrad", Nevergrad, "any optimiser of nevergrad, by its name")]
+    return [
+        OptimiserKind(
+            "nevergrad",
+            Nevergrad,
+            "any optimiser of nevergrad, by its name",
+            needs=("nevergrad", "numpy"),
+        )
+    ]

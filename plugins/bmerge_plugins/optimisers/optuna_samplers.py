@@ -171,7 +171,9 @@ class NonDominatedSorting(_OptunaSampler):
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``gp``, ``tpe`` and ``nsga2``."""
-    several = partial(OptimiserKind, several_objectives=True)
+    several = partial(
+        OptimiserKind, several_objectives=True, needs=("optuna", "numpy", "threadpoolctl")
+    )
     return [
         several("gp", GaussianProcess, "Gaussian process of Optuna"),
         several("tpe", TreeParzen, "tree-structured Parzen estimator of Optuna"),

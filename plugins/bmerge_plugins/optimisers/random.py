@@ -44,4 +44,12 @@ class Random:
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``random``."""
-    return [OptimiserKind("random", Random, "uniform points of the space", several_objectives=True)]
+    return [
+        OptimiserKind(
+            "random",
+            Random,
+            "uniform points of the space",
+            several_objectives=True,
+            needs=("numpy",),
+        )
+    ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from bmerge import Download, Scorer, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.clip import RUNNING, Aesthetic, find_file, load_head, open_tower
+from bmerge_plugins.needs import CLIP
 
 _NAME = "aesthetic_v2_5"
 _HEAD = "aesthetic_predictor_v2_5.pth"
@@ -63,4 +64,8 @@ def aesthetic_v2_5(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "aesthetic predictor v2.5 over SigLIP, 1 … 10; needs its head and SigLIP's weights"
-    return [ScorerKind(_NAME, aesthetic_v2_5, summary, downloads=(_TOWER,), incidental=RUNNING)]
+    return [
+        ScorerKind(
+            _NAME, aesthetic_v2_5, summary, downloads=(_TOWER,), incidental=RUNNING, needs=CLIP
+        )
+    ]

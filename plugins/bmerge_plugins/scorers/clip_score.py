@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from bmerge import Scorer, ScorerKind, hookimpl
 from bmerge_plugins.clip import CLIP_L, RUNNING, PromptAgreement, open_tower
+from bmerge_plugins.needs import CLIP
 
 _NAME = "clip_score"
 
@@ -54,4 +55,6 @@ def clip_score(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "agreement with the prompt by CLIP, 0 … 2.5; needs CLIP's weights"
-    return [ScorerKind(_NAME, clip_score, summary, downloads=(CLIP_L,), incidental=RUNNING)]
+    return [
+        ScorerKind(_NAME, clip_score, summary, downloads=(CLIP_L,), incidental=RUNNING, needs=CLIP)
+    ]

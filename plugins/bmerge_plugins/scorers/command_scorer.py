@@ -115,4 +115,4 @@ def _each(pictures: Sequence[Picture], files: Sequence[Path]) -> Iterator[dict[s
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "any program that is given a picture and prints a number"
-    return [ScorerKind(_NAME, CommandScorer, summary, incidental=("timeout",))]
+    return [ScorerKind(_NAME, CommandScorer, summary, incidental=("timeout",), needs=("PIL",))]

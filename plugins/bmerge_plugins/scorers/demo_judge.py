@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.demo import words
+from bmerge_plugins.needs import PIXELS
 
 
 class DemoJudge:
@@ -44,4 +45,11 @@ class DemoJudge:
 @hookimpl
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the demo's judge."""
-    return [ScorerKind("demo_judge", DemoJudge, "colour and shape as the prompt says, 0 … 1")]
+    return [
+        ScorerKind(
+            "demo_judge",
+            DemoJudge,
+            "colour and shape as the prompt says, 0 … 1",
+            needs=("torch", *PIXELS),
+        )
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from bmerge import Download, Scorer, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.clip import RUNNING, PromptAgreement, open_tower
+from bmerge_plugins.needs import CLIP
 
 _NAME = "hps"
 _FILES: Mapping[str, Download] = {
@@ -65,4 +66,8 @@ def hps(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "human preference score v2.1 or v2, about 0.2 … 0.35; needs its weights"
-    return [ScorerKind(_NAME, hps, summary, downloads=tuple(_FILES.values()), incidental=RUNNING)]
+    return [
+        ScorerKind(
+            _NAME, hps, summary, downloads=tuple(_FILES.values()), incidental=RUNNING, needs=CLIP
+        )
+    ]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl
+from bmerge_plugins.needs import SERVER
 from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number, png
 from bmerge_plugins.servers import CONNECTION, HttpServer, connect
@@ -103,4 +104,6 @@ def _ask(server: HttpServer, picture: Picture) -> float:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "any server that is sent a picture and answers with a number"
-    return [ScorerKind(_NAME, HttpScorer, summary, incidental=("address", *CONNECTION))]
+    return [
+        ScorerKind(_NAME, HttpScorer, summary, incidental=("address", *CONNECTION), needs=SERVER)
+    ]

@@ -124,4 +124,12 @@ def _index(label: str, places: dict[str, int], folder: Path) -> int:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "probability of a label, 0 … 1, by an image classifier in a folder"
-    return [ScorerKind(_NAME, ImageClassifier, summary, incidental=RUNNING)]
+    return [
+        ScorerKind(
+            _NAME,
+            ImageClassifier,
+            summary,
+            incidental=RUNNING,
+            needs=("torch", "transformers", "PIL"),
+        )
+    ]

@@ -9,9 +9,11 @@ them. Every range given holds for every picture, and greater is more of what the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bmerge import Picture, Scorer, ScorerKind, hookimpl
+from bmerge_plugins.needs import PIXELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,12 +146,13 @@ def entropy() -> Scorer:
 @hookimpl
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the five statistics."""
+    statistic = partial(ScorerKind, needs=PIXELS)
     return [
-        ScorerKind("sharpness", sharpness, "variance of the Laplacian, 0 … 1"),
-        ScorerKind("contrast", contrast, "spread of the luminance, 0 … 1"),
-        ScorerKind("colourfulness", colourfulness, "Hasler and Süsstrunk's measure, 0 … 3"),
-        ScorerKind("exposure", exposure, "share of mid-tones, 0.04 … 1"),
-        ScorerKind("entropy", entropy, "entropy of the luminance histogram, 0 … 1"),
+        statistic("sharpness", sharpness, "variance of the Laplacian, 0 … 1"),
+        statistic("contrast", contrast, "spread of the luminance, 0 … 1"),
+        statistic("colourfulness", colourfulness, "Hasler and Süsstrunk's measure, 0 … 3"),
+        statistic("exposure", exposure, "share of mid-tones, 0.04 … 1"),
+        statistic("entropy", entropy, "entropy of the luminance histogram, 0 … 1"),
     ]
 
 

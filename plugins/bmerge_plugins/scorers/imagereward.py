@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bmerge import Download, Picture, ScorerError, ScorerKind, hookimpl
 from bmerge_plugins.blip import WordPiece, load_reward
 from bmerge_plugins.clip import RUNNING, find_file, torch_device, torch_dtype
+from bmerge_plugins.needs import CLIP
 from bmerge_plugins.sample import sample_picture
 
 if TYPE_CHECKING:
@@ -119,4 +120,6 @@ def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "how people would rank it for its prompt, about -2 … 2; needs its weights"
     files = (_FILE, _VOCABULARY)
-    return [ScorerKind(_NAME, ImageReward, summary, downloads=files, incidental=RUNNING)]
+    return [
+        ScorerKind(_NAME, ImageReward, summary, downloads=files, incidental=RUNNING, needs=CLIP)
+    ]

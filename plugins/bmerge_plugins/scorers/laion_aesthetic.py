@@ -20,6 +20,7 @@ from bmerge_plugins.clip import (
     open_tower,
     shipped_head,
 )
+from bmerge_plugins.needs import CLIP
 
 _NAME = "laion_aesthetic"
 _ALIASES: Mapping[str, str] = {"v2": "sac+logos+ava1", "chad": "sac+logos+ava1"}
@@ -80,4 +81,8 @@ def _head(name: str, scorer_model_dir: str | None) -> Head:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "LAION's aesthetic predictor over CLIP, mostly 4 … 7; needs CLIP's weights"
-    return [ScorerKind(_NAME, laion_aesthetic, summary, downloads=(CLIP_L,), incidental=RUNNING)]
+    return [
+        ScorerKind(
+            _NAME, laion_aesthetic, summary, downloads=(CLIP_L,), incidental=RUNNING, needs=CLIP
+        )
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bmerge import Picture, ScorerKind, hookimpl
+from bmerge_plugins.needs import PIXELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,4 +102,4 @@ def _is_noisy(blocks: Array, deviation: Array) -> Array:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "freedom from blocks, blur and noise, 0 … 1: PIQE"
-    return [ScorerKind("naturalness", Naturalness, summary)]
+    return [ScorerKind("naturalness", Naturalness, summary, needs=("scipy", *PIXELS))]

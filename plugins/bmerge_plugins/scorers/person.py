@@ -10,4 +10,8 @@ from bmerge import PersonScorer, ScorerKind, hookimpl
 @hookimpl
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
-    return [ScorerKind("person", PersonScorer, "what you prefer, asked by `bmerge rate`")]
+    return [
+        ScorerKind(
+            "person", PersonScorer, "what you prefer, asked by `bmerge rate`", needs=("numpy",)
+        )
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from bmerge import Download, Scorer, ScorerKind, hookimpl
 from bmerge_plugins.clip import RUNNING, PromptAgreement, open_tower
+from bmerge_plugins.needs import CLIP
 
 _NAME = "pickscore"
 _FILE = Download("yuvalkirstain/PickScore_v1", "model.safetensors", "not stated")
@@ -57,4 +58,6 @@ def pickscore(
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "what users would pick, about 18 … 24; needs its weights"
-    return [ScorerKind(_NAME, pickscore, summary, downloads=(_FILE,), incidental=RUNNING)]
+    return [
+        ScorerKind(_NAME, pickscore, summary, downloads=(_FILE,), incidental=RUNNING, needs=CLIP)
+    ]

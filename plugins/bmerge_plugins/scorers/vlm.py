@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bmerge import GeneratorError, Picture, ScorerError, ScorerKind, StudyError, hookimpl
+from bmerge_plugins.needs import SERVER
 from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, png
 from bmerge_plugins.scorers._verdict import answer_text, verdict
@@ -233,4 +234,4 @@ def _reduced(image: Image, side: int) -> Image:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "a vision-language model's rating, over an OpenAI-compatible endpoint"
-    return [ScorerKind(_NAME, VisionLanguageJudge, summary, incidental=_INCIDENTAL)]
+    return [ScorerKind(_NAME, VisionLanguageJudge, summary, incidental=_INCIDENTAL, needs=SERVER)]
