@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bmerge.colours import PALETTE
 from bmerge.report.axes import Axis, axis_of
-from bmerge.report.colours import PALETTE
 from bmerge.report.data import ReportData, TrialRow
 
 __all__ = [

@@ -15,9 +15,9 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
+from bmerge.colours import ink_on, weight_colour
 from bmerge.report.blocks import draw_blocks
 from bmerge.report.charts import convergence, fronts, phases, scatters
-from bmerge.report.colours import ink_on, weight_colour
 from bmerge.report.data import Candidate, ReportData, Shot
 from bmerge.study.figures import figure
 

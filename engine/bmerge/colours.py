@@ -1,4 +1,4 @@
-"""Colours of the report: a scale for weights, a palette for phases.
+"""Colours of pages and drawings: a scale for weights, a palette for phases.
 
 The weight scale runs in OKLab (Ottosson 2020), so equal steps of weight look equal: blue for
 the low end, a light grey in the middle, orange for the high end; told apart in every common

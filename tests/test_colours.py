@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bmerge.report.colours import ink_on, weight_colour
+from bmerge.colours import ink_on, weight_colour
 
 
 def _luminance(colour: str) -> float:

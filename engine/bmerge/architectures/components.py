@@ -1,0 +1,62 @@
+"""The components of a model: the picture model, each text encoder, the VAE, and what else there is.
+
+By the starts of keys, which the writers of files have in common, whatever the architecture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from bmerge.formats.prefixes import is_part_alone
+
+__all__ = ["MODEL", "TEXT_ENCODER", "VAE", "components_of"]
+
+MODEL = "picture model"
+VAE = "VAE"
+TEXT_ENCODER = "text encoder"
+
+_RULES = (
+    (r"model_ema\.|ema\.|ema_model\.|unet_ema\.", "EMA"),
+    (r"first_stage_model\.|vae\.", VAE),
+    (r"audio_vae\.", "audio VAE"),
+    (r"vocoder\.", "vocoder"),
+    (r"clip_vision\.|image_encoder\.|conditioner\.embedders\.0\.open_clip\.", "image encoder"),
+    (r"text_encoders\.(?P<name>[^.]+)\.", TEXT_ENCODER),
+    (r"conditioner\.embedders\.(?P<number>\d+)\.", TEXT_ENCODER),
+    (r"text_encoder(?:_(?P<place>\d+))?\.|cond_stage_model\.", TEXT_ENCODER),
+)
+_STARTS = [(re.compile(start), name) for start, name in _RULES]
+_ALONE_VAE = re.compile(r"(?:encoder|decoder|quant_conv|post_quant_conv|loss)\.")
+_TEXT_ALONE = re.compile(r"encoder\.(?:layers|block|embed_tokens|final_layer_norm)\b")
+_WEIGHTLESS = re.compile(r"v_pred|ztsnr|edm_mean|edm_std|edm_vpred\.\w+|scaled_fp8|\w+_info")
+
+
+def components_of(keys: Collection[str]) -> dict[str, str]:
+    """Return each key's component; one that nothing tells apart is of the picture model.
+
+    Args:
+        keys: of one file.
+    """
+    if is_part_alone(keys):
+        return {key: _component(key) or _alone(key) for key in keys}
+    return {key: _component(key) or _other(key) for key in keys}
+
+
+def _component(key: str) -> str:
+    for start, name in _STARTS:
+        found = start.match(key)
+        if found is not None:
+            more = next((text for text in found.groupdict().values() if text is not None), "")
+            more = str(int(more) + 1) if "number" in found.groupdict() else more
+            return f"{name} {more}".rstrip()
+    return ""
+
+
+def _alone(key: str) -> str:
+    vae = _ALONE_VAE.match(key) and not _TEXT_ALONE.match(key)
+    return VAE if vae else TEXT_ENCODER
+
+
+def _other(key: str) -> str:
+    return "marker" if _WEIGHTLESS.fullmatch(key) else MODEL

@@ -1,0 +1,232 @@
+"""How far models are apart: tensor by tensor, and for the groups that tensors are in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from bmerge import ops
+from bmerge.compare.layers import LAYERS
+from bmerge.compare.measured import measured
+from bmerge.compare.pairs import Alignment, Row
+from bmerge.dtypes import is_float
+from bmerge.errors import FormatError
+from bmerge.executors import Executor, ProgressCallback
+from bmerge.formats import TensorInfo
+
+__all__ = ["Difference", "Distance", "compare"]
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far two models are apart in some tensors; from a third, if there is one.
+
+    Args:
+        keys: how many tensors.
+        changed: how many of them differ.
+        elements: how many numbers.
+        elements_changed: how many of them differ.
+        nonfinite: numbers that are NaN or infinite in one of the models; they count as 0.
+        a: sum of the first model's squares, each less the base's value if there is a base.
+        b: that of the second.
+        apart: sum of the squared differences between the two.
+        base: sum of the base's squares; None without a base.
+        greatest: the greatest difference of two elements.
+    """
+
+    keys: int = 0
+    changed: int = 0
+    elements: int = 0
+    elements_changed: int = 0
+    nonfinite: int = 0
+    a: float = 0.0
+    b: float = 0.0
+    apart: float = 0.0
+    base: float | None = None
+    greatest: float = 0.0
+
+    def __add__(self, other: Distance) -> Distance:
+        """Return the distance in the tensors of both."""
+        return Distance(
+            self.keys + other.keys,
+            self.changed + other.changed,
+            self.elements + other.elements,
+            self.elements_changed + other.elements_changed,
+            self.nonfinite + other.nonfinite,
+            self.a + other.a,
+            self.b + other.b,
+            self.apart + other.apart,
+            other.base if self.base is None else self.base + (other.base or 0.0),
+            max(self.greatest, other.greatest),
+        )
+
+    @property
+    def relative(self) -> float | None:
+        """The norm of the difference over the first model's; None if that is 0 and this is not.
+
+        With a base, over the base's.
+        """
+        return _ratio(self.apart, self.a if self.base is None else self.base)
+
+    @property
+    def cosine(self) -> float | None:
+        """The cosine of the two models, or of their differences to the base; None of nothing."""
+        if not self.a or not self.b:
+            return None
+        cosine = (self.a + self.b - self.apart) / (2 * math.sqrt(self.a) * math.sqrt(self.b))
+        return max(-1.0, min(1.0, cosine))
+
+    @property
+    def moved(self) -> tuple[float | None, float | None] | None:
+        """How far each model is from the base, over the base's norm; None without a base."""
+        if self.base is None:
+            return None
+        return _ratio(self.a, self.base), _ratio(self.b, self.base)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What there is to say, as plain data."""
+        found = {
+            "keys": self.keys, "changed": self.changed, "elements": self.elements,
+            "elements_changed": self.elements_changed, "distance": self.relative,
+            "cosine": self.cosine, "greatest": self.greatest, "nonfinite": self.nonfinite,
+        }  # fmt: skip
+        return found if self.moved is None else {**found, "moved": list(self.moved)}
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    if not part:
+        return 0.0
+    return math.sqrt(part) / math.sqrt(whole) if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far the first two of several models are apart.
+
+    Args:
+        alignment: their tensors; the third model is the base.
+        distances: one for each tensor that can be compared.
+    """
+
+    alignment: Alignment
+    distances: tuple[tuple[Row, Distance], ...]
+
+    @property
+    def total(self) -> Distance:
+        """In all tensors."""
+        return reduce(Distance.__add__, (distance for _, distance in self.distances), Distance())
+
+    def by(self, *kinds: Callable[[Row], str]) -> dict[tuple[str, ...], Distance]:
+        """Return the distance in each group of tensors.
+
+        Args:
+            kinds: what tensors of one group have in common.
+        """
+        groups: dict[tuple[str, ...], Distance] = {}
+        for row, distance in self.distances:
+            group = tuple(kind(row) for kind in kinds)
+            groups[group] = groups.get(group, Distance()) + distance
+        return groups
+
+    @property
+    def components(self) -> dict[str, Distance]:
+        """In each component."""
+        return {name: found for (name,), found in self.by(lambda row: row.component).items()}
+
+    @property
+    def blocks(self) -> dict[str, Distance]:
+        """In each block, in the architecture's order."""
+        found = self.by(lambda row: row.block)
+        return _in_order(found, self.alignment.architecture.blocks)
+
+    @property
+    def layers(self) -> dict[str, Distance]:
+        """In each kind of layer."""
+        return _in_order(self.by(lambda row: row.layer), LAYERS)
+
+
+def _in_order(found: dict[tuple[str, ...], Distance], names: Iterable[str]) -> dict[str, Distance]:
+    return {name: found[name,] for name in names if (name,) in found}
+
+
+def compare(
+    alignment: Alignment, *, executor: Executor, progress: ProgressCallback | None = None
+) -> Difference:
+    """Compare the first two of several models, and both with the third if there is one.
+
+    Args:
+        alignment: of two or three models.
+        executor: runs the pass over their files.
+        progress: called while it runs.
+
+    Raises:
+        ExecutorError: if a file cannot be read.
+        FormatError: likewise.
+    """
+    floats = [row for row in alignment.rows if is_float(row.infos[0].dtype)]
+    numbers = measured(
+        [row.infos for row in floats],
+        _with_base if len(alignment.checkpoints) > 2 else _pair,
+        alignment.architecture,
+        executor=executor,
+        progress=progress,
+    )
+    found = {row.key: _distance(row, each) for row, each in zip(floats, numbers, strict=True)}
+    distances = tuple((row, found.get(row.key) or _whole(row)) for row in alignment.rows)
+    return Difference(alignment, distances)
+
+
+def _pair(a: Any, b: Any) -> list[Any]:
+    finite = ops.isfinite(a) & ops.isfinite(b)
+    return _numbers(ops.where(finite, a, 0.0), ops.where(finite, b, 0.0), a, b, finite)
+
+
+def _with_base(a: Any, b: Any, base: Any) -> list[Any]:
+    finite = ops.isfinite(a) & ops.isfinite(b) & ops.isfinite(base)
+    one, other = (ops.where(finite, model - base, 0.0) for model in (a, b))
+    size = ops.vector_norm(ops.where(finite, base, 0.0))
+    return [*_numbers(one, other, a, b, finite), size]
+
+
+def _numbers(one: Any, other: Any, a: Any, b: Any, finite: Any) -> list[Any]:
+    """Return what a distance is made of; NaN equals NaN here, since nothing changed there."""
+    apart = ops.where(finite, a - b, 0.0)
+    differs = (a != b) & ~(ops.isnan(a) & ops.isnan(b))
+    return [
+        ops.vector_norm(one), ops.vector_norm(other), ops.vector_norm(apart),
+        ops.max(ops.abs(apart)), ops.sum(differs), ops.sum(~finite),
+    ]  # fmt: skip
+
+
+def _distance(row: Row, numbers: Sequence[float]) -> Distance:
+    a, b, apart, greatest, changed, nonfinite, *base = numbers
+    elements = row.infos[0].numel
+    return Distance(
+        1, int(changed > 0), elements, round(changed), round(nonfinite), a * a, b * b,
+        apart * apart, base[0] ** 2 if base else None, max(greatest, 0.0),
+    )  # fmt: skip
+
+
+def _whole(row: Row) -> Distance:
+    """Compare tensors that are no floats: they are the same or not."""
+    first, second = row.infos[:2]
+    same = first.dtype == second.dtype and _same_bytes(first, second)
+    return Distance(1, int(not same), first.numel, 0 if same else first.numel)
+
+
+def _same_bytes(one: TensorInfo, other: TensorInfo) -> bool:
+    sizes = [min(_CHUNK, one.nbytes - at) for at in range(0, one.nbytes, _CHUNK)]
+    try:
+        with one.file.open("rb") as first, other.file.open("rb") as second:
+            first.seek(one.offset)
+            second.seek(other.offset)
+            return all(first.read(size) == second.read(size) for size in sizes)
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+        raise FormatError(message, path=one.file) from error
