@@ -52,8 +52,8 @@ def check_used(plan: Plan, parts: Sequence[tuple[str, str]]) -> None:
         RecipeError: names the option.
     """
     jobs = [*plan.merges, *(split.merge for split in plan.splits)]
-    used = {info.file for job in jobs for info in job.used_inputs}
-    used.update(job.source.file for job in plan.copies)
+    used = {file for job in jobs for info in job.used_inputs for file in info.files}
+    used.update(file for job in plan.copies for file in job.source.files)
     count = len(parts)
     given = plan.checkpoints[-count:] if count else ()
     for (component, path), checkpoint in zip(parts, given, strict=True):

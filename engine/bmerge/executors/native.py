@@ -25,6 +25,7 @@ from bmerge.executors.base import (
 )
 from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr import Graph
+from bmerge.formats import Tensor, TensorInfo, runs_of
 from bmerge.plan import MergeJob, Plan
 
 __all__ = ["IoMode", "NativeExecutor", "program_of"]
@@ -155,10 +156,14 @@ class _Arguments:
         index = self._program(job.graph)
         program = self.programs[index]  # may not take the last ones: a method need not use them
         used = job.inputs[: program.inputs]
-        inputs = [(self._source(info.file), info.offset, info.dtype) for info in used]
+        inputs = list(map(self._input, used))
         scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
         return index, inputs, scalars, job.shape, target, offset, job.dtype, job.seed
+
+    def _input(self, info: Tensor) -> tuple[int, int, str]:
+        assert isinstance(info, TensorInfo), info  # the pipeline has seen to all others
+        return self._source(info.file), info.offset, info.dtype
 
     def base(self, job: int, sample: Sample) -> tuple[int, int, int, str, int]:
         base = sample.base
@@ -168,9 +173,11 @@ class _Arguments:
         """Yield ranges to copy; those that continue one another on both sides are one."""
         ranges = []
         for job in plan.copies:
-            if job.source.nbytes:
-                source = self._source(job.source.file)
-                ranges.append((*self.sink.locate(job.key), source, job.source))
+            target, offset = self.sink.locate(job.key)
+            for run in runs_of(job.source) or ():
+                if run.nbytes:
+                    ranges.append((target, offset, self._source(run.file), run))
+                    offset += run.nbytes
         ranges.sort(key=lambda item: item[:2])
         pending: tuple[int, int, int, int, int] | None = None
         for target, offset, source, info in ranges:

@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 from torch import Tensor
 
+from bmerge import formats
 from bmerge.dtypes import SIZES
 from bmerge.errors import ExecutorError
 from bmerge.executors.parts import Part
-from bmerge.formats import TensorInfo
 
 __all__ = ["read_ahead"]
 
@@ -61,7 +61,8 @@ class _Reader:
             i: self._range(inputs[i], window.begin, window.count) for i in part.job.graph.inputs
         }
 
-    def _range(self, info: TensorInfo, begin: int, count: int) -> Tensor:
+    def _range(self, info: formats.Tensor, begin: int, count: int) -> Tensor:
+        assert isinstance(info, formats.TensorInfo), info  # the pipeline has seen to all others
         size = SIZES[info.dtype]
         buffer = self._host_buffer(count * size)
         view = buffer.numpy().data

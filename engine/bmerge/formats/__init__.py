@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bmerge.formats.checkpoint import Checkpoint, ComposedTensor, Piece, Tensor, TensorInfo
+from bmerge.formats.composed import elements_of, rows_of, runs_of
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
 from bmerge.formats.open import open_checkpoint
 from bmerge.formats.prefixes import in_one_layout, is_part_alone, leading, prefix_of
 from bmerge.formats.quantised import QuantisedWeight, quantised_weights, refuse_quantised
+from bmerge.formats.stored import read_bytes
 
 __all__ = [
     "Checkpoint",
@@ -17,12 +19,16 @@ __all__ = [
     "TensorInfo",
     "cached_sha256",
     "checkpoint_sha256",
+    "elements_of",
     "in_one_layout",
     "is_part_alone",
     "leading",
     "open_checkpoint",
     "prefix_of",
     "quantised_weights",
+    "read_bytes",
     "refuse_quantised",
+    "rows_of",
+    "runs_of",
     "sha256_of",
 ]

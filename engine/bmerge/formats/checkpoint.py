@@ -9,13 +9,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from bmerge.dtypes import SIZES
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = ["Checkpoint", "ComposedTensor", "Piece", "Tensor", "TensorInfo"]
+
+
+class Tensor(Protocol):
+    """A tensor of a checkpoint, however it is stored; immutable, equal if it is the same."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the state dict."""
+
+    @property
+    def dtype(self) -> str:
+        """The safetensors tag of what it stands for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of each dimension; empty for a scalar."""
+
+    @property
+    def file(self) -> Path:
+        """The file that holds it, or the first of them: what it is called by in messages."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that hold some of it."""
+
+    @property
+    def numel(self) -> int:
+        """Number of elements (1 for a scalar, 0 if any extent is 0)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in its files."""
+
+    def named(self, key: str, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Return the same tensor by another name, and in another shape of as many elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +81,15 @@ class TensorInfo:
         """Number of elements (1 for a scalar, 0 if any extent is 0)."""
         return self.nbytes // SIZES[self.dtype]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.file,)
+
+    def named(self, key: str, shape: tuple[int, ...] | None = None) -> Self:
+        """Return the same tensor by another name, and in another shape of as many elements."""
+        return replace(self, key=key, shape=self.shape if shape is None else shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -54,7 +101,7 @@ class Piece:
         count: how many they are.
     """
 
-    tensor: TensorInfo
+    tensor: Tensor
     first: int
     count: int
 
@@ -93,11 +140,11 @@ class ComposedTensor:
     @property
     def files(self) -> tuple[Path, ...]:
         """The distinct files of its pieces."""
-        return tuple(dict.fromkeys(piece.tensor.file for piece in self.pieces))
+        return tuple(dict.fromkeys(file for each in self.pieces for file in each.tensor.files))
 
-
-Tensor: TypeAlias = "TensorInfo | ComposedTensor"
-"""Anything that a checkpoint may hold under a name."""
+    def named(self, key: str, shape: tuple[int, ...] | None = None) -> Self:
+        """Return the same tensor by another name, and in another shape of as many elements."""
+        return replace(self, key=key, shape=self.shape if shape is None else shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +153,18 @@ class Checkpoint:
 
     Args:
         path: what the user named: a file, a shard index or a folder.
-        tensors: key → where it lies, in the order of the file.
+        tensors: key → how it is stored, in the order of the file.
         metadata: the file's own string map.
     """
 
     path: Path
-    tensors: Mapping[str, TensorInfo]
+    tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The distinct files that hold its tensors, in order of first use."""
-        return tuple(dict.fromkeys(info.file for info in self.tensors.values()))
+        return tuple(dict.fromkeys(f for info in self.tensors.values() for f in info.files))
 
     @property
     def nbytes(self) -> int:

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from bmerge.formats.checkpoint import ComposedTensor, Piece, Tensor, TensorInfo
 
-__all__ = ["joined", "renamed", "reshaped", "rows_of"]
+__all__ = ["elements_of", "joined", "renamed", "reshaped", "rows_of", "runs_of"]
 
 
 def renamed(tensor: Tensor, key: str) -> Tensor:
     """Return a tensor by another name."""
-    return tensor if tensor.key == key else replace(tensor, key=key)
+    return tensor if tensor.key == key else tensor.named(key)
 
 
 def reshaped(tensor: Tensor, shape: Sequence[int]) -> Tensor:
@@ -29,7 +29,7 @@ def reshaped(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     shape = tuple(shape)
     if math.prod(shape) != tensor.numel:
         raise ValueError(f"{tensor.key!r} of shape {list(tensor.shape)} is not {list(shape)}")
-    return replace(tensor, shape=shape)
+    return tensor.named(tensor.key, shape)
 
 
 def rows_of(tensor: Tensor, key: str, begin: int, end: int) -> Tensor:
@@ -42,9 +42,13 @@ def rows_of(tensor: Tensor, key: str, begin: int, end: int) -> Tensor:
         end: the one after the last.
     """
     row = math.prod(tensor.shape[1:])
-    shape = (end - begin, *tensor.shape[1:])
-    pieces = tuple(_cut(_pieces(tensor), begin * row, (end - begin) * row))
-    return _of(key, tensor.dtype, shape, pieces)
+    rows = elements_of(tensor, begin * row, (end - begin) * row)
+    return rows.named(key, (end - begin, *tensor.shape[1:]))
+
+
+def elements_of(tensor: Tensor, first: int, count: int) -> Tensor:
+    """Return consecutive elements of a tensor as a tensor of one dimension."""
+    return _of(tensor.key, tensor.dtype, (count,), tuple(_cut(_pieces(tensor), first, count)))
 
 
 def joined(tensors: Sequence[Tensor], key: str) -> Tensor:
@@ -60,6 +64,16 @@ def joined(tensors: Sequence[Tensor], key: str) -> Tensor:
     shape = (sum(tensor.shape[0] for tensor in tensors), *first.shape[1:])
     pieces = tuple(piece for tensor in tensors for piece in _pieces(tensor))
     return _of(key, first.dtype, shape, pieces)
+
+
+def runs_of(tensor: Tensor) -> tuple[TensorInfo, ...] | None:
+    """Return the runs of bytes that a tensor is, one after another.
+
+    None if some of it is not stored as it is, or in another dtype than the one it stands for.
+    """
+    runs = [_narrowed(piece).tensor for piece in _pieces(tensor)]
+    found = tuple(r for r in runs if isinstance(r, TensorInfo) and r.dtype == tensor.dtype)
+    return found if len(found) == len(runs) else None
 
 
 def _pieces(tensor: Tensor) -> tuple[Piece, ...]:
@@ -96,7 +110,7 @@ def _of(key: str, dtype: str, shape: tuple[int, ...], pieces: Sequence[Piece]) -
 def _narrowed(piece: Piece) -> Piece:
     """Return a piece of what lies plainly in a file as the whole of a smaller tensor."""
     tensor = piece.tensor
-    if type(tensor) is not TensorInfo or piece.count == tensor.numel:
+    if not isinstance(tensor, TensorInfo) or piece.count == tensor.numel:
         return piece
     size = tensor.nbytes // tensor.numel
     info = replace(
@@ -109,7 +123,7 @@ def _narrowed(piece: Piece) -> Piece:
 def _continued(one: Piece, other: Piece) -> Piece | None:
     """Return two pieces as one, if the second lies where the first ends."""
     a, b = one.tensor, other.tensor
-    if type(a) is TensorInfo and type(b) is TensorInfo:
+    if isinstance(a, TensorInfo) and isinstance(b, TensorInfo):
         alike = (a.file, a.dtype, a.offset + a.nbytes) == (b.file, b.dtype, b.offset)
         count = one.count + other.count
         info = replace(a, shape=(count,), nbytes=a.nbytes + b.nbytes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.checkpoint import Checkpoint, Tensor
 
 __all__ = ["original_vae"]
 
@@ -39,11 +39,11 @@ def original_vae(checkpoint: Checkpoint) -> Checkpoint:
     levels = [int(found[1]) for key in checkpoint.tensors if (found := _UP.match(key))]
     if not levels:
         return checkpoint
-    tensors: dict[str, TensorInfo] = {}
+    tensors: dict[str, Tensor] = {}
     for key, info in checkpoint.tensors.items():
         name = _name(key, max(levels))
         matrix = ".attn_1." in name and len(info.shape) == 2
-        tensors[name] = replace(info, key=name, shape=(*info.shape, 1, 1) if matrix else info.shape)
+        tensors[name] = info.named(name, (*info.shape, 1, 1) if matrix else None)
     return replace(checkpoint, tensors=tensors)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.diffusers_vae import original_vae
 
 __all__ = ["in_one_layout", "is_part_alone", "leading", "prefix_of"]
@@ -32,7 +32,7 @@ _BARE = re.compile(
 )
 """How the keys of a VAE or a text encoder start in a file of its own."""
 
-_Group = dict[str, TensorInfo]
+_Group = dict[str, Tensor]
 """Tensors by their names in a part, as far as all files agree on them."""
 
 
@@ -111,7 +111,7 @@ def _renamed(checkpoint: Checkpoint, known: Mapping[str, _Group], *, alone: bool
         if best is not None and best.fits > (0, 0):
             names.update(best.names)
     renamed = {
-        names.get(key, key): replace(info, key=names[key]) if key in names else info
+        names.get(key, key): info.named(names[key]) if key in names else info
         for key, info in checkpoint.tensors.items()
     }
     whole = len(renamed) == len(checkpoint.tensors)
@@ -140,7 +140,7 @@ class _Place:
             yield info.key, self.known[name].key if name in self.known else self.start + own
 
 
-def _groups(tensors: Mapping[str, TensorInfo]) -> dict[str, _Group]:
+def _groups(tensors: Mapping[str, Tensor]) -> dict[str, _Group]:
     """Return prefix → tensors of that part."""
     groups: dict[str, _Group] = {}
     for key, info in tensors.items():

@@ -80,8 +80,9 @@ def quantised_weights(checkpoint: Checkpoint) -> tuple[QuantisedWeight, ...]:
         return ()
     modules: _Modules = {}
     for key, info in tensors.items():
-        module, _, leaf = key.rpartition(".")
-        modules.setdefault(module, {})[leaf] = info
+        if isinstance(info, TensorInfo):
+            module, _, leaf = key.rpartition(".")
+            modules.setdefault(module, {})[leaf] = info
     declared = {**_of_metadata(checkpoint.metadata), **_of_tensors(modules)}
     marked = tuple(module and f"{module}." for module, own in modules.items() if _MARKER in own)
     return tuple(_found(modules, declared, marked))

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bmerge.errors import FormatError
-from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.reading import check_regular
 
@@ -74,7 +74,7 @@ def _open_shard(index: Path, name: str) -> Checkpoint:
     return open_safetensors(path)
 
 
-def _find(index: Path, key: str, name: str, shard: Checkpoint) -> TensorInfo:
+def _find(index: Path, key: str, name: str, shard: Checkpoint) -> Tensor:
     try:
         return shard.tensors[key]
     except KeyError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, TensorInfo, refuse_quantised
+from bmerge.formats import Checkpoint, refuse_quantised
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.names import Names, Place, index_names
 from bmerge.lora.patched import PatchedCheckpoint, PatchedTensor
@@ -109,7 +109,7 @@ def apply_loras(
         keys = tuple(dict.fromkeys(change.place.key for change in found))
         applied.append(Applied(lora, weights, keys, unmatched))
     tensors = {
-        key: _patched(info, changes[key]) if key in changes else info
+        key: PatchedTensor(info, tuple(changes[key])) if key in changes else info
         for key, info in checkpoint.tensors.items()
     }
     return PatchedCheckpoint(checkpoint.path, tensors, checkpoint.metadata, tuple(applied))
@@ -182,12 +182,6 @@ def _rows(place: Place, shape: tuple[int, ...]) -> int:
     if place.rows is not None:
         return place.rows[1] - place.rows[0]
     return shape[0] if shape else 1
-
-
-def _patched(info: TensorInfo, changes: Sequence[Change]) -> PatchedTensor:
-    return PatchedTensor(
-        info.key, info.dtype, info.shape, info.file, info.offset, info.nbytes, tuple(changes)
-    )
 
 
 def _nothing_changed(lora: Lora, names: Names, checkpoint: Checkpoint) -> ArchitectureError:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmerge.errors import FormatError
-from bmerge.formats import TensorInfo
+from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of
 
 __all__ = ["Array", "encode", "read_array", "read_number"]
 
@@ -23,19 +23,27 @@ _INTEGERS = {
 }  # fmt: skip
 
 
-def read_array(info: TensorInfo) -> Array:
+def read_array(info: Tensor) -> Array:
     """Read one tensor.
 
     Raises:
         FormatError: if it is of another dtype than floats, or the file has become shorter.
     """
+    if isinstance(info, ComposedTensor):
+        return np.concatenate(list(map(_read_piece, info.pieces))).reshape(info.shape)
     if info.dtype not in _NUMPY:
         message = f"{info.file}: {info.key!r} is of the dtype {info.dtype}, not of floats"
         raise FormatError(message, path=info.file, key=info.key)
     return _decode(_stored(info, _NUMPY[info.dtype]), info.dtype).reshape(info.shape)
 
 
-def read_number(info: TensorInfo) -> float:
+def _read_piece(piece: Piece) -> Array:
+    if isinstance(piece.tensor, TensorInfo):
+        return read_array(elements_of(piece.tensor, piece.first, piece.count))
+    return read_array(piece.tensor).reshape(-1)[piece.first : piece.first + piece.count]
+
+
+def read_number(info: Tensor) -> float:
     """Read a tensor of one number, of any dtype.
 
     Raises:
@@ -50,8 +58,9 @@ def read_number(info: TensorInfo) -> float:
     return value
 
 
-def _stored(info: TensorInfo, dtype: str) -> NDArray[Any]:
+def _stored(info: Tensor, dtype: str) -> NDArray[Any]:
     """Return a tensor's numbers as they are stored, flat."""
+    assert isinstance(info, TensorInfo), info
     try:
         with info.file.open("rb", buffering=0) as file:
             file.seek(info.offset)

@@ -11,7 +11,7 @@ import numpy as np
 
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
-from bmerge.formats import Checkpoint, TensorInfo, checkpoint_sha256, refuse_quantised
+from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, refuse_quantised
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.decompose import Factors, Wanted, factorise
 from bmerge.lora.kohya import base_version, kohya_layers
@@ -108,7 +108,7 @@ def extract_lora(
 
 def _pairs(
     base: Checkpoint, tuned: Checkpoint, canonical: Callable[[str], str]
-) -> dict[str, tuple[TensorInfo, TensorInfo]]:
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the float tensors that both models have in the same shape, by the base's keys."""
     others = {canonical(key): info for key, info in tuned.tensors.items()}
     pairs = {}
@@ -122,7 +122,7 @@ def _pairs(
 
 
 def _differences(
-    pairs: Mapping[str, tuple[TensorInfo, TensorInfo]],
+    pairs: Mapping[str, tuple[Tensor, Tensor]],
     shapes: Mapping[str, tuple[int, ...]],
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[tuple[str, str, Place], Array]]:

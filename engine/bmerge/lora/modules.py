@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import FormatError
-from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint, refuse_quantised
+from bmerge.formats import Checkpoint, Tensor, open_checkpoint, read_bytes, refuse_quantised
 from bmerge.lora.peft import Configured, configuration_of
 from bmerge.lora.shapes import check_factors, check_kinds, matrix_of, rank_of
 
@@ -63,7 +63,7 @@ class Module:
 
     name: str
     network: str
-    tensors: Mapping[str, TensorInfo]
+    tensors: Mapping[str, Tensor]
     configured: Configured | None = None
 
     @property
@@ -88,12 +88,12 @@ class Module:
         return found and "embedding_up" not in self.tensors
 
     @property
-    def bias(self) -> TensorInfo | None:
+    def bias(self) -> Tensor | None:
         """The change of the layer's bias."""
         return self.tensors.get("diff_b", self.tensors.get("b_norm"))
 
     @property
-    def magnitude(self) -> TensorInfo | None:
+    def magnitude(self) -> Tensor | None:
         """The lengths that DoRA gives the changed weight's vectors."""
         return self.tensors.get("dora_scale", self.tensors.get("magnitude"))
 
@@ -148,19 +148,16 @@ def open_lora(path: str | Path) -> Lora:
     return parse_lora(checkpoint)
 
 
-def _equal(one: TensorInfo, other: TensorInfo) -> bool:
+def _equal(one: Tensor, other: Tensor) -> bool:
     """Tell whether a tensor was stored twice, under names of two programs."""
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
-    with one.file.open("rb") as file, other.file.open("rb") as again:
-        file.seek(one.offset)
-        again.seek(other.offset)
-        return file.read(one.nbytes) == again.read(other.nbytes)
+    return read_bytes(one) == read_bytes(other)
 
 
 def parse_lora(checkpoint: Checkpoint) -> Lora:
     """Return the layers that an open file changes; see :func:`open_lora`."""
-    layers: defaultdict[str, dict[str, TensorInfo]] = defaultdict(dict)
+    layers: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     unknown = []
     for key, info in checkpoint.tensors.items():
         found = _KEY.fullmatch(key)
@@ -186,7 +183,7 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
 
 
 def _module(
-    path: Path, name: str, tensors: Mapping[str, TensorInfo], configured: Configured | None
+    path: Path, name: str, tensors: Mapping[str, Tensor], configured: Configured | None
 ) -> Module:
     network = next((kind for role, kind in _NETWORKS.items() if role in tensors), None)
     if network is None:

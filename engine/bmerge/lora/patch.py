@@ -13,17 +13,43 @@ from collections.abc import Iterator
 import numpy as np
 
 from bmerge.errors import FormatError
-from bmerge.formats import TensorInfo
+from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of, rows_of
 from bmerge.lora.apply import Change
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.names import Turn
 from bmerge.lora.networks import change_of, scale_of
 from bmerge.lora.patched import PatchedTensor
 
-__all__ = ["patched_blocks"]
+__all__ = ["float_blocks", "patched_blocks"]
 
 _BLOCK = 1 << 21
 """Elements that are computed at once, where rows do not depend on each other."""
+
+
+def float_blocks(tensor: Tensor) -> Iterator[Array]:
+    """Yield the values of any tensor, however it is stored, some at a time.
+
+    Raises:
+        FormatError: as :func:`patched_blocks` does.
+    """
+    if isinstance(tensor, PatchedTensor):
+        yield from patched_blocks(tensor)
+    elif isinstance(tensor, ComposedTensor):
+        for piece in tensor.pieces:
+            yield from _piece_blocks(piece)
+    else:
+        for begin in range(0, tensor.numel, _BLOCK):
+            yield read_array(elements_of(tensor, begin, min(_BLOCK, tensor.numel - begin)))
+
+
+def _piece_blocks(piece: Piece) -> Iterator[Array]:
+    if isinstance(piece.tensor, TensorInfo):
+        yield from float_blocks(elements_of(piece.tensor, piece.first, piece.count))
+        return
+    done, end = 0, piece.first + piece.count
+    for block in float_blocks(piece.tensor):
+        yield block.reshape(-1)[max(piece.first - done, 0) : max(end - done, 0)]
+        done += block.size
 
 
 def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
@@ -42,7 +68,7 @@ def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
     step = max(1, _BLOCK * rows // info.numel)
     for begin in range(0, rows, step):
         end = min(begin + step, rows)
-        values = read_array(_row_range(info, begin, end))
+        values = read_array(rows_of(info.base, info.key, begin, end))
         flat = values.reshape(end - begin, -1)
         for place, up, down in factors:
             first, last = place or (0, rows)
@@ -53,7 +79,7 @@ def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
 
 
 def _whole(info: PatchedTensor) -> Array:
-    stored = read_array(info)
+    stored = read_array(info.base)
     again = len(info.changes) > 1 and any(change.module.magnitude for change in info.changes)
     values = stored.copy() if again else stored
     for change in info.changes:
@@ -79,15 +105,6 @@ def _factors_of(change: Change) -> tuple[Array, Array]:
     return up.reshape(len(up), -1), down.reshape(len(down), -1)
 
 
-def _row_range(info: TensorInfo, begin: int, end: int) -> TensorInfo:
-    """Return some rows of a stored tensor as a tensor."""
-    size = info.nbytes // info.shape[0]
-    return TensorInfo(
-        info.key, info.dtype, (end - begin, *info.shape[1:]), info.file,
-        info.offset + begin * size, (end - begin) * size,
-    )  # fmt: skip
-
-
 def _delta(change: Change, before: Array) -> Array:
     """Return the change of the rows that it is for, in their shape."""
     weight, magnitude = np.float32(change.weight), change.module.magnitude
@@ -110,7 +127,7 @@ def _turned(values: Array, turn: Turn) -> Array:
     return np.roll(values, len(values) // 2, axis=0) if turn == "halves swapped" else values
 
 
-def _decomposed(info: TensorInfo, before: Array, delta: Array) -> Array:
+def _decomposed(info: Tensor, before: Array, delta: Array) -> Array:
     """Return the changed weight with its rows or columns at the lengths that DoRA learned."""
     lengths = read_array(info)
     after = before + delta

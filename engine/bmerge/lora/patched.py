@@ -1,32 +1,77 @@
 """A checkpoint with LoRAs on it: the same tensors, some of which are yet to be changed.
 
-A tensor that LoRAs change is a :class:`PatchedTensor`, which has the name, dtype and shape of the
-stored one; :mod:`.patch` reads it, adds the changes in float32 and hands the sum to the merge,
+A tensor that LoRAs change is a :class:`PatchedTensor`, which has the name, dtype and shape of what
+is stored; :mod:`.patch` reads it, adds the changes in float32 and hands the sum to the merge,
 which rounds once. Every plan asks for these, so nothing else of this room is imported here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.formats import Checkpoint, Tensor
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from bmerge.lora.apply import Applied, Change
 
-__all__ = ["PatchedCheckpoint", "PatchedTensor", "loras_of"]
+__all__ = ["PatchedCheckpoint", "PatchedTensor", "loras_of", "unpatched"]
 
 
 @dataclass(frozen=True, slots=True)
-class PatchedTensor(TensorInfo):
+class PatchedTensor:
     """A tensor as a checkpoint holds it, and what LoRAs add to it.
 
     Args:
-        changes: each of them is a change of the stored tensor; they are summed.
+        base: the tensor without them.
+        changes: each of them is a change of it; they are summed.
     """
 
-    changes: tuple[Change, ...] = ()
+    base: Tensor
+    changes: tuple[Change, ...]
+
+    @property
+    def key(self) -> str:
+        """Its name in the state dict."""
+        return self.base.key
+
+    @property
+    def dtype(self) -> str:
+        """The safetensors tag of the tensor without changes."""
+        return self.base.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of each dimension."""
+        return self.base.shape
+
+    @property
+    def file(self) -> Path:
+        """The model's file."""
+        return self.base.file
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The model's files."""
+        return self.base.files
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return self.base.numel
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in the model's files."""
+        return self.base.nbytes
+
+    def named(self, key: str, shape: tuple[int, ...] | None = None) -> Self:
+        """Return the same tensor by another name; changes are of rows, so the shape is kept."""
+        assert shape is None or shape == self.shape
+        return replace(self, base=self.base.named(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +83,11 @@ class PatchedCheckpoint(Checkpoint):
     """
 
     loras: tuple[Applied, ...] = ()
+
+
+def unpatched(tensor: Tensor) -> Tensor:
+    """Return a tensor without the changes of LoRAs."""
+    return tensor.base if isinstance(tensor, PatchedTensor) else tensor
 
 
 def loras_of(checkpoint: Checkpoint) -> tuple[Applied, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bmerge.errors import FormatError
-from bmerge.formats import TensorInfo, checkpoint_sha256
+from bmerge.formats import Tensor, checkpoint_sha256
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.decompose import Factors, Wanted, factorise, refactorise
 from bmerge.lora.extract import Layers
@@ -141,7 +141,7 @@ def _add(writer: LoraWriter, module: Module, factors: Factors) -> None:
 
 def _keep(writer: LoraWriter, module: Module, roles: Sequence[str], found: Layers) -> None:
     for role in roles:
-        info: TensorInfo | None = module.tensors.get(role)
+        info: Tensor | None = module.tensors.get(role)
         if info is not None:
             writer.add(info.key, read_array(info))
             found.whole.append(info.key)

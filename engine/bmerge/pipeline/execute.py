@@ -1,8 +1,8 @@
 """Running all jobs of a plan into a sink, those that executors do not know included.
 
 A split job merges some channels of a tensor. In a file they are not in one piece, so they are
-cut out of every input into a small temporary file, merged as a tensor of their own, and woven
-together with the other channels.
+made a tensor of their own of every input, merged as such, and woven together with the other
+channels.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from bmerge.dtypes import SIZES
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback, Sink
 from bmerge.expr import IDENTITY
-from bmerge.formats import TensorInfo
+from bmerge.formats import Tensor, elements_of
+from bmerge.formats.composed import joined, reshaped
 from bmerge.pipeline.patching import Stages, is_patched, materialised, patched_groups
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.plan import MergeJob, Plan, SplitJob
-from bmerge.temporaries import temporary_folder
 
 __all__ = ["execute"]
 
@@ -81,18 +80,11 @@ def _sum(first: ExecutionReport, second: ExecutionReport) -> ExecutionReport:
 
 def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> ExecutionReport:
     shared, total = split.merge.shape[1], split.rest.shape[1]
-    with (
-        materialised((split.merge, _keep(split.rest, split.merge))) as (whole, widest),
-        temporary_folder("split") as folder,
-    ):
-        cut = [
-            _cut(info, 0, shared, folder / f"{index}-{info.file.name}")
-            for index, info in enumerate(whole.inputs)
-        ]
-        rest = _cut(widest.inputs[0], shared, total, folder / "rest")
-        merge = replace(split.merge, inputs=tuple(cut))
-        keep = _keep(rest, merge)
-        jobs = replace(plan, merges=(merge, keep), copies=(), fills=(), splits=())
+    inputs = tuple(_channels(tensor, 0, shared) for tensor in split.merge.inputs)
+    merge = replace(split.merge, inputs=inputs)
+    keep = _keep(_channels(split.rest, shared, total), merge)
+    with materialised((merge, keep)) as ready:
+        jobs = replace(plan, merges=ready, copies=(), fills=(), splits=())
         parts = {job.key: bytearray(_nbytes(job)) for job in (merge, keep)}
         views = {key: memoryview(part) for key, part in parts.items()}
         report = executor.run(jobs, BufferSink(views))
@@ -101,7 +93,7 @@ def _run_split(split: SplitJob, plan: Plan, sink: Sink, executor: Executor) -> E
     return report
 
 
-def _keep(rest: TensorInfo, merge: MergeJob) -> MergeJob:
+def _keep(rest: Tensor, merge: MergeJob) -> MergeJob:
     """Return the job that keeps the values of the other channels."""
     return MergeJob("rest", merge.block, IDENTITY, (rest,), (), rest.shape, merge.dtype, merge.seed)
 
@@ -110,20 +102,13 @@ def _nbytes(job: MergeJob) -> int:
     return math.prod(job.shape) * SIZES[job.dtype]
 
 
-def _cut(info: TensorInfo, first: int, last: int, target: Path) -> TensorInfo:
-    """Write channels ``first`` up to ``last`` of a tensor into a file of their own."""
-    with info.file.open("rb") as file:
-        file.seek(info.offset)
-        data = file.read(info.nbytes)
-    row = info.nbytes // info.shape[0]
-    channel = row // info.shape[1]
-    pieces = [
-        data[begin + first * channel : begin + last * channel]
-        for begin in range(0, info.nbytes, row)
-    ]
-    target.write_bytes(b"".join(pieces))
-    shape = (info.shape[0], last - first, *info.shape[2:])
-    return TensorInfo(info.key, info.dtype, shape, target, 0, target.stat().st_size)
+def _channels(tensor: Tensor, first: int, last: int) -> Tensor:
+    """Return channels ``first`` up to ``last`` of a tensor as one."""
+    shape = (1, last - first, *tensor.shape[2:])
+    count, row = math.prod(shape), math.prod(tensor.shape[1:])
+    begin = first * (count // (last - first))
+    rows = (elements_of(tensor, begin + at * row, count) for at in range(tensor.shape[0]))
+    return joined([reshaped(each, shape) for each in rows], tensor.key)
 
 
 def _weave(left: Sequence[int], right: Sequence[int], *, rows: int) -> bytes:

@@ -1,8 +1,9 @@
-"""Tensors with LoRAs on them, computed and handed to an executor as files like any other.
+"""Tensors that are not stored as they are, computed and handed to an executor as files.
 
-An executor reads its inputs from files. So the patched tensors of some jobs at a time are
-computed into temporary files, in float32, of which as many bytes lie there at once as fit
-:data:`_AT_ONCE`, or one job's. They are seldom written to the disk: they are gone before.
+An executor reads its inputs from files. So the tensors of some jobs at a time that have LoRAs on
+them, or are made of ranges of others, are computed into temporary files, in float32, of which as
+many bytes lie there at once as fit :data:`_AT_ONCE`, or one job's. They are seldom written to the
+disk: they are gone before.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from bmerge.errors import ExecutorError
 from bmerge.executors import Progress, ProgressCallback
-from bmerge.formats import TensorInfo
+from bmerge.formats import Tensor, TensorInfo
 from bmerge.lora.patched import PatchedTensor
 from bmerge.plan import MergeJob
 from bmerge.temporaries import temporary_folder
@@ -26,12 +27,12 @@ _FLOAT32 = 4
 
 
 def is_patched(job: MergeJob) -> bool:
-    """Tell whether a job reads a tensor that LoRAs change."""
-    return any(isinstance(info, PatchedTensor) for info in job.used_inputs)
+    """Tell whether a job reads a tensor that is not stored as it is."""
+    return any(not isinstance(info, TensorInfo) for info in job.used_inputs)
 
 
 def patched_groups(jobs: Sequence[MergeJob]) -> Iterator[list[MergeJob]]:
-    """Yield the jobs that read patched tensors, in groups that fit a bounded amount of bytes."""
+    """Yield the jobs that read tensors to be computed, in groups of a bounded amount of bytes."""
     group: list[MergeJob] = []
     size = 0
     for job in filter(is_patched, jobs):
@@ -58,28 +59,28 @@ def materialised(jobs: Sequence[MergeJob]) -> Iterator[tuple[MergeJob, ...]]:
         )
 
 
-def _patched(job: MergeJob) -> list[PatchedTensor]:
-    """Return the patched inputs of a job that differ."""
-    found: list[PatchedTensor] = []
+def _patched(job: MergeJob) -> list[Tensor]:
+    """Return the inputs of a job that must be computed, each once."""
+    found: list[Tensor] = []
     for info in job.used_inputs:
-        if isinstance(info, PatchedTensor) and info not in found:
+        if not isinstance(info, TensorInfo) and info not in found:
             found.append(info)
     return found
 
 
-def _computed(job: MergeJob, folder: Path) -> tuple[TensorInfo, ...]:
-    from bmerge.lora.patch import patched_blocks
+def _computed(job: MergeJob, folder: Path) -> tuple[Tensor, ...]:
+    from bmerge.lora.patch import float_blocks
 
     folder.mkdir()
     patched = _patched(job)
     written = []
     for number, info in enumerate(patched):
         own = folder / str(number)
-        file = own / f"{info.file.name[:200]} with its LoRAs"  # stands in messages
+        file = own / _called(info)
         try:
             own.mkdir()
             with file.open("wb") as out:
-                for block in patched_blocks(info):
+                for block in float_blocks(info):
                     out.write(block.data)
         except OSError as error:
             message = f"cannot write a temporary file in {folder.parent}: {error.strerror}"
@@ -88,6 +89,12 @@ def _computed(job: MergeJob, folder: Path) -> tuple[TensorInfo, ...]:
             ) from error
         written.append(TensorInfo(info.key, "F32", info.shape, file, 0, 4 * info.numel))
     return tuple(written[patched.index(info)] if info in patched else info for info in job.inputs)
+
+
+def _called(info: Tensor) -> str:
+    """Return the name of a tensor's file: it stands in messages."""
+    loras = " with its LoRAs" if isinstance(info, PatchedTensor) else ""
+    return info.file.name[:200] + loras
 
 
 class Stages:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bmerge.formats import TensorInfo
+from bmerge.formats import Tensor
 from bmerge.plan.forms import Form, Leaf
 from bmerge.plan.parts import Parts
 from bmerge.plan.positions import is_merged
@@ -29,7 +29,7 @@ class Found:
     """
 
     form: Form
-    info: TensorInfo
+    info: Tensor
     extent: Extent
 
 
@@ -60,9 +60,7 @@ class Alike:
         parts: into which the picks of a recipe part keys.
     """
 
-    def __init__(
-        self, tables: Sequence[Mapping[str, TensorInfo]], parts: Collection[Parts]
-    ) -> None:
+    def __init__(self, tables: Sequence[Mapping[str, Tensor]], parts: Collection[Parts]) -> None:
         self._tables = tables
         self._parts = parts
         self._rules: dict[Hashable, _Rule] = {}
@@ -111,7 +109,7 @@ class Alike:
         info, widest = self._model(found.info, key), self._model(found.extent.widest, key)
         return _Rule(found.form, info, widest, found.extent.channels, notes)
 
-    def _model(self, info: TensorInfo, key: str) -> int:
+    def _model(self, info: Tensor, key: str) -> int:
         return next(index for index, table in enumerate(self._tables) if table.get(key) is info)
 
     def _kind(self, key: str) -> Hashable:

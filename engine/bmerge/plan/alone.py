@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, TensorInfo, is_part_alone, leading, prefix_of
+from bmerge.formats import Checkpoint, Tensor, is_part_alone, leading, prefix_of
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.positions import is_merged
 
@@ -59,9 +59,7 @@ def check_alone(checkpoints: Sequence[Checkpoint], architecture: Architecture) -
         _check_fit(f"{file_name(part)} does not fit {name}", own, known)
 
 
-def _check_fit(
-    problem: str, own: Mapping[str, TensorInfo], known: Mapping[str, TensorInfo]
-) -> None:
+def _check_fit(problem: str, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> None:
     strange = [info.key for key, info in own.items() if key not in known and is_merged(info)]
     if strange:
         raise ArchitectureError(f"{problem}, which has no {some(strange)}", hint=_HINT)

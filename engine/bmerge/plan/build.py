@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from bmerge.architectures import Architecture
 from bmerge.expr import IDENTITY, draws, seed_of_key
-from bmerge.formats import Checkpoint, TensorInfo
-from bmerge.lora.patched import PatchedTensor
+from bmerge.formats import Checkpoint, Tensor, runs_of
 from bmerge.plan.compose import Composed, Composer
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
 from bmerge.plan.match import Match, Matching, match_tensors
@@ -95,9 +94,9 @@ def _job(
     return _merge(match, composed, output.shape, seed)
 
 
-def _is_copied(source: TensorInfo, dtype: str) -> bool:
+def _is_copied(source: Tensor, dtype: str) -> bool:
     """Tell whether a tensor's bytes are those of the output."""
-    return source.dtype == dtype and not isinstance(source, PatchedTensor)
+    return source.dtype == dtype and runs_of(source) is not None
 
 
 def _merge(

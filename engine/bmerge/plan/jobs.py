@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from bmerge.architectures import Architecture
 from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
-from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.formats import Checkpoint, Tensor, TensorInfo
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
 from bmerge.plan.steps import PlannedStep
@@ -66,7 +66,7 @@ class MergeJob:
     key: str
     block: str
     graph: Graph
-    inputs: tuple[TensorInfo, ...]
+    inputs: tuple[Tensor, ...]
     scalars: tuple[float, ...]
     shape: tuple[int, ...]
     dtype: str
@@ -80,7 +80,7 @@ class MergeJob:
         return math.prod(self.shape)
 
     @property
-    def used_inputs(self) -> tuple[TensorInfo, ...]:
+    def used_inputs(self) -> tuple[Tensor, ...]:
         """The inputs that the output depends on."""
         return tuple(self.inputs[index] for index in self.graph.inputs)
 
@@ -96,7 +96,7 @@ class CopyJob:
     """
 
     key: str
-    source: TensorInfo
+    source: Tensor
     block: str
 
 
@@ -126,7 +126,7 @@ class SplitJob:
     """
 
     merge: MergeJob
-    rest: TensorInfo
+    rest: Tensor
 
     @property
     def key(self) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
-from bmerge.formats import Checkpoint, TensorInfo, in_one_layout, refuse_quantised
+from bmerge.formats import Checkpoint, Tensor, TensorInfo, in_one_layout, refuse_quantised
+from bmerge.lora.patched import unpatched
 from bmerge.method import MergeMethod
 from bmerge.plan.alike import Found
 from bmerge.plan.checks import check_architectures, check_blocks, check_merged, check_models
@@ -47,9 +48,9 @@ class Match:
     output: OutputTensor
     block: str
     form: Form
-    inputs: tuple[TensorInfo, ...]
+    inputs: tuple[Tensor, ...]
     channels: int | None = None
-    widest: TensorInfo | None = None
+    widest: Tensor | None = None
     fill: bytes | None = None
     base: TensorInfo | None = None
 
@@ -173,11 +174,12 @@ def _match(
     output = OutputTensor(info.key, wanted, found.extent.shape, offset)
     form, inputs = _distinct(found.form, key, values)
     extent = found.extent
-    base = info if extent.channels is None else None
+    stored = unpatched(info)
+    base = stored if extent.channels is None and isinstance(stored, TensorInfo) else None
     return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
 
 
-def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[TensorInfo, ...]]:
+def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[Tensor, ...]]:
     """Return a form that names each tensor by one model only, and its tensors.
 
     The same file may be several models, with different LoRAs on it that change other tensors.

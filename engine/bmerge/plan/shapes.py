@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bmerge.errors import ArchitectureError
-from bmerge.formats import TensorInfo
+from bmerge.formats import Tensor
 from bmerge.plan.forms import Form, Leaf
 
 __all__ = ["Extent", "common_extent"]
@@ -30,7 +30,7 @@ class Extent:
         channels: how many are merged, if not all; the others are that tensor's.
     """
 
-    widest: TensorInfo
+    widest: Tensor
     channels: int | None = None
 
     @property
@@ -43,7 +43,7 @@ class _Found(Protocol):
     @property
     def form(self) -> Form: ...
     @property
-    def info(self) -> TensorInfo: ...
+    def info(self) -> Tensor: ...
     @property
     def extent(self) -> Extent: ...
 

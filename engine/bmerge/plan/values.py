@@ -13,7 +13,7 @@ from typing import TypeAlias
 from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import RecipeError
-from bmerge.formats import Checkpoint, TensorInfo
+from bmerge.formats import Checkpoint, Tensor
 from bmerge.plan.alike import Alike, Found
 from bmerge.plan.contents import Contents
 from bmerge.plan.forms import Form, Forms, Zero
@@ -78,7 +78,7 @@ class Values:
         self._is_leftover = architecture.is_leftover
         self.findings = Findings()
         self.forms = Forms()
-        self.tables: list[Mapping[str, TensorInfo]] = [
+        self.tables: list[Mapping[str, Tensor]] = [
             {canonical(key): info for key, info in checkpoint.tensors.items()}
             if architecture.aliases
             else checkpoint.tensors
@@ -101,7 +101,7 @@ class Values:
         self._others: dict[str, Collection[str]] = {}
         self._alike = Alike(self.tables, equal.values())
         self._keys: dict[str, list[str]] = {}
-        self._other: dict[tuple[TensorInfo, TensorInfo], bool] = {}
+        self._other: dict[tuple[Tensor, Tensor], bool] = {}
 
     @property
     def picks(self) -> bool:
@@ -275,11 +275,11 @@ class Values:
                     self._alike.note(kept, first, key)
                     return
 
-    def _is_weight(self, info: TensorInfo) -> bool:
+    def _is_weight(self, info: Tensor) -> bool:
         """Tell whether a model needs a tensor."""
         return is_merged(info) and not self._is_leftover(info.key)
 
-    def _are_other(self, x: TensorInfo, y: TensorInfo) -> bool:
+    def _are_other(self, x: Tensor, y: Tensor) -> bool:
         """Tell whether two tensors that are not merged differ; each pair is read once."""
         if (x, y) not in self._other:
             self._other[x, y] = are_other_integers(x, y)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmerge.dtypes import SIZES
-from bmerge.errors import FormatError
-from bmerge.formats import TensorInfo
+from bmerge.formats import Tensor, read_bytes
 from bmerge.rebasin.structure import Order
 from bmerge.rebasin.wiring import Axis
 
@@ -18,24 +17,18 @@ __all__ = ["floats", "in_order", "raw"]
 _AS_IT_IS: Mapping[str, Order] = {}
 
 
-def raw(info: TensorInfo) -> np.ndarray[Any, Any]:
+def raw(info: Tensor) -> np.ndarray[Any, Any]:
     """Return a tensor's elements as unsigned integers of its element's size.
 
     Raises:
         FormatError: if its file cannot be read.
     """
     dtype = np.dtype(f"<u{SIZES[info.dtype]}")
-    try:
-        flat = np.fromfile(info.file, dtype, info.numel, offset=info.offset)
-    except OSError as error:
-        raise FormatError(f"{info.file}: {error.strerror}", path=info.file) from error
-    if flat.size != info.numel:
-        raise FormatError(f"{info.file} is shorter than it was", path=info.file, key=info.key)
-    return flat.reshape(info.shape)
+    return np.frombuffer(read_bytes(info), dtype).reshape(info.shape)
 
 
 def floats(
-    info: TensorInfo,
+    info: Tensor,
     axes: tuple[Axis, ...] = (),
     orders: Mapping[str, Order] = _AS_IT_IS,
     *,
