@@ -14,14 +14,17 @@ from pathlib import Path
 
 from servers.faulty_http import HttpError, JsonServer, colour, png
 
-SAMPLERS = ("KSampler",)
+SAMPLERS = ("KSampler", "SamplerCustomAdvanced")
+LOADERS = {"CheckpointLoaderSimple": "ckpt_name", "UNETLoader": "unet_name"}
 LISTS = {
     "sampler_name": ["euler", "dpmpp_2m", "lcm"],
     "scheduler": ["normal", "karras", "simple"],
 }
 KNOWN = {"CheckpointLoaderSimple", "CLIPTextEncode", "EmptyLatentImage", "EmptySD3LatentImage",
          "KSampler", "VAEDecode", "PreviewImage", "SaveImage", "FluxGuidance",
-         "ConditioningZeroOut"}  # fmt: skip
+         "ConditioningZeroOut", "UNETLoader", "CLIPLoader", "VAELoader", "RandomNoise", "CFGGuider",
+         "KSamplerSelect", "Flux2Scheduler", "SamplerCustomAdvanced",
+         "EmptyFlux2LatentImage"}  # fmt: skip
 
 
 class FakeComfyUI(JsonServer):
@@ -30,6 +33,7 @@ class FakeComfyUI(JsonServer):
         self.folder = folder
         self.modern = modern
         self.known = set(KNOWN)
+        self.encoders = ["qwen_3_4b.safetensors"]
         self.weights: dict[str, bytes] = {}
         self.cache: dict[str, object] = {}
         self.images: dict[str, bytes] = {}
@@ -94,8 +98,9 @@ class FakeComfyUI(JsonServer):
     def object_info(self, node):
         if node not in self.known:
             return {}
-        lists = {"ckpt_name": self.checkpoints()} if node == "CheckpointLoaderSimple" else {}
+        lists = {LOADERS[node]: self.checkpoints()} if node in LOADERS else {}
         lists |= LISTS if node == "KSampler" else {}
+        lists |= {"clip_name": self.encoders} if node == "CLIPLoader" else {}
         specs = {
             name: ["COMBO", {"options": names}] if self.modern else [names]
             for name, names in lists.items()
@@ -105,7 +110,7 @@ class FakeComfyUI(JsonServer):
     def prompt(self, body):
         errors = {}
         for node, content in body["prompt"].items():
-            name = content["inputs"].get("ckpt_name")
+            name = content["inputs"].get(LOADERS.get(content["class_type"]))
             if name is not None and name not in self.checkpoints():
                 error = {"type": "value_not_in_list", "message": "Value not in list",
                          "details": f"ckpt_name: '{name}' not in []"}  # fmt: skip
@@ -155,8 +160,12 @@ class FakeComfyUI(JsonServer):
 
     def _outputs(self, graph):
         (sampler,) = [n for n in graph.values() if n["class_type"] in SAMPLERS]
-        inputs = sampler["inputs"]
-        weights = self._loaded(graph[inputs["model"][0]]["inputs"]["ckpt_name"])
+        inputs = dict(sampler["inputs"])
+        if "guider" in inputs:
+            inputs |= graph[inputs["guider"][0]]["inputs"]
+            inputs["seed"] = graph[inputs["noise"][0]]["inputs"]["noise_seed"]
+        loader = graph[inputs["model"][0]]
+        weights = self._loaded(loader["inputs"][LOADERS[loader["class_type"]]])
         text = graph[inputs["positive"][0]]["inputs"]
         while "text" not in text:
             text = graph[text["conditioning"][0]]["inputs"]

@@ -20,6 +20,7 @@ def make_comfyui(
     addresses: str | Sequence[str] = "http://127.0.0.1:8188",
     workflow: str = "default",
     slots: Mapping[str, str | Sequence[str]] | None = None,
+    inputs: Mapping[str, str | float | bool] | None = None,
     models_dir: str | Sequence[str] | None = None,
     remote_models: str | Mapping[str, str] | None = None,
     upload: str | None = None,
@@ -37,8 +38,9 @@ def make_comfyui(
 
     Args:
         addresses: of one server or of several that share the work.
-        workflow: ``default`` (SD1, SD2, SDXL), ``flux``, or the path of a JSON file.
+        workflow: the name of one of bmerge's, or the path of a JSON file.
         slots: slot → ``node.input`` or several, where titles and links do not tell.
+        inputs: ``node.input`` → what stands there in every picture, such as the name of a VAE.
         models_dir: a folder here that all servers scan for checkpoints, or one for each.
         remote_models: folder here → the same folder on the server.
         upload: a command with {checkpoint}, {name} and {host}, instead of models_dir.
@@ -55,7 +57,7 @@ def make_comfyui(
     from bmerge_plugins.servers.comfyui_session import ComfySession
     from bmerge_plugins.servers.comfyui_workflow import Workflow, read_workflow
 
-    filled = Workflow(read_workflow(workflow), slots or {})
+    filled = Workflow(read_workflow(workflow), slots or {}, inputs)
     clients = connect(
         addresses,
         user=user,

@@ -48,8 +48,10 @@ def check_nodes(workflow: Workflow, get: Callable[[str], Any], server: str) -> N
             with understood(f"{server}: what it says of {kind}"):
                 known = choices(told[kind], kind, name)
             if _NAMED.fullmatch(name) and known and value not in known:
+                close = nearest(value, known)
+                another = f'the option inputs sets another: {{"{node}.{name}": …}}'
                 raise GeneratorError(
                     f"{server}: node {node} ({kind}): the server has no {name} {value!r}",
                     blame="study",
-                    hint=nearest(value, known) or "the workflow does not fit this server",
+                    hint=f"{close}; {another}" if close else another,
                 )

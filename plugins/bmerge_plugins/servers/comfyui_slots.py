@@ -2,13 +2,13 @@
 
 Three ways, the first that names a slot wins: the user's mapping (``prompt: "6.text"``); a node
 whose title is made of slots' names (``prompt``, ``seed steps cfg``); and the workflow itself:
-where exactly one sampler and one checkpoint loader are, the sampler's links lead to the rest.
+where exactly one sampler and one loader of a model are, the sampler's links lead to the rest.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = ["INPUTS", "Slot", "find_slots", "parse_slot"]
 Graph = Mapping[str, Mapping[str, Any]]
 
 _TEXTS = ("text", "text_g", "text_l", "clip_l", "t5xxl", "prompt", "value", "string")
+_CONDITIONED = (("prompt", "positive"), ("prompt", "conditioning"), ("negative", "negative"))
 INPUTS: dict[str, tuple[str, ...]] = {
     "checkpoint": ("ckpt_name", "unet_name", "model_name"),
     "prompt": _TEXTS,
@@ -89,21 +90,48 @@ def _by_titles(graph: Graph) -> dict[str, list[Slot]]:
 
 
 def _by_links(graph: Graph) -> dict[str, list[Slot]]:
-    found: dict[str, list[Slot]] = {}
-    loaders = [node for node in graph if _literals(node, graph[node], ("ckpt_name",))]
-    if len(loaders) == 1:
-        found["checkpoint"] = [Slot(loaders[0], "ckpt_name")]
-    samplers = [node for node in graph if {"steps", "positive"} <= set(graph[node]["inputs"])]
-    if len(samplers) != 1:
-        return found
-    (sampler,) = samplers
-    for name in ("seed", "steps", "cfg", "sampler", "scheduler"):
-        found[name] = _literals(sampler, graph[sampler], INPUTS[name])
-    found["prompt"] = _follow(graph, sampler, "positive", _TEXTS)
-    found["negative"] = _follow(graph, sampler, "negative", _TEXTS)
-    for name in ("width", "height"):
-        found[name] = _follow(graph, sampler, "latent_image", (name,))
+    found = {"checkpoint": _loader(graph)}
+    samplers = [node for node in graph if _is_sampler(graph[node])]
+    if len(samplers) == 1:
+        found |= _of_sampler(graph, samplers[0])
     return {name: slots for name, slots in found.items() if slots}
+
+
+def _loader(graph: Graph) -> list[Slot]:
+    """Return the place of the model's file: of the only checkpoint, or the only diffusion model."""
+    for name in ("ckpt_name", "unet_name"):
+        places = [slot for node in graph for slot in _literals(node, graph[node], (name,))]
+        if places:
+            return places if len(places) == 1 else []
+    return []
+
+
+def _is_sampler(content: Mapping[str, Any]) -> bool:
+    """Tell whether a node makes a picture's latents: KSampler's kind, or one of parts."""
+    inputs = set(content["inputs"])
+    return {"steps", "positive"} <= inputs or {"sampler", "sigmas"} <= inputs
+
+
+def _of_sampler(graph: Graph, sampler: str) -> dict[str, list[Slot]]:
+    """Follow a sampler's inputs; what its parts are for, other nodes may hold."""
+    parts = [sampler]
+    for name in ("noise", "guider", "sampler", "sigmas"):
+        part = _source(graph[sampler]["inputs"].get(name))
+        if part in graph:
+            parts.append(str(part))
+    found: dict[str, list[Slot]] = {}
+    for part in parts:
+        for name in ("seed", "steps", "cfg", "sampler", "scheduler", "width", "height"):
+            found.setdefault(name, []).extend(_values(graph, part, INPUTS[name]))
+        for name, entries in (
+            ("prompt", ("positive", "conditioning")),
+            ("negative", ("negative",)),
+        ):
+            for entry in entries:
+                found.setdefault(name, []).extend(_follow(graph, part, entry, _TEXTS))
+    for name in ("width", "height"):
+        found[name] += _follow(graph, sampler, "latent_image", (name,))
+    return {name: list(dict.fromkeys(slots)) for name, slots in found.items()}
 
 
 def _follow(graph: Graph, node: str, entry: str, wanted: tuple[str, ...]) -> list[Slot]:
@@ -114,11 +142,21 @@ def _follow(graph: Graph, node: str, entry: str, wanted: tuple[str, ...]) -> lis
         seen.add(node)
         if graph[node]["class_type"] == "ConditioningZeroOut":
             return []  # what comes before it has no effect
-        if slots := _literals(node, graph[node], wanted):
+        if slots := _values(graph, node, wanted):
             return slots
         onward = (entry, "conditioning", "conditioning_1", "samples")
         entry = next((name for name in onward if name in graph[node]["inputs"]), entry)
     return []
+
+
+def _values(graph: Graph, node: str, names: tuple[str, ...]) -> list[Slot]:
+    """Return inputs that are plain values, in the node or in one that only holds the value."""
+    slots = _literals(node, graph[node], names)
+    for name in names:
+        holder = _source(graph[node]["inputs"].get(name))
+        if holder in graph and set(graph[str(holder)]["inputs"]) == {"value"}:
+            slots += _literals(str(holder), graph[str(holder)], ("value",))
+    return slots
 
 
 def _source(value: Any) -> str | None:
@@ -127,13 +165,10 @@ def _source(value: Any) -> str | None:
 
 
 def _literals(node: str, content: Mapping[str, Any], names: tuple[str, ...]) -> list[Slot]:
-    return list(_literal_slots(node, content["inputs"], names))
-
-
-def _literal_slots(node: str, inputs: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[Slot]:
-    for name in names:
-        if name in inputs and not isinstance(inputs[name], list):
-            yield Slot(node, name)
+    inputs = content["inputs"]
+    return [
+        Slot(node, name) for name in names if name in inputs and not isinstance(inputs[name], list)
+    ]
 
 
 def _title(content: Mapping[str, Any]) -> str:

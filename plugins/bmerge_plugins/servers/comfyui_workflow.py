@@ -23,13 +23,23 @@ class Workflow:
     Args:
         graph: in ComfyUI's API format.
         slots: slot → ``node.input``, for those that do not find themselves.
+        inputs: ``node.input`` → its value in every picture.
 
     Raises:
-        GeneratorError: if a slot that every study needs is missing.
+        GeneratorError: if a slot that every study needs is missing, or an input is.
     """
 
-    def __init__(self, graph: Graph, slots: Mapping[str, str | Sequence[str]]) -> None:
-        self._graph = graph
+    def __init__(
+        self,
+        graph: Graph,
+        slots: Mapping[str, str | Sequence[str]],
+        inputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        graph = copy.deepcopy(dict(graph))
+        for name, value in (inputs or {}).items():
+            place = parse_slot(graph, name)
+            graph[place.node]["inputs"][place.input] = value
+        self._graph: Graph = graph
         self._slots = find_slots(graph, slots)
         for name in _NEEDED:
             if name not in self._slots:
@@ -137,7 +147,7 @@ def read_workflow(workflow: str) -> Graph:
     """Return a workflow that comes with bmerge, or read one from a file.
 
     Args:
-        workflow: ``default``, ``flux``, or the path of a JSON file in API format.
+        workflow: the name of one that comes with bmerge, or the path of a JSON file in API format.
 
     Raises:
         GeneratorError: if it cannot be read, or is in the other format.

@@ -186,6 +186,62 @@ def test_the_flux_workflow_is_guided_by_its_own_number():
         Workflow(GRAPHS["flux"], {}).fill(Payload("p", "a cat", "bad"), "m")
 
 
+@pytest.mark.parametrize("name", GRAPHS)
+def test_each_of_our_workflows_is_whole_and_takes_a_payload(name):
+    payload = Payload("p", "a cat", seed=11, steps=3, width=640, height=768, sampler="lcm")
+    filled = Workflow(GRAPHS[name], {}).fill(payload, "merged.safetensors")
+    values = [v for node in filled.values() for v in node["inputs"].values()]
+    assert all(value[0] in filled for value in values if isinstance(value, list))
+    plain = [value for value in values if not isinstance(value, list)]
+    for wanted in ("a cat", 11, 3, 640, 768, "lcm", "merged.safetensors"):
+        assert wanted in plain
+    assert {512, 1024, 1328, 832, 480}.isdisjoint(plain), "a size that the payload does not set"
+
+
+def test_a_diffusion_model_is_loaded_beside_the_servers_own_parts(
+    server, generator, merged, payloads
+):
+    model, wanted = merged(), payloads(2, width=16)
+    one = generator(server.url, workflow="flux2_klein")
+    one.check(paint=False)
+    one.load(model)
+    made = list(one.generate(wanted))
+    assert pixels(made) == expected(model, wanted)
+    assert made[0].image.size[0] == 16
+
+
+def test_the_parts_of_a_sampler_are_followed_to_where_their_values_are():
+    graph = copy.deepcopy(GRAPHS["flux2_klein"])
+    graph["68"] = {"class_type": "PrimitiveInt", "inputs": {"value": 1024}}
+    for node in ("size", "schedule"):
+        graph[node]["inputs"]["width"] = ["68", 0]
+    payload = Payload("p", "a cat", "bad", seed=4, steps=9, cfg=2.0, width=320, height=256)
+    filled = Workflow(graph, {}).fill(payload, "m")
+    assert filled["noise"]["inputs"]["noise_seed"] == 4
+    assert filled["schedule"]["inputs"] == {"steps": 9, "width": ["68", 0], "height": 256}
+    assert filled["68"]["inputs"] == {"value": 320}
+    assert filled["size"]["inputs"]["height"] == 256
+    assert filled["guider"]["inputs"]["cfg"] == 2.0
+    assert filled["negative"]["inputs"]["text"] == "bad"
+
+
+def test_an_input_of_a_workflow_is_set_for_every_picture(server, generator, merged, payloads):
+    server.encoders = ["mine.safetensors"]
+    name = "text_encoder.clip_name"
+    with pytest.raises(GeneratorError, match="no clip_name 'qwen_3_4b.safetensors'") as caught:
+        generator(server.url, workflow="flux2_klein").check(paint=False)
+    assert f'inputs sets another: {{"{name}": …}}' in caught.value.hint
+    one = generator(server.url, workflow="flux2_klein", inputs={name: "mine.safetensors"})
+    one.check(paint=False)
+    seen = []
+    server.before_run = lambda graph: seen.append(graph["text_encoder"]["inputs"]["clip_name"])
+    one.load(merged())
+    list(one.generate(payloads(1)))
+    assert seen == ["mine.safetensors"]
+    with pytest.raises(GeneratorError, match="has no input 'vae.name'"):
+        generator(server.url, workflow="flux2", inputs={"vae.name": "x"})
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
