@@ -145,6 +145,67 @@ def test_presets_are_the_well_known_numbers():
     assert PRESETS["ALL_B"] == (1,) * 26
 
 
+def _folded(t):
+    """Return t for t up to 1, and back down and up again beyond it."""
+    return abs((t + 1) % 2 - 1)
+
+
+def _smoothstep(t):
+    return 3 * t**2 - 2 * t**3
+
+
+STEPS = [i / 24 for i in range(25)]
+FORMULAS = {
+    "GRAD_V": lambda t: abs(2 * t - 1),
+    "GRAD_A": lambda t: 1 - abs(2 * t - 1),
+    "SMOOTHSTEP": _smoothstep,
+    "2SMOOTHSTEP": lambda t: _folded(2 * _smoothstep(t)),
+    "3SMOOTHSTEP": lambda t: _folded(3 * _smoothstep(t)),
+    "4SMOOTHSTEP": lambda t: _folded(4 * _smoothstep(t)),
+    "HALF_SMOOTHSTEP": lambda t: _smoothstep(_folded(2 * t)),
+    "ONE_THIRD_SMOOTHSTEP": lambda t: _smoothstep(_folded(3 * t)),
+    "ONE_FOURTH_SMOOTHSTEP": lambda t: _smoothstep(_folded(4 * t)),
+    "COSINE": lambda t: (1 + math.cos(math.pi * t)) / 2,
+}
+REVERSED = {
+    "REVERSE_SMOOTHSTEP": "SMOOTHSTEP",
+    "2R_SMOOTHSTEP": "2SMOOTHSTEP",
+    "3R_SMOOTHSTEP": "3SMOOTHSTEP",
+    "4R_SMOOTHSTEP": "4SMOOTHSTEP",
+    "HALF_R_SMOOTHSTEP": "HALF_SMOOTHSTEP",
+    "ONE_THIRD_R_SMOOTHSTEP": "ONE_THIRD_SMOOTHSTEP",
+    "ONE_FOURTH_R_SMOOTHSTEP": "ONE_FOURTH_SMOOTHSTEP",
+    "REVERSE_COSINE": "COSINE",
+    "TRUE_REVERSE_CUBIC_HERMITE": "TRUE_CUBIC_HERMITE",
+    "FAKE_REVERSE_CUBIC_HERMITE": "FAKE_CUBIC_HERMITE",
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_preset_is_its_formula(name):
+    assert PRESETS[name] == pytest.approx([0, *map(FORMULAS[name], STEPS)], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", REVERSED)
+def test_reversed_preset_is_one_less_the_other(name):
+    other = PRESETS[REVERSED[name]]
+    assert PRESETS[name][1:] == pytest.approx([1 - weight for weight in other[1:]], abs=1e-6)
+
+
+@pytest.mark.parametrize("architecture", [SD1, SDXL, SDXL_VAE], ids=lambda known: known.id)
+def test_between_two_presets_every_block_is_their_weighted_sum(architecture):
+    first, second = values("GRAD_A", architecture), values("SMOOTHSTEP/2", architecture)
+    between = [0.75 * a + 0.25 * b for a, b in zip(first, second, strict=True)]
+    assert values("GRAD_A:SMOOTHSTEP/2@0.25", architecture) == pytest.approx(between, abs=1e-6)
+    changed = values("GRAD_A : SMOOTHSTEP/2 @ .25, BASE=0.9", architecture)
+    assert changed[:2] == pytest.approx([0.9, between[1]])
+
+
+def test_between_a_number_and_a_preset_the_base_counts_too():
+    assert values("1:GRAD_V@0.5")[:2] == pytest.approx([0.5, 1])
+    assert values("GRAD_V:GRAD_A@1.5")[1] == pytest.approx(-0.5)
+
+
 def test_presets_of_a_user_are_added(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(f"MINE: {[0.5] * 25}\nGRAD_V: {[0.1] * 26}\nALSO: MINE\n")

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rebasin": ("bmerge.cli.rebasin", "Align MODEL to REFERENCE: the order of its channels."),
     "lora": ("bmerge.cli.lora", "Extract, resize or merge LoRA files."),
     "diff": ("bmerge.cli.diff", "Show how far models are apart, and what one is made of."),
+    "weights": ("bmerge.cli.weights", "Show block weights: presets, lists, patterns of keys."),
     "recipe": ("bmerge.cli.recipe", "Read recipes of other tools, and of merged files."),
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint or a LoRA."),
     "studies": ("bmerge.cli.studies", "List studies, or show the trials of one."),
