@@ -236,6 +236,15 @@ def test_file_that_was_not_merged_is_refused(bmerge):
     assert "'a.safetensors' is no merge method" in forgotten.err
 
 
+@pytest.mark.parametrize("damaged", ['{"method": "weigh', "[1]", ""], ids=["cut", "list", "empty"])
+def test_a_damaged_recipe_in_the_metadata_is_called_so(bmerge, damaged):
+    write_checkpoint("x.safetensors", {LAYER: np.ones((2, 2))}, metadata={"bmerge.recipe": damaged})
+    called = bmerge("merge", "x.safetensors", "-o", "y.safetensors")
+    assert called.status == 1
+    assert "x.safetensors: bmerge.recipe in its metadata is damaged" in called.err
+    assert not Path("y.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     "recipe",
     [

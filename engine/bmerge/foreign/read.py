@@ -10,12 +10,13 @@ from bmerge.foreign.mecha import read_mecha
 from bmerge.foreign.mergekit import is_mergekit, read_mergekit
 from bmerge.foreign.own import OwnFile
 from bmerge.foreign.unfold import unfolded
-from bmerge.foreign.webui import RECIPE_KEY, read_webui
+from bmerge.foreign.webui import RECIPE_KEY as WEBUI_KEY
+from bmerge.foreign.webui import read_webui
 from bmerge.formats import open_checkpoint
 from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.reading import read_text
 from bmerge.recipe import Recipe, read_document
-from bmerge.recipe.ancestry import origin_of
+from bmerge.recipe.ancestry import RECIPE_KEY, origin_of
 from bmerge.recipe.load import ArchitectureOf, recipe_of
 
 __all__ = ["is_merged_file", "own_file", "read_any_recipe"]
@@ -73,7 +74,10 @@ def _of_merged_file(path: Path) -> Recipe:
     metadata = checkpoint.metadata
     if "mecha_recipe" in metadata:
         return read_mecha(metadata["mecha_recipe"], path)
-    if RECIPE_KEY not in metadata:
+    if RECIPE_KEY in metadata:
+        message = f"{RECIPE_KEY} in its metadata is damaged"
+        raise RecipeError(message, path=path, hint="another copy of the file may be whole")
+    if WEBUI_KEY not in metadata:
         message = "its metadata has neither bmerge.recipe nor sd_merge_recipe nor mecha_recipe"
         raise RecipeError(message, path=path, hint="'bmerge inspect FILE' shows what it has")
     architecture = detect(checkpoint.tensors, builtin())

@@ -59,7 +59,7 @@ def decode(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray[Any, A
 
 
 def write_checkpoint(
-    path: Path,
+    path: str | Path,
     tensors: Mapping[str, Any],
     *,
     dtype: str | Mapping[str, str] = "F32",
@@ -77,6 +77,7 @@ def write_checkpoint(
     Returns:
         ``path``.
     """
+    path = Path(path)
     arrays = {key: np.asarray(value) for key, value in tensors.items()}
     tags = {key: _tag(key, array, dtype) for key, array in arrays.items()}
     layout = [(key, tags[key], array.shape) for key, array in arrays.items()]
@@ -87,9 +88,9 @@ def write_checkpoint(
     return path
 
 
-def read_checkpoint(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def read_checkpoint(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     """Return all arrays of a safetensors file, in order of their position."""
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     header.pop("__metadata__", None)
