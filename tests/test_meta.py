@@ -26,6 +26,7 @@ TESTS = (
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 TYPES_WITHOUT_DOCSTRING = {
+    "ParameterKind",
     "Blame",
     "Weight",
     "PerModel",

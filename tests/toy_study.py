@@ -21,7 +21,8 @@ from bmerge.method import Hyperparameter
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
 from bmerge.study.baselines import baselines
 from bmerge.study.objective import Objective, Objectives
-from bmerge.study.space_config import HyperparameterSpace, build_space
+from bmerge.study.space_config import build_space
+from bmerge.study.space_entry import HyperparameterSpace
 from bmerge.study.study import Study, initial_proposals
 
 BLOCKS = ("BASE", "IN00", "IN01", "M00", "OUT00", "OUT01")

@@ -62,7 +62,8 @@ if TYPE_CHECKING:
     from bmerge.plan import Plan, make_plan
     from bmerge.rating import PersonScorer
     from bmerge.recipe import BlockWeights, LoraRef, ModelRef, Recipe, dump_recipe, load_recipe
-    from bmerge.study.protocols import Optimiser, Parameter, Result, Space
+    from bmerge.study.cube import Cube
+    from bmerge.study.protocols import Optimiser, Parameter, ParameterKind, Result, Space
     from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "BmergeError",
     "Checked",
     "Checkpoint",
+    "Cube",
     "Difference",
     "Download",
     "ExecutorError",
@@ -95,6 +97,7 @@ __all__ = [
     "Optimiser",
     "OptimiserKind",
     "Parameter",
+    "ParameterKind",
     "Payload",
     "PerModel",
     "PersonScorer",
@@ -161,7 +164,8 @@ _HOME = {
     "bmerge.rating": "PersonScorer",
     "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
     "bmerge.temporaries": "fresh_name remove_left_over temporary_folder",
-    "bmerge.study.protocols": "Optimiser Parameter Result Space",
+    "bmerge.study.cube": "Cube",
+    "bmerge.study.protocols": "Optimiser Parameter ParameterKind Result Space",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 

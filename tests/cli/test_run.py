@@ -457,3 +457,18 @@ def test_failure_to_close_is_told_and_loses_nothing(bmerge, faulty):
     assert called.status == 0
     assert f"warning: the generator could not be closed: KeyError: 'x' ({close})" in called.err
     assert "best " in called.out
+
+
+def test_optimiser_that_cannot_search_a_kind_of_parameter_is_refused(bmerge, study_file, example):
+    text = study_file.read_text()
+    study_file.write_text(text.replace("range: [0, 2]", "range: [0, 2], integer: true"))
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 1
+    assert "the optimiser 'walk' takes no whole number, as pull is" in called.err
+    assert "these do: auto, bayes, cmaes, gp, nevergrad, nsga2, random, tpe" in called.err
+    study_file.write_text(study_file.read_text().replace("name: walk", "name: random"))
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 0, called.err
+    tried = {t["params"]["pull"] for t in _trials(bmerge) if t["params"]}
+    assert 1 < len(tried) <= 3
+    assert tried <= {0, 1, 2}

@@ -190,3 +190,10 @@ def test_load_study_refuses_objectives_that_make_no_sense(load, old, new, line, 
 def test_load_study_without_prompts_is_an_error(load):
     with pytest.raises(RecipeError, match="weight above 0"):
         load(FULL.replace("weight: 2", "weight: 0").replace("cfg: 2.5", "weight: 0"))
+
+
+def test_load_study_space_has_kinds(load):
+    study = load(FULL.replace("    range: [0, 0.8]", "    range: [0.1, 0.8]\n    scale: log"))
+    assert {p.kind for p in build_space(study.space, [ALPHA], TOY).space.parameters} == {"log"}
+    with pytest.raises(RecipeError, match="scale.* 'ln'"):
+        load(FULL.replace("    range: [0, 0.8]", "    scale: ln"))

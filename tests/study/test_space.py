@@ -9,7 +9,8 @@ import pytest
 from bmerge import RecipeError, StudyError
 from bmerge.method import Hyperparameter
 from bmerge.recipe import BlockWeights
-from bmerge.study.space_config import HyperparameterSpace, build_space
+from bmerge.study.space_config import build_space
+from bmerge.study.space_entry import HyperparameterSpace
 from toy_study import ALPHA, BLOCKS, TOY
 
 BETA = Hyperparameter("beta", default=0.25, low=0.0, high=0.5, minimum=0.0, maximum=1.0)
@@ -86,7 +87,7 @@ def test_space_values_undo_weights():
     [
         ({"M00": 0.4}, "alpha at M00 is 0.4, but frozen at 0.3"),
         ({"M00": 0.3, "IN01": 0.2}, r"alpha at IN01 is 0.2, elsewhere in alpha.ins 0.5"),
-        ({"M00": 0.3, "BASE": 1.5}, r"alpha.BASE is 1.5, outside \[0, 1\]"),
+        ({"M00": 0.3, "BASE": 1.5}, r"alpha.BASE = 1.5, outside \[0, 1\]"),
     ],
     ids=["frozen", "group", "bounds"],
 )
@@ -125,3 +126,51 @@ def test_space_error_names_what_is_wrong(config, message, hint):
     with pytest.raises(RecipeError, match=message) as caught:
         space((ALPHA, BETA), **config)
     assert hint is None or hint in caught.value.hint
+
+
+def test_space_has_logarithms_and_whole_numbers():
+    steps = Hyperparameter("steps", default=4.0, low=1.0, high=64.0)
+    search = space((ALPHA, steps), alpha={"freeze": 0.5}, steps={"single": True, "log": True})
+    assert [p.kind for p in search.space.parameters] == ["log"]
+    assert search.centre() == {"steps": 8.0}
+    whole = space((steps,), steps={"integer": True, "blocks": {"M00": (2.0, 6.0)}})
+    assert {p.kind for p in whole.space.parameters} == {"integer"}
+    assert whole.weights(whole.centre())["steps"].of("M00") == 4.0
+    assert whole.describe()["kinds"]["steps.M00"] == ["integer"]
+    with pytest.raises(StudyError, match="steps.M00 = 4.5, which is no whole number"):
+        whole.values({"steps": BlockWeights(4.0, {"M00": 4.5})})
+
+
+def test_space_weights_of_all_models_sum_to_1_in_every_block():
+    weight = Hyperparameter("weight", 0.5, 0.0, 2.0, per_model=True).of_models(3)
+    config = {h.name: {"simplex": True, "groups": {"ins": ("IN00-IN01",)}} for h in weight}
+    search = space(weight, **config)
+    assert set(search.space.simplices) == {
+        f"weight.{block}" for block in ("ins", "BASE", "M00", "OUT00", "OUT01")
+    }
+    centre = search.weights(search.centre())
+    assert sum(centre[h.name].of("IN01") for h in weight) == pytest.approx(1.0)
+    assert centre["weight_2"].of("M00") == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"weight_1": {"log": True}}, "weight_1: a range on a logarithmic scale begins above 0"),
+        ({"weight_1": {"integer": True, "range": (0.0, 1.5)}}, "a range of whole numbers, not"),
+        ({"weight_1": {"integer": True, "blocks": {"M00": 0.5}}}, "a range of whole numbers, not"),
+        ({"weight_1": {"simplex": True}}, "weight_1 sums to 1 with weight_2, which the space has"),
+        ({"weight_1": {"simplex": True, "range": (0.0, 2.0)}}, r"have the range \[0, 1\], not"),
+        ({"weight_1": {"simplex": True, "integer": True}}, "neither logarithms nor whole numbers"),
+        ({"alpha": {"simplex": True}}, "alpha has no partners"),
+        (
+            {"weight_1": {"simplex": True}, "weight_2": {"simplex": True, "blocks": {"M00": 0.1}}},
+            "weight.M00: all of weight_1, weight_2 must be searched there",
+        ),
+    ],
+    ids=str,
+)
+def test_space_of_impossible_kinds_is_refused(config, message):
+    weight = Hyperparameter("weight", 0.5, 0.0, 2.0, per_model=True).of_models(2)
+    with pytest.raises(RecipeError, match=message):
+        space((ALPHA, *weight), **config)

@@ -9,7 +9,9 @@ from bmerge import StudyError
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objectives
 from bmerge.study.store import Store, read_study
-from toy_study import make_study
+from bmerge.study.trial import Proposal
+from bmerge.testing.optimisers import MIXED
+from toy_study import ONE, make_study
 
 
 def test_optuna_reads_a_study(tmp_path):
@@ -71,3 +73,16 @@ def test_store_is_open_for_one_at_a_time(tmp_path):
         assert "--out" in caught.value.hint
     with Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1):
         pass
+
+
+def test_store_keeps_values_of_every_kind(tmp_path):
+    definition = {"definition": {}, "objectives": ONE, "budget": 1}
+    point = {**MIXED.centre(), "method": 2.0}
+    with Store(tmp_path, "kinds", **definition) as store:
+        store.start(Proposal("init", "sobol", point, {}), MIXED)
+    with Store(tmp_path, "kinds", **definition) as store:
+        assert store.trials[0].proposal.values == point
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    row = optuna.load_study(study_name="kinds", storage=storage).trials[0]
+    assert (row.params["method"], row.params["steps"]) == ("three", 3)
+    storage.engine.dispose()

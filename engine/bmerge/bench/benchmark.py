@@ -21,7 +21,7 @@ from bmerge.host.studies import model_identity
 from bmerge.method import MergeMethod
 from bmerge.recipe import Recipe
 from bmerge.study.config import StudyConfig
-from bmerge.study.space_config import HyperparameterSpace
+from bmerge.study.space_entry import HyperparameterSpace
 
 __all__ = ["Benchmark", "Per", "held_out"]
 

@@ -16,7 +16,7 @@ from bmerge.evaluate.weights import Download
 from bmerge.extras import as_missing_extra, require
 from bmerge.faults import FAILURES, in_one_line
 from bmerge.host.annotations import annotations_of, problem
-from bmerge.study.protocols import Optimiser
+from bmerge.study.protocols import Optimiser, ParameterKind
 
 __all__ = ["GeneratorKind", "Kind", "OptimiserKind", "Option", "ScorerKind"]
 
@@ -180,9 +180,12 @@ class OptimiserKind(Kind[Optimiser]):
         needs: as of every kind.
         several_objectives: whether it can look for the Pareto front of several; it then finds
             them in the results' ``scores``.
+        takes: kinds of parameters that it proposes; a study whose space has another kind refuses
+            it. One that moves points through :class:`~bmerge.study.cube.Cube` takes them all.
     """
 
     several_objectives: bool = False
+    takes: tuple[ParameterKind, ...] = ("float",)
     protocols: ClassVar[tuple[type, ...]] = (Optimiser,)
     positional: ClassVar[tuple[str, ...]] = ("space", "seed", "budget")
 

@@ -33,7 +33,7 @@ from bmerge.recipe import BlockWeights, PluginRef, load_presets, parse_weights, 
 from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import Ingredients, definition_of
-from bmerge.study.protocols import Optimiser, Space
+from bmerge.study.protocols import Optimiser, ParameterKind, Space
 from bmerge.study.space import SearchSpace
 from bmerge.study.space_config import build_space
 from bmerge.study.store import read_study
@@ -41,6 +41,14 @@ from bmerge.study.study import Study, initial_proposals
 from bmerge.study.trial import Proposal
 
 __all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins"]
+
+_WORDS: Mapping[ParameterKind, str] = {
+    "float": "number",
+    "log": "number on a logarithmic scale",
+    "integer": "whole number",
+    "categorical": "choice",
+    "simplex": "weight of a simplex",
+}
 
 
 def build_study(
@@ -81,6 +89,7 @@ def build_study(
     numbers = kinds.method.hyperparameters_of(len(checkpoints))
     space = kinds.method.spread(config.space, len(checkpoints))
     search = build_space(space, numbers, architecture, present=present)
+    kinds.check_space(search.space)
     kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
     queue = tuple(_queue(config, kinds.method, architecture, search))
     known = registry.architectures
@@ -181,6 +190,17 @@ class _Kinds:
         self._generator.check(config.generator.options)
         for kind, scorer in zip(self._scorers, config.scorers, strict=True):
             kind.check(scorer.options)
+
+    def check_space(self, space: Space) -> None:
+        """Refuse an optimiser that cannot propose values of every kind in the space."""
+        for p in space.parameters:
+            if p.kind not in self._optimiser.takes:
+                kinds = self._registry.optimisers.values()
+                able = sorted(k.name for k in kinds if p.kind in k.takes)
+                word = _WORDS[p.kind]
+                message = f"the optimiser {self._optimiser.name!r} takes no {word}, as {p.name} is"
+                hint = f"these do: {', '.join(able)}"
+                raise PluginError(message, plugin=self._optimiser.name, hint=hint)
 
     def plugins(self, of_merges: Iterable[PluginRef]) -> tuple[PluginRef, ...]:
         """Return all plugins but bmerge's own that take part, and those given by path."""

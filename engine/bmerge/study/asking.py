@@ -6,7 +6,6 @@ Whatever it proposes is checked here, so that no wrong proposal reaches a merge.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from functools import partial
 from bmerge.errors import PluginError, StudyError
 from bmerge.faults import explained
 from bmerge.study.objective import reference
+from bmerge.study.points import checked_point
 from bmerge.study.protocols import Optimiser
 from bmerge.study.store import Store
 from bmerge.study.study import Study
@@ -23,8 +23,6 @@ from bmerge.study.trial import Proposal, Trial, results_of
 __all__ = ["Asking"]
 
 _logger = logging.getLogger(__name__)
-
-_TOLERANCE = 1e-9  # of a proposal against its bounds, relative to their width
 
 
 class Asking:
@@ -95,17 +93,10 @@ class Asking:
         return explained(doing, partial(PluginError, plugin=name))
 
     def _checked(self, proposal: Mapping[str, float]) -> dict[str, float]:
-        """Return the proposal as floats within their bounds, or blame the optimiser."""
+        """Return the proposal as floats of their kinds, or blame the optimiser."""
         name = self._study.optimiser_name
-        space = self._study.search.space
-        if set(proposal) != set(space.names):
-            message = f"the optimiser {name!r} proposed values for other parameters than asked for"
-            raise PluginError(message, plugin=name)
-        values = {}
-        for p in space.parameters:
-            value, slack = float(proposal[p.name]), _TOLERANCE * (p.high - p.low)
-            if not (math.isfinite(value) and p.low - slack <= value <= p.high + slack):
-                message = f"the optimiser {name!r} proposed {p.name} = {value:g}"
-                raise PluginError(f"{message}, outside [{p.low:g}, {p.high:g}]", plugin=name)
-            values[p.name] = min(max(value, p.low), p.high)
-        return values
+        try:
+            return checked_point(self._study.search.space, proposal)
+        except ValueError as error:
+            message = f"the optimiser {name!r} proposed {error}"
+            raise PluginError(message, plugin=name) from error

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from bmerge.evaluate.protocols import Payload
 from bmerge.recipe.schema import PluginRef, Recipe
 from bmerge.study.objective import Objectives
-from bmerge.study.space_config import HyperparameterSpace
+from bmerge.study.space_entry import HyperparameterSpace
 
 __all__ = [
     "ExecutorConfig",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bmerge.study.config import InitialDesign
+from bmerge.study.cube import Cube
 from bmerge.study.protocols import Space
 
 if TYPE_CHECKING:
@@ -32,14 +33,8 @@ def initial_points(
     """
     if count == 0:
         return []
-    unit = _unit_points(design, len(space.parameters), count, seed)
-    return [
-        {
-            p.name: p.low + float(x) * (p.high - p.low)
-            for p, x in zip(space.parameters, row, strict=True)
-        }
-        for row in unit
-    ]
+    cube = Cube(space)
+    return [cube.values(row) for row in _unit_points(design, cube.width, count, seed)]
 
 
 def _unit_points(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from bmerge.recipe.document import Node
-from bmerge.study.space_config import HyperparameterSpace, Range
+from bmerge.study.space_entry import HyperparameterSpace, Range
 
 __all__ = ["read_space"]
 
-_KEYS = ("range", "freeze", "per", "groups", "blocks")
+_KEYS = ("range", "freeze", "per", "groups", "blocks", "scale", "integer", "simplex")
 
 
 def read_space(node: Node) -> dict[str, HyperparameterSpace]:
@@ -32,6 +32,9 @@ def _hyperparameter(node: Node) -> HyperparameterSpace:
         single="per" in keys and keys["per"].text(("block", "single")) == "single",
         groups={name: _patterns(entry) for name, entry in groups.items()},
         blocks={name: _setting(entry) for name, entry in blocks.items()},
+        log="scale" in keys and keys["scale"].text(("linear", "log")) == "log",
+        integer="integer" in keys and keys["integer"].boolean(),
+        simplex="simplex" in keys and keys["simplex"].boolean(),
         path=node.path,
         lines={"": node.line} | {key: entry.line for key, entry in (groups | blocks).items()},
     )

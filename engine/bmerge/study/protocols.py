@@ -5,11 +5,16 @@ An optimiser knows the space, a seed and the results so far; nothing of merges o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["Optimiser", "Parameter", "Result", "Space"]
+__all__ = ["Optimiser", "Parameter", "ParameterKind", "Result", "Space"]
+
+ParameterKind = Literal["float", "log", "integer", "categorical", "simplex"]
+"""What an optimiser must be able to take: numbers, numbers by their logarithm, whole numbers,
+choices between words, weights that sum to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +25,36 @@ class Parameter:
         name: unique within the space, for example ``alpha.IN04`` or ``alpha.unet``.
         low: least value.
         high: greatest value, above ``low``.
+        log: whether values matter by their logarithm; ``low`` is above 0 then.
+        integer: whether values are whole numbers, with bounds that are; they are floats all the
+            same.
+        choices: two or more words, between which nothing lies. The value is the position of one,
+            from ``low``, 0, to ``high``, the last one's.
+        simplex: name of the group whose values, each within [0, 1], sum to 1; or None.
     """
 
     name: str
     low: float
     high: float
+    log: bool = False
+    integer: bool = False
+    choices: tuple[str, ...] = ()
+    simplex: str | None = None
+
+    @property
+    def kind(self) -> ParameterKind:
+        """What an optimiser must be able to take."""
+        if self.choices:
+            return "categorical"
+        if self.simplex is not None:
+            return "simplex"
+        if self.integer:
+            return "integer"
+        return "log" if self.log else "float"
+
+    def text(self, value: float) -> str:
+        """Return a value for people: the word that is chosen, or the number."""
+        return self.choices[int(value)] if self.choices else f"{value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +67,30 @@ class Space:
     def names(self) -> tuple[str, ...]:
         """The parameters' names, in order."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def simplices(self) -> dict[str, tuple[Parameter, ...]]:
+        """Name of each simplex → its parameters, in order."""
+        found: dict[str, tuple[Parameter, ...]] = {}
+        for p in self.parameters:
+            if p.simplex is not None:
+                found[p.simplex] = (*found.get(p.simplex, ()), p)
+        return found
+
+    def centre(self) -> dict[str, float]:
+        """Return the middle of every parameter; of a simplex, equal weights."""
+        groups = self.simplices
+        return {
+            p.name: 1 / len(groups[p.simplex]) if p.simplex else _middle(p) for p in self.parameters
+        }
+
+
+def _middle(p: Parameter) -> float:
+    """Return the middle of a parameter on its own scale; of choices, the first."""
+    if p.choices:
+        return p.low
+    middle = math.sqrt(p.low * p.high) if p.log else (p.low + p.high) / 2
+    return float(math.floor(middle)) if p.integer else middle
 
 
 @dataclass(frozen=True, slots=True)

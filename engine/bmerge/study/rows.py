@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from bmerge.recipe.schema import BlockWeights
+from bmerge.study.distributions import values_of
 from bmerge.study.expected import expected, mapping, number, numbers, text
 from bmerge.study.trial import Phase, Proposal, Trial, TrialState
 
@@ -66,7 +67,7 @@ def trial_of(row: FrozenTrial) -> Trial:
     """
     with expected(f"trial {row.number}"):
         attributes: Mapping[str, Any] = row.user_attrs
-        proposal = _proposal(attributes, row.params)
+        proposal = _proposal(attributes, values_of(row.params, row.distributions))
         state = _state(row)
         if state == "running":  # attributes of a finish that was cut short do not count
             return Trial(row.number, state, proposal, **_parked(attributes.get(PARKED, {})))

@@ -13,6 +13,7 @@ from typing import Any
 
 from bmerge.errors import StudyError
 from bmerge.recipe.schema import BlockWeights
+from bmerge.study.points import checked_point
 from bmerge.study.protocols import Space
 
 __all__ = ["Layout", "SearchSpace"]
@@ -94,26 +95,26 @@ class SearchSpace:
         found: dict[str, float] = {}
         for layout in self.layouts:
             found |= layout.values(weights.get(layout.name, BlockWeights(layout.default)))
-        return {
-            p.name: _within(found[p.name], p.low, p.high, p.name) for p in self.space.parameters
-        }
+        try:
+            return checked_point(self.space, {name: found[name] for name in self.space.names})
+        except ValueError as error:
+            raise StudyError(str(error)) from error
 
     def centre(self) -> dict[str, float]:
         """Return the middle of every dimension."""
-        return {p.name: (p.low + p.high) / 2 for p in self.space.parameters}
+        return self.space.centre()
 
     def describe(self) -> dict[str, Any]:
         """Return it as plain data, for the stored study."""
+        kinds = {
+            p.name: [p.kind, *(["log"] if p.integer and p.log else []), *p.choices]
+            for p in self.space.parameters
+            if p.kind != "float"
+        }
         return {
             "parameters": {p.name: [p.low, p.high] for p in self.space.parameters},
             "blocks": {
                 layout.name: {**layout.frozen, **layout.dimension} for layout in self.layouts
             },
+            **({"kinds": kinds} if kinds else {}),
         }
-
-
-def _within(value: float, low: float, high: float, name: str) -> float:
-    """Return ``value`` moved onto a bound that it misses by rounding only."""
-    if not low - _TOLERANCE <= value <= high + _TOLERANCE:
-        raise StudyError(f"{name} is {value:g}, outside [{low:g}, {high:g}]")
-    return min(max(value, low), high)

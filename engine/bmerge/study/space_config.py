@@ -2,56 +2,28 @@
 
 For each hyperparameter: ``range`` for all its blocks, ``freeze`` (one value, not searched),
 ``per: single`` (one dimension for all blocks), ``groups`` (one dimension for several), and
-``blocks`` for exceptions: a number freezes, ``[low, high]`` is a range of its own.
+``blocks`` for exceptions: a number freezes, ``[low, high]`` is a range of its own. ``scale: log``
+searches by the logarithm, ``integer`` whole numbers; with ``simplex`` the values of all models sum
+to 1 in every block.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from bmerge.errors import RecipeError, nearest
+from bmerge.errors import nearest
 from bmerge.study.protocols import Parameter, Space
 from bmerge.study.space import Layout, SearchSpace
+from bmerge.study.space_entry import HyperparameterSpace, Range
+from bmerge.study.space_kinds import check_simplices, kind_problem, simplex_of
 
 if TYPE_CHECKING:
     from bmerge.architectures import Architecture
     from bmerge.method import Hyperparameter
 
-__all__ = ["HyperparameterSpace", "Range", "build_space"]
-
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class HyperparameterSpace:
-    """What a study file says of one hyperparameter.
-
-    Args:
-        range: of every block that has no other; None takes the method's search range.
-        freeze: value of every block that is named nowhere else; None searches them.
-        single: whether those blocks share one value.
-        groups: name → blocks (ids or ``FIRST-LAST``) that share one value.
-        blocks: block, ``FIRST-LAST`` or group → a frozen value or a range.
-        path: the file, for messages.
-        lines: key of ``groups`` or ``blocks`` → line in that file; ``""`` for the whole.
-    """
-
-    range: Range | None = None
-    freeze: float | None = None
-    single: bool = False
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    blocks: Mapping[str, float | Range] = field(default_factory=dict)
-    path: Path | None = None
-    lines: Mapping[str, int] = field(default_factory=dict)
-
-    def fail(self, key: str, message: str, *, hint: str | None = None) -> NoReturn:
-        """Raise a RecipeError at the line of ``key``."""
-        line = self.lines.get(key, self.lines.get(""))
-        raise RecipeError(message, path=self.path, line=line, hint=hint)
+__all__ = ["build_space"]
 
 
 def build_space(
@@ -87,7 +59,9 @@ def build_space(
     if not parameters:
         entry = next(iter(config.values()), HyperparameterSpace())
         entry.fail("", "nothing to search: every block of every hyperparameter is frozen")
-    return SearchSpace(Space(tuple(parameters)), tuple(layouts))
+    space = Space(tuple(parameters))
+    check_simplices(space, config, hyperparameters)
+    return SearchSpace(space, tuple(layouts))
 
 
 class _Builder:
@@ -101,7 +75,8 @@ class _Builder:
         self.frozen: dict[str, float] = {}
         self.dimension: dict[str, str] = {}
         self.ranges: dict[str, Range] = {}
-        self.range = self._valid("", config.range or (h.low, h.high))
+        usual = (0.0, 1.0) if config.simplex else (h.low, h.high)
+        self.range = self._valid("", config.range or usual)
 
     def layout(self, present: Collection[str]) -> Layout:
         """Return the layout, leaving out blocks that are not ``present``."""
@@ -118,8 +93,11 @@ class _Builder:
 
     def parameters(self, layout: Layout) -> Iterator[Parameter]:
         """Yield the dimensions that ``layout`` uses, in the order of their first block."""
+        config = self.config
         for name in dict.fromkeys(layout.dimension.values()):
-            yield Parameter(name, *self.ranges.get(name, self.range))
+            group = simplex_of(self.h.name, name) if config.simplex else None
+            bounds = self.ranges.get(name, self.range)
+            yield Parameter(name, *bounds, log=config.log, integer=config.integer, simplex=group)
 
     def _groups(self) -> None:
         for group, patterns in self.config.groups.items():
@@ -190,6 +168,8 @@ class _Builder:
         for value in bounds:
             if problem := self.h.problem(value):
                 self.config.fail(key, f"{self.h.name}: {problem}")
+        if problem := kind_problem(self.config, bounds):
+            self.config.fail(key, f"{self.h.name}: {problem}")
         return bounds
 
     def _expand(self, key: str, pattern: str) -> Sequence[str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import unwritable
 from bmerge.study.database import FILE, close_database, open_database, reopen_trials
+from bmerge.study.distributions import distribution_of, stored_value
 from bmerge.study.expected import expected
 from bmerge.study.home import check_home, enter_home, is_home, storage_of, url_of
 from bmerge.study.lock import FolderLock
@@ -148,14 +149,13 @@ class Store:
 
     def start(self, proposal: Proposal, space: Space) -> Trial:
         """Store a trial as running, in one transaction, and return it with its number."""
-        from optuna.distributions import FloatDistribution
         from optuna.trial import TrialState, create_trial
 
-        bounds = {p.name: FloatDistribution(p.low, p.high) for p in space.parameters}
+        known = {p.name: p for p in space.parameters if p.name in proposal.values}
         template = create_trial(
             state=TrialState.RUNNING,
-            params=dict(proposal.values),
-            distributions={name: bounds[name] for name in proposal.values},
+            params={name: stored_value(known[name], v) for name, v in proposal.values.items()},
+            distributions={name: distribution_of(p) for name, p in known.items()},
             user_attrs=start_attributes(proposal),
         )
         number = len(self.trials)  # as Optuna counts, without asking it: that could fail

@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from bmerge.host.kinds import OptimiserKind
+from bmerge.study.points import checked_point
 from bmerge.study.protocols import Optimiser, Parameter, Result, Space
 
-__all__ = ["SPACE", "check_optimiser", "score"]
+__all__ = ["MIXED", "SPACE", "check_optimiser", "score"]
 
 SPACE = Space(
     (
@@ -26,6 +27,19 @@ SPACE = Space(
     )
 )
 """A small space with bounds of several kinds."""
+
+MIXED = Space(
+    (
+        Parameter("rate", 0.001, 1.0, log=True),
+        Parameter("steps", 1.0, 5.0, integer=True),
+        Parameter("method", 0.0, 2.0, choices=("one", "two", "three")),
+        Parameter("order", 0.0, 1.0, choices=("ab", "ba")),
+        Parameter("share.a", 0.0, 1.0, simplex="share"),
+        Parameter("share.b", 0.0, 1.0, simplex="share"),
+        Parameter("share.c", 0.0, 1.0, simplex="share"),
+    )
+)
+"""Every kind of parameter; an optimiser is held to those that it takes."""
 
 _OPTIMUM = {"alpha.IN00": 0.8, "alpha.M00": 0.1, "beta": 0.25, "alpha.OUT00": 0.5}
 
@@ -46,7 +60,8 @@ def check_optimiser(
 
     It must propose points within their bounds, equal ones for equal seeds, after failed trials
     and after pruned ones too, with and without an initial design; and go on after ``replay`` where
-    it was. Where it takes several objectives, with two of them as well.
+    it was. Where it takes several objectives, with two of them as well; and so with every kind of
+    parameter that it says it takes.
 
     Args:
         kind: the optimiser.
@@ -70,6 +85,7 @@ def check_optimiser(
         _check_bounds(two)
         _check_replay(kind, options, two, exact=exact_replay)
     _check_bounds(list(_run(_make(kind, options, asks), 3, design=0, failing={0, 1, 2})))
+    _check_kinds(kind, options, asks, exact=exact_replay)
 
 
 def _make(kind: OptimiserKind, options: Mapping[str, Any], budget: int) -> Optimiser:
@@ -145,3 +161,28 @@ def _check_replay(
         if exact:
             message = f"{kind.name}: another proposal after the replay of {cut} trials"
             assert proposal == whole[cut].values, message
+
+
+def _check_kinds(
+    kind: OptimiserKind, options: Mapping[str, Any], asks: int, *, exact: bool
+) -> None:
+    """Let it search a space of all kinds that it takes, and go on after half of that."""
+    space = Space(tuple(p for p in MIXED.parameters if p.kind in kind.takes))
+    if not space.parameters:
+        return
+    optimiser = kind.create(space, 7, asks + 1, options=options)
+    results: list[Result] = []
+    for number in range(asks + 1):
+        values = dict(optimiser.ask())
+        try:
+            checked_point(space, values)
+        except ValueError as error:
+            raise AssertionError(f"{kind.name} proposed {error}") from error
+        found = -math.fsum((values[p.name] - p.low) ** 2 for p in space.parameters)
+        results.append(Result(number, values, found, sequence=number, asks_before=number + 1))
+        optimiser.tell(results[-1])
+    again = kind.create(space, 7, asks + 1, options=options)
+    again.replay(results[: asks // 2])
+    if exact:
+        message = f"{kind.name}: another proposal after the replay of all kinds of parameters"
+        assert dict(again.ask()) == results[asks // 2].values, message

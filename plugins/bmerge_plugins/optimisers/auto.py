@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bmerge import OptimiserKind, Result, Space, hookimpl
+from bmerge_plugins.optimisers._common import ALL_KINDS
 from bmerge_plugins.optimisers.cmaes import Evolution
 from bmerge_plugins.optimisers.optuna_samplers import GaussianProcess
 
@@ -67,5 +68,11 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``auto``."""
     summary = "gp for the first 250 trials, then cmaes"
     return [
-        OptimiserKind("auto", Auto, summary, needs=("optuna", "cmaes", "numpy", "threadpoolctl"))
+        OptimiserKind(
+            "auto",
+            Auto,
+            summary,
+            takes=ALL_KINDS,
+            needs=("optuna", "cmaes", "numpy", "threadpoolctl"),
+        )
     ]

@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from bmerge import OptimiserKind, Result, Space, hookimpl
+from bmerge import Cube, OptimiserKind, Result, Space, hookimpl
+from bmerge_plugins.optimisers._common import ALL_KINDS
 
 if TYPE_CHECKING:
     from bayes_opt import BayesianOptimization  # type: ignore[import-untyped]
@@ -51,7 +52,7 @@ class Bayes:
         xi: float = 0.0,
         noise: float = 1e-4,
     ) -> None:
-        self._space = space
+        self._cube = Cube(space)
         self._seed = seed
         self._acquisition, self._xi, self._noise = acquisition, xi, noise
         self._kappa, self._decay, self._delay = kappa, kappa_decay, kappa_decay_delay
@@ -72,10 +73,7 @@ class Bayes:
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sklearn's and scipy's, of fits that hit a bound
             found = process.suggest(UtilityFunction(self._acquisition, kappa=kappa, xi=self._xi))
-        return {
-            p.name: p.low + float(found[_key(i)]) * (p.high - p.low)
-            for i, p in enumerate(self._space.parameters)
-        }
+        return self._cube.values([found[_key(i)] for i in range(self._cube.width)])
 
     def tell(self, result: Result) -> None:
         """Keep the result."""
@@ -91,7 +89,7 @@ class Bayes:
         import numpy as np
         from bayes_opt import BayesianOptimization
 
-        bounds = {_key(i): (0.0, 1.0) for i in range(len(self._space.parameters))}
+        bounds = {_key(i): (0.0, 1.0) for i in range(self._cube.width)}
         state = np.random.SeedSequence((self._seed, self._asks)).generate_state(1)
         process = BayesianOptimization(None, bounds, random_state=int(state[0]), verbose=0)
         process.set_gp_params(alpha=self._noise, kernel=_kernel(len(bounds)))
@@ -109,9 +107,7 @@ class Bayes:
             return {}
         points: dict[tuple[float, ...], list[float]] = {}
         for result in self._results:
-            unit = tuple(
-                (result.values[p.name] - p.low) / (p.high - p.low) for p in self._space.parameters
-            )
+            unit = tuple(self._cube.unit(result.values))
             score = min(scores) if result.score is None else result.score
             points.setdefault(unit, []).append(score)
         return {point: sum(scores) / len(scores) for point, scores in points.items()}
@@ -142,6 +138,7 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
             "bayes",
             Bayes,
             "Gaussian process of bayesian-optimization",
+            takes=ALL_KINDS,
             needs=("bayes_opt", "sklearn", "numpy", "threadpoolctl"),
         )
     ]

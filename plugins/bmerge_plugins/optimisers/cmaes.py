@@ -11,7 +11,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
+from bmerge import Cube, OptimiserKind, PluginError, Result, Space, hookimpl
+from bmerge_plugins.optimisers._common import ALL_KINDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,10 +56,10 @@ class Evolution:
             raise PluginError(f"sigma is {sigma}, must be above 0", plugin="cmaes")
         if population is not None and population < 4:
             raise PluginError(f"population is {population}, must be 4 or more", plugin="cmaes")
-        self._space, self._seed, self._sigma, self._population = space, seed, sigma, population
+        self._cube, self._seed, self._sigma, self._population = Cube(space), seed, sigma, population
         self._strategy: CMA | None = None
         self._restarts = self._asks = 0
-        self._pending: set[tuple[float, ...]] = set()
+        self._pending: list[tuple[Mapping[str, float], Point]] = []
         self._told: list[tuple[Point, float]] = []
         self._best: Result | None = None
         self._worst: float | None = None
@@ -72,9 +73,8 @@ class Evolution:
             if self._strategy is None:
                 self._strategy = self._begin()
             unit = self._strategy.ask()
-        pairs = zip(self._space.parameters, unit, strict=True)
-        values = {p.name: p.low + float(x) * (p.high - p.low) for p, x in pairs}
-        self._pending.add(tuple(values.values()))
+        values = self._cube.values(unit)
+        self._pending.append((values, unit))
         return values
 
     def tell(self, result: Result) -> None:
@@ -84,15 +84,17 @@ class Evolution:
         begin at.
         """
         self._note(result)
-        point = tuple(result.values[name] for name in self._space.names)
         if not result.proposed:
             return
-        if point not in self._pending:
+        known = [
+            place for place, (values, _) in enumerate(self._pending) if values == result.values
+        ]
+        if not known:
             _logger.warning("cmaes did not propose trial %d again", result.number)
             return
-        self._pending.remove(point)
+        _, unit = self._pending.pop(known[0])
         score = (self._worst or 0.0) if result.score is None else result.score
-        self._told.append((self._unit(point), -score))
+        self._told.append((unit, -score))
         self._move()
 
     def replay(self, results: Sequence[Result]) -> None:
@@ -115,13 +117,13 @@ class Evolution:
         import numpy as np
         from cmaes import CMA
 
-        dimensions = len(self._space.parameters)
+        dimensions = self._cube.width
         seed = np.random.SeedSequence((self._seed, self._restarts))
         mean = np.full(dimensions, 0.5)
         if self._restarts:
             mean = np.random.default_rng(seed).random(dimensions)
         elif self._best is not None:
-            mean = self._unit([self._best.values[name] for name in self._space.names])
+            mean = np.array(self._cube.unit(self._best.values))
         size = self._population or 4 + int(3 * np.log(dimensions))
         return CMA(
             mean=mean,
@@ -145,12 +147,6 @@ class Evolution:
                 self._restarts += 1
                 self._strategy = None
 
-    def _unit(self, point: Sequence[float]) -> Point:
-        import numpy as np
-
-        pairs = zip(self._space.parameters, point, strict=True)
-        return np.array([(x - p.low) / (p.high - p.low) for p, x in pairs])
-
 
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
@@ -160,6 +156,7 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
             "cmaes",
             Evolution,
             "evolution strategy CMA-ES",
+            takes=ALL_KINDS,
             needs=("cmaes", "numpy", "threadpoolctl"),
         )
     ]

@@ -13,7 +13,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl, nearest
+from bmerge import Cube, OptimiserKind, PluginError, Result, Space, hookimpl, nearest
+from bmerge_plugins.optimisers._common import ALL_KINDS
 
 __all__ = ["Nevergrad", "bmerge_optimisers"]
 
@@ -48,10 +49,10 @@ class Nevergrad:
         algorithm: str = "NgIohTuned",
         workers: int = 2,
     ) -> None:
-        self._space = space
-        dimensions = len(space.parameters)
+        self._cube = Cube(space)
+        dimensions = self._cube.width
         self._optimiser = _guarded(lambda: _construct(dimensions, seed, budget, algorithm, workers))
-        self._pending: dict[tuple[float, ...], Any] = {}
+        self._pending: list[tuple[Mapping[str, float], Any]] = []
         self._asks = 0
         self._worst: float | None = None
 
@@ -59,22 +60,23 @@ class Nevergrad:
         """Return nevergrad's next candidate."""
         candidate = _guarded(self._optimiser.ask)
         self._asks += 1
-        pairs = zip(self._space.parameters, candidate.value, strict=True)
-        values = {p.name: p.low + float(x) * (p.high - p.low) for p, x in pairs}
-        self._pending[tuple(values.values())] = candidate
+        values = self._cube.values(candidate.value)
+        self._pending.append((values, candidate))
         return values
 
     def tell(self, result: Result) -> None:
         """Tell nevergrad the loss; a failed trial has the worst loss so far."""
         loss = self._loss(result)
-        point = tuple(result.values[name] for name in self._space.names)
-        candidate = self._pending.pop(point, None) if result.proposed else None
-        if candidate is not None:
+        known = [
+            place for place, (values, _) in enumerate(self._pending) if values == result.values
+        ]
+        if result.proposed and known:
+            _, candidate = self._pending.pop(known[0])
             _guarded(lambda: self._optimiser.tell(candidate, loss))
             return
         if result.proposed:
             _logger.warning("nevergrad did not propose trial %d again", result.number)
-        self._tell_foreign(point, loss)
+        self._tell_foreign(self._cube.unit(result.values), loss)
 
     def replay(self, results: Sequence[Result]) -> None:
         """Make the asks and tells of the earlier runs again."""
@@ -90,14 +92,12 @@ class Nevergrad:
         self._worst = loss if self._worst is None else max(self._worst, loss)
         return loss
 
-    def _tell_foreign(self, point: Sequence[float], loss: float) -> None:
+    def _tell_foreign(self, unit: Sequence[float], loss: float) -> None:
         """Tell of a point that nevergrad did not ask for, where its algorithm can take that."""
         from nevergrad.common.errors import (  # type: ignore[import-untyped]
             TellNotAskedNotSupportedError,
         )
 
-        pairs = zip(self._space.parameters, point, strict=True)
-        unit = [(x - p.low) / (p.high - p.low) for p, x in pairs]
         candidate = self._optimiser.parametrization.spawn_child(new_value=unit)
         try:
             _guarded(lambda: self._optimiser.tell(candidate, loss))
@@ -159,6 +159,7 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
             "nevergrad",
             Nevergrad,
             "any optimiser of nevergrad, by its name",
+            takes=ALL_KINDS,
             needs=("nevergrad", "numpy"),
         )
     ]

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
+from bmerge import Cube, OptimiserKind, Parameter, PluginError, Result, Space, hookimpl
+from bmerge_plugins.optimisers._common import ALL_KINDS
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -31,7 +32,7 @@ class _OptunaSampler:
     """
 
     def __init__(self, space: Space, seed: int, budget: int) -> None:  # noqa: ARG002
-        self._space = space
+        self._space = _Dimensions(space)
         self._seed = seed
         self._results: list[Result] = []
         self._asks = 0
@@ -49,8 +50,7 @@ class _OptunaSampler:
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's, of features that may still change
             study = self._study(self._sampler(int(state[0])))
-            params = study.ask(self._bounds()).params
-        return {name: float(params[name]) for name in self._space.names}
+            return self._space.values(study.ask(self._space.distributions()).params)
 
     def tell(self, result: Result) -> None:
         """Keep the result."""
@@ -60,11 +60,6 @@ class _OptunaSampler:
         """Keep the results and count the asks."""
         self._results = list(results)
         self._asks = sum(result.proposed for result in results)
-
-    def _bounds(self) -> dict[str, BaseDistribution]:
-        from optuna.distributions import FloatDistribution
-
-        return {p.name: FloatDistribution(p.low, p.high) for p in self._space.parameters}
 
     def _sampler(self, seed: int) -> BaseSampler:
         raise NotImplementedError
@@ -81,13 +76,13 @@ class _OptunaSampler:
         scores = [r.scores or (r.score,) for r in self._results if r.score is not None]
         worst = tuple(min(column) for column in zip(*scores, strict=True)) or (0.0,)
         study = optuna.create_study(sampler=sampler, directions=["maximize"] * len(worst))
-        bounds = self._bounds()
+        distributions = self._space.distributions()
         for number, result in enumerate(self._results if scores else ()):
             values = worst if result.score is None else result.scores or (result.score,)
             study.add_trial(
                 optuna.trial.create_trial(
-                    params=dict(result.values),
-                    distributions=bounds,
+                    params=self._space.params(result.values),
+                    distributions=distributions,
                     values=list(values),
                     system_attrs=self._marks(number),
                 )
@@ -97,6 +92,57 @@ class _OptunaSampler:
     def _marks(self, number: int) -> dict[str, int]:  # noqa: ARG002
         """Return what the sampler would have noted of the result ``number``."""
         return {}
+
+
+class _Dimensions:
+    """A space in Optuna's words: it knows all kinds but weights that sum to 1.
+
+    Those are searched by the coordinates of a cube.
+
+    Args:
+        space: the dimensions.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._names = space.names
+        self._plain = [p for p in space.parameters if p.simplex is None]
+        groups = space.simplices
+        self._cubes = {name: Cube(Space(members)) for name, members in groups.items()}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return name → what Optuna may propose for it."""
+        from optuna.distributions import FloatDistribution
+
+        shares = {name: FloatDistribution(0.0, 1.0) for name in self._shares()}
+        return {**{p.name: _distribution(p) for p in self._plain}, **shares}
+
+    def params(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return a point as Optuna has it; of choices, the position."""
+        unit = [x for cube in self._cubes.values() for x in cube.unit(values)]
+        plain = {p.name: int(v) if p.choices else v for p in self._plain for v in [values[p.name]]}
+        return {**plain, **dict(zip(self._shares(), unit, strict=True))}
+
+    def values(self, params: Mapping[str, float]) -> dict[str, float]:
+        """Return the point that Optuna means."""
+        found = {p.name: float(params[p.name]) for p in self._plain}
+        for name, cube in self._cubes.items():
+            found |= cube.values([params[f"{name}/{place}"] for place in range(cube.width)])
+        return {name: found[name] for name in self._names}
+
+    def _shares(self) -> list[str]:
+        """Return the names of the simplices' coordinates."""
+        cubes = self._cubes.items()
+        return [f"{name}/{place}" for name, cube in cubes for place in range(cube.width)]
+
+
+def _distribution(p: Parameter) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if p.choices:
+        return CategoricalDistribution(range(len(p.choices)))
+    if p.integer:
+        return IntDistribution(int(p.low), int(p.high), log=p.log)
+    return FloatDistribution(p.low, p.high, log=p.log)
 
 
 class GaussianProcess(_OptunaSampler):
@@ -172,7 +218,10 @@ class NonDominatedSorting(_OptunaSampler):
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``gp``, ``tpe`` and ``nsga2``."""
     several = partial(
-        OptimiserKind, several_objectives=True, needs=("optuna", "numpy", "threadpoolctl")
+        OptimiserKind,
+        several_objectives=True,
+        takes=ALL_KINDS,
+        needs=("optuna", "numpy", "threadpoolctl"),
     )
     return [
         several("gp", GaussianProcess, "Gaussian process of Optuna"),

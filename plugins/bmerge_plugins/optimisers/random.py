@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bmerge import OptimiserKind, Result, Space, hookimpl
+from bmerge import Cube, OptimiserKind, Result, Space, hookimpl
+from bmerge_plugins.optimisers._common import ALL_KINDS
 
 __all__ = ["Random", "bmerge_optimisers"]
 
@@ -19,7 +20,7 @@ class Random:
     """
 
     def __init__(self, space: Space, seed: int, budget: int) -> None:  # noqa: ARG002
-        self._space = space
+        self._cube = Cube(space)
         self._seed = seed
         self._asks = 0
 
@@ -29,9 +30,7 @@ class Random:
 
         rng = np.random.default_rng((self._seed, self._asks))
         self._asks += 1
-        unit = rng.random(len(self._space.parameters))
-        pairs = zip(self._space.parameters, unit, strict=True)
-        return {p.name: p.low + float(x) * (p.high - p.low) for p, x in pairs}
+        return self._cube.values(rng.random(self._cube.width).tolist())
 
     def tell(self, result: Result) -> None:
         """Learn nothing."""
@@ -50,6 +49,7 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
             Random,
             "uniform points of the space",
             several_objectives=True,
+            takes=ALL_KINDS,
             needs=("numpy",),
         )
     ]
