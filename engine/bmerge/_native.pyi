@@ -26,6 +26,7 @@ __all__ = [
     "Progress",
     "Report",
     "__version__",
+    "decode",
     "encode_header",
     "merge",
     "read_header",
@@ -36,9 +37,19 @@ __version__: Final[str]
 
 _Path: TypeAlias = str | PathLike[str]
 
+_Stored: TypeAlias = tuple[int, int, str]
+"""A range of numbers: source index, byte offset, dtype name."""
+
+_Input: TypeAlias = _Stored | Sequence[tuple[_Stored, int, int]]
+"""A stored tensor, or segments laid one after another: (stored, its first element, how many).
+
+Segments of one dtype are as fast as a stored tensor, but for being copied together; segments of
+several are decoded to float32.
+"""
+
 _Job: TypeAlias = tuple[
     int,  # program: index into `programs`
-    Sequence[tuple[int, int, str]],  # inputs: (source index, byte offset, dtype name)
+    Sequence[_Input],  # inputs
     Sequence[float],  # scalars: one per hyperparameter of the program
     Sequence[int],  # shape of every input and of the output
     int,  # sink index
@@ -312,7 +323,7 @@ def merge(
     io: Literal["auto", "read", "mmap"] = "auto",
     rounding: Literal["nearest", "stochastic"] = "nearest",
     wanted: Sequence[tuple[int, int]] = (),
-    bases: Sequence[tuple[int, int, int, str, int]] = (),
+    bases: Sequence[tuple[int, _Input, int]] = (),
     maps: Maps | None = None,
 ) -> Report:
     """Run every job and copy; everything is validated before any work starts.
@@ -337,7 +348,7 @@ def merge(
             job's seed and the element's index.
         wanted: (job, count): only the first elements of that job's output are computed and
             written, and its place in the sink has room for as many; 1 or more.
-        bases: (job, source, offset, dtype, count): what the job's output is a change of, in its
+        bases: (job, input, count): what the job's output is a change of, in its
             shape; the report tells how much of the change rounding leaves, by so many elements in
             the middle of the tensor.
         maps: takes and keeps maps of source files, if all sinks are buffers and ``io`` is not
@@ -349,4 +360,17 @@ def merge(
         NonFiniteError: see ``on_nonfinite``.
         Cancelled: through ``progress``.
         KeyboardInterrupt: signals are looked at while the run goes on (main thread only).
+    """
+
+def decode(sources: Sequence[_Path | Buffer], input: _Input, target: Buffer) -> None:
+    """Decode a whole input of a job to float32, without a job.
+
+    Args:
+        sources: as in :func:`merge`.
+        input: what is decoded.
+        target: takes four bytes for each element, little endian; tells how many there are.
+
+    Raises:
+        ProgramError: the input does not fit its sources, or has not as many elements.
+        IoError: a file cannot be opened or read, or is shorter than the input needs.
     """

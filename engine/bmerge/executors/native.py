@@ -165,9 +165,9 @@ class _Arguments:
         assert isinstance(info, TensorInfo), info  # the pipeline has seen to all others
         return self._source(info.file), info.offset, info.dtype
 
-    def base(self, job: int, sample: Sample) -> tuple[int, int, int, str, int]:
+    def base(self, job: int, sample: Sample) -> tuple[int, tuple[int, int, str], int]:
         base = sample.base
-        return job, self._source(base.file), base.offset, base.dtype, sample.count
+        return job, (self._source(base.file), base.offset, base.dtype), sample.count
 
     def copies(self, plan: Plan) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield ranges to copy; those that continue one another on both sides are one."""

@@ -11,7 +11,7 @@ mod common;
 
 use std::time::Duration;
 
-use bmerge_core::merge::{InputRange, Job, Source};
+use bmerge_core::merge::{Job, Plain, Source};
 use bmerge_core::program::{Binary, Unary};
 use bmerge_core::{Dtype, Program};
 use common::{lerp, node, options, run_jobs};
@@ -70,7 +70,7 @@ fn measure<M: criterion::measurement::Measurement>(
     let pattern = |shift: usize| (0..size(from)).map(|i| 0x2c + ((i + shift) % 7) as u8).collect();
     let (a, b): (Vec<u8>, Vec<u8>) = (pattern(0), pattern(3));
     let mut output = vec![0; size(to)];
-    let input = |source| InputRange { source, offset: 0, dtype: from };
+    let input = |source| Plain { source, offset: 0, dtype: from }.into();
     let job = Job {
         program: 0,
         inputs: (0..program.inputs()).map(input).collect(),

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use bmerge_core::merge::{
-    run, Copy, InputRange, IoMode, Job, OnNonFinite, Progress, Request, SharedBytes, Sink, Source,
+    run, Copy, Input, IoMode, Job, OnNonFinite, Plain, Progress, Request, Segment, SharedBytes,
+    Sink, Source, Stored,
 };
 use bmerge_core::{Dtype, Error, OutputFile, Program};
 use common::{bytes, job, lerp, lerped, node, numbers, options, run_jobs};
@@ -228,7 +229,7 @@ fn a_large_tensor_of_eight_bits_is_the_same_as_its_parts() {
     let job = |begin: u64, count: u64, scalar: f64| {
         let mut job = job(&program, &[count]);
         job.inputs = [0, 1]
-            .map(|source| InputRange { source, offset: begin, dtype: Dtype::F8_E4M3 })
+            .map(|source| Plain { source, offset: begin, dtype: Dtype::F8_E4M3 }.into())
             .to_vec();
         (job.offset, job.dtype, job.scalars) = (begin, Dtype::F8_E4M3, vec![scalar]);
         job
@@ -263,9 +264,18 @@ fn bad_requests_are_refused_before_work() {
     case("program 7", &|job| job.program = 7);
     case("1 inputs", &|job| job.inputs.truncate(1));
     case("0 scalars", &|job| job.scalars.clear());
-    case("source 9", &|job| job.inputs[0].source = 9);
-    case("source 0 (buffer)", &|job| job.inputs[0].offset = 4);
-    case("source 0 (buffer)", &|job| job.inputs[0].offset = u64::MAX);
+    let plain = |source, offset| Plain { source, offset, dtype: Dtype::F32 };
+    case("source 9", &|job| job.inputs[0] = plain(9, 0).into());
+    case("source 0 (buffer)", &|job| job.inputs[0] = plain(0, 4).into());
+    case("source 0 (buffer)", &|job| job.inputs[0] = plain(0, u64::MAX).into());
+    let segments = |runs: &[(u64, u64)]| {
+        let stored = Stored::Plain(plain(0, 0));
+        let segment = |&(first, count)| Segment { stored: stored.clone(), first, count };
+        Input::Segments(runs.iter().map(segment).collect())
+    };
+    case("have 7 elements", &|job| job.inputs[0] = segments(&[(0, 3), (2, 4)]));
+    case("source 0 (buffer)", &|job| job.inputs[0] = segments(&[(0, 4), (5, 4)]));
+    case("end overflows", &|job| job.inputs[0] = segments(&[(u64::MAX, 8)]));
     case("sink 3", &|job| job.sink = 3);
     case("sink 0, which has 32", &|job| job.offset = 4);
     case("overflows", &|job| job.shape = vec![u64::MAX, 2]);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use bmerge_core::merge::{Base, InputRange, Job, Rounded, Source};
+use bmerge_core::merge::{Base, Job, Plain, Rounded, Source};
 use bmerge_core::{Dtype, Error, Program};
 use common::{bytes, job, lerp, numbers, options, run_jobs};
 
@@ -16,8 +16,8 @@ fn middle(values: &[f32]) -> &[f32] {
     &values[begin..begin + SAMPLE]
 }
 
-fn lerp_to_bf16(program: &Program, base: InputRange) -> Job {
-    let base = Some(Base { range: base, sample: SAMPLE as u64 });
+fn lerp_to_bf16(program: &Program, base: Plain) -> Job {
+    let base = Some(Base { input: base.into(), sample: SAMPLE as u64 });
     Job { dtype: Dtype::BF16, base, ..job(program, &[COUNT as u64]) }
 }
 
@@ -40,7 +40,7 @@ fn sums_are_those_of_the_middle_for_any_threads_and_memory() {
         exact.arrived += change * (f64::from(rounded) - base);
         exact.size += base * base;
     }
-    let base = InputRange { source: 0, offset: 0, dtype: Dtype::F32 };
+    let base = Plain { source: 0, offset: 0, dtype: Dtype::F32 };
     let (a, b) = (bytes(&a), bytes(&b));
     for (threads, memory) in [(1, 1 << 20), (1, 1 << 28), (4, 1 << 20), (3, 1 << 24)] {
         let mut output = vec![0; 2 * COUNT];
@@ -63,7 +63,7 @@ fn sums_are_those_of_the_middle_for_any_threads_and_memory() {
 fn a_base_beyond_its_source_is_refused() {
     let program = lerp();
     let values = bytes(&numbers(COUNT, 1));
-    let base = InputRange { source: 0, offset: 4, dtype: Dtype::F32 };
+    let base = Plain { source: 0, offset: 4, dtype: Dtype::F32 };
     let mut output = vec![0; 2 * COUNT];
     let report = run_jobs(
         &[&program],

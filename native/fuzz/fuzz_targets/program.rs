@@ -2,7 +2,7 @@
 #![no_main]
 
 use bmerge_core::merge::{
-    run, InputRange, IoMode, Job, OnNonFinite, Options, Progress, Request, Rounding, SharedBytes, Sink,
+    run, Input, IoMode, Job, OnNonFinite, Options, Plain, Progress, Request, Rounding, SharedBytes, Sink,
     Source,
 };
 use bmerge_core::{Dtype, Program};
@@ -36,14 +36,14 @@ fuzz_target!(|input: (Vec<Step>, u8, [u8; 3])| {
     let count = shape.iter().product::<u64>() as usize;
     let source = vec![0x3c; 4 * count];
     let mut sink = vec![0; 4 * count];
-    let range = InputRange { source: 0, offset: 0, dtype: Dtype::F32 };
+    let input: Input = Plain { source: 0, offset: 0, dtype: Dtype::F32 }.into();
     let request = Request {
         programs: vec![&program],
         sources: vec![Source::Bytes(&source)],
         sinks: vec![Sink::Bytes(SharedBytes::new(&mut sink))],
         jobs: vec![Job {
             program: 0,
-            inputs: vec![range; program.inputs()],
+            inputs: vec![input; program.inputs()],
             scalars: vec![0.5; program.scalars()],
             shape,
             sink: 0,

@@ -7,6 +7,7 @@
 mod buffer;
 mod errors;
 mod header;
+mod input;
 mod merge;
 mod output;
 mod program;
@@ -28,5 +29,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(header::read_header, module)?)?;
     module.add_function(wrap_pyfunction!(header::encode_header, module)?)?;
     module.add_function(wrap_pyfunction!(merge::merge, module)?)?;
+    module.add_function(wrap_pyfunction!(input::decode, module)?)?;
     Ok(())
 }

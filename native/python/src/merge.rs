@@ -4,15 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bmerge_core::merge as core;
-use bmerge_core::merge::{
-    Base, InputRange, IoMode, OnNonFinite, Options, Rounding, SharedBytes, Sink, Source,
-};
-use bmerge_core::Dtype;
+use bmerge_core::merge::{Base, IoMode, OnNonFinite, Options, Rounding, SharedBytes, Sink, Source};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::errors::{signed, to_python, ProgramError};
+use crate::input::{named, parse_dtype, RawInput};
 use crate::output::OutputFile;
 use crate::program::Program;
 use crate::progress::Progress;
@@ -78,16 +76,16 @@ impl Maps {
 }
 
 /// A job as Python gives it.
-type RawJob = (usize, Vec<(usize, u64, String)>, Vec<f64>, Vec<u64>, usize, u64, String, u64);
+type RawJob = (usize, Vec<RawInput>, Vec<f64>, Vec<u64>, usize, u64, String, u64);
 
 /// A copy as Python gives it.
 type RawCopy = (usize, u64, u64, usize, u64);
 
-/// What a job changes, as Python gives it: job, source, offset, dtype, sample.
-type RawBase = (usize, usize, u64, String, u64);
+/// What a job changes, as Python gives it: job, input, sample.
+type RawBase = (usize, RawInput, u64);
 
 /// A source as Python gives it, pinned.
-enum Input<'py> {
+pub(crate) enum Pinned<'py> {
     Path(PathBuf),
     Buffer(Buffer<'py>),
 }
@@ -139,10 +137,10 @@ pub(crate) fn merge<'py>(
         let missing = || ProgramError::new_err(format!("wanted: there is no job {index}"));
         jobs.get_mut(index).ok_or_else(missing)?.wanted = Some(count);
     }
-    for (index, source, offset, dtype, sample) in bases {
+    for (index, input, sample) in bases {
         let missing = || ProgramError::new_err(format!("bases: there is no job {index}"));
-        let range = InputRange { source, offset, dtype: parse_dtype(index, &dtype)? };
-        jobs.get_mut(index).ok_or_else(missing)?.base = Some(Base { range, sample });
+        let input = input.parse().map_err(|error| named(index, error))?;
+        jobs.get_mut(index).ok_or_else(missing)?.base = Some(Base { input, sample });
     }
     let request = core::Request {
         programs: programs.iter().map(|program| &program.0).collect(),
@@ -180,10 +178,10 @@ fn run(py: Python<'_>, request: &core::Request, progress: &core::Progress) -> Py
     }
 }
 
-fn pin_source<'py>(object: &Bound<'py, PyAny>) -> PyResult<Input<'py>> {
+pub(crate) fn pin_source<'py>(object: &Bound<'py, PyAny>) -> PyResult<Pinned<'py>> {
     match Buffer::readable(object) {
-        Ok(buffer) => Ok(Input::Buffer(buffer)),
-        Err(error) => object.extract().map(Input::Path).map_err(|_| error),
+        Ok(buffer) => Ok(Pinned::Buffer(buffer)),
+        Err(error) => object.extract().map(Pinned::Path).map_err(|_| error),
     }
 }
 
@@ -194,10 +192,10 @@ fn pin_sink<'py>(object: &Bound<'py, PyAny>) -> PyResult<Output<'py>> {
     Buffer::writable(object).map(Output::Buffer)
 }
 
-fn source<'a>(input: &'a Input<'_>) -> Source<'a> {
+pub(crate) fn source<'a>(input: &'a Pinned<'_>) -> Source<'a> {
     match input {
-        Input::Path(path) => Source::Path(path.clone()),
-        Input::Buffer(buffer) => Source::Bytes(buffer.bytes()),
+        Pinned::Path(path) => Source::Path(path.clone()),
+        Pinned::Buffer(buffer) => Source::Bytes(buffer.bytes()),
     }
 }
 
@@ -210,23 +208,15 @@ fn sink<'a>(output: &'a mut Output<'_>) -> Sink<'a> {
 
 fn job(index: usize, raw: RawJob) -> PyResult<core::Job> {
     let (program, inputs, scalars, shape, sink, offset, dtype, seed) = raw;
-    let dtype = parse_dtype(index, &dtype)?;
-    let input = |(source, offset, dtype): (usize, u64, String)| {
-        let dtype = parse_dtype(index, &dtype)?;
-        Ok(InputRange { source, offset, dtype })
-    };
-    let inputs = inputs.into_iter().map(input).collect::<PyResult<_>>()?;
+    let dtype = parse_dtype(&dtype).map_err(|error| named(index, error))?;
+    let inputs: Result<_, _> = inputs.into_iter().map(RawInput::parse).collect();
+    let inputs = inputs.map_err(|error| named(index, error))?;
     let (base, wanted) = (None, None);
     Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed, base, wanted })
 }
 
 fn copy((source, source_offset, length, sink, offset): RawCopy) -> core::Copy {
     core::Copy { source, source_offset, length, sink, offset }
-}
-
-fn parse_dtype(job: usize, name: &str) -> PyResult<Dtype> {
-    let unknown = || ProgramError::new_err(format!("job {job}: unknown dtype {name:?}"));
-    Dtype::parse(name).ok_or_else(unknown)
 }
 
 fn parse_on_nonfinite(text: &str) -> PyResult<OnNonFinite> {

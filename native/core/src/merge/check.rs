@@ -46,12 +46,10 @@ fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Range> {
         return Err(Error::Program(format!("shape {:?} overflows", job.shape)));
     }
     for input in &job.inputs {
-        let length = size(input.dtype, &job.shape)?;
-        check_source(sources, input.source, input.offset, length)?;
+        input.check(sources, job.elements())?;
     }
     if let Some(base) = &job.base {
-        let length = size(base.range.dtype, &job.shape)?;
-        check_source(sources, base.range.source, base.range.offset, length)?;
+        base.input.check(sources, job.elements())?;
     }
     if job.wanted == Some(0) {
         return Err(Error::Program("no element of the output is wanted".to_owned()));
@@ -72,7 +70,7 @@ fn expect(what: &str, given: usize, needed: usize) -> Result<()> {
     Err(Error::Program(format!("has {given} {what}; its program takes {needed}")))
 }
 
-fn size(dtype: Dtype, shape: &[u64]) -> Result<u64> {
+pub(super) fn size(dtype: Dtype, shape: &[u64]) -> Result<u64> {
     if !dtype.computable() {
         let message = format!(
             "cannot compute with {}; allowed: F16, BF16, F32, F64, F8_E4M3, F8_E5M2",
@@ -84,7 +82,12 @@ fn size(dtype: Dtype, shape: &[u64]) -> Result<u64> {
     size.ok_or_else(|| Error::Program(format!("shape {shape:?} overflows")))
 }
 
-fn check_source(sources: &Sources, index: usize, offset: u64, length: u64) -> Result<()> {
+pub(super) fn check_source(
+    sources: &Sources,
+    index: usize,
+    offset: u64,
+    length: u64,
+) -> Result<()> {
     let source = sources
         .get(index)
         .ok_or_else(|| Error::Program(format!("source {index}; there are {}", sources.len())))?;

@@ -93,9 +93,9 @@ pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize)
 /// Input bytes of all passes, but for those that look at a sample.
 fn work(program: &Program, job: &Job, geometry: &Geometry) -> u64 {
     let pass = |stage: &Stage| {
-        let inputs = stage.inputs.iter().map(|input| job.inputs[*input].dtype.bytes() as u64);
         let elements = if stage.output.is_some() { job.outputs() } else { job.elements() };
-        inputs.sum::<u64>().saturating_mul(elements)
+        let bytes = stage.inputs.iter().map(|input| job.inputs[*input].bytes_before(elements));
+        bytes.fold(0, u64::saturating_add)
     };
     let stages = program.stages().iter().filter(|stage| !may_sample(stage, geometry));
     stages.map(pass).fold(0, u64::saturating_add)

@@ -31,8 +31,8 @@ pub(super) fn unit_elements(
     let registers = program.stages().iter().map(|stage| stage.registers).max().unwrap_or(0);
     let fixed = ((registers + 1) * BLOCK * 4) as u64;
     let share = (request.options.memory / threads as u64).saturating_sub(fixed);
-    let inputs = job.inputs.iter().filter(|input| sources[input.source].needs_buffer());
-    let input_bytes: usize = inputs.map(|input| input.dtype.bytes()).sum();
+    let inputs = job.inputs.iter().filter(|input| input.needs_buffer(sources));
+    let input_bytes: usize = inputs.map(|input| input.dtype().bytes()).sum();
     let per_element = (input_bytes + job.dtype.bytes()) as u64;
     let fitting = (share / per_element).clamp(LEAST, MOST);
     fitting - fitting % LEAST

@@ -8,6 +8,7 @@
 
 mod check;
 mod guard;
+mod input;
 mod job;
 mod mapping;
 mod maps;
@@ -24,10 +25,11 @@ mod source;
 mod stream;
 mod worker;
 
+pub use input::{Input, Plain, Segment, Stored};
 pub use maps::Maps;
 pub use progress::Progress;
 pub use report::Report;
-pub use request::{Base, Copy, InputRange, IoMode, Job, OnNonFinite, Options, Request, Rounding};
+pub use request::{Base, Copy, IoMode, Job, OnNonFinite, Options, Request, Rounding};
 pub use rounding::Rounded;
 pub use sink::{SharedBytes, Sink};
 pub use source::Source;
@@ -35,7 +37,10 @@ pub use source::Source;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::codec::{self, Portable};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use input::reading::Buffer;
 use queue::Queue;
 use shared::Shared;
 use source::Opened;
@@ -60,6 +65,20 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
     let report = shared.finish()?;
     sources.iter().try_for_each(Opened::check_whole)?;
     Ok(report)
+}
+
+/// Decode a whole input to bytes of F32; `target` has four times as many as the input has elements.
+pub fn decode(sources: &[Source], input: &Input, target: &mut [u8]) -> Result<()> {
+    const PIECE: usize = 64 * 1024;
+    let sources = source::open_plainly(sources)?;
+    input.check(&sources, (target.len() / 4) as u64)?;
+    let (mut buffer, mut values) = (Buffer::default(), vec![0.0; PIECE.min(target.len() / 4)]);
+    for (index, piece) in target.chunks_mut(4 * PIECE).enumerate() {
+        let values = &mut values[..piece.len() / 4];
+        input.values(&sources, (index * PIECE) as u64, values, &mut buffer)?;
+        codec::encode::<Portable>(Dtype::F32, values, piece);
+    }
+    Ok(())
 }
 
 /// Run the workers and look after them.

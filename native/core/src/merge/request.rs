@@ -1,27 +1,17 @@
 //! What a caller asks for.
 
+use super::input::Input;
 use super::maps::Maps;
 use super::sink::Sink;
 use super::source::Source;
 use crate::dtype::Dtype;
 use crate::program::Program;
 
-/// Where the elements of an input lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InputRange {
-    /// Index of the source.
-    pub source: usize,
-    /// First byte.
-    pub offset: u64,
-    /// Element type.
-    pub dtype: Dtype,
-}
-
 /// What a job's output is a change of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
-    /// Where it lies; of the job's shape.
-    pub range: InputRange,
+    /// A tensor of the job's shape.
+    pub input: Input,
     /// How many elements are looked at, in the middle of the tensor.
     pub sample: u64,
 }
@@ -32,7 +22,7 @@ pub struct Job {
     /// Index of the program.
     pub program: usize,
     /// The program's inputs; all have the job's shape.
-    pub inputs: Vec<InputRange>,
+    pub inputs: Vec<Input>,
     /// The program's hyperparameters.
     pub scalars: Vec<f64>,
     /// Sizes, outermost first.

@@ -3,8 +3,9 @@
 //! The sample is the same for any number of threads: so many elements in the middle of the tensor.
 //! A unit looks at those of them that it writes.
 
-use super::request::{Base, InputRange, Job};
-use super::source::Opened;
+use super::input::reading::Buffer;
+use super::request::{Base, Job};
+use super::Sources;
 use crate::codec::{self, Portable};
 use crate::dtype::Dtype;
 use crate::error::Result;
@@ -42,16 +43,10 @@ pub(super) fn sampled(job: &Job, base: &Base, begin: u64, end: u64) -> Option<(u
 }
 
 /// What values were before the merge, from element `begin` on.
-pub(super) fn before(
-    base: &InputRange,
-    source: &Opened,
-    begin: u64,
-    count: usize,
-) -> Result<Vec<f32>> {
-    let bytes = base.dtype.bytes();
-    let mut stored = vec![0; count * bytes];
-    source.read(base.offset + begin * bytes as u64, &mut stored)?;
-    Ok(decoded(base.dtype, &stored, count))
+pub(super) fn before(base: &Base, sources: &Sources, begin: u64, count: usize) -> Result<Vec<f32>> {
+    let mut values = vec![0.0; count];
+    base.input.values(sources, begin, &mut values, &mut Buffer::default())?;
+    Ok(values)
 }
 
 /// Add what a block of results tells.

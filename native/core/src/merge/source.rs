@@ -53,6 +53,15 @@ pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
         .collect()
 }
 
+/// Open sources to read them once, from beginning to end.
+pub(super) fn open_plainly<'a>(sources: &'a [Source]) -> Result<Vec<Opened<'a>>> {
+    let open = |source: &'a Source| match source {
+        Source::Path(path) => open(path, None, None),
+        Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
+    };
+    sources.iter().map(open).collect()
+}
+
 /// Open a file; if `resident` is given, as a map of which so many bytes may stay in memory, or as
 /// one of those that are kept.
 fn open<'a>(path: &'a Path, resident: Option<u64>, kept: Option<&Maps>) -> Result<Opened<'a>> {

@@ -1,8 +1,9 @@
 //! One thread: takes units and runs them with its own registers and buffers.
 
+use super::input::{reading, Input};
 use super::job::Task;
 use super::queue::Unit;
-use super::request::{Copy, InputRange, Job, Rounding};
+use super::request::{Copy, Job, Rounding};
 use super::rounding::{self, Rounded};
 use super::shared::Shared;
 use crate::dtype::Dtype;
@@ -21,7 +22,7 @@ const PATIENCE: usize = 32;
 /// A buffer and which range of which item it holds.
 #[derive(Debug, Default)]
 struct Buffer {
-    bytes: Vec<u8>,
+    part: reading::Buffer,
     holds: Option<(usize, u64, u64)>,
 }
 
@@ -83,7 +84,7 @@ impl<'a> Worker<'a> {
                 let stage = &program.stages()[unit.pass.number];
                 let tiles = unit.pass.tiles(unit.index);
                 let (begin, end) = (unit.begin, unit.end);
-                let lies = |input: &InputRange| !self.shared.sources[input.source].needs_buffer();
+                let lies = |input: &Input| !input.needs_buffer(self.shared.sources);
                 let far = job.inputs.iter().any(lies);
                 self.run_job(&Part { unit, index, job, stage, geometry, begin, end, tiles, far })
             }
@@ -134,9 +135,9 @@ impl<'a> Worker<'a> {
             let buffer = &mut self.inputs[*input];
             let wanted = Some((part.unit.place, part.begin, part.end));
             if buffer.holds != wanted {
-                let (source, begin, length) = part.place(*input);
+                let stored = &part.job.inputs[*input];
                 buffer.holds = None;
-                self.shared.sources[source].load(begin, length, &mut buffer.bytes)?;
+                stored.load(self.shared.sources, part.begin, part.end, &mut buffer.part)?;
                 buffer.holds = wanted;
             }
         }
@@ -146,8 +147,7 @@ impl<'a> Worker<'a> {
     /// Be done with the part of every input.
     fn release(&self, part: &Part) -> Result<()> {
         for input in &part.stage.inputs {
-            let (source, begin, length) = part.place(*input);
-            self.shared.sources[source].release(begin, length)?;
+            part.job.inputs[*input].release(self.shared.sources, part.begin, part.end)?;
         }
         Ok(())
     }
@@ -160,14 +160,13 @@ impl<'a> Worker<'a> {
             .inputs
             .iter()
             .map(|input| {
-                let (source, begin, length) = part.place(*input);
-                let buffer = &self.inputs[*input].bytes;
-                (shared.sources[source].view(begin, length, buffer), part.job.inputs[*input].dtype)
+                let (stored, buffer) = (&part.job.inputs[*input], &self.inputs[*input].part);
+                (stored.view(shared.sources, part.begin, part.end, buffer), stored.dtype())
             })
             .collect();
         let by_chance = shared.request.options.rounding == Rounding::Stochastic;
         let frame = part.frame(&inputs, by_chance);
-        let read: usize = inputs.iter().map(|input| input.0.len()).sum();
+        let read = part.bytes_read();
         self.machine.start(&frame);
         let mut written = 0;
         if let Some(gather) = &part.unit.pass.gather {
@@ -182,10 +181,10 @@ impl<'a> Worker<'a> {
             unsafe { sink.write(begin, written, &mut self.output, fill) }?;
         }
         if part.unit.pass.counts() {
-            shared.progress.add_bytes(read as u64);
+            shared.progress.add_bytes(read);
         }
         shared.update(|outcome| {
-            outcome.0.bytes_read += read as u64;
+            outcome.0.bytes_read += read;
             outcome.0.bytes_written += written as u64;
         });
         Ok(())
@@ -232,8 +231,7 @@ fn measure(
     let Some((begin, end)) = rounding::sampled(part.job, base, part.begin, part.end) else {
         return Ok(());
     };
-    let source = &shared.sources[base.range.source];
-    let before = rounding::before(&base.range, source, begin, (end - begin) as usize)?;
+    let before = rounding::before(base, shared.sources, begin, (end - begin) as usize)?;
     let bytes = part.job.dtype.bytes();
     let mut sums = Rounded::default();
     for (index, base) in before.chunks(BLOCK).enumerate() {
@@ -291,12 +289,10 @@ fn blame(shared: &Shared, machine: &Machine, part: &Part) -> Result<()> {
 }
 
 impl Part<'_, '_> {
-    /// Where the part of an input lies: (source, begin, length).
-    fn place(&self, input: usize) -> (usize, u64, usize) {
-        let range = &self.job.inputs[input];
-        let bytes = range.dtype.bytes() as u64;
-        let length = (self.end - self.begin) * bytes;
-        (range.source, range.offset + self.begin * bytes, length as usize)
+    /// Bytes of the inputs that the stage uses.
+    fn bytes_read(&self) -> u64 {
+        let inputs = self.stage.inputs.iter().map(|input| &self.job.inputs[*input]);
+        inputs.map(|input| input.bytes_before(self.end) - input.bytes_before(self.begin)).sum()
     }
 
     fn output_length(&self) -> usize {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use bmerge_core::merge::{
-    run, InputRange, IoMode, Job, OnNonFinite, Options, Progress, Report, Request, Rounding,
+    run, IoMode, Job, OnNonFinite, Options, Plain, Progress, Report, Request, Rounding,
     SharedBytes, Sink, Source,
 };
 use bmerge_core::{Dtype, Program, Result};
@@ -64,7 +64,7 @@ pub fn bytes(values: &[f32]) -> Vec<u8> {
 
 /// A job on two F32 sources that writes F32 to the first sink.
 pub fn job(program: &Program, shape: &[u64]) -> Job {
-    let input = |source| InputRange { source, offset: 0, dtype: Dtype::F32 };
+    let input = |source| Plain { source, offset: 0, dtype: Dtype::F32 }.into();
     Job {
         program: 0,
         inputs: (0..program.inputs()).map(input).collect(),

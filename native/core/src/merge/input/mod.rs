@@ -1,0 +1,131 @@
+//! Where the elements of a job's inputs come from.
+//!
+//! To a program an input is a tensor of the job's shape. It may be stored as one range of a source,
+//! or be put together from segments of several stored tensors, laid one after another. [`reading`]
+//! brings a part of it into memory.
+
+pub(super) mod reading;
+mod stored;
+
+pub use stored::{Plain, Stored};
+
+use super::Sources;
+use crate::dtype::Dtype;
+use crate::error::{Error, Result};
+
+/// An input of a job: a tensor of the job's shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Stored as it is.
+    One(Stored),
+    /// Runs of elements, one after another.
+    Segments(Vec<Segment>),
+}
+
+/// A run of elements of something stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Where the elements come from.
+    pub stored: Stored,
+    /// The first of its elements.
+    pub first: u64,
+    /// How many of them.
+    pub count: u64,
+}
+
+/// A part of an input that is of one segment.
+#[derive(Debug, Clone, Copy)]
+struct Run<'a> {
+    stored: &'a Stored,
+    /// Its first element, in what is stored.
+    first: u64,
+    count: u64,
+}
+
+impl From<Plain> for Input {
+    fn from(plain: Plain) -> Self {
+        Self::One(Stored::Plain(plain))
+    }
+}
+
+impl Input {
+    /// The type in which a program gets its elements: the stored one, or F32 where that is not one
+    /// that all are stored in.
+    pub(super) fn dtype(&self) -> Dtype {
+        match self {
+            Self::One(stored) => stored.dtype(),
+            Self::Segments(segments) => {
+                let mut dtypes = segments.iter().map(|segment| segment.stored.dtype());
+                let first = dtypes.next().unwrap_or(Dtype::F32);
+                if dtypes.all(|dtype| dtype == first) {
+                    first
+                } else {
+                    Dtype::F32
+                }
+            }
+        }
+    }
+
+    /// The stored range, if the input is no more than that.
+    pub(super) fn plain(&self) -> Option<&Plain> {
+        match self {
+            Self::One(Stored::Plain(plain)) => Some(plain),
+            Self::Segments(_) => None,
+        }
+    }
+
+    /// Whether a part of it takes a buffer.
+    pub(super) fn needs_buffer(&self, sources: &Sources) -> bool {
+        self.plain().is_none_or(|plain| sources[plain.source].needs_buffer())
+    }
+
+    /// Bytes that are read for the elements before that one.
+    pub(super) fn bytes_before(&self, element: u64) -> u64 {
+        match self {
+            Self::One(stored) => stored.bytes(0, element),
+            Self::Segments(_) => {
+                let runs = self.runs(0, element);
+                runs.map(|run| run.stored.bytes(run.first, run.first + run.count)).sum()
+            }
+        }
+    }
+
+    /// Check that it has so many elements, and its sources have them.
+    pub(super) fn check(&self, sources: &Sources, elements: u64) -> Result<()> {
+        let segments = match self {
+            Self::One(stored) => return stored.check(sources, elements),
+            Self::Segments(segments) => segments,
+        };
+        let mut total = Some(0_u64);
+        for segment in segments {
+            let end = segment.first.checked_add(segment.count);
+            let end = end.ok_or_else(|| Error::program("a segment's end overflows"))?;
+            segment.stored.check(sources, end)?;
+            total = total.and_then(|total| total.checked_add(segment.count));
+        }
+        if total == Some(elements) {
+            return Ok(());
+        }
+        let total = total.map_or("too many".to_owned(), |total| total.to_string());
+        Err(Error::Program(format!("its segments have {total} elements; its shape has {elements}")))
+    }
+
+    /// The runs from element `begin` up to `end`.
+    fn runs(&self, begin: u64, end: u64) -> impl Iterator<Item = Run<'_>> {
+        let (one, segments) = match self {
+            Self::One(stored) => {
+                (Some(Run { stored, first: begin, count: end - begin }), &[] as &[Segment])
+            }
+            Self::Segments(segments) => (None, &segments[..]),
+        };
+        let mut place = 0;
+        let cut = segments.iter().filter_map(move |segment| {
+            let start = place;
+            place += segment.count;
+            let (from, to) = (begin.max(start), end.min(place));
+            let first = segment.first + from.saturating_sub(start);
+            (from < to).then(|| Run { stored: &segment.stored, first, count: to - from })
+        });
+        one.into_iter().chain(cut)
+    }
+}

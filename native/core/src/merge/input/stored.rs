@@ -1,0 +1,58 @@
+//! Ways in which a tensor's elements are stored.
+
+use super::super::check::{check_source, size};
+use super::super::Sources;
+use crate::dtype::Dtype;
+use crate::error::Result;
+
+/// A range of a source that holds numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    /// Index of the source.
+    pub source: usize,
+    /// First byte.
+    pub offset: u64,
+    /// Element type.
+    pub dtype: Dtype,
+}
+
+/// How elements are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// As numbers.
+    Plain(Plain),
+}
+
+impl Stored {
+    /// The type in which its elements are had.
+    pub(super) fn dtype(&self) -> Dtype {
+        match self {
+            Self::Plain(plain) => plain.dtype,
+        }
+    }
+
+    /// Bytes that are read for elements from `begin` up to `end`.
+    pub(super) fn bytes(&self, begin: u64, end: u64) -> u64 {
+        match self {
+            Self::Plain(plain) => (end - begin) * plain.dtype.bytes() as u64,
+        }
+    }
+
+    /// Check that its sources have so many elements.
+    pub(super) fn check(&self, sources: &Sources, elements: u64) -> Result<()> {
+        match self {
+            Self::Plain(plain) => {
+                let length = size(plain.dtype, &[elements])?;
+                check_source(sources, plain.source, plain.offset, length)
+            }
+        }
+    }
+}
+
+impl Plain {
+    /// Where elements lie: (first byte, bytes).
+    pub(super) fn place(&self, first: u64, count: u64) -> (u64, usize) {
+        let bytes = self.dtype.bytes() as u64;
+        (self.offset + first * bytes, (count * bytes) as usize)
+    }
+}
