@@ -268,3 +268,88 @@ def test_spoilt_metadata_is_one_clear_line(bmerge, recipe):
         assert called.err.startswith("error: ")
         assert "bug" not in called.err
     assert not Path("x.safetensors").exists()
+
+
+def test_like_says_that_the_bytes_are_the_same_and_leaves_nothing(bmerge, monkeypatch, tmp_path):
+    merge(bmerge, "a", "b", "ab.safetensors")
+    before = names_in(Path())
+    called = ok(bmerge("merge", "--like", "ab.safetensors"))
+    assert called.out == "the bytes are the same as those of ab.safetensors\n"
+    assert names_in(Path()) == before
+    data = json.loads(ok(bmerge("merge", "--like", "ab.safetensors", "--json", "-o", "x.sft")).out)
+    assert (data["same"], data["output"]) == (True, "x.sft")
+    assert Path("x.sft").read_bytes() == Path("ab.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("options", [["--no-hashes"], []], ids=["no hashes", "hashes"])
+@pytest.mark.parametrize("output", ["out.ckpt", "out.safetensors"])
+def test_like_repeats_any_output(bmerge, output, options):
+    merge(bmerge, "a", "b", output, *options)
+    assert "the bytes are the same" in ok(bmerge("merge", "--like", output)).out
+
+
+def test_like_compares_shards_tensor_by_tensor(bmerge):
+    merge(bmerge, "a", "b", "set.safetensors", "--shard-size", "300")
+    called = ok(bmerge("merge", "--like", "set.safetensors.index.json"))
+    assert "tensors and metadata are the same" in called.out
+
+
+def test_like_names_the_tensors_that_came_out_otherwise(bmerge):
+    out = merge(bmerge, "a", "b", "ab.safetensors")
+    data = bytearray(out.read_bytes())
+    data[-1] ^= 1
+    out.write_bytes(data)
+    called = bmerge("merge", "--like", out)
+    assert called.status == 1
+    assert called.out.startswith("1 tensors differ from ab.safetensors: model.diffusion_model.")
+
+
+def test_like_tells_metadata_from_tensors(bmerge):
+    out = merge(bmerge, "a", "b", "ab.safetensors")
+    metadata = {**open_checkpoint(out).metadata, "license": "changed"}
+    write_checkpoint(out, read_checkpoint(out), dtype="F16", metadata=metadata)
+    called = bmerge("merge", "--like", out)
+    assert called.status == 1
+    lines = called.out.splitlines()
+    assert lines == [
+        "every tensor is the same as in ab.safetensors, to the byte",
+        "the metadata differs in license",
+    ]
+
+
+def test_models_are_found_in_the_folders_that_are_named_by_name_or_hash(bmerge, tmp_path):
+    merge(bmerge, "a", "b", "ab.safetensors")
+    (tmp_path / "cache" / "bmerge" / "sha256.json").unlink()
+    far = tmp_path / "far" / "deep"
+    far.mkdir(parents=True)
+    Path("a.safetensors").rename(far / "a.safetensors")
+    Path("b.safetensors").rename(far / "renamed.safetensors")
+    called = bmerge("merge", "--like", "ab.safetensors")
+    assert called.status == 1
+    assert "--search FOLDER" in called.err
+    called = ok(bmerge("merge", "--like", "ab.safetensors", "--search", tmp_path / "far"))
+    assert "the bytes are the same" in called.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--like", "a.safetensors", "--dtype", "fp32"], "'dtype' is too much"),
+        (["weighted_sum", "--like", "a.safetensors"], "'weighted_sum' is too much"),
+        (["--like", "a.safetensors"], "its metadata has neither bmerge.recipe"),
+        (["--like", "study.yaml"], "--like takes a merged file"),
+        (
+            ["weighted_sum", "a.safetensors", "--search", ".", "--dry-run"],
+            "--search is for recipes",
+        ),
+        (["recipe.yaml", "--search", ".", "-o", "x.safetensors"], "--search is for what merged"),
+        ([], "missing argument 'METHOD'"),
+    ],
+    ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else "",
+)
+def test_like_and_search_refuse_what_they_are_not_for(bmerge, words, said):
+    before = names_in(Path())
+    called = bmerge("merge", *words)
+    assert called.status != 0
+    assert said in called.err
+    assert names_in(Path()) == before

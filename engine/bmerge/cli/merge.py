@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,15 +16,15 @@ from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, is_recipe
 from bmerge.cli.merge_parts import check_used, part_options
 from bmerge.cli.merge_recipe import recipe_options
+from bmerge.cli.merge_write import measure_text, write
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
-from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
-from bmerge.executors import Choice, NonFinite
+from bmerge.executors import Choice
 from bmerge.host import Registry
 from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.method import option_text
-from bmerge.pipeline import MergeReport, merge_to_file
+from bmerge.pipeline import MergeReport
 from bmerge.plan import Plan, describe
 from bmerge.recipe import ModelRef, Recipe, load_presets, parse_weights, recipe_data, with_parts
 
@@ -35,7 +34,7 @@ _SHOWN = 5
 
 
 @click.command("merge", cls=MergeCommand)
-@click.argument("method")
+@click.argument("method", required=False)
 @click.argument("models", nargs=-1)
 @output_options
 @click.option(
@@ -52,6 +51,18 @@ _SHOWN = 5
     is_flag=True,
     help="Take models and LoRAs that are other files than the recipe was written for.",
 )
+@click.option(
+    "--like",
+    metavar="FILE",
+    help="Merge what FILE tells again, and compare; without -o, nothing is left.",
+)
+@click.option(
+    "--search",
+    "places",
+    multiple=True,
+    metavar="PATH",
+    help="A file or folder that the models of a merged file may be in; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @executor_options
@@ -61,13 +72,15 @@ def command(
     session: Session,
     /,
     *,
-    method: str,
+    method: str | None,
     models: tuple[str, ...],
     to: OutputOptions,
     loras: tuple[str, ...],
     parts: tuple[tuple[str, str], ...],
     changes: Mapping[str, Any],
     unverified: bool,
+    like: str | None,
+    places: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
     where: ExecutorOptions,
@@ -94,7 +107,16 @@ def command(
       bmerge merge recipe.yaml -o out/ --shard-size 5G
       bmerge merge recipe.mecha -o out.safetensors
       bmerge merge merged.safetensors -o again.safetensors
+      bmerge merge --like merged.safetensors --search models/
     """
+    if like is not None:
+        from bmerge.cli.merge_like import check_only, repeat  # few merges are repeated
+
+        check_only(method, loras, parts, changes, dry_run=dry_run)
+        repeat(session, Path(like), places, to, where, unverified=unverified, as_json=as_json)
+        return
+    if method is None:
+        raise click.UsageError("missing argument 'METHOD': a method, a recipe or a merged file")
     target = None if dry_run else to.target()
     if target is None and not dry_run:
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
@@ -104,11 +126,13 @@ def command(
         if is_recipe(method):
             from bmerge.cli.merge_source import RecipeSource, check_alone  # all readers of recipes
 
-            check_alone(method, models, loras, parts)
-            source = RecipeSource(Path(method), changes, registry, unverified=unverified)
+            check_alone(method, models, loras, parts, places)
+            folders = tuple(map(Path, places))
+            source = RecipeSource(Path(method), changes, registry, unverified, folders)
             plan = source.plan(target, where, files)
-        elif unverified:
-            raise click.UsageError("--unverified is for recipes, which may insist on files")
+        elif unverified or places:
+            option = "--unverified" if unverified else "--search"
+            raise click.UsageError(f"{option} is for recipes, which may insist on files")
         else:
             plan = _plan_of_options(method, models, loras, parts, given, changes, registry)
         choice = where.choose(plan)
@@ -172,7 +196,7 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
         show(f"step          {name}: {summary}")
     show(f"tensors       {data['merged']} merged, {data['copied']} copied")
     for entry in data["measured"]:
-        show(f"measures      {_measure(entry)}")
+        show(f"measures      {measure_text(entry)}")
     show(f"reads         {human_bytes(data['bytes_read'])}")
     show(f"writes        {human_bytes(data['bytes_written'])}\n")
     names = list(plan.hyperparameters)
@@ -181,12 +205,6 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
         for block, entry in data["blocks"].items()
     ]
     print_table(("block", "tensors", *names), rows)
-
-
-def _measure(entry: Mapping[str, Any]) -> str:
-    """Return what a pass before the merge takes of the models."""
-    names, size = ", ".join(entry["statistics"]), human_bytes(entry["bytes"])
-    return f"{names} of {entry['tensors']} tensors in a pass of its own, {size}"
 
 
 def _merge(
@@ -198,40 +216,12 @@ def _merge(
     *,
     as_json: bool,
 ) -> None:
-    registry.observe("bmerge_merge_started", plan=plan)
-    for entry in describe(plan)["measured"]:
-        note(f"measuring {_measure(entry)}")
-    start = time.monotonic()
-    with to.folder(target), LiveLine() as line:
-        bar = ByteBar(line)
-        report = merge_to_file(
-            plan,
-            target,
-            executor=choice.executor,
-            progress=lambda at: bar.update(at.bytes_done, at.bytes_total),
-            aligning=lambda sweep, done: line.draw(f"aligning: sweep {sweep}, {done} done"),
-            metadata=to.metadata,
-            hashes=to.hashes,
-            overwrite=to.force,
-            sync=to.sync,
-            shard_size=to.shard_size,
-        )
-    seconds = time.monotonic() - start
-    tell(report.notes[len(plan.notes) :], report.warnings[len(plan.warnings) :])
-    _warn(report.execution.nonfinite)
+    report, seconds = write(plan, choice.executor, target, to, registry)
     if as_json:
         print_json(_as_data(plan, report, seconds))
         return
     rate = human_bytes(report.nbytes / max(seconds, 1e-9))
     show(f"{report.output}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
-
-
-def _warn(found: Sequence[NonFinite]) -> None:
-    """Name the tensors in which NaN or infinity was met, the first few of many."""
-    keys = list(dict.fromkeys(item.key for item in found))
-    if keys:
-        rest = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-        note(f"warning: NaN or infinity in {', '.join(keys[:_SHOWN])}{rest}")
 
 
 def _as_data(plan: Plan, report: MergeReport, seconds: float) -> dict[str, Any]:

@@ -27,13 +27,19 @@ __all__ = ["RecipeSource", "check_alone"]
 
 
 def check_alone(
-    file: str, models: Sequence[str], loras: Sequence[str], parts: Sequence[tuple[str, str]]
+    file: str,
+    models: Sequence[str],
+    loras: Sequence[str],
+    parts: Sequence[tuple[str, str]],
+    places: Sequence[str],
 ) -> None:
     """Refuse what stands beside a file that says everything itself.
 
     Raises:
         UsageError: names the first of it.
     """
+    if places and not is_merged_file(file):
+        raise click.UsageError(f"--search is for what merged files name; {file!r} is none")
     if models and is_merged_file(file):
         raise click.UsageError(f"{file!r} is no merge method; 'bmerge methods' lists them")
     if models:
@@ -54,12 +60,14 @@ class RecipeSource:
         changes: settings of the command line, which go before its own.
         registry: where names are looked up.
         unverified: whether files may be others than the recipe was written for.
+        places: files and folders that the inputs of a merged file are looked for in.
     """
 
     file: Path
     changes: Mapping[str, Any]
     registry: Registry
     unverified: bool
+    places: tuple[Path, ...] = ()
 
     def plan(
         self, target: Path | None, where: ExecutorOptions, files: contextlib.ExitStack
@@ -82,7 +90,7 @@ class RecipeSource:
         """Return the recipe of a file of bmerge; None if it is none."""
         if not is_merged_file(self.file):
             return None
-        own = own_file(self.file, verified=not self.unverified)
+        own = own_file(self.file, verified=not self.unverified, places=self.places)
         if own is None:
             return None
 

@@ -27,8 +27,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("bmerge.cli.merge", "Merge checkpoints once, by a method or from a recipe file."),
     "rebasin": ("bmerge.cli.rebasin", "Align MODEL to REFERENCE: the order of its channels."),
     "lora": ("bmerge.cli.lora", "Extract, resize or merge LoRA files."),
-    "diff": ("bmerge.cli.diff", "Show how far models are apart, and what one is made of."),
-    "weights": ("bmerge.cli.weights", "Show block weights: presets, lists, patterns of keys."),
+    "diff": ("bmerge.cli.diff", "Show how far two models are from each other, block by block."),
+    "weights": (
+        "bmerge.cli.weights",
+        "Show block weights: presets, lists, patterns, and what lies between presets.",
+    ),
     "recipe": ("bmerge.cli.recipe", "Read recipes of other tools, and of merged files."),
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint or a LoRA."),
     "studies": ("bmerge.cli.studies", "List studies, or show the trials of one."),

@@ -12,14 +12,11 @@ from bmerge import ops
 from bmerge.compare.layers import LAYERS
 from bmerge.compare.measured import measured
 from bmerge.compare.pairs import Alignment, Row
+from bmerge.compare.same import same_values
 from bmerge.dtypes import is_float
-from bmerge.errors import FormatError
 from bmerge.executors import Executor, ProgressCallback
-from bmerge.formats import TensorInfo
 
 __all__ = ["Difference", "Distance", "compare"]
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +213,5 @@ def _distance(row: Row, numbers: Sequence[float]) -> Distance:
 def _whole(row: Row) -> Distance:
     """Compare tensors that are no floats: they are the same or not."""
     first, second = row.infos[:2]
-    same = first.dtype == second.dtype and _same_bytes(first, second)
+    same = first.dtype == second.dtype and same_values(first, second)
     return Distance(1, int(not same), first.numel, 0 if same else first.numel)
-
-
-def _same_bytes(one: TensorInfo, other: TensorInfo) -> bool:
-    sizes = [min(_CHUNK, one.nbytes - at) for at in range(0, one.nbytes, _CHUNK)]
-    try:
-        with one.file.open("rb") as first, other.file.open("rb") as second:
-            first.seek(one.offset)
-            second.seek(other.offset)
-            return all(first.read(size) == second.read(size) for size in sizes)
-    except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
-        raise FormatError(message, path=one.file) from error

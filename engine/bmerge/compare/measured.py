@@ -17,7 +17,9 @@ from bmerge._native import OutputFile
 from bmerge.architectures import Architecture
 from bmerge.executors import Executor, ProgressCallback
 from bmerge.expr import Graph, trace
-from bmerge.formats import TensorInfo
+from bmerge.formats import Tensor
+from bmerge.formats.composed import reshaped
+from bmerge.pipeline.execute import execute
 from bmerge.plan import MergeJob, Plan
 from bmerge.recipe import Recipe
 
@@ -34,7 +36,7 @@ _SPLIT = 2.0**30 + 1
 
 
 def measured(
-    inputs: Sequence[Sequence[TensorInfo]],
+    inputs: Sequence[Sequence[Tensor]],
     formulas: Formulas,
     architecture: Architecture,
     *,
@@ -68,7 +70,7 @@ def measured(
             jobs += (_job(graph, infos, place, 1) for place, graph in each)
     recipe = Recipe("", (), on_nonfinite="report")
     plan = Plan(recipe, (), architecture, (), tuple(jobs), (), (), (), (), ())
-    executor.run(plan, table, progress=progress)
+    execute(plan, table, executor=executor, progress=progress)
     return list(table.numbers(halves))
 
 
@@ -101,9 +103,10 @@ class _Table:
             yield tuple(values[place] + values[place + 1] for place in places)
 
 
-def _job(graph: Graph, infos: Sequence[TensorInfo], place: int, wanted: int) -> MergeJob:
+def _job(graph: Graph, infos: Sequence[Tensor], place: int, wanted: int) -> MergeJob:
     shape = (infos[0].numel,)  # flat, so that an element's index is its row
-    return MergeJob(str(place), "", graph, tuple(infos), (), shape, "F32", seed=0, wanted=wanted)
+    flat = tuple(reshaped(info, shape) for info in infos)
+    return MergeJob(str(place), "", graph, flat, (), shape, "F32", seed=0, wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)

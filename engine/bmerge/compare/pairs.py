@@ -11,7 +11,7 @@ from bmerge.architectures.components import components_of
 from bmerge.compare.layers import layer_of
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, TensorInfo, in_one_layout, refuse_quantised
+from bmerge.formats import Checkpoint, Tensor, in_one_layout, refuse_quantised
 
 __all__ = ["Alignment", "Row", "align"]
 
@@ -29,7 +29,7 @@ class Row:
     """
 
     key: str
-    infos: tuple[TensorInfo, ...]
+    infos: tuple[Tensor, ...]
     block: str
     component: str
     layer: str
@@ -68,7 +68,7 @@ class Alignment:
         return [info.key for name, info in self._tables[model].items() if name not in first]
 
     @cached_property
-    def _tables(self) -> list[dict[str, TensorInfo]]:
+    def _tables(self) -> list[dict[str, Tensor]]:
         name: Callable[[str], str] = self.architecture.canonical
         return [{name(key): info for key, info in c.tensors.items()} for c in self.checkpoints]
 

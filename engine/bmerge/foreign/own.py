@@ -1,8 +1,8 @@
 """What a file that bmerge has merged tells, as a recipe whose inputs are found again.
 
-The metadata names inputs by file name and SHA-256. They are looked for beside the file, in the
-current folder, and among all files that were ever hashed here. One that is gone and was merged
-itself is made again, or becomes a step.
+The metadata names inputs by file name and SHA-256. They are looked for in the files and folders
+that the user names, beside the file, in the current folder, and among all files that were ever
+hashed here. One that is gone and was merged itself is made again, or becomes a step.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import Any, TypeAlias
 from bmerge.errors import FormatError, RecipeError
 from bmerge.formats import checkpoint_sha256, open_checkpoint, sha256_of
 from bmerge.formats.hashes import remembered
+from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.recipe import Recipe
 from bmerge.recipe.document import parse_document
 from bmerge.recipe.load import recipe_of
 
 __all__ = ["OwnFile", "Reference"]
+
+_SUFFIXES = SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES
 
 Reference: TypeAlias = "Mapping[str, Any]"
 """An input as the metadata has it."""
@@ -32,12 +35,20 @@ class OwnFile:
         path: the file.
         origin: from :func:`bmerge.recipe.ancestry.origin_of`.
         verified: whether inputs must have the SHA-256 that they had.
+        places: files, and folders with all below them, that inputs are looked for in.
 
     Raises:
         RecipeError: if it was not merged, but made in another way.
     """
 
-    def __init__(self, path: Path, origin: Mapping[str, Any], *, verified: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        origin: Mapping[str, Any],
+        *,
+        verified: bool = True,
+        places: Sequence[Path] = (),
+    ) -> None:
         if not {"method", "result"} & origin.keys():
             message = "its metadata tells of no merge"
             raise RecipeError(message, path=path, hint="'bmerge inspect FILE' shows what it has")
@@ -45,6 +56,7 @@ class OwnFile:
         self.data = {key: value for key, value in origin.items() if key != "ancestors"}
         self._ancestors: Sequence[Mapping[str, Any]] = origin["ancestors"]
         self._verified = verified
+        self._places = places
         self._found: dict[tuple[str, str | None], Path | None] = {}
 
     def find(self, reference: Reference) -> Path | None:
@@ -52,7 +64,7 @@ class OwnFile:
         name, digest = _name(reference), reference.get("sha256")
         known = (name, digest if isinstance(digest, str) and self._verified else None)
         if known not in self._found:
-            self._found[known] = next(_candidates(self.path, *known), None)
+            self._found[known] = next(_candidates(self.path, *known, self._places), None)
         return self._found[known]
 
     def made_of(self, reference: Reference) -> Mapping[str, Any] | None:
@@ -88,7 +100,7 @@ class OwnFile:
             raise RecipeError(
                 f"not to be found: {', '.join(sorted(missing))}",
                 path=self.path,
-                hint="put it beside the merged file, or into the current folder",
+                hint="put it beside the merged file, or name its folder: --search FOLDER",
             )
 
     def recipe(self, data: Mapping[str, Any], place: Callable[[Reference], Path]) -> Recipe:
@@ -129,14 +141,30 @@ def _references(recipe: Mapping[str, Any]) -> Iterator[Reference]:
             yield from (lora for lora in model.get("loras", ()) if isinstance(lora, dict))
 
 
-def _candidates(file: Path, name: str, digest: str | None) -> Iterator[Path]:
-    """Yield the files that an input may be: of its name, or of its hash if that is known."""
+def _candidates(
+    file: Path, name: str, digest: str | None, places: Sequence[Path]
+) -> Iterator[Path]:
+    """Yield the files that an input may be: of its name, or of its hash if that is known.
+
+    Those that have to be hashed come last.
+    """
     is_plain = PurePath(name).name == name and name not in {"", ".", ".."}
-    for path in (file.parent / name, Path(name)) if is_plain else ():
+    inside = [path for place in places for path in _models_in(place)]
+    named = [path for path in inside if path.name == name]
+    for path in (*named, *((file.parent / name, Path(name)) if is_plain else ())):
         if path.exists() and (digest is None or _sha256(path) == digest):
             yield path.absolute()
     if digest is not None:
         yield from remembered(digest)
+        yield from (path.absolute() for path in inside if _sha256(path) == digest)
+
+
+def _models_in(place: Path) -> list[Path]:
+    """Return a file, or the models in a folder and below it."""
+    if not place.is_dir():
+        return [place]
+    found = (path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in found if path.is_file())
 
 
 def _sha256(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bmerge.architectures import builtin, detect
@@ -51,19 +52,20 @@ def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None 
     return recipe_of(node, architecture_of=architecture_of)
 
 
-def own_file(path: Path, *, verified: bool = True) -> OwnFile | None:
+def own_file(path: Path, *, verified: bool = True, places: Sequence[Path] = ()) -> OwnFile | None:
     """Return a file that bmerge has merged; None if its metadata does not say so.
 
     Args:
         path: the file.
         verified: whether its inputs must have the SHA-256 that they had.
+        places: files and folders that its inputs are looked for in.
 
     Raises:
         FormatError: if it cannot be read.
         RecipeError: if bmerge has made it in another way.
     """
     origin = origin_of(open_checkpoint(path).metadata)
-    return None if origin is None else OwnFile(path, origin, verified=verified)
+    return None if origin is None else OwnFile(path, origin, verified=verified, places=places)
 
 
 def _of_merged_file(path: Path) -> Recipe:
