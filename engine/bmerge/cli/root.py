@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("bmerge.cli.diff", "Show how far two models are from each other, block by block."),
     "weights": (
         "bmerge.cli.weights",
-        "Show block weights: presets, lists, patterns, and what lies between presets.",
+        "Show block weights: presets, lists and patterns.",
     ),
     "recipe": ("bmerge.cli.recipe", "Read recipes of other tools, and of merged files."),
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint or a LoRA."),

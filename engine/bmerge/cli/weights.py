@@ -61,7 +61,7 @@ class _Shown:
 @click.group("weights")
 @shared_options
 def command() -> None:
-    """Show block weights: presets, lists, patterns, and what lies between presets.
+    """Show block weights: presets, lists and patterns.
 
     \b
     Examples:
