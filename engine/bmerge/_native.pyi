@@ -362,7 +362,11 @@ def merge(
         KeyboardInterrupt: signals are looked at while the run goes on (main thread only).
     """
 
-def decode(sources: Sequence[_Path | Buffer], input: _Input, target: Buffer) -> None:
+def decode(
+    sources: Sequence[_Path | Buffer],
+    input: _Input,  # noqa: A002  as a job's is called
+    target: Buffer,
+) -> None:
     """Decode a whole input of a job to float32, without a job.
 
     Args:

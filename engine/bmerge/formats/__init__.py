@@ -5,8 +5,9 @@ from __future__ import annotations
 from bmerge.formats.checkpoint import Checkpoint, ComposedTensor, Piece, Tensor, TensorInfo
 from bmerge.formats.composed import elements_of, rows_of, runs_of
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
+from bmerge.formats.one_layout import in_one_layout
 from bmerge.formats.open import open_checkpoint
-from bmerge.formats.prefixes import in_one_layout, is_part_alone, leading, prefix_of
+from bmerge.formats.prefixes import is_part_alone, leading, prefix_of
 from bmerge.formats.quantised import QuantisedWeight, quantised_weights, refuse_quantised
 from bmerge.formats.stored import read_bytes
 

@@ -155,16 +155,20 @@ class Checkpoint:
         path: what the user named: a file, a shard index or a folder.
         tensors: key → how it is stored, in the order of the file.
         metadata: the file's own string map.
+        origin: the files that it was opened from, where its tensors are not all in these.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    origin: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The distinct files that hold its tensors, in order of first use."""
-        return tuple(dict.fromkeys(f for info in self.tensors.values() for f in info.files))
+        """The distinct files that it was opened from, in order of first use."""
+        return self.origin or tuple(
+            dict.fromkeys(f for info in self.tensors.values() for f in info.files)
+        )
 
     @property
     def nbytes(self) -> int:

@@ -112,7 +112,9 @@ def apply_loras(
         key: PatchedTensor(info, tuple(changes[key])) if key in changes else info
         for key, info in checkpoint.tensors.items()
     }
-    return PatchedCheckpoint(checkpoint.path, tensors, checkpoint.metadata, tuple(applied))
+    return PatchedCheckpoint(
+        checkpoint.path, tensors, checkpoint.metadata, checkpoint.origin, tuple(applied)
+    )
 
 
 def _match(

@@ -1,0 +1,142 @@
+"""Two layouts of one kind of model, and a model's tensors in either of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from bmerge.formats.checkpoint import Tensor
+from bmerge.formats.layouts.moves import moved_left, moved_right
+from bmerge.formats.layouts.paths import Found, Paths, filled
+from bmerge.formats.layouts.rules import Rule, expanded
+from bmerge.formats.prefixes import HEAD
+
+__all__ = ["LayoutPair", "Tensors", "pairs"]
+
+Tensors: TypeAlias = "dict[str, Tensor]"
+"""Tensors by their names in a part: without what is before the keys of the part in its file."""
+
+_Left: TypeAlias = "Paths[Rule]"
+_Right: TypeAlias = "Paths[tuple[Rule, int]]"
+
+
+@dataclass(frozen=True, eq=False)
+class LayoutPair:
+    """How a kind of model is called in two layouts.
+
+    Args:
+        name: of the kind.
+        layouts: names of the two.
+        detect: names that a model in either has, and with ``!`` those that it has not.
+        data: the file; see :mod:`.rules`.
+    """
+
+    name: str
+    layouts: tuple[str, str]
+    detect: tuple[tuple[str, ...], tuple[str, ...]]
+    data: Mapping[str, Any]
+
+    def side_of(self, names: Collection[str]) -> int | None:
+        """Return in which of the two layouts a model is; None if it is another kind of model."""
+        for side, wanted in enumerate(self.detect):
+            if all(_has(names, name) for name in wanted):
+                return side
+        return None
+
+    def converted(self, tensors: Mapping[str, Tensor], side: int) -> Tensors:
+        """Return a model's tensors in the other of the two layouts.
+
+        What no rule is for, or does not have the shape that its rule takes, keeps its name.
+
+        Args:
+            tensors: in one of the layouts.
+            side: the layout that is wanted.
+        """
+        left, right = _compiled(self, tuple(self._numbers(tensors, 1 - side).items()))
+        found = _to_right(tensors, left) if side else _to_left(tensors, right)
+        gone = _gone(tuple(self.data.get("without", {}).get(self.layouts[side], ())))
+        return {name: tensor for name, tensor in found if gone.find(name) is None}
+
+    def _numbers(self, names: Iterable[str], side: int) -> dict[str, int]:
+        """Return the numbers that rules go by: how many layers a model has in a list."""
+        counted = {}
+        for letter, lists in self.data.get("counts", {}).items():
+            pattern = re.compile(re.escape(lists[side]) + r"\.(\d{1,5})\.")
+            found = (pattern.match(name) for name in names)
+            counted[letter] = 1 + max((int(match[1]) for match in found if match), default=-1)
+        return counted
+
+
+@cache
+def pairs() -> tuple[LayoutPair, ...]:
+    """Return all that are known, by name."""
+    return tuple(_load(file) for file in sorted(Path(__file__).parent.glob("*.json")))
+
+
+def _load(file: Path) -> LayoutPair:
+    data = json.loads(file.read_text("utf-8"))
+    (first, second), (one, other) = data["layouts"], data["detect"]
+    return LayoutPair(file.stem, (first, second), (tuple(one), tuple(other)), data)
+
+
+def _has(names: Collection[str], name: str) -> bool:
+    if name.startswith("!"):
+        return not _has(names, name[1:])
+    return name in names or HEAD + name in names
+
+
+@lru_cache(maxsize=256)
+def _compiled(pair: LayoutPair, numbers: tuple[tuple[str, int], ...]) -> tuple[_Left, _Right]:
+    left: _Left = Paths()
+    right: _Right = Paths()
+    for rule in expanded(pair.data["rules"], pair.data.get("tables", {}), dict(numbers)):
+        left.enter(rule.left, rule)
+        for part, path in enumerate(rule.right):
+            right.enter(path, (rule, part))
+    return left, right
+
+
+@lru_cache(maxsize=64)
+def _gone(paths: tuple[str, ...]) -> Paths[bool]:
+    """Return what finds the names that a layout does not have."""
+    found: Paths[bool] = Paths()
+    for path in paths:
+        found.enter(path, value=True)
+    return found
+
+
+def _to_right(tensors: Mapping[str, Tensor], paths: _Left) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in tensors.items():
+        found = paths.find(name)
+        moved = None
+        if found is not None:
+            names = [filled(path, found.numbers) + found.rest for path in found.value.right]
+            moved = moved_right(tensor, found.value, names)
+        yield from moved or {name: tensor}.items()
+
+
+def _to_left(tensors: Mapping[str, Tensor], paths: _Right) -> Iterator[tuple[str, Tensor]]:
+    founds = {name: paths.find(name) for name in tensors}
+    done: set[str] = set()
+    for name, found in founds.items():
+        target = found and filled(found.value[0].left, found.numbers) + found.rest
+        if target in done:
+            continue
+        parts = _parts(found, tensors) if found else None
+        moved = moved_left(parts, found.value[0], target) if found and parts and target else None
+        if moved is None:
+            yield name, tensors[name]
+        else:
+            done.add(moved.key)
+            yield moved.key, moved
+
+
+def _parts(found: Found[tuple[Rule, int]], tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
+    """Return the tensors that make one of the left, if all are there."""
+    names = [filled(path, found.numbers) + found.rest for path in found.value[0].right]
+    return [tensors[name] for name in names] if all(map(tensors.__contains__, names)) else None

@@ -1,0 +1,52 @@
+"""A model's tensors in other layouts than its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from bmerge.formats.checkpoint import Tensor
+from bmerge.formats.layouts.pair import LayoutPair, Tensors, pairs
+
+__all__ = ["LAYOUTS", "in_layout", "layout_of", "other_layouts"]
+
+LAYOUTS = ("original", "comfy", "diffusers")
+"""Names that layouts have: that of a model's own code, of ComfyUI, of diffusers."""
+
+
+def other_layouts(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensors]]:
+    """Yield a part of a model in each other layout that is known of it, with the layout's name.
+
+    Args:
+        tensors: by their names in the part.
+    """
+    seen: set[LayoutPair] = set()
+    pending: deque[Mapping[str, Tensor]] = deque([tensors])
+    while pending:
+        known = pending.popleft()
+        for pair in pairs():
+            side = None if pair in seen else pair.side_of(known)
+            if side is not None:
+                seen.add(pair)
+                converted = pair.converted(known, 1 - side)
+                pending.append(converted)
+                yield pair.layouts[1 - side], converted
+
+
+def layout_of(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return what the layout of a part is called; None if only one is known of such a part."""
+    found = ((pair, pair.side_of(tensors)) for pair in pairs())
+    return next((pair.layouts[side] for pair, side in found if side is not None), None)
+
+
+def in_layout(tensors: Mapping[str, Tensor], layout: str) -> Tensors | None:
+    """Return a part of a model in the layout of a name; None if no such one is known of it.
+
+    Args:
+        tensors: by their names in the part.
+        layout: one of :data:`LAYOUTS`.
+    """
+    sides = ((pair, pair.side_of(tensors)) for pair in pairs())
+    if any(side is not None and pair.layouts[side] == layout for pair, side in sides):
+        return dict(tensors)
+    return next((found for name, found in other_layouts(tensors) if name == layout), None)

@@ -1,0 +1,171 @@
+"""One name for the tensors of each part of a model, wherever it lies and however it is laid out.
+
+Files of the same model differ by what stands before the keys of its parts, and by their layout:
+names, and what is fused or split. All are the same tensors; who comes first says how they are
+called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from bmerge.formats.checkpoint import Checkpoint, Tensor
+from bmerge.formats.composed import renamed
+from bmerge.formats.layouts import other_layouts
+from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, prefix_of
+
+__all__ = ["in_one_layout"]
+
+
+def in_one_layout(
+    checkpoints: Sequence[Checkpoint], *, whole_first: bool = False
+) -> tuple[Checkpoint, ...]:
+    """Return checkpoints that call the tensors of each part of a model by the same names.
+
+    Each goes by those before it. One that has no tensor in common with them stays as it is, and so
+    does one in which two tensors would get the same name.
+
+    Args:
+        checkpoints: the models of a merge.
+        whole_first: whether a part alone goes by the whole checkpoints after it too, since parts
+            of several files are put together.
+    """
+    first = checkpoints[0].tensors.keys() if checkpoints else ()
+    if all(each.tensors.keys() == first for each in checkpoints):
+        return tuple(checkpoints)
+    alone = [is_part_alone(checkpoint.tensors) for checkpoint in checkpoints]
+    bare = [not any(map(prefix_of, each.tensors)) for each in checkpoints]
+    found = list(checkpoints)
+    known: dict[str, dict[str, Tensor]] = {}
+    order = sorted(range(len(found)), key=lambda i: whole_first and (alone[i], bare[i]))
+    for index in order:
+        found[index] = _renamed(found[index], known, alone=alone[index])
+        for start, part in _parts(found[index].tensors).items():
+            known[start] = {**part.tensors, **known.get(start, {})}
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tensors of one part of a checkpoint.
+
+    Args:
+        start: what stands before their keys.
+        own: by their names in the part.
+    """
+
+    start: str
+    own: Mapping[str, Tensor]
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by names on which all files agree."""
+        return {name.removeprefix(HEAD): tensor for name, tensor in self.own.items()}
+
+    @cached_property
+    def others(self) -> tuple[_Part, ...]:
+        """The part in the other layouts that are known of it."""
+        return tuple(_Part(self.start, own) for _, own in other_layouts(self.own))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A part that is known, and tensors of another file that may be those of it."""
+
+    part: _Part
+    start: str
+    known: Mapping[str, Tensor]
+
+    @cached_property
+    def fits(self) -> tuple[int, int]:
+        """How many of the tensors have names and shapes of the part, and how many only names."""
+        tensors = self._concerned
+        named = tensors.keys() & self.known.keys()
+        return sum(tensors[n].shape == self.known[n].shape for n in named), len(named)
+
+    @property
+    def tensors(self) -> Iterator[Tensor]:
+        """The tensors by their names in the part; those that are none of it keep theirs."""
+        concerned = self._concerned
+        for name, tensor in self.part.own.items():
+            short = name.removeprefix(HEAD)
+            if short in self.known:
+                yield renamed(tensor, self.known[short].key)
+            else:
+                yield renamed(tensor, (self.start if short in concerned else "") + name)
+
+    @cached_property
+    def _concerned(self) -> Mapping[str, Tensor]:
+        """What of a file without prefixes may be of the part, all of one that has them."""
+        if self.part.start or not self.start:
+            return self.part.tensors
+        heads = {name.split(".", 1)[0] for name in self.known}
+        tensors = self.part.tensors.items()
+        return {name: tensor for name, tensor in tensors if name.split(".", 1)[0] in heads}
+
+
+def _renamed(
+    checkpoint: Checkpoint, known: Mapping[str, Mapping[str, Tensor]], *, alone: bool
+) -> Checkpoint:
+    """Return a checkpoint by the names that are known."""
+    parts = _parts(checkpoint.tensors)
+    tensors: list[Tensor] = []
+    changed = False
+    for part in parts.values():
+        best = _best(part, known, taken=parts, alone=alone)
+        if best is None:
+            tensors += part.own.values()
+        else:
+            tensors += best.tensors
+            changed = True
+    table = {tensor.key: tensor for tensor in tensors}
+    if not changed or len(table) != len(tensors):
+        return checkpoint
+    return replace(checkpoint, tensors=table, origin=checkpoint.files)
+
+
+def _best(
+    part: _Part,
+    known: Mapping[str, Mapping[str, Tensor]],
+    *,
+    taken: Collection[str],
+    alone: bool,
+) -> _Place | None:
+    """Return where a part belongs and how it is called there; None if it is as it should be."""
+    here = known.get(part.start, {})
+    same = _Place(part, part.start, here)
+    if part.tensors.keys() <= here.keys():
+        return same if any(here[name].key != t.key for name, t in part.tensors.items()) else None
+    starts = [
+        other for other in known
+        if other == part.start
+        or ((not other or other not in taken)
+            and (not (part.start and other) or _same_kind(part.start, other, alone=alone)))
+    ]  # fmt: skip
+    least = (1, 1) if kind_of(part.start) == "text" and not alone else (0, 1)
+    places = [
+        _Place(form, other, known[other]) for form in (part, *part.others) for other in starts
+    ]
+    best = max([same, *places], key=lambda place: place.fits)
+    return best if best.fits >= least else None
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> dict[str, _Part]:
+    """Return prefix → tensors of that part."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        start = prefix_of(key)
+        groups.setdefault(start, {})[key[len(start) :]] = tensor
+    return {start: _Part(start, own) for start, own in groups.items()}
+
+
+def _same_kind(start: str, other: str, *, alone: bool) -> bool:
+    """Tell whether both prefixes are of one part; which text encoder is which, whole files say.
+
+    Folders of diffusers number theirs, so their tensors have to tell it.
+    """
+    kind = kind_of(start)
+    numbered = "text_encoder" in {start[:12].rstrip("._"), other[:12].rstrip("._")}
+    return kind == kind_of(other) and (alone or kind != "text" or numbered)

@@ -1,0 +1,100 @@
+"""Layouts as data, against the functions that diffusers itself converts checkpoints with."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from bmerge.formats import TensorInfo, open_checkpoint
+from bmerge.formats.layouts import in_layout, layout_of
+from bmerge.formats.layouts.pair import pairs
+from layouts import BACK, CASES, LAYER, PICTURE, WHOLE, by_diffusers, layouts, small_model, values
+
+FILE = Path("x.safetensors")
+
+
+def stored(path, arrays):
+    """Return the tensors of a file that holds some arrays, by name."""
+    save_file(arrays, path)
+    return dict(open_checkpoint(path).tensors)
+
+
+def assert_equal(tensors, arrays):
+    assert tensors.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert np.array_equal(values(tensors[name]), array), name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layout_of_diffusers_is_what_diffusers_converts_to(tmp_path, name):
+    start, _, convert = CASES[name]
+    arrays = small_model(name, 1, start=start, layers=0 if name in WHOLE else 2)
+    expected = by_diffusers(convert, arrays)
+    tensors = stored(tmp_path / "a.safetensors", arrays)
+    assert layout_of(tensors) == "original"
+    found = in_layout(tensors, "diffusers")
+    assert_equal(found, expected)
+    back = stored(tmp_path / "b.safetensors", expected)
+    original = in_layout(back, "original")
+    lost = arrays.keys() - original.keys()  # what diffusers has no place for
+    assert lost <= {"norm_final.weight", "logit_scale", *(k for k in arrays if "pos_emb" in k)}
+    assert_equal(original, {key: array for key, array in arrays.items() if key not in lost})
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_original_layout_is_what_diffusers_converts_from(tmp_path, name):
+    arrays = small_model(name, 1)
+    original = in_layout(stored(tmp_path / "a.safetensors", arrays), "original")
+    assert len(original) < len(arrays)  # of fused ones
+    converted = by_diffusers(BACK[name], {key: values(t) for key, t in original.items()})
+    assert converted.keys() == arrays.keys()
+    assert all(np.array_equal(converted[key], arrays[key]) for key in arrays)
+
+
+def test_models_that_comfyui_has_saved_again_are_the_same(tmp_path):
+    flux = small_model("flux_dev_bfl", 1)
+    again = {key.replace("_norm.scale", "_norm.weight"): value for key, value in flux.items()}
+    one, other = stored(tmp_path / "a.safetensors", flux), stored(tmp_path / "b.safetensors", again)
+    assert_equal(in_layout(other, "original"), flux)
+    assert_equal(in_layout(one, "comfy"), again)
+    comfy = small_model("hunyuan_video", 1)
+    found = in_layout(stored(tmp_path / "c.safetensors", comfy), "diffusers")
+    assert found.keys() == {key for key, _, _ in layouts()["d_hunyuanvideo"] if _kept(key)}
+    save_file({key: values(tensor) for key, tensor in found.items()}, tmp_path / "d.safetensors")
+    assert_equal(
+        in_layout(dict(open_checkpoint(tmp_path / "d.safetensors").tensors), "comfy"), comfy
+    )
+
+
+def _kept(key):
+    number = LAYER.search(key)
+    return number is None or int(number[1]) < 2
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if CASES[name][1] not in {None, "d_clip_g"}]
+)
+def test_true_shapes_are_those_of_the_public_layouts(name):
+    start, other, _ = CASES[name]
+    tensors = {
+        key.removeprefix(start): TensorInfo(key, "F16", (*shape,), FILE, 0, 2 * math.prod(shape))
+        for key, _, shape in layouts()[name]
+        if key.startswith(start)
+    }
+    found = {key: tensor.shape for key, tensor in in_layout(tensors, "diffusers").items()}
+    wanted = {key: tuple(shape) for key, _, shape in layouts()[other]}
+    other_sizes = {"pos_embed.pos_embed", *(key for key in wanted if "caption_embedder" in key)}
+    assert found.keys() == wanted.keys()
+    assert {key for key in wanted if wanted[key] != found[key]} <= other_sizes
+
+
+def test_no_layout_is_taken_for_another():
+    """Every public layout is in one pair of layouts at most that is not only of spellings."""
+    for name, entries in layouts().items():
+        names = {key.removeprefix(PICTURE).removeprefix("net.") for key, _, _ in entries}
+        found = [pair.name for pair in pairs() if pair.side_of(names) is not None]
+        assert len([pair for pair in found if not pair.endswith("_comfy")]) <= 1, (name, found)

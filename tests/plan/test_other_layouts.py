@@ -1,0 +1,65 @@
+"""Models in different layouts: their merge is that of the same models in one layout, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from bmerge.formats import open_checkpoint
+from bmerge.formats.layouts import in_layout
+from layouts import CASES, PICTURE, WHOLE, by_diffusers, small_model, values
+
+
+def under(start, arrays):
+    return {start + key: value for key, value in arrays.items()}
+
+
+@pytest.fixture
+def merged(bmerge, tmp_path):
+    """Return what merges two models by name, and gives the result's tensors."""
+
+    def run(a, b, *options):
+        for name, arrays in zip("ab", (a, b), strict=True):
+            save_file(arrays, tmp_path / f"{name}.safetensors")
+        files = (tmp_path / f"{name}.safetensors" for name in "abo")
+        first, second, out = files
+        method = ("merge", "weighted_sum", first, second, "--alpha", "0.3")
+        called = bmerge(*method, "--force", "-o", out, *options)
+        assert called.status == 0, called.err
+        return load_file(out)
+
+    return run
+
+
+def assert_same(found, expected):
+    """Check that two results are the same, but for what diffusers has no place for."""
+    assert found.keys() == expected.keys()
+    different = {key for key in expected if not np.array_equal(found[key], expected[key])}
+    assert all(key.endswith(("logit_scale", "norm_final.weight")) for key in different), different
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sdxl", "sd2", "sdxl_inpaint", "sd3_medium", "flux_dev_bfl", "lumina2", "wan21_i2v_14b"],
+)
+def test_merge_with_a_model_of_diffusers_is_that_of_the_same_one(merged, name):
+    start, _, convert = CASES[name]
+    layers = 0 if name in WHOLE else 1
+    a, b = (small_model(name, seed, start=start, layers=layers) for seed in (1, 2))
+    theirs = by_diffusers(convert, b)
+    assert_same(merged(under(start, a), theirs), merged(under(start, a), under(start, b)))
+    ours = by_diffusers(convert, a)
+    assert_same(merged(ours, under(start, b)), merged(ours, theirs))
+
+
+def test_parts_of_a_fused_projection_merge_with_it(merged, tmp_path):
+    theirs = [small_model("d_zimage", seed) for seed in (1, 2)]
+    ours = []
+    for arrays in theirs:
+        save_file(arrays, tmp_path / "x.safetensors")
+        tensors = in_layout(open_checkpoint(tmp_path / "x.safetensors").tensors, "original")
+        ours.append({key: values(tensor) for key, tensor in tensors.items()})
+    fused = merged(under(PICTURE, ours[0]), ours[1])
+    assert_same(merged(under(PICTURE, ours[0]), theirs[1]), fused)
+    assert_same(merged(theirs[0], under(PICTURE, ours[1])), merged(*theirs))
