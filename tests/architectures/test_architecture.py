@@ -10,6 +10,7 @@ from bmerge.architectures import (
     load_architecture,
     resolve,
 )
+from bmerge.architectures.patterns import Contents
 from bmerge.errors import ArchitectureError
 
 OURS = """
@@ -116,7 +117,7 @@ def test_first_variant_with_a_name_in_the_modelspec_gives_it():
     keys = {"double.0.w": Shaped(2), "in.weight": Shaped(2, 8), "v_pred": Shaped()}
     found = detect(keys, [load_architecture(text)])
     assert found.variant == ("wide", "flagged")
-    assert found.modelspec == {"modelspec.architecture": "mine-wide"}
+    assert found.modelspec_of(Contents(keys)) == {"modelspec.architecture": "mine-wide"}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_variants_are_told_by_keys_and_shapes(key, shape, expected):
     keys = {"double.0.w": Shaped(2, 2), key: Shaped(*shape)}
     found = detect(keys, [load_architecture(STACK)])
     assert found.variant == expected
-    assert found.modelspec["modelspec.architecture"] == (
+    assert found.modelspec_of(Contents(keys))["modelspec.architecture"] == (
         "mine-wide" if "wide" in expected else "mine"
     )
     assert "wide" not in detect(list(keys), [load_architecture(STACK)]).variant

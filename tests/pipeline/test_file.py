@@ -155,7 +155,7 @@ def test_metadata_tells_recipe_hashes_and_version(tmp_path, models):
         "seed": 5,
     }
     assert metadata["bmerge.version"]
-    assert metadata["modelspec.sai_model_spec"] == "1.0.0"
+    assert metadata["modelspec.sai_model_spec"] == "1.0.1"
     assert metadata["modelspec.architecture"] == "stable-diffusion-v1"
     assert metadata["modelspec.title"] == "weighted_sum of a.safetensors, b.safetensors"
     assert str(tmp_path) not in json.dumps(dict(metadata))

@@ -11,7 +11,8 @@ from bmerge.executors import NativeExecutor
 from bmerge.formats import open_checkpoint, sha256_of
 from bmerge.pipeline import merge_to_file
 from bmerge.pipeline.metadata import build_metadata, fitted
-from bmerge.testing.checkpoints import write_checkpoint
+from bmerge.testing.checkpoints import write_checkpoint, write_random
+from bmerge.testing.layouts import sd1_layout, shrink
 from merges import plan_of
 
 NATIVE = NativeExecutor(threads=1)
@@ -135,6 +136,36 @@ def test_what_the_first_model_says_is_carried_over(tmp_path):
     gone = metadata.keys() - set(kept) - {"format", "modelspec.title"}
     assert not gone & told.keys()
     assert "only_b" not in told
+
+
+def sd1(path, metadata=None, more=(), **options):
+    layout = [*shrink(sd1_layout(**options)), *((key, "F16", (1,)) for key in more)]
+    return write_random(path, layout, seed=1, metadata=metadata)
+
+
+ID, PREDICTION = "modelspec.architecture", "modelspec.prediction_type"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({}, {"in_channels": 9}, {ID: "stable-diffusion-v1-inpainting"}),
+        ({"metadata": {ID: "stable-diffusion-v1"}}, {"in_channels": 9},
+         {ID: "stable-diffusion-v1-inpainting"}),
+        ({"metadata": {ID: "stable-diffusion-v1-inpainting"}}, {}, {ID: "stable-diffusion-v1"}),
+        ({"metadata": {ID: "nai-v1", "modelspec.resolution": "640x640"}}, {},
+         {ID: "nai-v1", "modelspec.resolution": "640x640"}),
+        ({}, {}, {ID: "stable-diffusion-v1", "modelspec.resolution": "512x512", PREDICTION: None}),
+        ({"more": ["v_pred"], "metadata": {PREDICTION: "epsilon"}}, {}, {PREDICTION: "v"}),
+        ({}, {"metadata": {"config": "{}", "tags": "b"}}, {"config": "{}", "tags": None}),
+    ],
+    ids=["wider", "wider, told", "no longer", "unknown", "plain", "marker", "config"],
+)  # fmt: skip
+def test_modelspec_is_that_of_the_output(tmp_path, first, second, told):
+    files = [sd1(tmp_path / "a.safetensors", **first), sd1(tmp_path / "b.safetensors", **second)]
+    metadata = open_checkpoint(merged(tmp_path / "out.safetensors", files)).metadata
+    assert metadata["modelspec.sai_model_spec"] == "1.0.1"
+    assert {key: metadata.get(key) for key in told} == told
 
 
 def test_ancestry_is_shortened_to_what_a_header_has_room_for(tmp_path):

@@ -61,12 +61,12 @@ class Variant:
     Args:
         name: for people.
         conditions: that hold for its checkpoints, see :mod:`bmerge.architectures.patterns`.
-        modelspec: what the modelspec standard calls its architecture, if not as the others.
+        modelspec: metadata keys of the modelspec standard that are not as the others'.
     """
 
     name: str
     conditions: tuple[str, ...]
-    modelspec: str | None = None
+    modelspec: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ class Architecture:
         lists: other lengths of a list of weights → the blocks that such a list names, with
             None for a weight that has no block here and ``A+B`` for one that is of several;
             recipes of other tools use them.
-        modelspec: metadata keys of the modelspec standard for merged files.
+        modelspec: metadata keys of the modelspec standard for merged files; see
+            :meth:`modelspec_of`.
         leftovers: patterns as in rules for keys that only training needs, beside those of
             :data:`LEFTOVERS`; they may be pruned. One that ends with a dot says how keys start,
             any other is a whole key.
@@ -185,16 +186,20 @@ class Architecture:
         if not self.variants and not self._open():
             return self
         variants = [each for each in self.variants if contents.fulfil(each.conditions)]
-        modelspec = dict(self.modelspec)
-        special = [each.modelspec for each in variants if each.modelspec is not None]
-        if special:
-            modelspec["modelspec.architecture"] = special[0]
         blocks = self._written_out(contents.keys)
         lists = {
             length: named for length, named in self.lists.items() if _named_in(named) <= {*blocks}
         }
         variant = tuple(each.name for each in variants)
-        return replace(self, blocks=blocks, lists=lists, modelspec=modelspec, variant=variant)
+        return replace(self, blocks=blocks, lists=lists, variant=variant)
+
+    def modelspec_of(self, contents: Contents) -> dict[str, str]:
+        """Return what the metadata of a checkpoint of this architecture says, by its variants."""
+        spec = dict(self.modelspec)
+        for variant in reversed(self.variants):  # the first that says something has the last word
+            if variant.modelspec and contents.fulfil(variant.conditions):
+                spec.update(variant.modelspec)
+        return spec
 
     def _open(self) -> list[str]:
         """Return how the blocks start of which there are as many as a checkpoint has."""

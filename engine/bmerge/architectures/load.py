@@ -102,10 +102,17 @@ def _build(data: dict[str, Any]) -> Architecture:
         modelspec=_texts(data.get("modelspec", {})),
         leftovers=tuple(map(str, data.get("leftovers", ()))),
         variants=tuple(
-            Variant(str(name), tuple(map(str, variant["detect"])), variant.get("modelspec"))
+            Variant(str(name), tuple(map(str, variant["detect"])), _spec(variant.get("modelspec")))
             for name, variant in data.get("variants", {}).items()
         ),
     )
+
+
+def _spec(value: object) -> dict[str, str]:
+    """Return metadata keys of a variant; a text alone is the id of its architecture."""
+    if isinstance(value, dict):
+        return _texts(value)
+    return {} if value is None else {"modelspec.architecture": str(value)}
 
 
 def _texts(data: dict[Any, Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bmerge import _native
+from bmerge.architectures.patterns import Contents
 from bmerge.formats import Checkpoint, leading
 from bmerge.lora.patched import loras_of
 from bmerge.plan import Plan, PlannedStep
@@ -27,12 +28,17 @@ _TRUE = frozenset(
     f"modelspec.{name}"
     for name in (
         "architecture", "implementation", "prediction_type", "resolution", "encoder_layer",
-        "timestep_range", "license", "tags", "usage_hint", "trigger_phrase",
+        "timestep_range", "license", "tags", "usage_hint", "trigger_phrase", "predict_key",
+        "preprocessor", "unet_dtype", "vae_dtype",
     )
 )  # fmt: skip
 """What stays true of a merge if it is true of its first input."""
 _ITS_OWN = frozenset({"format", "sshs_model_hash", "sshs_legacy_hash", *FOREIGN})
 """What is true of a file alone, or is kept within the ancestry."""
+_BY_VARIANT = frozenset({"modelspec.architecture", "modelspec.prediction_type"})
+"""What the keys of the output may tell better than its first input."""
+_CONFIG = "config"
+"""What some models are made of, as JSON."""
 _LARGEST = 99_000_000
 """Bytes of a header; the format has a million more."""
 
@@ -51,12 +57,32 @@ def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, s
         "format": "pt",
         RECIPE_KEY: origin_text(_origin(plan, hashes)),
         "bmerge.version": _native.__version__,
-        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.sai_model_spec": "1.0.1",
         "modelspec.title": f"{plan.title} of {', '.join(names)}",
         "modelspec.merged_from": ", ".join(names),
-        **plan.architecture.modelspec,
-        **_inherited(leading(plan.checkpoints)),
+        **_carried(plan),
     }
+
+
+def _carried(plan: Plan) -> dict[str, str]:
+    """Return what the output's own variant says, and what the first model does.
+
+    Where they differ, the first model is right, who may know what no key tells; unless the output
+    is of a variant that has a name of its own, or no longer of the one that the first model names.
+    """
+    contents = Contents({output.key: output for output in plan.outputs})
+    architecture, first = plan.architecture, leading(plan.checkpoints)
+    spec = architecture.modelspec_of(contents)
+    found = {**spec, **_inherited(first)}
+    for key in _BY_VARIANT & spec.keys():
+        special = {each.modelspec[key] for each in architecture.variants if key in each.modelspec}
+        if spec[key] != architecture.modelspec.get(key) or found[key] in special:
+            found[key] = spec[key]
+    if _CONFIG not in found:  # loaders of video models ask for it
+        configs = [each.metadata.get(_CONFIG) for each in plan.checkpoints]
+        config = next((text for text in configs if text is not None), None)
+        found |= {} if config is None else {_CONFIG: config}
+    return found
 
 
 def fitted(
