@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -63,3 +65,44 @@ def test_parts_of_a_fused_projection_merge_with_it(merged, tmp_path):
     fused = merged(under(PICTURE, ours[0]), ours[1])
     assert_same(merged(under(PICTURE, ours[0]), theirs[1]), fused)
     assert_same(merged(theirs[0], under(PICTURE, ours[1])), merged(*theirs))
+
+
+@pytest.fixture(scope="module")
+def sdxl():
+    """Return two models of SDXL in one file, and the second one as diffusers has its parts."""
+    first, second = (small_model("sdxl", seed, layers=0) for seed in (1, 2))
+
+    def part(start):
+        return {k.removeprefix(start): v for k, v in second.items() if k.startswith(start)}
+
+    encoder = "conditioner.embedders.0.transformer."
+    parts = {
+        "unet": by_diffusers(CASES["sdxl"][2], part(PICTURE)),
+        "vae": by_diffusers(CASES["sd2"][2], part("first_stage_model.")),
+        "text_encoder": part(encoder),
+        "text_encoder_2": by_diffusers(
+            CASES["sdxl_inpaint"][2], part("conditioner.embedders.1.model.")
+        ),
+    }
+    return first, second, parts
+
+
+def test_one_file_merges_with_a_folder_of_diffusers(bmerge, tmp_path, sdxl):
+    first, second, parts = sdxl
+    save_file(first, tmp_path / "a.safetensors")
+    save_file(second, tmp_path / "b.safetensors")
+    for name, arrays in parts.items():
+        (tmp_path / "folder" / name).mkdir(parents=True)
+        file = "model" if "text" in name else "diffusion_pytorch_model"
+        save_file(arrays, tmp_path / "folder" / name / f"{file}.fp16.safetensors")
+        (tmp_path / "folder" / name / "config.json").write_text("{}")
+    entries = {name: ["diffusers", "Model"] for name in parts}
+    (tmp_path / "folder" / "model_index.json").write_text(json.dumps(entries))
+    found = []
+    for other in ("b.safetensors", "folder"):
+        models = (tmp_path / "a.safetensors", tmp_path / other)
+        called = bmerge("merge", "weighted_sum", *models, "--alpha", "0.3", "--force",
+                        "-o", tmp_path / "o.safetensors")  # fmt: skip
+        assert called.status == 0, called.err
+        found.append(load_file(tmp_path / "o.safetensors"))
+    assert_same(found[1], found[0])

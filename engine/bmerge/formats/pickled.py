@@ -22,6 +22,7 @@ from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 from bmerge.formats.spool import spool
+from bmerge.formats.state_dict import state_dict_of
 from bmerge.formats.torch_pickle import METADATA
 from bmerge.formats.unpickle import OrderedDict, StoredTensor, unpickle
 
@@ -110,7 +111,7 @@ def _records(path: Path, file: BinaryIO) -> dict[str, tuple[int, int]]:
 def _state_dict(
     path: Path, file: BinaryIO, records: Mapping[str, tuple[int, int]]
 ) -> Mapping[object, object]:
-    """Return the state dict, which lies under ``state_dict`` in checkpoints of trainers."""
+    """Return the state dict, which lies within other mappings in checkpoints of trainers."""
     if "data.pkl" not in records:
         raise FormatError(f"{path}: a zip archive, but not of torch", path=path)
     offset, size = records["data.pkl"]
@@ -121,8 +122,8 @@ def _state_dict(
         content = unpickle(file.read(size))
     except (pickle.UnpicklingError, MemoryError) as error:
         raise FormatError(f"{path}: its pickle cannot be read: {error}", path=path) from error
-    inner = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(inner, dict):
+    inner = state_dict_of(content, StoredTensor)
+    if inner is None:
         raise FormatError(f"{path}: holds no state dict", path=path)
     return inner
 

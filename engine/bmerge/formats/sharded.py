@@ -1,14 +1,14 @@
-"""A checkpoint in several .safetensors files with a Hugging Face index beside them."""
+"""A checkpoint in several files with a Hugging Face index beside them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor
-from bmerge.formats.safetensors import open_safetensors
 from bmerge.reading import check_regular
 
 __all__ = ["open_sharded"]
@@ -17,20 +17,24 @@ _LARGEST_INDEX = 100_000_000
 """Bytes; the specification's own limit for a header."""
 
 
-def open_sharded(path: Path, *, named: Path | None = None) -> Checkpoint:
+Opening: TypeAlias = "Callable[[Path], Checkpoint]"
+
+
+def open_sharded(path: Path, opening: Opening, *, named: Path | None = None) -> Checkpoint:
     """Read the table of contents of a sharded checkpoint.
 
     Keys are in the order of the index. Every key must lie in the shard that the index names.
 
     Args:
-        path: the ``*.safetensors.index.json``.
+        path: the ``*.safetensors.index.json``, or that of a variant or of pickled shards.
+        opening: opens one shard.
         named: what the user called it, if that is something else (its folder).
 
     Raises:
         FormatError: if the index or a shard is missing or broken, or they do not agree.
     """
     weight_map = _read_weight_map(path)
-    shards = {name: _open_shard(path, name) for name in dict.fromkeys(weight_map.values())}
+    shards = {name: _open_shard(path, name, opening) for name in dict.fromkeys(weight_map.values())}
     tensors = {key: _find(path, key, name, shards[name]) for key, name in weight_map.items()}
     metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
     return Checkpoint(named or path, tensors, metadata)
@@ -57,7 +61,7 @@ def _read_weight_map(path: Path) -> dict[str, str]:
     return weight_map
 
 
-def _open_shard(index: Path, name: str) -> Checkpoint:
+def _open_shard(index: Path, name: str, opening: Opening) -> Checkpoint:
     """Open one shard; names that lead out of the index's folder are refused."""
     if PurePosixPath(name).name != name or "\\" in name or name in {"", ".", ".."}:
         raise FormatError(f"{index}: shard name {name!r} is not a plain file name", path=index)
@@ -71,7 +75,7 @@ def _open_shard(index: Path, name: str) -> Checkpoint:
     except OSError as error:
         message = f"{index}: shard {name} cannot be read: {error.strerror}"
         raise FormatError(message, path=index) from error
-    return open_safetensors(path)
+    return opening(path)
 
 
 def _find(index: Path, key: str, name: str, shard: Checkpoint) -> Tensor:

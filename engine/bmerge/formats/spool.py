@@ -15,6 +15,7 @@ from bmerge.dtypes import TAGS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
+from bmerge.formats.state_dict import state_dict_of
 from bmerge.temporaries import temporary_folder_until_exit
 
 __all__ = ["spool"]
@@ -58,8 +59,8 @@ def _load(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch's reader looks at little before it takes it: any may come
         message = f"{path}: torch cannot load it: {_reason(error)}"
         raise FormatError(message, path=path) from error
-    inner = content.get("state_dict", content) if isinstance(content, dict) else {}
-    return {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}
+    inner = state_dict_of(content, torch.Tensor) or {}
+    return {str(key): value for key, value in inner.items() if isinstance(value, torch.Tensor)}
 
 
 def _reason(error: Exception) -> str:
