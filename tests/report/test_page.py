@@ -196,3 +196,12 @@ def test_a_large_picture_is_reduced_and_a_small_one_kept(tmp_path: Path) -> None
 )
 def test_a_number_is_written_for_reading(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_stopped_trial_is_pale_and_never_the_best(data):
+    trials = (*data.trials, replace(data.trials[-1], number=99, score=1e6, pruned=5))
+    page, _ = render(replace(data, trials=trials))
+    assert page.count("behind after 5 pictures</td>") == 1
+    assert 'class="trial pruned"' in page
+    assert "stopped, because it was behind" in page
+    assert replace(data, trials=trials).best == data.best

@@ -85,7 +85,7 @@ def test_scores_are_weighted_sums_over_a_frozen_reference(rows, normalise):
     for number, one in scored.items():
         assert one.scores == pytest.approx(expected[:, number].tolist(), rel=1e-6, abs=1e-6)
         assert one.score == pytest.approx(sum(one.scores), rel=1e-9, abs=1e-9)
-        shares = objectives.scale(trials).shares(one)
+        shares = objectives.scale(trials).shares(one.pictures)
         assert np.mean(shares) == pytest.approx(one.score, rel=1e-6, abs=1e-6)
     single = Objectives(SUMS[:1], normalise).scored(trials)
     assert all(t.scores == () for t in single.values())

@@ -63,6 +63,9 @@ def show(folder: Path, *, as_json: bool) -> None:
     With several objectives there is a column for each; the score is their sum, and trials of
     the Pareto front are marked.
 
+    A trial that was stopped, because it was behind the best one, is pruned; its score is an
+    estimate.
+
     With --json: `trials`, each with number, state, params, values (the objectives' values, empty
     if there are none) and more; `objectives`, their names; `front`, the numbers of the trials of
     the Pareto front; `best`, the best trial or null.
@@ -136,6 +139,8 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
         "pictures": [dict(picture) for picture in trial.pictures],
         "seconds": dict(trial.seconds),
         "reason": trial.reason,
+        "variance": trial.variance,
+        "incumbent": trial.incumbent,
     }
 
 
@@ -143,11 +148,18 @@ def _trial_row(
     trial: Trial, best: Trial | None, *, on_front: bool, objectives: int
 ) -> tuple[object, ...]:
     score = "-" if trial.score is None else figure(trial.score)
+    score = f"~{score}" if trial.state == "pruned" else score
     scores = [*map(figure, trial.scores)] or ["-"] * objectives
     is_best = best is not None and best.number == trial.number
     mark = ", ".join(word for word, holds in (("best", is_best), ("front", on_front)) if holds)
     proposal = trial.proposal
     return (
         *(trial.number, trial.state, proposal.phase, proposal.source, score, *scores),
-        mark or trial.reason or "",
+        mark or trial.reason or _behind(trial),
     )
+
+
+def _behind(trial: Trial) -> str:
+    if trial.incumbent is None:
+        return ""
+    return f"behind trial {trial.incumbent} after {len(trial.pictures)} pictures"

@@ -10,6 +10,7 @@ from bmerge.study.events import (
     Event,
     Paused,
     PictureDone,
+    RacingChosen,
     StudyStarted,
     TrialFinished,
     TrialStarted,
@@ -18,7 +19,7 @@ from bmerge.study.events import (
 from bmerge.study.figures import figure
 from bmerge.study.trial import Trial
 
-__all__ = ["StudyProgress", "pause_text", "trial_text"]
+__all__ = ["StudyProgress", "pause_text", "racing_text", "trial_text"]
 
 
 class StudyProgress:
@@ -49,6 +50,8 @@ class StudyProgress:
             count = f"{event.index + 1}/{event.total}"
             self._picture = f"picture {count}  score {figure(event.score, 3)}"
             self._outage = None
+        elif isinstance(event, RacingChosen):
+            self._line.say(racing_text(event))
         elif isinstance(event, Waiting):
             self._wait(event)
         elif isinstance(event, Paused):
@@ -106,6 +109,12 @@ def pause_text(event: Paused) -> str:
     return f"{who} waits, for {human_time(event.left)} at most: {event.reason}"
 
 
+def racing_text(event: RacingChosen) -> str:
+    """Return one line on whether trials race."""
+    then = "stopped" if event.on else "not stopped"
+    return f"a merge takes as long as {event.cost:.3g} pictures: trials that fall behind are {then}"
+
+
 def trial_text(trial: Trial, best: Trial | None) -> str:
     """Return one line on a finished trial.
 
@@ -119,6 +128,10 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
         return f"{text}failed: {trial.reason}"
     means = ", ".join(f"{name} {figure(mean, 3)}" for name, mean in trial.means.items())
     parts = " ".join(_signed(score) for score in trial.scores)
+    if trial.state == "pruned":
+        return (
+            f"{text}behind after {len(trial.pictures)} pictures, score about {figure(trial.score)}"
+        )
     text += f"score {figure(trial.score)}" + (f" = {parts}" if parts else "")
     text += f" ({means})" if len(trial.means) > 1 else ""
     return f"{text}  {_best_text(best)}" if best else text

@@ -6,15 +6,17 @@ where a model comes from nor where pictures go.
 
 from __future__ import annotations
 
+import collections.abc
 import logging
 import math
 import reprlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
+from types import GeneratorType
 from typing import Protocol, TypeVar
 
 from bmerge.errors import GeneratorError, PluginError, ScorerError
@@ -57,6 +59,10 @@ class Persist(Protocol):
 
 def _once(action: Callable[[], T]) -> T:
     return action()
+
+
+def _all() -> int:
+    return _BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,7 @@ class Evaluator:
         on_scored: Callable[[ScoredPicture], None],
         *,
         persist: Persist = _once,
+        wanted: Callable[[], int] = _all,
     ) -> Evaluation:
         """Generate all pictures with ``model`` and have them scored one by one.
 
@@ -155,6 +162,8 @@ class Evaluator:
             model: the merge.
             on_scored: called for each picture, in the order of the payloads.
             persist: has pictures scored that are made already; it may try again.
+            wanted: how many pictures scorers get next, when those before are scored; 0 makes an
+                end, and the generator stops.
 
         Raises:
             GeneratorError, ScorerError: if a picture could not be made or judged; whatever a
@@ -165,12 +174,13 @@ class Evaluator:
             self.generator.load(model)
         clock.lap("load")
         scored: list[ScoredPicture] = []
-        for batch in _batches(self._generate()):
-            clock.lap("generate")
-            for picture in self._score(batch, persist):
-                scored.append(picture)
-                on_scored(picture)
-            clock.lap("score")
+        with closing(self._generate()) as pictures:
+            for batch in _batches(pictures, wanted):
+                clock.lap("generate")
+                for picture in self._score(batch, persist):
+                    scored.append(picture)
+                    on_scored(picture)
+                clock.lap("score")
         means = self.means([(one.picture.payload.weight, one.scores) for one in scored])
         return Evaluation(self._objective(means), means, dict(clock.seconds))
 
@@ -186,14 +196,26 @@ class Evaluator:
         """Return the mean of each scorer that judges picture by picture, weighted by payloads.
 
         Args:
-            pictures: weight and scores of every picture.
+            pictures: weight and scores of every picture; where some are missing, a scorer that
+                has judged none of a weight above 0 has no mean.
         """
-        return {entry.label: _mean(pictures, entry.label) for entry in self.picture_scorers}
+        labels = {label for weight, scores in pictures if weight for label in scores}
+        known = [entry.label for entry in self.picture_scorers if entry.label in labels]
+        return {label: _mean(pictures, label) for label in known}
 
-    def _generate(self) -> Iterator[Picture]:
+    def _generate(self) -> collections.abc.Generator[Picture]:
         """Yield one picture for each payload, or complain about the generator."""
         with explained("the generator failed", _generator_error):
             pictures = iter(self.generator.generate(self.payloads))
+        try:
+            yield from self._checked(pictures)
+        finally:
+            if isinstance(pictures, GeneratorType):  # of which no more may be wanted
+                with explained("the generator failed to stop", _generator_error):
+                    pictures.close()
+
+    def _checked(self, pictures: Iterator[object]) -> Iterator[Picture]:
+        """Yield pictures, if they are those that were asked for."""
         for number, payload in enumerate(self.payloads):
             with explained(f"the generator failed at {payload.id!r}", _generator_error):
                 picture: object = next(pictures, None)
@@ -240,20 +262,22 @@ class _Clock:
         self._last = now
 
 
-def _batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
-    """Yield the pictures in lists of at most ``_BATCH``, as soon as one is full.
+def _batches(pictures: Iterator[Picture], wanted: Callable[[], int]) -> Iterator[list[Picture]]:
+    """Yield the pictures in lists of as many as are ``wanted``, as soon as one is full.
 
     Where the next one cannot be made, those that are waiting come before the error: they may be
     kept, and need not be made again.
     """
     batch: list[Picture] = []
     failure: Exception | None = None
+    size = wanted()
     try:
-        for picture in pictures:
+        while size and (picture := next(pictures, None)) is not None:
             batch.append(picture)
-            if len(batch) == _BATCH:
+            if len(batch) == size:
                 yield batch
                 batch = []
+                size = wanted()
     except Exception as error:  # noqa: BLE001  a generator can raise anything
         failure = error
     if batch:

@@ -34,6 +34,7 @@ from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import Ingredients, definition_of
 from bmerge.study.protocols import Optimiser, ParameterKind, Space
+from bmerge.study.racing import check_racing
 from bmerge.study.space import SearchSpace
 from bmerge.study.space_config import build_space
 from bmerge.study.store import read_study
@@ -92,14 +93,10 @@ def build_study(
     kinds.check_space(search.space)
     kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
     queue = tuple(_queue(config, kinds.method, architecture, search))
-    known = registry.architectures
     plugins = registry.plugins_of([config.merge.method], architecture.id)
     others = {
         "plugins": [plugin_data(ref) for ref in kinds.plugins(plugins)],
-        "architecture": {
-            **block_map(architecture, checkpoints[0].tensors),
-            **(code_of(known, architecture.id) if architecture.id in known else {}),
-        },
+        "architecture": _architecture_data(architecture, checkpoints[0], registry),
         "weights of try": [
             {name: weights.assignments for name, weights in proposal.weights.items()}
             for proposal in queue
@@ -131,7 +128,17 @@ def build_study(
         ),
         storage=config.storage,
         patience=config.patience,
+        racing=config.racing,
     )
+
+
+def _architecture_data(
+    architecture: Architecture, checkpoint: Checkpoint, registry: Registry
+) -> dict[str, Any]:
+    """Return what results depend on of an architecture: its block map, and a plugin's code."""
+    known = registry.architectures
+    code = code_of(known, architecture.id) if architecture.id in known else {}
+    return {**block_map(architecture, checkpoint.tensors), **code}
 
 
 def model_identity(checkpoint: Checkpoint) -> str:
@@ -248,6 +255,8 @@ class _Kinds:
         for entry in scorers:
             if isinstance(entry.scorer, DependentScorer):
                 entry.scorer.check_others(weighted=weighted)
+        if self._config.racing == "on":
+            check_racing(scorers, self._config.objectives)
         generator = self._generator.create(options=self._config.generator.options)
         return Evaluator(generator, scorers, self._config.payloads)
 

@@ -158,6 +158,8 @@ def _staircase(scored: Sequence[TrialRow], x: Axis, y: Axis) -> str:
     """Return the path of the best score so far, up to the last trial."""
     path, best = "", -math.inf
     for trial in scored:
+        if trial.pruned is not None:
+            continue
         score = trial.score or 0.0
         if score > best:
             best = score

@@ -68,6 +68,8 @@ class TrialRow:
         reason: why it failed.
         objectives: objective → value, where there are several; the score is their sum.
         front: whether it is on the Pareto front.
+        pruned: after how many pictures it was stopped, because it was behind; its score is an
+            estimate then.
     """
 
     number: int
@@ -78,6 +80,7 @@ class TrialRow:
     reason: str | None = None
     objectives: Mapping[str, float] = field(default_factory=dict)
     front: bool = False
+    pruned: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,6 @@ class ReportData:
 
     @property
     def best(self) -> TrialRow | None:
-        """The trial with the highest score, the earliest of equal ones."""
-        scored = [trial for trial in self.trials if trial.score is not None]
+        """The complete trial with the highest score, the earliest of equal ones."""
+        scored = [t for t in self.trials if t.score is not None and t.pruned is None]
         return max(scored, key=lambda trial: trial.score or 0.0, default=None)

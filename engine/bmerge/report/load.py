@@ -100,7 +100,7 @@ class _Reader:
 
     def candidates(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[Candidate]:
         """Yield the parents, the best uniform merge that is no parent, and the best merge."""
-        parents = [t for t in trials if _parent(t) is not None and t.score is not None]
+        parents = [t for t in trials if _parent(t) is not None and t.state == "complete"]
         for trial in parents:
             yield self._candidate("parent", self._parent_label(trial), trial)
         uniform = {t.number: t for t in trials if _uniform(t) and _parent(t) is None}
@@ -156,7 +156,7 @@ class _Reader:
         """Return the 95 % confidence interval of a score, by the spread of its pictures'."""
         if len(trial.pictures) < _FEWEST:
             return None
-        parts = self.scale.shares(trial)
+        parts = self.scale.shares(trial.pictures)
         unit = max(map(abs, parts)) or 1.0  # squares of the numbers themselves might overflow
         parts = [part / unit for part in parts]
         margin = 1.96 * statistics.stdev(parts) / len(parts) ** 0.5
@@ -176,6 +176,7 @@ def _row(trial: Trial, objectives: Mapping[str, float], *, on_front: bool) -> Tr
         reason=trial.reason,
         objectives=objectives,
         front=on_front,
+        pruned=len(trial.pictures) if trial.state == "pruned" else None,
     )
 
 

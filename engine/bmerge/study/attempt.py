@@ -21,6 +21,7 @@ from bmerge.faults import in_one_line
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import judge_trial
+from bmerge.study.racing import Race
 from bmerge.study.store import Store
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial
@@ -50,8 +51,12 @@ class Attempts:
     patience: Patience
     on_event: Callable[[Event], None]
 
-    def evaluate(self, trial: Trial) -> Trial:
-        """Return a trial complete or, if its merge is to blame, failed; it is not stored yet.
+    def evaluate(self, trial: Trial, race: Race | None = None) -> Trial:
+        """Return a trial complete, pruned or, if its merge is to blame, failed; not stored yet.
+
+        Args:
+            trial: that is running.
+            race: in which it may fall behind; None gives it all of its pictures.
 
         Raises:
             StudyError: if patience with the surroundings has run out.
@@ -65,7 +70,7 @@ class Attempts:
             if count > 1:
                 phase, source = trial.proposal.phase, trial.proposal.source
                 self.on_event(TrialStarted(trial.number, phase, source, again=True))
-            return self._merge_and_score(trial.number)
+            return self._merge_and_score(trial.number, race)
 
         try:
             return self.patience.through(attempt, trial.number)
@@ -75,20 +80,30 @@ class Attempts:
             _logger.debug("trial %d failed", trial.number, exc_info=True)
             return Trial(trial.number, "failed", trial.proposal, reason=in_one_line(error))
 
-    def _merge_and_score(self, number: int) -> Trial:
+    def _merge_and_score(self, number: int, race: Race | None) -> Trial:
         trial = self.store.trials[number]
+        payloads = self.study.evaluator.payloads
+        order = payloads if race is None else race.in_order(payloads)
         kept = {p["id"]: p for p in trial.pictures if (self.study.folder / p["file"]).is_file()}
-        missing = [p for p in self.study.evaluator.payloads if p.id not in kept]
-        if missing:
-            trial = self._paint(replace(trial, pictures=tuple(kept.values())), missing)
+        missing = [p for p in order if p.id not in kept]
+        trial = replace(trial, pictures=tuple(kept.values()))
+        lost = race is not None and race.is_lost(trial.pictures)
+        if missing and not lost:
+            trial = self._paint(trial, missing, race)
+        if race is not None and race.is_lost(trial.pictures):
+            means, behind = race.means(trial.pictures), race.incumbent.number
+            return replace(trial, state="pruned", means=means, incumbent=behind)
         if self.study.evaluator.trial_scorers:
             self.store.park(trial)
             on_wait = lambda reason: self.on_event(Waiting(number, reason))  # noqa: E731
             trial = judge_trial(self.study, self.store.trials, number, on_wait)
         return replace(trial, state="complete")
 
-    def _paint(self, trial: Trial, missing: Sequence[Payload]) -> Trial:
-        """Merge, make the missing pictures and the scores of each; return the trial with all."""
+    def _paint(self, trial: Trial, missing: Sequence[Payload], race: Race | None) -> Trial:
+        """Merge, make the missing pictures and the scores of each; return the trial with all.
+
+        Where a race is lost, it ends with the picture that shows it.
+        """
         start = time.perf_counter()
         records = list(trial.pictures)
         evaluator = replace(self.study.evaluator, payloads=tuple(missing))
@@ -99,6 +114,7 @@ class Attempts:
                 model,
                 lambda scored: self._keep(trial.number, scored, records),
                 persist=persist,
+                **({} if race is None else {"wanted": lambda: race.pace(records)}),
             )
         except BaseException as error:
             if len(records) > len(trial.pictures) and not _is_bad(error):

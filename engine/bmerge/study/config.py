@@ -17,11 +17,13 @@ __all__ = [
     "GeneratorConfig",
     "InitialDesign",
     "OptimiserConfig",
+    "Racing",
     "ScorerConfig",
     "StudyConfig",
 ]
 
 InitialDesign = Literal["random", "lhs", "sobol"]
+Racing = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class StudyConfig:
         executor: what merges.
         plugins: that are loaded for it.
         patience: minutes for which a run waits for a server, a disk or the like.
+        racing: whether trials that fall behind the best one are stopped.
     """
 
     path: Path
@@ -140,3 +143,4 @@ class StudyConfig:
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
     plugins: tuple[PluginRef, ...] = ()
     patience: float = 30.0
+    racing: Racing = "auto"

@@ -11,6 +11,7 @@ __all__ = [
     "Event",
     "Paused",
     "PictureDone",
+    "RacingChosen",
     "StudyFinished",
     "StudyStarted",
     "TrialFinished",
@@ -69,6 +70,19 @@ class PictureDone:
 
 
 @dataclass(frozen=True, slots=True)
+class RacingChosen:
+    """It has been measured whether trials are to race.
+
+    Args:
+        on: whether those that fall behind are stopped.
+        cost: pictures that could be made in the time of a merge.
+    """
+
+    on: bool
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A trial's pictures wait to be judged; told again and again.
 
@@ -100,7 +114,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
-    """A trial was stored, complete or failed.
+    """A trial was stored, complete, pruned or failed.
 
     Args:
         trial: with its score or its reason.
@@ -128,4 +142,13 @@ class StudyFinished:
     front: tuple[Path, ...] = ()
 
 
-Event = StudyStarted | TrialStarted | PictureDone | Waiting | Paused | TrialFinished | StudyFinished
+Event = (
+    StudyStarted
+    | TrialStarted
+    | PictureDone
+    | RacingChosen
+    | Waiting
+    | Paused
+    | TrialFinished
+    | StudyFinished
+)

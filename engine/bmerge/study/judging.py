@@ -74,7 +74,7 @@ def _objectives(study: Study, trials: Mapping[int, Trial], numbers: list[int]) -
     found = []
     for number in numbers:
         means = {label: trials[number].means[label] for label in labels}
-        scored = scale.scored(replace(trials[number], state="complete", means=means))
+        scored = scale.scored(replace(trials[number], state="complete", means=means), trials)
         found.append(scored.score or 0.0)
     return found
 

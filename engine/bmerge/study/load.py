@@ -17,6 +17,7 @@ from bmerge.study.config import (
     GeneratorConfig,
     InitialDesign,
     OptimiserConfig,
+    Racing,
     StudyConfig,
 )
 from bmerge.study.load_payloads import read_payloads
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
+    "racing",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
@@ -69,6 +71,7 @@ def load_study(path: str | Path) -> StudyConfig:
         executor=_get(keys, "executor", _executor, ExecutorConfig()),
         plugins=_get(keys, "plugins", read_plugins, ()),
         patience=_get(keys, "patience", _minutes, 30.0),
+        racing=_get(keys, "racing", _racing, "auto"),
     )
 
 
@@ -153,6 +156,12 @@ def _minutes(node: Node) -> float:
     if not minutes >= 0:
         raise node.error(f"{node.name} must be 0 or more, not {minutes:g}")
     return minutes
+
+
+def _racing(node: Node) -> Racing:
+    if isinstance(node.value, bool):  # what YAML makes of the words on and off
+        return "on" if node.value else "off"
+    return cast("Racing", node.text(("auto", "on", "off")))
 
 
 def _attempts(node: Node) -> list[Mapping[str, Any]]:

@@ -21,6 +21,7 @@ from bmerge.study.events import Event, StudyFinished, StudyStarted, TrialFinishe
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import revisions_of
 from bmerge.study.preflight import check_before
+from bmerge.study.racing import Races
 from bmerge.study.store import Store
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial, best_of, front_of
@@ -117,6 +118,7 @@ class _Run:
         self.asking = Asking(study, store)
         self.patience = Patience(study.patience, study.evaluator, on_event)
         self.attempts = Attempts(study, store, self.patience, on_event)
+        self.races = Races(study, store, on_event)
         self.failures = 0
 
     def run(self, *, retry_failed: bool) -> StudyFinished:
@@ -151,7 +153,7 @@ class _Run:
         proposal = trial.proposal
         self.on_event(TrialStarted(trial.number, proposal.phase, proposal.source, again))
         try:
-            outcome = self.attempts.evaluate(trial)
+            outcome = self.attempts.evaluate(trial, self.races.race(trial))
         except BmergeError as error:
             if blame_of(error) == "study" and not self.store.begun:
                 self.store.forget()

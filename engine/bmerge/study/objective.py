@@ -28,6 +28,8 @@ __all__ = [
 Normalise = Literal["none", "zscore", "rank"]
 NORMALISATIONS: tuple[Normalise, ...] = ("none", "zscore", "rank")
 
+_GREATEST = 1e300  # of variances, which are told to others
+
 Record = Mapping[str, Any]
 """A stored picture: ``id`` of its payload, ``weight``, ``scores`` by the labels of its judges."""
 
@@ -85,9 +87,9 @@ class Objectives:
         return Scale(self.sums, {label: make(label, some) for label, some in columns.items()})
 
     def scored(self, trials: Mapping[int, Trial]) -> dict[int, Trial]:
-        """Return the trials; the complete ones with their scores by the present reference."""
+        """Return the trials; those with scores have them by the present reference."""
         scale = self.scale(trials)
-        return {number: scale.scored(trial) for number, trial in trials.items()}
+        return {number: scale.scored(trial, trials) for number, trial in trials.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,38 +104,70 @@ class Scale:
     sums: tuple[Objective, ...]
     normal: Mapping[str, Normal]
 
-    def scored(self, trial: Trial) -> Trial:
-        """Return the trial with its scores, if it is complete."""
+    def scored(self, trial: Trial, trials: Mapping[int, Trial]) -> Trial:
+        """Return the trial with its scores, if it is complete or pruned.
+
+        Args:
+            trial: to be scored.
+            trials: among which is the one that a pruned trial was behind.
+        """
+        if trial.state == "pruned" and trial.incumbent is not None:
+            incumbent = trials[trial.incumbent]
+            lead, variance = self.lead(trial.pictures, incumbent)
+            score = self.scored(replace(incumbent, state="complete"), {}).score or 0.0
+            return replace(trial, score=score + lead, variance=variance)
         if trial.state != "complete":
             return trial
-        means = {label: self._mean(trial, label) for label in trial.means}
+        means = {label: self._mean(trial.pictures, label, trial.means) for label in trial.means}
         scores = tuple(_sum(one.weights, means) for one in self.sums)
         return replace(trial, score=math.fsum(scores), scores=scores if len(scores) > 1 else ())
+
+    def lead(self, pictures: Sequence[Record], incumbent: Trial) -> tuple[float, float]:
+        """Estimate by how much a trial's score exceeds that of a complete one.
+
+        Args:
+            pictures: of the trial, some or all, one at least.
+            incumbent: the complete trial, with the same payloads and all of its pictures.
+
+        Returns:
+            The mean difference on the same pictures, and the variance of its error as the
+            difference on all: ``s² / n · (1 - n / N)`` for n of N pictures, drawn at random.
+        """
+        rival = {picture["id"]: picture for picture in incumbent.pictures}
+        own = self.shares(pictures)
+        other = self.shares([rival[picture["id"]] for picture in pictures])
+        differences = [a - b for a, b in zip(own, other, strict=True)]
+        count, missing = len(differences), 1 - len(differences) / len(rival)
+        mean = math.fsum(differences) / count
+        unit = max(map(abs, differences)) or 1.0  # squares of the numbers themselves might overflow
+        squares = math.fsum(((d - mean) / unit) ** 2 for d in differences)
+        variance = squares / max(1, count - 1) / count * missing * unit * unit
+        return mean, min(variance, _GREATEST)
 
     def picture(self, picture: Record) -> float:
         """Return a picture's own value: the sum of all objectives over its scores."""
         normal = {label: self._normal(label, picture) for label in picture["scores"]}
         return math.fsum(_sum(one.weights, normal) for one in self.sums)
 
-    def shares(self, trial: Trial) -> list[float]:
-        """Return a number for each picture; their mean is the trial's score."""
-        pictures = trial.pictures
-        totals = {label: _weight(pictures, label) for label in trial.means}
+    def shares(self, pictures: Sequence[Record]) -> list[float]:
+        """Return a number for each picture; their mean is the score of a trial of just these."""
+        labels = dict.fromkeys(label for picture in pictures for label in picture["scores"])
+        totals = {label: _weight(pictures, label) for label in labels}
         return [
             len(pictures)
             * math.fsum(
                 weight * p["weight"] * self._normal(label, p) / totals[label]
                 for one in self.sums
                 for label, weight in one.weights.items()
-                if weight and label in p["scores"]
+                if weight and label in p["scores"] and totals[label]
             )
             for p in pictures
         ]
 
-    def _mean(self, trial: Trial, label: str) -> float:
+    def _mean(self, pictures: Sequence[Record], label: str, means: Mapping[str, float]) -> float:
         if label not in self.normal:
-            return trial.means[label]
-        judged = [p for p in trial.pictures if label in p["scores"]]
+            return means[label]
+        judged = [p for p in pictures if label in p["scores"]]
         total = math.fsum(p["weight"] * self._normal(label, p) for p in judged)
         return total / _weight(judged, label)
 

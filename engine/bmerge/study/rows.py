@@ -47,6 +47,8 @@ def finish_attributes(trial: Trial) -> dict[str, Any]:
         "pictures": [dict(picture) for picture in trial.pictures],
         "seconds": dict(trial.seconds),
     }
+    if trial.state == "pruned":
+        attributes |= {"variance": trial.variance, "incumbent": trial.incumbent}
     return attributes if trial.reason is None else {**attributes, "reason": trial.reason}
 
 
@@ -71,7 +73,8 @@ def trial_of(row: FrozenTrial) -> Trial:
         state = _state(row)
         if state == "running":  # attributes of a finish that was cut short do not count
             return Trial(row.number, state, proposal, **_parked(attributes.get(PARKED, {})))
-        values = [number(value, "value") for value in row.values] if state == "complete" else []
+        scored = state in {"complete", "pruned"}
+        values = [number(value, "value") for value in row.values] if scored else []
         reason = attributes.get("reason") if state == "failed" else None
         return Trial(
             number=row.number,
@@ -83,6 +86,7 @@ def trial_of(row: FrozenTrial) -> Trial:
             sequence=number(attributes["sequence"], "sequence"),
             asks_before=number(attributes["asks_before"], "asks_before"),
             **_outcome(attributes),
+            **(_pruned(attributes) if state == "pruned" else {}),
         )
 
 
@@ -112,6 +116,13 @@ def _parked(stored: Any) -> dict[str, Any]:
     return _outcome(mapping(stored, PARKED)) if stored else {}
 
 
+def _pruned(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "variance": number(stored["variance"], "variance"),
+        "incumbent": int(number(stored["incumbent"], "incumbent")),
+    }
+
+
 def _outcome(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return what came of a trial."""
     return {
@@ -134,4 +145,5 @@ def _picture(stored: Any) -> Mapping[str, Any]:
 def _state(row: FrozenTrial) -> TrialState:
     if not row.state.is_finished():
         return "running"
-    return "complete" if row.state.name == "COMPLETE" else "failed"
+    states: dict[str, TrialState] = {"COMPLETE": "complete", "PRUNED": "pruned"}
+    return states.get(row.state.name, "failed")

@@ -134,7 +134,7 @@ class Store:
 
     @property
     def finished(self) -> list[Trial]:
-        """Trials that are complete or failed, by number."""
+        """Trials that are complete, pruned or failed, by number."""
         return [trial for trial in self.trials.values() if trial.state != "running"]
 
     @property
@@ -173,7 +173,7 @@ class Store:
 
         known = {**self.trials, trial.number: trial}
         if trial.proposal.asked:
-            known[trial.number] = self._objectives.scale(known).scored(trial)
+            known[trial.number] = self._objectives.scale(known).scored(trial, known)
         else:  # the reference has grown
             known = self._objectives.scored(known)
         trial = known[trial.number]
@@ -185,7 +185,9 @@ class Store:
             storage.set_trial_state_values(identity, TrialState.FAIL)
         else:
             values = trial.scores or (trial.score,)
-            storage.set_trial_state_values(identity, TrialState.COMPLETE, values)
+            pruned = trial.state == "pruned"
+            state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+            storage.set_trial_state_values(identity, state, values)
         self.trials = known
         return trial
 
@@ -238,6 +240,11 @@ class Store:
     def revised(self) -> dict[int, Trial]:
         """The trials as they are judged now; the optimiser was told of ``trials``."""
         return revised(self.trials, self._revisions, self._objectives)
+
+    def describe(self, attributes: Mapping[str, Any]) -> None:
+        """Store attributes of the study, beside its definition."""
+        self._describe(attributes)
+        self.attributes = {**self.attributes, **attributes}
 
     def define(self, definition: Mapping[str, Any]) -> None:
         """Store the study's definition, completed by what it did not hold before."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import MergedModel
 from bmerge.recipe.schema import BlockWeights, Recipe
-from bmerge.study.config import InitialDesign
+from bmerge.study.config import InitialDesign, Racing
 from bmerge.study.design import initial_points
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Optimiser, Space
@@ -82,6 +82,7 @@ class Study:
         definition: from :func:`bmerge.study.definition.definition_of`.
         storage: URL of an Optuna database, or None.
         patience: minutes for which a run waits for its surroundings.
+        racing: whether trials that fall behind are stopped; ``auto`` measures whether that pays.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Study:
     definition: Mapping[str, Any]
     storage: str | None = None
     patience: float = 30.0
+    racing: Racing = "auto"
 
     def pending(self, trials: Mapping[int, Trial]) -> list[Proposal]:
         """Return what of the queue no trial has begun yet, in order.

@@ -12,7 +12,7 @@ from bmerge.study.protocols import Result
 __all__ = ["Phase", "Proposal", "Trial", "TrialState", "best_of", "front_of", "results_of"]
 
 Phase = Literal["baseline", "try", "init", "iters"]
-TrialState = Literal["running", "complete", "failed"]
+TrialState = Literal["running", "complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,12 @@ class Trial:
 
     Args:
         number: from 0, in the order of starting.
-        state: running, complete or failed.
+        state: running, complete, failed or pruned: stopped early, because it was behind.
         proposal: what is tried.
-        score: the objective, or the sum of several; greater is better; None unless complete.
-        means: scorer's label → weighted mean over the pictures that it judges.
+        score: the objective, or the sum of several; greater is better; estimated for a pruned
+            trial, None for a running and a failed one.
+        means: scorer's label → weighted mean over the pictures that it judges; estimated for a
+            pruned trial.
         pictures: one record for each picture: ``id``, ``file`` (within the study's folder),
             ``seed``, ``weight``, ``scores`` (label → number).
         seconds: what the time was spent on: ``load`` (merging included), ``generate``,
@@ -61,6 +63,8 @@ class Trial:
         sequence: position among the finished trials, from 0.
         asks_before: asks of the optimiser before this trial was finished.
         scores: each objective's value where there are several, else empty.
+        variance: of the error of an estimated score; 0 for a complete trial.
+        incumbent: number of the complete trial that a pruned one was behind.
     """
 
     number: int
@@ -74,6 +78,8 @@ class Trial:
     sequence: int | None = None
     asks_before: int = 0
     scores: tuple[float, ...] = ()
+    variance: float = 0.0
+    incumbent: int | None = None
 
     @property
     def result(self) -> Result:
@@ -86,12 +92,15 @@ class Trial:
             sequence=self.sequence or 0,
             asks_before=self.asks_before,
             scores=self.scores,
+            variance=self.variance,
+            pictures=len(self.pictures),
+            pruned=self.state == "pruned",
         )
 
 
 def best_of(trials: Mapping[int, Trial]) -> Trial | None:
     """Return the complete trial with the greatest score, the first of equals, or None."""
-    complete = [trial for trial in trials.values() if trial.score is not None]
+    complete = [trial for trial in trials.values() if trial.state == "complete"]
     return max(complete, key=lambda t: (t.score or 0.0, -t.number), default=None)
 
 

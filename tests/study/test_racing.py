@@ -1,0 +1,252 @@
+"""Trials that fall behind are stopped: when, what they are told, and who can win."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+
+from bmerge import BmergeError, GeneratorError, Payload, Picture, StudyError
+from bmerge.cli.study_progress import trial_text
+from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.study.events import PictureDone, RacingChosen
+from bmerge.study.load import load_study
+from bmerge.study.loop import run_study
+from bmerge.study.objective import Objective, Objectives
+from bmerge.study.racing import check_racing
+from bmerge.study.store import read_study
+from bmerge.study.trial import best_of, results_of
+from grey_study import STUDY
+from toy_study import ONE, TWO, Generator, make_study, quality
+
+N = 12
+PAYLOADS = tuple(Payload(f"p{i:02d}", "", seed=i, weight=1 + i % 3) for i in range(N))
+BOTH = Objectives((Objective("sum", {"judge": 1.0, "odd": 0.5}),))
+
+
+class Painter(Generator):
+    """Paints with noise of the picture and of the merge, and notes what it paints."""
+
+    def __init__(self, merging=0.0, fail=()):
+        super().__init__()
+        self.merging, self.fail, self.loads, self.painted, self.stopped = (
+            merging,
+            set(fail),
+            0,
+            [],
+            0,
+        )
+
+    def load(self, model):
+        super().load(model)
+        time.sleep(self.merging)
+        self.loads += 1
+        self.painted.append([])
+
+    def generate(self, payloads):
+        value = quality(self.model.weights)
+        try:
+            for payload in payloads:
+                if (self.loads, len(self.painted[-1])) in self.fail:
+                    raise GeneratorError("no answer", blame="surroundings")
+                rng = np.random.default_rng((payload.seed, round(1e6 * abs(value))))
+                self.painted[-1].append(payload.id)
+                yield Picture(
+                    payload,
+                    Image.new("RGB", (8, 8), (9, 9, 9)),
+                    {"value": value + 3 * (payload.seed % 5) + rng.normal(0, 0.5)},
+                )
+        finally:
+            self.stopped += 1
+
+
+class Judge:
+    def score(self, pictures):
+        return [p.info["value"] for p in pictures]
+
+
+def race_study(folder, painter=None, *, objectives=BOTH, optimiser="random", n_iters=16, **changes):
+    scorers = (
+        WeightedScorer("judge", 1.0, Judge()),
+        WeightedScorer("odd", 0.5, Judge(), only=("p01", "p03", "p05", "p07")),
+    )
+    evaluator = Evaluator(painter or Painter(), scorers, PAYLOADS)
+    changes = {"racing": "on", **changes}
+    return make_study(
+        folder, optimiser, n_iters=n_iters, objectives=objectives, evaluator=evaluator, **changes
+    )
+
+
+def order(seed):
+    return sorted(
+        (p.id for p in PAYLOADS), key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest()
+    )
+
+
+def scores(trial, ids):
+    """Return the value of each scorer's weighted mean over some pictures, as a column."""
+    by_id = {p["id"]: p for p in trial.pictures}
+    total = 0.0
+    for label, weight in BOTH.sums[0].weights.items():
+        judged = [by_id[i] for i in ids if label in by_id[i]["scores"]]
+        if judged:
+            values = [p["scores"][label] for p in judged]
+            total += weight * np.average(values, weights=[p["weight"] for p in judged])
+    return total
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    """A study that has raced: its folder, what it painted in each trial."""
+    folder, painter = tmp_path_factory.mktemp("raced"), Painter()
+    run_study(race_study(folder, painter))
+    assert painter.stopped == painter.loads
+    return folder, painter.painted
+
+
+def test_a_trial_stops_at_the_first_picture_from_the_fourth_on_that_shows_it_behind(raced):
+    folder, painted = raced
+    trials = read_study(folder).trials
+    states = defaultdict(list)
+    for number, trial in trials.items():
+        earlier = {n: t for n, t in trials.items() if n < number}
+        best = best_of(earlier)
+        if trial.proposal.phase == "baseline":
+            assert painted[number] == [p.id for p in PAYLOADS]
+            assert trial.state == "complete"
+            continue
+        assert painted[number] == order(5)[: len(painted[number])]
+        stop = N
+        for n in range(4, N):
+            if scores(trial, painted[number][:n]) < scores(best, painted[number][:n]):
+                stop = n
+                break
+            if n == len(painted[number]):
+                break
+        assert len(painted[number]) == len(trial.pictures) == stop
+        assert trial.state == ("complete" if stop == N else "pruned")
+        states[trial.state].append(stop)
+    assert states["complete"], "nothing has ever won"
+    assert len(set(states["pruned"])) > 1, "all stopped at the same picture"
+
+
+def test_a_pruned_trial_is_told_as_the_best_plus_the_difference_with_its_variance(raced):
+    trials = read_study(raced[0]).trials
+    for result in results_of(trials):
+        trial = trials[result.number]
+        assert (result.pictures, result.pruned) == (len(trial.pictures), trial.state == "pruned")
+        if not result.pruned:
+            assert result.variance == 0
+            continue
+        best = best_of({n: t for n, t in trials.items() if n < result.number})
+        ids = [p["id"] for p in trial.pictures]
+        difference = scores(trial, ids) - scores(best, ids)
+        assert difference < 0
+        assert result.score == pytest.approx(best.score + difference, abs=1e-12)
+        parts = np.zeros(len(ids))
+        for label, weight in BOTH.sums[0].weights.items():
+            pairs = {p["id"]: p for p in best.pictures}
+            at = [i for i, p in enumerate(trial.pictures) if label in p["scores"]]
+            w = np.array([trial.pictures[i]["weight"] for i in at])
+            d = [trial.pictures[i]["scores"][label] - pairs[ids[i]]["scores"][label] for i in at]
+            if at:
+                parts[at] += weight * len(ids) * w * d / w.sum()
+        variance = parts.var(ddof=1) / len(ids) * (1 - len(ids) / N)
+        assert result.variance == pytest.approx(variance, rel=1e-9)
+
+
+def test_only_complete_trials_win_though_an_estimate_may_be_higher(raced):
+    study = read_study(raced[0])
+    best = best_of(study.trials)
+    assert best.state == "complete"
+    lucky = next(t for t in study.trials.values() if t.state == "pruned")
+    raised = {**study.trials, lucky.number: replace(lucky, score=best.score + 1)}
+    assert best_of(raised) == best
+
+
+def test_optuna_sees_pruned_trials_with_their_estimates(raced):
+    rows = optuna.load_study(study_name="toy", storage=f"sqlite:///{raced[0]}/study.db").trials
+    own = read_study(raced[0]).trials
+    pruned = [row for row in rows if row.state.name == "PRUNED"]
+    assert [row.number for row in pruned] == [t.number for t in own.values() if t.state == "pruned"]
+    assert pruned
+    assert all(row.value == own[row.number].score for row in pruned)
+
+
+@pytest.mark.parametrize("normalise", ["none", "zscore"])
+def test_a_race_that_is_interrupted_ends_as_if_it_was_not(tmp_path, normalise):
+    objectives = replace(BOTH, normalise=normalise)
+    run_study(race_study(tmp_path / "whole", optimiser="gp", n_iters=5, objectives=objectives))
+    for trials, fail in ((4, ()), (8, ((2, 3),)), (8, ((2, 5),)), (None, ())):
+        study = race_study(
+            tmp_path / "pieces", Painter(fail=fail), optimiser="gp", n_iters=5,
+            objectives=objectives, patience=0.0,
+        )  # fmt: skip
+        with pytest.raises(StudyError, match="no answer") if fail else nullcontext():
+            run_study(study, trials=trials)
+    seen = [
+        [(t.state, dict(t.proposal.values), t.score, t.variance, dict(t.means), len(t.pictures))
+         for t in read_study(tmp_path / kind).trials.values()]
+        for kind in ("whole", "pieces")
+    ]  # fmt: skip
+    assert seen[0] == seen[1]
+    assert any(row[0] == "pruned" for row in seen[0])
+
+
+def test_auto_measures_whether_a_race_pays_and_says_so(tmp_path):
+    for name, merging in (("quick", 0.0), ("slow", 1.0)):
+        events = []
+        study = race_study(tmp_path / name, Painter(merging), n_iters=1, init=0, racing="auto")
+        if merging:
+            study = replace(study, queue=study.queue[2:])  # pure models need no measuring
+        run_study(study, on_event=events.append)
+        (chosen,) = (event for event in events if isinstance(event, RacingChosen))
+        assert chosen.on == (name == "quick")
+        assert read_study(tmp_path / name).attributes["racing"] == chosen.on
+        again = []
+        run_study(study, trials=6, on_event=again.append)
+        assert not any(isinstance(event, RacingChosen) for event in again)
+        whole = sum(isinstance(event, PictureDone) for event in again) == N * (6 - study.trials)
+        assert whole == (name == "slow")
+
+
+def test_trials_that_cannot_be_compared_do_not_race(tmp_path):
+    class Person:
+        def score_trial(self, exhibit): ...
+        def revise(self, folder): ...
+
+    check_racing((WeightedScorer("judge", 1.0, Judge()),), ONE)
+    with pytest.raises(StudyError, match="trials cannot race: the scorer 'me' judges all"):
+        check_racing((WeightedScorer("me", 1.0, Person()),), ONE)
+    with pytest.raises(StudyError, match="trials cannot race: there are several objectives"):
+        check_racing((WeightedScorer("judge", 1.0, Judge()),), TWO)
+    two = Objectives((Objective("a", {"judge": 1.0}), Objective("b", {"odd": 1.0})))
+    run_study(race_study(tmp_path, objectives=two, racing="auto", n_iters=3))
+    assert {t.state for t in read_study(tmp_path).trials.values()} == {"complete"}
+
+
+@pytest.mark.parametrize("text", ["on", "off", "auto", "'on'"])
+def test_the_study_file_says_whether_trials_race(tmp_path, text):
+    file = tmp_path / "study.yaml"
+    file.write_text(f"{STUDY}racing: {text}\n")
+    assert load_study(file).racing == text.strip("'")
+    file.write_text(f"{STUDY}racing: perhaps\n")
+    with pytest.raises(BmergeError, match="racing must be one of auto, on, off"):
+        load_study(file)
+
+
+def test_a_pruned_trial_is_shown_as_what_it_is(raced, bmerge):
+    trials = read_study(raced[0]).trials
+    pruned = next(t for t in trials.values() if t.state == "pruned")
+    text = trial_text(pruned, best_of(trials))
+    assert f"behind after {len(pruned.pictures)} pictures, score about " in text
+    shown = bmerge("studies", "show", raced[0]).out.splitlines()[1 + pruned.number]
+    assert shown.endswith(f"behind trial {pruned.incumbent} after {len(pruned.pictures)} pictures")
+    assert "  ~" in shown
