@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bmerge import ops
+    from bmerge.api import Study, diff, inspect, made_of, merge
     from bmerge.architectures import Architecture, Rule, detect, load_architecture
     from bmerge.errors import (
         ArchitectureError,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         ExecutorError,
         FormatError,
         GeneratorError,
-        MergeCancelledError,
         MethodError,
         MissingExtraError,
         PluginError,
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Option,
         PerModel,
         Range,
+        Statistic,
         Weight,
         merge_method,
         tensor_method,
@@ -85,7 +86,6 @@ __all__ = [
     "GeneratorError",
     "GeneratorKind",
     "Hyperparameter",
-    "MergeCancelledError",
     "MergeMethod",
     "MergedModel",
     "Merger",
@@ -116,19 +116,24 @@ __all__ = [
     "Space",
     "Statistic",
     "StoredPicture",
+    "Study",
     "StudyError",
     "StudyInterruptedError",
     "TensorInfo",
     "TrialScorer",
     "Weight",
     "detect",
+    "diff",
     "dump_recipe",
     "fresh_name",
     "hookimpl",
+    "inspect",
     "load_architecture",
     "load_recipe",
     "load_registry",
+    "made_of",
     "make_plan",
+    "merge",
     "merge_method",
     "merge_to_file",
     "nearest",
@@ -141,10 +146,13 @@ __all__ = [
 ]
 
 _HOME = {
+    "bmerge.api.looking": "diff inspect made_of",
+    "bmerge.api.merging": "merge",
+    "bmerge.api.studies": "Study",
     "bmerge.architectures": "Architecture Rule detect load_architecture",
     "bmerge.errors": (
         "ArchitectureError Blame BmergeError ExecutorError FormatError GeneratorError "
-        "MergeCancelledError MethodError MissingExtraError PluginError RecipeError ScorerError "
+        "MethodError MissingExtraError PluginError RecipeError ScorerError "
         "StudyError StudyInterruptedError nearest"
     ),
     "bmerge.evaluate.protocols": (

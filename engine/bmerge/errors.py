@@ -20,7 +20,6 @@ __all__ = [
     "ExecutorError",
     "FormatError",
     "GeneratorError",
-    "MergeCancelledError",
     "MethodError",
     "MissingExtraError",
     "PluginError",
@@ -153,10 +152,6 @@ class ExecutorError(BmergeError):
     def __init__(self, message: str, *, key: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.key = key
-
-
-class MergeCancelledError(BmergeError):
-    """The merge was stopped by its caller; nothing was left under the final name."""
 
 
 class PluginError(BmergeError):

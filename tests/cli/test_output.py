@@ -6,11 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
 import bmerge.cli
-from bmerge.cli.executor import parse_size
 from bmerge.cli.output import (
     human_bytes,
     human_time,
@@ -21,6 +19,8 @@ from bmerge.cli.output import (
     show,
 )
 from bmerge.cli.progress import LiveLine, bar_text
+from bmerge.errors import ExecutorError
+from bmerge.sizes import parse_size
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_parse_size_reads(text, size):
 
 @pytest.mark.parametrize("text", ["", "M", "-1G", "4X", "1e9", "4 G B"])
 def test_parse_size_refuses(text):
-    with pytest.raises(click.BadParameter, match="is not a size; write 512M or 4G"):
+    with pytest.raises(ExecutorError, match="is not a size; write 512M or 4G"):
         parse_size(text)
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "9999999999999T"])
 def test_parse_size_refuses_what_there_cannot_be(text):
-    with pytest.raises(click.BadParameter, match="is more than there is"):
+    with pytest.raises(ExecutorError, match="is more than there is"):
         parse_size(text)
 
 

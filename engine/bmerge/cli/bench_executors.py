@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bmerge.bench import Cost, Where, measure
-from bmerge.cli.executor import parse_size
+from bmerge.cli.executor import size_option
 from bmerge.cli.merge_parsing import is_recipe
 from bmerge.cli.output import human_bytes, print_json, print_table
 from bmerge.cli.session import Session, shared_options
@@ -40,7 +40,9 @@ __all__ = ["command"]
     help="Where the merged files go, one at a time; default: the system's temporary folder.",
 )
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Of the native executor.")
-@click.option("--memory", type=parse_size, metavar="SIZE", help="Memory for buffers; default: 64M.")
+@click.option(
+    "--memory", type=size_option, metavar="SIZE", help="Memory for buffers; default: 64M."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj

@@ -13,11 +13,12 @@ from bmerge.bench import Benchmark, Models, Where, held_out, models_of, run_benc
 from bmerge.bench.benchmark import Per
 from bmerge.bench.write import write_results
 from bmerge.cli.bench_output import BenchProgress, facts_of, print_lines
-from bmerge.cli.executor import ExecutorOptions, executor_options
+from bmerge.cli.executor import executor_options
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
 from bmerge.host import Registry
+from bmerge.host.executor_options import ExecutorOptions
 from bmerge.method import MergeMethod
 from bmerge.recipe import ModelRef
 from bmerge.study.config import StudyConfig

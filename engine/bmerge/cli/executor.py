@@ -5,99 +5,31 @@ An option goes before what a study file says, and that before the default.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
-from bmerge.executors import Choice, choose_executor
-from bmerge.plan import Plan
+from bmerge.errors import ExecutorError
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.sizes import parse_size
 
-if TYPE_CHECKING:
-    from bmerge.study.config import ExecutorConfig
-
-__all__ = ["ExecutorOptions", "executor_options", "parse_size"]
+__all__ = ["executor_options", "size_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_LARGEST = 2.0**63
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
-
-def parse_size(text: str) -> int:
-    """Return a number of bytes from ``512M``, ``4G``, ``1.5GiB`` or plain digits.
-
-    Units are powers of 1024.
+def size_option(text: str) -> int:
+    """Return a number of bytes; see :func:`bmerge.sizes.parse_size`.
 
     Raises:
         BadParameter: if it is not a size.
     """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is not a size; write 512M or 4G")
-    size = float(match[1]) * _UNITS[match[2].upper()]
-    if size >= _LARGEST:
-        raise click.BadParameter(f"{text[:20]!r} is more than there is")
-    return int(size)
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorOptions:
-    """What was asked for on the command line; None where nothing was.
-
-    Args:
-        executor: ``auto``, ``native`` or ``torch``.
-        device: torch device.
-        memory: budget in bytes.
-        vram: budget in bytes.
-        threads: of the native executor.
-        io: how the native executor reads.
-    """
-
-    executor: str | None
-    device: str | None
-    memory: int | None
-    vram: int | None
-    threads: int | None
-    io: str | None
-
-    def or_else(self, file: ExecutorConfig) -> ExecutorOptions:
-        """Return these options with what a study file says where they say nothing."""
-        return ExecutorOptions(
-            self.executor or file.name,
-            self.device or file.device,
-            self.memory or _size(file.memory),
-            self.vram or _size(file.vram),
-            self.threads or file.threads,
-            self.io or file.io,
-        )
-
-    def choose(self, plan: Plan) -> Choice:
-        """Choose the executor of ``plan``.
-
-        Raises:
-            ExecutorError: if what was asked for is not possible.
-        """
-        return choose_executor(plan, **self.arguments())
-
-    def arguments(self) -> dict[str, Any]:
-        """Return what :func:`bmerge.executors.choose_executor` takes beside a plan."""
-        return {
-            "executor": self.executor or "auto",
-            "device": self.device,
-            "memory": self.memory,
-            "vram": self.vram,
-            "threads": self.threads or 0,
-            "io": self.io or "auto",
-        }
-
-
-def _size(text: str | None) -> int | None:
-    return None if text is None else parse_size(text)
+    try:
+        return parse_size(text)
+    except ExecutorError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def executor_options(command: F) -> F:
@@ -122,10 +54,10 @@ def executor_options(command: F) -> F:
             help="CPU threads; default: all cores.",
         ),
         click.option(
-            "--vram", type=parse_size, metavar="SIZE", help="GPU memory to use; default: the free."
+            "--vram", type=size_option, metavar="SIZE", help="GPU memory to use; default: the free."
         ),
         click.option(
-            "--memory", type=parse_size, metavar="SIZE", help="Memory for buffers; default: 64M."
+            "--memory", type=size_option, metavar="SIZE", help="Memory for buffers; default: 64M."
         ),
         click.option(
             "--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if it helps."

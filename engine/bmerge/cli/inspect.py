@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from bmerge.architectures import Architecture, detect
 from bmerge.cli.output import human_bytes, print_json, print_table, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.formats import Checkpoint, open_checkpoint, quantised_weights
-from bmerge.lora.modules import Lora, is_lora, parse_lora
-from bmerge.lora.names import part_of
+from bmerge.host.describing import describe_file
 
 __all__ = ["command"]
 
@@ -43,70 +39,13 @@ def command(session: Session, file: str, *, as_json: bool) -> None:
       bmerge inspect lora.safetensors
       bmerge inspect merged.safetensors --json
     """
-    checkpoint = open_checkpoint(file)
-    if is_lora(checkpoint) and not quantised_weights(checkpoint):  # whose roles are not its own
-        lora = describe_lora(parse_lora(checkpoint))
-        print_json(lora) if as_json else _print_lora(lora)
-        return
-    known = list(session.registry().architectures.values())
-    data = describe(checkpoint, detect(checkpoint.tensors, known))
+    data = describe_file(file, session.registry())
     if as_json:
         print_json(data)
+    elif data["kind"] == "lora":
+        _print_lora(data)
     else:
         _print(data)
-
-
-def describe(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
-    """Return what there is to say about a checkpoint, as plain data."""
-    blocks = {block: {"keys": 0, "bytes": 0} for block in architecture.blocks}
-    for key, info in checkpoint.tensors.items():
-        block = blocks.setdefault(architecture.block_of(key), {"keys": 0, "bytes": 0})
-        block["keys"] += 1
-        block["bytes"] += info.nbytes
-    return {
-        "kind": "checkpoint",
-        **_contents(checkpoint),
-        "architecture": architecture.id,
-        "variant": list(architecture.variant),
-        "blocks": blocks,
-        "metadata": {key: _decoded(text) for key, text in checkpoint.metadata.items()},
-    }
-
-
-def describe_lora(lora: Lora) -> dict[str, Any]:
-    """Return what there is to say about a LoRA, as plain data."""
-    ranks = Counter(module.rank for module in lora.modules if module.rank is not None)
-    return {
-        "kind": "lora",
-        **_contents(lora.checkpoint),
-        "networks": lora.networks,
-        "dora": sum(module.magnitude is not None for module in lora.modules),
-        "ranks": {str(rank): ranks[rank] for rank in sorted(ranks)},
-        "parts": dict(Counter(part_of(module.name) for module in lora.modules)),
-        "unknown": list(lora.unknown),
-        "metadata": {key: _decoded(text) for key, text in lora.checkpoint.metadata.items()},
-    }
-
-
-def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "path": str(checkpoint.path),
-        "files": [str(file) for file in checkpoint.files],
-        "keys": len(checkpoint.tensors),
-        "bytes": checkpoint.nbytes,
-        "dtypes": dict(Counter(info.dtype for info in checkpoint.tensors.values())),
-        "quantised": dict(Counter(weight.format for weight in quantised_weights(checkpoint))),
-    }
-
-
-def _decoded(text: str) -> Any:
-    """Return a metadata value as data where it is JSON, as ours and many tools' values are."""
-    if text[:1] in "{[":
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-    return text
 
 
 def _print(data: dict[str, Any]) -> None:

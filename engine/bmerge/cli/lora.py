@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from bmerge.architectures import detect
-from bmerge.cli.merge_loras import split_weight
+from bmerge.cli.merge_parsing import split_weight
 from bmerge.cli.numbers import FiniteRange
 from bmerge.cli.output import human_bytes, note, print_json, show
 from bmerge.cli.progress import ByteBar, LiveLine

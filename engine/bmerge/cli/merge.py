@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bmerge.cli.executor import ExecutorOptions, executor_options
-from bmerge.cli.merge_loras import with_loras
+from bmerge.cli.executor import executor_options
 from bmerge.cli.merge_output import OutputOptions, output_options
-from bmerge.cli.merge_parsing import MergeCommand, is_recipe
-from bmerge.cli.merge_parts import check_used, part_options
+from bmerge.cli.merge_parsing import MergeCommand, check_alone, is_recipe, split_weight
+from bmerge.cli.merge_parts import part_options
 from bmerge.cli.merge_recipe import recipe_options
 from bmerge.cli.merge_write import measure_text, write
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import RecipeError
 from bmerge.executors import Choice
 from bmerge.host import Registry
-from bmerge.host.merges import architecture_of, open_models, plan_merge
-from bmerge.method import option_text
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.named_merge import plan_of_method
 from bmerge.pipeline import MergeReport
 from bmerge.plan import Plan, describe
-from bmerge.recipe import ModelRef, Recipe, load_presets, parse_weights, recipe_data, with_parts
+from bmerge.recipe import recipe_data
 
 __all__ = ["command"]
 
@@ -124,17 +122,22 @@ def command(
     registry = session.registry()
     with contextlib.ExitStack() as files:
         if is_recipe(method):
-            from bmerge.cli.merge_source import RecipeSource, check_alone  # all readers of recipes
+            from bmerge.host.recipe_source import RecipeSource  # all readers of recipes
 
             check_alone(method, models, loras, parts, places)
             folders = tuple(map(Path, places))
-            source = RecipeSource(Path(method), changes, registry, unverified, folders)
-            plan = source.plan(target, where, files)
+            source = RecipeSource(
+                Path(method), changes, registry, where.executor_of, note, unverified, folders
+            )
+            plan = source.plan(target, files)
         elif unverified or places:
             option = "--unverified" if unverified else "--search"
             raise click.UsageError(f"{option} is for recipes, which may insist on files")
         else:
-            plan = _plan_of_options(method, models, loras, parts, given, changes, registry)
+            named = [split_weight(word) for word in loras]
+            plan = plan_of_method(
+                method, models, registry, values=given, changes=changes, loras=named, parts=parts
+            )
         choice = where.choose(plan)
         tell(plan.notes, plan.warnings)
         note(choice.reason)
@@ -142,45 +145,6 @@ def command(
             _print_plan(plan, choice, as_json=as_json)
         else:
             _merge(plan, choice, target, to, registry, as_json=as_json)
-
-
-def _plan_of_options(
-    method: str,
-    models: Sequence[str],
-    loras: Sequence[str],
-    parts: Sequence[tuple[str, str]],
-    given: Mapping[str, str],
-    changes: Mapping[str, Any],
-    registry: Registry,
-) -> Plan:
-    found = registry.method(method)
-    refs = tuple(ModelRef(path) for path in models)
-    if loras and refs:
-        first = open_models(refs[:1], Path())
-        blocks = architecture_of(changes.get("architecture"), first, registry)
-        refs, given = with_loras(found, refs, loras, given, blocks)
-    found.check_models(len(refs))
-    choices = {
-        option.name: choice
-        for option in found.options
-        for choice in option.choices
-        if given.get(option.name) == option_text(choice)
-    }
-    hyperparameters = {name: text for name, text in given.items() if name not in choices}
-    recipe = Recipe(found.name, refs, options=choices, **changes)
-    checkpoints = open_models(recipe.models, Path())
-    architecture = architecture_of(recipe.architecture, checkpoints, registry)
-    weights = {}
-    for name, value in hyperparameters.items():
-        try:
-            weights[name] = parse_weights(value, architecture, presets=load_presets())
-        except RecipeError as error:
-            raise RecipeError(f"--{name}: {error}", hint=error.hint) from error
-    recipe = with_parts(replace(recipe, hyperparameters=weights), parts)
-    others = open_models(recipe.models[len(checkpoints) :], Path())
-    plan = plan_merge(recipe, (*checkpoints, *others), registry)
-    check_used(plan, parts)
-    return plan
 
 
 def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 
 import click
 
-from bmerge.cli.executor import ExecutorOptions
 from bmerge.cli.merge_output import OutputOptions
-from bmerge.cli.merge_source import RecipeSource
 from bmerge.cli.merge_write import write
 from bmerge.cli.output import note, print_json, show, tell
 from bmerge.cli.session import Session
@@ -21,6 +19,8 @@ from bmerge.compare.same import Sameness, sameness
 from bmerge.errors import RecipeError
 from bmerge.foreign import is_merged_file
 from bmerge.formats import open_checkpoint
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.recipe_source import RecipeSource
 from bmerge.recipe.ancestry import origin_of
 from bmerge.temporaries import temporary_folder
 
@@ -80,12 +80,13 @@ def repeat(
         raise RecipeError("--like takes a merged file", path=like, hint="name a .safetensors file")
     before = open_checkpoint(like)
     target, registry = to.target(), session.registry()
-    source = RecipeSource(like, {}, registry, unverified, tuple(map(Path, places)))
+    folders = tuple(map(Path, places))
+    source = RecipeSource(like, {}, registry, where.executor_of, note, unverified, folders)
     with contextlib.ExitStack() as files:
         if target is None:
             target = files.enter_context(_folder(like)) / like.name.removesuffix(_INDEX)
             to = replace(to, sync=False)
-        plan = source.plan(target, where, files)
+        plan = source.plan(target, files)
         choice = where.choose(plan)
         tell(plan.notes, plan.warnings)
         note(choice.reason)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from bmerge.cli.executor import parse_size
+from bmerge.cli.executor import size_option
 from bmerge.errors import FormatError
 from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
 from bmerge.pipeline.shards import index_of
@@ -124,7 +124,7 @@ def output_options(command: F) -> F:
         ),
         click.option(
             "--shard-size",
-            type=parse_size,
+            type=size_option,
             metavar="SIZE",
             help="Write files of at most SIZE and an index; FILE may be a folder.",
         ),

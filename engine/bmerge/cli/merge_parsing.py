@@ -8,6 +8,7 @@ as much as anybody's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -17,7 +18,7 @@ from bmerge.errors import MethodError
 from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.method import Hyperparameter, MergeMethod, Option, option_text
 
-__all__ = ["MergeCommand", "is_recipe"]
+__all__ = ["MergeCommand", "check_alone", "is_recipe", "split_weight"]
 
 _HELP = frozenset({"-h", "--help"})
 _METHOD = "bmerge.cli.method"
@@ -28,6 +29,44 @@ _CHECKPOINTS = (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES)
 def is_recipe(word: str) -> bool:
     """Tell whether the first word of a merge names a recipe file rather than a method."""
     return word.lower().endswith((".yaml", ".yml", ".json", ".mecha", *_CHECKPOINTS))
+
+
+def check_alone(
+    file: str,
+    models: Sequence[str],
+    loras: Sequence[str],
+    parts: Sequence[tuple[str, str]],
+    places: Sequence[str],
+) -> None:
+    """Refuse what stands beside a file that says everything itself.
+
+    Raises:
+        UsageError: names the first of it.
+    """
+    from bmerge.foreign import is_merged_file  # all readers of recipes
+
+    if places and not is_merged_file(file):
+        raise click.UsageError(f"--search is for what merged files name; {file!r} is none")
+    if models and is_merged_file(file):
+        raise click.UsageError(f"{file!r} is no merge method; 'bmerge methods' lists them")
+    if models:
+        raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
+    if loras:
+        raise click.UsageError(f"a recipe names its own LoRAs; {loras[0]!r} is too much")
+    if parts:
+        message = f"a recipe picks its own parts; {parts[0][1]!r} is too much"
+        raise click.UsageError(f"{message}: a 'pick' step takes it")
+
+
+def split_weight(word: str) -> tuple[str, str | None]:
+    """Return the parts of FILE=WEIGHT; a file's name may have an equals sign itself."""
+    path, equals, weight = word, "", ""
+    while "=" in path and not Path(path).exists():
+        path, equals, more = path.rpartition("=")
+        weight = f"{more}={weight}" if weight else more
+    if not Path(path).exists():  # the file is missing: the error is about what stands first
+        path, equals, weight = word.partition("=")
+    return path, weight if equals else None
 
 
 class MergeCommand(click.Command):

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
 
-from bmerge.errors import RecipeError
-from bmerge.plan import Plan
-
-__all__ = ["check_used", "part_options"]
+__all__ = ["part_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-OPTIONS = {"vae": "--vae", "text_encoder": "--text-encoder"}
-"""Component → the option that names the file of it."""
 
 
 def part_options(command: F) -> F:
@@ -39,24 +33,3 @@ def part_options(command: F) -> F:
     ):
         gather = option(gather)
     return cast("F", gather)
-
-
-def check_used(plan: Plan, parts: Sequence[tuple[str, str]]) -> None:
-    """Refuse a file that gives nothing, since one after it gives the same.
-
-    Args:
-        plan: of a recipe with parts.
-        parts: component and file of each.
-
-    Raises:
-        RecipeError: names the option.
-    """
-    jobs = [*plan.merges, *(split.merge for split in plan.splits)]
-    used = {file for job in jobs for info in job.used_inputs for file in info.files}
-    used.update(file for job in plan.copies for file in job.source.files)
-    count = len(parts)
-    given = plan.checkpoints[-count:] if count else ()
-    for (component, path), checkpoint in zip(parts, given, strict=True):
-        if used.isdisjoint(checkpoint.files):
-            message = f"{OPTIONS[component]} {path}: another file gives all that is in it"
-            raise RecipeError(message, hint="name one file for each text encoder")

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import click
 
-from bmerge.cli.executor import ExecutorOptions, executor_options
+from bmerge.cli.executor import executor_options
 from bmerge.cli.numbers import FiniteRange
 from bmerge.cli.output import note, show, tell
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.run_check import check_study
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
-from bmerge.errors import PluginError, StudyError
+from bmerge.errors import StudyError
 from bmerge.executors import Executor
 from bmerge.host import Registry
-from bmerge.host.studies import build_study, stored_plugins
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.report import write_report
 from bmerge.study.events import Event, StudyFinished, TrialFinished
@@ -95,7 +96,8 @@ def command(
     folder = out or config.out
     registry = session.registry()
     registry.add(config.plugins, file.parent)
-    _take_up(registry, folder)
+    for warning in take_up(registry, folder):
+        note(f"warning: {warning}")
 
     def choose(plan: Plan) -> Executor:
         choice = where.or_else(config.executor).choose(plan)
@@ -113,18 +115,6 @@ def command(
         )  # fmt: skip
         finished = _run(go, registry)
         _print_end(finished, write_report(folder))
-
-
-def _take_up(registry: Registry, folder: Path) -> None:
-    """Load the plugins that the study in a folder was begun with, where nobody has named them."""
-    given = {Path(ref.path).name for ref in registry.files if ref.path}
-    for ref in stored_plugins(folder):
-        if ref.path and Path(ref.path).name in given:
-            continue  # whether it is the same, the study's definition tells
-        try:
-            registry.require([ref], f"the study in {folder}")
-        except PluginError as error:
-            note(f"warning: {error}" + (f" ({error.hint})" if error.hint else ""))
 
 
 def _run(go: Callable[..., StudyFinished], registry: Registry) -> StudyFinished:

@@ -61,7 +61,11 @@ def bmerge_commands(group: click.Group) -> None:
 
 @hookspec
 def bmerge_merge_started(plan: Plan) -> None:
-    """Observe that a planned merge is about to run."""
+    """Observe that a merge is about to run.
+
+    Called once for each merge: by ``bmerge merge`` and :func:`bmerge.merge`, and in a study for
+    each trial's merge and for the best one, when it is written.
+    """
 
 
 @hookspec

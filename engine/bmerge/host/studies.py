@@ -41,7 +41,7 @@ from bmerge.study.store import read_study
 from bmerge.study.study import Study, initial_proposals
 from bmerge.study.trial import Proposal
 
-__all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins"]
+__all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins", "take_up"]
 
 _WORDS: Mapping[ParameterKind, str] = {
     "float": "number",
@@ -73,7 +73,6 @@ def build_study(
         BmergeError: for whatever is wrong with the file, the models or the plugins.
         MissingExtraError: if a library is not installed, before anything is done.
     """
-    require(("optuna", "scipy", "numpy", "PIL", "jinja2"), "a study")
     kinds = _Kinds(config, registry)
     checkpoints = open_models(config.merge.models, config.path.parent)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)
@@ -115,6 +114,7 @@ def build_study(
             executor=choose(plan),
             scratch=config.executor.scratch or folder / "scratch",
             plugins_of_wholes=registry.plugins_of([TAKES], architecture.id),
+            on_start=lambda plan: registry.observe("bmerge_merge_started", plan=plan),
         ),
         evaluator=evaluator or kinds.evaluator(),
         objectives=config.objectives,
@@ -159,6 +159,31 @@ def build_evaluator(config: StudyConfig, registry: Registry) -> Evaluator:
     return _Kinds(config, registry).evaluator()
 
 
+def take_up(registry: Registry, folder: Path) -> tuple[str, ...]:
+    """Load the plugins that the study in a folder was begun with, where nobody has named them.
+
+    Args:
+        registry: that they are added to.
+        folder: of the study, which need not have begun.
+
+    Returns:
+        A warning for each that cannot be had.
+
+    Raises:
+        StudyError: as :func:`stored_plugins`.
+    """
+    given = {Path(ref.path).name for ref in registry.files if ref.path}
+    warnings = []
+    for ref in stored_plugins(folder):
+        if ref.path and Path(ref.path).name in given:
+            continue  # whether it is the same, the study's definition tells
+        try:
+            registry.require([ref], f"the study in {folder}")
+        except PluginError as error:
+            warnings.append(f"{error} ({error.hint})" if error.hint else str(error))
+    return tuple(warnings)
+
+
 def stored_plugins(folder: Path) -> tuple[PluginRef, ...]:
     """Return the plugins that the study in a folder was begun with; none where there is no study.
 
@@ -180,6 +205,7 @@ class _Kinds:
     """The plugins that a study names, found and their options checked, not yet constructed."""
 
     def __init__(self, config: StudyConfig, registry: Registry) -> None:
+        require(("optuna", "scipy", "numpy", "PIL", "jinja2"), "a study")
         self._config = config
         self._registry = registry
         self.method = registry.method(config.merge.method)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -112,7 +112,7 @@ class MergeMethod:
             MethodError: if there is no such hyperparameter.
         """
         numbers = self.hyperparameters_of(n_models)
-        self._check_known(given, [h.name for h in (*self.hyperparameters, *numbers)])
+        self.check_names(given, n_models)
         spread = self.spread(given, n_models)
         return {h.name: spread[h.name] if h.name in spread else default(h.default) for h in numbers}
 
@@ -178,6 +178,15 @@ class MergeMethod:
             problem = known[name].problem(value)
             if problem:
                 raise MethodError(f"{self.name}: {name} = {problem}", hint=_bounds(known[name]))
+
+    def check_names(self, names: Iterable[str], n_models: int) -> None:
+        """Check that hyperparameters of these names are there, each or that of all models.
+
+        Raises:
+            MethodError: names the first that is not.
+        """
+        numbers = (*self.hyperparameters, *self.hyperparameters_of(n_models))
+        self._check_known(dict.fromkeys(names), [h.name for h in numbers])
 
     def _check_known(self, names: Mapping[str, Any], known: list[str]) -> None:
         for name in names:

@@ -7,7 +7,7 @@ tensors again whose job has changed since the last merge into it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +60,7 @@ class Merger:
         executor: runs the merges.
         scratch: folder for the files of trials; made when it is first needed.
         plugins_of_wholes: that models as they are need: without those of the method.
+        on_start: called with the plan of each merge that is about to run.
 
     Raises:
         MethodError: if the method takes another number of models.
@@ -76,7 +77,9 @@ class Merger:
         executor: Executor,
         scratch: Path,
         plugins_of_wholes: tuple[PluginRef, ...] = (),
+        on_start: Callable[[Plan], None] = lambda _: None,
     ) -> None:
+        self._on_start = on_start
         self._recipe, self._plugins_of_wholes = recipe, plugins_of_wholes
         self._methods = method
         self._matching = match_tensors(recipe, checkpoints, architecture, method=method)
@@ -126,7 +129,9 @@ class Merger:
     def model(self, merge: Merge) -> Trial:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
         plan = self.plan(merge)
-        return Trial(plan, self._executor, self._live, self._scratch, self._statistics)
+        return Trial(
+            plan, self._executor, self._live, self._scratch, self._statistics, self._on_start
+        )
 
     def write(
         self,
@@ -136,7 +141,9 @@ class Merger:
         progress: ProgressCallback | None = None,
     ) -> MergeReport:
         """Write one merge to a file that is kept; see :func:`bmerge.pipeline.merge_to_file`."""
-        plan = self._statistics.fill(self.plan(merge), progress)
+        plan = self.plan(merge)
+        self._on_start(plan)
+        plan = self._statistics.fill(plan, progress)
         report = merge_to_file(plan, output, executor=self._executor, progress=progress)
         for warning in report.warnings[len(plan.warnings) :]:
             _LOG.warning("%s: %s", output.name, warning)
@@ -201,9 +208,16 @@ class Trial:
     """
 
     def __init__(
-        self, plan: Plan, executor: Executor, live: _Live, scratch: Path, statistics: Statistics
+        self,
+        plan: Plan,
+        executor: Executor,
+        live: _Live,
+        scratch: Path,
+        statistics: Statistics,
+        on_start: Callable[[Plan], None],
     ) -> None:
         self.plan = plan
+        self._on_start = on_start
         self._statistics = statistics
         self._executor = executor
         self._live = live
@@ -216,6 +230,7 @@ class Trial:
         Raises:
             ExecutorError: if a key is missing there or has another shape, or the merge fails.
         """
+        self._on_start(self.plan)
         self._live.merge(self._statistics.fill(self.plan), state_dict)
 
     def layout(self) -> Mapping[str, tuple[int, ...]]:
@@ -231,6 +246,7 @@ class Trial:
         if self._file is None:
             self._scratch.mkdir(parents=True, exist_ok=True)
             path = self._scratch / fresh_name(".safetensors")
+            self._on_start(self.plan)
             plan = self._statistics.fill(self.plan)
             merge_to_file(plan, path, executor=self._executor, hashes=False, sync=False)
             self._file = path

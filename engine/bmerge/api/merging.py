@@ -1,0 +1,200 @@
+"""``bmerge.merge``: one merge, by a method, a recipe or a merged file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from bmerge.errors import RecipeError
+from bmerge.executors import ProgressCallback
+from bmerge.host import Registry, load_registry
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.merges import open_models, plan_merge
+from bmerge.host.named_merge import plan_of_method
+from bmerge.host.recipe_source import RecipeSource
+from bmerge.pipeline import MergeReport, merge_to_file
+from bmerge.plan import Plan
+from bmerge.recipe import Recipe
+from bmerge.recipe.document import Node
+from bmerge.recipe.settings import SETTINGS, read_settings
+from bmerge.sizes import parse_size
+
+__all__ = ["as_path", "merge", "size_of"]
+
+PathLike: TypeAlias = "str | Path"
+
+_log = logging.getLogger(__name__)
+_RECIPES = (".yaml", ".yml", ".json", ".mecha")
+
+
+def merge(
+    what: str | Path | Recipe,
+    /,
+    *models: PathLike,
+    output: PathLike,
+    loras: Sequence[PathLike | tuple[PathLike, Any]] = (),
+    vae: PathLike | None = None,
+    text_encoders: Sequence[PathLike] = (),
+    executor: str = "auto",
+    device: str | None = None,
+    memory: int | str | None = None,
+    vram: int | str | None = None,
+    threads: int | None = None,
+    io: str = "auto",
+    overwrite: bool = False,
+    metadata: bool = True,
+    hashes: bool = True,
+    sync: bool = True,
+    shard_size: int | str | None = None,
+    unverified: bool = False,
+    search: Sequence[PathLike] = (),
+    plugins: Sequence[PathLike] = (),
+    progress: ProgressCallback | None = None,
+    **settings: Any,
+) -> MergeReport:
+    """Merge checkpoints once, and write the result.
+
+    Args:
+        what: the name of a merge method; or the path of a recipe or of a merged file, or a
+            :class:`Recipe`, which name their own models.
+        *models: the checkpoints that a method takes, in its order.
+        output: the file to write, which appears complete or not at all.
+        loras: LoRAs to add to a method's models, each a path or (path, weight).
+        vae: a file to take the VAE from.
+        text_encoders: files to take text encoders from.
+        executor: ``native``, ``torch``, or ``auto`` to choose.
+        device: ``cpu``, ``cuda``, ``cuda:1``; None leaves it to the choice.
+        memory: for buffers: bytes, or ``"512M"``.
+        vram: GPU memory to use; None takes what is free.
+        threads: of the native executor; None takes all cores.
+        io: how the native executor reads: ``auto``, ``read`` or ``mmap``.
+        overwrite: whether a file of that name may be replaced.
+        metadata: whether the file is to tell its recipe.
+        hashes: whether it is to tell its inputs' SHA-256.
+        sync: whether to wait until it is safe from a power failure.
+        shard_size: most bytes of one file, such as ``"5G"``; None writes one file.
+        unverified: take models that are other files than a recipe was written for.
+        search: files and folders that the inputs of a merged file are looked for in.
+        plugins: plugin files, or folders of them.
+        progress: called while the merge runs; what it raises stops the merge, and no file is left.
+        **settings: the method's hyperparameters and options by name, with the values that a
+            recipe file takes: ``alpha=0.4``, ``alpha={"IN00-IN05": 0.2, "*": 1}``,
+            ``alpha="GRAD_V"``; and keys of a recipe: ``dtype="fp16"``, ``exclude=["M00"]``,
+            ``seed``, ``prune``, ``clamp``, ``rebasin`` and so on.
+
+    Returns:
+        What was written, and what there is to know of it: ``output``, ``nbytes``, ``notes``,
+        ``warnings``, ``metadata``. Warnings go to the log ``bmerge``, too.
+
+    Raises:
+        BmergeError: if anything does not fit together, or cannot be read or written.
+    """
+    registry = load_registry([str(path) for path in plugins])
+    where = ExecutorOptions(executor, device, size_of(memory), size_of(vram), threads, io)
+    target = as_path(output)
+    with contextlib.ExitStack() as files:
+        if isinstance(what, Recipe) or str(what).lower().endswith((*_RECIPES, *_checkpoints())):
+            _check_alone(what, models=models, loras=loras, vae=vae, text_encoders=text_encoders)
+            changes = _changes(settings, only=True)
+            plan = _plan_of_recipe(
+                what, changes, registry, where, unverified, search, target, files
+            )
+        else:
+            plan = plan_of_method(
+                str(what),
+                [str(as_path(model)) for model in models],
+                registry,
+                values={k: v for k, v in settings.items() if k not in _SETTINGS},
+                changes=_changes(settings),
+                loras=[_lora(lora) for lora in loras],
+                parts=_parts(vae, text_encoders),
+            )
+        choice = where.choose(plan)
+        registry.observe("bmerge_merge_started", plan=plan)
+        report = merge_to_file(
+            plan, target, executor=choice.executor, progress=progress, metadata=metadata,
+            hashes=hashes, overwrite=overwrite, sync=sync, shard_size=size_of(shard_size),
+        )  # fmt: skip
+    for warning in report.warnings:
+        _log.warning("%s: %s", target.name, warning)
+    return report
+
+
+def _plan_of_recipe(
+    what: str | Path | Recipe,
+    changes: Mapping[str, Any],
+    registry: Registry,
+    where: ExecutorOptions,
+    unverified: bool,  # noqa: FBT001
+    places: Sequence[PathLike],
+    target: Path,
+    files: contextlib.ExitStack,
+) -> Plan:
+    if isinstance(what, Recipe):
+        recipe = replace(what.unverified() if unverified else what, **changes)
+        registry.require(recipe.plugins, "the recipe")
+        return plan_merge(recipe, open_models(recipe.models, Path()), registry)
+
+    folders = tuple(map(as_path, places))
+    source = RecipeSource(
+        as_path(what), changes, registry, where.executor_of, _log.info, unverified, folders
+    )
+    return source.plan(target, files)
+
+
+def as_path(path: PathLike) -> Path:
+    """Return a path, ``~`` being one's own folder."""
+    return Path(path).expanduser()
+
+
+def size_of(size: int | str | None) -> int | None:
+    """Return a number of bytes that may be written as ``"512M"``."""
+    return parse_size(size) if isinstance(size, str) else size
+
+
+_SETTINGS = tuple(name for name in SETTINGS if name not in {"options", "content"})
+"""Keys of a recipe; a method's options are given by their own names."""
+
+
+def _changes(settings: Mapping[str, Any], *, only: bool = False) -> dict[str, Any]:
+    """Return those settings that are keys of a recipe, checked as a recipe file is."""
+    given = {name: settings[name] for name in settings if name in _SETTINGS}
+    if only and (others := sorted(settings.keys() - given.keys())):
+        message = f"a recipe has its own hyperparameters; {others[0]!r} cannot be given beside it"
+        raise RecipeError(message)
+    return read_settings({name: _node(value, name) for name, value in given.items()})
+
+
+def _node(value: Any, name: str) -> Node:
+    if isinstance(value, (list, tuple)):
+        value = [_node(item, name) for item in value]
+    elif isinstance(value, Mapping):
+        value = {key: _node(item, key) for key, item in value.items()}
+    return Node(value, 0, None, name)
+
+
+def _lora(lora: PathLike | tuple[PathLike, Any]) -> tuple[str, Any]:
+    path, weight = (lora, None) if isinstance(lora, (str, Path)) else lora
+    return str(as_path(path)), weight
+
+
+def _parts(vae: PathLike | None, encoders: Sequence[PathLike]) -> list[tuple[str, str]]:
+    given = [("vae", vae)] if vae is not None else []
+    given += [("text_encoder", path) for path in encoders]
+    return [(component, str(as_path(path))) for component, path in given]
+
+
+def _checkpoints() -> tuple[str, ...]:
+    from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
+
+    return (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES)
+
+
+def _check_alone(what: object, **names: object) -> None:
+    for name, given in names.items():
+        if given:
+            raise RecipeError(f"a recipe names its own files; leave {name} out beside {what}")

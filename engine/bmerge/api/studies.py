@@ -1,0 +1,234 @@
+"""``bmerge.Study``: a study from its file or folder: run it, look at its trials and figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bmerge.api.merging import as_path, size_of
+from bmerge.errors import StudyError
+from bmerge.executors import Executor
+from bmerge.host import Registry, load_registry
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.studies import build_study, take_up
+from bmerge.plan import Plan
+from bmerge.study.events import Event, TrialFinished
+from bmerge.study.load import load_study
+from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.trial import Trial, best_of, front_of
+
+if TYPE_CHECKING:
+    from bmerge.report.figures import Figure
+    from bmerge.study.config import StudyConfig
+
+__all__ = ["Study"]
+
+PathLike: TypeAlias = "str | Path"
+
+_log = logging.getLogger(__name__)
+
+
+class Study:
+    """A study: its file, if it is to run, and the folder of its results.
+
+    Made by :meth:`load`. Whatever it tells is read from the folder when it is asked, so it is
+    true while the study runs elsewhere, too.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig | None, registry: Registry) -> None:
+        self._folder, self._config, self._registry = folder, config, registry
+
+    @classmethod
+    def load(
+        cls, path: PathLike, *, out: PathLike | None = None, plugins: Sequence[PathLike] = ()
+    ) -> Study:
+        """Return the study of a file, or the one whose results lie in a folder.
+
+        Args:
+            path: a study file, which can be run; or the folder of a study, which can be looked at.
+            out: folder of the results; None takes what the file says.
+            plugins: plugin files, or folders of them.
+
+        Raises:
+            RecipeError: if the file has a mistake.
+            StudyError: if the folder holds no study.
+        """
+        registry = load_registry([str(plugin) for plugin in plugins])
+        place = as_path(path)
+        if place.is_dir():
+            read_study(place)
+            return cls(place, None, registry)
+        config = load_study(place)
+        registry.add(config.plugins, place.parent)
+        return cls(as_path(out) if out is not None else config.out, config, registry)
+
+    def run(
+        self,
+        *,
+        trials: int | None = None,
+        executor: str | None = None,
+        device: str | None = None,
+        memory: int | str | None = None,
+        vram: int | str | None = None,
+        threads: int | None = None,
+        io: str | None = None,
+        patience: float | None = None,
+        accept_changes: bool = False,
+        retry_failed: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Study:
+        """Run the study to its end, or take it up where it was stopped; write best and report.
+
+        Args:
+            trials: how many trials it shall have in all; None takes the file's.
+            executor: ``auto``, ``native`` or ``torch``; None takes the file's, as of the others.
+            device: ``cpu``, ``cuda``, ``cuda:1``.
+            memory: for buffers: bytes, or ``"512M"``.
+            vram: GPU memory to use.
+            threads: of the native executor.
+            io: how it reads.
+            patience: minutes to wait for a server, a disk and the like.
+            accept_changes: go on with changed files, weights or plugins.
+            retry_failed: evaluate failed trials again, before any other.
+            on_event: called with each event of :mod:`bmerge.study.events`.
+
+        Returns:
+            Itself, so that ``Study.load("study.yaml").run().table()`` reads well.
+
+        Raises:
+            BmergeError: for whatever is wrong with the study; what is finished stays stored.
+        """
+        from bmerge.report import write_report
+        from bmerge.study.loop import run_study
+
+        config = self._asked(patience)
+        for warning in take_up(self._registry, self._folder):
+            _log.warning("%s", warning)
+        where = ExecutorOptions(executor, device, size_of(memory), size_of(vram), threads, io)
+
+        def choose(plan: Plan) -> Executor:
+            return where.or_else(config.executor).choose(plan).executor
+
+        study = build_study(config, self._registry, folder=self._folder, choose=choose)
+        run_study(
+            study, trials=trials, on_event=self._teller(on_event),
+            accept_changes=accept_changes, retry_failed=retry_failed,
+        )  # fmt: skip
+        write_report(self._folder)
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are."""
+        return self._folder
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials, in the order of their numbers."""
+        return tuple(self._stored().trials.values())
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial; None if none is complete."""
+        return best_of(self._stored().trials)
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The Pareto front, where there are several objectives."""
+        return tuple(front_of(self._stored().trials))
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best merge, if it is written."""
+        return self._written("best.safetensors")
+
+    @property
+    def recipe(self) -> Path | None:
+        """Its recipe, if it is written; ``bmerge.merge`` takes it."""
+        return self._written("recipe.yaml")
+
+    @property
+    def report(self) -> Path:
+        """The report, written anew."""
+        from bmerge.report import write_report
+
+        return write_report(self._folder)
+
+    def figures(self) -> Mapping[str, Figure]:
+        """Return the report's drawings by name: ``convergence``, ``blocks alpha`` and others.
+
+        A notebook shows each of them; ``page()`` gives one as an HTML page.
+        """
+        from bmerge.report.figures import draw_figures
+
+        return draw_figures(self._folder)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary for each trial.
+
+        Its keys: ``trial``, ``state``, ``phase``, ``source``, ``score``; each objective, if
+        there are several; each scorer's mean; each parameter; ``seconds`` and ``reason``.
+        """
+        stored = self._stored()
+        names = stored.objectives.names if len(stored.objectives.sums) > 1 else ()
+        return [_row(trial, names) for trial in stored.trials.values()]
+
+    def table(self) -> Any:
+        """Return :meth:`rows` as a pandas ``DataFrame``; the rows themselves without pandas."""
+        try:
+            import pandas as pd
+        except ModuleNotFoundError:
+            return self.rows()
+        return pd.DataFrame(self.rows())
+
+    def __repr__(self) -> str:
+        return f"<study in {str(self._folder)!r}>"
+
+    def _repr_html_(self) -> str:
+        """Show how the search went, in a notebook."""
+        try:
+            figures = self.figures()
+        except StudyError:  # it has not begun
+            return f"<p>{self._folder}: no trial yet</p>"
+        return "".join(figure._repr_html_() for figure in figures.values())
+
+    def _asked(self, patience: float | None) -> StudyConfig:
+        if self._config is None:
+            message = f"{self._folder} is the folder of a study, which is run by its file"
+            raise StudyError(message, hint="Study.load takes the study file, too")
+        return self._config if patience is None else replace(self._config, patience=patience)
+
+    def _stored(self) -> StoredStudy:
+        return read_study(self._folder)
+
+    def _written(self, name: str) -> Path | None:
+        file = self._folder / "best" / name
+        return file if file.exists() else None
+
+    def _teller(self, on_event: Callable[[Event], None] | None) -> Callable[[Event], None]:
+        def tell(event: Event) -> None:
+            if on_event is not None:
+                on_event(event)
+            if isinstance(event, TrialFinished):
+                self._registry.observe("bmerge_trial_finished", trial=event.trial)
+
+        return tell
+
+
+def _row(trial: Trial, objectives: Sequence[str]) -> dict[str, Any]:
+    proposal = trial.proposal
+    return {
+        "trial": trial.number,
+        "state": trial.state,
+        "phase": proposal.phase,
+        "source": proposal.source,
+        "score": trial.score,
+        **dict(zip(objectives, trial.scores, strict=False)),
+        **trial.means,
+        **proposal.values,  # noqa: PD011  no pandas here
+        "seconds": trial.seconds.get("total"),
+        "reason": trial.reason,
+    }
