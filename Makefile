@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Each core takes whole files: what a file's tests share is made once.
+PARALLEL := --numprocesses auto --dist loadfile
 
 # What the installed package is built from. Python files of engine/ and plugins/ are used in
 # place (an editable install), so only these make a new build necessary.
@@ -11,7 +13,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge test test-slow soak lint format clean
+.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge bench-cuda test test-cuda test-slow soak lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -37,7 +39,15 @@ bench-merge: install ## time and memory of full-size merges; choose with BENCH="
 
 test: install ## the tests, Python and Rust
 	cargo test --quiet --package bmerge-core
-	$(PYTEST) -m "not slow and not soak"
+	$(PYTEST) $(PARALLEL) -m "not slow and not soak"
+
+test-cuda: install ## the tests that need a GPU, in five minutes at most
+	timeout 300 $(PYTEST) -m cuda tests/executors
+
+bench-cuda: install ## merges by a GPU, from file to file and live, in five minutes at most
+	timeout 200 $(BIN)/python -m benchmarks.merge --who cuda,native --work weighted_sum,ties \
+		--rounds 3 --output benchmarks/results/cuda.md
+	timeout 100 $(BIN)/python -m benchmarks.live --device cuda --rounds 5 | tee -a benchmarks/results/cuda.md
 
 test-slow: install ## the long tests too: twenty kills of a study
 	$(PYTEST) -m "not soak"

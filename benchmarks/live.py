@@ -9,7 +9,8 @@ The merge of n bytes reads 2 n and writes n. It is compared with two copies by a
 - ``files`` reads n bytes of each checkpoint from the page cache, as anything must that does not
   keep both in memory of its own, and copies n bytes to the live tensors.
 
-Copies and merges run in turn in one process.
+Copies and merges run in turn in one process. With ``--device`` the live tensors are torch's, on a
+GPU for example, and torch merges into them.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from benchmarks.merge.models import KINDS, make
-from bmerge.executors import NativeExecutor
-from bmerge.executors.native import IoMode
+from bmerge.executors import Executor, NativeExecutor
 from bmerge.formats import open_checkpoint
 from bmerge.host import load_registry
 from bmerge.host.merges import architecture_of, plan_merge
@@ -95,22 +96,30 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(models: Sequence[Path], *, rounds: int, threads: int, io: IoMode) -> None:
+def _zeros(shape: tuple[int, ...], device: str | None) -> Any:
+    """Return a live tensor: an array, or torch's on a device."""
+    if device is None:
+        return np.zeros(shape, np.float16)
+    import torch
+
+    return torch.zeros(shape, dtype=torch.float16, device=device)
+
+
+def measure(
+    models: Sequence[Path], executor: Executor, *, device: str | None, rounds: int, threads: int
+) -> None:
     """Print the medians of as many rounds."""
-    executor = NativeExecutor(threads=threads, io=io)
     plans = {"all blocks": _plan(models, "0.4"), "one block": _plan(models, "IN05=0.4,*=0.3")}
     outputs = [output for output in plans["all blocks"].outputs if output.key.startswith(_UNET)]
-    live: Mapping[str, np.ndarray] = {
-        output.key: np.zeros(output.shape, np.float16) for output in outputs
-    }
-    nbytes = sum(array.nbytes for array in live.values())
+    live = {output.key: _zeros(output.shape, device) for output in outputs}
+    nbytes = sum(int(tensor.nbytes) for tensor in live.values())
     block = {job.key for job in plans["one block"].merges if job.block == "IN05"}
     works = {
         "all blocks": (plans["all blocks"].only(live), live, nbytes),
         "one block": (
             plans["one block"].only(block),
             {key: live[key] for key in block},
-            sum(live[key].nbytes for key in block),
+            sum(int(live[key].nbytes) for key in block),
         ),
     }
     for name, (plan, tensors, size) in works.items():
@@ -135,13 +144,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--io", choices=["auto", "read", "mmap"], default="auto")
+    parser.add_argument(
+        "--device", help="of torch's live tensors, such as cuda; the core's if none"
+    )
     parser.add_argument("--scratch", type=Path, help="folder of models, made if not there")
     options = parser.parse_args()
     with TemporaryDirectory() as temporary:
         folder = options.scratch or Path(temporary)
         made = make(KINDS["sd15"], ("a", "b"), folder)
         models = [made["a"], made["b"]]
-        measure(models, rounds=options.rounds, threads=options.threads, io=options.io)
+        executor: Executor = NativeExecutor(threads=options.threads, io=options.io)
+        if options.device:
+            from bmerge.executors.torch import TorchExecutor
+
+            executor = TorchExecutor(options.device)
+        measure(
+            models, executor, device=options.device, rounds=options.rounds, threads=options.threads
+        )
 
 
 if __name__ == "__main__":

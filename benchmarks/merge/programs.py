@@ -24,6 +24,7 @@ _BMERGE: dict[str, tuple[str, ...]] = {
     "native_first_no_hashes": ("--no-sync", "--no-hashes"),
     _SYNC: (),
     "torch": ("--no-sync", "--executor", "torch", "--device", "cpu"),
+    "cuda": ("--no-sync", "--executor", "torch", "--device", "cuda"),
 }
 """Candidate → what it adds to the command."""
 
