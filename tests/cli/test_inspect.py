@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 
 import numpy as np
 
 from bmerge.testing import write_checkpoint
+from bmerge.testing.checkpoints import write_random
+from bmerge.testing.layouts import sdxl_layout, shrink
 
 
 def test_inspect_counts_keys_and_bytes_per_block(bmerge, sd1_models):
@@ -67,3 +71,66 @@ def test_inspect_of_no_checkpoint_is_one_line(bmerge, tmp_path):
     called = bmerge("inspect", tmp_path / "notes.safetensors")
     assert (called.status, called.out) == (1, "")
     assert called.err.startswith("error: ")
+
+
+def test_inspect_names_components_that_are_there_and_missing(bmerge, sd1_models, tmp_path):
+    data = json.loads(bmerge("inspect", sd1_models[0], "--json").out)
+    parts = {name: part["keys"] for name, part in data["components"].items()}
+    assert parts == {"picture model": 686, "VAE": 248, "text encoder": 197}
+    assert data["missing"] == []
+    layout = [
+        entry
+        for entry in sdxl_layout()
+        if not entry[0].startswith(("first", "conditioner.embedders.1"))
+    ]
+    file = write_random(tmp_path / "x.safetensors", shrink(layout), seed=0)
+    data = json.loads(bmerge("inspect", file, "--json").out)
+    assert data["missing"] == ["text encoder", "VAE"]
+    assert "missing       text encoder, VAE" in bmerge("inspect", file).out
+    encoder = [entry for entry in layout if entry[0].startswith("conditioner")]
+    file = write_random(tmp_path / "te.safetensors", shrink(encoder), seed=0)
+    assert json.loads(bmerge("inspect", file, "--json").out)["missing"] == []
+
+
+def test_hashes_are_those_by_which_others_know_a_file(bmerge, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    array = np.random.default_rng(0).standard_normal(400_000).astype("f4")
+    file = write_checkpoint(tmp_path / "x.safetensors", {"a.0.w": array})
+    data = file.read_bytes()
+    content = data[8 + int.from_bytes(data[:8], "little") :]
+    expected = {
+        "AutoV1": hashlib.sha256(data[0x100000:0x110000]).hexdigest()[:8],
+        "AutoV2": hashlib.sha256(data).hexdigest()[:10],
+        "AutoV3": hashlib.sha256(content).hexdigest()[:12],
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    before = json.loads(bmerge("inspect", file, "--json").out)["hashes"]
+    assert before == {"AutoV1": expected["AutoV1"]}
+    assert json.loads(bmerge("inspect", file, "--hashes", "--json").out)["hashes"] == expected
+    assert json.loads(bmerge("inspect", file, "--json").out)["hashes"] == expected  # remembered
+    file.write_bytes(data[:-1] + b"\x00")
+    assert "AutoV2" not in bmerge("inspect", file).out
+
+
+def test_family_tree_draws_every_merge_once(bmerge, sd1_models, tmp_path):
+    a, b, c = sd1_models
+    one, two, three = (tmp_path / f"{name}.safetensors" for name in ("one", "two", "three"))
+    bmerge("merge", "weighted_sum", a, b, "--alpha", "0.25", "-o", one)
+    bmerge("merge", "add_difference", one, b, c, "--alpha", "IN00=1,*=0", "-o", two)
+    bmerge("merge", "weighted_sum", two, one, "-o", three)
+    lines = bmerge("inspect", three, "--lineage").out.splitlines()
+    shape = [re.sub(r"  [0-9a-f]{10}", "", line) for line in lines]
+    assert shape == [
+        "three.safetensors  = weighted_sum, alpha 0.5",
+        "├─ two.safetensors  = add_difference, alpha by block",
+        "│  ├─ one.safetensors  = weighted_sum, alpha 0.25",
+        "│  │  ├─ a.safetensors",
+        "│  │  └─ b.safetensors",
+        "│  ├─ b.safetensors",
+        "│  └─ c.safetensors",
+        "└─ one.safetensors  = weighted_sum, alpha 0.25  (as above)",
+    ]
+    data = json.loads(bmerge("inspect", three, "--lineage", "--json").out)
+    assert len(data["merges"]) == 3
+    assert data["merges"][data["file"]["made"]]["how"] == "weighted_sum, alpha 0.5"
+    assert bmerge("inspect", a, "--lineage").out == "a.safetensors\n"

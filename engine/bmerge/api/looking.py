@@ -20,18 +20,21 @@ __all__ = ["diff", "inspect", "made_of"]
 PathLike: TypeAlias = "str | Path"
 
 
-def inspect(file: PathLike, *, plugins: Sequence[PathLike] = ()) -> dict[str, Any]:
+def inspect(
+    file: PathLike, *, hashes: bool = False, plugins: Sequence[PathLike] = ()
+) -> dict[str, Any]:
     """Return what is in a checkpoint or a LoRA, as ``bmerge inspect --json`` prints it.
 
     Args:
         file: a checkpoint, a folder of shards, or a LoRA; no tensor of it is read.
+        hashes: whether the file is read for hashes that are not remembered.
         plugins: plugin files, for architectures of theirs.
 
     Raises:
         FormatError: if it cannot be read.
     """
     registry = load_registry([str(path) for path in plugins])
-    return describe_file(Path(file).expanduser(), registry)
+    return describe_file(Path(file).expanduser(), registry, hashes=hashes)
 
 
 def diff(

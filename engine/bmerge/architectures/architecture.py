@@ -93,6 +93,7 @@ class Architecture:
         leftovers: patterns as in rules for keys that only training needs, beside those of
             :data:`LEFTOVERS`; they may be pruned. One that ends with a dot says how keys start,
             any other is a whole key.
+        text_encoders: how many a whole model has beside its VAE; None of what is no picture model.
         variants: that its checkpoints may be of; several may hold at once.
         variant: those that a checkpoint is of, once fitted to it.
     """
@@ -109,6 +110,7 @@ class Architecture:
     lists: Mapping[int, tuple[str | None, ...]] = field(default_factory=dict)
     modelspec: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
+    text_encoders: int | None = None
     variants: tuple[Variant, ...] = ()
     variant: tuple[str, ...] = ()
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)

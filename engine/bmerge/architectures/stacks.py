@@ -33,8 +33,10 @@ def written_out(data: dict[str, Any]) -> dict[str, Any]:
     rules[_VAE] = "VAE"
     rules |= {f"~{names}.{{i}}.": f"{letters}{{i:02}}" for names, letters in layers.items()}
     rules |= dict.fromkeys((f"~{start}" for start in data["out"]), "OUT")
+    count = {"text_encoders": len(encoders)} if encoders else {}
     numbered = [f"{letters}{{i:02}}" for letters in layers.values()]
     return {
+        **count,
         **data,
         "blocks": [*encoders, before, *numbered, "OUT", "VAE"],
         "rules": {**rules, "": before},

@@ -2,7 +2,8 @@
 
 A model is hashed at about 1.5 GB/s, which takes longer than merging it, so results are kept in
 ``$XDG_CACHE_HOME/bmerge/sha256.json`` under the file's absolute path, size and modification
-time. A cache that cannot be read or written is ignored: it only costs time.
+time. A cache that cannot be read or written is ignored: it only costs time. So are those of what
+lies after a file's header (``content.json``), by which Civitai knows a file whose metadata changed.
 """
 
 from __future__ import annotations
@@ -11,16 +12,30 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
-from bmerge.formats.target import write_file
+from bmerge.formats.target import SAFETENSORS_SUFFIXES, write_file
 
-__all__ = ["cache_folder", "cached_sha256", "checkpoint_sha256", "remembered", "sha256_of"]
+__all__ = [
+    "Digests",
+    "cache_folder",
+    "cached_digests",
+    "cached_sha256",
+    "checkpoint_sha256",
+    "digests_of",
+    "legacy_hash_of",
+    "remembered",
+    "sha256_of",
+]
 
 _CHUNK = 1 << 20
+_WHOLE, _CONTENT = "sha256", "content"
+_LEGACY = 0x100000, 0x10000
 _LOCK = threading.Lock()
 
 
@@ -59,6 +74,88 @@ def cached_sha256(path: Path) -> str | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The SHA-256 of a file and of what is in it, as far as they are known.
+
+    Args:
+        whole: of all bytes.
+        content: of the bytes after the header of a safetensors file; None of any other.
+    """
+
+    whole: str | None
+    content: str | None
+
+
+def cached_digests(path: Path) -> Digests:
+    """Return what is remembered of a file that has not changed since."""
+    try:
+        identity = _identity(path)
+    except OSError:
+        return Digests(None, None)
+    return Digests(_load().get(identity), _load(_CONTENT).get(identity))
+
+
+def digests_of(path: Path) -> Digests:
+    """Return both digests of a file, which is read once unless they are remembered.
+
+    Raises:
+        FormatError: if it cannot be read.
+    """
+    known, start = cached_digests(path), _content_start(path)
+    if known.whole is not None and (known.content is not None or start is None):
+        return known
+    whole, content = _sha256(), _sha256()
+    try:
+        identity, at = _identity(path), 0
+        for data in _chunks(path):
+            whole.update(data)
+            if start is not None and at + len(data) > start:
+                content.update(data[max(0, start - at) :])
+            at += len(data)
+        unchanged = identity == _identity(path)
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}", path=path) from error
+    found = Digests(whole.hexdigest(), None if start is None else content.hexdigest())
+    if unchanged:
+        for digest, kind in ((found.whole, _WHOLE), (found.content, _CONTENT)):
+            if digest is not None:
+                _remember(identity, digest, kind)
+    return found
+
+
+def legacy_hash_of(path: Path) -> str | None:
+    """Return the eight digits by which early web UIs knew a file: AutoV1.
+
+    They are of 64 kB from the second MiB on, so files of one layout and header often share them;
+    of a smaller file there are none.
+
+    Raises:
+        FormatError: if it cannot be read.
+    """
+    begin, length = _LEGACY
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            data = file.read(length)
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}", path=path) from error
+    digest = _sha256()
+    digest.update(data)
+    return str(digest.hexdigest())[:8] if data else None
+
+
+def _content_start(path: Path) -> int | None:
+    """Return the first byte after the header of a safetensors file."""
+    if path.suffix.lower() not in SAFETENSORS_SUFFIXES:
+        return None
+    try:
+        with path.open("rb") as file:
+            return 8 + int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}", path=path) from error
+
+
 def remembered(digest: str) -> list[Path]:
     """Return the files that had a SHA-256 when they were hashed, and have not changed since."""
     found = []
@@ -87,23 +184,32 @@ def checkpoint_sha256(checkpoint: Checkpoint, *, stop: Callable[[], bool] = lamb
     if len(files) == 1:
         return hashes[0]
     lines = (f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
-    import hashlib
-
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    digest = _sha256()
+    digest.update("".join(lines).encode())
+    return str(digest.hexdigest())
 
 
 def _digest(path: Path, stop: Callable[[], bool]) -> str:
+    digest = _sha256()
+    for data in _chunks(path):
+        digest.update(data)
+        if stop():
+            raise InterruptedError(f"hashing {path} was stopped")
+    return str(digest.hexdigest())
+
+
+def _sha256() -> Any:
     import hashlib  # it brings OpenSSL, which takes as long to load as a small file to hash
 
-    digest = hashlib.sha256()
+    return hashlib.sha256()
+
+
+def _chunks(path: Path) -> Iterator[memoryview]:
     with path.open("rb", buffering=0) as file:
         buffer = bytearray(_CHUNK)
         view = memoryview(buffer)
         while count := file.readinto(buffer):
-            digest.update(view[:count])
-            if stop():
-                raise InterruptedError(f"hashing {path} was stopped")
-    return digest.hexdigest()
+            yield view[:count]
 
 
 def _identity(path: Path) -> str:
@@ -118,14 +224,14 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "bmerge"
 
 
-def _cache_file() -> Path:
-    return cache_folder() / "sha256.json"
+def _cache_file(kind: str) -> Path:
+    return cache_folder() / f"{kind}.json"
 
 
-def _load() -> dict[str, str]:
+def _load(kind: str = _WHOLE) -> dict[str, str]:
     """Return the remembered hashes, without whatever in the file is none."""
     try:
-        entries = json.loads(_cache_file().read_bytes())
+        entries = json.loads(_cache_file(kind).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(entries, dict):
@@ -144,10 +250,10 @@ def _with_entry(entries: dict[str, str], identity: str, digest: str) -> dict[str
     return {**kept, identity: digest}
 
 
-def _remember(identity: str, digest: str) -> None:
+def _remember(identity: str, digest: str, kind: str = _WHOLE) -> None:
     """Add one hash to the cache file; the file is replaced as a whole."""
-    path = _cache_file()
+    path = _cache_file(kind)
     with _LOCK, contextlib.suppress(OSError, FormatError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(_with_entry(_load(), identity, digest), indent=0, sort_keys=True)
+        content = json.dumps(_with_entry(_load(kind), identity, digest), indent=0, sort_keys=True)
         write_file(path, content.encode(), sync=False)

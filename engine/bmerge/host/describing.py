@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.architectures import Architecture, detect
+from bmerge.architectures.components import TEXT_ENCODER, VAE, components_of
+from bmerge.foreign.maker import makers
 from bmerge.formats import Checkpoint, open_checkpoint, quantised_weights
+from bmerge.formats.hashes import cached_digests, digests_of, legacy_hash_of
 from bmerge.host.registry import Registry
 from bmerge.lora.modules import Lora, is_lora, parse_lora
 from bmerge.lora.names import part_of
@@ -16,21 +19,24 @@ from bmerge.lora.names import part_of
 __all__ = ["describe_file"]
 
 
-def describe_file(file: str | Path, registry: Registry) -> dict[str, Any]:
-    """Return what there is to say about a file; no tensor is read.
+def describe_file(file: str | Path, registry: Registry, *, hashes: bool = False) -> dict[str, Any]:
+    """Return what there is to say about a file; no tensor is read, but for its hashes.
 
     Args:
         file: a checkpoint or a LoRA.
         registry: whose architectures are known.
+        hashes: whether those that are not remembered are computed.
 
     Raises:
         FormatError: if it cannot be read.
     """
     checkpoint = open_checkpoint(file)
     if is_lora(checkpoint) and not quantised_weights(checkpoint):  # whose roles are not its own
-        return _describe_lora(parse_lora(checkpoint))
-    known = list(registry.architectures.values())
-    return _describe(checkpoint, detect(checkpoint.tensors, known))
+        data = _describe_lora(parse_lora(checkpoint))
+    else:
+        known = list(registry.architectures.values())
+        data = _describe(checkpoint, detect(checkpoint.tensors, known))
+    return {**data, "hashes": _hashes_of(checkpoint, compute=hashes)}
 
 
 def _describe(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
@@ -44,10 +50,58 @@ def _describe(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, A
         "kind": "checkpoint",
         **_contents(checkpoint),
         "architecture": architecture.id,
+        "name": architecture.name,
         "variant": list(architecture.variant),
+        **_components(checkpoint, architecture),
         "blocks": blocks,
         "metadata": {key: _decoded(text) for key, text in checkpoint.metadata.items()},
     }
+
+
+def _components(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
+    """Return the components that are there, and those that a whole model has besides."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, name in components_of(checkpoint.tensors).items():
+        info = checkpoint.tensors[key]
+        component = found.setdefault(name, {"keys": 0, "bytes": 0, "dtypes": Counter()})
+        component["keys"] += 1
+        component["bytes"] += info.nbytes
+        component["dtypes"][info.dtype] += 1
+    missing = []
+    if architecture.text_encoders is not None:
+        lacking = architecture.text_encoders - sum(n.startswith(TEXT_ENCODER) for n in found)
+        if lacking > 0:
+            missing.append(TEXT_ENCODER if lacking == 1 else f"{lacking} {TEXT_ENCODER}s")
+        if VAE not in found:
+            missing.append(VAE)
+    return {"components": found, "missing": missing}
+
+
+def _hashes_of(checkpoint: Checkpoint, *, compute: bool) -> dict[str, str]:
+    """Return the hashes by which people look a file up, as far as they are known.
+
+    AutoV1, AutoV2 and AutoV3 are what Civitai shows; the web UI of AUTOMATIC1111 shows AutoV2,
+    formerly AutoV1. A model in several files has none of them.
+
+    Args:
+        checkpoint: the file.
+        compute: whether to read it for those that are not known.
+
+    Raises:
+        FormatError: if it cannot be read.
+    """
+    path = checkpoint.path
+    if not path.is_file() or path.suffix == ".json":
+        return {}
+    digests = digests_of(path) if compute else cached_digests(path)
+    found = {"AutoV1": legacy} if (legacy := legacy_hash_of(path)) else {}
+    if digests.whole is not None:
+        found |= {"AutoV2": digests.whole[:10]}
+    if digests.content is not None:
+        found |= {"AutoV3": digests.content[:12]}
+    if digests.whole is not None:
+        found |= {"sha256": digests.whole}
+    return found
 
 
 def _describe_lora(lora: Lora) -> dict[str, Any]:
@@ -72,6 +126,7 @@ def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
         "keys": len(checkpoint.tensors),
         "bytes": checkpoint.nbytes,
         "dtypes": dict(Counter(info.dtype for info in checkpoint.tensors.values())),
+        "made_by": makers(checkpoint.metadata),
         "quantised": dict(Counter(weight.format for weight in quantised_weights(checkpoint))),
     }
 
