@@ -13,10 +13,10 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge bench-cuda test test-cuda test-slow soak lint format clean
+.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge bench-cuda test test-cuda test-slow test-windows test-aarch64 soak lint format clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
 
 $(VENV)/installed: $(BUILT_FROM)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -55,6 +55,12 @@ test-slow: install ## the long tests too: twenty kills of a study
 soak: install ## kills, failing servers, full disks and fuzzing, for hours; writes its table
 	$(PYTEST) -m soak tests/soak $(SOAK)
 
+test-windows: ## the core's tests for Windows under Wine, and the extension built for it
+	native/cross/test.sh windows
+
+test-aarch64: ## the core's tests for ARM under QEMU, and the extension built for it
+	native/cross/test.sh aarch64
+
 docs: install ## write docs/methods.md and docs/methods/ from the methods' docstrings
 	$(BIN)/python docs/methods.py
 
@@ -68,6 +74,7 @@ lint: install ## ruff, mypy --strict, clippy, rustfmt
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 

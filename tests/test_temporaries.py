@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bmerge import _native, temporaries
+from bmerge import _native, system, temporaries
 from bmerge.temporaries import fresh_name, is_left_over, remove_left_over, temporary_folder
 
 TOKEN = "0123456789abcdef"
@@ -52,7 +52,7 @@ def test_what_a_dead_process_made_is_removed(tmp_path, dead, folder):
 @pytest.mark.parametrize("folder", [False, True])
 def test_what_is_locked_stays_however_old(tmp_path, dead, folder):
     path = make(named(tmp_path, dead), age=3600, folder=folder)
-    lock = temporaries._locked(path)
+    lock = system.lock(path)
     assert not is_left_over(path)
     os.close(lock)
     assert is_left_over(path)

@@ -1,6 +1,6 @@
 """Temporary files and folders: known as ours by their names, and removed when their process died.
 
-Lowest layer beside the errors. Whatever is killed leaves something behind; the next command that
+Above the operating system alone. Whatever is killed leaves something behind; the next command that
 would make such a thing in the same folder removes it, and so does ``bmerge clean``. A name tells
 the process that it is of:
 
@@ -19,6 +19,8 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from bmerge import system
 
 __all__ = [
     "fresh_name",
@@ -64,7 +66,7 @@ def temporary_folder(kind: str, within: Path | None = None) -> Iterator[Path]:
         remove_left_over(place)
     folder = place / f"bmerge-{kind}.{os.getpid()}-{os.urandom(8).hex()}{_SUFFIX}"
     folder.mkdir(mode=0o700)
-    lock = _locked(folder)
+    lock = system.lock(folder)
     try:
         yield folder
     finally:
@@ -130,7 +132,7 @@ def is_left_over(path: Path) -> bool:
     except OSError:
         return False
     is_folder = stat.S_ISDIR(status.st_mode)
-    if status.st_uid != os.getuid() or not (is_folder or stat.S_ISREG(status.st_mode)):
+    if not system.owns(status) or not (is_folder or stat.S_ISREG(status.st_mode)):
         return False
     if (named := _NAMED.fullmatch(path.name)) and not is_folder:
         return named[1] == _machine() and not _lives(int(named[2]), status.st_mtime)
@@ -140,30 +142,15 @@ def is_left_over(path: Path) -> bool:
 
 def _is_free(path: Path, process: int, changed: float) -> bool:
     """Tell whether nobody has the lock, nor is about to take it, nor needs what is there."""
-    if time.time() - changed < _GRACE and _lives(process, changed):
+    locks_late = not system.HAS_LOCKS or time.time() - changed < _GRACE
+    if locks_late and _lives(process, changed):
         return False
-    lock = _locked(path)
-    if lock is None:
-        return False
-    os.close(lock)
+    if system.HAS_LOCKS:
+        lock = system.lock(path)
+        if lock is None:
+            return False
+        os.close(lock)
     return not (path.suffix != _SUFFIX and _is_named(path))
-
-
-def _locked(path: Path) -> int | None:
-    """Return a descriptor that holds the lock of a file or folder; None if it cannot be had."""
-    import fcntl
-
-    access = os.O_RDONLY if path.is_dir() else os.O_RDWR  # NFS locks only what may be written
-    try:
-        descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another process has it, or a network file system has no locks
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _is_named(path: Path) -> bool:
@@ -176,25 +163,10 @@ def _is_named(path: Path) -> bool:
 
 def _lives(process: int, since: float) -> bool:
     """Tell whether a process is there that may have made something at a time."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+    if not system.lives(process):
         return False
-    except (PermissionError, OverflowError):
-        pass
-    began = _began(process)
+    began = system.began(process)
     return began is None or began < since + _SLACK
-
-
-def _began(process: int) -> float | None:
-    """Return when a process began, where the system tells: its number may have been used before."""
-    try:
-        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
-        stats = Path("/proc/stat").read_text()
-        boot = int(stats.partition("\nbtime ")[2].split(maxsplit=1)[0])
-        return boot + ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _machine() -> str:

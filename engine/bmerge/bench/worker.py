@@ -71,9 +71,10 @@ def _peak() -> int | None:
         return next(int(li.split()[1]) * 1024 for li in text.splitlines() if "VmHWM" in li)
     if sys.platform == "win32":
         return None
-    import resource
+    else:  # noqa: RET505  a branch that type checkers read for one platform alone
+        import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

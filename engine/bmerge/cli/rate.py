@@ -62,6 +62,6 @@ def _has_screen() -> bool:
     """Tell whether a browser can be opened where somebody sees it."""
     if not sys.stderr.isatty():
         return False
-    if sys.platform in {"win32", "darwin"}:
+    if os.name == "nt" or sys.platform == "darwin":
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

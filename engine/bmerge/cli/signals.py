@@ -1,9 +1,11 @@
 """Signals: the first one ends a command in good order, a second one ends it at once.
 
-Ctrl-C, SIGTERM and SIGHUP all become one KeyboardInterrupt in the main thread: what is finished
-is stored, temporaries are removed, servers and programs are closed. A second one (but not a
-second SIGHUP: a terminal that closes may send several) ends the process wherever it is, also in
-native code and at the interpreter's end, without a word; programs that it started end with it.
+Ctrl-C, SIGTERM and SIGHUP (Ctrl-Break on Windows) all become one KeyboardInterrupt in the main
+thread: what is finished is stored, temporaries are removed, servers and programs are closed. A
+second one (but not a second SIGHUP: a terminal that closes may send several) ends the process
+wherever it is, also in native code and at the interpreter's end, without a word; programs that it
+started end with it. When a console of Windows closes, the system ends the process before it can do
+any of that; what it leaves is known by its name.
 
 Signals that were ignored when bmerge was started (nohup, background jobs) stay ignored. This
 module imports next to nothing, because it must be there before everything else.
@@ -25,7 +27,7 @@ else:
 
 __all__ = ["hand_over", "received", "settle", "status", "watch"]
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _SEVERAL = getattr(signal, "SIGHUP", None)
 """What does not end the process when it comes again."""
@@ -46,10 +48,10 @@ def watch() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) in taken:
             signal.signal(number, _on_signal)
-    if os.name == "posix":
-        sys.unraisablehook = _on_unraisable
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)
+    if sys.platform != "win32":
+        sys.unraisablehook = _on_unraisable
+        os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _thread.start_new_thread(_watcher, (reading,))
 
@@ -120,12 +122,13 @@ def _again(number: int) -> None:
 
 
 def _end(number: int) -> None:
-    for child in _children():
-        try:
-            # A program of a plugin has a session of its own, which its children share.
-            (os.killpg if os.getpgid(child) == child else os.kill)(child, signal.SIGKILL)
-        except OSError:  # it has ended
-            continue
+    if sys.platform != "win32":
+        for child in _children():
+            try:
+                # A program of a plugin has a session of its own, which its children share.
+                (os.killpg if os.getpgid(child) == child else os.kill)(child, signal.SIGKILL)
+            except OSError:  # it has ended
+                continue
     os._exit(128 + number)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -61,7 +61,7 @@ def no_gpu() -> str:
 
 
 def _has_driver() -> bool:
-    if sys.platform == "win32":
+    if os.name == "nt":
         import shutil
 
         return shutil.which("nvidia-smi") is not None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from bmerge import system
 from bmerge.errors import RecipeError
 from bmerge.foreign.own import OwnFile, Reference
 from bmerge.formats import sha256_of
@@ -60,7 +61,7 @@ class _Again:
         if found.name == name or not _is_plain(name):
             return found
         link = self._fresh() / name  # which stands in the metadata
-        link.symlink_to(found)
+        system.link(link, found)
         return link
 
     def _again(self, reference: Reference) -> Path:

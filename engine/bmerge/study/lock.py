@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from bmerge.errors import StudyError
 if TYPE_CHECKING:
     from typing_extensions import Self
 from bmerge.evaluate.durable import unwritable
+from bmerge.system import try_lock
 
 __all__ = ["FolderLock"]
 
@@ -58,7 +58,7 @@ class FolderLock:
 
     def _take(self, folder: Path) -> None:
         try:
-            free = _try_lock(self._file.fileno())
+            free = try_lock(self._file.fileno())
         except OSError as error:
             message = f"the study's folder {folder} cannot be locked: {error.strerror}"
             hint = "give a folder on another file system by --out"
@@ -74,27 +74,3 @@ class FolderLock:
             self._file.write(str(os.getpid()).encode())
         except OSError as error:
             raise unwritable(folder, error) from error
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        """Lock a byte far behind the text, so that others can read who holds it."""
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        """Lock the file unless another process has it."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

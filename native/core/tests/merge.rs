@@ -87,6 +87,13 @@ fn copies_go_between_files_and_memory() {
     assert!(memory == twice);
 }
 
+/// Make a file shorter; whether it is. Windows lets nobody do that to what is mapped.
+fn shorten(file: &fs::File, size: u64, io: IoMode) -> bool {
+    let result = file.set_len(size);
+    assert!(result.is_ok() || cfg!(windows) && io == IoMode::Mmap, "{result:?}");
+    result.is_ok()
+}
+
 #[test]
 fn a_source_that_shrinks_is_an_error_by_every_way_of_reading() {
     for io in [IoMode::Read, IoMode::Mmap] {
@@ -114,7 +121,7 @@ fn a_source_that_shrinks_is_an_error_by_every_way_of_reading() {
             while progress.bytes_total() == 0 {
                 std::hint::spin_loop();
             }
-            file.set_len(5001).unwrap();
+            shorten(&file, 5001, io);
             run.join().unwrap()
         });
         // The run may have been over before; it never crashes or gives another error.
@@ -156,15 +163,15 @@ fn a_source_that_loses_its_last_bytes_is_an_error_by_every_way_of_reading() {
             };
             // While the first elements are computed, long before the last ones are read.
             let file = fs::OpenOptions::new().write(true).open(&paths[1]).unwrap();
-            let mut shrunk = false;
+            let mut shrunk = None;
             let result = run(&request, &Progress::new(), || {
-                if !shrunk {
-                    file.set_len(4 * COUNT as u64 - lost).unwrap();
-                    shrunk = true;
-                }
+                shrunk.get_or_insert_with(|| shorten(&file, 4 * COUNT as u64 - lost, io));
                 true
             });
-            assert!(shrunk, "the run was too short to be disturbed");
+            if !shrunk.expect("the run was too short to be disturbed") {
+                result.unwrap();
+                continue;
+            }
             let error = result.unwrap_err();
             assert!(matches!(error, Error::Range { .. }), "{io:?}, {lost} bytes: {error}");
             assert!(error.to_string().contains("2.bin"), "{error}");

@@ -31,6 +31,8 @@ struct View {
 const SIMPLE: c_int = 0;
 const WRITABLE: c_int = 1;
 
+// On Windows the stable ABI's library has them from Python 3.11 on.
+#[cfg_attr(windows, link(name = "python3", kind = "raw-dylib"))]
 extern "C" {
     fn PyObject_GetBuffer(object: *mut PyObject, view: *mut View, flags: c_int) -> c_int;
     fn PyBuffer_Release(view: *mut View);

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def _last_line(path: Path) -> str:
 
 def _signal(process: subprocess.Popen[bytes], *, gently: bool) -> None:
     """Signal a whole process group where there are such; the program alone elsewhere."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         process.kill()
         return
     with contextlib.suppress(ProcessLookupError):

@@ -7,11 +7,9 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::ptr::{self, NonNull};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use super::guard::Guard;
+use crate::sys::View;
 
 /// Bytes that are dropped together: the largest piece that the kernel maps at once.
 const CHUNK: usize = 2 * 1024 * 1024;
@@ -21,66 +19,38 @@ const MOST: u64 = 8;
 
 /// A whole file, mapped for reading.
 ///
-/// The file may shrink under the map; [`Guard`] keeps that from killing the process, and whoever
-/// reads asks [`Mapping::intact`] afterwards.
+/// Where the file may shrink under the map, whoever reads asks [`Mapping::intact`] afterwards.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    start: NonNull<u8>,
+    view: View,
     length: usize,
-    guard: Guard,
     /// Chunks that were read and not dropped since.
     read: Mutex<BTreeSet<usize>>,
     /// So many are dropped together; none ever if that is not given.
     kept: Option<usize>,
 }
 
-// SAFETY: the memory is only read, and unmapped by the owner alone.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
 impl Mapping {
     /// Map a file of a known size, of which about `resident` bytes may stay in memory, or all that
-    /// was read; `None` if there are too many maps to guard them all.
+    /// was read; `None` if there are too many maps already.
     pub(super) fn new(file: &File, size: u64, resident: Option<u64>) -> io::Result<Option<Self>> {
         let length = usize::try_from(size).map_err(io::Error::other)?;
         if length == 0 {
             return Ok(None); // nothing to map, and nothing to read either
         }
-        // SAFETY: a fresh map at an address of the kernel's choice touches no other memory.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                length,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                0,
-            )
-        };
-        let start = NonNull::new(start.cast::<u8>()).filter(|at| at.as_ptr().addr() != usize::MAX);
-        let start = start.ok_or_else(io::Error::last_os_error)?;
-        let Some(guard) = Guard::new(start.as_ptr().addr(), length)? else {
-            unmap(start, length);
-            return Ok(None);
-        };
         let kept = resident.map(|bytes| (bytes / CHUNK as u64).clamp(1, MOST) as usize);
-        Ok(Some(Self { start, length, guard, read: Mutex::default(), kept }))
+        let view = View::new(file, length)?;
+        Ok(view.map(|view| Self { view, length, read: Mutex::default(), kept }))
     }
 
     /// The bytes of a range within the file.
     pub(super) fn bytes(&self, begin: usize, length: usize) -> &[u8] {
-        let end = begin.checked_add(length).filter(|end| *end <= self.length);
-        assert!(end.is_some(), "range was checked when the run began");
-        // SAFETY: the range was found to lie within the map.
-        let start = unsafe { self.start.as_ptr().add(begin) };
-        // SAFETY: the memory stays mapped while `self` is borrowed and is never written by us.
-        unsafe { std::slice::from_raw_parts(start, length) }
+        self.view.bytes(begin, length)
     }
 
-    /// Whether no page of the map had to be replaced because the file had shrunk.
+    /// Whether nothing was read that the file no longer had.
     pub(super) fn intact(&self) -> bool {
-        self.guard.intact()
+        self.view.intact()
     }
 
     /// Be done with a range; pages that others are reading may go too, and come back.
@@ -100,37 +70,7 @@ impl Mapping {
         let chunks: Vec<usize> = chunks.into_iter().collect();
         for run in chunks.chunk_by(|one, next| one + 1 == *next) {
             let (begin, end) = (run[0] * CHUNK, (run[0] + run.len()) * CHUNK);
-            self.advise(begin, end.min(self.length), libc::MADV_DONTNEED);
+            self.view.discard(begin, end.min(self.length));
         }
     }
-
-    fn advise(&self, begin: usize, end: usize, advice: libc::c_int) {
-        // SAFETY: callers keep the range within the map, but for the rest of its last page.
-        let start = unsafe { self.start.as_ptr().add(begin) };
-        // SAFETY: this advice does not change what the bytes of a shared file map are.
-        unsafe { libc::madvise(start.cast(), end - begin, advice) };
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // The guard goes first: nothing else may be at these addresses while it watches them.
-        self.guard.end();
-        unmap(self.start, self.length);
-    }
-}
-
-fn unmap(start: NonNull<u8>, length: usize) {
-    // SAFETY: exactly what was mapped; the owner is being dropped or was never made.
-    unsafe { libc::munmap(start.as_ptr().cast(), length) };
-}
-
-/// The size of a page.
-pub(super) fn page() -> usize {
-    static PAGE: OnceLock<usize> = OnceLock::new();
-    *PAGE.get_or_init(|| {
-        // SAFETY: sysconf takes no pointers.
-        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(size).unwrap_or(4096)
-    })
 }

@@ -4,14 +4,13 @@
 //! takes a third of such a merge, though all of them are in the page cache already. Mapped pages are
 //! still the page cache's: the kernel takes them back when it needs memory.
 
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::mapping::Mapping;
-use crate::sys;
+use crate::sys::{self, Identity};
 
 /// Without a limit of their own, files stay mapped as long as together they are no larger than one of
 /// so many parts of the memory that is available.
@@ -44,9 +43,6 @@ struct Kept {
     run: u64,
 }
 
-/// Device, number and size of a file: another one may have its name by now.
-type Identity = [u64; 3];
-
 impl Maps {
     /// Keep files of so many bytes at most, or of half of the memory that is available.
     pub fn new(limit: Option<u64>) -> Self {
@@ -59,19 +55,15 @@ impl Maps {
         state.run += 1;
         // Of a file that was removed, the disk has the space back only when it is unmapped.
         state.kept.retain(|kept| {
-            let now = fs::metadata(&kept.path);
-            kept.mapping.intact() && now.is_ok_and(|now| identity(&now) == kept.file)
+            let now = sys::identity_at(&kept.path);
+            kept.mapping.intact() && now.is_ok_and(|now| now == kept.file)
         });
     }
 
     /// The map of a file, made if there is none; `None` if it is not to be kept.
-    pub(super) fn of(
-        &self,
-        path: &Path,
-        file: &File,
-        metadata: &Metadata,
-    ) -> io::Result<Option<Arc<Mapping>>> {
-        let identity = identity(metadata);
+    pub(super) fn of(&self, path: &Path, file: &File) -> io::Result<Option<Arc<Mapping>>> {
+        let identity = sys::identity(file)?;
+        let size = identity[2];
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { run, kept } = &mut *guard;
         let known = kept.iter().position(|kept| kept.path == path && kept.file == identity);
@@ -85,8 +77,8 @@ impl Maps {
             return Ok(None);
         };
         let full = |kept: &[Kept]| {
-            let size: u64 = kept.iter().map(|kept| kept.file[2]).sum();
-            kept.len() >= MOST || size + metadata.len() > room
+            let kept_size: u64 = kept.iter().map(|kept| kept.file[2]).sum();
+            kept.len() >= MOST || kept_size + size > room
         };
         while full(kept) && kept.first().is_some_and(|first| first.run != *run) {
             kept.remove(0);
@@ -94,15 +86,11 @@ impl Maps {
         if full(kept) {
             return Ok(None);
         }
-        let Some(mapping) = Mapping::new(file, metadata.len(), None)?.map(Arc::new) else {
+        let Some(mapping) = Mapping::new(file, size, None)?.map(Arc::new) else {
             return Ok(None);
         };
         let path = path.to_owned();
         kept.push(Kept { path, file: identity, mapping: Arc::clone(&mapping), run: *run });
         Ok(Some(mapping))
     }
-}
-
-fn identity(metadata: &Metadata) -> Identity {
-    [metadata.dev(), metadata.ino(), metadata.len()]
 }

@@ -7,7 +7,6 @@
 //! over; meanwhile threads take units of other jobs.
 
 mod check;
-mod guard;
 mod input;
 mod job;
 mod mapping;

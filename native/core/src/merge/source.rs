@@ -1,8 +1,7 @@
 //! Where inputs are read from.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use super::maps::Maps;
 use super::request::{IoMode, Request};
 use super::sink::Sink;
 use crate::error::{Error, Result};
+use crate::sys;
 
 /// A file or memory.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ fn open<'a>(path: &'a Path, resident: Option<u64>, kept: Option<&Maps>) -> Resul
     }
     let size = metadata.len();
     let mapping = match resident {
-        Some(resident) => map(path, &file, &metadata, resident, kept).map_err(io("map file"))?,
+        Some(resident) => map(path, &file, size, resident, kept).map_err(io("map file"))?,
         None => None,
     };
     Ok(match mapping {
@@ -86,17 +86,17 @@ fn open<'a>(path: &'a Path, resident: Option<u64>, kept: Option<&Maps>) -> Resul
 fn map(
     path: &Path,
     file: &File,
-    metadata: &Metadata,
+    size: u64,
     resident: u64,
     kept: Option<&Maps>,
 ) -> io::Result<Option<Arc<Mapping>>> {
     if let Some(kept) = kept {
-        let mapping = kept.of(path, file, metadata)?;
+        let mapping = kept.of(path, file)?;
         if mapping.is_some() {
             return Ok(mapping);
         }
     }
-    Ok(Mapping::new(file, metadata.len(), Some(resident))?.map(Arc::new))
+    Ok(Mapping::new(file, size, Some(resident))?.map(Arc::new))
 }
 
 impl Opened<'_> {
@@ -141,7 +141,7 @@ impl Opened<'_> {
     /// Copy a range that was checked against the size.
     pub(super) fn read(&self, begin: u64, target: &mut [u8]) -> Result<()> {
         if let Self::File { file, path, .. } = self {
-            return file.read_exact_at(target, begin).map_err(|error| {
+            return sys::read_exact_at(file, target, begin).map_err(|error| {
                 if error.kind() == io::ErrorKind::UnexpectedEof {
                     return shrunk(file, path, begin + target.len() as u64);
                 }

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -97,7 +96,7 @@ impl OutputFile {
         let (size, timed) = self.pieces.pick(data.len());
         let start = timed.then(Instant::now);
         for (piece, at) in data.chunks(size).zip((offset..).step_by(size)) {
-            self.file.write_all_at(piece, at).map_err(self.io("write"))?;
+            sys::write_all_at(&self.file, piece, at).map_err(self.io("write"))?;
         }
         if let Some(start) = start {
             self.pieces.note(size, data.len(), start.elapsed());
@@ -174,11 +173,10 @@ impl OutputFile {
         if sync {
             self.file.sync_all().map_err(self.io("flush"))?;
         }
-        fs::rename(&self.temporary, &self.target).map_err(self.io("replace"))?;
+        sys::replace(&self.temporary, &self.target).map_err(self.io("replace"))?;
         if sync {
             let folder = temporary::folder(&self.target);
-            let flushed = File::open(folder).and_then(|folder| folder.sync_all());
-            flushed.map_err(|error| Error::io(folder, "flush folder", error))?;
+            sys::sync_folder(folder).map_err(|error| Error::io(folder, "flush folder", error))?;
         }
         Ok(())
     }

@@ -37,8 +37,7 @@ pub(super) fn create(target: &Path) -> Result<(PathBuf, File)> {
         let path = folder(target).join(file_name);
         match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
             Ok(file) => {
-                // Some network file systems have no locks; the name's pid still tells then.
-                let _ = sys::try_lock(&file);
+                sys::hold(&file);
                 return Ok((path, file));
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

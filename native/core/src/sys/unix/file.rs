@@ -1,39 +1,53 @@
-//! The few system calls that the standard library does not have.
+//! Files.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
-
-#[cfg(unix)]
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
-/// Turn the result of a system call into a `Result`.
-#[cfg(unix)]
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+use super::check;
+use crate::sys::Identity;
+
+/// Fill a buffer from a position on.
+pub(crate) fn read_exact_at(file: &File, target: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(target, offset)
 }
 
-/// Take the exclusive lock of a file without waiting; false if another process holds it.
-#[cfg(unix)]
-pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+/// Write all bytes of a buffer from a position on.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Say that a file is in use, for as long as it is open: whoever cleans up leaves it alone.
+pub(crate) fn hold(file: &File) {
+    // Some network file systems have no locks; the number of the process in its name tells then.
     // SAFETY: flock takes no pointers; the descriptor is open for as long as `file` is borrowed.
-    let result = check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) });
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        other => other.map(|()| true),
-    }
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
 }
 
-/// Bytes of memory that can be had without swapping, the page cache among them; `None` if nobody
-/// tells.
-pub(crate) fn available_memory() -> Option<u64> {
-    let all = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = all.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kilobytes.checked_mul(1024)
+/// Let a file take the place of another, at once.
+pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Wait until the disk knows which names a folder has.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Which file it is.
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    file.metadata().map(|metadata| of(&metadata))
+}
+
+/// Which file has a path now.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|metadata| of(&metadata))
+}
+
+fn of(metadata: &Metadata) -> Identity {
+    [metadata.dev(), metadata.ino(), metadata.len()]
 }
 
 /// Give a file its size and, where the file system can, its space at once.
@@ -85,7 +99,7 @@ pub(crate) fn start_writeback(file: &File) {
 pub(crate) fn start_writeback(_file: &File) {}
 
 /// Whether an error says that this file system or kernel lacks the call.
-pub(crate) fn unsupported(error: &io::Error) -> bool {
+fn unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
         || matches!(
             error.raw_os_error(),

@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::mapping::page;
+use super::memory::page;
 
 /// Maps that can be guarded at the same time.
 const SLOTS: usize = 256;

@@ -1,0 +1,143 @@
+"""The operating system, where Windows and the others differ: locks, owners, processes, links.
+
+Lowest layer beside the errors; the native core has a seam of its own for what it does with files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+__all__ = ["HAS_LOCKS", "began", "link", "lives", "lock", "owns", "try_lock"]
+
+HAS_LOCKS = sys.platform != "win32"
+"""Whether whoever uses a file or folder can lock it, so that others see that. Without them a
+process's number tells: on Windows no two worlds of processes share a folder of one machine."""
+
+
+def link(path: Path, target: Path) -> None:
+    """Give a file another name: by a link where the user may make such, else by a copy.
+
+    Raises:
+        OSError: if that cannot be made.
+    """
+    try:
+        path.symlink_to(target)
+    except OSError:
+        if HAS_LOCKS:  # everybody but users of Windows may make links
+            raise
+        try:
+            os.link(target, path)
+        except OSError:
+            shutil.copyfile(target, path)
+
+
+if sys.platform == "win32":
+    import ctypes
+    import msvcrt
+
+    _QUERY = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION
+    _NO_SUCH = 87  # ERROR_INVALID_PARAMETER
+    _ACTIVE = 259  # STILL_ACTIVE
+    _EPOCH = 11_644_473_600  # seconds from 1601 to 1970
+    _BEHIND = 1 << 20  # what is locked cannot be read, so it is a byte behind all that is written
+
+    def owns(status: os.stat_result) -> bool:
+        """Tell whether a file may be ours; the folder's rights say more here."""
+        del status
+        return True
+
+    def lock(path: Path) -> int | None:
+        """Return None: files are not locked here, see :data:`HAS_LOCKS`."""
+        del path
+        return None
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file unless another process has it."""
+        os.lseek(descriptor, _BEHIND, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+    def lives(process: int) -> bool:
+        """Tell whether a process is there."""
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(_QUERY, 0, process)
+        if not handle:
+            return ctypes.get_last_error() != _NO_SUCH
+        status = ctypes.c_ulong()
+        known = kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(status))
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+        return not known or status.value == _ACTIVE
+
+    def began(process: int) -> float | None:
+        """Return when a process began: its number may have been used before."""
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(_QUERY, 0, process)
+        if not handle:
+            return None
+        times = [ctypes.c_ulonglong() for _ in range(4)]
+        known = kernel.GetProcessTimes(ctypes.c_void_p(handle), *map(ctypes.byref, times))
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+        return times[0].value / 1e7 - _EPOCH if known else None
+
+else:
+    import fcntl
+
+    def owns(status: os.stat_result) -> bool:
+        """Tell whether a file is ours."""
+        return status.st_uid == os.getuid()
+
+    def lock(path: Path) -> int | None:
+        """Return a descriptor that holds the lock of a file or folder; None if it is not free."""
+        access = os.O_RDONLY if path.is_dir() else os.O_RDWR  # NFS locks only what may be written
+        try:
+            descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            free = try_lock(descriptor)
+        except OSError:  # a network file system without locks
+            free = False
+        if not free:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file unless another process has it.
+
+        Raises:
+            OSError: if files cannot be locked there.
+        """
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def lives(process: int) -> bool:
+        """Tell whether a process is there."""
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):
+            pass
+        return True
+
+    def began(process: int) -> float | None:
+        """Return when a process began, where the system tells: its number may be an old one."""
+        try:
+            ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+            stats = Path("/proc/stat").read_text()
+            boot = int(stats.partition("\nbtime ")[2].split(maxsplit=1)[0])
+            return float(boot + ticks / os.sysconf("SC_CLK_TCK"))
+        except (OSError, ValueError, IndexError):
+            return None
