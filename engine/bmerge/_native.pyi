@@ -37,8 +37,40 @@ __version__: Final[str]
 
 _Path: TypeAlias = str | PathLike[str]
 
-_Stored: TypeAlias = tuple[int, int, str]
-"""A range of numbers: source index, byte offset, dtype name."""
+_Scaled: TypeAlias = tuple[
+    Literal["E4M3", "E5M2", "I8", "E2M1", "I4"],  # of 4 bits: E2M1 high nibble first, I4 low
+    tuple[int, int, int],  # rows, columns, stored columns
+    tuple[Literal["grid", "tiled"], int, int, int],  # rows, columns of a cell; scales, tiles across
+    str,  # dtype of scales: F32, F16, BF16, F8_E4M3, F8_E8M0
+    bool,  # whether a part more is one F32 that all scales are multiplied by
+    bool,  # whether a part more is an F32 for each column, which values are multiplied by
+    float,  # what values are multiplied by after their scale
+    int | None,  # columns of a group that ConvRot has rotated: a power of 4
+]
+"""Codes and scales: value = code * (scale of all * scale), to float32 after every step.
+
+Scales lie in a grid of cells, or one for each row and so many columns in cuBLAS's tiles of
+128 x 4; a scale of type F8_E8M0 is a power of two, and zero for code 0.
+"""
+
+_Levels: TypeAlias = tuple[int, int, tuple[int, float] | None]
+"""bitsandbytes in 4 bits: elements, elements of a block; nested: blocks of a scale, offset.
+
+Parts: codes (high nibble first), absmax (F32; nested U8), 16 levels (F32); nested two more:
+absmax of absmax (F32), 256 levels (F32).
+"""
+
+_Ggml: TypeAlias = tuple[str, int]
+"""Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K, and the number of blocks; one part."""
+
+_Stored: TypeAlias = (
+    tuple[int, int, str]
+    | tuple[Literal["scaled"], Sequence[tuple[int, int]], _Scaled]
+    | tuple[Literal["levels"], Sequence[tuple[int, int]], _Levels]
+    | tuple[Literal["ggml"], Sequence[tuple[int, int]], _Ggml]
+)
+"""A range of numbers: source index, byte offset, dtype name; or codes, with the source and offset
+of each part, which a program gets as float32."""
 
 _Input: TypeAlias = _Stored | Sequence[tuple[_Stored, int, int]]
 """A stored tensor, or segments laid one after another: (stored, its first element, how many).
@@ -362,16 +394,12 @@ def merge(
         KeyboardInterrupt: signals are looked at while the run goes on (main thread only).
     """
 
-def decode(
-    sources: Sequence[_Path | Buffer],
-    input: _Input,  # noqa: A002  as a job's is called
-    target: Buffer,
-) -> None:
+def decode(sources: Sequence[_Path | Buffer], tensor: _Input, target: Buffer) -> None:
     """Decode a whole input of a job to float32, without a job.
 
     Args:
         sources: as in :func:`merge`.
-        input: what is decoded.
+        tensor: what is decoded.
         target: takes four bytes for each element, little endian; tells how many there are.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Every command that computes with weights refuses quantised ones, and writes nothing."""
+"""Every command that computes refuses weights that it cannot decode, and writes nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch, study_file):
     monkeypatch.chdir(tmp_path)
     layer = "lora_unet_blocks_0_attn_proj"
     write_checkpoint(tmp_path / "plain.safetensors", {f"{X}.weight": np.ones((64, 64), "f4")})
-    write_layout(tmp_path / "q.safetensors", LAYOUTS["scaled fp8"][1])
+    write_layout(tmp_path / "q.safetensors", LAYOUTS["w4a8"][1])
     up, down = f"{layer}.lora_up", f"{layer}.lora_down"
     factors = [(f"{up}.weight", "I8", (64, 4)), (f"{down}.weight", "F16", (4, 64))]
     write_layout(tmp_path / "qlora.safetensors", [*factors, (f"{up}.weight_scale", "F32", ())])
@@ -56,7 +56,7 @@ def test_quantised_weights_are_refused_by_name_before_anything_is_written(
     words = COMMANDS[what].format(out="out.safetensors").split()
     called = bmerge(*words, *(example if what == "study" else ()))
     assert called.status == 1
-    name = "int8" if "qlora" in COMMANDS[what] else "scaled fp8"
+    name = "int8" if "qlora" in COMMANDS[what] else "asym_w4a8_int8"
     assert f"holds quantised weights ({name}), which cannot be merged" in called.err
     assert "fp16, bf16 or fp32" in called.err
     assert not (folder / "out.safetensors").exists() or not any(
@@ -65,7 +65,7 @@ def test_quantised_weights_are_refused_by_name_before_anything_is_written(
 
 
 def test_inspect_names_the_format(bmerge, tmp_path):
-    layout = beside("F8_E4M3", (8, 8), weight_scale=ONE)
+    layout = beside("F8_E4M3", (8, 8), weight_scale=ONE, weight_zero_point=ONE)
     layout += [(f"y.{i}.weight", "I8", (8, 8)) for i in range(2)]
     layout += [(f"y.{i}.weight_scale", "F32", (8, 1)) for i in range(2)]
     file = write_layout(tmp_path / "q.safetensors", layout)
@@ -73,7 +73,9 @@ def test_inspect_names_the_format(bmerge, tmp_path):
         "scaled fp8": 1,
         "int8": 2,
     }
-    assert "quantised     int8 (2 weights): bmerge cannot merge it" in bmerge("inspect", file).out
+    out = bmerge("inspect", file).out
+    assert "quantised     int8 (2 weights)\n" in out
+    assert "quantised     scaled fp8 (1 weight): bmerge cannot merge it\n" in out
 
 
 def test_inspect_names_the_format_of_a_lora(bmerge, folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from bmerge.cli.output import human_bytes, note, print_table, show
@@ -27,7 +27,7 @@ def print_checkpoint(data: Mapping[str, Any]) -> None:
     show(f"architecture  {data['architecture']}{variant}: {data['name']}")
     show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
     show(f"dtypes        {dtypes or 'none'}")
-    _print_quantised(data["quantised"])
+    _print_quantised(data["quantised"], data["not_decoded"])
     if data["missing"]:
         show(f"missing       {', '.join(data['missing'])}")
     _print_origin(data)
@@ -98,10 +98,11 @@ def _print_origin(data: Mapping[str, Any]) -> None:
         show(f"sha256        {data['hashes']['sha256']}")
 
 
-def _print_quantised(formats: Mapping[str, int]) -> None:
+def _print_quantised(formats: Mapping[str, int], refused: Collection[str]) -> None:
     for name, count in formats.items():
         weights = "1 weight" if count == 1 else f"{count} weights"
-        show(f"quantised     {name} ({weights}): bmerge cannot merge it")
+        refusal = ": bmerge cannot merge it" if name in refused else ""
+        show(f"quantised     {name} ({weights}){refusal}")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

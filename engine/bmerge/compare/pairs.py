@@ -11,7 +11,7 @@ from bmerge.architectures.components import components_of
 from bmerge.compare.layers import layer_of
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, Tensor, in_one_layout, refuse_quantised
+from bmerge.formats import Checkpoint, Tensor, decoded, in_one_layout
 
 __all__ = ["Alignment", "Row", "align"]
 
@@ -100,10 +100,9 @@ def align(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> Alig
 
     Raises:
         ArchitectureError: if they have no tensor in common.
-        FormatError: if the weights of one are quantised: its codes are no values.
+        FormatError: if the weights of one are quantised in a way that cannot be decoded.
     """
-    for checkpoint in checkpoints:
-        refuse_quantised(checkpoint)
+    checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]
     found = Alignment(in_one_layout(checkpoints), architecture)
     if not found.rows:
         names = " and ".join(checkpoint.path.name for checkpoint in checkpoints)

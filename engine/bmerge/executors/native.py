@@ -25,7 +25,7 @@ from bmerge.executors.base import (
 )
 from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr import Graph
-from bmerge.formats import Tensor, TensorInfo, runs_of
+from bmerge.formats import native_input, runs_of
 from bmerge.plan import MergeJob, Plan
 
 __all__ = ["IoMode", "NativeExecutor", "program_of"]
@@ -150,24 +150,20 @@ class _Arguments:
     def enter(self, job: MergeJob) -> None:
         program = self.programs[self._program(job.graph)]
         for info in job.inputs[: program.inputs]:
-            self._source(info.file)
+            for file in info.files:
+                self._source(file)
 
     def job(self, job: MergeJob) -> Any:
         index = self._program(job.graph)
         program = self.programs[index]  # may not take the last ones: a method need not use them
         used = job.inputs[: program.inputs]
-        inputs = list(map(self._input, used))
+        inputs = [native_input(info, self._source) for info in used]
         scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
         return index, inputs, scalars, job.shape, target, offset, job.dtype, job.seed
 
-    def _input(self, info: Tensor) -> tuple[int, int, str]:
-        assert isinstance(info, TensorInfo), info  # the pipeline has seen to all others
-        return self._source(info.file), info.offset, info.dtype
-
-    def base(self, job: int, sample: Sample) -> tuple[int, tuple[int, int, str], int]:
-        base = sample.base
-        return job, (self._source(base.file), base.offset, base.dtype), sample.count
+    def base(self, job: int, sample: Sample) -> tuple[int, Any, int]:
+        return job, native_input(sample.base, self._source), sample.count
 
     def copies(self, plan: Plan) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield ranges to copy; those that continue one another on both sides are one."""

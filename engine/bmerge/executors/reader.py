@@ -11,12 +11,12 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from bmerge import formats
+from bmerge import _native, formats
 from bmerge.dtypes import SIZES
 from bmerge.errors import ExecutorError
 from bmerge.executors.parts import Part
 
-__all__ = ["read_ahead"]
+__all__ = ["read_ahead", "read_dtype"]
 
 _Buffers: TypeAlias = Mapping[int, Tensor]
 
@@ -47,6 +47,11 @@ def read_ahead(
             yield pending[0], pending[1].result()
 
 
+def read_dtype(info: formats.Tensor) -> str:
+    """Return the dtype of the bytes that a tensor is read as: what must be decoded is float32."""
+    return info.dtype if isinstance(info, formats.TensorInfo) else "F32"
+
+
 class _Reader:
     """Keeps files open; used by one thread, so that it may move their positions."""
 
@@ -62,7 +67,8 @@ class _Reader:
         }
 
     def _range(self, info: formats.Tensor, begin: int, count: int) -> Tensor:
-        assert isinstance(info, formats.TensorInfo), info  # the pipeline has seen to all others
+        if not isinstance(info, formats.TensorInfo):
+            return self._decoded(info, begin, count)
         size = SIZES[info.dtype]
         buffer = self._host_buffer(count * size)
         view = buffer.numpy().data
@@ -77,6 +83,16 @@ class _Reader:
                 view = view[got:]
         except OSError as error:
             raise ExecutorError(f"cannot read {info.file}: {error.strerror}") from error
+        return buffer
+
+    def _decoded(self, info: formats.Tensor, begin: int, count: int) -> Tensor:
+        """Return elements of what is not stored as it is, as float32."""
+        try:
+            data = formats.values_of(info, begin, count)
+        except _native.NativeError as error:
+            raise ExecutorError(f"{info.file}: {error}", key=info.key) from error
+        buffer = self._host_buffer(len(data))
+        buffer.numpy().data[:] = data
         return buffer
 
     def _open(self, path: Path) -> FileIO:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bmerge.dtypes import SIZES
 from bmerge.executors.base import Rounded
-from bmerge.formats import TensorInfo
+from bmerge.formats import Tensor
 from bmerge.plan import MergeJob, Plan
 
 __all__ = ["Sample", "samples_of"]
@@ -32,7 +32,7 @@ class Sample:
     """
 
     job: MergeJob
-    base: TensorInfo
+    base: Tensor
     count: int
 
     @property

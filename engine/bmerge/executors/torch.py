@@ -17,6 +17,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from bmerge import formats
 from bmerge.dtypes import SIZES
 from bmerge.errors import ExecutorError, MethodError
 from bmerge.executors.base import (
@@ -32,10 +33,9 @@ from bmerge.executors.codec import decode, encode
 from bmerge.executors.device import Device, Download, open_device
 from bmerge.executors.native import NativeExecutor
 from bmerge.executors.parts import Part, Parts
-from bmerge.executors.reader import read_ahead
+from bmerge.executors.reader import read_ahead, read_dtype
 from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr.evaluate import evaluate
-from bmerge.formats import TensorInfo
 from bmerge.plan import MergeJob, Plan
 
 __all__ = ["TorchExecutor"]
@@ -154,7 +154,9 @@ class _Run:
     def _start(self, part: Part, buffers: Mapping[int, Tensor]) -> _Flight:
         job, window = part.job, part.window
         inputs = {
-            index: decode(self.device.upload(data), job.inputs[index].dtype).reshape(window.shape)
+            index: decode(self.device.upload(data), read_dtype(job.inputs[index])).reshape(
+                window.shape
+            )
             for index, data in buffers.items()
         }
         try:
@@ -188,15 +190,18 @@ class _Run:
         if begin >= end:
             return None
         base = sample.base
-        before = decode(self.device.upload(self._stored(base, begin, end)), base.dtype).double()
+        stored = self.device.upload(self._stored(base, begin, end))
+        before = decode(stored, read_dtype(base)).double()
         places = slice(begin - window.begin, end - window.begin)
         change = result.flatten()[places].double() - before
         rounded = decode(data.flatten(), job.dtype)[places].double() - before
         sums = (change * change).sum(), (change * rounded).sum(), (before * before).sum()
         return self.device.download(torch.stack(sums))
 
-    def _stored(self, base: TensorInfo, begin: int, end: int) -> Tensor:
+    def _stored(self, base: formats.Tensor, begin: int, end: int) -> Tensor:
         """Read some elements of a tensor."""
+        if not isinstance(base, formats.TensorInfo):
+            return torch.frombuffer(formats.values_of(base, begin, end - begin), dtype=torch.uint8)
         size = SIZES[base.dtype]
         buffer = self.device.host_buffer((end - begin) * size)
         with base.file.open("rb", buffering=0) as file:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bmerge.formats.checkpoint import TensorInfo
 
-__all__ = ["CODES", "EIGHT", "PACKED", "declared_name", "format_of"]
+__all__ = ["CODES", "EIGHT", "PACKED", "POWERS", "declared_name", "format_of"]
 
 EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
 """8-bit floats, which are plain values where no scale lies beside them."""
@@ -54,7 +54,7 @@ _OF_NAMES = {
     "codes": "AQLM",
     "indices": "VPTQ",
 }
-_POWERS = frozenset({"U8", "F8_E8M0"})
+POWERS = frozenset({"U8", "F8_E8M0"})
 """Number formats of scales that are powers of two."""
 
 
@@ -110,7 +110,7 @@ def _of_qweight(codes: TensorInfo, companions: Mapping[str, TensorInfo]) -> str:
 
 def _of_scales(codes: TensorInfo, companions: Mapping[str, TensorInfo]) -> str:
     scale = next((info for role, info in companions.items() if _is_of_weight(role)), None)
-    powers = scale is not None and scale.dtype in _POWERS
+    powers = scale is not None and scale.dtype in POWERS
     if not companions and codes.dtype not in EIGHT:
         return f"{codes.dtype} codes without scales"
     if codes.dtype not in EIGHT:

@@ -12,15 +12,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, TypeAlias
 
 from bmerge.errors import FormatError
-from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
+from bmerge.formats.codecs import coded_tensor
 from bmerge.formats.quantisation import CODES, EIGHT, PACKED, declared_name, format_of
 
-__all__ = ["QuantisedWeight", "quantised_weights", "refuse_quantised"]
+__all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
 
 _Modules: TypeAlias = "dict[str, dict[str, TensorInfo]]"
 
@@ -60,11 +61,13 @@ class QuantisedWeight:
         format: what the format is called, for example ``nvfp4``.
         codes: the tensor of codes.
         companions: role → what else it takes to know the weight's values.
+        said: what the file declares of it in ComfyUI's way; empty if it does not.
     """
 
     format: str
     codes: TensorInfo
     companions: Mapping[str, TensorInfo]
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 def quantised_weights(checkpoint: Checkpoint) -> tuple[QuantisedWeight, ...]:
@@ -88,6 +91,43 @@ def quantised_weights(checkpoint: Checkpoint) -> tuple[QuantisedWeight, ...]:
     return tuple(_found(modules, declared, marked))
 
 
+def decoded(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint with its quantised weights as the float tensors that they stand for.
+
+    What belongs to them has no place in its table any more; nothing is read but what is declared.
+
+    Raises:
+        FormatError: if there are weights that cannot be decoded; names the format and one of them.
+    """
+    found = quantised_weights(checkpoint)
+    if not found:
+        return checkpoint
+    stored = checkpoint.tensors
+    made: dict[str, Tensor] = {}
+    refused = []
+    for weight in found:
+        tensor = as_floats(checkpoint, weight)
+        if tensor is None:
+            refused.append(weight)
+        else:
+            made[weight.codes.key] = tensor
+    if refused:
+        _refuse(checkpoint, refused)
+    beside = {info.key for weight in found for info in weight.companions.values()}
+    kept = (key for key in stored if key not in beside and key.rpartition(".")[2] != _MARKER)
+    return replace(checkpoint, tensors={key: made.get(key, stored[key]) for key in kept})
+
+
+def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:
+    """Return a quantised weight of a checkpoint as the float tensor that it stands for.
+
+    None if it is not known how it is decoded.
+    """
+    bias = checkpoint.tensors.get(weight.codes.key.removesuffix("weight") + "bias")
+    rows = bias.shape[0] if bias is not None and len(bias.shape) == 1 else None
+    return coded_tensor(weight.codes, weight.companions, weight.format, weight.said, rows)
+
+
 def refuse_quantised(checkpoint: Checkpoint) -> None:
     """Refuse a checkpoint whose values cannot be computed with.
 
@@ -95,8 +135,11 @@ def refuse_quantised(checkpoint: Checkpoint) -> None:
         FormatError: names the format and a weight.
     """
     found = quantised_weights(checkpoint)
-    if not found:
-        return
+    if found:
+        _refuse(checkpoint, found)
+
+
+def _refuse(checkpoint: Checkpoint, found: Sequence[QuantisedWeight]) -> NoReturn:
     formats = ", ".join(Counter(weight.format for weight in found))
     first = found[0]
     beside = next((f" with {info.key!r}" for info in first.companions.values()), "")
@@ -109,20 +152,22 @@ def refuse_quantised(checkpoint: Checkpoint) -> None:
 
 
 def _found(
-    modules: _Modules, declared: Mapping[str, str], marked: tuple[str, ...]
+    modules: _Modules, declared: Mapping[str, Any], marked: tuple[str, ...]
 ) -> Iterator[QuantisedWeight]:
     for module, own in modules.items():
         for leaf, info in own.items():
-            said = declared.get(module) if leaf == "weight" else None
+            told = leaf == "weight" and module in declared
+            said = declared[module] if told else {}
             packed = PACKED.fullmatch(leaf) is not None
-            if info.dtype not in CODES and said is None and not _has_absmax(modules, info):
+            if info.dtype not in CODES and not told and not _has_absmax(modules, info):
                 continue
             companions = _companions(modules, info, own, leaf)
             matrix = leaf == "weight" and len(info.shape) > 1 and info.dtype in CODES
             coded = matrix and (info.dtype not in EIGHT or info.key.startswith(marked))
-            if companions or packed or said or coded:
-                name = said or format_of(info, leaf, companions)
-                yield QuantisedWeight(name, info, companions)
+            if companions or packed or told or coded:
+                name = declared_name(said) if told else format_of(info, leaf, companions)
+                sound = said if isinstance(said, dict) else {}
+                yield QuantisedWeight(name, info, companions, sound)
 
 
 def _has_absmax(modules: _Modules, info: TensorInfo) -> bool:
@@ -181,19 +226,19 @@ def _is_scale(name: str, info: TensorInfo, codes: TensorInfo) -> bool:
     return len(codes.shape) > 1 and info.dtype not in EIGHT and of_rows
 
 
-def _of_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return layer → format as the header's metadata says it."""
+def _of_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return layer → what the header's metadata says of it."""
     try:
         layers = json.loads(metadata.get(_METADATA, "{}"))["layers"]
-        return {str(layer): declared_name(said) for layer, said in dict(layers).items()}
+        return dict(layers)
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}  # the tensors tell
 
 
-def _of_tensors(modules: _Modules) -> dict[str, str]:
-    """Return layer → format as ComfyUI writes it beside each weight."""
+def _of_tensors(modules: _Modules) -> dict[str, Any]:
+    """Return layer → what ComfyUI writes of it beside each weight."""
     marks = ((module, own[_DECLARATION]) for module, own in modules.items() if _DECLARATION in own)
-    return {module: declared_name(_read(info)) for module, info in marks}
+    return {module: _read(info) for module, info in marks}
 
 
 def _read(info: TensorInfo) -> Any:

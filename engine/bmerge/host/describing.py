@@ -10,7 +10,7 @@ from typing import Any
 from bmerge.architectures import Architecture, detect
 from bmerge.architectures.components import TEXT_ENCODER, VAE, components_of
 from bmerge.foreign.maker import makers
-from bmerge.formats import Checkpoint, open_checkpoint, quantised_weights
+from bmerge.formats import Checkpoint, as_floats, open_checkpoint, quantised_weights
 from bmerge.formats.hashes import cached_digests, digests_of, legacy_hash_of
 from bmerge.host.registry import Registry
 from bmerge.lora.modules import Lora, is_lora, parse_lora
@@ -127,7 +127,19 @@ def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
         "bytes": checkpoint.nbytes,
         "dtypes": dict(Counter(info.dtype for info in checkpoint.tensors.values())),
         "made_by": makers(checkpoint.metadata),
-        "quantised": dict(Counter(weight.format for weight in quantised_weights(checkpoint))),
+        **_quantised(checkpoint),
+    }
+
+
+def _quantised(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return which formats weights are quantised in, and which of these are not decoded."""
+    found = quantised_weights(checkpoint)
+    lora = is_lora(checkpoint)  # whose layers are read by name, not as those of a model
+    refused = (each for each in found if lora or as_floats(checkpoint, each) is None)
+    opaque = dict.fromkeys(each.format for each in refused)
+    return {
+        "quantised": dict(Counter(weight.format for weight in found)),
+        "not_decoded": list(opaque),
     }
 
 

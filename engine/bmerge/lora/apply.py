@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, refuse_quantised
+from bmerge.formats import Checkpoint, decoded
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.names import Names, Place, index_names
 from bmerge.lora.patched import PatchedCheckpoint, PatchedTensor
@@ -87,9 +87,9 @@ def apply_loras(
     Raises:
         ArchitectureError: if one changes no tensor, is for a model of other sizes, or finds no
             place for most of its layers.
-        FormatError: if the model's weights are quantised.
+        FormatError: if the model's weights are quantised in a way that cannot be decoded.
     """
-    refuse_quantised(checkpoint)
+    checkpoint = decoded(checkpoint)
     floats = {key: i.shape for key, i in checkpoint.tensors.items() if is_float(i.dtype)}
     names = index_names(floats)
     changes: defaultdict[str, list[Change]] = defaultdict(list)

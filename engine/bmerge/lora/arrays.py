@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmerge.errors import FormatError
-from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of
+from bmerge.formats import (
+    CodedTensor,
+    ComposedTensor,
+    Piece,
+    Tensor,
+    TensorInfo,
+    elements_of,
+    values_of,
+)
 
 __all__ = ["Array", "encode", "read_array", "read_number"]
 
@@ -31,10 +39,22 @@ def read_array(info: Tensor) -> Array:
     """
     if isinstance(info, ComposedTensor):
         return np.concatenate(list(map(_read_piece, info.pieces))).reshape(info.shape)
+    if isinstance(info, CodedTensor):
+        return _decoded(info)
     if info.dtype not in _NUMPY:
         message = f"{info.file}: {info.key!r} is of the dtype {info.dtype}, not of floats"
         raise FormatError(message, path=info.file, key=info.key)
     return _decode(_stored(info, _NUMPY[info.dtype]), info.dtype).reshape(info.shape)
+
+
+def _decoded(info: CodedTensor) -> Array:
+    """Return the values of codes."""
+    from bmerge import _native
+
+    try:
+        return np.frombuffer(values_of(info), "<f4").reshape(info.shape)
+    except _native.NativeError as error:
+        raise FormatError(f"{info.file}: {error}", path=info.file, key=info.key) from error
 
 
 def _read_piece(piece: Piece) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
-from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, refuse_quantised
+from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, decoded
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.decompose import Factors, Wanted, factorise
 from bmerge.lora.kohya import base_version, kohya_layers
@@ -80,10 +80,10 @@ def extract_lora(
 
     Raises:
         ArchitectureError: if the models have no layer in common, or do not differ.
-        FormatError: if a file cannot be read or written, or a model holds NaN or is quantised.
+        FormatError: if a file cannot be read or written, or a model holds NaN or is
+            quantised in a way that cannot be decoded.
     """
-    for model in (base, tuned):
-        refuse_quantised(model)
+    base, tuned = decoded(base), decoded(tuned)
     pairs = _pairs(base, tuned, canonical)
     shapes = {key: info.shape for key, (info, _) in pairs.items()}
     found = Layers()

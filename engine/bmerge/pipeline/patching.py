@@ -1,7 +1,7 @@
-"""Tensors that are not stored as they are, computed and handed to an executor as files.
+"""Tensors with LoRAs on them, computed and handed to an executor as files.
 
 An executor reads its inputs from files. So the tensors of some jobs at a time that have LoRAs on
-them, or are made of ranges of others, are computed into temporary files, in float32, of which as
+them, or on a part of them, are computed into temporary files, in float32, of which as
 many bytes lie there at once as fit :data:`_AT_ONCE`, or one job's. They are seldom written to the
 disk: they are gone before.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bmerge.errors import ExecutorError
 from bmerge.executors import Progress, ProgressCallback
-from bmerge.formats import Tensor, TensorInfo
+from bmerge.formats import ComposedTensor, Tensor, TensorInfo
 from bmerge.lora.patched import PatchedTensor
 from bmerge.plan import MergeJob
 from bmerge.temporaries import temporary_folder
@@ -27,8 +27,15 @@ _FLOAT32 = 4
 
 
 def is_patched(job: MergeJob) -> bool:
-    """Tell whether a job reads a tensor that is not stored as it is."""
-    return any(not isinstance(info, TensorInfo) for info in job.used_inputs)
+    """Tell whether a job reads a tensor that must be computed first."""
+    return any(map(_is_patched, job.used_inputs))
+
+
+def _is_patched(info: Tensor) -> bool:
+    """Tell whether a tensor is none that executors read: LoRAs are on it, or on a part of it."""
+    if isinstance(info, ComposedTensor):
+        return any(_is_patched(piece.tensor) for piece in info.pieces)
+    return isinstance(info, PatchedTensor)
 
 
 def patched_groups(jobs: Sequence[MergeJob]) -> Iterator[list[MergeJob]]:
@@ -63,7 +70,7 @@ def _patched(job: MergeJob) -> list[Tensor]:
     """Return the inputs of a job that must be computed, each once."""
     found: list[Tensor] = []
     for info in job.used_inputs:
-        if not isinstance(info, TensorInfo) and info not in found:
+        if _is_patched(info) and info not in found:
             found.append(info)
     return found
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from bmerge.architectures import Architecture
 from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
-from bmerge.formats import Checkpoint, Tensor, TensorInfo
+from bmerge.formats import Checkpoint, Tensor
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
 from bmerge.plan.steps import PlannedStep
@@ -72,7 +72,7 @@ class MergeJob:
     dtype: str
     seed: int
     wanted: int | None = None
-    base: TensorInfo | None = None
+    base: Tensor | None = None
 
     @property
     def numel(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
-from bmerge.formats import Checkpoint, Tensor, TensorInfo, in_one_layout, refuse_quantised
+from bmerge.formats import Checkpoint, CodedTensor, Tensor, TensorInfo, decoded, in_one_layout
 from bmerge.lora.patched import unpatched
 from bmerge.method import MergeMethod
 from bmerge.plan.alike import Found
@@ -52,7 +52,7 @@ class Match:
     channels: int | None = None
     widest: Tensor | None = None
     fill: bytes | None = None
-    base: TensorInfo | None = None
+    base: Tensor | None = None
 
     @property
     def merged(self) -> bool:
@@ -99,7 +99,7 @@ def match_tensors(
     Raises:
         ArchitectureError: if the inputs do not fit together, nothing would be merged, or all
             tensors would be in one block of the architecture that the recipe names.
-        FormatError: if the weights of an input are quantised.
+        FormatError: if the weights of an input are quantised in a way that cannot be decoded.
         MethodError: if a method takes another number of models.
         RecipeError: if the recipe has another number of models, a step takes a difference and
             gets a model, or the other way round, ``exclude`` names what is not there or leaves
@@ -113,8 +113,7 @@ def match_tensors(
         raise RecipeError("a recipe of steps has 'clamp' in its steps only")
     methods = methods_of(recipe, method)
     contents = contents_of(recipe, methods)
-    for checkpoint in checkpoints:
-        refuse_quantised(checkpoint)
+    checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]
     check_models(checkpoints)
     checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     check_architectures(checkpoints, architecture)
@@ -175,7 +174,11 @@ def _match(
     form, inputs = _distinct(found.form, key, values)
     extent = found.extent
     stored = unpatched(info)
-    base = stored if extent.channels is None and isinstance(stored, TensorInfo) else None
+    base = (
+        stored
+        if extent.channels is None and isinstance(stored, (TensorInfo, CodedTensor))
+        else None
+    )
     return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
 
 

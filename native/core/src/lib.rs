@@ -28,6 +28,7 @@ mod rng;
 mod sys;
 mod vm;
 
+pub use codec::blocks;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use header::{encode_header, parse_header, read_header, Header, Layout, TensorInfo};

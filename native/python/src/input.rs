@@ -1,64 +1,86 @@
 //! Inputs of jobs, as Python gives them, and `decode`.
 
-use bmerge_core::merge::{self as core, Input, Plain, Segment, Stored};
+use bmerge_core::blocks::{Absmax, Codec, Ggml, Kind, Levels};
+use bmerge_core::merge::{self as core, Coded, Input, Place, Plain, Segment, Stored};
 use bmerge_core::Dtype;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::buffer::Buffer;
 use crate::errors::{to_python, ProgramError};
 use crate::merge::{pin_source, source};
+use crate::scaled::scaled;
 
-/// A range of numbers: source, offset, dtype.
-type RawPlain = (usize, u64, String);
+/// A coded tensor: codec, parts (source, offset), parameters.
+type RawCoded<'py> = (String, Vec<(usize, u64)>, Bound<'py, PyAny>);
 
-/// A stored tensor, or runs of several: stored, first element, number of elements.
-#[derive(FromPyObject)]
-pub(crate) enum RawInput {
-    One(RawPlain),
-    Segments(Vec<(RawPlain, u64, u64)>),
-}
-
-impl RawInput {
-    /// The input; the error says what is wrong.
-    pub(crate) fn parse(self) -> Result<Input, String> {
-        match self {
-            Self::One(raw) => stored(raw).map(Input::One),
-            Self::Segments(raw) => {
-                let segments = raw
-                    .into_iter()
-                    .map(|(raw, first, count)| Ok(Segment { stored: stored(raw)?, first, count }));
-                segments.collect::<Result<_, _>>().map(Input::Segments)
-            }
-        }
+/// A stored tensor, or a list of segments: (stored, first element, number of elements).
+pub(crate) fn input(raw: &Bound<'_, PyAny>) -> PyResult<Input> {
+    if raw.is_instance_of::<PyTuple>() {
+        return stored(raw).map(Input::One);
     }
+    let segments = raw.try_iter()?.map(|segment| {
+        let (raw, first, count): (Bound<'_, PyAny>, u64, u64) = segment?.extract()?;
+        Ok(Segment { stored: stored(&raw)?, first, count })
+    });
+    segments.collect::<PyResult<_>>().map(Input::Segments)
 }
 
-fn stored((source, offset, dtype): RawPlain) -> Result<Stored, String> {
-    Ok(Stored::Plain(Plain { source, offset, dtype: parse_dtype(&dtype)? }))
+/// Plain numbers: (source, offset, dtype); or a coded tensor.
+fn stored(raw: &Bound<'_, PyAny>) -> PyResult<Stored> {
+    if let Ok((source, offset, dtype)) = raw.extract::<(usize, u64, String)>() {
+        return Ok(Stored::Plain(Plain { source, offset, dtype: parse_dtype(&dtype)? }));
+    }
+    let (name, parts, parameters): RawCoded = raw.extract()?;
+    let codec = match name.as_str() {
+        "scaled" => Codec::Scaled(scaled(&parameters)?),
+        "levels" => Codec::Levels(levels(&parameters)?),
+        "ggml" => Codec::Ggml(ggml(&parameters)?),
+        _ => return Err(ProgramError::new_err(format!("unknown codec {name:?}"))),
+    };
+    let parts = parts.into_iter().map(|(source, offset)| Place { source, offset }).collect();
+    Ok(Stored::Coded(Box::new(Coded { codec, parts })))
+}
+
+/// Elements, elements of a block, and if nested: blocks of a scale, offset.
+fn levels(raw: &Bound<'_, PyAny>) -> PyResult<Levels> {
+    let (elements, block, nested): (u64, u64, Option<(u64, f32)>) = raw.extract()?;
+    let absmax = nested.map_or(Absmax::Plain, |(block, offset)| Absmax::Nested { block, offset });
+    Ok(Levels { elements, block, absmax })
+}
+
+/// Name of the type, number of blocks.
+fn ggml(raw: &Bound<'_, PyAny>) -> PyResult<Ggml> {
+    let (name, blocks): (String, u64) = raw.extract()?;
+    let unknown = || ProgramError::new_err(format!("unknown type {name:?} of ggml"));
+    Ok(Ggml { kind: Kind::parse(&name).ok_or_else(unknown)?, blocks })
 }
 
 /// The type of that name.
-pub(crate) fn parse_dtype(name: &str) -> Result<Dtype, String> {
-    Dtype::parse(name).ok_or_else(|| format!("unknown dtype {name:?}"))
+pub(crate) fn parse_dtype(name: &str) -> PyResult<Dtype> {
+    Dtype::parse(name).ok_or_else(|| ProgramError::new_err(format!("unknown dtype {name:?}")))
 }
 
 /// The error of a job.
-pub(crate) fn named(job: usize, message: String) -> PyErr {
-    ProgramError::new_err(format!("job {job}: {message}"))
+pub(crate) fn named(py: Python<'_>, job: usize, error: PyErr) -> PyErr {
+    if error.is_instance_of::<ProgramError>(py) {
+        return ProgramError::new_err(format!("job {job}: {}", error.value(py)));
+    }
+    error
 }
 
 /// Decode a whole input to float32.
 #[pyfunction]
-#[pyo3(signature = (sources, input, target), text_signature = "(sources, input, target)")]
+#[pyo3(signature = (sources, tensor, target), text_signature = "(sources, tensor, target)")]
 pub(crate) fn decode(
     py: Python<'_>,
     sources: Vec<Bound<'_, PyAny>>,
-    input: RawInput,
+    tensor: Bound<'_, PyAny>,
     target: Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let pinned = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
     let mut buffer = Buffer::writable(&target)?;
-    let input = input.parse().map_err(ProgramError::new_err)?;
+    let input = input(&tensor)?;
     let sources: Vec<_> = pinned.iter().map(source).collect();
     let bytes = buffer.bytes_mut();
     py.detach(|| core::decode(&sources, &input, bytes)).map_err(|error| to_python(py, &error))

@@ -12,6 +12,7 @@ mod merge;
 mod output;
 mod program;
 mod progress;
+mod scaled;
 
 use pyo3::prelude::*;
 

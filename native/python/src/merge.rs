@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::errors::{signed, to_python, ProgramError};
-use crate::input::{named, parse_dtype, RawInput};
+use crate::input::{input, named, parse_dtype};
 use crate::output::OutputFile;
 use crate::program::Program;
 use crate::progress::Progress;
@@ -76,13 +76,13 @@ impl Maps {
 }
 
 /// A job as Python gives it.
-type RawJob = (usize, Vec<RawInput>, Vec<f64>, Vec<u64>, usize, u64, String, u64);
+type RawJob<'py> = (usize, Vec<Bound<'py, PyAny>>, Vec<f64>, Vec<u64>, usize, u64, String, u64);
 
 /// A copy as Python gives it.
 type RawCopy = (usize, u64, u64, usize, u64);
 
 /// What a job changes, as Python gives it: job, input, sample.
-type RawBase = (usize, RawInput, u64);
+type RawBase<'py> = (usize, Bound<'py, PyAny>, u64);
 
 /// A source as Python gives it, pinned.
 pub(crate) enum Pinned<'py> {
@@ -121,7 +121,7 @@ pub(crate) fn merge<'py>(
     io: &str,
     rounding: &str,
     wanted: Vec<(usize, u64)>,
-    bases: Vec<RawBase>,
+    bases: Vec<RawBase<'py>>,
     maps: Option<PyRef<'py, Maps>>,
 ) -> PyResult<Report> {
     let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
@@ -131,15 +131,15 @@ pub(crate) fn merge<'py>(
     let mut jobs = jobs
         .try_iter()?
         .enumerate()
-        .map(|(index, raw)| job(index, raw?.extract()?))
+        .map(|(index, raw)| job(raw?.extract()?).map_err(|error| named(py, index, error)))
         .collect::<PyResult<Vec<_>>>()?;
     for (index, count) in wanted {
         let missing = || ProgramError::new_err(format!("wanted: there is no job {index}"));
         jobs.get_mut(index).ok_or_else(missing)?.wanted = Some(count);
     }
-    for (index, input, sample) in bases {
+    for (index, raw, sample) in bases {
         let missing = || ProgramError::new_err(format!("bases: there is no job {index}"));
-        let input = input.parse().map_err(|error| named(index, error))?;
+        let input = input(&raw).map_err(|error| named(py, index, error))?;
         jobs.get_mut(index).ok_or_else(missing)?.base = Some(Base { input, sample });
     }
     let request = core::Request {
@@ -206,11 +206,10 @@ fn sink<'a>(output: &'a mut Output<'_>) -> Sink<'a> {
     }
 }
 
-fn job(index: usize, raw: RawJob) -> PyResult<core::Job> {
+fn job(raw: RawJob) -> PyResult<core::Job> {
     let (program, inputs, scalars, shape, sink, offset, dtype, seed) = raw;
-    let dtype = parse_dtype(&dtype).map_err(|error| named(index, error))?;
-    let inputs: Result<_, _> = inputs.into_iter().map(RawInput::parse).collect();
-    let inputs = inputs.map_err(|error| named(index, error))?;
+    let dtype = parse_dtype(&dtype)?;
+    let inputs = inputs.iter().map(input).collect::<PyResult<_>>()?;
     let (base, wanted) = (None, None);
     Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed, base, wanted })
 }

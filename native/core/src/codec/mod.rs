@@ -4,6 +4,7 @@
 //! nearest even. F8 values beyond the largest, infinities too, become the largest. A NaN stays
 //! a NaN of the same sign, made quiet.
 
+pub mod blocks;
 mod eight;
 mod half;
 mod isa;

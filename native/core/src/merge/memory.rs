@@ -1,5 +1,6 @@
 //! How large buffers may be.
 
+use super::input::Input;
 use super::request::{Job, Options, Request};
 use super::Sources;
 use crate::program::Program;
@@ -7,6 +8,9 @@ use crate::vm::BLOCK;
 
 /// More elements per unit gain nothing (measured), fewer cost system calls.
 const MOST: u64 = 128 * 1024;
+
+/// More elements per unit than this, decoded before they are computed with, leave the caches.
+const MOST_DECODED: u64 = 32 * 1024;
 
 /// Fewer elements per unit are not worth a system call.
 const LEAST: u64 = 16 * 1024;
@@ -34,6 +38,7 @@ pub(super) fn unit_elements(
     let inputs = job.inputs.iter().filter(|input| input.needs_buffer(sources));
     let input_bytes: usize = inputs.map(|input| input.dtype().bytes()).sum();
     let per_element = (input_bytes + job.dtype.bytes()) as u64;
-    let fitting = (share / per_element).clamp(LEAST, MOST);
+    let most = if job.inputs.iter().any(Input::is_decoded) { MOST_DECODED } else { MOST };
+    let fitting = (share / per_element).clamp(LEAST, most);
     fitting - fitting % LEAST
 }

@@ -24,7 +24,7 @@ mod source;
 mod stream;
 mod worker;
 
-pub use input::{Input, Plain, Segment, Stored};
+pub use input::{Coded, Input, Place, Plain, Segment, Stored};
 pub use maps::Maps;
 pub use progress::Progress;
 pub use report::Report;

@@ -8,7 +8,7 @@ use crate::dtype::Dtype;
 use crate::program::Program;
 
 /// What a job's output is a change of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Base {
     /// A tensor of the job's shape.
     pub input: Input,

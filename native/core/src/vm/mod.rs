@@ -23,3 +23,4 @@ mod table;
 mod tests;
 
 pub(crate) use block::{Block, BLOCK};
+pub(crate) use simd::Level;

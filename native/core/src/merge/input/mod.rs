@@ -4,9 +4,11 @@
 //! or be put together from segments of several stored tensors, laid one after another. [`reading`]
 //! brings a part of it into memory.
 
+mod coded;
 pub(super) mod reading;
 mod stored;
 
+pub use coded::{Coded, Place};
 pub use stored::{Plain, Stored};
 
 use super::Sources;
@@ -14,7 +16,7 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// An input of a job: a tensor of the job's shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// Stored as it is.
     One(Stored),
@@ -23,7 +25,7 @@ pub enum Input {
 }
 
 /// A run of elements of something stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
     /// Where the elements come from.
     pub stored: Stored,
@@ -70,7 +72,19 @@ impl Input {
     pub(super) fn plain(&self) -> Option<&Plain> {
         match self {
             Self::One(Stored::Plain(plain)) => Some(plain),
-            Self::Segments(_) => None,
+            Self::One(Stored::Coded(_)) | Self::Segments(_) => None,
+        }
+    }
+
+    /// Whether its elements are decoded before a program gets them.
+    pub(super) fn is_decoded(&self) -> bool {
+        let coded = |stored: &Stored| matches!(stored, Stored::Coded(_));
+        match self {
+            Self::One(stored) => coded(stored),
+            Self::Segments(segments) => {
+                let dtype = self.dtype();
+                segments.iter().any(|each| coded(&each.stored) || each.stored.dtype() != dtype)
+            }
         }
     }
 

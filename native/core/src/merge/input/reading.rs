@@ -1,17 +1,19 @@
 //! Parts of inputs in memory.
 
 use super::super::Sources;
-use super::{Input, Plain, Run, Stored};
+use super::{Input, Plain, Stored};
 use crate::codec::{self, Portable};
-use crate::dtype::Dtype;
 use crate::error::Result;
 
 /// Where a thread keeps a part of an input, if it does not lie in memory by itself.
 #[derive(Debug, Default)]
 pub(in super::super) struct Buffer {
+    /// As it is stored, of one type.
     bytes: Vec<u8>,
-    /// What has to be decoded before it is put into `bytes`.
-    raw: Vec<u8>,
+    /// Decoded.
+    values: Vec<f32>,
+    /// What is decoded.
+    raw: Vec<Vec<u8>>,
 }
 
 impl Input {
@@ -27,17 +29,17 @@ impl Input {
             let (first, length) = plain.place(begin, end - begin);
             return sources[plain.source].load(first, length, &mut buffer.bytes);
         }
-        let dtype = self.dtype();
-        let length = (end - begin) as usize * dtype.bytes();
-        if buffer.bytes.len() < length {
-            buffer.bytes.resize(length, 0);
+        let count = (end - begin) as usize;
+        if !self.is_decoded() {
+            return self.gather(sources, begin, end, &mut buffer.bytes);
         }
-        let mut rest = &mut buffer.bytes[..length];
-        for run in self.runs(begin, end) {
-            let (target, others) = rest.split_at_mut(run.count as usize * dtype.bytes());
-            run.read(sources, dtype, &mut buffer.raw, target)?;
-            rest = others;
+        if buffer.values.len() < count {
+            buffer.values.resize(count, 0.0);
         }
+        self.decode(sources, begin, &mut buffer.values[..count], &mut buffer.raw)?;
+        // Programs take the bytes of a file.
+        let little = |value: &mut f32| *value = f32::from_bits(value.to_bits().to_le());
+        buffer.values[..count].iter_mut().for_each(little);
         Ok(())
     }
 
@@ -53,7 +55,11 @@ impl Input {
             let (first, length) = plain.place(begin, end - begin);
             return sources[plain.source].view(first, length, &buffer.bytes);
         }
-        &buffer.bytes[..(end - begin) as usize * self.dtype().bytes()]
+        let count = (end - begin) as usize;
+        if self.is_decoded() {
+            return bytes_of(&buffer.values[..count]);
+        }
+        &buffer.bytes[..count * self.dtype().bytes()]
     }
 
     /// Be done with elements after [`Input::view`].
@@ -73,43 +79,66 @@ impl Input {
         target: &mut [f32],
         buffer: &mut Buffer,
     ) -> Result<()> {
-        let end = begin + target.len() as u64;
-        self.load(sources, begin, end, buffer)?;
-        let bytes = self.view(sources, begin, end, buffer);
-        codec::decode::<Portable>(self.dtype(), bytes, target);
-        self.release(sources, begin, end)
+        self.decode(sources, begin, target, &mut buffer.raw)
     }
-}
 
-impl Run<'_> {
-    /// Read the elements as numbers of a type: that in which they are stored, or F32.
-    fn read(
+    /// Read segments of one type, one after another.
+    fn gather(&self, sources: &Sources, begin: u64, end: u64, bytes: &mut Vec<u8>) -> Result<()> {
+        let size = self.dtype().bytes();
+        let length = (end - begin) as usize * size;
+        if bytes.len() < length {
+            bytes.resize(length, 0);
+        }
+        let mut rest = &mut bytes[..length];
+        for run in self.runs(begin, end) {
+            let (target, others) = rest.split_at_mut(run.count as usize * size);
+            if let Stored::Plain(plain) = run.stored {
+                sources[plain.source].read(plain.place(run.first, run.count).0, target)?;
+            }
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// Read and decode segments, one after another.
+    fn decode(
         &self,
         sources: &Sources,
-        dtype: Dtype,
-        raw: &mut Vec<u8>,
-        target: &mut [u8],
+        begin: u64,
+        target: &mut [f32],
+        raw: &mut Vec<Vec<u8>>,
     ) -> Result<()> {
-        let Stored::Plain(plain) = self.stored;
-        let (first, length) = plain.place(self.first, self.count);
-        let source = &sources[plain.source];
-        if plain.dtype == dtype {
-            return source.read(first, target);
+        let end = begin + target.len() as u64;
+        let mut rest = target;
+        for run in self.runs(begin, end) {
+            let (target, others) = rest.split_at_mut(run.count as usize);
+            match run.stored {
+                Stored::Plain(plain) => widen(plain, sources, run.first, target, raw)?,
+                Stored::Coded(coded) => coded.read(sources, run.first, target, raw)?,
+            }
+            rest = others;
         }
-        source.load(first, length, raw)?;
-        widen(plain, source.view(first, length, raw), target);
-        source.release(first, length)
+        Ok(())
     }
 }
 
-/// Decode numbers to bytes of F32.
-fn widen(plain: &Plain, source: &[u8], target: &mut [u8]) {
-    const STEP: usize = 256;
-    let mut values = [0.0; STEP];
-    let chunks = source.chunks(STEP * plain.dtype.bytes());
-    for (source, target) in chunks.zip(target.chunks_mut(STEP * 4)) {
-        let values = &mut values[..target.len() / 4];
-        codec::decode::<Portable>(plain.dtype, source, values);
-        codec::encode::<Portable>(Dtype::F32, values, target);
-    }
+/// Read and decode plain numbers.
+fn widen(
+    plain: &Plain,
+    sources: &Sources,
+    first: u64,
+    target: &mut [f32],
+    raw: &mut Vec<Vec<u8>>,
+) -> Result<()> {
+    raw.resize_with(raw.len().max(1), Vec::new);
+    let (begin, length) = plain.place(first, target.len() as u64);
+    let source = &sources[plain.source];
+    source.load(begin, length, &mut raw[0])?;
+    codec::decode::<Portable>(plain.dtype, source.view(begin, length, &raw[0]), target);
+    source.release(begin, length)
+}
+
+fn bytes_of(values: &[f32]) -> &[u8] {
+    // SAFETY: any byte of a float is a byte; the length is that of the same memory.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }

@@ -2,6 +2,7 @@
 
 use super::super::check::{check_source, size};
 use super::super::Sources;
+use super::coded::Coded;
 use crate::dtype::Dtype;
 use crate::error::Result;
 
@@ -17,10 +18,12 @@ pub struct Plain {
 }
 
 /// How elements are stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Stored {
     /// As numbers.
     Plain(Plain),
+    /// As codes with scales.
+    Coded(Box<Coded>),
 }
 
 impl Stored {
@@ -28,13 +31,15 @@ impl Stored {
     pub(super) fn dtype(&self) -> Dtype {
         match self {
             Self::Plain(plain) => plain.dtype,
+            Self::Coded(_) => Dtype::F32,
         }
     }
 
-    /// Bytes that are read for elements from `begin` up to `end`.
+    /// Bytes that are read for elements from `begin` up to `end`, as a part of all.
     pub(super) fn bytes(&self, begin: u64, end: u64) -> u64 {
         match self {
             Self::Plain(plain) => (end - begin) * plain.dtype.bytes() as u64,
+            Self::Coded(coded) => coded.bytes_before(end) - coded.bytes_before(begin),
         }
     }
 
@@ -45,6 +50,7 @@ impl Stored {
                 let length = size(plain.dtype, &[elements])?;
                 check_source(sources, plain.source, plain.offset, length)
             }
+            Self::Coded(coded) => coded.check(sources, elements),
         }
     }
 }

@@ -1,0 +1,260 @@
+"""From what lies beside the codes of a quantised weight to how it is decoded.
+
+Part of :mod:`.quantised`, which finds them. What is not known for certain has no codec, and is
+refused by the name of its format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bmerge.dtypes import TAGS
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Tensor, TensorInfo
+from bmerge.formats.coded import Codec, CodedTensor
+from bmerge.formats.quantisation import EIGHT, POWERS
+from bmerge.formats.stored import read_bytes
+
+__all__ = ["coded_tensor"]
+
+_SCALES = ("weight_scale", "scale_weight", "weight_scale_inv", "scale", "weights_scaling_factor",
+           "weight_quantizer._scale")  # fmt: skip
+"""Roles of what codes are multiplied by, the inverse of DeepSeek's among them."""
+_OF_ACTIVATIONS = {
+    "input_scale", "scale_input", "comfy_quant", "activation_scale", "activation_scaling_factor",
+    "input_quantizer._amax", "input_quantizer._scale",
+}  # fmt: skip
+_ASIDE = {
+    *_OF_ACTIVATIONS, "weight_scale_2", "weight_format", "SCB", "pre_quant_scale",
+    "weight_quantizer._amax",
+}  # fmt: skip
+"""Roles that are no reason to refuse: they are seen to, or say nothing of the weight."""
+_CODES = {"F8_E4M3": "E4M3", "F8_E5M2": "E5M2", "I8": "I8"}
+_SCALE_DTYPES = {"F32", "F16", "BF16", "F8_E4M3", "F8_E8M0"}
+_LEAST_LIST = 16
+_STANDS_FOR = "BF16"
+"""What a weight is written as if it is not quantised again: most such models were made of it."""
+_TILE = (128, 4)
+_ROWS = 16
+"""Padding adds fewer rows than this to nvfp4, and twice as many to mxfp8."""
+
+
+def coded_tensor(
+    codes: TensorInfo,
+    roles: Mapping[str, TensorInfo],
+    name: str,
+    said: Mapping[str, Any],
+    rows: int | None,
+) -> Tensor | None:
+    """Return a quantised weight as the float tensor that it stands for, or None.
+
+    Args:
+        codes: the tensor of codes.
+        roles: role → what else belongs to it.
+        name: what the format is called.
+        said: what the file declares of it, in ComfyUI's way.
+        rows: of the layer's bias, if it has one.
+
+    Returns:
+        The tensor: that of the codes itself, if they are numbers that are scaled by nothing; None
+        if it is not known how they are decoded.
+
+    Raises:
+        FormatError: if a file has become shorter.
+    """
+    if any(role.startswith("quant_state.") for role in roles):
+        return _of_levels(codes, roles, name)
+    if codes.dtype in EIGHT and roles.keys() <= _OF_ACTIVATIONS:
+        return codes
+    known = roles.keys() <= {*_SCALES, *_ASIDE}
+    if not known or len(codes.shape) < 2 or codes.numel == 0:
+        return None
+    if "weight_scale_2" in roles or codes.dtype == "U8":
+        return _of_nvfp4(codes, roles, name, rows)
+    return _of_scales(codes, roles, name, said, rows)
+
+
+def _of_scales(
+    codes: TensorInfo,
+    roles: Mapping[str, TensorInfo],
+    name: str,
+    said: Mapping[str, Any],
+    rows: int | None,
+) -> CodedTensor | None:
+    """Return codes of 8 bits, or packed and rotated ones of 4, with scales of any spelling."""
+    if codes.dtype not in _CODES or "pre_quant_scale" in roles:
+        return None
+    if "SCB" in roles:
+        return _of_rows_of_127(codes, roles, name)
+    scale = next((roles[role] for role in _SCALES if role in roles), None)
+    if scale is None:
+        return None
+    packed = said.get("format") == "convrot_w4a4"
+    shape = (codes.shape[0], 2 * codes.shape[1]) if packed else codes.shape
+    columns = math.prod(shape[1:])
+    dtype = "F8_E8M0" if scale.dtype in POWERS else scale.dtype
+    if dtype == "F8_E8M0" and (tiles := _tiles(codes.shape, scale, 32)):
+        return _tiled(
+            codes, roles, name, (tiles, 32, dtype), scale, _fitting(rows, shape, 2 * _ROWS)
+        )
+    cells = _cells(shape[0], columns, scale)
+    rotation = _rotation(said, packed=packed)
+    if cells is None or dtype not in _SCALE_DTYPES or (rotation and columns % rotation):
+        return None
+    sizes = (shape[0], columns, columns)
+    code = "I4" if packed else _CODES[codes.dtype]
+    codec = Codec("scaled", (code, sizes, ("grid", *cells), dtype, False, False, 1.0, rotation))
+    return _made(codes, shape, name, codec, (codes, scale), roles)
+
+
+def _of_rows_of_127(
+    codes: TensorInfo, roles: Mapping[str, TensorInfo], name: str
+) -> CodedTensor | None:
+    """Return bitsandbytes' int8: each row times its greatest magnitude / 127."""
+    scale, rows, columns = roles["SCB"], codes.shape[0], math.prod(codes.shape[1:])
+    ordered = "weight_format" in roles and any(read_bytes(roles["weight_format"]))
+    if codes.dtype != "I8" or scale.numel != rows or scale.dtype != "F32" or ordered:
+        return None
+    cells = ("grid", 1, columns, 1)
+    codec = Codec(
+        "scaled", ("I8", (rows, columns, columns), cells, "F32", False, False, 1 / 127, None)
+    )
+    return _made(codes, codes.shape, name, codec, (codes, scale), roles)
+
+
+def _of_nvfp4(
+    codes: TensorInfo, roles: Mapping[str, TensorInfo], name: str, rows: int | None
+) -> CodedTensor | None:
+    scale, of_all = roles.get("weight_scale"), roles.get("weight_scale_2")
+    if scale is None or of_all is None or codes.dtype != "U8" or len(codes.shape) != 2:
+        return None
+    if (of_all.dtype, of_all.numel, scale.dtype) != ("F32", 1, "F8_E4M3"):
+        return None
+    shape = (codes.shape[0], 2 * codes.shape[1])
+    tiles = _tiles(shape, scale, 16)
+    if not tiles:
+        return None
+    fitting = _fitting(rows, shape, _ROWS)
+    return _tiled(codes, roles, name, (tiles, 16, scale.dtype), scale, fitting)
+
+
+def _tiled(
+    codes: TensorInfo,
+    roles: Mapping[str, TensorInfo],
+    name: str,
+    tiling: tuple[int, int, str],
+    scale: TensorInfo,
+    shape: tuple[int, ...],
+) -> CodedTensor | None:
+    """Return codes with scales in cuBLAS's tiles, of which ``shape`` is not padding."""
+    tiles, block, dtype = tiling
+    parts = [codes, scale]
+    if "weight_scale_2" in roles:
+        parts.append(roles["weight_scale_2"])
+    factors = roles.get("pre_quant_scale")
+    if factors is not None:
+        if (factors.dtype, factors.numel) != ("F32", shape[1]):
+            return None
+        parts.append(factors)
+    code = "E2M1" if codes.dtype == "U8" else _CODES[codes.dtype]
+    sizes, cells = (*shape, shape[1]), ("tiled", 0, block, tiles)
+    whole = "weight_scale_2" in roles
+    codec = Codec("scaled", (code, sizes, cells, dtype, whole, factors is not None, 1.0, None))
+    return _made(codes, shape, name, codec, tuple(parts), roles)
+
+
+def _of_levels(codes: TensorInfo, roles: Mapping[str, TensorInfo], name: str) -> CodedTensor | None:
+    """Return a weight of bitsandbytes in 4 bits."""
+    state = _state(roles)
+    absmax, levels = roles.get("absmax"), roles.get("quant_map")
+    shape, block = state.get("shape"), state.get("blocksize")
+    if absmax is None or levels is None or not _are_sizes(shape) or not _are_sizes([block]):
+        return None
+    assert isinstance(shape, list)
+    elements, nested, parts = math.prod(shape), None, [codes, absmax, levels]
+    if absmax.dtype == "U8":
+        extra = [roles.get("nested_absmax"), roles.get("nested_quant_map")]
+        size, offset = state.get("nested_blocksize"), state.get("nested_offset")
+        if None in extra or not _are_sizes([size]) or not isinstance(offset, float):
+            return None
+        nested = (size, offset)
+        parts += [info for info in extra if info is not None]
+    listed = levels.numel == _LEAST_LIST and levels.dtype == "F32"
+    if not listed or codes.nbytes < (elements + 1) // 2:
+        return None
+    tag = TAGS.get(str(state.get("dtype")), _STANDS_FOR)
+    codec = Codec("levels", (elements, block, nested))
+    return _made(codes, tuple(shape), name, codec, tuple(parts), roles, tag)
+
+
+def _state(roles: Mapping[str, TensorInfo]) -> dict[str, Any]:
+    role = next(role for role in roles if role.startswith("quant_state."))
+    try:
+        state = json.loads(read_bytes(roles[role], 1 << 16))
+    except (ValueError, RecursionError, FormatError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _are_sizes(values: Any) -> bool:
+    """Tell whether this is a list of positive whole numbers of a tensor's size."""
+    if not isinstance(values, list):
+        return False
+    return all(type(value) is int and 0 < value < 1 << 40 for value in values)
+
+
+def _cells(rows: int, columns: int, scale: TensorInfo) -> tuple[int, int, int] | None:
+    """Return rows and columns that share a scale, and scales side by side."""
+    shape = [size for size in scale.shape if size > 1]
+    if not shape:
+        return rows, columns, 1
+    down = scale.shape[0]
+    across = math.prod(scale.shape[1:])
+    if down == rows and across == 1:
+        return 1, columns, 1
+    for size in (128, 64):
+        if (down, across) == (-(-rows // size), -(-columns // size)):
+            return size, size, across
+    if rows % down == 0 and columns % across == 0:
+        return rows // down, columns // across, across
+    return None
+
+
+def _tiles(shape: tuple[int, ...], scale: TensorInfo, block: int) -> int:
+    """Return how many tiles of scales are side by side; 0 if they are not in tiles."""
+    down, across = _TILE
+    rows, blocks = -(-shape[0] // down) * down, -(-(shape[1] // block) // across)
+    return blocks if scale.shape == (rows, blocks * across) and len(shape) == 2 else 0
+
+
+def _fitting(rows: int | None, shape: tuple[int, ...], padding: int) -> tuple[int, ...]:
+    """Return a shape without its padding, as far as the layer's bias tells."""
+    if rows is None or not shape[0] - padding < rows <= shape[0]:
+        return shape
+    return (rows, *shape[1:])
+
+
+def _rotation(said: Mapping[str, Any], *, packed: bool) -> int | None:
+    """Return the columns of a group that ConvRot has rotated; None if it has not."""
+    inner = said.get("params")
+    told = {**(inner if isinstance(inner, dict) else {}), **said}
+    if not (told.get("convrot") or packed):
+        return None
+    size = told.get("convrot_groupsize", 256)
+    return size if type(size) is int and 0 < size < 1 << 20 else 3  # 3: which the core refuses
+
+
+def _made(
+    codes: TensorInfo,
+    shape: tuple[int, ...],
+    name: str,
+    codec: Codec,
+    parts: tuple[TensorInfo, ...],
+    roles: Mapping[str, TensorInfo],
+    dtype: str = _STANDS_FOR,
+) -> CodedTensor:
+    others = tuple(sorted(roles.items()))
+    return CodedTensor(codes.key, dtype, tuple(shape), name, codec, parts, others)

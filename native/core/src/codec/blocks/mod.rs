@@ -1,0 +1,232 @@
+//! Weights that are stored as codes with scales, decoded to float32.
+//!
+//! A [`Codec`] says how the elements of one tensor lie in its *parts*: the codes first, then what
+//! else it takes to know their values, each part a range of bytes. Any run of elements is decoded
+//! from the bytes that [`Codec::span`] names. Arithmetic is float32 in the order of each format's
+//! reference, without fusing, so that its values come out to the bit.
+
+mod ggml;
+mod levels;
+mod rotation;
+mod scaled;
+
+pub use ggml::{Ggml, Kind};
+pub use levels::{Absmax, Levels};
+pub use scaled::{Code, Scaled, Scales};
+
+use super::{Isa, Portable};
+use crate::vm::Level;
+
+/// How a tensor's elements are stored in parts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Codec {
+    /// Small numbers times scales.
+    Scaled(Scaled),
+    /// Places in a short list of levels, times the greatest magnitude of each block: bitsandbytes.
+    Levels(Levels),
+    /// Blocks of GGUF files.
+    Ggml(Ggml),
+}
+
+impl Codec {
+    /// The number of bytes of each part; the error says what does not fit.
+    pub(crate) fn sizes(&self) -> Result<Vec<u64>, String> {
+        match self {
+            Self::Scaled(scaled) => scaled.sizes(),
+            Self::Levels(levels) => levels.sizes(),
+            Self::Ggml(ggml) => ggml.sizes(),
+        }
+    }
+
+    /// The number of elements, of a codec whose sizes were asked for.
+    pub(crate) fn elements(&self) -> u64 {
+        match self {
+            Self::Scaled(scaled) => scaled.rows * scaled.columns,
+            Self::Levels(levels) => levels.elements,
+            Self::Ggml(ggml) => ggml.elements(),
+        }
+    }
+
+    /// Bytes of a part that elements from `begin` up to `end` take: (first, one past the last).
+    pub(crate) fn span(&self, part: usize, begin: u64, end: u64) -> (u64, u64) {
+        match self {
+            Self::Scaled(scaled) => scaled.span(part, begin, end),
+            Self::Levels(levels) => levels.span(part, begin, end),
+            Self::Ggml(ggml) => ggml.span(begin, end),
+        }
+    }
+
+    /// Decode elements from `begin` on, given the bytes of their spans.
+    #[inline(always)]
+    pub(crate) fn decode<I: Isa>(&self, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
+        match self {
+            Self::Scaled(scaled) => scaled.decode::<I>(parts, begin, target),
+            Self::Levels(levels) => levels.decode::<I>(parts, begin, target),
+            Self::Ggml(ggml) => ggml.decode::<I>(parts, begin, target),
+        }
+    }
+}
+
+/// Decode elements from `begin` on with the instructions of this processor.
+pub(crate) fn decode(codec: &Codec, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
+    decode_at(Level::detect(), codec, parts, begin, target);
+}
+
+fn decode_at(level: Level, codec: &Codec, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
+    if target.is_empty() {
+        return;
+    }
+    match level {
+        Level::Portable => codec.decode::<Portable>(parts, begin, target),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            // SAFETY: this level is only made where these features were detected.
+            unsafe { decode_avx2(codec, parts, begin, target) }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn decode_avx2(codec: &Codec, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
+    codec.decode::<super::Avx2>(parts, begin, target);
+}
+
+/// A product of sizes, or what to say about it.
+fn product(sizes: &[u64]) -> Result<u64, String> {
+    let product = sizes.iter().try_fold(1_u64, |all, size| all.checked_mul(*size));
+    product.filter(|all| *all < 1 << 60).ok_or_else(|| format!("sizes {sizes:?} overflow"))
+}
+
+/// Both numbers of each byte, found in a table of sixteen.
+fn pairs(low: &[f32; 16], high: &[f32; 16], high_first: bool) -> [[f32; 2]; 256] {
+    std::array::from_fn(|byte| {
+        let (low, high) = (low[byte & 15], high[byte >> 4]);
+        if high_first {
+            [high, low]
+        } else {
+            [low, high]
+        }
+    })
+}
+
+/// Look up nibbles from number `begin` on.
+#[inline(always)]
+fn nibbles(bytes: &[u8], begin: usize, pairs: &[[f32; 2]; 256], target: &mut [f32]) {
+    if target.is_empty() {
+        return;
+    }
+    let mut target = target;
+    let mut bytes = &bytes[begin / 2..];
+    if begin % 2 == 1 {
+        target[0] = pairs[usize::from(bytes[0])][1];
+        target = &mut target[1..];
+        bytes = &bytes[1..];
+    }
+    let (whole, rest) = target.as_chunks_mut::<2>();
+    for (target, byte) in whole.iter_mut().zip(bytes) {
+        *target = pairs[usize::from(*byte)];
+    }
+    if let [last] = rest {
+        *last = pairs[usize::from(bytes[whole.len()])][0];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a panic is a failed test
+
+    use super::*;
+    use crate::dtype::Dtype;
+
+    /// Bytes without any order; as scales of F16 and F32 they may be infinite or no number.
+    fn noise(count: u64, seed: u32) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn scaled(code: Code, scales: Scales, scale: Dtype, rotation: Option<u64>) -> Codec {
+        let tiled = matches!(scales, Scales::Tiled { .. });
+        Codec::Scaled(Scaled {
+            code,
+            rows: 131,
+            columns: 96,
+            stride: 98,
+            scales,
+            scale,
+            tensor_scale: tiled,
+            column_factors: tiled,
+            factor: 0.3,
+            rotation,
+        })
+    }
+
+    fn codecs() -> Vec<Codec> {
+        let rows = Scales::Grid { rows: 1, columns: 96, across: 1 };
+        let cells = Scales::Grid { rows: 50, columns: 40, across: 3 };
+        let tiles = |columns| Scales::Tiled { columns, tiles: 2 };
+        let kinds = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"];
+        let ggml = kinds.map(|name| Ggml { kind: Kind::parse(name).unwrap(), blocks: 25 });
+        let levels = |absmax| Codec::Levels(Levels { elements: 1111, block: 64, absmax });
+        let mut all = vec![
+            scaled(Code::E4M3, cells, Dtype::F16, None),
+            scaled(Code::E5M2, rows, Dtype::BF16, None),
+            scaled(Code::I8, rows, Dtype::F32, Some(16)),
+            scaled(Code::I4, cells, Dtype::F8_E8M0, Some(4)),
+            scaled(Code::E4M3, tiles(32), Dtype::F8_E8M0, None),
+            scaled(Code::E2M1, tiles(16), Dtype::F8_E4M3, None),
+            levels(Absmax::Plain),
+            levels(Absmax::Nested { block: 5, offset: 0.5 }),
+        ];
+        all.extend(ggml.map(Codec::Ggml));
+        all
+    }
+
+    #[test]
+    fn every_processor_and_every_window_gives_the_same_bits() {
+        for codec in codecs() {
+            let sizes = codec.sizes().unwrap();
+            let parts: Vec<_> = sizes.iter().zip(1..).map(|(size, i)| noise(*size, i)).collect();
+            let window = |level, begin: u64, end: u64| {
+                let spans = parts.iter().enumerate().map(|(index, part)| {
+                    let (first, last) = codec.span(index, begin, end);
+                    &part[first as usize..last as usize]
+                });
+                let mut target = vec![0.0; (end - begin) as usize];
+                decode_at(level, &codec, &spans.collect::<Vec<_>>(), begin, &mut target);
+                target
+                    .iter()
+                    .map(|value| if value.is_nan() { 1 } else { value.to_bits() })
+                    .collect()
+            };
+            let count = codec.elements();
+            let whole: Vec<u32> = window(Level::Portable, 0, count);
+            assert!(whole == window(Level::detect(), 0, count), "{codec:?}");
+            for (begin, end) in [(1, 2), (0, 95), (31, 97), (95, 700), (255, 514), (64, 64)] {
+                let expected = &whole[begin as usize..end as usize];
+                let found: Vec<u32> = window(Level::detect(), begin, end);
+                assert!(found == expected, "{codec:?} {begin} {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let wide = Scales::Grid { rows: 1, columns: 48, across: 1 };
+        assert!(scaled(Code::I8, wide, Dtype::F32, None).sizes().is_err());
+        let rows = Scales::Grid { rows: 1, columns: 96, across: 1 };
+        assert!(scaled(Code::I8, rows, Dtype::F64, None).sizes().is_err());
+        assert!(scaled(Code::I8, rows, Dtype::F32, Some(64)).sizes().is_err());
+        assert!(scaled(Code::I8, rows, Dtype::F32, Some(8)).sizes().is_err());
+        let tiles = Scales::Tiled { columns: 16, tiles: 1 };
+        assert!(scaled(Code::E2M1, tiles, Dtype::F8_E4M3, None).sizes().is_err());
+        let none = Levels { elements: 8, block: 0, absmax: Absmax::Plain };
+        assert!(Codec::Levels(none).sizes().is_err());
+        let huge = Ggml { kind: Kind::Q8_0, blocks: u64::MAX / 32 };
+        assert!(Codec::Ggml(huge).sizes().is_err());
+    }
+}

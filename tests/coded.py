@@ -1,0 +1,240 @@
+"""Layers of quantised models with values of sense, and what their weights are in float32.
+
+Every decoder here is written for itself, with numpy and torch, from the formats' descriptions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+X = "blocks.0.attn.proj"
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+
+
+@dataclass
+class Layer:
+    """Tensors of a layer: role → (dtype, shape, bytes), and the values of its weight."""
+
+    tensors: dict
+    values: np.ndarray
+    metadata: dict = field(default_factory=dict)
+
+    def layout(self, name=X):
+        return [
+            (_key(name, role), dtype, shape) for role, (dtype, shape, _) in self.tensors.items()
+        ]
+
+    def contents(self, name=X):
+        return {_key(name, role): data for role, (_, _, data) in self.tensors.items()}
+
+
+def _key(name, role):
+    return role.removeprefix("/") if role.startswith("/") else f"{name}.{role}"
+
+
+def f32(values):
+    array = np.asarray(values, "<f4")
+    return "F32", array.shape, array.tobytes()
+
+
+def said(**entries):
+    text = json.dumps(entries).encode()
+    return "U8", (len(text),), text
+
+
+def float8(codes, dtype="F8_E4M3"):
+    kind = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}[dtype]
+    return torch.from_numpy(codes).view(kind).float().numpy()
+
+
+def eights(rng, shape, dtype="F8_E4M3"):
+    """Return codes of finite 8-bit floats, subnormals and zeros of both signs among them."""
+    largest = 0x7F if dtype == "F8_E4M3" else 0x7C
+    magnitude = rng.integers(0, largest, shape)
+    return (magnitude | rng.integers(0, 2, shape) << 7).astype(np.uint8)
+
+
+def scales(rng, shape):
+    return (0.001 + rng.random(shape)).astype(np.float32)
+
+
+def tiled(grid):
+    """Return a grid of scales in the tiles that cuBLAS takes, padded to whole ones."""
+    rows, columns = -(-grid.shape[0] // 128) * 128, -(-grid.shape[1] // 4) * 4
+    padded = np.zeros((rows, columns), np.uint8)
+    padded[: grid.shape[0], : grid.shape[1]] = grid
+    tiles = padded.reshape(rows // 128, 128, columns // 4, 4).transpose(0, 2, 1, 3)
+    return tiles.reshape(-1, 4, 32, 4).transpose(0, 2, 1, 3).reshape(rows, columns)
+
+
+def untiled(tiles):
+    """Return the padded grid of tiled scales."""
+    rows, columns = tiles.shape
+    apart = tiles.reshape(-1, 32, 4, 4).transpose(0, 2, 1, 3)
+    return (
+        apart.reshape(rows // 128, columns // 4, 128, 4)
+        .transpose(0, 2, 1, 3)
+        .reshape(rows, columns)
+    )
+
+
+def hadamard(size):
+    base = np.array([[1, 1, 1, -1], [1, 1, -1, 1], [1, -1, 1, 1], [-1, 1, 1, 1]]) / 2
+    whole = np.ones((1, 1))
+    while len(whole) < size:
+        whole = np.kron(whole, base)
+    return whole
+
+
+def rotated(values, size):
+    """Return rows whose groups of columns are multiplied by the matrix, in float64."""
+    groups = values.astype(np.float64).reshape(-1, size) @ hadamard(size)
+    return groups.reshape(values.shape)
+
+
+def packed(low, high):
+    return (low | high << 4).astype(np.uint8)
+
+
+def scaled_fp8(
+    rng, shape=(33, 40), dtype="F8_E4M3", scale=(), role="weight_scale", *, marked=False
+):
+    codes, scale = eights(rng, shape, dtype), scales(rng, scale)
+    spread = scale.reshape(scale.shape + (1,) * (codes.ndim - scale.ndim))
+    tensors = {"weight": (dtype, shape, codes.tobytes()), role: f32(scale)}
+    if marked:
+        tensors["/scaled_fp8"] = (dtype, (2,), b"\0\0")
+    return Layer(tensors, float8(codes, dtype) * spread)
+
+
+def by_blocks(rng, shape=(200, 300), role="weight_scale_inv", block=128):
+    codes = eights(rng, shape)
+    grid = scales(rng, (-(-shape[0] // block), -(-shape[1] // block)))
+    spread = np.kron(grid, np.ones((block, block), np.float32))[: shape[0], : shape[1]]
+    tensors = {"weight": ("F8_E4M3", shape, codes.tobytes()), role: f32(grid)}
+    return Layer(tensors, float8(codes) * spread)
+
+
+def int8(rng, shape=(33, 48), scale=(33, 1), group=None):
+    codes = rng.integers(-127, 128, shape).astype(np.int8)
+    scale = scales(rng, scale)
+    values = codes.astype(np.float32) * scale
+    tensors = {"weight": ("I8", shape, codes.tobytes()), "weight_scale": f32(scale)}
+    if group:
+        tensors["comfy_quant"] = said(
+            format="int8_tensorwise", convrot=True, convrot_groupsize=group
+        )
+        values = rotated(values, group)
+    return Layer(tensors, values)
+
+
+def w4a4(rng, shape=(17, 64), group=16):
+    codes = rng.integers(-7, 8, shape)
+    scale = scales(rng, shape[0])
+    data = packed(codes[:, 0::2] & 15, codes[:, 1::2] & 15)
+    tensors = {
+        "weight": ("I8", data.shape, data.tobytes()), "weight_scale": f32(scale),
+        "comfy_quant": said(format="convrot_w4a4", params={"convrot_groupsize": group}),
+    }  # fmt: skip
+    return Layer(tensors, rotated(codes.astype(np.float32) * scale[:, None], group))
+
+
+def mxfp8(rng, shape=(40, 160)):
+    """Return a layer whose rows are padded to a multiple of 32, as its bias tells."""
+    rows = -(-shape[0] // 32) * 32
+    codes = np.zeros((rows, shape[1]), np.uint8)
+    codes[: shape[0]] = eights(rng, shape)
+    powers = rng.integers(100, 130, (rows, shape[1] // 32)).astype(np.uint8)
+    powers[0, 0] = 0
+    factors = np.where(powers > 0, 2.0 ** (powers.astype(np.float64) - 127), 0)
+    values = float8(codes) * np.repeat(factors.astype(np.float32), 32, 1)
+    grid = tiled(powers)
+    tensors = {
+        "weight": ("F8_E4M3", codes.shape, codes.tobytes()), "bias": f32(np.zeros(shape[0])),
+        "weight_scale": ("U8", grid.shape, grid.tobytes()),
+    }  # fmt: skip
+    return Layer(tensors, values[: shape[0]])
+
+
+def nvfp4(rng, shape=(144, 96), *, factors=False):
+    codes = rng.integers(0, 16, shape)
+    numbers = np.where(codes > 7, -1, 1).astype(np.float32) * E2M1[codes & 7]
+    grid = eights(rng, (shape[0], shape[1] // 16)) & 0x7F
+    of_all = np.float32(0.0123)
+    values = numbers * np.repeat(of_all * float8(grid), 16, 1)
+    data, grid = packed(codes[:, 1::2], codes[:, 0::2]), tiled(grid)
+    tensors = {
+        "weight": ("U8", data.shape, data.tobytes()), "weight_scale_2": f32(of_all),
+        "weight_scale": ("F8_E4M3", grid.shape, grid.tobytes()),
+    }  # fmt: skip
+    if factors:
+        columns = scales(rng, shape[1])
+        tensors["pre_quant_scale"] = f32(columns)
+        values = values * columns
+    return Layer(tensors, values)
+
+
+def llm_int8(rng, shape=(33, 40)):
+    codes = rng.integers(-127, 128, shape).astype(np.int8)
+    greatest = scales(rng, shape[0])
+    values = codes.astype(np.float32) * greatest[:, None] * np.float32(1 / 127)
+    tensors = {
+        "weight": ("I8", shape, codes.tobytes()), "SCB": f32(greatest),
+        "weight_format": ("U8", (), b"\0"),
+    }  # fmt: skip
+    return Layer(tensors, values)
+
+
+def four_bits(rng, shape=(17, 43), kind="nf4", *, nested=False):
+    count = math.prod(shape)
+    codes = rng.integers(0, 16, count + count % 2)
+    levels = np.sort(rng.standard_normal(16)).astype(np.float32)
+    blocks = -(-count // 64)
+    data = packed(codes[1::2], codes[0::2])
+    state = {"quant_type": kind, "blocksize": 64, "dtype": "float16", "shape": list(shape)}
+    tensors = {
+        "weight": ("U8", (len(data), 1), data.tobytes()), "weight.quant_map": f32(levels),
+    }  # fmt: skip
+    if nested:
+        bytes_, of_bytes = rng.integers(0, 256, blocks), scales(rng, 256)
+        of_blocks = scales(rng, -(-blocks // 4))
+        state |= {"nested_blocksize": 4, "nested_dtype": "float32", "nested_offset": 0.25}
+        absmax = of_bytes[bytes_] * np.repeat(of_blocks, 4)[:blocks] + np.float32(0.25)
+        tensors |= {
+            "weight.absmax": ("U8", (blocks,), bytes_.astype(np.uint8).tobytes()),
+            "weight.nested_absmax": f32(of_blocks), "weight.nested_quant_map": f32(of_bytes),
+        }  # fmt: skip
+    else:
+        absmax = scales(rng, blocks)
+        tensors["weight.absmax"] = f32(absmax)
+    tensors[f"weight.quant_state.bitsandbytes__{kind}"] = said(**state)
+    values = levels[codes[:count]] * np.repeat(absmax, 64)[:count]
+    return Layer(tensors, values.reshape(shape))
+
+
+LAYERS = {
+    "fp8": scaled_fp8,
+    "fp8 of e5m2, scale of one": lambda rng: scaled_fp8(rng, dtype="F8_E5M2", scale=(1,)),
+    "fp8 as until 2025": lambda rng: scaled_fp8(rng, role="scale_weight", marked=True),
+    "fp8 by rows": lambda rng: scaled_fp8(rng, scale=(33, 1)),
+    "fp8 by flat rows": lambda rng: scaled_fp8(rng, scale=(33,)),
+    "fp8 of a convolution": lambda rng: scaled_fp8(rng, shape=(8, 5, 3, 3), scale=(8, 1, 1, 1)),
+    "DeepSeek": by_blocks,
+    "fp8 by small blocks": lambda rng: by_blocks(rng, (128, 192), "weight_scale", 64),
+    "int8": int8,
+    "int8 with one scale": lambda rng: int8(rng, scale=()),
+    "ConvRot": lambda rng: int8(rng, group=16),
+    "ConvRot of 4 bits": w4a4,
+    "mxfp8": mxfp8,
+    "nvfp4": nvfp4,
+    "nvfp4 with factors": lambda rng: nvfp4(rng, factors=True),
+    "LLM.int8": llm_int8,
+    "nf4": four_bits,
+    "nested fp4": lambda rng: four_bits(rng, kind="fp4", nested=True),
+}
+"""What it is → a layer of it, by a random generator."""
