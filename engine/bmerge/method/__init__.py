@@ -9,7 +9,7 @@ and plans.
 from bmerge.method.content import Alike, ContentKind, Difference
 from bmerge.method.declare import merge_method, tensor_method
 from bmerge.method.hyperparameter import Hyperparameter, PerModel, Range, Weight
-from bmerge.method.merge_method import MergeMethod
+from bmerge.method.method import MergeMethod
 from bmerge.method.option import Option, OptionValue, option_text
 from bmerge.method.statistic import Statistic
 

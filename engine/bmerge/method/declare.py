@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, overload
 from bmerge.errors import MethodError
 from bmerge.method.content import ContentKind
 from bmerge.method.hyperparameter import EACH_MODEL, Hyperparameter, Range
-from bmerge.method.merge_method import MergeMethod
+from bmerge.method.method import MergeMethod
 from bmerge.method.option import Option
 from bmerge.method.statistic import Statistic
 
