@@ -170,16 +170,17 @@ def test_progress_line_in_a_terminal():
     from bmerge.cli.progress import LiveLine
     from bmerge.cli.study_progress import StudyProgress
     from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
+    from bmerge.study.limits import Limits
     from bmerge.study.trial import Proposal, Trial
 
     stream = _Terminal()
     with LiveLine(stream) as line:
         progress = StudyProgress(line)
         trial = Trial(1, "complete", Proposal("init", "sobol", {}, {}), score=0.5)
-        progress.on_event(StudyStarted(1, 8, None))
+        progress.on_event(StudyStarted(1, 8, None, Limits(8)))
         progress.on_event(TrialStarted(1, "init", "sobol"))
         progress.on_event(PictureDone(1, 2, 16, 0.25))
-        assert "2/8  init (sobol)  picture 3/16  score 0.250" in stream.last
+        assert "2/8  init (sobol)  painting 3 of 16  score 0.250" in stream.last
         progress.on_event(TrialFinished(trial, trial))
         assert "best 0.5000" in stream.last
         assert stream.last.rstrip().endswith("left")
@@ -261,7 +262,7 @@ def test_check_finds_out_and_leaves_nothing(bmerge, study_file, example, tmp_pat
     assert called.status == 0, called.err
     assert sorted(tmp_path.rglob("*")) == before
     lines = called.out.splitlines()
-    assert lines[0] == "study       small: trials 8, pictures of each 2"
+    assert lines[0] == "study       small: trials 8, pictures of each trial 2"
     assert "works       room" in lines
     assert "ready       generator" in lines
     assert "ready       scorer brightness" in lines

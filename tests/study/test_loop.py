@@ -21,6 +21,7 @@ from bmerge import (
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.recipe import load_recipe
 from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
+from bmerge.study.limits import Limits
 from bmerge.study.loop import run_study
 from bmerge.study.store import read_study
 from toy_study import BEST, PAYLOADS, Generator, Judge, factory, make_study, quality
@@ -98,7 +99,7 @@ def test_run_study_tells_what_happens(tmp_path):
         "StudyStarted": 1, "TrialStarted": 4, "PictureDone": 12, "TrialFinished": 4,
         "StudyFinished": 1,
     }  # fmt: skip
-    assert events[0] == StudyStarted(0, 4, None)
+    assert events[0] == StudyStarted(0, 4, None, Limits(4))
     assert events[1] == TrialStarted(0, "baseline", "model a")
     assert events[2] == PictureDone(0, 0, 3, pytest.approx(quality_of(events)))
 

@@ -12,6 +12,7 @@ from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.study import room
 from bmerge.study.lock import FolderLock
 from bmerge.study.loop import run_study
+from bmerge.study.limits import Limits
 from bmerge.study.preflight import check_all, forecast_of
 from bmerge.study.store import read_study
 from toy_study import PAYLOADS, Generator, Judge, Merger, Model, make_study, weights_of
@@ -142,14 +143,14 @@ def test_check_of_a_begun_study_tells_another_definition_and_another_run(tmp_pat
 
 def test_forecast_says_what_was_measured(tmp_path):
     study = study_of(tmp_path / "study")
-    before = forecast_of(study, None, 4)
+    before = forecast_of(study, None, Limits(4))
     assert (before.trials, before.measured) == (4, 0)
     assert before.seconds >= 0
     assert all(model.written and model.closed for model in study.merger.models)
-    assert forecast_of(study_of(tmp_path / "study", Generator()), None, 4).seconds is None
+    assert forecast_of(study_of(tmp_path / "study", Generator()), None, Limits(4)).seconds is None
     run_study(study, trials=3)
     stored = read_study(tmp_path / "study")
-    after = forecast_of(study, stored, 4)
+    after = forecast_of(study, stored, Limits(4))
     totals = [trial.seconds["total"] for trial in stored.trials.values()]
     assert (after.trials, after.measured) == (1, 3)
     assert after.seconds == pytest.approx(sum(totals) / 3)

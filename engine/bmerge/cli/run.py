@@ -25,6 +25,7 @@ from bmerge.plan import Plan
 from bmerge.report import write_report
 from bmerge.study.events import Event, StudyFinished, TrialFinished
 from bmerge.study.figures import figure
+from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 
@@ -38,6 +39,18 @@ __all__ = ["command"]
     type=click.IntRange(1),
     metavar="N",
     help="How many trials the study has in all.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many pictures its trials take in all.",
+)
+@click.option(
+    "--minutes",
+    type=FiniteRange(0),
+    metavar="MIN",
+    help="How long its trials take in all.",
 )
 @click.option(
     "--out",
@@ -70,6 +83,8 @@ def command(
     *,
     file: Path,
     trials: int | None,
+    pictures: int | None,
+    minutes: float | None,
     out: Path | None,
     accept_changes: bool,
     retry_failed: bool,
@@ -81,8 +96,9 @@ def command(
 
     Everything is checked first: the file, the plugins, the models. Then each trial proposes
     block weights, merges, generates and scores. The same command again goes on where it was,
-    after Ctrl-C or anything worse; with more --trials, a finished study goes on too. A server
-    that is down or a disk that is full costs no trial: the run waits, and says for what.
+    after Ctrl-C or anything worse; with more --trials, --pictures or --minutes, which replace what
+    the file says of them, a finished study goes on too. A server that is down or a disk that is
+    full costs no trial: the run waits, and says for what.
 
     \b
     Examples:
@@ -106,11 +122,13 @@ def command(
         return choice.executor
 
     study = build_study(config, registry, folder=folder, choose=choose)
+    given = Limits(trials, pictures, minutes)
+    limits = None if given == UNLIMITED else given
     if check:
-        check_study(study, trials, accept_changes=accept_changes)
+        check_study(study, limits or study.bounds, accept_changes=accept_changes)
     else:
         go = partial(
-            run_study, study, trials=trials,
+            run_study, study, limits=limits,
             accept_changes=accept_changes, retry_failed=retry_failed,
         )  # fmt: skip
         finished = _run(go, registry)
@@ -139,6 +157,8 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
     if finished.front:
         where = finished.front[0].parent
         show(f"front       {len(finished.front)} merges, their recipes in {where}")
+    if finished.reason:
+        show(f"end         {finished.reason}")
     show(f"report      {report}")
     if best is None:
         message = "no trial succeeded, so there is no best merge"

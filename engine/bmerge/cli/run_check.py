@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from bmerge.cli.output import human_bytes, human_time, show
 from bmerge.errors import StudyError
 from bmerge.faults import in_one_line
+from bmerge.study.limits import Limits
 from bmerge.study.preflight import Finding, Forecast, check_all, forecast_of
 from bmerge.study.room import free_bytes
 from bmerge.study.store import StoredStudy, has_study, read_study
@@ -17,12 +18,12 @@ __all__ = ["check_study"]
 _LABEL = 12
 
 
-def check_study(study: Study, trials: int | None, *, accept_changes: bool) -> None:
+def check_study(study: Study, limits: Limits, *, accept_changes: bool) -> None:
     """Check a study, print what was found and what it will take; paint one picture at most.
 
     Args:
         study: that shall be run. Its generator is closed.
-        trials: how many trials it shall have in all; None takes its own.
+        limits: of the search.
         accept_changes: whether contents may have changed that its results depend on.
 
     Raises:
@@ -30,16 +31,15 @@ def check_study(study: Study, trials: int | None, *, accept_changes: bool) -> No
     """
     try:
         stored = _stored(study)
-        total = study.trials if trials is None else trials
         pictures = len(study.evaluator.payloads)
-        _line("study", f"{study.name}: trials {total}, pictures of each {pictures}")
+        _line("study", f"{study.name}: {_limits(limits)}, pictures of each trial {pictures}")
         wrong = _print_findings(check_all(study, stored, accept_changes=accept_changes))
         if wrong:
             what, error = wrong[0]
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             message = f"the study cannot run: {what}: {in_one_line(error)}{more}"
             raise StudyError(message, hint=getattr(error, "hint", None))
-        _print_forecast(forecast_of(study, stored, total))
+        _print_forecast(forecast_of(study, stored, limits))
     finally:
         study.evaluator.generator.close()
 
@@ -69,6 +69,9 @@ def _print_forecast(forecast: Forecast) -> None:
     if forecast.seconds is None:
         _line("time", "not known before the first trial")
         return
+    if forecast.trials is None:
+        _line("time", f"{human_time(forecast.seconds)} for each trial")
+        return
     whole = human_time(forecast.trials * forecast.seconds)
     if forecast.measured:
         mean = f"{human_time(forecast.seconds)} each, the mean of {forecast.measured}"
@@ -77,6 +80,15 @@ def _print_forecast(forecast: Forecast) -> None:
         merge = f"one took {forecast.seconds:.1f} s"
         _line("time", f"{whole} for the merges of {forecast.trials} trials, {merge}")
         _line("", "what pictures take is not known before the first trial")
+
+
+def _limits(limits: Limits) -> str:
+    given = {
+        "trials": limits.trials,
+        "pictures in all": limits.pictures,
+        "minutes in all": limits.minutes,
+    }
+    return ", ".join(f"{name} {value:g}" for name, value in given.items() if value is not None)
 
 
 def _line(label: str, text: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from bmerge.cli.outlook import Outlook
 from bmerge.cli.output import human_time
 from bmerge.cli.progress import LiveLine
 from bmerge.study.events import (
@@ -17,6 +16,7 @@ from bmerge.study.events import (
     Waiting,
 )
 from bmerge.study.figures import figure
+from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.trial import Trial
 
 __all__ = ["StudyProgress", "pause_text", "racing_text", "trial_text"]
@@ -31,8 +31,8 @@ class StudyProgress:
 
     def __init__(self, line: LiveLine) -> None:
         self._line = line
-        self._begin = time.monotonic()
-        self._first = self._done = self._total = 0
+        self._pace = Outlook()
+        self._limits = UNLIMITED
         self._trial = self._picture = ""
         self._best: Trial | None = None
         self._waiting: int | None = None
@@ -40,15 +40,15 @@ class StudyProgress:
 
     def on_event(self, event: Event) -> None:
         """Show what ``event`` says."""
+        self._pace.on_event(event)
         if isinstance(event, StudyStarted):
             self._start(event)
         elif isinstance(event, TrialStarted):
-            count = f"{event.number + 1}/{self._total}"
-            self._trial = f"{count}  {event.phase} ({event.source})"
+            total = f"/{self._limits.trials}" if self._limits.trials else ""
+            self._trial = f"{event.number + 1}{total}  {event.phase} ({event.source})"
             self._picture = "merging"
         elif isinstance(event, PictureDone):
-            count = f"{event.index + 1}/{event.total}"
-            self._picture = f"picture {count}  score {figure(event.score, 3)}"
+            self._picture = f"{self._painting(event)}  score {figure(event.score, 3)}"
             self._outage = None
         elif isinstance(event, RacingChosen):
             self._line.say(racing_text(event))
@@ -61,11 +61,15 @@ class StudyProgress:
         self._line.draw("  ".join(filter(None, (self._trial, self._picture, *self._outlook()))))
 
     def _start(self, event: StudyStarted) -> None:
-        self._first = self._done = event.done
-        self._total, self._best = event.total, event.best
+        self._limits = (
+            event.limits
+            if event.total is None
+            else Limits(event.total, event.limits.pictures, event.limits.minutes)
+        )
+        self._best = event.best
         if event.done:
             best = f"; {_best_text(event.best)}" if event.best else ""
-            self._line.say(f"going on: {event.done} of {event.total} trials are done{best}")
+            self._line.say(f"going on: {_progress(event)} done{best}")
 
     def _wait(self, event: Waiting) -> None:
         self._picture = event.reason
@@ -82,7 +86,6 @@ class StudyProgress:
 
     def _finish(self, event: TrialFinished) -> None:
         trial, self._best = event.trial, event.best
-        self._done += 1
         self._outage = None
         failed = trial.score is None
         better = self._best is not None and self._best.number == trial.number
@@ -90,13 +93,18 @@ class StudyProgress:
             self._line.say(trial_text(trial, self._best))
 
     def _outlook(self) -> list[str]:
-        """Return the best score so far and the time left."""
+        """Return the best score so far, the pictures if they are limited, and the time left."""
         parts = [f"best {figure(self._best.score or 0.0)}"] if self._best else []
-        here = self._done - self._first
-        if here:
-            seconds = (time.monotonic() - self._begin) / here * (self._total - self._done)
-            parts.append(f"{human_time(seconds)} left")
+        if self._limits.pictures is not None:
+            parts.append(f"{self._pace.painted} of {self._limits.pictures} pictures")
+        if (seconds := self._pace.left) is not None:
+            parts.append(f"about {human_time(seconds)} left")
         return parts
+
+    def _painting(self, event: PictureDone) -> str:
+        text = f"painting {event.index + 1} of {event.total}"
+        each = self._pace.per_picture
+        return text if each is None else f"{text}, {each:.2g} s each"
 
 
 def pause_text(event: Paused) -> str:
@@ -135,6 +143,13 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
     text += f"score {figure(trial.score)}" + (f" = {parts}" if parts else "")
     text += f" ({means})" if len(trial.means) > 1 else ""
     return f"{text}  {_best_text(best)}" if best else text
+
+
+def _progress(event: StudyStarted) -> str:
+    """Return what earlier runs have done."""
+    if event.total is None:
+        return f"{event.done} trials of {event.painted} pictures are"
+    return f"{event.done} of {event.total} trials are"
 
 
 def _best_text(best: Trial | None) -> str:

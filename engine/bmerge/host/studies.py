@@ -90,7 +90,7 @@ def build_study(
     space = kinds.method.spread(config.space, len(checkpoints))
     search = build_space(space, numbers, architecture, present=present)
     kinds.check_space(search.space)
-    kinds.optimiser(search.space, config.optimiser.seed, config.optimiser.n_iters)  # or complain
+    kinds.optimiser(search.space, config.optimiser.seed, 1)  # or complain
     queue = tuple(_queue(config, kinds.method, architecture, search))
     plugins = registry.plugins_of([config.merge.method], architecture.id)
     others = {
@@ -123,6 +123,7 @@ def build_study(
         seed=config.optimiser.seed,
         queue=queue,
         n_iters=config.optimiser.n_iters,
+        limits=config.optimiser.limits,
         definition=definition_of(
             config, search, [*map(model_identity, checkpoints)], kinds.ingredients(others)
         ),

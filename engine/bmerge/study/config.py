@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bmerge.evaluate.protocols import Payload
 from bmerge.recipe.schema import PluginRef, Recipe
+from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.objective import Objectives
 from bmerge.study.space_entry import HyperparameterSpace
 
@@ -67,7 +68,9 @@ class OptimiserConfig:
         seed: of the initial design and of the optimiser.
         init: the design of the initial points.
         init_points: how many of them.
-        n_iters: how many trials the optimiser proposes after them.
+        n_iters: how many trials the optimiser proposes after them; None for as many as there may
+            be by ``limits``.
+        limits: trials, pictures and minutes that the search may take in all.
         options: all other keys of the section.
     """
 
@@ -75,7 +78,8 @@ class OptimiserConfig:
     seed: int = 0
     init: InitialDesign = "sobol"
     init_points: int = 10
-    n_iters: int = 40
+    n_iters: int | None = 40
+    limits: Limits = UNLIMITED
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

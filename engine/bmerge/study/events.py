@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.trial import Phase, Trial
 
 __all__ = [
@@ -26,13 +27,19 @@ class StudyStarted:
 
     Args:
         done: trials that were finished in earlier runs.
-        total: trials that it will have.
+        total: trials that it will have; None where pictures or time alone limit them.
         best: the best of those done.
+        limits: of the search.
+        painted: pictures that were made in earlier runs.
+        minutes: that trials took in earlier runs.
     """
 
     done: int
-    total: int
+    total: int | None
     best: Trial | None
+    limits: Limits = UNLIMITED
+    painted: int = 0
+    minutes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +134,21 @@ class TrialFinished:
 
 @dataclass(frozen=True, slots=True)
 class StudyFinished:
-    """All trials are done and the best merge is written.
+    """The search is over and the best merge is written.
 
     Args:
         best: the best trial; None if none is complete.
         checkpoint: its merged checkpoint.
         recipe: its recipe.
         front: recipes of the Pareto front, where there are several objectives.
+        reason: which limit has ended the search.
     """
 
     best: Trial | None
     checkpoint: Path | None
     recipe: Path | None
     front: tuple[Path, ...] = ()
+    reason: str = ""
 
 
 Event = (

@@ -20,6 +20,7 @@ from bmerge.study.config import (
     Racing,
     StudyConfig,
 )
+from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load_payloads import read_payloads
 from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
@@ -35,7 +36,7 @@ _TOP = (
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
-_OPTIMISER = ("name", "seed", "init", "init_points", "n_iters")
+_OPTIMISER = ("name", "seed", "init", "init_points", "n_iters", "trials", "pictures", "minutes")
 
 
 def load_study(path: str | Path) -> StudyConfig:
@@ -136,19 +137,31 @@ def _generator(node: Node) -> GeneratorConfig:
 def _optimiser(node: Node) -> OptimiserConfig:
     keys = node.mapping()
     default = OptimiserConfig()
+    limits = Limits(
+        trials=_maybe(keys, "trials", _one_or_more),
+        pictures=_maybe(keys, "pictures", _one_or_more),
+        minutes=_maybe(keys, "minutes", _minutes),
+    )
     design = _maybe(keys, "init", lambda n: n.text(("random", "lhs", "sobol")))
     return OptimiserConfig(
         name=_get(keys, "name", Node.text, default.name),
         seed=_get(keys, "seed", _count, default.seed),
         init=cast("InitialDesign", design or default.init),
         init_points=_get(keys, "init_points", _count, default.init_points),
-        n_iters=_get(keys, "n_iters", _count, default.n_iters),
+        n_iters=_maybe(keys, "n_iters", _count)
+        if limits != UNLIMITED or "n_iters" in keys
+        else default.n_iters,
+        limits=limits,
         options=_options(node, _OPTIMISER),
     )
 
 
 def _count(node: Node) -> int:
     return node.integer(least=0)
+
+
+def _one_or_more(node: Node) -> int:
+    return node.integer(least=1)
 
 
 def _minutes(node: Node) -> float:

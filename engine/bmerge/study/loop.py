@@ -20,6 +20,7 @@ from bmerge.study.definition import check_definition
 from bmerge.study.events import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import revisions_of
+from bmerge.study.limits import Limits, minutes_of, pictures_of
 from bmerge.study.preflight import check_before
 from bmerge.study.racing import Races
 from bmerge.study.store import Store
@@ -36,6 +37,7 @@ def run_study(
     study: Study,
     *,
     trials: int | None = None,
+    limits: Limits | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
     keep_best: bool = True,
     accept_changes: bool = False,
@@ -45,7 +47,8 @@ def run_study(
 
     Args:
         study: what to run. Its generator is closed at the end, whatever happens.
-        trials: how many trials the study shall have in all; None takes the study's own.
+        trials: how many trials the study shall have in all; short for ``limits`` of just that.
+        limits: of the search; None takes the study's own.
         on_event: called from this thread with each :mod:`event <bmerge.study.events>`.
         keep_best: whether the best merge is written at the end.
         accept_changes: whether it goes on with other contents of files, weights and code.
@@ -66,12 +69,12 @@ def run_study(
             study.name,
             definition=study.definition,
             objectives=study.objectives,
-            budget=study.n_iters,
+            budget=study.asks,
             url=study.storage,
         ) as store:
             _settle_definition(study, store, accept_changes=accept_changes)
-            total = study.trials if trials is None else trials
-            run = _Run(study, store, total, on_event, keep_best=keep_best)
+            given = limits if trials is None else Limits(trials=trials)
+            run = _Run(study, store, given or study.bounds, on_event, keep_best=keep_best)
             return run.run(retry_failed=retry_failed)
     except KeyboardInterrupt as interrupt:
         message = f"interrupted; finished trials are stored in {study.folder}"
@@ -96,7 +99,7 @@ def _settle_definition(study: Study, store: Store, *, accept_changes: bool) -> N
     except StudyError:
         if store.begun or any(len(trial.pictures) >= whole for trial in store.running):
             raise
-        store.forget(definition=study.definition, budget=study.n_iters)
+        store.forget(definition=study.definition, budget=study.asks)
     else:
         store.define(settled)
 
@@ -108,12 +111,12 @@ class _Run:
         self,
         study: Study,
         store: Store,
-        total: int,
+        limits: Limits,
         on_event: Callable[[Event], None],
         *,
         keep_best: bool,
     ) -> None:
-        self.study, self.store, self.total, self.on_event = study, store, total, on_event
+        self.study, self.store, self.limits, self.on_event = study, store, limits, on_event
         self.keep_best = keep_best
         self.asking = Asking(study, store)
         self.patience = Patience(study.patience, study.evaluator, on_event)
@@ -125,22 +128,37 @@ class _Run:
         """Go through the trials and write the best."""
         if retry_failed:
             self.patience.through(self.store.reopen)
-        done = len(self.store.finished)
-        self.on_event(StudyStarted(done, max(self.total, done), best_of(self.store.revised)))
-        if self.store.running or len(self.store.trials) < self.total:
+        self.on_event(self._started())
+        if self.store.running or not self._limit():
             self.patience.through(self._check)
         for trial in self.store.reopened:  # before the optimiser hears of the others
             self._evaluate(trial, known=False, again=True)
             self.failures = 0  # to fail as before is nothing new
         for trial in self.store.running:
             self._evaluate(trial, known=self.asking.propose_again(trial), again=True)
-        while len(self.store.trials) < self.total:
+        while not self._limit():
             proposal = self.asking.propose()
             start = lambda: self.store.start(proposal, self.study.search.space)  # noqa: B023, E731
             self._evaluate(self.patience.through(start), known=proposal.asked)
         finished = self.patience.through(self._finish)
         self.on_event(finished)
         return finished
+
+    def _limit(self) -> str | None:
+        """Say which limit lets no further trial begin."""
+        whole = len(self.study.evaluator.payloads)
+        return self.limits.reached(self.store.trials.values(), whole)
+
+    def _started(self) -> StudyStarted:
+        finished, total = self.store.finished, self.limits.trials
+        return StudyStarted(
+            len(finished),
+            None if total is None else max(total, len(finished)),
+            best_of(self.store.revised),
+            self.limits,
+            pictures_of(finished),
+            minutes_of(finished),
+        )
 
     def _check(self) -> None:
         check_before(self.study, self.store.trials, keep_best=self.keep_best)
@@ -188,4 +206,4 @@ class _Run:
         if best is not None and self.keep_best:
             checkpoint, recipe = write_best(self.study.merger, best, self.study.folder)
         front = write_front(self.study.merger, front_of(self.store.revised), self.study.folder)
-        return StudyFinished(best, checkpoint, recipe, front)
+        return StudyFinished(best, checkpoint, recipe, front, self._limit() or "")

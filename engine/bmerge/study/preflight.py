@@ -15,6 +15,7 @@ from functools import partial
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
 from bmerge.study.definition import check_definition
+from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock
 from bmerge.study.room import Need, check_room, needs_of, takes_files
 from bmerge.study.store import StoredStudy
@@ -44,14 +45,14 @@ class Forecast:
     """What the rest of a study will take.
 
     Args:
-        trials: that are left.
+        trials: that are left, at least; None where only time limits them.
         needs: room that they need in all.
         seconds: of a trial; None if nothing is known.
         measured: complete trials that ``seconds`` is the mean of; 0 if it is the time of one
             merge alone, without pictures.
     """
 
-    trials: int
+    trials: int | None
     needs: tuple[Need, ...]
     seconds: float | None
     measured: int
@@ -102,26 +103,31 @@ def check_all(
                 yield Finding(what, asked=False)
 
 
-def forecast_of(study: Study, stored: StoredStudy | None, total: int) -> Forecast:
+def forecast_of(study: Study, stored: StoredStudy | None, limits: Limits) -> Forecast:
     """Return what the trials that are left will take, from what can be measured.
 
     Args:
         study: that shall be run.
         stored: the same study as an earlier run has left it; None if there is none.
-        total: how many trials it shall have in all.
+        limits: of the search.
 
     Raises:
         BmergeError: if nothing has been measured yet, and a merge fails.
     """
     trials = {} if stored is None else stored.trials
     complete = [trial for trial in trials.values() if trial.state == "complete"]
-    left = max(0, total - sum(trial.state != "running" for trial in trials.values()))
+    left = limits.trials_left(trials.values(), len(study.evaluator.payloads))
     seconds: float | None = None
     if complete:
         seconds = sum(trial.seconds["total"] for trial in complete) / len(complete)
     elif takes_files(study.evaluator.generator):
         seconds = _seconds_of_a_merge(study)
-    return Forecast(left, tuple(needs_of(study, trials, count=left)), seconds, len(complete))
+    return Forecast(
+        left,
+        tuple(needs_of(study, trials, count=1 if left is None else left)),
+        seconds,
+        len(complete),
+    )
 
 
 def _parts(evaluator: Evaluator) -> Iterator[tuple[str, object]]:

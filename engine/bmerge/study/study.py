@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +17,16 @@ from bmerge.evaluate.protocols import MergedModel
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.config import InitialDesign, Racing
 from bmerge.study.design import initial_points
+from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Optimiser, Space
 from bmerge.study.space import SearchSpace
 from bmerge.study.trial import Proposal, Trial
 
 __all__ = ["Closeable", "MergesModels", "OptimiserFactory", "Study", "initial_proposals"]
+
+
+_ASKS = 40  # that an optimiser may reckon with, where only time limits them
 
 
 class Closeable(MergedModel, Protocol):
@@ -78,10 +82,11 @@ class Study:
         optimiser_name: as the source of its proposals.
         seed: of the optimiser.
         queue: proposals of the first trials, in order: baselines, attempts, initial design.
-        n_iters: trials that the optimiser proposes after them.
+        n_iters: trials that the optimiser proposes after them; None for as many as ``limits`` let.
         definition: from :func:`bmerge.study.definition.definition_of`.
         storage: URL of an Optuna database, or None.
         patience: minutes for which a run waits for its surroundings.
+        limits: of the search, beside ``n_iters``.
         racing: whether trials that fall behind are stopped; ``auto`` measures whether that pays.
     """
 
@@ -95,10 +100,11 @@ class Study:
     optimiser_name: str
     seed: int
     queue: tuple[Proposal, ...]
-    n_iters: int
+    n_iters: int | None
     definition: Mapping[str, Any]
     storage: str | None = None
     patience: float = 30.0
+    limits: Limits = UNLIMITED
     racing: Racing = "auto"
 
     def pending(self, trials: Mapping[int, Trial]) -> list[Proposal]:
@@ -116,9 +122,18 @@ class Study:
         return found
 
     @property
-    def trials(self) -> int:
-        """How many trials the study has, if nobody says otherwise."""
-        return len(self.queue) + self.n_iters
+    def bounds(self) -> Limits:
+        """The limits of the search, if nobody says otherwise: whichever comes first."""
+        if self.n_iters is None:
+            return self.limits
+        trials = len(self.queue) + self.n_iters
+        return replace(self.limits, trials=min(trials, self.limits.trials or trials))
+
+    @property
+    def asks(self) -> int:
+        """How many proposals the optimiser may reckon with; whole trials, where pictures count."""
+        left = self.bounds.trials_left((), len(self.evaluator.payloads))
+        return _ASKS if left is None else max(0, left - len(self.queue))
 
 
 def initial_proposals(
