@@ -16,7 +16,7 @@ __all__ = ["EXTRAS", "absent", "as_missing_extra", "install_line", "require"]
 EXTRAS: dict[str, tuple[str, ...]] = {
     "study": (
         "optuna", "sqlalchemy", "greenlet", "scipy", "numpy", "nevergrad", "cmaes", "bayes_opt",
-        "sklearn", "threadpoolctl", "PIL", "httpx2", "httpcore2", "jinja2", "starlette", "uvicorn",
+        "threadpoolctl", "PIL", "httpx2", "httpcore2", "jinja2", "starlette", "uvicorn",
     ),
     "torch": ("torch", "scipy", "numpy"),
     "scorers": ("torch", "open_clip", "transformers", "safetensors", "scipy", "numpy", "PIL"),

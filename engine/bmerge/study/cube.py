@@ -110,7 +110,7 @@ class _Whole:
 
     def values(self, unit: Sequence[float]) -> dict[str, float]:
         p = self.parameter
-        value = float(round(self._line.values(unit)[p.name]))
+        value = float(math.floor(self._line.values(unit)[p.name] + 0.5))
         return {p.name: min(max(value, p.low), p.high)}
 
     @property

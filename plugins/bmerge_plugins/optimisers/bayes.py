@@ -1,42 +1,53 @@
-"""``bayes``: the Gaussian process of the bayesian-optimization library.
+"""``bayes``: Bayesian optimisation as the tools before this one had it, in hundredths of a second.
 
-The process is fitted anew to all results at every ask, with a random state made from the seed
-and the ask's number: nothing but the results decides a proposal, so resuming is exact.
+A Gaussian process with one length scale for all dimensions, an acquisition function to choose, an
+exploration that may decay and bounds that may close in on the best. The process is fitted anew to
+all results at every ask, with random numbers from the seed and the ask's number: nothing but the
+results decides a proposal, so resuming is exact.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from bmerge import Cube, OptimiserKind, Result, Space, hookimpl
+from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
 from bmerge_plugins.optimisers._common import ALL_KINDS
+from bmerge_plugins.optimisers._results import Results
 
 if TYPE_CHECKING:
-    from bayes_opt import BayesianOptimization  # type: ignore[import-untyped]
-    from sklearn.gaussian_process.kernels import Matern  # type: ignore[import-untyped]
+    from collections.abc import Callable
+
+    from bmerge_plugins.gaussian.acquisition import Acquisition
+    from bmerge_plugins.gaussian.bounds import Box
 
 __all__ = ["Bayes", "bmerge_optimisers"]
-
-_ACQUISITIONS = ("ei", "ucb", "poi")
 
 
 class Bayes:
     """Proposes the maximum of an acquisition function over a Gaussian process.
 
     Args:
-        space: the dimensions; the process sees each scaled to [0, 1].
+        space: the dimensions; the process sees a cube.
         seed: equal seeds and results propose equal points.
         budget: not used.
-        acquisition: ``ei`` (expected improvement), ``ucb`` (mean + kappa · deviation) or
-            ``poi`` (probability of improvement).
+        acquisition: ``ucb`` (mean + kappa · deviation), ``ei`` (expected improvement) or ``poi``
+            (probability of improvement).
         kappa: how much ``ucb`` values uncertainty.
         kappa_decay: factor on kappa for each ask after the first ``kappa_decay_delay``.
         kappa_decay_delay: asks without decay.
-        xi: improvement that ``ei`` and ``poi`` ask for.
-        noise: variance of the scores' noise, as a part of the scores' variance.
+        xi: improvement that ``ei`` and ``poi`` ask for, in standard deviations of the scores.
+        noise: variance of the scores' noise beside the one that is told, as a part of the
+            scores' variance.
+        scales: ``one`` length scale for all dimensions, or one for ``each``.
+        reduce: whether bounds close in on the best point (sequential domain reduction).
+        gamma_osc: of that, the contraction where the best swings.
+        gamma_pan: the contraction where the best moves on.
+        eta: the contraction where the best stays.
+        minimum_window: least width of the bounds, as a part of each dimension's.
+
+    Raises:
+        PluginError: if an option makes no sense.
     """
 
     def __init__(
@@ -45,89 +56,93 @@ class Bayes:
         seed: int,
         budget: int,  # noqa: ARG002
         *,
-        acquisition: Literal["ei", "ucb", "poi"] = "ei",
+        acquisition: Literal["ucb", "ei", "poi"] = "ucb",
         kappa: float = 2.576,
         kappa_decay: float = 1.0,
         kappa_decay_delay: int = 0,
         xi: float = 0.0,
         noise: float = 1e-4,
+        scales: Literal["one", "each"] = "one",
+        reduce: bool = False,
+        gamma_osc: float = 0.7,
+        gamma_pan: float = 1.0,
+        eta: float = 0.9,
+        minimum_window: float = 0.0,
     ) -> None:
-        self._cube = Cube(space)
-        self._seed = seed
+        _check(kappa=kappa, kappa_decay=kappa_decay, noise=noise, minimum_window=minimum_window)
+        self._results, self._seed = Results(space), seed
         self._acquisition, self._xi, self._noise = acquisition, xi, noise
         self._kappa, self._decay, self._delay = kappa, kappa_decay, kappa_decay_delay
-        self._results: list[Result] = []
-        self._asks = 0
+        self._alike, self._reduces = scales == "one", reduce
+        self._reduction = (gamma_osc, gamma_pan, eta, minimum_window)
 
     def ask(self) -> Mapping[str, float]:
         """Fit the process and return the point that promises most.
 
         One thread: the matrices are small, and sums must not depend on the number of cores.
         """
-        from bayes_opt import UtilityFunction
+        import numpy as np
         from threadpoolctl import threadpool_limits
 
-        kappa = self._kappa * self._decay ** max(0, self._asks - self._delay)
-        process = self._process()
-        self._asks += 1
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sklearn's and scipy's, of fits that hit a bound
-            found = process.suggest(UtilityFunction(self._acquisition, kappa=kappa, xi=self._xi))
-        return self._cube.values([found[_key(i)] for i in range(self._cube.width)])
+        from bmerge_plugins.gaussian.proposing import proposal
+
+        results = self._results
+        rng = np.random.default_rng((self._seed, results.asks))
+        if not results.told:
+            return results.propose(rng.random(results.cube.width).tolist())
+        with threadpool_limits(1):
+            unit = proposal(
+                results.scored(),
+                results.flying,
+                self._promise(),
+                rng,
+                alike=self._alike,
+                noise=self._noise,
+                box=self._box(),
+            )
+        return results.propose(unit.tolist())
 
     def tell(self, result: Result) -> None:
         """Keep the result."""
-        self._results.append(result)
+        self._results.tell(result)
 
     def replay(self, results: Sequence[Result]) -> None:
         """Keep the results and count the asks."""
-        self._results = list(results)
-        self._asks = sum(result.proposed for result in results)
+        self._results.replay(results)
 
-    def _process(self) -> BayesianOptimization:
-        """Return the library's optimiser with all points registered."""
-        import numpy as np
-        from bayes_opt import BayesianOptimization
+    def _promise(self) -> Callable[[float], Acquisition]:
+        """Return the acquisition, given the best expected score."""
+        from bmerge_plugins.gaussian.acquisition import (
+            expected_improvement,
+            improvement_chance,
+            upper_bound,
+        )
 
-        bounds = {_key(i): (0.0, 1.0) for i in range(self._cube.width)}
-        state = np.random.SeedSequence((self._seed, self._asks)).generate_state(1)
-        process = BayesianOptimization(None, bounds, random_state=int(state[0]), verbose=0)
-        process.set_gp_params(alpha=self._noise, kernel=_kernel(len(bounds)))
-        for point, score in self._points().items():
-            process.register(dict(zip(bounds, point, strict=True)), score)
-        return process
+        if self._acquisition == "ucb":
+            kappa = self._kappa * self._decay ** max(0, self._results.asks - self._delay)
+            return lambda _: upper_bound(kappa)
+        promise = expected_improvement if self._acquisition == "ei" else improvement_chance
+        return lambda best: promise(best + self._xi)
 
-    def _points(self) -> dict[tuple[float, ...], float]:
-        """Return point → mean score: a point may have been tried twice, the library takes one.
+    def _box(self) -> Box | None:
+        """Return the bounds that are left, or None for the whole cube."""
+        if not self._reduces:
+            return None
+        from bmerge_plugins.gaussian.bounds import reduced
 
-        A failed trial counts as the worst score, so that its surroundings are avoided.
-        """
-        scores = [r.score for r in self._results if r.score is not None]
-        if not scores:
-            return {}
-        points: dict[tuple[float, ...], list[float]] = {}
-        for result in self._results:
-            unit = tuple(self._cube.unit(result.values))
-            score = min(scores) if result.score is None else result.score
-            points.setdefault(unit, []).append(score)
-        return {point: sum(scores) / len(scores) for point, scores in points.items()}
+        points, scores, _ = self._results.scored()
+        return reduced(points, scores, *self._reduction)
 
 
-def _kernel(dimensions: int) -> Matern:
-    """Return the library's kernel with its length scale kept in reason.
+def _check(**options: float) -> None:
+    """Refuse options below 0.
 
-    Points of the unit cube are about 0.4 √dimensions apart. From few points the fit can take a
-    length scale far below that; the process then is flat between them and proposes at random.
+    Raises:
+        PluginError: that names one.
     """
-    from sklearn.gaussian_process.kernels import Matern
-
-    unit = math.sqrt(dimensions)
-    return Matern(nu=2.5, length_scale=unit, length_scale_bounds=(0.2 * unit, 10 * unit))
-
-
-def _key(index: int) -> str:
-    """Return the library's name of a dimension; it sorts by name."""
-    return f"{index:05d}"
+    for name, value in options.items():
+        if not value >= 0:
+            raise PluginError(f"{name} is {value:g}, must be 0 or more", plugin="bayes")
 
 
 @hookimpl
@@ -137,8 +152,8 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
         OptimiserKind(
             "bayes",
             Bayes,
-            "Gaussian process of bayesian-optimization",
+            "Gaussian process with acquisition, kappa decay and domain reduction to choose",
             takes=ALL_KINDS,
-            needs=("bayes_opt", "sklearn", "numpy", "threadpoolctl"),
+            needs=("scipy", "numpy", "threadpoolctl"),
         )
     ]

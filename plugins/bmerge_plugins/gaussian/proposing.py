@@ -1,0 +1,52 @@
+"""From scores to a proposal: fit, let what is in flight count, look for the maximum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bmerge_plugins.gaussian.acquisition import Acquisition
+from bmerge_plugins.gaussian.bounds import Box
+from bmerge_plugins.gaussian.fit import fit, standardised
+from bmerge_plugins.gaussian.kernel import Array
+from bmerge_plugins.gaussian.maximum import argmax
+from bmerge_plugins.gaussian.process import Process
+
+__all__ = ["proposal"]
+
+
+def proposal(
+    scored: tuple[Array, Array, Array],
+    flying: Array,
+    acquisition: Callable[[float], Acquisition],
+    rng: np.random.Generator,
+    *,
+    alike: bool,
+    noise: float | None = None,
+    box: Box | None = None,
+) -> Array:
+    """Return the point of the unit cube that promises most.
+
+    Args:
+        scored: points, scores and the variances of their errors; at least one.
+        flying: points that are evaluated now. Each counts as if it had the score that is expected
+            there, so that nothing new is to be learned beside it.
+        acquisition: the greatest score that is expected at a known point → what is promised.
+        rng: draws the candidates.
+        alike: whether all dimensions have the same length scale.
+        noise: variance of the scores' errors beside the one that is given, as a part of the
+            scores' variance; None finds it out.
+        box: bounds of the proposal; None is the whole cube.
+    """
+    points, raw, variances = scored
+    scores, scale = standardised(raw)
+    variances = variances / max(scale.deviation**2, 1e-300)
+    process = fit(points, scores, variances, alike=alike, noise=noise)
+    if len(flying):
+        expected, _ = process.expect(flying)
+        points = np.concatenate([points, flying])
+        scores = np.concatenate([scores, expected])
+        process = Process(points, scores, np.resize(variances, len(points)), process.shape)
+    best = float(process.expect(process.points)[0].max())
+    return argmax(process, acquisition(best), rng, box)

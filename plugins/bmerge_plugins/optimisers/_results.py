@@ -1,0 +1,71 @@
+"""The results that an optimiser was told, as a Gaussian process takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bmerge import Cube, Result, Space
+
+if TYPE_CHECKING:
+    from bmerge_plugins.gaussian.kernel import Array
+
+__all__ = ["Results"]
+
+
+class Results:
+    """What was told, and what was asked for and not told yet.
+
+    Args:
+        space: the dimensions.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.cube = Cube(space)
+        self.told: list[Result] = []
+        self.asks = 0
+        self._flying: list[dict[str, float]] = []
+
+    def propose(self, unit: Sequence[float]) -> dict[str, float]:
+        """Return the point of the space that is asked for, and remember it until it is told."""
+        values = self.cube.values(unit)
+        self.asks += 1
+        self._flying.append(values)
+        return values
+
+    def tell(self, result: Result) -> None:
+        """Keep a result."""
+        self.told.append(result)
+        if result.proposed and (values := dict(result.values)) in self._flying:
+            self._flying.remove(values)
+
+    def replay(self, results: Sequence[Result]) -> None:
+        """Keep what earlier runs did."""
+        self.told = list(results)
+        self.asks = sum(result.proposed for result in results)
+
+    @property
+    def flying(self) -> Array:
+        """The coordinates of what is evaluated now."""
+        import numpy as np
+
+        units = [self.cube.unit(values) for values in self._flying]
+        return np.array(units).reshape(len(units), self.cube.width)
+
+    def scored(self) -> tuple[Array, Array, Array]:
+        """Return coordinates, scores and variances of everything that was told.
+
+        A failed trial counts as the worst score, so that its surroundings are avoided; where all
+        have failed, all are equal.
+        """
+        import numpy as np
+
+        worst = min((r.score for r in self.told if r.score is not None), default=0.0)
+        points = [self.cube.unit(result.values) for result in self.told]
+        scores = [worst if r.score is None else r.score for r in self.told]
+        variances = [r.variance for r in self.told]
+        return (
+            np.array(points).reshape(len(points), self.cube.width),
+            np.array(scores, dtype=np.float64),
+            np.array(variances, dtype=np.float64),
+        )

@@ -1,0 +1,172 @@
+"""The Gaussian process of ``auto`` and ``bayes``, against scikit-learn's and by differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bmerge_plugins.gaussian.acquisition import (
+    expected_improvement,
+    improvement_chance,
+    slopes,
+    upper_bound,
+    values,
+)
+from bmerge_plugins.gaussian.bounds import reduced
+from bmerge_plugins.gaussian.fit import _Likelihood, fit, standardised
+from bmerge_plugins.gaussian.maximum import argmax
+from bmerge_plugins.gaussian.process import MEAN_VARIANCE, Process, Shape
+
+RNG = np.random.default_rng(3)
+POINTS = RNG.random((30, 5))
+SCORES, _ = standardised(np.cos(4 * POINTS[:, 0]) - POINTS[:, 1] ** 2)
+VARIANCES = np.where(RNG.random(30) < 0.5, 0.05, 0.0)
+SHAPE = Shape(np.array([0.5, 0.8, 2.0, 3.0, 4.0]), 1.3, 0.01)
+PROCESS = Process(POINTS, SCORES, VARIANCES, SHAPE)
+ELSEWHERE = RNG.random((8, 5))
+
+
+def test_process_expects_what_scikit_learn_expects():
+    gaussian_process = pytest.importorskip("sklearn.gaussian_process")
+    kernels = gaussian_process.kernels
+    kernel = kernels.ConstantKernel(1.3) * kernels.Matern(SHAPE.lengths, nu=2.5)
+    oracle = gaussian_process.GaussianProcessRegressor(
+        kernel + kernels.ConstantKernel(MEAN_VARIANCE), alpha=VARIANCES + 0.01, optimizer=None
+    )
+    oracle.fit(POINTS, SCORES)
+    mean, deviation = oracle.predict(ELSEWHERE, return_std=True)
+    found = PROCESS.expect(ELSEWHERE)
+    np.testing.assert_allclose(found[0], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1], deviation, rtol=1e-5)
+    expected = oracle.log_marginal_likelihood()
+    loss, _ = _likelihood(SHAPE).loss(_logarithms(SHAPE))
+    constant = -0.5 * len(POINTS) * np.log(2 * np.pi)
+    assert constant - loss == pytest.approx(expected - _unusual(SHAPE), rel=1e-5)
+
+
+def _likelihood(shape, *, alike=False):
+    return _Likelihood(POINTS, SCORES, VARIANCES, alike=alike)
+
+
+def _logarithms(shape):
+    return np.log([*shape.lengths, shape.variance, shape.noise])
+
+
+def _unusual(shape):
+    """Return what the fit takes off for a shape that is not usual."""
+    usual = [0.5 * np.sqrt(5)] * 5
+    parts = np.log(shape.lengths / usual), np.log(shape.variance), np.log(shape.noise / 1e-3) / 1.5
+    return 0.5 * sum(np.sum(np.square(part)) for part in parts)
+
+
+@pytest.mark.parametrize("alike", [False, True], ids=["each", "alike"])
+def test_fit_has_the_gradient_of_its_loss(alike):
+    likelihood = _likelihood(SHAPE, alike=alike)
+    at = likelihood.usual + RNG.normal(0, 0.3, len(likelihood.usual))
+    _, gradient = likelihood.loss(at)
+    steps = 1e-5 * np.eye(len(at))
+    differences = [likelihood.loss(at + s)[0] - likelihood.loss(at - s)[0] for s in steps]
+    np.testing.assert_allclose(gradient, np.array(differences) / 2e-5, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "acquisition",
+    [
+        upper_bound(2.0),
+        expected_improvement(0.0),
+        expected_improvement(60.0),
+        improvement_chance(0.5),
+        improvement_chance(-40.0),
+    ],
+    ids=["ucb", "ei", "ei far", "poi", "poi sure"],
+)
+def test_acquisition_has_its_gradient(acquisition):
+    value, gradient = slopes(acquisition, PROCESS.believe(ELSEWHERE))
+    assert np.isfinite(value).all()
+    steps = 1e-6 * np.eye(5)
+    differences = np.array(
+        [
+            values(acquisition, PROCESS, ELSEWHERE + step)
+            - values(acquisition, PROCESS, ELSEWHERE - step)
+            for step in steps
+        ]
+    )
+    scale = max(1e-3, np.abs(gradient).max())
+    np.testing.assert_allclose(gradient.T / scale, differences / 2e-6 / scale, atol=1e-4)
+
+
+def test_expected_improvement_is_what_sampling_finds():
+    mean, deviation = PROCESS.expect(ELSEWHERE)
+    draws = RNG.normal(mean, deviation, (200_000, len(mean)))
+    sampled = np.maximum(draws - 0.4, 0).mean(0)
+    found = np.exp(expected_improvement(0.4)(mean, deviation)[0])
+    np.testing.assert_allclose(found, sampled, rtol=0.02, atol=1e-4)
+    chance = np.exp(improvement_chance(0.4)(mean, deviation)[0])
+    np.testing.assert_allclose(chance, (draws > 0.4).mean(0), atol=0.01)
+
+
+def test_process_believes_a_score_the_less_the_less_sure_it_is():
+    points = np.array([[0.2], [0.5], [0.8]])
+    at = np.array([[0.5]])
+    expected = [
+        Process(
+            points,
+            np.array([-0.7, 1.4, -0.7]),
+            np.array([0.0, v, 0.0]),
+            Shape(np.array([0.3]), 1.0, 1e-4),
+        ).expect(at)[0][0]
+        for v in (0.0, 1.0, 100.0)
+    ]
+    assert expected[0] == pytest.approx(1.4, abs=0.01)
+    assert expected[1] < 0.9
+    assert expected[2] < 0.0
+
+
+def test_fit_finds_which_dimensions_matter():
+    points = np.random.default_rng(5).random((60, 12))
+    scores, _ = standardised(-((points[:, 3] - 0.7) ** 2) - (points[:, 8] - 0.2) ** 2)
+    lengths = fit(points, scores, np.zeros(60)).shape.lengths
+    assert {*np.argsort(lengths)[:2]} == {3, 8}
+    assert len({*fit(points, scores, np.zeros(60), alike=True).shape.lengths}) == 1
+
+
+def test_argmax_is_as_good_as_a_million_points():
+    acquisition = upper_bound(1.0)
+    found = argmax(PROCESS, acquisition, np.random.default_rng(1))
+    dense = np.random.default_rng(2).random((100_000, 5))
+    best = values(acquisition, PROCESS, dense).max()
+    assert values(acquisition, PROCESS, found[None])[0] >= best
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_bounds_close_in_as_the_old_tool_has_them():
+    """Against the transformer of bayesian-optimization, after each of forty scores."""
+    bayes_opt = pytest.importorskip("bayes_opt")
+    transformer = bayes_opt.SequentialDomainReductionTransformer(
+        gamma_osc=0.6, gamma_pan=0.95, eta=0.85, minimum_window=0.0
+    )
+    rng, points = np.random.default_rng(7), np.empty((0, 3))
+    box = reduced(points, points[:, 0], 0.6, 0.95, 0.85, 0.0)
+    library = bayes_opt.BayesianOptimization(None, dict.fromkeys("abc", (0.0, 1.0)), verbose=0)
+    transformer.initialize(library.space)
+    for _ in range(40):
+        points = np.vstack([points, box.point(rng.random(3))])
+        scores = -((points - [0.3, 0.5, 0.9]) ** 2).sum(1)
+        library.register(dict(zip("abc", points[-1], strict=True)), scores[-1])
+        theirs = transformer.transform(library.space)
+        box = reduced(points, scores, 0.6, 0.95, 0.85, 0.0)
+        np.testing.assert_allclose(box.low, [theirs[k][0] for k in "abc"], atol=1e-9)
+        np.testing.assert_allclose(box.high, [theirs[k][1] for k in "abc"], atol=1e-9)
+    assert box.width.max() < 0.1
+    wide = reduced(points, scores, 0.6, 0.95, 0.85, 0.25)
+    assert wide.width == pytest.approx(0.25)
+    assert wide.low.min() >= 0
+    assert wide.high.max() <= 1
+
+
+def test_standardised_scores_of_any_size():
+    for scores in ([1e300, -1e300, 0.0], [1e-300, 2e-300], [3.0, 3.0]):
+        found, scale = standardised(np.array(scores))
+        assert np.isfinite(found).all()
+        assert np.isfinite([scale.mean, scale.deviation]).all()
+        assert abs(found.mean()) < 1e-9
