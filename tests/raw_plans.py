@@ -9,7 +9,7 @@ import torch
 
 from bmerge.dtypes import SIZES
 from bmerge.formats import TensorInfo
-from bmerge.plan import MergeJob, OutputTensor, Plan
+from bmerge.plan import Jobs, MergeJob, OutputTensor, Plan
 from bmerge.recipe import Recipe
 
 TORCH = {
@@ -74,9 +74,8 @@ def make_plan(merges, *, copies=(), fills=(), on_nonfinite="error"):
         outputs.append(OutputTensor(key, dtype, shape, offset))
         offset += math.prod(shape) * SIZES[dtype]
     recipe = Recipe("test", (), on_nonfinite=on_nonfinite)
-    return Plan(
-        recipe, (), None, (), tuple(merges), tuple(copies), tuple(fills), (), tuple(outputs), ()
-    )
+    jobs = Jobs.of((*merges, *copies, *fills))
+    return Plan(recipe, (), None, (), jobs, tuple(outputs), ())
 
 
 def run(executor, plan, **options):

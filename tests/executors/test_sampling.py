@@ -10,6 +10,7 @@ import pytest
 from bmerge.executors import NativeExecutor
 from bmerge.executors.sampling import samples_of
 from bmerge.executors.torch import TorchExecutor
+from bmerge.plan import Jobs
 from bmerge_plugins.methods.slerp import slerp
 from bmerge_plugins.methods.weighted_sum import weighted_sum
 from raw_plans import make_job, make_plan, run, store, value_of
@@ -79,12 +80,12 @@ def test_nothing_is_told_of_what_is_not_rounded_to_nearest(tmp_path, executor):
     assert run(EXECUTORS[executor], plan)[1].rounded == ()
     plan, _ = plan_of(tmp_path, weighted_sum, "BF16")
     jobs = tuple(replace(job, base=None) for job in plan.merges)
-    assert run(EXECUTORS[executor], replace(plan, merges=jobs))[1].rounded == ()
+    assert run(EXECUTORS[executor], replace(plan, jobs=Jobs.of(jobs)))[1].rounded == ()
 
 
 def test_of_many_tensors_some_are_looked_at(tmp_path):
     plan, _ = plan_of(tmp_path, weighted_sum, "BF16")
-    many = replace(plan, merges=plan.merges[:1] * 1000)
+    many = replace(plan, jobs=Jobs.of(plan.merges[:1] * 1000))
     samples = samples_of(many)
     assert len(samples) == 250
     assert list(samples)[:3] == [0, 4, 8]

@@ -296,5 +296,6 @@ def test_keys_of_two_text_encoders_are_never_alike(tmp_path):
         return alike.leaf(0, key)
 
     for key in tensors:
-        assert alike.found("tensor", key, lambda key=key: look(key)).info is tensors[key]
+        rule = alike.rule("tensor", key, lambda key=key: look(key))
+        assert rule.found([tensors], key).info == tensors[key]
     assert looked == [L + "w", G + "w"]

@@ -20,7 +20,7 @@ from bmerge.expr import Graph, trace
 from bmerge.formats import Tensor
 from bmerge.formats.composed import reshaped
 from bmerge.pipeline.execute import execute
-from bmerge.plan import MergeJob, Plan
+from bmerge.plan import Jobs, MergeJob, Plan
 from bmerge.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def measured(
             each = enumerate(graphs.halves, first)
             jobs += (_job(graph, infos, place, 1) for place, graph in each)
     recipe = Recipe("", (), on_nonfinite="report")
-    plan = Plan(recipe, (), architecture, (), tuple(jobs), (), (), (), (), ())
+    plan = Plan(recipe, (), architecture, (), Jobs.of(jobs), (), ())
     execute(plan, table, executor=executor, progress=progress)
     return list(table.numbers(halves))
 

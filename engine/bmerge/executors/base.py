@@ -1,7 +1,8 @@
 """What an executor is, where its output goes, and what it says while and after it runs.
 
 An executor runs the merges, copies and fills of a plan (not its splits, which
-:mod:`bmerge.pipeline` turns into merges). It writes every output tensor completely or raises.
+:mod:`bmerge.pipeline` turns into merges), of tensors that it can read. It writes every output
+tensor completely or raises.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from bmerge.errors import ExecutorError
+from bmerge.formats import Tensor
 from bmerge.plan import MergeJob, Plan
 
 if TYPE_CHECKING:
@@ -128,6 +130,13 @@ class Executor(Protocol):
     @property
     def name(self) -> str:
         """``native`` or ``torch``, and the device where there is a choice."""
+
+    def reads(self, tensor: Tensor) -> bool:
+        """Tell whether it computes with a tensor as it is stored; any TensorInfo, at least.
+
+        Asked for each input of a merge before :meth:`run`; :mod:`bmerge.pipeline` computes what
+        it does not read into a file first.
+        """
 
     def run(
         self, plan: Plan, sink: Sink, *, progress: ProgressCallback | None = None

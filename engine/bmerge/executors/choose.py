@@ -118,7 +118,7 @@ class _OnlyTorch:
 
 
 def _only_torch(plan: Plan) -> _OnlyTorch | None:
-    graphs = {job.graph for job in (*plan.merges, *(split.merge for split in plan.splits))}
+    graphs = plan.jobs.totals.graphs
     if any(graph.is_opaque for graph in graphs):
         names = ", ".join(dict.fromkeys(s.method.name for s in plan.steps if s.method.opaque))
         why = f"{names} needs whole tensors"

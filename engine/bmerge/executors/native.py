@@ -8,8 +8,9 @@ and passes on interrupts.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -23,10 +24,11 @@ from bmerge.executors.base import (
     Sink,
     nonfinite_error,
 )
-from bmerge.executors.sampling import Sample, samples_of
+from bmerge.executors.sampling import Sample, Samples
 from bmerge.expr import Graph
-from bmerge.formats import native_input, runs_of
-from bmerge.plan import MergeJob, Plan
+from bmerge.formats import Tensor, native_input, runs_of
+from bmerge.lora.patched import is_patched
+from bmerge.plan import CopyJob, FillJob, Job, MergeJob, Plan
 
 __all__ = ["IoMode", "NativeExecutor", "program_of"]
 
@@ -35,6 +37,8 @@ IoMode: TypeAlias = Literal["auto", "read", "mmap"]
 _INTERVAL = 0.1
 """Seconds between two calls of the progress callback."""
 _MEMORY = 64 << 20
+_AT_ONCE = 1 << 15
+"""Jobs that the core has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,11 @@ class NativeExecutor:
     memory: int | None = None
     threads: int = 0
     io: IoMode = "auto"
-    _maps: _native.Maps = field(init=False, repr=False, compare=False)
+    maps: _native.Maps = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Keep no maps yet."""
-        object.__setattr__(self, "_maps", _native.Maps(self.memory))
+        object.__setattr__(self, "maps", _native.Maps(self.memory))
 
     @property
     def name(self) -> str:
@@ -71,50 +75,26 @@ class NativeExecutor:
         """The budget in bytes for all buffers together."""
         return self.memory or _MEMORY
 
+    def reads(self, tensor: Tensor) -> bool:
+        """Tell whether no LoRA is on a tensor."""
+        return not is_patched(tensor)
+
     def run(
         self, plan: Plan, sink: Sink, *, progress: ProgressCallback | None = None
     ) -> ExecutionReport:
         """Write every output tensor of ``plan``; see :class:`bmerge.executors.Executor`."""
-        arguments = _Arguments(sink)
-        for job in plan.merges:
-            arguments.enter(job)
-        copies = list(arguments.copies(plan))
-        for fill in plan.fills:
-            sink.write(fill.key, 0, fill.data)
-        call = {
-            "programs": arguments.programs,
-            "sources": arguments.sources,
-            "sinks": list(sink.targets),
-            "jobs": map(arguments.job, plan.merges),
-            "copies": copies,
-            "threads": self.threads,
-            "memory": self.buffers,
-            "io": self.io,
-            "on_nonfinite": plan.recipe.on_nonfinite,
-            "maps": self._maps,
-        }
-        if plan.recipe.rounding != "nearest":
-            call["rounding"] = plan.recipe.rounding
-        wanted = [(i, job.wanted) for i, job in enumerate(plan.merges) if job.wanted is not None]
-        if wanted:
-            call["wanted"] = wanted
-        samples = samples_of(plan)
-        if samples:
-            call["bases"] = [arguments.base(index, sample) for index, sample in samples.items()]
-        try:
-            report = _watched(call, plan, progress)
-        except _native.NativeError as error:
-            raise _translated(error, plan) from error
+        run = _Run(self, plan, sink, progress)
+        jobs = iter(plan.jobs)
+        reports = [run.some(tuple(islice(jobs, _AT_ONCE)))]
+        while some := tuple(islice(jobs, _AT_ONCE)):
+            reports.append(run.some(some))
         return ExecutionReport(
             executor=self.name,
-            nonfinite=tuple(
-                NonFinite(plan.merges[job].key, None if index < 0 else index)
-                for job, index in report.nonfinite
-            ),
-            bytes_read=report.bytes_read,
-            bytes_written=report.bytes_written,
-            bytes_copied=report.bytes_copied,
-            rounded=tuple(samples[job].rounded(*sums) for job, *sums in report.rounded),
+            nonfinite=tuple(found for report in reports for found in report.nonfinite),
+            bytes_read=sum(report.bytes_read for report in reports),
+            bytes_written=sum(report.bytes_written for report in reports),
+            bytes_copied=sum(report.bytes_copied for report in reports),
+            rounded=tuple(found for report in reports for found in report.rounded),
         )
 
 
@@ -134,6 +114,119 @@ def program_of(graph: Graph) -> _native.Program:
         raise ExecutorError(message, hint="use --executor torch, or auto") from error
 
 
+class _Run:
+    """One run of a plan, some jobs at a time: of a million, the core's own take much memory.
+
+    Args:
+        executor: whose settings hold.
+        plan: whose jobs they are.
+        sink: where the output goes.
+        progress: called while it runs.
+    """
+
+    def __init__(
+        self,
+        executor: NativeExecutor,
+        plan: Plan,
+        sink: Sink,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self._executor, self._plan, self._sink = executor, plan, sink
+        self._progress = progress
+        self._samples = Samples(plan)
+        self._programs: dict[Graph, _native.Program] = {}
+        self._bytes_done = 0
+        self._tensors_done = 0
+
+    def some(self, jobs: Sequence[Job]) -> ExecutionReport:
+        """Run some of the jobs, and return what was done."""
+        arguments = _Arguments(self._sink, self._programs)
+        merges = [job for job in jobs if isinstance(job, MergeJob)]
+        for job in merges:
+            arguments.enter(job)
+        for fill in (job for job in jobs if isinstance(job, FillJob)):
+            self._sink.write(fill.key, 0, fill.data)
+        chosen = [(index, self._samples.of(job)) for index, job in enumerate(merges)]
+        samples = {index: sample for index, sample in chosen if sample is not None}
+        recipe, executor = self._plan.recipe, self._executor
+        call = {
+            "sinks": list(self._sink.targets),
+            "copies": list(arguments.copies(job for job in jobs if isinstance(job, CopyJob))),
+            "programs": arguments.programs,
+            "sources": arguments.sources,
+            "jobs": map(arguments.job, merges),
+            "threads": executor.threads,
+            "memory": executor.buffers,
+            "io": executor.io,
+            "on_nonfinite": recipe.on_nonfinite,
+            "maps": executor.maps,
+        }
+        if recipe.rounding != "nearest":
+            call["rounding"] = recipe.rounding
+        wanted = [(index, job.wanted) for index, job in enumerate(merges) if job.wanted is not None]
+        if wanted:
+            call["wanted"] = wanted
+        if samples:
+            call["bases"] = [arguments.base(index, sample) for index, sample in samples.items()]
+        try:
+            report = self._watched(call, len(jobs), len(jobs) - len(merges))
+        except _native.NativeError as error:
+            raise _translated(error, merges) from error
+        self._tensors_done += len(jobs)
+        return ExecutionReport(
+            executor.name,
+            tuple(
+                NonFinite(merges[job].key, None if index < 0 else index)
+                for job, index in report.nonfinite
+            ),
+            report.bytes_read,
+            report.bytes_written,
+            report.bytes_copied,
+            tuple(samples[job].rounded(*sums) for job, *sums in report.rounded),
+        )
+
+    def _watched(self, call: dict[str, Any], count: int, others: int) -> _native.Report:
+        """Run the core in a thread; report progress from this one, and stop it if that raises."""
+        handle = _native.Progress()
+        outcome: list[_native.Report | BaseException] = []
+        done = threading.Event()  # an interrupted Thread.join can take a running thread for ended
+
+        def work() -> None:
+            try:
+                outcome.append(_native.merge(**call, progress=handle))
+            except BaseException as error:  # noqa: BLE001  handed over to the calling thread
+                outcome.append(error)
+            finally:
+                done.set()
+
+        threading.Thread(target=work, name="bmerge-native", daemon=True).start()
+        try:
+            running = True
+            while running:  # at least once, and once more when it has ended
+                running = not done.wait(_INTERVAL)
+                self._report(handle, count, others)
+        except BaseException:
+            handle.cancel()
+            done.wait()
+            raise
+        result = outcome[0]
+        if isinstance(result, BaseException):
+            raise result
+        self._bytes_done += handle.bytes_done
+        return result
+
+    def _report(self, handle: _native.Progress, count: int, others: int) -> None:
+        if self._progress is None:
+            return
+        done, total, tensors = handle.bytes_done, handle.bytes_total, len(self._plan.jobs)
+        ended = others if total and done == total else 0
+        before = self._bytes_done
+        if total and self._tensors_done + count < tensors:  # of what is to come, one pass is known
+            total = max(total, self._plan.jobs.totals.nbytes_read - before)
+        finished = self._tensors_done + handle.jobs_done + ended
+        self._progress(Progress(before + done, before + total if total else 0, finished, tensors))
+
+
 @dataclass(slots=True)
 class _Arguments:
     """The tables that jobs refer to by index: programs and sources.
@@ -142,6 +235,7 @@ class _Arguments:
     """
 
     sink: Sink
+    known: dict[Graph, _native.Program]
     programs: list[_native.Program] = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
     _program_index: dict[Graph, int] = field(default_factory=dict)
@@ -165,10 +259,10 @@ class _Arguments:
     def base(self, job: int, sample: Sample) -> tuple[int, Any, int]:
         return job, native_input(sample.base, self._source), sample.count
 
-    def copies(self, plan: Plan) -> Iterator[tuple[int, int, int, int, int]]:
+    def copies(self, jobs: Iterable[CopyJob]) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield ranges to copy; those that continue one another on both sides are one."""
         ranges = []
-        for job in plan.copies:
+        for job in jobs:
             target, offset = self.sink.locate(job.key)
             for run in runs_of(job.source) or ():
                 if run.nbytes:
@@ -190,8 +284,10 @@ class _Arguments:
 
     def _program(self, graph: Graph) -> int:
         if graph not in self._program_index:
+            if graph not in self.known:
+                self.known[graph] = program_of(graph)
             self._program_index[graph] = len(self.programs)
-            self.programs.append(program_of(graph))
+            self.programs.append(self.known[graph])
         return self._program_index[graph]
 
     def _source(self, file: Path) -> int:
@@ -201,48 +297,10 @@ class _Arguments:
         return self._source_index[file]
 
 
-def _watched(call: dict[str, Any], plan: Plan, progress: ProgressCallback | None) -> _native.Report:
-    """Run the core in a thread; report progress from this one, and stop it if that raises."""
-    handle = _native.Progress()
-    outcome: list[_native.Report | BaseException] = []
-    done = threading.Event()  # an interrupted Thread.join can take a running thread for ended
-
-    def work() -> None:
-        try:
-            outcome.append(_native.merge(**call, progress=handle))
-        except BaseException as error:  # noqa: BLE001  handed over to the calling thread
-            outcome.append(error)
-        finally:
-            done.set()
-
-    threading.Thread(target=work, name="bmerge-native", daemon=True).start()
-    try:
-        running = True
-        while running:  # at least once, and once more when it has ended
-            running = not done.wait(_INTERVAL)
-            if progress is not None:
-                progress(_snapshot(handle, plan))
-    except BaseException:
-        handle.cancel()
-        done.wait()
-        raise
-    result = outcome[0]
-    if isinstance(result, BaseException):
-        raise result
-    return result
-
-
-def _snapshot(handle: _native.Progress, plan: Plan) -> Progress:
-    done, total = handle.bytes_done, handle.bytes_total
-    others = len(plan.copies) + len(plan.fills) if total and done == total else 0
-    tensors = len(plan.merges) + len(plan.copies) + len(plan.fills)
-    return Progress(done, total, handle.jobs_done + others, tensors)
-
-
-def _translated(error: _native.NativeError, plan: Plan) -> ExecutorError:
+def _translated(error: _native.NativeError, merges: Sequence[MergeJob]) -> ExecutorError:
     """Return bmerge's error for one of the core."""
     if isinstance(error, _native.NonFiniteError):
-        return nonfinite_error(plan.merges[error.job], error.input if error.input >= 0 else None)
+        return nonfinite_error(merges[error.job], error.input if error.input >= 0 else None)
     if isinstance(error, _native.ProgramError):
         return ExecutorError(f"the native executor refuses this merge: {error}")
     return ExecutorError(str(error))

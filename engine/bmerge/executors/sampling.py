@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bmerge.dtypes import SIZES
 from bmerge.executors.base import Rounded
 from bmerge.formats import Tensor
 from bmerge.plan import MergeJob, Plan
 
-__all__ = ["Sample", "samples_of"]
+__all__ = ["Sample", "Samples", "samples_of"]
 
 _ELEMENTS = 1 << 18
 _TENSORS = 256
-_ROUNDED = 4
-"""Bytes of the float32 that is computed: what is narrower is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +44,31 @@ class Sample:
         return Rounded(self.job.key, self.job.dtype, change * scale, arrived * scale, size * scale)
 
 
-def samples_of(plan: Plan) -> dict[int, Sample]:
-    """Return the samples of some of a plan's merges, by their place in it.
+class Samples:
+    """Chooses the merges of a plan whose results are looked at; asked for each, in their order.
 
     Rounding by chance loses nothing in the mean, so then there are none.
     """
-    if plan.recipe.rounding != "nearest":
-        return {}
-    found = [
-        (index, job, job.base)
-        for index, job in enumerate(plan.merges)
-        if job.base is not None and SIZES[job.dtype] < _ROUNDED and job.numel
-    ]
-    chosen = found[:: max(1, -(-len(found) // _TENSORS))]
-    return {
-        index: Sample(job, base, min(job.numel, _ELEMENTS // len(chosen)))
-        for index, job, base in chosen
-    }
+
+    def __init__(self, plan: Plan) -> None:
+        count = plan.jobs.totals.rounded if plan.recipe.rounding == "nearest" else 0
+        self._every = max(1, -(-count // _TENSORS))
+        self._elements = _ELEMENTS // max(1, -(-count // self._every))
+        self._seen = 0
+        self._any = count > 0
+
+    def of(self, job: MergeJob) -> Sample | None:
+        """Return the sample of the next job, if it has one."""
+        if not (self._any and job.is_rounded):
+            return None
+        self._seen += 1
+        if (self._seen - 1) % self._every or job.base is None:
+            return None
+        return Sample(job, job.base, min(job.numel, self._elements))
+
+
+def samples_of(plan: Plan) -> dict[int, Sample]:
+    """Return the samples of some of a plan's merges, by their place among these."""
+    samples = Samples(plan)
+    found = ((index, samples.of(job)) for index, job in enumerate(plan.merges))
+    return {index: sample for index, sample in found if sample is not None}

@@ -36,7 +36,8 @@ from bmerge.executors.parts import Part, Parts
 from bmerge.executors.reader import read_ahead, read_dtype
 from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr.evaluate import evaluate
-from bmerge.plan import MergeJob, Plan
+from bmerge.lora.patched import is_patched
+from bmerge.plan import CopyJob, FillJob, Jobs, MergeJob, Plan
 
 __all__ = ["TorchExecutor"]
 
@@ -66,6 +67,10 @@ class TorchExecutor:
         """``torch`` and the device."""
         return f"torch ({self.device})"
 
+    def reads(self, tensor: formats.Tensor) -> bool:
+        """Tell whether no LoRA is on a tensor."""
+        return not is_patched(tensor)
+
     def run(
         self, plan: Plan, sink: Sink, *, progress: ProgressCallback | None = None
     ) -> ExecutionReport:
@@ -74,7 +79,9 @@ class TorchExecutor:
         parts = Parts(device, self.memory, self.vram)
         meter = _Meter(plan, progress)
         native = NativeExecutor(self.memory)
-        copied = native.run(replace(plan, merges=()), sink, progress=meter.of_copies)
+        merges = plan.merges
+        others = (job for job in plan.jobs if not isinstance(job, MergeJob))
+        copied = native.run(replace(plan, jobs=Jobs.of(others)), sink, progress=meter.of_copies)
         recipe = plan.recipe
         strict, by_chance = recipe.on_nonfinite == "error", recipe.rounding == "stochastic"
         samples = {sample.job.key: sample for sample in samples_of(plan).values()}
@@ -82,7 +89,7 @@ class TorchExecutor:
             device, parts.budget, sink, meter, strict=strict, by_chance=by_chance, samples=samples
         )
         try:
-            everything = chain.from_iterable(map(parts.of, plan.merges))
+            everything = chain.from_iterable(map(parts.of, merges))
             with closing(read_ahead(everything, device.host_buffer)) as reading:
                 for part, buffers in reading:
                     run.part(part, buffers)
@@ -249,11 +256,11 @@ class _Meter:
 
     def __init__(self, plan: Plan, callback: ProgressCallback | None) -> None:
         self._callback = callback
+        totals = plan.jobs.totals
         self._copied = sum(job.source.nbytes for job in plan.copies)
-        merged = sum(info.nbytes for job in plan.merges for info in job.used_inputs)
-        self._total = merged + self._copied
-        self._others = len(plan.copies) + len(plan.fills)
-        self._tensors = len(plan.merges) + self._others
+        self._total = totals.nbytes_read
+        self._others = totals.counts[CopyJob] + totals.counts[FillJob]
+        self._tensors = len(plan.jobs)
         self._bytes_done = self._copied
         self._tensors_done = self._others
         self._last = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmerge.formats.checkpoint import Checkpoint, ComposedTensor, Piece, Tensor, TensorInfo
 from bmerge.formats.coded import Codec, CodedTensor, native_input, values_of
-from bmerge.formats.composed import elements_of, rows_of, runs_of
+from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
 from bmerge.formats.one_layout import in_one_layout
 from bmerge.formats.open import open_checkpoint
@@ -37,6 +37,7 @@ __all__ = [
     "leading",
     "native_input",
     "open_checkpoint",
+    "pieces_of",
     "prefix_of",
     "quantised_weights",
     "read_bytes",

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from bmerge.formats.checkpoint import ComposedTensor, Piece, Tensor, TensorInfo
 
-__all__ = ["elements_of", "joined", "renamed", "reshaped", "rows_of", "runs_of"]
+__all__ = ["elements_of", "joined", "pieces_of", "renamed", "reshaped", "rows_of", "runs_of"]
 
 
 def renamed(tensor: Tensor, key: str) -> Tensor:
@@ -48,7 +48,7 @@ def rows_of(tensor: Tensor, key: str, begin: int, end: int) -> Tensor:
 
 def elements_of(tensor: Tensor, first: int, count: int) -> Tensor:
     """Return consecutive elements of a tensor as a tensor of one dimension."""
-    return _of(tensor.key, tensor.dtype, (count,), tuple(_cut(_pieces(tensor), first, count)))
+    return _of(tensor.key, tensor.dtype, (count,), tuple(_cut(pieces_of(tensor), first, count)))
 
 
 def joined(tensors: Sequence[Tensor], key: str) -> Tensor:
@@ -62,7 +62,7 @@ def joined(tensors: Sequence[Tensor], key: str) -> Tensor:
     if len(rest) > 1 or not all(tensor.shape for tensor in tensors):
         raise ValueError(f"{first.key!r} and {tensors[-1].key!r} do not fit one another")
     shape = (sum(tensor.shape[0] for tensor in tensors), *first.shape[1:])
-    pieces = tuple(piece for tensor in tensors for piece in _pieces(tensor))
+    pieces = tuple(piece for tensor in tensors for piece in pieces_of(tensor))
     return _of(key, first.dtype, shape, pieces)
 
 
@@ -71,12 +71,13 @@ def runs_of(tensor: Tensor) -> tuple[TensorInfo, ...] | None:
 
     None if some of it is not stored as it is, or in another dtype than the one it stands for.
     """
-    runs = [_narrowed(piece).tensor for piece in _pieces(tensor)]
+    runs = [_narrowed(piece).tensor for piece in pieces_of(tensor)]
     found = tuple(r for r in runs if isinstance(r, TensorInfo) and r.dtype == tensor.dtype)
     return found if len(found) == len(runs) else None
 
 
-def _pieces(tensor: Tensor) -> tuple[Piece, ...]:
+def pieces_of(tensor: Tensor) -> tuple[Piece, ...]:
+    """Return what a tensor is made of: itself, if it is of one piece."""
     if isinstance(tensor, ComposedTensor):
         return tensor.pieces
     return (Piece(tensor, 0, tensor.numel),)

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmerge.formats import Checkpoint, Tensor
+from bmerge.formats import Checkpoint, Tensor, pieces_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from bmerge.lora.apply import Applied, Change
 
-__all__ = ["PatchedCheckpoint", "PatchedTensor", "loras_of", "unpatched"]
+__all__ = ["PatchedCheckpoint", "PatchedTensor", "is_patched", "loras_of", "unpatched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,11 @@ class PatchedCheckpoint(Checkpoint):
 def unpatched(tensor: Tensor) -> Tensor:
     """Return a tensor without the changes of LoRAs."""
     return tensor.base if isinstance(tensor, PatchedTensor) else tensor
+
+
+def is_patched(tensor: Tensor) -> bool:
+    """Tell whether LoRAs are on a tensor, or on a part of what it is made of."""
+    return any(isinstance(piece.tensor, PatchedTensor) for piece in pieces_of(tensor))
 
 
 def loras_of(checkpoint: Checkpoint) -> tuple[Applied, ...]:

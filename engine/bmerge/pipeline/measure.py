@@ -15,7 +15,7 @@ from bmerge.expr import Graph
 from bmerge.formats import TensorInfo
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.sinks import BufferSink
-from bmerge.plan import Measure, MergeJob, OutputTensor, Plan
+from bmerge.plan import Job, Jobs, Measure, MergeJob, OutputTensor, Plan, SplitJob
 from bmerge.temporaries import temporary_folder
 
 __all__ = ["Statistics"]
@@ -81,9 +81,7 @@ def _run(
 ) -> list[bytes]:
     """Run jobs of some elements each; return their outputs."""
     outputs = tuple(OutputTensor(job.key, job.dtype, (job.wanted or 0,)) for job in jobs)
-    part = replace(
-        plan, merges=tuple(jobs), copies=(), fills=(), splits=(), outputs=outputs, measures=()
-    )
+    part = replace(plan, jobs=Jobs.of(jobs), outputs=outputs, measures=())
     buffers = {output.key: bytearray(output.nbytes) for output in outputs}
     sink = BufferSink({key: memoryview(buffer) for key, buffer in buffers.items()})
     execute(part, sink, executor=executor, progress=progress)
@@ -95,9 +93,10 @@ def _filled(plan: Plan, values: Mapping[str, float]) -> Plan:
         pairs = zip(job.graph.scalars, job.scalars, strict=True)
         return replace(job, scalars=tuple(values.get(name, value) for name, value in pairs))
 
-    return replace(
-        plan,
-        merges=tuple(map(fill, plan.merges)),
-        splits=tuple(replace(split, merge=fill(split.merge)) for split in plan.splits),
-        measures=(),
-    )
+    def filled(index: int) -> Job:
+        job = plan.jobs[index]
+        if isinstance(job, SplitJob):
+            return replace(job, merge=fill(job.merge))
+        return fill(job) if isinstance(job, MergeJob) else job
+
+    return replace(plan, jobs=Jobs(len(plan.jobs), filled), measures=())

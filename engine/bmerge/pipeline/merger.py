@@ -20,17 +20,7 @@ from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.whole import models_of, whole_model
-from bmerge.plan import (
-    CopyJob,
-    FillJob,
-    Matching,
-    MergeJob,
-    Methods,
-    Plan,
-    SplitJob,
-    build_plan,
-    match_tensors,
-)
+from bmerge.plan import Job, Matching, Methods, Plan, build_plan, match_tensors
 from bmerge.recipe import BlockWeights, PluginRef, Recipe
 from bmerge.temporaries import fresh_name, remove_left_over
 
@@ -41,7 +31,6 @@ __all__ = ["Merger", "Trial"]
 
 _LOG = logging.getLogger(__name__)
 
-Job: TypeAlias = "MergeJob | CopyJob | FillJob | SplitJob"
 Merge: TypeAlias = "Mapping[str, BlockWeights] | int"
 """Hyperparameters, or the index of a model that is given as it is."""
 
@@ -181,13 +170,7 @@ class _Live:
     def merge(self, plan: Plan, state_dict: Mapping[str, Any]) -> None:
         """Merge what differs from the last merge into the same mapping."""
         known = self._written if self._state_dict is state_dict else {}
-        jobs: dict[str, Job] = {
-            **{job.key: job for job in plan.merges},
-            **{job.key: job for job in plan.copies},
-            **{job.key: job for job in plan.fills},
-            **{job.key: job for job in plan.splits},
-        }
-        current = {key: (job, state_dict.get(key)) for key, job in jobs.items()}
+        current = {job.key: (job, state_dict.get(job.key)) for job in plan.jobs}
         changed = {key for key, made in current.items() if not _same(known.get(key), made)}
         self._state_dict, self._written = None, {}  # in case the merge fails half-way
         if changed:

@@ -8,11 +8,14 @@ from bmerge.plan.describe import describe
 from bmerge.plan.jobs import (
     CopyJob,
     FillJob,
+    Job,
+    Jobs,
     Measure,
     MergeJob,
     OutputTensor,
     Plan,
     SplitJob,
+    Totals,
 )
 from bmerge.plan.match import Matching, match_tensors
 from bmerge.plan.steps import Methods, PlannedStep, graph_of
@@ -20,6 +23,8 @@ from bmerge.plan.steps import Methods, PlannedStep, graph_of
 __all__ = [
     "CopyJob",
     "FillJob",
+    "Job",
+    "Jobs",
     "Matching",
     "Measure",
     "MergeJob",
@@ -28,6 +33,7 @@ __all__ = [
     "Plan",
     "PlannedStep",
     "SplitJob",
+    "Totals",
     "build_plan",
     "describe",
     "graph_of",

@@ -15,7 +15,7 @@ from bmerge.plan.parts import Parts
 from bmerge.plan.positions import is_merged
 from bmerge.plan.shapes import Extent
 
-__all__ = ["Alike", "Found"]
+__all__ = ["Alike", "Found", "Rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Found:
     extent: Extent
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
     """What is found for all keys that are alike.
 
     Args:
@@ -51,6 +51,18 @@ class _Rule:
     channels: int | None
     notes: tuple[tuple[list[str], int], ...]
 
+    def found(self, tables: Sequence[Mapping[str, Tensor]], key: str) -> Found | None:
+        """Return what is found for a key; None if there is nothing.
+
+        Args:
+            tables: for each model, key → its tensor.
+            key: one that the rule is for.
+        """
+        if self.form is None:
+            return None
+        extent = Extent(tables[self.widest][key], self.channels)
+        return Found(self.form, tables[self.info][key], extent)
+
 
 class Alike:
     """Looks for tensors once for all keys that are alike.
@@ -63,7 +75,7 @@ class Alike:
     def __init__(self, tables: Sequence[Mapping[str, Tensor]], parts: Collection[Parts]) -> None:
         self._tables = tables
         self._parts = parts
-        self._rules: dict[Hashable, _Rule] = {}
+        self._rules: dict[Hashable, Rule] = {}
         self._notes: dict[int, tuple[list[str], int]] = {}
 
     def leaf(self, model: int, key: str) -> Found | None:
@@ -71,8 +83,8 @@ class Alike:
         info = self._tables[model].get(key)
         return None if info is None else Found(Leaf(model), info, Extent(info))
 
-    def found(self, what: Hashable, key: str, look: Callable[[], Found | None]) -> Found | None:
-        """Return what is looked for, for a key.
+    def rule(self, what: Hashable, key: str, look: Callable[[], Found | None]) -> Rule:
+        """Return what gives what is looked for, for a key, and note what there is to say of it.
 
         Args:
             what: is looked for.
@@ -87,10 +99,7 @@ class Alike:
         tables = self._tables
         for keys, model in rule.notes:
             keys.append(tables[model][key].key)
-        if rule.form is None:
-            return None
-        extent = Extent(tables[rule.widest][key], rule.channels)
-        return Found(rule.form, tables[rule.info][key], extent)
+        return rule
 
     def note(self, keys: list[str], found: Found, key: str) -> None:
         """Put the key that is being looked for on a list, and those that are like it, once each.
@@ -102,15 +111,15 @@ class Alike:
         """
         self._notes[id(keys)] = keys, self._model(found.info, key)
 
-    def _rule(self, found: Found | None, key: str) -> _Rule:
+    def _rule(self, found: Found | None, key: str) -> Rule:
         notes = tuple(self._notes.values())
         if found is None:
-            return _Rule(None, 0, 0, None, notes)
+            return Rule(None, 0, 0, None, notes)
         info, widest = self._model(found.info, key), self._model(found.extent.widest, key)
-        return _Rule(found.form, info, widest, found.extent.channels, notes)
+        return Rule(found.form, info, widest, found.extent.channels, notes)
 
     def _model(self, info: Tensor, key: str) -> int:
-        return next(index for index, table in enumerate(self._tables) if table.get(key) is info)
+        return next(index for index, table in enumerate(self._tables) if table.get(key) == info)
 
     def _kind(self, key: str) -> Hashable:
         """Return what is equal for keys that are alike; for most others it is the key itself."""

@@ -8,8 +8,9 @@ from bmerge.architectures import Architecture
 from bmerge.expr import IDENTITY, draws, seed_of_key
 from bmerge.formats import Checkpoint, Tensor, runs_of
 from bmerge.plan.compose import Composed, Composer
-from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
-from bmerge.plan.match import Match, Matching, match_tensors
+from bmerge.plan.jobs import CopyJob, FillJob, Job, Jobs, MergeJob, Plan, SplitJob
+from bmerge.plan.match import Matching, match_tensors
+from bmerge.plan.matched import Match
 from bmerge.plan.measures import measures_of
 from bmerge.plan.steps import Methods, plan_steps
 from bmerge.recipe import Recipe
@@ -54,33 +55,19 @@ def build_plan(recipe: Recipe, *, matching: Matching) -> Plan:
     """
     steps = plan_steps(recipe.as_steps(), matching.methods, matching.architecture)
     composer = Composer(steps, matching.architecture)
-    merges: list[MergeJob] = []
-    copies: list[CopyJob] = []
-    fills: list[FillJob] = []
-    splits: list[SplitJob] = []
     # Methods have seeds of their own, whoever rounds by chance goes by the job's.
     seed = recipe.seed if recipe.rounding == "stochastic" else None
-    for match in matching.matches:
-        job = _job(match, composer, seed)
-        if isinstance(job, MergeJob):
-            merges.append(job)
-        elif isinstance(job, CopyJob):
-            copies.append(job)
-        elif isinstance(job, FillJob):
-            fills.append(job)
-        else:
-            splits.append(job)
-    composer.check()
+    matches = matching.matches
+    composer.check(match.output.key for match in matches if match.fill is None)
+    jobs = Jobs(len(matches), lambda index: _job(matches[index], composer, seed))
+    _ = jobs.totals  # makes each once: what is wrong with one is told here
     return Plan(
-        recipe, steps, matching.architecture, matching.checkpoints, tuple(merges), tuple(copies),
-        tuple(fills), tuple(splits), tuple(match.output for match in matching.matches),
+        recipe, steps, matching.architecture, matching.checkpoints, jobs, matching.outputs,
         matching.notes, matching.warnings, measures_of(steps, matching),
     )  # fmt: skip
 
 
-def _job(
-    match: Match, composer: Composer, seed: int | None
-) -> MergeJob | CopyJob | FillJob | SplitJob:
+def _job(match: Match, composer: Composer, seed: int | None) -> Job:
     output = match.output
     if match.fill is not None:
         return FillJob(output.key, match.fill)

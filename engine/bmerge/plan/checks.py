@@ -17,7 +17,7 @@ from bmerge.plan.values import Findings
 from bmerge.recipe import Recipe, Step
 
 if TYPE_CHECKING:
-    from bmerge.plan.match import Match
+    from bmerge.plan.matched import Match, Matched
 
 __all__ = ["check_architectures", "check_blocks", "check_merged", "check_models"]
 
@@ -77,13 +77,12 @@ def check_blocks(recipe: Recipe, matches: Sequence[Match], architecture: Archite
     Raises:
         ArchitectureError: says so.
     """
+    if recipe.architecture is None or len(architecture.blocks) == 1:
+        return
     keys = [match.output.key for match in matches]
     others = COMPONENTS["text_encoder"] + COMPONENTS["vae"]
-    if (
-        recipe.architecture is None
-        or len(architecture.blocks) == 1
-        or any(rule.match(key) is not None for rule in architecture.rules[:-1] for key in keys)
-        or all(key.startswith(others) for key in keys)
+    if any(rule.match(key) is not None for rule in architecture.rules[:-1] for key in keys) or all(
+        key.startswith(others) for key in keys
     ):
         return
     found = detect(keys, builtin())
@@ -92,12 +91,12 @@ def check_blocks(recipe: Recipe, matches: Sequence[Match], architecture: Archite
     raise ArchitectureError(message, hint=hint)
 
 
-def check_merged(recipe: Recipe, matches: Sequence[Match], findings: Findings) -> None:
+def check_merged(recipe: Recipe, matched: Matched, findings: Findings) -> None:
     """Refuse a merge in which nothing is merged, or a step of it that merges nothing.
 
     Args:
         recipe: in the form of steps.
-        matches: the tensors of the output.
+        matched: the tensors of the output.
         findings: what has been found on the way.
 
     Raises:
@@ -108,9 +107,8 @@ def check_merged(recipe: Recipe, matches: Sequence[Match], findings: Findings) -
     for (step, source, part, rest), keys in findings.lacking.items():
         message = f"step {step!r}: {source} lacks {some(keys)} of {part!r} in {rest}"
         raise ArchitectureError(message, hint="a fallback step takes from another what one lacks")
-    merged = any(match.merged for match in matches)
     if findings.excluded:
-        if not merged:
+        if not matched.merged:
             message = f"nothing is left to merge: {some(sorted(findings.excluded))} excluded"
             raise RecipeError(message, hint="exclude less, or copy the file")
         return
@@ -121,6 +119,6 @@ def check_merged(recipe: Recipe, matches: Sequence[Match], findings: Findings) -
             (lacking, source), keys = max(findings.missing.items(), key=lambda item: len(item[1]))
             message = f"nothing would be merged: {lacking} has no {some(keys)} of {source}"
             raise ArchitectureError(message, hint=_INSPECT)
-        if idle or (steps and not merged):
+        if idle or (steps and not matched.merged):
             message = "nothing would be merged: no tensor of floats is in all models"
             raise ArchitectureError(message, hint=_INSPECT)

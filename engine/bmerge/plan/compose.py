@@ -6,7 +6,7 @@ so that what remains of a recipe is copied wherever that is all there is to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -50,7 +50,6 @@ class Composer:
         self._steps = {planned.step.name: planned for planned in steps}
         self._architecture = architecture
         self._patterns = [pattern for planned in steps for pattern in planned.patterns]
-        self._unused = set(self._patterns)
         self._scalars: dict[tuple[str, _Place], tuple[float, ...]] = {}
         self._known: dict[tuple[Form, _Place], Composed | int] = {}
         self._forms = Forms()
@@ -59,22 +58,27 @@ class Composer:
     def of(self, form: Form, block: str, key: str) -> Composed | int:
         """Return what a form is for a key: a computation, or one of its models as it is."""
         matching = frozenset(p for p in self._patterns if fnmatchcase(key, p))
-        self._unused -= matching
         place = block, matching
         if (form, place) not in self._known:
             self._known[form, place] = self._composed(form, place)
         return self._known[form, place]
 
-    def check(self) -> None:
-        """Refuse weights for keys that there are not, once all keys have been looked at.
+    def check(self, keys: Iterable[str]) -> None:
+        """Refuse weights for keys that there are not.
+
+        Args:
+            keys: all that there are; gone through if there are such weights.
 
         Raises:
             RecipeError: names the pattern.
         """
-        for pattern in self._patterns:
-            if pattern in self._unused:
-                message = f"{pattern!r} matches no key that is merged"
-                raise RecipeError(message, hint="a pattern is for whole keys: '*attn1*', say")
+        unused = dict.fromkeys(self._patterns)
+        for key in keys if unused else ():
+            for pattern in [pattern for pattern in unused if fnmatchcase(key, pattern)]:
+                del unused[pattern]
+        for pattern in unused:
+            message = f"{pattern!r} matches no key that is merged"
+            raise RecipeError(message, hint="a pattern is for whole keys: '*attn1*', say")
 
     def _composed(self, form: Form, place: _Place) -> Composed | int:
         models = leaves(form)

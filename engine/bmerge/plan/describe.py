@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bmerge.lora.patched import loras_of
-from bmerge.plan.jobs import Plan
+from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
 from bmerge.recipe import AnyStep, Fallback, Pick
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     the model does not have, and their weights in the blocks that they change. ``blocks`` has,
     per block, how many tensors it has and each hyperparameter's value in it.
     """
+    counts = plan.jobs.totals.counts
     return {
         "method": plan.title,
         "options": dict(plan.recipe.options),
@@ -30,9 +31,9 @@ def describe(plan: Plan) -> dict[str, Any]:
         "loras": [list(map(_lora, loras_of(checkpoint))) for checkpoint in plan.checkpoints],
         "steps": {step.name: _summary(step) for step in plan.recipe.in_order()},
         "tensors": len(plan.outputs),
-        "merged": len(plan.merges) + len(plan.splits),
-        "copied": len(plan.copies),
-        "repaired": len(plan.fills),
+        "merged": counts[MergeJob] + counts[SplitJob],
+        "copied": counts[CopyJob],
+        "repaired": counts[FillJob],
         "measured": [
             {
                 "statistics": [name for name, _ in measure.folds],

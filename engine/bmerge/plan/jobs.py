@@ -7,19 +7,29 @@ run them in any order and into a file or live buffers alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from bmerge.architectures import Architecture
 from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
-from bmerge.formats import Checkpoint, Tensor
+from bmerge.formats import Checkpoint, Tensor, TensorInfo
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
+from bmerge.plan.made import Made
 from bmerge.plan.steps import PlannedStep
 from bmerge.recipe import BlockWeights, Recipe
 
-__all__ = ["CopyJob", "FillJob", "Measure", "MergeJob", "OutputTensor", "Plan", "SplitJob"]
+__all__ = [
+    "CopyJob", "FillJob", "Job", "Jobs", "Measure", "MergeJob", "OutputTensor", "Plan", "SplitJob",
+    "Totals",
+]  # fmt: skip
+
+
+_FLOAT32 = 4
+"""Bytes of what is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,11 @@ class MergeJob:
         return math.prod(self.shape)
 
     @property
+    def is_rounded(self) -> bool:
+        """Whether rounding may take something from what the output changes."""
+        return self.base is not None and SIZES[self.dtype] < _FLOAT32 and self.numel > 0
+
+    @property
     def used_inputs(self) -> tuple[Tensor, ...]:
         """The inputs that the output depends on."""
         return tuple(self.inputs[index] for index in self.graph.inputs)
@@ -117,8 +132,8 @@ class FillJob:
 class SplitJob:
     """Merge the first channels (dim 1) of one tensor and keep the others from the widest input.
 
-    For the first convolution of models that take more channels (inpainting, pix2pix). Such a
-    tensor has some 100 kB; :mod:`bmerge.pipeline` cuts it up in memory.
+    For the first layer of models that take more channels (inpainting, pix2pix).
+    :mod:`bmerge.pipeline.split` makes two merges of it.
 
     Args:
         merge: for the shared channels; its inputs have them and perhaps more.
@@ -132,6 +147,68 @@ class SplitJob:
     def key(self) -> str:
         """Of the output tensor."""
         return self.merge.key
+
+
+Job: TypeAlias = "MergeJob | CopyJob | FillJob | SplitJob"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What jobs are as a whole.
+
+    Args:
+        counts: kind of job → how many.
+        nbytes_read: bytes of inputs, each once for each job that reads it.
+        graphs: what is computed.
+        stored: whether all that is computed is of tensors that are stored as they are.
+        rounded: how many merges rounding may take some of the change from.
+    """
+
+    counts: Counter[type]
+    nbytes_read: int
+    graphs: frozenset[Graph]
+    stored: bool
+    rounded: int
+
+
+class Jobs(Made[Job]):
+    """The jobs of a plan, in the order of its outputs."""
+
+    def __init__(self, count: int, make: Callable[[int], Job]) -> None:
+        super().__init__(count, make)
+        self._totals: Totals | None = None
+
+    @classmethod
+    def of(cls, jobs: Iterable[Job]) -> Jobs:
+        """Return jobs that are there already."""
+        kept = tuple(jobs)
+        return cls(len(kept), kept.__getitem__)
+
+    @property
+    def totals(self) -> Totals:
+        """What they are as a whole; all are gone through once."""
+        if self._totals is None:
+            self._totals = _totals(self)
+        return self._totals
+
+
+def _totals(jobs: Iterable[Job]) -> Totals:
+    counts: Counter[type] = Counter()
+    nbytes, rounded, stored = 0, 0, True
+    used: dict[Graph, tuple[int, ...]] = {}
+    for job in jobs:
+        counts[type(job)] += 1
+        if isinstance(job, CopyJob):
+            nbytes += job.source.nbytes
+        elif not isinstance(job, FillJob):
+            merge = job.merge if isinstance(job, SplitJob) else job
+            rounded += merge.is_rounded
+            if merge.graph not in used:
+                used[merge.graph] = merge.graph.inputs
+            for index in used[merge.graph]:
+                nbytes += merge.inputs[index].nbytes
+                stored = stored and isinstance(merge.inputs[index], TensorInfo)
+    return Totals(counts, nbytes, frozenset(used), stored, rounded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +226,7 @@ class Measure:
     @property
     def nbytes_read(self) -> int:
         """Bytes of inputs that are read, each once."""
-        return _nbytes_read(self.jobs)
-
-
-def _nbytes_read(jobs: Sequence[MergeJob]) -> int:
-    """Return the bytes of the inputs of jobs; most of these have the graph of the one before."""
-    total = 0
-    graph: Graph | None = None
-    used: tuple[int, ...] = ()
-    for job in jobs:
-        if job.graph is not graph:
-            graph, used = job.graph, job.graph.inputs
-        total += sum(job.inputs[index].nbytes for index in used)
-    return total
+        return _totals(self.jobs).nbytes_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +240,7 @@ class Plan:
         steps: what computes, each after those that it needs.
         architecture: the block map.
         checkpoints: the inputs, in the order of the recipe's models.
-        merges: tensors to compute.
-        copies: tensors that are one input's, byte for byte.
-        fills: tensors with known content.
-        splits: tensors of which only some channels are merged.
+        jobs: what makes each output tensor, in their order.
         outputs: all tensors, in the order of the first model.
         notes: what the user should know, one line each.
         warnings: what more likely than not is a mistake, one line each.
@@ -190,14 +252,31 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     architecture: Architecture
     checkpoints: tuple[Checkpoint, ...]
-    merges: tuple[MergeJob, ...]
-    copies: tuple[CopyJob, ...]
-    fills: tuple[FillJob, ...]
-    splits: tuple[SplitJob, ...]
-    outputs: tuple[OutputTensor, ...]
+    jobs: Jobs
+    outputs: Sequence[OutputTensor]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     measures: tuple[Measure, ...] = ()
+
+    @property
+    def merges(self) -> tuple[MergeJob, ...]:
+        """The tensors to compute."""
+        return tuple(job for job in self.jobs if isinstance(job, MergeJob))
+
+    @property
+    def copies(self) -> tuple[CopyJob, ...]:
+        """The tensors that are one input's, byte for byte."""
+        return tuple(job for job in self.jobs if isinstance(job, CopyJob))
+
+    @property
+    def fills(self) -> tuple[FillJob, ...]:
+        """The tensors with known content."""
+        return tuple(job for job in self.jobs if isinstance(job, FillJob))
+
+    @property
+    def splits(self) -> tuple[SplitJob, ...]:
+        """The tensors of which only some channels are merged."""
+        return tuple(job for job in self.jobs if isinstance(job, SplitJob))
 
     @property
     def hyperparameters(self) -> dict[str, BlockWeights]:
@@ -230,9 +309,8 @@ class Plan:
     @property
     def nbytes_read(self) -> int:
         """Bytes of inputs that are read, each once, and once more for each measure."""
-        merged = _nbytes_read([*self.merges, *(split.merge for split in self.splits)])
         measured = sum(measure.nbytes_read for measure in self.measures)
-        return measured + merged + sum(job.source.nbytes for job in self.copies)
+        return measured + self.jobs.totals.nbytes_read
 
     @property
     def nbytes_written(self) -> int:
@@ -243,9 +321,6 @@ class Plan:
         """Return the part of the plan that writes ``keys``."""
         return replace(
             self,
-            merges=tuple(job for job in self.merges if job.key in keys),
-            copies=tuple(job for job in self.copies if job.key in keys),
-            fills=tuple(job for job in self.fills if job.key in keys),
-            splits=tuple(job for job in self.splits if job.key in keys),
+            jobs=Jobs.of(job for job in self.jobs if job.key in keys),
             outputs=tuple(tensor for tensor in self.outputs if tensor.key in keys),
         )

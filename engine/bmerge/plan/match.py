@@ -10,54 +10,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bmerge.architectures import Architecture
-from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, RecipeError
-from bmerge.formats import Checkpoint, CodedTensor, Tensor, TensorInfo, decoded, in_one_layout
-from bmerge.lora.patched import unpatched
+from bmerge.formats import Checkpoint, decoded, in_one_layout
 from bmerge.method import MergeMethod
-from bmerge.plan.alike import Found
 from bmerge.plan.checks import check_architectures, check_blocks, check_merged, check_models
 from bmerge.plan.contents import contents_of
-from bmerge.plan.forms import Form, Leaf, leaves
 from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.matched import Match, Matched
 from bmerge.plan.notes import notes_of, some
-from bmerge.plan.positions import repaired_ids
 from bmerge.plan.selection import excluded, kept
 from bmerge.plan.steps import Methods, methods_of
 from bmerge.plan.values import Values
 from bmerge.recipe import Recipe
 
-__all__ = ["Match", "Matching", "match_tensors"]
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One tensor of the output, and what it is made of.
-
-    Args:
-        output: its name, dtype, shape and place.
-        block: that its key is in.
-        form: what it is made of; a model alone is kept as it is.
-        inputs: the tensor in each of the models that the form needs, in their order.
-        channels: for a tensor of which only some channels are merged, how many.
-        widest: what its other channels come from.
-        fill: its bytes, if they are known beforehand.
-        base: the model's tensor that merging changes, if all its channels are merged.
-    """
-
-    output: OutputTensor
-    block: str
-    form: Form
-    inputs: tuple[Tensor, ...]
-    channels: int | None = None
-    widest: Tensor | None = None
-    fill: bytes | None = None
-    base: Tensor | None = None
-
-    @property
-    def merged(self) -> bool:
-        """Whether it is more than one model's tensor."""
-        return not isinstance(self.form, Leaf)
+__all__ = ["Matching", "match_tensors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +35,7 @@ class Matching:
         architecture: the block map.
         methods: step → its method.
         matches: in the order of the first model.
+        outputs: what each of them gives.
         notes: what the user should know.
         warnings: what more likely than not is a mistake.
     """
@@ -76,7 +43,8 @@ class Matching:
     checkpoints: tuple[Checkpoint, ...]
     architecture: Architecture
     methods: Mapping[str, MergeMethod]
-    matches: tuple[Match, ...]
+    matches: Sequence[Match]
+    outputs: Sequence[OutputTensor]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -118,79 +86,38 @@ def match_tensors(
     checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     check_architectures(checkpoints, architecture)
     values = Values(recipe, checkpoints, architecture, contents)
-    matches = _matches(recipe, values, architecture)
-    check_merged(recipe, matches, values.findings)
+    matched = _matched(recipe, values, architecture)
+    matches = matched.matches
+    check_merged(recipe, matched, values.findings)
     check_blocks(recipe, matches, architecture)
     if recipe.on_missing == "error" and values.findings.missing:
         (lacking, _), keys = next(iter(values.findings.missing.items()))
         message = f"{lacking} has no {some(keys)}"
         raise ArchitectureError(message, hint="on_missing 'keep' takes the first model's")
-    said = notes_of(values, matches, checkpoints, architecture)
-    return Matching(tuple(checkpoints), architecture, methods, matches, said.notes, said.warnings)
+    said = notes_of(values, matched, checkpoints, architecture)
+    return Matching(
+        tuple(checkpoints), architecture, methods, matches, matched.outputs, said.notes,
+        said.warnings,
+    )  # fmt: skip
 
 
-def _matches(recipe: Recipe, values: Values, architecture: Architecture) -> tuple[Match, ...]:
+def _matched(recipe: Recipe, values: Values, architecture: Architecture) -> Matched:
     assert recipe.result is not None
     keys = values.keys(recipe.result)
-    origins = ((key, values.origin(recipe.result, key)) for key in keys)
-    names = {origin.info.key: key for key, origin in origins if origin is not None}
     findings = values.findings
-    wanted: Collection[str] = names
-    if recipe.prune:
-        wanted = dict.fromkeys(kept(names, architecture))
-        findings.pruned = [name for name in names if name not in wanted]
-    findings.excluded = excluded(recipe.exclude, wanted, architecture)
-    matches: list[Match] = []
-    offset = 0
-    for name in wanted:
-        key = names[name]
-        stays = name in findings.excluded
+    if recipe.prune or recipe.exclude:
+        origins = ((key, values.origin(recipe.result, key)) for key in keys)
+        found = ((key, rule.found(values.tables, key)) for key, rule in origins)
+        names = {origin.info.key: key for key, origin in found if origin is not None}
+        wanted: Collection[str] = names
+        if recipe.prune:
+            wanted = dict.fromkeys(kept(names, architecture))
+            findings.pruned = [name for name in names if name not in wanted]
+        findings.excluded = excluded(recipe.exclude, wanted, architecture)
+        keys = {names[name]: name in findings.excluded for name in wanted}
+    matched = Matched(keys, values, architecture)
+    for key in keys:
+        stays = isinstance(keys, dict) and keys[key]
         look = values.origin if stays else values.find
-        found = look(recipe.result, key)
-        if found is not None:
-            dtype = None if stays else recipe.dtype
-            match = _match(found, key, values, dtype, architecture, offset)
-            offset += match.output.nbytes
-            matches.append(match)
-    return tuple(matches)
-
-
-def _match(
-    found: Found,
-    key: str,
-    values: Values,
-    dtype: str | None,
-    architecture: Architecture,
-    offset: int,
-) -> Match:
-    info = found.info
-    block = architecture.block_of(info.key)
-    repaired = repaired_ids(info)
-    if repaired is not None:
-        output = OutputTensor(info.key, "I64", info.shape, offset)
-        return Match(output, block, found.form, (), fill=repaired)
-    wanted = dtype if dtype is not None and is_float(info.dtype) else info.dtype
-    output = OutputTensor(info.key, wanted, found.extent.shape, offset)
-    form, inputs = _distinct(found.form, key, values)
-    extent = found.extent
-    stored = unpatched(info)
-    base = (
-        stored
-        if extent.channels is None and isinstance(stored, (TensorInfo, CodedTensor))
-        else None
-    )
-    return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
-
-
-def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[Tensor, ...]]:
-    """Return a form that names each tensor by one model only, and its tensors.
-
-    The same file may be several models, with different LoRAs on it that change other tensors.
-    """
-    models = leaves(form)
-    inputs = tuple(values.tables[model][key] for model in models)
-    if not values.repeated:
-        return form, inputs
-    first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
-    form = values.forms.renamed(form, first)
-    return form, tuple(values.tables[model][key] for model in leaves(form))
+        matched.add(look(recipe.result, key), key, None if stays else recipe.dtype)
+    return matched

@@ -12,7 +12,8 @@ from bmerge.expr import Extent, Graph, extent_of
 from bmerge.method import Statistic
 from bmerge.plan.forms import Applied, Form, Leaf, leaves, parts_first
 from bmerge.plan.jobs import Measure, MergeJob
-from bmerge.plan.match import Match, Matching
+from bmerge.plan.match import Matching
+from bmerge.plan.matched import Match
 from bmerge.plan.steps import PlannedStep, naming
 
 __all__ = ["measures_of"]
@@ -32,6 +33,8 @@ def measures_of(steps: Sequence[PlannedStep], matching: Matching) -> tuple[Measu
     Raises:
         RecipeError: if a statistic is asked of what another step computes.
     """
+    if not any(step.method.statistics for step in steps):
+        return ()
     applied: dict[Form, dict[str, Applied]] = {}
     for match in matching.matches:
         if match.form not in applied:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from bmerge.plan.positions import is_merged
 from bmerge.plan.values import Findings, Values
 
 if TYPE_CHECKING:
-    from bmerge.plan.match import Match
+    from bmerge.plan.matched import Matched
 
 __all__ = ["Said", "file_name", "notes_of", "some"]
 
@@ -33,7 +33,7 @@ class Said:
 
 def notes_of(
     values: Values,
-    matches: Sequence[Match],
+    matched: Matched,
     checkpoints: Sequence[Checkpoint],
     architecture: Architecture,
 ) -> Said:
@@ -44,7 +44,7 @@ def notes_of(
 
     Args:
         values: what has been found on the way.
-        matches: the tensors of the output.
+        matched: the tensors of the output.
         checkpoints: the inputs.
         architecture: that has one name for each key.
     """
@@ -56,8 +56,9 @@ def notes_of(
     for checkpoint in checkpoints:
         notes += (lora.note for lora in loras_of(checkpoint))
         warnings += (line for lora in loras_of(checkpoint) for line in lora.warnings)
-    names = {architecture.canonical(match.output.key) for match in matches}
-    names.update(map(architecture.canonical, findings.pruned or ()))
+    names: Collection[str] = matched.names
+    if isinstance(names, tuple | list):  # of which those of a checkpoint itself know better
+        names = {*names, *map(architecture.canonical, findings.pruned or ())}
     for checkpoint in checkpoints:
         extra = [key for key in checkpoint.tensors if architecture.canonical(key) not in names]
         if extra:
@@ -69,7 +70,7 @@ def notes_of(
         warnings.append(f"{some(keys)} an integer elsewhere: taken from {source}")
     for source, keys in findings.kept.items():
         notes.append(f"{some(keys)} of integers that differ: taken from {source}")
-    notes += _repaired(matches)
+    notes += _repaired(matched)
     return Said(tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(warnings)))
 
 
@@ -83,11 +84,11 @@ def _chosen(findings: Findings, checkpoints: Sequence[Checkpoint]) -> Iterator[s
         yield f"{some(sorted(findings.excluded))} excluded: kept as in {first}"
 
 
-def _repaired(matches: Sequence[Match]) -> Iterator[str]:
-    repaired = [match.output.key for match in matches if match.fill is not None]
+def _repaired(matched: Matched) -> Iterator[str]:
+    repaired = [match.output.key for match in matched.special if match.fill is not None]
     if repaired:
         yield f"{some(repaired)} did not count from 0 any more: repaired"
-    for match in matches:
+    for match in matched.special:
         if match.channels is not None:
             key = match.output.key
             yield f"{key!r} differs in input channels: the shared ones are merged"

@@ -14,7 +14,7 @@ from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, Tensor
-from bmerge.plan.alike import Alike, Found
+from bmerge.plan.alike import Alike, Found, Rule
 from bmerge.plan.contents import Contents
 from bmerge.plan.forms import Form, Forms, Zero
 from bmerge.plan.parts import Parts, others_of
@@ -100,7 +100,7 @@ class Values:
                 self._parts[step.name] = equal[names]
         self._others: dict[str, Collection[str]] = {}
         self._alike = Alike(self.tables, equal.values())
-        self._keys: dict[str, list[str]] = {}
+        self._keys: dict[str, Collection[str]] = {}
         self._other: dict[tuple[Tensor, Tensor], bool] = {}
 
     @property
@@ -108,31 +108,31 @@ class Values:
         """Whether the recipe says itself which parts of models it wants."""
         return bool(self._parts)
 
-    def keys(self, value: Value) -> list[str]:
+    def keys(self, value: Value) -> Collection[str]:
         """Return the names of a value's keys, in order."""
         return answered(self._keys_of(value))
 
-    def origin(self, value: Value, key: str) -> Found | None:
-        """Return the model's tensor that a value's tensor comes from first."""
+    def origin(self, value: Value, key: str) -> Rule:
+        """Return what gives the model's tensor that a value's tensor comes from first."""
 
         def look() -> Found | None:
             return answered(self._origin(value.name, key, {}))
 
-        return self._alike.found(("origin", value), key, look)
+        return self._alike.rule(("origin", value), key, look)
 
-    def find(self, value: Value, key: str) -> Found | None:
-        """Return a value's tensor of a key; None if it has none."""
+    def find(self, value: Value, key: str) -> Rule:
+        """Return what gives a value's tensor of a key, if it has one."""
 
         def look() -> Found | None:
             return answered(self._find(value, key, {}))
 
-        return self._alike.found(("tensor", value), key, look)
+        return self._alike.rule(("tensor", value), key, look)
 
-    def _keys_of(self, value: Value) -> Asking[list[str]]:
+    def _keys_of(self, value: Value) -> Asking[Collection[str]]:
         name = value.name
         if name not in self._keys:
             if name in self._models:
-                self._keys[name] = list(self.tables[self._models[name]])
+                self._keys[name] = self.tables[self._models[name]].keys()
             else:
                 self._keys[name] = yield self._keys_of_step(self._steps[name])
         if value.minus is None:
@@ -140,16 +140,16 @@ class Values:
         others = set((yield self._keys_of(Value(value.minus))))
         return [key for key in self._keys[name] if key in others]
 
-    def _keys_of_step(self, step: AnyStep) -> Asking[list[str]]:
+    def _keys_of_step(self, step: AnyStep) -> Asking[Collection[str]]:
         if isinstance(step, Step):
-            lead: list[str] = yield self._keys_of(_lead(step))
+            lead: Collection[str] = yield self._keys_of(_lead(step))
             return lead
         keys: dict[str, None] = {}
         if isinstance(step, Fallback):
             for value in step.inputs:
                 keys.update(dict.fromkeys((yield self._keys_of(value))))
-            return list(keys)
-        held: dict[str, list[str]] = {}
+            return keys.keys()
+        held: dict[str, Collection[str]] = {}
         for part, value in step.parts.items():
             held[part] = yield self._keys_of(value)
         self._others[step.name] = others_of(held)
@@ -160,9 +160,11 @@ class Values:
                 raise RecipeError(message, hint="'bmerge inspect FILE' shows what a file holds")
             keys.update(dict.fromkeys(chosen))
         yield self._note_lacking(step, held.get("*", ()), keys)
-        return list(keys)
+        return keys.keys()
 
-    def _note_lacking(self, step: Pick, rest: Sequence[str], keys: Collection[str]) -> Asking[None]:
+    def _note_lacking(
+        self, step: Pick, rest: Collection[str], keys: Collection[str]
+    ) -> Asking[None]:
         """Note the weights of what a part is put into that the part does not have."""
         for key in rest:
             if key not in keys:

@@ -24,7 +24,7 @@ def raw(info: Tensor) -> np.ndarray[Any, Any]:
         FormatError: if its file cannot be read.
     """
     dtype = np.dtype(f"<u{SIZES[info.dtype]}")
-    return np.frombuffer(read_bytes(info), dtype).reshape(info.shape)
+    return np.frombuffer(bytearray(read_bytes(info)), dtype).reshape(info.shape)
 
 
 def floats(

@@ -1,49 +1,42 @@
-"""Tensors with LoRAs on them, computed and handed to an executor as files.
+"""Tensors that an executor cannot read as they are stored, computed and handed to it as files.
 
-An executor reads its inputs from files. So the tensors of some jobs at a time that have LoRAs on
-them, or on a part of them, are computed into temporary files, in float32, of which as
-many bytes lie there at once as fit :data:`_AT_ONCE`, or one job's. They are seldom written to the
-disk: they are gone before.
+So the tensors of some jobs at a time that have LoRAs on them, say, are computed into temporary
+files, in float32, of which as many bytes lie there at once as fit :data:`_AT_ONCE`, or one job's.
+They are seldom written to the disk: they are gone before.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from bmerge.errors import ExecutorError
 from bmerge.executors import Progress, ProgressCallback
-from bmerge.formats import ComposedTensor, Tensor, TensorInfo
+from bmerge.formats import Tensor, TensorInfo
 from bmerge.lora.patched import PatchedTensor
 from bmerge.plan import MergeJob
 from bmerge.temporaries import temporary_folder
 
-__all__ = ["Stages", "is_patched", "materialised", "patched_groups"]
+__all__ = ["Stages", "computed", "groups_of"]
 
 _AT_ONCE = 64 << 20
 _FLOAT32 = 4
 
-
-def is_patched(job: MergeJob) -> bool:
-    """Tell whether a job reads a tensor that must be computed first."""
-    return any(map(_is_patched, job.used_inputs))
+Reads: TypeAlias = Callable[[Tensor], bool]
+"""Tells whether an executor can read a tensor."""
 
 
-def _is_patched(info: Tensor) -> bool:
-    """Tell whether a tensor is none that executors read: LoRAs are on it, or on a part of it."""
-    if isinstance(info, ComposedTensor):
-        return any(_is_patched(piece.tensor) for piece in info.pieces)
-    return isinstance(info, PatchedTensor)
-
-
-def patched_groups(jobs: Sequence[MergeJob]) -> Iterator[list[MergeJob]]:
+def groups_of(jobs: Sequence[MergeJob], reads: Reads) -> Iterator[list[MergeJob]]:
     """Yield the jobs that read tensors to be computed, in groups of a bounded amount of bytes."""
     group: list[MergeJob] = []
     size = 0
-    for job in filter(is_patched, jobs):
-        need = sum(_FLOAT32 * info.numel for info in _patched(job))
+    for job in jobs:
+        need = sum(_FLOAT32 * tensor.numel for tensor in _unread(job, reads))
+        if not need:
+            continue
         if group and size + need > _AT_ONCE:
             yield group
             group, size = [], 0
@@ -54,34 +47,30 @@ def patched_groups(jobs: Sequence[MergeJob]) -> Iterator[list[MergeJob]]:
 
 
 @contextlib.contextmanager
-def materialised(jobs: Sequence[MergeJob]) -> Iterator[tuple[MergeJob, ...]]:
-    """Give jobs whose patched inputs are computed; their files are gone after the block."""
-    if not any(map(is_patched, jobs)):
-        yield tuple(jobs)
-        return
+def computed(jobs: Sequence[MergeJob], reads: Reads) -> Iterator[tuple[MergeJob, ...]]:
+    """Give jobs whose inputs are computed; their files are gone after the block."""
     with temporary_folder("lora") as folder:
         yield tuple(
-            replace(job, inputs=_computed(job, folder / str(number)))
+            replace(job, inputs=_computed(job, _unread(job, reads), folder / str(number)))
             for number, job in enumerate(jobs)
         )
 
 
-def _patched(job: MergeJob) -> list[Tensor]:
+def _unread(job: MergeJob, reads: Reads) -> list[Tensor]:
     """Return the inputs of a job that must be computed, each once."""
     found: list[Tensor] = []
-    for info in job.used_inputs:
-        if _is_patched(info) and info not in found:
-            found.append(info)
+    for tensor in job.used_inputs:
+        if not isinstance(tensor, TensorInfo) and not reads(tensor) and tensor not in found:
+            found.append(tensor)
     return found
 
 
-def _computed(job: MergeJob, folder: Path) -> tuple[Tensor, ...]:
+def _computed(job: MergeJob, inputs: Sequence[Tensor], folder: Path) -> tuple[Tensor, ...]:
     from bmerge.lora.patch import float_blocks
 
     folder.mkdir()
-    patched = _patched(job)
     written = []
-    for number, info in enumerate(patched):
+    for number, info in enumerate(inputs):
         own = folder / str(number)
         file = own / _called(info)
         try:
@@ -95,7 +84,7 @@ def _computed(job: MergeJob, folder: Path) -> tuple[Tensor, ...]:
                 message, key=info.key, hint="TMPDIR names another folder"
             ) from error
         written.append(TensorInfo(info.key, "F32", info.shape, file, 0, 4 * info.numel))
-    return tuple(written[patched.index(info)] if info in patched else info for info in job.inputs)
+    return tuple(written[inputs.index(info)] if info in inputs else info for info in job.inputs)
 
 
 def _called(info: Tensor) -> str:

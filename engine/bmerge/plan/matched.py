@@ -1,0 +1,184 @@
+"""The tensors of an output, and what each is made of: columns of numbers, from which they are made.
+
+What is kept of a tensor is which rule gives it, its block and its place: some bytes, where an
+object for it and all that it consists of would be a kilobyte.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from bmerge.architectures import Architecture
+from bmerge.dtypes import SIZES, is_float
+from bmerge.formats import Tensor
+from bmerge.lora.patched import is_patched, unpatched
+from bmerge.plan.alike import Found, Rule
+from bmerge.plan.forms import Form, Leaf, leaves
+from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.made import Made
+from bmerge.plan.positions import repaired_ids
+from bmerge.plan.values import Values
+
+__all__ = ["Match", "Matched"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One tensor of the output, and what it is made of.
+
+    Args:
+        output: its name, dtype, shape and place.
+        block: that its key is in.
+        form: what it is made of; a model alone is kept as it is.
+        inputs: the tensor in each of the models that the form needs, in their order.
+        channels: for a tensor of which only some channels are merged, how many.
+        widest: what its other channels come from.
+        fill: its bytes, if they are known beforehand.
+        base: the model's tensor that merging changes, if all its channels are merged.
+    """
+
+    output: OutputTensor
+    block: str
+    form: Form
+    inputs: tuple[Tensor, ...]
+    channels: int | None = None
+    widest: Tensor | None = None
+    fill: bytes | None = None
+    base: Tensor | None = None
+
+    @property
+    def merged(self) -> bool:
+        """Whether it is more than one model's tensor."""
+        return not isinstance(self.form, Leaf)
+
+
+class Matched:
+    """The tensors of an output, in their order.
+
+    Args:
+        keys: what they are called in the values, if none of them is left out.
+        values: whose they are.
+        architecture: the block map.
+    """
+
+    def __init__(self, keys: Collection[str], values: Values, architecture: Architecture) -> None:
+        self._keys = keys
+        self._values = values
+        self._architecture = architecture
+        self._nbytes = 0
+        self._rules, self._blocks, self._dtypes = _Column[Rule](), _Column[str](), _Column[str]()
+        self._offsets = array("Q")
+        self._left_out: set[str] = set()
+        self._fills: dict[int, bytes] = {}
+        self._cut: list[int] = []
+        self.merged = False
+        """Whether any is more than one model's tensor."""
+
+    def add(self, rule: Rule, key: str, dtype: str | None) -> None:
+        """Add the next of the keys.
+
+        Args:
+            rule: what gives its tensor; if it gives none, the key is left out.
+            key: the key.
+            dtype: safetensors tag that it gets if it is of floats; None: its own.
+        """
+        found = rule.found(self._values.tables, key)
+        if found is None:
+            self._left_out.add(key)
+            return
+        index, info = len(self._offsets), found.info
+        tag = dtype if dtype is not None and is_float(info.dtype) else info.dtype
+        fill = repaired_ids(info)
+        if fill is not None:
+            self._fills[index], tag = fill, "I64"
+        elif rule.channels is not None:
+            self._cut.append(index)
+        self._rules.append(rule)
+        self._blocks.append(self._architecture.block_of(info.key))
+        self._dtypes.append(tag)
+        self._offsets.append(self._nbytes)
+        self._nbytes += found.extent.widest.numel * SIZES[tag]
+        self.merged = self.merged or not isinstance(rule.form, Leaf)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What they are called in the values."""
+        keys = self._keys
+        if self._left_out:
+            keys = [key for key in keys if key not in self._left_out]
+        return keys if isinstance(keys, Sequence) else tuple(keys)
+
+    @property
+    def matches(self) -> Sequence[Match]:
+        """The tensors with what they are made of."""
+        names = self.names
+        return Made(len(names), lambda index: self._match(index, names[index]))
+
+    @property
+    def outputs(self) -> Sequence[OutputTensor]:
+        """What they give."""
+        names = self.names
+        return Made(len(names), lambda index: self._output(index, self._found(index, names[index])))
+
+    @property
+    def special(self) -> Iterator[Match]:
+        """Those that are repaired, and then those of which only some channels are merged."""
+        names = self.names
+        return (self._match(index, names[index]) for index in (*self._fills, *self._cut))
+
+    def _found(self, index: int, key: str) -> Found:
+        found = self._rules[index].found(self._values.tables, key)
+        assert found is not None
+        return found
+
+    def _match(self, index: int, key: str) -> Match:
+        found, block = self._found(index, key), self._blocks[index]
+        output = self._output(index, found)
+        if index in self._fills:
+            return Match(output, block, found.form, (), fill=self._fills[index])
+        form, inputs = _distinct(found.form, key, self._values)
+        extent, stored = found.extent, unpatched(found.info)
+        base = stored if extent.channels is None and not is_patched(stored) else None
+        return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
+
+    def _output(self, index: int, found: Found) -> OutputTensor:
+        shape = found.extent.shape
+        return OutputTensor(found.info.key, self._dtypes[index], shape, self._offsets[index])
+
+
+class _Column(Generic[T]):
+    """A list of which few items differ."""
+
+    def __init__(self) -> None:
+        self._places = array("L")
+        self._items: list[T] = []
+        self._known: dict[T, int] = {}
+
+    def append(self, item: T) -> None:
+        place = self._known.get(item)
+        if place is None:
+            place = self._known[item] = len(self._items)
+            self._items.append(item)
+        self._places.append(place)
+
+    def __getitem__(self, index: int) -> T:
+        return self._items[self._places[index]]
+
+
+def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[Tensor, ...]]:
+    """Return a form that names each tensor by one model only, and its tensors.
+
+    The same file may be several models, with different LoRAs on it that change other tensors.
+    """
+    models = leaves(form)
+    inputs = tuple(values.tables[model][key] for model in models)
+    if not values.repeated:
+        return form, inputs
+    first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}
+    form = values.forms.renamed(form, first)
+    return form, tuple(values.tables[model][key] for model in leaves(form))
