@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show block weights: presets, lists and patterns.",
     ),
     "recipe": ("bmerge.cli.recipe", "Read recipes of other tools, and of merged files."),
+    "import-config": (
+        "bmerge.cli.import_config",
+        "Turn another optimiser's configuration into a study.",
+    ),
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint or a LoRA."),
     "studies": ("bmerge.cli.studies", "List studies, or show the trials of one."),
     "report": ("bmerge.cli.report", "Write the report of a study again."),

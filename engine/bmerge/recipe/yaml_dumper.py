@@ -15,7 +15,13 @@ def dump(data: dict[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes numbers so that they load back to the bit, and words so that they stay words."""
+    """Writes numbers so that they load back to the bit, and words so that they stay words.
+
+    What is there twice is written twice: bmerge's own reader takes no aliases.
+    """
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
 
 
 def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:

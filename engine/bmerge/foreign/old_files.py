@@ -1,0 +1,135 @@
+"""The configuration folder of an optimiser of merges that runs under Hydra: its files as data.
+
+sd-webui-bayesian-merger and sd-optim keep ``conf/config.yaml``, whose ``defaults`` name a file of
+payloads and a guide. Their YAML is that of PyYAML (``False``, ``1e3`` as a word), not bmerge's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bmerge.errors import FormatError, RecipeError
+from bmerge.reading import read_text
+
+__all__ = ["OldFolder", "open_folder"]
+
+_GUIDES = ("optimisation_guide", "optimization_guide")
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+_KEYED = re.compile(r"\$\{(\w+)\[\$\{(\w+)\}\]\}")
+
+
+@dataclass(frozen=True, slots=True)
+class OldFolder:
+    """A configuration folder.
+
+    Args:
+        path: the folder ``conf``.
+        config: ``config.yaml``, references between its keys filled in.
+        guide: the guide that it names; empty if there is none.
+        payloads: the file of payloads that it names; None if there is none.
+        lost: what of it has no counterpart here, one line each; grows as it is read.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    guide: Mapping[str, Any]
+    payloads: Path | None
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """The tool's own folder, which relative paths start from."""
+        return self.path.parent
+
+    @property
+    def is_optim(self) -> bool:
+        """Whether it is sd-optim's rather than sd-webui-bayesian-merger's."""
+        return "merge_method" in self.config or "model_paths" in self.config
+
+    def place(self, path: object) -> Path:
+        """Return a path as the tool takes it."""
+        return (self.root / Path(str(path)).expanduser()).absolute()
+
+    def lose(self, what: str) -> None:
+        """Put something on the list of what is lost, once."""
+        if what not in self.lost:
+            self.lost.append(what)
+
+
+def open_folder(folder: Path) -> OldFolder:
+    """Read a configuration folder, or the one in a tool's own folder.
+
+    Raises:
+        FormatError: if there is none.
+        RecipeError: if a file in it cannot be read.
+    """
+    places = [place for place in (folder, folder / "conf") if (place / "config.yaml").is_file()]
+    if not places:
+        message = f"{folder} has no config.yaml, nor conf/config.yaml"
+        raise FormatError(message, path=folder, hint="name the tool's folder, or its folder conf")
+    path = places[-1].absolute()
+    config = _filled(_read(path / "config.yaml"))
+    chosen = _chosen(config)
+    guide: Mapping[str, Any] = {}
+    for name in _GUIDES:
+        if isinstance(chosen.get(name), str):
+            guide = _read(path / name / f"{chosen[name]}.yaml")
+    payloads = chosen.get("payloads")
+    file = path / "payloads" / f"{payloads}.yaml" if isinstance(payloads, str) else None
+    if file is not None and not file.is_file():
+        raise FormatError(f"there is no payload file {file}", path=file)
+    return OldFolder(path, config, guide, file)
+
+
+def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``defaults`` says: group → file."""
+    defaults = config.get("defaults")
+    entries = defaults if isinstance(defaults, list) else []
+    return {k: v for entry in entries if isinstance(entry, dict) for k, v in entry.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(read_text(path))
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", path=path) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else "damaged"
+        raise RecipeError(f"is no YAML: {first}", path=path) from error
+    if not isinstance(data, dict):
+        raise RecipeError("is no mapping", path=path)
+    return {str(key): value for key, value in data.items()}
+
+
+def _filled(config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in ``${name}``, ``${a.b}`` and ``${map[${name}]}`` as far as they are known."""
+
+    def value_of(path: str) -> object:
+        found: object = config
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [filled(item) for item in value]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        keyed, whole = _KEYED.fullmatch(value), _REFERENCE.fullmatch(value)
+        if keyed is not None:
+            known = value_of(keyed[1])
+            return known.get(value_of(keyed[2]), value) if isinstance(known, dict) else value
+        if whole is not None:
+            known = value_of(whole[1])
+            return value if known is None else known
+        return _REFERENCE.sub(lambda found: str(value_of(found[1]) or found[0]), value)
+
+    return {key: filled(value) for key, value in config.items()}

@@ -1,0 +1,152 @@
+"""sd-webui-bayesian-merger's configuration as a study.
+
+Its parameters are ``base_alpha`` and ``block_0_alpha`` … ``block_24_alpha`` (IN00 … IN11, M00,
+OUT00 … OUT11), and the same for beta; each is searched from 0 to 1 unless the guide says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bmerge.errors import RecipeError
+from bmerge.foreign.old_files import OldFolder
+from bmerge.foreign.old_parts import a1111, scorer_of, shared
+from bmerge.method import MergeMethod
+
+__all__ = ["study_of_merger"]
+
+_PARAMETER = re.compile(r"(?:base|block_(?P<number>\d+))_(?P<letter>\w+)")
+_BLOCKS = (*(f"IN{i:02}" for i in range(12)), "M00", *(f"OUT{i:02}" for i in range(12)))
+_MODELS = ("model_a", "model_b", "model_c", "model_d", "model_e")
+_OPTIMISERS = {"bayes": "bayes", "tpe": "tpe", "atpe": "tpe"}
+
+
+def study_of_merger(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
+    """Return the study file's data.
+
+    Args:
+        folder: the configuration; what it cannot carry over is put on its list.
+        method: the merge method that it names.
+
+    Raises:
+        RecipeError: if it names fewer models than the method takes.
+    """
+    config = folder.config
+    return {
+        "name": method.name,
+        "merge": _merge(folder, method),
+        "space": _space(folder, method),
+        "payloads": shared(folder, count=config.get("batch_size", 1)),
+        "generator": a1111(folder, config.get("url")),
+        "scorers": [scorer_of(folder, config.get("scorer_method"), config.get("scorer_device"))],
+        "optimiser": _optimiser(folder),
+    }
+
+
+def _merge(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
+    config = folder.config
+    named = [config[key] for key in _MODELS if config.get(key)]
+    count = len(method.model_names)
+    if len(named) < count:
+        message = f"names {len(named)} models, but {method.name} takes {count}"
+        raise RecipeError(message, path=folder.path / "config.yaml")
+    found: dict[str, Any] = {
+        "method": method.name, "models": [str(folder.place(model)) for model in named[:count]],
+        "dtype": "fp32" if str(config.get("best_precision")) == "32" else "fp16",
+    }  # fmt: skip
+    if config.get("prune"):
+        found["prune"] = True
+    if config.get("weights_clip"):
+        found["clamp"] = "ab"
+    if config.get("rebasin"):
+        folder.lose("rebasin: align the models before, with `bmerge rebasin`")
+    if config.get("best_format") == "ckpt":
+        folder.lose("best_format ckpt: `bmerge merge runs/…/best.yaml -o best.ckpt` writes one")
+    return found
+
+
+def _space(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
+    letters = [h.name for h in method.hyperparameters if h.name in {"alpha", "beta"}]
+    guide = folder.guide if folder.config.get("guided_optimisation") else {}
+    if folder.guide and not guide:
+        folder.lose("optimisation_guide: guided_optimisation is off, so it had no effect")
+    space: dict[str, Any] = {letter: {"range": [0.0, 1.0]} for letter in letters}
+    frozen, ranges = guide.get("frozen_params") or {}, guide.get("custom_ranges") or {}
+    _set(folder, space, ranges, lambda value: [float(each) for each in value])
+    _set(folder, space, frozen, float)
+    for number, group in enumerate(guide.get("groups") or [], 1):
+        _add_group(folder, space, number, [str(name) for name in group or []], frozen, ranges)
+    return space
+
+
+def _set(folder: OldFolder, space: Mapping[str, Any], values: Mapping[str, Any], read: Any) -> None:
+    """Give blocks what the guide says of them."""
+    for name, value in values.items():
+        place = _place(folder, space, str(name))
+        if place is not None:
+            letter, block = place
+            space[letter].setdefault("blocks", {})[block] = read(value)
+
+
+def _add_group(
+    folder: OldFolder,
+    space: Mapping[str, Any],
+    number: int,
+    names: Sequence[str],
+    frozen: Mapping[str, Any],
+    ranges: Mapping[str, Any],
+) -> None:
+    """Let blocks share a value; all are frozen if one is, at the first value that there is."""
+    places = [place for name in names if (place := _place(folder, space, name)) is not None]
+    letters = {letter for letter, _ in places}
+    if len(letters) != 1:
+        if letters:
+            folder.lose(f"group {', '.join(names)}: it ties {' and '.join(sorted(letters))}")
+        return
+    own = space[letters.pop()]
+    blocks = own.setdefault("blocks", {})
+    fixed = [float(frozen[name]) for name in names if name in frozen]
+    for _, block in places:
+        blocks.pop(block, None)
+    if fixed:
+        blocks.update(dict.fromkeys((block for _, block in places), fixed[0]))
+    else:
+        label = f"group{number}"
+        own.setdefault("groups", {})[label] = [block for _, block in places]
+        if names[0] in ranges:
+            blocks[label] = [float(each) for each in ranges[names[0]]]
+    if not blocks:
+        del own["blocks"]
+
+
+def _place(folder: OldFolder, space: Mapping[str, Any], name: str) -> tuple[str, str] | None:
+    """Return the hyperparameter and the block of a parameter."""
+    found = _PARAMETER.fullmatch(name)
+    number = -1 if found is None or found["number"] is None else int(found["number"])
+    if found is None or number >= len(_BLOCKS):
+        folder.lose(f"{name}: there is no such parameter")
+        return None
+    if found["letter"] not in space:
+        folder.lose(f"{name}: the method has no {found['letter']}")
+        return None
+    return found["letter"], "BASE" if number < 0 else _BLOCKS[number]
+
+
+def _optimiser(folder: OldFolder) -> dict[str, Any]:
+    config = folder.config
+    old = str(config.get("optimiser", "bayes"))
+    if old not in _OPTIMISERS:
+        folder.lose(f"optimiser {old}: the default takes its place")
+    elif old == "atpe":
+        folder.lose("optimiser atpe: tpe takes its place")
+    if config.get("bounds_transformer"):
+        folder.lose("bounds_transformer: no optimiser here narrows its ranges that way")
+    return {
+        "name": _OPTIMISERS.get(old, "auto"),
+        "seed": 1,
+        "init": "lhs" if config.get("latin_hypercube_sampling") else "random",
+        "init_points": int(config.get("init_points", 1)),
+        "n_iters": int(config.get("n_iters", 1)),
+    }

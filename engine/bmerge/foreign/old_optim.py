@@ -1,0 +1,320 @@
+"""sd-optim's configuration as a study.
+
+Its guide lists components, each with strategies (all, select, group, single, none) for some of
+the method's parameters, over blocks of its own (``UNET_IN04``) or keys. What no strategy names
+keeps the method's default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from bmerge.errors import RecipeError
+from bmerge.foreign.old_files import OldFolder
+from bmerge.foreign.old_parts import a1111, scorer_of, shared
+from bmerge.method import MergeMethod
+
+__all__ = ["study_of_optim"]
+
+_UNET = [
+    *(f"UNET_IN{i:02}" for i in range(9)),
+    "UNET_MID00",
+    *(f"UNET_OUT{i:02}" for i in range(9)),
+]
+_BLOCKS = {
+    **{old: old.removeprefix("UNET_").replace("MID00", "M00") for old in _UNET},
+    "UNET_TIME_EMBED": "IN00", "UNET_LABEL_EMBED": "IN00", "UNET_OUT_FINAL": "OUT08",
+}  # fmt: skip
+_PICTURE = {"unet", "diffuser"}
+_KEYS = re.compile(r"(?P<part>input_blocks|middle_block|output_blocks)(?:\.(?P<number>\d+))?")
+_SAMPLERS = {"tpe": "tpe", "random": "random", "cmaes": "cmaes", "gp": "gp", "nsgaii": "nsga2",
+             "botorch": "gp"}  # fmt: skip
+_DESIGNS = {"random": "random", "latin_hypercube": "lhs", "sobol": "sobol"}
+_WEBUIS = {"a1111", "forge", "reforge"}
+_MOST_NAMED = 3
+
+
+def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
+    """Return the study file's data.
+
+    Args:
+        folder: the configuration; what it cannot carry over is put on its list.
+        method: the merge method that it names.
+
+    Raises:
+        RecipeError: if it optimises something else than one merge.
+    """
+    config = folder.config
+    mode = config.get("optimization_mode", "merge")
+    if mode != "merge":
+        message = f"optimises in the mode {mode!r}; only 'merge' is read"
+        raise RecipeError(message, path=folder.path / "config.yaml")
+    return {
+        "name": method.name,
+        "merge": _merge(folder, method),
+        "space": _Space(folder, method).read(),
+        "payloads": shared(folder, count=config.get("batch_size", 1)),
+        "generator": _generator(folder),
+        "scorers": list(_scorers(folder)),
+        "optimiser": _optimiser(folder),
+    }
+
+
+def _merge(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
+    config = folder.config
+    models = [str(folder.place(path)) for path in config.get("model_paths") or []]
+    base = config.get("base_model_index")
+    if "c" in method.model_names and isinstance(base, int) and 0 <= base < len(models):
+        models.append(models.pop(base))
+        folder.lose(f"base_model_index: the base, {models[-1]}, is now the last model")
+    if isinstance(config.get("fallback_model_index"), int) and config["fallback_model_index"] >= 0:
+        folder.lose("fallback_model_index: a recipe of steps has `fallback`, a study has not")
+    if config.get("add_extra_keys"):
+        folder.lose("add_extra_keys: v_pred and ztsnr are kept where the first model has them")
+    if config.get("merge_dtype") in {"fp64", "fp16", "bf16"}:
+        folder.lose(f"merge_dtype {config['merge_dtype']}: merges are computed in float32")
+    dtype = config.get("save_dtype")
+    return {"method": method.name, "models": models, **({"dtype": str(dtype)} if dtype else {})}
+
+
+@dataclass(slots=True)
+class _Space:
+    """Reads the guide.
+
+    Args:
+        folder: the configuration.
+        method: whose hyperparameters are searched.
+        names: what sd-optim calls a parameter → hyperparameter, and the block or group.
+        taken: hyperparameter and block → the component that has it; the first one does.
+    """
+
+    folder: OldFolder
+    method: MergeMethod
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)
+    taken: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def read(self) -> dict[str, Any]:
+        defaults = {h.name: h.default for h in self.method.hyperparameters}
+        space: dict[str, Any] = {name: {} for name in defaults}
+        for component in self.folder.guide.get("components") or []:
+            if isinstance(component, dict):
+                self._component(space, component)
+        for name, own in space.items():
+            own["freeze"] = defaults[name]
+        self._bounds(space)
+        return space
+
+    def _component(self, space: dict[str, Any], component: Mapping[str, Any]) -> None:
+        name = str(component.get("name"))
+        for strategy in component.get("strategies") or []:
+            kind = strategy.get("type")
+            if kind == "none":
+                continue
+            wanted = strategy.get("optimize_params") or component.get("optimize_params") or []
+            for parameter in map(str, wanted):
+                if parameter not in space:
+                    self.folder.lose(f"{name}: {self.method.name} has no {parameter!r} to search")
+                    continue
+                self._strategy(space[parameter], parameter, name, kind, strategy)
+
+    def _strategy(
+        self,
+        own: dict[str, Any],
+        parameter: str,
+        component: str,
+        kind: object,
+        strategy: Mapping[str, Any],
+    ) -> None:
+        if kind == "group":
+            for group in strategy.get("groups") or []:
+                label = str(group.get("name"))
+                self._share(own, parameter, component, label, group.get("keys") or [])
+            return
+        if kind == "single":
+            self._share(own, parameter, component, f"{component}_single", ["*"])
+            return
+        patterns = ["*"] if kind == "all" else strategy.get("keys") or []
+        if kind == "all" and not self.folder.guide.get("custom_block_config_id"):
+            self.folder.lose(f"{component}: blocks have a value each, not keys")
+        for old, block in self._free(parameter, component, patterns):
+            own.setdefault("blocks", {})[block] = [0.0, 1.0]
+            self.names[f"{old}_{parameter}"] = parameter, block
+
+    def _share(
+        self,
+        own: dict[str, Any],
+        parameter: str,
+        component: str,
+        label: str,
+        patterns: Sequence[object],
+    ) -> None:
+        blocks = [block for _, block in self._free(parameter, component, patterns)]
+        if blocks:
+            own.setdefault("groups", {})[label] = blocks
+            own.setdefault("blocks", {})[label] = [0.0, 1.0]
+            self.names[f"{label}_{parameter}"] = parameter, label
+
+    def _free(
+        self, parameter: str, component: str, patterns: Sequence[object]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what patterns name and nothing before has taken, each block once."""
+        for old, block in self._named(component, patterns):
+            owner = self.taken.setdefault((parameter, block), old)
+            if owner == old:
+                yield old, block
+            elif owner != component:
+                self.folder.lose(f"{old}: it goes with {owner}, in the block {block}")
+
+    def _named(self, component: str, patterns: Sequence[object]) -> Iterator[tuple[str, str]]:
+        """Yield what patterns name: sd-optim's block, and the one here."""
+        if component not in _PICTURE:
+            if patterns == ["*"]:
+                yield component, "BASE"
+            else:
+                self.folder.lose(f"{component}: its blocks are one here, BASE")
+            return
+        for pattern in map(str, patterns):
+            found = [old for old in _BLOCKS if fnmatchcase(old, pattern)]
+            if not found and _of_keys(pattern):
+                found = [pattern]
+                self.folder.lose(f"{component}: the keys {pattern} share the value of their block")
+            if not found:
+                self.folder.lose(f"{component}: {pattern!r} names no block of this architecture")
+            for old in found:
+                yield old, _BLOCKS.get(old) or _of_keys(old)
+
+    def _bounds(self, space: dict[str, Any]) -> None:
+        for name, bound in (self.folder.guide.get("custom_bounds") or {}).items():
+            value = _range(bound)
+            if value is None:
+                self.folder.lose(f"custom_bounds of {name}: choices are not searched for one block")
+            elif name in self.names:
+                parameter, place = self.names[name]
+                space[parameter]["blocks"][place] = value
+            elif name in space:
+                self._base_bounds(space[name], name, value)
+            else:
+                self.folder.lose(f"custom_bounds of {name}: no strategy makes that parameter")
+            self._kinds(name, bound, space)
+
+    def _base_bounds(self, own: dict[str, Any], name: str, value: float | list[float]) -> None:
+        """Give all that is searched of a hyperparameter its range, or fix it."""
+        special = self.folder.guide.get("custom_bounds") or {}
+        for full, (parameter, place) in self.names.items():
+            if parameter == name and full not in special:
+                own["blocks"][place] = value
+
+    def _kinds(self, name: str, bound: object, space: dict[str, Any]) -> None:
+        if not isinstance(bound, dict):
+            return
+        if bound.get("log") and name in space:
+            space[name]["scale"] = "log"
+        elif bound.get("log"):
+            self.folder.lose(f"custom_bounds of {name}: log is for a whole hyperparameter here")
+        if bound.get("step"):
+            self.folder.lose(f"custom_bounds of {name}: its step")
+
+
+def _of_keys(pattern: str) -> str:
+    """Return the block that a pattern of keys names, such as ``*.output_blocks.8.*``."""
+    found = _KEYS.search(pattern)
+    if found is None:
+        return ""
+    if found["part"] == "middle_block":
+        return "M00"
+    letters = "IN" if found["part"] == "input_blocks" else "OUT"
+    return f"{letters}{int(found['number']):02}" if found["number"] else ""
+
+
+def _range(bound: object) -> float | list[float] | None:
+    """Return a fixed value or a range; None of choices."""
+    if isinstance(bound, dict):
+        bound = bound.get("range")
+    if isinstance(bound, str):
+        bound = [part for part in bound.strip("() ").split(",") if part.strip()]
+    try:
+        if isinstance(bound, (list, tuple)):
+            low, high = (float(each) for each in bound)
+            return [low, high]
+        return float(bound)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+def _generator(folder: OldFolder) -> dict[str, Any]:
+    webui, url = folder.config.get("webui", "a1111"), folder.config.get("url")
+    if webui == "comfy":
+        folder.lose("ComfyUI's folder of models and a workflow: see docs/generators.md")
+        return {"name": "comfyui", "addresses": [str(url).rstrip("/")]}
+    if webui not in _WEBUIS:
+        folder.lose(f"webui {webui}: no generator here knows it; a1111 stands in its place")
+    return a1111(folder, url)
+
+
+def _scorers(folder: OldFolder) -> Iterator[dict[str, Any]]:
+    config = folder.config
+    methods = config.get("scorer_method") or ["manual"]
+    methods = methods if isinstance(methods, list) else [methods]
+    weights, devices = config.get("scorer_weight") or {}, config.get("scorer_device") or {}
+    for key in ("scorer_average_type", "img_average_type"):
+        if config.get(key, "arithmetic") != "arithmetic":
+            folder.lose(f"{key} {config[key]}: means are arithmetic here")
+    if any((config.get("scorer_filters") or {}).values()):
+        folder.lose("scorer_filters: `only` of a scorer names the payloads that it judges")
+    seen: set[str] = set()
+    for name in methods:
+        device = devices.get(name, config.get("scorer_default_device"))
+        scorer = scorer_of(folder, name, device)
+        if scorer["name"] in seen:
+            if scorer["name"] == "person":
+                continue
+            scorer["label"] = str(name)
+        seen.add(scorer["name"])
+        yield {**scorer, "weight": float(weights[name])} if name in weights else scorer
+
+
+def _optimiser(folder: OldFolder) -> dict[str, Any]:
+    old = folder.config.get("optimizer") or {}
+    seed = old.get("random_state", -1)
+    found: dict[str, Any] = {
+        "name": "auto",
+        "seed": seed if isinstance(seed, int) and seed >= 0 else 0,
+        "init_points": int(old.get("init_points", 10)),
+        "n_iters": int(old.get("n_iters", 20)),
+    }
+    if old.get("bayes"):
+        return {**found, **_bayes(folder, old.get("bayes_config") or {})}
+    settings = old.get("optuna_config") or {}
+    kind = (settings.get("sampler") or {}).get("type", "tpe")
+    if kind not in _SAMPLERS:
+        folder.lose(f"sampler {kind}: the default optimiser takes its place")
+    elif kind == "botorch":
+        folder.lose("sampler botorch: gp takes its place")
+    others = set(settings.get("sampler") or {}) - {"type"}
+    if others:
+        named = ", ".join(sorted(others)[:_MOST_NAMED])
+        folder.lose(f"settings of the sampler: {named}{', …' if len(others) > _MOST_NAMED else ''}")
+    for key in ("use_pruning", "early_stopping", "resume_from_study", "fork_study"):
+        if settings.get(key):
+            folder.lose(f"{key}: see docs/files.md for what a study does instead")
+    return {**found, "name": _SAMPLERS.get(kind, "auto"), "init": "random"}
+
+
+def _bayes(folder: OldFolder, settings: Mapping[str, Any]) -> dict[str, Any]:
+    design = settings.get("sampler", "random")
+    if design not in _DESIGNS:
+        folder.lose(f"sampler {design}: sobol takes its place")
+    if (settings.get("bounds_transformer") or {}).get("enabled"):
+        folder.lose("bounds_transformer: no optimiser here narrows its ranges that way")
+    acquisition = settings.get("acquisition_function") or {}
+    found: dict[str, Any] = {"name": "bayes", "init": _DESIGNS.get(design, "sobol")}
+    if "kind" in acquisition:
+        found["acquisition"] = acquisition["kind"]
+    for key in ("kappa", "xi", "kappa_decay", "kappa_decay_delay"):
+        if isinstance(acquisition.get(key), (int, float)):
+            found[key] = acquisition[key]
+    return found

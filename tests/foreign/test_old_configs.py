@@ -1,0 +1,210 @@
+"""Configurations of sd-webui-bayesian-merger and sd-optim, read as studies."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from bmerge.study.load import load_study
+
+CONFIG = """
+defaults: [_self_, {payloads: cargo}, {optimisation_guide: guide}]
+run_name: ${optimiser}_${scorer_method}
+url: http://127.0.0.1:7861/
+model_a: models/a.safetensors
+model_b: models/b.safetensors
+model_c: models/c.safetensors
+merge_mode: sum_twice
+prune: True
+weights_clip: True
+rebasin: False
+optimiser: tpe
+bounds_transformer: False
+latin_hypercube_sampling: True
+guided_optimisation: True
+batch_size: 2
+init_points: 7
+n_iters: 30
+scorer_method: laion
+scorer_device: cpu
+scorer_model_dir: scorers
+best_precision: 32
+best_format: ckpt
+"""
+GUIDE = """
+frozen_params: {block_0_alpha: 0.9, base_alpha: 0.5, block_20_beta: 0.25, block_30_alpha: 1}
+custom_ranges: {block_1_beta: [0.1, 0.5], block_12_alpha: [0.4, 1.0], block_3_alpha: [0, 0.3]}
+groups:
+  - [block_3_alpha, block_4_alpha, block_24_alpha]
+  - [block_19_beta, block_20_beta]
+  - [block_5_alpha, block_5_beta]
+"""
+CARGO = "defaults:\n  - cargo: [cats]\nsteps: 12\ncfg_scale: 6\nseed: -1\n"
+PAYLOAD = "one: {prompt: a cat}\ntwo: {prompt: a dog, seed: 5}\n"
+
+
+@pytest.fixture
+def conf(tmp_path):
+    """Write a folder of configuration; return the tool's folder."""
+
+    def write(config, guide, guide_folder="optimisation_guide"):
+        folder = tmp_path / "tool" / "conf"
+        for name, text in (
+            ("config", config), (f"{guide_folder}/guide", guide), ("payloads/cargo", CARGO),
+            ("payloads/cargo/cats", PAYLOAD),
+        ):  # fmt: skip
+            file = folder / f"{name}.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return folder.parent
+
+    return write
+
+
+def test_configuration_of_bayesian_merger_is_a_study(bmerge, conf, tmp_path):
+    tool, study = conf(CONFIG, GUIDE), tmp_path / "study.yaml"
+    called = bmerge("import-config", tool, "-o", study)
+    assert called.status == 0
+    found = load_study(study)
+    models = [model.path for model in found.merge.models]
+    assert models == [str(tool / "models" / f"{name}.safetensors") for name in "abc"]
+    assert (found.merge.method, found.merge.dtype, found.merge.clamp) == ("sum_twice", "F32", "ab")
+    assert found.merge.prune
+    data = yaml.safe_load(study.read_text())
+    assert data["space"] == {
+        "alpha": {
+            "range": [0, 1],
+            "blocks": {"IN00": 0.9, "BASE": 0.5, "M00": [0.4, 1], "group1": [0, 0.3]},
+            "groups": {"group1": ["IN03", "IN04", "OUT11"]},
+        },
+        "beta": {
+            "range": [0, 1],
+            "blocks": {"IN01": [0.1, 0.5], "OUT06": 0.25, "OUT07": 0.25},
+        },
+    }
+    prompts = [(payload.prompt, payload.seed, payload.steps) for payload in found.payloads]
+    assert prompts == [("a cat", 0, 12), ("a cat", 1, 12), ("a dog", 5, 12)]
+    assert data["generator"] == {"name": "a1111", "addresses": ["http://127.0.0.1:7861"]}
+    (scorer,) = found.scorers
+    assert (scorer.name, scorer.options["scorer_model_dir"]) == (
+        "laion_aesthetic", str(tool / "scorers"),
+    )  # fmt: skip
+    optimiser = data["optimiser"]
+    assert optimiser == {"name": "tpe", "seed": 1, "init": "lhs", "init_points": 7, "n_iters": 30}
+    lost = called.err
+    for word in ("best_format ckpt", "block_30_alpha: there is no such", "it ties alpha and beta",
+                 "models_dir"):  # fmt: skip
+        assert word in lost
+        assert word in study.read_text()
+    assert "cannot be run" not in lost
+
+
+OPTIM = """
+defaults: [_self_, {payloads: cargo}, {optimization_guide: guide}]
+webui_urls: {forge: "http://localhost:7862", comfy: "http://localhost:8188"}
+webui: forge
+url: "${webui_urls[${webui}]}"
+model_paths: [/models/base.safetensors, b.safetensors, c.safetensors]
+base_model_index: 0
+merge_method: add_difference
+save_dtype: bf16
+optimization_mode: merge
+optimizer:
+  bayes: True
+  optuna: False
+  random_state: 42
+  init_points: 10
+  n_iters: 20
+  bayes_config:
+    sampler: latin_hypercube
+    acquisition_function: {kind: ucb, kappa: 3.0, xi: 0.05, kappa_decay: 0.98,
+                           kappa_decay_delay: "${optimizer.init_points}"}
+batch_size: 1
+scorer_method: [laion, pick, cityaes]
+scorer_weight: {pick: 0.2}
+scorer_default_device: cpu
+"""
+STRATEGIES = """
+custom_block_config_id: sdxl-optim_blocks
+components:
+  - name: diffuser
+    optimize_params: [alpha, rank]
+    strategies:
+      - type: group
+        groups:
+          - {name: early, keys: ["UNET_IN00", "UNET_IN0[1-3]"]}
+          - {name: mid, keys: [UNET_MID00]}
+      - {type: select, keys: ["*.output_blocks.8.*", "UNET_OUT0?", UNET_NOWHERE]}
+  - {name: clip_l, strategies: [{type: all, optimize_params: [alpha]}]}
+  - {name: clip_g, strategies: [{type: single, optimize_params: [alpha]}]}
+  - {name: vae, strategies: [{type: none}]}
+custom_bounds:
+  early_alpha: [0.25, 0.5]
+  UNET_OUT03_alpha: 0.125
+  alpha: {range: [0.1, 0.9], log: true}
+  mid_alpha: [8, 16, 32]
+"""
+
+
+def test_configuration_of_sd_optim_is_a_study(bmerge, conf, tmp_path):
+    tool, study = conf(OPTIM, STRATEGIES, "optimization_guide"), tmp_path / "study.yaml"
+    called = bmerge("import-config", tool / "conf", "-o", study, "--json")
+    assert called.status == 0
+    data = json.loads(called.out)
+    assert data["study"] == yaml.safe_load(study.read_text())
+    load_study(study)
+    alpha = data["study"]["space"]["alpha"]
+    assert alpha["groups"] == {"early": ["IN00", "IN01", "IN02", "IN03"], "mid": ["M00"]}
+    assert (alpha["freeze"], alpha["scale"]) == (0.5, "log")
+    searched = {
+        block: [0.1, 0.9] for block in ("OUT00", "OUT01", "OUT02", "OUT04", "OUT08", "BASE")
+    }
+    assert alpha["blocks"].items() >= searched.items()
+    assert (alpha["blocks"]["early"], alpha["blocks"]["OUT03"]) == ([0.25, 0.5], 0.125)
+    models = data["study"]["merge"]["models"]
+    assert models == [str(tool / "b.safetensors"), str(tool / "c.safetensors"),
+                      "/models/base.safetensors"]  # fmt: skip
+    assert data["study"]["generator"]["addresses"] == ["http://localhost:7862"]
+    names = [(scorer["name"], scorer.get("weight")) for scorer in data["study"]["scorers"]]
+    assert names == [("laion_aesthetic", None), ("pickscore", 0.2), ("person", None)]
+    assert data["study"]["optimiser"] == {
+        "name": "bayes", "seed": 42, "init_points": 10, "n_iters": 20, "init": "lhs",
+        "acquisition": "ucb", "kappa": 3.0, "xi": 0.05, "kappa_decay": 0.98,
+        "kappa_decay_delay": 10,
+    }  # fmt: skip
+    lost = "\n".join(data["lost"])
+    for word in ("no 'rank'", "UNET_NOWHERE", "clip_g: it goes with clip_l", "mid_alpha: choices",
+                 "scorer cityaes", "share the value of their block"):  # fmt: skip
+        assert word in lost
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (CONFIG.replace("sum_twice", "sum_thrice"), "did you mean"),
+        (CONFIG.replace("model_c", "model_z"), "names 2 models, but sum_twice takes 3"),
+        (CONFIG.replace("payloads: cargo", "payloads: gone"), "no payload file"),
+        (
+            OPTIM.replace("mode: merge", "mode: recipe").replace(
+                "optimization_g", "optimisation_g"
+            ),
+            "only 'merge' is read",
+        ),
+        ("- a list", "config.yaml: is no mapping"),
+        ("a: [", "config.yaml: is no YAML"),
+    ],
+    ids=["method", "models", "payloads", "mode", "list", "damaged"],
+)
+def test_what_cannot_be_read_is_one_line(bmerge, conf, config, said, tmp_path):
+    called = bmerge("import-config", conf(config, GUIDE), "-o", tmp_path / "study.yaml")
+    assert (called.status, called.out) == (1, "")
+    assert said in called.err
+    assert not (tmp_path / "study.yaml").exists()
+
+
+def test_folder_without_a_configuration_is_one_line(bmerge, tmp_path):
+    called = bmerge("import-config", tmp_path)
+    assert called.status == 1
+    assert "has no config.yaml, nor conf/config.yaml" in called.err
