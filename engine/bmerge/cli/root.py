@@ -23,6 +23,7 @@ from bmerge.errors import nearest
 __all__ = ["COMMANDS", "root"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("bmerge.cli.init", "Write a first study file; asks what is not given."),
     "run": ("bmerge.cli.run", "Optimise a merge: the study that FILE describes."),
     "merge": ("bmerge.cli.merge", "Merge checkpoints once, by a method or from a recipe file."),
     "rebasin": ("bmerge.cli.rebasin", "Align MODEL to REFERENCE: the order of its channels."),
