@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bmerge import ops
-    from bmerge.api import Study, diff, inspect, made_of, merge
+    from bmerge.api import Study, convert, diff, inspect, made_of, merge
     from bmerge.architectures import Architecture, Rule, detect, load_architecture
     from bmerge.errors import (
         ArchitectureError,
@@ -122,6 +122,7 @@ __all__ = [
     "TensorInfo",
     "TrialScorer",
     "Weight",
+    "convert",
     "detect",
     "diff",
     "dump_recipe",
@@ -146,6 +147,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "bmerge.api.converting": "convert",
     "bmerge.api.looking": "diff inspect made_of",
     "bmerge.api.merging": "merge",
     "bmerge.api.studies": "Study",

@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def test_blocks_of_the_page_run_in_their_order(folder, capsys):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "python.md", "exec"), names)

@@ -52,11 +52,10 @@ def test_pictures_are_never_more_than_the_limit_and_more_may_follow(tmp_path):
 
 
 def test_the_optimiser_may_reckon_with_what_the_limits_leave(tmp_path):
-    asks = lambda n_iters, **limits: (
-        make_study(  # noqa: E731  4 of the queue, 3 pictures a trial
-            tmp_path, n_iters=n_iters, init=1, limits=Limits(**limits)
-        ).asks
-    )
+    def asks(n_iters, **limits):  # 4 of the queue, 3 pictures a trial
+        study = make_study(tmp_path, n_iters=n_iters, init=1, limits=Limits(**limits))
+        return study.asks
+
     assert asks(7) == 7
     assert asks(7, trials=9) == 5
     assert asks(7, trials=99) == 7

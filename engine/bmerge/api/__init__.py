@@ -6,8 +6,9 @@ and what is there to know is in the result. Everything here is public as ``bmerg
 
 from __future__ import annotations
 
+from bmerge.api.converting import convert
 from bmerge.api.looking import diff, inspect, made_of
 from bmerge.api.merging import merge
 from bmerge.api.studies import Study
 
-__all__ = ["Study", "diff", "inspect", "made_of", "merge"]
+__all__ = ["Study", "convert", "diff", "inspect", "made_of", "merge"]

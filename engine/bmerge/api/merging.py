@@ -23,7 +23,7 @@ from bmerge.recipe.document import Node
 from bmerge.recipe.settings import SETTINGS, read_settings
 from bmerge.sizes import parse_size
 
-__all__ = ["as_path", "merge", "size_of"]
+__all__ = ["PathLike", "as_path", "changes_of", "merge", "parts_of", "size_of"]
 
 PathLike: TypeAlias = "str | Path"
 
@@ -99,7 +99,7 @@ def merge(
     with contextlib.ExitStack() as files:
         if isinstance(what, Recipe) or str(what).lower().endswith((*_RECIPES, *_checkpoints())):
             _check_alone(what, models=models, loras=loras, vae=vae, text_encoders=text_encoders)
-            changes = _changes(settings, only=True)
+            changes = changes_of(settings, only=True)
             plan = _plan_of_recipe(
                 what, changes, registry, where, unverified, search, target, files
             )
@@ -109,9 +109,9 @@ def merge(
                 [str(as_path(model)) for model in models],
                 registry,
                 values={k: v for k, v in settings.items() if k not in _SETTINGS},
-                changes=_changes(settings),
+                changes=changes_of(settings),
                 loras=[_lora(lora) for lora in loras],
-                parts=_parts(vae, text_encoders),
+                parts=parts_of(vae, text_encoders),
             )
         choice = where.choose(plan)
         registry.observe("bmerge_merge_started", plan=plan)
@@ -160,7 +160,7 @@ _SETTINGS = tuple(name for name in SETTINGS if name not in {"options", "content"
 """Keys of a recipe; a method's options are given by their own names."""
 
 
-def _changes(settings: Mapping[str, Any], *, only: bool = False) -> dict[str, Any]:
+def changes_of(settings: Mapping[str, Any], *, only: bool = False) -> dict[str, Any]:
     """Return those settings that are keys of a recipe, checked as a recipe file is."""
     given = {name: settings[name] for name in settings if name in _SETTINGS}
     if only and (others := sorted(settings.keys() - given.keys())):
@@ -182,7 +182,8 @@ def _lora(lora: PathLike | tuple[PathLike, Any]) -> tuple[str, Any]:
     return str(as_path(path)), weight
 
 
-def _parts(vae: PathLike | None, encoders: Sequence[PathLike]) -> list[tuple[str, str]]:
+def parts_of(vae: PathLike | None, encoders: Sequence[PathLike]) -> list[tuple[str, str]]:
+    """Return component and file of each part that another file gives."""
     given = [("vae", vae)] if vae is not None else []
     given += [("text_encoder", path) for path in encoders]
     return [(component, str(as_path(path))) for component, path in given]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, check_alone, is_recipe, split_weight
 from bmerge.cli.merge_parts import part_options
 from bmerge.cli.merge_recipe import recipe_options
-from bmerge.cli.merge_write import measure_text, write
+from bmerge.cli.merge_write import measure_text, show_written, write
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
 from bmerge.cli.session import Session, shared_options
 from bmerge.executors import Choice
 from bmerge.host import Registry
 from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.named_merge import plan_of_method
-from bmerge.pipeline import MergeReport
 from bmerge.plan import Plan, describe
-from bmerge.recipe import recipe_data
 
 __all__ = ["command"]
 
@@ -181,25 +178,4 @@ def _merge(
     as_json: bool,
 ) -> None:
     report, seconds = write(plan, choice.executor, target, to, registry)
-    if as_json:
-        print_json(_as_data(plan, report, seconds))
-        return
-    rate = human_bytes(report.nbytes / max(seconds, 1e-9))
-    show(f"{report.output}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
-
-
-def _as_data(plan: Plan, report: MergeReport, seconds: float) -> dict[str, Any]:
-    execution = report.execution
-    return {
-        "output": str(report.output),
-        "bytes": report.nbytes,
-        "seconds": seconds,
-        "executor": execution.executor,
-        "bytes_read": execution.bytes_read,
-        "bytes_written": execution.bytes_written,
-        "bytes_copied": execution.bytes_copied,
-        "nonfinite": [asdict(item) for item in execution.nonfinite],
-        "notes": list(report.notes),
-        "warnings": list(report.warnings),
-        "recipe": recipe_data(plan.recipe),
-    }
+    show_written(plan, report, seconds, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from bmerge.dtypes import canonical
+from bmerge.formats import LAYOUTS
 
 __all__ = ["recipe_options"]
 
@@ -35,6 +36,12 @@ _OPTIONS = (
         "--rounding",
         type=click.Choice(["nearest", "stochastic"]),
         help="How results become numbers of fp16, bf16 or fp8; default: nearest.",
+    ),
+    click.option(
+        "--layout",
+        type=click.Choice(LAYOUTS),
+        help="Write the names of the model's own code, ComfyUI or diffusers; default: the first "
+        "model's.",
     ),
     click.option(
         "--seed",
@@ -75,6 +82,7 @@ def recipe_options(command: F) -> F:
             "partial_loras": options.pop("partial_loras") or None,
             "clamp": options.pop("clamp"),
             "rounding": options.pop("rounding"),
+            "layout": options.pop("layout"),
             "seed": options.pop("seed"),
             "rebasin": _rebasin(options.pop("rebasin_iterations"), asked=options.pop("rebasin")),
             "on_missing": "error" if options.pop("strict") else None,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bmerge.cli.merge_output import OutputOptions
-from bmerge.cli.output import human_bytes, note, tell
+from bmerge.cli.output import human_bytes, note, print_json, show, tell
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.executors import Executor, NonFinite
 from bmerge.host import Registry
 from bmerge.pipeline import MergeReport, merge_to_file
 from bmerge.plan import Plan, describe
+from bmerge.recipe import recipe_data
 
-__all__ = ["measure_text", "write"]
+__all__ = ["measure_text", "show_written", "write"]
 
 _SHOWN = 5
 
@@ -71,3 +73,29 @@ def _warn(found: Sequence[NonFinite]) -> None:
     if keys:
         rest = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
         note(f"warning: NaN or infinity in {', '.join(keys[:_SHOWN])}{rest}")
+
+
+def show_written(plan: Plan, report: MergeReport, seconds: float, *, as_json: bool) -> None:
+    """Say what was written, on stdout."""
+    if as_json:
+        print_json(_as_data(plan, report, seconds))
+        return
+    rate = human_bytes(report.nbytes / max(seconds, 1e-9))
+    show(f"{report.output}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
+
+
+def _as_data(plan: Plan, report: MergeReport, seconds: float) -> dict[str, Any]:
+    execution = report.execution
+    return {
+        "output": str(report.output),
+        "bytes": report.nbytes,
+        "seconds": seconds,
+        "executor": execution.executor,
+        "bytes_read": execution.bytes_read,
+        "bytes_written": execution.bytes_written,
+        "bytes_copied": execution.bytes_copied,
+        "nonfinite": [asdict(item) for item in execution.nonfinite],
+        "notes": list(report.notes),
+        "warnings": list(report.warnings),
+        "recipe": recipe_data(plan.recipe),
+    }

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("bmerge.cli.init", "Write a first study file; asks what is not given."),
     "run": ("bmerge.cli.run", "Optimise a merge: the study that FILE describes."),
     "merge": ("bmerge.cli.merge", "Merge checkpoints once, by a method or from a recipe file."),
+    "convert": (
+        "bmerge.cli.convert",
+        "Write a model in another layout, format or choice of parts.",
+    ),
     "rebasin": ("bmerge.cli.rebasin", "Align MODEL to REFERENCE: the order of its channels."),
     "lora": ("bmerge.cli.lora", "Extract, resize or merge LoRA files."),
     "diff": ("bmerge.cli.diff", "Show how far two models are from each other, block by block."),

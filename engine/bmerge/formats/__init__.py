@@ -6,9 +6,11 @@ from bmerge.formats.checkpoint import Checkpoint, ComposedTensor, Piece, Tensor,
 from bmerge.formats.coded import Codec, CodedTensor, native_input, values_of
 from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
-from bmerge.formats.one_layout import in_one_layout
+from bmerge.formats.housed import housed
+from bmerge.formats.layouts import LAYOUTS
+from bmerge.formats.one_layout import in_form, in_one_layout
 from bmerge.formats.open import open_checkpoint
-from bmerge.formats.prefixes import is_part_alone, leading, prefix_of
+from bmerge.formats.prefixes import is_part_alone, kind_of, leading, prefix_of
 from bmerge.formats.quantised import (
     QuantisedWeight,
     as_floats,
@@ -16,13 +18,17 @@ from bmerge.formats.quantised import (
     quantised_weights,
     refuse_quantised,
 )
+from bmerge.formats.relaid import PARTS, Form
 from bmerge.formats.stored import read_bytes
 
 __all__ = [
+    "LAYOUTS",
+    "PARTS",
     "Checkpoint",
     "Codec",
     "CodedTensor",
     "ComposedTensor",
+    "Form",
     "Piece",
     "QuantisedWeight",
     "Tensor",
@@ -32,8 +38,11 @@ __all__ = [
     "checkpoint_sha256",
     "decoded",
     "elements_of",
+    "housed",
+    "in_form",
     "in_one_layout",
     "is_part_alone",
+    "kind_of",
     "leading",
     "native_input",
     "open_checkpoint",

@@ -14,9 +14,10 @@ from functools import cached_property
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import other_layouts
-from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, prefix_of
+from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, leading, parted, prefix_of
+from bmerge.formats.relaid import Form, relaid
 
-__all__ = ["in_one_layout"]
+__all__ = ["in_form", "in_one_layout"]
 
 
 def in_one_layout(
@@ -45,6 +46,16 @@ def in_one_layout(
         for start, part in _parts(found[index].tensors).items():
             known[start] = {**part.tensors, **known.get(start, {})}
     return tuple(found)
+
+
+def in_form(checkpoints: Sequence[Checkpoint], form: Form) -> tuple[Checkpoint, ...]:
+    """Return checkpoints of which the one that the others go by is laid out as is asked for.
+
+    Raises:
+        FormatError: if it has no such part, or no such layout of it is known.
+    """
+    lead = leading(checkpoints)
+    return tuple(relaid(each, form) if each is lead else each for each in checkpoints)
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,13 @@ class _Place:
         tensors = self._concerned
         named = tensors.keys() & self.known.keys()
         return sum(tensors[n].shape == self.known[n].shape for n in named), len(named)
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether it may be that part: of text encoders in other places, shapes have to tell."""
+        alike, named = self.fits
+        elsewhere = self.part.start and self.start not in {"", self.part.start}
+        return not elsewhere or kind_of(self.start) != "text" or 2 * alike > named
 
     @property
     def tensors(self) -> Iterator[Tensor]:
@@ -144,21 +162,19 @@ def _best(
         or ((not other or other not in taken)
             and (not (part.start and other) or _same_kind(part.start, other, alone=alone)))
     ]  # fmt: skip
-    least = (1, 1) if kind_of(part.start) == "text" and not alone else (0, 1)
     places = [
-        _Place(form, other, known[other]) for form in (part, *part.others) for other in starts
+        place
+        for form in (part, *part.others)
+        for other in starts
+        if (place := _Place(form, other, known[other])).is_likely
     ]
     best = max([same, *places], key=lambda place: place.fits)
-    return best if best.fits >= least else None
+    return best if best.fits > (0, 0) else None
 
 
 def _parts(tensors: Mapping[str, Tensor]) -> dict[str, _Part]:
     """Return prefix → tensors of that part."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        start = prefix_of(key)
-        groups.setdefault(start, {})[key[len(start) :]] = tensor
-    return {start: _Part(start, own) for start, own in groups.items()}
+    return {start: _Part(start, own) for start, own in parted(tensors).items()}
 
 
 def _same_kind(start: str, other: str, *, alone: bool) -> bool:

@@ -7,12 +7,12 @@ encoder; which one depends on who wrote it, and a file of one part alone has non
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
-from bmerge.formats.checkpoint import Checkpoint
+from bmerge.formats.checkpoint import Checkpoint, Tensor
 
-__all__ = ["HEAD", "is_part_alone", "kind_of", "leading", "prefix_of"]
+__all__ = ["HEAD", "is_part_alone", "kind_of", "leading", "parted", "prefix_of"]
 
 HEAD = "text_model."
 """What text encoders of old files, and of new transformers, lack before their names."""
@@ -70,3 +70,12 @@ def kind_of(prefix: str) -> str:
         return "picture"
     found = _PREFIX.match(prefix)
     return str(found.lastgroup) if found else ""
+
+
+def parted(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return what is before the keys of each part → its tensors by their names in it."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        start = prefix_of(key)
+        parts.setdefault(start, {})[key[len(start) :]] = tensor
+    return parts

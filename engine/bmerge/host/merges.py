@@ -11,7 +11,15 @@ from pathlib import Path
 
 from bmerge.architectures import Architecture, resolve
 from bmerge.errors import RecipeError
-from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout, leading, open_checkpoint
+from bmerge.formats import (
+    Checkpoint,
+    checkpoint_sha256,
+    housed,
+    in_form,
+    in_one_layout,
+    leading,
+    open_checkpoint,
+)
 from bmerge.host.loras import UNVERIFIED, add_loras
 from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
@@ -95,6 +103,7 @@ def plan_merge(
         BmergeError: if method, models, hyperparameters and architecture do not fit together.
     """
     steps = recipe.as_steps().in_order()
+    checkpoints = in_form(housed(checkpoints) if recipe.picks else checkpoints, recipe.form)
     checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     names = {step.method for step in steps if isinstance(step, Step)}
     methods = {name: registry.method(name) for name in sorted(names)}

@@ -28,7 +28,7 @@ from bmerge.recipe import (
     with_parts,
 )
 
-__all__ = ["PARTS", "plan_of_method"]
+__all__ = ["PARTS", "check_used", "plan_of_method"]
 
 PARTS = {"vae": "--vae", "text_encoder": "--text-encoder"}
 """Component that a file of its own may give → the option that names it."""
@@ -79,7 +79,7 @@ def plan_of_method(
     recipe = with_parts(replace(recipe, hyperparameters=weights), parts)
     others = open_models(recipe.models[len(checkpoints) :], Path())
     plan = plan_merge(recipe, (*checkpoints, *others), registry)
-    _check_used(plan, parts)
+    check_used(plan, parts)
     return plan
 
 
@@ -124,7 +124,7 @@ def _weights(value: Any, architecture: Architecture, place: str) -> BlockWeights
         raise RecipeError(f"{place}: {error}", hint=error.hint) from error
 
 
-def _check_used(plan: Plan, parts: Sequence[tuple[str, str]]) -> None:
+def check_used(plan: Plan, parts: Sequence[tuple[str, str]]) -> None:
     """Refuse a file that gives nothing, since one after it gives the same."""
     jobs = [*plan.merges, *(split.merge for split in plan.splits)]
     used = {file for job in jobs for info in job.used_inputs for file in info.files}

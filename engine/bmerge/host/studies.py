@@ -20,7 +20,7 @@ from bmerge.evaluate.protocols import DependentScorer, TrialScorer
 from bmerge.executors import Executor
 from bmerge.expr import reduces_to_input
 from bmerge.extras import require
-from bmerge.formats import Checkpoint, checkpoint_sha256
+from bmerge.formats import Checkpoint, checkpoint_sha256, in_form
 from bmerge.host.ingredients import block_map, code_of, payload_files, section_of
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models, with_hashes
@@ -74,7 +74,7 @@ def build_study(
         MissingExtraError: if a library is not installed, before anything is done.
     """
     kinds = _Kinds(config, registry)
-    checkpoints = open_models(config.merge.models, config.path.parent)
+    checkpoints = in_form(open_models(config.merge.models, config.path.parent), config.merge.form)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)
     checkpoints = add_loras(
         config.merge.models,

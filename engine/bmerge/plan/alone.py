@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, Tensor, is_part_alone, leading, prefix_of
+from bmerge.formats import Checkpoint, Tensor, is_part_alone, kind_of, leading, prefix_of
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.positions import is_merged
 
@@ -46,7 +46,12 @@ def check_alone(checkpoints: Sequence[Checkpoint], architecture: Architecture) -
     }
     starts = {prefix_of(key) for key in known} - {""}
     name = file_name(leading(checkpoints))
+    kinds = set(map(kind_of, starts))
     for part in alone:
+        if kinds.isdisjoint(kind_of(prefix_of(key)) or "none" for key in part.tensors) and any(
+            map(prefix_of, part.tensors)
+        ):
+            continue  # put to a model that has none of its kind
         own = {
             architecture.canonical(key): info
             for key, info in part.tensors.items()

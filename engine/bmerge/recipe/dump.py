@@ -22,7 +22,7 @@ __all__ = ["dump_recipe", "lora_data", "plugin_data", "recipe_data"]
 
 _FIELDS = (
     "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "rebasin", "clamp", "prune",
-    "partial_loras",    "rounding", "content",
+    "partial_loras", "rounding", "layout", "prefix", "content",
 )  # fmt: skip
 
 
@@ -48,6 +48,8 @@ def recipe_data(recipe: Recipe) -> dict[str, Any]:
         data["result"] = _value(recipe.result)
     if recipe.exclude:
         data["exclude"] = list(recipe.exclude)
+    if recipe.parts:
+        data["parts"] = list(recipe.parts)
     for field in _FIELDS:
         if getattr(recipe, field) != getattr(default, field):
             data[field] = getattr(recipe, field)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from bmerge.errors import RecipeError
+from bmerge.formats import Form
 from bmerge.recipe.order import CircleError, in_order
 
 __all__ = [
@@ -238,6 +239,11 @@ class Recipe:
         partial_loras: take LoRAs of which most layers find no place.
         prune: leave out what only training needs: EMA weights, the optimiser's state and the like.
         rounding: how results become numbers of a narrow dtype.
+        layout: how the first model is laid out, and with it the result; see
+            :data:`bmerge.formats.LAYOUTS`. None: as it is.
+        parts: of the first model that are kept, of :data:`bmerge.formats.PARTS` or as diffusers
+            calls its components; empty: all.
+        prefix: what is before the keys of its diffusion model, or of its only part; None: what is.
         steps: in any order; empty where there is one method.
         result: what of models and steps is written; None: what the method makes.
         content: what is written.
@@ -259,10 +265,18 @@ class Recipe:
     partial_loras: bool = False
     prune: bool = False
     rounding: Rounding = "nearest"
+    layout: str | None = None
+    parts: tuple[str, ...] = ()
+    prefix: str | None = None
     steps: tuple[AnyStep, ...] = ()
     result: Value | None = None
     content: Content = "model"
     plugins: tuple[PluginRef, ...] = ()
+
+    @property
+    def form(self) -> Form:
+        """How the first model is to be laid out."""
+        return Form(self.layout, self.parts, self.prefix)
 
     @property
     def picks(self) -> bool:

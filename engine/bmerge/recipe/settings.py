@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError
+from bmerge.formats import LAYOUTS
 from bmerge.recipe.document import Node
 from bmerge.recipe.schema import Clamp, Content, OnMissing, OnNonFinite, PluginRef, Rounding
 
@@ -110,6 +111,9 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "partial_loras": Node.boolean,
     "prune": Node.boolean,
     "rounding": _word(Rounding),
+    "layout": lambda node: node.text(LAYOUTS),
+    "parts": _patterns,
+    "prefix": lambda node: node.text(),
     "content": _word(Content),
     "plugins": read_plugins,
 }

@@ -1,0 +1,110 @@
+"""``bmerge convert``: one model in another layout, number format or choice of parts."""
+
+from __future__ import annotations
+
+import click
+
+from bmerge.cli.executor import executor_options
+from bmerge.cli.merge_output import OutputOptions, output_options
+from bmerge.cli.merge_parts import part_options
+from bmerge.cli.merge_write import show_written, write
+from bmerge.cli.output import note, print_json, tell
+from bmerge.cli.session import Session, shared_options
+from bmerge.dtypes import canonical
+from bmerge.formats import LAYOUTS
+from bmerge.host.convert import plan_of_conversion
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.plan import describe
+
+__all__ = ["command"]
+
+_NONE = "none"
+
+
+@click.command("convert")
+@click.argument("model")
+@output_options
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="Names of the model's own code, of ComfyUI or of diffusers; default: as they are.",
+)
+@click.option(
+    "--parts",
+    "kept",
+    metavar="NAMES",
+    help="Write these alone: unet, text_encoder, vae; several with commas between them.",
+)
+@part_options
+@click.option(
+    "--prefix",
+    metavar="TEXT",
+    help="What is before the diffusion model's keys, as net. or none; default: as it is.",
+)
+@click.option("--dtype", metavar="NAME", help="Number format, as fp16; default: as it is.")
+@click.option("--arch", metavar="ID", help="Block map; default: detected.")
+@click.option("--prune", is_flag=True, help="Leave out EMA weights and leftovers of training.")
+@click.option("--dry-run", is_flag=True, help="Print the plan as JSON; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@executor_options
+@shared_options
+@click.pass_obj
+def command(
+    session: Session,
+    /,
+    *,
+    model: str,
+    to: OutputOptions,
+    parts: tuple[tuple[str, str], ...],
+    layout: str | None,
+    kept: str | None,
+    prefix: str | None,
+    dtype: str | None,
+    arch: str | None,
+    prune: bool,
+    dry_run: bool,
+    as_json: bool,
+    where: ExecutorOptions,
+) -> None:
+    """Write a model in another layout, number format or choice of parts.
+
+    MODEL is a .safetensors or .ckpt file, a *.index.json, or a folder, one of diffusers too. Of
+    a part that is taken out alone, the keys lose what a whole checkpoint has before them.
+    Whatever stays as it is, is copied byte for byte.
+
+    \b
+    Examples:
+      bmerge convert flux-diffusers/ --layout original -o flux.safetensors
+      bmerge convert sdxl.safetensors --parts vae -o sdxl-vae.safetensors
+      bmerge convert model.ckpt --dtype fp16 --prune -o model.safetensors
+      bmerge convert unet.safetensors --prefix model.diffusion_model. -o unet-a1111.safetensors
+      bmerge convert sdxl.safetensors --vae vae-fix.safetensors -o baked.safetensors
+    """
+    target = None if dry_run else to.target()
+    if target is None and not dry_run:
+        raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
+    wanted = tuple(name.strip() for name in (kept or "").split(",") if name.strip())
+    registry = session.registry()
+    fields = {
+        "layout": layout,
+        "parts": wanted or None,
+        "prefix": None if prefix is None else _prefix(prefix),
+        "dtype": None if dtype is None else canonical(dtype),
+        "architecture": arch,
+        "prune": prune or None,
+    }
+    changes = {name: value for name, value in fields.items() if value is not None}
+    plan = plan_of_conversion(model, registry, baked=parts, **changes)
+    choice = where.choose(plan)
+    tell(plan.notes, plan.warnings)
+    note(choice.reason)
+    if target is None:
+        print_json(describe(plan))
+        return
+    report, seconds = write(plan, choice.executor, target, to, registry)
+    show_written(plan, report, seconds, as_json=as_json)
+
+
+def _prefix(text: str) -> str:
+    """Return what is before the keys; the dot at its end may be left out."""
+    return "" if text == _NONE or not text else text.rstrip(".") + "."

@@ -1,0 +1,163 @@
+"""A model in the layout that is asked for: its parts, what they are called, what is before that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from bmerge.errors import FormatError
+from bmerge.formats.checkpoint import Checkpoint, Tensor
+from bmerge.formats.composed import renamed
+from bmerge.formats.layouts import LAYOUTS, in_layout
+from bmerge.formats.prefixes import is_part_alone, kind_of, parted
+from bmerge.formats.wholes import Whole, whole_of
+
+__all__ = ["PARTS", "Form", "relaid"]
+
+PARTS = ("unet", "text_encoder", "vae")
+"""Parts of a model that can be taken out of it."""
+
+_KINDS = {"picture": "unet", "text": "text_encoder", "vae": "vae"}
+_OPEN_CLIP = ".model."
+"""How the prefix of a text encoder ends that has the names of OpenCLIP."""
+_Parts: TypeAlias = "dict[str, Mapping[str, Tensor]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a model is to be laid out; what is None or empty stays as it is.
+
+    Args:
+        layout: one of :data:`.layouts.LAYOUTS`.
+        parts: those that are kept, of :data:`PARTS`.
+        prefix: what is before the keys of the diffusion model, or of the only part.
+    """
+
+    layout: str | None = None
+    parts: tuple[str, ...] = ()
+    prefix: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything is asked for."""
+        return self != Form()
+
+
+def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:
+    """Return a checkpoint in another layout; its bytes stay where they are.
+
+    Args:
+        checkpoint: the model.
+        form: what is asked for. A part that is taken out alone loses its prefix.
+
+    Raises:
+        FormatError: if the model has no such part, or no such layout of it is known.
+    """
+    if not form.is_given:
+        return checkpoint
+    parts: _Parts = {**parted(checkpoint.tensors)}
+    if form.layout is not None:
+        parts = _in_layout(checkpoint, parts, form.layout)
+    if form.parts:
+        parts = _taken(checkpoint, parts, form.parts)
+    prefix = form.prefix
+    if prefix is None and form.parts and len(parts) == 1:
+        prefix = ""
+    if prefix is not None:
+        parts = _prefixed(checkpoint, parts, prefix)
+    tensors = [
+        renamed(t, start + name) for start, part in parts.items() for name, t in part.items()
+    ]
+    table = {tensor.key: tensor for tensor in tensors}
+    if len(table) != len(tensors):
+        message = f"{checkpoint.path.name}: two tensors would get the same name"
+        raise FormatError(message, path=checkpoint.path, hint="keep a prefix before the keys")
+    return replace(checkpoint, tensors=table, origin=checkpoint.files)
+
+
+def _in_layout(checkpoint: Checkpoint, parts: _Parts, layout: str) -> _Parts:
+    bare = "" in parts and len(parts) == 1
+    if bare and is_part_alone(checkpoint.tensors):
+        return {"": _part_in(parts[""], layout) or parts[""]}
+    picture = next((start for start in parts if kind_of(start) == "picture"), "")
+    whole = whole_of(parts, parts.get(picture, {}))
+    if whole is None:
+        message = f"{checkpoint.path.name}: no {layout} layout of such a model is known"
+        raise FormatError(message, path=checkpoint.path, hint="leave --layout out")
+    found: _Parts = {}
+    taken: list[str] = []
+    for start, part in parts.items():
+        if start != picture and not kind_of(start):
+            found[start] = part  # of no component: numbers that tell how a model was trained
+            continue
+        component = whole.component_of(start, taken)
+        taken.append(component)
+        own: Mapping[str, Tensor] = part
+        new = start
+        if start == picture:
+            own = part if whole.same else _part_in(part, layout) or _unknown(checkpoint, layout)
+        elif kind_of(start) == "vae":
+            own = _part_in(part, layout) or part
+        elif kind_of(start) == "text":
+            own = _encoder(part, start, whole.starts.get(component, ""), layout)
+        if layout == "diffusers":
+            new = "" if len(parts) == 1 else f"{component}."
+        elif not bare:
+            new = _start(whole, component, start)
+        found[new] = dict(own)
+    return found
+
+
+def _part_in(part: Mapping[str, Tensor], layout: str) -> Mapping[str, Tensor] | None:
+    """Return a part in a layout; one of ComfyUI's own is seldom other than the original."""
+    found = in_layout(part, layout)
+    return in_layout(part, "original") if found is None and layout == "comfy" else found
+
+
+def _encoder(
+    part: Mapping[str, Tensor], start: str, home: str, layout: str
+) -> Mapping[str, Tensor]:
+    """Return a text encoder by the names of transformers, or of OpenCLIP where it is at home."""
+    if layout == "diffusers":
+        return (in_layout(part, layout) or part) if start.endswith(_OPEN_CLIP) else part
+    return (in_layout(part, "original") or part) if home.endswith(_OPEN_CLIP) else part
+
+
+def _start(whole: Whole, component: str, start: str) -> str:
+    """Return what is before a part's keys in one file; what is so already stays."""
+    components = {f"{name}." for name in whole.starts} | {"vae."}
+    return whole.starts.get(component, start) if start in components else start
+
+
+def _unknown(checkpoint: Checkpoint, layout: str) -> Mapping[str, Tensor]:
+    message = f"{checkpoint.path.name}: no {layout} layout of such a model is known"
+    raise FormatError(message, path=checkpoint.path, hint=f"layouts are {', '.join(LAYOUTS)}")
+
+
+def _taken(checkpoint: Checkpoint, parts: _Parts, wanted: Sequence[str]) -> _Parts:
+    """Return the parts that are kept."""
+    whole = not is_part_alone(checkpoint.tensors)
+    bare = "unet" if whole else next((each for each in wanted if each != "unet"), "")
+    found = {
+        start: part
+        for start, part in parts.items()
+        if (_KINDS.get(kind_of(start), bare if not start else "") in wanted)
+        or start.rstrip(".") in wanted
+    }
+    kinds = {_KINDS.get(kind_of(start), bare) for start in found} | {s.rstrip(".") for s in found}
+    for part in wanted:
+        if part not in kinds:
+            message = f"{checkpoint.path.name} has no {part}"
+            raise FormatError(
+                message, path=checkpoint.path, hint="'bmerge inspect' shows its parts"
+            )
+    return found
+
+
+def _prefixed(checkpoint: Checkpoint, parts: _Parts, prefix: str) -> _Parts:
+    picture = [start for start in parts if kind_of(start) == "picture"] or [*parts][:1]
+    if len(parts) > 1 and not any(map(kind_of, picture)) and "" not in picture:
+        message = f"{checkpoint.path.name} has no diffusion model whose keys get a prefix"
+        raise FormatError(message, path=checkpoint.path)
+    return {prefix if start in picture else start: part for start, part in parts.items()}

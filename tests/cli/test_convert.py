@@ -1,0 +1,141 @@
+"""``bmerge convert``: layouts, parts, prefixes and number formats, against diffusers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from layouts import CASES, PICTURE, by_diffusers, small_model
+
+VAE, CLIP_L, CLIP_G = "first_stage_model.", "conditioner.embedders.0.", "conditioner.embedders.1."
+IDS = "text_model.embeddings.position_ids"
+
+
+@pytest.fixture(scope="module")
+def sdxl():
+    model = small_model("sdxl", 1, layers=0)
+    ids = next(key for key in model if key.endswith(IDS))
+    model[ids] = np.arange(model[ids].size, dtype="i8").reshape(model[ids].shape)
+    return model
+
+
+@pytest.fixture
+def converted(bmerge, tmp_path):
+    """Return what converts a file of some tensors, and gives those of the result."""
+
+    def run(arrays, *options, files=None):
+        save_file(arrays, tmp_path / "in.safetensors")
+        for name, tensors in (files or {}).items():
+            save_file(tensors, tmp_path / name)
+        given = [str(tmp_path / o) if o in (files or {}) else o for o in options]
+        out = tmp_path / "out.safetensors"
+        called = bmerge("convert", tmp_path / "in.safetensors", *given, "--force", "-o", out)
+        assert called.status == 0, called.err
+        return load_file(out)
+
+    return run
+
+
+def part(arrays, start):
+    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+
+
+def under(start, arrays):
+    return {start + key: value for key, value in arrays.items()}
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    assert [key for key in expected if not np.array_equal(found[key], expected[key])] == []
+
+
+def test_whole_model_becomes_the_components_of_diffusers_and_back(converted, sdxl):
+    expected = {
+        **under("unet.", by_diffusers(CASES["sdxl"][2], part(sdxl, PICTURE))),
+        **under("vae.", by_diffusers(CASES["sd2"][2], part(sdxl, VAE))),
+        **under("text_encoder.", part(sdxl, f"{CLIP_L}transformer.")),
+        **under("text_encoder_2.",
+                by_diffusers(CASES["sdxl_inpaint"][2], part(sdxl, f"{CLIP_G}model."))),
+    }  # fmt: skip
+    theirs = converted(sdxl, "--layout", "diffusers")
+    assert_same(theirs, expected)
+    again = converted(theirs, "--layout", "original")
+    assert_same(again, {key: value for key, value in sdxl.items() if "logit_scale" not in key})
+
+
+@pytest.mark.parametrize("name", ["sd1", "sd2", "sd3_medium_incl"])
+def test_text_encoders_find_their_way_back(converted, name):
+    model = small_model(name, 1, layers=0)
+    dead = ("logit_scale", "position_ids")
+    model = {key: value for key, value in model.items() if not key.endswith(dead)}
+    theirs = converted(model, "--layout", "diffusers")
+    starts = {key.partition(".")[0].removesuffix("_2").removesuffix("_3") for key in theirs}
+    assert starts - {"model"} <= {"unet", "transformer", "vae", "text_encoder"}
+    assert_same(converted(theirs, "--layout", "original"), model)
+
+
+def test_parts_are_taken_out_and_put_together(converted, sdxl):
+    unet = converted(sdxl, "--parts", "unet")
+    assert_same(unet, part(sdxl, PICTURE))
+    vae = converted(sdxl, "--parts", "vae", "--layout", "diffusers")
+    assert_same(vae, by_diffusers(CASES["sd2"][2], part(sdxl, VAE)))
+    both = converted(sdxl, "--parts", "unet, vae")
+    assert_same(both, {k: v for k, v in sdxl.items() if k.startswith((PICTURE, VAE))})
+    files = {
+        "vae.safetensors": vae,
+        "l.safetensors": part(sdxl, f"{CLIP_L}transformer."),
+        "g.safetensors": part(sdxl, f"{CLIP_G}model."),
+    }
+    encoders = ("--text-encoder", "l.safetensors", "--text-encoder", "g.safetensors")
+    assert_same(converted(unet, "--vae", "vae.safetensors", *encoders, files=files), sdxl)
+
+
+@pytest.mark.parametrize(
+    ("given", "start"), [("none", ""), ("net", "net."), ("model.diffusion_model.", PICTURE)]
+)
+def test_prefix_is_what_is_asked_for(converted, given, start):
+    arrays = small_model("cosmos_predict2_2b", 1)
+    bare = part(arrays, "net.")
+    assert_same(converted(arrays, "--prefix", given), under(start, bare))
+
+
+def test_number_format_changes_floats_alone(converted, sdxl):
+    found = converted(sdxl, "--dtype", "fp16", "--parts", "text_encoder")
+    kinds = {key: str(array.dtype) for key, array in found.items()}
+    assert {kind for key, kind in kinds.items() if not key.endswith(IDS)} == {"float16"}
+    assert kinds[CLIP_L + "transformer." + IDS] == "int64"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--parts", "vae"), "has no vae"),
+        (("--parts", "unet,bogus"), "has no bogus"),
+        (("--layout", "comfy"), "no comfy layout of such a model is known"),
+    ],
+)
+def test_what_cannot_be_done_is_said(bmerge, tmp_path, options, message):
+    save_file(small_model("pixart_sigma", 1), tmp_path / "in.safetensors")
+    out = tmp_path / "out.safetensors"
+    called = bmerge("convert", tmp_path / "in.safetensors", *options, "-o", out)
+    assert called.status == 1
+    assert message in called.err
+    assert not out.exists()
+
+
+def test_merge_writes_the_layout_that_it_is_told(bmerge, tmp_path):
+    a, b = (small_model("flux2_dev", seed) for seed in (1, 2))
+    theirs = [by_diffusers(CASES["flux2_dev"][2], model) for model in (a, b)]
+    files = [tmp_path / f"{name}.safetensors" for name in ("a", "b", "x", "y")]
+    for file, arrays in zip(files, (a, b, *theirs), strict=True):
+        save_file(arrays, file)
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    asked = bmerge("merge", "weighted_sum", *files[:2], "--layout", "diffusers", "-o", one)
+    assert asked.status == 0, asked.err
+    assert bmerge("merge", "weighted_sum", *files[2:], "-o", other).status == 0
+    assert_same(load_file(one), load_file(other))
+    again = tmp_path / "again.safetensors"
+    told = bmerge("merge", one, "--search", tmp_path, "-o", again)
+    assert told.status == 0, told.err
+    assert again.read_bytes() == one.read_bytes()
