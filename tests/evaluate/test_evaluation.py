@@ -10,7 +10,7 @@ from PIL import Image
 
 from bmerge import GeneratorError, PluginError, ScorerError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
-from bmerge.evaluate.pictures import save_picture
+from bmerge.evaluate.pictures import place_of, save_picture
 from bmerge.evaluate.protocols import Payload, Picture
 
 PAYLOADS = tuple(Payload(f"p{i:02d}", f"prompt {i}", seed=i, weight=1 + i % 2) for i in range(20))
@@ -158,7 +158,7 @@ def test_evaluation_blames_the_scorer(change, message):
 def test_save_picture_writes_what_it_is(tmp_path):
     payload = Payload("p00-s7", "a réd circle", negative_prompt="blue", seed=7)
     picture = Picture(payload, Image.new("RGB", (8, 8), (1, 2, 3)))
-    name = save_picture(tmp_path, 12, picture, {"judge": 0.1, "sharp": 2.0})
+    name = save_picture(tmp_path, place_of(12), picture, {"judge": 0.1, "sharp": 2.0})
     assert name == "pictures/0012/p00-s7.png"
     with Image.open(tmp_path / name) as image:
         assert image.getpixel((4, 4)) == (1, 2, 3)
@@ -172,6 +172,6 @@ def test_save_picture_writes_what_it_is(tmp_path):
 def test_save_picture_blames_the_study_for_pixels_that_png_has_not(tmp_path):
     picture = Picture(Payload("p00-s7", "x", seed=7), Image.new("CMYK", (8, 8)))
     with pytest.raises(GeneratorError, match="'p00-s7' cannot be stored as PNG: .*CMYK") as caught:
-        save_picture(tmp_path, 12, picture, {})
+        save_picture(tmp_path, place_of(12), picture, {})
     assert caught.value.blame == "study"
     assert not any(tmp_path.iterdir())

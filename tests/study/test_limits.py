@@ -53,8 +53,7 @@ def test_pictures_are_never_more_than_the_limit_and_more_may_follow(tmp_path):
 
 def test_the_optimiser_may_reckon_with_what_the_limits_leave(tmp_path):
     def asks(n_iters, **limits):  # 4 of the queue, 3 pictures a trial
-        study = make_study(tmp_path, n_iters=n_iters, init=1, limits=Limits(**limits))
-        return study.asks
+        return make_study(tmp_path, n_iters=n_iters, init=1, limits=Limits(**limits)).asks
 
     assert asks(7) == 7
     assert asks(7, trials=9) == 5

@@ -328,7 +328,9 @@ def test_seeds_beside_from_replace_the_pictures_own(load, tmp_path):
 
 def test_prompts_from_pictures_of_a_study(load, tmp_path):
     payload = Payload("p00-s7", "a __red__ fox", "", 7)
-    save_picture(tmp_path, 3, Picture(payload, Image.new("RGB", (8, 8), "red")), {"x": 1.0})
+    save_picture(
+        tmp_path, "pictures/0003", Picture(payload, Image.new("RGB", (8, 8), "red")), {"x": 1.0}
+    )
     (again,) = load("prompts: [{from: pictures/0003}]")
     assert (again.prompt, again.seed) == ("a __red__ fox", 7)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,11 +10,10 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
-from PIL import Image
 
-from bmerge import BmergeError, GeneratorError, Payload, Picture, StudyError
+from bmerge import BmergeError, StudyError
 from bmerge.cli.study_progress import trial_text
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import WeightedScorer
 from bmerge.study.events import PictureDone, RacingChosen
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
@@ -24,64 +22,8 @@ from bmerge.study.racing import check_racing
 from bmerge.study.store import read_study
 from bmerge.study.trial import best_of, results_of
 from grey_study import STUDY
-from toy_study import ONE, TWO, Generator, make_study, quality
-
-N = 12
-PAYLOADS = tuple(Payload(f"p{i:02d}", "", seed=i, weight=1 + i % 3) for i in range(N))
-BOTH = Objectives((Objective("sum", {"judge": 1.0, "odd": 0.5}),))
-
-
-class Painter(Generator):
-    """Paints with noise of the picture and of the merge, and notes what it paints."""
-
-    def __init__(self, merging=0.0, fail=()):
-        super().__init__()
-        self.merging, self.fail, self.loads, self.painted, self.stopped = (
-            merging,
-            set(fail),
-            0,
-            [],
-            0,
-        )
-
-    def load(self, model):
-        super().load(model)
-        time.sleep(self.merging)
-        self.loads += 1
-        self.painted.append([])
-
-    def generate(self, payloads):
-        value = quality(self.model.weights)
-        try:
-            for payload in payloads:
-                if (self.loads, len(self.painted[-1])) in self.fail:
-                    raise GeneratorError("no answer", blame="surroundings")
-                rng = np.random.default_rng((payload.seed, round(1e6 * abs(value))))
-                self.painted[-1].append(payload.id)
-                yield Picture(
-                    payload,
-                    Image.new("RGB", (8, 8), (9, 9, 9)),
-                    {"value": value + 3 * (payload.seed % 5) + rng.normal(0, 0.5)},
-                )
-        finally:
-            self.stopped += 1
-
-
-class Judge:
-    def score(self, pictures):
-        return [p.info["value"] for p in pictures]
-
-
-def race_study(folder, painter=None, *, objectives=BOTH, optimiser="random", n_iters=16, **changes):
-    scorers = (
-        WeightedScorer("judge", 1.0, Judge()),
-        WeightedScorer("odd", 0.5, Judge(), only=("p01", "p03", "p05", "p07")),
-    )
-    evaluator = Evaluator(painter or Painter(), scorers, PAYLOADS)
-    changes = {"racing": "on", **changes}
-    return make_study(
-        folder, optimiser, n_iters=n_iters, objectives=objectives, evaluator=evaluator, **changes
-    )
+from noisy_study import BOTH, PAYLOADS, Judge, N, Painter, race_study
+from toy_study import ONE, TWO
 
 
 def order(seed):

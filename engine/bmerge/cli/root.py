@@ -44,6 +44,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint or a LoRA."),
     "studies": ("bmerge.cli.studies", "List studies, or show the trials of one."),
+    "prove": (
+        "bmerge.cli.prove",
+        "Compare a study's winner with its rivals on fresh pictures.",
+    ),
     "report": ("bmerge.cli.report", "Write the report of a study again."),
     "bench": ("bmerge.cli.bench", "Compare methods by their pictures, or executors by time."),
     "rate": ("bmerge.cli.rate", "Rate pictures in the browser, and watch a study."),

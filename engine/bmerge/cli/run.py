@@ -13,6 +13,7 @@ from bmerge.cli.executor import executor_options
 from bmerge.cli.numbers import FiniteRange
 from bmerge.cli.output import note, show, tell
 from bmerge.cli.progress import LiveLine
+from bmerge.cli.prove import print_proof
 from bmerge.cli.run_check import check_study
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
@@ -157,6 +158,8 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
     if finished.front:
         where = finished.front[0].parent
         show(f"front       {len(finished.front)} merges, their recipes in {where}")
+    if finished.proof is not None:
+        print_proof(finished.proof)
     if finished.reason:
         show(f"end         {finished.reason}")
     show(f"report      {report}")

@@ -9,6 +9,7 @@ from bmerge.study.events import (
     Event,
     Paused,
     PictureDone,
+    ProofPicture,
     RacingChosen,
     StudyStarted,
     TrialFinished,
@@ -50,6 +51,9 @@ class StudyProgress:
         elif isinstance(event, PictureDone):
             self._picture = f"{self._painting(event)}  score {figure(event.score, 3)}"
             self._outage = None
+        elif isinstance(event, ProofPicture):
+            self._trial = f"confirming: {event.name}"
+            self._picture = f"painting {event.done} of {event.total}"
         elif isinstance(event, RacingChosen):
             self._line.say(racing_text(event))
         elif isinstance(event, Waiting):

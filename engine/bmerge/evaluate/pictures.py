@@ -14,18 +14,18 @@ from bmerge.evaluate.protocols import Picture
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["picture_file", "save_picture"]
+__all__ = ["picture_file", "place_of", "save_picture"]
 
 
-def save_picture(folder: Path, trial: int, picture: Picture, scores: Mapping[str, float]) -> str:
+def save_picture(folder: Path, place: str, picture: Picture, scores: Mapping[str, float]) -> str:
     """Store a picture with its prompt, seed and scores in text chunks.
 
     The file appears complete or not at all, and is on disk when this returns: what says that it
-    is there may be stored now. A picture of the same trial and payload is replaced.
+    is there may be stored now. A picture of the same place and payload is replaced.
 
     Args:
         folder: of the study.
-        trial: its number.
+        place: where in it: a folder of the trial's own, :func:`place_of`, or another one's.
         picture: the picture.
         scores: scorer's label → score.
 
@@ -36,15 +36,20 @@ def save_picture(folder: Path, trial: int, picture: Picture, scores: Mapping[str
         StudyError: if it cannot be written.
         GeneratorError: if it is no picture that PNG can hold.
     """
-    name = f"pictures/{trial:04d}/{picture.payload.id}.png"
+    name = f"{place}/{picture.payload.id}.png"
     buffer = io.BytesIO()
     try:
-        picture.image.save(buffer, "PNG", pnginfo=_texts(trial, picture, scores))
+        picture.image.save(buffer, "PNG", pnginfo=_texts(place, picture, scores))
     except (OSError, ValueError) as error:  # of its kind of pixels, say
         message = f"the picture {picture.payload.id!r} cannot be stored as PNG: {error}"
         raise GeneratorError(message, blame="study") from error
     write_durably(folder / name, buffer.getvalue())
     return name
+
+
+def place_of(trial: int) -> str:
+    """Return the folder of a trial's pictures, within the study's."""
+    return f"pictures/{trial:04d}"
 
 
 def picture_file(folder: Path, name: str) -> Path | None:
@@ -62,7 +67,7 @@ def picture_file(folder: Path, name: str) -> Path | None:
         return None
 
 
-def _texts(trial: int, picture: Picture, scores: Mapping[str, float]) -> PngInfo:
+def _texts(place: str, picture: Picture, scores: Mapping[str, float]) -> PngInfo:
     from PIL.PngImagePlugin import PngInfo
 
     payload = picture.payload
@@ -70,7 +75,7 @@ def _texts(trial: int, picture: Picture, scores: Mapping[str, float]) -> PngInfo
         "prompt": payload.prompt,
         "negative_prompt": payload.negative_prompt,
         "seed": str(payload.seed),
-        "trial": str(trial),
+        "trial": place.rpartition("/")[2].lstrip("0") or "0",
         **{f"score:{label}": repr(score) for label, score in scores.items()},
     }
     info = PngInfo()

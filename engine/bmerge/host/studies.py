@@ -24,6 +24,7 @@ from bmerge.formats import Checkpoint, checkpoint_sha256, in_form
 from bmerge.host.ingredients import block_map, code_of, payload_files, section_of
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models, with_hashes
+from bmerge.host.outside import outside_plan, outside_recipe
 from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
@@ -34,6 +35,7 @@ from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import Ingredients, definition_of
 from bmerge.study.protocols import Optimiser, ParameterKind, Space
+from bmerge.study.prove import check_provable
 from bmerge.study.racing import check_racing
 from bmerge.study.space import SearchSpace
 from bmerge.study.space_config import build_space
@@ -96,11 +98,7 @@ def build_study(
     others = {
         "plugins": [plugin_data(ref) for ref in kinds.plugins(plugins)],
         "architecture": _architecture_data(architecture, checkpoints[0], registry),
-        "weights of try": [
-            {name: weights.assignments for name, weights in proposal.weights.items()}
-            for proposal in queue
-            if proposal.phase == "try"
-        ],
+        "weights of try": _weights_of_try(queue),
     }
     return Study(
         name=config.name,
@@ -114,6 +112,7 @@ def build_study(
             executor=choose(plan),
             scratch=config.executor.scratch or folder / "scratch",
             plugins_of_wholes=registry.plugins_of([TAKES], architecture.id),
+            plan_other=partial(outside_plan, registry=registry),
             on_start=lambda plan: registry.observe("bmerge_merge_started", plan=plan),
         ),
         evaluator=evaluator or kinds.evaluator(),
@@ -130,7 +129,19 @@ def build_study(
         storage=config.storage,
         patience=config.patience,
         racing=config.racing,
+        confirm=config.confirm.pictures,
+        rivals={name: outside_recipe(Path(name), registry) for name in config.confirm.models},
+        file=config.path,
     )
+
+
+def _weights_of_try(queue: Iterable[Proposal]) -> list[dict[str, Any]]:
+    """Return the block weights of the merges that a person wants to have tried."""
+    return [
+        {name: weights.assignments for name, weights in proposal.weights.items()}
+        for proposal in queue
+        if proposal.phase == "try"
+    ]
 
 
 def _architecture_data(
@@ -282,6 +293,8 @@ class _Kinds:
         for entry in scorers:
             if isinstance(entry.scorer, DependentScorer):
                 entry.scorer.check_others(weighted=weighted)
+        if self._config.confirm.pictures:
+            check_provable(scorers)
         if self._config.racing == "on":
             check_racing(scorers, self._config.objectives)
         generator = self._generator.create(options=self._config.generator.options)

@@ -31,8 +31,8 @@ __all__ = ["Merger", "Trial"]
 
 _LOG = logging.getLogger(__name__)
 
-Merge: TypeAlias = "Mapping[str, BlockWeights] | int"
-"""Hyperparameters, or the index of a model that is given as it is."""
+Merge: TypeAlias = "Mapping[str, BlockWeights] | int | Recipe"
+"""Hyperparameters, the index of a model that is given as it is, or the recipe of another merge."""
 
 
 class Merger:
@@ -49,6 +49,8 @@ class Merger:
         executor: runs the merges.
         scratch: folder for the files of trials; made when it is first needed.
         plugins_of_wholes: that models as they are need: without those of the method.
+        plan_other: makes the plan of a recipe that is none of this merge; None where there are
+            no others.
         on_start: called with the plan of each merge that is about to run.
 
     Raises:
@@ -66,8 +68,10 @@ class Merger:
         executor: Executor,
         scratch: Path,
         plugins_of_wholes: tuple[PluginRef, ...] = (),
+        plan_other: Callable[[Recipe], Plan] | None = None,
         on_start: Callable[[Plan], None] = lambda _: None,
     ) -> None:
+        self._plan_other = plan_other
         self._on_start = on_start
         self._recipe, self._plugins_of_wholes = recipe, plugins_of_wholes
         self._methods = method
@@ -97,14 +101,16 @@ class Merger:
         """Return the recipe of one merge; see :meth:`plan`."""
         if isinstance(merge, int):
             return self._whole(merge)[0]
+        if isinstance(merge, Recipe):
+            return merge
         return replace(self._recipe, hyperparameters={**self._recipe.hyperparameters, **merge})
 
     def plan(self, merge: Merge) -> Plan:
         """Return the plan of one merge.
 
         Args:
-            merge: its hyperparameters; or the index of a model that is given as it is, in the
-                layout of all other merges.
+            merge: its hyperparameters; the index of a model that is given as it is, in the
+                layout of all other merges; or the recipe of any other merge.
 
         Raises:
             MethodError: if the method has no such hyperparameter, or not with that value.
@@ -113,14 +119,15 @@ class Merger:
         if isinstance(merge, int):
             recipe, matching = self._whole(merge)
             return build_plan(recipe, matching=matching)
+        if isinstance(merge, Recipe):
+            assert self._plan_other is not None, "this merger makes no other recipes"
+            return self._plan_other(merge)
         return build_plan(self.recipe(merge), matching=self._matching)
 
     def model(self, merge: Merge) -> Trial:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
-        plan = self.plan(merge)
-        return Trial(
-            plan, self._executor, self._live, self._scratch, self._statistics, self._on_start
-        )
+        plan, known = self.plan(merge), self._statistics_of(merge)
+        return Trial(plan, self._executor, self._live, self._scratch, known, self._on_start)
 
     def write(
         self,
@@ -132,11 +139,15 @@ class Merger:
         """Write one merge to a file that is kept; see :func:`bmerge.pipeline.merge_to_file`."""
         plan = self.plan(merge)
         self._on_start(plan)
-        plan = self._statistics.fill(plan, progress)
+        plan = self._statistics_of(merge).fill(plan, progress)
         report = merge_to_file(plan, output, executor=self._executor, progress=progress)
         for warning in report.warnings[len(plan.warnings) :]:
             _LOG.warning("%s: %s", output.name, warning)
         return report
+
+    def _statistics_of(self, merge: Merge) -> Statistics:
+        """Return the statistics of a merge's models: those of another recipe are its own."""
+        return Statistics(self._executor) if isinstance(merge, Recipe) else self._statistics
 
     def _whole(self, index: int) -> tuple[Recipe, Matching]:
         """Return the recipe of a model as it is, and its tensors matched with those it needs."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bmerge.recipe.schema import BlockWeights
+from bmerge.study.proof import Proof
 
 __all__ = ["Candidate", "ReportData", "Role", "Shot", "TrialRow", "WeightMap"]
 
@@ -120,6 +121,7 @@ class ReportData:
         recipe: the best merge's recipe as text.
         versions: name → version of what ran.
         commands: how to reproduce it: (what for, command line).
+        proof: how the best merge compares with others on fresh pictures; None if nobody asked.
         lost: what belongs on the page and cannot be read, by its name within the study's folder.
         objectives: names of the objectives, where there are several.
     """
@@ -137,6 +139,7 @@ class ReportData:
     commands: tuple[tuple[str, str], ...]
     objectives: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    proof: Proof | None = None
 
     @property
     def best(self) -> TrialRow | None:

@@ -25,6 +25,7 @@ from bmerge.study.baselines import model_name
 from bmerge.study.best import front_recipe
 from bmerge.study.expected import expected
 from bmerge.study.objective import Objective, Objectives, Scale
+from bmerge.study.proof import load_proof
 from bmerge.study.store import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
 
@@ -72,6 +73,7 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
         commands=tuple(_commands(study_dir, study, has_recipe=recipe is not None)),
         objectives=reader.objectives,
         lost=tuple(dict.fromkeys(lost)),
+        proof=load_proof(study_dir, reader.scale),
     )
 
 

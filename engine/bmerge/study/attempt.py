@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from bmerge.evaluate.evaluation import ScoredPicture
-from bmerge.evaluate.pictures import save_picture
+from bmerge.evaluate.pictures import place_of, save_picture
 from bmerge.evaluate.protocols import Payload
 from bmerge.faults import in_one_line
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
@@ -135,7 +135,9 @@ class Attempts:
     def _keep(self, number: int, scored: ScoredPicture, records: list[Record]) -> None:
         """Store a picture and its record."""
         payload = scored.picture.payload
-        save = partial(save_picture, self.study.folder, number, scored.picture, scored.scores)
+        save = partial(
+            save_picture, self.study.folder, place_of(number), scored.picture, scored.scores
+        )
         file = self.patience.through(save, number)
         self.patience.prove()
         records.append(

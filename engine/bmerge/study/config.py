@@ -14,6 +14,7 @@ from bmerge.study.objective import Objectives
 from bmerge.study.space_entry import HyperparameterSpace
 
 __all__ = [
+    "ConfirmConfig",
     "ExecutorConfig",
     "GeneratorConfig",
     "InitialDesign",
@@ -84,6 +85,20 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmConfig:
+    """Fresh pictures on which the winner is compared with its rivals, after the search.
+
+    Args:
+        pictures: for all of them together; None for an eighth of the search's, 64 at most; 0 for
+            none.
+        models: absolute paths of further rivals: models, such as a base, or recipes.
+    """
+
+    pictures: int | None = None
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutorConfig:
     """How merges are executed; the words are those of the command line.
 
@@ -129,6 +144,7 @@ class StudyConfig:
         plugins: that are loaded for it.
         patience: minutes for which a run waits for a server, a disk or the like.
         racing: whether trials that fall behind the best one are stopped.
+        confirm: how the winner is compared with others on fresh pictures.
     """
 
     path: Path
@@ -148,3 +164,4 @@ class StudyConfig:
     plugins: tuple[PluginRef, ...] = ()
     patience: float = 30.0
     racing: Racing = "auto"
+    confirm: ConfirmConfig = field(default_factory=ConfirmConfig)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.study.limits import UNLIMITED, Limits
+from bmerge.study.proof import Proof
 from bmerge.study.trial import Phase, Trial
 
 __all__ = [
     "Event",
     "Paused",
     "PictureDone",
+    "ProofPicture",
     "RacingChosen",
     "StudyFinished",
     "StudyStarted",
@@ -72,6 +74,23 @@ class PictureDone:
 
     number: int
     index: int
+    total: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProofPicture:
+    """A fresh picture was made, to compare the winner with others.
+
+    Args:
+        name: of the merge.
+        done: pictures that it has.
+        total: that it will have.
+        score: the picture's.
+    """
+
+    name: str
+    done: int
     total: int
     score: float
 
@@ -142,6 +161,8 @@ class StudyFinished:
         recipe: its recipe.
         front: recipes of the Pareto front, where there are several objectives.
         reason: which limit has ended the search.
+        proof: how the best merge compares with others on fresh pictures; None where it was not
+            asked.
     """
 
     best: Trial | None
@@ -149,12 +170,14 @@ class StudyFinished:
     recipe: Path | None
     front: tuple[Path, ...] = ()
     reason: str = ""
+    proof: Proof | None = None
 
 
 Event = (
     StudyStarted
     | TrialStarted
     | PictureDone
+    | ProofPicture
     | RacingChosen
     | Waiting
     | Paused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -13,6 +14,7 @@ from bmerge.recipe.load import read_loras
 from bmerge.recipe.schema import LoraRef, ModelRef, Recipe
 from bmerge.recipe.settings import SETTINGS, read_plugins, read_settings
 from bmerge.study.config import (
+    ConfirmConfig,
     ExecutorConfig,
     GeneratorConfig,
     InitialDesign,
@@ -32,7 +34,7 @@ T = TypeVar("T")
 _TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
-    "racing",
+    "racing", "confirm",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
@@ -73,6 +75,7 @@ def load_study(path: str | Path) -> StudyConfig:
         plugins=_get(keys, "plugins", read_plugins, ()),
         patience=_get(keys, "patience", _minutes, 30.0),
         racing=_get(keys, "racing", _racing, "auto"),
+        confirm=_get(keys, "confirm", partial(_confirm, folder=path.parent), ConfirmConfig()),
     )
 
 
@@ -169,6 +172,15 @@ def _minutes(node: Node) -> float:
     if not minutes >= 0:
         raise node.error(f"{node.name} must be 0 or more, not {minutes:g}")
     return minutes
+
+
+def _confirm(node: Node, folder: Path) -> ConfirmConfig:
+    keys = node.mapping(("pictures", "models"))
+    models = _maybe(keys, "models", Node.texts) or ()
+    return ConfirmConfig(
+        pictures=_maybe(keys, "pictures", _count),
+        models=tuple(_absolute(model, folder) for model in models),
+    )
 
 
 def _racing(node: Node) -> Racing:

@@ -22,6 +22,8 @@ from bmerge.study.failures import blame_of
 from bmerge.study.judging import revisions_of
 from bmerge.study.limits import Limits, minutes_of, pictures_of
 from bmerge.study.preflight import check_before
+from bmerge.study.proof import Proof
+from bmerge.study.prove import LEAST, contenders_of, prove, share_of
 from bmerge.study.racing import Races
 from bmerge.study.store import Store
 from bmerge.study.study import Study
@@ -74,6 +76,8 @@ def run_study(
         ) as store:
             _settle_definition(study, store, accept_changes=accept_changes)
             given = limits if trials is None else Limits(trials=trials)
+            if study.file is not None:
+                store.describe({"file": str(study.file.absolute())})
             run = _Run(study, store, given or study.bounds, on_event, keep_best=keep_best)
             return run.run(retry_failed=retry_failed)
     except KeyboardInterrupt as interrupt:
@@ -141,6 +145,7 @@ class _Run:
             start = lambda: self.store.start(proposal, self.study.search.space)  # noqa: B023, E731
             self._evaluate(self.patience.through(start), known=proposal.asked)
         finished = self.patience.through(self._finish)
+        finished = replace(finished, proof=self._confirm())  # last: the best is there already
         self.on_event(finished)
         return finished
 
@@ -198,6 +203,17 @@ class _Run:
         if self.failures == _FAILURES:
             message = f"{_FAILURES} trials failed one after the other, the last: {trial.reason}"
             raise StudyError(message, hint="mend that; the same command again goes on")
+
+    def _confirm(self) -> Proof | None:
+        """Compare the winner with its rivals on fresh pictures, if there are enough of them."""
+        study, trials = self.study, self.store.revised
+        if study.confirm == 0 or best_of(trials) is None:
+            return None
+        entries = contenders_of(study, trials, ())
+        count = share_of(study.confirm, pictures_of(trials.values()), len(entries))
+        if study.confirm is None and (count < LEAST or study.evaluator.trial_scorers):
+            return None
+        return prove(study, trials, entries, count, self.on_event)
 
     def _finish(self) -> StudyFinished:
         self.store.revise(revisions_of(self.study))

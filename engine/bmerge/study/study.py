@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,20 +43,21 @@ class MergesModels(Protocol):
     def scratch(self) -> Path:
         """The folder for merged files of trials."""
 
-    def size(self, merge: Mapping[str, BlockWeights] | int, /) -> int:
+    def size(self, merge: Mapping[str, BlockWeights] | int | Recipe, /) -> int:
         """Return the bytes of a merge's file, but for its header."""
 
-    def model(self, merge: Mapping[str, BlockWeights] | int, /) -> Closeable:
+    def model(self, merge: Mapping[str, BlockWeights] | int | Recipe, /) -> Closeable:
         """Return a merge that has not been carried out yet.
 
         Args:
-            merge: its hyperparameters, or the index of an input that is given as it is.
+            merge: its hyperparameters, the index of an input that is given as it is, or the recipe
+                of any other merge.
         """
 
-    def write(self, merge: Mapping[str, BlockWeights] | int, output: Path, /) -> object:
+    def write(self, merge: Mapping[str, BlockWeights] | int | Recipe, output: Path, /) -> object:
         """Write a merge to a file, atomically."""
 
-    def recipe(self, merge: Mapping[str, BlockWeights] | int, /) -> Recipe:
+    def recipe(self, merge: Mapping[str, BlockWeights] | int | Recipe, /) -> Recipe:
         """Return the recipe whose merge ``write`` writes."""
 
 
@@ -87,6 +88,10 @@ class Study:
         storage: URL of an Optuna database, or None.
         patience: minutes for which a run waits for its surroundings.
         limits: of the search, beside ``n_iters``.
+        confirm: fresh pictures for the winner and its rivals; None for an eighth of the search's,
+            64 at most; 0 for none.
+        rivals: name → recipe of further merges that the winner is compared with.
+        file: that describes the study, where there is one.
         racing: whether trials that fall behind are stopped; ``auto`` measures whether that pays.
     """
 
@@ -106,6 +111,9 @@ class Study:
     patience: float = 30.0
     limits: Limits = UNLIMITED
     racing: Racing = "auto"
+    confirm: int | None = 0
+    rivals: Mapping[str, Recipe] = field(default_factory=dict)
+    file: Path | None = None
 
     def pending(self, trials: Mapping[int, Trial]) -> list[Proposal]:
         """Return what of the queue no trial has begun yet, in order.

@@ -1,0 +1,157 @@
+"""``bmerge prove``: is a study's winner really better? Compared on fresh pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bmerge.cli.executor import executor_options
+from bmerge.cli.output import note, print_table, show, tell
+from bmerge.cli.progress import LiveLine
+from bmerge.cli.session import Session, shared_options
+from bmerge.cli.study_progress import StudyProgress
+from bmerge.errors import StudyError
+from bmerge.executors import Executor
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.outside import outside_recipe
+from bmerge.host.studies import build_study, take_up
+from bmerge.plan import Plan
+from bmerge.report import write_report
+from bmerge.study.definition import check_definition
+from bmerge.study.figures import figure
+from bmerge.study.limits import pictures_of
+from bmerge.study.load import load_study
+from bmerge.study.lock import FolderLock
+from bmerge.study.proof import Comparison, Proof
+from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, prove, share_of
+from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.study import Study
+
+__all__ = ["command", "print_proof"]
+
+
+@click.command("prove")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("models", metavar="[MODEL]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--pictures",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many for all merges together; default: an eighth of the search's, at most 64.",
+)
+@click.option(
+    "--trials",
+    type=int,
+    multiple=True,
+    metavar="N",
+    help="A trial to compare, instead of the winner and its rivals; may be repeated.",
+)
+@click.option(
+    "--study",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The study file; default: the one that the study was last run with.",
+)
+@executor_options
+@shared_options
+@click.pass_obj
+def command(
+    session: Session,
+    *,
+    folder: Path,
+    models: tuple[Path, ...],
+    pictures: int | None,
+    trials: tuple[int, ...],
+    file: Path | None,
+    where: ExecutorOptions,
+) -> None:
+    """Compare a study's winner with its rivals on fresh pictures.
+
+    DIR is the folder of a study, finished or stopped. The winner of a search was chosen by its
+    pictures; here it, the next best trials, the models as they are and the centre paint the
+    study's prompts with seeds that the search has not seen. MODEL is a model or a recipe that is
+    compared as well, such as a base model. With --trials the first of them is compared with the
+    others and with each MODEL. Pictures that are there already are not made again.
+
+    \b
+    Examples:
+      bmerge prove runs/demo
+      bmerge prove runs/demo base.safetensors --pictures 200
+      bmerge prove runs/demo --trials 40 --trials 12
+    """
+    stored = read_study(folder)
+    file = file or _file_of(stored)
+    config = load_study(file)
+    registry = session.registry()
+    registry.add(config.plugins, file.parent)
+    for warning in take_up(registry, folder):
+        note(f"warning: {warning}")
+
+    def choose(plan: Plan) -> Executor:
+        choice = where.or_else(config.executor).choose(plan)
+        tell(plan.notes, plan.warnings)
+        note(choice.reason)
+        return choice.executor
+
+    study = build_study(config, registry, folder=folder, choose=choose)
+    try:
+        check_definition(stored.attributes["definition"], study.definition, folder)
+        with FolderLock(folder):
+            more = [outside_entry(model, outside_recipe(model, registry)) for model in models]
+            entries = _entries(study, stored, trials, more)
+            count = share_of(pictures, pictures_of(stored.trials.values()), len(entries))
+            with LiveLine() as line:
+                on_event = StudyProgress(line).on_event
+                settle = not trials
+                proof = prove(study, stored.trials, entries, count, on_event, settle=settle)
+    finally:
+        study.evaluator.close()
+    print_proof(proof)
+    if not trials:
+        show(f"report  {write_report(folder)}")
+
+
+def print_proof(proof: Proof) -> None:
+    """Print how a merge compares with others."""
+    print_table(
+        ("merge", "fresh score", "difference", "95 % interval", "p", ""),
+        [
+            (proof.first, figure(proof.means[proof.first]), "", "", "", ""),
+            *(_row(proof, comparison) for comparison in proof.comparisons),
+        ],
+    )
+
+
+def _row(proof: Proof, comparison: Comparison) -> Sequence[object]:
+    interval = f"{figure(comparison.low)} … {figure(comparison.high)}"
+    return (
+        comparison.rival,
+        figure(proof.means[comparison.rival]),
+        figure(comparison.difference),
+        interval,
+        f"{comparison.p:.2g}",
+        f"{proof.first} is {comparison.verdict}",
+    )
+
+
+def _entries(
+    study: Study, stored: StoredStudy, trials: Sequence[int], more: Sequence[Entry]
+) -> list[Entry]:
+    if not trials:
+        return contenders_of(study, stored.trials, more)
+    for number in trials:
+        if number not in stored.trials:
+            raise StudyError(f"the study has no trial {number}")
+    return [*(entry_of(study, stored.trials[number]) for number in trials), *more]
+
+
+def _file_of(stored: StoredStudy) -> Path:
+    known = stored.attributes.get("file")
+    if known is None or not Path(known).is_file():
+        gone = "nothing tells with which file it was run" if known is None else f"{known} is gone"
+        message = f"the study in {stored.folder} needs its file: {gone}"
+        raise StudyError(message, hint="give it by --study")
+    return Path(known)

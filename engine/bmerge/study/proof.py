@@ -1,0 +1,182 @@
+"""Is the winner really better? What merges got on fresh pictures, and how they compare.
+
+The pictures of a search have chosen its winner, so its score there is flattering. A proof has the
+same prompts with seeds that the search has not seen, the same for all contenders: they are compared
+picture by picture. It lies in ``confirm/`` of the study's folder and only ever grows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bmerge.evaluate.durable import write_durably
+from bmerge.study.expected import expected
+from bmerge.study.objective import Scale
+
+__all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "load_proof"]
+
+FOLDER = "confirm"
+_FILE = f"{FOLDER}/pictures.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A merge that is to be compared.
+
+    Args:
+        key: of what it is, by which its pictures are found again.
+        name: to be shown.
+    """
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The first contender against another one.
+
+    Args:
+        rival: the other one's name.
+        difference: of the objective's means on the same pictures; above 0 the first is better.
+        low: lower end of its 95 % confidence interval.
+        high: upper end.
+        p: of the two-sided paired t-test; small where chance alone makes no such difference.
+        pictures: that both have.
+    """
+
+    rival: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    pictures: int
+
+    @property
+    def verdict(self) -> str:
+        """Whether the first one wins, as one word or two."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "not shown to be better"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a merge compares with others.
+
+    Args:
+        first: name of the merge that is compared.
+        means: contender's name → objective on the fresh pictures; that of the first one first.
+        comparisons: with each of the others.
+    """
+
+    first: str
+    means: Mapping[str, float]
+    comparisons: tuple[Comparison, ...]
+
+
+class ProofStore:
+    """The pictures of contenders, as they are on disk.
+
+    Args:
+        folder: of the study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _FILE
+        self._folder = folder
+        stored = _read(self._path)
+        self.pictures: dict[str, dict[str, dict[str, Any]]] = stored["pictures"]
+        self.contenders = [Contender(**entry) for entry in stored["contenders"]]
+
+    def missing(self, contender: Contender, ids: Sequence[str]) -> list[str]:
+        """Return which pictures of a contender are not there yet."""
+        known = self.pictures.get(contender.key, {})
+        return [i for i in ids if i not in known or not (self._folder / known[i]["file"]).is_file()]
+
+    def add(self, contender: Contender, record: Mapping[str, Any]) -> None:
+        """Keep a picture's record; it is on disk when this returns."""
+        self.pictures.setdefault(contender.key, {})[record["id"]] = dict(record)
+        self._write()
+
+    def settle(self, contenders: Sequence[Contender]) -> None:
+        """Remember who is compared in the study's report, the winner first."""
+        self.contenders = list(contenders)
+        self._write()
+
+    def records(self, contender: Contender) -> dict[str, dict[str, Any]]:
+        """Return id → record of a contender's pictures."""
+        return self.pictures.get(contender.key, {})
+
+    def _write(self) -> None:
+        known = {"contenders": [asdict(c) for c in self.contenders], "pictures": self.pictures}
+        write_durably(self._path, json.dumps(known).encode())
+
+
+def compared(store: ProofStore, contenders: Sequence[Contender], scale: Scale) -> Proof:
+    """Compare the first of some contenders with the others, on the pictures that all have.
+
+    Args:
+        store: that has their pictures.
+        contenders: two or more.
+        scale: scores pictures.
+    """
+    columns = [store.records(contender) for contender in contenders]
+    ids = [i for i in columns[0] if all(i in column for column in columns)]
+    shares = [scale.shares([_scored(column[i]) for i in ids]) for column in columns]
+    pairs = list(zip(contenders, shares, strict=True))
+    return Proof(
+        contenders[0].name,
+        {contender.name: math.fsum(own) / len(own) for contender, own in pairs if own},
+        tuple(_comparison(c.name, shares[0], own) for c, own in pairs[1:] if own),
+    )
+
+
+def load_proof(folder: Path, scale: Scale) -> Proof | None:
+    """Return the proof of a study's winner; None where there is none.
+
+    Raises:
+        StudyError: if what is stored is not what bmerge stores.
+    """
+    if not (folder / _FILE).is_file():
+        return None
+    store = ProofStore(folder)
+    with expected(f"the proof in {folder}"):
+        if len(store.contenders) < 2:
+            return None
+        return compared(store, store.contenders, scale)
+
+
+def _comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comparison:
+    differences = [a - b for a, b in zip(own, other, strict=True)]
+    count = len(differences)
+    mean = math.fsum(differences) / count
+    if count < 2:
+        return Comparison(rival, mean, -math.inf, math.inf, 1.0, count)
+    spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (count - 1) / count)
+    if spread == 0:
+        return Comparison(rival, mean, mean, mean, float(mean == 0), count)
+    from scipy.stats import t as student  # type: ignore[import-untyped]
+
+    margin = float(student.ppf(0.975, count - 1)) * spread
+    p = 2 * float(student.sf(abs(mean) / spread, count - 1))
+    return Comparison(rival, mean, mean - margin, mean + margin, p, count)
+
+
+def _scored(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record as the objective knows it: normalisation goes by the payload's own id."""
+    return {**record, "id": record["payload"]}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {"contenders": [], "pictures": {}}
+    with expected(f"{path}"):
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = stored["contenders"], stored["pictures"]
+        return stored

@@ -1,0 +1,227 @@
+"""Paints merges on fresh pictures, the same for each, so that they can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from bmerge.errors import StudyError
+from bmerge.evaluate.evaluation import Evaluator, ScoredPicture, WeightedScorer
+from bmerge.evaluate.pictures import save_picture
+from bmerge.evaluate.protocols import Payload, TrialScorer
+from bmerge.recipe import dump_recipe
+from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.study.events import Event, ProofPicture
+from bmerge.study.proof import FOLDER, Contender, Proof, ProofStore, compared
+from bmerge.study.racing import in_random_order
+from bmerge.study.study import Study
+from bmerge.study.trial import Trial, best_of
+from bmerge.study.waiting import Patience
+
+__all__ = [
+    "LEAST",
+    "Entry",
+    "check_provable",
+    "contenders_of",
+    "entry_of",
+    "fresh_payloads",
+    "outside_entry",
+    "prove",
+    "share_of",
+]
+
+LEAST = 4  # pictures of each contender, for a comparison to mean something
+_FEW = 3  # of the best trials
+_MOST, _PART = 64, 8  # pictures of a confirmation that nobody has asked for, and of the search's
+
+Merge = Mapping[str, BlockWeights] | int | Recipe
+Fresh = tuple[Payload, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A contender with what a merger makes it of."""
+
+    contender: Contender
+    merge: Merge
+
+
+def contenders_of(study: Study, trials: Mapping[int, Trial], more: Sequence[Entry]) -> list[Entry]:
+    """Return whom a study's winner is compared with, the winner first; each merge once.
+
+    They are the next best trials, the models as they are and the centre, and ``more``, such as a
+    base model.
+
+    Raises:
+        StudyError: if no trial is complete.
+    """
+    rest = dict(trials)
+    best: list[Trial] = []
+    while len(best) < _FEW and (trial := best_of(rest)) is not None:
+        best.append(rest.pop(trial.number))
+    if not best:
+        raise StudyError("no trial is complete, so there is no winner to be proved")
+    baselines = [t for t in rest.values() if t.proposal.phase == "baseline"]
+    entries = [entry_of(study, trial) for trial in (*best, *baselines)]
+    entries += [outside_entry(name, recipe) for name, recipe in study.rivals.items()]
+    found: dict[str, Entry] = {}
+    for entry in (*entries, *more):
+        found.setdefault(entry.contender.key, entry)
+    return list(found.values())
+
+
+def entry_of(study: Study, trial: Trial) -> Entry:
+    """Return a trial as a contender."""
+    proposal = trial.proposal
+    name = f"trial {trial.number}"
+    if proposal.phase in ("baseline", "try"):
+        name += f" ({proposal.source})"
+    return Entry(Contender(key_of(study.merger.recipe(proposal.merge)), name), proposal.merge)
+
+
+def outside_entry(name: object, recipe: Recipe) -> Entry:
+    """Return a merge that is no trial as a contender."""
+    return Entry(Contender(key_of(recipe), str(name)), recipe)
+
+
+def key_of(recipe: Recipe) -> str:
+    """Return a name of what a recipe makes."""
+    return hashlib.sha256(dump_recipe(recipe).encode()).hexdigest()[:16]
+
+
+def share_of(pictures: int | None, painted: int, contenders: int) -> int:
+    """Return how many pictures each contender gets.
+
+    Args:
+        pictures: for all of them; None for an eighth of those of the search, 64 at most.
+        painted: pictures of the search.
+        contenders: how many.
+    """
+    whole = min(_MOST, painted // _PART) if pictures is None else pictures
+    return whole // contenders
+
+
+def fresh_payloads(payloads: Sequence[Payload], count: int, seed: int) -> list[Fresh]:
+    """Return fresh payloads, each with the id of the study's payload that it is made of.
+
+    Each has the prompt and the settings of one of the study's and a seed that none of them has.
+    The first ones are the same for any ``count``.
+    """
+    ordered = in_random_order(payloads, seed + 1)
+    used = {payload.seed for payload in payloads}
+    fresh: list[Fresh] = []
+    for index in range(count):
+        source, turn = ordered[index % len(ordered)], index // len(ordered)
+        number = _seed(f"{seed}/{source.id}/{turn}")
+        while number in used:
+            number = (number + 1) % 2**32
+        used.add(number)
+        payload = replace(source, id=f"{source.id}-fresh-{turn}", seed=number)
+        fresh.append((payload, source.id))
+    return fresh
+
+
+def prove(
+    study: Study,
+    trials: Mapping[int, Trial],
+    entries: Sequence[Entry],
+    count: int,
+    on_event: Callable[[Event], None],
+    *,
+    settle: bool = True,
+) -> Proof:
+    """Paint contenders on the same fresh pictures and compare the first with the others.
+
+    Pictures that are there already are not made again.
+
+    Args:
+        study: whose generator, scorers and prompts are used.
+        trials: of the study, by which scores are normalised.
+        entries: two or more contenders.
+        count: pictures of each.
+        on_event: told of each picture.
+        settle: whether the study's report shows this comparison from now on.
+
+    Raises:
+        StudyError: if there are too few pictures, or a scorer judges whole trials.
+    """
+    check_provable(study.evaluator.scorers)
+    evaluator = replace(study.evaluator, scorers=study.evaluator.picture_scorers)
+    if count < LEAST or len(entries) < 2:
+        message = f"{count} pictures for each of {len(entries)} merges prove nothing"
+        raise StudyError(message, hint=f"give {LEAST * max(2, len(entries))} pictures or more")
+    store = ProofStore(study.folder)
+    fresh = fresh_payloads(evaluator.payloads, count, study.seed)
+    patience = Patience(study.patience, study.evaluator, on_event)
+    for entry in entries:
+        painter = _Painter(study, evaluator, store, entry, fresh, patience, on_event)
+        patience.through(painter.paint)
+    contenders = [entry.contender for entry in entries]
+    if settle:
+        store.settle(contenders)
+    return compared(store, contenders, study.objectives.scale(trials))
+
+
+@dataclass(frozen=True, slots=True)
+class _Painter:
+    """Paints one contender."""
+
+    study: Study
+    evaluator: Evaluator
+    store: ProofStore
+    entry: Entry
+    fresh: Sequence[Fresh]
+    patience: Patience
+    on_event: Callable[[Event], None]
+
+    def paint(self) -> None:
+        """Make what is missing of its pictures."""
+        missing = self._missing()
+        if not missing:
+            return
+        payloads = tuple(payload for payload, _ in self.fresh if payload.id in missing)
+        model = self.study.merger.model(self.entry.merge)
+        try:
+            evaluator = replace(self.evaluator, payloads=payloads)
+            evaluator.evaluate(model, self._keep, persist=self.patience.through)
+        finally:
+            model.close()
+
+    def _keep(self, scored: ScoredPicture) -> None:
+        payload, contender = scored.picture.payload, self.entry.contender
+        place = f"{FOLDER}/{contender.key}"
+        save = partial(save_picture, self.study.folder, place, scored.picture, scored.scores)
+        record = {
+            "id": payload.id,
+            "payload": {fresh.id: source for fresh, source in self.fresh}[payload.id],
+            "file": self.patience.through(save),
+            "seed": payload.seed,
+            "weight": payload.weight,
+            "scores": dict(scored.scores),
+        }
+        self.patience.prove()
+        self.patience.through(lambda: self.store.add(contender, record))
+        done = len(self.fresh) - len(self._missing())
+        self.on_event(ProofPicture(contender.name, done, len(self.fresh), scored.score))
+
+    def _missing(self) -> set[str]:
+        ids = [payload.id for payload, _ in self.fresh]
+        return set(self.store.missing(self.entry.contender, ids))
+
+
+def check_provable(scorers: Sequence[WeightedScorer]) -> None:
+    """Complain if the scorers of a study cannot compare merges on fresh pictures.
+
+    Raises:
+        StudyError: if one with a weight judges whole trials.
+    """
+    for entry in scorers:
+        if entry.weight and isinstance(entry.scorer, TrialScorer):
+            message = f"the scorer {entry.label!r} judges whole trials, so nothing can be confirmed"
+            raise StudyError(message, hint="set the pictures of confirm to 0")
+
+
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -1,0 +1,155 @@
+"""Winners are compared on fresh pictures: which, how, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bmerge import Payload, StudyError
+from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.recipe import BlockWeights
+from bmerge.study.loop import run_study
+from bmerge.study.objective import Objective, Objectives
+from bmerge.study.proof import Contender, ProofStore, compared, load_proof
+from bmerge.study.prove import Entry, contenders_of, fresh_payloads, prove, share_of
+from bmerge.study.store import read_study
+from bmerge.study.trial import best_of
+from noisy_study import PAYLOADS, Judge, Painter
+from toy_study import BEST, ONE, make_study
+
+
+def study_of(folder, painter, **changes):
+    evaluator = Evaluator(painter, (WeightedScorer("judge", 1.0, Judge()),), PAYLOADS)
+    changes = {"n_iters": 1, "init": 1, "racing": "off", **changes}
+    return make_study(folder, evaluator=evaluator, **changes)
+
+
+def records(scores, weights=None):
+    return {
+        f"p{i}-fresh-0": {
+            "id": f"p{i}-fresh-0", "payload": f"p{i}", "file": "x", "seed": i,
+            "weight": 1.0 if weights is None else weights[i], "scores": {"judge": score},
+        }
+        for i, score in enumerate(scores)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [
+    (0.5, "better"), (0.0, "not shown to be better"), (-0.5, "worse"),
+])  # fmt: skip
+def test_comparison_is_the_paired_t_test(tmp_path, shift, verdict):
+    rng = np.random.default_rng(3)
+    hard = rng.normal(0, 5, 16)  # prompts differ far more than merges
+    one, other = hard + rng.normal(shift, 0.3, 16), hard + rng.normal(0, 0.3, 16)
+    store = ProofStore(tmp_path)
+    store.pictures = {"one": records(one), "other": records(other)}
+    both = [Contender("one", "trial 7"), Contender("other", "model a")]
+    proof = compared(store, both, ONE.scale({}))
+    (found,) = proof.comparisons
+    expected = stats.ttest_rel(one, other)
+    low, high = expected.confidence_interval()
+    assert found.difference == pytest.approx(one.mean() - other.mean())
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.verdict, found.pictures, found.rival) == (verdict, 16, "model a")
+    assert proof.means == pytest.approx({"trial 7": one.mean(), "model a": other.mean()})
+
+
+def test_weighted_pictures_count_by_their_weights(tmp_path):
+    one, other, weights = [1.0, 2.0, 4.0], [0.0, 2.0, 1.0], [1.0, 2.0, 5.0]
+    store = ProofStore(tmp_path)
+    store.pictures = {"one": records(one, weights), "other": records(other, weights)}
+    proof = compared(store, [Contender("one", "a"), Contender("other", "b")], ONE.scale({}))
+    difference = np.average(np.subtract(one, other), weights=weights)
+    assert proof.comparisons[0].difference == pytest.approx(difference)
+
+
+def test_fresh_pictures_have_seeds_that_the_search_has_not_and_more_begin_alike():
+    fresh = fresh_payloads(PAYLOADS, 30, seed=5)
+    seeds = [payload.seed for payload, _ in fresh]
+    assert len(set(seeds) | {p.seed for p in PAYLOADS}) == 30 + len(PAYLOADS)
+    assert len({payload.id for payload, _ in fresh}) == 30
+    assert {source for _, source in fresh} == {p.id for p in PAYLOADS}
+    assert fresh_payloads(PAYLOADS, 40, seed=5)[:30] == fresh
+    twice = (Payload("p", "", seed=1), Payload("p2", "", seed=fresh[0][0].seed))
+    assert fresh_payloads(twice, 9, seed=5)[0][0].seed not in {p.seed for p in twice}
+
+
+def test_the_winner_is_compared_with_the_next_best_and_all_baselines(tmp_path):
+    painter = Painter()
+    study = study_of(tmp_path, painter, confirm=60)
+    proof = run_study(study).proof
+    trials = read_study(tmp_path).trials
+    best = best_of(trials)
+    assert proof.first.startswith(f"trial {best.number}")
+    rivals = {c.rival for c in proof.comparisons}
+    assert {"trial 0 (model a)", "trial 1 (model b)", "trial 2 (centre)"} <= rivals | {proof.first}
+    assert len(rivals) + 1 == len(trials) == 5  # all of them are among the best or baselines
+    painted = painter.painted[len(trials) :]
+    assert all(ids == painted[0] and len(ids) == 12 for ids in painted)
+    assert not set(painted[0]) & {p.id for p in PAYLOADS}
+    assert load_proof(tmp_path, ONE.scale({})) == proof
+    run_study(study)
+    assert len(painter.painted) == len(trials) + 5, "pictures were made twice"
+
+
+def test_a_proof_that_stops_goes_on_without_losing_a_picture(tmp_path):
+    study = study_of(tmp_path, Painter(), patience=0.0)
+    run_study(study)
+    trials = read_study(tmp_path).trials
+    entries = contenders_of(study, trials, ())
+    broken = replace(study, evaluator=replace(study.evaluator, generator=Painter(fail={(2, 3)})))
+    with pytest.raises(StudyError, match="no answer"):
+        prove(broken, trials, entries, 8, lambda _: None)
+    painter = Painter()
+    whole = replace(study, evaluator=replace(study.evaluator, generator=painter))
+    events = []
+    prove(whole, trials, entries, 8, events.append)
+    assert list(map(len, painter.painted)) == [5, 8, 8, 8]
+    assert (events[0].done, events[0].total) == (4, 8)
+    known = json.loads((tmp_path / "confirm" / "pictures.json").read_text())["pictures"]
+    assert all(len(pictures) == 8 for pictures in known.values())
+    assert all((tmp_path / p["file"]).is_file() for c in known.values() for p in c.values())
+
+
+def test_equal_merges_are_painted_once_and_others_may_join(tmp_path):
+    study = study_of(tmp_path, Painter())
+    run_study(study)
+    trials = read_study(tmp_path).trials
+    perfect = Entry(Contender("x", "perfect"), {"alpha": BlockWeights(0.5, dict(BEST))})
+    entries = contenders_of(study, {**trials, 9: replace(trials[0], number=9)}, [perfect])
+    assert len({e.contender.key for e in entries}) == len(entries) == 6
+    proof = prove(study, trials, [perfect, *entries[:-1]], 30, lambda _: None)
+    assert {c.verdict for c in proof.comparisons} == {"better"}
+
+
+def test_what_proves_nothing_is_refused(tmp_path):
+    study = study_of(tmp_path, Painter())
+    run_study(study)
+    trials = read_study(tmp_path).trials
+    entries = contenders_of(study, trials, ())
+    with pytest.raises(StudyError, match="3 pictures for each of 5 merges prove nothing"):
+        prove(study, trials, entries, 3, lambda _: None)
+    with pytest.raises(StudyError, match="no trial is complete"):
+        contenders_of(study, {}, ())
+    assert [share_of(None, painted, 5) for painted in (100, 320, 9000)] == [2, 8, 12]
+    assert share_of(200, 9000, 5) == 40
+
+
+def test_normalised_scores_are_compared_too(tmp_path):
+    objectives = Objectives((Objective("one", {"judge": 1.0}),), "zscore")
+    proof = run_study(study_of(tmp_path, Painter(), objectives=objectives, confirm=60)).proof
+    raw = ProofStore(tmp_path)
+    columns = [[r["scores"]["judge"] for r in raw.records(c).values()] for c in raw.contenders]
+    scale = objectives.scale(read_study(tmp_path).trials)
+    unit = scale.normal["judge"]("p00", 1.0) - scale.normal["judge"]("p00", 0.0)
+    by_id = [[r["weight"] for r in raw.records(c).values()] for c in raw.contenders]
+    expected = [
+        unit * (np.average(columns[0], weights=by_id[0]) - np.average(c, weights=by_id[0]))
+        for c in columns[1:]
+    ]
+    assert [c.difference for c in proof.comparisons] == pytest.approx(expected)
