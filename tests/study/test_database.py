@@ -171,12 +171,8 @@ def test_a_read_only_database_is_read_and_called_read_only_when_it_is_to_be_writ
     [
         (lambda data: data[: len(data) // 2], "is damaged: database disk image is malformed"),
         (lambda data: b"x" * len(data), "is damaged: file is not a database"),
-        (
-            lambda data: b"",
-            "was not written by this release of bmerge: no such table: version_info",
-        ),
     ],
-    ids=["truncated", "not a database", "empty"],
+    ids=["truncated", "not a database"],
 )
 def test_a_damaged_database_is_one_clear_line(study, change, message):
     file = study.folder / "study.db"
@@ -240,11 +236,37 @@ def test_a_storage_that_there_cannot_be_is_one_clear_line(tmp_path, url):
     assert "\n" not in str(caught.value)
 
 
-def test_reading_writes_nothing_even_where_optuna_would(study):
+def _empty(file):
+    file.write_bytes(b"")
+
+
+def _without(statement):
+    def change(file):
+        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(statement)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _empty,
+        _without("DROP TABLE alembic_version"),
+        _without("DELETE FROM alembic_version"),
+        _without("DELETE FROM version_info"),
+    ],
+    ids=["empty", "no table", "no release", "no version"],
+)
+def test_a_database_that_a_killed_run_was_making_is_no_study_yet(study, change):
     file = study.folder / "study.db"
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("DELETE FROM version_info")
+    for other in study.folder.glob("study.db-*"):
+        other.unlink()
+    change(file)
     before = file.read_bytes()
-    with pytest.raises(StudyError, match=r"study\.db cannot be written: it is read-only"):
+    with pytest.raises(StudyError, match="^no study in .* yet: its run ended while it made"):
         read_study(study.folder)
     assert file.read_bytes() == before
+    with open_store(study):
+        pass
+    assert read_study(study.folder).name == study.name

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 FILE = "study.db"
 
+_LAST_MADE = frozenset({"version_info", "alembic_version"})
+"""Tables to which Optuna writes when all others are there."""
 _TABLES = {"studies", "version_info", "alembic_version"}
 """Some that Optuna makes, whichever it makes first."""
 
@@ -192,6 +194,8 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")  # it may be somebody else's
     _check_ours(connection, path)
+    if not create:
+        _check_made(connection, path)
     return connection
 
 
@@ -203,6 +207,19 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
         connection.close()
         message = f"{path} is a database of another program"
         raise StudyError(message, hint="give another folder by --out")
+
+
+def _check_made(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse to read a database whose tables were being made when the run was killed."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    missing = _LAST_MADE - {name for (name,) in rows}
+    if missing or not all(
+        connection.execute(f"SELECT 1 FROM {table}").fetchone()  # noqa: S608  a name of ours
+        for table in _LAST_MADE
+    ):
+        connection.close()
+        message = f"no study in {path.parent} yet: its run ended while it made {path.name}"
+        raise StudyError(message, hint="the same `bmerge run` begins it")
 
 
 def _one_line(error: Exception) -> str:
