@@ -13,7 +13,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-merge bench-cuda test test-cuda test-slow test-windows test-aarch64 soak lint format clean
+.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-optimisers bench-merge bench-cuda test test-cuda test-slow test-windows test-aarch64 soak lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
@@ -33,6 +33,10 @@ demo-proof: install ## the demo's result on pictures and seeds that the search n
 
 bench-methods: install ## every merge method on the demo: quality, time and memory
 	$(BIN)/python -m benchmarks.methods
+
+bench-optimisers: install ## what each optimiser finds, by pictures painted; choose with BENCH="--optimiser … --jobs …"
+	$(BIN)/bmerge bench optimisers --out runs/bench-optimisers $(BENCH)
+	cp runs/bench-optimisers/optimisers.md runs/bench-optimisers/optimisers.svg benchmarks/results/
 
 bench-merge: install ## time and memory of full-size merges; choose with BENCH="--work … --model …"
 	$(BIN)/python -m benchmarks.merge $(BENCH)

@@ -284,3 +284,42 @@ def test_demo_is_what_is_compared_without_a_study(bmerge, tmp_path, monkeypatch)
     rows = {(row["name"], row["stage"]): row for row in json.loads(called.out)}
     assert {("base", "base"), ("shapes", "parent"), ("ties", "tuned")} <= set(rows)
     assert rows["ties", "defaults"]["quality"] > rows["shapes", "parent"]["quality"]
+
+
+def test_bench_optimisers_compares_plugins_too_and_goes_on(bmerge, example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--optimiser", "walk", "--landscape", "smooth", "--pictures", "240", *example)
+    first = bmerge("bench", "optimisers", *options, "--seeds", "1", "--json")
+    assert first.status == 0, first.err
+    walk, old = json.loads(first.out)
+    assert (walk["name"], old["name"]) == ("walk", "sd-webui-bayesian-merger")
+    assert walk["quality"]["smooth"].keys() == {str(30 * part) for part in range(1, 9)}
+    assert max(map(int, old["quality"]["smooth"])) == 1600
+    kept = tmp_path / "runs/bench-optimisers/searches-240.jsonl"
+    before = kept.read_text()
+    again = bmerge("bench", "optimisers", *options, "--seeds", "2", "--jobs", "2")
+    assert again.status == 0, again.err
+    assert kept.read_text().startswith(before)
+    assert len(kept.read_text().splitlines()) == 4
+    page = (tmp_path / "runs/bench-optimisers/optimisers.md").read_text()
+    assert "| walk | ." in page
+    assert "sd-webui-bayesian-merger after 1600 pictures: smooth ." in page
+    assert (tmp_path / "runs/bench-optimisers/optimisers.svg").read_text().count("<polyline") == 2
+
+
+def test_bench_optimisers_says_which_one_fails(bmerge, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text(
+        "from bmerge import OptimiserKind, StudyError, hookimpl\n"
+        "class Bad:\n"
+        "    def __init__(self, space, seed, budget): pass\n"
+        "    def ask(self): raise StudyError('no idea')\n"
+        "    def tell(self, result): pass\n"
+        "    def replay(self, results): pass\n"
+        "@hookimpl\n"
+        "def bmerge_optimisers(): return [OptimiserKind('bad', Bad, 'has no idea')]\n"
+    )
+    options = ("--optimiser", "bad", "--landscape", "smooth", "--seeds", "1", "--plugin", "bad.py")
+    called = bmerge("bench", "optimisers", *options, "--pictures", "240")
+    assert called.status == 1
+    assert "bad on smooth, seed 0: no idea" in called.err

@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Compare a study's winner with its rivals on fresh pictures.",
     ),
     "report": ("bmerge.cli.report", "Write the report of a study again."),
-    "bench": ("bmerge.cli.bench", "Compare methods by their pictures, or executors by time."),
+    "bench": ("bmerge.cli.bench", "Compare merge methods, optimisers or executors."),
     "rate": ("bmerge.cli.rate", "Rate pictures in the browser, and watch a study."),
     "clean": ("bmerge.cli.clean", "Remove the temporary files of commands that were killed."),
     "methods": ("bmerge.cli.methods", "List the merge methods."),

@@ -21,7 +21,7 @@ class Results:
     """
 
     def __init__(self, space: Space) -> None:
-        self.cube = Cube(space)
+        self.cube, self.centre = Cube(space), space.centre()
         self.told: list[Result] = []
         self.asks = 0
         self._flying: list[dict[str, float]] = []

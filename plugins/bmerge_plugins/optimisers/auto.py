@@ -1,78 +1,115 @@
-"""``auto``: what is best at each length of a study, as far as it was measured.
+"""``auto``: what found most in ``bmerge bench optimisers``, by a rule that is written down here.
 
-A Gaussian process finds more in a few dozen trials than anything else that was compared; its time
-grows with the cube of their number, and CMA-ES goes on where it gets slow.
+Two Gaussian processes take turns. One has a length scale for each dimension and proposes where the
+expected improvement is greatest: it finds out which few blocks matter. The other has one length
+scale for all and proposes by its upper bound: it is right sooner where many blocks matter alike, as
+at the corners of the space and on ridges, and goes where little is known. Their time grows with the
+cube of the number of trials, so that CMA-ES goes on, from the best, where they get slow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from bmerge import OptimiserKind, Result, Space, hookimpl
+from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
 from bmerge_plugins.optimisers._common import ALL_KINDS
+from bmerge_plugins.optimisers._results import Results
 from bmerge_plugins.optimisers.cmaes import Evolution
-from bmerge_plugins.optimisers.optuna_samplers import GaussianProcess
+
+if TYPE_CHECKING:
+    from bmerge_plugins.gaussian.acquisition import Acquisition
 
 __all__ = ["Auto", "bmerge_optimisers"]
 
 
 class Auto:
-    """Asks a Gaussian process for the first trials, then CMA-ES, which begins at the best.
+    """Asks two Gaussian processes by turns for the first trials, then CMA-ES.
 
     Args:
-        space: the dimensions.
+        space: the dimensions; the processes see a cube.
         seed: equal seeds and results propose equal points.
         budget: not used.
+        kappa: how much the upper bound values uncertainty.
         switch: number of results from which CMA-ES is asked.
+
+    Raises:
+        PluginError: if an option makes no sense.
     """
 
-    def __init__(self, space: Space, seed: int, budget: int, *, switch: int = 250) -> None:
-        self._process = GaussianProcess(space, seed, budget)
+    def __init__(
+        self, space: Space, seed: int, budget: int, *, kappa: float = 2.0, switch: int = 250
+    ) -> None:
+        if not kappa >= 0:
+            raise PluginError(f"kappa is {kappa:g}, must be 0 or more", plugin="auto")
+        self._results, self._seed, self._kappa = Results(space), seed, kappa
         self._evolution = Evolution(space, seed, budget)
         self._switch = switch
-        self._results = self._asks = 0
+        self._asks = 0
         self._evolved = False
 
     def ask(self) -> Mapping[str, float]:
         """Return the proposal of the one whose turn it is."""
         self._count_ask()
-        return (self._evolution if self._evolved else self._process).ask()
+        if not self._evolved:
+            return self._propose()
+        return self._evolution.ask()
 
     def tell(self, result: Result) -> None:
-        """Tell both; what the other has proposed is foreign to CMA-ES."""
-        self._process.tell(result)
+        """Tell all; what the processes have proposed is foreign to CMA-ES."""
+        self._results.tell(result)
         self._tell_evolution(result)
 
     def replay(self, results: Sequence[Result]) -> None:
-        """Repeat the asks and tells of CMA-ES; the Gaussian process follows from the results."""
+        """Repeat the asks and tells of CMA-ES; the processes follow from the results."""
         for result in results:
             while self._asks < result.asks_before:
                 self._count_ask()
                 if self._evolved:
                     self._evolution.ask()
+            self._results.tell(result)
             self._tell_evolution(result)
-        self._process.replay(results)
+        self._results.replay(results)
+
+    def _propose(self) -> Mapping[str, float]:
+        """Return the proposal of a process.
+
+        One thread: the matrices are small, and sums must not depend on the number of cores.
+        """
+        import numpy as np
+        from threadpoolctl import threadpool_limits
+
+        from bmerge_plugins.gaussian.proposing import proposal
+
+        results = self._results
+        if not results.told:
+            return results.propose(results.cube.unit(results.centre))
+        rng = np.random.default_rng((self._seed, results.asks))
+        promise, alike = self._turn(results.asks)
+        with threadpool_limits(1):
+            unit = proposal(results.scored(), results.flying, promise, rng, alike=alike)
+        return results.propose(unit.tolist())
+
+    def _turn(self, number: int) -> tuple[Callable[[float], Acquisition], bool]:
+        """Return the acquisition of a turn, and whether all length scales are alike in it."""
+        from bmerge_plugins.gaussian.acquisition import expected_improvement, upper_bound
+
+        if number % 2:
+            return (lambda _: upper_bound(self._kappa)), True
+        return expected_improvement, False
 
     def _count_ask(self) -> None:
         self._asks += 1
-        self._evolved = self._results >= self._switch
+        self._evolved = len(self._results.told) >= self._switch
 
     def _tell_evolution(self, result: Result) -> None:
-        self._results += 1
         self._evolution.tell(replace(result, proposed=result.proposed and self._evolved))
 
 
 @hookimpl
 def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``auto``."""
-    summary = "gp for the first 250 trials, then cmaes"
-    return [
-        OptimiserKind(
-            "auto",
-            Auto,
-            summary,
-            takes=ALL_KINDS,
-            needs=("optuna", "cmaes", "numpy", "threadpoolctl"),
-        )
-    ]
+    summary = "two Gaussian processes by turns for the first 250 trials, then cmaes"
+    needs = ("scipy", "cmaes", "numpy", "threadpoolctl")
+    return [OptimiserKind("auto", Auto, summary, takes=ALL_KINDS, needs=needs)]
