@@ -16,11 +16,13 @@ from bmerge.method import MergeMethod
 from bmerge.plan.checks import check_architectures, check_blocks, check_merged, check_models
 from bmerge.plan.contents import contents_of
 from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.kinds import kind_warnings
 from bmerge.plan.matched import Match, Matched
 from bmerge.plan.notes import notes_of, some
 from bmerge.plan.selection import excluded, kept
 from bmerge.plan.steps import Methods, methods_of
 from bmerge.plan.values import Values
+from bmerge.plan.wider import with_wider
 from bmerge.recipe import Recipe
 
 __all__ = ["Matching", "match_tensors"]
@@ -85,7 +87,8 @@ def match_tensors(
     check_models(checkpoints)
     checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     check_architectures(checkpoints, architecture)
-    values = Values(recipe, checkpoints, architecture, contents)
+    checkpoints, along = with_wider(checkpoints, architecture, picks=recipe.picks)
+    values = Values(recipe, checkpoints, architecture, contents, along)
     matched = _matched(recipe, values, architecture)
     matches = matched.matches
     check_merged(recipe, matched, values.findings)
@@ -95,9 +98,10 @@ def match_tensors(
         message = f"{lacking} has no {some(keys)}"
         raise ArchitectureError(message, hint="on_missing 'keep' takes the first model's")
     said = notes_of(values, matched, checkpoints, architecture)
+    unlike = kind_warnings(recipe, methods, checkpoints, architecture)
     return Matching(
         tuple(checkpoints), architecture, methods, matches, matched.outputs, said.notes,
-        said.warnings,
+        (*unlike, *said.warnings),
     )  # fmt: skip
 
 

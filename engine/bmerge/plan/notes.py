@@ -50,7 +50,13 @@ def notes_of(
     """
     findings: Findings = values.findings
     notes, warnings = list(_chosen(findings, checkpoints)), list[str]()
-    for (lacking, source), keys in findings.missing.items():
+    along = {key for keys in findings.along.values() for key in keys}
+    for wider, keys in findings.along.items():
+        notes.append(f"{some(keys)} of {wider}, which has more input channels: taken along")
+    for (lacking, source), lacked in findings.missing.items():
+        keys = [key for key in lacked if key not in along]
+        if not keys:
+            continue
         said = f"{some(keys)} not in {lacking}: taken from {source}"
         (notes if all(map(architecture.is_leftover, keys)) else warnings).append(said)
     for checkpoint in checkpoints:

@@ -1,24 +1,43 @@
-"""Shapes that differ only in the input channels of a model's first convolution.
+"""Shapes that differ only in the input channels of a model's first layer.
 
-Inpainting models take 9 channels, pix2pix models 8, others 4. The shared ones are merged; the
-others are kept from the widest.
+Models that are given a picture take more channels than those that are not: the noise comes first
+in all of them, then the mask, the picture, or whatever they are made for. The shared channels are
+merged; the others are kept from the widest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Tensor
 from bmerge.plan.forms import Form, Leaf
 
-__all__ = ["Extent", "common_extent"]
+__all__ = ["FIRST_LAYERS", "Extent", "common_extent", "differ_in_channels"]
 
-_FIRST_CONVOLUTIONS = ("input_blocks.0.0.weight", "conv_in.weight")
-_CHANNELS = frozenset({4, 8, 9})
-"""Input channels of text-to-image, pix2pix and inpainting models."""
+
+class _FirstLayer(NamedTuple):
+    """A first layer: how its key ends, its number of dimensions, and input channels it may have."""
+
+    names: tuple[str, ...]
+    dimensions: int
+    channels: frozenset[int]
+
+
+_LAYERS = (
+    # text to image, pix2pix, inpainting
+    _FirstLayer(("input_blocks.0.0.weight", "conv_in.weight"), 4, frozenset({4, 8, 9})),
+    # Flux.1: dev and Kontext, Depth and Canny, Fill; 16 channels of 2 × 2 pixels each
+    _FirstLayer(("img_in.weight", "x_embedder.weight"), 2, frozenset({64, 128, 384})),
+    # Wan: text to video, image to video, control with a picture
+    _FirstLayer(("patch_embedding.weight",), 5, frozenset({16, 36, 48})),
+    # HunyuanVideo: text to video, SkyReels, image to video
+    _FirstLayer(("img_in.proj.weight", "x_embedder.proj.weight"), 5, frozenset({16, 32, 33})),
+)
+FIRST_LAYERS = tuple(name for layer in _LAYERS for name in layer.names)
+"""How the keys of first layers end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +82,7 @@ def common_extent(key: str, found: Sequence[_Found]) -> Extent:
     if equal and not any(each.extent.channels for each in found):
         return first.extent
     widest = max(found, key=lambda each: each.extent.shape[1:2])
-    if not equal and not _differ_in_channels(key, [each.extent.shape for each in found]):
+    if not equal and not differ_in_channels(key, [each.extent.shape for each in found]):
         other = next(each for each in found if each.extent.shape != first.extent.shape)
         message = (
             f"{key!r} has shape {list(first.extent.shape)} in {first.info.file.name} "
@@ -83,9 +102,11 @@ def _is_cut(found: _Found, shared: int) -> bool:
     return isinstance(found.form, Leaf) or computed == shared
 
 
-def _differ_in_channels(key: str, shapes: Sequence[tuple[int, ...]]) -> bool:
-    """Tell whether this is a first convolution whose inputs differ in its channels alone."""
-    if not key.endswith(_FIRST_CONVOLUTIONS) or any(len(shape) != 4 for shape in shapes):
-        return False
-    without = {(shape[0], *shape[2:]) for shape in shapes}
-    return len(without) == 1 and all(shape[1] in _CHANNELS for shape in shapes)
+def differ_in_channels(key: str, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Tell whether this is a first layer whose inputs differ in its channels alone."""
+    without = {(shape[0], *shape[2:]) for shape in shapes if len(shape) > 1}
+    return len(without) == 1 and any(
+        key.endswith(layer.names)
+        and all(len(s) == layer.dimensions and s[1] in layer.channels for s in shapes)
+        for layer in _LAYERS
+    )

@@ -1,0 +1,125 @@
+"""Models that have the same tensors and do not belong together: what goes wrong in a merge of them.
+
+What a model predicts is told by markers among its keys and by its metadata; whether it was
+distilled, or which half of a pair it is, by its name alone, which is worth a warning, not an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bmerge.architectures import Architecture
+from bmerge.architectures.patterns import Contents
+from bmerge.formats import Checkpoint
+from bmerge.method import MergeMethod
+from bmerge.recipe import Recipe, Step
+
+__all__ = ["kind_warnings"]
+
+_PREDICTING = ("sd1", "sdxl", "kolors")
+"""Starts of the ids of architectures whose models predict noise unless they say otherwise."""
+_DISTILLED = re.compile(
+    r"(?<![a-z])(?:turbo|lightning|hyper|lcm|dmd2?|schnell|distill(?:ed)?|flash|\d+-?_?steps?)"
+    r"(?![a-z])"
+)
+_HIGH, _LOW = re.compile(r"high[-_ ]?noise"), re.compile(r"low[-_ ]?noise")
+_BASE = 2
+"""Index of the model that a method of three takes its difference from."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What models of one merge should have in common.
+
+    Args:
+        kind_of: returns what a model is; None if that does not matter or is not known.
+        consequence: what goes wrong otherwise.
+    """
+
+    kind_of: Callable[[Checkpoint, Architecture], str | None]
+    consequence: str
+
+
+def kind_warnings(
+    recipe: Recipe,
+    methods: Mapping[str, MergeMethod],
+    checkpoints: Sequence[Checkpoint],
+    architecture: Architecture,
+) -> tuple[str, ...]:
+    """Return a line for each way in which the models of a step do not belong together.
+
+    Args:
+        recipe: in the form of steps.
+        methods: step → its method.
+        checkpoints: its models.
+        architecture: of these.
+    """
+    names = [model.name for model in recipe.models]
+    found: dict[str, None] = {}
+    for step in recipe.in_order():
+        if isinstance(step, Step):
+            inputs = [value.name for value in step.inputs if value.minus is None]
+            models = [checkpoints[names.index(name)] for name in inputs if name in names]
+            subtracts = not methods[step.name].variadic and len(models) == _BASE + 1
+            found.update(dict.fromkeys(_unlike(models, architecture, subtracts=subtracts)))
+    return tuple(found)
+
+
+def _unlike(
+    models: Sequence[Checkpoint], architecture: Architecture, *, subtracts: bool
+) -> Iterator[str]:
+    for rule in _RULES:
+        kinds = [rule.kind_of(model, architecture) for model in models]
+        told = dict.fromkeys(kind for kind in kinds if kind is not None)
+        if len(told) < 2 or None in kinds:
+            continue
+        if subtracts and kinds[1] == kinds[_BASE]:
+            continue  # a difference within one kind can be added to another
+        first, second = (models[kinds.index(kind)].path.name for kind in list(told)[:2])
+        one, other = list(told)[:2]
+        yield f"{first} {one}, {second} {other}: {rule.consequence}"
+
+
+def _predicted(model: Checkpoint, architecture: Architecture) -> str | None:
+    """Return what a diffusion model of the classic kind predicts."""
+    if not architecture.id.startswith(_PREDICTING):
+        return None
+    spec = architecture.modelspec_of(Contents(model.tensors))
+    told = model.metadata.get("modelspec.prediction_type", "")
+    told = told or model.metadata.get("modelspec.predict_key", "")
+    if spec.get("modelspec.prediction_type") == "v" or told.lower().startswith("v"):
+        return "predicts v"
+    return "does not, as far as it says"
+
+
+def _distilled(model: Checkpoint, _: Architecture) -> str | None:
+    found = _DISTILLED.search(model.path.name.lower())
+    return "is not, by its name" if found is None else f"is distilled ({found[0]})"
+
+
+def _half(model: Checkpoint, _: Architecture) -> str | None:
+    name = model.path.name.lower()
+    if _HIGH.search(name):
+        return "is for high noise"
+    return "is for low noise" if _LOW.search(name) else None
+
+
+_RULES = (
+    _Rule(
+        _predicted,
+        "a mean of the two predicts neither, its pictures are washed out or noise; merge models of"
+        " one kind, or add the difference of two of one kind to the other",
+    ),
+    _Rule(
+        _distilled,
+        "a mean of the two is right for the steps and guidance of neither, pictures turn out dull"
+        " or burnt; add the difference of two models of one kind to the other instead",
+    ),
+    _Rule(
+        _half,
+        "they share the work by noise, a mean of the two does neither part well; merge high noise"
+        " with high noise and low with low",
+    ),
+)
