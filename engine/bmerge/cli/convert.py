@@ -68,7 +68,7 @@ def command(
 ) -> None:
     """Write a model in another layout, number format or choice of parts.
 
-    MODEL is a .safetensors or .ckpt file, a *.index.json, or a folder, one of diffusers too. Of
+    MODEL is a .safetensors, .gguf or .ckpt file, a *.index.json, or a folder, one of diffusers too. Of
     a part that is taken out alone, the keys lose what a whole checkpoint has before them.
     Whatever stays as it is, is copied byte for byte.
 
@@ -78,6 +78,7 @@ def command(
       bmerge convert sdxl.safetensors --parts vae -o sdxl-vae.safetensors
       bmerge convert model.ckpt --dtype fp16 --prune -o model.safetensors
       bmerge convert unet.safetensors --prefix model.diffusion_model. -o unet-a1111.safetensors
+      bmerge convert flux-Q8_0.gguf --dtype bf16 -o flux.safetensors
       bmerge convert sdxl.safetensors --vae vae-fix.safetensors -o baked.safetensors
     """
     target = None if dry_run else to.target()

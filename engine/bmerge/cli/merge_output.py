@@ -13,7 +13,7 @@ import click
 
 from bmerge.cli.executor import size_option
 from bmerge.errors import FormatError
-from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
+from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
 from bmerge.pipeline.shards import index_of
 
 __all__ = ["OutputOptions", "output_options"]
@@ -84,7 +84,8 @@ def _shards_of(path: Path) -> Path:
     """Return what shards are named after that go to a folder or beside one another."""
     if path.is_dir():
         return path / _IN_FOLDER
-    if path.suffix.lower() in (PICKLED_SUFFIXES | SAFETENSORS_SUFFIXES) - {_SUFFIX}:
+    others = PICKLED_SUFFIXES | SAFETENSORS_SUFFIXES | {GGUF_SUFFIX}
+    if path.suffix.lower() in others - {_SUFFIX}:
         hint = f"name a folder, or {path.stem}{_SUFFIX}"
         raise FormatError(f"cannot write {path}: shards are {_SUFFIX} files", path=path, hint=hint)
     return path if path.suffix == _SUFFIX else path / _IN_FOLDER

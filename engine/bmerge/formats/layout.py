@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from bmerge import _native
 from bmerge.errors import FormatError
-from bmerge.formats.target import PICKLED_SUFFIXES
+from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES
 
 __all__ = ["Layout", "TensorRow", "lay_out"]
 
@@ -64,6 +64,10 @@ def lay_out(path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str
     """
     metadata = {_utf8(key): _utf8(text) for key, text in metadata.items()}
     try:
+        if path.suffix.lower() == GGUF_SUFFIX:
+            from bmerge.formats.gguf_layout import GgufLayout
+
+            return GgufLayout(path, tuple(tensors), metadata)
         if path.suffix.lower() in PICKLED_SUFFIXES:
             from bmerge.formats.torch_file import TorchLayout  # few merges write these
 

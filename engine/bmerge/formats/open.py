@@ -14,7 +14,7 @@ from bmerge.formats.composed import renamed
 from bmerge.formats.folders import PIPELINE, components_of, is_index, weights_of
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.sharded import open_sharded
-from bmerge.formats.target import PICKLED_SUFFIXES
+from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES
 from bmerge.reading import check_regular
 
 __all__ = ["open_checkpoint"]
@@ -24,7 +24,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint's table of contents; no tensor data is read.
 
     Args:
-        path: a .safetensors file, a shard index, a .ckpt or .pt file, a folder that holds the
+        path: a .safetensors or .gguf file, a shard index, a .ckpt or .pt file, a folder with the
             weights of one model, or one of diffusers with a whole pipeline.
 
     Raises:
@@ -48,6 +48,10 @@ def _open_file(path: Path, *, named: Path | None = None) -> Checkpoint:
         raise FormatError(message, path=path) from error
     if is_index(path):
         return open_sharded(path, _open_file, named=named)
+    if path.suffix.lower() == GGUF_SUFFIX:
+        from bmerge.formats.gguf import open_gguf
+
+        return open_gguf(path, named=named)
     if path.suffix.lower() in PICKLED_SUFFIXES:
         from bmerge.formats.pickled import open_pickled  # its imports take longer than most merges
 

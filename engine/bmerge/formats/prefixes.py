@@ -34,7 +34,7 @@ _PREFIX = re.compile(
 _BARE = re.compile(
     r"(?:encoder|decoder|quant_conv|post_quant_conv|loss|model_ema"
     r"|text_model|text_projection|embeddings|final_layer_norm|shared"
-    r"|transformer\.resblocks|token_embedding|ln_final)\."
+    r"|transformer\.resblocks|token_embedding|ln_final|enc|token_embd)\."
 )
 """How the keys of a VAE or a text encoder start in a file of its own."""
 

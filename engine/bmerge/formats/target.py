@@ -16,6 +16,7 @@ from bmerge.formats.checkpoint import Checkpoint
 from bmerge.temporaries import remove_left_over
 
 __all__ = [
+    "GGUF_SUFFIX",
     "PICKLED_SUFFIXES",
     "SAFETENSORS_SUFFIXES",
     "new_output",
@@ -26,8 +27,9 @@ __all__ = [
 ]
 
 SAFETENSORS_SUFFIXES = frozenset({".safetensors", ".sft"})
+GGUF_SUFFIX = ".gguf"
 PICKLED_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
-_HINT = "name it .safetensors, or .ckpt, .pt, .pth or .bin for a file of torch"
+_HINT = "name it .safetensors, .gguf, or .ckpt, .pt, .pth or .bin for a file of torch"
 
 
 def target_of(path: Path) -> Path:
@@ -42,14 +44,18 @@ def target_of(path: Path) -> Path:
     """
     target = regular_target(path)
     suffix = path.suffix.lower()
-    if suffix not in SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES:
+    if suffix not in SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES | {GGUF_SUFFIX}:
         found = f"cannot write {path.suffix} files" if suffix else "the name has no suffix"
         raise FormatError(f"cannot write {path}: {found}", path=path, hint=_HINT)
     other = target.suffix.lower()
-    if other and (other in PICKLED_SUFFIXES) != (suffix in PICKLED_SUFFIXES):
+    if other and _format(other) != _format(suffix):
         message = f"cannot write {path}: it is a link to {target}, whose suffix is another format's"
         raise FormatError(message, path=path, hint="write to the file itself, or remove the link")
     return target
+
+
+def _format(suffix: str) -> int:
+    return 1 if suffix in PICKLED_SUFFIXES else 2 if suffix == GGUF_SUFFIX else 0
 
 
 def regular_target(path: Path) -> Path:

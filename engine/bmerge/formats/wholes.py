@@ -24,10 +24,12 @@ class Whole:
     Args:
         starts: component of diffusers → what is before its keys in one file.
         same: whether the diffusion model is called alike in all layouts.
+        gguf: what GGUF files call such models.
     """
 
     starts: Mapping[str, str]
     same: bool
+    gguf: str | None = None
 
     @property
     def picture(self) -> str:
@@ -65,10 +67,12 @@ def whole_of(parts: Mapping[str, Collection[str]], picture: Collection[str]) -> 
         family = family.removesuffix("_comfy")
     same = next((kind for kind in _kinds() if _is_same(kind, picture)), None)
     if same is not None:
-        return Whole(same["starts"], same=True)
+        return Whole(same["starts"], same=True, gguf=same.get("gguf"))
     alike = [kind for kind in _kinds() if kind.get("picture") == family]
     best = max(alike, key=lambda kind: _likeness(kind, parts), default=None)
-    return None if best is None else Whole(best["starts"], same=False)
+    if best is None:
+        return None
+    return Whole(best["starts"], same=False, gguf=best.get("gguf"))
 
 
 def _is_same(kind: Mapping[str, Any], picture: Collection[str]) -> bool:
