@@ -238,3 +238,66 @@ LAYERS = {
     "nested fp4": lambda rng: four_bits(rng, kind="fp4", nested=True),
 }
 """What it is → a layer of it, by a random generator."""
+
+
+def raw_tensors(path):
+    """Return key → (dtype, array of bytes as codes, or of floats) of a file, and its metadata."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    metadata = header.pop("__metadata__", {})
+    found = {}
+    for key, entry in header.items():
+        begin, last = (end + at for at in entry["data_offsets"])
+        kind = {"F32": "<f4", "F16": "<f2", "I8": "i1", "BF16": "<u2"}.get(entry["dtype"], "u1")
+        array = np.frombuffer(bytearray(data[begin:last]), kind).reshape(entry["shape"])
+        if entry["dtype"] == "BF16":
+            array = (array.astype(np.uint32) << 16).view(np.float32)
+        found[key] = entry["dtype"], array
+    return found, metadata
+
+
+def weight_in(tensors, name, shape):
+    """Read a layer's weight from raw tensors; return its values, and half a step of each.
+
+    The scales of a weight are looked for under any of the names that these have in public.
+    """
+    dtype, codes = tensors[f"{name}.weight"]
+    beside = {key.removeprefix(f"{name}."): entry for key, entry in tensors.items()
+              if key.startswith(f"{name}.")}  # fmt: skip
+    said = json.loads(bytes(beside["comfy_quant"][1])) if "comfy_quant" in beside else {}
+    roles = ("weight_scale", "scale_weight", "weight_scale_inv")
+    kind, scale = next(beside[role] for role in roles if role in beside)
+    if dtype == "U8":
+        grid = np.repeat(float8(untiled(scale)) * beside["weight_scale_2"][1], 16, 1)
+        low, high = codes & 15, codes >> 4
+        both = np.stack([high, low], -1).reshape(len(codes), -1)
+        numbers = np.where(both > 7, -1, 1) * E2M1[both & 7]
+        half = np.select([abs(numbers) < 2, abs(numbers) < 4], [0.25, 0.5], 1.0)
+        grid = grid[: len(codes), : numbers.shape[1]]
+        return crop(numbers * grid, shape), crop(half * grid, shape)
+    if kind in {"U8", "F8_E8M0"}:
+        exponents = untiled(scale)[: len(codes), : codes.shape[1] // 32].astype(np.float64)
+        grid = np.repeat(np.where(exponents > 0, 2.0 ** (exponents - 127), 0), 32, 1)
+    elif scale.ndim == 2 and min(scale.shape) > 1:
+        block = -(-codes.shape[0] // scale.shape[0])
+        block = 128 if block > 64 else block
+        grid = np.kron(scale, np.ones((block, block)))[: codes.shape[0], : codes.shape[1]]
+    else:
+        grid = scale.reshape(scale.size, *[1] * (codes.ndim - 1)).astype(np.float64)
+        grid = np.broadcast_to(grid, codes.shape)
+    if dtype == "I8":
+        values, half = codes * grid, 0.5 * grid
+        if said.get("convrot"):
+            size = said["convrot_groupsize"]
+            # A rotation spreads the steps of a group: their root mean square is kept.
+            return rotated(values, size), half * np.sqrt(size)
+        return values, half
+    numbers = float8(codes, dtype).astype(np.float64)
+    bits, least = (3, 2.0**-10) if dtype == "F8_E4M3" else (2, 2.0**-17)
+    half = np.maximum(abs(numbers) * 2.0 ** -(bits + 1), least)
+    return crop(numbers * grid, shape), crop(half * grid, shape)
+
+
+def crop(array, shape):
+    return array[tuple(slice(size) for size in shape)]

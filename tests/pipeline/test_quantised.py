@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,10 @@ from safetensors.numpy import load_file
 
 from bmerge.executors import NativeExecutor
 from bmerge.executors.torch import TorchExecutor
+from bmerge.formats import CodedTensor, decoded, open_checkpoint, values_of
 from bmerge.pipeline import merge_to_file
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint
-from coded import LAYERS
+from coded import LAYERS, f32, raw_tensors, scaled_fp8, weight_in
 from merges import plan_of
 from quantised import write_layout
 
@@ -55,7 +57,7 @@ def near(values, exact):
 @EXECUTORS
 def test_every_format_is_merged_as_the_floats_that_it_stands_for(models, executor, tmp_path):
     a, b, first, second = models
-    plan = plan_of([a, b], 0.3, dtype="F32")
+    plan = plan_of([a, b], 0.3, dtype="F32", quantise="none")
     report = merge_to_file(plan, tmp_path / "m.safetensors", executor=executor)
     assert report.execution.nonfinite == ()
     merged = load_file(tmp_path / "m.safetensors")
@@ -68,7 +70,7 @@ def test_every_format_is_merged_as_the_floats_that_it_stands_for(models, executo
 @EXECUTORS
 def test_a_layer_that_is_kept_is_rounded_to_what_it_stands_for(models, executor, tmp_path):
     a, b, first, _ = models
-    plan = plan_of([a, b], 0.0)
+    plan = plan_of([a, b], 0.0, quantise="none")
     merge_to_file(plan, tmp_path / "m.safetensors", executor=executor)
     kept = read_checkpoint(tmp_path / "m.safetensors")
     for key, values in first.items():
@@ -94,3 +96,126 @@ def test_inputs_without_quantised_weights_are_as_before(models, tmp_path):
     merge_to_file(replace(plan), tmp_path / "m.safetensors", executor=NativeExecutor())
     merged = load_file(tmp_path / "m.safetensors")
     assert all(np.array_equal(merged[key], values) for key, values in second.items())
+
+
+WRITTEN = [what for what in LAYERS if what not in {
+    MARKED, "nf4", "nested fp4", "LLM.int8", "ConvRot of 4 bits", "nvfp4 with factors",
+}]  # fmt: skip
+
+
+def assert_within_a_step(path, exact, names):
+    """Assert that weights are those expected, by a reader of the tests' own, to half a step."""
+    tensors, _ = raw_tensors(path)
+    for name in names:
+        values, half = weight_in(tensors, name, exact[f"{name}.weight"].shape)
+        wrong = np.abs(values - exact[f"{name}.weight"])
+        assert (wrong <= half * 1.001 + 1e-12).all(), (name, (wrong / (half + 1e-30)).max())
+
+
+@EXECUTORS
+def test_a_merge_is_written_as_the_first_model_is(models, executor, tmp_path):
+    a, b, first, second = models
+    output = tmp_path / "m.safetensors"
+    merge_to_file(plan_of([a, b], 0.3), output, executor=executor)
+    before, _ = raw_tensors(a)
+    after, _ = raw_tensors(output)
+    exact = {key: 0.7 * first[key].astype("f8") + 0.3 * second[key] for key in first}
+    names = [f"blocks.{list(LAYERS).index(what)}.proj" for what in WRITTEN]
+    assert_within_a_step(output, exact, names)
+    for name in names:  # as they were, but that input scales do not hold any more
+        old = {key for key in before if key.startswith(f"{name}.")}
+        assert {key for key in after if key.startswith(f"{name}.")} == old
+        assert all(after[key][0] == before[key][0] for key in old)
+        assert all(after[key][1].shape == before[key][1].shape for key in old)
+    others = set(first) - {f"{name}.weight" for name in names}
+    assert {after[key][0] for key in others} == {"BF16", "F16", "F32"}
+    for executor_, threads in (("native", 1), ("native", 3)):
+        again = tmp_path / f"{executor_}{threads}.safetensors"
+        merge_to_file(plan_of([a, b], 0.3), again, executor=NativeExecutor(threads=threads))
+        assert raw_tensors(again)[0].keys() == after.keys()
+        assert again.read_bytes() == output.read_bytes()
+
+
+def test_weights_that_do_not_change_are_copied_with_all_that_belongs_to_them(tmp_path):
+    rng = np.random.default_rng(4)
+    made = {"x": scaled_fp8(rng, role="scale_weight", marked=True), "y": scaled_fp8(rng)}
+    del made["y"].tensors["weight_scale"]
+    made["y"].tensors["scale_weight"] = f32(0.5)
+    made["x"].tensors["scale_input"] = f32(0.25)
+    layout, contents = [], {}
+    for name, layer in made.items():
+        layout += layer.layout(name)
+        contents |= layer.contents(name)
+    a = write_layout(tmp_path / "a.safetensors", layout, contents=contents)
+    second = {f"{name}.weight": rng.standard_normal((33, 40)) for name in made}
+    write_checkpoint(tmp_path / "b.safetensors", second, dtype="F32")
+    output = tmp_path / "m.safetensors"
+    plan = plan_of([a, tmp_path / "b.safetensors"], 0.0)
+    report = merge_to_file(plan, output, executor=NativeExecutor())
+    before, after = raw_tensors(a)[0], raw_tensors(output)[0]
+    assert after.keys() == before.keys()
+    for key, (dtype, array) in before.items():
+        assert (after[key][0], after[key][1].tobytes()) == (dtype, array.tobytes()), key
+    assert report.execution.bytes_written == 0
+    merge_to_file(plan_of([a, tmp_path / "b.safetensors"], 0.5), output, executor=NativeExecutor())
+    changed = raw_tensors(output)[0]
+    assert set(before) - set(changed) == {"x.scale_input"}
+    assert changed["scaled_fp8"][1].tobytes() == before["scaled_fp8"][1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Two models of plain weights: large ones of layers, one with odd extents, and others."""
+    folder, rng = tmp_path_factory.mktemp("plain"), np.random.default_rng(6)
+    start = "model.diffusion_model.layers"
+    shapes = {
+        f"{start}.0.attention.qkv.weight": (192, 64), f"{start}.1.attention.qkv.weight": (130, 72),
+        f"{start}.0.attention_norm1.weight": (64,), f"{start}.1.feed_forward.w1.weight": (256, 640),
+        "model.diffusion_model.x_embedder.weight": (64, 64),
+    }  # fmt: skip
+    paths, values = [], []
+    for name in "ab":
+        tensors = {key: rng.standard_normal(shape) for key, shape in shapes.items()}
+        tensors[f"{start}.1.attention.qkv.weight"][3] = 0
+        write_checkpoint(folder / f"{name}.safetensors", tensors, dtype="F32")
+        paths.append(folder / f"{name}.safetensors")
+        values.append({key: array.astype("f4").astype("f8") for key, array in tensors.items()})
+    exact = {key: 0.7 * array + 0.3 * values[1][key] for key, array in values[0].items()}
+    large = [key for key, shape in shapes.items() if "layers" in key and len(shape) == 2]
+    return paths, exact, [key.removesuffix(".weight") for key in large]
+
+
+@pytest.mark.parametrize("name", ["fp8_scaled", "mxfp8", "nvfp4", "int8"])
+def test_layers_of_a_plain_model_are_quantised_on_request(plain, tmp_path, name):
+    paths, exact, layers = plain
+    files = []
+    for threads in (1, 3):
+        files.append(tmp_path / f"{threads}.safetensors")
+        plan = plan_of(paths, 0.3, quantise=name)
+        merge_to_file(plan, files[-1], executor=NativeExecutor(threads=threads))
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert_within_a_step(files[0], exact, layers)
+    tensors, _ = raw_tensors(files[0])
+    said = {"fp8_scaled": "float8_e4m3fn", "int8": "int8_tensorwise"}.get(name, name)
+    for layer in layers:
+        assert json.loads(bytes(tensors[f"{layer}.comfy_quant"][1])) == {"format": said}
+    assert {
+        key for key, (dtype, _) in tensors.items() if dtype == "F32" and "scale" not in key
+    } == (set(exact) - {f"{layer}.weight" for layer in layers})
+    again = decoded(open_checkpoint(files[0]))
+    assert {type(again.tensors[f"{layer}.weight"]) for layer in layers} == {CodedTensor}
+    ragged = f"{layers[1]}.weight"
+    multiple = {"mxfp8": 32, "nvfp4": 16}.get(name, 1)
+    expected = [-(-size // multiple) * multiple for size in (130, 72)]
+    assert list(again.tensors[ragged].shape) == expected
+    assert not np.frombuffer(values_of(again.tensors[ragged]), "<f4").reshape(expected)[130:].any()
+
+
+def test_a_zero_weight_is_quantised(tmp_path):
+    key = "model.diffusion_model.layers.0.attention.qkv.weight"
+    write_checkpoint(tmp_path / "a.safetensors", {key: np.zeros((64, 64))}, dtype="F32")
+    for name in ("fp8_scaled", "mxfp8", "nvfp4", "int8"):
+        plan = plan_of([tmp_path / "a.safetensors"] * 2, 0.3, quantise=name)
+        merge_to_file(plan, tmp_path / "m.safetensors", executor=NativeExecutor())
+        tensor = decoded(open_checkpoint(tmp_path / "m.safetensors")).tensors[key]
+        assert np.frombuffer(values_of(tensor), "<f4").tolist() == [0.0] * 4096

@@ -204,6 +204,7 @@ recipes = st.builds(
     exclude=st.lists(words, max_size=2).map(tuple),
     prune=st.booleans(),
     rounding=st.sampled_from(["nearest", "stochastic"]),
+    quantise=st.sampled_from(["auto", "none", "nvfp4"]),
 )
 
 

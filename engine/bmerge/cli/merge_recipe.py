@@ -19,6 +19,11 @@ _OPTIONS = (
     click.option(
         "--dtype", metavar="NAME", help="Number format, as fp16; default: the first model's."
     ),
+    click.option(
+        "--quantise",
+        type=click.Choice(["auto", "none", "fp8_scaled", "mxfp8", "nvfp4", "int8"]),
+        help="Quantise weights of layers; default: auto, as in the first model.",
+    ),
     click.option("--arch", metavar="ID", help="Block map; default: detected from the first model."),
     click.option(
         "--exclude",
@@ -76,6 +81,7 @@ def recipe_options(command: F) -> F:
         dtype = options.pop("dtype")
         fields = {
             "dtype": None if dtype is None else canonical(dtype),
+            "quantise": options.pop("quantise"),
             "architecture": options.pop("arch"),
             "exclude": options.pop("exclude") or None,
             "prune": options.pop("prune") or None,

@@ -28,7 +28,7 @@ from bmerge.executors.sampling import Sample, Samples
 from bmerge.expr import Graph
 from bmerge.formats import Tensor, native_input, runs_of
 from bmerge.lora.patched import is_patched
-from bmerge.plan import CopyJob, FillJob, Job, MergeJob, Plan
+from bmerge.plan import CopyJob, Encoding, FillJob, Job, MergeJob, Plan
 
 __all__ = ["IoMode", "NativeExecutor", "program_of"]
 
@@ -254,7 +254,12 @@ class _Arguments:
         inputs = [native_input(info, self._source) for info in used]
         scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
-        return index, inputs, scalars, job.shape, target, offset, job.dtype, job.seed
+        kind = job.dtype if job.encoding is None else self._encoding(job.encoding)
+        return index, inputs, scalars, job.shape, target, offset, kind, job.seed
+
+    def _encoding(self, encoding: Encoding) -> tuple[Any, int, list[tuple[int, int]]]:
+        places = [self.sink.locate(key) for key in encoding.companions]
+        return encoding.codec.parameters, encoding.rows, places
 
     def base(self, job: int, sample: Sample) -> tuple[int, Any, int]:
         return job, native_input(sample.base, self._source), sample.count

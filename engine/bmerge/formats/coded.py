@@ -46,6 +46,7 @@ class CodedTensor:
         codec: how elements lie in parts.
         parts: codes, scales and so on, in the codec's order; each as it is stored.
         others: what else belongs to it in its file: role → tensor.
+        declared: what the header says of it in ComfyUI's way, as JSON; empty if it does not.
     """
 
     key: str
@@ -55,6 +56,7 @@ class CodedTensor:
     codec: Codec
     parts: tuple[TensorInfo, ...]
     others: tuple[tuple[str, TensorInfo], ...] = ()
+    declared: str = ""
 
     @property
     def numel(self) -> int:

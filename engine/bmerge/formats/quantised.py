@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeAlias
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.codecs import coded_tensor
+from bmerge.formats.coded import CodedTensor
 from bmerge.formats.quantisation import CODES, EIGHT, PACKED, declared_name, format_of
 
 __all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
@@ -105,8 +106,16 @@ def decoded(checkpoint: Checkpoint) -> Checkpoint:
     stored = checkpoint.tensors
     made: dict[str, Tensor] = {}
     refused = []
+    markers = {
+        key.removesuffix(_MARKER): info
+        for key, info in stored.items()
+        if key.rpartition(".")[2] == _MARKER and isinstance(info, TensorInfo)
+    }
     for weight in found:
         tensor = as_floats(checkpoint, weight)
+        marks = [(_MARKER, m) for start, m in markers.items() if weight.codes.key.startswith(start)]
+        if isinstance(tensor, CodedTensor) and marks:
+            tensor = replace(tensor, others=(*tensor.others, marks[-1]))
         if tensor is None:
             refused.append(weight)
         else:
@@ -125,7 +134,10 @@ def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:
     """
     bias = checkpoint.tensors.get(weight.codes.key.removesuffix("weight") + "bias")
     rows = bias.shape[0] if bias is not None and len(bias.shape) == 1 else None
-    return coded_tensor(weight.codes, weight.companions, weight.format, weight.said, rows)
+    tensor = coded_tensor(weight.codes, weight.companions, weight.format, weight.said, rows)
+    if isinstance(tensor, CodedTensor) and weight.said:
+        return replace(tensor, declared=json.dumps(weight.said))
+    return tensor
 
 
 def refuse_quantised(checkpoint: Checkpoint) -> None:

@@ -7,11 +7,12 @@ lie in files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback, Sink
 from bmerge.pipeline.computed import Stages, computed, groups_of
+from bmerge.pipeline.encoding import apart, encode_apart
 from bmerge.pipeline.split import split
 from bmerge.plan import Jobs, MergeJob, Plan
 
@@ -33,13 +34,25 @@ def execute(
         ExecutorError: if it cannot be carried out.
     """
     plan, woven = split(plan, sink)
+    plan, encoded = apart(plan, executor)
     groups = [] if plan.jobs.totals.stored else list(groups_of(plan.merges, executor.reads))
     if groups:
         report = _in_groups(groups, plan, woven, executor, progress)
     else:
         report = executor.run(plan, woven, progress=progress)
+    if encoded:
+        report = _sum([report, *_apart(encoded, plan, woven, executor)])
     woven.finish()
     return report
+
+
+def _apart(
+    jobs: Sequence[MergeJob], plan: Plan, sink: Sink, executor: Executor
+) -> Iterator[ExecutionReport]:
+    """Run jobs whose output the executor does not encode, and their inputs first."""
+    for job in jobs:
+        with computed([job], executor.reads) as ready:
+            yield from encode_apart(ready, plan, sink, executor)
 
 
 def _in_groups(

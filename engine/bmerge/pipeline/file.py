@@ -18,7 +18,7 @@ from bmerge.pipeline.metadata import build_metadata, fitted
 from bmerge.pipeline.output import OutputFiles
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
-from bmerge.plan import Plan
+from bmerge.plan import Plan, encoded
 
 __all__ = ["MergeReport", "merge_to_file"]
 
@@ -85,7 +85,7 @@ def merge_to_file(
         FormatError: if an input cannot be read, or a file of that name cannot be written.
         KeyboardInterrupt: if the user interrupts.
     """
-    hashes = hashes and metadata
+    merge, plan, hashes = plan, encoded(plan), hashes and metadata
     text, notes = _text(plan, _placeholders(plan) if hashes else None, metadata=metadata)
     shards = cut(plan.outputs, output, shard_size, metadata=len(json.dumps(text)))
     files = OutputFiles(plan, output, shards, in_shards=shard_size is not None)
@@ -95,8 +95,8 @@ def merge_to_file(
     )
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
-        with aligned(plan, files.folder, executor=executor, progress=aligning) as ready:
-            known = Statistics(executor).fill(ready, progress)
+        with aligned(merge, files.folder, executor=executor, progress=aligning) as ready:
+            known = Statistics(executor).fill(encoded(ready), progress)
             execution = execute(known, sink, executor=executor, progress=progress)
         if digests is not None:
             text, _ = _text(plan, digests.wait(), metadata=True)

@@ -33,7 +33,9 @@ _TRUE = frozenset(
     )
 )  # fmt: skip
 """What stays true of a merge if it is true of its first input."""
-_ITS_OWN = frozenset({"format", "sshs_model_hash", "sshs_legacy_hash", *FOREIGN})
+_ITS_OWN = frozenset(
+    {"format", "_quantization_metadata", "sshs_model_hash", "sshs_legacy_hash", *FOREIGN}
+)
 """What is true of a file alone, or is kept within the ancestry."""
 _BY_VARIANT = frozenset({"modelspec.architecture", "modelspec.prediction_type"})
 """What the keys of the output may tell better than its first input."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bmerge.plan.alone import parts_alone
 from bmerge.plan.build import build_plan, make_plan
 from bmerge.plan.describe import describe
+from bmerge.plan.encode import encoded
 from bmerge.plan.jobs import (
     CopyJob,
+    Encoding,
     FillJob,
     Job,
     Jobs,
@@ -22,6 +24,7 @@ from bmerge.plan.steps import Methods, PlannedStep, graph_of
 
 __all__ = [
     "CopyJob",
+    "Encoding",
     "FillJob",
     "Job",
     "Jobs",
@@ -36,6 +39,7 @@ __all__ = [
     "Totals",
     "build_plan",
     "describe",
+    "encoded",
     "graph_of",
     "make_plan",
     "match_tensors",

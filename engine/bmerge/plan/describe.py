@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bmerge.lora.patched import loras_of
+from bmerge.plan.encode import encoded
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
 from bmerge.recipe import AnyStep, Fallback, Pick
 
@@ -23,6 +24,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     per block, how many tensors it has and each hyperparameter's value in it.
     """
     counts = plan.jobs.totals.counts
+    written = encoded(plan)
     return {
         "method": plan.title,
         "options": dict(plan.recipe.options),
@@ -43,8 +45,8 @@ def describe(plan: Plan) -> dict[str, Any]:
             for measure in plan.measures
         ],
         "bytes_read": plan.nbytes_read,
-        "bytes_written": plan.nbytes_written,
-        "dtypes": dict(Counter(tensor.dtype for tensor in plan.outputs)),
+        "bytes_written": written.nbytes_written,
+        "dtypes": dict(Counter(tensor.dtype for tensor in written.outputs)),
         "blocks": _blocks(plan),
         "notes": list(plan.notes),
         "warnings": list(plan.warnings),

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from bmerge.architectures import Architecture
 from bmerge.dtypes import SIZES
 from bmerge.expr import Graph
-from bmerge.formats import Checkpoint, Tensor, TensorInfo
+from bmerge.formats import Checkpoint, Codec, Tensor, TensorInfo
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
 from bmerge.plan.made import Made
@@ -23,8 +23,8 @@ from bmerge.plan.steps import PlannedStep
 from bmerge.recipe import BlockWeights, Recipe
 
 __all__ = [
-    "CopyJob", "FillJob", "Job", "Jobs", "Measure", "MergeJob", "OutputTensor", "Plan", "SplitJob",
-    "Totals",
+    "CopyJob", "Encoding", "FillJob", "Job", "Jobs", "Measure", "MergeJob", "OutputTensor", "Plan",
+    "SplitJob", "Totals",
 ]  # fmt: skip
 
 
@@ -55,6 +55,21 @@ class OutputTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoding:
+    """How an output is stored as codes with scales.
+
+    Args:
+        codec: what codes and scales are.
+        rows: of codes that are stored, padding included.
+        companions: keys of the scales, and of the scale of the whole tensor if there is one.
+    """
+
+    codec: Codec
+    rows: int
+    companions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MergeJob:
     """Compute one tensor.
 
@@ -71,6 +86,7 @@ class MergeJob:
         wanted: how many elements of the output are computed, from the first on; None: all.
         base: what the output is a change of, as it is stored: the first model's tensor; None if
             only some channels are computed.
+        encoding: how the output is stored, if not as numbers of ``dtype``.
     """
 
     key: str
@@ -83,6 +99,7 @@ class MergeJob:
     seed: int
     wanted: int | None = None
     base: Tensor | None = None
+    encoding: Encoding | None = None
 
     @property
     def numel(self) -> int:

@@ -22,7 +22,7 @@ __all__ = ["dump_recipe", "lora_data", "plugin_data", "recipe_data"]
 
 _FIELDS = (
     "dtype", "architecture", "seed", "on_missing", "on_nonfinite", "rebasin", "clamp", "prune",
-    "partial_loras", "rounding", "layout", "prefix", "content",
+    "partial_loras", "rounding", "layout", "prefix", "quantise", "content",
 )  # fmt: skip
 
 

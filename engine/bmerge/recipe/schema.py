@@ -31,6 +31,7 @@ __all__ = [
     "OnNonFinite",
     "Pick",
     "PluginRef",
+    "Quantise",
     "Recipe",
     "Rounding",
     "Step",
@@ -41,6 +42,7 @@ OnMissing = Literal["keep", "error"]
 OnNonFinite = Literal["error", "report"]
 Clamp = Literal["none", "all", "ab"]
 Rounding = Literal["nearest", "stochastic"]
+Quantise = Literal["auto", "none", "fp8_scaled", "mxfp8", "nvfp4", "int8"]
 Content = Literal["model", "difference"]
 """What tensors hold: weights, or what is to be added to weights."""
 
@@ -244,6 +246,8 @@ class Recipe:
         parts: of the first model that are kept, of :data:`bmerge.formats.PARTS` or as diffusers
             calls its components; empty: all.
         prefix: what is before the keys of its diffusion model, or of its only part; None: what is.
+        quantise: the format of quantised weights in the output; ``auto`` is the first model's, as
+            far as ``dtype`` names none.
         steps: in any order; empty where there is one method.
         result: what of models and steps is written; None: what the method makes.
         content: what is written.
@@ -268,6 +272,7 @@ class Recipe:
     layout: str | None = None
     parts: tuple[str, ...] = ()
     prefix: str | None = None
+    quantise: Quantise = "auto"
     steps: tuple[AnyStep, ...] = ()
     result: Value | None = None
     content: Content = "model"

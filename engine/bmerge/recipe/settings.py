@@ -9,7 +9,15 @@ from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError
 from bmerge.formats import LAYOUTS
 from bmerge.recipe.document import Node
-from bmerge.recipe.schema import Clamp, Content, OnMissing, OnNonFinite, PluginRef, Rounding
+from bmerge.recipe.schema import (
+    Clamp,
+    Content,
+    OnMissing,
+    OnNonFinite,
+    PluginRef,
+    Quantise,
+    Rounding,
+)
 
 __all__ = ["SETTINGS", "read_plugins", "read_settings", "read_sha256"]
 
@@ -114,6 +122,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "layout": lambda node: node.text(LAYOUTS),
     "parts": _patterns,
     "prefix": lambda node: node.text(),
+    "quantise": _word(Quantise),
     "content": _word(Content),
     "plugins": read_plugins,
 }

@@ -82,6 +82,7 @@ fn measure<M: criterion::measurement::Measurement>(
         seed: 1,
         base: None,
         wanted: None,
+        encoding: None,
     };
     let bytes = program.inputs() * size(from) + size(to);
     group.throughput(Throughput::Bytes(bytes as u64));

@@ -52,6 +52,7 @@ fuzz_target!(|input: (Vec<Step>, u8, [u8; 3])| {
             seed: 1,
             base: None,
             wanted: None,
+            encoding: None,
         }],
         copies: Vec::new(),
         maps: None,

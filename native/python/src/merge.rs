@@ -10,10 +10,11 @@ use pyo3::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::errors::{signed, to_python, ProgramError};
-use crate::input::{input, named, parse_dtype};
+use crate::input::{input, named};
 use crate::output::OutputFile;
 use crate::program::Program;
 use crate::progress::Progress;
+use crate::scaled::encoding;
 
 /// What one merge did.
 #[pyclass(frozen, module = "bmerge._native")]
@@ -76,7 +77,8 @@ impl Maps {
 }
 
 /// A job as Python gives it.
-type RawJob<'py> = (usize, Vec<Bound<'py, PyAny>>, Vec<f64>, Vec<u64>, usize, u64, String, u64);
+type RawJob<'py> =
+    (usize, Vec<Bound<'py, PyAny>>, Vec<f64>, Vec<u64>, usize, u64, Bound<'py, PyAny>, u64);
 
 /// A copy as Python gives it.
 type RawCopy = (usize, u64, u64, usize, u64);
@@ -208,10 +210,22 @@ fn sink<'a>(output: &'a mut Output<'_>) -> Sink<'a> {
 
 fn job(raw: RawJob) -> PyResult<core::Job> {
     let (program, inputs, scalars, shape, sink, offset, dtype, seed) = raw;
-    let dtype = parse_dtype(&dtype)?;
+    let (dtype, encoding) = encoding(&dtype)?;
     let inputs = inputs.iter().map(input).collect::<PyResult<_>>()?;
-    let (base, wanted) = (None, None);
-    Ok(core::Job { program, inputs, scalars, shape, sink, offset, dtype, seed, base, wanted })
+    let (base, wanted, encoding) = (None, None, encoding.map(Box::new));
+    Ok(core::Job {
+        program,
+        inputs,
+        scalars,
+        shape,
+        sink,
+        offset,
+        dtype,
+        seed,
+        base,
+        wanted,
+        encoding,
+    })
 }
 
 fn copy((source, source_offset, length, sink, offset): RawCopy) -> core::Copy {

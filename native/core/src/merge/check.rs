@@ -19,7 +19,7 @@ pub(super) fn check(request: &Request, sources: &Sources) -> Result<()> {
     let mut written = Vec::with_capacity(request.jobs.len() + request.copies.len());
     for (index, job) in request.jobs.iter().enumerate() {
         let named = |error| name(error, "job", index);
-        written.push(check_job(request, sources, job).map_err(named)?);
+        written.extend(check_job(request, sources, job).map_err(named)?);
     }
     for (index, copy) in request.copies.iter().enumerate() {
         let named = |error| name(error, "copy", index);
@@ -35,7 +35,7 @@ fn name(error: Error, what: &str, index: usize) -> Error {
     }
 }
 
-fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Range> {
+fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Vec<Range>> {
     let program = request.programs.get(job.program).ok_or_else(|| {
         let message = format!("program {}; there are {}", job.program, request.programs.len());
         Error::Program(message)
@@ -54,8 +54,11 @@ fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Range> {
     if job.wanted == Some(0) {
         return Err(Error::Program("no element of the output is wanted".to_owned()));
     }
+    if let Some(encoding) = &job.encoding {
+        return encoding.check(request, job);
+    }
     let length = size(job.dtype, &[job.outputs()])?;
-    check_sink(request, job.sink, job.offset, length)
+    Ok(vec![check_sink(request, job.sink, job.offset, length)?])
 }
 
 fn check_copy(request: &Request, sources: &Sources, copy: &Copy) -> Result<Range> {
@@ -99,7 +102,12 @@ pub(super) fn check_source(
     Ok(())
 }
 
-fn check_sink(request: &Request, index: usize, offset: u64, length: u64) -> Result<Range> {
+pub(super) fn check_sink(
+    request: &Request,
+    index: usize,
+    offset: u64,
+    length: u64,
+) -> Result<Range> {
     let sink = request.sinks.get(index).ok_or_else(|| {
         Error::Program(format!("sink {index}; there are {}", request.sinks.len()))
     })?;

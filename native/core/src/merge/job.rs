@@ -46,6 +46,7 @@ impl Item<'_> {
             return 0;
         }
         match self.task {
+            Task::Job { job, .. } if job.encoding.is_some() => 0,
             Task::Job { job, .. } => job.offset / job.dtype.bytes() as u64 % self.step,
             Task::Copy(copy) => copy.offset % self.step,
         }
@@ -76,6 +77,7 @@ pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize)
     let jobs = request.jobs.iter().enumerate().map(|(index, job)| {
         let program = request.programs[job.program];
         let step = memory::unit_elements(request, sources, program, job, threads);
+        let step = job.encoding.as_ref().map_or(step, |encoding| encoding.whole_rows(step));
         let length = job.elements();
         let geometry = Geometry::of(&job.shape);
         let task = Task::Job { index, job, program, geometry };
@@ -98,5 +100,9 @@ fn work(program: &Program, job: &Job, geometry: &Geometry) -> u64 {
         bytes.fold(0, u64::saturating_add)
     };
     let stages = program.stages().iter().filter(|stage| !may_sample(stage, geometry));
-    stages.map(pass).fold(0, u64::saturating_add)
+    let once = stages.map(pass).fold(0, u64::saturating_add);
+    // What is measured before it is encoded is computed twice.
+    let measured = job.encoding.as_ref().is_some_and(|encoding| encoding.is_measured());
+    let last = program.stages().last().filter(|_| measured);
+    once.saturating_add(last.map_or(0, pass))
 }

@@ -38,7 +38,11 @@ pub(super) fn unit_elements(
     let inputs = job.inputs.iter().filter(|input| input.needs_buffer(sources));
     let input_bytes: usize = inputs.map(|input| input.dtype().bytes()).sum();
     let per_element = (input_bytes + job.dtype.bytes()) as u64;
-    let most = if job.inputs.iter().any(Input::is_decoded) { MOST_DECODED } else { MOST };
+    let most = if job.encoding.is_some() || job.inputs.iter().any(Input::is_decoded) {
+        MOST_DECODED
+    } else {
+        MOST
+    };
     let fitting = (share / per_element).clamp(LEAST, most);
     fitting - fitting % LEAST
 }

@@ -7,6 +7,7 @@
 //! over; meanwhile threads take units of other jobs.
 
 mod check;
+mod encoding;
 mod input;
 mod job;
 mod mapping;
@@ -24,6 +25,7 @@ mod source;
 mod stream;
 mod worker;
 
+pub use encoding::Encoding;
 pub use input::{Coded, Input, Place, Plain, Segment, Stored};
 pub use maps::Maps;
 pub use progress::Progress;

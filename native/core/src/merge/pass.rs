@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::job::{Item, Task};
+use super::request::Job;
+use crate::codec::blocks::encode::Companions;
 use crate::program::stage::{Collector, Stage};
 use crate::program::{scalar, Op, Program};
 use crate::reduce::{Bracket, Form, Found, Gather, Tiling};
@@ -28,6 +30,10 @@ pub(super) struct Pass {
     pub(super) gather: Option<Gather>,
     /// Tiles of a unit, if something is collected.
     tiles: u64,
+    /// What the units of an output that is encoded share.
+    pub(super) companions: Option<Arc<Companions>>,
+    /// Whether the greatest magnitudes of such an output are looked for.
+    pub(super) measures: bool,
     /// Number of the first pass that ran for the first time; those before run without a sample.
     fresh: usize,
 }
@@ -46,7 +52,7 @@ impl Pass {
     /// The pass after this one, whose units are all over; `None` if it was the last.
     pub(super) fn next(&self, item: &Item) -> Option<Self> {
         let (Task::Job { program, .. }, Some(gather)) = (item.task, &self.gather) else {
-            return None;
+            return self.measures.then(|| self.measured());
         };
         let (mut values, mut vectors) = (self.values.clone(), self.vectors.clone());
         let mut brackets = HashMap::new();
@@ -68,6 +74,20 @@ impl Pass {
         let (number, fresh) = (self.number + 1, self.fresh);
         let pass = Self { number, values, vectors, brackets, fresh, ..Self::default() };
         Some(pass.prepared(item))
+    }
+
+    /// The same pass, which stores what this one has measured.
+    fn measured(&self) -> Self {
+        Self {
+            number: self.number,
+            units: self.units,
+            values: self.values.clone(),
+            vectors: self.vectors.clone(),
+            scalars: self.scalars.clone(),
+            companions: self.companions.clone(),
+            fresh: self.fresh,
+            ..Self::default()
+        }
     }
 
     /// The pass that took a sample, this one or the one before, without it.
@@ -119,6 +139,10 @@ impl Pass {
     fn cut(&mut self, item: &Item, stage: &Stage, geometry: Geometry) {
         if stage.output.is_some() {
             self.units = item.units();
+            if let Task::Job { job: Job { encoding: Some(encoding), .. }, .. } = item.task {
+                self.companions = Some(encoding.begin());
+                self.measures = encoding.is_measured();
+            }
             return;
         }
         let brackets = |node| self.brackets.get(&node).copied().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What a caller asks for.
 
+use super::encoding::Encoding;
 use super::input::Input;
 use super::maps::Maps;
 use super::sink::Sink;
@@ -39,6 +40,8 @@ pub struct Job {
     pub base: Option<Base>,
     /// How many elements of the output are computed and written, from the first on; all if none.
     pub wanted: Option<u64>,
+    /// How the output is encoded, if it is no plain numbers; its type means nothing then.
+    pub encoding: Option<Box<Encoding>>,
 }
 
 impl Job {

@@ -6,6 +6,8 @@ use super::queue::Unit;
 use super::request::{Copy, Job, Rounding};
 use super::rounding::{self, Rounded};
 use super::shared::Shared;
+use crate::codec;
+use crate::codec::blocks::encode::{self, Companions};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::program::stage::Stage;
@@ -33,6 +35,8 @@ pub(super) struct Worker<'a> {
     /// One per input of a job.
     inputs: Vec<Buffer>,
     output: Vec<u8>,
+    /// Results before they are encoded.
+    values: Vec<f32>,
     local: Local,
 }
 
@@ -61,6 +65,7 @@ impl<'a> Worker<'a> {
             machine: Machine::new(),
             inputs: Vec::new(),
             output: Vec::new(),
+            values: Vec::new(),
             local: Local::default(),
         }
     }
@@ -72,9 +77,25 @@ impl<'a> Worker<'a> {
                 return self.shared.fail(error);
             }
             if self.shared.queue.complete(&unit) {
-                self.shared.queue.advance(&unit, unit.pass.next(&unit.item));
+                let next = unit.pass.next(&unit.item);
+                if next.is_none() {
+                    if let Err(error) = self.finish(&unit) {
+                        return self.shared.fail(error);
+                    }
+                }
+                self.shared.queue.advance(&unit, next);
             }
         }
+    }
+
+    /// Write what comes after the last unit of an item.
+    fn finish(&self, unit: &Unit) -> Result<()> {
+        let (Task::Job { job, .. }, Some(companions)) = (unit.item.task, &unit.pass.companions)
+        else {
+            return Ok(());
+        };
+        let encoding = job.encoding.as_ref();
+        encoding.map_or(Ok(()), |encoding| encoding.finish(self.shared, job, companions))
     }
 
     fn run_unit(&mut self, unit: &Unit<'a>) -> Result<()> {
@@ -171,6 +192,10 @@ impl<'a> Worker<'a> {
         let mut written = 0;
         if let Some(gather) = &part.unit.pass.gather {
             collect(shared, &mut self.machine, &frame, part, gather, &mut self.local)?;
+        } else if let Some(companions) = &part.unit.pass.companions {
+            let (machine, values) = (&mut self.machine, &mut self.values);
+            results(shared, machine, &frame, part, values)?;
+            written = encoded(shared, part, companions, values, &mut self.output)?;
         } else {
             written = part.output_length();
             let sink = &shared.request.sinks[part.job.sink];
@@ -215,6 +240,63 @@ fn store(
         shared.nonfinite(part.index, None)?;
     }
     Ok(())
+}
+
+/// Compute all blocks of a part, as float32.
+fn results(
+    shared: &Shared,
+    machine: &mut Machine,
+    frame: &Frame,
+    part: &Part,
+    values: &mut Vec<f32>,
+) -> Result<()> {
+    let count = (part.end - part.begin) as usize;
+    values.clear();
+    for (place, offset) in (0..count).step_by(BLOCK).enumerate() {
+        let length = BLOCK.min(count - offset);
+        if part.far {
+            prefetch(frame.inputs, offset, length);
+        }
+        values.extend_from_slice(machine.results(frame, offset, length));
+        if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
+    }
+    blame(shared, machine, part)?;
+    if !codec::all_finite(values) && !machine.nonfinite.contains(&true) {
+        shared.nonfinite(part.index, None)?;
+    }
+    Ok(())
+}
+
+/// Measure or encode the whole rows that a part is; the number of bytes that are written.
+fn encoded(
+    shared: &Shared,
+    part: &Part,
+    companions: &Companions,
+    values: &mut [f32],
+    output: &mut Vec<u8>,
+) -> Result<usize> {
+    let Some(encoding) = &part.job.encoding else {
+        return Ok(0);
+    };
+    let codec = &encoding.codec;
+    let row = part.begin / codec.columns.max(1);
+    if part.unit.pass.measures {
+        encode::measure(codec, companions, row, values);
+        return Ok(0);
+    }
+    let rows = (part.end - part.begin) / codec.columns.max(1);
+    let length = (rows * encoding.row_bytes()) as usize;
+    let sink = &shared.request.sinks[part.job.sink];
+    let begin = part.job.offset + row * encoding.row_bytes();
+    let fill = |target: &mut [u8]| {
+        encode::encode(codec, companions, row, values, target);
+        Ok(())
+    };
+    // SAFETY: `check` found no overlapping ranges in the sinks.
+    unsafe { sink.write(begin, length, output, fill) }?;
+    Ok(length)
 }
 
 /// Tell how much of the part's changes rounding has left, in a sample of its results.

@@ -76,6 +76,7 @@ pub fn job(program: &Program, shape: &[u64]) -> Job {
         seed: 42,
         base: None,
         wanted: None,
+        encoding: None,
     }
 }
 

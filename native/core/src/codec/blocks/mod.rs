@@ -5,6 +5,7 @@
 //! from the bytes that [`Codec::span`] names. Arithmetic is float32 in the order of each format's
 //! reference, without fusing, so that its values come out to the bit.
 
+pub(crate) mod encode;
 mod ggml;
 mod levels;
 mod rotation;

@@ -68,7 +68,7 @@ pub struct Scaled {
 }
 
 impl Code {
-    fn bits(self) -> u64 {
+    pub(crate) fn bits(self) -> u64 {
         match self {
             Self::E4M3 | Self::E5M2 | Self::I8 => 8,
             Self::E2M1 | Self::I4 => 4,
@@ -77,7 +77,7 @@ impl Code {
 }
 
 impl Scaled {
-    pub(super) fn sizes(&self) -> Result<Vec<u64>, String> {
+    pub(crate) fn sizes(&self) -> Result<Vec<u64>, String> {
         let codes = product(&[self.rows, self.stride, self.code.bits()])? / 8;
         product(&[self.rows, self.columns])?;
         if self.columns > self.stride || !(self.stride * self.code.bits()).is_multiple_of(8) {

@@ -1,0 +1,133 @@
+"""A pass over a plan: weights that are written as codes with scales, and what goes with them.
+
+By default that is as the first model has them, whose unchanged weights are copied; a format that
+the recipe names is written for the layers that are quantised in the first model, or, if none is,
+for the large layers that its picture model repeats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TypeAlias
+
+from bmerge.architectures.components import MODEL, components_of
+from bmerge.dtypes import is_float
+from bmerge.expr import IDENTITY
+from bmerge.formats import CodedTensor, Tensor, leading
+from bmerge.formats.requantise import OF_INPUTS, WEIGHT, Quantised, as_before, as_new
+from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
+
+__all__ = ["encoded"]
+
+_Written: TypeAlias = "tuple[Job | None, OutputTensor]"
+"""An output and what makes it; None if the job before it does."""
+
+_REPEATED = re.compile(r"\.\d+\..*\.weight")
+_KEPT = re.compile(r"embed|norm|modulation|adaln|pos_|time_|final|router", re.IGNORECASE)
+"""Layers whose weights nobody quantises, wherever they are."""
+_LEAST = 64
+"""Matrices with a smaller extent are not worth it."""
+
+
+def encoded(plan: Plan) -> Plan:
+    """Return a plan whose output has quantised weights, if its recipe or its first model has it so.
+
+    Raises:
+        FormatError: if the first model's file has become shorter.
+    """
+    wanted, first = plan.recipe.quantise, leading(plan.checkpoints).tensors
+    coded = any(isinstance(tensor, CodedTensor) for tensor in first.values())
+    if wanted == "auto":
+        return _rebuilt(plan, _as_first) if coded and plan.recipe.dtype is None else plan
+    if wanted == "none":
+        return plan
+    components = components_of([output.key for output in plan.outputs])
+
+    def choose(job: Job, output: OutputTensor) -> Quantised | None:
+        base = _base_of(job)
+        of_model = components[output.key] == MODEL and _is_large(output)
+        chosen = isinstance(base, CodedTensor) if coded else of_model
+        return as_new(wanted, output.shape) if chosen else None
+
+    return _rebuilt(plan, choose)
+
+
+def _as_first(job: Job, _: OutputTensor) -> Quantised | None:
+    base = _base_of(job)
+    return as_before(base) if isinstance(base, CodedTensor) else None
+
+
+def _base_of(job: Job) -> Tensor | None:
+    """Return the first model's tensor of a job's output."""
+    if isinstance(job, MergeJob):
+        return job.base
+    return job.source if isinstance(job, CopyJob) else None
+
+
+def _is_large(output: OutputTensor) -> bool:
+    """Tell whether a tensor is the matrix of a layer that a model repeats."""
+    large = len(output.shape) == 2 and min(output.shape) >= _LEAST
+    named = _REPEATED.search(output.key) and not _KEPT.search(output.key)
+    return bool(large and named and is_float(output.dtype))
+
+
+def _rebuilt(plan: Plan, choose: Callable[[Job, OutputTensor], Quantised | None]) -> Plan:
+    jobs: dict[str, Job] = {}
+    outputs: dict[str, OutputTensor] = {}
+    for job, output in zip(plan.jobs, plan.outputs, strict=True):
+        how = choose(job, output)
+        written = [(job, output)] if how is None else _quantised(job, output, how)
+        for made, tensor in written:
+            outputs.setdefault(tensor.key, tensor)
+            if made is not None:
+                jobs.setdefault(tensor.key, made)
+    return replace(plan, jobs=Jobs.of(jobs.values()), outputs=tuple(_placed(outputs.values())))
+
+
+def _placed(outputs: Iterable[OutputTensor]) -> Iterator[OutputTensor]:
+    offset = 0
+    for output in outputs:
+        yield replace(output, offset=offset)
+        offset += output.nbytes
+
+
+def _quantised(job: Job, output: OutputTensor, how: Quantised) -> Iterator[_Written]:
+    """Yield what a weight becomes."""
+    assert isinstance(job, MergeJob | CopyJob), job
+    layer = output.key.removesuffix(WEIGHT)
+    names = [layer + role for role, _, _ in how.parts]
+    tensors = [
+        OutputTensor(key, dtype, shape)
+        for key, (_, dtype, shape) in zip(names, how.parts, strict=True)
+    ]
+    base = _base_of(job)
+    if _is_kept(job, base) and isinstance(base, CodedTensor) and base.codec == how.codec:
+        stored = zip(names, base.parts, strict=True)
+        kept: list[Job | None] = [CopyJob(key, part, job.block) for key, part in stored]
+        beside = [(layer + role, info) for role, info in base.others if role in OF_INPUTS]
+        kept += [CopyJob(key, info, job.block) for key, info in beside]
+        tensors += [OutputTensor(key, info.dtype, info.shape) for key, info in beside]
+        yield from zip(kept, tensors, strict=True)
+    else:
+        encoding = Encoding(how.codec, how.rows, tuple(names[1:]))
+        yield _encoded(job, output, encoding), tensors[0]
+        yield from ((None, tensor) for tensor in tensors[1:])
+    for role, data in how.marks.items():
+        key = layer + role
+        yield FillJob(key, data), OutputTensor(key, "U8", (len(data),))
+    for key, (dtype, shape, data) in how.whole.items():
+        yield FillJob(key, data), OutputTensor(key, dtype, shape)
+
+
+def _is_kept(job: MergeJob | CopyJob, base: Tensor | None) -> bool:
+    """Tell whether a job takes the first model's tensor as it is."""
+    return isinstance(job, MergeJob) and job.graph == IDENTITY and job.used_inputs == (base,)
+
+
+def _encoded(job: MergeJob | CopyJob, output: OutputTensor, encoding: Encoding) -> MergeJob:
+    if isinstance(job, CopyJob):
+        shape = output.shape
+        job = MergeJob(job.key, job.block, IDENTITY, (job.source,), (), shape, output.dtype, 0)
+    return replace(job, dtype="F32", encoding=encoding, base=None)
