@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.merge.measure import FailedError, Run, run
 from benchmarks.merge.models import KINDS, Kind, make, remove, remove_converted
 from benchmarks.merge.programs import CANDIDATES, DEFAULT, Program, floor, program
+from benchmarks.merge.roofline import roofline
 from benchmarks.merge.table import Row, facts, markdown
 from benchmarks.merge.works import WORKS, Work, works
 from bmerge import load_registry
@@ -32,13 +33,16 @@ def main() -> None:
     scratch = options.scratch / "bmerge-bench"
     scratch.mkdir(parents=True, exist_ok=True)
     session = Session(scratch, options.rounds, options.warm)
+    machine = ["", *roofline(scratch)]
+    print(*machine, sep="\n", flush=True)
     command = shlex.join(["python", "-m", "benchmarks.merge", *sys.argv[1:]])
     try:
         for kind in (KINDS[name] for name in options.model):
             for work in works(kind.blocks):
                 if work.name in options.work:
                     session.measure(kind, work, options.who)
-                    _write(session, facts(command, options.rounds, session.loads), options.output)
+                    lines = facts(command, options.rounds, session.loads) + machine
+                    _write(session, lines, options.output)
                     if not options.keep:
                         remove_converted(kind, scratch)
             if not options.keep:
