@@ -63,14 +63,29 @@ absmax of absmax (F32), 256 levels (F32).
 _Ggml: TypeAlias = tuple[str, int]
 """Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K, and the number of blocks; one part."""
 
+_Matrix: TypeAlias = tuple[int, int, str, int, int]
+"""Source, byte offset, dtype name, rows, columns."""
+
+_Change: TypeAlias = tuple[
+    int,  # first row of the tensor
+    int,  # one past the last
+    float,  # what the change is multiplied by, in its first factor
+    Literal["one", "elementwise", "kronecker"],  # the latter two of two factors
+    Sequence[Sequence[_Matrix]],  # factors: a matrix, or two that are multiplied
+]
+"""What is added to some rows: a stored matrix or a product, two products by element, or a
+Kronecker product. Products are summed over the rank in float32, in order and without fusing."""
+
 _Stored: TypeAlias = (
     tuple[int, int, str]
     | tuple[Literal["scaled"], Sequence[tuple[int, int]], _Scaled]
     | tuple[Literal["levels"], Sequence[tuple[int, int]], _Levels]
     | tuple[Literal["ggml"], Sequence[tuple[int, int]], _Ggml]
+    | tuple[Literal["patched"], "_Input", int, int, Sequence[_Change]]
 )
 """A range of numbers: source index, byte offset, dtype name; or codes, with the source and offset
-of each part, which a program gets as float32."""
+of each part; or a tensor, its rows and columns, and what is added to them. But for the first, a
+program gets float32."""
 
 _Input: TypeAlias = _Stored | Sequence[tuple[_Stored, int, int]]
 """A stored tensor, or segments laid one after another: (stored, its first element, how many).

@@ -380,7 +380,7 @@ def test_no_space_for_temporary_files_is_one_line(bmerge, model, write_lora, mon
 
     monkeypatch.setattr("bmerge.lora.patch.patched_blocks", full)
     words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
-    called = bmerge("merge", "add_difference", *words)
+    called = bmerge("merge", "add_difference", *words, "--executor", "torch")
     assert called.status == 1
     assert "No space left on device" in called.err
     assert "TMPDIR" in called.err

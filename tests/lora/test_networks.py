@@ -7,7 +7,14 @@ import json
 import numpy as np
 import pytest
 
+from bmerge import _native
 from bmerge.formats import open_checkpoint
+from bmerge.lora.apply import Change
+from bmerge.lora.modules import open_lora
+from bmerge.lora.names import Place
+from bmerge.lora.patch import float_blocks
+from bmerge.lora.patched import PatchedTensor
+from bmerge.lora.streamed import files_of, is_streamed, streamed_input
 from bmerge.testing import read_checkpoint, write_checkpoint
 from loras import NETWORKS, low_rank
 
@@ -34,14 +41,15 @@ def _write(folder, layer, roles, name="x.safetensors", **options):
     return write_checkpoint(folder / name, tensors, **options)
 
 
+@pytest.mark.parametrize("executor", ["native", "torch"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_bake_adds_the_weighted_change_of(network, base, bmerge, tmp_path):
+def test_bake_adds_the_weighted_change_of(network, executor, base, bmerge, tmp_path):
     kind, build = NETWORKS[network]
     key = f"layers.0.{kind}.weight"
     roles, change = build(np.random.default_rng(1), base[key])
     _write(tmp_path, f"lora_unet_layers_0_{kind}", roles)
     words = ("model.safetensors", "--lora", "x.safetensors=0.7", "-o", "out.safetensors")
-    called = bmerge("merge", "add_difference", *words)
+    called = bmerge("merge", "add_difference", *words, "--executor", executor)
     assert called.status == 0, called.err
     merged = read_checkpoint(tmp_path / "out.safetensors")
     exact = base[key].astype("f8") + 0.7 * change
@@ -82,11 +90,40 @@ def test_large_tensors_are_computed_by_rows(base, bmerge, tmp_path, monkeypatch)
         tensors |= {f"layers_0_{kind}.{role}": array for role, array in roles.items()}
     write_checkpoint(tmp_path / "x.safetensors", tensors)
     words = ("model.safetensors", "--lora", "x.safetensors=0.7", "-o", "out.safetensors")
-    assert bmerge("merge", "add_difference", *words).status == 0
+    assert bmerge("merge", "add_difference", *words, "--executor", "torch").status == 0
     merged = read_checkpoint(tmp_path / "out.safetensors")
     for kind, change in changes.items():
         exact = base[f"layers.0.{kind}.weight"] + 0.7 * change
         np.testing.assert_allclose(merged[f"layers.0.{kind}.weight"], exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["lora", "loha", "lokr whole", "full"])
+def test_change_goes_to_rows_with_halves_swapped(network, tmp_path):
+    """As adaLN's scale and shift of SD3, and to a part of the rows."""
+    kind, build = NETWORKS[network]
+    rng = np.random.default_rng(4)
+    roles, change = build(rng, np.zeros(SHAPES[kind], "f4"))
+    rows = len(change)
+    base = rng.standard_normal((rows + 3, *change.shape[1:])).astype("f4")
+    write_checkpoint(tmp_path / "model.safetensors", {"weight": base})
+    _write(tmp_path, "layer", roles)
+    (module,) = open_lora(tmp_path / "x.safetensors").modules
+    stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
+    for first, turn in ((0, "halves swapped"), (2, "halves swapped"), (3, "")):
+        place = Place("weight", (first, first + rows), turn)
+        tensor = PatchedTensor(stored, (Change(module, place, weight=0.7),))
+        exact = base.astype("f8")
+        turned = np.roll(change, rows // 2, axis=0) if turn else change
+        exact[first : first + rows] += 0.7 * turned
+        found = np.concatenate([block.reshape(-1) for block in float_blocks(tensor)])
+        np.testing.assert_allclose(found.reshape(exact.shape), exact, rtol=1e-5, atol=1e-5)
+        assert is_streamed(tensor) == (not turn or network != "lokr whole")
+        if is_streamed(tensor):
+            files = list(dict.fromkeys(files_of(tensor)))
+            target = bytearray(4 * base.size)
+            _native.decode(files, streamed_input(tensor, files.index), target)
+            values = np.frombuffer(target, "f4").reshape(exact.shape)
+            np.testing.assert_allclose(values, exact, rtol=1e-5, atol=1e-5)
 
 
 def test_several_loras_are_summed_whatever_their_order(base, bmerge, tmp_path):

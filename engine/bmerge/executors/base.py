@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from bmerge.errors import ExecutorError
 from bmerge.formats import Tensor
+from bmerge.lora.patched import is_patched
 from bmerge.plan import MergeJob, Plan
 
 if TYPE_CHECKING:
@@ -166,5 +167,7 @@ def nonfinite_error(job: MergeJob, index: int | None) -> ExecutorError:
     if index is None:
         message = f"merging {job.key!r} gives NaN or a value beyond {job.dtype}"
     else:
-        message = f"{job.key!r} holds NaN or infinity in {job.inputs[index].file.name}"
+        tensor = job.inputs[index]
+        loras = " with its LoRAs" if is_patched(tensor) else ""
+        message = f"{job.key!r} holds NaN or infinity in {tensor.file.name}{loras}"
     return ExecutorError(message, key=job.key, hint=hint)

@@ -76,8 +76,12 @@ class NativeExecutor:
         return self.memory or _MEMORY
 
     def reads(self, tensor: Tensor) -> bool:
-        """Tell whether no LoRA is on a tensor."""
-        return not is_patched(tensor)
+        """Tell whether no LoRA is on a tensor, or one that is added while it is read."""
+        if not is_patched(tensor):
+            return True
+        from bmerge.lora.streamed import is_streamed
+
+        return is_streamed(tensor)
 
     def run(
         self, plan: Plan, sink: Sink, *, progress: ProgressCallback | None = None
@@ -244,14 +248,14 @@ class _Arguments:
     def enter(self, job: MergeJob) -> None:
         program = self.programs[self._program(job.graph)]
         for info in job.inputs[: program.inputs]:
-            for file in info.files:
+            for file in _files_of(info):
                 self._source(file)
 
     def job(self, job: MergeJob) -> Any:
         index = self._program(job.graph)
         program = self.programs[index]  # may not take the last ones: a method need not use them
         used = job.inputs[: program.inputs]
-        inputs = [native_input(info, self._source) for info in used]
+        inputs = list(map(self._input, used))
         scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
         kind = job.dtype if job.encoding is None else self._encoding(job.encoding)
@@ -261,8 +265,15 @@ class _Arguments:
         places = [self.sink.locate(key) for key in encoding.companions]
         return encoding.codec.parameters, encoding.rows, places
 
+    def _input(self, tensor: Tensor) -> Any:
+        if not is_patched(tensor):
+            return native_input(tensor, self._source)
+        from bmerge.lora.streamed import streamed_input
+
+        return streamed_input(tensor, self._source)
+
     def base(self, job: int, sample: Sample) -> tuple[int, Any, int]:
-        return job, native_input(sample.base, self._source), sample.count
+        return job, self._input(sample.base), sample.count
 
     def copies(self, jobs: Iterable[CopyJob]) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield ranges to copy; those that continue one another on both sides are one."""
@@ -300,6 +311,14 @@ class _Arguments:
             self._source_index[file] = len(self.sources)
             self.sources.append(file)
         return self._source_index[file]
+
+
+def _files_of(tensor: Tensor) -> Iterable[Path]:
+    if not is_patched(tensor):
+        return tensor.files
+    from bmerge.lora.streamed import files_of
+
+    return files_of(tensor)
 
 
 def _translated(error: _native.NativeError, merges: Sequence[MergeJob]) -> ExecutorError:

@@ -9,6 +9,7 @@ use pyo3::types::PyTuple;
 use crate::buffer::Buffer;
 use crate::errors::{to_python, ProgramError};
 use crate::merge::{pin_source, source};
+use crate::patched::{patched, RawPatched};
 use crate::scaled::scaled;
 
 /// A coded tensor: codec, parts (source, offset), parameters.
@@ -26,10 +27,13 @@ pub(crate) fn input(raw: &Bound<'_, PyAny>) -> PyResult<Input> {
     segments.collect::<PyResult<_>>().map(Input::Segments)
 }
 
-/// Plain numbers: (source, offset, dtype); or a coded tensor.
+/// Plain numbers: (source, offset, dtype); or a coded tensor, or one that `LoRA`s change.
 fn stored(raw: &Bound<'_, PyAny>) -> PyResult<Stored> {
     if let Ok((source, offset, dtype)) = raw.extract::<(usize, u64, String)>() {
         return Ok(Stored::Plain(Plain { source, offset, dtype: parse_dtype(&dtype)? }));
+    }
+    if let Ok(raw) = raw.extract::<RawPatched>() {
+        return patched(raw).map(Stored::Patched);
     }
     let (name, parts, parameters): RawCoded = raw.extract()?;
     let codec = match name.as_str() {

@@ -10,6 +10,7 @@ mod header;
 mod input;
 mod merge;
 mod output;
+mod patched;
 mod program;
 mod progress;
 mod scaled;

@@ -34,7 +34,8 @@ pub(super) fn unit_elements(
 ) -> u64 {
     let registers = program.stages().iter().map(|stage| stage.registers).max().unwrap_or(0);
     let fixed = ((registers + 1) * BLOCK * 4) as u64;
-    let share = (request.options.memory / threads as u64).saturating_sub(fixed);
+    let held: u64 = job.inputs.iter().map(Input::held).sum();
+    let share = (request.options.memory / threads as u64).saturating_sub(fixed + held);
     let inputs = job.inputs.iter().filter(|input| input.needs_buffer(sources));
     let input_bytes: usize = inputs.map(|input| input.dtype().bytes()).sum();
     let per_element = (input_bytes + job.dtype.bytes()) as u64;

@@ -26,7 +26,9 @@ mod stream;
 mod worker;
 
 pub use encoding::Encoding;
-pub use input::{Coded, Input, Place, Plain, Segment, Stored};
+pub use input::{
+    Change, Coded, Delta, Factor, Input, Matrix, Patched, Place, Plain, Segment, Stored,
+};
 pub use maps::Maps;
 pub use progress::Progress;
 pub use report::Report;

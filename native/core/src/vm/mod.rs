@@ -17,7 +17,7 @@ mod kernels;
 pub(crate) mod machine;
 mod math;
 pub(crate) mod prefetch;
-mod simd;
+pub(crate) mod simd;
 mod table;
 #[cfg(test)]
 mod tests;

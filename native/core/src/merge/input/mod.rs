@@ -5,10 +5,12 @@
 //! brings a part of it into memory.
 
 mod coded;
+mod patched;
 pub(super) mod reading;
 mod stored;
 
 pub use coded::{Coded, Place};
+pub use patched::{Change, Delta, Factor, Matrix, Patched};
 pub use stored::{Plain, Stored};
 
 use super::Sources;
@@ -72,13 +74,13 @@ impl Input {
     pub(super) fn plain(&self) -> Option<&Plain> {
         match self {
             Self::One(Stored::Plain(plain)) => Some(plain),
-            Self::One(Stored::Coded(_)) | Self::Segments(_) => None,
+            Self::One(_) | Self::Segments(_) => None,
         }
     }
 
     /// Whether its elements are decoded before a program gets them.
     pub(super) fn is_decoded(&self) -> bool {
-        let coded = |stored: &Stored| matches!(stored, Stored::Coded(_));
+        let coded = |stored: &Stored| !matches!(stored, Stored::Plain(_));
         match self {
             Self::One(stored) => coded(stored),
             Self::Segments(segments) => {
@@ -91,6 +93,16 @@ impl Input {
     /// Whether a part of it takes a buffer.
     pub(super) fn needs_buffer(&self, sources: &Sources) -> bool {
         self.plain().is_none_or(|plain| sources[plain.source].needs_buffer())
+    }
+
+    /// Bytes that a thread holds while it computes the input, beside its part.
+    pub(super) fn held(&self) -> u64 {
+        match self {
+            Self::One(stored) => stored.held(),
+            Self::Segments(segments) => {
+                segments.iter().map(|segment| segment.stored.held()).max().unwrap_or(0)
+            }
+        }
     }
 
     /// Bytes that are read for the elements before that one.

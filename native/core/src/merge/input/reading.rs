@@ -1,9 +1,12 @@
 //! Parts of inputs in memory.
 
 use super::super::Sources;
+use super::patched::Scratch;
 use super::{Input, Plain, Stored};
 use crate::codec::{self, Portable};
+use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::vm::simd::Level;
 
 /// Where a thread keeps a part of an input, if it does not lie in memory by itself.
 #[derive(Debug, Default)]
@@ -12,8 +15,15 @@ pub(in super::super) struct Buffer {
     bytes: Vec<u8>,
     /// Decoded.
     values: Vec<f32>,
+    decoding: Decoding,
+}
+
+/// What decoding takes beside its result.
+#[derive(Debug, Default)]
+struct Decoding {
     /// What is decoded.
     raw: Vec<Vec<u8>>,
+    patched: Option<Box<Scratch>>,
 }
 
 impl Input {
@@ -36,7 +46,7 @@ impl Input {
         if buffer.values.len() < count {
             buffer.values.resize(count, 0.0);
         }
-        self.decode(sources, begin, &mut buffer.values[..count], &mut buffer.raw)?;
+        self.decode(sources, begin, &mut buffer.values[..count], &mut buffer.decoding)?;
         // Programs take the bytes of a file.
         let little = |value: &mut f32| *value = f32::from_bits(value.to_bits().to_le());
         buffer.values[..count].iter_mut().for_each(little);
@@ -79,7 +89,7 @@ impl Input {
         target: &mut [f32],
         buffer: &mut Buffer,
     ) -> Result<()> {
-        self.decode(sources, begin, target, &mut buffer.raw)
+        self.decode(sources, begin, target, &mut buffer.decoding)
     }
 
     /// Read segments of one type, one after another.
@@ -106,8 +116,9 @@ impl Input {
         sources: &Sources,
         begin: u64,
         target: &mut [f32],
-        raw: &mut Vec<Vec<u8>>,
+        decoding: &mut Decoding,
     ) -> Result<()> {
+        let Decoding { raw, patched } = decoding;
         let end = begin + target.len() as u64;
         let mut rest = target;
         for run in self.runs(begin, end) {
@@ -115,6 +126,10 @@ impl Input {
             match run.stored {
                 Stored::Plain(plain) => widen(plain, sources, run.first, target, raw)?,
                 Stored::Coded(coded) => coded.read(sources, run.first, target, raw)?,
+                Stored::Patched(stored) => {
+                    let scratch = patched.get_or_insert_default();
+                    stored.read(sources, run.first, target, scratch)?;
+                }
             }
             rest = others;
         }
@@ -134,8 +149,24 @@ fn widen(
     let (begin, length) = plain.place(first, target.len() as u64);
     let source = &sources[plain.source];
     source.load(begin, length, &mut raw[0])?;
-    codec::decode::<Portable>(plain.dtype, source.view(begin, length, &raw[0]), target);
+    decode(plain.dtype, source.view(begin, length, &raw[0]), target);
     source.release(begin, length)
+}
+
+/// Decode plain numbers as fast as this processor does it.
+fn decode(dtype: Dtype, bytes: &[u8], target: &mut [f32]) {
+    match Level::detect() {
+        Level::Portable => codec::decode::<Portable>(dtype, bytes, target),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: this level is only made where these features were detected.
+        Level::Avx2 => unsafe { decode_avx2(dtype, bytes, target) },
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn decode_avx2(dtype: Dtype, bytes: &[u8], target: &mut [f32]) -> bool {
+    codec::decode::<codec::Avx2>(dtype, bytes, target)
 }
 
 fn bytes_of(values: &[f32]) -> &[u8] {

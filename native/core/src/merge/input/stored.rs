@@ -3,6 +3,7 @@
 use super::super::check::{check_source, size};
 use super::super::Sources;
 use super::coded::Coded;
+use super::Patched;
 use crate::dtype::Dtype;
 use crate::error::Result;
 
@@ -24,6 +25,8 @@ pub enum Stored {
     Plain(Plain),
     /// As codes with scales.
     Coded(Box<Coded>),
+    /// As a tensor that others are added to.
+    Patched(Patched),
 }
 
 impl Stored {
@@ -31,7 +34,7 @@ impl Stored {
     pub(super) fn dtype(&self) -> Dtype {
         match self {
             Self::Plain(plain) => plain.dtype,
-            Self::Coded(_) => Dtype::F32,
+            Self::Coded(_) | Self::Patched(_) => Dtype::F32,
         }
     }
 
@@ -40,6 +43,17 @@ impl Stored {
         match self {
             Self::Plain(plain) => (end - begin) * plain.dtype.bytes() as u64,
             Self::Coded(coded) => coded.bytes_before(end) - coded.bytes_before(begin),
+            Self::Patched(patched) => {
+                patched.base.bytes_before(end) - patched.base.bytes_before(begin)
+            }
+        }
+    }
+
+    /// Bytes that a thread holds while it computes the elements.
+    pub(super) fn held(&self) -> u64 {
+        match self {
+            Self::Plain(_) | Self::Coded(_) => 0,
+            Self::Patched(patched) => patched.held(),
         }
     }
 
@@ -51,6 +65,7 @@ impl Stored {
                 check_source(sources, plain.source, plain.offset, length)
             }
             Self::Coded(coded) => coded.check(sources, elements),
+            Self::Patched(patched) => patched.check(sources, elements),
         }
     }
 }
