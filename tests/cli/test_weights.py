@@ -9,7 +9,7 @@ from bmerge.testing import read_checkpoint
 
 
 def test_weights_of_every_key_are_those_of_the_merge(bmerge, sd1_models, tmp_path):
-    value = "GRAD_V:GRAD_A@0.25,M00=1,*attn2*=0.125"
+    value = "GRAD_V:GRAD_A@0.25,M00=1,*attn2*=0.125,*.attn2.to_k.*=0.75"
     shown = json.loads(bmerge("weights", "show", value, "--model", sd1_models[0], "--json").out)
     out = tmp_path / "out.safetensors"
     bmerge("merge", "weighted_sum", *sd1_models[:2], "--alpha", value, "--dtype", "fp32", "-o", out)

@@ -47,7 +47,7 @@ def pair(request, tmp_path_factory):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["narrow first", "wide first"])
 def test_what_comes_out_is_the_wider_model_in_any_order(bmerge, pair, order, tmp_path):
     *files, layer, identity = pair
-    alpha = 0.25 if order == (0, 1) else 0.75
+    alpha = 0.3 if order == (0, 1) else 0.7
     out = tmp_path / "out.safetensors"
     called = bmerge(
         "merge", "weighted_sum", *(files[i] for i in order), "--alpha", alpha, "--dtype", "fp32",
@@ -61,22 +61,34 @@ def test_what_comes_out_is_the_wider_model_in_any_order(bmerge, pair, order, tmp
     for name, array in wide.items():
         exact = array.astype("f8")
         if name == key:
-            exact[:, :shared] = 0.75 * narrow[name].astype("f8") + 0.25 * exact[:, :shared]
+            exact[:, :shared] = 0.7 * narrow[name].astype("f8") + 0.3 * exact[:, :shared]
         elif name in narrow:
-            exact = 0.75 * narrow[name].astype("f8") + 0.25 * exact
+            exact = 0.7 * narrow[name].astype("f8") + 0.3 * exact
+        else:
+            assert np.array_equal(merged[name], array.astype("f4")), name
         np.testing.assert_allclose(merged[name], exact, rtol=1e-5, atol=1e-6, err_msg=name)
     assert np.array_equal(merged[key][:, shared:], wide[key][:, shared:])
     assert open_checkpoint(out).metadata["modelspec.architecture"] == identity
 
 
-def test_difference_of_a_wider_model_brings_its_layers_along(pair):
+@pytest.mark.parametrize("method", ["weighted_sum", "add_difference"])
+def test_layers_of_the_wider_model_are_copied(pair, method):
     narrow, wide, *_ = pair
-    plan = plan_of([narrow, wide, narrow], method="add_difference")
+    plan = plan_of([narrow, wide, narrow][: 2 if method == "weighted_sum" else 3], method=method)
     assert {output.key for output in plan.outputs} == set(read_checkpoint(wide))
     only = read_checkpoint(wide).keys() - read_checkpoint(narrow).keys()
     copied = {job.key: job.source.file for job in plan.copies}
     assert {copied[key] for key in only} <= {wide}
     assert not plan.warnings
+
+
+def test_parts_that_only_the_wider_file_has_stay_there(pair, tmp_path):
+    narrow, wide, *_ = pair
+    arrays = {"vae.decoder.conv_out.weight": np.ones((2, 2), "f2"), **read_checkpoint(wide)}
+    whole = write_checkpoint(tmp_path / "whole.safetensors", arrays, dtype="F16")
+    plan = plan_of([narrow, whole])
+    assert {output.key for output in plan.outputs} == set(read_checkpoint(wide))
+    assert any("vae.decoder" in warning and "left out" in warning for warning in plan.warnings)
 
 
 def test_a_number_of_channels_that_no_model_has_does_not_fit(pair, tmp_path):
