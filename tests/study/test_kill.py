@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import toy_study
+from bmerge.study.events import PictureDone
 from bmerge.study.loop import run_study
 from bmerge.study.store import read_study
 from toy_study import ONE, TWO, make_study
@@ -108,6 +109,58 @@ def test_killed_study_of_two_normalised_objectives_ends_as_if_left_alone(tmp_pat
 @pytest.mark.parametrize("seed", range(4))
 def test_study_killed_twenty_times_ends_as_if_it_was_left_alone(tmp_path, seed):
     check_kills(tmp_path, "random", kills=20, seed=seed)
+
+
+_DIES = """
+import os, sys, toy_study
+from bmerge.evaluate import evaluation
+from bmerge.study.loop import run_study
+
+class Dies(toy_study.Generator):
+    loads = 0
+
+    def load(self, model):
+        super().load(model)
+        self.loads += 1
+
+    def generate(self, payloads):
+        for index, picture in enumerate(super().generate(payloads)):
+            if (self.loads, index) == (5, 2):
+                os._exit(9)
+            yield picture
+
+evaluation._PATIENCE = 0.0  # pictures are scored at once, as those are that take their time
+toy_study.PAYLOADS = tuple(toy_study.Payload(f"q{i}", "", seed=i) for i in range(5))
+study = toy_study.make_study(sys.argv[1], design="random", racing="off")
+dies = toy_study.replace(study.evaluator, generator=Dies())
+run_study(toy_study.replace(study, evaluator=dies))
+"""
+
+
+def test_pictures_of_a_trial_in_which_the_process_dies_are_not_made_again(tmp_path, monkeypatch):
+    """The trial's row knows nothing of them: they tell themselves what they are."""
+    path = os.pathsep.join(sys.path)
+    dead = subprocess.run(
+        [sys.executable, "-c", _DIES, tmp_path],
+        env={**os.environ, "PYTHONPATH": path}, timeout=100, check=False,
+    )  # fmt: skip
+    assert dead.returncode == 9
+    assert read_study(tmp_path).trials[4].pictures == ()
+    stranger = tmp_path / "pictures" / "0004" / "q3.png"  # of an earlier attempt, say
+    stranger.write_bytes((tmp_path / "pictures" / "0003" / "q3.png").read_bytes())
+    monkeypatch.setattr(
+        toy_study, "PAYLOADS", tuple(toy_study.Payload(f"q{i}", "", seed=i) for i in range(5))
+    )
+    events = []
+    run_study(make_study(tmp_path, design="random", racing="off"), on_event=events.append)
+    made = [event.index for event in events if isinstance(event, PictureDone) and event.number == 4]
+    assert made == [2, 3, 4]
+    run_study(make_study(tmp_path / "whole", design="random", racing="off"))
+    assert rows(tmp_path) == rows(tmp_path / "whole")
+    for one, other in zip(
+        *(read_study(f).trials.values() for f in (tmp_path, tmp_path / "whole")), strict=True
+    ):
+        assert (one.means, one.pictures) == (other.means, other.pictures)
 
 
 def test_killed_before_the_first_trial(tmp_path):

@@ -46,6 +46,7 @@ _logger = logging.getLogger(__name__)
 
 _SHOWN = 3
 _BATCH = 16  # pictures that a scorer gets at a time
+_PATIENCE = 1.0  # seconds that a picture waits for others
 _GREATEST = 1e300  # of scores: sums of greater ones might overflow
 _OVERFLOW = "the model overflowed: compute in fp32 or bf16, at least in its VAE"
 
@@ -265,16 +266,21 @@ class _Clock:
 def _batches(pictures: Iterator[Picture], wanted: Callable[[], int]) -> Iterator[list[Picture]]:
     """Yield the pictures in lists of as many as are ``wanted``, as soon as one is full.
 
+    A list whose first picture has waited for ``_PATIENCE`` goes as it is: what is scored is
+    stored, and a process that is killed loses the others.
+
     Where the next one cannot be made, those that are waiting come before the error: they may be
     kept, and need not be made again.
     """
     batch: list[Picture] = []
     failure: Exception | None = None
-    size = wanted()
+    size, first = wanted(), 0.0
     try:
         while size and (picture := next(pictures, None)) is not None:
+            if not batch:
+                first = time.monotonic()
             batch.append(picture)
-            if len(batch) == size:
+            if len(batch) == size or time.monotonic() - first >= _PATIENCE:
                 yield batch
                 batch = []
                 size = wanted()

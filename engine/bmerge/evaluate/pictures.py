@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from bmerge.errors import GeneratorError
 from bmerge.evaluate.durable import write_durably
-from bmerge.evaluate.protocols import Picture
+from bmerge.evaluate.protocols import Payload, Picture
 
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["picture_file", "place_of", "save_picture"]
+__all__ = ["picture_file", "place_of", "save_picture", "stored_scores"]
 
 
-def save_picture(folder: Path, place: str, picture: Picture, scores: Mapping[str, float]) -> str:
+def save_picture(
+    folder: Path, place: str, picture: Picture, scores: Mapping[str, float], token: str = ""
+) -> str:
     """Store a picture with its prompt, seed and scores in text chunks.
 
     The file appears complete or not at all, and is on disk when this returns: what says that it
@@ -28,6 +30,7 @@ def save_picture(folder: Path, place: str, picture: Picture, scores: Mapping[str
         place: where in it: a folder of the trial's own, :func:`place_of`, or another one's.
         picture: the picture.
         scores: scorer's label → score.
+        token: of what it belongs to, by which :func:`stored_scores` knows it again.
 
     Returns:
         The file's path within ``folder``, with forward slashes.
@@ -39,7 +42,7 @@ def save_picture(folder: Path, place: str, picture: Picture, scores: Mapping[str
     name = f"{place}/{picture.payload.id}.png"
     buffer = io.BytesIO()
     try:
-        picture.image.save(buffer, "PNG", pnginfo=_texts(place, picture, scores))
+        picture.image.save(buffer, "PNG", pnginfo=_texts(place, picture, scores, token))
     except (OSError, ValueError) as error:  # of its kind of pixels, say
         message = f"the picture {picture.payload.id!r} cannot be stored as PNG: {error}"
         raise GeneratorError(message, blame="study") from error
@@ -50,6 +53,36 @@ def save_picture(folder: Path, place: str, picture: Picture, scores: Mapping[str
 def place_of(trial: int) -> str:
     """Return the folder of a trial's pictures, within the study's."""
     return f"pictures/{trial:04d}"
+
+
+def stored_scores(
+    folder: Path, place: str, payload: Payload, token: str
+) -> tuple[str, dict[str, float]] | None:
+    """Return the path and the scores of a picture that lies there; None if it is none of ours.
+
+    A process that is killed leaves pictures of which nothing else tells.
+
+    Args:
+        folder: of the study.
+        place: where in it.
+        payload: that it was made for.
+        token: that it was stored with.
+    """
+    from PIL import Image
+
+    name = f"{place}/{payload.id}.png"
+    if not token or picture_file(folder, name) is None:
+        return None
+    try:
+        with Image.open(folder / name, formats=["PNG"]) as image:
+            image.load()
+            texts = dict(getattr(image, "text", {}))
+        if texts.get("token") != token or texts.get("seed") != str(payload.seed):
+            return None
+        scores = {key[6:]: float(text) for key, text in texts.items() if key.startswith("score:")}
+    except (OSError, ValueError, SyntaxError):  # cut off, or not as it was written
+        return None
+    return name, scores
 
 
 def picture_file(folder: Path, name: str) -> Path | None:
@@ -67,7 +100,7 @@ def picture_file(folder: Path, name: str) -> Path | None:
         return None
 
 
-def _texts(place: str, picture: Picture, scores: Mapping[str, float]) -> PngInfo:
+def _texts(place: str, picture: Picture, scores: Mapping[str, float], token: str) -> PngInfo:
     from PIL.PngImagePlugin import PngInfo
 
     payload = picture.payload
@@ -76,6 +109,7 @@ def _texts(place: str, picture: Picture, scores: Mapping[str, float]) -> PngInfo
         "negative_prompt": payload.negative_prompt,
         "seed": str(payload.seed),
         "trial": place.rpartition("/")[2].lstrip("0") or "0",
+        **({"token": token} if token else {}),
         **{f"score:{label}": repr(score) for label, score in scores.items()},
     }
     info = PngInfo()

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from bmerge.evaluate.evaluation import ScoredPicture
-from bmerge.evaluate.pictures import place_of, save_picture
+from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
 from bmerge.evaluate.protocols import Payload
 from bmerge.faults import in_one_line
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
@@ -84,12 +84,13 @@ class Attempts:
         trial = self.store.trials[number]
         payloads = self.study.evaluator.payloads
         order = payloads if race is None else race.in_order(payloads)
-        kept = {p["id"]: p for p in trial.pictures if (self.study.folder / p["file"]).is_file()}
+        kept = self._kept(trial)
         missing = [p for p in order if p.id not in kept]
         trial = replace(trial, pictures=tuple(kept.values()))
         lost = race is not None and race.is_lost(trial.pictures)
         if missing and not lost:
             trial = self._paint(trial, missing, race)
+        trial = self._summed_up(trial)
         if race is not None and race.is_lost(trial.pictures):
             means, behind = race.means(trial.pictures), race.incumbent.number
             return replace(trial, state="pruned", means=means, incumbent=behind)
@@ -98,6 +99,31 @@ class Attempts:
             on_wait = lambda reason: self.on_event(Waiting(number, reason))  # noqa: E731
             trial = judge_trial(self.study, self.store.trials, number, on_wait)
         return replace(trial, state="complete")
+
+    def _kept(self, trial: Trial) -> dict[str, Record]:
+        """Return the pictures that a trial has already, by payload.
+
+        They are stored with it, unless the process was killed; then they tell themselves.
+        """
+        folder, evaluator = self.study.folder, self.study.evaluator
+        kept = {p["id"]: p for p in trial.pictures if (folder / p["file"]).is_file()}
+        for payload in evaluator.payloads:
+            if payload.id in kept:
+                continue
+            found = stored_scores(folder, place_of(trial.number), payload, trial.token)
+            judges = {e.label for e in evaluator.picture_scorers if e.judges(payload)}
+            if found is not None and set(found[1]) == judges:
+                kept[payload.id] = _record(payload, *found)
+        return kept
+
+    def _summed_up(self, trial: Trial) -> Trial:
+        """Return a trial with its pictures in the order of the payloads, and their means."""
+        evaluator = self.study.evaluator
+        order = {payload.id: place for place, payload in enumerate(evaluator.payloads)}
+        pictures = sorted(trial.pictures, key=lambda record: order[record["id"]])
+        means = evaluator.means([(p["weight"], p["scores"]) for p in pictures])
+        seconds = trial.seconds or {"total": 0.0}
+        return replace(trial, means=means, pictures=tuple(pictures), seconds=seconds)
 
     def _paint(self, trial: Trial, missing: Sequence[Payload], race: Race | None) -> Trial:
         """Merge, make the missing pictures and the scores of each; return the trial with all.
@@ -123,34 +149,29 @@ class Attempts:
             raise
         finally:
             model.close()
-        order = {payload.id: place for place, payload in enumerate(self.study.evaluator.payloads)}
-        records.sort(key=lambda record: order[record["id"]])
-        return replace(
-            trial,
-            means=evaluator.means([(record["weight"], record["scores"]) for record in records]),
-            pictures=tuple(records),
-            seconds={**evaluation.seconds, "total": time.perf_counter() - start},
-        )
+        seconds = {**evaluation.seconds, "total": time.perf_counter() - start}
+        return replace(trial, pictures=tuple(records), seconds=seconds)
 
     def _keep(self, number: int, scored: ScoredPicture, records: list[Record]) -> None:
         """Store a picture and its record."""
-        payload = scored.picture.payload
-        save = partial(
-            save_picture, self.study.folder, place_of(number), scored.picture, scored.scores
-        )
+        place, token = place_of(number), self.store.trials[number].token
+        save = partial(save_picture, self.study.folder, place, scored.picture, scored.scores, token)
         file = self.patience.through(save, number)
         self.patience.prove()
-        records.append(
-            {
-                "id": payload.id,
-                "file": file,
-                "seed": payload.seed,
-                "weight": payload.weight,
-                "scores": dict(scored.scores),
-            }
-        )
+        records.append(_record(scored.picture.payload, file, scored.scores))
         total = len(self.study.evaluator.payloads)
         self.on_event(PictureDone(number, len(records) - 1, total, scored.score))
+
+
+def _record(payload: Payload, file: str, scores: Mapping[str, float]) -> Record:
+    """Return what is stored of a picture."""
+    return {
+        "id": payload.id,
+        "file": file,
+        "seed": payload.seed,
+        "weight": payload.weight,
+        "scores": dict(scores),
+    }
 
 
 def _is_bad(error: BaseException) -> bool:

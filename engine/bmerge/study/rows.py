@@ -14,15 +14,27 @@ from bmerge.study.trial import Phase, Proposal, Trial, TrialState
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-__all__ = ["PARKED", "finish_attributes", "park_attributes", "start_attributes", "trial_of"]
+__all__ = [
+    "ATTEMPT",
+    "PARKED",
+    "finish_attributes",
+    "park_attributes",
+    "start_attributes",
+    "trial_of",
+]
 
 PARKED = "parked"
 """Attribute of a running trial: the pictures that it has so far."""
 
 
-def start_attributes(proposal: Proposal) -> dict[str, Any]:
+ATTEMPT = "attempt"
+"""Attribute of a trial: of its present attempt."""
+
+
+def start_attributes(proposal: Proposal, token: str) -> dict[str, Any]:
     """Return what is stored with a trial when it starts, beside its parameters."""
     return {
+        ATTEMPT: token,
         "phase": proposal.phase,
         "source": proposal.source,
         "asked": proposal.asked,
@@ -72,7 +84,9 @@ def trial_of(row: FrozenTrial) -> Trial:
         proposal = _proposal(attributes, values_of(row.params, row.distributions))
         state = _state(row)
         if state == "running":  # attributes of a finish that was cut short do not count
-            return Trial(row.number, state, proposal, **_parked(attributes.get(PARKED, {})))
+            token = text(attributes.get(ATTEMPT, ""), ATTEMPT)
+            parked = _parked(attributes.get(PARKED, {}))
+            return Trial(row.number, state, proposal, token=token, **parked)
         scored = state in {"complete", "pruned"}
         values = [number(value, "value") for value in row.values] if scored else []
         reason = attributes.get("reason") if state == "failed" else None

@@ -10,8 +10,10 @@ is written by one process at a time; anybody may read it meanwhile.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,14 @@ from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Space
 from bmerge.study.revision import Revisions, read_revisions, revised
-from bmerge.study.rows import PARKED, finish_attributes, park_attributes, start_attributes, trial_of
+from bmerge.study.rows import (
+    ATTEMPT,
+    PARKED,
+    finish_attributes,
+    park_attributes,
+    start_attributes,
+    trial_of,
+)
 from bmerge.study.trial import Proposal, Trial
 
 if TYPE_CHECKING:
@@ -151,16 +160,17 @@ class Store:
         """Store a trial as running, in one transaction, and return it with its number."""
         from optuna.trial import TrialState, create_trial
 
+        token = secrets.token_hex(8)
         known = {p.name: p for p in space.parameters if p.name in proposal.values}
         template = create_trial(
             state=TrialState.RUNNING,
             params={name: stored_value(known[name], v) for name, v in proposal.values.items()},
             distributions={name: distribution_of(p) for name, p in known.items()},
-            user_attrs=start_attributes(proposal),
+            user_attrs=start_attributes(proposal, token),
         )
         number = len(self.trials)  # as Optuna counts, without asking it: that could fail
         self._storage.create_new_trial(self._study, template_trial=template)
-        trial = Trial(number, "running", proposal)
+        trial = Trial(number, "running", proposal, token=token)
         self.trials[number] = trial
         return trial
 
@@ -176,7 +186,7 @@ class Store:
             known[trial.number] = self._objectives.scale(known).scored(trial, known)
         else:  # the reference has grown
             known = self._objectives.scored(known)
-        trial = known[trial.number]
+        known[trial.number] = trial = replace(known[trial.number], token="")
         storage = self._storage
         identity = self._row(trial.number)
         for key, value in finish_attributes(trial).items():
@@ -208,7 +218,9 @@ class Store:
         rows = [self._row(trial.number) for trial in failed]
         reopen_trials(self._storage, rows)
         for trial, row in zip(failed, rows, strict=True):
-            self.trials[trial.number] = Trial(trial.number, "running", trial.proposal)
+            token = secrets.token_hex(8)  # pictures of the attempt that has failed are of no use
+            self._storage.set_trial_user_attr(row, ATTEMPT, token)
+            self.trials[trial.number] = Trial(trial.number, "running", trial.proposal, token=token)
             self._storage.set_trial_user_attr(row, PARKED, {})
 
     def forget(self, **attributes: object) -> None:

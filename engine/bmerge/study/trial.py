@@ -65,6 +65,7 @@ class Trial:
         scores: each objective's value where there are several, else empty.
         variance: of the error of an estimated score; 0 for a complete trial.
         incumbent: number of the complete trial that a pruned one was behind.
+        token: of the present attempt, and in its own pictures, no others.
     """
 
     number: int
@@ -80,6 +81,7 @@ class Trial:
     scores: tuple[float, ...] = ()
     variance: float = 0.0
     incumbent: int | None = None
+    token: str = ""
 
     @property
     def result(self) -> Result:
