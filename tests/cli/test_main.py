@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -49,7 +50,7 @@ def test_version_is_said(bmerge):
     assert called.out.startswith("bmerge 0.")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []], ids=["long", "short", "nothing"])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]], ids=["long", "short"])
 def test_help_lists_every_command(bmerge, arguments):
     called = bmerge(*arguments)
     assert called.status == 0
@@ -299,3 +300,10 @@ def test_folder_says_which_of_its_files_are_plugins(bmerge, write_plugin, tmp_pa
     folder = tmp_path / "mine"
     expected = f"note: plugins of {folder}: nested.py; no plugins: helpers.py, test_nested.py\n"
     assert called.err == expected
+
+
+def test_bmerge_alone_shows_the_way_and_every_command_of_it_works(bmerge):
+    called = bmerge()
+    assert (called.status, called.err) == (0, "")
+    verbs = set(re.findall(r"^ {2}bmerge (\S+)", called.out, re.MULTILINE))
+    assert {"init", "run", "merge", "inspect"} <= verbs <= set(COMMANDS)

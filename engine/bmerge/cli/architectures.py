@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bmerge.architectures import Architecture
+from bmerge.cli.kinds import chosen
 from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
 
@@ -12,13 +13,15 @@ __all__ = ["command"]
 
 
 @click.command("architectures")
+@click.argument("words", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj
-def command(session: Session, *, as_json: bool) -> None:
+def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:
     """List the architectures and their blocks.
 
-    L00… are as many as a checkpoint has layers; 'bmerge inspect' lists those of one.
+    With WORDS, only those that have every one in their name. L00… are as many as a checkpoint
+    has layers; 'bmerge inspect' lists those of one.
 
     \b
     Examples:
@@ -26,6 +29,7 @@ def command(session: Session, *, as_json: bool) -> None:
       bmerge inspect model.safetensors    the architecture of one checkpoint
     """
     known = session.registry().architectures
+    ids = chosen(words, {a.id: (a.id, a.name) for a in known.values()})
     if as_json:
         print_json(
             [
@@ -37,10 +41,11 @@ def command(session: Session, *, as_json: bool) -> None:
                     "plugin": known.plugin_of(i),
                 }
                 for i, a in known.items()
+                if i in ids
             ]
         )
         return
-    rows = [(a.id, a.name, " ".join(_shown(a))) for a in known.values()]
+    rows = [(a.id, a.name, " ".join(_shown(a))) for a in known.values() if a.id in ids]
     print_table(("architecture", "name", "blocks"), rows)
 
 

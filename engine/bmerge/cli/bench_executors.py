@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from bmerge.bench import Cost, Where, measure
+from bmerge.cli.completing import complete_method
 from bmerge.cli.executor import size_option
 from bmerge.cli.merge_parsing import is_recipe
 from bmerge.cli.output import human_bytes, print_json, print_table
@@ -24,7 +25,7 @@ __all__ = ["command"]
 
 
 @click.command("executors")
-@click.argument("method")
+@click.argument("method", shell_complete=complete_method)
 @click.argument("models", nargs=-1)
 @click.option(
     "--repeats",

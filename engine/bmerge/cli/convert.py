@@ -66,10 +66,10 @@ def command(
     as_json: bool,
     where: ExecutorOptions,
 ) -> None:
-    """Write a model in another layout, number format or choice of parts.
+    """Write a model in another layout, format or choice of parts.
 
-    MODEL is a .safetensors, .gguf or .ckpt file, a *.index.json, or a folder, one of diffusers too. Of
-    a part that is taken out alone, the keys lose what a whole checkpoint has before them.
+    MODEL is a .safetensors, .gguf or .ckpt file, a *.index.json, or a folder, one of diffusers too.
+    Of a part that is taken out alone, the keys lose what a whole checkpoint has before them.
     Whatever stays as it is, is copied byte for byte.
 
     \b

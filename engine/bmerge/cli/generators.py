@@ -11,15 +11,18 @@ __all__ = ["command"]
 
 
 @click.command("generators")
+@click.argument("words", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj
-def command(session: Session, *, as_json: bool) -> None:
+def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:
     """List the generators.
+
+    With WORDS, only those that have every one in their name or summary.
 
     \b
     Examples:
       bmerge generators
       bmerge generators --json
     """
-    print_kinds("generator", session.registry().generators, as_json=as_json)
+    print_kinds("generator", session.registry().generators, as_json=as_json, words=words)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from bmerge.cli.output import print_json, print_table
+from bmerge.errors import PluginError, nearest
 from bmerge.extras import absent, install_line
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.kinds import Kind, Option
 
-__all__ = ["missing_data", "print_kinds", "summary_of"]
+__all__ = ["chosen", "missing_data", "print_kinds", "summary_of"]
 
 
 class Needy(Protocol):
@@ -24,19 +26,46 @@ class Needy(Protocol):
         """Modules beyond bmerge's core."""
 
 
-def print_kinds(noun: str, kinds: Catalogue[Any], *, as_json: bool) -> None:
+def print_kinds(
+    noun: str, kinds: Catalogue[Any], *, as_json: bool, words: Sequence[str] = ()
+) -> None:
     """Print all of one kind, as a table or as JSON.
 
     Args:
         noun: heading of the first column.
         kinds: what to list.
         as_json: whether to print JSON.
+        words: only those of which these are part of the name or summary.
     """
+    names = chosen(words, {name: (name, kind.summary) for name, kind in kinds.items()})
     if as_json:
-        print_json([_as_data(kinds[name], kinds.plugin_of(name)) for name in kinds])
+        print_json([_as_data(kinds[name], kinds.plugin_of(name)) for name in names])
         return
-    rows = [(kind.name, _options(kind), summary_of(kind)) for kind in kinds.values()]
+    listed = [kinds[name] for name in names]
+    rows = [(kind.name, _options(kind), summary_of(kind)) for kind in listed]
     print_table((noun, "options", "summary"), rows)
+
+
+def chosen(words: Sequence[str], texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names that have every word in one of their texts, in any case.
+
+    Args:
+        words: to look for; none chooses all.
+        texts: name → where to look.
+
+    Raises:
+        PluginError: if no name is left.
+    """
+    wanted = [word.casefold() for word in words]
+    names = [
+        name
+        for name, own in texts.items()
+        if all(any(word in text.casefold() for text in own) for word in wanted)
+    ]
+    if not names and words:
+        message = f"nothing in this list has {' and '.join(map(repr, words))} in it"
+        raise PluginError(message, hint=nearest(words[0], texts))
+    return names
 
 
 def summary_of(thing: Needy) -> str:

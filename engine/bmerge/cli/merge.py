@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bmerge.cli.completing import complete_method
 from bmerge.cli.executor import executor_options
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parsing import MergeCommand, check_alone, is_recipe, split_weight
@@ -29,7 +30,7 @@ _SHOWN = 5
 
 
 @click.command("merge", cls=MergeCommand)
-@click.argument("method", required=False)
+@click.argument("method", required=False, shell_complete=complete_method)
 @click.argument("models", nargs=-1)
 @output_options
 @click.option(

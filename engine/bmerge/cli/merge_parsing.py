@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from bmerge.cli.completing import complete_value
 from bmerge.cli.methods import models_of
 from bmerge.cli.session import session_of
 from bmerge.errors import MethodError
@@ -177,7 +178,12 @@ def _spellings(name: str) -> list[str]:
 def _options(method: MergeMethod) -> list[click.Option]:
     hyperparameters = [h for own in method.hyperparameters for h in (own, *_each(own))]
     return [
-        *(click.Option([*_spellings(h.name), h.name], metavar="VALUE") for h in hyperparameters),
+        *(
+            click.Option(
+                [*_spellings(h.name), h.name], metavar="VALUE", shell_complete=complete_value
+            )
+            for h in hyperparameters
+        ),
         *(
             click.Option(
                 [*_spellings(option.name), option.name],

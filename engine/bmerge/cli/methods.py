@@ -6,35 +6,54 @@ from typing import Any
 
 import click
 
-from bmerge.cli.kinds import missing_data, summary_of
+from bmerge.cli.completing import complete_method
+from bmerge.cli.kinds import chosen, missing_data, summary_of
 from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
+from bmerge.cli.table import terminal_width
 from bmerge.method import Hyperparameter, MergeMethod, option_text
 
 __all__ = ["command"]
 
 
 @click.command("methods")
+@click.argument("words", nargs=-1, shell_complete=complete_method)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj
-def command(session: Session, *, as_json: bool) -> None:
+def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:
     """List the merge methods.
+
+    With WORDS, only those that have every one in their name or summary.
 
     \b
     Examples:
       bmerge methods
+      bmerge methods ties
       bmerge merge weighted_sum --help    the parameters of one method
     """
     registry = session.registry()
     methods = registry.methods
+    names = chosen(words, {n: (n, *m.aliases, m.summary) for n, m in methods.items()})
     if as_json:
-        print_json([_as_data(methods[name], methods.plugin_of(name)) for name in methods])
+        print_json([_as_data(methods[name], methods.plugin_of(name)) for name in names])
         return
+    listed = [methods[name] for name in names]
+    if terminal_width():  # where groups are shown
+        listed.sort(key=lambda method: (_GROUPS.index(_group(method)), method.name))
     print_table(
         ("method", "models", "hyperparameters", "summary"),
-        [(m.name, models_of(m), _hyperparameters(m), summary_of(m)) for m in methods.values()],
+        [(m.name, models_of(m), _hyperparameters(m), summary_of(m)) for m in listed],
+        titles=[_group(method) for method in listed],
     )
+
+
+_GROUPS = ("one model", "two models", "three models", "more models", "any number of models")
+
+
+def _group(method: MergeMethod) -> str:
+    """Return what a method is listed under."""
+    return _GROUPS[-1] if method.variadic else _GROUPS[min(len(method.model_names), 4) - 1]
 
 
 def models_of(method: MergeMethod) -> str:

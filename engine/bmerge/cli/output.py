@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -98,13 +99,23 @@ def tell(notes: Iterable[str], warnings: Iterable[str]) -> None:
         note(f"warning: {line}")
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns as wide as their longest cell; the last one is left as it is."""
-    cells = [list(header), *([printable(str(cell)) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    for row in cells:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        show("  ".join(padded).rstrip())
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], *, titles: Sequence[str] = ()
+) -> None:
+    """Print rows in columns, folded to fit where stdout is a terminal.
+
+    Args:
+        header: of the columns.
+        rows: of cells.
+        titles: the group of each row, shown on a terminal; rows of a group follow each other.
+    """
+    from bmerge.cli.table import lines_of, terminal_width
+
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    lines = lines_of(header, cells, width=terminal_width(), titles=titles)
+    colours = "NO_COLOR" not in os.environ
+    for line in lines:
+        _write(sys.stdout, (line if colours else click.unstyle(line)) + "\n")
 
 
 def human_bytes(number: float) -> str:

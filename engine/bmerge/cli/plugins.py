@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import click
 
+from bmerge.cli.kinds import chosen
 from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.extras import absent, install_line
@@ -17,11 +18,14 @@ __all__ = ["command"]
 
 
 @click.command("plugins")
+@click.argument("words", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj
-def command(session: Session, *, as_json: bool) -> None:
+def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:
     """List the plugins, and those that do not work.
+
+    With WORDS, only those that have every one in their name, origin or hooks.
 
     BMERGE_PLUGINS, a comma-separated list of names, restricts which installed plugins are loaded.
 
@@ -33,10 +37,12 @@ def command(session: Session, *, as_json: bool) -> None:
     """
     registry = session.registry()
     missing = _ask_all(registry)
+    names = chosen(words, {r.name: (r.name, r.source, *r.hooks) for r in registry.plugins})
+    records = [record for record in registry.plugins if record.name in names]
     if as_json:
-        print_json([{**asdict(r), "missing": sorted(missing[r.name])} for r in registry.plugins])
+        print_json([{**asdict(r), "missing": sorted(missing[r.name])} for r in records])
         return
-    rows = [_row(record, missing[record.name]) for record in registry.plugins]
+    rows = [_row(record, missing[record.name]) for record in records]
     print_table(("plugin", "from", "hooks"), rows)
 
 

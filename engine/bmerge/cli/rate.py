@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bmerge.cli import signals
+from bmerge.cli.completing import complete_study
 from bmerge.cli.output import note, show
 from bmerge.cli.session import shared_options
 
@@ -19,7 +20,9 @@ _EVERYWHERE = "0.0.0.0"  # noqa: S104  asked for by --lan
 
 
 @click.command("rate")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=complete_study
+)
 @click.option("--host", metavar="NAME", help="Where to listen; default: this machine only.")
 @click.option("--lan", is_flag=True, help="Let other devices of the local network in.")
 @click.option(

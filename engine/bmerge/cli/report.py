@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bmerge.cli.completing import complete_study
 from bmerge.cli.output import show
 from bmerge.cli.session import shared_options
 from bmerge.report import write_report
@@ -14,7 +15,9 @@ __all__ = ["command"]
 
 
 @click.command("report")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=complete_study
+)
 @shared_options
 def command(folder: Path) -> None:
     """Write the report of a study again.

@@ -51,6 +51,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("bmerge.cli.report", "Write the report of a study again."),
     "bench": ("bmerge.cli.bench", "Compare merge methods, optimisers or executors."),
     "rate": ("bmerge.cli.rate", "Rate pictures in the browser, and watch a study."),
+    "schema": ("bmerge.cli.schema", "Print the JSON schema of study or recipe files."),
+    "completion": ("bmerge.cli.completion", "Let bash, zsh or fish complete words and names."),
     "clean": ("bmerge.cli.clean", "Remove the temporary files of commands that were killed."),
     "methods": ("bmerge.cli.methods", "List the merge methods."),
     "optimisers": ("bmerge.cli.optimisers", "List the optimisers."),
@@ -61,6 +63,28 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new-plugin": ("bmerge.cli.new_plugin", "Write a working plugin project into a new folder."),
 }
 """Verb → (module that defines it as ``command``, its first line of help)."""
+
+_GROUPS = {
+    "Studies": ("init", "run", "rate", "report", "studies", "prove", "bench", "import-config"),
+    "Merging": ("merge", "convert", "lora", "rebasin", "recipe", "weights"),
+    "Looking": ("inspect", "diff"),
+    "What there is": (
+        *("methods", "optimisers", "scorers", "generators", "architectures", "plugins"),
+        "new-plugin",
+    ),
+}
+"""Heading → verbs, as the help lists them; all others come last."""
+
+_WAY = """\
+bmerge merges checkpoints of picture models, and looks for the best merge.
+
+  bmerge init A B                     a first study of two models: finds what can paint, asks
+  bmerge run study.yaml               paints, scores and proposes, until the best merge is found
+  bmerge merge METHOD A B -o FILE     one merge; `bmerge methods` lists the methods
+  bmerge merge METHOD --help          what a method computes, and its hyperparameters
+  bmerge inspect FILE                 what is in a checkpoint or a LoRA
+
+`bmerge --help` lists all commands, `bmerge COMMAND --help` explains one."""
 
 _PLUGINS = "bmerge.cli.plugins"
 
@@ -99,8 +123,15 @@ class Root(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of verbs without importing them."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        grouped = {word for words in _GROUPS.values() for word in words}
+        others = tuple(name for name in COMMANDS if name not in grouped)
+        longest = max(map(len, COMMANDS))
+        for title, words in {**_GROUPS, "More": others}.items():
+            with formatter.section(title):
+                known = [
+                    (word.ljust(longest), COMMANDS[word][1]) for word in words if word in COMMANDS
+                ]
+                formatter.write_dl(known)
 
 
 def _commands_of_plugins(ctx: click.Context) -> Mapping[str, click.Command]:
@@ -146,4 +177,4 @@ def root(context: click.Context) -> None:
     in BMERGE_RUN_TRIALS=40. Plugins may add commands of their own.
     """
     if context.invoked_subcommand is None:
-        show(context.get_help())
+        show(_WAY)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from bmerge.cli.completing import complete_study
 from bmerge.cli.output import note, print_json, print_table
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
@@ -54,7 +55,7 @@ def list_studies(folder: Path, *, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=_FOLDER, shell_complete=complete_study)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 def show(folder: Path, *, as_json: bool) -> None:

@@ -67,7 +67,7 @@ def draw_figures(study_dir: Path) -> dict[str, Figure]:
     templates = environment()
     style = templates.get_template("style.css").render()
     return {
-        name: Figure(name, _drawn(templates, template, values), style)
+        name: Figure(name, _drawn(templates, template, {"data": data, **values}), style)
         for name, template, values in _drawings(data)
     }
 

@@ -27,11 +27,11 @@ from bmerge.study.load_payloads import read_payloads
 from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
 
-__all__ = ["load_study"]
+__all__ = ["TOP", "load_study"]
 
 T = TypeVar("T")
 
-_TOP = (
+TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
     "racing", "confirm",
@@ -53,7 +53,7 @@ def load_study(path: str | Path) -> StudyConfig:
     """
     path = Path(path)
     node = read_document(path, name="the study")
-    keys = node.mapping(_TOP)
+    keys = node.mapping(TOP)
     name = _get(keys, "name", Node.text, path.stem)
     payloads = read_payloads(_need(node, "payloads"), path.parent)
     scorers = read_scorers(_need(node, "scorers"), payloads, weighted="objectives" not in keys)

@@ -1,0 +1,156 @@
+"""The JSON schema of a study file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bmerge.evaluate.protocols import Payload
+from bmerge.host.annotations import annotations_of
+from bmerge.host.catalogue import Catalogue
+from bmerge.host.kinds import Kind
+from bmerge.host.registry import Registry
+from bmerge.schema.recipe import DIALECT, PATH, WEIGHT, method_names, model, plugin, settings
+from bmerge.schema.types import Schema, meanings_of, properties_of, section, type_schema
+from bmerge.study.config import ExecutorConfig, OptimiserConfig, ScorerConfig, StudyConfig
+from bmerge.study.limits import Limits
+from bmerge.study.load import TOP
+from bmerge.study.objective import NORMALISATIONS
+from bmerge.study.space_entry import HyperparameterSpace
+
+__all__ = ["study_schema"]
+
+_NUMBER: Schema = {"type": "number"}
+_RANGE: Schema = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+_SEED: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+_WORDS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_SIZE: Schema = {"type": ["string", "integer"], "examples": ["512M", "4G"]}
+_FIELDS = {"try": "attempts"}
+"""Key of the file → field of StudyConfig, where they have two names."""
+_PICTURE = (
+    "negative_prompt", "steps", "cfg", "width", "height", "sampler", "weight", "tags", "extra",
+)  # fmt: skip
+
+
+def study_schema(registry: Registry) -> Schema:
+    """Return the schema of what ``bmerge run`` reads.
+
+    Args:
+        registry: whose methods, generators, scorers and optimisers are offered, with options.
+    """
+    own: dict[str, Schema] = {
+        "merge": _merge(registry),
+        "space": {"type": "object", "additionalProperties": _space()},
+        "payloads": _payloads(),
+        "generator": _kinds(registry.generators, {}, "what makes the pictures"),
+        "scorers": {
+            "type": "array",
+            "items": _kinds(registry.scorers, _scorer(), "what judges them"),
+        },
+        "normalise": {"enum": list(NORMALISATIONS), "default": "none"},
+        "objectives": {
+            "type": "object",
+            "additionalProperties": {"type": "object", "additionalProperties": _NUMBER},
+        },
+        "optimiser": _kinds(registry.optimisers, _optimiser(), "what proposes merges"),
+        "executor": section(_executor()),
+        "plugins": {"type": "array", "items": plugin()},
+    }
+    others = {key: _FIELDS.get(key, key) for key in TOP if key not in own}
+    keys = {**properties_of(StudyConfig, others), **own}
+    keys["try"] |= {"items": {"type": "object", "additionalProperties": WEIGHT}}
+    keys["racing"]["enum"] += [True, False]  # which YAML makes of the words on and off
+    needed = ("merge", "payloads", "generator", "scorers")
+    ordered = {key: keys[key] for key in TOP}
+    return section(ordered, *needed, **{"$schema": DIALECT, "title": "bmerge study"})
+
+
+def _merge(registry: Registry) -> Schema:
+    known = settings(registry)
+    kept = {key: known[key] for key in known if key not in {"rebasin", "plugins"}}
+    models = {"type": "array", "items": model()}
+    return section({"method": method_names(registry), "models": models, **kept}, "method", "models")
+
+
+def _space() -> Schema:
+    meant = meanings_of(HyperparameterSpace)
+    blocks: Schema = {"type": "object", "additionalProperties": {"anyOf": [_NUMBER, _RANGE]}}
+    keys: dict[str, Schema] = {
+        "range": _RANGE,
+        "freeze": _NUMBER,
+        "per": {"enum": ["block", "single"]},
+        "groups": {"type": "object", "additionalProperties": _WORDS},
+        "blocks": blocks,
+        "scale": {"enum": ["linear", "log"]},
+        "integer": {"type": "boolean"},
+        "simplex": {"type": "boolean"},
+    }
+    return section({k: {**v, **_described(meant.get(k))} for k, v in keys.items()})
+
+
+def _payloads() -> Schema:
+    pictures = properties_of(Payload, {name: name for name in _PICTURE})
+    pictures["tags"] = _WORDS | _described(pictures["tags"].get("description"))
+    run = section({"start": _SEED, "count": {"type": "integer", "minimum": 1}}, "start", "count")
+    seeds: Schema = {"anyOf": [{"type": "array", "items": _SEED}, run]}
+    prompt = {"prompt": {"type": "string"}, "from": PATH, "seed": _SEED, "seeds": seeds, **pictures}
+    keys: dict[str, Schema] = {
+        "defaults": section(pictures),
+        "seeds": seeds,
+        "prompts": {"type": "array", "items": {"anyOf": [{"type": "string"}, section(prompt)]}},
+        "wildcards": {"anyOf": [PATH, {"const": False}]},
+    }
+    return section(keys, "prompts")
+
+
+def _scorer() -> dict[str, Schema]:
+    keys = properties_of(ScorerConfig, {"label": "label", "weight": "weight", "only": "only"})
+    return {**keys, "only": _WORDS | _described(keys["only"].get("description"))}
+
+
+def _optimiser() -> dict[str, Schema]:
+    names = ("seed", "init", "init_points", "n_iters")
+    keys = properties_of(OptimiserConfig, {name: name for name in names})
+    limits = properties_of(Limits, {name: name for name in ("trials", "pictures", "minutes")})
+    return {**keys, **limits}
+
+
+def _executor() -> dict[str, Schema]:
+    names = ("name", "device", "memory", "vram", "threads", "io", "scratch")
+    keys = properties_of(ExecutorConfig, {name: name for name in names})
+    keys |= {name: _SIZE | _described(keys[name]["description"]) for name in ("memory", "vram")}
+    keys["name"] |= {"enum": ["auto", "native", "torch"]}
+    keys["io"] |= {"enum": ["auto", "read", "mmap"]}
+    return keys
+
+
+def _kinds(kinds: Catalogue[Any], own: dict[str, Schema], meaning: str) -> Schema:
+    """Return the schema of a section that names a plugin and has its options beside the name."""
+    names = list(kinds)
+    rules = [
+        {
+            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
+            "then": section({"name": {}, **own, **_options(kinds[name])}, *_required(kinds[name])),
+        }
+        for name in names
+    ]
+    name = {
+        "description": f"{meaning}: " + "; ".join(f"{n}: {kinds[n].summary}" for n in names),
+        "anyOf": [{"enum": names}, {"type": "string"}],
+    }
+    return {"type": "object", "properties": {"name": name, **own}, "allOf": rules}
+
+
+def _options(kind: Kind[Any]) -> dict[str, Schema]:
+    hints, meanings = annotations_of(kind.factory), meanings_of(kind.factory)
+    return {
+        option.name: {**type_schema(hints[option.name]), **_described(meanings.get(option.name))}
+        for option in kind.options
+    }
+
+
+def _required(kind: Kind[Any]) -> list[str]:
+    return [option.name for option in kind.options if option.required]
+
+
+def _described(meaning: str | None) -> Schema:
+    return {"description": meaning} if meaning else {}
