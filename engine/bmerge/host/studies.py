@@ -29,7 +29,7 @@ from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
 from bmerge.method import MergeMethod
 from bmerge.pipeline import TAKES, Merger
-from bmerge.plan import Plan, build_plan, graph_of, match_tensors
+from bmerge.plan import Matching, Plan, build_plan, graph_of, match_tensors
 from bmerge.recipe import BlockWeights, PluginRef, load_presets, parse_weights, plugin_data
 from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
@@ -87,10 +87,10 @@ def build_study(
     )
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
     plan = build_plan(config.merge, matching=matching)
-    present = {match.block for match in matching.matches if match.merged}
+    keys = _merged_keys(matching)
     numbers = kinds.method.hyperparameters_of(len(checkpoints))
     space = kinds.method.spread(config.space, len(checkpoints))
-    search = build_space(space, numbers, architecture, present=present)
+    search = build_space(space, numbers, architecture, present=keys, keys=keys)
     kinds.check_space(search.space)
     kinds.optimiser(search.space, config.optimiser.seed, 1)  # or complain
     queue = tuple(_queue(config, kinds.method, architecture, search))
@@ -133,6 +133,15 @@ def build_study(
         rivals={name: outside_recipe(Path(name), registry) for name in config.confirm.models},
         file=config.path,
     )
+
+
+def _merged_keys(matching: Matching) -> dict[str, list[str]]:
+    """Return block → keys of the tensors that are made of several models."""
+    keys: dict[str, list[str]] = {}
+    for match in matching.matches:
+        if match.merged:
+            keys.setdefault(match.block, []).append(match.output.key)
+    return keys
 
 
 def _weights_of_try(queue: Iterable[Proposal]) -> list[dict[str, Any]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from bmerge.recipe.document import Node
 from bmerge.study.space_entry import HyperparameterSpace, Range
+from bmerge.study.space_layers import KINDS
 
 __all__ = ["read_space"]
 
-_KEYS = ("range", "freeze", "per", "groups", "blocks", "scale", "integer", "simplex")
+_KEYS = ("range", "freeze", "per", "groups", "blocks", "layers", "scale", "integer", "simplex")
 
 
 def read_space(node: Node) -> dict[str, HyperparameterSpace]:
@@ -32,6 +34,7 @@ def _hyperparameter(node: Node) -> HyperparameterSpace:
         single="per" in keys and keys["per"].text(("block", "single")) == "single",
         groups={name: _patterns(entry) for name, entry in groups.items()},
         blocks={name: _setting(entry) for name, entry in blocks.items()},
+        layers=_layers(keys["layers"]) if "layers" in keys else {},
         log="scale" in keys and keys["scale"].text(("linear", "log")) == "log",
         integer="integer" in keys and keys["integer"].boolean(),
         simplex="simplex" in keys and keys["simplex"].boolean(),
@@ -45,6 +48,14 @@ def _patterns(node: Node) -> tuple[str, ...]:
     if isinstance(node.value, list):
         return tuple(item.text() for item in node.sequence())
     return (node.text(),)
+
+
+def _layers(node: Node) -> dict[str, tuple[str, ...]]:
+    """Return kinds of layers: names of known ones, or names with patterns of their keys."""
+    if isinstance(node.value, Mapping):
+        return {name: _patterns(entry) for name, entry in node.mapping().items()}
+    named = {item.text(tuple(KINDS)) for item in node.sequence()}
+    return {kind: patterns for kind, patterns in KINDS.items() if kind in named}
 
 
 def _setting(node: Node) -> float | Range:

@@ -8,7 +8,7 @@ the dimensions only; :class:`SearchSpace` turns its proposals into block weights
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bmerge.errors import StudyError
@@ -30,20 +30,32 @@ class Layout:
         default: in blocks that are in none of the maps: those without tensors in the models.
         frozen: block → value.
         dimension: block → name of the parameter that sets it.
+        layers: pattern of keys → its block, and the name of the parameter that sets it there.
     """
 
     name: str
     default: float
     frozen: Mapping[str, float]
     dimension: Mapping[str, str]
+    layers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> list[str]:
+        """The parameters that set something, each once, block by block."""
+        found = []
+        for block in dict.fromkeys((*self.dimension, *(b for b, _ in self.layers.values()))):
+            found += [self.dimension[block]] if block in self.dimension else []
+            found += [name for other, name in self.layers.values() if other == block]
+        return list(dict.fromkeys(found))
 
     def weights(self, values: Mapping[str, float]) -> BlockWeights:
         """Return the value per block that the parameters' ``values`` mean."""
         blocks = {block: values[name] for block, name in self.dimension.items()}
         blocks = {**self.frozen, **blocks}
-        if len(set(blocks.values())) == 1:
-            return BlockWeights(next(iter(blocks.values())))
-        return BlockWeights(self.default, blocks)
+        keys = {pattern: values[name] for pattern, (_, name) in self.layers.items()}
+        if len({*blocks.values(), *keys.values()}) == 1:
+            return BlockWeights(next(iter((*blocks.values(), *keys.values()))))
+        return BlockWeights(self.default, blocks, keys)
 
     def values(self, weights: BlockWeights) -> dict[str, float]:
         """Return the parameters' values that mean ``weights``.
@@ -51,16 +63,18 @@ class Layout:
         Raises:
             StudyError: if none do, with the block that is to blame.
         """
-        if weights.keys:
-            pattern = next(iter(weights.keys))
+        if strange := [pattern for pattern in weights.keys if pattern not in self.layers]:
+            pattern = strange[0]
             raise StudyError(f"{self.name} at {pattern} is not searched: it is no block")
         for block, frozen in self.frozen.items():
             if abs(weights.of(block) - frozen) > _TOLERANCE:
                 message = f"{self.name} at {block} is {weights.of(block):g}, but frozen at"
                 raise StudyError(f"{message} {frozen:g}")
         found: dict[str, float] = {}
-        for block, name in self.dimension.items():
-            value = weights.of(block)
+        places = [(block, name, weights.of(block)) for block, name in self.dimension.items()]
+        for pattern, (block, name) in self.layers.items():
+            places.append((block, name, weights.of(block, (pattern,))))
+        for block, name, value in places:
             if abs(found.setdefault(name, value) - value) > _TOLERANCE:
                 message = f"{self.name} at {block} is {value:g}, elsewhere in {name}"
                 raise StudyError(f"{message} {found[name]:g}")
@@ -111,10 +125,16 @@ class SearchSpace:
             for p in self.space.parameters
             if p.kind != "float"
         }
+        layers = {
+            layout.name: {pattern: name for pattern, (_, name) in layout.layers.items()}
+            for layout in self.layouts
+            if layout.layers
+        }
         return {
             "parameters": {p.name: [p.low, p.high] for p in self.space.parameters},
             "blocks": {
                 layout.name: {**layout.frozen, **layout.dimension} for layout in self.layouts
             },
+            **({"layers": layers} if layers else {}),
             **({"kinds": kinds} if kinds else {}),
         }

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn
 
 from bmerge.errors import nearest
@@ -18,6 +20,7 @@ from bmerge.study.protocols import Parameter, Space
 from bmerge.study.space import Layout, SearchSpace
 from bmerge.study.space_entry import HyperparameterSpace, Range
 from bmerge.study.space_kinds import check_simplices, kind_problem, simplex_of
+from bmerge.study.space_layers import layer_patterns
 
 if TYPE_CHECKING:
     from bmerge.architectures import Architecture
@@ -32,6 +35,7 @@ def build_space(
     architecture: Architecture,
     *,
     present: Collection[str] | None = None,
+    keys: Mapping[str, Sequence[str]] | None = None,
 ) -> SearchSpace:
     """Make the search space of a study.
 
@@ -41,6 +45,7 @@ def build_space(
         architecture: whose blocks are meant. A block that follows another there is searched
             with that one, unless the file names it.
         present: the blocks of which the models hold tensors; None means all.
+        keys: block → keys of the models that are merged, for kinds of layers.
 
     Raises:
         RecipeError: for an unknown hyperparameter or block, a range outside the valid values,
@@ -54,7 +59,8 @@ def build_space(
     layouts: list[Layout] = []
     for h in hyperparameters:
         builder = _Builder(h, config.get(h.name, HyperparameterSpace()), architecture)
-        layouts.append(builder.layout(architecture.blocks if present is None else present))
+        layout = builder.layout(architecture.blocks if present is None else present)
+        layouts.append(builder.with_layers(layout, keys or {}))
         parameters += builder.parameters(layouts[-1])
     if not parameters:
         entry = next(iter(config.values()), HyperparameterSpace())
@@ -62,6 +68,11 @@ def build_space(
     space = Space(tuple(parameters))
     check_simplices(space, config, hyperparameters)
     return SearchSpace(space, tuple(layouts))
+
+
+def _all_in(patterns: Collection[str], keys: Sequence[str]) -> bool:
+    """Tell whether there are keys, and each matches a pattern."""
+    return bool(keys) and all(any(fnmatchcase(key, p) for p in patterns) for key in keys)
 
 
 class _Builder:
@@ -75,6 +86,7 @@ class _Builder:
         self.frozen: dict[str, float] = {}
         self.dimension: dict[str, str] = {}
         self.ranges: dict[str, Range] = {}
+        self.whole: dict[str, str] = {}  # dimension of a kind of layers → that of the whole block
         usual = (0.0, 1.0) if config.simplex else (h.low, h.high)
         self.range = self._valid("", config.range or usual)
 
@@ -91,12 +103,37 @@ class _Builder:
             {b: self.dimension[b] for b in self.blocks if b in self.dimension and b in present},
         )
 
+    def with_layers(self, layout: Layout, keys: Mapping[str, Sequence[str]]) -> Layout:
+        """Return the layout with kinds of layers apart in all blocks that are searched.
+
+        A block that has no other layers than those loses its own dimension.
+        """
+        if not self.config.layers:
+            return layout
+        searched = {block: keys[block] for block in layout.dimension if keys.get(block)}
+        patterns = layer_patterns(searched, self.config.layers)
+        layers: dict[str, tuple[str, str]] = {}
+        for block, kinds in patterns.items():
+            for kind, several in kinds.items():
+                name = f"{layout.dimension[block]}.{kind}"
+                self.whole[name] = layout.dimension[block]
+                layers |= dict.fromkeys(several, (block, name))
+        if not layers:
+            self.config.fail("", f"{self.h.name}: no block has layers of these kinds")
+        used = {
+            name
+            for block, name in layout.dimension.items()
+            if not _all_in(layers, searched.get(block, ()))
+        }
+        kept = {b: name for b, name in layout.dimension.items() if name in used}
+        return replace(layout, dimension=kept, layers=layers)
+
     def parameters(self, layout: Layout) -> Iterator[Parameter]:
         """Yield the dimensions that ``layout`` uses, in the order of their first block."""
         config = self.config
-        for name in dict.fromkeys(layout.dimension.values()):
+        for name in layout.dimensions:
             group = simplex_of(self.h.name, name) if config.simplex else None
-            bounds = self.ranges.get(name, self.range)
+            bounds = self.ranges.get(self.whole.get(name, name), self.range)
             yield Parameter(name, *bounds, log=config.log, integer=config.integer, simplex=group)
 
     def _groups(self) -> None:

@@ -24,6 +24,7 @@ class HyperparameterSpace:
         single: whether those blocks share one value.
         groups: name → blocks (ids or ``FIRST-LAST``) that share one value.
         blocks: block, ``FIRST-LAST`` or group → a frozen value or a range.
+        layers: kind of layers → patterns of its keys; each is searched apart in every block.
         log: whether values are searched by their logarithm.
         integer: whether they are whole numbers.
         simplex: whether those of all models sum to 1.
@@ -36,6 +37,7 @@ class HyperparameterSpace:
     single: bool = False
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     blocks: Mapping[str, float | Range] = field(default_factory=dict)
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     log: bool = False
     integer: bool = False
     simplex: bool = False

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Auto", "bmerge_optimisers"]
 
+_NOISE = 1e-6
+"""Of scores beside what racing tells, as a part of their variance: pictures are the same in every
+trial. A process that finds its own noise takes for it what it cannot explain yet."""
+
 
 class Auto:
     """Asks two Gaussian processes by turns for the first trials, then CMA-ES.
@@ -39,7 +43,7 @@ class Auto:
     """
 
     def __init__(
-        self, space: Space, seed: int, budget: int, *, kappa: float = 2.0, switch: int = 250
+        self, space: Space, seed: int, budget: int, *, kappa: float = 2.576, switch: int = 250
     ) -> None:
         if not kappa >= 0:
             raise PluginError(f"kappa is {kappa:g}, must be 0 or more", plugin="auto")
@@ -88,7 +92,9 @@ class Auto:
         rng = np.random.default_rng((self._seed, results.asks))
         promise, alike = self._turn(results.asks)
         with threadpool_limits(1):
-            unit = proposal(results.scored(), results.flying, promise, rng, alike=alike)
+            unit = proposal(
+                results.scored(), results.flying, promise, rng, alike=alike, noise=_NOISE
+            )
         return results.propose(unit.tolist())
 
     def _turn(self, number: int) -> tuple[Callable[[float], Acquisition], bool]:

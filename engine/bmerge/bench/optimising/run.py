@@ -49,9 +49,10 @@ class Contest:
         return self.folder / f"searches-{self.pictures}.jsonl"
 
     def rows(self) -> list[Row]:
-        """Return the rows of this contest that are done."""
-        wanted = {(c.name, name, s) for s, name, c in self._searches()}
-        return [row for row in read_rows(self.file) if row.key in wanted]
+        """Return the rows of this contest that are done, seed by seed."""
+        done = {row.key: row for row in read_rows(self.file)}
+        keys = ((c.name, name, s) for s, name, c in self._searches())
+        return [done[key] for key in keys if key in done]
 
     def missing(self) -> list[tuple[int, str, Contestant]]:
         """Return seed, landscape and contestant of what is not done, seed by seed."""
