@@ -81,7 +81,7 @@ _Stored: TypeAlias = (
     | tuple[Literal["scaled"], Sequence[tuple[int, int]], _Scaled]
     | tuple[Literal["levels"], Sequence[tuple[int, int]], _Levels]
     | tuple[Literal["ggml"], Sequence[tuple[int, int]], _Ggml]
-    | tuple[Literal["patched"], "_Input", int, int, Sequence[_Change]]
+    | tuple[Literal["patched"], _Input, int, int, Sequence[_Change]]
 )
 """A range of numbers: source index, byte offset, dtype name; or codes, with the source and offset
 of each part; or a tensor, its rows and columns, and what is added to them. But for the first, a

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from bmerge.formats import prefix_of
 from layouts import CASES, PICTURE, by_diffusers, small_model
 
 VAE, CLIP_L, CLIP_G = "first_stage_model.", "conditioner.embedders.0.", "conditioner.embedders.1."
@@ -68,10 +71,10 @@ def test_whole_model_becomes_the_components_of_diffusers_and_back(converted, sdx
 def test_text_encoders_find_their_way_back(converted, name):
     model = small_model(name, 1, layers=0)
     dead = ("logit_scale", "position_ids")
-    model = {key: value for key, value in model.items() if not key.endswith(dead)}
+    model = {k: v for k, v in model.items() if prefix_of(k) and not k.endswith(dead)}
     theirs = converted(model, "--layout", "diffusers")
     starts = {key.partition(".")[0].removesuffix("_2").removesuffix("_3") for key in theirs}
-    assert starts - {"model"} <= {"unet", "transformer", "vae", "text_encoder"}
+    assert starts <= {"unet", "transformer", "vae", "text_encoder"}
     assert_same(converted(theirs, "--layout", "original"), model)
 
 
@@ -139,3 +142,95 @@ def test_merge_writes_the_layout_that_it_is_told(bmerge, tmp_path):
     told = bmerge("merge", one, "--search", tmp_path, "-o", again)
     assert told.status == 0, told.err
     assert again.read_bytes() == one.read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path, sdxl):
+    """Return a folder of diffusers with all that lies beside its weights, in another precision."""
+    parts = {
+        "unet": by_diffusers(CASES["sdxl"][2], part(sdxl, PICTURE)),
+        "vae": by_diffusers(CASES["sd2"][2], part(sdxl, VAE)),
+        "text_encoder": part(sdxl, f"{CLIP_L}transformer."),
+        "text_encoder_2": by_diffusers(CASES["sdxl_inpaint"][2], part(sdxl, f"{CLIP_G}model.")),
+    }
+    folder = tmp_path / "base"
+    for name, arrays in parts.items():
+        (folder / name).mkdir(parents=True)
+        file = "model" if "text" in name else "diffusion_pytorch_model"
+        save_file(arrays, folder / name / f"{file}.fp16.safetensors")
+        (folder / name / "config.json").write_text(json.dumps({"of": name}))
+    for name, file in (("tokenizer", "vocab.json"), ("scheduler", "scheduler_config.json")):
+        (folder / name).mkdir()
+        (folder / name / file).write_text("{}")
+    (folder / "safety_checker").mkdir()
+    save_file({"x": np.zeros(1, "f4")}, folder / "safety_checker" / "model.safetensors")
+    (folder / "LICENSE.md").write_text("free")
+    entries = {name: ["diffusers", "Model"] for name in parts}
+    (folder / "model_index.json").write_text(json.dumps(entries))
+    return folder, parts
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_folder(out, base, parts):
+    weights = {name: f"{'model' if 'text' in name else 'diffusion_pytorch_model'}.safetensors"
+               for name in parts}  # fmt: skip
+    beside = {file for file in files_of(base) if ".fp16." not in file}
+    assert files_of(out) == beside | {f"{name}/{file}" for name, file in weights.items()}
+    for file in beside:
+        assert (out / file).read_bytes() == (base / file).read_bytes()
+    for name, arrays in parts.items():
+        assert_same(load_file(out / name / weights[name]), arrays)
+
+
+def test_one_file_becomes_a_folder_with_the_configs_of_another(bmerge, tmp_path, sdxl, folder):
+    base, parts = folder
+    save_file(sdxl, tmp_path / "in.safetensors")
+    out = tmp_path / "out"
+    convert = ("convert", tmp_path / "in.safetensors", "--layout", "diffusers")
+    lacking = bmerge(*convert, "-o", out)
+    assert lacking.status == 1
+    assert "the name has no suffix" in lacking.err
+    called = bmerge(*convert, "--configs", base, "-o", out)
+    assert called.status == 0, called.err
+    assert_folder(out, base, parts)
+    again = bmerge(*convert, "--configs", base, "--force", "-o", out)
+    assert again.status != 0
+    assert "exists" in again.err
+
+
+def test_merge_of_a_folder_is_a_folder(bmerge, tmp_path, sdxl, folder):
+    base, parts = folder
+    save_file(sdxl, tmp_path / "b.safetensors")
+    out = tmp_path / "out"
+    called = bmerge("merge", "weighted_sum", base, tmp_path / "b.safetensors", "-o", out)
+    assert called.status == 0, called.err
+    assert_folder(out, base, parts)  # of equal models
+    assert not [path for path in tmp_path.iterdir() if "bmerge-tmp" in path.name]
+
+
+def test_language_model_keeps_its_tokenizer(bmerge, tmp_path):
+    models = []
+    for number in (1, 2):
+        folder = tmp_path / f"llm{number}"
+        folder.mkdir()
+        save_file(small_model("qwen2_7b", number), folder / "model.safetensors")
+        for name in ("config.json", "tokenizer.json", "merges.txt"):
+            (folder / name).write_text(f"{name} of {number}")
+        (folder / "original").mkdir()
+        (folder / "original" / "consolidated.pth").write_bytes(b"large")
+        models.append(folder)
+    out = tmp_path / "out"
+    called = bmerge("merge", "weighted_sum", *models, "--alpha", "0.5", "-o", out)
+    assert called.status == 0, called.err
+    assert files_of(out) == {"model.safetensors", "config.json", "tokenizer.json", "merges.txt"}
+    assert (out / "merges.txt").read_text() == "merges.txt of 1"
+    a, b = (load_file(model / "model.safetensors") for model in models)
+    found = load_file(out / "model.safetensors")
+    assert all(np.allclose(found[key], (a[key] + b[key]) / 2) for key in a)
+    shards = tmp_path / "shards"
+    called = bmerge("merge", "weighted_sum", *models, "--shard-size", "100K", "-o", shards)
+    assert called.status == 0, called.err
+    assert {"config.json", "tokenizer.json", "merges.txt"} < files_of(shards)

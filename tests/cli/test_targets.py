@@ -99,7 +99,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-@pytest.mark.parametrize("name", ["out.gguf", "out.txt", "out", "out.safetensors.part"])
+@pytest.mark.parametrize("name", ["out.onnx", "out.txt", "out", "out.safetensors.part"])
 def test_no_file_is_written_under_another_formats_name(bmerge, tmp_path, command, name):
     bmerge(*EXTRACT, "-o", "x.safetensors")
     before = names_in(tmp_path)

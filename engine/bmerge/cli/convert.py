@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from bmerge.cli.executor import executor_options
@@ -41,6 +43,11 @@ _NONE = "none"
     metavar="TEXT",
     help="What is before the diffusion model's keys, as net. or none; default: as it is.",
 )
+@click.option(
+    "--configs",
+    metavar="FOLDER",
+    help="Write a folder, with the configs and tokenizers of this one; default: of MODEL's own.",
+)
 @click.option("--dtype", metavar="NAME", help="Number format, as fp16; default: as it is.")
 @click.option("--arch", metavar="ID", help="Block map; default: detected.")
 @click.option("--prune", is_flag=True, help="Leave out EMA weights and leftovers of training.")
@@ -59,6 +66,7 @@ def command(
     layout: str | None,
     kept: str | None,
     prefix: str | None,
+    configs: str | None,
     dtype: str | None,
     arch: str | None,
     prune: bool,
@@ -68,13 +76,14 @@ def command(
 ) -> None:
     """Write a model in another layout, format or choice of parts.
 
-    MODEL is a .safetensors, .gguf or .ckpt file, a *.index.json, or a folder, one of diffusers too.
-    Of a part that is taken out alone, the keys lose what a whole checkpoint has before them.
-    Whatever stays as it is, is copied byte for byte.
+    MODEL is a .safetensors, .gguf or .ckpt file, a *.index.json, or a folder, one of diffusers
+    too. Of a part that is taken out alone, the keys lose what a whole checkpoint has before them.
+    Whatever stays as it is, is copied byte for byte. Without a suffix, -o is a folder.
 
     \b
     Examples:
       bmerge convert flux-diffusers/ --layout original -o flux.safetensors
+      bmerge convert my-sdxl.safetensors --layout diffusers --configs sdxl-base/ -o my-sdxl
       bmerge convert sdxl.safetensors --parts vae -o sdxl-vae.safetensors
       bmerge convert model.ckpt --dtype fp16 --prune -o model.safetensors
       bmerge convert unet.safetensors --prefix model.diffusion_model. -o unet-a1111.safetensors
@@ -102,7 +111,8 @@ def command(
     if target is None:
         print_json(describe(plan))
         return
-    report, seconds = write(plan, choice.executor, target, to, registry)
+    beside = None if configs is None else Path(configs)
+    report, seconds = write(plan, choice.executor, target, to, registry, configs=beside)
     show_written(plan, report, seconds, as_json=as_json)
 
 

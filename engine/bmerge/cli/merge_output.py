@@ -55,8 +55,13 @@ class OutputOptions:
         path = Path(self.output)
         if self.shard_size is not None:
             path = _shards_of(path)
+        elif path.suffix:
+            target_of(path, model=True)
+        elif not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return path  # a folder, if the first model is one
         else:
-            target_of(path)
+            hint = "remove it first, or name another folder, or a file with a suffix"
+            raise FormatError(f"{path} exists", path=path, hint=hint)
         for taken in (path, index_of(path)) if self.shard_size is not None else (path,):
             if taken.exists() and not self.force:
                 raise FormatError(f"{taken} exists", path=taken, hint="--force replaces it")

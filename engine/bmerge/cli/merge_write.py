@@ -23,7 +23,13 @@ _SHOWN = 5
 
 
 def write(
-    plan: Plan, executor: Executor, target: Path, to: OutputOptions, registry: Registry
+    plan: Plan,
+    executor: Executor,
+    target: Path,
+    to: OutputOptions,
+    registry: Registry,
+    *,
+    configs: Path | None = None,
 ) -> tuple[MergeReport, float]:
     """Carry out a plan into a file, with a bar, and say what there is to know of it.
 
@@ -33,6 +39,7 @@ def write(
         target: the file, or what its shards are named after.
         to: how it is written.
         registry: whose plugins observe it.
+        configs: what lies beside the weights of a folder; see :func:`merge_to_file`.
 
     Returns:
         The report, and how many seconds it took.
@@ -54,6 +61,7 @@ def write(
             overwrite=to.force,
             sync=to.sync,
             shard_size=to.shard_size,
+            configs=configs,
         )
     seconds = time.monotonic() - start
     tell(report.notes[len(plan.notes) :], report.warnings[len(plan.warnings) :])

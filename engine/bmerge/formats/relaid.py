@@ -21,6 +21,7 @@ PARTS = ("unet", "text_encoder", "vae")
 _KINDS = {"picture": "unet", "text": "text_encoder", "vae": "vae"}
 _OPEN_CLIP = ".model."
 """How the prefix of a text encoder ends that has the names of OpenCLIP."""
+_COMPONENTS = ("unet.", "transformer.")
 _Parts: TypeAlias = "dict[str, Mapping[str, Tensor]]"
 
 
@@ -89,39 +90,38 @@ def _in_layout(checkpoint: Checkpoint, parts: _Parts, layout: str) -> _Parts:
     taken: list[str] = []
     for start, part in parts.items():
         if start != picture and not kind_of(start):
-            found[start] = part  # of no component: numbers that tell how a model was trained
-            continue
+            if layout != "diffusers" or picture in _COMPONENTS:
+                found[start] = part
+            continue  # of no component: numbers that tell how a model was trained
         component = whole.component_of(start, taken)
         taken.append(component)
-        own: Mapping[str, Tensor] = part
-        new = start
-        if start == picture:
-            own = part if whole.same else _part_in(part, layout) or _unknown(checkpoint, layout)
-        elif kind_of(start) == "vae":
-            own = _part_in(part, layout) or part
-        elif kind_of(start) == "text":
-            own = _encoder(part, start, whole.starts.get(component, ""), layout)
+        home = whole.starts.get(component, "")
+        own = part if start == picture and whole.same else _own(part, start, home, layout)
+        new = start if bare else _start(whole, component, start)
         if layout == "diffusers":
             new = "" if len(parts) == 1 else f"{component}."
-        elif not bare:
-            new = _start(whole, component, start)
-        found[new] = dict(own)
+        found[new] = own or _unknown(checkpoint, layout)
     return found
+
+
+def _own(
+    part: Mapping[str, Tensor], start: str, home: str, layout: str
+) -> Mapping[str, Tensor] | None:
+    """Return a part in a layout; None if none such is known of a diffusion model.
+
+    A text encoder has the names of transformers, or of OpenCLIP where it is at home.
+    """
+    if kind_of(start) == "text":
+        there = start if layout == "diffusers" else home
+        return (_part_in(part, layout) or part) if there.endswith(_OPEN_CLIP) else part
+    found = _part_in(part, layout)
+    return part if found is None and kind_of(start) == "vae" else found
 
 
 def _part_in(part: Mapping[str, Tensor], layout: str) -> Mapping[str, Tensor] | None:
     """Return a part in a layout; one of ComfyUI's own is seldom other than the original."""
     found = in_layout(part, layout)
     return in_layout(part, "original") if found is None and layout == "comfy" else found
-
-
-def _encoder(
-    part: Mapping[str, Tensor], start: str, home: str, layout: str
-) -> Mapping[str, Tensor]:
-    """Return a text encoder by the names of transformers, or of OpenCLIP where it is at home."""
-    if layout == "diffusers":
-        return (in_layout(part, layout) or part) if start.endswith(_OPEN_CLIP) else part
-    return (in_layout(part, "original") or part) if home.endswith(_OPEN_CLIP) else part
 
 
 def _start(whole: Whole, component: str, start: str) -> str:

@@ -29,14 +29,15 @@ __all__ = [
 SAFETENSORS_SUFFIXES = frozenset({".safetensors", ".sft"})
 GGUF_SUFFIX = ".gguf"
 PICKLED_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
-_HINT = "name it .safetensors, .gguf, or .ckpt, .pt, .pth or .bin for a file of torch"
+_HINT = "name it .safetensors, or .ckpt, .pt, .pth or .bin for a file of torch"
 
 
-def target_of(path: Path) -> Path:
+def target_of(path: Path, *, model: bool = False) -> Path:
     """Return the file that a checkpoint called ``path`` is to be written to: its links followed.
 
     Args:
         path: as the user named it.
+        model: whether it is a model, for which there are more formats than for LoRAs.
 
     Raises:
         FormatError: if its suffix is that of no format that bmerge writes, or there is something
@@ -44,7 +45,8 @@ def target_of(path: Path) -> Path:
     """
     target = regular_target(path)
     suffix = path.suffix.lower()
-    if suffix not in SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES | {GGUF_SUFFIX}:
+    known = SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES | ({GGUF_SUFFIX} if model else frozenset())
+    if suffix not in known:
         found = f"cannot write {path.suffix} files" if suffix else "the name has no suffix"
         raise FormatError(f"cannot write {path}: {found}", path=path, hint=_HINT)
     other = target.suffix.lower()

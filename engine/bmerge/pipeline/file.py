@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback
+from bmerge.formats import Checkpoint, leading
+from bmerge.formats.folders import PIPELINE
 from bmerge.pipeline.aligned import Aligning, aligned
+from bmerge.pipeline.companions import copy_companions, home_of
 from bmerge.pipeline.execute import execute
+from bmerge.pipeline.folder import FolderFiles, is_folder
 from bmerge.pipeline.hashing import InputHashes
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.metadata import build_metadata, fitted
@@ -58,6 +62,7 @@ def merge_to_file(
     overwrite: bool = True,
     sync: bool = True,
     shard_size: int | None = None,
+    configs: Path | None = None,
 ) -> MergeReport:
     """Carry out a plan into a file: of safetensors, or of torch if its suffix is.
 
@@ -79,6 +84,9 @@ def merge_to_file(
         shard_size: most bytes of one file. If that is not enough for all, there are several
             with an index, named after ``output`` as on Hugging Face; they appear together, and
             older ones of that name go.
+        configs: a folder of diffusers or of one model whose files beside the weights are copied,
+            if ``output`` is a folder: a name without a suffix. None: the first model's, if that
+            is a folder.
 
     Raises:
         ExecutorError: if it cannot be carried out or written.
@@ -87,8 +95,12 @@ def merge_to_file(
     """
     merge, plan, hashes = plan, encoded(plan), hashes and metadata
     text, notes = _text(plan, _placeholders(plan) if hashes else None, metadata=metadata)
-    shards = cut(plan.outputs, output, shard_size, metadata=len(json.dumps(text)))
-    files = OutputFiles(plan, output, shards, in_shards=shard_size is not None)
+    files: FolderFiles | OutputFiles
+    if shard_size is None and is_folder(output, plan, configs):
+        files = FolderFiles(plan, output, configs)
+    else:
+        shards = cut(plan.outputs, output, shard_size, metadata=len(json.dumps(text)))
+        files = OutputFiles(plan, output, shards, in_shards=shard_size is not None)
     files.check(overwrite=overwrite)
     hashing: AbstractContextManager[InputHashes | None] = (
         InputHashes(plan) if hashes else contextlib.nullcontext()
@@ -103,8 +115,22 @@ def merge_to_file(
         files.finish(text)
         files.check(overwrite=overwrite)
         notes += files.commit(sync=sync)
+    if shard_size is not None and output.name == "model.safetensors":
+        notes += _copied(leading(plan.checkpoints), output.parent)
     warnings = (*ready.warnings, *rounding_warnings(execution.rounded))
     return MergeReport(files.main, files.nbytes, execution, ready.notes + notes, warnings, text)
+
+
+def _copied(model: Checkpoint, folder: Path) -> tuple[str, ...]:
+    """Copy what lies beside a model's weights to its shards; return notes about what cannot be."""
+    home = home_of(model)
+    if home is None or (home / PIPELINE).exists():
+        return ()
+    try:
+        copy_companions(home, folder, ())
+    except OSError as error:
+        return (f"what lies beside the weights in {home} cannot be copied: {error.strerror}",)
+    return ()
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:

@@ -46,7 +46,7 @@ class OutputFiles:
     ) -> None:
         self._plan = plan
         self._output = output
-        self._target = target_of(output)
+        self._target = target_of(output, model=True)
         self._shards = shards
         self._index = index_of(output) if in_shards else None
         self._is_set = len(shards) > 1
