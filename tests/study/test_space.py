@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bmerge import RecipeError, StudyError
+from bmerge import RecipeError, StudyError, load_registry
 from bmerge.method import Hyperparameter
-from bmerge.recipe import BlockWeights
+from bmerge.recipe import BlockWeights, load_presets, parse_weights
 from bmerge.study.space_config import build_space
 from bmerge.study.space_entry import HyperparameterSpace
 from toy_study import ALPHA, BLOCKS, TOY
@@ -174,3 +174,34 @@ def test_space_of_impossible_kinds_is_refused(config, message):
     weight = Hyperparameter("weight", 0.5, 0.0, 2.0, per_model=True).of_models(2)
     with pytest.raises(RecipeError, match=message):
         space((ALPHA, *weight), **config)
+
+
+def test_space_chooses_between_presets():
+    sd1 = load_registry().architectures["sd1"]
+    texts = ("GRAD_V", "IN00-IN05=0.2,*=1", "0.5")
+    search = build_space({"alpha": HyperparameterSpace(presets=texts)}, [ALPHA], sd1)
+    (choice,) = search.space.parameters
+    assert (choice.name, choice.kind, choice.choices) == ("alpha", "categorical", texts)
+    grad = search.weights({"alpha": 0.0})["alpha"]
+    assert grad == parse_weights("GRAD_V", sd1, presets=load_presets())
+    assert search.weights({"alpha": 1.0})["alpha"].of("IN03") == 0.2
+    assert search.values({"alpha": BlockWeights(0.5)}) == {"alpha": 2.0}
+    with pytest.raises(StudyError, match="alpha is none of its presets there"):
+        search.values({"alpha": BlockWeights(0.3)})
+    assert search.describe()["kinds"] == {"alpha": ["categorical", *texts]}
+
+
+@pytest.mark.parametrize(
+    ("presets", "message"),
+    [
+        (("GRAD_V",), "alpha: presets must be two or more"),
+        (("0.5", "GRAD_W"), "alpha: 'GRAD_W' is no number and no preset"),
+        (("0.5", "3"), "alpha: preset 3: 3.0 is greater than 1.0"),
+    ],
+    ids=str,
+)
+def test_space_of_impossible_presets_is_refused(presets, message):
+    within = replace(ALPHA, maximum=1.0)
+    entry = HyperparameterSpace(presets=presets)
+    with pytest.raises(RecipeError, match=message):
+        build_space({"alpha": entry}, [within], TOY)

@@ -11,7 +11,18 @@ from bmerge.study.space_layers import KINDS
 
 __all__ = ["read_space"]
 
-_KEYS = ("range", "freeze", "per", "groups", "blocks", "layers", "scale", "integer", "simplex")
+_KEYS = (
+    "range",
+    "freeze",
+    "per",
+    "groups",
+    "blocks",
+    "layers",
+    "scale",
+    "integer",
+    "simplex",
+    "presets",
+)
 
 
 def read_space(node: Node) -> dict[str, HyperparameterSpace]:
@@ -26,14 +37,20 @@ def read_space(node: Node) -> dict[str, HyperparameterSpace]:
 
 def _hyperparameter(node: Node) -> HyperparameterSpace:
     keys = node.mapping(_KEYS)
+    if "presets" in keys and len(keys) > 1:
+        other = next(key for key in keys if key != "presets")
+        raise keys[other].error(f"{node.name} has presets: nothing else can be searched of it")
     groups = keys["groups"].mapping() if "groups" in keys else {}
     blocks = keys["blocks"].mapping() if "blocks" in keys else {}
     return HyperparameterSpace(
         range=_range(keys["range"]) if "range" in keys else None,
         freeze=_finite(keys["freeze"]) if "freeze" in keys else None,
         single="per" in keys and keys["per"].text(("block", "single")) == "single",
-        groups={name: _patterns(entry) for name, entry in groups.items()},
+        groups={name: _texts(entry) for name, entry in groups.items()},
         blocks={name: _setting(entry) for name, entry in blocks.items()},
+        presets=tuple(item.text() for item in keys["presets"].sequence())
+        if "presets" in keys
+        else (),
         layers=_layers(keys["layers"]) if "layers" in keys else {},
         log="scale" in keys and keys["scale"].text(("linear", "log")) == "log",
         integer="integer" in keys and keys["integer"].boolean(),
@@ -43,8 +60,8 @@ def _hyperparameter(node: Node) -> HyperparameterSpace:
     )
 
 
-def _patterns(node: Node) -> tuple[str, ...]:
-    """Return a group's blocks: one, or a list of them."""
+def _texts(node: Node) -> tuple[str, ...]:
+    """Return one text, or a list of them."""
     if isinstance(node.value, list):
         return tuple(item.text() for item in node.sequence())
     return (node.text(),)
@@ -53,7 +70,7 @@ def _patterns(node: Node) -> tuple[str, ...]:
 def _layers(node: Node) -> dict[str, tuple[str, ...]]:
     """Return kinds of layers: names of known ones, or names with patterns of their keys."""
     if isinstance(node.value, Mapping):
-        return {name: _patterns(entry) for name, entry in node.mapping().items()}
+        return {name: _texts(entry) for name, entry in node.mapping().items()}
     named = {item.text(tuple(KINDS)) for item in node.sequence()}
     return {kind: patterns for kind, patterns in KINDS.items() if kind in named}
 

@@ -52,10 +52,6 @@ class Parameter:
             return "integer"
         return "log" if self.log else "float"
 
-    def text(self, value: float) -> str:
-        """Return a value for people: the word that is chosen, or the number."""
-        return self.choices[int(value)] if self.choices else f"{value:g}"
-
 
 @dataclass(frozen=True, slots=True)
 class Space:

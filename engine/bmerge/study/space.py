@@ -15,6 +15,7 @@ from bmerge.errors import StudyError
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.points import checked_point
 from bmerge.study.protocols import Space
+from bmerge.study.space_presets import Presets
 
 __all__ = ["Layout", "SearchSpace"]
 
@@ -38,6 +39,11 @@ class Layout:
     frozen: Mapping[str, float]
     dimension: Mapping[str, str]
     layers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def places(self) -> dict[str, str | float]:
+        """Block → its frozen value, or the name of the parameter that sets it."""
+        return {**self.frozen, **self.dimension}
 
     @property
     def dimensions(self) -> list[str]:
@@ -91,7 +97,7 @@ class SearchSpace:
     """
 
     space: Space
-    layouts: tuple[Layout, ...]
+    layouts: tuple[Layout | Presets, ...]
 
     def weights(self, values: Mapping[str, float]) -> dict[str, BlockWeights]:
         """Return hyperparameter → block weights for one point of the space."""
@@ -132,9 +138,7 @@ class SearchSpace:
         }
         return {
             "parameters": {p.name: [p.low, p.high] for p in self.space.parameters},
-            "blocks": {
-                layout.name: {**layout.frozen, **layout.dimension} for layout in self.layouts
-            },
+            "blocks": {layout.name: dict(layout.places) for layout in self.layouts},
             **({"layers": layers} if layers else {}),
             **({"kinds": kinds} if kinds else {}),
         }

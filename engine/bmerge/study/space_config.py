@@ -21,6 +21,7 @@ from bmerge.study.space import Layout, SearchSpace
 from bmerge.study.space_entry import HyperparameterSpace, Range
 from bmerge.study.space_kinds import check_simplices, kind_problem, simplex_of
 from bmerge.study.space_layers import layer_patterns
+from bmerge.study.space_presets import Presets, presets_of
 
 if TYPE_CHECKING:
     from bmerge.architectures import Architecture
@@ -56,12 +57,17 @@ def build_space(
         if name not in known:
             entry.fail("", f"unknown hyperparameter {name!r}", hint=nearest(name, known))
     parameters: list[Parameter] = []
-    layouts: list[Layout] = []
+    layouts: list[Layout | Presets] = []
     for h in hyperparameters:
-        builder = _Builder(h, config.get(h.name, HyperparameterSpace()), architecture)
+        entry = config.get(h.name, HyperparameterSpace())
+        if entry.presets:
+            layouts.append(chosen := presets_of(h, entry, architecture))
+            parameters.append(chosen.parameter)
+            continue
+        builder = _Builder(h, entry, architecture)
         layout = builder.layout(architecture.blocks if present is None else present)
-        layouts.append(builder.with_layers(layout, keys or {}))
-        parameters += builder.parameters(layouts[-1])
+        layouts.append(layout := builder.with_layers(layout, keys or {}))
+        parameters += builder.parameters(layout)
     if not parameters:
         entry = next(iter(config.values()), HyperparameterSpace())
         entry.fail("", "nothing to search: every block of every hyperparameter is frozen")

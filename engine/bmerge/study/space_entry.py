@@ -24,6 +24,8 @@ class HyperparameterSpace:
         single: whether those blocks share one value.
         groups: name → blocks (ids or ``FIRST-LAST``) that share one value.
         blocks: block, ``FIRST-LAST`` or group → a frozen value or a range.
+        presets: names of presets, or block weights as text, one of which is chosen; nothing else
+            is searched then.
         layers: kind of layers → patterns of its keys; each is searched apart in every block.
         log: whether values are searched by their logarithm.
         integer: whether they are whole numbers.
@@ -37,6 +39,7 @@ class HyperparameterSpace:
     single: bool = False
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     blocks: Mapping[str, float | Range] = field(default_factory=dict)
+    presets: tuple[str, ...] = ()
     layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     log: bool = False
     integer: bool = False
