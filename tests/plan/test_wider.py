@@ -54,6 +54,7 @@ def test_what_comes_out_is_the_wider_model_in_any_order(bmerge, pair, order, tmp
         "-o", out,
     )  # fmt: skip
     assert called.status == 0, called.err
+    assert "warning" not in called.err
     narrow, wide, merged = map(read_checkpoint, (*files, out))
     (key,) = [key for key in wide if key.endswith(layer)]
     shared = narrow[key].shape[1]

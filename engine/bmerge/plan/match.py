@@ -87,8 +87,8 @@ def match_tensors(
     check_models(checkpoints)
     checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     check_architectures(checkpoints, architecture)
-    checkpoints, along = with_wider(checkpoints, architecture, picks=recipe.picks)
-    values = Values(recipe, checkpoints, architecture, contents, along)
+    checkpoints, widths = with_wider(checkpoints, architecture, picks=recipe.picks)
+    values = Values(recipe, checkpoints, architecture, contents, widths)
     matched = _matched(recipe, values, architecture)
     matches = matched.matches
     check_merged(recipe, matched, values.findings)

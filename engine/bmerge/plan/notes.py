@@ -50,15 +50,17 @@ def notes_of(
     """
     findings: Findings = values.findings
     notes, warnings = list(_chosen(findings, checkpoints)), list[str]()
-    along = {key for keys in findings.along.values() for key in keys}
-    for wider, keys in findings.along.items():
+    widths = findings.widths
+    along = {key for keys in widths.along.values() for key in keys}
+    for wider, keys in widths.along.items():
         notes.append(f"{some(keys)} of {wider}, which has more input channels: taken along")
     for (lacking, source), lacked in findings.missing.items():
         keys = [key for key in lacked if key not in along]
         if not keys:
             continue
         said = f"{some(keys)} not in {lacking}: taken from {source}"
-        (notes if all(map(architecture.is_leftover, keys)) else warnings).append(said)
+        expected = lacking in widths.narrow or all(map(architecture.is_leftover, keys))
+        (notes if expected else warnings).append(said)
     for checkpoint in checkpoints:
         notes += (lora.note for lora in loras_of(checkpoint))
         warnings += (line for lora in loras_of(checkpoint) for line in lora.warnings)

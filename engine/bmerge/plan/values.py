@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TypeAlias
 
 from bmerge.architectures import Architecture
@@ -22,6 +21,7 @@ from bmerge.plan.parts import Parts, others_of
 from bmerge.plan.positions import are_other_integers, is_merged
 from bmerge.plan.shapes import common_extent
 from bmerge.plan.steps import naming
+from bmerge.plan.wider import Widths
 from bmerge.recipe import ZERO, AnyStep, Fallback, Pick, Recipe, Step, Value
 from bmerge.recipe.asking import Asking, answered
 
@@ -46,7 +46,7 @@ class Findings:
         kept: what integers are taken from that are others elsewhere → their keys.
         excluded: keys that the recipe excludes.
         pruned: keys that only training needs; None if they are not asked for.
-        along: a wider model → keys that only it has, which the first model is given.
+        widths: which models have more input channels than others.
     """
 
     missing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Findings:
     kept: dict[str, list[str]] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     pruned: list[str] | None = None
-    along: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    widths: Widths = field(default_factory=Widths)
 
 
 class Values:
@@ -68,7 +68,7 @@ class Values:
         checkpoints: its models.
         architecture: the block map; keys are the same tensor if it has one name for them.
         contents: what the values are.
-        along: a wider model → keys of it that the first model has been given.
+        widths: which of them have more input channels than others.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Values:
         checkpoints: Sequence[Checkpoint],
         architecture: Architecture,
         contents: Contents,
-        along: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        widths: Widths,
     ) -> None:
         canonical = architecture.canonical
         self._is_leftover = architecture.is_leftover
-        self.findings = Findings(along=along)
+        self.findings = Findings(widths=widths)
         self.forms = Forms()
         self.tables: list[Mapping[str, Tensor]] = [
             {canonical(key): info for key, info in checkpoint.tensors.items()}
@@ -89,7 +89,9 @@ class Values:
             else checkpoint.tensors
             for checkpoint in checkpoints
         ]
-        self.repeated = bool(along) or len({each.path for each in checkpoints}) < len(checkpoints)
+        self.repeated = bool(widths.along) or len({each.path for each in checkpoints}) < len(
+            checkpoints
+        )
         self._models = {model.name: index for index, model in enumerate(recipe.models)}
         self._files = [checkpoint.path.name for checkpoint in checkpoints]
         self._steps = {step.name: step for step in recipe.steps}

@@ -8,19 +8,33 @@ model, so that they come out as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from bmerge.architectures import Architecture
 from bmerge.architectures.components import components_of
 from bmerge.formats import Checkpoint, Tensor, leading
 from bmerge.plan.shapes import FIRST_LAYERS, differ_in_channels
 
-__all__ = ["with_wider"]
+__all__ = ["Widths", "with_wider"]
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Which models of a merge have more input channels than others.
+
+    Args:
+        along: name of a wider file than the first → keys of it that the first has been given.
+        narrow: names of the files that are narrower than the first; they lack what is for those
+            channels.
+    """
+
+    along: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    narrow: frozenset[str] = frozenset()
 
 
 def with_wider(
     checkpoints: Sequence[Checkpoint], architecture: Architecture, *, picks: bool
-) -> tuple[tuple[Checkpoint, ...], Mapping[str, Sequence[str]]]:
+) -> tuple[tuple[Checkpoint, ...], Widths]:
     """Return the models of a merge, the first with what only wider ones have.
 
     Args:
@@ -29,35 +43,47 @@ def with_wider(
         picks: whether the recipe says itself what comes from where; nothing is changed then.
 
     Returns:
-        The models; and name of a wider file → the keys that come from it.
+        The models, and which are wider than others.
     """
     first = leading(checkpoints)
-    along: dict[str, list[str]] = {}
+    others = [] if picks else [each for each in checkpoints if _differ(first, each)]
+    narrow = frozenset(each.path.name for each in others if _wider_layer(each, first))
     tensors: dict[str, Tensor] = {}
-    for other in () if picks else checkpoints:
-        extra = [key for key in other.tensors if key not in first.tensors]
-        layer = _wider_layer(first, other) if extra and other is not first else None
-        if layer is None:
-            continue
-        components = components_of(other.tensors)
-        keys = [
-            key
-            for key in extra
-            if components[key] == components[layer]
-            and key not in tensors
-            and not architecture.is_leftover(key)
-        ]
-        if keys:
-            along[other.path.name] = keys
-            tensors.update((key, other.tensors[key]) for key in keys)
-    if not along:
-        return tuple(checkpoints), {}
-    wide = replace(first, tensors={**first.tensors, **tensors})
-    return tuple(wide if each is first else each for each in checkpoints), along
+    along: dict[str, list[str]] = {}
+    for other in others:
+        layer = _wider_layer(first, other)
+        if layer is not None:
+            new = _brought(first, other, layer, architecture)
+            along[other.path.name] = [key for key in new if key not in tensors]
+            tensors = {**new, **tensors}
+    along = {name: keys for name, keys in along.items() if keys}
+    if tensors:
+        wide = replace(first, tensors={**first.tensors, **tensors})
+        checkpoints = [wide if each is first else each for each in checkpoints]
+    return tuple(checkpoints), Widths(along, narrow)
+
+
+def _differ(first: Checkpoint, other: Checkpoint) -> bool:
+    """Tell whether one has keys that the other has not."""
+    return other is not first and other.tensors.keys() != first.tensors.keys()
+
+
+def _brought(
+    first: Checkpoint, other: Checkpoint, layer: str, architecture: Architecture
+) -> dict[str, Tensor]:
+    """Return what only a wider model has of the component that its first layer is in."""
+    components = components_of(other.tensors)
+    return {
+        key: tensor
+        for key, tensor in other.tensors.items()
+        if key not in first.tensors
+        and components[key] == components[layer]
+        and not architecture.is_leftover(key)
+    }
 
 
 def _wider_layer(first: Checkpoint, other: Checkpoint) -> str | None:
-    """Return the key of a first layer that has more input channels in another model."""
+    """Return the key of a first layer that has more input channels in the other model."""
     for key, info in first.tensors.items():
         if key.endswith(FIRST_LAYERS) and key in other.tensors:
             shape = other.tensors[key].shape
