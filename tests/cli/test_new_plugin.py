@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,16 +18,64 @@ def test_new_plugin_works_as_it_is_written(bmerge, tmp_path, monkeypatch):
     assert 'my_mix = "bmerge_my_mix"' in (module.parent / "pyproject.toml").read_text()
 
 
-def test_new_plugin_passes_its_own_tests(bmerge, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    bmerge("new-plugin", "my_mix", "--out", "project")
+KINDS = {
+    "method": "methods",
+    "optimiser": "optimisers",
+    "scorer": "scorers",
+    "generator": "generators",
+    "architecture": "architectures",
+}
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory) -> Path:
+    """A folder with a project of each kind, called my_KIND."""
+    from bmerge.cli import main
+
+    folder = tmp_path_factory.mktemp("projects")
+    for kind in KINDS:
+        with pytest.raises(SystemExit) as ended:
+            main(["new-plugin", f"my_{kind}", "--kind", kind, "--out", str(folder / kind)])
+        assert ended.value.code == 0
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_plugin_of_each_kind_is_listed(bmerge, projects, kind):
+    files = [file.read_text() for file in (projects / kind).rglob("*.*")]
+    assert not re.findall(r"@[A-Z]+@", "".join(files))
+    module = projects / kind / f"bmerge_my_{kind}.py"
+    lines = bmerge(KINDS[kind], "--plugin", module).out.splitlines()
+    assert f"my_{kind}" in {line.split()[0] for line in lines}
+
+
+def test_new_plugins_pass_their_own_tests(projects):
+    paths = [str(projects / kind) for kind in KINDS]
+    (projects / "conftest.py").write_text(f"import sys; sys.path += {paths!r}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
-    project = tmp_path / "project"
-    code = f"import sys; sys.path.insert(0, {str(project)!r})"
-    (project / "conftest.py").write_text(code)
-    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=projects, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
-    assert "2 passed" in result.stdout
+    assert "10 passed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "plugin"),
+    [
+        ("method", "slerp", "slerp"),
+        ("scorer", "clip_score", "clip_score"),
+        ("architecture", "sdxl", "builtins"),
+        ("scorer", "slerp", None),
+    ],
+)
+def test_new_plugin_is_not_called_like_one_that_there_is(
+    bmerge, tmp_path, monkeypatch, kind, name, plugin
+):
+    monkeypatch.chdir(tmp_path)
+    called = bmerge("new-plugin", name, "--kind", kind)
+    assert called.status == 1
+    if plugin:
+        assert f"{kind} {name!r} already, of the plugin {plugin!r}" in called.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_new_plugin_keeps_what_is_there(bmerge, tmp_path):
@@ -40,7 +90,7 @@ def test_new_plugin_keeps_what_is_there(bmerge, tmp_path):
 def test_new_plugin_needs_a_proper_name(bmerge, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     called = bmerge("new-plugin", name)
-    assert (called.status, "is no name for a plugin" in called.err) == (1, True)
+    assert (called.status, "is not a name for a plugin" in called.err) == (1, True)
     assert not list(tmp_path.iterdir())
 
 
