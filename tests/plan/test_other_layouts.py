@@ -106,3 +106,36 @@ def test_one_file_merges_with_a_folder_of_diffusers(bmerge, tmp_path, sdxl):
         assert called.status == 0, called.err
         found.append(load_file(tmp_path / "o.safetensors"))
     assert_same(found[1], found[0])
+
+
+def test_quantised_weights_are_decoded_before_they_are_taken_apart(bmerge, tmp_path):
+    a, b = (
+        {key: np.tile(array, 4) for key, array in small_model("flux2_dev", seed).items()}
+        for seed in (1, 2)
+    )
+    theirs = by_diffusers(CASES["flux2_dev"][2], b)
+    for name, arrays in {"a": a, "b": theirs}.items():
+        save_file(arrays, tmp_path / f"{name}.safetensors")
+
+    def run(*words):
+        called = bmerge(*words[:-1], "-o", tmp_path / f"{words[-1]}.safetensors")
+        assert called.status == 0, called.err
+        return tmp_path / f"{words[-1]}.safetensors"
+
+    floats = ("--quantise", "none", "--dtype", "fp32")
+    coded = run("convert", tmp_path / "a.safetensors", "--quantise", "fp8_scaled", "a8")
+    plain = run("convert", coded, *floats, "af")
+    arrays = load_file(plain)
+    name = "double_blocks.0.img_attn.qkv.weight"
+    assert not np.array_equal(arrays[name], a[name])
+    mixed = ("merge", "weighted_sum", tmp_path / "b.safetensors", "--alpha", "0.3")
+    one, other = run(*mixed, coded, "one"), run(*mixed, plain, "other")
+    assert_same(load_file(one), load_file(other))
+    apart = run("convert", coded, "--layout", "diffusers", "a8d")
+    stored = open_checkpoint(apart).tensors
+    assert stored["transformer_blocks.0.attn.to_q.weight"].dtype == "F8_E4M3"
+    assert stored["transformer_blocks.0.attn.to_q.weight_scale"].shape == ()
+    found = load_file(run("convert", apart, *floats, "a8df"))
+    for key, array in by_diffusers(CASES["flux2_dev"][2], arrays).items():
+        step = np.abs(array).max() / 448 * 16  # half of it is between the largest numbers
+        assert np.abs(found[key] - array).max() <= step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -17,6 +18,7 @@ from bmerge.formats import LAYOUTS
 from bmerge.host.convert import plan_of_conversion
 from bmerge.host.executor_options import ExecutorOptions
 from bmerge.plan import describe
+from bmerge.recipe.schema import Quantise
 
 __all__ = ["command"]
 
@@ -49,6 +51,11 @@ _NONE = "none"
     help="Write a folder, with the configs and tokenizers of this one; default: of MODEL's own.",
 )
 @click.option("--dtype", metavar="NAME", help="Number format, as fp16; default: as it is.")
+@click.option(
+    "--quantise",
+    type=click.Choice(get_args(Quantise)),
+    help="Quantise weights of layers, or none any more; default: auto, as they are.",
+)
 @click.option("--arch", metavar="ID", help="Block map; default: detected.")
 @click.option("--prune", is_flag=True, help="Leave out EMA weights and leftovers of training.")
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON; write nothing.")
@@ -68,6 +75,7 @@ def command(
     prefix: str | None,
     configs: str | None,
     dtype: str | None,
+    quantise: str | None,
     arch: str | None,
     prune: bool,
     dry_run: bool,
@@ -87,6 +95,7 @@ def command(
       bmerge convert sdxl.safetensors --parts vae -o sdxl-vae.safetensors
       bmerge convert model.ckpt --dtype fp16 --prune -o model.safetensors
       bmerge convert unet.safetensors --prefix model.diffusion_model. -o unet-a1111.safetensors
+      bmerge convert model.safetensors --quantise fp8_scaled -o model-fp8.safetensors
       bmerge convert flux-Q8_0.gguf --dtype bf16 -o flux.safetensors
       bmerge convert sdxl.safetensors --vae vae-fix.safetensors -o baked.safetensors
     """
@@ -100,6 +109,7 @@ def command(
         "parts": wanted or None,
         "prefix": None if prefix is None else _prefix(prefix),
         "dtype": None if dtype is None else canonical(dtype),
+        "quantise": quantise,
         "architecture": arch,
         "prune": prune or None,
     }

@@ -15,6 +15,7 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import other_layouts
 from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, leading, parted, prefix_of
+from bmerge.formats.quantised import decoded
 from bmerge.formats.relaid import Form, relaid
 
 __all__ = ["in_form", "in_one_layout"]
@@ -32,10 +33,14 @@ def in_one_layout(
         checkpoints: the models of a merge.
         whole_first: whether a part alone goes by the whole checkpoints after it too, since parts
             of several files are put together.
+
+    Raises:
+        FormatError: if there are quantised weights that cannot be decoded.
     """
     first = checkpoints[0].tensors.keys() if checkpoints else ()
     if all(each.tensors.keys() == first for each in checkpoints):
         return tuple(checkpoints)
+    checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]  # codes cannot be cut
     alone = [is_part_alone(checkpoint.tensors) for checkpoint in checkpoints]
     bare = [not any(map(prefix_of, each.tensors)) for each in checkpoints]
     found = list(checkpoints)

@@ -159,7 +159,7 @@ def _refuse(checkpoint: Checkpoint, found: Sequence[QuantisedWeight]) -> NoRetur
         f"{checkpoint.path.name} holds quantised weights ({formats}), which cannot be merged: "
         f"{first.codes.key!r}{beside}, for example"
     )
-    hint = "use the model in fp16, bf16 or fp32, or convert it to one of these first"
+    hint = "use the model in fp16, bf16 or fp32"
     raise FormatError(message, path=checkpoint.path, key=first.codes.key, hint=hint)
 
 

@@ -11,6 +11,7 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import LAYOUTS, in_layout
 from bmerge.formats.prefixes import is_part_alone, kind_of, parted
+from bmerge.formats.quantised import decoded
 from bmerge.formats.wholes import Whole, whole_of
 
 __all__ = ["PARTS", "Form", "relaid"]
@@ -53,10 +54,12 @@ def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:
         form: what is asked for. A part that is taken out alone loses its prefix.
 
     Raises:
-        FormatError: if the model has no such part, or no such layout of it is known.
+        FormatError: if the model has no such part, no such layout of it is known, or it has
+            quantised weights that cannot be decoded.
     """
     if not form.is_given:
         return checkpoint
+    checkpoint = decoded(checkpoint)
     parts: _Parts = {**parted(checkpoint.tensors)}
     if form.layout is not None:
         parts = _in_layout(checkpoint, parts, form.layout)

@@ -14,11 +14,25 @@ from typing import Any, Literal, TypeAlias
 from bmerge.formats.coded import Codec, CodedTensor
 from bmerge.formats.stored import read_bytes
 
-__all__ = ["FORMATS", "OF_INPUTS", "WEIGHT", "Format", "Quantised", "as_before", "as_new"]
+__all__ = [
+    "FORMATS",
+    "OF_INPUTS",
+    "WEIGHT",
+    "Format",
+    "Quantised",
+    "as_before",
+    "as_like",
+    "as_new",
+]
 
 Format: TypeAlias = Literal["fp8_scaled", "mxfp8", "nvfp4", "int8"]
 FORMATS: tuple[Format, ...] = ("fp8_scaled", "mxfp8", "nvfp4", "int8")
 _SAID = {"fp8_scaled": "float8_e4m3fn", "int8": "int8_tensorwise"}
+_LIKE: Mapping[tuple[str, str], Format] = {
+    ("E4M3", "grid"): "fp8_scaled", ("I8", "grid"): "int8", ("E4M3", "tiled"): "mxfp8",
+    ("E2M1", "tiled"): "nvfp4",
+}  # fmt: skip
+"""Codes and how their scales lie → the format that ComfyUI writes so."""
 _FLOATS = {"F32", "F16", "BF16"}
 _MARKER = "scaled_fp8"
 WEIGHT = "weight"
@@ -99,6 +113,21 @@ def as_new(name: Format, shape: Sequence[int]) -> Quantised | None:
     codec = _codec(code, (rows, columns, columns), ("grid", *cells), "F32")
     parts = ((WEIGHT, dtype, (rows, columns)), ("weight_scale", "F32", scales))
     return Quantised(codec, rows, parts, marks)
+
+
+def as_like(tensor: CodedTensor, key: str, shape: Sequence[int]) -> Quantised | None:
+    """Return how a weight is written that is made of parts of others.
+
+    Args:
+        tensor: one of these.
+        key: of the weight.
+        shape: of the weight.
+    """
+    if tensor.codec.name != "scaled" or key.rpartition(".")[2] != WEIGHT:
+        return None
+    code, _, (form, *_), *_ = tensor.codec.parameters
+    name = _LIKE.get((code, form))
+    return None if name is None else as_new(name, shape)
 
 
 def _in_tiles(name: Format, rows: int, columns: int, marks: Mapping[str, bytes]) -> Quantised:

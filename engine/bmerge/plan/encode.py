@@ -15,8 +15,8 @@ from typing import TypeAlias
 from bmerge.architectures.components import MODEL, components_of
 from bmerge.dtypes import is_float
 from bmerge.expr import IDENTITY
-from bmerge.formats import CodedTensor, Tensor, leading
-from bmerge.formats.requantise import OF_INPUTS, WEIGHT, Quantised, as_before, as_new
+from bmerge.formats import CodedTensor, ComposedTensor, Tensor, leading
+from bmerge.formats.requantise import OF_INPUTS, WEIGHT, Quantised, as_before, as_like, as_new
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
 
 __all__ = ["encoded"]
@@ -38,7 +38,7 @@ def encoded(plan: Plan) -> Plan:
         FormatError: if the first model's file has become shorter.
     """
     wanted, first = plan.recipe.quantise, leading(plan.checkpoints).tensors
-    coded = any(isinstance(tensor, CodedTensor) for tensor in first.values())
+    coded = any(isinstance(t, CodedTensor) or _part_of(t) for t in first.values())
     if wanted == "auto":
         return _rebuilt(plan, _as_first) if coded and plan.recipe.dtype is None else plan
     if wanted == "none":
@@ -48,15 +48,25 @@ def encoded(plan: Plan) -> Plan:
     def choose(job: Job, output: OutputTensor) -> Quantised | None:
         base = _base_of(job)
         of_model = components[output.key] == MODEL and _is_large(output)
-        chosen = isinstance(base, CodedTensor) if coded else of_model
+        chosen = bool(isinstance(base, CodedTensor) or _part_of(base)) if coded else of_model
         return as_new(wanted, output.shape) if chosen else None
 
     return _rebuilt(plan, choose)
 
 
-def _as_first(job: Job, _: OutputTensor) -> Quantised | None:
+def _as_first(job: Job, output: OutputTensor) -> Quantised | None:
     base = _base_of(job)
-    return as_before(base) if isinstance(base, CodedTensor) else None
+    if isinstance(base, CodedTensor):
+        return as_before(base)
+    inner = _part_of(base)
+    return None if inner is None else as_like(inner, output.key, output.shape)
+
+
+def _part_of(tensor: Tensor | None) -> CodedTensor | None:
+    """Return the first of the weights that a tensor is made of, if all of them are codes."""
+    pieces = tensor.pieces if isinstance(tensor, ComposedTensor) else ()
+    parts = [piece.tensor for piece in pieces if isinstance(piece.tensor, CodedTensor)]
+    return parts[0] if parts and len(parts) == len(pieces) else None
 
 
 def _base_of(job: Job) -> Tensor | None:

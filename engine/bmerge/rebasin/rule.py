@@ -81,7 +81,10 @@ def rule_of(checkpoint: Checkpoint, family: Family | None = None) -> Rule:
     prefix = next((p for p in _PREFIXES if p + "time_embed.0.weight" in shapes), None)
     if prefix is None:
         message = f"{checkpoint.path.name} has no UNet that re-basin knows"
-        hint = "it knows Stable Diffusion 1, 2 and XL in single files, as most merges use them"
+        hint = (
+            "it knows Stable Diffusion 1, 2 and XL by the names of their own code, which "
+            "'bmerge convert MODEL --layout original -o FILE' gives"
+        )
         raise ArchitectureError(message, hint=hint)
     family = family or _family_of(shapes, prefix, checkpoint.path.name)
     wiring = Wiring(shapes, family.groups)
