@@ -24,6 +24,8 @@ _OVERSAMPLING = 10
 _ITERATIONS = 2
 _SMALL = 128
 """Columns up to which the exact way costs nothing."""
+_BLOCK, _COLUMNS = 1 << 15, 1 << 10
+"""Elements, and columns, that fit the caches in float64."""
 _FIRST = 32
 """Ranks that are tried first where only an energy is asked for."""
 
@@ -71,25 +73,31 @@ def factorise(matrix: Array, wanted: Wanted, *, seed: int = 0) -> Factors:
         wanted: its rank or energy.
         seed: of the random vectors.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        turned = factorise(np.ascontiguousarray(matrix.T), wanted, seed=seed)
-        return replace(turned, up=turned.down.T, down=turned.up.T)
     total = _energy(matrix)
+    if matrix.shape[0] > matrix.shape[1]:
+        turned = _factorised(matrix.T, total, wanted, seed)
+        return replace(turned, up=turned.down.T, down=turned.up.T)
+    return _factorised(matrix, total, wanted, seed)
+
+
+def _factorised(matrix: Array, total: float, wanted: Wanted, seed: int) -> Factors:
+    """Return the factors of a matrix with no more rows than columns."""
     least = len(matrix)
     most = least if wanted.rank is None else min(wanted.rank, least)
     count = _FIRST if wanted.rank is None else wanted.rank
     while least > _SMALL and 3 * (count + _OVERSAMPLING) < least:
-        basis, energies = _sketch(matrix, count + _OVERSAMPLING, seed)
+        basis, down, energies = _sketch(matrix, count + _OVERSAMPLING, seed)
         rank = _rank(energies, total, wanted)
         if rank is not None and rank <= count:
-            return _project(matrix, basis[:, :rank], total)
+            return _shared(basis[:, :rank], down[:rank], total)
         if wanted.rank is not None:
-            return _project(matrix, basis[:, :most], total)
+            return _shared(basis[:, :most], down[:most], total)
         count *= 2
     wide = matrix.astype("f8")
     energies, basis = _strongest(wide @ wide.T)
     rank = _rank(energies, total, wanted)
-    return _project(matrix, basis[:, : most if rank is None else rank], total)
+    basis = basis[:, : most if rank is None else rank]
+    return _shared(basis, basis.T @ wide, total)
 
 
 def refactorise(up: Array, down: Array, wanted: Wanted) -> Factors:
@@ -112,17 +120,31 @@ def _rank(energies: NDArray[Any], total: float, wanted: Wanted) -> int | None:
     return int(enough[0]) + 1 if len(enough) else None
 
 
-def _sketch(matrix: Array, count: int, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return orthonormal vectors that nearly span the strongest columns, and their energies."""
+def _sketch(matrix: Array, count: int, seed: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return orthonormal vectors that nearly span the strongest columns.
+
+    Returns:
+        the vectors as columns, the matrix projected on them, and the energies of that.
+    """
     random = np.random.default_rng(seed)
     basis = matrix @ random.standard_normal((matrix.shape[1], count), dtype=np.float32)
     for _ in range(_ITERATIONS):
         basis = np.linalg.qr(matrix.T @ np.linalg.qr(basis)[0])[0]
         basis = matrix @ basis
     basis = np.linalg.qr(basis)[0]
-    inner = (basis.T @ matrix).astype("f8")
-    energies, vectors = _strongest(inner @ inner.T)
-    return basis @ vectors.astype("f4"), energies
+    inner = basis.T @ matrix
+    energies, vectors = _strongest(_gram(inner))
+    turn = vectors.astype("f4")
+    return basis @ turn, turn.T @ inner, energies
+
+
+def _gram(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the products of all pairs of rows, summed in float64 some columns at a time."""
+    gram = np.zeros((len(rows), len(rows)))
+    for begin in range(0, rows.shape[1], _COLUMNS):
+        part = rows[:, begin : begin + _COLUMNS].astype("f8")
+        gram += part @ part.T
+    return gram
 
 
 def _strongest(gram: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -131,9 +153,8 @@ def _strongest(gram: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 
-def _project(matrix: Array, basis: NDArray[Any], total: float) -> Factors:
-    """Return the matrix projected on some vectors, its strength shared by both factors."""
-    down = basis.T @ matrix.astype(basis.dtype)
+def _shared(basis: NDArray[Any], down: NDArray[Any], total: float) -> Factors:
+    """Return a product with its strength shared by both factors."""
     energies = np.sum(np.square(down, dtype="f8"), axis=1)
     root = np.where(energies > 0, energies, 1.0) ** 0.25
     up, down = basis * root, down / root[:, None]
@@ -141,4 +162,8 @@ def _project(matrix: Array, basis: NDArray[Any], total: float) -> Factors:
 
 
 def _energy(matrix: Array) -> float:
-    return float(np.sum(np.square(matrix, dtype="f8")))
+    flat, total = matrix.reshape(-1), 0.0
+    for begin in range(0, flat.size, _BLOCK):
+        part = flat[begin : begin + _BLOCK].astype("f8")
+        total += float(part @ part)
+    return total

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
+from bmerge import _native
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
-from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, decoded
-from bmerge.lora.arrays import Array, read_array
+from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, decoded, values_of
+from bmerge.lora.arrays import Array
 from bmerge.lora.decompose import Factors, Wanted, factorise
 from bmerge.lora.kohya import base_version, kohya_layers
 from bmerge.lora.names import Place
+from bmerge.lora.spread import in_order
 from bmerge.lora.write import LoraWriter, rank_metadata
 
 __all__ = ["Layers", "extract_lora"]
 
+_STEP = 1 << 18
+"""Elements that are read at once."""
 _EMBEDDINGS = ("embedding.weight", "embedding", "text_projection", "logit_scale", "shared.weight")
 
 
@@ -52,6 +58,18 @@ class Layers:
         self.kept += factors.kept
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a layer: whether it changed, and what of it is stored."""
+
+    name: str
+    role: str
+    place: Place
+    changed: bool
+    found: Factors | Array | None = None
+    shape: tuple[int, ...] = ()
+
+
 def extract_lora(
     base: Checkpoint,
     tuned: Checkpoint,
@@ -63,7 +81,7 @@ def extract_lora(
     canonical: Callable[[str], str] = str,
     progress: Callable[[int, int], None] = lambda _, __: None,
 ) -> Layers:
-    """Write what turns one model into another as a LoRA, one tensor at a time.
+    """Write what turns one model into another as a LoRA, some tensors at a time.
 
     Linear layers and convolutions get a product of two factors, of their own rank each where an
     energy is wanted. Other tensors that differ are left out, or stored as they are.
@@ -87,19 +105,13 @@ def extract_lora(
     pairs = _pairs(base, tuned, canonical)
     shapes = {key: info.shape for key, (info, _) in pairs.items()}
     found = Layers()
+    done, total = 0, sum(info.nbytes for info, _ in pairs.values())
     with LoraWriter(output, dtype) as writer:
-        for (name, role, place), difference in _differences(pairs, shapes, progress):
-            if not difference.any():
-                found.unchanged += 1
-            elif role == "weight" and difference.ndim > 1 and not place.key.endswith(_EMBEDDINGS):
-                factors = factorise(difference.reshape(len(difference), -1), wanted)
-                writer.add_factors(name, factors, difference.shape)
-                found.count(name, factors)
-            elif everything:
-                writer.add(f"{name}.{_role(place.key, role, shapes)}", _turned(difference, place))
-                found.whole.append(place.key)
-            else:
-                found.left_out.append(place.key)
+        for outcomes in in_order(_tasks(pairs, shapes, wanted, everything=everything)):
+            for outcome in outcomes:
+                _write(outcome, writer, shapes, found)
+            done += pairs[outcomes[-1].place.key][0].nbytes
+            progress(done, total)
         if not found.ranks and not found.whole:
             raise _nothing(base, tuned, found)
         found.nbytes = writer.commit(_metadata(base, tuned, shapes, found, wanted))
@@ -121,27 +133,100 @@ def _pairs(
     return pairs
 
 
-def _differences(
+def _tasks(
     pairs: Mapping[str, tuple[Tensor, Tensor]],
     shapes: Mapping[str, tuple[int, ...]],
-    progress: Callable[[int, int], None],
-) -> Iterator[tuple[tuple[str, str, Place], Array]]:
-    """Yield each layer's part of a tensor with its difference; a tensor is read once."""
-    total = sum(info.nbytes for info, _ in pairs.values())
-    done, key, difference = 0, "", np.empty(0, "f4")
-    for layer in kohya_layers(shapes):
-        place = layer[2]
-        if place.key != key:
-            key = place.key
-            first, second = pairs[key]
-            difference = read_array(second)
-            difference -= read_array(first)
-            if not np.isfinite(difference).all():
-                message = f"{key!r} holds NaN or infinity in {first.file} or {second.file}"
-                raise FormatError(message, path=second.file, key=key)
-            done += first.nbytes
-            progress(done, total)
-        yield layer, difference if place.rows is None else difference[slice(*place.rows)]
+    wanted: Wanted,
+    *,
+    everything: bool,
+) -> Iterator[tuple[int, Callable[[], list[_Outcome]]]]:
+    """Yield what is to be done for each tensor, and the bytes that it takes."""
+    for key, layers in groupby(kohya_layers(shapes), key=lambda layer: layer[2].key):
+        mine = list(layers)
+        first, second = pairs[key]
+        ranked = _has_rank(key, mine[0][1], first.shape)
+        if ranked or everything:
+            need = 4 * first.numel + _STEP
+            yield need, partial(_compared, mine, first, second, wanted if ranked else None)
+        else:
+            yield 4 * _STEP, partial(_looked_at, mine, first, second)
+
+
+def _has_rank(key: str, role: str, shape: tuple[int, ...]) -> bool:
+    return role == "weight" and len(shape) > 1 and not key.endswith(_EMBEDDINGS)
+
+
+def _compared(
+    layers: Sequence[tuple[str, str, Place]], first: Tensor, second: Tensor, wanted: Wanted | None
+) -> list[_Outcome]:
+    """Return a tensor's differences, as factors if a rank is wanted."""
+    whole = np.empty(first.numel, "f4")
+    for begin, difference in _differences(first, second):
+        whole[begin : begin + difference.size] = difference
+    whole = whole.reshape(first.shape)
+    outcomes = []
+    for name, role, place in layers:
+        values = whole if place.rows is None else whole[slice(*place.rows)]
+        found: Factors | Array | None = values
+        if not values.any():
+            found = None
+        elif wanted is not None:
+            found = factorise(values.reshape(len(values), -1), wanted)
+        outcomes.append(_Outcome(name, role, place, found is not None, found, values.shape))
+    return outcomes
+
+
+def _looked_at(
+    layers: Sequence[tuple[str, str, Place]], first: Tensor, second: Tensor
+) -> list[_Outcome]:
+    """Tell whether the parts of a tensor differ whose differences are not stored."""
+    row = first.numel // first.shape[0] if first.shape else 1
+    parts = [place.rows or (0, first.shape[0] if first.shape else 1) for _, _, place in layers]
+    differ = [False] * len(layers)
+    for begin, difference in _differences(first, second):
+        for index, (low, high) in enumerate(parts):
+            part = difference[max(low * row - begin, 0) : max(high * row - begin, 0)]
+            differ[index] = differ[index] or bool(part.any())
+    return [_Outcome(*layer, changed) for layer, changed in zip(layers, differ, strict=True)]
+
+
+def _differences(first: Tensor, second: Tensor) -> Iterator[tuple[int, Array]]:
+    """Yield differences of some elements at a time, and the index of the first of them."""
+    for begin in range(0, first.numel, _STEP):
+        count = min(_STEP, first.numel - begin)
+        before, after = (_values(tensor, begin, count) for tensor in (first, second))
+        difference = after - before
+        if not np.isfinite(difference).all():
+            message = f"{first.key!r} holds NaN or infinity in {first.file} or {second.file}"
+            raise FormatError(message, path=second.file, key=first.key)
+        yield begin, difference
+
+
+def _values(tensor: Tensor, begin: int, count: int) -> Array:
+    try:
+        return np.frombuffer(values_of(tensor, begin, count), "<f4")
+    except _native.NativeError as error:
+        raise FormatError(str(error), path=tensor.file, key=tensor.key) from error
+
+
+def _write(
+    outcome: _Outcome,
+    writer: LoraWriter,
+    shapes: Mapping[str, tuple[int, ...]],
+    found: Layers,
+) -> None:
+    name, key = outcome.name, outcome.place.key
+    if not outcome.changed:
+        found.unchanged += 1
+    elif outcome.found is None:
+        found.left_out.append(key)
+    elif isinstance(outcome.found, Factors):
+        writer.add_factors(name, outcome.found, outcome.shape)
+        found.count(name, outcome.found)
+    else:
+        values = _turned(outcome.found, outcome.place)
+        writer.add(f"{name}.{_role(key, outcome.role, shapes)}", values)
+        found.whole.append(key)
 
 
 def _role(key: str, role: str, shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from bmerge.lora.decompose import Factors, Wanted, factorise, refactorise
 from bmerge.lora.extract import Layers
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.networks import change_of, scale_of
+from bmerge.lora.spread import in_order
 from bmerge.lora.write import LoraWriter, rank_metadata
 
 __all__ = ["merge_loras", "resize_lora"]
@@ -38,12 +41,12 @@ def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16")
     """
     found = Layers()
     with LoraWriter(output, dtype) as writer:
-        for module in lora.modules:
-            if module.network not in _FACTORED or "embedding_up" in module.tensors:
+        tasks = ((_need(module), partial(_resized, module, wanted)) for module in lora.modules)
+        for module, factors in zip(lora.modules, in_order(tasks), strict=True):
+            if factors is None:
                 _keep(writer, module, tuple(module.tensors), found)
                 continue
             _keep(writer, module, _KEPT, found)
-            factors = _resized(module, wanted)
             _add(writer, module, factors)
             found.count(module.name, factors)
         most = wanted.rank if wanted.energy is None else None
@@ -90,7 +93,18 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
     return found
 
 
-def _resized(module: Module, wanted: Wanted) -> Factors:
+def _need(module: Module) -> int:
+    """Return about how many bytes it takes to resize a layer."""
+    sizes = [info.numel for info in module.tensors.values()]
+    if "up" not in module.tensors or "mid" in module.tensors:
+        sizes.append(math.prod(module.matrix or ()))
+    return 16 * sum(sizes)
+
+
+def _resized(module: Module, wanted: Wanted) -> Factors | None:
+    """Return a layer's factors of another rank; None if it has no rank that could change."""
+    if module.network not in _FACTORED or "embedding_up" in module.tensors:
+        return None
     if "up" in module.tensors and "mid" not in module.tensors:
         return refactorise(*_factors(module, scale_of(module)), wanted)
     least = min(module.matrix or (1, 1))
