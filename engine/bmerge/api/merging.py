@@ -97,7 +97,7 @@ def merge(
     where = ExecutorOptions(executor, device, size_of(memory), size_of(vram), threads, io)
     target = as_path(output)
     with contextlib.ExitStack() as files:
-        if isinstance(what, Recipe) or str(what).lower().endswith((*_RECIPES, *_checkpoints())):
+        if isinstance(what, Recipe) or _is_file(str(what)):
             _check_alone(what, models=models, loras=loras, vae=vae, text_encoders=text_encoders)
             changes = changes_of(settings, only=True)
             plan = _plan_of_recipe(
@@ -189,10 +189,11 @@ def parts_of(vae: PathLike | None, encoders: Sequence[PathLike]) -> list[tuple[s
     return [(component, str(as_path(path))) for component, path in given]
 
 
-def _checkpoints() -> tuple[str, ...]:
-    from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
+def _is_file(word: str) -> bool:
+    """Tell whether what is merged is a recipe or a merged model, and no method."""
+    from bmerge.foreign import is_merged_file
 
-    return (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES)
+    return word.lower().endswith(_RECIPES) or is_merged_file(as_path(word))
 
 
 def _check_alone(what: object, **names: object) -> None:

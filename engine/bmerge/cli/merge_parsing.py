@@ -16,7 +16,8 @@ from bmerge.cli.completing import complete_value
 from bmerge.cli.methods import models_of
 from bmerge.cli.session import session_of
 from bmerge.errors import MethodError
-from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
+from bmerge.formats.folders import holds_model
+from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.method import Hyperparameter, MergeMethod, Option, option_text
 
 __all__ = ["MergeCommand", "check_alone", "is_recipe", "split_weight"]
@@ -24,12 +25,13 @@ __all__ = ["MergeCommand", "check_alone", "is_recipe", "split_weight"]
 _HELP = frozenset({"-h", "--help"})
 _METHOD = "bmerge.cli.method"
 _MOST_MODELS = 32
-_CHECKPOINTS = (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES)
+_CHECKPOINTS = (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES, GGUF_SUFFIX)
 
 
 def is_recipe(word: str) -> bool:
-    """Tell whether the first word of a merge names a recipe file rather than a method."""
-    return word.lower().endswith((".yaml", ".yml", ".json", ".mecha", *_CHECKPOINTS))
+    """Tell whether the first word of a merge names a recipe or a merged model, and no method."""
+    known = (".yaml", ".yml", ".json", ".mecha", *_CHECKPOINTS)
+    return word.lower().endswith(known) or holds_model(Path(word))
 
 
 def check_alone(

@@ -151,6 +151,7 @@ def _candidates(
     is_plain = PurePath(name).name == name and name not in {"", ".", ".."}
     inside = [path for place in places for path in _models_in(place)]
     named = [path for path in inside if path.name == name]
+    named += [place / name for place in places if is_plain and (place / name).is_dir()]
     for path in (*named, *((file.parent / name, Path(name)) if is_plain else ())):
         if path.exists() and (digest is None or _sha256(path) == digest):
             yield path.absolute()

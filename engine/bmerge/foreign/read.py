@@ -14,7 +14,8 @@ from bmerge.foreign.unfold import unfolded
 from bmerge.foreign.webui import RECIPE_KEY as WEBUI_KEY
 from bmerge.foreign.webui import read_webui
 from bmerge.formats import open_checkpoint
-from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
+from bmerge.formats.folders import holds_model, is_index
+from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.reading import read_text
 from bmerge.recipe import Recipe, read_document
 from bmerge.recipe.ancestry import RECIPE_KEY, origin_of
@@ -22,12 +23,13 @@ from bmerge.recipe.load import ArchitectureOf, recipe_of
 
 __all__ = ["is_merged_file", "own_file", "read_any_recipe"]
 
-_SUFFIXES = (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES, ".safetensors.index.json")
+_SUFFIXES = (*SAFETENSORS_SUFFIXES, *PICKLED_SUFFIXES, GGUF_SUFFIX)
 
 
 def is_merged_file(path: str | Path) -> bool:
-    """Tell whether a name is that of a checkpoint, which may tell how it was merged."""
-    return str(path).lower().endswith(_SUFFIXES)
+    """Tell whether a path is that of a checkpoint or of a folder of one, which may tell how."""
+    path = Path(path)
+    return path.name.lower().endswith(_SUFFIXES) or is_index(path) or holds_model(path)
 
 
 def read_any_recipe(path: str | Path, *, architecture_of: ArchitectureOf | None = None) -> Recipe:

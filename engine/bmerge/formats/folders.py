@@ -15,7 +15,7 @@ from pathlib import Path
 from bmerge.errors import FormatError
 from bmerge.reading import check_regular
 
-__all__ = ["PIPELINE", "components_of", "is_index", "weights_of"]
+__all__ = ["PIPELINE", "components_of", "holds_model", "is_index", "weights_of"]
 
 PIPELINE = "model_index.json"
 """What a folder of diffusers has that holds a whole pipeline."""
@@ -47,6 +47,15 @@ _FIRST = ("unet", "transformer")
 def is_index(path: Path) -> bool:
     """Tell whether a file is the index of shards, by its name."""
     return _INDEX.fullmatch(path.name) is not None
+
+
+def holds_model(folder: Path) -> bool:
+    """Tell whether a path is a folder with a model in it, whole or not."""
+    try:
+        names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    except (OSError, ValueError):  # of a name that no file can have, too
+        return False
+    return PIPELINE in names or any(kind.fullmatch(name) for name in names for kind in _KINDS)
 
 
 def weights_of(folder: Path) -> Path:
