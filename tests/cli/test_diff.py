@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -87,3 +89,25 @@ def test_diff_never_writes_over_a_model(bmerge, sd1_models):
     called = bmerge("diff", *sd1_models[:2], "--html", sd1_models[0], "--force")
     assert called.status == 1
     assert sd1_models[0].read_bytes() == before
+
+
+PEAK = """
+import sys
+from bmerge.cli import main
+
+try:
+    main(["diff", *sys.argv[1:], "--json"])
+except SystemExit as ended:
+    assert not ended.code
+with open("/proc/self/status") as status:
+    print(next(line for line in status if line.startswith("VmHWM")).split()[1], file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing tells the peak there")
+def test_diff_of_large_files_takes_little_memory(tmp_path):
+    tensors = {f"layers.{i}.w": np.full((1024, 4096), i, "f4") for i in range(4)}
+    files = [write_checkpoint(tmp_path / f"{name}.safetensors", tensors) for name in "ab"]
+    command = [sys.executable, "-c", PEAK, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stderr) * 1024 < sum(file.stat().st_size for file in files) / 1.5

@@ -178,6 +178,13 @@ def test_sdxl_has_the_names_of_kohya(bmerge, folder):
     assert not any("norm" in name or "first_stage" in name for name in names)
     assert (lora.metadata["ss_network_dim"], lora.metadata["ss_network_alpha"]) == ("4", "4")
     assert lora.metadata["ss_base_model_version"] == "sdxl_base_v1-0"
+    spec = {key: text for key, text in lora.metadata.items() if key.startswith("modelspec.")}
+    assert spec == {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        "modelspec.title": "tuned less base",
+    }
 
 
 @pytest.mark.parametrize(

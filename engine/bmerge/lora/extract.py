@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bmerge import _native
+from bmerge.architectures import builtin, detect
+from bmerge.architectures.patterns import Contents
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
 from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, decoded, values_of
@@ -266,5 +268,21 @@ def _metadata(
     return {
         **rank_metadata(found.ranks.values(), wanted.rank if wanted.energy is None else None),
         **({} if version is None else {"ss_base_model_version": version}),
+        **_modelspec(base, tuned),
         "bmerge.lora.extracted": json.dumps(models, separators=(",", ":")),
+    }
+
+
+def _modelspec(base: Checkpoint, tuned: Checkpoint) -> dict[str, str]:
+    """Return what the modelspec standard says of a LoRA for a model; nothing of an unknown one."""
+    spec = detect(base.tensors, builtin()).modelspec_of(Contents(base.tensors))
+    if "modelspec.architecture" not in spec:
+        return {}
+    # A LoRA is for all models of its size, whichever picture they are given besides.
+    identity = spec["modelspec.architecture"].partition("/")[0].removesuffix("-inpainting")
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{identity}/lora",
+        "modelspec.implementation": spec["modelspec.implementation"],
+        "modelspec.title": f"{tuned.path.stem} less {base.path.stem}",
     }
