@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bmerge import StudyError
-from bmerge.study.store import read_study
+from bmerge.study.store import has_study, read_study
 from bmerge.study.trial import Trial
 from bmerge.testing.checkpoints import write_checkpoint
 from soak import killing
@@ -82,8 +82,8 @@ def test_a_study_that_is_killed_again_and_again_ends_as_one_left_alone(folder, t
         for _ in range(ROUNDS):
             # From its start until a third of the trials are done: later ones come in later rounds.
             killed += killing.killed(command(out), environment, 0.6 * seconds, dice)
-            if (out / "study.db").exists():
-                now = {n for n, t in read_study(out).trials.items() if t.state == "complete"}
+            if has_study(out):
+                now = {n for n, t in read(out).items() if t.state == "complete"}
                 assert complete <= now, "a trial that was complete is lost"
                 complete = now
         killing.duration(command(out), environment)
