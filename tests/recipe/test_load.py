@@ -77,8 +77,15 @@ def test_json_with_tabs_is_read_too():
 
 @pytest.mark.parametrize(
     "value",
-    ["IN00-IN05=0.2,*=0.5", "GRAD_V", ",".join(["0.5"] * 26), [0.5] * 26, {"IN00-IN05": 1, "*": 0}],
-    ids=["text", "preset", "text list", "list", "range"],
+    [
+        "IN00-IN05=0.2,*=0.5",
+        "GRAD_V",
+        "GRAD_V:WRAP08@0.25,BASE=0.5",
+        ",".join(["0.5"] * 26),
+        [0.5] * 26,
+        {"IN00-IN05": 1, "*": 0},
+    ],
+    ids=["text", "preset", "between presets", "text list", "list", "range"],
 )
 def test_weights_that_need_the_architecture_get_it(value):
     from bmerge.recipe import load_presets

@@ -72,9 +72,11 @@ def _carried(plan: Plan) -> dict[str, str]:
     Where they differ, the first model is right, who may know what no key tells; unless the output
     is of a variant that has a name of its own, or no longer of the one that the first model names.
     """
-    contents = Contents({output.key: output for output in plan.outputs})
     architecture, first = plan.architecture, leading(plan.checkpoints)
-    spec = architecture.modelspec_of(contents)
+    spec = dict(architecture.modelspec)
+    if architecture.variants:  # or there is no need to go through all keys
+        contents = Contents({output.key: output for output in plan.outputs})
+        spec = architecture.modelspec_of(contents)
     found = {**spec, **_inherited(first)}
     for key in _BY_VARIANT & spec.keys():
         special = {each.modelspec[key] for each in architecture.variants if key in each.modelspec}

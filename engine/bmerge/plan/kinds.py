@@ -21,9 +21,10 @@ __all__ = ["kind_warnings"]
 _PREDICTING = ("sd1", "sdxl", "kolors")
 """Starts of the ids of architectures whose models predict noise unless they say otherwise."""
 _DISTILLED = re.compile(
-    r"(?<![a-z])(?:turbo|lightning|hyper|lcm|dmd2?|schnell|distill(?:ed)?|flash|\d+-?_?steps?)"
-    r"(?![a-z])"
+    r"(?<![a-z])(?i:turbo|lightning|hyper(?=[-_ ]?(?:sd|flux))|lcm|dmd2?|schnell|distill(?:ed)?"
+    r"|flash|\d+[-_]?steps?)(?![a-z])"
 )
+"""Words of names; a capital letter begins another word, as in ``dreamTurboXL``."""
 _HIGH, _LOW = re.compile(r"high[-_ ]?noise"), re.compile(r"low[-_ ]?noise")
 _BASE = 2
 """Index of the model that a method of three takes its difference from."""
@@ -95,8 +96,8 @@ def _predicted(model: Checkpoint, architecture: Architecture) -> str | None:
 
 
 def _distilled(model: Checkpoint, _: Architecture) -> str | None:
-    found = _DISTILLED.search(model.path.name.lower())
-    return "is not, by its name" if found is None else f"is distilled ({found[0]})"
+    found = _DISTILLED.search(model.path.name)
+    return "is not, by its name" if found is None else f"is distilled ({found[0].lower()})"
 
 
 def _half(model: Checkpoint, _: Architecture) -> str | None:
