@@ -26,14 +26,14 @@ class Outlook:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._begin = self._last = clock()
+        self._begin = clock()
         self._limits = UNLIMITED
         self._minutes = 0.0
         self._earlier = self.done = 0
         self._painted_earlier = self.painted = 0
-        self._whole = 0
         self._gaps: list[float] = []  # between pictures of one trial
-        self._index = -1
+        self._last: dict[int, float] = {}  # trial → when its last picture was made
+        self._parts: dict[int, float] = {}  # trial at work → part of it that is done
 
     def on_event(self, event: Event) -> None:
         """Take note of what has happened."""
@@ -43,14 +43,17 @@ class Outlook:
             self._earlier = self.done = event.done
             self._painted_earlier = self.painted = event.painted
         elif isinstance(event, TrialStarted):
-            self._index = -1
+            self._last.pop(event.number, None)
         elif isinstance(event, PictureDone):
-            if self._index >= 0:
-                self._gaps = [*self._gaps[-31:], now - self._last]
-            self._whole, self._index, self._last = event.total, event.index, now
+            if event.number in self._last:
+                self._gaps = [*self._gaps[-31:], now - self._last[event.number]]
+            self._last[event.number] = now
+            self._parts[event.number] = (event.index + 1) / event.total
             self.painted += 1
         elif isinstance(event, TrialFinished):
             self.done += 1
+            self._last.pop(event.trial.number, None)
+            self._parts.pop(event.trial.number, None)
 
     @property
     def per_picture(self) -> float | None:
@@ -71,6 +74,5 @@ class Outlook:
         return max(0.0, min(bounds)) if bounds else None
 
     def _trials(self) -> float:
-        """Return how many trials this run has done; of the one at work, a part."""
-        part = (self._index + 1) / self._whole if self._whole else 0.0
-        return self.done - self._earlier + part
+        """Return how many trials this run has done; of those at work, parts."""
+        return self.done - self._earlier + sum(self._parts.values())

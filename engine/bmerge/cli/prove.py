@@ -108,7 +108,7 @@ def command(
                 settle = not trials
                 proof = prove(study, stored.trials, entries, count, on_event, settle=settle)
     finally:
-        study.evaluator.close()
+        study.close()
     print_proof(proof)
     if not trials:
         show(f"report  {write_report(folder)}")

@@ -41,7 +41,7 @@ def check_study(study: Study, limits: Limits, *, accept_changes: bool) -> None:
             raise StudyError(message, hint=getattr(error, "hint", None))
         _print_forecast(forecast_of(study, stored, limits))
     finally:
-        study.evaluator.generator.close()
+        study.close()
 
 
 def _stored(study: Study) -> StoredStudy | None:

@@ -114,6 +114,8 @@ class Generator(Protocol):
 
     Life: constructed once for a run with its options, then for each trial ``load`` once and
     ``generate`` once, all from one thread, and ``close`` once at the end, also after errors.
+    A study with several evaluators makes one for each; each has a thread of its own for trials,
+    and is constructed and closed in the main one.
     """
 
     def load(self, model: MergedModel) -> None:

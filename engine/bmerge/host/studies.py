@@ -40,7 +40,7 @@ from bmerge.study.racing import check_racing
 from bmerge.study.space import SearchSpace
 from bmerge.study.space_config import build_space
 from bmerge.study.store import read_study
-from bmerge.study.study import Study, initial_proposals
+from bmerge.study.study import Study, Workplace, initial_proposals
 from bmerge.study.trial import Proposal
 
 __all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins", "take_up"]
@@ -87,10 +87,7 @@ def build_study(
     )
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
     plan = build_plan(config.merge, matching=matching)
-    keys = _merged_keys(matching)
-    numbers = kinds.method.hyperparameters_of(len(checkpoints))
-    space = kinds.method.spread(config.space, len(checkpoints))
-    search = build_space(space, numbers, architecture, present=keys, keys=keys)
+    search = _search_space(config, kinds.method, matching)
     kinds.check_space(search.space)
     kinds.optimiser(search.space, config.optimiser.seed, 1)  # or complain
     queue = tuple(_queue(config, kinds.method, architecture, search))
@@ -100,22 +97,26 @@ def build_study(
         "architecture": _architecture_data(architecture, checkpoints[0], registry),
         "weights of try": _weights_of_try(queue),
     }
+    merger = partial(
+        Merger,
+        replace(with_hashes(config.merge, checkpoints), plugins=plugins),
+        method={TAKES: registry.method(TAKES), config.merge.method: kinds.method},
+        checkpoints=checkpoints,
+        architecture=architecture,
+        executor=choose(plan),
+        scratch=config.executor.scratch or folder / "scratch",
+        plugins_of_wholes=registry.plugins_of([TAKES], architecture.id),
+        plan_other=partial(outside_plan, registry=registry),
+        on_start=lambda plan: registry.observe("bmerge_merge_started", plan=plan),
+    )
+    first, *more = [evaluator] if evaluator else kinds.evaluators()
     return Study(
         name=config.name,
         folder=folder,
         search=search,
-        merger=Merger(
-            replace(with_hashes(config.merge, checkpoints), plugins=plugins),
-            method={TAKES: registry.method(TAKES), config.merge.method: kinds.method},
-            checkpoints=checkpoints,
-            architecture=architecture,
-            executor=choose(plan),
-            scratch=config.executor.scratch or folder / "scratch",
-            plugins_of_wholes=registry.plugins_of([TAKES], architecture.id),
-            plan_other=partial(outside_plan, registry=registry),
-            on_start=lambda plan: registry.observe("bmerge_merge_started", plan=plan),
-        ),
-        evaluator=evaluator or kinds.evaluator(),
+        merger=merger(),
+        evaluator=first,
+        others=tuple(Workplace(each, merger()) for each in more),
         objectives=config.objectives,
         optimiser=kinds.optimiser,
         optimiser_name=config.optimiser.name,
@@ -135,13 +136,16 @@ def build_study(
     )
 
 
-def _merged_keys(matching: Matching) -> dict[str, list[str]]:
-    """Return block → keys of the tensors that are made of several models."""
+def _search_space(config: StudyConfig, method: MergeMethod, matching: Matching) -> SearchSpace:
+    """Return what is searched: in the tensors that are made of several models."""
+    count = len(config.merge.models)
     keys: dict[str, list[str]] = {}
     for match in matching.matches:
         if match.merged:
             keys.setdefault(match.block, []).append(match.output.key)
-    return keys
+    space = method.spread(config.space, count)
+    numbers = method.hyperparameters_of(count)
+    return build_space(space, numbers, matching.architecture, present=keys, keys=keys)
 
 
 def _weights_of_try(queue: Iterable[Proposal]) -> list[dict[str, Any]]:
@@ -287,8 +291,34 @@ class _Kinds:
         """Construct the optimiser."""
         return self._optimiser.create(space, seed, budget, options=self._config.optimiser.options)
 
-    def evaluator(self) -> Evaluator:
-        """Construct the scorers, then the generator: it alone must be closed."""
+    def evaluators(self) -> list[Evaluator]:
+        """Construct the evaluators of all places; none stays open if one cannot be made."""
+        generator = self._config.generator
+        section = partial(section_of, self._registry.generators, generator.name)
+        every = [{**generator.options, **options} for options in self._config.evaluators]
+        for number, options in enumerate(every):
+            self._generator.check(options)
+            if section(options) != section(generator.options):
+                message = f"evaluators[{number}] would make other pictures than the others"
+                raise StudyError(message, hint="let only addresses, devices and the like differ")
+        made: list[Evaluator] = []
+        try:
+            for options in every:
+                made.append(self.evaluator(options))  # noqa: PERF401  those that are made count
+        except BaseException:
+            for each in made:
+                each.close()
+            raise
+        return made
+
+    def evaluator(self, options: Mapping[str, Any] | None = None) -> Evaluator:
+        """Construct the scorers, then the generator: it alone must be closed.
+
+        Args:
+            options: of the generator; None takes the study file's.
+        """
+        if options is None:
+            options = self._config.generator.options
         scorers = tuple(
             WeightedScorer(
                 scorer.label,
@@ -306,7 +336,7 @@ class _Kinds:
             check_provable(scorers)
         if self._config.racing == "on":
             check_racing(scorers, self._config.objectives)
-        generator = self._generator.create(options=self._config.generator.options)
+        generator = self._generator.create(options=options)
         return Evaluator(generator, scorers, self._config.payloads)
 
 

@@ -40,6 +40,16 @@ class Asking:
             study.search.space, study.seed, store.attributes["budget"]
         )
 
+    def ready(self, *, in_flight: bool) -> bool:
+        """Tell whether the next proposal can be made now.
+
+        Where scores are normalised by the trials before the optimiser's first, it cannot be asked
+        while some of those are being evaluated.
+        """
+        if self._begun or self._study.objectives.normalise == "none":
+            return True
+        return not in_flight or bool(self._study.pending(self._store.trials))
+
     def propose(self) -> Proposal:
         """Return the proposal of a new trial: the next in the queue, or the optimiser's."""
         study = self._study
@@ -56,6 +66,8 @@ class Asking:
             return False
         if self._ask() == trial.proposal.values:
             return True
+        if len(self._study.workplaces) > 1:  # trials end in any order: that is no surprise
+            return False
         name = self._study.optimiser_name
         _logger.warning("%s proposes another point than before the interruption", name)
         return False

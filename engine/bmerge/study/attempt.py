@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
@@ -22,7 +22,6 @@ from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import judge_trial
 from bmerge.study.racing import Race
-from bmerge.study.store import Store
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
@@ -33,6 +32,17 @@ _logger = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 """What is stored of a picture; see :class:`~bmerge.study.trial.Trial`."""
+
+
+class Shelf(Protocol):
+    """What an evaluation needs of a store."""
+
+    @property
+    def trials(self) -> Mapping[int, Trial]:
+        """All trials, by number."""
+
+    def park(self, trial: Trial) -> None:
+        """Store the pictures that a running trial has so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class Attempts:
     """
 
     study: Study
-    store: Store
+    store: Shelf
     patience: Patience
     on_event: Callable[[Event], None]
 

@@ -145,6 +145,8 @@ class StudyConfig:
         patience: minutes for which a run waits for a server, a disk or the like.
         racing: whether trials that fall behind the best one are stopped.
         confirm: how the winner is compared with others on fresh pictures.
+        evaluators: for each place where trials are evaluated, options of the generator that differ
+            there.
     """
 
     path: Path
@@ -165,3 +167,4 @@ class StudyConfig:
     patience: float = 30.0
     racing: Racing = "auto"
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
+    evaluators: tuple[Mapping[str, Any], ...] = ({},)

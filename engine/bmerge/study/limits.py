@@ -34,7 +34,9 @@ class Limits:
         known = list(trials)
         if self.trials is not None and len(known) >= self.trials:
             return f"all {self.trials} trials are done"
-        made = pictures_of(known)
+        running = [trial for trial in known if trial.state == "running"]
+        made = pictures_of(trial for trial in known if trial.state != "running")
+        made += whole * len(running)  # which they may take
         if self.pictures is not None and made + whole > self.pictures:
             return f"{made} of {self.pictures} pictures are made, and a trial may take {whole}"
         if self.minutes is not None and minutes_of(known) >= self.minutes:

@@ -34,7 +34,7 @@ T = TypeVar("T")
 TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
-    "racing", "confirm",
+    "racing", "confirm", "evaluators",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
@@ -76,6 +76,7 @@ def load_study(path: str | Path) -> StudyConfig:
         patience=_get(keys, "patience", _minutes, 30.0),
         racing=_get(keys, "racing", _racing, "auto"),
         confirm=_get(keys, "confirm", partial(_confirm, folder=path.parent), ConfirmConfig()),
+        evaluators=_get(keys, "evaluators", _evaluators, ({},)),
     )
 
 
@@ -181,6 +182,15 @@ def _confirm(node: Node, folder: Path) -> ConfirmConfig:
         pictures=_maybe(keys, "pictures", _count),
         models=tuple(_absolute(model, folder) for model in models),
     )
+
+
+def _evaluators(node: Node) -> tuple[Mapping[str, Any], ...]:
+    """Return the options of each; a number stands for as many without any."""
+    if not isinstance(node.value, list):
+        return ({},) * node.integer(least=1)
+    if not node.sequence():
+        raise node.error(f"{node.name} is empty")
+    return tuple(_options(item, ()) for item in node.sequence())
 
 
 def _racing(node: Node) -> Racing:

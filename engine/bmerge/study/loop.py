@@ -14,7 +14,6 @@ from dataclasses import replace
 from bmerge.errors import BmergeError, PluginError, StudyError, StudyInterruptedError
 from bmerge.faults import in_one_line
 from bmerge.study.asking import Asking
-from bmerge.study.attempt import Attempts
 from bmerge.study.best import write_best, write_front
 from bmerge.study.definition import check_definition
 from bmerge.study.events import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
@@ -25,6 +24,7 @@ from bmerge.study.preflight import check_before
 from bmerge.study.proof import Proof
 from bmerge.study.prove import LEAST, contenders_of, prove, share_of
 from bmerge.study.racing import Races
+from bmerge.study.slots import slots_of
 from bmerge.study.store import Store
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial, best_of, front_of
@@ -48,7 +48,7 @@ def run_study(
     """Run a study to its end, or take it up where an earlier run stopped.
 
     Args:
-        study: what to run. Its generator is closed at the end, whatever happens.
+        study: what to run. Its generators are closed at the end, whatever happens.
         trials: how many trials the study shall have in all; short for ``limits`` of just that.
         limits: of the search; None takes the study's own.
         on_event: called from this thread with each :mod:`event <bmerge.study.events>`.
@@ -86,7 +86,7 @@ def run_study(
     except SystemExit as error:  # of a plugin's code, where nothing of a trial depends on it
         raise PluginError(f"a plugin ended the run: {in_one_line(error)}") from error
     finally:
-        study.evaluator.close()
+        study.close()
 
 
 def _settle_definition(study: Study, store: Store, *, accept_changes: bool) -> None:
@@ -124,7 +124,9 @@ class _Run:
         self.keep_best = keep_best
         self.asking = Asking(study, store)
         self.patience = Patience(study.patience, study.evaluator, on_event)
-        self.attempts = Attempts(study, store, self.patience, on_event)
+        self.slots = slots_of(study, store, self.patience, on_event)
+        self.flying: dict[int, bool] = {}  # trials in slots, whether the optimiser knows them
+        self.again: list[Trial] = []  # that an earlier run has begun
         self.races = Races(study, store, on_event)
         self.failures = 0
 
@@ -135,15 +137,13 @@ class _Run:
         self.on_event(self._started())
         if self.store.running or not self._limit():
             self.patience.through(self._check)
-        for trial in self.store.reopened:  # before the optimiser hears of the others
-            self._evaluate(trial, known=False, again=True)
-            self.failures = 0  # to fail as before is nothing new
-        for trial in self.store.running:
-            self._evaluate(trial, known=self.asking.propose_again(trial), again=True)
-        while not self._limit():
-            proposal = self.asking.propose()
-            start = lambda: self.store.start(proposal, self.study.search.space)  # noqa: B023, E731
-            self._evaluate(self.patience.through(start), known=proposal.asked)
+        reopened = self.store.reopened  # before the optimiser hears of the others
+        self.again = [*reopened, *(t for t in self.store.running if t not in reopened)]
+        self.reopened = {trial.number for trial in reopened}
+        try:
+            self._evaluate_all()
+        finally:
+            self.slots.close()
         finished = self.patience.through(self._finish)
         finished = replace(finished, proof=self._confirm())  # last: the best is there already
         self.on_event(finished)
@@ -168,30 +168,55 @@ class _Run:
     def _check(self) -> None:
         check_before(self.study, self.store.trials, keep_best=self.keep_best)
 
-    def _evaluate(self, trial: Trial, *, known: bool, again: bool = False) -> None:
-        """Evaluate a trial, store what came of it and tell the optimiser.
+    def _evaluate_all(self) -> None:
+        """Fill the slots with trials, and store and tell what comes of them, until enough."""
+        while True:
+            while self.slots.free and self._begin_next():
+                pass
+            if not self.slots.busy:
+                return
+            try:
+                outcome = self.slots.wait()
+            except BmergeError as error:
+                if blame_of(error) == "study" and not self.store.begun:
+                    self.store.forget()
+                raise
+            self._end(outcome)
 
-        ``known`` says whether this optimiser asked for the trial in this process.
-        """
+    def _begin_next(self) -> bool:
+        """Begin the next trial, if there is one: what an earlier run has begun comes first."""
+        again = bool(self.again)
+        if again:
+            trial = self.again.pop(0)
+            known = trial.number not in self.reopened and self.asking.propose_again(trial)
+        elif self._limit() or not self.asking.ready(in_flight=bool(self.flying)):
+            return False
+        else:
+            proposal = self.asking.propose()
+            start = lambda: self.store.start(proposal, self.study.search.space)  # noqa: E731
+            trial, known = self.patience.through(start), proposal.asked
         proposal = trial.proposal
         self.on_event(TrialStarted(trial.number, proposal.phase, proposal.source, again))
-        try:
-            outcome = self.attempts.evaluate(trial, self.races.race(trial))
-        except BmergeError as error:
-            if blame_of(error) == "study" and not self.store.begun:
-                self.store.forget()
-            raise
-        finished = self.patience.through(lambda: self._store(outcome), trial.number)
-        self.asking.tell(finished, known=known)
+        self.flying[trial.number] = known
+        self.slots.start(trial, self.races.race(trial))
+        return True
+
+    def _end(self, outcome: Trial) -> None:
+        """Store what came of a trial and tell the optimiser."""
+        finished = self.patience.through(lambda: self._store(outcome), outcome.number)
+        self.asking.tell(finished, known=self.flying.pop(finished.number))
         self.on_event(TrialFinished(finished, best_of(self.store.revised)))
         self._count_failures(finished)
+        if finished.number in self.reopened:
+            self.failures = 0  # to fail as before is nothing new
 
     def _store(self, outcome: Trial) -> Trial:
         """Store what came of a trial."""
         others = [trial for trial in self.store.finished if trial.number != outcome.number]
         known = [trial.sequence for trial in others]
         sequence = max((number for number in known if number is not None), default=-1) + 1
-        asks = sum(trial.proposal.asked for trial in (*others, outcome))
+        flying = [self.store.trials[number] for number in self.flying if number != outcome.number]
+        asks = sum(trial.proposal.asked for trial in (*others, *flying, outcome))
         finished = replace(outcome, sequence=sequence, asks_before=asks)
         if self.store.trials[outcome.number].state == "running":  # else what follows failed
             self.store.finish(finished)

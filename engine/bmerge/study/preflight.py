@@ -70,9 +70,10 @@ def check_before(study: Study, trials: Mapping[int, Trial], *, keep_best: bool) 
         BmergeError: the first complaint.
     """
     check_room(needs_of(study, trials, keep_best=keep_best))
-    for _, part in _parts(study.evaluator):
-        if isinstance(part, Checked):
-            part.check(paint=False)
+    for place in study.workplaces:
+        for _, part in _parts(place.evaluator):
+            if isinstance(part, Checked):
+                part.check(paint=False)
 
 
 def check_all(
@@ -96,7 +97,7 @@ def check_all(
             here = partial(check, known, study.definition, study.folder)
             yield _finding("the study so far", here)
         yield _finding("room", lambda: check_room(needs_of(study, trials)))
-        for what, part in _parts(study.evaluator):
+        for what, part in (each for place in study.workplaces for each in _parts(place.evaluator)):
             if isinstance(part, Checked):
                 yield _finding(what, partial(part.check, paint=True))
             else:

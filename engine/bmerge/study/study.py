@@ -23,7 +23,14 @@ from bmerge.study.protocols import Optimiser, Space
 from bmerge.study.space import SearchSpace
 from bmerge.study.trial import Proposal, Trial
 
-__all__ = ["Closeable", "MergesModels", "OptimiserFactory", "Study", "initial_proposals"]
+__all__ = [
+    "Closeable",
+    "MergesModels",
+    "OptimiserFactory",
+    "Study",
+    "Workplace",
+    "initial_proposals",
+]
 
 
 _ASKS = 40  # that an optimiser may reckon with, where only time limits them
@@ -69,6 +76,19 @@ class OptimiserFactory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where one trial at a time is evaluated.
+
+    Args:
+        evaluator: generates and scores.
+        merger: makes its merged models.
+    """
+
+    evaluator: Evaluator
+    merger: MergesModels
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """Everything that a run needs.
 
@@ -92,6 +112,7 @@ class Study:
             64 at most; 0 for none.
         rivals: name → recipe of further merges that the winner is compared with.
         file: that describes the study, where there is one.
+        others: where trials are evaluated as well, at the same time.
         racing: whether trials that fall behind are stopped; ``auto`` measures whether that pays.
     """
 
@@ -114,6 +135,17 @@ class Study:
     confirm: int | None = 0
     rivals: Mapping[str, Recipe] = field(default_factory=dict)
     file: Path | None = None
+    others: tuple[Workplace, ...] = ()
+
+    @property
+    def workplaces(self) -> tuple[Workplace, ...]:
+        """Where trials are evaluated, one at a time in each."""
+        return (Workplace(self.evaluator, self.merger), *self.others)
+
+    def close(self) -> None:
+        """Close all generators."""
+        for place in self.workplaces:
+            place.evaluator.close()
 
     def pending(self, trials: Mapping[int, Trial]) -> list[Proposal]:
         """Return what of the queue no trial has begun yet, in order.
