@@ -90,6 +90,9 @@ def test_inspect_names_components_that_are_there_and_missing(bmerge, sd1_models,
     encoder = [entry for entry in layout if entry[0].startswith("conditioner")]
     file = write_random(tmp_path / "te.safetensors", shrink(encoder), seed=0)
     assert json.loads(bmerge("inspect", file, "--json").out)["missing"] == []
+    file = write_checkpoint(tmp_path / "x.safetensors", {"layers.0.w": np.zeros(3, "f4")})
+    data = json.loads(bmerge("inspect", file, "--json").out)
+    assert (list(data["components"]), data["missing"]) == (["model"], [])
 
 
 def test_hashes_are_those_by_which_others_know_a_file(bmerge, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from bmerge.architectures.architecture import Architecture
 from bmerge.formats.prefixes import is_part_alone
 
 __all__ = ["MODEL", "TEXT_ENCODER", "VAE", "components_of"]
@@ -32,15 +33,20 @@ _TEXT_ALONE = re.compile(r"encoder\.(?:layers|block|embed_tokens|final_layer_nor
 _WEIGHTLESS = re.compile(r"v_pred|ztsnr|edm_mean|edm_std|edm_vpred\.\w+|scaled_fp8|\w+_info")
 
 
-def components_of(keys: Collection[str]) -> dict[str, str]:
+def components_of(
+    keys: Collection[str], architecture: Architecture | None = None
+) -> dict[str, str]:
     """Return each key's component; one that nothing tells apart is of the picture model.
 
     Args:
         keys: of one file.
+        architecture: of it; what is known for no picture model is just called a model.
     """
     if is_part_alone(keys):
         return {key: _component(key) or _alone(key) for key in keys}
-    return {key: _component(key) or _other(key) for key in keys}
+    known = architecture is None or architecture.text_encoders is not None
+    model = MODEL if known else "model"
+    return {key: _component(key) or _other(key, model) for key in keys}
 
 
 def _component(key: str) -> str:
@@ -58,5 +64,5 @@ def _alone(key: str) -> str:
     return VAE if vae else TEXT_ENCODER
 
 
-def _other(key: str) -> str:
-    return "marker" if _WEIGHTLESS.fullmatch(key) else MODEL
+def _other(key: str, model: str) -> str:
+    return "marker" if _WEIGHTLESS.fullmatch(key) else model

@@ -78,7 +78,7 @@ class Alignment:
 
     def _matched(self) -> Iterator[Row]:
         first, *others = self._tables
-        components = components_of(self.checkpoints[0].tensors)
+        components = components_of(self.checkpoints[0].tensors, self.architecture)
         for name, info in first.items():
             if all(name in other for other in others):
                 key = info.key

@@ -61,7 +61,7 @@ def _describe(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, A
 def _components(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
     """Return the components that are there, and those that a whole model has besides."""
     found: dict[str, dict[str, Any]] = {}
-    for key, name in components_of(checkpoint.tensors).items():
+    for key, name in components_of(checkpoint.tensors, architecture).items():
         info = checkpoint.tensors[key]
         component = found.setdefault(name, {"keys": 0, "bytes": 0, "dtypes": Counter()})
         component["keys"] += 1
