@@ -6,7 +6,6 @@ use super::queue::Unit;
 use super::request::{Copy, Job, Rounding};
 use super::rounding::{self, Rounded};
 use super::shared::Shared;
-use crate::codec;
 use crate::codec::blocks::encode::{self, Companions};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -193,9 +192,8 @@ impl<'a> Worker<'a> {
         if let Some(gather) = &part.unit.pass.gather {
             collect(shared, &mut self.machine, &frame, part, gather, &mut self.local)?;
         } else if let Some(companions) = &part.unit.pass.companions {
-            let (machine, values) = (&mut self.machine, &mut self.values);
-            results(shared, machine, &frame, part, values)?;
-            written = encoded(shared, part, companions, values, &mut self.output)?;
+            let buffers = (&**companions, &mut self.values, &mut self.output);
+            written = encoded(shared, &mut self.machine, &frame, part, buffers)?;
         } else {
             written = part.output_length();
             let sink = &shared.request.sinks[part.job.sink];
@@ -242,61 +240,53 @@ fn store(
     Ok(())
 }
 
-/// Compute all blocks of a part, as float32.
-fn results(
+/// Compute all blocks of a part that is encoded: measure them, or store them; the number of bytes
+/// that are written.
+fn encoded(
     shared: &Shared,
     machine: &mut Machine,
     frame: &Frame,
     part: &Part,
-    values: &mut Vec<f32>,
-) -> Result<()> {
+    (companions, values, output): (&Companions, &mut Vec<f32>, &mut Vec<u8>),
+) -> Result<usize> {
+    let Some(encoding) = &part.job.encoding else {
+        return Ok(0);
+    };
+    let (codec, measures) = (&encoding.codec, part.unit.pass.measures);
     let count = (part.end - part.begin) as usize;
+    let (mut finite, mut written) = (true, 0);
     values.clear();
     for (place, offset) in (0..count).step_by(BLOCK).enumerate() {
         let length = BLOCK.min(count - offset);
         if part.far {
             prefetch(frame.inputs, offset, length);
         }
-        values.extend_from_slice(machine.results(frame, offset, length));
+        let results = machine.results(frame, offset, length);
+        if measures {
+            finite &= encode::measure(codec, companions, part.begin + offset as u64, results);
+        } else {
+            values.extend_from_slice(results);
+        }
         if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
             return Err(Error::Cancelled);
         }
     }
+    if !measures {
+        let (row, bytes) = (part.begin / codec.columns.max(1), encoding.row_bytes());
+        written = (count as u64 / codec.columns.max(1) * bytes) as usize;
+        let sink = &shared.request.sinks[part.job.sink];
+        let fill = |target: &mut [u8]| {
+            finite = encode::encode(codec, companions, row, values, target);
+            Ok(())
+        };
+        // SAFETY: `check` found no overlapping ranges in the sinks.
+        unsafe { sink.write(part.job.offset + row * bytes, written, output, fill) }?;
+    }
     blame(shared, machine, part)?;
-    if !codec::all_finite(values) && !machine.nonfinite.contains(&true) {
+    if !finite && !machine.nonfinite.contains(&true) {
         shared.nonfinite(part.index, None)?;
     }
-    Ok(())
-}
-
-/// Measure or encode the whole rows that a part is; the number of bytes that are written.
-fn encoded(
-    shared: &Shared,
-    part: &Part,
-    companions: &Companions,
-    values: &mut [f32],
-    output: &mut Vec<u8>,
-) -> Result<usize> {
-    let Some(encoding) = &part.job.encoding else {
-        return Ok(0);
-    };
-    let codec = &encoding.codec;
-    let row = part.begin / codec.columns.max(1);
-    if part.unit.pass.measures {
-        encode::measure(codec, companions, row, values);
-        return Ok(0);
-    }
-    let rows = (part.end - part.begin) / codec.columns.max(1);
-    let length = (rows * encoding.row_bytes()) as usize;
-    let sink = &shared.request.sinks[part.job.sink];
-    let begin = part.job.offset + row * encoding.row_bytes();
-    let fill = |target: &mut [u8]| {
-        encode::encode(codec, companions, row, values, target);
-        Ok(())
-    };
-    // SAFETY: `check` found no overlapping ranges in the sinks.
-    unsafe { sink.write(begin, length, output, fill) }?;
-    Ok(length)
+    Ok(written)
 }
 
 /// Tell how much of the part's changes rounding has left, in a sample of its results.

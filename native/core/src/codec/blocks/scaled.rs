@@ -250,8 +250,14 @@ impl<'a> Reader<'a> {
         let cell = match self.scaled.scales {
             Scales::Grid { columns, .. } | Scales::Tiled { columns, .. } => columns,
         };
-        let mut column = column;
-        let mut rest = target;
+        // Small cells of a known size are unrolled.
+        let done = match (self.scaled.scales, cell, column % cell) {
+            (Scales::Tiled { .. }, 16, 0) => self.scale_cells::<16>(row, column, target),
+            (Scales::Tiled { .. }, 32, 0) => self.scale_cells::<32>(row, column, target),
+            _ => 0,
+        };
+        let mut column = column + done as u64;
+        let mut rest = &mut target[done..];
         while !rest.is_empty() {
             let count = (rest.len() as u64).min(cell - column % cell) as usize;
             let (run, others) = rest.split_at_mut(count);
@@ -262,6 +268,20 @@ impl<'a> Reader<'a> {
             column += count as u64;
             rest = others;
         }
+    }
+
+    /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
+    #[inline(always)]
+    fn scale_cells<const N: usize>(&self, row: u64, column: u64, target: &mut [f32]) -> usize {
+        let (cells, _) = target.as_chunks_mut::<N>();
+        let first = column / N as u64;
+        for (number, cell) in cells.iter_mut().enumerate() {
+            let scale = self.scale_of(row, first + number as u64);
+            for value in cell {
+                *value *= scale;
+            }
+        }
+        cells.len() * N
     }
 
     /// The scale of a cell: its row of elements and its number in it.
