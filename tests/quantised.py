@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from bmerge.dtypes import SIZES
+from bmerge.dtypes import BITS
 
 X = "blocks.0.attn.proj"
 
@@ -14,7 +14,7 @@ def write_layout(path, layout, *, metadata=None, contents=None):
     """Write a safetensors file of [key, dtype, shape]; bytes are 1 but for ``contents``."""
     header, data = {"__metadata__": metadata} if metadata else {}, b""
     for key, dtype, shape in layout:
-        filled = (contents or {}).get(key, b"\1" * (math.prod(shape) * SIZES[dtype]))
+        filled = (contents or {}).get(key, b"\1" * (math.prod(shape) * BITS[dtype] // 8))
         header[key] = {
             "dtype": dtype, "shape": list(shape), "data_offsets": [len(data), len(data + filled)]
         }  # fmt: skip
@@ -101,6 +101,9 @@ LAYOUTS = {
     "scales of other names": ("scaled fp8", beside("F8_E4M3", (64, 64), wscale=ONE)),
     "SmoothQuant": ("int8", under(int_weight=("I8", (64, 64)), scale=ONE)),
     "QuIP#": ("QuIP#", under(Qidxs=("I16", (64, 8)), SU=("F16", (64,)), SV=("F16", (64,)))),
+    "QuIP# of 64 bits": (
+        "QuIP#", under(Qidxs=("I64", (64, 2)), SU=("F16", (64,)), SV=("F16", (64,)))
+    ),
     "AQLM": ("AQLM", under(codes=("I8", (64, 8, 1)), codebooks=("F16", (1, 256, 1, 8)))),
     "VPTQ": ("VPTQ", under(indices=("I32", (1, 64, 4)),
                            centroids__dot__weight=("F16", (1, 2048)))),

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from bmerge.errors import RecipeError, nearest
 
-__all__ = ["FLOATS", "SIZES", "TAGS", "canonical", "is_float"]
+__all__ = ["BITS", "FLOATS", "SIZES", "TAGS", "canonical", "is_float", "nbytes_of"]
 
 SIZES: dict[str, int] = {
     "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
     "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8,
+    "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1, "C64": 8,
 }  # fmt: skip
-"""Bytes of one element, by safetensors tag."""
+"""Bytes of one element, by safetensors tag; of those that are no part of a byte."""
+
+BITS: dict[str, int] = {
+    **{tag: 8 * size for tag, size in SIZES.items()}, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+"""Bits of one element, by safetensors tag: all that the format knows."""
 
 FLOATS = frozenset({"F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64"})
 """The tags that can be merged; tensors of any other dtype are copied from the first model."""
@@ -35,6 +41,7 @@ _ALIASES: dict[str, str] = {
     "fp16": "F16", "float16": "F16", "half": "F16",
     "bf16": "BF16", "bfloat16": "BF16",
     "fp8": "F8_E4M3", "fp8_e4m3": "F8_E4M3", "float8_e4m3fn": "F8_E4M3", "f8_e4m3": "F8_E4M3",
+    "fp8_e4m3fn": "F8_E4M3", "fp8_e4m3fn_fast": "F8_E4M3", "float8_e4m3": "F8_E4M3",
     "fp8_e5m2": "F8_E5M2", "float8_e5m2": "F8_E5M2", "f8_e5m2": "F8_E5M2",
 }  # fmt: skip
 
@@ -54,6 +61,11 @@ def canonical(name: str) -> str:
         known = sorted({*_ALIASES, *FLOATS})
         raise RecipeError(f"unknown dtype {name!r}", hint=nearest(name, known))
     return tag
+
+
+def nbytes_of(tag: str, numel: int) -> int:
+    """Return the bytes of so many elements; together they end with a byte."""
+    return BITS[tag] * numel // 8
 
 
 def is_float(tag: str) -> bool:

@@ -13,7 +13,7 @@ from bmerge.cli.merge_parts import part_options
 from bmerge.cli.merge_write import show_written, write
 from bmerge.cli.output import note, print_json, tell
 from bmerge.cli.session import Session, shared_options
-from bmerge.dtypes import canonical
+from bmerge.dtype_rules import canonical_rule
 from bmerge.formats import LAYOUTS
 from bmerge.host.convert import plan_of_conversion
 from bmerge.host.executor_options import ExecutorOptions
@@ -50,7 +50,11 @@ _NONE = "none"
     metavar="FOLDER",
     help="Write a folder, with the configs and tokenizers of this one; default: of MODEL's own.",
 )
-@click.option("--dtype", metavar="NAME", help="Number format, as fp16; default: as it is.")
+@click.option(
+    "--dtype",
+    metavar="NAME",
+    help="Number format, as fp16, or by part, as 'vae=fp32,*=keep'; default: as it is.",
+)
 @click.option(
     "--quantise",
     type=click.Choice(get_args(Quantise)),
@@ -108,7 +112,7 @@ def command(
         "layout": layout,
         "parts": wanted or None,
         "prefix": None if prefix is None else _prefix(prefix),
-        "dtype": None if dtype is None else canonical(dtype),
+        "dtype": None if dtype is None else canonical_rule(dtype),
         "quantise": quantise,
         "architecture": arch,
         "prune": prune or None,

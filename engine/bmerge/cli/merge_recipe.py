@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from bmerge.dtypes import canonical
+from bmerge.dtype_rules import canonical_rule
 from bmerge.formats import LAYOUTS
 
 __all__ = ["recipe_options"]
@@ -17,7 +17,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option(
-        "--dtype", metavar="NAME", help="Number format, as fp16; default: the first model's."
+        "--dtype",
+        metavar="NAME",
+        help="Number format, as fp16, or by part, as 'unet=fp8,vae=fp32,*=keep'; "
+        "default: the first model's.",
     ),
     click.option(
         "--quantise",
@@ -80,7 +83,7 @@ def recipe_options(command: F) -> F:
     def gather(*arguments: Any, **options: Any) -> Any:
         dtype = options.pop("dtype")
         fields = {
-            "dtype": None if dtype is None else canonical(dtype),
+            "dtype": None if dtype is None else canonical_rule(dtype),
             "quantise": options.pop("quantise"),
             "architecture": options.pop("arch"),
             "exclude": options.pop("exclude") or None,

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bmerge.dtypes import SIZES
-
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -62,7 +60,7 @@ class TensorInfo:
 
     Args:
         key: its name in the state dict.
-        dtype: safetensors tag, as in :data:`bmerge.dtypes.SIZES`.
+        dtype: safetensors tag, as in :data:`bmerge.dtypes.BITS`.
         shape: extent of each dimension; empty for a scalar.
         file: the file that holds its bytes.
         offset: first byte in that file.
@@ -79,7 +77,7 @@ class TensorInfo:
     @property
     def numel(self) -> int:
         """Number of elements (1 for a scalar, 0 if any extent is 0)."""
-        return self.nbytes // SIZES[self.dtype]
+        return math.prod(self.shape)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -78,8 +78,8 @@ def quantised_weights(checkpoint: Checkpoint) -> tuple[QuantisedWeight, ...]:
     the few bytes in which ComfyUI's files say a layer's format are.
     """
     tensors = checkpoint.tensors
-    if not any(info.dtype in CODES for info in tensors.values()) and (
-        _METADATA not in checkpoint.metadata
+    if _METADATA not in checkpoint.metadata and not any(
+        info.dtype in CODES or _is_wide(key, info) for key, info in tensors.items()
     ):
         return ()
     modules: _Modules = {}
@@ -171,7 +171,8 @@ def _found(
             told = leaf == "weight" and module in declared
             said = declared[module] if told else {}
             packed = PACKED.fullmatch(leaf) is not None
-            if info.dtype not in CODES and not told and not _has_absmax(modules, info):
+            wide = _is_wide(leaf, info)
+            if not (info.dtype in CODES or wide or told or _has_absmax(modules, info)):
                 continue
             companions = _companions(modules, info, own, leaf)
             matrix = leaf == "weight" and len(info.shape) > 1 and info.dtype in CODES
@@ -180,6 +181,11 @@ def _found(
                 name = declared_name(said) if told else format_of(info, leaf, companions)
                 sound = said if isinstance(said, dict) else {}
                 yield QuantisedWeight(name, info, companions, sound)
+
+
+def _is_wide(key: str, info: Tensor) -> bool:
+    """Tell whether a tensor of whole numbers that plain models have too is called as codes are."""
+    return info.dtype == "I64" and PACKED.fullmatch(key.rpartition(".")[2]) is not None
 
 
 def _has_absmax(modules: _Modules, info: TensorInfo) -> bool:

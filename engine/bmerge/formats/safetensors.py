@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from bmerge import _native
-from bmerge.dtypes import SIZES
+from bmerge.dtypes import BITS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
 
 __all__ = ["open_safetensors"]
 
-_TAGS = {tag: tag for tag in SIZES}
+_TAGS = {tag: tag for tag in BITS}
 """Each dtype's one text: a header has one of its own for each tensor."""
 
 

@@ -120,7 +120,9 @@ def _rank(energies: NDArray[Any], total: float, wanted: Wanted) -> int | None:
     return int(enough[0]) + 1 if len(enough) else None
 
 
-def _sketch(matrix: Array, count: int, seed: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _sketch(
+    matrix: Array, count: int, seed: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return orthonormal vectors that nearly span the strongest columns.
 
     Returns:

@@ -9,9 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bmerge.errors import FormatError
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback
 from bmerge.formats import Checkpoint, leading
 from bmerge.formats.folders import PIPELINE
+from bmerge.formats.target import GGUF_SUFFIX
 from bmerge.pipeline.aligned import Aligning, aligned
 from bmerge.pipeline.companions import copy_companions, home_of
 from bmerge.pipeline.execute import execute
@@ -93,7 +95,7 @@ def merge_to_file(
         FormatError: if an input cannot be read, or a file of that name cannot be written.
         KeyboardInterrupt: if the user interrupts.
     """
-    merge, plan, hashes = plan, encoded(plan), hashes and metadata
+    merge, plan, hashes = plan, _written(plan, output), hashes and metadata
     text, notes = _text(plan, _placeholders(plan) if hashes else None, metadata=metadata)
     files: FolderFiles | OutputFiles
     if shard_size is None and is_folder(output, plan, configs):
@@ -108,7 +110,7 @@ def merge_to_file(
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
         with aligned(merge, files.folder, executor=executor, progress=aligning) as ready:
-            known = Statistics(executor).fill(encoded(ready), progress)
+            known = Statistics(executor).fill(_written(ready, output), progress)
             execution = execute(known, sink, executor=executor, progress=progress)
         if digests is not None:
             text, _ = _text(plan, digests.wait(), metadata=True)
@@ -131,6 +133,16 @@ def _copied(model: Checkpoint, folder: Path) -> tuple[str, ...]:
     except OSError as error:
         return (f"what lies beside the weights in {home} cannot be copied: {error.strerror}",)
     return ()
+
+
+def _written(plan: Plan, output: Path) -> Plan:
+    """Return a plan with quantised weights, where the file's format has those of safetensors."""
+    if output.suffix.lower() != GGUF_SUFFIX:
+        return encoded(plan)
+    if plan.recipe.quantise not in {"auto", "none"}:
+        message = f"a {GGUF_SUFFIX} file has no weights of {plan.recipe.quantise}"
+        raise FormatError(message, path=output, hint="write a .safetensors file")
+    return plan
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:

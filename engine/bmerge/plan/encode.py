@@ -17,6 +17,7 @@ from bmerge.dtypes import is_float
 from bmerge.expr import IDENTITY
 from bmerge.formats import CodedTensor, ComposedTensor, Tensor, leading
 from bmerge.formats.requantise import OF_INPUTS, WEIGHT, Quantised, as_before, as_like, as_new
+from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
 
 __all__ = ["encoded"]
@@ -40,7 +41,7 @@ def encoded(plan: Plan) -> Plan:
     wanted, first = plan.recipe.quantise, leading(plan.checkpoints).tensors
     coded = any(isinstance(t, CodedTensor) or _part_of(t) for t in first.values())
     if wanted == "auto":
-        return _rebuilt(plan, _as_first) if coded and plan.recipe.dtype is None else plan
+        return _as_first(plan) if coded else plan
     if wanted == "none":
         return plan
     components = components_of([output.key for output in plan.outputs])
@@ -54,12 +55,20 @@ def encoded(plan: Plan) -> Plan:
     return _rebuilt(plan, choose)
 
 
-def _as_first(job: Job, output: OutputTensor) -> Quantised | None:
-    base = _base_of(job)
-    if isinstance(base, CodedTensor):
-        return as_before(base)
-    inner = _part_of(base)
-    return None if inner is None else as_like(inner, output.key, output.shape)
+def _as_first(plan: Plan) -> Plan:
+    """Return a plan with weights quantised as in the first model, where no dtype is asked for."""
+    dtypes = Dtypes.of_keys(plan.recipe.dtype, [output.key for output in plan.outputs])
+
+    def choose(job: Job, output: OutputTensor) -> Quantised | None:
+        if dtypes.of(output.key) is not None:
+            return None
+        base = _base_of(job)
+        if isinstance(base, CodedTensor):
+            return as_before(base)
+        inner = _part_of(base)
+        return None if inner is None else as_like(inner, output.key, output.shape)
+
+    return _rebuilt(plan, choose)
 
 
 def _part_of(tensor: Tensor | None) -> CodedTensor | None:

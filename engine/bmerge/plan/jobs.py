@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from bmerge.architectures import Architecture
-from bmerge.dtypes import SIZES
+from bmerge.dtypes import SIZES, nbytes_of
 from bmerge.expr import Graph
 from bmerge.formats import Checkpoint, Codec, Tensor, TensorInfo
 from bmerge.lora.patched import loras_of
@@ -51,7 +51,7 @@ class OutputTensor:
     @property
     def nbytes(self) -> int:
         """Length in bytes."""
-        return math.prod(self.shape) * SIZES[self.dtype]
+        return nbytes_of(self.dtype, math.prod(self.shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from bmerge.formats import Checkpoint, decoded, in_one_layout
 from bmerge.method import MergeMethod
 from bmerge.plan.checks import check_architectures, check_blocks, check_merged, check_models
 from bmerge.plan.contents import contents_of
+from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import OutputTensor
 from bmerge.plan.kinds import kind_warnings
 from bmerge.plan.matched import Match, Matched
@@ -120,8 +121,9 @@ def _matched(recipe: Recipe, values: Values, architecture: Architecture) -> Matc
         findings.excluded = excluded(recipe.exclude, wanted, architecture)
         keys = {names[name]: name in findings.excluded for name in wanted}
     matched = Matched(keys, values, architecture)
+    dtypes = Dtypes(recipe.dtype, values.tables)
     for key in keys:
         stays = isinstance(keys, dict) and keys[key]
         look = values.origin if stays else values.find
-        matched.add(look(recipe.result, key), key, None if stays else recipe.dtype)
+        matched.add(look(recipe.result, key), key, None if stays else dtypes)
     return matched

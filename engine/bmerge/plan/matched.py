@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from bmerge.architectures import Architecture
-from bmerge.dtypes import SIZES, is_float
+from bmerge.dtypes import is_float, nbytes_of
 from bmerge.formats import Tensor
 from bmerge.lora.patched import is_patched, unpatched
 from bmerge.plan.alike import Found, Rule
+from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.forms import Form, Leaf, leaves
 from bmerge.plan.jobs import OutputTensor
 from bmerge.plan.made import Made
@@ -79,20 +80,22 @@ class Matched:
         self.merged = False
         """Whether any is more than one model's tensor."""
 
-    def add(self, rule: Rule, key: str, dtype: str | None) -> None:
+    def add(self, rule: Rule, key: str, dtypes: Dtypes | None) -> None:
         """Add the next of the keys.
 
         Args:
             rule: what gives its tensor; if it gives none, the key is left out.
             key: the key.
-            dtype: safetensors tag that it gets if it is of floats; None: its own.
+            dtypes: what it becomes if it is of floats; None: what it is.
         """
         found = rule.found(self._values.tables, key)
         if found is None:
             self._left_out.add(key)
             return
         index, info = len(self._offsets), found.info
-        tag = dtype if dtype is not None and is_float(info.dtype) else info.dtype
+        tag = info.dtype
+        if dtypes is not None and is_float(tag):
+            tag = dtypes.of(info.key) or tag
         fill = repaired_ids(info)
         if fill is not None:
             self._fills[index], tag = fill, "I64"
@@ -102,7 +105,7 @@ class Matched:
         self._blocks.append(self._architecture.block_of(info.key))
         self._dtypes.append(tag)
         self._offsets.append(self._nbytes)
-        self._nbytes += found.extent.widest.numel * SIZES[tag]
+        self._nbytes += nbytes_of(tag, found.extent.widest.numel)
         self.merged = self.merged or not isinstance(rule.form, Leaf)
 
     @property

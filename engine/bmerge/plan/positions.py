@@ -36,6 +36,8 @@ def are_other_integers(first: Tensor, other: Tensor) -> bool:
         return False
     if (first.dtype, first.shape) != (other.dtype, other.shape):
         return True
+    if first.dtype not in SIZES:  # several in a byte
+        return read_bytes(first, _COMPARED) != read_bytes(other, _COMPARED)
     size = SIZES[first.dtype]
     step, compared = _CHUNK // size, min(first.numel, _COMPARED // size)
     for begin in range(0, compared, step):

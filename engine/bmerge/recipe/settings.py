@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
-from bmerge.dtypes import canonical
+from bmerge.dtype_rules import canonical_rule
 from bmerge.errors import RecipeError
 from bmerge.formats import LAYOUTS
 from bmerge.recipe.document import Node
@@ -37,10 +37,10 @@ def read_settings(fields: Mapping[str, Node]) -> dict[str, Any]:
     return {key: read(given[key]) for key, read in _READERS.items() if key in given}
 
 
-def _dtype(node: Node) -> str:
+def _dtype(node: Node) -> str | None:
     name = node.text()
     try:
-        return canonical(name)
+        return canonical_rule(name)
     except RecipeError as error:
         raise node.error(str(error), error.hint) from error
 
