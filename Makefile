@@ -13,7 +13,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-pictures install parity demo demo-proof bench-methods bench-optimisers bench-merge bench-cuda test test-cuda test-slow test-windows test-aarch64 soak lint format clean
+.PHONY: help licences docs docs-pictures install parity demo demo-proof bench-methods bench-optimisers bench-merge bench-cuda test test-cuda test-slow test-windows test-aarch64 soak lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
@@ -64,6 +64,9 @@ test-windows: ## the core's tests for Windows under Wine, and the extension buil
 
 test-aarch64: ## the core's tests for ARM under QEMU, and the extension built for it
 	native/cross/test.sh aarch64
+
+licences: ## write native/LICENSES.txt, the licences of the crates in the extension
+	$(PYTHON) native/packaging/licences.py
 
 docs: install ## write docs/methods.md and docs/methods/ from the methods' docstrings
 	$(BIN)/python docs/methods.py

@@ -2,8 +2,8 @@
 
 maturin packs Python from one root only (``python-source``, here ``engine/``). This
 module lets it do all the work and then adds the built-in plugins: their files to a
-wheel, their path to an editable wheel. The sdist needs no help, since
-``[tool.maturin] include`` names ``plugins/`` and this file.
+wheel, their path to an editable wheel. To the sdist, for which ``[tool.maturin] include`` names
+``plugins/`` and this folder, it adds the crates.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import maturin
 from maturin import *  # noqa: F403  every hook not defined below is maturin's own
+from vendored import vendor_crates
 
 _PLUGINS = Path("plugins")  # hooks run with the source root as working directory
 
@@ -35,6 +36,13 @@ def build_wheel(
         if path.is_file() and "__pycache__" not in path.parts
     }
     _add(Path(wheel_directory, name), files)
+    return name
+
+
+def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:
+    """Build maturin's source distribution and add the crates that a build needs."""
+    name: str = maturin.build_sdist(sdist_directory, config_settings)
+    vendor_crates(Path(sdist_directory, name))
     return name
 
 

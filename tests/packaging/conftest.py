@@ -21,10 +21,10 @@ def _files() -> list[str]:
     return [name for name in result.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-def build(source: Path, target: Path, *arguments: str) -> Path:
+def build(source: Path, target: Path, *arguments: str, **variables: str) -> Path:
     """Build a distribution with the project's own backend; return the one file made."""
     # Compiled dependencies are those of the project itself: nothing is downloaded or built twice.
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")}
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target"), **variables}
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target)]
     result = subprocess.run(
         [*command, *arguments, str(source)],
@@ -67,7 +67,10 @@ def wheel_of_sdist(sdist, tmp_path_factory) -> Path:
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (unpacked,) = folder.iterdir()
-    return build(unpacked, tmp_path_factory.mktemp("wheel-of-sdist"), "--wheel")
+    # It holds its crates: nothing that was downloaded before is there, and nothing may be.
+    home = tmp_path_factory.mktemp("cargo")
+    offline = {"CARGO_HOME": str(home), "CARGO_NET_OFFLINE": "true"}
+    return build(unpacked, tmp_path_factory.mktemp("wheel-of-sdist"), "--wheel", **offline)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -62,7 +63,9 @@ def _use(wheel: Path, folder: Path) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("fixture", ["wheel", "wheel_of_sdist"])
+@pytest.mark.parametrize(
+    "fixture", ["wheel", pytest.param("wheel_of_sdist", marks=pytest.mark.slow)]
+)
 def test_wheel_has_engine_plugins_and_native_module(fixture, request, tmp_path):
     wheel = request.getfixturevalue(fixture)
     names = _names(wheel)
@@ -81,6 +84,7 @@ def test_record_lists_every_file_of_the_wheel(wheel):
         assert listed == set(archive.namelist())
 
 
+@pytest.mark.slow
 def test_wheels_of_the_tree_and_of_the_sdist_hold_the_same(wheel, wheel_of_sdist):
     assert _names(wheel) == _names(wheel_of_sdist)
 
@@ -91,8 +95,23 @@ def test_sdist_has_what_a_build_needs_and_no_more(sdist):
     needed = {f"plugins/{file}" for file in _expected() if file.startswith("bmerge_plugins/")}
     needed |= {f"engine/{file}" for file in _expected() if file.startswith("bmerge/")}
     needed |= {"pyproject.toml", "Cargo.toml", "Cargo.lock", "native/packaging/bmerge_build.py"}
+    needed |= {"native/packaging/vendored.py", "native/LICENSES.txt", ".cargo/config.toml"}
     assert not needed - names
-    assert not [name for name in names if "__pycache__" in name or name.endswith(".so")]
+    assert not [name for name in names if "__pycache__" in name or name.endswith((".so", ".a"))]
+    crates = {name.split("/")[1] for name in names if name.startswith("vendor/")}
+    assert {"pyo3", "serde", "libc"} <= crates
+    assert crates.isdisjoint({"proptest", "criterion", "tempfile"})
+
+
+def test_licences_are_of_the_crates_that_are_linked(wheel):
+    command = [sys.executable, ROOT / "native" / "packaging" / "licences.py", "--print"]
+    now = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    written = (ROOT / "native" / "LICENSES.txt").read_text()
+    assert now == written, "make licences writes native/LICENSES.txt anew"
+    (name,) = [n for n in _names(wheel) if n.endswith("dist-info/licenses/native/LICENSES.txt")]
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read(name).decode() == written
+    assert len(re.findall(r"^=+\n\S+ [\d.]+: .*(MIT|Apache|BSD)", written, re.MULTILINE)) > 10
 
 
 def test_editable_install_uses_the_tree(editable, source, tmp_path):
