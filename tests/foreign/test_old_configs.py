@@ -175,9 +175,37 @@ def test_configuration_of_sd_optim_is_a_study(bmerge, conf, tmp_path):
         "kappa_decay_delay": 10,
     }  # fmt: skip
     lost = "\n".join(data["lost"])
-    for word in ("no 'rank'", "UNET_NOWHERE", "clip_g: it goes with clip_l", "mid_alpha: choices",
+    for word in ("no 'rank'", "UNET_NOWHERE", "clip_g: BASE goes with clip_l", "mid_alpha: choices",
                  "scorer cityaes", "share the value of their block"):  # fmt: skip
         assert word in lost
+
+
+LUMI = """
+custom_block_config_id: sdxl-lumi_blocks
+components:
+  - name: unet
+    strategies:
+      - {type: select, optimize_params: [alpha], keys: ["UNET_DOWN_BLOCK_?", UNET_MID_BLOCK]}
+      - {type: group, optimize_params: [alpha], groups: [{name: up, keys: ["UNET_UP_*"]}]}
+      - {type: select, optimize_params: [alpha], keys: [UNET_MID_BLOCK]}
+custom_bounds: {UNET_DOWN_BLOCK_1_alpha: "(0.2, 0.4)"}
+"""
+
+
+def test_blocks_of_sd_optim_that_are_several_here_are_groups(bmerge, conf, tmp_path):
+    tool, study = conf(OPTIM, LUMI, "optimization_guide"), tmp_path / "study.yaml"
+    data = json.loads(bmerge("import-config", tool, "-o", study, "--json").out)
+    load_study(study)
+    alpha = data["study"]["space"]["alpha"]
+    assert alpha["groups"] == {
+        "UNET_DOWN_BLOCK_0": ["IN01", "IN02"],
+        "UNET_DOWN_BLOCK_1": ["IN04", "IN05"],
+        "UNET_DOWN_BLOCK_2": ["IN07", "IN08"],
+        "up": [f"OUT0{i}" for i in range(9)],
+    }
+    assert alpha["blocks"]["UNET_DOWN_BLOCK_1"] == [0.2, 0.4]
+    assert alpha["blocks"]["M00"] == [0, 1]
+    assert any("M00 goes with UNET_MID_BLOCK, which was there first" in x for x in data["lost"])
 
 
 @pytest.mark.parametrize(

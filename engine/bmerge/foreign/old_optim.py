@@ -20,15 +20,23 @@ from bmerge.method import MergeMethod
 
 __all__ = ["study_of_optim"]
 
-_UNET = [
-    *(f"UNET_IN{i:02}" for i in range(9)),
-    "UNET_MID00",
-    *(f"UNET_OUT{i:02}" for i in range(9)),
-]
-_BLOCKS = {
-    **{old: old.removeprefix("UNET_").replace("MID00", "M00") for old in _UNET},
-    "UNET_TIME_EMBED": "IN00", "UNET_LABEL_EMBED": "IN00", "UNET_OUT_FINAL": "OUT08",
+_NINE = [f"{i:02}" for i in range(9)]
+_IN, _OUT = [f"IN{i}" for i in _NINE], [f"OUT{i}" for i in _NINE]
+_ENDS = {"UNET_TIME_EMBED": ["IN00"], "UNET_LABEL_EMBED": ["IN00"], "UNET_OUT_FINAL": ["OUT08"]}
+_OPTIM = {**{f"UNET_{block}": [block] for block in (*_IN, *_OUT)}, "UNET_MID00": ["M00"], **_ENDS}
+_LUMI = {
+    "UNET_TIME_EMBED": ["IN00"], "UNET_INPUT_CONV": ["IN00"], "UNET_OUTPUT_CONV": ["OUT08"],
+    "UNET_DOWN_BLOCK_0": _IN[1:3], "UNET_DOWN_CONV_0": _IN[3:4], "UNET_DOWN_BLOCK_1": _IN[4:6],
+    "UNET_DOWN_CONV_1": _IN[6:7], "UNET_DOWN_BLOCK_2": _IN[7:], "UNET_MID_BLOCK": ["M00"],
+    "UNET_UP_BLOCK_2": _OUT[:3], "UNET_UP_BLOCK_1": _OUT[3:6], "UNET_UP_BLOCK_0": _OUT[6:],
 }  # fmt: skip
+_STAGES = {
+    "UNET_DOWN": _IN, "UNET_MID": ["M00"], "UNET_UP": _OUT, "UNET_EMBED": ["IN00"],
+    "UNET_FINAL": ["OUT08"],
+}  # fmt: skip
+_CONFIGS = {"sdxl-lumi_blocks": _LUMI, "sdxl-stage_blocks": _STAGES}
+"""Block configurations that come with sd-optim: its block → those here. Others are read as
+``sdxl-optim_blocks``."""
 _PICTURE = {"unet", "diffuser"}
 _KEYS = re.compile(r"(?P<part>input_blocks|middle_block|output_blocks)(?:\.(?P<number>\d+))?")
 _SAMPLERS = {"tpe": "tpe", "random": "random", "cmaes": "cmaes", "gp": "gp", "nsgaii": "nsga2",
@@ -89,7 +97,7 @@ class _Space:
         folder: the configuration.
         method: whose hyperparameters are searched.
         names: what sd-optim calls a parameter → hyperparameter, and the block or group.
-        taken: hyperparameter and block → the component that has it; the first one does.
+        taken: hyperparameter and block → what of sd-optim's has it; the first one does.
     """
 
     folder: OldFolder
@@ -140,9 +148,12 @@ class _Space:
         patterns = ["*"] if kind == "all" else strategy.get("keys") or []
         if kind == "all" and not self.folder.guide.get("custom_block_config_id"):
             self.folder.lose(f"{component}: blocks have a value each, not keys")
-        for old, block in self._free(parameter, component, patterns):
-            own.setdefault("blocks", {})[block] = [0.0, 1.0]
-            self.names[f"{old}_{parameter}"] = parameter, block
+        for old, blocks in self._free(parameter, component, patterns):
+            place = blocks[0] if len(blocks) == 1 else old
+            if len(blocks) > 1:
+                own.setdefault("groups", {})[old] = blocks
+            own.setdefault("blocks", {})[place] = [0.0, 1.0]
+            self.names[f"{old}_{parameter}"] = parameter, place
 
     def _share(
         self,
@@ -152,7 +163,8 @@ class _Space:
         label: str,
         patterns: Sequence[object],
     ) -> None:
-        blocks = [block for _, block in self._free(parameter, component, patterns)]
+        free = self._free(parameter, component, patterns)
+        blocks = [block for _, several in free for block in several]
         if blocks:
             own.setdefault("groups", {})[label] = blocks
             own.setdefault("blocks", {})[label] = [0.0, 1.0]
@@ -160,32 +172,37 @@ class _Space:
 
     def _free(
         self, parameter: str, component: str, patterns: Sequence[object]
-    ) -> Iterator[tuple[str, str]]:
-        """Yield what patterns name and nothing before has taken, each block once."""
-        for old, block in self._named(component, patterns):
-            owner = self.taken.setdefault((parameter, block), old)
-            if owner == old:
-                yield old, block
-            elif owner != component:
-                self.folder.lose(f"{old}: it goes with {owner}, in the block {block}")
+    ) -> Iterator[tuple[str, list[str]]]:
+        """Yield what patterns name, with the blocks here that nothing before has taken."""
+        for old, blocks in self._named(component, patterns):
+            free = []
+            for block in blocks:
+                owner = self.taken.get((parameter, block))
+                if owner is None:
+                    self.taken[parameter, block] = old
+                    free.append(block)
+                else:
+                    self.folder.lose(f"{old}: {block} goes with {owner}, which was there first")
+            if free:
+                yield old, free
 
-    def _named(self, component: str, patterns: Sequence[object]) -> Iterator[tuple[str, str]]:
-        """Yield what patterns name: sd-optim's block, and the one here."""
+    def _named(self, component: str, patterns: Sequence[object]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what patterns name: sd-optim's block, and those here."""
         if component not in _PICTURE:
             if patterns == ["*"]:
-                yield component, "BASE"
+                yield component, ["BASE"]
             else:
                 self.folder.lose(f"{component}: its blocks are one here, BASE")
             return
+        known = _CONFIGS.get(str(self.folder.guide.get("custom_block_config_id")), _OPTIM)
         for pattern in map(str, patterns):
-            found = [old for old in _BLOCKS if fnmatchcase(old, pattern)]
+            found = {old: known[old] for old in known if fnmatchcase(old, pattern)}
             if not found and _of_keys(pattern):
-                found = [pattern]
+                found = {pattern: [_of_keys(pattern)]}
                 self.folder.lose(f"{component}: the keys {pattern} share the value of their block")
             if not found:
                 self.folder.lose(f"{component}: {pattern!r} names no block of this architecture")
-            for old in found:
-                yield old, _BLOCKS.get(old) or _of_keys(old)
+            yield from found.items()
 
     def _bounds(self, space: dict[str, Any]) -> None:
         for name, bound in (self.folder.guide.get("custom_bounds") or {}).items():
