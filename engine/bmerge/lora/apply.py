@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, decoded
-from bmerge.lora.modules import Lora, Module
-from bmerge.lora.names import Names, Place, index_names
+from bmerge.lora.modules import Lora, Module, rows_of_module
+from bmerge.lora.names import Fused, Names, Place, index_names
 from bmerge.lora.patched import PatchedCheckpoint, PatchedTensor
 
 __all__ = ["Applied", "Change", "apply_loras"]
@@ -124,8 +124,10 @@ def _match(
     found: list[Change] = []
     unmatched: list[str] = []
     for module in lora.modules:
-        layer = names.find(module.name) or {}
-        changes = list(_changes(module, layer, shapes))
+        layer = names.find(module.name)
+        fused = {} if layer else names.find_fused(module.name) or {}
+        changes = list(_changes(module, layer or {}, shapes))
+        changes += _parts_of(module, fused, shapes)
         for change in changes:
             _check_size(lora, change, shapes[change.place.key])
         found += changes
@@ -157,6 +159,18 @@ def _changes(
         yield Change(module, replace(place, turn="transposed") if turned else place)
     if module.bias is not None and "bias" in layer:
         yield Change(module, layer["bias"], is_bias=True)
+
+
+def _parts_of(
+    module: Module, fused: Fused, shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[Change]:
+    """Yield the changes of the tensors that a layer of the LoRA is in this model."""
+    for role, places in fused.items():
+        parts = [(place, rows_of_module(module, *place.of)) for place in places if place.of]
+        if len(parts) == len(places) and all(part for _, part in parts):
+            for place, part in parts:
+                if part is not None:
+                    yield from _changes(part, {role: place}, shapes)
 
 
 def _check_size(lora: Lora, change: Change, shape: tuple[int, ...]) -> None:

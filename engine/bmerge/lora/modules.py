@@ -10,15 +10,30 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bmerge.errors import FormatError
-from bmerge.formats import Checkpoint, Tensor, open_checkpoint, read_bytes, refuse_quantised
+from bmerge.formats import (
+    Checkpoint,
+    Tensor,
+    open_checkpoint,
+    read_bytes,
+    refuse_quantised,
+    rows_of,
+)
 from bmerge.lora.peft import Configured, configuration_of
 from bmerge.lora.shapes import check_factors, check_kinds, matrix_of, rank_of
 
-__all__ = ["Lora", "Module", "is_lora", "is_lora_alone", "open_lora", "parse_lora"]
+__all__ = [
+    "Lora",
+    "Module",
+    "is_lora",
+    "is_lora_alone",
+    "open_lora",
+    "parse_lora",
+    "rows_of_module",
+]
 
 _SPELLINGS = {
     "down": r"\.lora_down\.weight|\.lora_A(?:(?:\.[^.]+)?\.weight)?|(?:\.|_)lora\.down\.weight"
@@ -32,7 +47,7 @@ _SPELLINGS = {
 }
 """Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs."""
 _PLAIN = (
-    r"alpha|scalar|dora_scale|diff|diff_b|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
+    r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
     r"|lokr_w[12](?:_[ab])?|lokr_t2"
 )
 """Roles that are written as they are called here: those of LyCORIS."""
@@ -41,10 +56,15 @@ _KEY = re.compile(
     + "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
     + rf"|\.(?P<plain>{_PLAIN}))"
 )
+_BY_ROWS = {"up", "hada_w1_a", "hada_w2_a", "diff", "diff_b", "w_norm", "b_norm"}
+"""Roles whose rows are those of the layer's output."""
+_LENGTHS = {"dora_scale", "magnitude"}
+_OF_BLOCK = "diff_m"
+"""What Wan's distilled LoRAs call the difference of a block's own modulation."""
 _NETWORKS = {
     "down": "LoRA", "up": "LoRA", "embedding_down": "LoRA", "embedding_up": "LoRA",
-    "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full", "w_norm": "norm",
-    "diff_b": "full", "b_norm": "norm",
+    "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full",
+    "diff_m": "full", "w_norm": "norm", "diff_b": "full", "b_norm": "norm",
 }  # fmt: skip
 """The role that tells a network type; the first one counts, so a bias that is changed beside a
 weight comes last."""
@@ -96,6 +116,26 @@ class Module:
     def magnitude(self) -> Tensor | None:
         """The lengths that DoRA gives the changed weight's vectors."""
         return self.tensors.get("dora_scale", self.tensors.get("magnitude"))
+
+
+def rows_of_module(module: Module, begin: int, end: int) -> Module | None:
+    """Return what changes some rows of a layer's output alone; None if it has no such rows.
+
+    Args:
+        module: the layer.
+        begin: the first row.
+        end: the one after the last.
+    """
+    if any(role.startswith(("lokr", "hada_t", "embedding")) for role in module.tensors):
+        return None
+    whole = module.matrix[0] if module.matrix else module.bias.numel if module.bias else 0
+    tensors = {
+        role: rows_of(tensor, tensor.key, begin, end)
+        if role in _BY_ROWS or (role in _LENGTHS and tensor.shape[:1] == (whole,))
+        else tensor
+        for role, tensor in module.tensors.items()
+    }
+    return replace(module, tensors=tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +204,10 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
         if found is None:
             unknown.append(key)
             continue
-        role = found["plain"] or str(found.lastgroup)
-        first = layers[found["name"]].setdefault(role, info)
+        role, name = found["plain"] or str(found.lastgroup), found["name"]
+        if role == _OF_BLOCK:
+            role, name = "diff", f"{name}.modulation"
+        first = layers[name].setdefault(role, info)
         if first is not info and not _equal(first, info):
             message = f"{checkpoint.path.name}: {first.key!r} and {key!r} are both {role}"
             hint = "a file holds one LoRA of each layer"

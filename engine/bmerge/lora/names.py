@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
+from bmerge.lora.elsewhere import rows_elsewhere
 from bmerge.lora.text import text_names
 from bmerge.lora.transformers import flux_names, sd3_names
 from bmerge.lora.unet import unet_names
 
 __all__ = ["Layer", "Names", "Place", "Turn", "index_names", "names_of", "part_of", "stem_of"]
 
+T = TypeVar("T")
 Turn: TypeAlias = Literal["", "transposed", "halves swapped"]
 """What is done to a change before it is added: LDM and diffusers may lay a weight out
 differently."""
@@ -40,13 +42,15 @@ _SPELLINGS = (
     ("lora_te1_", ("te1",)), ("lora_te2_", ("te2",)), ("lora_te3_", ("te3",)),
     ("lora_te_", ("te1",)), ("text_encoder_2_", ("te2", "te3")), ("text_encoder_3_", ("te3",)),
     ("text_encoder_", ("te1",)), ("lora_unet_", ("unet",)), ("lora_transformer_", ("unet",)),
-    ("lycoris_", ("unet",)), ("unet_", ("unet",)), ("transformer_", ("unet",)),
+    ("lora_unet__", ("unet",)), ("lycoris_", ("unet",)), ("unet_", ("unet",)),
+    ("transformer_", ("unet",)),
     ("model_diffusion_model_", ("unet",)), ("diffusion_model_", ("unet",)),
     ("base_model_model_", ("unet", "te1")), ("", ("unet", "te1")),
 )  # fmt: skip
 """How the names of layers start in LoRA files, and the parts that may be meant: T5 is the second
 text encoder of Flux and the third of SD3."""
 
+_ENCODER = re.compile(r"text_encoders\.[^.]+\.transformer\.")
 _PARAMETER = re.compile(r"(.+?)(?:\.(weight|bias|scale)|_(weight|bias))?")
 
 
@@ -58,32 +62,51 @@ class Place:
         key: the checkpoint's tensor.
         rows: the first of its rows that are meant and the one after the last, or None for all.
         turn: what is done to the change first.
+        of: the rows of the change that are meant, where it goes to several tensors; None for all.
     """
 
     key: str
     rows: tuple[int, int] | None = None
     turn: Turn = ""
+    of: tuple[int, int] | None = None
 
 
 Layer: TypeAlias = "Mapping[str, Place]"
 """``weight`` and ``bias`` of a layer, as far as it has them → where they lie."""
+Fused: TypeAlias = "Mapping[str, tuple[Place, ...]]"
+"""The same of a layer that is several in the checkpoint."""
 
 
 class Names:
     """The layers of a checkpoint by all of their names."""
 
-    def __init__(self, layers: Mapping[tuple[str, str], Layer]) -> None:
+    def __init__(
+        self,
+        layers: Mapping[tuple[str, str], Layer],
+        fused: Mapping[tuple[str, str], Fused] | None = None,
+    ) -> None:
         self._layers = layers
+        self._fused = fused or {}
 
     def find(self, name: str) -> Layer | None:
         """Return the layer that a LoRA file calls ``name``, or None."""
+        return self._found(name, self._layers)
+
+    def find_fused(self, name: str) -> Fused | None:
+        """Return what a layer of a LoRA file is that is several in the checkpoint, or None."""
+        return self._found(name, self._fused)
+
+    def _found(self, name: str, layers: Mapping[tuple[str, str], T]) -> T | None:
+        if _ENCODER.match(name):
+            part, stem, _ = stem_of(f"{name}.weight")
+            return layers.get((part, _shared(part, _flat(stem))))
         flat = _flat(name.removeprefix("base_model.model.").replace(".processor", ""))
         for start, parts in _SPELLINGS:
             if not flat.startswith(start):
                 continue
             for part in parts:
                 rest = flat[len(start) :]
-                layer = self._layers.get((part, _shared(part, rest)))
+                layer = layers.get((part, _shared(part, rest)))
                 if layer is not None:
                     return layer
         return None
@@ -106,9 +129,30 @@ def index_names(shapes: Mapping[str, tuple[int, ...]]) -> Names:
         if part in {"vae", "ema"}:
             continue
         for name, place in names_of(key, shape):
-            layer = layers.setdefault((part, _shared(part, _flat(name))), {})
-            layer.setdefault(role, place)
-    return Names(layers)
+            layers.setdefault((part, _shared(part, _flat(name))), {}).setdefault(role, place)
+    fused: dict[tuple[str, str], dict[str, tuple[Place, ...]]] = {}
+    for stem, role, places in _elsewhere(shapes):
+        layer = ("unet", _flat(stem))
+        if len(places) > 1:
+            fused.setdefault(layer, {}).setdefault(role, places)
+        else:
+            layers.setdefault(layer, {}).setdefault(role, places[0])
+    return Names(layers, fused)
+
+
+def _elsewhere(
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Iterator[tuple[str, str, tuple[Place, ...]]]:
+    """Yield the layers of a diffusion model in its other layouts: path, role, places."""
+    own = {}
+    for key, shape in shapes.items():
+        if stem_of(key)[0] == "unet":
+            start = next(start for start, _ in _PARTS if key.startswith(start))
+            own[key[len(start) :]] = key, shape
+    for name, found in rows_elsewhere(own):
+        _, stem, role = stem_of(name)
+        turn: Turn = "halves swapped" if found[0].swapped else ""
+        yield stem, role, tuple(Place(rows.key, rows.rows, turn, rows.of) for rows in found)
 
 
 def names_of(key: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Place]]:
@@ -137,6 +181,8 @@ def part_of(name: str) -> str:
 def stem_of(key: str) -> tuple[str, str, str]:
     """Return the part of the model that a key belongs to, its path in it, weight or bias."""
     start, part = next((start, part) for start, part in _PARTS if key.startswith(start))
+    if not start and (encoder := _ENCODER.match(key)):  # a language model is the only one
+        start, part = encoder[0], "te1"
     found = _PARAMETER.fullmatch(key[len(start) :])
     assert found is not None
     role = found[2] or found[3] or "weight"
@@ -163,4 +209,4 @@ def _flat(name: str) -> str:
 
 def _shared(part: str, flat: str) -> str:
     """Return a name without what old files of text encoders leave out."""
-    return flat if part == "unet" else flat.removeprefix("text_model_")
+    return flat if part == "unet" else flat.removeprefix("text_model_").removeprefix("model_")
