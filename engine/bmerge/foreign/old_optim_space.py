@@ -1,0 +1,213 @@
+"""sd-optim's optimisation guide as the search space of a study.
+
+It lists components, each with strategies (all, select, group, single, none) for some of the
+method's parameters, over blocks of its own (``UNET_IN04``) or keys. What no strategy names keeps
+the method's default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from bmerge.foreign.old_files import OldFolder
+from bmerge.method import MergeMethod
+
+__all__ = ["Space"]
+
+_NINE = [f"{i:02}" for i in range(9)]
+_IN, _OUT = [f"IN{i}" for i in _NINE], [f"OUT{i}" for i in _NINE]
+_ENDS = {"UNET_TIME_EMBED": ["IN00"], "UNET_LABEL_EMBED": ["IN00"], "UNET_OUT_FINAL": ["OUT08"]}
+_OPTIM = {**{f"UNET_{block}": [block] for block in (*_IN, *_OUT)}, "UNET_MID00": ["M00"], **_ENDS}
+_LUMI = {
+    "UNET_TIME_EMBED": ["IN00"], "UNET_INPUT_CONV": ["IN00"], "UNET_OUTPUT_CONV": ["OUT08"],
+    "UNET_DOWN_BLOCK_0": _IN[1:3], "UNET_DOWN_CONV_0": _IN[3:4], "UNET_DOWN_BLOCK_1": _IN[4:6],
+    "UNET_DOWN_CONV_1": _IN[6:7], "UNET_DOWN_BLOCK_2": _IN[7:], "UNET_MID_BLOCK": ["M00"],
+    "UNET_UP_BLOCK_2": _OUT[:3], "UNET_UP_BLOCK_1": _OUT[3:6], "UNET_UP_BLOCK_0": _OUT[6:],
+}  # fmt: skip
+_STAGES = {
+    "UNET_DOWN": _IN, "UNET_MID": ["M00"], "UNET_UP": _OUT, "UNET_EMBED": ["IN00"],
+    "UNET_FINAL": ["OUT08"],
+}  # fmt: skip
+_CONFIGS = {"sdxl-lumi_blocks": _LUMI, "sdxl-stage_blocks": _STAGES}
+"""Block configurations that come with sd-optim: its block → those here. Others are read as
+``sdxl-optim_blocks``."""
+_PICTURE = {"unet", "diffuser"}
+_KEYS = re.compile(r"(?P<part>input_blocks|middle_block|output_blocks)(?:\.(?P<number>\d+))?")
+
+
+@dataclass(slots=True)
+class Space:
+    """Reads the guide.
+
+    Args:
+        folder: the configuration.
+        method: whose hyperparameters are searched.
+        names: what sd-optim calls a parameter → hyperparameter, and the block or group.
+        taken: hyperparameter and block → what of sd-optim's has it; the first one does.
+    """
+
+    folder: OldFolder
+    method: MergeMethod
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)
+    taken: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def read(self) -> dict[str, Any]:
+        """Return the section ``space`` of a study file."""
+        defaults = {h.name: h.default for h in self.method.hyperparameters}
+        space: dict[str, Any] = {name: {} for name in defaults}
+        for component in self.folder.guide.get("components") or []:
+            if isinstance(component, dict):
+                self._component(space, component)
+        for name, own in space.items():
+            own["freeze"] = defaults[name]
+        self._bounds(space)
+        return space
+
+    def _component(self, space: dict[str, Any], component: Mapping[str, Any]) -> None:
+        name = str(component.get("name"))
+        for strategy in component.get("strategies") or []:
+            kind = strategy.get("type")
+            if kind == "none":
+                continue
+            wanted = strategy.get("optimize_params") or component.get("optimize_params") or []
+            for parameter in map(str, wanted):
+                if parameter not in space:
+                    self.folder.lose(f"{name}: {self.method.name} has no {parameter!r} to search")
+                    continue
+                self._strategy(space[parameter], parameter, name, kind, strategy)
+
+    def _strategy(
+        self,
+        own: dict[str, Any],
+        parameter: str,
+        component: str,
+        kind: object,
+        strategy: Mapping[str, Any],
+    ) -> None:
+        if kind == "group":
+            for group in strategy.get("groups") or []:
+                label = str(group.get("name"))
+                self._share(own, parameter, component, label, group.get("keys") or [])
+            return
+        if kind == "single":
+            self._share(own, parameter, component, f"{component}_single", ["*"])
+            return
+        patterns = ["*"] if kind == "all" else strategy.get("keys") or []
+        if kind == "all" and not self.folder.guide.get("custom_block_config_id"):
+            self.folder.lose(f"{component}: blocks have a value each, not keys")
+        for old, blocks in self._free(parameter, component, patterns):
+            place = blocks[0] if len(blocks) == 1 else old
+            if len(blocks) > 1:
+                own.setdefault("groups", {})[old] = blocks
+            own.setdefault("blocks", {})[place] = [0.0, 1.0]
+            self.names[f"{old}_{parameter}"] = parameter, place
+
+    def _share(
+        self,
+        own: dict[str, Any],
+        parameter: str,
+        component: str,
+        label: str,
+        patterns: Sequence[object],
+    ) -> None:
+        free = self._free(parameter, component, patterns)
+        blocks = [block for _, several in free for block in several]
+        if blocks:
+            own.setdefault("groups", {})[label] = blocks
+            own.setdefault("blocks", {})[label] = [0.0, 1.0]
+            self.names[f"{label}_{parameter}"] = parameter, label
+
+    def _free(
+        self, parameter: str, component: str, patterns: Sequence[object]
+    ) -> Iterator[tuple[str, list[str]]]:
+        """Yield what patterns name, with the blocks here that nothing before has taken."""
+        for old, blocks in self._named(component, patterns):
+            free = []
+            for block in blocks:
+                owner = self.taken.get((parameter, block))
+                if owner is None:
+                    self.taken[parameter, block] = old
+                    free.append(block)
+                else:
+                    self.folder.lose(f"{old}: {block} goes with {owner}, which was there first")
+            if free:
+                yield old, free
+
+    def _named(self, component: str, patterns: Sequence[object]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what patterns name: sd-optim's block, and those here."""
+        if component not in _PICTURE:
+            if patterns == ["*"]:
+                yield component, ["BASE"]
+            else:
+                self.folder.lose(f"{component}: its blocks are one here, BASE")
+            return
+        known = _CONFIGS.get(str(self.folder.guide.get("custom_block_config_id")), _OPTIM)
+        for pattern in map(str, patterns):
+            found = {old: known[old] for old in known if fnmatchcase(old, pattern)}
+            if not found and _of_keys(pattern):
+                found = {pattern: [_of_keys(pattern)]}
+                self.folder.lose(f"{component}: the keys {pattern} share the value of their block")
+            if not found:
+                self.folder.lose(f"{component}: {pattern!r} names no block of this architecture")
+            yield from found.items()
+
+    def _bounds(self, space: dict[str, Any]) -> None:
+        for name, bound in (self.folder.guide.get("custom_bounds") or {}).items():
+            value = _range(bound)
+            if value is None:
+                self.folder.lose(f"custom_bounds of {name}: choices are not searched for one block")
+            elif name in self.names:
+                parameter, place = self.names[name]
+                space[parameter]["blocks"][place] = value
+            elif name in space:
+                self._base_bounds(space[name], name, value)
+            else:
+                self.folder.lose(f"custom_bounds of {name}: no strategy makes that parameter")
+            self._kinds(name, bound, space)
+
+    def _base_bounds(self, own: dict[str, Any], name: str, value: float | list[float]) -> None:
+        """Give all that is searched of a hyperparameter its range, or fix it."""
+        special = self.folder.guide.get("custom_bounds") or {}
+        for full, (parameter, place) in self.names.items():
+            if parameter == name and full not in special:
+                own["blocks"][place] = value
+
+    def _kinds(self, name: str, bound: object, space: dict[str, Any]) -> None:
+        if not isinstance(bound, dict):
+            return
+        if bound.get("log") and name in space:
+            space[name]["scale"] = "log"
+        elif bound.get("log"):
+            self.folder.lose(f"custom_bounds of {name}: log is for a whole hyperparameter here")
+        if bound.get("step"):
+            self.folder.lose(f"custom_bounds of {name}: its step")
+
+
+def _of_keys(pattern: str) -> str:
+    """Return the block that a pattern of keys names, such as ``*.output_blocks.8.*``."""
+    found = _KEYS.search(pattern)
+    if found is None:
+        return ""
+    if found["part"] == "middle_block":
+        return "M00"
+    letters = "IN" if found["part"] == "input_blocks" else "OUT"
+    return f"{letters}{int(found['number']):02}" if found["number"] else ""
+
+
+def _range(bound: object) -> float | list[float] | None:
+    """Return a fixed value or a range; None of choices."""
+    if isinstance(bound, dict):
+        bound = bound.get("range")
+    if isinstance(bound, str):
+        bound = [part for part in bound.strip("() ").split(",") if part.strip()]
+    try:
+        if isinstance(bound, (list, tuple)):
+            low, high = (float(each) for each in bound)
+            return [low, high]
+        return float(bound)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
