@@ -12,6 +12,7 @@ from bmerge.cli.completing import complete_study
 from bmerge.cli.output import note, print_json, print_table
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
+from bmerge.recipe import dump_recipe
 from bmerge.study.figures import figure
 from bmerge.study.store import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
@@ -135,6 +136,7 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
         "phase": proposal.phase,
         "source": proposal.source,
         "model": proposal.model,
+        "recipe": None if proposal.recipe is None else dump_recipe(proposal.recipe),
         "weights": {name: weights.assignments for name, weights in proposal.weights.items()},
         "scores": dict(trial.means),
         "pictures": [dict(picture) for picture in trial.pictures],

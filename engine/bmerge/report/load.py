@@ -194,7 +194,8 @@ def _parent(trial: Trial) -> int | None:
 
 def _uniform(trial: Trial) -> bool:
     """Tell whether every block has the same weights."""
-    return all(weights.is_uniform for weights in trial.proposal.weights.values())
+    own = trial.proposal.recipe is None
+    return own and all(weights.is_uniform for weights in trial.proposal.weights.values())
 
 
 def _uniform_values(trial: Trial) -> dict[str, float]:
@@ -251,6 +252,8 @@ def _is_of(recipe: Recipe | None, best: Trial | None, models: Sequence[str]) -> 
     """
     if recipe is None or best is None:
         return False
+    if best.proposal.recipe is not None:
+        return recipe == best.proposal.recipe
     if best.proposal.model is None:
         return dict(recipe.hyperparameters) == dict(best.proposal.weights)
     taken = model_taken(recipe)
@@ -263,7 +266,7 @@ def _model_names(
     """Return the inputs' short names: their files', if the recipe tells, else their letters."""
     count = len(definition["merge"]["models"])
     names = [f"model {model_name(index)}" for index in range(count)]
-    if recipe is None or best is None:
+    if recipe is None or best is None or best.proposal.recipe is not None:
         return tuple(names)
     if best.proposal.model is None:
         return tuple(map(_model_name, recipe.models))

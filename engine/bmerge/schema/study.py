@@ -53,11 +53,21 @@ def study_schema(registry: Registry) -> Schema:
         },
         "optimiser": _kinds(registry.optimisers, _optimiser(), "what proposes merges"),
         "executor": section(_executor()),
+        "confirm": section(
+            {
+                "pictures": {"type": "integer", "minimum": 0},
+                "models": {"type": "array", "items": {"type": "string"}},
+            }
+        ),
         "plugins": {"type": "array", "items": plugin()},
     }
     others = {key: _FIELDS.get(key, key) for key in TOP if key not in own}
     keys = {**properties_of(StudyConfig, others), **own}
-    keys["try"] |= {"items": {"type": "object", "additionalProperties": WEIGHT}}
+    tried: Schema = {"type": "object", "additionalProperties": WEIGHT}
+    keys["try"] |= {"items": {"anyOf": [{"type": "string"}, tried]}}
+    options: Schema = {"type": "array", "items": {"type": "object"}, "minItems": 1}
+    del keys["evaluators"]["type"], keys["evaluators"]["items"]
+    keys["evaluators"]["anyOf"] = [{"type": "integer", "minimum": 1}, options]
     keys["racing"]["enum"] += [True, False]  # which YAML makes of the words on and off
     needed = ("merge", "payloads", "generator", "scorers")
     ordered = {key: keys[key] for key in TOP}

@@ -137,7 +137,8 @@ class StudyConfig:
         objectives: what is maximised.
         optimiser: what proposes merges.
         baselines: whether the pure models and the centre of the space come first.
-        attempts: merges that are tried next: hyperparameter → weights as a recipe has them.
+        attempts: merges that are tried next: hyperparameter → weights as a recipe has them; or the
+            absolute path of a model or a recipe.
         out: the study's folder, as written.
         storage: URL of an Optuna database; None keeps one in the folder.
         executor: what merges.
@@ -159,7 +160,7 @@ class StudyConfig:
     objectives: Objectives
     optimiser: OptimiserConfig
     baselines: bool = True
-    attempts: tuple[Mapping[str, Any], ...] = ()
+    attempts: tuple[Mapping[str, Any] | Path, ...] = ()
     out: Path = Path("runs")
     storage: str | None = None
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)

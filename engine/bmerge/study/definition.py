@@ -77,7 +77,7 @@ def definition_of(
         **config.objectives.describe(),
         "optimiser": {**optimiser, **named.optimiser},
         "baselines": config.baselines,
-        "try": config.attempts,
+        "try": [each for each in config.attempts if not isinstance(each, Path)],
         **named.others,
     }
     # A password may change between runs, and must not be stored: plugins may take addresses, too.

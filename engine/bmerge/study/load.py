@@ -68,7 +68,7 @@ def load_study(path: str | Path) -> StudyConfig:
         objectives=read_objectives(keys, scorers),
         optimiser=_get(keys, "optimiser", _optimiser, OptimiserConfig()),
         baselines=_get(keys, "baselines", Node.boolean, default=True),
-        attempts=tuple(_get(keys, "try", _attempts, [])),
+        attempts=tuple(_get(keys, "try", partial(_attempts, folder=path.parent), [])),
         out=Path(_get(keys, "out", Node.text, f"runs/{name}")).expanduser(),
         storage=_maybe(keys, "storage", Node.text),
         executor=_get(keys, "executor", _executor, ExecutorConfig()),
@@ -199,8 +199,15 @@ def _racing(node: Node) -> Racing:
     return cast("Racing", node.text(("auto", "on", "off")))
 
 
-def _attempts(node: Node) -> list[Mapping[str, Any]]:
-    return [{k: n.plain() for k, n in item.mapping().items()} for item in node.sequence()]
+def _attempts(node: Node, folder: Path) -> list[Mapping[str, Any] | Path]:
+    return [_attempt(item, folder) for item in node.sequence()]
+
+
+def _attempt(node: Node, folder: Path) -> Mapping[str, Any] | Path:
+    """Return hyperparameters; or the file of a model or a recipe, which stands as a text alone."""
+    if isinstance(node.value, str):
+        return Path(_absolute(node.text(), folder))
+    return {key: item.plain() for key, item in node.mapping().items()}
 
 
 def _executor(node: Node) -> ExecutorConfig:

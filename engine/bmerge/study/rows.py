@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
+from bmerge.recipe import dump_recipe, parse_recipe
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.distributions import values_of
 from bmerge.study.expected import expected, mapping, number, numbers, text
@@ -39,6 +40,7 @@ def start_attributes(proposal: Proposal, token: str) -> dict[str, Any]:
         "source": proposal.source,
         "asked": proposal.asked,
         "model": proposal.model,
+        **({} if proposal.recipe is None else {"recipe": dump_recipe(proposal.recipe)}),
         "weights": {
             name: {
                 "default": weights.default,
@@ -110,6 +112,7 @@ def _proposal(attributes: Mapping[str, Any], values: Mapping[str, Any]) -> Propo
         raise ValueError(f"phase is {phase!r}")
     weights = mapping(attributes["weights"], "weights")
     model = attributes.get("model")  # earlier releases had none
+    recipe = attributes.get("recipe")
     return Proposal(
         phase=phase,
         source=text(attributes["source"], "source"),
@@ -117,6 +120,7 @@ def _proposal(attributes: Mapping[str, Any], values: Mapping[str, Any]) -> Propo
         weights={name: _weights(stored, f"weights.{name}") for name, stored in weights.items()},
         asked=bool(attributes["asked"]),
         model=None if model is None else int(number(model, "model")),
+        recipe=None if recipe is None else parse_recipe(text(recipe, "recipe")),
     )
 
 

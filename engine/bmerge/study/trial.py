@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bmerge.recipe.schema import BlockWeights
+from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.protocols import Result
 
 __all__ = ["Phase", "Proposal", "Trial", "TrialState", "best_of", "front_of", "results_of"]
@@ -28,6 +28,8 @@ class Proposal:
             if there are any.
         asked: whether the optimiser proposed it.
         model: index of the input that is tried as it is; None for a merge.
+        recipe: of a merge that is none of the study's: of other models, by another method, or of
+            steps; None for one of its own.
     """
 
     phase: Phase
@@ -36,10 +38,13 @@ class Proposal:
     weights: Mapping[str, BlockWeights]
     asked: bool = False
     model: int | None = None
+    recipe: Recipe | None = None
 
     @property
-    def merge(self) -> Mapping[str, BlockWeights] | int:
-        """What a merger makes of it: hyperparameters, or the index of a model as it is."""
+    def merge(self) -> Mapping[str, BlockWeights] | int | Recipe:
+        """What a merger makes it of: hyperparameters, the index of a model as it is, a recipe."""
+        if self.recipe is not None:
+            return self.recipe
         return self.weights if self.model is None else self.model
 
 

@@ -1,0 +1,148 @@
+"""The plugins that a study file names: found, their options checked, and constructed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from bmerge import _native
+from bmerge.errors import PluginError, StudyError
+from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.protocols import DependentScorer, TrialScorer
+from bmerge.extras import require
+from bmerge.host.ingredients import code_of, payload_files, section_of
+from bmerge.host.registry import Registry
+from bmerge.recipe import (
+    PluginRef,
+)
+from bmerge.study.config import StudyConfig
+from bmerge.study.definition import Ingredients
+from bmerge.study.protocols import Optimiser, ParameterKind, Space
+from bmerge.study.prove import check_provable
+from bmerge.study.racing import check_racing
+
+__all__ = ["StudyKinds"]
+
+_WORDS: Mapping[ParameterKind, str] = {
+    "float": "number",
+    "log": "number on a logarithmic scale",
+    "integer": "whole number",
+    "categorical": "choice",
+    "simplex": "weight of a simplex",
+}
+
+
+class StudyKinds:
+    """The plugins that a study names, found and their options checked, not yet constructed."""
+
+    def __init__(self, config: StudyConfig, registry: Registry) -> None:
+        require(("optuna", "scipy", "numpy", "PIL", "jinja2"), "a study")
+        self._config = config
+        self._registry = registry
+        self.method = registry.method(config.merge.method)
+        self.method.check_models(len(config.merge.models))
+        self._optimiser = registry.optimiser(config.optimiser.name)
+        self._generator = registry.generator(config.generator.name)
+        self._scorers = [registry.scorer(scorer.name) for scorer in config.scorers]
+        self._optimiser.check(config.optimiser.options)
+        if len(config.objectives.sums) > 1 and not self._optimiser.several_objectives:
+            able = [k.name for k in registry.optimisers.values() if k.several_objectives]
+            message = f"the optimiser {self._optimiser.name!r} knows one objective only"
+            raise PluginError(
+                message, plugin=self._optimiser.name, hint=f"several: {', '.join(sorted(able))}"
+            )
+        self._generator.check(config.generator.options)
+        for kind, scorer in zip(self._scorers, config.scorers, strict=True):
+            kind.check(scorer.options)
+
+    def check_space(self, space: Space) -> None:
+        """Refuse an optimiser that cannot propose values of every kind in the space."""
+        for p in space.parameters:
+            if p.kind not in self._optimiser.takes:
+                kinds = self._registry.optimisers.values()
+                able = sorted(k.name for k in kinds if p.kind in k.takes)
+                word = _WORDS[p.kind]
+                message = f"the optimiser {self._optimiser.name!r} takes no {word}, as {p.name} is"
+                hint = f"these do: {', '.join(able)}"
+                raise PluginError(message, plugin=self._optimiser.name, hint=hint)
+
+    def plugins(self, of_merges: Iterable[PluginRef]) -> tuple[PluginRef, ...]:
+        """Return all plugins but bmerge's own that take part, and those given by path."""
+        config, registry = self._config, self._registry
+        origins = [
+            registry.generators.origin(config.generator.name),
+            registry.optimisers.origin(config.optimiser.name),
+            *(registry.scorers.origin(scorer.name) for scorer in config.scorers),
+        ]
+        refs = (ref for record in origins if record and (ref := record.ref))
+        return tuple(dict.fromkeys((*of_merges, *refs, *registry.files)))
+
+    def ingredients(self, others: Mapping[str, Any]) -> Ingredients:
+        """Return what the study file only names, with ``others`` that are no plugin's."""
+        config, registry = self._config, self._registry
+        generator, optimiser = config.generator, config.optimiser
+        return Ingredients(
+            method=code_of(registry.methods, config.merge.method),
+            generator=section_of(registry.generators, generator.name, generator.options),
+            scorers=tuple(section_of(registry.scorers, s.name, s.options) for s in config.scorers),
+            optimiser=section_of(registry.optimisers, optimiser.name, optimiser.options),
+            others={
+                "files": payload_files(config.payloads),
+                "bmerge": _native.__version__,
+                **others,
+            },
+        )
+
+    def optimiser(self, space: Space, seed: int, budget: int, /) -> Optimiser:
+        """Construct the optimiser."""
+        return self._optimiser.create(space, seed, budget, options=self._config.optimiser.options)
+
+    def evaluators(self) -> list[Evaluator]:
+        """Construct the evaluators of all places; none stays open if one cannot be made."""
+        generator = self._config.generator
+        section = partial(section_of, self._registry.generators, generator.name)
+        every = [{**generator.options, **options} for options in self._config.evaluators]
+        for number, options in enumerate(every):
+            self._generator.check(options)
+            if section(options) != section(generator.options):
+                message = f"evaluators[{number}] would make other pictures than the others"
+                raise StudyError(message, hint="let only addresses, devices and the like differ")
+        made: list[Evaluator] = []
+        try:
+            for options in every:
+                made.append(self.evaluator(options))  # noqa: PERF401  those that are made count
+        except BaseException:
+            for each in made:
+                each.close()
+            raise
+        return made
+
+    def evaluator(self, options: Mapping[str, Any] | None = None) -> Evaluator:
+        """Construct the scorers, then the generator: it alone must be closed.
+
+        Args:
+            options: of the generator; None takes the study file's.
+        """
+        if options is None:
+            options = self._config.generator.options
+        scorers = tuple(
+            WeightedScorer(
+                scorer.label,
+                math.fsum(o.weights.get(scorer.label, 0.0) for o in self._config.objectives.sums),
+                kind.create(options=scorer.options),
+                scorer.only,
+            )
+            for kind, scorer in zip(self._scorers, self._config.scorers, strict=True)
+        )
+        weighted = any(s.weight for s in scorers if not isinstance(s.scorer, TrialScorer))
+        for entry in scorers:
+            if isinstance(entry.scorer, DependentScorer):
+                entry.scorer.check_others(weighted=weighted)
+        if self._config.confirm.pictures:
+            check_provable(scorers)
+        if self._config.racing == "on":
+            check_racing(scorers, self._config.objectives)
+        generator = self._generator.create(options=options)
+        return Evaluator(generator, scorers, self._config.payloads)
