@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from bmerge import load_recipe
 from bmerge.testing import write_checkpoint
 
 
@@ -466,10 +468,55 @@ def test_optimiser_that_cannot_search_a_kind_of_parameter_is_refused(bmerge, stu
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 1
     assert "the optimiser 'walk' takes no whole number, as pull is" in called.err
-    assert "these do: auto, bayes, cmaes, gp, nevergrad, nsga2, random, tpe" in called.err
+    assert "these do: auto, bayes, cmaes, coordinate, gp, grid, nevergrad, nsga2, qmc, random" in called.err
     study_file.write_text(study_file.read_text().replace("name: walk", "name: random"))
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 0, called.err
     tried = {t["params"]["pull"] for t in _trials(bmerge) if t["params"]}
     assert 1 < len(tried) <= 3
     assert tried <= {0, 1, 2}
+
+
+def test_study_chooses_the_method_and_a_model(bmerge, study_file, example, tmp_path):
+    write_checkpoint(
+        tmp_path / "c.safetensors", {f"layers.{i}.w": np.full((4, 4), 2.0) for i in range(2)}
+    )
+    text = study_file.read_text().replace("name: walk", "name: random")
+    text = text.replace("n_iters: 3", "n_iters: 8").replace("target: 1.0", "target: 0.95")
+    method, model = "[from_middle, weighted_sum]", "[b.safetensors, c.safetensors]"
+    study_file.write_text(f"{text}choose: {{method: {method}, models.1: {model}}}\n")
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 0, called.err
+    trials = _trials(bmerge)
+    tried = [t["params"] for t in trials if t["params"]]
+    assert len({(values["merge.method"], values["merge.models.1"]) for values in tried}) == 4
+    best = max(trials, key=lambda t: t["values"])
+    recipe = load_recipe(tmp_path / "runs/small/best/recipe.yaml")
+    if best["model"] is None:
+        assert recipe.method == best["params"]["merge.method"]
+        assert recipe.models[1].path.endswith(best["params"]["merge.models.1"])
+    recipe_file = tmp_path / "runs/small/best/recipe.yaml"
+    merged = bmerge("merge", recipe_file, "-o", "again.safetensors", *example)
+    assert merged.status == 0, merged.err
+    kept = tmp_path / "runs/small/best/best.safetensors"
+    again, found = (load_file(file) for file in (tmp_path / "again.safetensors", kept))
+    for key, tensor in again.items():
+        np.testing.assert_array_equal(tensor, found[key])
+    goes_on = bmerge("run", "study.yaml", "--trials", str(len(trials) + 2), *example)
+    assert goes_on.status == 0, goes_on.err
+    assert [t["params"] for t in _trials(bmerge)][: len(trials)] == [t["params"] for t in trials]
+    write_checkpoint(
+        tmp_path / "c.safetensors", {f"layers.{i}.w": np.full((4, 4), 3.0) for i in range(2)}
+    )
+    refused = bmerge("run", "study.yaml", "--trials", str(len(trials) + 3), *example)
+    assert refused.status == 1
+    assert "was made with another choose" in refused.err
+
+
+def test_choice_that_cannot_be_merged_is_refused_before_the_start(bmerge, study_file, example):
+    text = study_file.read_text().replace("name: walk", "name: random")
+    study_file.write_text(text + "choose: {models.1: [b.safetensors, lost.safetensors]}\n")
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 1
+    assert "lost.safetensors" in called.err
+    assert "trial 0" not in called.err

@@ -14,6 +14,7 @@ from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
 from bmerge.recipe import dump_recipe
 from bmerge.study.figures import figure
+from bmerge.study.space import in_words
 from bmerge.study.store import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
 
@@ -84,10 +85,10 @@ def show(folder: Path, *, as_json: bool) -> None:
         print_json(
             {
                 "name": study.name,
-                "trials": [_trial_data(trial) for trial in study.trials.values()],
+                "trials": [_trial_data(trial, study) for trial in study.trials.values()],
                 "objectives": list(study.objectives.names),
                 "front": [trial.number for trial in front],
-                "best": _trial_data(best) if best else None,
+                "best": _trial_data(best, study) if best else None,
             }
         )
         return
@@ -116,7 +117,7 @@ def _study_data(study: StoredStudy) -> dict[str, Any]:
         "folder": str(study.folder),
         "name": study.name,
         "trials": len(study.trials),
-        "best": _trial_data(best) if best else None,
+        "best": _trial_data(best, study) if best else None,
     }
 
 
@@ -126,12 +127,13 @@ def _study_row(study: StoredStudy) -> tuple[object, ...]:
     return study.folder, study.name, len(study.trials), score
 
 
-def _trial_data(trial: Trial) -> dict[str, Any]:
+def _trial_data(trial: Trial, study: StoredStudy) -> dict[str, Any]:
     proposal = trial.proposal
+    space = study.attributes.get("definition", {}).get("space", {})
     return {
         "number": trial.number,
         "state": trial.state,
-        "params": dict(proposal.values),
+        "params": in_words(space.get("kinds", {}), proposal.values),
         "values": list(trial.scores) or ([] if trial.score is None else [trial.score]),
         "phase": proposal.phase,
         "source": proposal.source,

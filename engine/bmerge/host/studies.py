@@ -16,6 +16,7 @@ from bmerge.errors import PluginError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.executors import Executor
 from bmerge.formats import Checkpoint, checkpoint_sha256, in_form
+from bmerge.host.choosing import chosen_data, merger_maker, search_space
 from bmerge.host.ingredients import block_map, code_of
 from bmerge.host.loras import add_loras
 from bmerge.host.merges import architecture_of, open_models, with_hashes
@@ -24,17 +25,14 @@ from bmerge.host.registry import Registry
 from bmerge.host.study_kinds import StudyKinds
 from bmerge.host.study_queue import queue_of, weights_of_try
 from bmerge.lora.patched import loras_of
-from bmerge.method import MergeMethod
 from bmerge.pipeline import TAKES, Merger
-from bmerge.plan import Matching, Plan, build_plan, match_tensors
+from bmerge.plan import Plan, build_plan, match_tensors
 from bmerge.recipe import (
     PluginRef,
     plugin_data,
 )
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import definition_of
-from bmerge.study.space import SearchSpace
-from bmerge.study.space_config import build_space
 from bmerge.study.store import read_study
 from bmerge.study.study import Study, Workplace
 
@@ -73,8 +71,7 @@ def build_study(
         partial=config.merge.partial_loras,
     )
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
-    plan = build_plan(config.merge, matching=matching)
-    search = _search_space(config, kinds.method, matching)
+    search = search_space(config, kinds.method, matching, registry)
     kinds.check_space(search.space)
     kinds.optimiser(search.space, config.optimiser.seed, 1)  # or complain
     queue = tuple(queue_of(config, kinds.method, architecture, search, registry))
@@ -83,19 +80,21 @@ def build_study(
         "plugins": [plugin_data(ref) for ref in kinds.plugins(plugins)],
         "architecture": _architecture_data(architecture, checkpoints[0], registry),
         "weights of try": weights_of_try(queue),
+        **({"choose": chosen_data(config.choices, registry)} if config.choices else {}),
     }
-    merger = partial(
+    plain = partial(
         Merger,
         replace(with_hashes(config.merge, checkpoints), plugins=plugins),
         method={TAKES: registry.method(TAKES), config.merge.method: kinds.method},
         checkpoints=checkpoints,
         architecture=architecture,
-        executor=choose(plan),
+        executor=choose(build_plan(config.merge, matching=matching)),
         scratch=config.executor.scratch or folder / "scratch",
         plugins_of_wholes=registry.plugins_of([TAKES], architecture.id),
         plan_other=partial(outside_plan, registry=registry),
         on_start=lambda plan: registry.observe("bmerge_merge_started", plan=plan),
     )
+    merger = merger_maker(plain, config, search, registry)
     first, *more = [evaluator] if evaluator else kinds.evaluators()
     return Study(
         name=config.name,
@@ -121,18 +120,6 @@ def build_study(
         rivals={name: outside_recipe(Path(name), registry) for name in config.confirm.models},
         file=config.path,
     )
-
-
-def _search_space(config: StudyConfig, method: MergeMethod, matching: Matching) -> SearchSpace:
-    """Return what is searched: in the tensors that are made of several models."""
-    count = len(config.merge.models)
-    keys: dict[str, list[str]] = {}
-    for match in matching.matches:
-        if match.merged:
-            keys.setdefault(match.block, []).append(match.output.key)
-    space = method.spread(config.space, count)
-    numbers = method.hyperparameters_of(count)
-    return build_space(space, numbers, matching.architecture, present=keys, keys=keys)
 
 
 def _architecture_data(

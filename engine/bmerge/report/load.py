@@ -23,6 +23,7 @@ from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
 from bmerge.study.baselines import model_name
 from bmerge.study.best import front_recipe
+from bmerge.study.choices import PREFIX
 from bmerge.study.expected import expected
 from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.proof import load_proof
@@ -255,7 +256,11 @@ def _is_of(recipe: Recipe | None, best: Trial | None, models: Sequence[str]) -> 
     if best.proposal.recipe is not None:
         return recipe == best.proposal.recipe
     if best.proposal.model is None:
-        return dict(recipe.hyperparameters) == dict(best.proposal.weights)
+        # choices travel with the weights; the recipe has them where they belong
+        weights = best.proposal.weights
+        own = {name: w for name, w in weights.items() if not name.startswith(PREFIX)}
+        given = dict(recipe.hyperparameters)
+        return given == (own if len(own) == len(weights) else {n: own.get(n) for n in given})
     taken = model_taken(recipe)
     return taken is not None and models[best.proposal.model].startswith(taken.sha256 or "unknown")
 

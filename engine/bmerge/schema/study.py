@@ -16,6 +16,7 @@ from bmerge.study.limits import Limits
 from bmerge.study.load import TOP
 from bmerge.study.objective import NORMALISATIONS
 from bmerge.study.space_entry import HyperparameterSpace
+from bmerge.study.space_layers import KINDS
 
 __all__ = ["study_schema"]
 
@@ -23,6 +24,7 @@ _NUMBER: Schema = {"type": "number"}
 _RANGE: Schema = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
 _SEED: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
 _WORDS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_GROUPS: Schema = {"type": "object", "additionalProperties": _WORDS}
 _SIZE: Schema = {"type": ["string", "integer"], "examples": ["512M", "4G"]}
 _FIELDS = {"try": "attempts"}
 """Key of the file → field of StudyConfig, where they have two names."""
@@ -51,6 +53,7 @@ def study_schema(registry: Registry) -> Schema:
             "type": "object",
             "additionalProperties": {"type": "object", "additionalProperties": _NUMBER},
         },
+        "choose": {"type": "object", "additionalProperties": _choice()},
         "optimiser": _kinds(registry.optimisers, _optimiser(), "what proposes merges"),
         "executor": section(_executor()),
         "confirm": section(
@@ -88,13 +91,20 @@ def _space() -> Schema:
         "range": _RANGE,
         "freeze": _NUMBER,
         "per": {"enum": ["block", "single"]},
-        "groups": {"type": "object", "additionalProperties": _WORDS},
+        "groups": _GROUPS,
         "blocks": blocks,
         "scale": {"enum": ["linear", "log"]},
         "integer": {"type": "boolean"},
         "simplex": {"type": "boolean"},
+        "layers": {"anyOf": [{"type": "array", "items": {"enum": list(KINDS)}}, _GROUPS]},
+        "presets": _WORDS,
     }
     return section({k: {**v, **_described(meant.get(k))} for k, v in keys.items()})
+
+
+def _choice() -> Schema:
+    keys = {"range": _RANGE, "scale": {"enum": ["linear", "log"]}, "integer": {"type": "boolean"}}
+    return {"anyOf": [{"type": "array", "minItems": 2}, section(keys, "range")]}
 
 
 def _payloads() -> Schema:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bmerge.evaluate.protocols import Payload
 from bmerge.recipe.schema import PluginRef, Recipe
+from bmerge.study.choices import Choices
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.objective import Objectives
 from bmerge.study.space_entry import HyperparameterSpace
@@ -131,6 +132,7 @@ class StudyConfig:
         merge: method, models (with absolute paths) and the rest of a recipe, without
             hyperparameters.
         space: hyperparameter → what is searched of it.
+        choices: what of the merge itself is searched, or None.
         payloads: the pictures of every trial.
         generator: what makes them.
         scorers: what judges them.
@@ -159,6 +161,7 @@ class StudyConfig:
     scorers: tuple[ScorerConfig, ...]
     objectives: Objectives
     optimiser: OptimiserConfig
+    choices: Choices | None = None
     baselines: bool = True
     attempts: tuple[Mapping[str, Any] | Path, ...] = ()
     out: Path = Path("runs")

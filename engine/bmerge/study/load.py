@@ -13,6 +13,7 @@ from bmerge.recipe.document import Node, read_document
 from bmerge.recipe.load import read_loras
 from bmerge.recipe.schema import LoraRef, ModelRef, Recipe
 from bmerge.recipe.settings import SETTINGS, read_plugins, read_settings
+from bmerge.study.choices import Choices
 from bmerge.study.config import (
     ConfirmConfig,
     ExecutorConfig,
@@ -23,6 +24,7 @@ from bmerge.study.config import (
     StudyConfig,
 )
 from bmerge.study.limits import UNLIMITED, Limits
+from bmerge.study.load_choices import read_choices
 from bmerge.study.load_payloads import read_payloads
 from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
@@ -34,7 +36,7 @@ T = TypeVar("T")
 TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
-    "racing", "confirm", "evaluators",
+    "racing", "confirm", "evaluators", "choose",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
@@ -61,6 +63,7 @@ def load_study(path: str | Path) -> StudyConfig:
         path=path,
         name=name,
         merge=_merge(_need(node, "merge"), path.parent),
+        choices=_maybe(keys, "choose", partial(_choices, merge=keys["merge"], folder=path.parent)),
         space=_get(keys, "space", read_space, {}),
         payloads=payloads,
         generator=_generator(_need(node, "generator")),
@@ -113,6 +116,10 @@ def _merge(node: Node, folder: Path) -> Recipe:
         for model, item in zip(recipe.models, models, strict=True)
     ]
     return replace(recipe, models=tuple(with_loras))
+
+
+def _choices(node: Node, merge: Node, folder: Path) -> Choices:
+    return read_choices(node, merge, partial(_merge, folder=folder))
 
 
 def _model(node: Node, folder: Path) -> ModelRef:

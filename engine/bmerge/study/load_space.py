@@ -9,7 +9,7 @@ from bmerge.recipe.document import Node
 from bmerge.study.space_entry import HyperparameterSpace, Range
 from bmerge.study.space_layers import KINDS
 
-__all__ = ["read_space"]
+__all__ = ["read_range", "read_space"]
 
 _KEYS = (
     "range",
@@ -43,7 +43,7 @@ def _hyperparameter(node: Node) -> HyperparameterSpace:
     groups = keys["groups"].mapping() if "groups" in keys else {}
     blocks = keys["blocks"].mapping() if "blocks" in keys else {}
     return HyperparameterSpace(
-        range=_range(keys["range"]) if "range" in keys else None,
+        range=read_range(keys["range"]) if "range" in keys else None,
         freeze=_finite(keys["freeze"]) if "freeze" in keys else None,
         single="per" in keys and keys["per"].text(("block", "single")) == "single",
         groups={name: _texts(entry) for name, entry in groups.items()},
@@ -77,10 +77,15 @@ def _layers(node: Node) -> dict[str, tuple[str, ...]]:
 
 def _setting(node: Node) -> float | Range:
     """Return a frozen value or a range."""
-    return _range(node) if isinstance(node.value, list) else _finite(node)
+    return read_range(node) if isinstance(node.value, list) else _finite(node)
 
 
-def _range(node: Node) -> Range:
+def read_range(node: Node) -> Range:
+    """Read ``[low, high]``.
+
+    Raises:
+        RecipeError: if it is something else, or low is not below high.
+    """
     items = [_finite(item) for item in node.sequence()]
     if len(items) != 2:
         raise node.error(f"{node.name} must be [low, high], not {len(items)} numbers")

@@ -7,17 +7,16 @@ the dimensions only; :class:`SearchSpace` turns its proposals into block weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from bmerge.errors import StudyError
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.points import checked_point
 from bmerge.study.protocols import Space
-from bmerge.study.space_presets import Presets
 
-__all__ = ["Layout", "SearchSpace"]
+__all__ = ["Layout", "SearchSpace", "Source", "in_words"]
 
 _TOLERANCE = 1e-9  # of a given weight against a bound or a frozen value: text is decimal
 
@@ -87,17 +86,43 @@ class Layout:
         return found
 
 
+class Source(Protocol):
+    """Where the values of a hyperparameter, or of a choice, come from."""
+
+    @property
+    def name(self) -> str:
+        """Of the hyperparameter."""
+
+    @property
+    def default(self) -> float:
+        """Where a merge gives no other value."""
+
+    @property
+    def places(self) -> Mapping[str, str | float]:
+        """Block → its frozen value, or the name of the parameter that sets it."""
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str]]:
+        """Pattern of keys → its block, and the name of the parameter that sets it there."""
+
+    def weights(self, values: Mapping[str, float], /) -> BlockWeights:
+        """Return what the parameters' ``values`` mean."""
+
+    def values(self, weights: BlockWeights, /) -> dict[str, float]:
+        """Return the parameters' values that mean ``weights``, or raise StudyError."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """The dimensions of a study and what they mean.
 
     Args:
         space: what the optimiser sees.
-        layouts: one for each hyperparameter of the method.
+        layouts: one for each hyperparameter of the method, and for each choice.
     """
 
     space: Space
-    layouts: tuple[Layout | Presets, ...]
+    layouts: tuple[Source, ...]
 
     def weights(self, values: Mapping[str, float]) -> dict[str, BlockWeights]:
         """Return hyperparameter → block weights for one point of the space."""
@@ -142,3 +167,17 @@ class SearchSpace:
             **({"layers": layers} if layers else {}),
             **({"kinds": kinds} if kinds else {}),
         }
+
+
+def in_words(kinds: Mapping[str, Sequence[str]], values: Mapping[str, float]) -> dict[str, Any]:
+    """Return values for people: of a choice, the word that is chosen.
+
+    Args:
+        kinds: what :meth:`SearchSpace.describe` tells of parameters that are no plain numbers.
+        values: of some parameters.
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        kind, *words = kinds.get(name, ("float",))
+        found[name] = words[int(value)] if kind == "categorical" else value
+    return found

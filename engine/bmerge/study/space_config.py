@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bmerge.errors import nearest
 from bmerge.study.protocols import Parameter, Space
-from bmerge.study.space import Layout, SearchSpace
+from bmerge.study.space import Layout, SearchSpace, Source
 from bmerge.study.space_entry import HyperparameterSpace, Range
 from bmerge.study.space_kinds import check_simplices, kind_problem, simplex_of
 from bmerge.study.space_layers import layer_patterns
-from bmerge.study.space_presets import Presets, presets_of
+from bmerge.study.space_presets import presets_of
 
 if TYPE_CHECKING:
     from bmerge.architectures import Architecture
@@ -57,7 +57,7 @@ def build_space(
         if name not in known:
             entry.fail("", f"unknown hyperparameter {name!r}", hint=nearest(name, known))
     parameters: list[Parameter] = []
-    layouts: list[Layout | Presets] = []
+    layouts: list[Source] = []
     for h in hyperparameters:
         entry = config.get(h.name, HyperparameterSpace())
         if entry.presets:
