@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from bmerge.testing import read_checkpoint
@@ -20,7 +21,7 @@ def test_weights_of_every_key_are_those_of_the_merge(bmerge, sd1_models, tmp_pat
     for key, alpha in shown["keys"].items():
         if a[key].dtype.kind == "f":
             exact = (1 - alpha) * a[key].astype("f8") + alpha * b[key].astype("f8")
-            assert merged[key] == pytest.approx(exact, abs=1e-7), key
+            np.testing.assert_allclose(merged[key], exact, rtol=0, atol=1e-7, err_msg=key)
 
 
 def test_weights_are_printed_block_by_block(bmerge):

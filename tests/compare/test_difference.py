@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bmerge.architectures import builtin, detect
 from bmerge.compare import align, compare
@@ -138,3 +140,20 @@ def test_models_without_a_common_tensor_are_refused(tmp_path):
     ]
     with pytest.raises(ArchitectureError, match="no tensor in common"):
         compared(*files)
+
+
+def test_quantised_weights_are_compared_as_the_floats_that_they_stand_for(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    plain = {f"blocks.{i}.attn.qkv.weight": torch.randn(64, 32, generator=draw) for i in range(2)}
+    scales = {f"{key}_scale": values.abs().max() / 448 for key, values in plain.items()}
+    codes = {
+        key: (values / scales[f"{key}_scale"]).to(torch.float8_e4m3fn)
+        for key, values in plain.items()
+    }
+    save_file(plain, tmp_path / "plain.safetensors")
+    save_file({**codes, **scales}, tmp_path / "fp8.safetensors")
+    total = compared(tmp_path / "plain.safetensors", tmp_path / "fp8.safetensors").total
+    stored = {key: codes[key].double() * scales[f"{key}_scale"].double() for key in plain}
+    apart = norm(*((stored[key] - plain[key].double()).numpy() for key in plain))
+    assert total.keys == 2
+    assert total.relative == pytest.approx(apart / norm(*map(np.asarray, plain.values())), rel=1e-5)
