@@ -64,3 +64,19 @@ def test_report_is_written_again(bmerge, study, tmp_path):
     called = bmerge("report", "runs/small")
     assert (called.status, called.out.strip()) == (0, "runs/small/report.html")
     assert page.read_text().lstrip().lower().startswith("<!doctype html>")
+
+
+def test_export_and_import(bmerge, study, tmp_path):
+    assert bmerge("studies", "export", "runs/small", "-o", "small.jsonl").status == 0
+    assert bmerge("studies", "export", "runs/small").out == (tmp_path / "small.jsonl").read_text()
+    moved = bmerge("studies", "import", "small.jsonl", "--out", "runs/moved")
+    assert (moved.status, moved.out) == (0, "small  runs/moved\n")
+    one, two = (
+        json.loads(bmerge("studies", "show", f"runs/{name}", "--json").out)
+        for name in ("small", "moved")
+    )
+    assert one == two
+    again = bmerge("studies", "import", "small.jsonl", "--out", "runs/moved")
+    assert (again.status, "holds a study already" in again.err) == (1, True)
+    gone = bmerge("studies", "import", "gone.jsonl")
+    assert (gone.status, "gone.jsonl cannot be read" in gone.err) == (1, True)

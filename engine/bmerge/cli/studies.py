@@ -9,13 +9,16 @@ from typing import Any
 import click
 
 from bmerge.cli.completing import complete_study
-from bmerge.cli.output import note, print_json, print_table
+from bmerge.cli.output import note, print_json, print_table, show
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
+from bmerge.evaluate.durable import write_durably
+from bmerge.reading import check_regular
 from bmerge.recipe import dump_recipe
 from bmerge.study.figures import figure
 from bmerge.study.space import in_words
 from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.transfer import export_study, import_study
 from bmerge.study.trial import Trial, best_of, front_of
 
 __all__ = ["command"]
@@ -26,12 +29,13 @@ _FOLDER = click.Path(path_type=Path)
 @click.group("studies")
 @shared_options
 def command() -> None:
-    """List studies, or show the trials of one.
+    """List studies, show the trials of one, export and import.
 
     \b
     Examples:
       bmerge studies list
       bmerge studies show runs/demo --json
+      bmerge studies export runs/demo -o demo.jsonl
     """
 
 
@@ -60,7 +64,7 @@ def list_studies(folder: Path, *, as_json: bool) -> None:
 @click.argument("folder", metavar="DIR", type=_FOLDER, shell_complete=complete_study)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
-def show(folder: Path, *, as_json: bool) -> None:
+def show_study(folder: Path, *, as_json: bool) -> None:
     """Show the trials of the study in DIR, finished or running.
 
     With several objectives there is a column for each; the score is their sum, and trials of
@@ -99,6 +103,62 @@ def show(folder: Path, *, as_json: bool) -> None:
             for trial in study.trials.values()
         ],
     )
+
+
+@command.command("export")
+@click.argument("folder", metavar="DIR", type=_FOLDER, shell_complete=complete_study)
+@click.option(
+    "-o",
+    "--output",
+    type=_FOLDER,
+    metavar="FILE",
+    help="Where to write; default: standard output.",
+)
+@shared_options
+def export(folder: Path, *, output: Path | None) -> None:
+    """Write the study in DIR as JSON lines: one for the study, one for each trial.
+
+    All that a run needs to go on is there, but the pictures: those are named by their paths
+    within the folder.
+
+    \b
+    Examples:
+      bmerge studies export runs/demo -o demo.jsonl
+    """
+    lines = export_study(folder)
+    if output is None:
+        for line in lines:
+            show(line)
+        return
+    write_durably(output, "".join(f"{line}\n" for line in lines).encode())
+
+
+@command.command("import")
+@click.argument("file", metavar="FILE", type=_FOLDER)
+@click.option(
+    "--out",
+    type=_FOLDER,
+    metavar="DIR",
+    help="The study's folder; default: runs/ and the file's name.",
+)
+@shared_options
+def import_(file: Path, *, out: Path | None) -> None:
+    """Store the study that FILE describes, as `bmerge studies export` wrote it.
+
+    `bmerge run` of its study file with this folder goes on with it.
+
+    \b
+    Examples:
+      bmerge studies import demo.jsonl --out runs/demo
+    """
+    folder = out or Path("runs") / file.stem
+    try:
+        check_regular(file)
+        with file.open(encoding="utf-8") as lines:
+            name = import_study(lines, folder, source=str(file))
+    except OSError as error:
+        raise StudyError(f"{file} cannot be read: {error.strerror or error}") from error
+    show(f"{name}  {folder}")
 
 
 def _studies_below(folder: Path) -> Iterator[StoredStudy]:
