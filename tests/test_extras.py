@@ -16,7 +16,7 @@ import pytest
 
 from bmerge import MissingExtraError, ScorerKind
 from bmerge.extras import EXTRAS, as_missing_extra, install_line, require
-from bmerge.testing import read_checkpoint, tiny_sd1
+from bmerge.testing import read_checkpoint, tiny_sd1, write_checkpoint
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,14 +82,15 @@ def test_merging_and_inspecting_need_no_extra(models):
         (("run", "study.yaml"), "a study needs optuna", "'bmerge[study]'"),
         (("report", "demo-study"), "jinja2", "'bmerge[study]'"),
         (("rate", "demo-study"), "starlette", "'bmerge[study]'"),
+        (("lora", "extract", "a.safetensors", "b.safetensors"), "numpy", "'bmerge[lora]'"),
         (("rebasin", "a.safetensors", "b.safetensors"), "re-basin needs torch", "'bmerge[torch]'"),
         (("merge", "rotate"), "rotate needs torch and scipy", "'bmerge[torch]'"),
         (("merge", "weighted_sum", "--executor", "torch"), "the torch executor", "'bmerge[torch]'"),
     ],
-    ids=["run", "report", "rate", "rebasin", "tensor method", "torch executor"],
+    ids=["run", "report", "rate", "lora", "rebasin", "tensor method", "torch executor"],
 )
 def test_command_that_needs_an_extra_names_the_line_to_type(models, arguments, who, line):
-    if arguments[0] in {"merge", "rebasin"}:
+    if arguments[0] in {"merge", "rebasin", "lora"}:
         files = ["a.safetensors", "b.safetensors"] if arguments[0] == "merge" else []
         arguments = (*arguments, *files, "-o", "never.safetensors")
     done = _bare(models, *arguments)
@@ -99,6 +100,29 @@ def test_command_that_needs_an_extra_names_the_line_to_type(models, arguments, w
     assert who in error
     assert error.endswith("installed")
     assert hint == f"hint: pip install {line}"
+    assert not (models / "never.safetensors").exists()
+
+
+def test_loras_are_baked_without_an_extra_and_what_needs_one_is_refused(models):
+    a = read_checkpoint(models / "a.safetensors")
+    key = next(key for key in a if "input_blocks.1.1" in key and "attn1.to_q" in key)
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    rng = np.random.default_rng(5)
+    up, down = rng.standard_normal((a[key].shape[0], 2)), rng.standard_normal((2, a[key].shape[1]))
+    alpha = {"alpha": np.array(1.0)}
+    factors = {"lora_up.weight": up, "lora_down.weight": down, **alpha}
+    dora = {**factors, "dora_scale": np.ones((a[key].shape[0], 1))}
+    for name, roles in (("plain", factors), ("dora", dora)):
+        tensors = {f"{layer}.{role}": values.astype("f4") for role, values in roles.items()}
+        write_checkpoint(models / f"{name}.safetensors", tensors)
+    words = ("merge", "add_difference", "a.safetensors", "-o")
+    done = _bare(models, *words, "baked.safetensors", "--lora", "plain.safetensors=0.8")
+    assert done.returncode == 0, done.stderr
+    baked = read_checkpoint(models / "baked.safetensors")[key]
+    np.testing.assert_allclose(baked, a[key] + 0.8 * 0.5 * up @ down, atol=2e-2)
+    done = _bare(models, *words, "never.safetensors", "--lora", "dora.safetensors")
+    assert done.returncode == 1
+    assert done.stderr.endswith("hint: pip install 'bmerge[lora]'\n")
     assert not (models / "never.safetensors").exists()
 
 

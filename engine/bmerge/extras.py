@@ -14,6 +14,7 @@ from bmerge.errors import MissingExtraError
 __all__ = ["EXTRAS", "absent", "as_missing_extra", "install_line", "require"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
+    "lora": ("numpy", "threadpoolctl"),
     "study": (
         "optuna", "sqlalchemy", "greenlet", "scipy", "numpy", "nevergrad", "cmaes", "bayes_opt",
         "threadpoolctl", "PIL", "httpx2", "httpcore2", "jinja2", "starlette", "uvicorn",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -20,15 +19,11 @@ from bmerge.formats import (
     values_of,
 )
 
-__all__ = ["Array", "encode", "read_array", "read_number"]
+__all__ = ["Array", "encode", "read_array"]
 
 Array: TypeAlias = NDArray[np.float32]
 
 _NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "F8_E5M2": "u1", "F8_E4M3": "u1", "BF16": "<u2"}
-_INTEGERS = {
-    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
-}  # fmt: skip
 
 
 def read_array(info: Tensor) -> Array:
@@ -61,21 +56,6 @@ def _read_piece(piece: Piece) -> Array:
     if isinstance(piece.tensor, TensorInfo):
         return read_array(elements_of(piece.tensor, piece.first, piece.count))
     return read_array(piece.tensor).reshape(-1)[piece.first : piece.first + piece.count]
-
-
-def read_number(info: Tensor) -> float:
-    """Read a tensor of one number, of any dtype.
-
-    Raises:
-        FormatError: if it is not finite, or the file has become shorter.
-    """
-    dtype = {**_NUMPY, **_INTEGERS}[info.dtype]
-    data = _stored(info, dtype)
-    value = float(data[0] if info.dtype in _INTEGERS else _decode(data, info.dtype)[0])
-    if not math.isfinite(value):
-        message = f"{info.file}: {info.key!r} is {value}"
-        raise FormatError(message, path=info.file, key=info.key)
-    return value
 
 
 def _stored(info: Tensor, dtype: str) -> NDArray[Any]:

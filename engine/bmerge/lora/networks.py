@@ -17,12 +17,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bmerge.lora.arrays import Array, read_array, read_number
+from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.modules import Module
+from bmerge.lora.scale import SINGLE, scale_of
 
-__all__ = ["change_of", "scale_of"]
+__all__ = ["change_of"]
 
-_SINGLE = ("alpha", "scalar")
 _LINEAR = ("up", "embedding_up", "hada_w1_a", "lokr_w1", "lokr_w1_a", "diff", "w_norm")
 """The factor that takes the scale: a small one, where there is one."""
 
@@ -37,25 +37,11 @@ def change_of(module: Module, weight: float = 1.0) -> Array:
     arrays = {
         role: read_array(info)
         for role, info in module.tensors.items()
-        if role not in {*_SINGLE, "diff_b", "b_norm", "dora_scale", "magnitude"}
+        if role not in {*SINGLE, "diff_b", "b_norm", "dora_scale", "magnitude"}
     }
     factor = next(role for role in _LINEAR if role in arrays)
     arrays[factor] *= np.float32(weight * scale_of(module))
     return _product(module.network, arrays)
-
-
-def scale_of(module: Module) -> float:
-    """Return what the product of a layer's factors is multiplied by."""
-    alpha, scalar = (
-        read_number(module.tensors[role]) if role in module.tensors else None for role in _SINGLE
-    )
-    scale = 1.0 if scalar is None else scalar
-    rank = module.rank
-    if rank is None:
-        return scale
-    if alpha is not None:
-        return scale * alpha / rank
-    return scale if module.configured is None else scale * module.configured.scale(rank)
 
 
 def _product(network: str, arrays: Mapping[str, Array]) -> Array:

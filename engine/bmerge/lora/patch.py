@@ -17,8 +17,9 @@ from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_o
 from bmerge.lora.apply import Change
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.names import Turn
-from bmerge.lora.networks import change_of, scale_of
+from bmerge.lora.networks import change_of
 from bmerge.lora.patched import PatchedTensor
+from bmerge.lora.scale import scale_of
 
 __all__ = ["float_blocks", "patched_blocks"]
 

@@ -16,7 +16,8 @@ from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.decompose import Factors, Wanted, factorise, refactorise
 from bmerge.lora.extract import Layers
 from bmerge.lora.modules import Lora, Module
-from bmerge.lora.networks import change_of, scale_of
+from bmerge.lora.networks import change_of
+from bmerge.lora.scale import scale_of
 from bmerge.lora.spread import in_order
 from bmerge.lora.write import LoraWriter, rank_metadata
 

@@ -16,8 +16,8 @@ from bmerge.dtypes import SIZES, is_float
 from bmerge.formats import ComposedTensor, Tensor, TensorInfo, native_input, pieces_of
 from bmerge.lora.apply import Change
 from bmerge.lora.modules import Module
-from bmerge.lora.networks import scale_of
 from bmerge.lora.patched import PatchedTensor
+from bmerge.lora.scale import scale_of
 
 __all__ = ["files_of", "is_streamed", "streamed_input"]
 

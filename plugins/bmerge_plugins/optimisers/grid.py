@@ -83,6 +83,6 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
             "every combination of a few values",
             several_objectives=True,
             takes=("float", "log", "integer", "categorical"),
-            needs=("numpy",),
+            needs=("optuna", "numpy"),
         )
     ]

@@ -50,6 +50,6 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
             "uniform points of the space",
             several_objectives=True,
             takes=ALL_KINDS,
-            needs=("numpy",),
+            needs=("optuna", "numpy"),
         )
     ]

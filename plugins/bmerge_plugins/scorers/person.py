@@ -12,6 +12,9 @@ def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     return [
         ScorerKind(
-            "person", PersonScorer, "what you prefer, asked by `bmerge rate`", needs=("numpy",)
+            "person",
+            PersonScorer,
+            "what you prefer, asked by `bmerge rate`",
+            needs=("numpy", "starlette", "uvicorn"),
         )
     ]
