@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bmerge import StudyError
 from bmerge.study.store import has_study, read_study
@@ -41,13 +42,19 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+def pixels(path: Path) -> tuple[bytes, Mapping[str, str]]:
+    """Return a picture and what it says of itself, but for which start of its trial it is of."""
+    with Image.open(path) as image:
+        return image.tobytes(), {k: v for k, v in image.info.items() if k != "token"}
+
+
 def outcome(out: Path) -> tuple[object, ...]:
     """Return all that a study has come to: trials, pictures, best merge."""
     trials = [
         (t.number, t.state, t.sequence, dict(t.proposal.values), t.score, t.pictures)
         for t in read_study(out).trials.values()
     ]
-    pictures = {path.relative_to(out): path.read_bytes() for path in out.rglob("*.png")}
+    pictures = {path.relative_to(out): pixels(path) for path in out.rglob("*.png")}
     best = [(out / "best" / name).read_bytes() for name in ("best.safetensors", "recipe.yaml")]
     return json.dumps(trials, default=list), pictures, best
 
