@@ -159,7 +159,7 @@ def test_other_shape_is_an_error_with_key_and_both_shapes(tmp_path, models):
     assert str(caught.value) == f"{key!r} has shape [16] in a.safetensors and [3] in x.safetensors"
 
 
-@pytest.mark.parametrize("order", [(4, 9), (9, 4), (8, 4), (4, 4, 9)], ids=str)
+@pytest.mark.parametrize("order", [(4, 9), (9, 4), (8, 4), (4, 4, 9), (8, 9)], ids=str)
 def test_first_convolution_is_split_by_channels(tmp_path, order):
     paths = [tiny_sd1(tmp_path / f"{i}.safetensors", i, in_channels=n) for i, n in enumerate(order)]
     method = "weighted_sum" if len(order) == 2 else "add_difference"

@@ -1,8 +1,8 @@
 """Shapes that differ only in the input channels of a model's first layer.
 
 Models that are given a picture take more channels than those that are not: the noise comes first
-in all of them, then the mask, the picture, or whatever they are made for. The shared channels are
-merged; the others are kept from the widest.
+in all of them, then the mask, the picture, or whatever they are made for, which is not the same in
+models of other kinds. The channels of the noise are merged; the others are kept from the widest.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ __all__ = ["FIRST_LAYERS", "Extent", "common_extent", "differ_in_channels"]
 
 
 class _FirstLayer(NamedTuple):
-    """A first layer: how its key ends, its number of dimensions, and input channels it may have."""
+    """A first layer: how its key ends, its number of dimensions, and input channels it may have.
+
+    The least of these are the noise, which is what all of its models have in common.
+    """
 
     names: tuple[str, ...]
     dimensions: int
     channels: frozenset[int]
+
+    @property
+    def noise(self) -> int:
+        """How many channels are noise."""
+        return min(self.channels)
 
 
 _LAYERS = (
@@ -33,6 +41,8 @@ _LAYERS = (
     _FirstLayer(("img_in.weight", "x_embedder.weight"), 2, frozenset({64, 128, 384})),
     # Wan: text to video, image to video, control with a picture
     _FirstLayer(("patch_embedding.weight",), 5, frozenset({16, 36, 48})),
+    # CogVideoX: text to video, image to video
+    _FirstLayer(("patch_embed.proj.weight",), 4, frozenset({16, 32})),
     # HunyuanVideo: text to video, SkyReels, image to video
     _FirstLayer(("img_in.proj.weight", "x_embedder.proj.weight"), 5, frozenset({16, 32, 33})),
 )
@@ -89,7 +99,8 @@ def common_extent(key: str, found: Sequence[_Found]) -> Extent:
             f"and {list(other.extent.shape)} in {other.info.file.name}"
         )
         raise ArchitectureError(message, hint="these models cannot be merged with each other")
-    shared = min(each.extent.shape[1] for each in found)
+    layer = None if equal else _layer_of(key, first.extent.shape)
+    shared = first.extent.shape[1] if layer is None else layer.noise
     if all(_is_cut(each, shared) for each in found):
         return Extent(widest.extent.widest, shared)
     message = f"{key!r} has other input channels from step to step"
@@ -105,8 +116,13 @@ def _is_cut(found: _Found, shared: int) -> bool:
 def differ_in_channels(key: str, shapes: Sequence[tuple[int, ...]]) -> bool:
     """Tell whether this is a first layer whose inputs differ in its channels alone."""
     without = {(shape[0], *shape[2:]) for shape in shapes if len(shape) > 1}
-    return len(without) == 1 and any(
-        key.endswith(layer.names)
-        and all(len(s) == layer.dimensions and s[1] in layer.channels for s in shapes)
-        for layer in _LAYERS
-    )
+    layers = {_layer_of(key, shape) for shape in shapes}
+    return len(without) == 1 and len(layers) == 1 and None not in layers
+
+
+def _layer_of(key: str, shape: tuple[int, ...]) -> _FirstLayer | None:
+    """Return what is known of a first layer; None of any other, or of other channels."""
+    for layer in _LAYERS:
+        if key.endswith(layer.names) and len(shape) == layer.dimensions:
+            return layer if shape[1] in layer.channels else None
+    return None
