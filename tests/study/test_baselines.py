@@ -13,7 +13,7 @@ from bmerge import MethodError, RecipeError, load_registry
 from bmerge.architectures import builtin, detect
 from bmerge.executors import NativeExecutor
 from bmerge.formats import open_checkpoint
-from bmerge.host.studies import _queue
+from bmerge.host.study_queue import queue_of
 from bmerge.method import Hyperparameter
 from bmerge.pipeline import TAKES, Merger
 from bmerge.recipe import ModelRef, Recipe
@@ -65,7 +65,7 @@ def parts(folder, method, count):
         scratch=folder / "scratch",
     )
     search = build_space({}, method.hyperparameters_of(count), architecture)
-    return merger, list(_queue(load_study(file), method, architecture, search)), paths
+    return merger, list(queue_of(load_study(file), method, architecture, search, REGISTRY)), paths
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])

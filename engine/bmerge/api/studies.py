@@ -16,6 +16,7 @@ from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.events import Event, TrialFinished
+from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load import load_study
 from bmerge.study.store import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
@@ -69,6 +70,8 @@ class Study:
         self,
         *,
         trials: int | None = None,
+        pictures: int | None = None,
+        minutes: float | None = None,
         executor: str | None = None,
         device: str | None = None,
         memory: int | str | None = None,
@@ -83,7 +86,10 @@ class Study:
         """Run the study to its end, or take it up where it was stopped; write best and report.
 
         Args:
-            trials: how many trials it shall have in all; None takes the file's.
+            trials: how many trials it shall have in all. Where this or one of the next two is
+                given, it takes the place of all limits of the file.
+            pictures: how many pictures its trials take in all.
+            minutes: how long its trials take in all.
             executor: ``auto``, ``native`` or ``torch``; None takes the file's, as of the others.
             device: ``cpu``, ``cuda``, ``cuda:1``.
             memory: for buffers: bytes, or ``"512M"``.
@@ -113,8 +119,9 @@ class Study:
             return where.or_else(config.executor).choose(plan).executor
 
         study = build_study(config, self._registry, folder=self._folder, choose=choose)
+        given = Limits(trials, pictures, minutes)
         run_study(
-            study, trials=trials, on_event=self._teller(on_event),
+            study, limits=None if given == UNLIMITED else given, on_event=self._teller(on_event),
             accept_changes=accept_changes, retry_failed=retry_failed,
         )  # fmt: skip
         write_report(self._folder)

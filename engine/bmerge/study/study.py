@@ -170,6 +170,11 @@ class Study:
         return replace(self.limits, trials=min(trials, self.limits.trials or trials))
 
     @property
+    def trials(self) -> int | None:
+        """How many trials the study has at most; None where only pictures or time limit them."""
+        return self.bounds.trials
+
+    @property
     def asks(self) -> int:
         """How many proposals the optimiser may reckon with; whole trials, where pictures count."""
         left = self.bounds.trials_left((), len(self.evaluator.payloads))
