@@ -101,6 +101,22 @@ def test_configuration_of_bayesian_merger_is_a_study(bmerge, conf, tmp_path):
     assert "cannot be run" not in lost
 
 
+def test_several_scorers_of_a_fork_of_bayesian_merger_are_kept_apart(bmerge, conf, tmp_path):
+    several = "scorer_method: [laion, chad, cafe, manual]\nscorer_weight: {chad: 2}"
+    tool = conf(CONFIG.replace("scorer_method: laion", several), GUIDE)
+    study = tmp_path / "study.yaml"
+    assert bmerge("import-config", tool, "-o", study).status == 0
+    found = [
+        (scorer.label, scorer.name, scorer.options.get("head"), scorer.weight)
+        for scorer in load_study(study).scorers
+    ]
+    assert found == [
+        ("laion_aesthetic", "laion_aesthetic", None, 1),
+        ("chad", "laion_aesthetic", "ava+logos", 2),
+        ("person", "person", None, 1),
+    ]
+
+
 OPTIM = """
 defaults: [_self_, {payloads: cargo}, {optimization_guide: guide}]
 webui_urls: {forge: "http://localhost:7862", comfy: "http://localhost:8188"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from bmerge.errors import RecipeError
 from bmerge.foreign.old_files import OldFolder
-from bmerge.foreign.old_parts import a1111, scorer_of, shared
+from bmerge.foreign.old_parts import a1111, scorers, shared
 from bmerge.method import MergeMethod
 
 __all__ = ["study_of_merger"]
@@ -40,7 +40,7 @@ def study_of_merger(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
         "space": _space(folder, method),
         "payloads": shared(folder, count=config.get("batch_size", 1)),
         "generator": a1111(folder, config.get("url")),
-        "scorers": [scorer_of(folder, config.get("scorer_method"), config.get("scorer_device"))],
+        "scorers": list(scorers(folder)),
         "optimiser": _optimiser(folder),
     }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bmerge.errors import RecipeError
 from bmerge.foreign.old_files import OldFolder
 from bmerge.foreign.old_optim_space import Space
-from bmerge.foreign.old_parts import a1111, scorer_of, shared
+from bmerge.foreign.old_parts import a1111, scorers, shared
 from bmerge.method import MergeMethod
 
 __all__ = ["study_of_optim"]
@@ -41,7 +41,7 @@ def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
         "space": Space(folder, method).read(),
         "payloads": shared(folder, count=config.get("batch_size", 1)),
         "generator": _generator(folder),
-        "scorers": list(_scorers(folder)),
+        "scorers": list(scorers(folder)),
         "optimiser": _optimiser(folder),
     }
 
@@ -71,28 +71,6 @@ def _generator(folder: OldFolder) -> dict[str, Any]:
     if webui not in _WEBUIS:
         folder.lose(f"webui {webui}: no generator here knows it; a1111 stands in its place")
     return a1111(folder, url)
-
-
-def _scorers(folder: OldFolder) -> Iterator[dict[str, Any]]:
-    config = folder.config
-    methods = config.get("scorer_method") or ["manual"]
-    methods = methods if isinstance(methods, list) else [methods]
-    weights, devices = config.get("scorer_weight") or {}, config.get("scorer_device") or {}
-    for key in ("scorer_average_type", "img_average_type"):
-        if config.get(key, "arithmetic") != "arithmetic":
-            folder.lose(f"{key} {config[key]}: means are arithmetic here")
-    if any((config.get("scorer_filters") or {}).values()):
-        folder.lose("scorer_filters: `only` of a scorer names the payloads that it judges")
-    seen: set[str] = set()
-    for name in methods:
-        device = devices.get(name, config.get("scorer_default_device"))
-        scorer = scorer_of(folder, name, device)
-        if scorer["name"] in seen:
-            if scorer["name"] == "person":
-                continue
-            scorer["label"] = str(name)
-        seen.add(scorer["name"])
-        yield {**scorer, "weight": float(weights[name])} if name in weights else scorer
 
 
 def _optimiser(folder: OldFolder) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from bmerge.foreign.old_files import OldFolder
 
-__all__ = ["a1111", "scorer_of", "shared"]
+__all__ = ["a1111", "scorers", "shared"]
 
 _SCORERS: dict[str, dict[str, Any]] = {
     "laion": {"name": "laion_aesthetic"},
@@ -26,15 +27,37 @@ _WITHOUT_WEIGHTS = {"person"}
 _PLACEHOLDER = "path/to"
 
 
-def scorer_of(folder: OldFolder, name: object, device: object) -> dict[str, Any]:
+def scorers(folder: OldFolder) -> Iterator[dict[str, Any]]:
+    """Yield the scorers: one, or a list of them with weights and devices by name."""
+    config = folder.config
+    methods = config.get("scorer_method") or ["manual"]
+    methods = methods if isinstance(methods, list) else [methods]
+    weights, devices = config.get("scorer_weight") or {}, config.get("scorer_device") or {}
+    for key in ("scorer_average_type", "img_average_type"):
+        if config.get(key, "arithmetic") != "arithmetic":
+            folder.lose(f"{key} {config[key]}: means are arithmetic here")
+    if any((config.get("scorer_filters") or {}).values()):
+        folder.lose("scorer_filters: `only` of a scorer names the payloads that it judges")
+    seen: set[str] = set()
+    for name in map(str, methods):
+        device = devices.get(name) if isinstance(devices, dict) else devices
+        scorer = _scorer(folder, name, device or config.get("scorer_default_device"))
+        if scorer["name"] in seen:
+            if scorer["name"] == "person":
+                continue
+            scorer["label"] = name
+        seen.add(scorer["name"])
+        yield {**scorer, "weight": float(weights[name])} if name in weights else scorer
+
+
+def _scorer(folder: OldFolder, old: str, device: object) -> dict[str, Any]:
     """Return a scorer; a person takes the place of one that is not known here.
 
     Args:
         folder: the configuration.
-        name: the tool's name for it.
+        old: the tool's name for it.
         device: that it ran on.
     """
-    old = str(name)
     found = dict(_SCORERS.get(old, {"name": "person"}))
     if old in _CLASSIFIERS:
         folder.lose(f"scorer {old}: `image_classifier` scores with its folder; you are asked now")
