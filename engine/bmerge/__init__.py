@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from bmerge.evaluate.weights import Download, scorer_folder
     from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
+    from bmerge.formats.registry import Format
     from bmerge.host import Registry, hookimpl, load_registry
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
     from bmerge.method import (
@@ -81,6 +82,7 @@ __all__ = [
     "Download",
     "ExecutorError",
     "Exhibit",
+    "Format",
     "FormatError",
     "Generator",
     "GeneratorError",
@@ -162,6 +164,7 @@ _HOME = {
     ),
     "bmerge.evaluate.weights": "Download scorer_folder",
     "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",
+    "bmerge.formats.registry": "Format",
     "bmerge.host.hookspecs": "hookimpl",
     "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
     "bmerge.host.registry": "Registry load_registry",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bmerge import _native
 from bmerge.dtypes import SIZES, TAGS
 from bmerge.formats import open_checkpoint
-from bmerge.formats.layout import lay_out
+from bmerge.formats.registry import lay_out
 from bmerge.formats.torch_file import TorchLayout
 from bmerge.formats.torch_pickle import METADATA
 

@@ -12,9 +12,9 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.folders import PIPELINE, components_of, is_index, weights_of
+from bmerge.formats.registry import format_of
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.sharded import open_sharded
-from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES
 from bmerge.reading import check_regular
 
 __all__ = ["open_checkpoint"]
@@ -48,15 +48,10 @@ def _open_file(path: Path, *, named: Path | None = None) -> Checkpoint:
         raise FormatError(message, path=path) from error
     if is_index(path):
         return open_sharded(path, _open_file, named=named)
-    if path.suffix.lower() == GGUF_SUFFIX:
-        from bmerge.formats.gguf import open_gguf
-
-        return open_gguf(path, named=named)
-    if path.suffix.lower() in PICKLED_SUFFIXES:
-        from bmerge.formats.pickled import open_pickled  # its imports take longer than most merges
-
-        return open_pickled(path, named=named)
-    return open_safetensors(path, named=named)
+    known = format_of(path)
+    if known is None:  # whatever it is called: its bytes say whether it is
+        return open_safetensors(path, named=named)
+    return known.open(path, named or path)
 
 
 def _open_pipeline(folder: Path) -> Checkpoint:

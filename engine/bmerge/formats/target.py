@@ -13,6 +13,12 @@ from pathlib import Path
 from bmerge import _native
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
+from bmerge.formats.registry import (
+    GGUF_SUFFIX,
+    PICKLED_SUFFIXES,
+    SAFETENSORS_SUFFIXES,
+    format_of,
+)
 from bmerge.temporaries import remove_left_over
 
 __all__ = [
@@ -26,9 +32,6 @@ __all__ = [
     "write_file",
 ]
 
-SAFETENSORS_SUFFIXES = frozenset({".safetensors", ".sft"})
-GGUF_SUFFIX = ".gguf"
-PICKLED_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 _HINT = "name it .safetensors, or .ckpt, .pt, .pth or .bin for a file of torch"
 
 
@@ -45,19 +48,16 @@ def target_of(path: Path, *, model: bool = False) -> Path:
     """
     target = regular_target(path)
     suffix = path.suffix.lower()
-    known = SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES | ({GGUF_SUFFIX} if model else frozenset())
-    if suffix not in known:
+    known = format_of(path)
+    own = suffix in SAFETENSORS_SUFFIXES | PICKLED_SUFFIXES
+    if known is None or known.lay_out is None or not (own or model):
         found = f"cannot write {path.suffix} files" if suffix else "the name has no suffix"
         raise FormatError(f"cannot write {path}: {found}", path=path, hint=_HINT)
     other = target.suffix.lower()
-    if other and _format(other) != _format(suffix):
+    if other and (format_of(target) or format_of(Path("x.safetensors"))) != known:
         message = f"cannot write {path}: it is a link to {target}, whose suffix is another format's"
         raise FormatError(message, path=path, hint="write to the file itself, or remove the link")
     return target
-
-
-def _format(suffix: str) -> int:
-    return 1 if suffix in PICKLED_SUFFIXES else 2 if suffix == GGUF_SUFFIX else 0
 
 
 def regular_target(path: Path) -> Path:

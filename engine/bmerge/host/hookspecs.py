@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import click
 
     from bmerge.architectures import Architecture
+    from bmerge.formats.registry import Format
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
     from bmerge.method import MergeMethod
     from bmerge.plan import Plan
@@ -52,6 +53,11 @@ def bmerge_scorers() -> Iterable[ScorerKind]:  # type: ignore[empty-body]
 @hookspec
 def bmerge_architectures() -> Iterable[Architecture]:  # type: ignore[empty-body]
     """Offer block maps."""
+
+
+@hookspec
+def bmerge_formats() -> Iterable[Format]:  # type: ignore[empty-body]
+    """Offer formats of files that hold models; called when a suffix is none of bmerge's own."""
 
 
 @hookspec

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError
+from bmerge.formats.registry import Format, offer
 from bmerge.host import discovery
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.known_code import remember
@@ -39,6 +40,8 @@ class Registry:
     Attributes:
         methods: merge methods by name or alias.
         architectures: by id.
+        formats: of files, beside bmerge's own; :func:`bmerge.open_checkpoint` knows those of the
+            registry that was loaded last.
     """
 
     def __init__(self, host: PluginHost) -> None:
@@ -55,6 +58,8 @@ class Registry:
             attribute="id",
             error=ArchitectureError,
         )
+        self.formats = Catalogue(host, "bmerge_formats", noun="format", kind=Format)
+        offer(self.formats.values)
 
     @cached_property
     def optimisers(self) -> Catalogue[OptimiserKind]:

@@ -18,7 +18,7 @@ import numpy as np
 from bmerge import _native
 from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
-from bmerge.formats.layout import lay_out
+from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output, target_of
 from bmerge.lora.arrays import Array, encode
 from bmerge.lora.decompose import Factors

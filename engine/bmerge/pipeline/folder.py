@@ -17,7 +17,8 @@ from bmerge import _native
 from bmerge.errors import ExecutorError, FormatError
 from bmerge.formats import leading
 from bmerge.formats.folders import PIPELINE
-from bmerge.formats.layout import Layout, lay_out
+from bmerge.formats.layout import Layout
+from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output
 from bmerge.pipeline.companions import copy_companions, home_of
 from bmerge.pipeline.replace import sync_folder

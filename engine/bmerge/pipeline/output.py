@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from bmerge import _native
 from bmerge.errors import ExecutorError
-from bmerge.formats.layout import Layout, lay_out
+from bmerge.formats.layout import Layout
+from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output, refuse_inputs, regular_target, target_of
 from bmerge.pipeline.replace import appear, remove, replace_set, sync_folder
 from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards, staged_name

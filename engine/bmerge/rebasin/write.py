@@ -10,7 +10,7 @@ import numpy as np
 from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.formats import Checkpoint
-from bmerge.formats.layout import lay_out
+from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output, target_of
 from bmerge.rebasin.rule import Rule
 from bmerge.rebasin.structure import Order
