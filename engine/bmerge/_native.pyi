@@ -340,11 +340,11 @@ class Report:
     def nonfinite(self) -> list[tuple[int, int]]:
         """(job, input) with a NaN or infinity, sorted; input -1: finite inputs, output is not."""
     @property
-    def rounded(self) -> list[tuple[int, float, float, float]]:
-        """(job, change, arrived, size) of jobs with a base, over the elements that are looked at.
+    def rounded(self) -> list[tuple[int, float, float, float, float]]:
+        """(job, change, arrived, size, beyond) of jobs with a base, over those that are looked at.
 
         Sums of the squared changes before rounding, of these changes times those after it, and
-        of the squared base.
+        of the squared base; and how many are beyond the largest number of an F8 output.
         """
     @property
     def bytes_read(self) -> int:

@@ -132,3 +132,32 @@ def test_a_kept_merge_of_a_study_says_so_too(tmp_path, pair, caplog):
     merger.write({"alpha": BlockWeights(0.02)}, tmp_path / "best.safetensors")
     (line,) = caplog.messages
     assert line.startswith("best.safetensors: rounding to BF16 loses most")
+
+
+@pytest.mark.parametrize("executor", ["native", "torch"])
+def test_values_beyond_the_largest_of_fp8_are_told_with_their_share(bmerge, tmp_path, executor):
+    values = np.ones((40, 50), "f4")
+    values[:, :5] = 600
+    for name in "ab":
+        write_checkpoint(tmp_path / f"{name}.safetensors", {LAYERS[0]: values}, dtype="F32")
+    files = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    out = tmp_path / "o.safetensors"
+    called = bmerge("merge", "weighted_sum", *files, "--alpha", 0.5, "--dtype", "fp8_e4m3fn",
+                    "--executor", executor, "-o", out)  # fmt: skip
+    assert called.status == 0
+    assert (
+        "warning: 10 % of the values of a tensor are beyond 448, the largest of F8_E4M3"
+        in called.err
+    )
+    assert "--quantise fp8_scaled" in called.err
+    assert "stochastic" not in called.err
+    called = bmerge("merge", "weighted_sum", *files, "--alpha", 0.5, "--dtype", "fp8_e5m2",
+                    "--executor", executor, "-o", out, "--force")  # fmt: skip
+    assert "beyond" not in called.err
+
+
+def test_stochastic_rounding_is_no_remedy_for_values_beyond_the_largest():
+    lost = Rounded("a", "F8_E4M3", 1.0, 0.1, 9.0, 0.25)
+    first, second = rounding_warnings([lost])
+    assert "25 % of the values" in first
+    assert second.endswith("arrives: quantised weights keep it")

@@ -81,6 +81,7 @@ class Rounded:
         change: sum of the squared changes before rounding.
         arrived: sum of these changes times those after it; ``change`` if nothing is lost.
         size: sum of the squared values that were changed.
+        beyond: share of elements beyond the largest number of an 8-bit format, which they became.
     """
 
     key: str
@@ -88,6 +89,7 @@ class Rounded:
     change: float
     arrived: float
     size: float
+    beyond: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

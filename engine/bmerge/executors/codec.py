@@ -17,7 +17,7 @@ _DTYPES = {
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
 }
-_LARGEST = {"F8_E4M3": 448.0, "F8_E5M2": 57344.0}
+LARGEST = {"F8_E4M3": 448.0, "F8_E5M2": 57344.0}
 
 
 def decode(data: Tensor, dtype: str) -> Tensor:
@@ -39,9 +39,9 @@ def encode(
         The bytes, and a boolean without dimensions: whether all values are finite. What an
         8-bit format limits counts as finite unless it was infinite before.
     """
-    if dtype in _LARGEST:
+    if dtype in LARGEST:
         finite = torch.isfinite(values).all()
-        rounded = values.clamp(-_LARGEST[dtype], _LARGEST[dtype]).to(_DTYPES[dtype])
+        rounded = values.clamp(-LARGEST[dtype], LARGEST[dtype]).to(_DTYPES[dtype])
     else:
         rounded = values.to(_DTYPES[dtype])
         finite = torch.isfinite(rounded).all()

@@ -38,10 +38,11 @@ class Sample:
         begin = (self.job.numel - self.count) // 2
         return begin, begin + self.count
 
-    def rounded(self, change: float, arrived: float, size: float) -> Rounded:
+    def rounded(self, change: float, arrived: float, size: float, beyond: float) -> Rounded:
         """Return what sums over the sample tell of the whole tensor."""
         scale = self.job.numel / self.count
-        return Rounded(self.job.key, self.job.dtype, change * scale, arrived * scale, size * scale)
+        sums = change * scale, arrived * scale, size * scale
+        return Rounded(self.job.key, self.job.dtype, *sums, beyond / self.count)
 
 
 class Samples:

@@ -7,6 +7,7 @@ executor, which also does the copies here.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,7 @@ from bmerge.executors.base import (
     Sink,
     nonfinite_error,
 )
-from bmerge.executors.codec import decode, encode
+from bmerge.executors.codec import LARGEST, decode, encode
 from bmerge.executors.device import Device, Download, open_device
 from bmerge.executors.native import NativeExecutor
 from bmerge.executors.parts import Part, Parts
@@ -183,8 +184,8 @@ class _Run:
 
     def rounded(self) -> Iterator[Rounded]:
         """Yield what rounding left of the changes of those tensors that have a base."""
-        for key, (change, arrived, size) in self._sums.items():
-            yield self.samples[key].rounded(change, arrived, size)
+        for key, (change, arrived, size, beyond) in self._sums.items():
+            yield self.samples[key].rounded(change, arrived, size, beyond)
 
     def _sums_of(self, part: Part, result: Tensor, data: Tensor) -> Download | None:
         """Return the sums of a :class:`Rounded` over what a part has of the sample, if any."""
@@ -202,8 +203,9 @@ class _Run:
         places = slice(begin - window.begin, end - window.begin)
         change = result.flatten()[places].double() - before
         rounded = decode(data.flatten(), job.dtype)[places].double() - before
+        beyond = (result.flatten()[places].abs() > LARGEST.get(job.dtype, math.inf)).double()
         sums = (change * change).sum(), (change * rounded).sum(), (before * before).sum()
-        return self.device.download(torch.stack(sums))
+        return self.device.download(torch.stack((*sums, beyond.sum())))
 
     def _stored(self, base: formats.Tensor, begin: int, end: int) -> Tensor:
         """Read some elements of a tensor."""
@@ -226,7 +228,7 @@ class _Run:
         self.bytes_written += written.nbytes
         self.bytes_read += flight.bytes_read
         if flight.sums is not None:
-            known = self._sums.get(job.key, [0.0, 0.0, 0.0])
+            known = self._sums.get(job.key, [0.0] * 4)
             new = flight.sums.result().tolist()
             self._sums[job.key] = [x + y for x, y in zip(known, new, strict=True)]
         if part.is_last:

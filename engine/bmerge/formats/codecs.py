@@ -208,8 +208,9 @@ def _are_sizes(values: Any) -> bool:
 
 def _cells(rows: int, columns: int, scale: TensorInfo) -> tuple[int, int, int] | None:
     """Return rows and columns that share a scale, and scales side by side."""
-    shape = [size for size in scale.shape if size > 1]
-    if not shape:
+    if scale.numel == 0:
+        return None
+    if scale.numel == 1:
         return rows, columns, 1
     down = scale.shape[0]
     across = math.prod(scale.shape[1:])

@@ -68,12 +68,13 @@ def as_before(tensor: CodedTensor) -> Quantised | None:
     """
     if tensor.codec.name != "scaled" or tensor.key.rpartition(".")[2] != WEIGHT:
         return None
-    code, _, (form, *_), scale, whole, factors, factor, _ = tensor.codec.parameters
+    code, _, (form, rows, *_), scale, whole, factors, factor, rotation = tensor.codec.parameters
     tiled = form == "tiled" and (code, scale, whole) in {
         ("E4M3", "F8_E8M0", False), ("E2M1", "F8_E4M3", True),
     }  # fmt: skip
     grid = form == "grid" and code in {"E4M3", "E5M2", "I8"} and scale in {*_FLOATS, "F8_E8M0"}
-    if factors or factor != 1.0 or not (tiled or grid):
+    turned = rotation is not None and rows > 1  # whose scales are of what is rotated
+    if factors or factor != 1.0 or turned or not (tiled or grid):
         return None
     names = {info.key: role for role, info in tensor.others}
     parts = [

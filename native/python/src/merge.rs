@@ -28,11 +28,11 @@ impl Report {
         self.0.nonfinite.iter().map(|row| (row.0, signed(row.1))).collect()
     }
 
-    /// (job, change, arrived, size) of jobs with a base: sums over a sample of their elements.
+    /// (job, change, arrived, size, beyond) of jobs with a base: sums over a sample of their elements.
     #[getter]
-    fn rounded(&self) -> Vec<(usize, f64, f64, f64)> {
+    fn rounded(&self) -> Vec<(usize, f64, f64, f64, f64)> {
         let jobs = self.0.rounded_by_job();
-        jobs.into_iter().map(|(job, at)| (job, at.change, at.arrived, at.size)).collect()
+        jobs.into_iter().map(|(job, at)| (job, at.change, at.arrived, at.size, at.beyond)).collect()
     }
 
     /// Bytes of inputs that were decoded, every pass counted.

@@ -46,6 +46,9 @@ impl Encoding {
         if codec.column_factors || codec.factor.to_bits() != 1.0_f32.to_bits() {
             return refuse("factors cannot be encoded");
         }
+        if codec.rotation.is_some() && codec.is_measured() {
+            return refuse("rotated rows have scales of their own");
+        }
         if codec.tensor_scale != (codec.scale == crate::Dtype::F8_E4M3) {
             return refuse("a scale of the whole tensor goes with scales of F8_E4M3");
         }

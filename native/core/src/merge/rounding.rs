@@ -20,6 +20,8 @@ pub struct Rounded {
     pub arrived: f64,
     /// Squares of what there was before the merge.
     pub size: f64,
+    /// How many results are beyond the largest number of an 8-bit type, and became that.
+    pub beyond: f64,
 }
 
 impl Rounded {
@@ -29,6 +31,7 @@ impl Rounded {
             change: self.change + other.change,
             arrived: self.arrived + other.arrived,
             size: self.size + other.size,
+            beyond: self.beyond + other.beyond,
         }
     }
 }
@@ -56,6 +59,12 @@ pub(super) fn before(base: &Base, sources: &Sources, begin: u64, count: usize) -
 pub(super) fn add(sums: &mut Rounded, base: &[f32], exact: &[f32], dtype: Dtype, stored: &[u8]) {
     debug_assert!(base.len() <= BLOCK);
     let rounded = decoded(dtype, stored, base.len());
+    let largest = match dtype {
+        Dtype::F8_E4M3 => 448.0,
+        Dtype::F8_E5M2 => 57344.0,
+        _ => f32::INFINITY,
+    };
+    sums.beyond += exact.iter().filter(|exact| exact.abs() > largest).count() as f64;
     for ((base, exact), rounded) in base.iter().zip(exact).zip(rounded) {
         let change = f64::from(*exact) - f64::from(*base);
         sums.change += change * change;

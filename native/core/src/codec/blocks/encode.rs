@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU8, Ordering};
 
 use super::rotation::rotate;
+use super::round::{greatest, largest, store};
 use super::scaled::{Code, Scaled, Scales};
 use crate::codec::{eight, half};
 use crate::dtype::Dtype;
@@ -196,7 +197,7 @@ fn encode_row(
         Scales::Grid { columns, .. } | Scales::Tiled { columns, .. } => columns as usize,
     };
     let whole = if scaled.tensor_scale { companions.tensor_scale() } else { 1.0 };
-    let place = Place { scaled, companions, row, whole };
+    let place = Line { scaled, companions, row, whole };
     // Small cells of a known size are unrolled.
     let (done, finite) = match cell {
         16 => place.cells::<16>(values, codes),
@@ -212,96 +213,125 @@ fn encode_row(
     all
 }
 
+/// Cells whose scales are found together.
+const CELLS: usize = 32;
+
 /// A row of a tensor, and what is known before its cells are.
-struct Place<'a> {
+struct Line<'a> {
     scaled: &'a Scaled,
     companions: &'a Companions,
     row: u64,
     whole: f32,
 }
 
-impl Place<'_> {
+impl Line<'_> {
     /// Encode all whole cells; how many elements they have, and whether all are finite.
     #[inline(always)]
     fn cells<const N: usize>(&self, values: &mut [f32], codes: &mut [u8]) -> (usize, bool) {
         let (cells, _) = values.as_chunks_mut::<N>();
         let (done, mut finite) = (cells.len() * N, true);
-        let codes = codes.chunks_exact_mut(N * self.scaled.bits() / 8);
-        for (number, (values, codes)) in cells.iter_mut().zip(codes).enumerate() {
-            finite &= self.cell(number, values, codes);
+        let bytes = N * self.scaled.bits() / 8;
+        let several = cells.chunks_mut(CELLS).zip(codes.chunks_mut(CELLS * bytes));
+        for (number, (cells, codes)) in several.enumerate() {
+            let (mut magnitudes, mut divisors) = ([0.0; CELLS], [1.0; CELLS]);
+            for (magnitude, cell) in magnitudes.iter_mut().zip(&*cells) {
+                let (greatest, all) = greatest(cell);
+                (*magnitude, finite) = (greatest, finite & all);
+            }
+            self.scales(number * CELLS, &magnitudes[..cells.len()], &mut divisors);
+            let codes = codes.chunks_exact_mut(bytes);
+            for ((values, codes), divisor) in cells.iter_mut().zip(codes).zip(divisors) {
+                self.divide(values, divisor, codes);
+            }
         }
         (done, finite)
     }
 
-    /// Encode a cell's values; whether all are finite.
+    /// Encode a cell's values; whether all are finite, as far as that is looked at.
     #[inline(always)]
     fn cell(&self, number: usize, values: &mut [f32], codes: &mut [u8]) -> bool {
-        let Self { scaled, companions, row, whole } = *self;
-        let (scale, finite) = scale_of(scaled, companions, row, number, values, whole);
-        for value in &mut *values {
-            *value /= scale;
-        }
-        store(scaled.code, values, codes);
+        let (greatest, finite) = match self.scaled.scales {
+            Scales::Grid { rows, across, .. } if rows > 1 => {
+                let place = (self.row / rows * across) as usize + number;
+                let greatest = self.companions.greatest[place].load(Ordering::Relaxed);
+                (f32::from_bits(greatest), true)
+            }
+            _ => greatest(values),
+        };
+        let mut divisor = [1.0];
+        self.scales(number, &[greatest], &mut divisor);
+        self.divide(values, divisor[0], codes);
         finite
     }
-}
 
-/// Find the scale of a cell's values in a row and note it: what they are divided by, and whether
-/// all are finite, as far as that was looked at.
-#[inline(always)]
-fn scale_of(
-    scaled: &Scaled,
-    companions: &Companions,
-    row: u64,
-    number: usize,
-    values: &[f32],
-    whole: f32,
-) -> (f32, bool) {
-    let (place, rows) = match scaled.scales {
-        Scales::Grid { rows, across, .. } => ((row / rows * across) as usize + number, rows),
-        Scales::Tiled { tiles, .. } => (tiled(row, number as u64, tiles), 1),
-    };
-    let (greatest, finite) = if rows > 1 {
-        (f32::from_bits(companions.greatest[place].load(Ordering::Relaxed)), true)
-    } else {
-        greatest(values)
-    };
-    let least = if scaled.code == Code::I8 { 1e-30 } else { 0.0 };
-    let exact = (greatest / largest(scaled.code) / whole).max(least);
-    let note = |bytes: &[u8]| {
-        let at = &companions.scales[place * bytes.len()..];
-        for (at, byte) in at.iter().zip(bytes) {
-            at.store(*byte, Ordering::Relaxed);
+    #[inline(always)]
+    fn divide(&self, values: &mut [f32], divisor: f32, codes: &mut [u8]) {
+        for value in &mut *values {
+            *value /= divisor;
         }
-    };
-    let divisor = match scaled.scale {
-        Dtype::F8_E8M0 => {
-            let code = power_above(exact);
-            note(&[code]);
-            positive(f32::from_bits(u32::from(code) << 23))
+        store(self.scaled.code, values, codes);
+    }
+
+    /// Find the scales of cells from number `first` on and note them; what values are divided by.
+    #[inline(always)]
+    fn scales(&self, first: usize, greatest: &[f32], divisors: &mut [f32]) {
+        let (code, whole) = (self.scaled.code, self.whole);
+        let least = if code == Code::I8 { 1e-30 } else { 0.0 };
+        let exact = |greatest: f32| (greatest / largest(code) / whole).max(least);
+        match self.scaled.scale {
+            Dtype::F8_E8M0 => self.each(first, greatest, divisors, |greatest| {
+                let code = power_above(exact(greatest));
+                ([code], positive(f32::from_bits(u32::from(code) << 23)))
+            }),
+            Dtype::F8_E4M3 => self.each(first, greatest, divisors, |greatest| {
+                let code = eight::to_e4m3(exact(greatest));
+                ([code], positive(whole * eight::from_e4m3(code)))
+            }),
+            Dtype::BF16 => self.each(first, greatest, divisors, |greatest| {
+                let code = half::to_bf16(positive(exact(greatest)));
+                (code.to_le_bytes(), positive(f32::from_bits(u32::from(code) << 16)))
+            }),
+            Dtype::F16 => self.each(first, greatest, divisors, |greatest| {
+                let code = half::to_f16(positive(exact(greatest)));
+                (code.to_le_bytes(), positive(half::from_f16(code)))
+            }),
+            _ => self.each(first, greatest, divisors, |greatest| {
+                let scale = positive(exact(greatest));
+                (scale.to_le_bytes(), scale)
+            }),
         }
-        Dtype::F8_E4M3 => {
-            let code = eight::to_e4m3(exact);
-            note(&[code]);
-            positive(whole * eight::from_e4m3(code))
+    }
+
+    /// Make the scale of each cell, first all of them, and then note their bytes.
+    #[inline(always)]
+    fn each<const B: usize>(
+        &self,
+        first: usize,
+        greatest: &[f32],
+        divisors: &mut [f32],
+        scale: impl Fn(f32) -> ([u8; B], f32),
+    ) {
+        let mut bytes = [[0; B]; CELLS];
+        let made = bytes.iter_mut().zip(&mut *divisors);
+        for ((bytes, divisor), greatest) in made.zip(greatest) {
+            (*bytes, *divisor) = scale(*greatest);
         }
-        Dtype::BF16 => {
-            let code = half::to_bf16(positive(exact));
-            note(&code.to_le_bytes());
-            positive(f32::from_bits(u32::from(code) << 16))
+        for (index, bytes) in bytes[..greatest.len()].iter().enumerate() {
+            let place = self.place(first + index) * B;
+            for (at, byte) in self.companions.scales[place..place + B].iter().zip(bytes) {
+                at.store(*byte, Ordering::Relaxed);
+            }
         }
-        Dtype::F16 => {
-            let code = half::to_f16(positive(exact));
-            note(&code.to_le_bytes());
-            positive(half::from_f16(code))
+    }
+
+    /// The number of a cell's scale.
+    #[inline(always)]
+    fn place(&self, number: usize) -> usize {
+        match self.scaled.scales {
+            Scales::Grid { rows, across, .. } => (self.row / rows * across) as usize + number,
+            Scales::Tiled { tiles, .. } => tiled(self.row, number as u64, tiles),
         }
-        _ => {
-            let scale = positive(exact);
-            note(&scale.to_le_bytes());
-            scale
-        }
-    };
-    (divisor, finite)
+    }
 }
 
 /// The place of a scale in cuBLAS's tiles.
@@ -320,115 +350,11 @@ fn power_above(scale: f32) -> u8 {
     above.min(254) as u8
 }
 
-/// The largest number of a code.
-fn largest(code: Code) -> f32 {
-    match code {
-        Code::E4M3 => 448.0,
-        Code::E5M2 => 57344.0,
-        Code::I8 => 127.0,
-        Code::E2M1 => 6.0,
-        Code::I4 => 7.0,
-    }
-}
-
-/// The greatest magnitude of those that are finite, and whether all are.
-#[inline(always)]
-fn greatest(values: &[f32]) -> (f32, bool) {
-    let mut greatest = 0;
-    for value in values {
-        greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
-    }
-    if greatest < 0x7f80_0000 {
-        return (f32::from_bits(greatest), true);
-    }
-    let magnitudes = values.iter().map(|value| value.to_bits() & 0x7fff_ffff);
-    let greatest = magnitudes.filter(|magnitude| *magnitude < 0x7f80_0000).max();
-    (f32::from_bits(greatest.unwrap_or(0)), false)
-}
-
-/// Round scaled values to codes.
-#[inline(always)]
-fn store(code: Code, values: &[f32], codes: &mut [u8]) {
-    match code {
-        Code::E4M3 => each(values, codes, eight::to_e4m3),
-        Code::E5M2 => each(values, codes, eight::to_e5m2),
-        Code::I8 => each(values, codes, |x| whole(x, 127.0) as u8),
-        Code::E2M1 => {
-            let (blocks, rest) = values.as_chunks::<16>();
-            let (whole, last) = codes.split_at_mut(8 * blocks.len());
-            for (codes, block) in whole.as_chunks_mut::<8>().0.iter_mut().zip(blocks) {
-                e2m1_pairs(block, codes);
-            }
-            let (pairs, _) = rest.as_chunks::<2>();
-            for (code, [even, odd]) in last.iter_mut().zip(pairs) {
-                *code = e2m1(*even) << 4 | e2m1(*odd);
-            }
-        }
-        Code::I4 => {
-            let nibble = |x: f32| whole(x, 7.0) as u8 & 15;
-            let (pairs, _) = values.as_chunks::<2>();
-            for (code, [even, odd]) in codes.iter_mut().zip(pairs) {
-                *code = nibble(*even) | nibble(*odd) << 4;
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn each(values: &[f32], codes: &mut [u8], round: impl Fn(f32) -> u8) {
-    for (code, value) in codes.iter_mut().zip(values) {
-        *code = round(*value);
-    }
-}
-
-/// Limit a number and round it to the nearest whole one, halves to even; the bits of that.
-#[inline(always)]
-fn whole(value: f32, largest: f32) -> u32 {
-    // The sum is between 2^23 and 2^24: its last bits are the whole number.
-    const ALIGNER: f32 = 12_582_912.0;
-    let above = if value > largest { largest } else { value };
-    let limited = if above < -largest { -largest } else { above };
-    (limited + ALIGNER).to_bits()
-}
-
-/// [`e2m1`] of sixteen values, two in a byte: all of it in the same steps, without a branch.
-#[inline(always)]
-fn e2m1_pairs(values: &[f32; 16], codes: &mut [u8; 8]) {
-    let mut apart = [0_u8; 16];
-    for (code, value) in apart.iter_mut().zip(values) {
-        *code = e2m1_bits(*value) as u8;
-    }
-    for (four, eight) in codes.as_chunks_mut::<4>().0.iter_mut().zip(apart.as_chunks().0) {
-        let eight = u64::from_le_bytes(*eight);
-        let pairs = (eight << 4 | eight >> 8) & 0x00ff_00ff_00ff_00ff;
-        let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-        *four = ((fours | fours >> 16) as u32).to_le_bytes();
-    }
-}
-
-#[inline(always)]
-fn e2m1(value: f32) -> u8 {
-    e2m1_bits(value) as u8
-}
-
-/// Round to the nearest of eight magnitudes, from the middle of two to the even code.
-#[inline(always)]
-fn e2m1_bits(value: f32) -> u32 {
-    let size = value.abs();
-    let code = u32::from(size > 0.25)
-        + u32::from(size >= 0.75)
-        + u32::from(size > 1.25)
-        + u32::from(size >= 1.75)
-        + u32::from(size > 2.5)
-        + u32::from(size >= 3.5)
-        + u32::from(size > 5.0);
-    (value.to_bits() >> 28 & 8) | code
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)] // a panic is a failed test
 
+    use super::super::round::{e2m1, whole};
     use super::*;
 
     /// Numbers of many sizes, with halves and what is not finite among them.

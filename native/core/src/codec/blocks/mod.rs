@@ -9,6 +9,7 @@ pub(crate) mod encode;
 mod ggml;
 mod levels;
 mod rotation;
+mod round;
 mod scaled;
 
 pub use ggml::{Ggml, Kind};

@@ -1,0 +1,109 @@
+//! Scaled values to codes, and what scales come of.
+
+use super::scaled::Code;
+use crate::codec::eight;
+
+/// The largest number of a code.
+pub(super) fn largest(code: Code) -> f32 {
+    match code {
+        Code::E4M3 => 448.0,
+        Code::E5M2 => 57344.0,
+        Code::I8 => 127.0,
+        Code::E2M1 => 6.0,
+        Code::I4 => 7.0,
+    }
+}
+
+/// The greatest magnitude of those that are finite, and whether all are.
+#[inline(always)]
+pub(super) fn greatest(values: &[f32]) -> (f32, bool) {
+    let mut greatest = 0;
+    for value in values {
+        greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
+    }
+    if greatest < 0x7f80_0000 {
+        return (f32::from_bits(greatest), true);
+    }
+    let magnitudes = values.iter().map(|value| value.to_bits() & 0x7fff_ffff);
+    let greatest = magnitudes.filter(|magnitude| *magnitude < 0x7f80_0000).max();
+    (f32::from_bits(greatest.unwrap_or(0)), false)
+}
+
+/// Round scaled values to codes.
+#[inline(always)]
+pub(super) fn store(code: Code, values: &[f32], codes: &mut [u8]) {
+    match code {
+        Code::E4M3 => each(values, codes, eight::to_e4m3),
+        Code::E5M2 => each(values, codes, eight::to_e5m2),
+        Code::I8 => each(values, codes, |x| whole(x, 127.0) as u8),
+        Code::E2M1 => {
+            let (blocks, rest) = values.as_chunks::<16>();
+            let (whole, last) = codes.split_at_mut(8 * blocks.len());
+            for (codes, block) in whole.as_chunks_mut::<8>().0.iter_mut().zip(blocks) {
+                e2m1_pairs(block, codes);
+            }
+            let (pairs, _) = rest.as_chunks::<2>();
+            for (code, [even, odd]) in last.iter_mut().zip(pairs) {
+                *code = e2m1(*even) << 4 | e2m1(*odd);
+            }
+        }
+        Code::I4 => {
+            let nibble = |x: f32| whole(x, 7.0) as u8 & 15;
+            let (pairs, _) = values.as_chunks::<2>();
+            for (code, [even, odd]) in codes.iter_mut().zip(pairs) {
+                *code = nibble(*even) | nibble(*odd) << 4;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn each(values: &[f32], codes: &mut [u8], round: impl Fn(f32) -> u8) {
+    for (code, value) in codes.iter_mut().zip(values) {
+        *code = round(*value);
+    }
+}
+
+/// Limit a number and round it to the nearest whole one, halves to even; the bits of that.
+#[inline(always)]
+pub(super) fn whole(value: f32, largest: f32) -> u32 {
+    // The sum is between 2^23 and 2^24: its last bits are the whole number.
+    const ALIGNER: f32 = 12_582_912.0;
+    let above = if value > largest { largest } else { value };
+    let limited = if above < -largest { -largest } else { above };
+    (limited + ALIGNER).to_bits()
+}
+
+/// [`e2m1`] of sixteen values, two in a byte: all of it in the same steps, without a branch.
+#[inline(always)]
+fn e2m1_pairs(values: &[f32; 16], codes: &mut [u8; 8]) {
+    let mut apart = [0_u8; 16];
+    for (code, value) in apart.iter_mut().zip(values) {
+        *code = e2m1_bits(*value) as u8;
+    }
+    for (four, eight) in codes.as_chunks_mut::<4>().0.iter_mut().zip(apart.as_chunks().0) {
+        let eight = u64::from_le_bytes(*eight);
+        let pairs = (eight << 4 | eight >> 8) & 0x00ff_00ff_00ff_00ff;
+        let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+        *four = ((fours | fours >> 16) as u32).to_le_bytes();
+    }
+}
+
+#[inline(always)]
+pub(super) fn e2m1(value: f32) -> u8 {
+    e2m1_bits(value) as u8
+}
+
+/// Round to the nearest of eight magnitudes, from the middle of two to the even code.
+#[inline(always)]
+fn e2m1_bits(value: f32) -> u32 {
+    let size = value.abs();
+    let code = u32::from(size > 0.25)
+        + u32::from(size >= 0.75)
+        + u32::from(size > 1.25)
+        + u32::from(size >= 1.75)
+        + u32::from(size > 2.5)
+        + u32::from(size >= 3.5)
+        + u32::from(size > 5.0);
+    (value.to_bits() >> 28 & 8) | code
+}
