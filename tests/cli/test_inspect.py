@@ -111,6 +111,9 @@ def test_hashes_are_those_by_which_others_know_a_file(bmerge, tmp_path, monkeypa
     assert before == {"AutoV1": expected["AutoV1"]}
     assert json.loads(bmerge("inspect", file, "--hashes", "--json").out)["hashes"] == expected
     assert json.loads(bmerge("inspect", file, "--json").out)["hashes"] == expected  # remembered
+    small = write_checkpoint(tmp_path / "small.safetensors", {"a.0.w": np.zeros(3, "f4")})
+    found = json.loads(bmerge("inspect", small, "--hashes", "--json").out)["hashes"]
+    assert set(found) == {"AutoV2", "AutoV3", "sha256"}  # it ends before what AutoV1 is of
     file.write_bytes(data[:-1] + b"\x00")
     assert "AutoV2" not in bmerge("inspect", file).out
 

@@ -256,6 +256,16 @@ def test_resize_at_full_rank_changes_nothing(network, bmerge, folder):
     np.testing.assert_allclose(merged, base + change, rtol=2e-4, atol=2e-4)
 
 
+def test_lora_of_an_inpainting_model_is_one_for_its_family(bmerge, folder):
+    for seed, name in enumerate(("base", "tuned")):
+        tiny_sd1(folder / f"{name}.safetensors", seed, in_channels=9)
+    words = ("--rank", "2", "-o", "x.safetensors")
+    called = bmerge("lora", "extract", "base.safetensors", "tuned.safetensors", *words)
+    assert called.status == 0, called.err
+    metadata = open_checkpoint("x.safetensors").metadata
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
+
+
 def test_resize_keeps_names_and_metadata_and_the_energy(bmerge, folder):
     rng = np.random.default_rng(0)
     strong, _ = low_rank(rng, (60, 50), rank=2, names=("lora_B.weight", "lora_A.weight"))
