@@ -14,6 +14,7 @@ from PIL import Image
 
 from bmerge.report.data import Candidate, ReportData
 from bmerge.report.page import number, picture, render
+from bmerge.study.importance import Importance
 
 _VOID = {"meta", "link", "img", "br"}
 
@@ -205,3 +206,16 @@ def test_a_stopped_trial_is_pale_and_never_the_best(data):
     assert 'class="trial pruned"' in page
     assert "stopped, because it was behind" in page
     assert replace(data, trials=trials).best == data.best
+
+
+def test_importances_are_bars_beside_what_chance_gives(data):
+    found = (
+        Importance("alpha.IN03", 0.6, 0.2, 1.0, 1.0),
+        Importance("alpha.M00", 0.1, 0.2, 0.4),
+    )
+    page, _ = render(replace(data, importances=found))
+    assert "alpha.IN03: the only\n  value that makes" in page
+    assert "which may be too narrow:\n  alpha.IN03." in page
+    assert page.count('class="chance" style="left: 33.33%"') == 2
+    none, _ = render(replace(data, importances=found[1:]))
+    assert "No value stands out of what chance gives" in none

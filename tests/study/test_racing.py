@@ -155,9 +155,7 @@ def test_auto_measures_whether_a_race_pays_and_says_so(tmp_path):
         again = []
         run_study(study, trials=6, on_event=again.append)
         assert not any(isinstance(event, RacingChosen) for event in again)
-        whole = sum(isinstance(event, PictureDone) for event in again) == N * (
-            6 - study.trials
-        )
+        whole = sum(isinstance(event, PictureDone) for event in again) == N * (6 - study.trials)
         assert whole == (name == "slow")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bmerge.recipe.schema import BlockWeights
+from bmerge.study.importance import Importance
 from bmerge.study.proof import Proof
 
 __all__ = ["Candidate", "ReportData", "Role", "Shot", "TrialRow", "WeightMap"]
@@ -122,6 +123,7 @@ class ReportData:
         versions: name → version of what ran.
         commands: how to reproduce it: (what for, command line).
         proof: how the best merge compares with others on fresh pictures; None if nobody asked.
+        importances: of the parameters, the greatest first; empty where there are too few trials.
         lost: what belongs on the page and cannot be read, by its name within the study's folder.
         objectives: names of the objectives, where there are several.
     """
@@ -140,6 +142,7 @@ class ReportData:
     objectives: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     proof: Proof | None = None
+    importances: tuple[Importance, ...] = ()
 
     @property
     def best(self) -> TrialRow | None:

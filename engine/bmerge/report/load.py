@@ -25,6 +25,7 @@ from bmerge.study.baselines import model_name
 from bmerge.study.best import front_recipe
 from bmerge.study.choices import PREFIX
 from bmerge.study.expected import expected
+from bmerge.study.importance import importances
 from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.proof import load_proof
 from bmerge.study.store import StoredStudy, read_study
@@ -75,6 +76,7 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
         objectives=reader.objectives,
         lost=tuple(dict.fromkeys(lost)),
         proof=load_proof(study_dir, reader.scale),
+        importances=importances(trials, best, _numbers(definition["space"])) if best else (),
     )
 
 
@@ -202,6 +204,16 @@ def _uniform(trial: Trial) -> bool:
 def _uniform_values(trial: Trial) -> dict[str, float]:
     """Return the hyperparameters of a trial that lies outside the search space."""
     return {name: w.default for name, w in trial.proposal.weights.items() if not w.blocks}
+
+
+def _numbers(space: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return parameter → range, of those that are numbers and no choices."""
+    kinds = space.get("kinds", {})
+    return {
+        name: (low, high)
+        for name, (low, high) in space["parameters"].items()
+        if kinds.get(name, ["float"])[0] not in ("categorical", "simplex")
+    }
 
 
 def _blocks(space: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
