@@ -133,8 +133,10 @@ def test_table_has_medians_with_intervals_of_order_statistics():
     cell = line.cells["smooth", 528]
     assert (cell.median, cell.low, cell.high, cell.seeds) == (0.45, 0.1, 0.8, 10)
     assert (line.start, line.trials, line.seconds) == ({"smooth": 0.3}, 90, 1.54 / 77)
-    page = markdown([line], 528, ["Made here."])
+    fewer = lines_of([row("gp", 1, 0.5)])
+    page = markdown([line, *fewer], 528, ["Made here."])
     assert "| auto | .225 [.050 .400] | .450 [.100 .800] | 20.0 |" in page
+    assert "| gp (1 seeds) | .250 [.250 .250] | .500 [.500 .500] | 20.0 |" in page
 
 
 def test_rows_are_read_again_and_a_cut_one_is_not(tmp_path):

@@ -45,6 +45,7 @@ class Line:
         start: landscape → median of the best of parents and centre.
         trials: median over all searches.
         seconds: of CPU time per ask, likewise.
+        seeds: with which it has searched every landscape.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Line:
     start: Mapping[str, float]
     trials: float
     seconds: float
+    seeds: int
 
 
 def lines_of(rows: Sequence[Row]) -> list[Line]:
@@ -73,6 +75,7 @@ def lines_of(rows: Sequence[Row]) -> list[Line]:
                 start={place: statistics.median(some) for place, some in starts.items()},
                 trials=statistics.median(row.found.trials for row in own),
                 seconds=statistics.median(asks),
+                seeds=min(map(len, starts.values())),
             )
         )
     return found
@@ -91,10 +94,12 @@ def markdown(lines: Sequence[Line], pictures: int, facts: Iterable[str]) -> str:
     heads = [f"{place} {mark}" for place in places for mark in marks]
     parts = ["# Optimisers side by side", "", *facts, "", _row(["optimiser", *heads, "ms/ask"])]
     parts.append(_row(["---"] * (len(heads) + 2)))
+    most = max(line.seeds for line in lines)
     for line in lines:
+        name = line.name if line.seeds == most else f"{line.name} ({line.seeds} seeds)"
         cells = [line.cells.get((place, mark)) for place in places for mark in marks]
         shown = ["–" if cell is None else str(cell) for cell in cells]
-        parts.append(_row([line.name, *shown, f"{1000 * line.seconds:.1f}"]))
+        parts.append(_row([name, *shown, f"{1000 * line.seconds:.1f}"]))
     parts += [*_beyond(lines, places, pictures), ""]
     return "\n".join(parts)
 
