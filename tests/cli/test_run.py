@@ -468,7 +468,10 @@ def test_optimiser_that_cannot_search_a_kind_of_parameter_is_refused(bmerge, stu
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 1
     assert "the optimiser 'walk' takes no whole number, as pull is" in called.err
-    assert "these do: auto, bayes, cmaes, coordinate, gp, grid, nevergrad, nsga2, qmc, random" in called.err
+    assert (
+        "these do: auto, bayes, cmaes, coordinate, gp, grid, nevergrad, nsga2, qmc, random"
+        in called.err
+    )
     study_file.write_text(study_file.read_text().replace("name: walk", "name: random"))
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 0, called.err
@@ -492,9 +495,11 @@ def test_study_chooses_the_method_and_a_model(bmerge, study_file, example, tmp_p
     assert len({(values["merge.method"], values["merge.models.1"]) for values in tried}) == 4
     best = max(trials, key=lambda t: t["values"])
     recipe = load_recipe(tmp_path / "runs/small/best/recipe.yaml")
-    if best["model"] is None:
-        assert recipe.method == best["params"]["merge.method"]
-        assert recipe.models[1].path.endswith(best["params"]["merge.models.1"])
+    assert best["model"] is None
+    assert recipe.method == best["params"]["merge.method"]
+    assert recipe.models[1].path.endswith(best["params"]["merge.models.1"])
+    name = "pull" if recipe.method == "from_middle" else "alpha"
+    assert recipe.hyperparameters[name].assignments == best["weights"][name]
     recipe_file = tmp_path / "runs/small/best/recipe.yaml"
     merged = bmerge("merge", recipe_file, "-o", "again.safetensors", *example)
     assert merged.status == 0, merged.err

@@ -111,3 +111,11 @@ def test_patterns_tell_blocks_apart_whose_keys_begin_alike():
     patterns = layer_patterns(whole, {"all": ("*.w",)})
     assert fnmatchcase("a[0].w", patterns["BASE"]["all"][0])
     assert not fnmatchcase("a[1].w", patterns["BASE"]["all"][0])
+
+
+def test_norm_of_an_attention_is_a_norm():
+    keys = {"BASE": ["a.attn.norm_q.weight", "a.attn.to_q.weight"]}
+    entry = HyperparameterSpace(layers=KINDS)
+    space = build_space({"alpha": entry}, [ALPHA], TOY, present=keys, keys=keys)
+    weights = space.weights({"alpha.BASE.attention": 0.1, "alpha.BASE.norm": 0.9})["alpha"]
+    assert [of_key(weights, "BASE", key) for key in keys["BASE"]] == [0.9, 0.1]

@@ -10,7 +10,7 @@ import pytest
 from bmerge import PluginError, Result
 from bmerge.study.protocols import Parameter, Space
 from bmerge.testing.optimisers import SPACE, check_optimiser, score
-from bmerge_plugins.optimisers import auto, cmaes
+from bmerge_plugins.optimisers import auto, bayes, cmaes
 
 (CMAES,) = cmaes.bmerge_optimisers()
 (AUTO,) = auto.bmerge_optimisers()
@@ -105,3 +105,21 @@ def test_auto_asks_the_gaussian_process_first_and_cmaes_after_the_switch():
 def test_option_that_makes_no_sense_is_refused(options, message):
     with pytest.raises(PluginError, match=message):
         CMAES.create(SPACE, 1, 5, options=options)
+
+
+def test_auto_lets_two_processes_take_turns():
+    """The proposals are those of ``bayes`` with each one's acquisition and length scales."""
+    (process,) = bayes.bmerge_optimisers()
+    rng = np.random.default_rng(1)
+    points = [{p.name: rng.uniform(p.low, p.high) for p in SPACE.parameters} for _ in range(9)]
+    known = [Result(i, point, score(point), proposed=False) for i, point in enumerate(points)]
+    optimiser = AUTO.create(SPACE, 3, 20, options={})
+    optimiser.replay(known)
+    for turn in range(4):
+        options = {"acquisition": "ei", "scales": "each"} if turn % 2 == 0 else {"kappa": 2.576}
+        other = process.create(SPACE, 3, 20, options={**options, "noise": 1e-6})
+        other.replay(known)
+        values = dict(optimiser.ask())
+        assert values == other.ask()
+        known.append(Result(9 + turn, values, score(values), asks_before=turn + 1))
+        optimiser.tell(known[-1])
