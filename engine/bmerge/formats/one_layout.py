@@ -13,7 +13,7 @@ from functools import cached_property
 
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
-from bmerge.formats.layouts import other_layouts
+from bmerge.formats.layouts import are_alike, other_layouts
 from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, leading, parted, prefix_of
 from bmerge.formats.quantised import decoded
 from bmerge.formats.relaid import Form, relaid
@@ -169,8 +169,8 @@ def _best(
     ]  # fmt: skip
     places = [
         place
-        for form in (part, *part.others)
         for other in starts
+        for form in ((part,) if are_alike(part.tensors, known[other]) else (part, *part.others))
         if (place := _Place(form, other, known[other])).is_likely
     ]
     best = max([same, *places], key=lambda place: place.fits)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from bmerge.formats.checkpoint import Tensor
 from bmerge.formats.layouts.pair import LayoutPair, Tensors, pairs
 
-__all__ = ["LAYOUTS", "in_layout", "layout_of", "other_layouts"]
+__all__ = ["LAYOUTS", "are_alike", "in_layout", "layout_of", "other_layouts"]
 
 LAYOUTS = ("original", "comfy", "diffusers")
 """Names that layouts have: that of a model's own code, of ComfyUI, of diffusers."""
@@ -31,6 +31,11 @@ def other_layouts(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensors]
                 converted = pair.converted(known, 1 - side)
                 pending.append(converted)
                 yield pair.layouts[1 - side], converted
+
+
+def are_alike(names: Collection[str], others: Collection[str]) -> bool:
+    """Tell whether two parts are in the same layout, as far as any is known of them."""
+    return all(pair.side_of(names) == pair.side_of(others) for pair in pairs())
 
 
 def layout_of(tensors: Mapping[str, Tensor]) -> str | None:
