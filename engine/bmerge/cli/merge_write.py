@@ -102,6 +102,7 @@ def _as_data(plan: Plan, report: MergeReport, seconds: float) -> dict[str, Any]:
         "bytes_read": execution.bytes_read,
         "bytes_written": execution.bytes_written,
         "bytes_copied": execution.bytes_copied,
+        "reading": asdict(execution.reading) if execution.reading else None,
         "nonfinite": [asdict(item) for item in execution.nonfinite],
         "notes": list(report.notes),
         "warnings": list(report.warnings),

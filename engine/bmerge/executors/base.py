@@ -27,6 +27,7 @@ __all__ = [
     "NonFinite",
     "Progress",
     "ProgressCallback",
+    "Reading",
     "Rounded",
     "Sink",
     "nonfinite_error",
@@ -93,6 +94,21 @@ class Rounded:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """Which way of reading inputs the first units of a merge found to be the faster.
+
+    Args:
+        way: ``read`` or ``mmap``.
+        read: nanoseconds per byte of positioned reads and what is computed with them.
+        mmap: of maps.
+    """
+
+    way: str
+    read: float
+    mmap: float
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionReport:
     """What an executor did.
 
@@ -103,6 +119,7 @@ class ExecutionReport:
         bytes_written: bytes that were computed and written.
         bytes_copied: bytes that were copied unchanged.
         rounded: of some tensors, what rounding left of their changes.
+        reading: how inputs were read, if there was a choice.
     """
 
     executor: str
@@ -111,6 +128,7 @@ class ExecutionReport:
     bytes_written: int = 0
     bytes_copied: int = 0
     rounded: tuple[Rounded, ...] = ()
+    reading: Reading | None = None
 
 
 class Sink(Protocol):

@@ -21,6 +21,7 @@ from bmerge.executors.base import (
     NonFinite,
     Progress,
     ProgressCallback,
+    Reading,
     Sink,
     nonfinite_error,
 )
@@ -53,7 +54,7 @@ class NativeExecutor:
             takes 64 MB for buffers, and lets files stay that half of the available memory holds.
         threads: number of worker threads; 0 takes one per core.
         io: how inputs are read: ``read`` into buffers, ``mmap`` where they lie in the page cache,
-            ``auto`` as is faster: ``mmap`` into live tensors, else ``read``.
+            ``auto`` as is faster: ``mmap`` into live tensors; into files the first units find out.
     """
 
     memory: int | None = None
@@ -99,6 +100,7 @@ class NativeExecutor:
             bytes_written=sum(report.bytes_written for report in reports),
             bytes_copied=sum(report.bytes_copied for report in reports),
             rounded=tuple(found for report in reports for found in report.rounded),
+            reading=next((each.reading for each in reports if each.reading), None),
         )
 
 
@@ -187,6 +189,7 @@ class _Run:
             report.bytes_written,
             report.bytes_copied,
             tuple(samples[job].rounded(*sums) for job, *sums in report.rounded),
+            Reading(*report.reading) if report.reading else None,
         )
 
     def _watched(self, call: dict[str, Any], count: int, others: int) -> _native.Report:

@@ -85,5 +85,6 @@ def _sum(reports: Iterable[ExecutionReport]) -> ExecutionReport:
             first.bytes_written + other.bytes_written,
             first.bytes_copied + other.bytes_copied,
             first.rounded + other.rounded,
+            first.reading or other.reading,
         )
     return first

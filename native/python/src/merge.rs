@@ -47,6 +47,19 @@ impl Report {
         self.0.bytes_written
     }
 
+    /// The way of reading that was found to be the faster, "read" or "mmap", and nanoseconds per
+    /// byte of both; `None` if there was no choice, or too little to read.
+    #[getter]
+    fn reading(&self) -> Option<(&'static str, f64, f64)> {
+        self.0.reading.map(|found| {
+            let way = match found.way {
+                core::Way::Read => "read",
+                core::Way::Map => "mmap",
+            };
+            (way, found.costs[0], found.costs[1])
+        })
+    }
+
     /// Bytes that were copied unchanged.
     #[getter]
     fn bytes_copied(&self) -> u64 {

@@ -23,6 +23,7 @@ mod shared;
 mod sink;
 mod source;
 mod stream;
+mod ways;
 mod worker;
 
 pub use encoding::Encoding;
@@ -36,6 +37,7 @@ pub use request::{Base, Copy, IoMode, Job, OnNonFinite, Options, Request, Roundi
 pub use rounding::Rounded;
 pub use sink::{SharedBytes, Sink};
 pub use source::Source;
+pub use ways::{Reading, Way};
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -47,6 +49,7 @@ use input::reading::Buffer;
 use queue::Queue;
 use shared::Shared;
 use source::Opened;
+use ways::Ways;
 use worker::Worker;
 
 /// How often the calling thread looks after the others.
@@ -61,13 +64,15 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
     check::check(request, &sources)?;
     let threads = memory::threads(&request.options);
     let items = job::items(request, &sources, threads);
-    progress.begin(items.iter().map(|item| item.work).sum());
+    let bytes = items.iter().map(|item| item.work).sum();
+    progress.begin(bytes);
+    let ways = Ways::new(request, &sources, bytes)?;
     let queue = Queue::new(items, progress);
-    let shared = Shared::new(request, &sources, &queue, progress);
+    let shared = Shared::new(request, &sources, &ways, &queue, progress);
     work(&shared, threads, tick);
     let report = shared.finish()?;
-    sources.iter().try_for_each(Opened::check_whole)?;
-    Ok(report)
+    ways.check_whole()?;
+    Ok(Report { reading: ways.found(), ..report })
 }
 
 /// Decode a whole input to bytes of F32; `target` has four times as many as the input has elements.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rounding::Rounded;
+use super::ways::Reading;
 
 /// Counters and findings of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Report {
     pub bytes_written: u64,
     /// Bytes that were copied unchanged.
     pub bytes_copied: u64,
+    /// Which way of reading was found to be the faster, if it was tried.
+    pub reading: Option<Reading>,
 }
 
 impl Report {

@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::queue::Queue;
 use super::report::Report;
 use super::request::{OnNonFinite, Request};
+use super::ways::Ways;
 use super::Sources;
 use crate::error::{Error, Result};
 
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 pub(super) struct Shared<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) sources: &'a Sources<'a>,
+    pub(super) ways: &'a Ways<'a>,
     pub(super) queue: &'a Queue<'a>,
     pub(super) progress: &'a Progress,
     outcome: Mutex<(Report, Option<Error>)>,
@@ -22,11 +24,12 @@ impl<'a> Shared<'a> {
     pub(super) fn new(
         request: &'a Request,
         sources: &'a Sources,
+        ways: &'a Ways,
         queue: &'a Queue,
         progress: &'a Progress,
     ) -> Self {
         let outcome = Mutex::default();
-        Self { request, sources, queue, progress, outcome }
+        Self { request, sources, ways, queue, progress, outcome }
     }
 
     /// Stop the run; the first error is the one that is told.

@@ -33,7 +33,7 @@ pub(super) enum Opened<'a> {
 pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
     let sources = &request.sources;
     let resident = request.options.memory / sources.len().max(1) as u64;
-    // Maps were faster into memory, buffers into files, wherever measured but for TIES.
+    // Maps are faster into memory wherever measured; into files it depends, see `ways`.
     let to_memory = request.sinks.iter().all(Sink::is_memory);
     let maps = match request.options.io {
         IoMode::Auto => to_memory,
@@ -51,6 +51,16 @@ pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
             Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
         })
         .collect()
+}
+
+/// Open every source as a map that lasts for the run, as far as files can be mapped.
+pub(super) fn open_as_maps<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
+    let resident = request.options.memory / request.sources.len().max(1) as u64;
+    let open = |source: &'a Source| match source {
+        Source::Path(path) => open(path, Some(resident), None),
+        Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
+    };
+    request.sources.iter().map(open).collect()
 }
 
 /// Open sources to read them once, from beginning to end.

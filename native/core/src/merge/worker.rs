@@ -1,11 +1,15 @@
 //! One thread: takes units and runs them with its own registers and buffers.
 
-use super::input::{reading, Input};
+use std::time::{Duration, Instant};
+
+use super::input::reading;
 use super::job::Task;
 use super::queue::Unit;
 use super::request::{Copy, Job, Rounding};
 use super::rounding::{self, Rounded};
 use super::shared::Shared;
+use super::ways::Way;
+use super::Sources;
 use crate::codec::blocks::encode::{self, Companions};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -24,7 +28,7 @@ const PATIENCE: usize = 32;
 #[derive(Debug, Default)]
 struct Buffer {
     part: reading::Buffer,
-    holds: Option<(usize, u64, u64)>,
+    holds: Option<(usize, u64, u64, Way)>,
 }
 
 /// A thread's own things.
@@ -37,6 +41,9 @@ pub(super) struct Worker<'a> {
     /// Results before they are encoded.
     values: Vec<f32>,
     local: Local,
+    /// Time that reading and computing a unit took, and bytes that were read.
+    spent: Duration,
+    read: u64,
 }
 
 /// Elements of a unit of a job that lie together: all of them, or a tile of a sample.
@@ -55,6 +62,9 @@ struct Part<'u, 'a> {
     tiles: (u64, u64),
     /// Whether inputs are read where they lie, which is not in the caches.
     far: bool,
+    /// How inputs are read, and from where.
+    way: Way,
+    sources: &'a Sources<'a>,
 }
 
 impl<'a> Worker<'a> {
@@ -66,6 +76,8 @@ impl<'a> Worker<'a> {
             output: Vec::new(),
             values: Vec::new(),
             local: Local::default(),
+            spent: Duration::ZERO,
+            read: 0,
         }
     }
 
@@ -104,9 +116,28 @@ impl<'a> Worker<'a> {
                 let stage = &program.stages()[unit.pass.number];
                 let tiles = unit.pass.tiles(unit.index);
                 let (begin, end) = (unit.begin, unit.end);
-                let lies = |input: &Input| !input.needs_buffer(self.shared.sources);
-                let far = job.inputs.iter().any(lies);
-                self.run_job(&Part { unit, index, job, stage, geometry, begin, end, tiles, far })
+                let (way, timed) = self.shared.ways.pick();
+                let sources = self.shared.ways.sources(way);
+                let far = job.inputs.iter().any(|input| !input.needs_buffer(sources));
+                let part = Part {
+                    unit,
+                    index,
+                    job,
+                    stage,
+                    geometry,
+                    begin,
+                    end,
+                    tiles,
+                    far,
+                    way,
+                    sources,
+                };
+                (self.spent, self.read) = (Duration::ZERO, 0);
+                self.run_job(&part)?;
+                if timed {
+                    self.shared.ways.note(way, self.read, self.spent);
+                }
+                Ok(())
             }
         }
     }
@@ -129,9 +160,14 @@ impl<'a> Worker<'a> {
     }
 
     fn run_part(&mut self, part: &Part) -> Result<()> {
+        let start = Instant::now();
         self.load(part)?;
+        self.spent += start.elapsed();
         self.compute(part)?;
-        self.release(part)
+        let start = Instant::now();
+        part.release()?;
+        self.spent += start.elapsed();
+        Ok(())
     }
 
     fn run_copy(&mut self, copy: &Copy, begin: u64, end: u64) -> Result<()> {
@@ -153,21 +189,13 @@ impl<'a> Worker<'a> {
         self.inputs.resize_with(count, Buffer::default);
         for input in &part.stage.inputs {
             let buffer = &mut self.inputs[*input];
-            let wanted = Some((part.unit.place, part.begin, part.end));
+            let wanted = Some((part.unit.place, part.begin, part.end, part.way));
             if buffer.holds != wanted {
                 let stored = &part.job.inputs[*input];
                 buffer.holds = None;
-                stored.load(self.shared.sources, part.begin, part.end, &mut buffer.part)?;
+                stored.load(part.sources, part.begin, part.end, &mut buffer.part)?;
                 buffer.holds = wanted;
             }
-        }
-        Ok(())
-    }
-
-    /// Be done with the part of every input.
-    fn release(&self, part: &Part) -> Result<()> {
-        for input in &part.stage.inputs {
-            part.job.inputs[*input].release(self.shared.sources, part.begin, part.end)?;
         }
         Ok(())
     }
@@ -181,7 +209,7 @@ impl<'a> Worker<'a> {
             .iter()
             .map(|input| {
                 let (stored, buffer) = (&part.job.inputs[*input], &self.inputs[*input].part);
-                (stored.view(shared.sources, part.begin, part.end, buffer), stored.dtype())
+                (stored.view(part.sources, part.begin, part.end, buffer), stored.dtype())
             })
             .collect();
         let by_chance = shared.request.options.rounding == Rounding::Stochastic;
@@ -189,20 +217,28 @@ impl<'a> Worker<'a> {
         let read = part.bytes_read();
         self.machine.start(&frame);
         let mut written = 0;
+        let (start, mut busy) = (Instant::now(), Duration::ZERO);
         if let Some(gather) = &part.unit.pass.gather {
             collect(shared, &mut self.machine, &frame, part, gather, &mut self.local)?;
+            busy = start.elapsed();
         } else if let Some(companions) = &part.unit.pass.companions {
             let buffers = (&**companions, &mut self.values, &mut self.output);
             written = encoded(shared, &mut self.machine, &frame, part, buffers)?;
+            busy = start.elapsed();
         } else {
             written = part.output_length();
             let sink = &shared.request.sinks[part.job.sink];
             let machine = &mut self.machine;
-            let fill = |target: &mut [u8]| store(shared, machine, &frame, part, target);
+            let fill = |target: &mut [u8]| {
+                store(shared, machine, &frame, part, target)?;
+                busy = start.elapsed();
+                Ok(())
+            };
             let begin = part.job.offset + part.begin * part.job.dtype.bytes() as u64;
             // SAFETY: `check` found no overlapping ranges in the sinks.
             unsafe { sink.write(begin, written, &mut self.output, fill) }?;
         }
+        (self.spent, self.read) = (self.spent + busy, self.read + read);
         if part.unit.pass.counts() {
             shared.progress.add_bytes(read);
         }
@@ -361,6 +397,14 @@ fn blame(shared: &Shared, machine: &Machine, part: &Part) -> Result<()> {
 }
 
 impl Part<'_, '_> {
+    /// Be done with the part of every input.
+    fn release(&self) -> Result<()> {
+        for input in &self.stage.inputs {
+            self.job.inputs[*input].release(self.sources, self.begin, self.end)?;
+        }
+        Ok(())
+    }
+
     /// Bytes of the inputs that the stage uses.
     fn bytes_read(&self) -> u64 {
         let inputs = self.stage.inputs.iter().map(|input| &self.job.inputs[*input]);
