@@ -148,5 +148,5 @@ def test_rows_are_read_again_and_a_cut_one_is_not(tmp_path):
         opened.write('{"name": "auto", "lan')
     assert read_rows(file) == rows
     file.write_text('{"name": 1}\n')
-    with pytest.raises(StudyError, match=r"rows.jsonl:1 is no row"):
+    with pytest.raises(StudyError, match=r"rows.jsonl:1 is not a row"):
         read_rows(file)

@@ -243,7 +243,7 @@ def test_killed_benchmark_goes_on_where_it_was(bmerge, painted, counted, number)
         rest = process.communicate()[1]
     if number == signal.SIGINT:
         assert process.returncode == 130, rest
-        assert "hint: the same command again goes on" in rest
+        assert "hint: run the same command again to continue" in rest
     before = painted()
     assert bmerge(*words).status == 0
     held_out = [line for line in painted() if line.startswith("h")]

@@ -104,7 +104,7 @@ def test_pattern_that_names_nothing_is_an_error(bmerge, models):
     words = ("--exclude", "*.biass", "-o", "out.safetensors")
     called = bmerge("merge", "weighted_sum", *models[:2], *words)
     assert called.status in {1, 2}
-    assert "error: exclude: '*.biass' is no block of" in called.err
+    assert "error: exclude: '*.biass' is not a block of" in called.err
     assert "hint: did you mean 'bias'?" in called.err
 
 

@@ -146,7 +146,7 @@ def test_parts_that_do_not_fit_or_give_nothing_are_one_line(bmerge, parts, tmp_p
     Path("r.yaml").write_text("method: weighted_sum\nmodels: [a.safetensors, b.safetensors]\n")
     called = bmerge("merge", "r.yaml", "--vae", "vae.safetensors", "-o", "o.safetensors")
     assert called.status == 2
-    assert "a recipe picks its own parts; 'vae.safetensors' is too much" in called.err
+    assert "a recipe picks its own parts; leave 'vae.safetensors' out" in called.err
 
 
 def test_text_encoder_goes_by_the_names_of_old_files(bmerge, parts, tmp_path):

@@ -124,7 +124,7 @@ def test_a_file_with_another_content_is_named(begun, tmp_path):
         assert called.status == 1
         assert f"the study in runs/small was made with another {place}" in called.err
         assert "hint: set it back, or start a new study with another --out" in called.err
-        assert file.startswith("wild") or "; --accept-changes goes on all the same" in called.err
+        assert file.startswith("wild") or "; --accept-changes continues anyway" in called.err
         assert len(called.err.splitlines()) < 6
         path.write_text(before)
     assert begun().status == 0

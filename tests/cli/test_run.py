@@ -125,7 +125,7 @@ def test_wrong_attempt_is_named(bmerge, study_file, example):
     study_file.write_text(study_file.read_text() + "try:\n  - {pull: GRAD}\n")
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 1
-    assert "try[0].pull: 'GRAD' is no number and no preset" in called.err
+    assert "try[0].pull: 'GRAD' is neither a number nor a preset" in called.err
 
 
 def test_two_runs_on_one_study_are_refused(bmerge, study_file, example):
@@ -157,7 +157,7 @@ def test_interrupt_says_how_to_go_on_and_the_same_command_does(bmerge, study_fil
         rest = process.communicate()[1]
     assert process.returncode == 130, rest
     assert "stopped: interrupted; finished trials are stored in runs/small" in rest
-    assert "hint: the same command again goes on" in rest
+    assert "hint: run the same command again to continue" in rest
     assert "Traceback" not in rest
     before = [t for t in _trials(bmerge) if t["state"] == "complete"]
     count = len(_trials(bmerge)) + 2

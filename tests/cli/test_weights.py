@@ -46,7 +46,7 @@ def test_keys_are_listed_with_their_values(bmerge, sd1_models):
         (["0.5", "--architecture", "wan"], "as many blocks as a checkpoint has layers"),
         (["GRAD_V:GRAD_A"], "is written GRAD_V:GRAD_A@0.5"),
         (["GRAD_V:GRAD_A@x"], "bad number 'x'"),
-        (["GRAD_V:GRAD_W@0.5"], "'GRAD_W' is no number and no preset"),
+        (["GRAD_V:GRAD_W@0.5"], "'GRAD_W' is neither a number nor a preset"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -55,7 +55,7 @@ def test_a_later_run_goes_on_where_an_earlier_one_gave_up(hub, tmp_path):
     hub.cuts = [120_000] + [0] * 20
     with pytest.raises(ScorerError, match=r"0.1 MB are kept") as info:
         fetch(FILE, tmp_path)
-    assert info.value.hint == "the same command goes on"
+    assert info.value.hint == "run the same command again to continue"
     assert left(tmp_path) == ["model/deep/weights.bin.part", "model/deep/weights.bin.part.etag"]
     hub.cuts, hub.asked = [], []
     assert fetch(FILE, tmp_path).path.read_bytes() == CONTENT

@@ -236,8 +236,8 @@ def test_blocks_of_sd_optim_that_are_several_here_are_groups(bmerge, conf, tmp_p
             ),
             "only 'merge' is read",
         ),
-        ("- a list", "config.yaml: is no mapping"),
-        ("a: [", "config.yaml: is no YAML"),
+        ("- a list", "config.yaml: is not a mapping"),
+        ("a: [", "config.yaml: is not YAML"),
     ],
     ids=["method", "models", "payloads", "mode", "list", "damaged"],
 )

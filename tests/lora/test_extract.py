@@ -326,7 +326,7 @@ def test_mistakes_are_one_line(bmerge, folder):
     called = bmerge(*extract, "sdxl.safetensors", "-o", "x.safetensors", "--dtype", "fp8")
     assert (called.status, "fp16, bf16 or fp32, not fp8" in called.err) == (1, True)
     called = bmerge("lora", "resize", "base.safetensors", "-o", "x.safetensors")
-    assert (called.status, "base.safetensors is no LoRA" in called.err) == (1, True)
+    assert (called.status, "base.safetensors is not a LoRA" in called.err) == (1, True)
     roles = {f"a.{role}": np.ones((2, 2), "f4") for role in ("hada_w1_a", "hada_w1_b", "hada_w2_a",
                                                              "hada_w2_b")}  # fmt: skip
     write_checkpoint(folder / "loha.safetensors", roles)

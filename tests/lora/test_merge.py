@@ -216,10 +216,10 @@ def test_lora_of_other_sizes_is_refused(bmerge, model, tmp_path):
         ({"lora_up.weight": (4, 2)}, "has no down"),
         ({"alpha": ()}, "has alpha but no weights"),
         ({"lora_up.weight": (4, 2), "lora_down.weight": (3, 4)}, "do not fit each other"),
-        ({"lora_up.weight": (4,), "lora_down.weight": (3, 4)}, "which is no matrix"),
+        ({"lora_up.weight": (4,), "lora_down.weight": (3, 4)}, "which is not a matrix"),
         ({"hada_w1_a": (4, 2), "hada_w1_b": (2, 4), "hada_w2_a": (4, 2)}, "has no hada_w2_b"),
         ({"lokr_w1": (2, 2), "lokr_w2_a": (2, 1)}, "has no lokr_w2_b"),
-        ({"weight": (4, 4)}, "is no LoRA"),
+        ({"weight": (4, 4)}, "is not a LoRA"),
     ],
 )
 def test_broken_lora_is_one_line(roles, message, bmerge, model, tmp_path):

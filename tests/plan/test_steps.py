@@ -225,7 +225,7 @@ REFUSED = {
     "{out: {method: slerp, models: [a, base], hyperparameters: {beta: 1}}}": (
         "step 'out': slerp has no hyperparameter 'beta'"
     ),
-    "{out: {pick: {'*': a, clip: base}}}": "'clip' is no component, block or pattern of keys",
+    "{out: {pick: {'*': a, clip: base}}}": "'clip' is not a component, block or pattern of keys",
     "{out: {pick: {'*': a, 'x.*': base}}}": "step 'out': base.safetensors has nothing of 'x.*'",
 }
 

@@ -131,7 +131,7 @@ def test_question_stays_the_same_until_it_is_answered_once(desk):
 def test_wrong_answer_is_refused(desk, answer):
     desk.offer(0)
     desk.offer(1)
-    with pytest.raises(StudyError, match="is no answer; allowed are left, right, tie, skip"):
+    with pytest.raises(StudyError, match="is not an answer; allowed are left, right, tie, skip"):
         desk.ratings.answer(desk.ratings.question().id, answer)
 
 

@@ -177,5 +177,5 @@ def test_layer_of_another_width_is_named():
 
 def test_module_of_another_kind_is_named():
     key = "model.diffusion_model.middle_block.3.mixer.weight"
-    with pytest.raises(ArchitectureError, match=r"middle_block\.3' is no module"):
+    with pytest.raises(ArchitectureError, match=r"middle_block\.3' is not a module"):
         rule_of(in_memory([*sd1_layout(), (key, "F16", (1280, 1280))]))

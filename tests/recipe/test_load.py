@@ -111,7 +111,7 @@ def changed(**fields):
         (TEXT.replace("seed: 7", f"seed: {1 << 64}"), 10, "seed must be below 2**64", None),
         (TEXT.replace("fp16", "fp61"), 8, "unknown dtype 'fp61'", "did you mean"),
         (TEXT.replace("error\n", "eror\n"), 11, "on_missing must be one of", "'error'?"),
-        (TEXT.replace("1e-3", "lots"), 7, "beta: 'lots' is no number and no preset", None),
+        (TEXT.replace("1e-3", "lots"), 7, "beta: 'lots' is neither a number nor a preset", None),
         (TEXT.replace("IN00: 0.25", "IN00: x"), 6, "IN00 must be a number, not 'x'", None),
         (TEXT.replace("IN00: 0.25", "IN00: 1, IN00: 2"), 6, "'IN00' is given twice", None),
         (TEXT + "seed: 8\n", 21, "'seed' is given twice", None),

@@ -80,7 +80,7 @@ def test_last_step_is_the_result():
         ("[out, style]", "[out, d]", 6, "step 'style' is not used by the result, 'whole'", None),
         ("  a: a", "  x: x\n  a: a", 2, "model 'x' is not used by the result", None),
         ("  full: {", "  a: {", 12, "'a' is a model and a step", None),
-        ("  full: {", "  7up: {", 12, "'7up' is no name", "letters, digits and _"),
+        ("  full: {", "  7up: {", 12, "'7up' is not a name", "letters, digits and _"),
         ("{fallback: [base, a]}", "{base: a}", 12, "step 'full' must have one of 'method'", None),
         ("{fallback: [base, a]}", "{fallback: []}", 12, "fallback is empty", None),
         ("pick: {", "fallback: [a], pick: {", 13, "step 'out' must have one of", None),

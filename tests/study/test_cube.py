@@ -73,7 +73,7 @@ def test_centre_of_every_kind():
     ("change", "message"),
     [
         ({"rate": 2.0}, r"rate = 2, outside \[0.001, 1\]"),
-        ({"steps": 2.5}, "steps = 2.5, which is no whole number"),
+        ({"steps": 2.5}, "steps = 2.5, which is not a whole number"),
         ({"method": 3.0}, r"method = 3, outside \[0, 2\]"),
         ({"share.a": 0.5}, "weights of share that sum to 1.16667, not to 1"),
         ({"share.a": float("nan")}, "share.a = nan"),

@@ -188,7 +188,7 @@ def test_run_study_interrupted_goes_on_where_it_was(tmp_path):
     study = make_study(tmp_path / "cut", evaluator=with_generator(Flaky({5: KeyboardInterrupt()})))
     with pytest.raises(StudyInterruptedError, match="finished trials are stored") as caught:
         run_study(study)
-    assert caught.value.hint == "the same command again goes on"
+    assert caught.value.hint == "run the same command again to continue"
     assert study.evaluator.generator.closed == 1
     assert [t.state for t in read_study(tmp_path / "cut").trials.values()][-1] == "running"
     events = []

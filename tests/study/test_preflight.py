@@ -72,7 +72,7 @@ def test_run_looks_for_room_before_the_first_trial(tmp_path, disk, generator, ne
         run_study(study_of(tmp_path / "study", generator()))
     assert needed in str(told.value)
     assert "best merge 4.0 GB" in str(told.value)
-    assert "the same command again goes on" in told.value.hint
+    assert "run the same command again to continue" in told.value.hint
     assert read_study(tmp_path / "study").trials == {}
     disk.free = 8_000_000_001
     run_study(study_of(tmp_path / "study", generator()))

@@ -137,7 +137,7 @@ def test_space_has_logarithms_and_whole_numbers():
     assert {p.kind for p in whole.space.parameters} == {"integer"}
     assert whole.weights(whole.centre())["steps"].of("M00") == 4.0
     assert whole.describe()["kinds"]["steps.M00"] == ["integer"]
-    with pytest.raises(StudyError, match="steps.M00 = 4.5, which is no whole number"):
+    with pytest.raises(StudyError, match="steps.M00 = 4.5, which is not a whole number"):
         whole.values({"steps": BlockWeights(4.0, {"M00": 4.5})})
 
 
@@ -195,7 +195,7 @@ def test_space_chooses_between_presets():
     ("presets", "message"),
     [
         (("GRAD_V",), "alpha: presets must be two or more"),
-        (("0.5", "GRAD_W"), "alpha: 'GRAD_W' is no number and no preset"),
+        (("0.5", "GRAD_W"), "alpha: 'GRAD_W' is neither a number nor a preset"),
         (("0.5", "3"), "alpha: preset 3: 3.0 is greater than 1.0"),
     ],
     ids=str,

@@ -157,7 +157,7 @@ def test_patience_ends_with_a_hint_after_a_last_attempt():
         patience.through(action, 4)
     assert sum(clock.slept) == 120
     assert len(calls) == len(clock.slept) + 1
-    assert told.value.hint == "start the server; the same command again goes on"
+    assert told.value.hint == "start the server; run the same command again to continue"
     assert blame_of(told.value) == "surroundings"
 
 

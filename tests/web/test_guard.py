@@ -222,7 +222,7 @@ def test_body_that_is_no_answer_is_refused(client, desk, body, status):
 def test_wrong_answer_is_refused_and_an_old_one_too(client, desk):
     answer = an_answer(client)
     status, _, body = client.post("/api/answer", {**answer, "answer": "DROP TABLE"})
-    assert (status, b"is no answer" in body) == (400, True)
+    assert (status, b"is not an answer" in body) == (400, True)
     assert client.post("/api/answer", answer)[0] == 200
     status, _, body = client.post("/api/answer", answer)
     assert status == 409  # answered on another device, say; the page goes on with what is next

@@ -99,7 +99,8 @@ def run_benchmark(
         return [*run.references(), *run.methods()]
     except KeyboardInterrupt as interrupt:
         message = f"interrupted; finished rows are stored in {bench.folder}"
-        raise StudyInterruptedError(message, hint="the same command again goes on") from interrupt
+        hint = "run the same command again to continue"
+        raise StudyInterruptedError(message, hint=hint) from interrupt
     finally:
         scene.close()
         lock.close()

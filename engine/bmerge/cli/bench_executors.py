@@ -91,7 +91,7 @@ def command(
 def _recipe(method: str, models: tuple[str, ...], registry: Registry) -> Recipe:
     """Return the merge with absolute paths, once it is known to be possible."""
     if is_recipe(method) and models:
-        raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
+        raise click.UsageError(f"a recipe names its own models; leave {models[0]!r} out")
     folder = Path(method).parent if is_recipe(method) else Path()
     if is_recipe(method):
         recipe = load_recipe(Path(method))

@@ -48,7 +48,7 @@ def check_only(
         *(["--dry-run"] if dry_run else []),
     ]  # fmt: skip
     if given:
-        message = f"--like repeats a merge as it was; {given[0]!r} is too much"
+        message = f"--like repeats a merge as it was; leave {given[0]!r} out"
         raise click.UsageError(f"{message}: `bmerge merge FILE` takes changes")
 
 

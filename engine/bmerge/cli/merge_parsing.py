@@ -51,13 +51,13 @@ def check_alone(
     if places and not is_merged_file(file):
         raise click.UsageError(f"--search is for what merged files name; {file!r} is none")
     if models and is_merged_file(file):
-        raise click.UsageError(f"{file!r} is no merge method; 'bmerge methods' lists them")
+        raise click.UsageError(f"{file!r} is not a merge method; 'bmerge methods' lists them")
     if models:
-        raise click.UsageError(f"a recipe names its own models; {models[0]!r} is too much")
+        raise click.UsageError(f"a recipe names its own models; leave {models[0]!r} out")
     if loras:
-        raise click.UsageError(f"a recipe names its own LoRAs; {loras[0]!r} is too much")
+        raise click.UsageError(f"a recipe names its own LoRAs; leave {loras[0]!r} out")
     if parts:
-        message = f"a recipe picks its own parts; {parts[0][1]!r} is too much"
+        message = f"a recipe picks its own parts; leave {parts[0][1]!r} out"
         raise click.UsageError(f"{message}: a 'pick' step takes it")
 
 

@@ -190,7 +190,7 @@ def _given_up(url: str, part: Path, reason: str) -> ScorerError:
     have = _size(part)
     text = f"{url}: {reason}" + (f"; {have / 1e6:.1f} MB are kept" if have else "")
     connection = "is there a connection? HF_ENDPOINT names a mirror"
-    hint = "the same command goes on" if have else connection
+    hint = "run the same command again to continue" if have else connection
     return ScorerError(text, transient=True, hint=hint)
 
 

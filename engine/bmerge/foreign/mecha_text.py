@@ -113,11 +113,11 @@ def _value(word: str, count: int) -> Argument:
         return _CONSTANTS[word]
     if word.startswith("&"):
         if not word[1:].isdigit() or int(word[1:]) >= count:
-            message = f"{word} is no instruction above"
+            message = f"{word} is not an instruction above"
             raise ValueError(message)
         return Ref(int(word[1:]))
     try:
         return float(word)
     except ValueError:
-        message = f"{word!r} is no value"
+        message = f"{word!r} is not a value"
         raise ValueError(message) from None

@@ -101,9 +101,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(f"cannot be read: {error.strerror}", path=path) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else "damaged"
-        raise RecipeError(f"is no YAML: {first}", path=path) from error
+        raise RecipeError(f"is not YAML: {first}", path=path) from error
     if not isinstance(data, dict):
-        raise RecipeError("is no mapping", path=path)
+        raise RecipeError("is not a mapping", path=path)
     return {str(key): value for key, value in data.items()}
 
 

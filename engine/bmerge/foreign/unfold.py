@@ -80,7 +80,7 @@ class _Unfolding:
     def _input(self, model: ModelRef, gone: Mapping[str, Reference], seed: int) -> Value:
         if model.path not in gone:
             if any(lora.path in gone for lora in model.loras):
-                raise self._error("a LoRA", "LoRAs are no steps")
+                raise self._error("a LoRA", "LoRAs are not steps")
             plain = replace(model, name="")
             return Value(self._models.setdefault(plain, f"model{len(self._models) + 1}"))
         reference = gone[model.path]

@@ -170,7 +170,7 @@ class _Reader:
     def _weights(self, base: object, blocks: object) -> BlockWeights:
         """Return weights of one number, or of a list, in which BASE is apart."""
         if not isinstance(base, (int, float, str)):
-            raise self._error(f"{base!r} is no weight")
+            raise self._error(f"{base!r} is not a weight")
         if blocks is None:
             return parse_weights(base, self._architecture)
         values = blocks.split(",") if isinstance(blocks, str) else list(blocks)  # type: ignore[call-overload]

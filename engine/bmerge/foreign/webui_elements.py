@@ -43,7 +43,7 @@ def with_elements(
         try:
             value = float(ratio)
         except ValueError:
-            message = f"elements {entry!r}: {ratio!r} is no number"
+            message = f"elements {entry!r}: {ratio!r} is not a number"
             raise RecipeError(message, hint="random ratios are not in the file") from None
         for pattern in _patterns(entry, blocks, elements, architecture, keys):
             found.pop(pattern, None)  # the last one counts

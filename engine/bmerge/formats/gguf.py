@@ -135,7 +135,7 @@ def _tensor(name: str, shape: tuple[int, ...], kind: int, path: Path, begin: int
         raise GgufError(f"tensor {name!r} is of {label}, which bmerge does not decode")
     label, elements, size = BLOCKS[kind]
     if not shape or shape[-1] % elements:
-        raise GgufError(f"tensor {name!r} of {label} has rows that are no whole blocks")
+        raise GgufError(f"tensor {name!r} of {label} has rows that are not whole blocks")
     blocks = numel // elements
     codes = TensorInfo(name, "U8", (blocks * size,), path, begin, blocks * size)
     return CodedTensor(name, _STANDS_FOR, shape, label, Codec("ggml", (label, blocks)), (codes,))

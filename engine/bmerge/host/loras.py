@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNVERIFIED", "add_loras", "place_loras"]
 
-UNVERIFIED = "`bmerge merge --unverified` takes it all the same"
+UNVERIFIED = "`bmerge merge --unverified` takes it anyway"
 """What to do where a file is not the one that a recipe was written for."""
 
 

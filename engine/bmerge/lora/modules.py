@@ -219,7 +219,7 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
     )
     if not modules:
         example = next(iter(checkpoint.tensors), "nothing")
-        message = f"{checkpoint.path} is no LoRA: it holds {example!r}, for example"
+        message = f"{checkpoint.path} is not a LoRA: it holds {example!r}, for example"
         raise FormatError(message, path=checkpoint.path, hint="supported: LoRA, LoHa, LoKr, full")
     return Lora(checkpoint, modules, tuple(unknown))
 

@@ -76,7 +76,7 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
     for lora, weight in loras:
         for module in lora.modules:
             if set(module.tensors) - {"up", "down", "alpha", "scalar"}:
-                message = f"{lora.path}: {module.name!r} is no plain LoRA layer"
+                message = f"{lora.path}: {module.name!r} is not a plain LoRA layer"
                 hint = "bmerge lora resize turns LoHa, LoKr and cores into plain layers"
                 raise FormatError(message, path=lora.path, key=module.name, hint=hint)
             layers.setdefault(module.name.replace(".", "_"), []).append((module, weight))

@@ -93,7 +93,7 @@ def check_factors(network: str, shapes: Shapes) -> str | None:
             return f"has no {group[-1]}"
     for role, shape in shapes.items():
         if role in _FACTORS and len(shape) < 2:
-            return f"has a {role} of shape {list(shape)}, which is no matrix"
+            return f"has a {role} of shape {list(shape)}, which is not a matrix"
     for left, i, right, j in _joints(network, shapes):
         both = f"{left} {list(shapes[left])}, {right} {list(shapes[right])}"
         if shapes[left][i] != shapes[right][j]:

@@ -58,7 +58,7 @@ class FolderFiles:
         self._output = output
         home = configs or home_of(leading(plan.checkpoints))
         if home is None or not home.is_dir():
-            raise FormatError(f"{home} is no folder with configs", path=home)
+            raise FormatError(f"{home} is not a folder with configs", path=home)
         self._configs = home
         self._plan = plan
         self._parts = _by_file(plan, self._configs)

@@ -92,7 +92,7 @@ class Parts:
         ends = [part] if part in blocks else [end.strip() for end in part.split("-")]
         for end in ends:
             if end not in blocks:
-                message = f"{part!r} is no component, block or pattern of keys"
+                message = f"{part!r} is not a component, block or pattern of keys"
                 raise RecipeError(message, hint=nearest(end, [*COMPONENTS, *blocks, "*"]))
         return block_range(part, self._architecture)
 

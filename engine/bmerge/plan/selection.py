@@ -31,7 +31,7 @@ def excluded(
     for pattern in patterns:
         named = _named(pattern, keys, architecture)
         if not named:
-            message = f"exclude: {pattern!r} is no block of {architecture.id} and matches no key"
+            message = f"exclude: {pattern!r} is not a block of {architecture.id} and matches no key"
             raise RecipeError(message, hint=_hint(pattern, keys, architecture))
         found |= named
     return frozenset(found)

@@ -197,7 +197,7 @@ class Ratings:
                 return False
             if answer not in ANSWERS[row["mode"]]:
                 allowed = ", ".join(ANSWERS[row["mode"]])
-                raise StudyError(f"{answer!r} is no answer; allowed are {allowed}")
+                raise StudyError(f"{answer!r} is not an answer; allowed are {allowed}")
             db.execute(
                 "UPDATE questions SET answer = ?, turn = (SELECT ifnull(max(turn), 0) + 1"
                 " FROM questions) WHERE id = ?",

@@ -83,7 +83,7 @@ class _UNet:
             elif layers:
                 x = wiring.layer(layers[0], x)
             else:
-                raise ArchitectureError(f"{part[:-1]!r} is no module of a Stable Diffusion UNet")
+                raise ArchitectureError(f"{part[:-1]!r} is not a module of a Stable Diffusion UNet")
         return x
 
     def residual(self, prefix: str, x: Axis) -> Axis:

@@ -104,7 +104,7 @@ def read_steps(
     nodes = fields["steps"].mapping() if "steps" in fields else {}
     for name, node in (*models.items(), *nodes.items()):
         if not _NAME.fullmatch(name):
-            raise node.error(f"{name!r} is no name", "letters, digits and _, no digit first")
+            raise node.error(f"{name!r} is not a name", "letters, digits and _, no digit first")
         if name in nodes and name in models:
             raise nodes[name].error(f"{name!r} is a model and a step")
     reader = _Reader(frozenset({*models, *nodes}), weights)

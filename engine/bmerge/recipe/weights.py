@@ -90,7 +90,7 @@ def _from_presets(text: str, architecture: Architecture, presets: Presets) -> di
 
 def _from_preset(name: str, architecture: Architecture, presets: Presets) -> dict[str, float]:
     if name not in presets:
-        message = f"{name!r} is no number and no preset"
+        message = f"{name!r} is neither a number nor a preset"
         hint = nearest(name, presets) or "`bmerge weights list` lists the presets"
         if ":" in name:
             hint = f"what lies between two presets is written {name}@0.5"

@@ -121,7 +121,7 @@ def check_definition(
         content = HASH in str(before) and HASH in str(now)
         if not (content and accept_changes):
             ways = "set it back, or start a new {} with another --out"
-            more = "; --accept-changes goes on all the same" if content and what == "study" else ""
+            more = "; --accept-changes continues anyway" if content and what == "study" else ""
             raise StudyError(message, hint=ways.format(what) + more)
         _logger.warning("%s", message)
     return {**wanted, **{key: known[key] for key in ("bmerge",) if key in known}}

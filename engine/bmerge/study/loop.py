@@ -82,7 +82,8 @@ def run_study(
             return run.run(retry_failed=retry_failed)
     except KeyboardInterrupt as interrupt:
         message = f"interrupted; finished trials are stored in {study.folder}"
-        raise StudyInterruptedError(message, hint="the same command again goes on") from interrupt
+        hint = "run the same command again to continue"
+        raise StudyInterruptedError(message, hint=hint) from interrupt
     except SystemExit as error:  # of a plugin's code, where nothing of a trial depends on it
         raise PluginError(f"a plugin ended the run: {in_one_line(error)}") from error
     finally:
@@ -227,7 +228,8 @@ class _Run:
         self.failures = self.failures + 1 if trial.state == "failed" else 0
         if self.failures == _FAILURES:
             message = f"{_FAILURES} trials failed one after the other, the last: {trial.reason}"
-            raise StudyError(message, hint="mend that; the same command again goes on")
+            hint = "fix that and run the same command again: it continues where it stopped"
+            raise StudyError(message, hint=hint)
 
     def _confirm(self) -> Proof | None:
         """Compare the winner with its rivals on fresh pictures, if there are enough of them."""

@@ -41,5 +41,5 @@ def _checked(p: Parameter, value: float) -> float:
         return value
     whole = float(round(value))
     if abs(whole - value) > slack:
-        raise ValueError(f"{p.name} = {value:g}, which is no whole number")
+        raise ValueError(f"{p.name} = {value:g}, which is not a whole number")
     return whole

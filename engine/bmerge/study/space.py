@@ -70,7 +70,7 @@ class Layout:
         """
         if strange := [pattern for pattern in weights.keys if pattern not in self.layers]:
             pattern = strange[0]
-            raise StudyError(f"{self.name} at {pattern} is not searched: it is no block")
+            raise StudyError(f"{self.name} at {pattern} is not searched: it is not a block")
         for block, frozen in self.frozen.items():
             if abs(weights.of(block) - frozen) > _TOLERANCE:
                 message = f"{self.name} at {block} is {weights.of(block):g}, but frozen at"

@@ -158,8 +158,8 @@ def _given_up(error: Exception, number: int | None, waited: float) -> _GivenUpEr
     what = "the study cannot go on" if number is None else f"trial {number} cannot be evaluated"
     long = f"{waited / 60:.0f} min" if waited >= 90 else f"{waited:.0f} s"
     for_long = f" (waited for {long})" if waited else ""
-    hint = "mend that; the same command again goes on"
+    hint = "fix that and run the same command again: it continues where it stopped"
     if own := getattr(error, "hint", None):
-        hint = f"{own}; the same command again goes on"
+        hint = f"{own}; run the same command again to continue"
     message = f"{what}: {in_one_line(error)}{for_long}"
     return _GivenUpError(message, blame="surroundings", hint=hint)

@@ -33,7 +33,7 @@ class WordPiece:
         missing = {"[PAD]", "[UNK]", "[CLS]", "[SEP]"} - set(self._ids)
         if missing:
             raise ScorerError(
-                f"{vocabulary} is no vocabulary of BERT: it has no {min(missing)}", blame="study"
+                f"{vocabulary} is not a vocabulary of BERT: it has no {min(missing)}", blame="study"
             )
 
     def encode(self, text: str, length: int) -> list[int]:

@@ -134,7 +134,7 @@ def family_of(keys: Collection[str]) -> Family:
             return family
     known = ", ".join(family.name for family in _FAMILIES)
     raise GeneratorError(
-        f"the merge is no checkpoint of a kind that bmerge knows in diffusers ({known})",
+        f"the merge is not a checkpoint of a kind that bmerge knows in diffusers ({known})",
         blame="study",
         hint="it must have the keys of the original code; SD1, SD2 and SDXL with text encoders",
     )

@@ -56,7 +56,7 @@ def answer_text(answer: Any) -> str:
     except (KeyError, IndexError, TypeError) as error:
         shown = json.dumps(answer)[:_SHOWN]
         # Some endpoints tell of an overload with 200.
-        message = f"the answer is no chat completion: {one_line(shown)}"
+        message = f"the answer is not a chat completion: {one_line(shown)}"
         raise ScorerError(message, blame="surroundings") from error
     if refusal := message.get("refusal"):
         raise ScorerError(f"the model refuses: {' '.join(str(refusal).split())[:_SHOWN]}")

@@ -112,7 +112,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
 def _index(label: str, places: dict[str, int], folder: Path) -> int:
     if len(places) < 2:
         raise ScorerError(
-            f"{_NAME}: {folder} has one output only, which is no probability", blame="study"
+            f"{_NAME}: {folder} has one output only, which is not a probability", blame="study"
         )
     if label not in places:
         message = f"{_NAME}: {folder} has no label {label!r}"

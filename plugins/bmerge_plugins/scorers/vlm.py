@@ -196,7 +196,7 @@ class VisionLanguageJudge:
             if limit is not None and self._used[name] >= limit:
                 raise StudyError(
                     f"{_NAME}: the limit {name} = {limit} is reached",
-                    hint="the same command again goes on, and counts from 0",
+                    hint="run the same command again: it continues, and counts from 0",
                 )
         self._used["max_requests"] += 1
 

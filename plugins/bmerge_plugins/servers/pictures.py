@@ -60,7 +60,7 @@ def from_numbers(values: Any, source: str) -> Image:
     from PIL import Image
 
     if not np.isfinite(values).all():
-        raise _broken(source, "holds values that are no numbers")
+        raise _broken(source, "holds values that are not numbers")
     image = Image.fromarray((values * 255).round().astype("uint8"), "RGB")
     check(image, source)
     return image

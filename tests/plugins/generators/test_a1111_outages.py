@@ -170,7 +170,7 @@ def test_run_stops_after_its_patience_or_is_killed_and_the_same_command_goes_on(
     _, err = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "error: trial 2 cannot be evaluated: " in err
-    assert "the same command again goes on" in err
+    assert "run the same command again to continue" in err
     assert [row[1] for row in rows(folder)] == ["complete", "complete", "running"]
     servers.start(dies=4)
     process = begin(command, folder)

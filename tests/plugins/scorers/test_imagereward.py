@@ -219,7 +219,7 @@ def test_another_model_is_refused_when_it_is_loaded(folder, tmp_path, change, me
 
 def test_vocabulary_must_be_one(folder, tmp_path):
     (tmp_path / "vocab.txt").write_text("a\nb\n")
-    with pytest.raises(ScorerError, match="is no vocabulary of BERT"):
+    with pytest.raises(ScorerError, match="is not a vocabulary of BERT"):
         make(folder, vocabulary=str(tmp_path / "vocab.txt"))
 
 

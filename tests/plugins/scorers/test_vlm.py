@@ -140,7 +140,7 @@ def test_any_text_may_stand_around_the_object(before, after, score):
         (completion('{"score": 7, "rea', "length"), "cut at max_tokens"),
         (completion(None), "no JSON object"),
         (completion(None, refusal="I cannot rate people"), "refuses: I cannot rate people"),
-        ({"error": "no such model"}, "is no chat completion"),
+        ({"error": "no such model"}, "is not a chat completion"),
     ],
     ids=str,
 )
@@ -155,7 +155,7 @@ def test_what_is_no_score_is_asked_for_once_more_and_then_refused(endpoint, says
     assert message in str(info.value)
     assert "p1: " in str(info.value)
     assert not info.value.transient
-    blame = {"cut at max_tokens": "study", "is no chat completion": "surroundings"}
+    blame = {"cut at max_tokens": "study", "is not a chat completion": "surroundings"}
     assert info.value.blame == blame.get(message, "merge")
 
 

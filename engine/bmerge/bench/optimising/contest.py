@@ -120,5 +120,5 @@ def _parsed(lines: Iterable[str], file: Path) -> Iterable[Row]:
         try:
             yield row_of(json.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            message = f"{file}:{number} is no row of this benchmark"
+            message = f"{file}:{number} is not a row of this benchmark"
             raise StudyError(message, hint="give another --out") from error

@@ -1,0 +1,52 @@
+"""Messages keep to docs/style.md, as far as that can be told from their text."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(file for folder in ("engine", "plugins") for file in (ROOT / folder).rglob("*.py"))
+AVOIDED = {
+    "is no …": r"(?<!there )\bis no (?!longer|more|less|such)\w",
+    "are no …": r"(?<!there )\bare no (?!longer|more|less|such)\w",
+    "mend": r"\bmend\b",
+    "too much": r"\b(?:is|are) too much$",
+    "goes on": r"same command (?:again )?goes on",
+}
+
+
+def _messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a file that may be said to somebody: all but docstrings."""
+    told = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("what", AVOIDED)
+def test_messages_avoid_what_makes_readers_stumble(what):
+    found = [
+        f"{file.relative_to(ROOT)}:{line}: {text}"
+        for file in FILES
+        for line, text in _messages(ast.parse(file.read_text()))
+        if re.search(AVOIDED[what], text)
+    ]
+    assert not found, "see docs/style.md"
+
+
+def test_messages_of_errors_end_without_a_full_stop():
+    wrong = []
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                text = node.exc.args[0]
+                parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+                last = parts[-1].value if isinstance(parts[-1], ast.Constant) else ""
+                if isinstance(last, str) and re.search(r"[^.]\.$", last):
+                    wrong.append(f"{file.relative_to(ROOT)}:{node.lineno}: {last}")
+    assert not wrong, "see docs/style.md"
