@@ -127,6 +127,22 @@ def test_what_cannot_be_done_is_said(bmerge, tmp_path, options, message):
     assert not out.exists()
 
 
+def test_what_the_layout_has_no_place_for_is_told(bmerge, tmp_path, sdxl):
+    save_file(sdxl, tmp_path / "in.safetensors")
+    convert = (
+        "convert",
+        tmp_path / "in.safetensors",
+        "--force",
+        "-o",
+        tmp_path / "out.safetensors",
+    )
+    called = bmerge(*convert, "--layout", "diffusers")
+    told = [line for line in called.err.splitlines() if "left out" in line]
+    assert len(told) == 1
+    assert "'conditioner.embedders.1.model.logit_scale' of in.safetensors left out" in told[0]
+    assert "left out" not in bmerge(*convert, "--layout", "original").err
+
+
 def test_merge_writes_the_layout_that_it_is_told(bmerge, tmp_path):
     a, b = (small_model("flux2_dev", seed) for seed in (1, 2))
     theirs = [by_diffusers(CASES["flux2_dev"][2], model) for model in (a, b)]

@@ -5,7 +5,7 @@ Recipes name things; plans and everything below them take objects. Here names ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +14,19 @@ from bmerge.errors import RecipeError
 from bmerge.formats import (
     Checkpoint,
     checkpoint_sha256,
+    decoded,
     housed,
     in_form,
     in_one_layout,
     leading,
     open_checkpoint,
 )
+from bmerge.formats.lost import lost_tensors
 from bmerge.host.loras import UNVERIFIED, add_loras
 from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
 from bmerge.plan import Plan, make_plan
+from bmerge.plan.notes import some
 from bmerge.recipe import ModelRef, Recipe, Step
 
 __all__ = ["architecture_of", "open_models", "plan_merge", "with_hashes"]
@@ -103,7 +106,9 @@ def plan_merge(
         BmergeError: if method, models, hyperparameters and architecture do not fit together.
     """
     steps = recipe.as_steps().in_order()
-    checkpoints = in_form(housed(checkpoints) if recipe.picks else checkpoints, recipe.form)
+    given = housed(checkpoints) if recipe.picks else checkpoints
+    checkpoints = in_form(given, recipe.form)
+    notes = tuple(_lost(given, checkpoints)) if recipe.layout is not None else ()
     checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
     names = {step.method for step in steps if isinstance(step, Step)}
     methods = {name: registry.method(name) for name in sorted(names)}
@@ -112,4 +117,13 @@ def plan_merge(
     patched = add_loras(
         recipe.models, checkpoints, architecture, folder, partial=recipe.partial_loras
     )
-    return make_plan(recipe, method=methods, checkpoints=patched, architecture=architecture)
+    plan = make_plan(recipe, method=methods, checkpoints=patched, architecture=architecture)
+    return replace(plan, notes=(*notes, *plan.notes))
+
+
+def _lost(before: Sequence[Checkpoint], after: Sequence[Checkpoint]) -> Iterator[str]:
+    """Yield a note for each model that loses tensors to its layout."""
+    for one, other in zip(before, after, strict=True):
+        lost = lost_tensors(decoded(one), other) if one is not other else ()
+        if lost:
+            yield f"{some(lost)} of {one.path.name} left out: the layout has no place for it"
