@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from bmerge import StudyError
+from bmerge.study.events import TrialStarted
 from bmerge.study.loop import run_study
 from bmerge.study.store import read_study
 from toy_study import make_study
@@ -106,3 +107,23 @@ def forget_id(folder, url):
     with storage.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM study_user_attributes WHERE key = 'id'")
     storage.engine.dispose()
+
+
+def test_one_run_at_a_time_writes_into_a_shared_sqlite_file(tmp_path):
+    url = f"sqlite:///{tmp_path}/all.db"
+
+    def run(name, on_event=lambda _: None):
+        study = make_study(tmp_path / name, n_iters=1, init=0, name=name, storage=url)
+        return run_study(study, on_event=on_event)
+
+    def disturb(event):
+        if isinstance(event, TrialStarted) and event.number == 1:
+            with pytest.raises(
+                StudyError, match=r"another run is working on the database .*all.db"
+            ):
+                run("second")
+
+    run("first", disturb)
+    run("second")
+    assert len(read_study(tmp_path / "first").trials) == 4
+    assert len(read_study(tmp_path / "second").trials) == 4

@@ -14,21 +14,24 @@ if TYPE_CHECKING:
 from bmerge.evaluate.durable import unwritable
 from bmerge.system import try_lock
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "lock_of_database"]
 
 
 class FolderLock:
-    """Holds ``study.lock`` in a folder until it is closed.
+    """Holds a file in a folder until it is closed.
 
     Args:
         folder: of the study; it must exist.
+        file: name of the file.
+        what: is worked on, for messages; None for the study in the folder.
 
     Raises:
         StudyError: if another process holds it, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "study.lock"
+    def __init__(self, folder: Path, *, file: str = "study.lock", what: str | None = None) -> None:
+        self._what = what or f"the study in {folder}"
+        path = folder / file
         try:
             self._file = path.open("ab+", buffering=0)
         except OSError as error:
@@ -66,7 +69,7 @@ class FolderLock:
         if not free:
             self._file.seek(0)
             holder = self._file.read().decode("ascii", "replace").strip()
-            message = f"another run is working on the study in {folder}"
+            message = f"another run is working on {self._what}"
             message += f" (process {holder})" if holder.isdigit() else ""
             raise StudyError(message, hint="wait for it, stop it, or give another folder by --out")
         try:
@@ -74,3 +77,24 @@ class FolderLock:
             self._file.write(str(os.getpid()).encode())
         except OSError as error:
             raise unwritable(folder, error) from error
+
+
+def lock_of_database(url: str | None) -> FolderLock | None:
+    """Hold a shared SQLite file for one run; None for databases that take several writers.
+
+    Two runs that write into one SQLite file at the same time lose trials, whichever studies they
+    are at.
+
+    Raises:
+        StudyError: if another run holds it.
+    """
+    if url is None or not url.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    name = make_url(url).database
+    if not name or name == ":memory:":
+        return None
+    path = Path(name)
+    what = f"the database {path}, and SQLite takes one at a time"
+    return FolderLock(path.parent, file=f"{path.name}.lock", what=what)

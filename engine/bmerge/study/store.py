@@ -24,7 +24,7 @@ from bmerge.study.database import FILE, close_database, open_database, reopen_tr
 from bmerge.study.distributions import distribution_of, stored_value
 from bmerge.study.expected import expected
 from bmerge.study.home import check_home, enter_home, is_home, storage_of, url_of
-from bmerge.study.lock import FolderLock
+from bmerge.study.lock import FolderLock, lock_of_database
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Space
 from bmerge.study.revision import Revisions, read_revisions, revised
@@ -105,6 +105,8 @@ class Store:
         with ExitStack() as opened:
             opened.callback(_prepare(folder).close)
             url = storage_of(folder, url)
+            if (held := lock_of_database(url)) is not None:
+                opened.callback(held.close)
             self._storage = open_database(folder, url, create=True)
             opened.callback(close_database, self._storage)
             with expected(f"the study in {folder}"):
