@@ -49,6 +49,7 @@ _KINDS = {
     "scorer": _PluginKind("scorers", f"{_STUDY}scorers", "study,testing"),
     "generator": _PluginKind("generators", f"{_STUDY}generator", "study,testing"),
     "architecture": _PluginKind("architectures", "bmerge inspect model.safetensors"),
+    "format": _PluginKind("formats", "bmerge convert model.safetensors -o model.@NAME@", "testing"),
 }
 
 
