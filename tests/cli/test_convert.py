@@ -209,6 +209,7 @@ def test_one_file_becomes_a_folder_with_the_configs_of_another(bmerge, tmp_path,
     lacking = bmerge(*convert, "-o", out)
     assert lacking.status == 1
     assert "the name has no suffix" in lacking.err
+    assert "--configs FOLDER" in lacking.err
     called = bmerge(*convert, "--configs", base, "-o", out)
     assert called.status == 0, called.err
     assert_folder(out, base, parts)

@@ -92,6 +92,18 @@ def test_true_shapes_are_those_of_the_public_layouts(name):
     assert {key for key in wanted if wanted[key] != found[key]} <= other_sizes
 
 
+def test_what_cannot_be_cut_as_its_rule_says_keeps_its_name():
+    names = [key for key, _, _ in layouts()["flux_dev_bfl"]]
+    rows = {"single_blocks.0.linear1.weight": 13, "final_layer.adaLN_modulation.1.weight": 5}
+    tensors = {
+        key: TensorInfo(key, "F16", (rows.get(key, 21), 2), FILE, 0, 4 * rows.get(key, 21))
+        for key in names
+    }
+    found = in_layout(tensors, "diffusers")
+    assert {key: found[key].shape for key in rows} == {key: (n, 2) for key, n in rows.items()}
+    assert found["single_transformer_blocks.1.proj_mlp.weight"].shape == (12, 2)
+
+
 def test_no_layout_is_taken_for_another():
     """Every public layout is in one pair of layouts at most that is not only of spellings."""
     for name, entries in layouts().items():

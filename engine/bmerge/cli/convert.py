@@ -14,7 +14,9 @@ from bmerge.cli.merge_write import show_written, write
 from bmerge.cli.output import note, print_json, tell
 from bmerge.cli.session import Session, shared_options
 from bmerge.dtype_rules import canonical_rule
+from bmerge.errors import FormatError
 from bmerge.formats import LAYOUTS
+from bmerge.formats.folders import is_index
 from bmerge.host.convert import plan_of_conversion
 from bmerge.host.executor_options import ExecutorOptions
 from bmerge.plan import describe
@@ -106,6 +108,8 @@ def command(
     target = None if dry_run else to.target()
     if target is None and not dry_run:
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
+    if target is not None and not target.suffix and configs is None:
+        _check_folder(model, target)
     wanted = tuple(name.strip() for name in (kept or "").split(",") if name.strip())
     registry = session.registry()
     fields = {
@@ -128,6 +132,16 @@ def command(
     beside = None if configs is None else Path(configs)
     report, seconds = write(plan, choice.executor, target, to, registry, configs=beside)
     show_written(plan, report, seconds, as_json=as_json)
+
+
+def _check_folder(model: str, target: Path) -> None:
+    """Refuse to write a folder of which nobody says what lies beside the weights."""
+    source = Path(model).expanduser()
+    if source.exists() and not source.is_dir() and not is_index(source):
+        hint = (
+            "name it .safetensors, or a folder with the configs of such a model: --configs FOLDER"
+        )
+        raise FormatError(f"cannot write {target}: the name has no suffix", path=target, hint=hint)
 
 
 def _prefix(text: str) -> str:
