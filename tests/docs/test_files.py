@@ -12,7 +12,7 @@ from bmerge.host.merges import plan_merge
 from bmerge.recipe.load import _KEYS as RECIPE
 from bmerge.recipe.load import _STEPS, parse_recipe
 from bmerge.recipe.load_steps import FORMS, METHOD
-from bmerge.study.load import _EXECUTOR, _MERGE, _OPTIMISER, _TOP, load_study
+from bmerge.study.load import _EXECUTOR, _MERGE, _OPTIMISER, TOP, load_study
 from bmerge.study.load_payloads import _KEYS as PAYLOADS
 from bmerge.study.load_payloads import _PROMPT as PROMPT
 from bmerge.study.load_scorers import _KEYS as SCORER
@@ -31,7 +31,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     [
         ("Recipe", (*RECIPE, *_MERGE)),
         ("steps", (*FORMS, *METHOD)),
-        ("Study", _TOP),
+        ("Study", TOP),
         ("space", SPACE),
         ("payloads", (*SETTINGS, *PAYLOADS, *PROMPT)),
         ("scorers", SCORER),
