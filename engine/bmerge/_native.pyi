@@ -17,6 +17,7 @@ __all__ = [
     "Header",
     "HeaderError",
     "IoError",
+    "Layout",
     "Maps",
     "NativeError",
     "NonFiniteError",
@@ -156,6 +157,19 @@ class Header:
     @property
     def tensors(self) -> list[tuple[str, str, tuple[int, ...], int, int]]:
         """(name, dtype, shape, begin, end) by ascending offset, counted from the file's start."""
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+    def name(self, index: int) -> str:
+        """Return the name of a tensor, by its number in :attr:`tensors`."""
+    def find(self, name: str) -> tuple[str, tuple[int, ...], int, int] | None:
+        """Return (dtype, shape, begin, size in bytes) of the tensor of a name, if there is one."""
+    def __contains__(self, name: str) -> bool:
+        """Tell whether there is a tensor of a name."""
+    def names_equal(self, other: Header) -> bool:
+        """Tell whether another header has the same names, in whatever order."""
+    @property
+    def dtypes(self) -> list[str]:
+        """The dtypes that tensors have, each once."""
     @property
     def metadata(self) -> dict[str, str]:
         """The ``__metadata__`` map; empty if the file has none."""
@@ -172,9 +186,49 @@ def read_header(path: _Path) -> Header:
         IoError: the file cannot be read.
     """
 
+@final
+class Layout:
+    """Where everything goes in a safetensors file that is to be written."""
+
+    @property
+    def size(self) -> int:
+        """Size of the whole file in bytes."""
+    @property
+    def offsets(self) -> list[int]:
+        """First byte of every tensor, in the given order, counted from the file's start."""
+    @property
+    def header(self) -> bytes:
+        """8-byte length, and JSON padded with spaces to a multiple of 8; nothing once begun."""
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+    def name(self, index: int) -> str:
+        """Return the name of a tensor, in the given order."""
+    def offset_of(self, name: str) -> int:
+        """Return the first byte of the tensor of a name; KeyError if there is none."""
+    def begin(self, file: OutputFile) -> None:
+        """Write the header into a file, and keep no more of it than where tensors lie.
+
+        Raises:
+            IoError: it could not be written.
+        """
+    def rewrite(
+        self, file: OutputFile, before: Mapping[str, str], metadata: Mapping[str, str]
+    ) -> None:
+        """Write other metadata over that which the header has.
+
+        Args:
+            file: the header is in it.
+            before: what is there.
+            metadata: as many bytes.
+
+        Raises:
+            ValueError: it has another length.
+            IoError: it could not be written.
+        """
+
 def encode_header(
     tensors: Iterable[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str]
-) -> tuple[bytes, list[int], int]:
+) -> Layout:
     """Lay out a safetensors file whose tensors follow one another in the given order.
 
     The same arguments give the same bytes: metadata keys are sorted.
@@ -182,10 +236,6 @@ def encode_header(
     Args:
         tensors: (name, dtype, shape) per tensor, taken one by one; names are unique.
         metadata: written as ``__metadata__`` when not empty.
-
-    Returns:
-        The header (8-byte length, JSON padded with spaces to a multiple of 8), the absolute
-        begin offset of every tensor in the given order, and the size of the whole file.
 
     Raises:
         HeaderError: duplicate name, unknown dtype, size overflow, or a header over 100 MB.

@@ -130,7 +130,8 @@ def test_rows_of_a_header_are_taken_one_by_one():
             alive = max(alive, row.count)
             yield row
 
-    header, offsets, _ = _native.encode_header(rows(100), {})
+    layout = _native.encode_header(rows(100), {})
+    header, offsets = layout.header, layout.offsets
     assert len(offsets) == 100
     assert alive <= 2
     assert b'"key99"' in header

@@ -28,6 +28,7 @@ def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture
     contents = Contents(keys)
     found = max(known, key=lambda candidate: candidate.certainty(contents), default=None)
     if found is None or not found.certainty(contents):
+        del contents  # of a million keys, it takes as much memory as what comes now
         return generic(keys)
     return found.fitted(contents)
 

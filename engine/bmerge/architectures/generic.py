@@ -79,7 +79,9 @@ def generic(keys: Collection[str]) -> Architecture:
     rest = "OUT" if "OUT" in used else blocks[-1]
     if isinstance(keys, Mapping):
         places = {key: (start, around.get(start, rest)) for key, start in starts.items()}
-        places |= {key: _layer(key, rules) for key in model if key not in starts}
+        known: dict[tuple[str, str], tuple[str, str]] = {}
+        layers_of = ((key, _layer(key, rules)) for key in model if key not in starts)
+        places |= {key: known.setdefault(place, place) for key, place in layers_of}
         blocks, new = divided(blocks, places, model)
         rules = new | {
             start: block for start, block in rules.items() if block in blocks or "{" in block

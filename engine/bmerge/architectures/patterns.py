@@ -69,9 +69,6 @@ class Contents:
         self.keys = keys
         self._infos: Mapping[str, Any] = keys if isinstance(keys, Mapping) else {}
         self._sorted = sorted(keys)
-        stripped = {key: key[found.end() :] for key in keys if (found := _PREFIX.match(key))}
-        self._whole = {bare: key for key, bare in stripped.items()}
-        self._stripped = sorted(self._whole)
 
     def fulfil(self, conditions: Iterable[str]) -> bool:
         """Tell whether all conditions hold."""
@@ -87,8 +84,8 @@ class Contents:
         if _NOTATION.search(start):
             match = compiled(pattern).match
             return any(map(match, self.keys))
-        return _any_starts(self._sorted, start) or (
-            start != pattern and _any_starts(self._stripped, start)
+        return self._any_starts(start) or (
+            start != pattern and any(self._any_starts(prefix + start) for prefix in PREFIXES)
         )
 
     def _named(self, pattern: str) -> Iterable[str]:
@@ -98,20 +95,17 @@ class Contents:
             match = compiled(pattern).fullmatch
             yield from (key for key in self.keys if match(key))
             return
-        if name in self.keys:
-            yield name
-        if name != pattern and name in self._whole:
-            yield self._whole[name]
+        prefixes = ("", *PREFIXES) if name != pattern else ("",)
+        yield from (prefix + name for prefix in prefixes if prefix + name in self.keys)
+
+    def _any_starts(self, start: str) -> bool:
+        """Tell whether one of the keys starts so."""
+        place = bisect_left(self._sorted, start)
+        return place < len(self._sorted) and self._sorted[place].startswith(start)
 
     def _shape(self, key: str) -> Sequence[int] | None:
         shape: Sequence[int] | None = getattr(self._infos.get(key), "shape", None)
         return shape
-
-
-def _any_starts(keys: Sequence[str], start: str) -> bool:
-    """Tell whether one of the sorted ``keys`` starts so."""
-    place = bisect_left(keys, start)
-    return place < len(keys) and keys[place].startswith(start)
 
 
 def _is_of(shape: Sequence[int] | None, wanted: str) -> bool:

@@ -14,7 +14,7 @@ from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.executors import Executor, NonFinite
 from bmerge.host import Registry
 from bmerge.pipeline import MergeReport, merge_to_file
-from bmerge.plan import Plan, describe
+from bmerge.plan import Plan, measured
 from bmerge.recipe import recipe_data
 
 __all__ = ["measure_text", "show_written", "write"]
@@ -45,7 +45,7 @@ def write(
         The report, and how many seconds it took.
     """
     registry.observe("bmerge_merge_started", plan=plan)
-    for entry in describe(plan)["measured"]:
+    for entry in measured(plan):
         note(f"measuring {measure_text(entry)}")
     start = time.monotonic()
     with to.folder(target), LiveLine() as line:

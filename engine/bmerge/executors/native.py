@@ -38,7 +38,7 @@ IoMode: TypeAlias = Literal["auto", "read", "mmap"]
 _INTERVAL = 0.1
 """Seconds between two calls of the progress callback."""
 _MEMORY = 64 << 20
-_AT_ONCE = 1 << 15
+_AT_ONCE = 1 << 13
 """Jobs that the core has at most."""
 
 

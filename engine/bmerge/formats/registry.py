@@ -14,7 +14,7 @@ from typing import TypeAlias
 from bmerge import _native
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
-from bmerge.formats.layout import Layout, SafetensorsLayout, TensorRow
+from bmerge.formats.layout import Layout, SafetensorsLayout, TensorRow, in_utf8
 from bmerge.formats.safetensors import open_safetensors
 
 __all__ = [
@@ -87,7 +87,7 @@ def lay_out(path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str
     Raises:
         FormatError: if the format cannot hold them.
     """
-    metadata = {_utf8(key): _utf8(text) for key, text in metadata.items()}
+    metadata = in_utf8(metadata)
     found = format_of(path)
     try:
         if found is None or found.lay_out is None or found.suffixes == SAFETENSORS_SUFFIXES:
@@ -95,11 +95,6 @@ def lay_out(path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str
         return found.lay_out(path, tuple(tensors), metadata)
     except _native.HeaderError as error:
         raise FormatError(f"{path} cannot be stored: {error}", path=path) from error
-
-
-def _utf8(text: str) -> str:
-    """Return text as it can be written, with escapes for bytes of names that are not UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _open_safetensors(path: Path, named: Path) -> Checkpoint:

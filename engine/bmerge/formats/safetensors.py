@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from bmerge import _native
 from bmerge.dtypes import BITS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
+from bmerge.formats.table import LargeTable
 
 __all__ = ["open_safetensors"]
 
+LARGE = 1 << 16
+"""Tensors; a file of more has a table that makes them when they are asked for."""
 _TAGS = {tag: tag for tag in BITS}
 """Each dtype's one text: a header has one of its own for each tensor."""
 
@@ -31,16 +35,20 @@ def open_safetensors(path: Path, *, named: Path | None = None) -> Checkpoint:
         raise FormatError(_with_path(path, error), path=path, hint=_hint(path)) from error
     except _native.IoError as error:
         raise FormatError(_with_path(path, error), path=path) from error
-    tensors: dict[str, TensorInfo] = {}
-    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for key, tag, extents, begin, end in header.tensors:
-        dtype = _TAGS.get(tag)
-        if dtype is None:
-            message = f"{path}: tensor {key!r} has the unsupported dtype {tag}"
-            raise FormatError(message, path=path, key=key)
-        shape = tuple(extents)  # many tensors share theirs, and there may be a million
-        shape = shapes.setdefault(shape, shape)
-        tensors[key] = TensorInfo(key, dtype, shape, path, begin, end - begin)
+    if len(header) > LARGE:
+        tensors: Mapping[str, TensorInfo] = LargeTable(path, header, _TAGS)
+        unknown = sorted(set(header.dtypes) - _TAGS.keys())
+    else:
+        rows = header.tensors
+        unknown = [row[1] for row in rows if row[1] not in _TAGS]
+        tensors = {
+            key: TensorInfo(key, _TAGS[tag], shape, path, begin, end - begin)
+            for key, tag, shape, begin, end in (rows if not unknown else ())
+        }
+    if unknown:
+        key = next(key for key, tag, *_ in header.tensors if tag == unknown[0])
+        message = f"{path}: tensor {key!r} has the unsupported dtype {unknown[0]}"
+        raise FormatError(message, path=path, key=key)
     return Checkpoint(named or path, tensors, dict(header.metadata))
 
 

@@ -77,7 +77,7 @@ def _write(path: Path, tensors: dict[str, Any]) -> None:
     layout = [
         (key, _tag(path, key, tensor), tuple(tensor.shape)) for key, tensor in tensors.items()
     ]
-    header, _, _ = _native.encode_header(layout, {})
+    header = _native.encode_header(layout, {}).header
     with path.open("wb") as file:
         file.write(header)
         for tensor in tensors.values():

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bmerge.architectures import Architecture, resolve
+from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError
 from bmerge.formats import (
     Checkpoint,
@@ -84,7 +84,7 @@ def architecture_of(
     Raises:
         ArchitectureError: if there is none of that name.
     """
-    return resolve(name, leading(checkpoints).tensors, list(registry.architectures.values()))
+    return registry.architecture_of(name, leading(checkpoints))
 
 
 def plan_merge(

@@ -126,6 +126,8 @@ def _weights(value: Any, architecture: Architecture, place: str) -> BlockWeights
 
 def check_used(plan: Plan, parts: Sequence[tuple[str, str]]) -> None:
     """Refuse a file that gives nothing, since one after it gives the same."""
+    if not parts:
+        return
     jobs = [*plan.merges, *(split.merge for split in plan.splits)]
     used = {file for job in jobs for info in job.used_inputs for file in info.files}
     used.update(file for job in plan.copies for file in job.source.files)

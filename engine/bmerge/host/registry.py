@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmerge.architectures import Architecture
+from bmerge.architectures import Architecture, resolve
 from bmerge.errors import ArchitectureError
 from bmerge.formats.registry import Format, offer
 from bmerge.host import discovery
@@ -26,6 +26,7 @@ from bmerge.recipe import PluginRef
 if TYPE_CHECKING:
     import click
 
+    from bmerge.formats import Checkpoint
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
 
 __all__ = ["Registry", "load_registry"]
@@ -47,6 +48,8 @@ class Registry:
     def __init__(self, host: PluginHost) -> None:
         self._host = host
         self._required: set[PluginRef] = set()
+        self._resolved: tuple[str | None, Checkpoint, list[Architecture], Architecture] | None
+        self._resolved = None
         self.methods = Catalogue(
             host, "bmerge_merge_methods", noun="merge method", kind=MergeMethod
         )
@@ -60,6 +63,18 @@ class Registry:
         )
         self.formats = Catalogue(host, "bmerge_formats", noun="format", kind=Format)
         offer(self.formats.values)
+
+    def architecture_of(self, name: str | None, checkpoint: Checkpoint) -> Architecture:
+        """Return the architecture that is named, or that of a checkpoint; the last one is kept.
+
+        Raises:
+            ArchitectureError: if there is none of that name.
+        """
+        known, last = list(self.architectures.values()), self._resolved
+        if last is None or last[1] is not checkpoint or (last[0], last[2]) != (name, known):
+            found = resolve(name, checkpoint.tensors, known)
+            last = self._resolved = name, checkpoint, known, found
+        return last[3]
 
     @cached_property
     def optimisers(self) -> Catalogue[OptimiserKind]:

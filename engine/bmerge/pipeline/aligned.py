@@ -17,12 +17,13 @@ from bmerge import _native
 from bmerge.errors import ExecutorError
 from bmerge.executors import Executor
 from bmerge.formats import Checkpoint, leading
+from bmerge.formats.layout import SafetensorsLayout
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.target import new_output
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.measure import Statistics
-from bmerge.pipeline.sinks import FileSink
+from bmerge.pipeline.sinks import FileSink, OnePlace
 from bmerge.plan import Plan, make_plan, parts_alone
 from bmerge.recipe import BlockWeights
 
@@ -131,16 +132,14 @@ def _part(alpha: float, step: int, steps: int) -> float:
 
 def _run(plan: Plan, folder: Path, executor: Executor, files: contextlib.ExitStack) -> Checkpoint:
     """Carry out a step before the last, and return what the first model has become."""
-    layout = [(tensor.key, tensor.dtype, tensor.shape) for tensor in plan.outputs]
-    header, offsets, size = _native.encode_header(layout, {})
+    layout = SafetensorsLayout(((t.key, t.dtype, t.shape) for t in plan.outputs), {})
     try:
-        file = new_output(folder / _ALIGNED, size)
-        file.write_at(0, header)
+        file = new_output(folder / _ALIGNED, layout.size)
+        layout.begin(file)
     except _native.IoError as error:
         raise ExecutorError(f"cannot write into {folder}: {error}") from error
-    places = {key: (0, offset) for (key, _, _), offset in zip(layout, offsets, strict=True)}
     ready = Statistics(executor).fill(plan)
-    execute(ready, FileSink([file], places), executor=executor)
+    execute(ready, FileSink([file], OnePlace(layout)), executor=executor)
     return _opened(file, plan.checkpoints[0], files)
 
 

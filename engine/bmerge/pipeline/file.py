@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,10 +26,9 @@ from bmerge.pipeline.output import OutputFiles
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
 from bmerge.plan import Plan, encoded
+from bmerge.recipe.ancestry import RECIPE_KEY
 
 __all__ = ["MergeReport", "merge_to_file"]
-
-_PLACEHOLDER = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,8 @@ def merge_to_file(
         KeyboardInterrupt: if the user interrupts.
     """
     merge, plan, hashes = plan, _written(plan, output), hashes and metadata
-    text, notes = _text(plan, _placeholders(plan) if hashes else None, metadata=metadata)
+    stands_for = _placeholders(plan) if hashes else {}
+    text, notes = _text(plan, stands_for or None, metadata=metadata)
     files: FolderFiles | OutputFiles
     if shard_size is None and is_folder(output, plan, configs):
         files = FolderFiles(plan, output, configs)
@@ -113,7 +114,7 @@ def merge_to_file(
             known = Statistics(executor).fill(_written(ready, output), progress)
             execution = execute(known, sink, executor=executor, progress=progress)
         if digests is not None:
-            text, _ = _text(plan, digests.wait(), metadata=True)
+            text = _filled(text, stands_for, digests.wait())
         files.finish(text)
         files.check(overwrite=overwrite)
         notes += files.commit(sync=sync)
@@ -146,8 +147,18 @@ def _written(plan: Plan, output: Path) -> Plan:
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:
-    """Return hashes of the right length, so that the header has its final size."""
-    return {checkpoint.path: _PLACEHOLDER for checkpoint in plan.inputs}
+    """Return what stands for hashes until they are known: as long, and nowhere else in a text."""
+    return {checkpoint.path: os.urandom(32).hex() for checkpoint in plan.inputs}
+
+
+def _filled(
+    text: Mapping[str, str], stands_for: Mapping[Path, str], digests: Mapping[Path, str]
+) -> dict[str, str]:
+    """Return metadata with hashes in the places of what stands for them."""
+    filled = dict(text)
+    for path, placeholder in stands_for.items():
+        filled[RECIPE_KEY] = filled[RECIPE_KEY].replace(placeholder, digests[path])
+    return filled
 
 
 def _text(

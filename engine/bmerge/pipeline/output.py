@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from bmerge import _native
 from bmerge.errors import ExecutorError
-from bmerge.formats.layout import Layout
+from bmerge.formats.layout import Layout, SafetensorsLayout
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output, refuse_inputs, regular_target, target_of
 from bmerge.pipeline.replace import appear, remove, replace_set, sync_folder
 from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards, staged_name
-from bmerge.pipeline.sinks import FileSink
+from bmerge.pipeline.sinks import FileSink, OnePlace
 from bmerge.plan import Plan
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class OutputFiles:
         self._is_set = len(shards) > 1
         self._files: list[_native.OutputFile] = []
         self._indices: list[_native.OutputFile] = []
+        self._laid_out: list[Layout] = []
         self._nbytes = 0
 
     @property
@@ -102,10 +103,7 @@ class OutputFiles:
             IoError: if there is no space.
         """
         layouts = self._layouts(metadata)
-        places: dict[str, tuple[int, int]] = {}
-        for number, (shard, layout) in enumerate(zip(self._shards, layouts, strict=True)):
-            for tensor, offset in zip(shard.tensors, layout.offsets, strict=True):
-                places[tensor.key] = number, offset
+        self._laid_out = layouts
         self._nbytes = sum(layout.size for layout in layouts)
         paths = [self._target]
         if self._is_set:
@@ -114,16 +112,26 @@ class OutputFiles:
             self._indices = [self._new_index(names) for names in (paths, shards)]
         for path, layout in zip(paths, layouts, strict=True):
             self._files.append(new_output(path, layout.size, flushing=sync))
-        return FileSink(self._files, places)
+            if isinstance(layout, SafetensorsLayout):
+                layout.begin(self._files[-1])
+        return FileSink(self._files, self._places())
 
     def finish(self, metadata: Mapping[str, str]) -> None:
-        """Write all that is no tensor; ``metadata`` has the length that it had in :meth:`create`.
+        """Write what is no tensor and not there yet.
+
+        Args:
+            metadata: as long as that of :meth:`create`.
 
         Raises:
             IoError: if it cannot be written.
         """
-        for file, layout in zip(self._files, self._layouts(metadata), strict=True):
-            layout.finish(file)
+        if not all(isinstance(layout, SafetensorsLayout) for layout in self._laid_out):
+            self._laid_out = self._layouts(metadata)
+        for file, layout in zip(self._files, self._laid_out, strict=True):
+            if isinstance(layout, SafetensorsLayout):
+                layout.finish(file, metadata)
+            else:
+                layout.finish(file)
 
     def commit(self, *, sync: bool) -> tuple[str, ...]:
         """Let the files appear, in the place of what is there; all of them or none.
@@ -173,6 +181,16 @@ class OutputFiles:
         file = new_output(self.main, len(text))
         file.write_at(0, text)
         return file
+
+    def _places(self) -> Mapping[str, tuple[int, int]]:
+        """Return key → (index of its file, first byte in it)."""
+        if len(self._laid_out) == 1 and isinstance(self._laid_out[0], SafetensorsLayout):
+            return OnePlace(self._laid_out[0])
+        return {
+            tensor.key: (number, offset)
+            for number, (shard, layout) in enumerate(zip(self._shards, self._laid_out, strict=True))
+            for tensor, offset in zip(shard.tensors, layout.offsets, strict=True)
+        }
 
     def _layouts(self, metadata: Mapping[str, str]) -> list[Layout]:
         return [

@@ -36,7 +36,7 @@ class Shard:
     """
 
     path: Path
-    tensors: tuple[OutputTensor, ...]
+    tensors: Sequence[OutputTensor]
 
 
 def cut(
@@ -55,7 +55,7 @@ def cut(
         One or more shards; one alone is called ``output``.
     """
     if size is None:
-        return (Shard(output, tuple(tensors)),)
+        return (Shard(output, tensors),)
     groups: list[list[OutputTensor]] = [[]]
     used = metadata
     for tensor in tensors:
@@ -66,7 +66,7 @@ def cut(
         groups[-1].append(tensor)
         used += need
     if len(groups) == 1:
-        return (Shard(output, tuple(tensors)),)
+        return (Shard(output, tensors),)
     return tuple(
         Shard(output.with_name(_name(output, number, len(groups))), tuple(group))
         for number, group in enumerate(groups, start=1)

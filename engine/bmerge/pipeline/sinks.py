@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bmerge._native import OutputFile
@@ -10,7 +10,7 @@ from bmerge._native import OutputFile
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["BufferSink", "FileSink"]
+__all__ = ["BufferSink", "FileSink", "OnePlace"]
 
 
 class FileSink:
@@ -38,6 +38,29 @@ class FileSink:
         """Write bytes of a tensor, ``offset`` bytes after its first one."""
         file, begin = self._places[key]
         self._files[file].write_at(begin + offset, data)
+
+
+class OnePlace(Mapping[str, tuple[int, int]]):
+    """The places of tensors that all go into one file.
+
+    Args:
+        offsets: key → first byte in it.
+    """
+
+    def __init__(self, offsets: Mapping[str, int]) -> None:
+        self._offsets = offsets
+
+    def __getitem__(self, key: str) -> tuple[int, int]:
+        """Return the place of a tensor."""
+        return 0, self._offsets[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the keys."""
+        return iter(self._offsets)
+
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+        return len(self._offsets)
 
 
 class BufferSink:

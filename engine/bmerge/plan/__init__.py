@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmerge.plan.alone import parts_alone
 from bmerge.plan.build import build_plan, make_plan
-from bmerge.plan.describe import describe
+from bmerge.plan.describe import describe, measured
 from bmerge.plan.encode import encoded
 from bmerge.plan.jobs import (
     CopyJob,
@@ -43,5 +43,6 @@ __all__ = [
     "graph_of",
     "make_plan",
     "match_tensors",
+    "measured",
     "parts_alone",
 ]

@@ -13,7 +13,7 @@ from bmerge.recipe import AnyStep, Fallback, Pick
 if TYPE_CHECKING:
     from bmerge.lora.apply import Applied
 
-__all__ = ["describe"]
+__all__ = ["describe", "measured"]
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -36,14 +36,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "merged": counts[MergeJob] + counts[SplitJob],
         "copied": counts[CopyJob],
         "repaired": counts[FillJob],
-        "measured": [
-            {
-                "statistics": [name for name, _ in measure.folds],
-                "tensors": len(measure.jobs),
-                "bytes": measure.nbytes_read,
-            }
-            for measure in plan.measures
-        ],
+        "measured": measured(plan),
         "bytes_read": plan.nbytes_read,
         "bytes_written": written.nbytes_written,
         "dtypes": dict(Counter(tensor.dtype for tensor in written.outputs)),
@@ -51,6 +44,18 @@ def describe(plan: Plan) -> dict[str, Any]:
         "notes": list(plan.notes),
         "warnings": list(plan.warnings),
     }
+
+
+def measured(plan: Plan) -> list[dict[str, Any]]:
+    """Return what a plan measures of the models first."""
+    return [
+        {
+            "statistics": [name for name, _ in measure.folds],
+            "tensors": len(measure.jobs),
+            "bytes": measure.nbytes_read,
+        }
+        for measure in plan.measures
+    ]
 
 
 def _lora(applied: Applied) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class _Column(Generic[T]):
     """A list of which few items differ."""
 
     def __init__(self) -> None:
-        self._places = array("L")
+        self._places = array("I")
         self._items: list[T] = []
         self._known: dict[T, int] = {}
 

@@ -31,6 +31,9 @@ mod vm;
 pub use codec::blocks;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
-pub use header::{encode_header, parse_header, read_header, Header, Layout, TensorInfo};
+pub use header::{
+    encode_header, metadata_json, parse_header, read_header, Header, Layout, LayoutBuilder, Names,
+    Table, TensorInfo,
+};
 pub use output::OutputFile;
 pub use program::Program;

@@ -23,6 +23,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
     module.add_class::<header::Header>()?;
+    module.add_class::<header::Layout>()?;
     module.add_class::<program::Program>()?;
     module.add_class::<progress::Progress>()?;
     module.add_class::<output::OutputFile>()?;

@@ -1,7 +1,8 @@
 //! From a list of tensors to the bytes of a header and the place of each tensor.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
+use super::names::Names;
 use super::MAX_HEADER;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -13,6 +14,8 @@ pub struct Layout {
     pub header: Vec<u8>,
     /// First byte of every tensor, from the start of the file, in the given order.
     pub begins: Vec<u64>,
+    /// The tensors' names, in the given order.
+    pub names: Names,
     /// Size of the file.
     pub file_size: u64,
 }
@@ -24,68 +27,84 @@ pub fn encode_header<N: AsRef<str>, S: AsRef<[u64]>>(
     tensors: &[(N, Dtype, S)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<Layout> {
-    check_names(tensors.iter().map(|tensor| tensor.0.as_ref()))?;
-    let mut json = String::from("{");
-    if !metadata.is_empty() {
-        json += "\"__metadata__\":";
-        json += &to_json(metadata)?;
-        json += if tensors.is_empty() { "" } else { "," };
+    let mut layout = LayoutBuilder::new(metadata)?;
+    for (name, dtype, shape) in tensors {
+        layout.add(name.as_ref(), *dtype, shape.as_ref())?;
     }
-    let mut ends = Vec::with_capacity(tensors.len());
-    let mut position = 0_u64;
-    for (index, (name, dtype, shape)) in tensors.iter().enumerate() {
-        let (name, shape) = (name.as_ref(), shape.as_ref());
-        let end = dtype.size_of(shape).and_then(|size| position.checked_add(size));
-        let end = end.ok_or_else(|| {
-            Error::header(format!("tensor {name:?}: shape {shape:?} has no valid size"))
-        })?;
-        json += if index == 0 { "" } else { "," };
-        json += &to_json(name)?;
-        json += ":{\"dtype\":\"";
-        json += dtype.name();
-        json += "\",\"shape\":";
-        json += &to_json(shape)?;
-        json += ",\"data_offsets\":";
-        json += &to_json(&[position, end])?;
-        json += "}";
-        ends.push(end);
-        position = end;
-    }
-    json += "}";
-    finish(&json, &ends)
+    layout.finish()
 }
 
-fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let mut seen = HashSet::new();
-    for name in names {
+/// The JSON of metadata with its key, as it begins every header that has some.
+pub fn metadata_json(metadata: &BTreeMap<String, String>) -> Result<String> {
+    if metadata.is_empty() {
+        return Ok(String::from("{"));
+    }
+    Ok(format!("{{\"__metadata__\":{}", to_json(metadata)?))
+}
+
+/// A layout to which tensors are added, in their order.
+#[derive(Debug)]
+pub struct LayoutBuilder {
+    json: Vec<u8>,
+    begins: Vec<u64>,
+    names: Names,
+    position: u64,
+}
+
+impl LayoutBuilder {
+    /// Begin with the metadata.
+    pub fn new(metadata: &BTreeMap<String, String>) -> Result<Self> {
+        let mut json = vec![0; 8];
+        json.extend_from_slice(metadata_json(metadata)?.as_bytes());
+        Ok(Self { json, begins: Vec::new(), names: Names::default(), position: 0 })
+    }
+
+    /// Add a tensor.
+    pub fn add(&mut self, name: &str, dtype: Dtype, shape: &[u64]) -> Result<()> {
         if name == "__metadata__" {
             return Err(Error::header("no tensor can be named \"__metadata__\""));
         }
-        if !seen.insert(name) {
+        if self.names.add(name).is_none() {
             return Err(Error::header(format!("duplicate tensor name {name:?}")));
         }
+        let end = dtype.size_of(shape).and_then(|size| self.position.checked_add(size));
+        let end = end.ok_or_else(|| {
+            Error::header(format!("tensor {name:?}: shape {shape:?} has no valid size"))
+        })?;
+        let row = format!(
+            "{}{}:{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{end}]}}",
+            if self.json.ends_with(b"{") { "" } else { "," },
+            to_json(name)?,
+            dtype.name(),
+            to_json(shape)?,
+            self.position,
+        );
+        self.json.extend_from_slice(row.as_bytes());
+        self.begins.push(self.position);
+        self.position = end;
+        Ok(())
     }
-    Ok(())
+
+    /// Pad the JSON and turn relative places into absolute ones.
+    pub fn finish(self) -> Result<Layout> {
+        let Self { json: mut header, mut begins, names, position } = self;
+        header.push(b'}');
+        let padded = (header.len() - 8).next_multiple_of(8);
+        if padded as u64 > MAX_HEADER {
+            return Err(Error::header(format!("header of {padded} bytes is over {MAX_HEADER}")));
+        }
+        header.resize(8 + padded, b' ');
+        header[..8].copy_from_slice(&(padded as u64).to_le_bytes());
+        let data = header.len() as u64;
+        let total = position.checked_add(data);
+        let file_size = total.ok_or_else(|| Error::header("size of the file overflows"))?;
+        for begin in &mut begins {
+            *begin += data;
+        }
+        Ok(Layout { header, begins, names, file_size })
+    }
 }
 
 fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::header(error.to_string()))
-}
-
-/// Pad the JSON and turn relative ends into absolute begins.
-fn finish(json: &str, ends: &[u64]) -> Result<Layout> {
-    let padded = json.len().next_multiple_of(8);
-    if padded as u64 > MAX_HEADER {
-        return Err(Error::header(format!("header of {padded} bytes is over {MAX_HEADER}")));
-    }
-    let mut header = Vec::with_capacity(8 + padded);
-    header.extend_from_slice(&(padded as u64).to_le_bytes());
-    header.extend_from_slice(json.as_bytes());
-    header.resize(8 + padded, b' ');
-    let data = header.len() as u64;
-    let total = ends.last().copied().unwrap_or(0).checked_add(data);
-    let file_size = total.ok_or_else(|| Error::header("size of the file overflows"))?;
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    let begins = starts.take(ends.len()).map(|start| data + start).collect();
-    Ok(Layout { header, begins, file_size })
 }

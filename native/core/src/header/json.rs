@@ -1,9 +1,14 @@
 //! The JSON of a header as it stands in the file; only its form is checked here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use super::parse::check_tensor;
+use super::table::Table;
+use crate::dtype::Dtype;
+use crate::error::Error;
 
 /// `{"dtype": …, "shape": […], "data_offsets": [begin, end]}`; serde refuses repeated fields and,
 /// like the reference reader, passes over those that it does not know.
@@ -16,8 +21,10 @@ pub(super) struct RawTensor {
 
 /// The top-level object: tensors in the order of the file, metadata apart.
 pub(super) struct RawHeader {
-    pub(super) tensors: Vec<(String, RawTensor)>,
+    pub(super) tensors: Table,
     pub(super) metadata: BTreeMap<String, String>,
+    /// What is wrong with the first tensor that is not sound.
+    pub(super) problem: Option<Error>,
 }
 
 impl<'de> Deserialize<'de> for RawHeader {
@@ -36,19 +43,28 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
-        let mut header = RawHeader { tensors: Vec::new(), metadata: BTreeMap::new() };
-        let mut seen = HashSet::new();
+        let mut header =
+            RawHeader { tensors: Table::default(), metadata: BTreeMap::new(), problem: None };
+        let mut has_metadata = false;
         while let Some(key) = map.next_key::<String>()? {
-            if !seen.insert(key.clone()) {
+            let is_metadata = key == "__metadata__";
+            if if is_metadata { has_metadata } else { header.tensors.has(&key) } {
                 return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
             }
-            if key == "__metadata__" {
+            if is_metadata {
+                has_metadata = true;
                 // Some writers put null where there is none; the reference reader takes it so.
                 header.metadata = map.next_value::<Option<Metadata>>()?.unwrap_or_default().0;
-            } else {
-                let tensor = map.next_value::<RawTensor>()?;
-                header.tensors.push((key, tensor));
+                continue;
             }
+            let raw = map.next_value::<RawTensor>()?;
+            match check_tensor(&key, &raw) {
+                Ok(dtype) => header.tensors.add(&key, dtype, &raw.shape, raw.data_offsets.0),
+                Err(error) => {
+                    header.problem.get_or_insert(error);
+                    header.tensors.add(&key, Dtype::U8, &[0], 0)
+                }
+            };
         }
         Ok(header)
     }

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::json::{RawHeader, RawTensor};
-use super::{Header, TensorInfo, MAX_HEADER};
+use super::table::Table;
+use super::{Header, MAX_HEADER};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
@@ -43,13 +44,11 @@ pub fn parse_header(json: &[u8], file_size: u64) -> Result<Header> {
     let text = std::str::from_utf8(json).map_err(|_| Error::header("header is not UTF-8"))?;
     let raw: RawHeader = serde_json::from_str(text)
         .map_err(|error| Error::header(format!("invalid header: {error}")))?;
+    if let Some(problem) = raw.problem {
+        return Err(problem);
+    }
     let data = 8 + json.len() as u64;
-    let mut tensors = raw
-        .tensors
-        .into_iter()
-        .map(|(name, tensor)| check_tensor(name, tensor, data))
-        .collect::<Result<Vec<_>>>()?;
-    tensors.sort_by_key(|tensor| (tensor.begin, tensor.end));
+    let tensors = raw.tensors.placed(data);
     check_layout(&tensors, data, file_size)?;
     Ok(Header { tensors, metadata: raw.metadata, file_size })
 }
@@ -79,8 +78,8 @@ fn header_length(prefix: [u8; 8], file_size: u64) -> Result<usize> {
     Ok(length as usize)
 }
 
-/// Check one tensor by itself; `data` is where the tensors' bytes begin.
-fn check_tensor(name: String, raw: RawTensor, data: u64) -> Result<TensorInfo> {
+/// Check one tensor by itself, and return its type.
+pub(super) fn check_tensor(name: &str, raw: &RawTensor) -> Result<Dtype> {
     let fail = |message: String| Err(Error::header(format!("tensor {name:?}: {message}")));
     let Some(dtype) = Dtype::parse(&raw.dtype) else {
         return fail(format!("unknown dtype {:?}", raw.dtype));
@@ -91,7 +90,7 @@ fn check_tensor(name: String, raw: RawTensor, data: u64) -> Result<TensorInfo> {
     };
     let (begin, end) = raw.data_offsets;
     let range = match end.checked_sub(begin) {
-        Some(range) if end <= u64::MAX - data => range,
+        Some(range) if end <= u64::MAX - (8 + MAX_HEADER) => range,
         _ => return fail(format!("invalid data_offsets [{begin}, {end}]")),
     };
     if range != size {
@@ -101,16 +100,16 @@ fn check_tensor(name: String, raw: RawTensor, data: u64) -> Result<TensorInfo> {
             raw.dtype
         ));
     }
-    Ok(TensorInfo { dtype, shape: raw.shape, begin: data + begin, end: data + end, name })
+    Ok(dtype)
 }
 
 /// Check that the tensors, sorted by offset, fill the file from `data` on.
-fn check_layout(tensors: &[TensorInfo], data: u64, file_size: u64) -> Result<()> {
+fn check_layout(tensors: &Table, data: u64, file_size: u64) -> Result<()> {
     let mut position = data;
-    for tensor in tensors {
+    for tensor in tensors.iter() {
         if tensor.begin != position {
             let what = if tensor.begin > position { "a gap before" } else { "an overlap at" };
-            let name = &tensor.name;
+            let name = tensor.name;
             return Err(Error::header(format!("data_offsets leave {what} tensor {name:?}")));
         }
         position = tensor.end;
