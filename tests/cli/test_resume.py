@@ -298,7 +298,7 @@ def test_another_preset_is_named(bmerge, study_file, example, sd1_models, monkey
     )
     for status, first in ((0, 0.5), (1, 0.7)):
         presets = {"MINE": (first, *[0.25] * 25)}
-        monkeypatch.setattr("bmerge.host.studies.load_presets", lambda presets=presets: presets)
+        monkeypatch.setattr("bmerge.host.study_queue.load_presets", lambda presets=presets: presets)
         called = bmerge("run", "study.yaml", "--trials", "1", *example)
         assert called.status == status, called.err
     assert "another weights of try[0].pull.*: 0.5, now 0.7" in called.err
