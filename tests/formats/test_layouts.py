@@ -12,7 +12,18 @@ from safetensors.numpy import save_file
 from bmerge.formats import TensorInfo, open_checkpoint
 from bmerge.formats.layouts import in_layout, layout_of
 from bmerge.formats.layouts.pair import pairs
-from layouts import BACK, CASES, LAYER, PICTURE, WHOLE, by_diffusers, layouts, small_model, values
+from layouts import (
+    BACK,
+    CASES,
+    LAYER,
+    PICTURE,
+    WHOLE,
+    by_diffusers,
+    layouts,
+    oracle,
+    small_model,
+    values,
+)
 
 FILE = Path("x.safetensors")
 
@@ -53,6 +64,21 @@ def test_original_layout_is_what_diffusers_converts_from(tmp_path, name):
     converted = by_diffusers(BACK[name], {key: values(t) for key, t in original.items()})
     assert converted.keys() == arrays.keys()
     assert all(np.array_equal(converted[key], arrays[key]) for key in arrays)
+
+
+def test_vae_of_wan_is_what_diffusers_converts_from(tmp_path):
+    from diffusers import AutoencoderKLWan
+
+    state = AutoencoderKLWan(base_dim=4, z_dim=4).state_dict()
+    arrays = {key: value.numpy() for key, value in state.items()}
+    original = in_layout(stored(tmp_path / "a.safetensors", arrays), "original")
+    assert "decoder.upsamples.3.resample.1.weight" in original
+    known = {key: values(tensor) for key, tensor in original.items()}
+    converted = by_diffusers(oracle.convert_wan_vae_to_diffusers, known)
+    assert converted.keys() == arrays.keys()
+    assert all(np.array_equal(converted[key], arrays[key]) for key in arrays)
+    again = in_layout(stored(tmp_path / "b.safetensors", known), "diffusers")
+    assert_equal(again, arrays)
 
 
 def test_models_that_comfyui_has_saved_again_are_the_same(tmp_path):
