@@ -160,6 +160,14 @@ fn changes_of_every_kind_are_added_and_the_same_bits_however_the_tensor_is_cut()
     let turned = Input::Segments(vec![run(100_001, all - 100_001), run(0, 100_001)]);
     let turned = written(&turned, &stored, 2, 1 << 20);
     assert!(turned == [&first[4 * 100_001..], &first[..4 * 100_001]].concat());
+    // A thread that computes another tensor takes that one's factors.
+    let mut other = patched.clone();
+    other.changes.remove(0);
+    let second = written(&Input::One(Stored::Patched(other.clone())), &stored, 1, 1 << 20);
+    let other = Segment { stored: Stored::Patched(other), first: 100_001, count: all - 100_001 };
+    let mixed = Input::Segments(vec![run(0, 100_001), other]);
+    let mixed = written(&mixed, &stored, 1, 1 << 20);
+    assert!(mixed == [&first[..4 * 100_001], &second[4 * 100_001..]].concat());
 }
 
 #[test]
