@@ -82,16 +82,26 @@ class Contents:
             return any(_is_of(self._shape(key), shape) for key in self._named(pattern))
         start = pattern.removeprefix("~")
         if _NOTATION.search(start):
+            # Most patterns are of other architectures: compiling them all takes a while.
+            head = _NOTATION.split(start, maxsplit=1)[0]
+            if not self._may_start(pattern, head):
+                return False
             match = compiled(pattern).match
             return any(map(match, self.keys))
+        return self._may_start(pattern, start)
+
+    def _may_start(self, pattern: str, start: str) -> bool:
+        """Tell whether a key starts so, or after a prefix if the pattern has one."""
         return self._any_starts(start) or (
-            start != pattern and any(self._any_starts(prefix + start) for prefix in PREFIXES)
+            pattern.startswith("~") and any(self._any_starts(prefix + start) for prefix in PREFIXES)
         )
 
     def _named(self, pattern: str) -> Iterable[str]:
         """Yield the keys that a pattern names whole."""
         name = pattern.removeprefix("~")
         if _NOTATION.search(name):
+            if not self._may_start(pattern, _NOTATION.split(name, maxsplit=1)[0]):
+                return
             match = compiled(pattern).fullmatch
             yield from (key for key in self.keys if match(key))
             return

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, leading
-from bmerge.lora.modules import is_lora_alone
 from bmerge.plan.alone import check_alone, parts_alone
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.parts import COMPONENTS
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_architectures", "check_blocks", "check_merged", "check_models"]
 
+_ROLES = ("lora", "dora", "alpha", "scalar", "diff", "w_norm", "b_norm", "hada_", "lokr_")
+"""What is in the name of each tensor of a LoRA: its role, in some spelling of it."""
 _INSPECT = "'bmerge inspect FILE' shows what a file holds"
 
 
@@ -61,11 +62,21 @@ def check_models(checkpoints: Sequence[Checkpoint]) -> None:
         ArchitectureError: names the first.
     """
     for checkpoint in checkpoints:
-        if is_lora_alone(checkpoint):
+        if _is_lora(checkpoint):
             name = file_name(checkpoint)
             message = f"{name} is a LoRA, not a model"
             hint = "give it by --lora, or under a model's loras; 'bmerge lora merge' merges LoRAs"
             raise ArchitectureError(message, hint=hint)
+
+
+def _is_lora(checkpoint: Checkpoint) -> bool:
+    """Tell whether a file is a LoRA; what knows them is imported if its first key looks so."""
+    first = next(iter(checkpoint.tensors), "")
+    if not any(word in first for word in _ROLES):
+        return False
+    from bmerge.lora.modules import is_lora_alone
+
+    return is_lora_alone(checkpoint)
 
 
 def check_blocks(recipe: Recipe, matches: Sequence[Match], architecture: Architecture) -> None:

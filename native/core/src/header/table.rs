@@ -81,14 +81,13 @@ impl Table {
         if self.names.add(name).is_none() {
             return false;
         }
-        let number = match self.known.get(shape) {
-            Some(number) => *number,
-            None => {
-                let number = self.distinct.len() as u32; // no more than there are names
-                self.distinct.push(shape.to_vec());
-                self.known.insert(shape.to_vec(), number);
-                number
-            }
+        let number = if let Some(number) = self.known.get(shape) {
+            *number
+        } else {
+            let number = self.distinct.len() as u32; // no more than there are names
+            self.distinct.push(shape.to_vec());
+            self.known.insert(shape.to_vec(), number);
+            number
         };
         self.dtypes.push(dtype);
         self.shapes.push(number);
