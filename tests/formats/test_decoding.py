@@ -9,7 +9,8 @@ import pytest
 
 from bmerge import _native
 from bmerge.errors import FormatError
-from bmerge.formats import CodedTensor, decoded, open_checkpoint, values_of
+from bmerge.formats import CodedTensor, decoded, open_checkpoint, rows_of, values_of
+from bmerge.formats.composed import joined
 from coded import LAYERS, X, f32, nvfp4, scaled_fp8
 from quantised import write_layout
 
@@ -68,6 +69,18 @@ def test_blocks_of_gguf_have_the_values_of_its_reference(name, size, halves, exp
     part = bytearray(4 * (block + 7))
     _native.decode([raw.tobytes()], [(stored, block - 3, block + 7)], part)
     assert part == whole[4 * (block - 3) : 4 * (2 * block + 4)]
+
+
+def test_rows_of_codes_are_put_together(tmp_path):
+    layer = LAYERS["ConvRot"](np.random.default_rng(1))
+    tensor = opened(tmp_path, layer).tensors[f"{X}.weight"]
+    parts = [rows_of(tensor, "x", 5, 9), rows_of(tensor, "x", 0, 3)]
+    whole = floats(values_of(tensor)).reshape(tensor.shape)
+    expected = np.concatenate([whole[5:9], whole[0:3]])
+    together = joined(parts, "x")
+    assert floats(values_of(together)).tobytes() == expected.tobytes()
+    part = floats(values_of(together, 150, 60))
+    assert part.tobytes() == expected.reshape(-1)[150:210].tobytes()
 
 
 def changed(layer, **entries):

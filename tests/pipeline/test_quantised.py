@@ -11,8 +11,10 @@ from safetensors.numpy import load_file
 
 from bmerge.executors import NativeExecutor
 from bmerge.executors.torch import TorchExecutor
+from bmerge.expr import trace
 from bmerge.formats import CodedTensor, decoded, open_checkpoint, values_of
 from bmerge.pipeline import merge_to_file
+from bmerge.plan import Jobs, encoded
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint
 from coded import LAYERS, f32, raw_tensors, scaled_fp8, weight_in
 from merges import plan_of
@@ -219,3 +221,15 @@ def test_a_zero_weight_is_quantised(tmp_path):
         merge_to_file(plan, tmp_path / "m.safetensors", executor=NativeExecutor())
         tensor = decoded(open_checkpoint(tmp_path / "m.safetensors")).tensors[key]
         assert np.frombuffer(values_of(tensor), "<f4").tolist() == [0.0] * 4096
+
+
+def test_a_weight_that_is_computed_of_the_first_alone_is_not_copied(models):
+    a, b, *_ = models
+    plan = plan_of([a, b], 0.0)
+    negated = trace(lambda x: -x, 1, ())
+    jobs = [replace(job, graph=negated) if job.base else job for job in plan.merges]
+    outputs = [out for out in plan.outputs if out.key in {job.key for job in jobs}]
+    changed = encoded(replace(plan, jobs=Jobs.of(jobs), outputs=outputs))
+    assert any(job.encoding for job in changed.merges)
+    assert not changed.copies
+    assert encoded(plan).copies

@@ -13,6 +13,7 @@ mod job;
 mod mapping;
 mod maps;
 mod memory;
+mod pairs;
 mod pass;
 mod progress;
 mod queue;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::input::reading;
 use super::job::Task;
+use super::pairs::{self, Pairs, Target};
 use super::queue::Unit;
 use super::request::{Copy, Job, Rounding};
 use super::rounding::{self, Rounded};
@@ -40,6 +41,7 @@ pub(super) struct Worker<'a> {
     output: Vec<u8>,
     /// Results before they are encoded.
     values: Vec<f32>,
+    pairs: Pairs,
     local: Local,
     /// Time that reading and computing a unit took, and bytes that were read.
     spent: Duration,
@@ -75,6 +77,7 @@ impl<'a> Worker<'a> {
             inputs: Vec::new(),
             output: Vec::new(),
             values: Vec::new(),
+            pairs: Pairs::default(),
             local: Local::default(),
             spent: Duration::ZERO,
             read: 0,
@@ -160,6 +163,11 @@ impl<'a> Worker<'a> {
     }
 
     fn run_part(&mut self, part: &Part) -> Result<()> {
+        if let Some(companions) = &part.unit.pass.companions {
+            if self.run_pairs(part, companions)? {
+                return Ok(());
+            }
+        }
         let start = Instant::now();
         self.load(part)?;
         self.spent += start.elapsed();
@@ -168,6 +176,52 @@ impl<'a> Worker<'a> {
         part.release()?;
         self.spent += start.elapsed();
         Ok(())
+    }
+
+    /// Look up all results of a part, if they can be and all are finite.
+    fn run_pairs(&mut self, part: &Part, companions: &Companions) -> Result<bool> {
+        let (Some(inputs), Some(encoding)) =
+            (pairs::inputs_of(part.job, part.stage), &part.job.encoding)
+        else {
+            return Ok(false);
+        };
+        let (shared, machine) = (self.shared, &mut self.machine);
+        self.pairs.prepare(part.unit.place, inputs, part.sources, |numbers| {
+            let bytes = numbers.map(bytes_of);
+            let inputs = [(&bytes[0][..], Dtype::F32), (&bytes[1][..], Dtype::F32)];
+            let frame = part.frame(&inputs, false);
+            machine.start(&frame);
+            machine.results(&frame, 0, BLOCK).to_vec()
+        })?;
+        let (begin, count) = (part.begin, (part.end - part.begin) as usize);
+        let (pairs, sources) = (&mut self.pairs, part.sources);
+        let (mut written, mut busy) = (0, Duration::ZERO);
+        let mut look_up = |mut target: Target| {
+            let start = Instant::now();
+            let found = pairs.look_up(sources, inputs, begin, &mut target);
+            busy = start.elapsed();
+            found
+        };
+        let found = if part.unit.pass.measures {
+            look_up(Target::Measure(companions, count))?
+        } else {
+            written = count;
+            let sink = &shared.request.sinks[part.job.sink];
+            let fill =
+                |target: &mut [u8]| look_up(Target::Encode(&encoding.codec, companions, target));
+            // SAFETY: `check` found no overlapping ranges in the sinks.
+            unsafe { sink.write(part.job.offset + begin, count, &mut self.output, fill) }?
+        };
+        if found.is_none() {
+            return Ok(false);
+        }
+        (self.spent, self.read) = (self.spent + busy, self.read + part.bytes_read());
+        shared.progress.add_bytes(part.bytes_read());
+        shared.update(|outcome| {
+            outcome.0.bytes_read += part.bytes_read();
+            outcome.0.bytes_written += written as u64;
+        });
+        Ok(true)
     }
 
     fn run_copy(&mut self, copy: &Copy, begin: u64, end: u64) -> Result<()> {
@@ -248,6 +302,11 @@ impl<'a> Worker<'a> {
         });
         Ok(())
     }
+}
+
+/// Little-endian bytes.
+fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Compute and encode all blocks of a part.

@@ -24,3 +24,4 @@ mod tests;
 
 pub(crate) use block::{Block, BLOCK};
 pub(crate) use simd::Level;
+pub(crate) use table::is_pointwise;

@@ -111,21 +111,25 @@ impl Table {
     }
 }
 
+/// Whether what a stage computes of an element depends on its inputs there alone.
+pub(crate) fn is_pointwise(stage: &Stage) -> bool {
+    use Instruction::{Random, RowIndex, Spread};
+    let alone =
+        |step: &Instruction| !matches!(step, Spread { .. } | RowIndex { .. } | Random { .. });
+    stage.body.iter().all(alone)
+}
+
 impl Key {
     /// Of a stage whose results depend on two 8-bit inputs only and take a byte or two.
     fn of(frame: &Frame) -> Option<Self> {
-        let Stage { body, inputs, output, .. } = frame.stage;
+        let Stage { inputs, output, .. } = frame.stage;
         let [(_, x), (_, y)] = frame.inputs else {
             return None;
         };
         let encoding = frame.encoding;
-        let alone = |step: &Instruction| {
-            use Instruction::{Random, RowIndex, Spread};
-            !matches!(step, Spread { .. } | RowIndex { .. } | Random { .. })
-        };
         let small = x.bytes() == 1 && y.bytes() == 1 && encoding.dtype.bytes() <= 2;
         let stored = output.is_some() && !encoding.by_chance && inputs.len() == 2;
-        (small && stored && body.iter().all(alone)).then(|| Self {
+        (small && stored && is_pointwise(frame.stage)).then(|| Self {
             stage: std::ptr::from_ref(frame.stage).addr(),
             scalars: frame.scalars.iter().map(|scalar| scalar.to_bits()).collect(),
             inputs: [*x, *y],

@@ -37,6 +37,13 @@ impl Companions {
         }
     }
 
+    /// Note the greatest magnitude of some elements of a tensor with one scale, as bits.
+    pub(crate) fn reach(&self, greatest: u32) {
+        for cell in &self.greatest {
+            cell.fetch_max(greatest, Ordering::Relaxed);
+        }
+    }
+
     /// The bytes of the scales, when all rows have been encoded.
     pub(crate) fn scales(&self) -> Vec<u8> {
         self.scales.iter().map(|byte| byte.load(Ordering::Relaxed)).collect()

@@ -1,0 +1,206 @@
+//! Merges of two tensors of 8-bit codes, each with one scale, into codes with one scale.
+//!
+//! There are 65,536 pairs of codes: far fewer than a tensor has elements. The program computes the
+//! results of all of them, so they are the same to the bit, and then whatever it does costs one look
+//! into a table, to measure and to encode alike. A part in which a result is not finite goes the
+//! usual way, which says whose fault it is.
+
+use super::input::{Coded, Input, Stored};
+use super::request::Job;
+use super::Sources;
+use crate::codec::blocks::encode::{self, Companions};
+use crate::codec::blocks::{self, Code, Codec, Scaled, Scales};
+use crate::error::Result;
+use crate::program::stage::Stage;
+use crate::vm::{is_pointwise, BLOCK};
+
+/// Pairs of bytes.
+pub(super) const ALL: usize = 1 << 16;
+
+/// Tensors of fewer elements are not worth a table.
+const WORTH: u64 = 16 * ALL as u64;
+
+/// What a magnitude that is not finite has for its bits.
+const INFINITE: u32 = 0x7f80_0000;
+
+/// The table of one thread for the job that it has seen last.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    /// Place of the job in the queue.
+    job: Option<usize>,
+    /// By the first byte, then the second.
+    results: Vec<f32>,
+    /// The bits of their magnitudes.
+    magnitudes: Vec<u32>,
+    /// Their codes, once scales are known.
+    codes: Vec<u8>,
+    /// Codes of a part, where they are not in memory.
+    raw: [Vec<u8>; 2],
+}
+
+/// The inputs of a job whose last stage can be looked up.
+pub(super) fn inputs_of<'a>(job: &'a Job, stage: &Stage) -> Option<[&'a Coded; 2]> {
+    let codec = &job.encoding.as_ref()?.codec;
+    let [x, y] = stage.inputs[..] else {
+        return None;
+    };
+    let bytes = matches!(codec.code, Code::E4M3 | Code::E5M2 | Code::I8);
+    let fits = bytes && codec.stride == codec.columns && has_one_scale(codec);
+    if job.elements() < WORTH || !fits || !is_pointwise(stage) {
+        return None;
+    }
+    Some([eight(&job.inputs[x])?, eight(&job.inputs[y])?])
+}
+
+/// An input of 8-bit codes that lie one after another and have one scale.
+fn eight(input: &Input) -> Option<&Coded> {
+    let Input::One(Stored::Coded(coded)) = input else {
+        return None;
+    };
+    let Codec::Scaled(codec) = &coded.codec else {
+        return None;
+    };
+    let plain = codec.stride == codec.columns && !codec.tensor_scale && !codec.column_factors;
+    let eight = matches!(codec.code, Code::E4M3 | Code::E5M2 | Code::I8);
+    (plain && eight && has_one_scale(codec)).then_some(coded)
+}
+
+fn has_one_scale(codec: &Scaled) -> bool {
+    let one = |rows, columns| rows >= codec.rows && columns >= codec.columns && rows > 1;
+    let whole = matches!(codec.scales, Scales::Grid { rows, columns, .. } if one(rows, columns));
+    whole && codec.rotation.is_none() && !codec.tensor_scale
+}
+
+impl Pairs {
+    /// Make the table of a job, unless it is there.
+    ///
+    /// `compute` gives the results of a block of pairs, whose numbers it gets.
+    pub(super) fn prepare(
+        &mut self,
+        job: usize,
+        inputs: [&Coded; 2],
+        sources: &Sources,
+        mut compute: impl FnMut([&[f32]; 2]) -> Vec<f32>,
+    ) -> Result<()> {
+        if self.job == Some(job) {
+            return Ok(());
+        }
+        let [x, y] = [numbers(inputs[0], sources)?, numbers(inputs[1], sources)?];
+        let xs: Vec<f32> = x.iter().flat_map(|x| [*x; 256]).collect();
+        let ys = y.repeat(BLOCK / 256);
+        self.results.clear();
+        for xs in xs.chunks(BLOCK) {
+            self.results.extend(compute([xs, &ys]));
+        }
+        let magnitude = |value: &f32| value.to_bits() & 0x7fff_ffff;
+        self.magnitudes = self.results.iter().map(magnitude).collect();
+        self.codes.clear();
+        self.job = Some(job);
+        Ok(())
+    }
+
+    /// Measure or encode elements from `begin` on; `None` if one is not finite.
+    pub(super) fn look_up(
+        &mut self,
+        sources: &Sources,
+        inputs: [&Coded; 2],
+        begin: u64,
+        target: &mut Target,
+    ) -> Result<Option<()>> {
+        let count = target.count();
+        let mut views: [&[u8]; 2] = [&[]; 2];
+        for ((view, raw), coded) in views.iter_mut().zip(&mut self.raw).zip(inputs) {
+            let (source, first) = (&sources[coded.parts[0].source], coded.parts[0].offset + begin);
+            source.load(first, count, raw)?;
+            *view = source.view(first, count, raw);
+        }
+        let found = match target {
+            Target::Measure(companions, _) => {
+                let greatest = greatest(&self.magnitudes, views);
+                (greatest < INFINITE).then(|| companions.reach(greatest))
+            }
+            Target::Encode(codec, companions, codes) => {
+                if self.codes.is_empty() {
+                    self.codes = codes_of(codec, companions, &self.results);
+                }
+                fill(&self.codes, views, codes);
+                Some(())
+            }
+        };
+        for coded in inputs {
+            let part = coded.parts[0];
+            sources[part.source].release(part.offset + begin, count)?;
+        }
+        Ok(found)
+    }
+}
+
+/// What becomes of the elements of a part.
+pub(super) enum Target<'a> {
+    /// The greatest magnitude of so many is looked for.
+    Measure(&'a Companions, usize),
+    /// They become codes.
+    Encode(&'a Scaled, &'a Companions, &'a mut [u8]),
+}
+
+impl Target<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Measure(_, count) => *count,
+            Self::Encode(_, _, codes) => codes.len(),
+        }
+    }
+}
+
+/// What each code of an input is.
+fn numbers(coded: &Coded, sources: &Sources) -> Result<Vec<f32>> {
+    let Codec::Scaled(codec) = &coded.codec else {
+        return Ok(Vec::new());
+    };
+    let mut scale = vec![0; codec.scale.bytes()];
+    sources[coded.parts[1].source].read(coded.parts[1].offset, &mut scale)?;
+    let all: Vec<u8> = (0..=255).collect();
+    let scales = Scales::Grid { rows: 1, columns: 256, across: 1 };
+    let line = Scaled { rows: 1, columns: 256, stride: 256, scales, ..codec.clone() };
+    let mut numbers = vec![0.0; 256];
+    blocks::decode(&Codec::Scaled(line), &[&all, &scale], 0, &mut numbers);
+    Ok(numbers)
+}
+
+/// The codes of all results.
+fn codes_of(codec: &Scaled, companions: &Companions, results: &[f32]) -> Vec<u8> {
+    let columns = ALL as u64;
+    let scales = Scales::Grid { rows: 2, columns, across: 1 };
+    let line = Scaled { rows: 1, columns, stride: columns, scales, ..codec.clone() };
+    let (mut values, mut codes) = (results.to_vec(), vec![0; ALL]);
+    encode::encode(&line, companions, 0, &mut values, &mut codes);
+    codes
+}
+
+/// The greatest of a table that pairs of bytes name.
+fn greatest(table: &[u32], [xs, ys]: [&[u8]; 2]) -> u32 {
+    let Some(table) = table.first_chunk::<ALL>() else {
+        return u32::MAX;
+    };
+    let mut greatest = [0_u32; 4];
+    let (xs_four, xs_rest) = xs.as_chunks::<4>();
+    let (ys_four, ys_rest) = ys.as_chunks::<4>();
+    for (xs, ys) in xs_four.iter().zip(ys_four) {
+        for ((greatest, x), y) in greatest.iter_mut().zip(xs).zip(ys) {
+            *greatest = (*greatest).max(table[usize::from(u16::from_be_bytes([*x, *y]))]);
+        }
+    }
+    for (x, y) in xs_rest.iter().zip(ys_rest) {
+        greatest[0] = greatest[0].max(table[usize::from(u16::from_be_bytes([*x, *y]))]);
+    }
+    greatest.into_iter().max().unwrap_or(0)
+}
+
+fn fill(table: &[u8], [xs, ys]: [&[u8]; 2], codes: &mut [u8]) {
+    let Some(table) = table.first_chunk::<ALL>() else {
+        return;
+    };
+    for ((code, x), y) in codes.iter_mut().zip(xs).zip(ys) {
+        *code = table[usize::from(u16::from_be_bytes([*x, *y]))];
+    }
+}
