@@ -90,7 +90,7 @@ HOSTILE = {
     "beyond": (changed(row("c", (2,), BF16, 320), row("c", (2,), BF16, 1 << 40)), "beyond the end"),
     "not aligned": (changed(row("c", (2,), BF16, 320), row("c", (2,), BF16, 321)), "multiple of"),
     "across": (changed(row("c", (2,), BF16, 320), row("c", (2,), BF16, 0)), "lie across"),
-    "part of a block": (gguf([("a", (2, 48), Q8_0, bytes(102))]), "no whole blocks"),
+    "part of a block": (gguf([("a", (2, 48), Q8_0, bytes(102))]), "not whole blocks"),
     "other type": (gguf([("a", (256,), 23, bytes(136))]), "of IQ4_XS, which"),
     "unknown type": (gguf([("a", (256,), 99, bytes(136))]), "of type 99"),
     "no tensors": (gguf([]), "holds no tensors"),
