@@ -63,12 +63,9 @@ def build_study(
     kinds = StudyKinds(config, registry)
     checkpoints = in_form(open_models(config.merge.models, config.path.parent), config.merge.form)
     architecture = architecture_of(config.merge.architecture, checkpoints, registry)
+    models, partial_loras = config.merge.models, config.merge.partial_loras
     checkpoints = add_loras(
-        config.merge.models,
-        checkpoints,
-        architecture,
-        config.path.parent,
-        partial=config.merge.partial_loras,
+        models, checkpoints, architecture, config.path.parent, partial=partial_loras
     )
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
     search = search_space(config, kinds.method, matching, registry)
@@ -93,6 +90,7 @@ def build_study(
         plugins_of_wholes=registry.plugins_of([TAKES], architecture.id),
         plan_other=partial(outside_plan, registry=registry),
         on_start=lambda plan: registry.observe("bmerge_merge_started", plan=plan),
+        matching=matching,
     )
     merger = merger_maker(plain, config, search, registry)
     first, *more = [evaluator] if evaluator else kinds.evaluators()

@@ -52,6 +52,7 @@ class Merger:
         plan_other: makes the plan of a recipe that is none of this merge; None where there are
             no others.
         on_start: called with the plan of each merge that is about to run.
+        matching: of the recipe's tensors, if they are matched already.
 
     Raises:
         MethodError: if the method takes another number of models.
@@ -70,12 +71,15 @@ class Merger:
         plugins_of_wholes: tuple[PluginRef, ...] = (),
         plan_other: Callable[[Recipe], Plan] | None = None,
         on_start: Callable[[Plan], None] = lambda _: None,
+        matching: Matching | None = None,
     ) -> None:
         self._plan_other = plan_other
         self._on_start = on_start
         self._recipe, self._plugins_of_wholes = recipe, plugins_of_wholes
         self._methods = method
-        self._matching = match_tensors(recipe, checkpoints, architecture, method=method)
+        if matching is None:
+            matching = match_tensors(recipe, checkpoints, architecture, method=method)
+        self._matching = matching
         self._wholes: dict[int, tuple[Recipe, Matching]] = {}
         self._executor = executor
         self._scratch = scratch
