@@ -156,3 +156,15 @@ def test_lora_is_extracted_from_ranges(files, tmp_path):
     made = {key: np.zeros(array.shape, "f4") for key, array in values(files[0]).items()}
     merge_into(plan, made, executor=NativeExecutor())
     assert np.allclose(made[FUSED], values(files[1])[FUSED].astype("f4"), atol=1e-2)
+
+
+@EXECUTORS
+def test_kept_ranges_of_several_dtypes_become_the_first_ones(executor, tmp_path):
+    rng, path = np.random.default_rng(6), tmp_path / "mixed.safetensors"
+    rows = {key: rng.normal(size=(4, 6)).astype("f4") for key in (*PARTS, OTHER)}
+    write_checkpoint(path, rows, dtype={PARTS[-1]: "F16"})
+    plan = plan_in_layout((path, path), alpha=0.0)
+    report = merge_to_file(plan, tmp_path / "out.safetensors", executor=executor)
+    merged = read_checkpoint(report.output)[FUSED]
+    assert merged.dtype == np.float16
+    assert (merged == np.concatenate([rows[key] for key in reversed(PARTS)]).astype("f2")).all()
