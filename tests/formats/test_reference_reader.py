@@ -101,7 +101,6 @@ STRICTER = {
     "key twice": (f"{{{A},{A}}}", "duplicate key"),
     "metadata key twice": (f'{{"__metadata__":{{"x":"1","x":"2"}},{A}}}', "duplicate metadata key"),
     "space before": (f" {{{A}}}", "does not start with '{'"),
-    "complex numbers": (f"{{{A}}}".replace("F32", "C64").replace("[2]", "[1]"), "dtype C64"),
 }
 
 

@@ -176,6 +176,7 @@ impl Layout {
     }
 
     /// Write other metadata of the same length over that of the header.
+    #[allow(clippy::unused_self)] // of a header that `begin` has written
     fn rewrite(
         &self,
         py: Python<'_>,
