@@ -331,7 +331,7 @@ def test_mistakes_are_one_line(bmerge, folder):
                                                              "hada_w2_b")}  # fmt: skip
     write_checkpoint(folder / "loha.safetensors", roles)
     called = bmerge("lora", "merge", "loha.safetensors", "-o", "x.safetensors")
-    assert (called.status, "no plain LoRA layer" in called.err) == (1, True)
+    assert (called.status, "is not a plain LoRA layer" in called.err) == (1, True)
     called = bmerge("lora", "merge", "loha.safetensors=much", "-o", "x.safetensors")
     assert (called.status, "must be a number" in called.err) == (1, True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bmerge.cli.outlook import Outlook
@@ -87,7 +89,7 @@ def test_outlook_tells_seconds_a_picture_and_until_the_nearest_limit():
         now[0] += 6.0 if index == 0 else 2.0  # the merge, then pictures
         outlook.on_event(PictureDone(2, index, 10, 0.5))
     assert outlook.per_picture == 2.0
-    outlook.on_event(TrialFinished(trials(10)[0], None))
+    outlook.on_event(TrialFinished(replace(trials(10)[0], number=2), None))
     outlook.on_event(TrialStarted(3, "iters", "x"))
     # 24 s for one trial of ten pictures: 7 trials or 70 pictures are left
     assert outlook.left == pytest.approx(24 * 7)

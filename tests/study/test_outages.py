@@ -105,7 +105,7 @@ def test_scorer_that_fails_for_a_while_judges_the_same_pictures_later(tmp_path, 
 def test_patience_that_runs_out_leaves_the_trial_to_the_same_command(tmp_path, whole, at):
     with pytest.raises(StudyError, match="cannot be evaluated: refused") as told:
         run_study(study_of(tmp_path, Painter({at: DOWN}), patience=0))
-    assert "run the same command again to continue" in told.value.hint
+    assert "run the same command again: it continues" in told.value.hint
     trial = list(read_study(tmp_path).trials.values())[-1]
     assert (trial.state, trial.number) == ("running", (at - 1) // 3)
     assert [p["id"] for p in trial.pictures] == ["p00-s0"]

@@ -401,7 +401,7 @@ def test_a_model_that_does_not_fit_the_configuration_is_refused(sd1, tmp_path):
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        ("cond_stage_model.", "no checkpoint of a kind"),
+        ("cond_stage_model.", "not a checkpoint of a kind"),
         ("first_stage_model.", "neither the merge nor .* has the weights of the vae"),
         ("first_stage_model.decoder.conv_in.bias", "the merge has no 'first_stage_model.decoder"),
     ],
