@@ -171,6 +171,6 @@ def _signal(process: subprocess.Popen[bytes], *, gently: bool) -> None:
     """Signal a whole process group where there are such; the program alone elsewhere."""
     if sys.platform == "win32":
         process.kill()
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM if gently else signal.SIGKILL)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM if gently else signal.SIGKILL)
