@@ -116,6 +116,9 @@ def test_killed_merges_leave_nothing_that_the_next_one_does_not_remove(bmerge, t
     loras = {
         "lora_unet_input_blocks_1_1_proj_in.lora_up.weight": np.ones((6, 2)),
         "lora_unet_input_blocks_1_1_proj_in.lora_down.weight": np.ones((2, 6)),
+        "lora_unet_input_blocks_1_1_proj_in.dora_scale": np.ones(
+            (6, 1)
+        ),  # which goes by way of a file
     }
     write_checkpoint(Path("x.safetensors"), loras)
     old = {key: torch.tensor(array) for key, array in arrays.items()}

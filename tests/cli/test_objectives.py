@@ -83,4 +83,4 @@ def test_optimiser_of_one_objective_is_refused(bmerge, several, example):
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 1
     assert "the optimiser 'walk' knows one objective only" in called.err
-    assert "several: gp, nsga2, random, tpe" in called.err
+    assert "several: gp, grid, nsga2, qmc, random, tpe" in called.err
