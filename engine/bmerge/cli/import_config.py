@@ -9,17 +9,16 @@ import click
 
 from bmerge.cli.output import note, print_json, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import FormatError, RecipeError
+from bmerge.cli.yaml_target import check_yaml_target
+from bmerge.errors import RecipeError
 from bmerge.foreign.old_files import OldFolder, open_folder
 from bmerge.foreign.old_merger import study_of_merger
 from bmerge.foreign.old_optim import study_of_optim
-from bmerge.formats.target import regular_target, write_file
+from bmerge.formats.target import write_file
 from bmerge.method import MergeMethod
 from bmerge.recipe.yaml_dumper import dump
 
 __all__ = ["command"]
-
-_SUFFIXES = (".yaml", ".yml")
 
 
 @click.command("import-config")
@@ -43,7 +42,9 @@ def command(
       bmerge import-config ~/sd-webui-bayesian-merger -o study.yaml
       bmerge run study.yaml --check
     """
-    target = None if output is None else _target(Path(output), force=force)
+    target = None if output is None else Path(output)
+    if target is not None:
+        check_yaml_target(target, "study", force=force)
     old = open_folder(Path(folder).expanduser())
     method = _method(session, old)
     data = study_of_optim(old, method) if old.is_optim else study_of_merger(old, method)
@@ -59,17 +60,6 @@ def command(
         show(text, end="")
     if target is not None and not as_json:
         show(str(target))
-
-
-def _target(path: Path, *, force: bool) -> Path:
-    """Refuse a name that cannot or must not be written."""
-    if path.suffix.lower() not in _SUFFIXES:
-        message = f"cannot write {path}: a study is a YAML file"
-        raise FormatError(message, path=path, hint=f"name it {path.stem}.yaml")
-    regular_target(path)
-    if path.exists() and not force:
-        raise FormatError(f"{path} exists", path=path, hint="--force replaces it")
-    return path
 
 
 def _method(session: Session, old: OldFolder) -> MergeMethod:

@@ -8,16 +8,14 @@ from pathlib import Path
 import click
 
 from bmerge.cli.executor import executor_options
-from bmerge.cli.output import note, print_table, show, tell
+from bmerge.cli.open_study import open_study
+from bmerge.cli.output import print_table, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
 from bmerge.errors import StudyError
-from bmerge.executors import Executor
 from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.outside import outside_recipe
-from bmerge.host.studies import build_study, take_up
-from bmerge.plan import Plan
 from bmerge.report import write_report
 from bmerge.study.definition import check_definition
 from bmerge.study.figures import figure
@@ -85,18 +83,7 @@ def command(
     stored = read_study(folder)
     file = file or _file_of(stored)
     config = load_study(file)
-    registry = session.registry()
-    registry.add(config.plugins, file.parent)
-    for warning in take_up(registry, folder):
-        note(f"warning: {warning}")
-
-    def choose(plan: Plan) -> Executor:
-        choice = where.or_else(config.executor).choose(plan)
-        tell(plan.notes, plan.warnings)
-        note(choice.reason)
-        return choice.executor
-
-    study = build_study(config, registry, folder=folder, choose=choose)
+    study, registry = open_study(session, config, file, folder, where)
     try:
         check_definition(stored.attributes["definition"], study.definition, folder)
         with FolderLock(folder):

@@ -10,15 +10,13 @@ import click
 from bmerge.architectures import Architecture
 from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import FormatError
+from bmerge.cli.yaml_target import check_yaml_target
 from bmerge.foreign import read_any_recipe
-from bmerge.formats.target import regular_target, write_file
+from bmerge.formats.target import write_file
 from bmerge.host.merges import architecture_of, open_models
 from bmerge.recipe import ModelRef, Recipe, dump_recipe
 
 __all__ = ["command"]
-
-_SUFFIXES = (".yaml", ".yml")
 
 
 @click.group("recipe")
@@ -53,7 +51,7 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
     """
     source = Path(file)
     if output is not None:
-        _check(Path(output), force=force)
+        check_yaml_target(Path(output), "recipe", force=force)
 
     def find(recipe: Recipe) -> Architecture:
         session.registry().require(recipe.plugins, f"the recipe {source}")
@@ -69,16 +67,6 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
         recipe = _moved(recipe, source.parent)
     write_file(target, dump_recipe(recipe).encode())
     show(str(target))
-
-
-def _check(target: Path, *, force: bool) -> None:
-    """Refuse a name that cannot or must not be written."""
-    if target.suffix.lower() not in _SUFFIXES:
-        message = f"cannot write {target}: a recipe is a YAML file"
-        raise FormatError(message, path=target, hint=f"name it {target.stem}.yaml")
-    regular_target(target)
-    if target.exists() and not force:
-        raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
 
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:

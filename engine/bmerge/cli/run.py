@@ -11,18 +11,16 @@ import click
 
 from bmerge.cli.executor import executor_options
 from bmerge.cli.numbers import FiniteRange
-from bmerge.cli.output import note, show, tell
+from bmerge.cli.open_study import open_study
+from bmerge.cli.output import show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.prove import print_proof
 from bmerge.cli.run_check import check_study
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
 from bmerge.errors import StudyError
-from bmerge.executors import Executor
 from bmerge.host import Registry
 from bmerge.host.executor_options import ExecutorOptions
-from bmerge.host.studies import build_study, take_up
-from bmerge.plan import Plan
 from bmerge.report import write_report
 from bmerge.study.events import Event, StudyFinished, TrialFinished
 from bmerge.study.figures import figure
@@ -111,18 +109,7 @@ def command(
     if patience is not None:
         config = replace(config, patience=patience)
     folder = out or config.out
-    registry = session.registry()
-    registry.add(config.plugins, file.parent)
-    for warning in take_up(registry, folder):
-        note(f"warning: {warning}")
-
-    def choose(plan: Plan) -> Executor:
-        choice = where.or_else(config.executor).choose(plan)
-        tell(plan.notes, plan.warnings)
-        note(choice.reason)
-        return choice.executor
-
-    study = build_study(config, registry, folder=folder, choose=choose)
+    study, registry = open_study(session, config, file, folder, where)
     given = Limits(trials, pictures, minutes)
     limits = None if given == UNLIMITED else given
     if check:

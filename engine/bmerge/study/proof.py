@@ -161,10 +161,11 @@ def _comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Com
     spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (count - 1) / count)
     if spread == 0:
         return Comparison(rival, mean, mean, mean, float(mean == 0), count)
-    from scipy.stats import t as student  # type: ignore[import-untyped]
+    # Student's t; scipy.stats has it too, but takes a second to import.
+    from scipy.special import stdtr, stdtrit  # type: ignore[import-untyped]
 
-    margin = float(student.ppf(0.975, count - 1)) * spread
-    p = 2 * float(student.sf(abs(mean) / spread, count - 1))
+    margin = float(stdtrit(count - 1, 0.975)) * spread
+    p = 2 * float(stdtr(count - 1, -abs(mean) / spread))
     return Comparison(rival, mean, mean - margin, mean + margin, p, count)
 
 

@@ -1,0 +1,43 @@
+"""The study of a file, built for ``bmerge run`` and ``bmerge prove``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bmerge.cli.output import note, tell
+from bmerge.cli.session import Session
+from bmerge.executors import Executor
+from bmerge.host import Registry
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.studies import build_study, take_up
+from bmerge.plan import Plan
+from bmerge.study.config import StudyConfig
+from bmerge.study.study import Study
+
+__all__ = ["open_study"]
+
+
+def open_study(
+    session: Session, config: StudyConfig, file: Path, folder: Path, where: ExecutorOptions
+) -> tuple[Study, Registry]:
+    """Build a study, tell what is to be told of its plan, and return it with its plugins.
+
+    Args:
+        session: of the command.
+        config: what the file says.
+        file: that it was read from.
+        folder: of the study.
+        where: options of the command line, which go before those of the file.
+    """
+    registry = session.registry()
+    registry.add(config.plugins, file.parent)
+    for warning in take_up(registry, folder):
+        note(f"warning: {warning}")
+
+    def choose(plan: Plan) -> Executor:
+        choice = where.or_else(config.executor).choose(plan)
+        tell(plan.notes, plan.warnings)
+        note(choice.reason)
+        return choice.executor
+
+    return build_study(config, registry, folder=folder, choose=choose), registry
