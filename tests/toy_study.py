@@ -1,7 +1,7 @@
 """A study without merges or models: its score is a quadratic of the block weights.
 
 Also a program, for tests that kill it: ``python toy_study.py FOLDER OPTIMISER N_ITERS``; with
-``--two`` it has two normalised objectives.
+``--two`` it has two normalised objectives, with a URL it is stored there.
 """
 
 from __future__ import annotations
@@ -166,14 +166,15 @@ def make_study(
 if __name__ == "__main__":
     from bmerge.study.loop import run_study
 
-    folder, optimiser, n_iters, *two = sys.argv[1:]
+    folder, optimiser, n_iters, *more = sys.argv[1:]
     run_study(  # no sobol: scipy takes a second to import
         make_study(
             *(folder, optimiser),
             n_iters=int(n_iters),
             design="random",
             delay=0.005,
-            objectives=TWO if two else ONE,
+            objectives=TWO if "--two" in more else ONE,
+            storage=next((each for each in more if "://" in each), None),
         ),
         on_event=lambda event: print(type(event).__name__, flush=True),
     )

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from bmerge.recipe import BlockWeights, LoraRef, ModelRef, Recipe, dump_recipe, load_recipe
     from bmerge.study.cube import Cube
     from bmerge.study.protocols import Optimiser, Parameter, ParameterKind, Result, Space
+    from bmerge.study.storage import Storage, StorageKind, StoredTrial
     from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
 
 __all__ = [
@@ -117,7 +118,10 @@ __all__ = [
     "ScorerKind",
     "Space",
     "Statistic",
+    "Storage",
+    "StorageKind",
     "StoredPicture",
+    "StoredTrial",
     "Study",
     "StudyError",
     "StudyInterruptedError",
@@ -178,6 +182,7 @@ _HOME = {
     "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
     "bmerge.temporaries": "fresh_name remove_left_over temporary_folder",
     "bmerge.study.cube": "Cube",
+    "bmerge.study.storage": "Storage StorageKind StoredTrial",
     "bmerge.study.protocols": "Optimiser Parameter ParameterKind Result Space",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

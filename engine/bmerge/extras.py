@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "scipy", "numpy"),
     "scorers": ("torch", "open_clip", "transformers", "safetensors", "scipy", "numpy", "PIL"),
     "diffusers": ("torch", "diffusers", "transformers", "accelerate", "peft", "numpy", "PIL"),
+    "postgresql": ("psycopg",),
     "testing": ("torch", "safetensors", "numpy", "PIL"),
 }  # fmt: skip
 """Extra of pyproject.toml → the modules that it brings; of two that fit, the first is named."""

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bmerge import StudyError
-from bmerge.study.store import has_study, read_study
+from bmerge.study.stored import has_study, read_study
 from bmerge.study.trial import Trial
 from bmerge.testing.checkpoints import write_checkpoint
 from soak import killing

@@ -22,7 +22,7 @@ from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.space_config import build_space
 from bmerge.study.space_entry import HyperparameterSpace
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint
 from toy_study import ALPHA, TOY, make_study
 

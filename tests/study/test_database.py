@@ -13,9 +13,10 @@ import pytest
 
 from bmerge import StudyError
 from bmerge.evaluate import sqlite
-from bmerge.study import database
+from bmerge.study import database, sqlite_file
 from bmerge.study.loop import run_study
-from bmerge.study.store import Store, read_study
+from bmerge.study.store import Store
+from bmerge.study.stored import read_study
 from bmerge.study.trial import Trial
 from toy_study import make_study
 
@@ -77,7 +78,7 @@ def lock(study):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_lock_is_waited_for(study, kind, monkeypatch, caplog):
-    monkeypatch.setattr(database, "_AT_ONCE", 0.05)
+    monkeypatch.setattr(sqlite_file, "AT_ONCE", 0.05)
     monkeypatch.setattr(database, "_PAUSE", 0.01)
     with begun(study, kind) as action:
         held = lock(study)
@@ -97,7 +98,7 @@ def test_a_lock_is_waited_for(study, kind, monkeypatch, caplog):
 def test_after_a_minute_it_is_called_locked_and_nothing_is_lost_or_doubled(
     study, kind, monkeypatch
 ):
-    monkeypatch.setattr(database, "_AT_ONCE", 0.01)
+    monkeypatch.setattr(sqlite_file, "AT_ONCE", 0.01)
     monkeypatch.setattr(database, "_PAUSE", 0.01)
     monkeypatch.setattr(database, "_PATIENCE", 0.1)
     with begun(study, kind) as action:
@@ -111,20 +112,26 @@ def test_after_a_minute_it_is_called_locked_and_nothing_is_lost_or_doubled(
     assert list(read_study(study.folder).trials) == list(range(count))
 
 
+def limit_pages(engine, pages):
+    """Let a database grow to so many pages, by whichever connection; None: no further."""
+    with contextlib.ExitStack() as opened:
+        for _ in range(engine.pool.checkedin()):
+            connection = opened.enter_context(engine.connect())
+            most = pages or connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {most}")
+
+
 def test_a_full_disk_is_called_full_and_the_trial_goes_on_when_there_is_room(study):
     with begun(study, "park") as _, pytest.raises(StudyError, match="another run"):
         open_store(study)
     with open_store(study) as store:
         (trial,) = store.running or [store.start(study.queue[1], study.search.space)]
         large = Trial(trial.number, "running", trial.proposal, means={"x" * 100_000: 0.5})
-        with store._storage.engine.connect() as connection:
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        limit_pages(store._storage._rdb.engine, None)
         with pytest.raises(StudyError, match=r"no room is left for .*study\.db$") as caught:
             store.park(large)
         assert caught.value.blame == "surroundings"
-        with store._storage.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+        limit_pages(store._storage._rdb.engine, 100_000)
         store.park(large)
         store.finish(complete(trial))
     assert [t.state for t in read_study(study.folder).trials.values()] == ["complete", "complete"]
@@ -132,13 +139,13 @@ def test_a_full_disk_is_called_full_and_the_trial_goes_on_when_there_is_room(stu
 
 def test_a_disk_without_room_is_known_by_any_name_that_sqlite_has_for_it(study, monkeypatch):
     monkeypatch.setattr(sqlite, "_NO_ROOM", 1 << 62)
-    monkeypatch.setattr(database, "_connect", _failing("disk I/O error"))
+    monkeypatch.setattr(database, "connect", _failing("disk I/O error"))
     with pytest.raises(StudyError, match="no room is left for"):
         read_study(study.folder)
 
 
 def test_any_other_failure_of_the_disk_is_told_and_may_pass(study, monkeypatch):
-    monkeypatch.setattr(database, "_connect", _failing("disk I/O error"))
+    monkeypatch.setattr(database, "connect", _failing("disk I/O error"))
     with pytest.raises(StudyError, match="cannot be used: disk I/O error") as caught:
         open_store(study)
     assert caught.value.blame == "surroundings"
@@ -157,7 +164,7 @@ def test_a_read_only_database_is_read_and_called_read_only_when_it_is_to_be_writ
     def read_only(path, *, create):
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
-    monkeypatch.setattr(database, "_connect", read_only)
+    monkeypatch.setattr(database, "connect", read_only)
     assert len(read_study(study.folder).trials) == 1
     with open_store(study) as store:
         with pytest.raises(StudyError, match="cannot be written: it is read-only") as caught:

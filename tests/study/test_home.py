@@ -10,7 +10,7 @@ import pytest
 from bmerge import StudyError
 from bmerge.study.events import TrialStarted
 from bmerge.study.loop import run_study
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from toy_study import make_study
 
 

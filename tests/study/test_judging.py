@@ -16,7 +16,7 @@ from bmerge.rating.scores import standings
 from bmerge.study.events import Waiting
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from toy_study import PAYLOADS, Generator, Judge, make_study
 
 BOTH = Objectives((Objective("score", {"judge": 0.1, "person": 1.0}),))

@@ -11,7 +11,7 @@ from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialS
 from bmerge.study.limits import Limits, pictures_of
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.study.trial import Proposal, Trial
 from grey_study import STUDY
 from toy_study import make_study

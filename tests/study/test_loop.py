@@ -23,7 +23,7 @@ from bmerge.recipe import load_recipe
 from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
 from bmerge.study.limits import Limits
 from bmerge.study.loop import run_study
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from toy_study import BEST, PAYLOADS, Generator, Judge, factory, make_study, quality
 
 

@@ -17,7 +17,7 @@ from bmerge.recipe import load_recipe
 from bmerge.study.best import write_front
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.study.trial import Proposal, Trial, best_of, front_of
 from toy_study import PAYLOADS, TWO, Generator, Judge, Merger, make_study, quality
 

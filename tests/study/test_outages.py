@@ -15,7 +15,8 @@ from bmerge import GeneratorError, PluginError, ScorerError, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.study.events import Paused, PictureDone, TrialStarted
 from bmerge.study.loop import run_study
-from bmerge.study.store import Store, read_study
+from bmerge.study.store import Store
+from bmerge.study.stored import read_study
 from toy_study import PAYLOADS, Generator, Judge, make_study
 
 DOWN = GeneratorError("refused", transient=True)

@@ -14,7 +14,7 @@ from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock
 from bmerge.study.loop import run_study
 from bmerge.study.preflight import check_all, forecast_of
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from toy_study import PAYLOADS, Generator, Judge, Merger, Model, make_study, weights_of
 
 

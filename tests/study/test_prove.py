@@ -16,7 +16,7 @@ from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.proof import Contender, ProofStore, compared, load_proof
 from bmerge.study.prove import Entry, contenders_of, fresh_payloads, prove, share_of
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.study.trial import best_of
 from noisy_study import PAYLOADS, Judge, Painter
 from toy_study import BEST, ONE, make_study

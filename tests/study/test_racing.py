@@ -19,7 +19,7 @@ from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.racing import check_racing
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.study.trial import best_of, results_of
 from grey_study import STUDY
 from noisy_study import BOTH, PAYLOADS, Judge, N, Painter, race_study

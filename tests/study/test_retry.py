@@ -8,7 +8,7 @@ from bmerge import GeneratorError, StudyError, StudyInterruptedError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.study.events import TrialStarted
 from bmerge.study.loop import run_study
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from toy_study import PAYLOADS, Generator, Judge, make_study
 
 BAD = GeneratorError("NaN in all pictures")

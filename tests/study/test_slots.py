@@ -13,7 +13,7 @@ from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.study.events import PictureDone, TrialFinished, TrialStarted
 from bmerge.study.limits import Limits
 from bmerge.study.loop import run_study
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.study.study import Workplace
 from noisy_study import BOTH, PAYLOADS, Painter, race_study
 from noisy_study import Judge as NoisyJudge

@@ -8,7 +8,8 @@ import pytest
 from bmerge import StudyError
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objectives
-from bmerge.study.store import Store, read_study
+from bmerge.study.store import Store
+from bmerge.study.stored import read_study
 from bmerge.study.trial import Proposal
 from bmerge.testing.optimisers import MIXED
 from toy_study import ONE, make_study

@@ -8,7 +8,7 @@ import pytest
 
 from bmerge import StudyError
 from bmerge.study.loop import run_study
-from bmerge.study.store import has_study, read_study
+from bmerge.study.stored import has_study, read_study
 from bmerge.study.transfer import export_study, import_study
 from noisy_study import race_study
 from toy_study import make_study
@@ -47,9 +47,9 @@ def test_what_is_no_export_leaves_nothing(tmp_path):
         ["{", *lines[1:]],
         [lines[0], *lines[2:]],
         [lines[0], json.dumps({**first, "state": "HAPPY"}), *lines[2:]],
-        [lines[0], json.dumps({**first, "values": ["x"]}), *lines[2:]],
+        [lines[0], json.dumps({**first, "scores": ["x"]}), *lines[2:]],
         [lines[0], json.dumps({**first, "attributes": {}}), *lines[2:]],
-        [lines[0].replace('"format": 1', '"format": 2'), *lines[1:]],
+        [lines[0].replace('"format": 2', '"format": 1'), *lines[1:]],
     ):
         with pytest.raises(StudyError, match="otherwise than expected"):
             import_study(wrong, tmp_path / "there", source="it")

@@ -18,7 +18,7 @@ from bmerge.plan import Plan
 from bmerge.study.events import Event, TrialFinished
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load import load_study
-from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
 
 if TYPE_CHECKING:

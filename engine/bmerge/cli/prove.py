@@ -24,7 +24,7 @@ from bmerge.study.load import load_study
 from bmerge.study.lock import FolderLock
 from bmerge.study.proof import Comparison, Proof
 from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, prove, share_of
-from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.study import Study
 
 __all__ = ["command", "print_proof"]

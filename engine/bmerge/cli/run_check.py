@@ -10,7 +10,7 @@ from bmerge.faults import in_one_line
 from bmerge.study.limits import Limits
 from bmerge.study.preflight import Finding, Forecast, check_all, forecast_of
 from bmerge.study.room import free_bytes
-from bmerge.study.store import StoredStudy, has_study, read_study
+from bmerge.study.stored import StoredStudy, has_study, read_study
 from bmerge.study.study import Study
 
 __all__ = ["check_study"]

@@ -17,7 +17,7 @@ from bmerge.reading import check_regular
 from bmerge.recipe import dump_recipe
 from bmerge.study.figures import figure
 from bmerge.study.space import in_words
-from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.transfer import export_study, import_study
 from bmerge.study.trial import Trial, best_of, front_of
 

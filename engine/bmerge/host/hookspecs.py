@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
     from bmerge.method import MergeMethod
     from bmerge.plan import Plan
+    from bmerge.study.storage import StorageKind
     from bmerge.study.trial import Trial
 
 __all__ = ["hookimpl", "hookspec"]
@@ -58,6 +59,11 @@ def bmerge_architectures() -> Iterable[Architecture]:  # type: ignore[empty-body
 @hookspec
 def bmerge_formats() -> Iterable[Format]:  # type: ignore[empty-body]
     """Offer formats of files that hold models; called when a suffix is none of bmerge's own."""
+
+
+@hookspec
+def bmerge_storages() -> Iterable[StorageKind]:  # type: ignore[empty-body]
+    """Offer storages of studies; asked for when a study's `storage` is an address."""
 
 
 @hookspec

@@ -22,12 +22,14 @@ from bmerge.host.records import PluginRecord
 from bmerge.host.required import load_named, load_required
 from bmerge.method import MergeMethod
 from bmerge.recipe import PluginRef
+from bmerge.study import storages
 
 if TYPE_CHECKING:
     import click
 
     from bmerge.formats import Checkpoint
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
+    from bmerge.study.storage import StorageKind
 
 __all__ = ["Registry", "load_registry"]
 
@@ -63,6 +65,7 @@ class Registry:
         )
         self.formats = Catalogue(host, "bmerge_formats", noun="format", kind=Format)
         offer(self.formats.values)
+        storages.offer(lambda: self.storages.values())  # noqa: PLW0108  made when it is needed
 
     def architecture_of(self, name: str | None, checkpoint: Checkpoint) -> Architecture:
         """Return the architecture that is named, or that of a checkpoint; the last one is kept.
@@ -98,6 +101,13 @@ class Registry:
         from bmerge.host.kinds import ScorerKind
 
         return Catalogue(self._host, "bmerge_scorers", noun="scorer", kind=ScorerKind)
+
+    @cached_property
+    def storages(self) -> Catalogue[StorageKind]:
+        """Storages of studies by name, beside the one that ships."""
+        from bmerge.study.storage import StorageKind
+
+        return Catalogue(self._host, "bmerge_storages", noun="storage", kind=StorageKind)
 
     @property
     def plugins(self) -> tuple[PluginRecord, ...]:

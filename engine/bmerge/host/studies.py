@@ -33,7 +33,7 @@ from bmerge.recipe import (
 )
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import definition_of
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.study.study import Study, Workplace
 
 __all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins", "take_up"]

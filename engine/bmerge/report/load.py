@@ -28,7 +28,7 @@ from bmerge.study.expected import expected
 from bmerge.study.importance import importances
 from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.proof import load_proof
-from bmerge.study.store import StoredStudy, read_study
+from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
 
 __all__ = ["load_report_data"]

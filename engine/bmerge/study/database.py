@@ -11,32 +11,36 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.sqlite import failure_of, is_locked
+from bmerge.extras import require
+from bmerge.study import sqlite_file
+from bmerge.study.sqlite_file import FILE, connect
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-__all__ = ["FILE", "close_database", "open_database", "reopen_trials"]
+__all__ = ["FILE", "close_database", "drop_trials", "open_database", "reopen_trials"]
 
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FILE = "study.db"
-
-_LAST_MADE = frozenset({"version_info", "alembic_version"})
-"""Tables to which Optuna writes when all others are there."""
-_TABLES = {"studies", "version_info", "alembic_version"}
-"""Some that Optuna makes, whichever it makes first."""
+_PARTS = tuple(
+    f"trial_{kind}"
+    for kind in (
+        "params", "values", "user_attributes", "system_attributes", "intermediate_values",
+        "heartbeats",
+    )
+)  # fmt: skip
+"""Optuna's tables of what belongs to a trial."""
 
 _PATIENCE = 60.0  # seconds for which a lock is waited for
-_AT_ONCE = 2.0  # of them within SQLite, where Ctrl-C must wait as well
 _PAUSE = 0.2
 
 
@@ -58,14 +62,18 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
     import optuna
     import sqlalchemy.pool
 
+    if url is not None:
+        url = _with_driver(url)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
     path = folder / FILE
     options: dict[str, Any] = {}
     if url is None:  # by a function, since not every path can be written as a URL
-        connect = functools.partial(_connect, path, create=create)
-        options = {"creator": connect, "poolclass": sqlalchemy.pool.QueuePool}
+        creator = functools.partial(connect, path, create=create)
+        options = {"creator": creator, "poolclass": sqlalchemy.pool.QueuePool}
     elif url.startswith("sqlite"):
-        options = {"connect_args": {"timeout": _AT_ONCE}}
+        options = {"connect_args": {"timeout": sqlite_file.AT_ONCE}}
+    else:  # a connection of before the server was started again is noticed
+        options = {"pool_pre_ping": True}
     place = _Place(path) if url is None else _Place(_without_password(url))
 
     def make() -> RDBStorage:
@@ -91,6 +99,17 @@ def close_database(storage: RDBStorage) -> None:
     """Let go of a database."""
     storage.remove_session()
     storage.engine.dispose()
+
+
+def drop_trials(storage: RDBStorage, study: int, first: int) -> None:
+    """Remove the trials from a number on: those that a call which was not answered has left.
+
+    Args:
+        storage: from :func:`open_database`.
+        study: id of the study.
+        first: number of the first that goes.
+    """
+    cast("_PatientStorage", storage).drop(study, first)
 
 
 def reopen_trials(storage: RDBStorage, trials: Sequence[int]) -> None:
@@ -132,19 +151,42 @@ class _PatientStorage:
 
     def reopen(self, trials: Sequence[int]) -> None:
         """Do what Optuna has no method for: to it, what is finished is finished for good."""
-        import sqlalchemy
-
-        statement = sqlalchemy.text(
+        statement = (
             "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL"
             " WHERE trial_id = :trial AND state = 'FAIL'"
         )
+        self._execute([(statement, {"trial": trial}) for trial in trials])
 
-        def update() -> None:
+    def drop(self, study: int, first: int) -> None:
+        """Remove trials, which Optuna has no method for either."""
+        import sqlalchemy
+
+        which = "FROM trials WHERE study_id = :study AND number >= :first"
+        bound = {"study": study, "first": first}
+
+        def any_there() -> bool:
+            with self._storage.engine.connect() as connection:
+                found = connection.execute(sqlalchemy.text(f"SELECT trial_id {which}"), bound)
+                return found.first() is not None
+
+        if not _patiently(any_there, self._place):
+            return
+        parts = [
+            f"DELETE FROM {table} WHERE trial_id IN (SELECT trial_id {which})"  # noqa: S608
+            for table in _PARTS
+        ]
+        self._execute([(text, bound) for text in (*parts, f"DELETE {which}")])
+
+    def _execute(self, statements: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+        """Carry out all of some statements, or none."""
+        import sqlalchemy
+
+        def carry_out() -> None:
             with self._storage.engine.begin() as connection:
-                for trial in trials:
-                    connection.execute(statement, {"trial": trial})
+                for text, values in statements:
+                    connection.execute(sqlalchemy.text(text), values)
 
-        _patiently(update, self._place)
+        _patiently(carry_out, self._place)
 
 
 def _patiently(action: Callable[[], T], place: _Place) -> T:
@@ -185,43 +227,6 @@ def _told(error: Exception, sqlite: sqlite3.Error | None, place: _Place) -> Stud
     return StudyError(message, blame="surroundings" if passes else "study")
 
 
-def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
-    """Open a study's own file. Who only reads makes and changes nothing, and trusts nothing."""
-    mode = "rwc" if create else "rw"
-    address = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(address, uri=True, timeout=_AT_ONCE, check_same_thread=False)
-    if not create:
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")  # it may be somebody else's
-    _check_ours(connection, path)
-    if not create:
-        _check_made(connection, path)
-    return connection
-
-
-def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that holds other tables than Optuna's: nothing is written into it."""
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    tables = {name for (name,) in rows}
-    if tables and not tables & _TABLES:
-        connection.close()
-        message = f"{path} is a database of another program"
-        raise StudyError(message, hint="give another folder by --out")
-
-
-def _check_made(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse to read a database whose tables were being made when the run was killed."""
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    missing = _LAST_MADE - {name for (name,) in rows}
-    if missing or not all(
-        connection.execute(f"SELECT 1 FROM {table}").fetchone()  # noqa: S608  a name of ours
-        for table in _LAST_MADE
-    ):
-        connection.close()
-        message = f"no study in {path.parent} yet: its run ended while it made {path.name}"
-        raise StudyError(message, hint="the same `bmerge run` begins it")
-
-
 def _one_line(error: Exception) -> str:
     """Return what the database itself said."""
     *_, root = _chain(error)
@@ -233,6 +238,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while step is not None:
         yield step
         step = getattr(step, "orig", None) or step.__cause__
+
+
+def _with_driver(url: str) -> str:
+    """Return a URL of PostgreSQL with the driver that the extra brings; any other as it is."""
+    scheme, colon, rest = url.partition(":")
+    if scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return url
+    require(("psycopg",), "a study in PostgreSQL")
+    return f"postgresql+psycopg{colon}{rest}"
 
 
 def _without_password(url: str) -> str:

@@ -10,7 +10,7 @@ from bmerge.study.protocols import Parameter
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["distribution_of", "stored_value", "values_of"]
+__all__ = ["distribution_of", "parameter_of", "stored_value", "values_of"]
 
 
 def distribution_of(p: Parameter) -> BaseDistribution:
@@ -22,6 +22,24 @@ def distribution_of(p: Parameter) -> BaseDistribution:
     if p.integer:
         return IntDistribution(int(p.low), int(p.high), log=p.log)
     return FloatDistribution(p.low, p.high, log=p.log)
+
+
+def parameter_of(name: str, distribution: BaseDistribution) -> Parameter:
+    """Return a parameter in our words, but for its simplex, which Optuna has no word for."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        words = tuple(map(str, distribution.choices))
+        return Parameter(name, 0.0, float(len(words) - 1), choices=words)
+    if not isinstance(distribution, FloatDistribution | IntDistribution):
+        raise TypeError(f"{name} is of the kind {type(distribution).__name__}")
+    return Parameter(
+        name,
+        float(distribution.low),
+        float(distribution.high),
+        log=distribution.log,
+        integer=isinstance(distribution, IntDistribution),
+    )
 
 
 def stored_value(p: Parameter, value: float) -> float | int | str:

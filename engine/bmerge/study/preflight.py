@@ -18,7 +18,7 @@ from bmerge.study.definition import check_definition
 from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock
 from bmerge.study.room import Need, check_room, needs_of, takes_files
-from bmerge.study.store import StoredStudy
+from bmerge.study.stored import StoredStudy
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial
 

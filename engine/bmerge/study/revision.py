@@ -14,7 +14,10 @@ from bmerge.study.expected import numbers
 from bmerge.study.objective import Objectives
 from bmerge.study.trial import Trial
 
-__all__ = ["Revisions", "read_revisions", "revised"]
+__all__ = ["REVISIONS", "Revisions", "read_revisions", "revised"]
+
+REVISIONS = "revisions"
+"""Attribute of a study that holds them."""
 
 Revisions = Mapping[str, Mapping[int, float]]
 """Scorer's label → number of a trial → its mean now."""

@@ -1,19 +1,16 @@
-"""Between a :class:`~bmerge.study.trial.Trial` and a row of Optuna's storage."""
+"""Between a :class:`~bmerge.study.trial.Trial` and what a storage holds of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from bmerge.recipe import dump_recipe, parse_recipe
 from bmerge.recipe.schema import BlockWeights
-from bmerge.study.distributions import values_of
 from bmerge.study.expected import expected, mapping, number, numbers, text
-from bmerge.study.trial import Phase, Proposal, Trial, TrialState
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+from bmerge.study.storage import StoredTrial
+from bmerge.study.trial import Phase, Proposal, Trial
 
 __all__ = [
     "ATTEMPT",
@@ -26,7 +23,6 @@ __all__ = [
 
 PARKED = "parked"
 """Attribute of a running trial: the pictures that it has so far."""
-
 
 ATTEMPT = "attempt"
 """Attribute of a trial: of its present attempt."""
@@ -75,22 +71,20 @@ def park_attributes(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trial_of(row: FrozenTrial) -> Trial:
-    """Return the trial that a row holds.
+def trial_of(row: StoredTrial) -> Trial:
+    """Return the trial that a storage holds.
 
     Raises:
         StudyError: if it is not what bmerge stores.
     """
     with expected(f"trial {row.number}"):
-        attributes: Mapping[str, Any] = row.user_attrs
-        proposal = _proposal(attributes, values_of(row.params, row.distributions))
-        state = _state(row)
+        attributes: Mapping[str, Any] = row.attributes
+        proposal, state = _proposal(attributes, row.values), row.state
         if state == "running":  # attributes of a finish that was cut short do not count
             token = text(attributes.get(ATTEMPT, ""), ATTEMPT)
             parked = _parked(attributes.get(PARKED, {}))
             return Trial(row.number, state, proposal, token=token, **parked)
-        scored = state in {"complete", "pruned"}
-        values = [number(value, "value") for value in row.values] if scored else []
+        values = [number(value, "score") for value in row.scores]
         reason = attributes.get("reason") if state == "failed" else None
         return Trial(
             number=row.number,
@@ -158,10 +152,3 @@ def _picture(stored: Any) -> Mapping[str, Any]:
         number(picture[key], f"picture.{key}")
     numbers(picture["scores"], "picture.scores")
     return picture
-
-
-def _state(row: FrozenTrial) -> TrialState:
-    if not row.state.is_finished():
-        return "running"
-    states: dict[str, TrialState] = {"COMPLETE": "complete", "PRUNED": "pruned"}
-    return states.get(row.state.name, "failed")

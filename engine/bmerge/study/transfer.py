@@ -6,26 +6,27 @@ moved. Pictures stay where they are; a line names them by their paths within the
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 from bmerge.errors import StudyError
-from bmerge.study.database import FILE, close_database, open_database
-from bmerge.study.expected import expected
+from bmerge.study.expected import expected, mapping, number, numbers
 from bmerge.study.home import url_of
 from bmerge.study.lock import FolderLock
-from bmerge.study.store import has_study, read_study
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial
+from bmerge.study.objective import Objectives
+from bmerge.study.protocols import Parameter
+from bmerge.study.sqlite_file import FILE
+from bmerge.study.storage import Storage, StoredTrial, open_storage
+from bmerge.study.stored import has_study, read_study
+from bmerge.study.trial import TrialState
 
 __all__ = ["export_study", "import_study"]
 
-FORMAT = 1
+FORMAT = 2
 _OF_PLACE = ("folder", "id")  # attributes that say where a study is
 
 
@@ -35,31 +36,20 @@ def export_study(folder: Path) -> Iterator[str]:
     Raises:
         StudyError: if there is none.
     """
-    from optuna.distributions import distribution_to_json
-
     name = read_study(folder).name
-    storage = open_database(folder, url_of(folder), create=False)
-    with contextlib.ExitStack() as opened, expected(f"the study in {folder}"):
-        opened.callback(close_database, storage)
-        study = storage.get_study_id_from_name(name)
-        attributes = storage.get_study_user_attrs(study)
+    with (
+        closing(open_storage(folder, url_of(folder), create=False)) as storage,
+        expected(f"the study in {folder}"),
+    ):
+        attributes = storage.attributes(name)
+        rows = storage.trials(name)
         kept = {key: value for key, value in attributes.items() if key not in _OF_PLACE}
-        directions = [each.name for each in storage.get_study_directions(study)]
-        head = {"format": FORMAT, "study": name, "directions": directions, "attributes": kept}
-        yield json.dumps(head)
-        rows = storage.get_all_trials(study, deepcopy=False)
-        for row in sorted(rows, key=lambda each: each.number):
-            spaces = {key: distribution_to_json(d) for key, d in row.distributions.items()}
-            yield json.dumps(
-                {
-                    "trial": row.number,
-                    "state": row.state.name,
-                    "values": row.values,
-                    "params": row.params,
-                    "distributions": {key: json.loads(text) for key, text in spaces.items()},
-                    "attributes": row.user_attrs,
-                }
-            )
+        yield json.dumps({"format": FORMAT, "study": name, "attributes": kept})
+        for row in rows:
+            spaces = {key: asdict(p) for key, p in row.parameters.items()}
+            line = {**asdict(row), "parameters": spaces, "trial": row.number}
+            del line["number"]
+            yield json.dumps(line)
 
 
 def import_study(lines: Iterable[str], folder: Path, *, source: str) -> str:
@@ -84,12 +74,8 @@ def import_study(lines: Iterable[str], folder: Path, *, source: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder)
     try:
-        storage = open_database(folder, None, create=True)
-        try:
-            with expected(source):
-                _store(storage, head, rows, folder)
-        finally:
-            close_database(storage)
+        with closing(open_storage(folder, None, create=True)) as storage, expected(source):
+            _store(storage, head, rows, folder)
         read_study(folder)  # or complain
     except BaseException:
         (folder / FILE).unlink(missing_ok=True)
@@ -100,31 +86,32 @@ def import_study(lines: Iterable[str], folder: Path, *, source: str) -> str:
 
 
 def _store(
-    storage: RDBStorage, head: Mapping[str, Any], rows: Iterable[FrozenTrial], folder: Path
+    storage: Storage, head: Mapping[str, Any], rows: Iterable[StoredTrial], folder: Path
 ) -> None:
-    from optuna.study import StudyDirection
-
-    directions = [StudyDirection[name] for name in head["directions"]]
-    study = storage.create_new_study(directions, head["study"])
     attributes = {**head["attributes"], "folder": str(folder.absolute())}
-    for key, value in attributes.items():
-        storage.set_study_user_attr(study, key, value)
+    objectives = Objectives.of(attributes["definition"])
+    storage.create(head["study"], len(objectives.sums))
+    storage.describe(head["study"], attributes)
     for row in rows:
-        storage.create_new_trial(study, template_trial=row)
+        storage.add(head["study"], row)
 
 
-def _row(stored: Mapping[str, Any], number: int) -> FrozenTrial:
-    """Return a trial as Optuna has it, which checks it against its distributions."""
-    from optuna.distributions import json_to_distribution
-    from optuna.trial import TrialState, create_trial
-
-    if stored["trial"] != number:
-        raise ValueError(f"trial {stored['trial']} where {number} was next")
-    spaces = {k: json_to_distribution(json.dumps(d)) for k, d in stored["distributions"].items()}
-    return create_trial(
-        state=TrialState[stored["state"]],
-        values=stored["values"],
-        params=stored["params"],
-        distributions=spaces,
-        user_attrs=stored["attributes"],
+def _row(stored: Mapping[str, Any], place: int) -> StoredTrial:
+    """Return a trial of a line; what is wrong with it beyond that, reading it tells."""
+    if stored["trial"] != place:
+        raise ValueError(f"trial {stored['trial']} where {place} was next")
+    if stored["state"] not in get_args(TrialState):
+        raise ValueError(f"state is {stored['state']!r}")
+    parameters = mapping(stored["parameters"], "parameters")
+    return StoredTrial(
+        number=place,
+        state=stored["state"],
+        values=numbers(stored["values"], "values"),
+        parameters={name: _parameter(each) for name, each in parameters.items()},
+        attributes=mapping(stored["attributes"], "attributes"),
+        scores=tuple(number(score, "score") for score in stored["scores"]),
     )
+
+
+def _parameter(stored: Mapping[str, Any]) -> Parameter:
+    return Parameter(**{**stored, "choices": tuple(stored["choices"])})

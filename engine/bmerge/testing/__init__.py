@@ -17,6 +17,7 @@ from bmerge.testing.hooks import check_hooks
 from bmerge.testing.merge_methods import check_merge_method
 from bmerge.testing.optimisers import check_optimiser
 from bmerge.testing.scorers import check_scorer, sample_pictures
+from bmerge.testing.storages import check_storage
 
 __all__ = [
     "check_generator",
@@ -24,6 +25,7 @@ __all__ = [
     "check_merge_method",
     "check_optimiser",
     "check_scorer",
+    "check_storage",
     "read_checkpoint",
     "sample_pictures",
     "tiny_sd1",

@@ -42,6 +42,7 @@ def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
         registry.generators,
         registry.scorers,
         registry.architectures,
+        registry.storages,
     ):
         len(things)  # asks the plugin
     for broken in host.broken:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bmerge import Payload, Picture, ScorerError, StudyError
 from bmerge.study.loop import run_study
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.testing import check_scorer
 from bmerge.testing.scorers import sample_pictures
 from bmerge_plugins.scorers._verdict import verdict

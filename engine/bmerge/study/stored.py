@@ -1,0 +1,75 @@
+"""A stored study as anybody may read it, while a run is working on it or afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bmerge.errors import StudyError
+from bmerge.study.expected import expected
+from bmerge.study.home import is_home, url_of
+from bmerge.study.objective import Objectives
+from bmerge.study.revision import REVISIONS, read_revisions, revised
+from bmerge.study.rows import trial_of
+from bmerge.study.sqlite_file import FILE
+from bmerge.study.storage import Storage, open_storage
+from bmerge.study.trial import Trial
+
+__all__ = ["StoredStudy", "has_study", "load_trials", "read_study"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """A stored study as it is now, read without disturbing a run.
+
+    Args:
+        folder: of the study.
+        name: of the study.
+        attributes: what was stored with the study: ``definition``, ``budget``.
+        objectives: what it maximises.
+        trials: number → trial, as it is judged now.
+    """
+
+    folder: Path
+    name: str
+    attributes: Mapping[str, Any]
+    objectives: Objectives
+    trials: Mapping[int, Trial]
+
+
+def has_study(folder: Path) -> bool:
+    """Tell whether a run has ever begun in ``folder``."""
+    return (folder / FILE).is_file() or url_of(folder) is not None
+
+
+def read_study(folder: str | Path) -> StoredStudy:
+    """Read the study in ``folder``, whether or not a run is working on it.
+
+    Raises:
+        StudyError: if there is none.
+    """
+    folder = Path(folder)
+    url = url_of(folder)
+    if not has_study(folder):
+        raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
+    with (
+        closing(open_storage(folder, url, create=False)) as storage,
+        expected(f"the study in {folder}"),
+    ):
+        for name in storage.studies():
+            attributes = storage.attributes(name)
+            if "folder" in attributes and (url is None or is_home(attributes, folder)):
+                objectives = Objectives.of(attributes["definition"])
+                revisions = read_revisions(attributes.get(REVISIONS, {}))
+                trials = revised(load_trials(storage, name, objectives), revisions, objectives)
+                return StoredStudy(folder, name, attributes, objectives, trials)
+    raise StudyError(f"no study of bmerge in {folder}")
+
+
+def load_trials(storage: Storage, study: str, objectives: Objectives) -> dict[int, Trial]:
+    """Read all trials of a study, by number, with their scores as they are judged now."""
+    trials = {row.number: trial_of(row) for row in storage.trials(study)}
+    return trials if objectives.normalise == "none" else objectives.scored(trials)
