@@ -43,7 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Turn another optimiser's configuration into a study.",
     ),
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint or a LoRA."),
-    "studies": ("bmerge.cli.studies", "List studies, show the trials of one, export and import."),
+    "studies": (
+        "bmerge.cli.studies",
+        "List studies, show the trials of one, fork, export and import.",
+    ),
     "prove": (
         "bmerge.cli.prove",
         "Compare a study's winner with its rivals on fresh pictures.",

@@ -11,6 +11,7 @@ import click
 from bmerge.cli.completing import complete_study
 from bmerge.cli.output import note, print_json, print_table, show
 from bmerge.cli.session import shared_options
+from bmerge.cli.studies_fork import command as fork
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import write_durably
 from bmerge.reading import check_regular
@@ -29,7 +30,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.group("studies")
 @shared_options
 def command() -> None:
-    """List studies, show the trials of one, export and import.
+    """List studies, show the trials of one, fork, export and import.
 
     \b
     Examples:
@@ -37,6 +38,9 @@ def command() -> None:
       bmerge studies show runs/demo --json
       bmerge studies export runs/demo -o demo.jsonl
     """
+
+
+command.add_command(fork)
 
 
 @command.command("list")

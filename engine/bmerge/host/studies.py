@@ -35,6 +35,8 @@ from bmerge.study.config import StudyConfig
 from bmerge.study.definition import definition_of
 from bmerge.study.stored import read_study
 from bmerge.study.study import Study, Workplace
+from bmerge.study.warm import KEY as WARM
+from bmerge.study.warm import warm_points
 
 __all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins", "take_up"]
 
@@ -71,12 +73,14 @@ def build_study(
     search = search_space(config, kinds.method, matching, registry)
     kinds.check_space(search.space)
     kinds.optimiser(search.space, config.optimiser.seed, 1)  # or complain
-    queue = tuple(queue_of(config, kinds.method, architecture, search, registry))
+    warm = warm_points(config.warm_start, folder, search)
+    queue = tuple(queue_of(config, kinds.method, architecture, search, registry, warm))
     plugins = registry.plugins_of([config.merge.method], architecture.id)
     others = {
         "plugins": [plugin_data(ref) for ref in kinds.plugins(plugins)],
         "architecture": _architecture_data(architecture, checkpoints[0], registry),
         "weights of try": weights_of_try(queue),
+        **({WARM: warm} if warm else {}),
         **({"choose": chosen_data(config.choices, registry)} if config.choices else {}),
     }
     plain = partial(

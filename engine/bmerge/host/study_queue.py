@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from bmerge.study.config import StudyConfig
 from bmerge.study.space import SearchSpace
 from bmerge.study.study import initial_proposals
 from bmerge.study.trial import Proposal
+from bmerge.study.warm import warm_proposals
 
 __all__ = ["queue_of", "weights_of_try"]
 
@@ -35,8 +36,9 @@ def queue_of(
     architecture: Architecture,
     search: SearchSpace,
     registry: Registry,
+    warm: Sequence[Mapping[str, float]] = (),
 ) -> Iterator[Proposal]:
-    """Yield the proposals that need no optimiser: baselines, attempts, initial design."""
+    """Yield the proposals that need no optimiser: baselines, attempts, warm start, design."""
     count = len(config.merge.models)
     if config.baselines:
         graph = graph_of(config.merge, method)
@@ -51,6 +53,7 @@ def queue_of(
             continue
         weights = _weights(attempt, method, count, architecture, f"try[{number - 1}]")
         yield Proposal("try", f"try {number}", _values(search, weights), weights)
+    yield from warm_proposals(warm, search)
     design = config.optimiser
     yield from initial_proposals(search, design.init, design.init_points, design.seed)
 

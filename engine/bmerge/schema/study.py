@@ -62,6 +62,7 @@ def study_schema(registry: Registry) -> Schema:
                 "models": {"type": "array", "items": {"type": "string"}},
             }
         ),
+        "warm_start": {"anyOf": [{"type": "string"}, section(_warm_start(), "study")]},
         "plugins": {"type": "array", "items": plugin()},
     }
     others = {key: _FIELDS.get(key, key) for key in TOP if key not in own}
@@ -75,6 +76,10 @@ def study_schema(registry: Registry) -> Schema:
     needed = ("merge", "payloads", "generator", "scorers")
     ordered = {key: keys[key] for key in TOP}
     return section(ordered, *needed, **{"$schema": DIALECT, "title": "bmerge study"})
+
+
+def _warm_start() -> dict[str, Schema]:
+    return {"study": {"type": "string"}, "trials": {"type": "integer", "minimum": 1, "default": 5}}
 
 
 def _merge(registry: Registry) -> Schema:

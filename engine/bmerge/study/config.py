@@ -23,6 +23,7 @@ __all__ = [
     "Racing",
     "ScorerConfig",
     "StudyConfig",
+    "WarmStartConfig",
 ]
 
 InitialDesign = Literal["random", "lhs", "sobol"]
@@ -100,6 +101,19 @@ class ConfirmConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmStartConfig:
+    """Another study whose best merges are tried first.
+
+    Args:
+        study: its folder, as written.
+        trials: how many of its merges.
+    """
+
+    study: Path
+    trials: int = 5
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutorConfig:
     """How merges are executed; the words are those of the command line.
 
@@ -150,6 +164,7 @@ class StudyConfig:
         confirm: how the winner is compared with others on fresh pictures.
         evaluators: for each place where trials are evaluated, options of the generator that differ
             there.
+        warm_start: another study whose best merges are tried first, or None.
     """
 
     path: Path
@@ -172,3 +187,4 @@ class StudyConfig:
     racing: Racing = "auto"
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     evaluators: tuple[Mapping[str, Any], ...] = ({},)
+    warm_start: WarmStartConfig | None = None

@@ -22,6 +22,7 @@ from bmerge.study.config import (
     OptimiserConfig,
     Racing,
     StudyConfig,
+    WarmStartConfig,
 )
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load_choices import read_choices
@@ -36,7 +37,7 @@ T = TypeVar("T")
 TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
-    "racing", "confirm", "evaluators", "choose",
+    "racing", "confirm", "evaluators", "choose", "warm_start",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
@@ -80,6 +81,7 @@ def load_study(path: str | Path) -> StudyConfig:
         racing=_get(keys, "racing", _racing, "auto"),
         confirm=_get(keys, "confirm", partial(_confirm, folder=path.parent), ConfirmConfig()),
         evaluators=_get(keys, "evaluators", _evaluators, ({},)),
+        warm_start=_maybe(keys, "warm_start", _warm_start),
     )
 
 
@@ -198,6 +200,15 @@ def _evaluators(node: Node) -> tuple[Mapping[str, Any], ...]:
     if not node.sequence():
         raise node.error(f"{node.name} is empty")
     return tuple(_options(item, ()) for item in node.sequence())
+
+
+def _warm_start(node: Node) -> WarmStartConfig:
+    """Return the study's folder, alone or with how many of its merges are wanted."""
+    if isinstance(node.value, str):
+        return WarmStartConfig(Path(node.text()).expanduser())
+    keys = node.mapping(("study", "trials"))
+    study = Path(_need(node, "study").text()).expanduser()
+    return WarmStartConfig(study, _get(keys, "trials", _one_or_more, 5))
 
 
 def _racing(node: Node) -> Racing:

@@ -1,0 +1,211 @@
+"""A study begun from another one: what of its trials still counts, and why the others do not.
+
+Trials can be compared as long as their pictures are made by the same models, method and generator
+and judged by the same scorers. So another space keeps the trials that lie within it, other prompts
+those that have pictures of all of them, and other weights of scorers all: they are scored anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bmerge.errors import StudyError
+from bmerge.evaluate.pictures import picture_file, place_of
+from bmerge.evaluate.protocols import Payload
+from bmerge.study.completed import completed
+from bmerge.study.definition import check_definition
+from bmerge.study.store import Store
+from bmerge.study.stored import StoredStudy, has_study
+from bmerge.study.study import Study
+from bmerge.study.trial import Proposal, Trial
+
+__all__ = ["Fate", "fork_study"]
+
+_SAME = ("merge", "architecture", "generator", "choose")
+"""What of a definition must be the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a trial.
+
+    Args:
+        number: of the trial in the old study.
+        now: its number in the new one; None if it does not count.
+        reason: why not.
+    """
+
+    number: int
+    now: int | None
+    reason: str = ""
+
+
+def fork_study(stored: StoredStudy, study: Study) -> list[Fate]:
+    """Begin a study with the trials of another one that still count.
+
+    Args:
+        stored: the other study.
+        study: the new one, whose folder holds none yet.
+
+    Returns:
+        What becomes of each trial, by number.
+
+    Raises:
+        StudyError: if no trial can count, or the folder holds a study already.
+    """
+    if has_study(study.folder):
+        message = f"{study.folder} holds a study already"
+        raise StudyError(message, hint="give another folder by --out")
+    fork = _Fork(stored, study)
+    with Store(
+        study.folder,
+        study.name,
+        definition=study.definition,
+        objectives=study.objectives,
+        budget=study.asks,
+        url=study.storage,
+    ) as store:
+        fates = [fork.take(trial, store) for trial in stored.trials.values()]
+        taken = {fate.now: fate.number for fate in fates if fate.now is not None}
+        store.describe({"fork": {"of": str(stored.folder.absolute()), "trials": taken}})
+    return fates
+
+
+class _Fork:
+    """Decides about one trial after the other, and takes over those that count."""
+
+    def __init__(self, stored: StoredStudy, study: Study) -> None:
+        for entry in study.evaluator.trial_scorers:
+            message = f"the scorer {entry.label!r} judges whole trials, so none can be taken over"
+            raise StudyError(message, hint="begin a study of its own")
+        self._stored, self._study = stored, study
+        before = completed(stored.attributes["definition"], study.definition)
+        _check_same(before, study.definition, stored)
+        self._judges = _same_scorers(before, study.definition)
+        self._payloads = dict(_same_payloads(before, study))
+        self._queue = list(study.queue)
+        self._now: dict[int, int] = {}
+
+    def take(self, trial: Trial, store: Store) -> Fate:
+        """Store a trial in the new study, if it counts."""
+        try:
+            proposal, records = self._proposal(trial), self._records(trial)
+            incumbent = self._incumbent(trial)
+        except StudyError as error:
+            return Fate(trial.number, None, str(error))
+        now = len(store.trials)
+        pictures = tuple(self._copied(record, now) for record in records)
+        means = dict(trial.means)
+        if trial.state == "complete":
+            means = self._study.evaluator.means([(p["weight"], p["scores"]) for p in pictures])
+        fresh = store.start(proposal, self._study.search.space)
+        taken = replace(
+            fresh,
+            state=trial.state,
+            means=means,
+            pictures=pictures,
+            seconds=trial.seconds,
+            sequence=now,
+            variance=trial.variance,
+            incumbent=incumbent,
+        )
+        store.finish(taken)
+        self._now[trial.number] = now
+        return Fate(trial.number, now)
+
+    def _proposal(self, trial: Trial) -> Proposal:
+        """Return what the new study calls a trial's proposal; it is none of its optimiser's."""
+        if trial.state == "running":
+            raise StudyError("it was not finished")
+        if trial.state == "failed":
+            raise StudyError("it failed")
+        proposal, search = trial.proposal, self._study.search
+        for entry in self._queue:
+            if entry.merge == proposal.merge:
+                self._queue.remove(entry)
+                return entry
+        values = dict(proposal.values)
+        if proposal.model is None and proposal.recipe is None:
+            values = search.values(proposal.weights)
+        for entry in self._queue:
+            if entry.phase == proposal.phase == "init":
+                self._queue.remove(entry)  # one of as many as there shall be
+                return replace(entry, values=values, weights=proposal.weights)
+        source = f"{proposal.source} of {self._stored.name}"
+        return replace(proposal, phase="iters", source=source, values=values, asked=False)
+
+    def _records(self, trial: Trial) -> list[dict[str, Any]]:
+        """Return a trial's pictures as the new study has them, in the order of its payloads."""
+        known = {p["id"]: p for p in trial.pictures}
+        whole = self._study.evaluator.payloads
+        old = {payload.id: self._payloads.get(payload.id) for payload in whole}
+        missing = [name for name, before in old.items() if before not in known]
+        if missing and trial.state != "pruned":
+            raise StudyError(f"it lacks {len(missing)} of {len(whole)} pictures")
+        if trial.state == "pruned" and None in old.values():
+            raise StudyError("it was stopped early, behind one with other pictures")
+        return [
+            self._record(known[before], payload)
+            for payload in whole
+            if (before := old[payload.id]) is not None and before in known
+        ]
+
+    def _record(self, record: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
+        if picture_file(self._stored.folder, record["file"]) is None:
+            raise StudyError(f"{record['file']} is gone")
+        judges = [e.label for e in self._study.evaluator.picture_scorers if e.judges(payload)]
+        for label in judges:
+            if label not in self._judges or label not in record["scores"]:
+                raise StudyError(f"nothing has its scores by {label!r}")
+        scores = {label: record["scores"][label] for label in judges}
+        changes = {"id": payload.id, "weight": payload.weight, "scores": scores}
+        return {**record, **changes}
+
+    def _incumbent(self, trial: Trial) -> int | None:
+        """Return the number here of the trial that a pruned one was behind."""
+        if trial.incumbent is None:
+            return None
+        if trial.incumbent not in self._now:
+            raise StudyError(f"it was stopped early, behind trial {trial.incumbent}")
+        return self._now[trial.incumbent]
+
+    def _copied(self, record: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+        """Copy a picture into the new folder and return its record."""
+        name = f"{place_of(number)}/{record['id']}.png"
+        target = self._study.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._stored.folder / record["file"], target)
+        return {**record, "file": name}
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], stored: StoredStudy) -> None:
+    """Complain where not one trial of the old study can be compared with the new one's."""
+    both = set(before.get("files", {})) & set(now.get("files", {}))
+
+    def part(definition: Mapping[str, Any]) -> dict[str, Any]:
+        files = {name: definition["files"][name] for name in sorted(both)}
+        return {**{key: definition[key] for key in _SAME if key in definition}, "files": files}
+
+    check_definition(part(before), part(now), stored.folder)
+
+
+def _same_scorers(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the labels of scorers that both studies have; their weights may differ."""
+    known, wanted = (
+        {scorer["label"]: {**scorer, "weight": None} for scorer in each["scorers"]}
+        for each in (before, now)
+    )
+    return {label for label, scorer in wanted.items() if known.get(label) == scorer}
+
+
+def _same_payloads(before: Mapping[str, Any], study: Study) -> Iterator[tuple[str, str]]:
+    """Yield the new id and the old one of each payload that both studies have."""
+    own = {"id": None, "weight": None}
+    known = [(payload["id"], {**payload, **own}) for payload in before["payloads"]]
+    for payload in study.definition["payloads"]:
+        found = next((name for name, each in known if each == {**payload, **own}), None)
+        if found is not None:
+            yield payload["id"], found
