@@ -219,3 +219,13 @@ def test_importances_are_bars_beside_what_chance_gives(data):
     assert page.count('class="chance" style="left: 33.33%"') == 2
     none, _ = render(replace(data, importances=found[1:]))
     assert "No value stands out of what chance gives" in none
+
+
+def test_a_winner_that_another_trial_leads_says_that_this_may_be_luck(data: ReportData) -> None:
+    assert data.best == data.leader
+    assert "may be luck" not in render(data)[0]
+    rival = next(trial for trial in data.trials if trial != data.leader and trial.score is not None)
+    page = Page(render(replace(data, winner=rival.number))[0])
+    words = " ".join(" ".join(page.words).split())
+    assert f"best score, trial {rival.number} trial {data.leader.number} has" in words
+    assert "its lead over this one, picture by picture, may be luck" in words

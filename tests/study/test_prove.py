@@ -17,7 +17,7 @@ from bmerge.study.objective import Objective, Objectives
 from bmerge.study.proof import Contender, ProofStore, compared, load_proof
 from bmerge.study.prove import Entry, contenders_of, fresh_payloads, prove, share_of
 from bmerge.study.stored import read_study
-from bmerge.study.trial import best_of
+from bmerge.study.winner import winner_of
 from noisy_study import PAYLOADS, Judge, Painter
 from toy_study import BEST, ONE, make_study
 
@@ -85,7 +85,7 @@ def test_the_winner_is_compared_with_the_next_best_and_all_baselines(tmp_path):
     study = study_of(tmp_path, painter, confirm=60)
     proof = run_study(study).proof
     trials = read_study(tmp_path).trials
-    best = best_of(trials)
+    best = winner_of(trials, ONE)
     assert proof.first.startswith(f"trial {best.number}")
     rivals = {c.rival for c in proof.comparisons}
     assert {"trial 0 (model a)", "trial 1 (model b)", "trial 2 (centre)"} <= rivals | {proof.first}

@@ -19,7 +19,8 @@ from bmerge.study.events import Event, TrialFinished
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load import load_study
 from bmerge.study.stored import StoredStudy, read_study
-from bmerge.study.trial import Trial, best_of, front_of
+from bmerge.study.trial import Trial, front_of
+from bmerge.study.winner import winner_of
 
 if TYPE_CHECKING:
     from bmerge.report.figures import Figure
@@ -139,8 +140,9 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial; None if none is complete."""
-        return best_of(self._stored().trials)
+        """The winner; None if no trial is complete. See :mod:`bmerge.study.winner`."""
+        stored = self._stored()
+        return winner_of(stored.trials, stored.objectives)
 
     @property
     def front(self) -> tuple[Trial, ...]:

@@ -17,7 +17,7 @@ from bmerge.cli.progress import LiveLine
 from bmerge.cli.prove import print_proof
 from bmerge.cli.run_check import check_study
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.study_progress import StudyProgress
+from bmerge.cli.study_progress import StudyProgress, leader_text
 from bmerge.errors import StudyError
 from bmerge.host import Registry
 from bmerge.host.executor_options import ExecutorOptions
@@ -140,6 +140,8 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
     best = finished.best
     if best is not None:
         show(f"best        trial {best.number}, score {figure(best.score or 0.0)}")
+        if finished.leader is not None and finished.leader != best:
+            show(f"            {leader_text(finished.leader, best)}")
         show(f"checkpoint  {finished.checkpoint}")
         show(f"recipe      {finished.recipe}")
     if finished.front:

@@ -20,7 +20,8 @@ from bmerge.study.figures import figure
 from bmerge.study.space import in_words
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.transfer import export_study, import_study
-from bmerge.study.trial import Trial, best_of, front_of
+from bmerge.study.trial import Trial, front_of
+from bmerge.study.winner import winner_of
 
 __all__ = ["command"]
 
@@ -87,7 +88,8 @@ def show_study(folder: Path, *, as_json: bool) -> None:
       bmerge studies show runs/demo --json
     """
     study = read_study(folder)
-    best, front = best_of(study.trials), front_of(study.trials)
+    best = winner_of(study.trials, study.objectives)
+    front = front_of(study.trials)
     names = study.objectives.names if len(study.objectives.sums) > 1 else ()
     if as_json:
         print_json(
@@ -176,7 +178,7 @@ def _studies_below(folder: Path) -> Iterator[StoredStudy]:
 
 
 def _study_data(study: StoredStudy) -> dict[str, Any]:
-    best = best_of(study.trials)
+    best = winner_of(study.trials, study.objectives)
     return {
         "folder": str(study.folder),
         "name": study.name,
@@ -186,7 +188,7 @@ def _study_data(study: StoredStudy) -> dict[str, Any]:
 
 
 def _study_row(study: StoredStudy) -> tuple[object, ...]:
-    best = best_of(study.trials)
+    best = winner_of(study.trials, study.objectives)
     score = f"{figure(best.score or 0.0)} (trial {best.number})" if best else "-"
     return study.folder, study.name, len(study.trials), score
 

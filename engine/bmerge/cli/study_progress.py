@@ -20,7 +20,7 @@ from bmerge.study.figures import figure
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.trial import Trial
 
-__all__ = ["StudyProgress", "pause_text", "racing_text", "trial_text"]
+__all__ = ["StudyProgress", "leader_text", "pause_text", "racing_text", "trial_text"]
 
 
 class StudyProgress:
@@ -147,6 +147,18 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
     text += f"score {figure(trial.score)}" + (f" = {parts}" if parts else "")
     text += f" ({means})" if len(trial.means) > 1 else ""
     return f"{text}  {_best_text(best)}" if best else text
+
+
+def leader_text(leader: Trial, best: Trial) -> str:
+    """Return one line on a trial with the greatest score that is not the winner.
+
+    Args:
+        leader: that trial.
+        best: the winner, a baseline.
+    """
+    lead = figure((leader.score or 0.0) - (best.score or 0.0))
+    name = best.proposal.source
+    return f"trial {leader.number} leads {name} by {lead}, which may be luck"
 
 
 def _progress(event: StudyStarted) -> str:

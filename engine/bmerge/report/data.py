@@ -126,6 +126,7 @@ class ReportData:
         importances: of the parameters, the greatest first; empty where there are too few trials.
         lost: what belongs on the page and cannot be read, by its name within the study's folder.
         objectives: names of the objectives, where there are several.
+        winner: number of the trial whose merge the study returns; None for the leader.
     """
 
     title: str
@@ -140,12 +141,18 @@ class ReportData:
     versions: Mapping[str, str]
     commands: tuple[tuple[str, str], ...]
     objectives: tuple[str, ...] = ()
+    winner: int | None = None
     lost: tuple[str, ...] = ()
     proof: Proof | None = None
     importances: tuple[Importance, ...] = ()
 
     @property
     def best(self) -> TrialRow | None:
+        """The winner: see :mod:`bmerge.study.winner`."""
+        return next((trial for trial in self.trials if trial.number == self.winner), self.leader)
+
+    @property
+    def leader(self) -> TrialRow | None:
         """The complete trial with the highest score, the earliest of equal ones."""
         scored = [t for t in self.trials if t.score is not None and t.pruned is None]
         return max(scored, key=lambda trial: trial.score or 0.0, default=None)

@@ -30,6 +30,7 @@ from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.proof import load_proof
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
+from bmerge.study.winner import winner_of
 
 __all__ = ["load_report_data"]
 
@@ -55,7 +56,7 @@ def load_report_data(study_dir: Path) -> ReportData:
 def _data(study_dir: Path, study: StoredStudy) -> ReportData:
     definition = study.attributes["definition"]
     trials = [trial for trial in study.trials.values() if trial.state != "running"]
-    best = best_of(study.trials)
+    best = winner_of(study.trials, study.objectives)
     lost: list[str] = []
     stored = _stored_recipe(study_dir, lost)
     recipe = stored if _is_of(stored, best, definition["merge"]["models"]) else None
@@ -75,6 +76,7 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
         commands=tuple(_commands(study_dir, study, has_recipe=recipe is not None)),
         objectives=reader.objectives,
         lost=tuple(dict.fromkeys(lost)),
+        winner=best.number if best else None,
         proof=load_proof(study_dir, reader.scale),
         importances=importances(trials, best, _numbers(definition["space"])) if best else (),
     )

@@ -156,13 +156,15 @@ class StudyFinished:
     """The search is over and the best merge is written.
 
     Args:
-        best: the best trial; None if none is complete.
+        best: the winner; None if no trial is complete.
         checkpoint: its merged checkpoint.
         recipe: its recipe.
         front: recipes of the Pareto front, where there are several objectives.
         reason: which limit has ended the search.
         proof: how the best merge compares with others on fresh pictures; None where it was not
             asked.
+        leader: the trial with the greatest score; not ``best`` where its lead over that baseline
+            may be luck.
     """
 
     best: Trial | None
@@ -171,6 +173,7 @@ class StudyFinished:
     front: tuple[Path, ...] = ()
     reason: str = ""
     proof: Proof | None = None
+    leader: Trial | None = None
 
 
 Event = (

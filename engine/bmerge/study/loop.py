@@ -29,6 +29,7 @@ from bmerge.study.store import Store
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial, best_of, front_of
 from bmerge.study.waiting import Patience
+from bmerge.study.winner import winner_of
 
 __all__ = ["run_study"]
 
@@ -244,9 +245,10 @@ class _Run:
 
     def _finish(self) -> StudyFinished:
         self.store.revise(revisions_of(self.study))
-        best = best_of(self.store.revised)
+        best = winner_of(self.store.revised, self.study.objectives)
         checkpoint = recipe = None
         if best is not None and self.keep_best:
             checkpoint, recipe = write_best(self.study.merger, best, self.study.folder)
         front = write_front(self.study.merger, front_of(self.store.revised), self.study.folder)
-        return StudyFinished(best, checkpoint, recipe, front, self._limit() or "")
+        leader = best_of(self.store.revised)
+        return StudyFinished(best, checkpoint, recipe, front, self._limit() or "", leader=leader)

@@ -133,16 +133,30 @@ class Scale:
             The mean difference on the same pictures, and the variance of its error as the
             difference on all: ``s² / n · (1 - n / N)`` for n of N pictures, drawn at random.
         """
-        rival = {picture["id"]: picture for picture in incumbent.pictures}
+        mean, variance = self.difference(pictures, incumbent)
+        missing = 1 - len(pictures) / len(incumbent.pictures)
+        return mean, min(variance * missing, _GREATEST)
+
+    def difference(self, pictures: Sequence[Record], other: Trial) -> tuple[float, float]:
+        """Return the mean difference to another trial's same pictures, and its variance.
+
+        Args:
+            pictures: of the trial, one at least.
+            other: with the same pictures, or more.
+
+        Returns:
+            The mean, and the variance of its error as the difference on all pictures that could
+            be painted: ``s² / n``.
+        """
+        rival = {picture["id"]: picture for picture in other.pictures}
         own = self.shares(pictures)
-        other = self.shares([rival[picture["id"]] for picture in pictures])
-        differences = [a - b for a, b in zip(own, other, strict=True)]
-        count, missing = len(differences), 1 - len(differences) / len(rival)
+        others = self.shares([rival[picture["id"]] for picture in pictures])
+        differences = [a - b for a, b in zip(own, others, strict=True)]
+        count = len(differences)
         mean = math.fsum(differences) / count
         unit = max(map(abs, differences)) or 1.0  # squares of the numbers themselves might overflow
         squares = math.fsum(((d - mean) / unit) ** 2 for d in differences)
-        variance = squares / max(1, count - 1) / count * missing * unit * unit
-        return mean, min(variance, _GREATEST)
+        return mean, min(squares / max(1, count - 1) / count * unit * unit, _GREATEST)
 
     def picture(self, picture: Record) -> float:
         """Return a picture's own value: the sum of all objectives over its scores."""

@@ -19,6 +19,7 @@ from bmerge.study.racing import in_random_order
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial, best_of
 from bmerge.study.waiting import Patience
+from bmerge.study.winner import winner_of
 
 __all__ = [
     "LEAST",
@@ -59,8 +60,10 @@ def contenders_of(study: Study, trials: Mapping[int, Trial], more: Sequence[Entr
     """
     rest = dict(trials)
     best: list[Trial] = []
-    while len(best) < _FEW and (trial := best_of(rest)) is not None:
+    trial = winner_of(trials, study.objectives)
+    while len(best) < _FEW and trial is not None:
         best.append(rest.pop(trial.number))
+        trial = best_of(rest)
     if not best:
         raise StudyError("no trial is complete, so there is no winner to be proved")
     baselines = [t for t in rest.values() if t.proposal.phase == "baseline"]

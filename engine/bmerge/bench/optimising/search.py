@@ -20,7 +20,8 @@ from bmerge.study.design import initial_points
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.protocols import Optimiser, Parameter, Space
 from bmerge.study.racing import Race, in_random_order
-from bmerge.study.trial import Proposal, Trial, best_of, results_of
+from bmerge.study.trial import Phase, Proposal, Trial, best_of, results_of
+from bmerge.study.winner import winner_of
 
 __all__ = ["DESIGN", "PICTURES", "Found", "search"]
 
@@ -77,8 +78,9 @@ def search(
     while left:
         number = found.trials
         values = queue[number] if number < len(queue) else asking.ask(trials.trials)
-        before = best_of(trials.trials)
-        proposal = Proposal("iters", "bench", values, {}, asked=number >= len(queue))
+        before = trials.winner if trials.painted + PICTURES > left[0] else None
+        phase: Phase = "baseline" if number < _WHOLE else "iters"
+        proposal = Proposal(phase, "bench", values, {}, asked=number >= len(queue))
         asking.tell(trials.evaluate(Trial(number, "running", proposal, asks_before=found.asks)))
         while left and trials.painted > left[0]:
             best = before.proposal.values if before else values
@@ -114,7 +116,8 @@ class _Trials:
 
     def __init__(self, painter: Painter, seed: int, *, racing: bool) -> None:
         self._painter, self._seed, self._racing = painter, seed, racing
-        self._scale = Objectives((Objective("score", {"judge": 1.0}),)).scale({})
+        self._objectives = Objectives((Objective("score", {"judge": 1.0}),))
+        self._scale = self._objectives.scale({})
         payloads = [Payload(f"p{place:02d}", "", seed=place) for place in range(PICTURES)]
         self._order = [payload.seed for payload in in_random_order(payloads, seed)]
         self.trials: dict[int, Trial] = {}
@@ -124,11 +127,16 @@ class _Trials:
         """How many pictures were painted."""
         return self._painter.painted
 
+    @property
+    def winner(self) -> Trial | None:
+        """The trial that a study would return now."""
+        return winner_of(self.trials, self._objectives)
+
     def evaluate(self, trial: Trial) -> Trial:
         """Return the trial, complete or pruned."""
         best, point = best_of(self.trials), _array(trial.proposal.values)
         race = Race(best, self._scale, self._seed) if best and self._racing else None
-        if trial.number < _WHOLE:
+        if trial.proposal.phase == "baseline":
             race = None
         pictures: list[dict[str, Any]] = []
         while len(pictures) < PICTURES and not (race and race.is_lost(pictures)):

@@ -1,0 +1,49 @@
+"""Which trial a study returns: the best one, unless its lead over a baseline may be luck.
+
+The best of a hundred scores is the luckiest one, too. On pictures that the search has seen, a merge
+that is no better than the centre or a model as it is soon has a better mean. So the best trial wins
+only if it leads the best baseline clearly, picture by picture; else that baseline is what the study
+returns, and the search has not found anything that is better for certain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from bmerge.study.objective import Objectives, Scale
+from bmerge.study.trial import Trial, best_of
+
+__all__ = ["CLEAR", "winner_of"]
+
+CLEAR = 3.0
+"""Standard errors of the mean difference by which a winner leads the best baseline at least."""
+
+_FEWEST = 4  # pictures that both have, for an error to be known
+
+
+def winner_of(trials: Mapping[int, Trial], objectives: Objectives) -> Trial | None:
+    """Return the trial whose merge a study returns; None if no trial is complete.
+
+    That is the trial with the greatest score or, where its lead is not :data:`CLEAR`, the best
+    baseline. Where there are several objectives, or too few pictures to tell, nothing is compared.
+
+    Args:
+        trials: of the study, with their present scores.
+        objectives: of the study.
+    """
+    best = best_of(trials)
+    rival = best_of({n: t for n, t in trials.items() if t.proposal.phase == "baseline"})
+    if best is None or rival is None or best == rival or len(objectives.sums) > 1:
+        return best
+    return best if _leads(best, rival, objectives.scale(trials)) else rival
+
+
+def _leads(best: Trial, rival: Trial, scale: Scale) -> bool:
+    """Tell whether ``best`` is clearly better, on the pictures that the same scorers judged."""
+    judged = {p["id"]: set(p["scores"]) for p in rival.pictures}
+    both = tuple(p for p in best.pictures if judged.get(p["id"]) == set(p["scores"]))
+    if len(both) < max(_FEWEST, len(best.pictures)):
+        return True
+    lead, variance = scale.difference(both, rival)
+    return lead > CLEAR * math.sqrt(variance)
