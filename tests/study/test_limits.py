@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from bmerge import BmergeError, PluginError
 from bmerge.cli.outlook import Outlook
+from bmerge.host import load_registry
+from bmerge.host.study_kinds import StudyKinds
 from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
 from bmerge.study.limits import Limits, pictures_of
 from bmerge.study.load import load_study
@@ -14,7 +17,7 @@ from bmerge.study.loop import run_study
 from bmerge.study.stored import read_study
 from bmerge.study.trial import Proposal, Trial
 from grey_study import STUDY
-from toy_study import make_study
+from toy_study import factory, make_study
 
 NOBODY = Proposal("iters", "x", {}, {})
 
@@ -95,3 +98,48 @@ def test_outlook_tells_seconds_a_picture_and_until_the_nearest_limit():
     assert outlook.left == pytest.approx(24 * 7)
     outlook.on_event(StudyStarted(2, 10, None, Limits(10, 100, 0.5), minutes=0.05, painted=20))
     assert outlook.left == pytest.approx(60 * 0.45 - 24)
+
+
+def gained(folder, least, **changes):
+    """Return how many trials a study has that ends where little is expected, and why it ends."""
+    finished = run_study(
+        make_study(folder, "auto", n_iters=40, init=6, least_gain=least, **changes)
+    )  # fmt: skip
+    return len(read_study(folder).trials), finished.reason
+
+
+def test_a_search_ends_where_its_optimiser_expects_no_more(tmp_path):
+    little, reason = gained(tmp_path / "little", 0.05)
+    assert "auto expects a gain of 0.0" in reason
+    assert "less than 0.05" in reason
+    less, _ = gained(tmp_path / "less", 0.002)
+    assert 9 < little < less < 49  # of 9 that nobody asks for and 40 more
+    run_study(make_study(tmp_path / "again", "auto", n_iters=40, init=6), trials=little - 2)
+    assert gained(tmp_path / "again", 0.05) == (little, reason)
+
+
+def test_an_optimiser_that_has_nothing_left_ends_the_search_with_its_best(tmp_path):
+    study = make_study(
+        tmp_path, factory("coordinate", passes=1, points=2), n_iters=99, init=0, design="random"
+    )
+    finished = run_study(study)
+    assert finished.reason == "coordinate has tried every step of its passes"
+    assert finished.best.score == max(t.score for t in read_study(tmp_path).trials.values())
+    assert finished.checkpoint.is_file()
+
+
+def test_least_gain_is_refused_with_an_optimiser_that_does_not_tell(tmp_path):
+    file, text = tmp_path / "study.yaml", STUDY
+    for name, real in (("grey", "demo"), ("middling", "contrast"), ("brightness", "exposure")):
+        text = text.replace(name, real)
+
+    def kinds(optimiser):
+        file.write_text(text.replace("name: dice", f"name: {optimiser}"))
+        return StudyKinds(load_study(file), load_registry())
+
+    with pytest.raises(PluginError, match="'random' does not tell what it expects") as caught:
+        kinds("random, least_gain: 0.1")
+    assert caught.value.hint == "leave least_gain out, or take one that does: auto, bayes"
+    kinds("auto, least_gain: 0.1")
+    with pytest.raises(BmergeError, match="least_gain must be above 0, not 0"):
+        kinds("auto, least_gain: 0")

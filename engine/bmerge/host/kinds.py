@@ -182,10 +182,13 @@ class OptimiserKind(Kind[Optimiser]):
             them in the results' ``scores``.
         takes: kinds of parameters that it proposes; a study whose space has another kind refuses
             it. One that moves points through :class:`~bmerge.study.cube.Cube` takes them all.
+        foresees: whether it says what it expects of a proposal, as
+            :class:`~bmerge.study.protocols.Foreseeing` does; else ``least_gain`` is refused.
     """
 
     several_objectives: bool = False
     takes: tuple[ParameterKind, ...] = ("float",)
+    foresees: bool = False
     protocols: ClassVar[tuple[type, ...]] = (Optimiser,)
     positional: ClassVar[tuple[str, ...]] = ("space", "seed", "budget")
 

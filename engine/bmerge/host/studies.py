@@ -112,6 +112,7 @@ def build_study(
         queue=queue,
         n_iters=config.optimiser.n_iters,
         limits=config.optimiser.limits,
+        least_gain=config.optimiser.least_gain,
         definition=definition_of(
             config, search, [*map(model_identity, checkpoints)], kinds.ingredients(others)
         ),

@@ -53,6 +53,11 @@ class StudyKinds:
             raise PluginError(
                 message, plugin=self._optimiser.name, hint=f"several: {', '.join(sorted(able))}"
             )
+        if config.optimiser.least_gain is not None and not self._optimiser.foresees:
+            able = [k.name for k in registry.optimisers.values() if k.foresees]
+            message = f"the optimiser {self._optimiser.name!r} does not tell what it expects"
+            hint = f"leave least_gain out, or take one that does: {', '.join(sorted(able))}"
+            raise PluginError(message, plugin=self._optimiser.name, hint=hint)
         self._generator.check(config.generator.options)
         for kind, scorer in zip(self._scorers, config.scorers, strict=True):
             kind.check(scorer.options)

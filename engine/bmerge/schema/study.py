@@ -133,7 +133,7 @@ def _scorer() -> dict[str, Schema]:
 
 
 def _optimiser() -> dict[str, Schema]:
-    names = ("seed", "init", "init_points", "n_iters")
+    names = ("seed", "init", "init_points", "n_iters", "least_gain")
     keys = properties_of(OptimiserConfig, {name: name for name in names})
     limits = properties_of(Limits, {name: name for name in ("trials", "pictures", "minutes")})
     return {**keys, **limits}

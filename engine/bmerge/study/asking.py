@@ -15,7 +15,7 @@ from bmerge.errors import PluginError, StudyError
 from bmerge.faults import explained
 from bmerge.study.objective import reference
 from bmerge.study.points import checked_point
-from bmerge.study.protocols import Optimiser
+from bmerge.study.protocols import Foreseeing, Optimiser
 from bmerge.study.store import Store
 from bmerge.study.study import Study
 from bmerge.study.trial import Proposal, Trial, results_of
@@ -23,6 +23,10 @@ from bmerge.study.trial import Proposal, Trial, results_of
 __all__ = ["Asking"]
 
 _logger = logging.getLogger(__name__)
+
+
+class _NothingLeftError(StudyError):
+    """The optimiser has nothing left to propose."""
 
 
 class Asking:
@@ -36,6 +40,8 @@ class Asking:
     def __init__(self, study: Study, store: Store) -> None:
         self._study, self._store = study, store
         self._begun = False
+        self.over = ""
+        """Why nothing more is proposed; empty as long as there is no reason."""
         self._optimiser: Optimiser = study.optimiser(
             study.search.space, study.seed, store.attributes["budget"]
         )
@@ -50,12 +56,22 @@ class Asking:
             return True
         return not in_flight or bool(self._study.pending(self._store.trials))
 
-    def propose(self) -> Proposal:
-        """Return the proposal of a new trial: the next in the queue, or the optimiser's."""
+    def propose(self) -> Proposal | None:
+        """Return the proposal of a new trial: the next in the queue, or the optimiser's.
+
+        It is None, and :attr:`over` says why, where the optimiser has nothing left to propose or
+        expects less of it than the study asks for.
+        """
         study = self._study
         if pending := study.pending(self._store.trials):
             return pending[0]
-        values = self._ask()
+        try:
+            values = self._ask()
+        except _NothingLeftError as error:
+            self.over = str(error)
+            return None
+        if self._expects_too_little():
+            return None
         return Proposal(
             "iters", study.optimiser_name, values, study.search.weights(values), asked=True
         )
@@ -83,6 +99,15 @@ class Asking:
             with self._explained(f"was told of trial {trial.number}"):
                 self._optimiser.tell(replace(trial.result, proposed=known))
 
+    def _expects_too_little(self) -> bool:
+        least, optimiser = self._study.least_gain, self._optimiser
+        gain = optimiser.expected_gain if isinstance(optimiser, Foreseeing) else None
+        if least is None or gain is None or gain >= least:
+            return False
+        name = self._study.optimiser_name
+        self.over = f"{name} expects a gain of {gain:.2g} from another trial, less than {least:g}"
+        return True
+
     def _ask(self) -> dict[str, float]:
         """Ask for a proposal; before the first, tell what is finished: scores stand still now."""
         if not self._begun:
@@ -95,7 +120,10 @@ class Asking:
                 with self._explained(f"was told of {len(results)} finished trials"):
                     self._optimiser.replay(results)
         with self._explained(f"was asked for trial {len(self._store.trials)}"):
-            proposal = dict(self._optimiser.ask())
+            try:
+                proposal = dict(self._optimiser.ask())
+            except StudyError as error:
+                raise _NothingLeftError(str(error)) from error
         return self._checked(proposal)
 
     def _explained(self, when: str) -> AbstractContextManager[None]:

@@ -74,6 +74,7 @@ class OptimiserConfig:
         n_iters: how many trials the optimiser proposes after them; None for as many as there may
             be by ``limits``.
         limits: trials, pictures and minutes that the search may take in all.
+        least_gain: the search ends once the optimiser expects less of its next proposal.
         options: all other keys of the section.
     """
 
@@ -83,6 +84,7 @@ class OptimiserConfig:
     init_points: int = 10
     n_iters: int | None = 40
     limits: Limits = UNLIMITED
+    least_gain: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -41,7 +41,17 @@ TOP = (
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
-_OPTIMISER = ("name", "seed", "init", "init_points", "n_iters", "trials", "pictures", "minutes")
+_OPTIMISER = (
+    "name",
+    "seed",
+    "init",
+    "init_points",
+    "n_iters",
+    "trials",
+    "pictures",
+    "minutes",
+    "least_gain",
+)
 
 
 def load_study(path: str | Path) -> StudyConfig:
@@ -165,6 +175,7 @@ def _optimiser(node: Node) -> OptimiserConfig:
         if limits != UNLIMITED or "n_iters" in keys
         else default.n_iters,
         limits=limits,
+        least_gain=_maybe(keys, "least_gain", _least_gain),
         options=_options(node, _OPTIMISER),
     )
 
@@ -175,6 +186,13 @@ def _count(node: Node) -> int:
 
 def _one_or_more(node: Node) -> int:
     return node.integer(least=1)
+
+
+def _least_gain(node: Node) -> float:
+    gain = node.number()
+    if not gain > 0:
+        raise node.error(f"{node.name} must be above 0, not {gain:g}")
+    return gain
 
 
 def _minutes(node: Node) -> float:

@@ -152,9 +152,9 @@ class _Run:
         return finished
 
     def _limit(self) -> str | None:
-        """Say which limit lets no further trial begin."""
+        """Say why no further trial begins."""
         whole = len(self.study.evaluator.payloads)
-        return self.limits.reached(self.store.trials.values(), whole)
+        return self.asking.over or self.limits.reached(self.store.trials.values(), whole)
 
     def _started(self) -> StudyStarted:
         finished, total = self.store.finished, self.limits.trials
@@ -195,6 +195,8 @@ class _Run:
             return False
         else:
             proposal = self.asking.propose()
+            if proposal is None:
+                return False
             start = lambda: self.store.start(proposal, self.study.search.space)  # noqa: E731
             trial, known = self.patience.through(start), proposal.asked
         proposal = trial.proposal

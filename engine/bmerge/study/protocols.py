@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["Optimiser", "Parameter", "ParameterKind", "Result", "Space"]
+__all__ = ["Foreseeing", "Optimiser", "Parameter", "ParameterKind", "Result", "Space"]
 
 ParameterKind = Literal["float", "log", "integer", "categorical", "simplex"]
 """What an optimiser must be able to take: numbers, numbers by their logarithm, whole numbers,
@@ -155,4 +155,17 @@ class Optimiser(Protocol):
 
         Args:
             results: all finished trials in the order of their tells.
+        """
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """What an optimiser has beside ``ask`` if its kind says ``foresees=True``."""
+
+    @property
+    def expected_gain(self) -> float | None:
+        """By how much the last proposal is expected to exceed the best score.
+
+        Read after each ``ask``; None where that proposal was made in another way. The study ends
+        once it is below ``least_gain``, if its file has that.
         """

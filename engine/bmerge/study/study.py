@@ -108,6 +108,8 @@ class Study:
         storage: URL of an Optuna database, or None.
         patience: minutes for which a run waits for its surroundings.
         limits: of the search, beside ``n_iters``.
+        least_gain: the search ends once the optimiser expects less of its next proposal; None
+            for however little.
         confirm: fresh pictures for the winner and its rivals; None for an eighth of the search's,
             64 at most; 0 for none.
         rivals: name → recipe of further merges that the winner is compared with.
@@ -131,6 +133,7 @@ class Study:
     storage: str | None = None
     patience: float = 30.0
     limits: Limits = UNLIMITED
+    least_gain: float | None = None
     racing: Racing = "auto"
     confirm: int | None = 0
     rivals: Mapping[str, Recipe] = field(default_factory=dict)

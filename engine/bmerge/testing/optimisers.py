@@ -14,7 +14,7 @@ from typing import Any
 
 from bmerge.host.kinds import OptimiserKind
 from bmerge.study.points import checked_point
-from bmerge.study.protocols import Optimiser, Parameter, Result, Space
+from bmerge.study.protocols import Foreseeing, Optimiser, Parameter, Result, Space
 
 __all__ = ["MIXED", "SPACE", "check_optimiser", "score"]
 
@@ -91,6 +91,8 @@ def check_optimiser(
 def _make(kind: OptimiserKind, options: Mapping[str, Any], budget: int) -> Optimiser:
     optimiser = kind.create(SPACE, 7, budget, options=options)
     assert isinstance(optimiser, Optimiser), f"{kind.name} lacks ask, tell or replay"
+    told = isinstance(optimiser, Foreseeing)
+    assert told or not kind.foresees, f"{kind.name} foresees, but lacks expected_gain"
     return optimiser
 
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from bmerge_plugins.gaussian.acquisition import Acquisition
+from bmerge_plugins.gaussian.acquisition import Acquisition, expected_improvement, values
 from bmerge_plugins.gaussian.bounds import Box
 from bmerge_plugins.gaussian.fit import fit, standardised
 from bmerge_plugins.gaussian.kernel import Array
 from bmerge_plugins.gaussian.maximum import argmax
 from bmerge_plugins.gaussian.process import Process
 
-__all__ = ["proposal"]
+__all__ = ["Promising", "proposal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promising:
+    """A point that is proposed.
+
+    Args:
+        point: of the unit cube.
+        gain: by how much it is expected to exceed the best score that is expected at a known
+            point, in the scores' own units.
+    """
+
+    point: Array
+    gain: float
 
 
 def proposal(
@@ -25,7 +41,7 @@ def proposal(
     alike: bool,
     noise: float | None = None,
     box: Box | None = None,
-) -> Array:
+) -> Promising:
     """Return the point of the unit cube that promises most.
 
     Args:
@@ -49,4 +65,6 @@ def proposal(
         scores = np.concatenate([scores, expected])
         process = Process(points, scores, np.resize(variances, len(points)), process.shape)
     best = float(process.expect(process.points)[0].max())
-    return argmax(process, acquisition(best), rng, box)
+    point = argmax(process, acquisition(best), rng, box)
+    gain = values(expected_improvement(best), process, point[None])  # its logarithm
+    return Promising(point, scale.deviation * math.exp(float(gain[0])))

@@ -52,10 +52,12 @@ class Auto:
         self._switch = switch
         self._asks = 0
         self._evolved = False
+        self.expected_gain: float | None = None
 
     def ask(self) -> Mapping[str, float]:
         """Return the proposal of the one whose turn it is."""
         self._count_ask()
+        self.expected_gain = None
         if not self._evolved:
             return self._propose()
         return self._evolution.ask()
@@ -92,10 +94,12 @@ class Auto:
         rng = np.random.default_rng((self._seed, results.asks))
         promise, alike = self._turn(results.asks)
         with threadpool_limits(1):
-            unit = proposal(
+            promising = proposal(
                 results.scored(), results.flying, promise, rng, alike=alike, noise=_NOISE
             )
-        return results.propose(unit.tolist())
+        if not alike:  # the other one goes where little is known, not where it expects most
+            self.expected_gain = promising.gain
+        return results.propose(promising.point.tolist())
 
     def _turn(self, number: int) -> tuple[Callable[[float], Acquisition], bool]:
         """Return the acquisition of a turn, and whether all length scales are alike in it."""
@@ -118,4 +122,4 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
     """Offer ``auto``."""
     summary = "two Gaussian processes by turns for the first 250 trials, then cmaes"
     needs = ("scipy", "cmaes", "numpy", "threadpoolctl")
-    return [OptimiserKind("auto", Auto, summary, takes=ALL_KINDS, needs=needs)]
+    return [OptimiserKind("auto", Auto, summary, takes=ALL_KINDS, foresees=True, needs=needs)]

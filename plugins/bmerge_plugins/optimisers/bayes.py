@@ -74,6 +74,7 @@ class Bayes:
         self._acquisition, self._xi, self._noise = acquisition, xi, noise
         self._kappa, self._decay, self._delay = kappa, kappa_decay, kappa_decay_delay
         self._alike, self._reduces = scales == "one", reduce
+        self.expected_gain: float | None = None
         self._reduction = (gamma_osc, gamma_pan, eta, minimum_window)
 
     def ask(self) -> Mapping[str, float]:
@@ -91,7 +92,7 @@ class Bayes:
         if not results.told:
             return results.propose(rng.random(results.cube.width).tolist())
         with threadpool_limits(1):
-            unit = proposal(
+            promising = proposal(
                 results.scored(),
                 results.flying,
                 self._promise(),
@@ -100,7 +101,8 @@ class Bayes:
                 noise=self._noise,
                 box=self._box(),
             )
-        return results.propose(unit.tolist())
+        self.expected_gain = promising.gain
+        return results.propose(promising.point.tolist())
 
     def tell(self, result: Result) -> None:
         """Keep the result."""
@@ -154,6 +156,7 @@ def bmerge_optimisers() -> Iterable[OptimiserKind]:
             Bayes,
             "Gaussian process with acquisition, kappa decay and domain reduction to choose",
             takes=ALL_KINDS,
+            foresees=True,
             needs=("scipy", "numpy", "threadpoolctl"),
         )
     ]
