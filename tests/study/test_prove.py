@@ -17,9 +17,10 @@ from bmerge.study.objective import Objective, Objectives
 from bmerge.study.proof import Contender, ProofStore, compared, load_proof
 from bmerge.study.prove import Entry, contenders_of, fresh_payloads, prove, share_of
 from bmerge.study.stored import read_study
+from bmerge.study.trial import front_of
 from bmerge.study.winner import winner_of
 from noisy_study import PAYLOADS, Judge, Painter
-from toy_study import BEST, ONE, make_study
+from toy_study import BEST, ONE, TWO, make_study
 
 
 def study_of(folder, painter, **changes):
@@ -154,3 +155,21 @@ def test_normalised_scores_are_compared_too(tmp_path):
         for c in columns[1:]
     ]
     assert [c.difference for c in proof.comparisons] == pytest.approx(expected)
+
+
+def test_points_of_the_front_are_confirmed_in_every_objective(tmp_path):
+    proof = run_study(make_study(tmp_path, n_iters=12, objectives=TWO, confirm=120)).proof
+    trials = read_study(tmp_path).trials
+    front = {trial.number for trial in front_of(trials)}
+    painted = {int(name.split()[1]) for name in proof.means}
+    assert len(front & painted) >= min(6, len(front)) > 3
+    for axis in (0, 1):
+        assert max(trials.values(), key=lambda t: t.scores[axis]).number in painted
+    for name, part in proof.parts.items():
+        assert [*part] == ["quality", "thrift"]
+        assert sum(part.values()) == pytest.approx(proof.means[name])
+    points = {name: np.array([*part.values()]) for name, part in proof.parts.items()}
+    behind = {n for n, x in points.items() for y in points.values() if all(y >= x) and any(y > x)}
+    assert set(proof.front) == set(points) - behind
+    assert proof.front
+    assert load_proof(tmp_path, TWO.scale(trials)) == proof

@@ -13,7 +13,7 @@ from bmerge.cli.study_progress import leader_text
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.recipe import load_recipe
 from bmerge.study.loop import run_study
-from bmerge.study.store import read_study
+from bmerge.study.stored import read_study
 from bmerge.study.trial import Proposal, Trial, best_of
 from bmerge.study.winner import winner_of
 from noisy_study import PAYLOADS, Judge

@@ -104,19 +104,32 @@ def command(
 def print_proof(proof: Proof) -> None:
     """Print how a merge compares with others."""
     print_table(
-        ("merge", "fresh score", "difference", "95 % interval", "p", ""),
+        ("merge", "fresh score", *_objectives(proof), "difference", "95 % interval", "p", ""),
         [
-            (proof.first, figure(proof.means[proof.first]), "", "", "", ""),
+            (*_means(proof, proof.first), "", "", "", ""),
             *(_row(proof, comparison) for comparison in proof.comparisons),
         ],
     )
 
 
+def _objectives(proof: Proof) -> Sequence[str]:
+    """Return what stands above the columns of several objectives."""
+    return (*proof.parts[proof.first], "front") if proof.parts else ()
+
+
+def _means(proof: Proof, name: str) -> Sequence[str]:
+    """Return a merge's name, its score and, of several objectives, each one's."""
+    found = (name, figure(proof.means[name]))
+    if not proof.parts:
+        return found
+    parts = map(figure, proof.parts[name].values())
+    return (*found, *parts, "front" if name in proof.front else "")
+
+
 def _row(proof: Proof, comparison: Comparison) -> Sequence[object]:
     interval = f"{figure(comparison.low)} … {figure(comparison.high)}"
     return (
-        comparison.rival,
-        figure(proof.means[comparison.rival]),
+        *_means(proof, comparison.rival),
         figure(comparison.difference),
         interval,
         f"{comparison.p:.2g}",

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bmerge.evaluate.durable import write_durably
 from bmerge.study.expected import expected
 from bmerge.study.objective import Scale
+from bmerge.study.trial import dominates
 
 __all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "load_proof"]
 
@@ -73,11 +74,19 @@ class Proof:
         first: name of the merge that is compared.
         means: contender's name → objective on the fresh pictures; that of the first one first.
         comparisons: with each of the others.
+        parts: contender's name → objective's name → its mean, where there are several objectives.
     """
 
     first: str
     means: Mapping[str, float]
     comparisons: tuple[Comparison, ...]
+    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """Names of those that none other excels in one objective and equals in all."""
+        scores = {name: tuple(part.values()) for name, part in self.parts.items()}
+        return tuple(n for n in scores if not any(dominates(o, scores[n]) for o in scores.values()))
 
 
 class ProofStore:
@@ -134,6 +143,7 @@ def compared(store: ProofStore, contenders: Sequence[Contender], scale: Scale) -
         contenders[0].name,
         {contender.name: math.fsum(own) / len(own) for contender, own in pairs if own},
         tuple(_comparison(c.name, shares[0], own) for c, own in pairs[1:] if own),
+        _parts(contenders, columns, ids, scale),
     )
 
 
@@ -150,6 +160,25 @@ def load_proof(folder: Path, scale: Scale) -> Proof | None:
         if len(store.contenders) < 2:
             return None
         return compared(store, store.contenders, scale)
+
+
+def _parts(
+    contenders: Sequence[Contender],
+    columns: Sequence[Mapping[str, Mapping[str, Any]]],
+    ids: Sequence[str],
+    scale: Scale,
+) -> dict[str, dict[str, float]]:
+    """Return each contender's mean in each objective, where there are several."""
+    if len(scale.sums) < 2 or not ids:
+        return {}
+    singles = {one.name: replace(scale, sums=(one,)) for one in scale.sums}
+    return {
+        contender.name: {
+            name: math.fsum(single.shares([_scored(column[i]) for i in ids])) / len(ids)
+            for name, single in singles.items()
+        }
+        for contender, column in zip(contenders, columns, strict=True)
+    }
 
 
 def _comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comparison:

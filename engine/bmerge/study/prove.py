@@ -17,7 +17,7 @@ from bmerge.study.events import Event, ProofPicture
 from bmerge.study.proof import FOLDER, Contender, Proof, ProofStore, compared
 from bmerge.study.racing import in_random_order
 from bmerge.study.study import Study
-from bmerge.study.trial import Trial, best_of
+from bmerge.study.trial import Trial, best_of, front_of
 from bmerge.study.waiting import Patience
 from bmerge.study.winner import winner_of
 
@@ -35,6 +35,7 @@ __all__ = [
 
 LEAST = 4  # pictures of each contender, for a comparison to mean something
 _FEW = 3  # of the best trials
+_FRONT = 6  # of a Pareto front
 _MOST, _PART = 64, 8  # pictures of a confirmation that nobody has asked for, and of the search's
 
 Merge = Mapping[str, BlockWeights] | int | Recipe
@@ -52,8 +53,8 @@ class Entry:
 def contenders_of(study: Study, trials: Mapping[int, Trial], more: Sequence[Entry]) -> list[Entry]:
     """Return whom a study's winner is compared with, the winner first; each merge once.
 
-    They are the next best trials, the models as they are and the centre, and ``more``, such as a
-    base model.
+    They are the next best trials, some of the Pareto front, the models as they are and the centre,
+    and ``more``, such as a base model.
 
     Raises:
         StudyError: if no trial is complete.
@@ -66,6 +67,7 @@ def contenders_of(study: Study, trials: Mapping[int, Trial], more: Sequence[Entr
         trial = best_of(rest)
     if not best:
         raise StudyError("no trial is complete, so there is no winner to be proved")
+    best += _spread([t for t in front_of(trials) if t not in best])
     baselines = [t for t in rest.values() if t.proposal.phase == "baseline"]
     entries = [entry_of(study, trial) for trial in (*best, *baselines)]
     entries += [outside_entry(name, recipe) for name, recipe in study.rivals.items()]
@@ -73,6 +75,14 @@ def contenders_of(study: Study, trials: Mapping[int, Trial], more: Sequence[Entr
     for entry in (*entries, *more):
         found.setdefault(entry.contender.key, entry)
     return list(found.values())
+
+
+def _spread(front: Sequence[Trial]) -> list[Trial]:
+    """Return a few points of a front, from one end of it to the other."""
+    ordered = sorted(front, key=lambda trial: trial.scores)
+    last = len(ordered) - 1
+    places = {round(last * place / (_FRONT - 1)) for place in range(_FRONT)} if ordered else ()
+    return [ordered[place] for place in sorted(places)]
 
 
 def entry_of(study: Study, trial: Trial) -> Entry:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.protocols import Result
 
-__all__ = ["Phase", "Proposal", "Trial", "TrialState", "best_of", "front_of", "results_of"]
+__all__ = [
+    "Phase",
+    "Proposal",
+    "Trial",
+    "TrialState",
+    "best_of",
+    "dominates",
+    "front_of",
+    "results_of",
+]
 
 Phase = Literal["baseline", "try", "init", "iters"]
 TrialState = Literal["running", "complete", "pruned", "failed"]
@@ -118,11 +127,12 @@ def front_of(trials: Mapping[int, Trial]) -> list[Trial]:
     on it.
     """
     scored = [trial for trial in trials.values() if trial.scores]
-    return [t for t in scored if not any(_dominates(other, t) for other in scored)]
+    return [t for t in scored if not any(dominates(o.scores, t.scores) for o in scored)]
 
 
-def _dominates(one: Trial, other: Trial) -> bool:
-    pairs = list(zip(one.scores, other.scores, strict=True))
+def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Tell whether scores excel others in one objective and equal them in all, at least."""
+    pairs = list(zip(one, other, strict=True))
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
