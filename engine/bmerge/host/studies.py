@@ -69,6 +69,7 @@ def build_study(
     checkpoints = add_loras(
         models, checkpoints, architecture, config.path.parent, partial=partial_loras
     )
+    identities = [*map(model_identity, checkpoints)]
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
     search = search_space(config, kinds.method, matching, registry)
     kinds.check_space(search.space)
@@ -113,9 +114,7 @@ def build_study(
         n_iters=config.optimiser.n_iters,
         limits=config.optimiser.limits,
         least_gain=config.optimiser.least_gain,
-        definition=definition_of(
-            config, search, [*map(model_identity, checkpoints)], kinds.ingredients(others)
-        ),
+        definition=definition_of(config, search, identities, kinds.ingredients(others)),
         storage=config.storage,
         patience=config.patience,
         racing=config.racing,
