@@ -74,7 +74,8 @@ def test_a_stored_name_of_a_picture_leads_to_no_other_file(
     _store(folder, "pictures", lambda stored: [{**stored[0], "file": name}, *stored[1:]])
     assert name in load_report_data(folder).lost
     text = write_report(folder).read_text(encoding="utf-8")
-    assert text.count("data:image/webp") == 3 * 4, "the others are there"
+    shown = 3 * 4 + 3 * 5 + 3 * 2  # candidates, best trials, sliders
+    assert text.count("data:image/webp") == shown, "the others are there"
     shown = re.findall(r"data:image/webp;base64,([^\"]+)", text)
     for data in shown:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,11 +13,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bmerge.foreign.lineage import Lineage, Made, Member
+from bmerge.pages import number
 from bmerge.report.data import Candidate, ReportData
-from bmerge.report.page import number, picture, render
+from bmerge.report.page import picture, render
 from bmerge.study.importance import Importance
+from bmerge.study.proof import Comparison
 
-_VOID = {"meta", "link", "img", "br"}
+_VOID = {"meta", "link", "img", "br", "input"}
+_SLIDES = 3 * 2  # the best and its better parent, three times
 
 
 class Page(HTMLParser):
@@ -54,7 +59,12 @@ class Page(HTMLParser):
 def test_the_page_refers_to_nothing_outside_itself(data: ReportData) -> None:
     text = render(data)[0]
     page = Page(text)
-    links = [a.get(name) for _, a in page.tags for name in ("src", "href") if name in a]
+    links = [
+        a.get(name)
+        for _, a in page.tags
+        for name in ("src", "href")
+        if name in a and a.get("loading") != "lazy"
+    ]
     assert links
     assert all(link is not None and link.startswith("data:") for link in links)
     assert "http:" not in text
@@ -68,11 +78,11 @@ def test_every_trial_block_picture_and_candidate_is_on_the_page(data: ReportData
     assert len(page.all("circle")) == 2 * 38
     assert len(page.all("path", class_="failed")) == 2
     assert len(page.all("rect")) == 26
-    assert len(page.all("img")) == 8 * 4
+    assert len(page.all("img")) == 8 * 4 + _SLIDES
     for text in ("shapes", "colours", "uniform", "best", "OUT11", "a red star", "seed 1000"):
         assert text in page.words
     assert page.words.count("complete") == 38
-    assert len(page.all("tr", class_="winner")) == 1
+    assert len(page.all("tr", class_="winner")) == 2, "among the best, among all"
 
 
 def test_text_is_escaped(data: ReportData) -> None:
@@ -142,7 +152,7 @@ def test_pictures_that_are_gone_or_damaged_are_left_out_and_named(
     _damage(candidates[1].shots["000"].file, how)
     text, lost = render(replace(data, candidates=tuple(candidates), lost=("y/gone.png",)))
     page = Page(text)
-    assert len(page.all("img")) == 7 * 4
+    assert len(page.all("img")) == 7 * 4 + _SLIDES
     assert "a red star" not in page.words
     assert lost == ("y/gone.png", "x/colours-0.png")
     (note,) = [words for words in page.words if "Left out" in words]
@@ -163,8 +173,8 @@ def test_another_prompt_takes_the_place_of_a_damaged_one(data: ReportData, tmp_p
     candidates[0] = replace(candidates[0], shots=shots)
     text, lost = render(replace(data, candidates=tuple(candidates)))
     page = Page(text)
-    assert len(page.all("img")) == 12 * 4
-    shown = [word for word in page.words if word.startswith("prompt ")]
+    assert len(page.all("img")) == 12 * 4 + _SLIDES
+    shown = [word for word in page.words if re.fullmatch(r"prompt \d+", word)]
     numbers = [int(word.split()[1]) for word in shown]
     assert numbers == [0, 1, 2, 7, 10, 12, 15, 17, 20, 22, 25, 27]
     assert lost == ("broken.png",)
@@ -174,14 +184,14 @@ def test_only_pictures_that_all_candidates_have_are_compared(data: ReportData) -
     first: Candidate = data.candidates[0]
     fewer = replace(first, shots={"003": first.shots["003"]})
     page = Page(render(replace(data, candidates=(fewer, *data.candidates[1:])))[0])
-    assert len(page.all("img")) == 4
+    assert len(page.all("img")) == 4 + 2
 
 
 def test_a_large_picture_is_reduced_and_a_small_one_kept(tmp_path: Path) -> None:
     for side, expected in ((1024, 320), (64, 64)):
         file = tmp_path / f"{side}.png"
         Image.new("RGB", (side, side), (200, 40, 90)).save(file)
-        scheme, _, data = picture(file).partition(",")
+        scheme, _, data = picture(file, 320).partition(",")
         assert scheme == "data:image/webp;base64"
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             assert image.size == (expected, expected)
@@ -229,3 +239,72 @@ def test_a_winner_that_another_trial_leads_says_that_this_may_be_luck(data: Repo
     words = " ".join(" ".join(page.words).split())
     assert f"best score, trial {rival.number} trial {data.leader.number} has" in words
     assert "its lead over this one, picture by picture, may be luck" in words
+
+
+def _painted(data: ReportData) -> ReportData:
+    """Return the study with three pictures for each trial that has a score."""
+    (shots,) = [list(c.shots.items())[:3] for c in data.candidates if c.role == "best"]
+    trials = []
+    for trial in data.trials:
+        own = {
+            id_: replace(shot, name=f"pictures/{trial.number:04d}/{id_} #1.png")
+            for id_, shot in shots
+        }
+        low = -0.1 if trial.number == 7 else 0.1
+        ahead = None if trial == data.best else _ahead(trial.number, low=low)
+        trials.append(trial if trial.score is None else replace(trial, shots=own, behind=ahead))
+    return replace(data, trials=tuple(trials))
+
+
+def _ahead(number: int, *, low: float) -> Comparison:
+    return Comparison(f"trial {number}", 0.2, low, 0.3, 0.04, 3)
+
+
+def test_the_best_five_are_side_by_side_and_all_are_in_the_gallery(data: ReportData) -> None:
+    page = Page(render(_painted(data))[0])
+    best = sorted((t for t in data.trials if t.score is not None), key=lambda t: -(t.score or 0))
+    labels = [word for word in page.words if word.startswith("trial ")]
+    assert labels[:5] == [f"trial {trial.number}" for trial in best[:5]]
+    lazy = page.all("img", loading="lazy")
+    assert len(lazy) == 38 * (1 + 3)
+    assert lazy[0]["src"] == f"pictures/{best[0].number:04d}/000%20%231.png"
+    assert [d["id"] for d in page.all("details") if "id" in d] == [
+        f"trial-{t.number}" for t in best
+    ]
+
+
+def test_the_page_says_what_is_uncertain_and_how_pictures_were_chosen(
+    data: ReportData,
+) -> None:
+    text = " ".join(render(_painted(data))[0].split())
+    assert "<b>1 of 37 other trials</b> may be as good as the best" in text
+    assert "The nearest: 7." in text
+    assert "2 trials failed and say nothing" in text
+    assert "are 8 of the 8 prompts and seeds that all candidates have painted" in text
+
+
+def test_the_slider_has_the_greatest_the_least_and_the_middle_gain(data: ReportData) -> None:
+    *others, best = data.candidates
+    scored = [
+        replace(shot, score=0.36 + gain)
+        for shot, gain in zip(best.shots.values(), (1, 7, 2, 8, -3, 5, 4, 6), strict=True)
+    ]
+    shots = dict(zip(best.shots, scored, strict=True))
+    text = render(replace(data, candidates=(*others, replace(best, shots=shots))))[0]
+    assert re.findall(r"<figcaption>([a-z ]+) <span>a ([a-z]+ [a-z]+), seed", text) == [
+        ("greatest gain", "green heart"), ("in the middle", "white star"),
+        ("least gain", "blue star"),
+    ]  # fmt: skip
+
+
+def test_hashes_and_the_family_tree_are_on_the_page(data: ReportData) -> None:
+    tree = Lineage(
+        Member("best.safetensors", made=0),
+        (
+            Made("slerp, alpha 0.5", (Member("ab.safetensors", "a" * 64, made=1), Member("c"))),
+            Made("add", (Member("<a>"), Member("b", "b" * 64, "LoRA 0.5"))),
+        ),
+    )
+    page = Page(render(replace(data, lineage=tree, hashes=(("shapes", "f" * 64),)))[0])
+    for word in ("f" * 64, "slerp, alpha 0.5", "ab.safetensors", "<a>", "LoRA 0.5", "b" * 10):
+        assert word in page.words

@@ -63,7 +63,9 @@ def test_the_page_is_written_beside_the_study_and_replaced(tmp_path: Path) -> No
     assert "uniform 0.5" in text
     assert "method: weighted_sum" in text
     assert "out of &lt;paint&gt;" in text
-    assert text.count("data:image/webp") == 4 * 4
+    assert text.count("data:image/webp") == 4 * 4 + 4 * 5 + 3 * 2, (
+        "candidates, best trials, sliders"
+    )
     assert write_report(folder).read_text(encoding="utf-8") == text
     assert [p.name for p in folder.iterdir() if "report" in p.name] == ["report.html"]
 

@@ -51,7 +51,11 @@ def test_live_view_shows_pictures_convergence_blocks_and_ranking(study):
         status, _, body = client.get("/live/parts")
         text = body.decode()
         assert status == 200
-        for heading in ("Newest pictures", "How the search goes", "What the person prefers"):
+        for heading in (
+            "Newest pictures", "How the search goes", "What the person prefers",
+            "The best 5 trials", "What is uncertain", "All trials in pictures",
+            "Where it comes from",
+        ):  # fmt: skip
             assert f"<h2>{heading}</h2>" in text
         assert "best-so-far" in text
         assert 'class="blocks"' in text

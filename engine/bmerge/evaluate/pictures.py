@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from bmerge.evaluate.protocols import Payload, Picture
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["picture_file", "place_of", "save_picture", "stored_scores"]
+__all__ = ["PictureFinder", "picture_file", "place_of", "save_picture", "stored_scores"]
 
 
 def save_picture(
@@ -98,6 +100,39 @@ def picture_file(folder: Path, name: str) -> Path | None:
         return path if inside and path.suffix == ".png" and path.is_file() else None
     except (OSError, ValueError, RuntimeError):  # a name that there cannot be, links in a circle
         return None
+
+
+class PictureFinder:
+    """Finds many pictures of a study as :func:`picture_file` does, each folder looked at once.
+
+    Args:
+        folder: of the study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._inside: dict[str, bool] = {}
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a stored picture, if it is there and within the study's folder."""
+        place, _, file = name.rpartition("/")
+        if not self._is_inside(place) or file in {"", ".", ".."} or "\\" in file:
+            return picture_file(self._folder, name)
+        path = self._folder / name
+        try:
+            plain = stat.S_ISREG(os.lstat(path).st_mode)
+        except (OSError, ValueError):
+            return None
+        return path if plain and path.suffix == ".png" else picture_file(self._folder, name)
+
+    def _is_inside(self, place: str) -> bool:
+        if place not in self._inside:
+            try:
+                path = (self._folder / place).resolve()
+                self._inside[place] = path.is_relative_to(self._folder.resolve())
+            except (OSError, ValueError, RuntimeError):
+                self._inside[place] = False
+        return self._inside[place]
 
 
 def _texts(place: str, picture: Picture, scores: Mapping[str, float], token: str) -> PngInfo:

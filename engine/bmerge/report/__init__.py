@@ -1,6 +1,6 @@
 """The HTML page of a stored study.
 
-Imports study, recipe and architectures; the command line calls :func:`write_report`.
+Imports study, recipe, architectures and pages; the command line calls :func:`write_report`.
 """
 
 from __future__ import annotations

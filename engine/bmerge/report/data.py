@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from bmerge.foreign.lineage import Lineage
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.importance import Importance
-from bmerge.study.proof import Proof
+from bmerge.study.proof import Comparison, Proof
 
 __all__ = ["Candidate", "ReportData", "Role", "Shot", "TrialRow", "WeightMap"]
 
-Role = Literal["parent", "uniform", "best"]
+Role = Literal["parent", "uniform", "best", "trial"]
+
+_TOP = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,9 @@ class TrialRow:
         front: whether it is on the Pareto front.
         pruned: after how many pictures it was stopped, because it was behind; its score is an
             estimate then.
+        shots: payload id → picture.
+        behind: how far the best is ahead of it, picture by picture; None for the best itself, for
+            trials without all pictures, and where there are fewer than two pictures.
     """
 
     number: int
@@ -83,6 +89,8 @@ class TrialRow:
     objectives: Mapping[str, float] = field(default_factory=dict)
     front: bool = False
     pruned: int | None = None
+    shots: Mapping[str, Shot] = field(default_factory=dict)
+    behind: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,8 @@ class ReportData:
         lost: what belongs on the page and cannot be read, by its name within the study's folder.
         objectives: names of the objectives, where there are several.
         winner: number of the trial whose merge the study returns; None for the leader.
+        hashes: what results depend on, and its SHA-256: models, weights of scorers, code.
+        lineage: family tree of the best merge; None where no file tells it.
     """
 
     title: str
@@ -145,6 +155,8 @@ class ReportData:
     lost: tuple[str, ...] = ()
     proof: Proof | None = None
     importances: tuple[Importance, ...] = ()
+    hashes: tuple[tuple[str, str], ...] = ()
+    lineage: Lineage | None = None
 
     @property
     def best(self) -> TrialRow | None:
@@ -154,5 +166,28 @@ class ReportData:
     @property
     def leader(self) -> TrialRow | None:
         """The complete trial with the highest score, the earliest of equal ones."""
-        scored = [t for t in self.trials if t.score is not None and t.pruned is None]
-        return max(scored, key=lambda trial: trial.score or 0.0, default=None)
+        return max(self._scored, key=lambda trial: trial.score or 0.0, default=None)
+
+    @property
+    def top(self) -> tuple[TrialRow, ...]:
+        """The winner, then the complete trials with the highest scores."""
+        best = self.best
+        order = sorted(self._scored, key=lambda trial: (trial != best, -(trial.score or 0.0)))
+        return tuple(order[:_TOP])
+
+    @property
+    def _scored(self) -> list[TrialRow]:
+        return [t for t in self.trials if t.score is not None and t.pruned is None]
+
+    @property
+    def rivals(self) -> tuple[TrialRow, ...]:
+        """The trials that their pictures cannot tell from the best, the nearest first."""
+        unsure = [t for t in self.trials if t.behind is not None and t.behind.low <= 0]
+        return tuple(sorted(unsure, key=lambda trial: -(trial.score or 0.0)))
+
+    @property
+    def gallery(self) -> tuple[TrialRow, ...]:
+        """The trials that have pictures, the best first, those without a score last."""
+        painted = [trial for trial in self.trials if trial.shots]
+        order = {True: float("inf")}
+        return tuple(sorted(painted, key=lambda t: order.get(t.score is None, -(t.score or 0.0))))

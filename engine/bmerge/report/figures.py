@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bmerge.pages import environment
 from bmerge.report.blocks import draw_blocks
 from bmerge.report.charts import Scatter, convergence, fronts, phases, scatters
 from bmerge.report.data import ReportData
 from bmerge.report.load import load_report_data
-from bmerge.report.page import environment
+from bmerge.report.page import TEMPLATES
 
 __all__ = ["Figure", "draw_figures"]
 
@@ -64,7 +65,7 @@ def draw_figures(study_dir: Path) -> dict[str, Figure]:
         StudyError: if the folder holds no study.
     """
     data = load_report_data(study_dir)
-    templates = environment()
+    templates = environment(TEMPLATES)
     style = templates.get_template("style.css").render()
     return {
         name: Figure(name, _drawn(templates, template, {"data": data, **values}), style)

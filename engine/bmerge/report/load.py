@@ -6,28 +6,30 @@ be writing; trials in flight are left out.
 
 from __future__ import annotations
 
-import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bmerge.architectures import builtin
-from bmerge.errors import BmergeError
-from bmerge.evaluate.pictures import picture_file
-from bmerge.pipeline import model_taken
-from bmerge.recipe import load_recipe
-from bmerge.recipe.schema import BlockWeights, ModelRef, Recipe
+from bmerge.evaluate.pictures import PictureFinder
+from bmerge.recipe.schema import BlockWeights
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
-from bmerge.study.baselines import model_name
-from bmerge.study.best import front_recipe
-from bmerge.study.choices import PREFIX
+from bmerge.report.provenance import (
+    RECIPE,
+    commands,
+    family,
+    hashes,
+    is_of,
+    model_names,
+    stored_recipe,
+    versions,
+)
 from bmerge.study.expected import expected
 from bmerge.study.importance import importances
 from bmerge.study.objective import Objective, Objectives, Scale
-from bmerge.study.proof import load_proof
+from bmerge.study.proof import Comparison, comparison, load_proof
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
 from bmerge.study.winner import winner_of
@@ -35,8 +37,7 @@ from bmerge.study.winner import winner_of
 __all__ = ["load_report_data"]
 
 _FEWEST = 8  # pictures, for an interval to mean something
-_RECIPE = Path("best", "recipe.yaml")
-_DISTRIBUTIONS = ("bmerge", "torch", "optuna", "nevergrad", "bayesian-optimization", "numpy")
+_PAIRS = 4  # pictures, for a comparison to mean something
 
 
 def load_report_data(study_dir: Path) -> ReportData:
@@ -58,28 +59,32 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
     trials = [trial for trial in study.trials.values() if trial.state != "running"]
     best = winner_of(study.trials, study.objectives)
     lost: list[str] = []
-    stored = _stored_recipe(study_dir, lost)
-    recipe = stored if _is_of(stored, best, definition["merge"]["models"]) else None
-    names = _model_names(definition, recipe, best)
-    reader = _Reader(study, definition, names, study.objectives.scale(study.trials), lost)
-    return ReportData(
+    stored = stored_recipe(study_dir, lost)
+    recipe = stored if is_of(stored, best, definition["merge"]["models"]) else None
+    names = model_names(definition, recipe, best)
+    scale = study.objectives.scale(study.trials)
+    prompts = {payload["id"]: payload["prompt"] for payload in definition["payloads"]}
+    reader = _Reader(study, definition, names, scale, PictureFinder(study.folder), prompts, lost)
+    data = ReportData(
         title=study.name,
         method=definition["merge"]["method"],
         objective=_objective(study.objectives),
         models=reader.models,
         candidates=tuple(reader.candidates(trials, best)),
-        trials=tuple(reader.rows(trials)),
+        trials=tuple(reader.rows(trials, best)),
         blocks=_blocks(definition["space"]["blocks"]),
         weights=tuple(reader.weights(best, trials)) if best else (),
-        recipe=(study_dir / _RECIPE).read_text(encoding="utf-8") if recipe else "",
-        versions=_versions(),
-        commands=tuple(_commands(study_dir, study, has_recipe=recipe is not None)),
+        recipe=(study_dir / RECIPE).read_text(encoding="utf-8") if recipe else "",
+        versions=versions(),
+        commands=tuple(commands(study_dir, study, has_recipe=recipe is not None)),
         objectives=reader.objectives,
-        lost=tuple(dict.fromkeys(lost)),
         winner=best.number if best else None,
         proof=load_proof(study_dir, reader.scale),
         importances=importances(trials, best, _numbers(definition["space"])) if best else (),
+        hashes=tuple(hashes(definition, reader.models)),
+        lineage=family(study_dir) if recipe else None,
     )
+    return replace(data, lost=tuple(dict.fromkeys(lost)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,8 @@ class _Reader:
     definition: Mapping[str, Any]
     models: tuple[str, ...]
     scale: Scale
+    pictures: PictureFinder
+    prompts: Mapping[str, str]
     lost: list[str]
 
     @property
@@ -98,12 +105,30 @@ class _Reader:
         names = self.study.objectives.names
         return names if len(names) > 1 else ()
 
-    def rows(self, trials: Sequence[Trial]) -> Iterable[TrialRow]:
-        """Yield the trials as the table shows them."""
+    def rows(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[TrialRow]:
+        """Yield the trials as the table and the gallery show them."""
         front = {trial.number for trial in front_of(self.study.trials)}
+        own = self._shares(best) if best else {}
         for trial in trials:
-            objectives = dict(zip(self.objectives, trial.scores, strict=False))
-            yield _row(trial, objectives, on_front=trial.number in front)
+            row = _row(trial, dict(zip(self.objectives, trial.scores, strict=False)))
+            behind = self._behind(own, trial) if trial is not best else None
+            shots = self._shots(trial)
+            yield replace(row, front=trial.number in front, shots=shots, behind=behind)
+
+    def _shares(self, trial: Trial) -> dict[str, float]:
+        shares = self.scale.shares(trial.pictures)
+        return {p["id"]: share for p, share in zip(trial.pictures, shares, strict=True)}
+
+    def _behind(self, best: Mapping[str, float], trial: Trial) -> Comparison | None:
+        """Return how far the best is ahead of a complete trial on the pictures that both have."""
+        if trial.state != "complete":
+            return None
+        shares = self._shares(trial)
+        common = [id_ for id_ in best if id_ in shares]
+        if len(common) < _PAIRS:
+            return None
+        pairs = [best[i] for i in common], [shares[i] for i in common]
+        return comparison(f"trial {trial.number}", *pairs)
 
     def candidates(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[Candidate]:
         """Yield the parents, the best uniform merge that is no parent, and the best merge."""
@@ -148,16 +173,18 @@ class _Reader:
 
     def _candidate(self, role: Role, label: str, trial: Trial) -> Candidate:
         assert trial.score is not None
-        payloads = {payload["id"]: payload for payload in self.definition["payloads"]}
+        return Candidate(role, label, trial.score, self._shots(trial), self._interval(trial))
+
+    def _shots(self, trial: Trial) -> dict[str, Shot]:
         shots = {}
         for picture in trial.pictures:
-            file = picture_file(self.study.folder, picture["file"])
+            file = self.pictures.find(picture["file"])
             if file is None:
                 self.lost.append(picture["file"])
                 continue
-            prompt, own = payloads[picture["id"]]["prompt"], self.scale.picture(picture)
+            prompt, own = self.prompts[picture["id"]], self.scale.picture(picture)
             shots[picture["id"]] = Shot(prompt, picture["seed"], own, file, picture["file"])
-        return Candidate(role, label, trial.score, shots, self._interval(trial))
+        return shots
 
     def _interval(self, trial: Trial) -> tuple[float, float] | None:
         """Return the 95 % confidence interval of a score, by the spread of its pictures'."""
@@ -171,7 +198,7 @@ class _Reader:
         return (mean - margin) * unit, (mean + margin) * unit
 
 
-def _row(trial: Trial, objectives: Mapping[str, float], *, on_front: bool) -> TrialRow:
+def _row(trial: Trial, objectives: Mapping[str, float]) -> TrialRow:
     proposal = trial.proposal
     phase = {"baseline": "baseline", "try": "tried by hand"}.get(proposal.phase, proposal.source)
     return TrialRow(
@@ -182,7 +209,6 @@ def _row(trial: Trial, objectives: Mapping[str, float], *, on_front: bool) -> Tr
         parameters=proposal.values or _uniform_values(trial),
         reason=trial.reason,
         objectives=objectives,
-        front=on_front,
         pruned=len(trial.pictures) if trial.state == "pruned" else None,
     )
 
@@ -241,82 +267,3 @@ def _formula(objective: Objective) -> str:
         for label, weight in objective.weights.items()
         if weight
     )
-
-
-def _stored_recipe(study_dir: Path, lost: list[str]) -> Recipe | None:
-    """Return the recipe in the folder; one that cannot be read, or lies elsewhere, is lost."""
-    path = study_dir / _RECIPE
-    if not path.is_file():
-        return None
-    try:
-        if path.resolve().is_relative_to(study_dir.resolve()):
-            return load_recipe(path)
-    except BmergeError:
-        pass
-    lost.append(_RECIPE.as_posix())
-    return None
-
-
-def _is_of(recipe: Recipe | None, best: Trial | None, models: Sequence[str]) -> bool:
-    """Tell whether a stored recipe is the best trial's; an unfinished run may have an old one.
-
-    Args:
-        recipe: the stored one.
-        best: the best trial.
-        models: the inputs' identities, which begin with their SHA-256.
-    """
-    if recipe is None or best is None:
-        return False
-    if best.proposal.recipe is not None:
-        return recipe == best.proposal.recipe
-    if best.proposal.model is None:
-        # choices travel with the weights; the recipe has them where they belong
-        weights = best.proposal.weights
-        own = {name: w for name, w in weights.items() if not name.startswith(PREFIX)}
-        given = dict(recipe.hyperparameters)
-        return given == (own if len(own) == len(weights) else {n: own.get(n) for n in given})
-    taken = model_taken(recipe)
-    return taken is not None and models[best.proposal.model].startswith(taken.sha256 or "unknown")
-
-
-def _model_names(
-    definition: Mapping[str, Any], recipe: Recipe | None, best: Trial | None
-) -> tuple[str, ...]:
-    """Return the inputs' short names: their files', if the recipe tells, else their letters."""
-    count = len(definition["merge"]["models"])
-    names = [f"model {model_name(index)}" for index in range(count)]
-    if recipe is None or best is None or best.proposal.recipe is not None:
-        return tuple(names)
-    if best.proposal.model is None:
-        return tuple(map(_model_name, recipe.models))
-    names[0] = _model_name(recipe.models[0])  # of a model as it is, the recipe has no others
-    if best.proposal.model:
-        names[best.proposal.model] = _model_name(recipe.models[-1])
-    return tuple(names)
-
-
-def _model_name(model: ModelRef) -> str:
-    return " + ".join(
-        Path(path).stem for path in (model.path, *(lora.path for lora in model.loras))
-    )
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def _commands(folder: Path, study: StoredStudy, *, has_recipe: bool) -> Iterable[tuple[str, str]]:
-    if has_recipe:
-        command = f"bmerge merge {folder / _RECIPE} -o best.safetensors"
-        yield "The best checkpoint again, the same bytes:", command
-    for trial in front_of(study.trials):
-        if (path := front_recipe(folder, trial)).is_file():
-            text = f"Trial {trial.number} of the front:"
-            yield text, f"bmerge merge {path} -o trial-{trial.number}.safetensors"
-    yield "This page again:", f"bmerge report {folder}"

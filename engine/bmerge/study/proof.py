@@ -19,7 +19,7 @@ from bmerge.study.expected import expected
 from bmerge.study.objective import Scale
 from bmerge.study.trial import dominates
 
-__all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "load_proof"]
+__all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "comparison", "load_proof"]
 
 FOLDER = "confirm"
 _FILE = f"{FOLDER}/pictures.json"
@@ -142,7 +142,7 @@ def compared(store: ProofStore, contenders: Sequence[Contender], scale: Scale) -
     return Proof(
         contenders[0].name,
         {contender.name: math.fsum(own) / len(own) for contender, own in pairs if own},
-        tuple(_comparison(c.name, shares[0], own) for c, own in pairs[1:] if own),
+        tuple(comparison(c.name, shares[0], own) for c, own in pairs[1:] if own),
         _parts(contenders, columns, ids, scale),
     )
 
@@ -181,7 +181,14 @@ def _parts(
     }
 
 
-def _comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comparison:
+def comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comparison:
+    """Compare two merges picture by picture.
+
+    Args:
+        rival: name of the second one.
+        own: shares of the first one's pictures in its score.
+        other: those of the second one's, of the same payloads in the same order.
+    """
     differences = [a - b for a, b in zip(own, other, strict=True)]
     count = len(differences)
     mean = math.fsum(differences) / count

@@ -12,8 +12,9 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from bmerge.errors import StudyError
+from bmerge.pages import SHARED, environment
 from bmerge.rating import Ratings
-from bmerge.report.page import environment
+from bmerge.report.page import TEMPLATES
 from bmerge.web.guard import Guard
 from bmerge.web.live import LiveView
 from bmerge.web.pictures import Gallery
@@ -23,7 +24,7 @@ __all__ = ["make_app"]
 
 _HERE = Path(__file__).parent
 _STATIC = {
-    "common.css": ("text/css", _HERE.parent / "report" / "templates" / "style.css"),
+    "common.css": ("text/css", SHARED / "style.css"),
     "rate.css": ("text/css", _HERE / "static" / "rate.css"),
     "live.css": ("text/css", _HERE / "static" / "live.css"),
     "rate.js": ("text/javascript", _HERE / "static" / "rate.js"),
@@ -46,12 +47,12 @@ def make_app(
         addresses: as there.
     """
     gallery = Gallery(folder)
-    templates = environment(_HERE / "templates")
+    templates = environment(_HERE / "templates", TEMPLATES)
     desk = RatingDesk(Ratings(folder))
     live = LiveView(folder, gallery, templates)
 
     def page(template: str) -> Route:
-        text = templates.get_template(f"{template}.html").render(name=name)
+        text = templates.get_template(f"{template}.html").render(name=name, page=template)
         return Route(f"/{template}".replace("/rate", "/"), lambda _: HTMLResponse(text))
 
     def picture(request: Request) -> Response:

@@ -14,9 +14,8 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from bmerge.rating import Ratings
 from bmerge.rating.scores import Standing, standings
-from bmerge.report.blocks import draw_blocks
-from bmerge.report.charts import convergence, phases
 from bmerge.report.load import load_report_data
+from bmerge.report.parts import parts
 from bmerge.web.pictures import Gallery
 
 __all__ = ["LiveView"]
@@ -74,16 +73,12 @@ class LiveView:
         yield [picture.id for picture in self._gallery.newest()]
 
     def _render(self) -> str:
+        show = self._gallery.shows()
         data = load_report_data(self._folder)
-        return self._templates.get_template("live_parts.html").render(
-            data=data,
-            best=data.best,
-            phases=phases(data),
-            convergence=convergence(data),
-            drawing=draw_blocks(data.blocks),
-            newest=self._gallery.newest(),
-            ranking=self._ranking(),
-        )
+        values = parts(data, lambda shot, _: show(shot.file), lambda shot: show(shot.file))
+        template = self._templates.get_template("live_parts.html")
+        newest, ranking = self._gallery.newest(), self._ranking()
+        return template.render(values, newest=newest, ranking=ranking, lost=())
 
     def _ranking(self) -> list[tuple[int, Standing]]:
         """Return the trials that the person saw, the best first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from bmerge.rating import Ratings
 __all__ = ["Gallery", "Newest"]
 
 _NEWEST = 12
+_SHOWN = 50_000  # addresses that pages which are open may still ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Gallery:
         self._folder = folder
         self._ratings = Ratings(folder)
         self._newest: dict[str, Path] = {}
+        self._shown: dict[str, Path] = {}
 
     def newest(self) -> Sequence[Newest]:
         """Return the newest pictures, the last one first, of trials in flight too."""
@@ -52,16 +54,28 @@ class Gallery:
             if file.is_file()
         ]
         files = sorted(files, reverse=True)[:_NEWEST]
-        found = {
-            hashlib.sha256(f"{at} {file}".encode()).hexdigest()[:16]: file for at, file in files
-        }
+        found = {_id(file, at): file for at, file in files}
         self._newest = {**dict(list(self._newest.items())[-_NEWEST:]), **found}
         return [Newest(id_, int(file.parent.name), file.stem) for id_, file in found.items()]
 
+    def shows(self) -> Callable[[Path], str]:
+        """Return what gives finished trials' pictures addresses; the last ones given stay too."""
+        self._shown = dict(list(self._shown.items())[-_SHOWN:])
+
+        def show(file: Path) -> str:
+            try:
+                id_ = _id(file, file.stat().st_mtime_ns)
+            except OSError:  # removed meanwhile
+                return ""
+            self._shown[id_] = file
+            return f"/pictures/{id_}"
+
+        return show
+
     def find(self, picture: str) -> Path | None:
         """Return the file of a picture that was shown or is to be rated, or None."""
-        if picture in self._newest:
-            return picture_file(self._folder, str(self._newest[picture].relative_to(self._folder)))
+        if (own := self._newest.get(picture) or self._shown.get(picture)) is not None:
+            return picture_file(self._folder, str(own.relative_to(self._folder)))
         if self._ratings.exist and (file := self._ratings.file(picture)):
             return picture_file(self._folder, file)
         return None
@@ -70,3 +84,8 @@ class Gallery:
         if not self._pictures.is_dir():
             return []
         return [path for path in self._pictures.iterdir() if path.name.isdecimal()]
+
+
+def _id(file: Path, at: int) -> str:
+    """Return by what a picture is asked for: another one when the file is another."""
+    return hashlib.sha256(f"{at} {file}".encode()).hexdigest()[:16]

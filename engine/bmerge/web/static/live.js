@@ -11,12 +11,22 @@ async function refresh() {
     again = false;
     try {
       const response = await fetch("/live/parts");
-      if (response.ok) parts.innerHTML = await response.text();
+      if (response.ok) replace(await response.text());
     } catch {
       // the connection is gone; the events' error says so
     }
   } while (again);
   running = false;
+}
+
+// What a person has moved or opened stays so.
+function replace(html) {
+  const chosen = [...parts.querySelectorAll("input:checked, details[open]")].map((one) => one.id);
+  parts.innerHTML = html;
+  for (const id of chosen) {
+    const one = id && document.getElementById(id);
+    if (one) one[one.tagName === "DETAILS" ? "open" : "checked"] = true;
+  }
 }
 
 const events = new EventSource("/events");
