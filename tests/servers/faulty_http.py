@@ -138,13 +138,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw) if raw else None
         with self.owner.lock:
             self.owner.requests.append((self.command, parts.path, body))
+            self.more: dict[str, str] = {}
             faults = self.owner.faults
             fault = faults(parts.path) if callable(faults) else next(faults, None)
         if not self._failed("cut" if self.owner.down else fault):
             if self.headers.get("Upgrade") == "websocket":
                 self._upgrade(dict(parse_qsl(parts.query)))
                 return
-            self.more: dict[str, str] = {}
             status, answer = self._answer(parts, body)
             self._send(status, answer, half=fault == "half", slow=fault == "slow")
 
@@ -167,8 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
                     while not self.owner.stopping.wait(0.05):
                         self.wfile.write(b"x")
                 self._cut()
-            case "html":
-                self._send_bytes(200, b"<html>one moment please</html>", "text/html")
+            case "html" | "empty":
+                page = b"<html>one moment please</html>" if fault == "html" else b""
+                self._send_bytes(200, page, "text/html")
+            case "301" | "308" | "400" | "413":  # sent to where one has to agree to something
+                self.more = {"Location": "/portal"} if fault.startswith("3") else {}
+                self._send(int(fault), {"detail": "not like this"})
             case _:
                 return False
         return True

@@ -17,7 +17,7 @@ from bmerge.study.events import Paused, PictureDone, TrialStarted
 from bmerge.study.loop import run_study
 from bmerge.study.store import Store
 from bmerge.study.stored import read_study
-from toy_study import PAYLOADS, Generator, Judge, make_study
+from toy_study import PAYLOADS, Generator, Judge, Merger, make_study, weights_of
 
 DOWN = GeneratorError("refused", transient=True)
 
@@ -142,11 +142,57 @@ def test_mistake_of_the_study_is_not_recorded(tmp_path, whole, error):
     assert summary(tmp_path) == whole
 
 
-def test_mistake_of_the_study_that_shows_late_leaves_what_is_finished(tmp_path, whole):
+def test_mistake_of_the_study_that_shows_late_is_waited_for(tmp_path, whole):
     error = GeneratorError("no such node", blame="study")
-    with pytest.raises(GeneratorError, match="no such node"):
-        run_study(study_of(tmp_path, Painter({15: error})))
+    run_study(study_of(tmp_path / "back", Painter({15: error, 16: error})))
+    assert summary(tmp_path / "back") == whole
+    with pytest.raises(StudyError, match="trial 4 cannot be evaluated: no such node"):
+        run_study(study_of(tmp_path, Painter({15: error}), patience=0))
     assert [row[1] for row in summary(tmp_path)] == ["complete"] * 4 + ["running"]
+    run_study(study_of(tmp_path))
+    assert summary(tmp_path) == whole
+
+
+def test_mistake_of_the_study_that_a_later_picture_of_the_first_trial_shows_stops(tmp_path):
+    error = GeneratorError("no such sampler", blame="study")
+    with pytest.raises(GeneratorError, match="no such sampler"):
+        run_study(study_of(tmp_path, Painter({3: error})))
+    assert summary(tmp_path) == []
+
+
+class Greedy(Merger):
+    """Asks for more memory than there is for one trial's values, or from there on for all."""
+
+    def __init__(self, values, *, ever_after=False):
+        super().__init__()
+        self.value, self.ever_after, self.met = values["alpha.BASE"], ever_after, False
+
+    def model(self, merge):
+        bad = weights_of(merge)["alpha"].of("BASE") == self.value
+        self.met = self.met or bad
+        if bad or (self.met and self.ever_after):
+            raise MemoryError
+        return super().model(merge)
+
+
+def test_trial_that_fails_while_one_that_worked_works_still_is_given_up(
+    tmp_path, whole, monkeypatch
+):
+    monkeypatch.setattr("bmerge.study.waiting._UNEXPLAINED_FOR", 0.0)
+    run_study(study_of(tmp_path, merger=Greedy(whole[5][2])))
+    found = summary(tmp_path)
+    assert [row[1] for row in found] == ["complete"] * 5 + ["failed"]
+    assert [row[2:6] for row in found[:5]] == [row[2:6] for row in whole[:5]]
+    reason = read_study(tmp_path).trials[5].reason
+    assert re.match(r"MemoryError.* \(\d+ times, while everything else worked\)$", reason)
+
+
+def test_trial_is_not_given_up_while_one_that_worked_fails_too(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr("bmerge.study.waiting._UNEXPLAINED_FOR", 0.0)
+    merger = Greedy(whole[5][2], ever_after=True)
+    with pytest.raises(StudyError, match="trial 5 cannot be evaluated: MemoryError"):
+        run_study(study_of(tmp_path, merger=merger, patience=0.002))
+    assert [row[1] for row in summary(tmp_path)] == ["complete"] * 5 + ["running"]
     run_study(study_of(tmp_path))
     assert summary(tmp_path) == whole
 

@@ -242,6 +242,20 @@ def test_check_that_blames_the_study_ends_the_wait():
         patience.through(failing(99)[0], 4)
 
 
+def test_a_study_that_has_had_a_whole_trial_is_not_to_blame_any_more():
+    wrong = GeneratorError("308 Permanent Redirect", blame="study")
+    generator = Checked(wrong, wrong)
+    patience, clock, events = patience_of(30, generator)
+    with pytest.raises(GeneratorError):
+        patience.through(failing(1, wrong)[0], 4)
+    patience.trust()
+    patience.through(failing(1, wrong)[0], 4)
+    assert clock.slept == [1, 2, 4]
+    assert {event.reason for event in events} == {"308 Permanent Redirect"}
+    with pytest.raises(PluginError):
+        patience.through(failing(1, PluginError("no picture"))[0], 4)
+
+
 def test_scorer_is_asked_for_its_own_failures_only():
     class CheckedJudge(Judge):
         asked = 0

@@ -18,6 +18,7 @@ from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
 from bmerge.evaluate.protocols import Payload
 from bmerge.faults import in_one_line
+from bmerge.study.control import Control
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import judge_trial
@@ -83,12 +84,22 @@ class Attempts:
             return self._merge_and_score(trial.number, race)
 
         try:
-            return self.patience.through(attempt, trial.number)
+            done = self.patience.through(attempt, trial.number, self._control())
         except Exception as error:
             if blame_of(error) != "merge":
                 raise
             _logger.debug("trial %d failed", trial.number, exc_info=True)
             return Trial(trial.number, "failed", trial.proposal, reason=in_one_line(error))
+        if done.state == "complete":
+            self.patience.trust()
+        return done
+
+    def _control(self) -> Control | None:
+        """Return the last trial that was evaluated, as evidence of what still works."""
+        complete = [t for t in self.store.trials.values() if t.state == "complete"]
+        if not complete:
+            return None
+        return Control(self.study, max(complete, key=lambda trial: trial.sequence or 0))
 
     def _merge_and_score(self, number: int, race: Race | None) -> Trial:
         trial = self.store.trials[number]

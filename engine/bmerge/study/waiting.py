@@ -5,6 +5,9 @@ out; the run then stops, and whatever was unfinished stays so. Patience starts a
 picture and every answer of the storage, so that it is one outage that must not last longer. Until
 the first picture, somebody is likely to sit there: what will not pass by itself is not waited for,
 and nothing for long.
+
+Once a whole trial is done, the study is known to be in order. What a server says against it from
+then on, as a proxy that redirects or an extension that is gone after a restart, is waited for too.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from bmerge.errors import GeneratorError, ScorerError, StudyError
+from bmerge.errors import Blame, GeneratorError, ScorerError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
 from bmerge.faults import in_one_line
@@ -58,16 +61,19 @@ class Patience:
         self._evaluator = evaluator
         self._on_event = on_event
         self._clock, self._sleep = clock, sleep
-        self._worked = False
+        self._worked = self._trusted = False
         self._since: float | None = None
         self._pauses = self._failures = self._unexplained = 0
 
-    def through(self, action: Callable[[], T], number: int | None = None) -> T:
+    def through(
+        self, action: Callable[[], T], number: int | None = None, control: Checked | None = None
+    ) -> T:
         """Return what ``action`` returns, as soon as its surroundings let it.
 
         Args:
             action: what to do; it may be called many times.
             number: of the trial that it is done for.
+            control: asked where nobody else knows whether the surroundings work.
 
         Raises:
             StudyError: if patience has run out.
@@ -79,9 +85,9 @@ class Patience:
             try:
                 result = action()
             except Exception as error:
-                if isinstance(error, _GivenUpError) or blame_of(error) != "surroundings":
+                if isinstance(error, _GivenUpError) or self._blame(error) != "surroundings":
                     raise
-                self._wait(error, number)
+                self._wait(error, number, control)
             else:
                 self.relieve()
                 return result
@@ -90,19 +96,31 @@ class Patience:
         """Take note that a picture was made and judged, so that all that is needed is there."""
         self._worked = True
 
+    def trust(self) -> None:
+        """Take note that a whole trial was evaluated: the study is not to blame any more."""
+        self._trusted = True
+
     def relieve(self) -> None:
         """Begin anew: something has worked."""
         self._since = None
         self._pauses = self._failures = self._unexplained = 0
 
-    def _wait(self, error: Exception, number: int | None) -> None:
+    def _blame(self, error: Exception) -> Blame:
+        """Return what is to blame for an error, by what has worked before."""
+        blame = blame_of(error)
+        outside = isinstance(error, GeneratorError | ScorerError)
+        return "surroundings" if self._trusted and outside and blame == "study" else blame
+
+    def _wait(self, error: Exception, number: int | None, control: Checked | None) -> None:
         """Let time pass until another attempt makes sense."""
-        asked = self._asked(error)
         self._failures += 1
+        asked = self._asked(error)
+        if control and not asked and self._failures > _UNEXPLAINED:
+            asked = [control]  # late: it costs a merge and a picture
         problem: Exception | None = error
         while problem is not None:
             self._pause(problem, number)
-            problem = _problem(asked, paint=self._failures > 1)
+            problem = self._problem(asked, paint=self._failures > 1)
         if asked and self._failures > 1:
             self.prove()
             self._unexplained += 1
@@ -123,6 +141,17 @@ class Patience:
             parts = []
         return [part for part in parts if isinstance(part, Checked)]
 
+    def _problem(self, asked: Sequence[Checked], *, paint: bool) -> Exception | None:
+        """Return what is still wrong with those who are asked; raise what no waiting mends."""
+        for part in asked:
+            try:
+                part.check(paint=paint)
+            except Exception as error:
+                if self._blame(error) == "study":
+                    raise
+                return error
+        return None
+
     def _pause(self, error: Exception, number: int | None) -> None:
         now = self._clock()
         if self._since is None:
@@ -140,18 +169,6 @@ class Patience:
         if self._worked:
             return self._seconds
         return min(self._seconds, _AT_START) if may_pass_soon(error) else 0.0
-
-
-def _problem(asked: Sequence[Checked], *, paint: bool) -> Exception | None:
-    """Return what is still wrong with those who are asked; raise what no waiting mends."""
-    for part in asked:
-        try:
-            part.check(paint=paint)
-        except Exception as error:
-            if blame_of(error) == "study":
-                raise
-            return error
-    return None
 
 
 def _given_up(error: Exception, number: int | None, waited: float) -> _GivenUpError:
