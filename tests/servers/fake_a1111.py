@@ -35,7 +35,9 @@ class FakeA1111(JsonServer):
         self.black = False
         self.pictures = 0
         self.interrupted = threading.Event()
-        self.state = {"interrupted": False, "skipped": False}
+        self.state = {"interrupted": False, "skipped": False, "job": ""}
+        self.cut = False
+        self.after_picture = lambda count: None
         self.tells_progress = True
         self.lists: dict[str, object] = {}
         self.hold_from: int | None = None
@@ -109,7 +111,8 @@ class FakeA1111(JsonServer):
 
     def make(self, body) -> dict[str, object]:
         self.pictures += 1
-        self.state = {"interrupted": False, "skipped": False}
+        self.state = {"interrupted": False, "skipped": False, "job": ""}
+        self.cut = False
         self.before_picture(self.pictures)
         if self.hold_from is not None and self.pictures >= self.hold_from:
             self.interrupted.wait(20)
@@ -122,12 +125,16 @@ class FakeA1111(JsonServer):
         answer = self.render(body)
         if body.get("override_settings_restore_afterwards", True) and before is not None:
             self.use(before)
+        self.after_picture(self.pictures)
         return answer
 
     def render(self, body) -> dict[str, object]:
         assert self.current is not None
         size = body.get("width", 8), body.get("height", 8)
         rgb = colour(self.weights[self.current], body["prompt"], body["seed"])
+        if self.cut:  # half denoised, at another step each time
+            noise = 40 * (1 + self.pictures % 5)
+            rgb = tuple((level + noise) % 256 for level in rgb)
         if self.black:  # --disable-nan-check
             rgb = (0, 0, 0)
         images = [base64.b64encode(png(rgb, size)).decode()]

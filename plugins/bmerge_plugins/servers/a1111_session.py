@@ -26,7 +26,8 @@ from bmerge_plugins.servers.a1111_answers import (
 )
 from bmerge_plugins.servers.a1111_names import Names, Samplers
 from bmerge_plugins.servers.a1111_request import name_clip_skip, request_body
-from bmerge_plugins.servers.faults import StatusError, understood
+from bmerge_plugins.servers.a1111_whole import Interruptions
+from bmerge_plugins.servers.faults import understood
 from bmerge_plugins.servers.http import HttpServer
 from bmerge_plugins.servers.names import is_ours
 from bmerge_plugins.servers.publish import Published
@@ -56,7 +57,7 @@ class A1111Session:
         self._list_timeout = list_timeout
         self._wanted = ModelUsed(None, None)
         self._before: str | None = None
-        self._tells_of_interruptions = True
+        self._interruptions = Interruptions(server)
         self._listed_ours = False
 
     @property
@@ -124,8 +125,12 @@ class A1111Session:
         route = "img2img" if body.get("init_images") else "txt2img"
         what = f"{self.name}: picture {payload.id!r}"
         self._names.check(body, what)
-        answer = self._http.post(f"{_API}/{route}", body)
-        self._check_whole(what)
+        make = lambda: self._made(payload, f"{_API}/{route}", body, what)  # noqa: E731
+        return self._interruptions.whole(make, what)
+
+    def _made(self, payload: Payload, path: str, body: Mapping[str, Any], what: str) -> Picture:
+        answer = self._http.post(path, body)
+        self._interruptions.look(what)
         with understood(what):
             info = read_info(answer, what)
             used = self._check_model(info, what)
@@ -178,24 +183,6 @@ class A1111Session:
         options = self._http.get(f"{_API}/options") or {}
         with understood(f"{self.name}: its options"):
             return str(options.get("sd_model_checkpoint") or "")
-
-    def _check_whole(self, what: str) -> None:
-        """Refuse the picture of a job that was interrupted: half denoised, it comes as any other.
-
-        The server remembers until its next job begins. Old versions and some forks cannot tell.
-        """
-        if not self._tells_of_interruptions:
-            return
-        try:
-            progress = self._http.get(f"{_API}/progress", {"skip_current_image": "true"})
-        except StatusError as error:
-            if error.status not in (404, 405, 422):
-                raise
-            self._tells_of_interruptions = False
-            return
-        state = progress.get("state") if isinstance(progress, dict) else None
-        if isinstance(state, dict) and (state.get("interrupted") or state.get("skipped")):
-            raise GeneratorError(f"{what}: interrupted on the server", transient=True)
 
     def _checked_hash(self, checkpoint: Published) -> str | None:
         """Return the short hash that pictures must show, None if the server does not hash."""

@@ -293,6 +293,42 @@ def test_a_picture_that_is_always_interrupted_is_never_scored(server, generator,
     assert caught.value.blame == "surroundings"
 
 
+@pytest.mark.parametrize("cut", [(), (1,), (2, 3), (4,)], ids=str)
+def test_a_picture_is_made_twice_where_anothers_job_hides_whether_it_is_whole(
+    cut, server, generator, merged, payloads
+):
+    """Somebody interrupts our job, and theirs begins before the server is asked for its state."""
+
+    def another_begins(count):
+        server.state = {"interrupted": False, "skipped": False, "job": "task(theirs)"}
+
+    def interrupt(count):
+        server.cut = count in cut
+
+    server.before_picture, server.after_picture = interrupt, another_begins
+    model, wanted = merged(), payloads(2)
+    one = generator(server.url)
+    one.load(model)
+    made = list(one.generate(wanted))
+    assert [pixel(picture) for picture in made] == [expected(model, p) for p in wanted]
+    assert server.pictures == 2 * len(wanted) + len(cut)
+
+
+def test_pictures_of_which_no_two_are_alike_are_not_scored(server, generator, merged, payloads):
+    def another_begins(count):
+        server.state["job"] = "task(theirs)"
+
+    def interrupt(count):
+        server.cut = True
+
+    server.before_picture, server.after_picture = interrupt, another_begins
+    one = generator(server.url)
+    one.load(merged())
+    with pytest.raises(GeneratorError, match="'p0': others use this server, and no two") as caught:
+        list(one.generate(payloads(1)))
+    assert caught.value.blame == "surroundings"
+
+
 def test_a_server_that_cannot_tell_of_interruptions_is_believed(
     server, generator, merged, payloads
 ):
