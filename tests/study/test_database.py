@@ -229,15 +229,21 @@ def test_a_folder_of_any_name_holds_a_study(tmp_path):
     assert len(read_study(made.folder).trials) == 1
 
 
-def test_a_password_in_the_address_of_a_storage_is_not_told(tmp_path):
+def test_a_password_in_the_address_of_a_storage_is_not_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     url = "sqlite://user:secret@host/x.db"
     with pytest.raises(StudyError) as caught:
         run_study(make_study(tmp_path / "out", storage=url))
     assert "secret" not in f"{caught.value} {caught.value.hint}"
+    assert not (tmp_path / "x.db.lock").exists()
 
 
-@pytest.mark.parametrize("url", ["not a url", "nosuch://host/x", "postgresql+nosuch://host/x"])
-def test_a_storage_that_there_cannot_be_is_one_clear_line(tmp_path, url):
+@pytest.mark.parametrize(
+    "url",
+    ["not a url", "nosuch://host/x", "postgresql+nosuch://host/x", "sqlite:x", "sqlite+no:///x"],
+)
+def test_a_storage_that_there_cannot_be_is_one_clear_line(tmp_path, url, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(StudyError, match="^the storage .* cannot be used: ") as caught:
         run_study(make_study(tmp_path / "out", storage=url))
     assert "\n" not in str(caught.value)

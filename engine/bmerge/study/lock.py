@@ -91,10 +91,14 @@ def lock_of_database(url: str | None) -> FolderLock | None:
     if url is None or not url.startswith("sqlite"):
         return None
     from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    name = make_url(url).database
-    if not name or name == ":memory:":
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        return None  # there is no such file: whoever opens it says so
+    if address.host or not address.database or address.database == ":memory:":
         return None
-    path = Path(name)
+    path = Path(address.database)
     what = f"the database {path}, and SQLite takes one at a time"
     return FolderLock(path.parent, file=f"{path.name}.lock", what=what)
