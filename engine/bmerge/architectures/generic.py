@@ -33,6 +33,8 @@ _COMPONENT = re.compile(
     r"(text_encoders\.[^.]+|conditioner\.embedders\.\d+|conditioner|cond_stage_model"
     r"|text_encoder(?:_\d)?|clip_vision|first_stage_model|vae|audio_vae|vocoder|model_ema)\."
 )
+_NUMBERED = re.compile(r"((?:[^.]+\.)*?)(\d+)\.")
+"""Parts of a key before the first that is a number and has others after it."""
 _LAYERS = {"blocks", "block", "layers", "layer", "stages"}
 
 
@@ -158,14 +160,10 @@ def _families(keys: Iterable[str]) -> dict[str, set[int]]:
 
 def _numbered(key: str) -> tuple[str, int] | None:
     """Return what comes before the first part of a key that is a number, and that number."""
-    parts = key.split(".")
-    for place, part in enumerate(parts[:-1]):
-        if part.isdecimal():
-            prefix = "".join(f"{before}." for before in parts[:place])
-            return (prefix, int(part)) if len(part) <= _MOST_DIGITS else None
-        if not part:
-            return None
-    return None
+    found = _NUMBERED.match(key)
+    if found is None or len(found[2]) > _MOST_DIGITS:
+        return None
+    return found[1], int(found[2])
 
 
 def _start(key: str, prefix: str) -> str:

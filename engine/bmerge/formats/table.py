@@ -87,6 +87,8 @@ class Names(KeysView[str], Sequence[str]):
     def __getitem__(self, index: slice) -> tuple[str, ...]: ...
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         """Return a key, or some."""
+        if isinstance(index, int) and 0 <= index < len(self._header):
+            return self._header.name(index)
         places = range(len(self))[index]
         if isinstance(places, range):
             return tuple(map(self._header.name, places))

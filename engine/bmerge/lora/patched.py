@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmerge.formats import Checkpoint, Tensor, pieces_of
+from bmerge.formats import Checkpoint, Tensor, TensorInfo, pieces_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -92,6 +92,8 @@ def unpatched(tensor: Tensor) -> Tensor:
 
 def is_patched(tensor: Tensor) -> bool:
     """Tell whether LoRAs are on a tensor, or on a part of what it is made of."""
+    if isinstance(tensor, TensorInfo):  # of the most there are very many
+        return False
     return any(isinstance(piece.tensor, PatchedTensor) for piece in pieces_of(tensor))
 
 

@@ -9,7 +9,7 @@ equal bytes: inputs are named by their file name and SHA-256.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bmerge import _native
 from bmerge.architectures.patterns import Contents
 from bmerge.formats import Checkpoint, leading
 from bmerge.lora.patched import loras_of
-from bmerge.plan import Plan, PlannedStep
+from bmerge.plan import OutputTensor, Plan, PlannedStep
 from bmerge.recipe import ModelRef, Recipe, Step, lora_data, recipe_data
 from bmerge.recipe.ancestry import FOREIGN, RECIPE_KEY, VERSION, Ancestors, distances, shortened
 
@@ -43,6 +43,8 @@ _CONFIG = "config"
 """What some models are made of, as JSON."""
 _LARGEST = 99_000_000
 """Bytes of a header; the format has a million more."""
+_ROW = len(':{"dtype":"F8_E4M3FNUZ","shape":[],"data_offsets":[,]},')
+"""Bytes of a tensor there, beside its name and its numbers."""
 
 
 def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, str]:
@@ -104,8 +106,7 @@ def fitted(
     Returns:
         The metadata, and notes about what was left out.
     """
-    rows = sum(len(_quoted(out.key)) + 22 * len(out.shape) + 100 for out in plan.outputs)
-    room = largest - rows
+    room = largest - _length_of_rows(plan.outputs)
     found, notes = dict(metadata), []
     if _length(found) > room and RECIPE_KEY in found:
         origin = json.loads(found[RECIPE_KEY])
@@ -127,6 +128,15 @@ def fitted(
                 f"the header has no room for {key!r} of {leading(plan.checkpoints).path.name}"
             )
     return found, tuple(notes)
+
+
+def _length_of_rows(outputs: Sequence[OutputTensor]) -> int:
+    """Return how many bytes the tensors take in a header, or some more."""
+    length = end = 0
+    for out in outputs:
+        length += len(_quoted(out.key)) + sum(len(str(extent)) + 1 for extent in out.shape)
+        end += out.nbytes
+    return length + len(outputs) * (_ROW + 2 * len(str(end)))
 
 
 def origin_text(origin: Mapping[str, Any]) -> str:

@@ -60,8 +60,9 @@ class Rule:
         """
         if self.form is None:
             return None
-        extent = Extent(tables[self.widest][key], self.channels)
-        return Found(self.form, tables[self.info][key], extent)
+        info = tables[self.info][key]
+        widest = info if self.widest == self.info else tables[self.widest][key]
+        return Found(self.form, info, Extent(widest, self.channels))
 
 
 class Alike:

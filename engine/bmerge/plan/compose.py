@@ -52,6 +52,8 @@ class Composer:
         self._patterns = [pattern for planned in steps for pattern in planned.patterns]
         self._scalars: dict[tuple[str, _Place], tuple[float, ...]] = {}
         self._known: dict[tuple[Form, _Place], Composed | int] = {}
+        self._steps_in: dict[Form, tuple[str, ...]] = {}
+        self._alike: dict[tuple[Form, tuple[tuple[float, ...], ...]], Composed | int] = {}
         self._forms = Forms()
         self._graphs: dict[Form, tuple[Graph, tuple[str, ...]]] = {}
 
@@ -60,7 +62,7 @@ class Composer:
         matching = frozenset(p for p in self._patterns if fnmatchcase(key, p))
         place = block, matching
         if (form, place) not in self._known:
-            self._known[form, place] = self._composed(form, place)
+            self._known[form, place] = self._of_values(form, place)
         return self._known[form, place]
 
     def check(self, keys: Iterable[str]) -> None:
@@ -79,6 +81,16 @@ class Composer:
         for pattern in unused:
             message = f"{pattern!r} matches no key that is merged"
             raise RecipeError(message, hint="a pattern is for whole keys: '*attn1*', say")
+
+    def _of_values(self, form: Form, place: _Place) -> Composed | int:
+        """Compose once for all places in which the steps of a form have the same values."""
+        if form not in self._steps_in:
+            steps = (part.step for part in parts_first(form) if isinstance(part, Applied))
+            self._steps_in[form] = tuple(dict.fromkeys(steps))
+        values = tuple(self._values(step, place) for step in self._steps_in[form])
+        if (form, values) not in self._alike:
+            self._alike[form, values] = self._composed(form, place)
+        return self._alike[form, values]
 
     def _composed(self, form: Form, place: _Place) -> Composed | int:
         models = leaves(form)
