@@ -94,10 +94,11 @@ def test_open_shards_as_one_checkpoint(tmp_path, as_folder):
         ({"a": "folder.safetensors"}, "shard folder.safetensors cannot be read: it is a folder"),
         ({"a": "../m-1.safetensors"}, "not a plain file name"),
         ({"a": "/etc/passwd"}, "not a plain file name"),
+        ({"a": "m.safetensors.index.json"}, "would be an index of its own"),
         ({"a": 3}, "must map keys to file names"),
         ([], "no 'weight_map'"),
     ],
-    ids=["wrong shard", "missing shard", "folder", "up", "absolute", "number", "list"],
+    ids=["wrong shard", "missing shard", "folder", "up", "absolute", "itself", "number", "list"],
 )
 def test_broken_index_is_refused(tmp_path, weight_map, message):
     index = shard(tmp_path)

@@ -330,3 +330,34 @@ def test_what_torch_refuses_is_named_without_advice_to_run_it(tmp_path):
         open_checkpoint(path)
     assert "posix.mkdir" in str(caught.value)
     assert "weights_only" not in str(caught.value)
+
+
+def test_an_operation_that_torch_refuses_is_named_without_advice_to_run_it(tmp_path):
+    path = tmp_path / "m.ckpt"
+    path.write_bytes(pickle.dumps({"state_dict": {"a": 1}}, protocol=4))
+    with pytest.raises(FormatError, match="cannot load it: Unsupported operand 149$"):
+        open_checkpoint(path)
+
+
+def test_numbers_in_the_byte_order_of_another_machine_are_turned_round(tmp_path):
+    path, numbers = tmp_path / "m.pt", np.arange(6, dtype="<f4") + 0.5
+    torch.save({"x": torch.from_numpy(numbers)}, tmp_path / "little.pt")
+    with zipfile.ZipFile(tmp_path / "little.pt") as little, zipfile.ZipFile(path, "w") as big:
+        for name in little.namelist():
+            content = little.read(name)
+            if name.endswith("/byteorder"):
+                content = b"big"
+            elif name.endswith("/data/0"):
+                content = numbers.astype(">f4").tobytes()
+            big.writestr(name, content)
+    assert_equal(open_checkpoint(path), {"x": torch.from_numpy(numbers)})
+
+
+def test_a_tensor_that_repeats_few_numbers_makes_no_large_file(tmp_path):
+    path = tmp_path / "m.pt"
+    few = torch.arange(3.0).expand(1000, 3)
+    torch.save({"few": few}, path)
+    assert_equal(open_checkpoint(path), {"few": few.contiguous()})
+    torch.save({"few": few, "many": torch.zeros(2).expand(10**6, 10**6, 2)}, path)
+    with pytest.raises(FormatError, match="'many' of 8000000000000 bytes repeats the 8 of it"):
+        open_checkpoint(path)

@@ -65,6 +65,7 @@ def _contents(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
         if file.read(4) != b"PK\x03\x04":
             raise _NotStreamableError("the format of torch before 1.6")
         records = _records(path, file)
+        _refuse_big_endian(file, records)
         state_dict = _state_dict(path, file, records)
     tensors = {
         key: _locate(path, key, value, records)
@@ -72,6 +73,14 @@ def _contents(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
         if isinstance(value, StoredTensor) and isinstance(key, str)
     }
     return tensors, _metadata(state_dict)
+
+
+def _refuse_big_endian(file: BinaryIO, records: Mapping[str, tuple[int, int]]) -> None:
+    """Leave a file to torch if it says that its numbers begin with their highest byte."""
+    begin, size = records.get("byteorder", (0, 0))
+    file.seek(begin)
+    if size and file.read(min(size, 8)) != b"little":
+        raise _NotStreamableError("the byte order of another machine")
 
 
 def _metadata(state_dict: Mapping[object, object]) -> dict[str, str]:

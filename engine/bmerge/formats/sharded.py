@@ -65,6 +65,8 @@ def _open_shard(index: Path, name: str, opening: Opening) -> Checkpoint:
     """Open one shard; names that lead out of the index's folder are refused."""
     if PurePosixPath(name).name != name or "\\" in name or name in {"", ".", ".."}:
         raise FormatError(f"{index}: shard name {name!r} is not a plain file name", path=index)
+    if name.endswith(".json"):  # it might be this index again
+        raise FormatError(f"{index}: shard {name!r} would be an index of its own", path=index)
     path = index.parent / name
     try:
         check_regular(path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from bmerge.temporaries import temporary_folder_until_exit
 
 __all__ = ["spool"]
 
-_REASON = re.compile(r"(?:WeightsUnpickler error: |(?=Trying to load unsupported))(.+)")
+_REASON = re.compile(r"(?:WeightsUnpickler error:\s*|(?=Trying to load unsupported))(.+)")
 """What torch says beside advice to load the file all the same, which runs what is in it."""
+_REPEATED = 1 << 26
+"""Bytes that a tensor may have beyond those that are stored of it."""
 _EXPECTED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError)
 
 
@@ -55,7 +58,9 @@ def _load(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what torch may not be able to read: it says so
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader looks at little before it takes it: any may come
         message = f"{path}: torch cannot load it: {_reason(error)}"
         raise FormatError(message, path=path) from error
@@ -74,6 +79,8 @@ def _write(path: Path, tensors: dict[str, Any]) -> None:
     """Write tensors as safetensors, in their order."""
     import torch
 
+    for key, tensor in tensors.items():
+        _refuse_repeated(path, key, tensor)
     layout = [
         (key, _tag(path, key, tensor), tuple(tensor.shape)) for key, tensor in tensors.items()
     ]
@@ -83,6 +90,14 @@ def _write(path: Path, tensors: dict[str, Any]) -> None:
         for tensor in tensors.values():
             flat = tensor.detach().contiguous().reshape(-1)
             file.write(flat.view(torch.uint8).numpy().data)
+
+
+def _refuse_repeated(path: Path, key: str, tensor: Any) -> None:
+    """Refuse a tensor that makes a large file of a small one: the same numbers again and again."""
+    stored, nbytes = tensor.untyped_storage().nbytes(), tensor.numel() * tensor.element_size()
+    if nbytes > stored + _REPEATED:
+        message = f"{path.stem}: tensor {key!r} of {nbytes} bytes repeats the {stored} of it"
+        raise FormatError(message, path=path, key=key)
 
 
 def _tag(path: Path, key: str, tensor: Any) -> str:

@@ -102,7 +102,8 @@ def unpickle(data: bytes) -> object:
     except (pickle.UnpicklingError, MemoryError):
         raise
     except Exception as error:  # whatever a hostile sequence of opcodes makes of inert objects
-        raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
+        reason = str(error).partition("; use sys.")[0]  # how Python's limit of digits is raised
+        raise pickle.UnpicklingError(f"{type(error).__name__}: {reason}") from error
 
 
 _Reader: Any = pickle._Unpickler  # noqa: SLF001  the one in Python, whose operations are methods
