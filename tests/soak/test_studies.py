@@ -19,7 +19,10 @@ from bmerge.testing.checkpoints import write_checkpoint
 from soak import killing
 
 EXAMPLE = Path(__file__).parents[1] / "plugin_project" / "bmerge_example.py"
-ROUNDS = 10
+ROUNDS = 20
+TRIALS = 45
+AT_ONCE = 4
+"""Trials that a run makes at most until it is killed."""
 STUDY = """
 name: soak
 merge: {method: weighted_sum, models: [a.safetensors, b.safetensors]}
@@ -78,7 +81,9 @@ def test_a_study_that_is_killed_again_and_again_ends_as_one_left_alone(folder, t
         return killing.command("run", study, "--plugin", EXAMPLE, "--out", out)
 
     whole = tmp_path / "whole"
-    seconds = killing.duration(command(whole), environment)
+    all_of_it = killing.effort(command(whole), environment)
+    start = killing.effort(command(whole), environment)  # and finds nothing left to do
+    longest = start + AT_ONCE * max(0.0, all_of_it - start) / TRIALS
     expected = outcome(whole)
     dice = random.Random(7)
     killed = started = 0
@@ -87,8 +92,7 @@ def test_a_study_that_is_killed_again_and_again_ends_as_one_left_alone(folder, t
         started += 1
         complete: set[int] = set()
         for _ in range(ROUNDS):
-            # From its start until a third of the trials are done: later ones come in later rounds.
-            killed += killing.killed(command(out), environment, 0.6 * seconds, dice)
+            killed += killing.killed_after(command(out), environment, dice.uniform(0, longest))
             if has_study(out):
                 now = {n for n, t in read(out).items() if t.state == "complete"}
                 assert complete <= now, "a trial that was complete is lost"
@@ -96,4 +100,6 @@ def test_a_study_that_is_killed_again_and_again_ends_as_one_left_alone(folder, t
         killing.duration(command(out), environment)
         assert outcome(out) == expected
         assert not list(temporary.iterdir())
-    note(f"studies killed up to {ROUNDS} times each", killed, f"{started} studies, all as whole")
+        # After each, so that who stops it before its end knows how far it came.
+        told = f"{started} studies, all as whole"
+        note(f"studies killed up to {ROUNDS} times each", killed, told)
