@@ -70,7 +70,7 @@ def test_an_answer_that_drips_ends_at_the_deadline(start, byte, client):
 def test_a_request_that_nobody_reads_ends_at_the_deadline(client):
     with (
         RawServer(answer(b"1"), deaf=True) as server,
-        pytest.raises(GeneratorError, match="no end after 0.4 s"),
+        pytest.raises(GeneratorError, match="no end after 0.4 s|no answer in time"),
     ):
         client(server.url, timeout=0.4).post("/x", "x" * 20_000_000)
 
