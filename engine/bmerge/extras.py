@@ -23,6 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "scorers": ("torch", "open_clip", "transformers", "safetensors", "scipy", "numpy", "PIL"),
     "diffusers": ("torch", "diffusers", "transformers", "accelerate", "peft", "numpy", "PIL"),
     "postgresql": ("psycopg",),
+    "ray": ("ray",),
     "testing": ("torch", "safetensors", "numpy", "PIL"),
 }  # fmt: skip
 """Extra of pyproject.toml → the modules that it brings; of two that fit, the first is named."""

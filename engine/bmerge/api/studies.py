@@ -13,6 +13,7 @@ from bmerge.errors import StudyError
 from bmerge.executors import Executor
 from bmerge.host import Registry, load_registry
 from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.far import with_far_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.events import Event, TrialFinished
@@ -120,6 +121,7 @@ class Study:
             return where.or_else(config.executor).choose(plan).executor
 
         study = build_study(config, self._registry, folder=self._folder, choose=choose)
+        study = with_far_evaluators(study, config, self._registry, where)
         given = Limits(trials, pictures, minutes)
         run_study(
             study, limits=None if given == UNLIMITED else given, on_event=self._teller(on_event),

@@ -9,6 +9,7 @@ from bmerge.cli.session import Session
 from bmerge.executors import Executor
 from bmerge.host import Registry
 from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.far import with_far_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.config import StudyConfig
@@ -40,4 +41,5 @@ def open_study(
         note(choice.reason)
         return choice.executor
 
-    return build_study(config, registry, folder=folder, choose=choose), registry
+    study = build_study(config, registry, folder=folder, choose=choose)
+    return with_far_evaluators(study, config, registry, where), registry

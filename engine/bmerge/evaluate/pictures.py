@@ -16,7 +16,14 @@ from bmerge.evaluate.protocols import Payload, Picture
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["PictureFinder", "picture_file", "place_of", "save_picture", "stored_scores"]
+__all__ = [
+    "PictureFinder",
+    "encoded_picture",
+    "picture_file",
+    "place_of",
+    "save_picture",
+    "stored_scores",
+]
 
 
 def save_picture(
@@ -41,6 +48,25 @@ def save_picture(
         StudyError: if it cannot be written.
         GeneratorError: if it is no picture that PNG can hold.
     """
+    name, data = encoded_picture(place, picture, scores, token)
+    write_durably(folder / name, data)
+    return name
+
+
+def encoded_picture(
+    place: str, picture: Picture, scores: Mapping[str, float], token: str = ""
+) -> tuple[str, bytes]:
+    """Return the path within the study's folder, and the bytes, that a picture is stored as.
+
+    Args:
+        place: as for :func:`save_picture`.
+        picture: the picture.
+        scores: scorer's label → score.
+        token: of what it belongs to.
+
+    Raises:
+        GeneratorError: if it is no picture that PNG can hold.
+    """
     name = f"{place}/{picture.payload.id}.png"
     buffer = io.BytesIO()
     try:
@@ -48,8 +74,7 @@ def save_picture(
     except (OSError, ValueError) as error:  # of its kind of pixels, say
         message = f"the picture {picture.payload.id!r} cannot be stored as PNG: {error}"
         raise GeneratorError(message, blame="study") from error
-    write_durably(folder / name, buffer.getvalue())
-    return name
+    return name, buffer.getvalue()
 
 
 def place_of(trial: int) -> str:

@@ -71,11 +71,27 @@ def study_schema(registry: Registry) -> Schema:
     keys["try"] |= {"items": {"anyOf": [{"type": "string"}, tried]}}
     options: Schema = {"type": "array", "items": {"type": "object"}, "minItems": 1}
     del keys["evaluators"]["type"], keys["evaluators"]["items"]
-    keys["evaluators"]["anyOf"] = [{"type": "integer", "minimum": 1}, options]
+    keys["evaluators"]["anyOf"] = [
+        {"type": "integer", "minimum": 1},
+        options,
+        section(_ray(), "name", "number"),
+    ]
     keys["racing"]["enum"] += [True, False]  # which YAML makes of the words on and off
     needed = ("merge", "payloads", "generator", "scorers")
     ordered = {key: keys[key] for key in TOP}
     return section(ordered, *needed, **{"$schema": DIALECT, "title": "bmerge study"})
+
+
+def _ray() -> dict[str, Schema]:
+    amount: Schema = {"type": "number", "minimum": 0}
+    return {
+        "name": {"const": "ray"},
+        "number": {"type": "integer", "minimum": 1},
+        "address": {"type": "string", "default": "auto"},
+        "cpus": {**amount, "default": 1},
+        "gpus": {**amount, "default": 0},
+        "models": _WORDS,
+    }
 
 
 def _warm_start() -> dict[str, Schema]:

@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from bmerge.evaluate.evaluation import ScoredPicture
-from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
 from bmerge.evaluate.protocols import Payload
 from bmerge.faults import in_one_line
 from bmerge.study.control import Control
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of
+from bmerge.study.gallery import Gallery, Record, record_of
 from bmerge.study.judging import judge_trial
 from bmerge.study.racing import Race
 from bmerge.study.study import Study
@@ -30,9 +30,6 @@ from bmerge.study.waiting import Patience
 __all__ = ["Attempts"]
 
 _logger = logging.getLogger(__name__)
-
-Record = Mapping[str, Any]
-"""What is stored of a picture; see :class:`~bmerge.study.trial.Trial`."""
 
 
 class Shelf(Protocol):
@@ -55,12 +52,14 @@ class Attempts:
         store: where they are; pictures of an unfinished one are stored as well.
         patience: with the surroundings.
         on_event: told of what happens.
+        gallery: takes the pictures.
     """
 
     study: Study
     store: Shelf
     patience: Patience
     on_event: Callable[[Event], None]
+    gallery: Gallery
 
     def evaluate(self, trial: Trial, race: Race | None = None) -> Trial:
         """Return a trial complete, pruned or, if its merge is to blame, failed; not stored yet.
@@ -105,7 +104,7 @@ class Attempts:
         trial = self.store.trials[number]
         payloads = self.study.evaluator.payloads
         order = payloads if race is None else race.in_order(payloads)
-        kept = self._kept(trial)
+        kept = self.gallery.kept(trial)
         missing = [p for p in order if p.id not in kept]
         trial = replace(trial, pictures=tuple(kept.values()))
         lost = race is not None and race.is_lost(trial.pictures)
@@ -120,22 +119,6 @@ class Attempts:
             on_wait = lambda reason: self.on_event(Waiting(number, reason))  # noqa: E731
             trial = judge_trial(self.study, self.store.trials, number, on_wait)
         return replace(trial, state="complete")
-
-    def _kept(self, trial: Trial) -> dict[str, Record]:
-        """Return the pictures that a trial has already, by payload.
-
-        They are stored with it, unless the process was killed; then they tell themselves.
-        """
-        folder, evaluator = self.study.folder, self.study.evaluator
-        kept = {p["id"]: p for p in trial.pictures if (folder / p["file"]).is_file()}
-        for payload in evaluator.payloads:
-            if payload.id in kept:
-                continue
-            found = stored_scores(folder, place_of(trial.number), payload, trial.token)
-            judges = {e.label for e in evaluator.picture_scorers if e.judges(payload)}
-            if found is not None and set(found[1]) == judges:
-                kept[payload.id] = _record(payload, *found)
-        return kept
 
     def _summed_up(self, trial: Trial) -> Trial:
         """Return a trial with its pictures in the order of the payloads, and their means."""
@@ -175,24 +158,12 @@ class Attempts:
 
     def _keep(self, number: int, scored: ScoredPicture, records: list[Record]) -> None:
         """Store a picture and its record."""
-        place, token = place_of(number), self.store.trials[number].token
-        save = partial(save_picture, self.study.folder, place, scored.picture, scored.scores, token)
+        save = partial(self.gallery.save, self.store.trials[number], scored)
         file = self.patience.through(save, number)
         self.patience.prove()
-        records.append(_record(scored.picture.payload, file, scored.scores))
+        records.append(record_of(scored.picture.payload, file, scored.scores))
         total = len(self.study.evaluator.payloads)
         self.on_event(PictureDone(number, len(records) - 1, total, scored.score))
-
-
-def _record(payload: Payload, file: str, scores: Mapping[str, float]) -> Record:
-    """Return what is stored of a picture."""
-    return {
-        "id": payload.id,
-        "file": file,
-        "seed": payload.seed,
-        "weight": payload.weight,
-        "scores": dict(scores),
-    }
 
 
 def _is_bad(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "InitialDesign",
     "OptimiserConfig",
     "Racing",
+    "RayConfig",
     "ScorerConfig",
     "StudyConfig",
     "WarmStartConfig",
@@ -103,6 +104,26 @@ class ConfirmConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RayConfig:
+    """Evaluators on a Ray cluster.
+
+    Args:
+        number: how many there are.
+        address: of the cluster; ``auto`` finds the one that this machine is part of, ``local``
+            starts one here.
+        cpus: cores that each takes.
+        gpus: GPUs that each takes.
+        models: folders in which inputs are looked for that do not lie where they lie here.
+    """
+
+    number: int
+    address: str = "auto"
+    cpus: float = 1.0
+    gpus: float = 0.0
+    models: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WarmStartConfig:
     """Another study whose best merges are tried first.
 
@@ -166,6 +187,7 @@ class StudyConfig:
         confirm: how the winner is compared with others on fresh pictures.
         evaluators: for each place where trials are evaluated, options of the generator that differ
             there.
+        ray: evaluators on a cluster, instead of those; None for none.
         warm_start: another study whose best merges are tried first, or None.
     """
 
@@ -189,4 +211,5 @@ class StudyConfig:
     racing: Racing = "auto"
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     evaluators: tuple[Mapping[str, Any], ...] = ({},)
+    ray: RayConfig | None = None
     warm_start: WarmStartConfig | None = None

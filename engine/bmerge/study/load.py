@@ -22,10 +22,10 @@ from bmerge.study.config import (
     OptimiserConfig,
     Racing,
     StudyConfig,
-    WarmStartConfig,
 )
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load_choices import read_choices
+from bmerge.study.load_evaluators import read_evaluators, read_ray, read_warm_start
 from bmerge.study.load_payloads import read_payloads
 from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
@@ -90,8 +90,9 @@ def load_study(path: str | Path) -> StudyConfig:
         patience=_get(keys, "patience", _minutes, 30.0),
         racing=_get(keys, "racing", _racing, "auto"),
         confirm=_get(keys, "confirm", partial(_confirm, folder=path.parent), ConfirmConfig()),
-        evaluators=_get(keys, "evaluators", _evaluators, ({},)),
-        warm_start=_maybe(keys, "warm_start", _warm_start),
+        evaluators=_get(keys, "evaluators", read_evaluators, ({},)),
+        ray=_maybe(keys, "evaluators", read_ray),
+        warm_start=_maybe(keys, "warm_start", read_warm_start),
     )
 
 
@@ -209,24 +210,6 @@ def _confirm(node: Node, folder: Path) -> ConfirmConfig:
         pictures=_maybe(keys, "pictures", _count),
         models=tuple(_absolute(model, folder) for model in models),
     )
-
-
-def _evaluators(node: Node) -> tuple[Mapping[str, Any], ...]:
-    """Return the options of each; a number stands for as many without any."""
-    if not isinstance(node.value, list):
-        return ({},) * node.integer(least=1)
-    if not node.sequence():
-        raise node.error(f"{node.name} is empty")
-    return tuple(_options(item, ()) for item in node.sequence())
-
-
-def _warm_start(node: Node) -> WarmStartConfig:
-    """Return the study's folder, alone or with how many of its merges are wanted."""
-    if isinstance(node.value, str):
-        return WarmStartConfig(Path(node.text()).expanduser())
-    keys = node.mapping(("study", "trials"))
-    study = Path(_need(node, "study").text()).expanduser()
-    return WarmStartConfig(study, _get(keys, "trials", _one_or_more, 5))
 
 
 def _racing(node: Node) -> Racing:

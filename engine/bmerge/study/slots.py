@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from bmerge.errors import StudyError
 from bmerge.study.attempt import Attempts
-from bmerge.study.events import Event
+from bmerge.study.desk import Call, Desk, Evaluates, GivenUpError, OnEvent, Outcome
+from bmerge.study.gallery import FolderGallery
 from bmerge.study.racing import Race
 from bmerge.study.store import Store
-from bmerge.study.study import Study, Workplace
+from bmerge.study.study import Study
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
 
 __all__ = ["Alone", "Crew", "Slots", "slots_of"]
 
 _LEAVE = 5.0  # seconds that a slot has to stop in, when the run ends early
-
-OnEvent = Callable[[Event], None]
 
 
 class Slots(Protocol):
@@ -90,92 +90,28 @@ class Alone:
         """Do nothing: nothing goes on."""
 
 
-class _GivenUpError(Exception):
-    """The run ends: a slot must not go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """Something that a slot wants to be done in the thread of the run."""
-
-    action: Callable[[], None]
-    done: threading.Event | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What came of a trial."""
-
-    slot: int
-    trial: Trial | BaseException
-
-
-class _Desk:
-    """A store as slots see it: they read trials, and what they write is written by the run.
-
-    Args:
-        store: of the study.
-        calls: to the thread of the run.
-    """
-
-    def __init__(self, store: Store, calls: queue.Queue[_Call | _Outcome]) -> None:
-        self._store, self._calls = store, calls
-        self.over = threading.Event()
-
-    @property
-    def trials(self) -> Mapping[int, Trial]:
-        """All trials, as the run knows them now."""
-        return self._store.trials
-
-    def park(self, trial: Trial) -> None:
-        """Store the pictures that a running trial has so far, and wait until that is done."""
-        errors: list[Exception] = []
-
-        def write() -> None:
-            try:
-                self._store.park(trial)
-            except Exception as error:  # noqa: BLE001  for the slot to judge
-                errors.append(error)
-
-        done = threading.Event()
-        self._calls.put(_Call(write, done))
-        while not done.wait(0.1):
-            self.check()
-        if errors:
-            raise errors[0]
-
-    def tell(self, event: Event, on_event: OnEvent) -> None:
-        """Have an event told by the run."""
-        self.check()
-        self._calls.put(_Call(lambda: on_event(event)))
-
-    def check(self) -> None:
-        """End the slot's work if the run is over."""
-        if self.over.is_set():
-            raise _GivenUpError
-
-
 class Crew:
     """Several slots, each with a thread of its own.
 
     Args:
-        study: whose trials.
         store: of the study.
         on_event: told of what happens, in the thread of the run.
+        crew: makes the evaluators, one for each slot.
     """
 
-    def __init__(self, study: Study, store: Store, on_event: OnEvent) -> None:
-        self._calls: queue.Queue[_Call | _Outcome] = queue.Queue()
-        self._desk = _Desk(store, self._calls)
-        self._idle = list(range(len(study.workplaces)))
+    def __init__(
+        self, store: Store, on_event: OnEvent, crew: Callable[[Desk], Sequence[Evaluates]]
+    ) -> None:
+        self._calls: queue.Queue[Call | Outcome] = queue.Queue()
+        self._desk = Desk(store, self._calls, on_event)
         self._inboxes: list[queue.Queue[tuple[Trial, Race | None] | None]] = []
         self._threads = []
-        for index, place in enumerate(study.workplaces):
+        for index, evaluator in enumerate(crew(self._desk)):
             self._inboxes.append(queue.Queue())
-            attempts = self._attempts(study, place, on_event)
-            thread = threading.Thread(target=self._work, args=(index, attempts), daemon=True)
+            thread = threading.Thread(target=self._work, args=(index, evaluator), daemon=True)
             self._threads.append(thread)
             thread.start()
+        self._idle = list(range(len(self._threads)))
 
     @property
     def free(self) -> int:
@@ -195,7 +131,7 @@ class Crew:
         """Do what slots ask for until one of them is done."""
         while True:
             message = self._calls.get()
-            if isinstance(message, _Call):
+            if isinstance(message, Call):
                 message.action()
                 if message.done is not None:
                     message.done.set()
@@ -214,27 +150,15 @@ class Crew:
         for thread in self._threads:
             thread.join(_LEAVE)
 
-    def _attempts(self, study: Study, place: Workplace, on_event: OnEvent) -> Attempts:
-        def tell(event: Event) -> None:
-            self._desk.tell(event, on_event)
-
-        own = replace(study, evaluator=place.evaluator, merger=place.merger)
-        patience = Patience(study.patience, place.evaluator, tell, sleep=self._sleep)
-        return Attempts(own, self._desk, patience, tell)
-
-    def _sleep(self, seconds: float) -> None:
-        if self._desk.over.wait(seconds):
-            raise _GivenUpError
-
-    def _work(self, index: int, attempts: Attempts) -> None:
+    def _work(self, index: int, evaluator: Evaluates) -> None:
         """Evaluate trials until there are no more; runs in the slot's thread."""
         while (job := self._inboxes[index].get()) is not None:
             try:
-                self._calls.put(_Outcome(index, attempts.evaluate(*job)))
-            except _GivenUpError:
+                self._calls.put(Outcome(index, evaluator.evaluate(*job)))
+            except GivenUpError:
                 return
             except BaseException as error:  # noqa: BLE001  raised again in the run's thread
-                self._calls.put(_Outcome(index, error))
+                self._calls.put(Outcome(index, error))
 
 
 def slots_of(study: Study, store: Store, patience: Patience, on_event: OnEvent) -> Slots:
@@ -243,9 +167,21 @@ def slots_of(study: Study, store: Store, patience: Patience, on_event: OnEvent) 
     Raises:
         StudyError: if there are several and a scorer judges whole trials.
     """
-    if len(study.workplaces) == 1:
-        return Alone(Attempts(study, store, patience, on_event))
+    if study.slots == 1 and study.far is None:
+        return Alone(Attempts(study, store, patience, on_event, FolderGallery(study)))
     for entry in study.evaluator.trial_scorers:
         message = f"the scorer {entry.label!r} judges one trial at a time"
         raise StudyError(message, hint="leave evaluators out")
-    return Crew(study, store, on_event)
+    if study.far is not None:
+        return Crew(store, on_event, partial(study.far.evaluators, study))
+    return Crew(store, on_event, partial(_here, study))
+
+
+def _here(study: Study, desk: Desk) -> list[Attempts]:
+    """Return the evaluators of this process."""
+    found = []
+    for place in study.workplaces:
+        own = replace(study, evaluator=place.evaluator, merger=place.merger)
+        patience = Patience(study.patience, place.evaluator, desk.tell, sleep=desk.sleep)
+        found.append(Attempts(own, desk, patience, desk.tell, FolderGallery(own)))
+    return found

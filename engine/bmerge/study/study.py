@@ -7,7 +7,7 @@ plugins; the loop in :mod:`bmerge.study.loop` does the rest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from bmerge.evaluate.protocols import MergedModel
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.config import InitialDesign, Racing
 from bmerge.study.design import initial_points
+from bmerge.study.desk import Desk, Evaluates
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Optimiser, Space
@@ -25,6 +26,7 @@ from bmerge.study.trial import Proposal, Trial
 
 __all__ = [
     "Closeable",
+    "FarEvaluators",
     "MergesModels",
     "OptimiserFactory",
     "Study",
@@ -88,6 +90,20 @@ class Workplace:
     merger: MergesModels
 
 
+class FarEvaluators(Protocol):
+    """Evaluators that are not in this process."""
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+
+    def evaluators(self, study: Study, desk: Desk, /) -> Sequence[Evaluates]:
+        """Return them, each for one thread; called once, when a run begins."""
+
+    def close(self) -> None:
+        """Let them go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
     """Everything that a run needs.
@@ -115,6 +131,7 @@ class Study:
         rivals: name → recipe of further merges that the winner is compared with.
         file: that describes the study, where there is one.
         others: where trials are evaluated as well, at the same time.
+        far: evaluators in other processes, instead of those here; None for none.
         racing: whether trials that fall behind are stopped; ``auto`` measures whether that pays.
     """
 
@@ -139,14 +156,22 @@ class Study:
     rivals: Mapping[str, Recipe] = field(default_factory=dict)
     file: Path | None = None
     others: tuple[Workplace, ...] = ()
+    far: FarEvaluators | None = None
 
     @property
     def workplaces(self) -> tuple[Workplace, ...]:
         """Where trials are evaluated, one at a time in each."""
         return (Workplace(self.evaluator, self.merger), *self.others)
 
+    @property
+    def slots(self) -> int:
+        """How many trials are evaluated at the same time."""
+        return len(self.workplaces) if self.far is None else self.far.number
+
     def close(self) -> None:
-        """Close all generators."""
+        """Close all generators, and let evaluators elsewhere go."""
+        if self.far is not None:
+            self.far.close()
         for place in self.workplaces:
             place.evaluator.close()
 

@@ -1,0 +1,62 @@
+"""Evaluators on other machines: what they need to rebuild a study from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.host.registry import Registry
+from bmerge.recipe import Recipe
+from bmerge.study.config import ConfirmConfig, StudyConfig
+from bmerge.study.study import Study
+
+__all__ = ["with_far_evaluators"]
+
+_OF_THE_RUN = ("try", "weights of try", "warm start", "optimiser")
+"""What of a definition only the run that asks and tells must know."""
+
+
+def with_far_evaluators(
+    study: Study, config: StudyConfig, registry: Registry, where: ExecutorOptions
+) -> Study:
+    """Return a study with the evaluators that its file wants elsewhere, if it wants any.
+
+    Args:
+        study: that was built of the file.
+        config: what the file says.
+        registry: the plugins of this process.
+        where: options of the command line.
+    """
+    if config.ray is None:
+        return study
+    from bmerge.host.far_worker import Job
+    from bmerge.host.ray_evaluators import RayCrew
+
+    merge = _with_hashes(config.merge, study.definition["merge"]["models"])
+    alone = replace(
+        config, merge=merge, ray=None, warm_start=None, attempts=(), confirm=ConfirmConfig(0)
+    )
+    named = {(config.path.parent / ref.path).resolve() for ref in config.plugins if ref.path}
+    plugins = {Path(ref.path).resolve() for ref in registry.files if ref.path}
+    job = Job(
+        config=alone,
+        plugins=tuple(map(str, sorted(plugins - named))),
+        definition={k: v for k, v in study.definition.items() if k not in _OF_THE_RUN},
+        places=config.ray.models,
+        where=where,
+    )
+    return replace(study, far=RayCrew(config.ray, job))
+
+
+def _with_hashes(recipe: Recipe, identities: Sequence[str]) -> Recipe:
+    """Return a recipe that insists on its inputs, by what a definition calls them."""
+    models = []
+    for model, identity in zip(recipe.models, identities, strict=True):
+        own, *others = (part.partition(" * ")[0] for part in identity.split(" + "))
+        loras = tuple(
+            replace(lora, sha256=digest) for lora, digest in zip(model.loras, others, strict=True)
+        )
+        models.append(replace(model, sha256=own, loras=loras))
+    return replace(recipe, models=tuple(models))
