@@ -1,7 +1,8 @@
 """A study without merges or models: its score is a quadratic of the block weights.
 
 Also a program, for tests that kill it: ``python toy_study.py FOLDER OPTIMISER N_ITERS``; with
-``--two`` it has two normalised objectives, with a URL it is stored there.
+``--two`` it has two normalised objectives, with ``--crew`` three evaluators, with a URL it
+is stored there.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from bmerge.evaluate.protocols import Payload, Picture
 from bmerge.method import Hyperparameter
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
 from bmerge.study.baselines import baselines
+from bmerge.study.events import PictureDone
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.space_config import build_space
 from bmerge.study.space_entry import HyperparameterSpace
-from bmerge.study.study import Study, initial_proposals
+from bmerge.study.study import Study, Workplace, initial_proposals
 
 BLOCKS = ("BASE", "IN00", "IN01", "M00", "OUT00", "OUT01")
 TOY = Architecture("toy", "toy", BLOCKS, (Rule("", "BASE"),))
@@ -163,18 +165,30 @@ def make_study(
     return replace(study, **changes)
 
 
+def with_crew(study, count):
+    """Return a study with ``count`` evaluators."""
+    places = []
+    for _ in range(count - 1):
+        painter = Generator(study.evaluator.generator.delay)
+        places.append(Workplace(replace(study.evaluator, generator=painter), Merger()))
+    return replace(study, others=tuple(places))
+
+
+def _print(event):
+    own = (event.number, event.index) if isinstance(event, PictureDone) else ()
+    print(type(event).__name__, *own, flush=True)
+
+
 if __name__ == "__main__":
     from bmerge.study.loop import run_study
 
     folder, optimiser, n_iters, *more = sys.argv[1:]
-    run_study(  # no sobol: scipy takes a second to import
-        make_study(
-            *(folder, optimiser),
-            n_iters=int(n_iters),
-            design="random",
-            delay=0.005,
-            objectives=TWO if "--two" in more else ONE,
-            storage=next((each for each in more if "://" in each), None),
-        ),
-        on_event=lambda event: print(type(event).__name__, flush=True),
+    study = make_study(  # no sobol: scipy takes a second to import
+        *(folder, optimiser),
+        n_iters=int(n_iters),
+        design="random",
+        delay=0.005,
+        objectives=TWO if "--two" in more else ONE,
+        storage=next((each for each in more if "://" in each), None),
     )
+    run_study(with_crew(study, 3 if "--crew" in more else 1), on_event=_print)

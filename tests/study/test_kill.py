@@ -104,6 +104,41 @@ def test_killed_study_of_two_normalised_objectives_ends_as_if_left_alone(tmp_pat
     check_kills(tmp_path, "nsga2", kills=3, seed=2, events=(8, 24), two=True)
 
 
+def check_crew_kills(folder, kills, seed, n_iters):
+    """Kill a run of three evaluators again and again in mid-trial, and let it end."""
+    dice, told = random.Random(seed), []
+    for _ in range(kills):
+        process = start(folder, "random", n_iters, ("--crew",))
+        told += [process.stdout.readline() for _ in range(dice.randrange(4, 20))]
+        process.kill()
+        rest, _ = process.communicate()
+        told += rest.splitlines(keepends=True)
+    last = start(folder, "random", n_iters, ("--crew",))
+    rest, errors = last.communicate(timeout=300)
+    assert last.returncode == 0, errors
+    told += rest.splitlines(keepends=True)
+    trials = read_study(folder).trials
+    count = 6 + n_iters
+    assert [(t.number, t.state) for t in trials.values()] == [(n, "complete") for n in range(count)]
+    assert sorted(t.sequence for t in trials.values()) == list(range(count))
+    points = [tuple(t.proposal.values.values()) for t in trials.values() if t.proposal.asked]
+    assert len(set(points)) == len(points) == n_iters, "a point was proposed twice"
+    pictures = [line for line in told if line.startswith("PictureDone ") and line.endswith("\n")]
+    assert len(set(pictures)) == len(pictures), "a picture that was stored was made again"
+    assert len(list(folder.rglob("*.png"))) == 3 * count
+
+
+def test_a_killed_run_of_several_evaluators_loses_and_doubles_nothing(tmp_path):
+    check_crew_kills(tmp_path, kills=2, seed=4, n_iters=3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(8))
+def test_runs_of_several_evaluators_that_are_killed_thirty_times(tmp_path, seed):
+    check_crew_kills(tmp_path, kills=30, seed=seed, n_iters=120)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(4))
