@@ -27,7 +27,7 @@ from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, pr
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.study import Study
 
-__all__ = ["command", "print_proof"]
+__all__ = ["command", "file_of", "print_proof"]
 
 
 @click.command("prove")
@@ -81,7 +81,7 @@ def command(
       bmerge prove runs/demo --trials 40 --trials 12
     """
     stored = read_study(folder)
-    file = file or _file_of(stored)
+    file = file or file_of(stored)
     config = load_study(file)
     study, registry = open_study(session, config, file, folder, where)
     try:
@@ -148,7 +148,8 @@ def _entries(
     return [*(entry_of(study, stored.trials[number]) for number in trials), *more]
 
 
-def _file_of(stored: StoredStudy) -> Path:
+def file_of(stored: StoredStudy) -> Path:
+    """Return the file that a study was last run with, or say that it must be given."""
     known = stored.attributes.get("file")
     if known is None or not Path(known).is_file():
         gone = "nothing tells with which file it was run" if known is None else f"{known} is gone"

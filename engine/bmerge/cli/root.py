@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "bmerge.cli.prove",
         "Compare a study's winner with its rivals on fresh pictures.",
     ),
+    "scan": ("bmerge.cli.scan", "Rank what each block does, in numbers and in pictures."),
     "report": ("bmerge.cli.report", "Write the report of a study again."),
     "bench": ("bmerge.cli.bench", "Compare merge methods, optimisers or executors."),
     "rate": ("bmerge.cli.rate", "Rate pictures in the browser, and watch a study."),
@@ -68,7 +69,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Verb → (module that defines it as ``command``, its first line of help)."""
 
 _GROUPS = {
-    "Studies": ("init", "run", "rate", "report", "studies", "prove", "bench", "import-config"),
+    "Studies": (
+        "init",
+        "run",
+        "rate",
+        "report",
+        "studies",
+        "prove",
+        "scan",
+        "bench",
+        "import-config",
+    ),
     "Merging": ("merge", "convert", "lora", "rebasin", "recipe", "weights"),
     "Looking": ("inspect", "diff"),
     "What there is": (

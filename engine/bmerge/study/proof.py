@@ -22,7 +22,7 @@ from bmerge.study.trial import dominates
 __all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "comparison", "load_proof"]
 
 FOLDER = "confirm"
-_FILE = f"{FOLDER}/pictures.json"
+_FILE = "pictures.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,12 @@ class ProofStore:
 
     Args:
         folder: of the study.
+        place: the folder within it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / _FILE
+    def __init__(self, folder: Path, place: str = FOLDER) -> None:
+        self.place = place
+        self._path = folder / place / _FILE
         self._folder = folder
         stored = _read(self._path)
         self.pictures: dict[str, dict[str, dict[str, Any]]] = stored["pictures"]
@@ -153,7 +155,7 @@ def load_proof(folder: Path, scale: Scale) -> Proof | None:
     Raises:
         StudyError: if what is stored is not what bmerge stores.
     """
-    if not (folder / _FILE).is_file():
+    if not (folder / FOLDER / _FILE).is_file():
         return None
     store = ProofStore(folder)
     with expected(f"the proof in {folder}"):

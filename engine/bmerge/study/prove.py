@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 from bmerge.errors import StudyError
-from bmerge.evaluate.evaluation import Evaluator, ScoredPicture, WeightedScorer
-from bmerge.evaluate.pictures import save_picture
+from bmerge.evaluate.evaluation import WeightedScorer
 from bmerge.evaluate.protocols import Payload, TrialScorer
-from bmerge.recipe import dump_recipe
-from bmerge.recipe.schema import BlockWeights, Recipe
-from bmerge.study.events import Event, ProofPicture
-from bmerge.study.proof import FOLDER, Contender, Proof, ProofStore, compared
+from bmerge.recipe.schema import Recipe
+from bmerge.study.events import Event
+from bmerge.study.painting import Entry, Fresh, key_of, paint
+from bmerge.study.proof import Contender, Proof, ProofStore, compared
 from bmerge.study.racing import in_random_order
 from bmerge.study.study import Study
 from bmerge.study.trial import Trial, best_of, front_of
-from bmerge.study.waiting import Patience
 from bmerge.study.winner import winner_of
 
 __all__ = [
@@ -37,17 +34,6 @@ LEAST = 4  # pictures of each contender, for a comparison to mean something
 _FEW = 3  # of the best trials
 _FRONT = 6  # of a Pareto front
 _MOST, _PART = 64, 8  # pictures of a confirmation that nobody has asked for, and of the search's
-
-Merge = Mapping[str, BlockWeights] | int | Recipe
-Fresh = tuple[Payload, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A contender with what a merger makes it of."""
-
-    contender: Contender
-    merge: Merge
 
 
 def contenders_of(study: Study, trials: Mapping[int, Trial], more: Sequence[Entry]) -> list[Entry]:
@@ -97,11 +83,6 @@ def entry_of(study: Study, trial: Trial) -> Entry:
 def outside_entry(name: object, recipe: Recipe) -> Entry:
     """Return a merge that is no trial as a contender."""
     return Entry(Contender(key_of(recipe), str(name)), recipe)
-
-
-def key_of(recipe: Recipe) -> str:
-    """Return a name of what a recipe makes."""
-    return hashlib.sha256(dump_recipe(recipe).encode()).hexdigest()[:16]
 
 
 def share_of(pictures: int | None, painted: int, contenders: int) -> int:
@@ -161,67 +142,16 @@ def prove(
         StudyError: if there are too few pictures, or a scorer judges whole trials.
     """
     check_provable(study.evaluator.scorers)
-    evaluator = replace(study.evaluator, scorers=study.evaluator.picture_scorers)
     if count < LEAST or len(entries) < 2:
         message = f"{count} pictures for each of {len(entries)} merges prove nothing"
         raise StudyError(message, hint=f"give {LEAST * max(2, len(entries))} pictures or more")
     store = ProofStore(study.folder)
-    fresh = fresh_payloads(evaluator.payloads, count, study.seed)
-    patience = Patience(study.patience, study.evaluator, on_event)
-    for entry in entries:
-        painter = _Painter(study, evaluator, store, entry, fresh, patience, on_event)
-        patience.through(painter.paint)
+    fresh = fresh_payloads(study.evaluator.payloads, count, study.seed)
+    paint(study, store, entries, fresh, on_event)
     contenders = [entry.contender for entry in entries]
     if settle:
         store.settle(contenders)
     return compared(store, contenders, study.objectives.scale(trials))
-
-
-@dataclass(frozen=True, slots=True)
-class _Painter:
-    """Paints one contender."""
-
-    study: Study
-    evaluator: Evaluator
-    store: ProofStore
-    entry: Entry
-    fresh: Sequence[Fresh]
-    patience: Patience
-    on_event: Callable[[Event], None]
-
-    def paint(self) -> None:
-        """Make what is missing of its pictures."""
-        missing = self._missing()
-        if not missing:
-            return
-        payloads = tuple(payload for payload, _ in self.fresh if payload.id in missing)
-        model = self.study.merger.model(self.entry.merge)
-        try:
-            evaluator = replace(self.evaluator, payloads=payloads)
-            evaluator.evaluate(model, self._keep, persist=self.patience.through)
-        finally:
-            model.close()
-
-    def _keep(self, scored: ScoredPicture) -> None:
-        payload, contender = scored.picture.payload, self.entry.contender
-        place = f"{FOLDER}/{contender.key}"
-        save = partial(save_picture, self.study.folder, place, scored.picture, scored.scores)
-        record = {
-            "id": payload.id,
-            "payload": {fresh.id: source for fresh, source in self.fresh}[payload.id],
-            "file": self.patience.through(save),
-            "seed": payload.seed,
-            "weight": payload.weight,
-            "scores": dict(scored.scores),
-        }
-        self.patience.prove()
-        self.patience.through(lambda: self.store.add(contender, record))
-        done = len(self.fresh) - len(self._missing())
-        self.on_event(ProofPicture(contender.name, done, len(self.fresh), scored.score))
-
-    def _missing(self) -> set[str]:
-        ids = [payload.id for payload, _ in self.fresh]
-        return set(self.store.missing(self.entry.contender, ids))
 
 
 def check_provable(scorers: Sequence[WeightedScorer]) -> None:

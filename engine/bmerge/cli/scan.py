@@ -1,0 +1,126 @@
+"""``bmerge scan``: what each block of a study's models does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import click
+
+from bmerge.cli.completing import complete_study
+from bmerge.cli.executor import executor_options
+from bmerge.cli.open_study import open_study
+from bmerge.cli.output import print_json, print_table, show
+from bmerge.cli.progress import LiveLine
+from bmerge.cli.prove import file_of
+from bmerge.cli.session import Session, shared_options
+from bmerge.cli.study_progress import StudyProgress
+from bmerge.host.executor_options import ExecutorOptions
+from bmerge.study.definition import check_definition
+from bmerge.study.figures import figure
+from bmerge.study.load import load_study
+from bmerge.study.lock import FolderLock
+from bmerge.study.scan import Effect, Scan, Start, scan
+from bmerge.study.stored import read_study
+
+__all__ = ["command"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("scan")
+@click.argument("folder", metavar="DIR", type=_PATH, shell_complete=complete_study)
+@click.option(
+    "--start",
+    type=click.Choice(["a", "b", "best"]),
+    default="a",
+    help="Whose blocks are exchanged: a model's or the best trial's; default: a.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Pictures of each merge; default: all of the study's.",
+)
+@click.option(
+    "--study",
+    "file",
+    type=_PATH,
+    metavar="FILE",
+    help="The study file; default: the one that the study was last run with.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@executor_options
+@shared_options
+@click.pass_obj
+def command(
+    session: Session,
+    *,
+    folder: Path,
+    start: str,
+    pictures: int | None,
+    file: Path | None,
+    as_json: bool,
+    where: ExecutorOptions,
+) -> None:
+    """Rank what each block does, in numbers and in pictures.
+
+    DIR is the folder of a study, finished or stopped. Its first model paints the study's prompts,
+    then once more for each block (or group of blocks) that is searched, with that block taken from
+    the other model. Each exchange is compared with the model as it is, picture by picture. The
+    ranking is printed and goes into scan.html of the folder, with pictures. What was painted is
+    not painted again, so a scan can be interrupted.
+
+    With --start best, the blocks of the best trial are exchanged, each for the model that it is
+    further from.
+
+    \b
+    Examples:
+      bmerge scan runs/demo
+      bmerge scan runs/demo --start best --pictures 8
+    """
+    from bmerge.report.scan_page import write_scan  # which needs an extra; --help does not
+
+    stored = read_study(folder)
+    file = file or file_of(stored)
+    study, _ = open_study(session, load_study(file), file, folder, where)
+    try:
+        check_definition(stored.attributes["definition"], study.definition, folder)
+        with FolderLock(folder), LiveLine() as line:
+            on_event = StudyProgress(line).on_event
+            found = scan(study, stored.trials, cast("Start", start), pictures, on_event)
+    finally:
+        study.close()
+    page = write_scan(folder, stored.name, found)
+    if as_json:
+        print_json(_data(found))
+        return
+    print_table(
+        ("from the other", "change", "95 % interval", "p", "score"),
+        [(found.start, "", "", "", figure(found.score)), *map(_row, found.effects)],
+    )
+    show(f"page  {page}")
+
+
+def _row(effect: Effect) -> tuple[object, ...]:
+    one = effect.comparison
+    interval = f"{figure(one.low)} … {figure(one.high)}"
+    return effect.name, figure(one.difference), interval, f"{effect.p:.2g}", figure(effect.score)
+
+
+def _data(found: Scan) -> dict[str, object]:
+    return {
+        "start": found.start,
+        "score": found.score,
+        "pictures": len(found.prompts),
+        "effects": [
+            {
+                "name": effect.name,
+                "change": effect.comparison.difference,
+                "interval": [effect.comparison.low, effect.comparison.high],
+                "p": effect.p,
+                "score": effect.score,
+            }
+            for effect in found.effects
+        ],
+    }

@@ -1,0 +1,181 @@
+"""What each block does: one model, and the same with one block after the other from another one.
+
+The pictures are the study's own, so each exchange is compared with the model as it is, picture by
+picture. They lie in ``scan/`` of the study's folder, and those that are there are not made again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bmerge.errors import StudyError
+from bmerge.study.baselines import model_name
+from bmerge.study.events import Event
+from bmerge.study.painting import Entry, key_of, paint
+from bmerge.study.proof import Comparison, Contender, ProofStore, comparison
+from bmerge.study.protocols import Parameter
+from bmerge.study.prove import LEAST, check_provable
+from bmerge.study.racing import in_random_order
+from bmerge.study.study import Study
+from bmerge.study.trial import Trial, best_of
+
+__all__ = ["FOLDER", "Effect", "Scan", "Start", "scan"]
+
+FOLDER = "scan"
+Start = Literal["a", "b", "best"]
+Point = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the exchange of one block, or of a group of blocks, does.
+
+    Args:
+        name: of the parameter, or of the simplex, that sets them.
+        comparison: with the start; above 0 the exchange is better.
+        p: of all exchanges together (Holm): small where no chance among so many makes that.
+        score: of the exchange.
+        files: id of a picture → its file.
+    """
+
+    name: str
+    comparison: Comparison
+    p: float
+    score: float
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What every block does.
+
+    Args:
+        start: what the others are compared with: ``model a``, or the best trial.
+        score: of the start.
+        effects: the best exchange first.
+        prompts: id of a picture → its prompt, in the order in which they were painted.
+        files: the start's pictures.
+    """
+
+    start: str
+    score: float
+    effects: tuple[Effect, ...]
+    prompts: Mapping[str, str]
+    files: Mapping[str, Path]
+
+
+def scan(
+    study: Study,
+    trials: Mapping[int, Trial],
+    start: Start,
+    pictures: int | None,
+    on_event: Callable[[Event], None],
+) -> Scan:
+    """Paint a merge with each block in turn taken from the other model, and rank what that does.
+
+    Args:
+        study: whose models, space, generator, scorers and prompts are used.
+        trials: of the study.
+        start: model a or b as it is, whose blocks are taken from the other; or the best trial,
+            whose blocks are taken from the model that they are further from.
+        pictures: of each merge; None for all of the study's.
+        on_event: told of each picture.
+
+    Raises:
+        StudyError: if the space does not hold both models, or pictures cannot be compared.
+    """
+    check_provable(study.evaluator.scorers)
+    payloads = in_random_order(study.evaluator.payloads, study.seed)[:pictures]
+    if len(payloads) < LEAST:
+        message = f"{len(payloads)} pictures of each merge tell nothing of a block"
+        raise StudyError(message, hint=f"give {LEAST} or more")
+    name, point, points = _exchanges(study, trials, start)
+    base = _entry(study, name, point)
+    others = [_entry(study, each, changed) for each, changed in points.items()]
+    store = ProofStore(study.folder, FOLDER)
+    pairs = [(payload, payload.id) for payload in payloads]
+    paint(study, store, [base, *others], pairs, on_event)
+    scale = study.objectives.scale(trials)
+
+    def column(entry: Entry) -> list[dict[str, Any]]:
+        records = store.records(entry.contender)
+        return [records[payload.id] for payload in payloads]
+
+    def files(entry: Entry) -> dict[str, Path]:
+        return {record["id"]: study.folder / record["file"] for record in column(entry)}
+
+    own = scale.shares(column(base))
+    shares = [scale.shares(column(entry)) for entry in others]
+    found = [comparison(name, each, own) for each in shares]
+    effects = [
+        Effect(entry.contender.name, each, p, math.fsum(share) / len(share), files(entry))
+        for entry, each, p, share in zip(others, found, _holm(found), shares, strict=True)
+    ]
+    effects.sort(key=lambda effect: -effect.comparison.difference)
+    prompts = {payload.id: payload.prompt for payload in payloads}
+    return Scan(name, math.fsum(own) / len(own), tuple(effects), prompts, files(base))
+
+
+def _exchanges(
+    study: Study, trials: Mapping[int, Trial], start: Start
+) -> tuple[str, Point, dict[str, Point]]:
+    """Return the start's name and point, and name → point of each exchange."""
+    first, second = _models(study)
+    name, point = first if start == "a" else second
+    if start == "best":
+        own = {n: t for n, t in trials.items() if t.proposal.values}
+        if (best := best_of(own)) is None:
+            raise StudyError("no trial within the space is complete: there is no best one")
+        name, point = f"trial {best.number}", dict(best.proposal.values)
+    found: dict[str, Point] = {}
+    for group, parameters in _groups(study.search.space.parameters).items():
+        names = [p.name for p in parameters]
+        ends = [{n: model[n] for n in names} for _, model in (first, second)]
+        end = max(ends, key=lambda end: sum(abs(end[n] - point[n]) for n in names))
+        if any(end[n] != point[n] for n in names):
+            found[group] = {**point, **end}
+    if not found:
+        raise StudyError("the models differ in no block that is searched")
+    return name, point, found
+
+
+def _models(study: Study) -> tuple[tuple[str, Point], tuple[str, Point]]:
+    """Return the names and points of the first two models as they are."""
+    found = [
+        (f"model {model_name(proposal.model)}", dict(proposal.values))
+        for proposal in study.queue
+        if proposal.phase == "baseline" and proposal.model is not None and proposal.values
+    ]
+    if len(found) < 2:
+        message = "the space does not hold two models as they are, so no block can be exchanged"
+        hint = "let baselines be true, freeze nothing, and give ranges that reach both models"
+        raise StudyError(message, hint=hint)
+    return found[0], found[1]
+
+
+def _groups(parameters: Sequence[Parameter]) -> dict[str, list[Parameter]]:
+    """Return what is exchanged at a time: a parameter, or all of a simplex; no choices."""
+    found: dict[str, list[Parameter]] = {}
+    for p in parameters:
+        if not p.choices:
+            found.setdefault(p.simplex or p.name, []).append(p)
+    return found
+
+
+def _entry(study: Study, name: str, point: Point) -> Entry:
+    weights = study.search.weights(point)
+    return Entry(Contender(key_of(study.merger.recipe(weights)), name), weights)
+
+
+def _holm(found: Sequence[Comparison]) -> list[float]:
+    """Return each p as one of so many (Holm, 1979)."""
+    order = sorted(range(len(found)), key=lambda index: found[index].p)
+    adjusted, most = [0.0] * len(found), 0.0
+    for rank, index in enumerate(order):
+        most = max(most, min(1.0, (len(found) - rank) * found[index].p))
+        adjusted[index] = most
+    return adjusted
