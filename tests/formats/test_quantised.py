@@ -27,6 +27,27 @@ def test_quantised_weights_are_found_with_all_that_belongs_to_them(tmp_path, wha
     assert "fp16, bf16 or fp32" in caught.value.hint
 
 
+@pytest.mark.parametrize("leaf", ["qweight", "weight_packed", "W_q"])
+def test_packed_codes_are_refused_without_anything_beside_them(tmp_path, leaf):
+    layout = [(f"{X}.{leaf}", "I32", (8, 8)), ("blocks.1.norm.weight", "F16", (8,))]
+    checkpoint = open_checkpoint(write_layout(tmp_path / "q.safetensors", layout))
+    with pytest.raises(FormatError, match=rf"'{X}\.{leaf}', for example"):
+        refuse_quantised(checkpoint)
+
+
+@pytest.mark.parametrize("scaled", [True, False], ids=["scaled", "alone"])
+@pytest.mark.parametrize(
+    "tag",
+    ["F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0", "U16", "U64"],
+)
+def test_weights_that_nothing_computes_with_are_codes(tmp_path, tag, scaled):
+    layout = beside(tag, (8, 8), **({"weight_scale": ("F32", (8, 1))} if scaled else {}))
+    checkpoint = open_checkpoint(write_layout(tmp_path / "q.safetensors", layout))
+    with pytest.raises(FormatError, match="holds quantised weights") as caught:
+        refuse_quantised(checkpoint)
+    assert caught.value.key == f"{X}.weight"
+
+
 @pytest.mark.parametrize("what", PLAIN)
 def test_plain_weights_are_never_taken_for_quantised_ones(tmp_path, what):
     checkpoint = open_checkpoint(write_layout(tmp_path / "p.safetensors", PLAIN[what]))

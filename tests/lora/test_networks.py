@@ -428,3 +428,16 @@ def test_factors_of_two_loras_in_one_file_are_refused_unless_they_are_equal(base
     assert called.status == 1
     assert "lora_up.weight' and 'lora_unet_layers_0_linear.lora_B.weight' are both up" in called.err
     assert not (tmp_path / "other.safetensors").exists()
+
+
+def test_a_layer_under_the_names_of_two_programs_is_refused(base, bmerge, tmp_path):
+    roles, _ = low_rank(np.random.default_rng(3), (6, 8), alpha=3)
+    names = ("lora_unet_layers_0_linear", "layers.0.linear")
+    tensors = {f"{name}.{role}": array for name in names for role, array in roles.items()}
+    write_checkpoint(tmp_path / "x.safetensors", tensors)
+    words = ("add_difference", "model.safetensors", "--lora", "x.safetensors")
+    called = bmerge("merge", *words, "-o", "out.safetensors")
+    assert called.status == 1
+    assert "error: x.safetensors: " in called.err
+    assert " are one layer\n" in called.err
+    assert not (tmp_path / "out.safetensors").exists()

@@ -203,3 +203,17 @@ def test_shortened_ancestry_is_noted_and_the_merge_goes_on(tmp_path, monkeypatch
     report = merge_to_file(plan_of(files[-2:]), tmp_path / "o.safetensors", executor=NATIVE)
     assert any("no room for" in note for note in report.notes)
     assert len(origin(tmp_path / "o.safetensors").get("ancestors", [])) < 8
+
+
+def test_tensors_take_as_much_room_in_a_header_as_they_need(tmp_path):
+    tensors = {f"model.layers.{number}.w": np.full((4, 4), 1.0) for number in range(300)}
+    metadata = {"config": "c" * 5_000}
+    files = [
+        write_checkpoint(tmp_path / f"{n}.safetensors", tensors, metadata=metadata) for n in "ab"
+    ]
+    plan = plan_of(files)
+    written = merged(tmp_path / "o.safetensors", files).read_bytes()
+    header, whole = int.from_bytes(written[:8], "little"), build_metadata(plan, None)
+    assert fitted(whole, plan, largest=header + 30 * len(tensors)) == (whole, ())
+    _, notes = fitted(whole, plan, largest=header - 1_000)
+    assert notes == ("the header has no room for 'config' of a.safetensors",)

@@ -191,6 +191,22 @@ def test_a_step_that_merges_nothing_is_refused_by_name(bmerge, tmp_path):
     assert called.status == 0, called.err
 
 
+def test_a_step_whose_floats_are_integers_elsewhere_is_refused_by_name(bmerge, tmp_path):
+    for name in "ab":
+        layers(tmp_path / f"{name}.safetensors", w=np.ones(3))
+    layers(tmp_path / "c.safetensors", w=np.ones(3, "i8"))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("""
+        models: {a: a.safetensors, b: b.safetensors, c: c.safetensors}
+        steps:
+          one: {method: weighted_sum, models: [a, c]}
+          out: {method: weighted_sum, models: [one, b]}
+    """)
+    called = bmerge("merge", recipe, "-o", tmp_path / "o.safetensors")
+    assert called.status == 1
+    assert "step 'one': nothing would be merged: no tensor of floats is in all" in called.err
+
+
 def test_a_step_that_no_key_needs_is_no_mistake_beside_another(bmerge, tmp_path):
     for name in "ab":
         layers(tmp_path / f"{name}.safetensors", w=np.ones(3))

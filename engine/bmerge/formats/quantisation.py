@@ -9,14 +9,15 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from bmerge.dtypes import BITS, FLOATS
 from bmerge.formats.checkpoint import TensorInfo
 
 __all__ = ["CODES", "EIGHT", "PACKED", "POWERS", "declared_name", "format_of"]
 
 EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
 """8-bit floats, which are plain values where no scale lies beside them."""
-CODES = EIGHT | {"F8_E8M0", "U8", "I8", "I16", "U16", "I32", "U32"}
-"""Number formats of codes."""
+CODES = EIGHT | (BITS.keys() - FLOATS - {"BOOL", "I64", "C64"})
+"""Number formats of codes: those that nothing computes with, but for masks and places."""
 PACKED = re.compile(
     r"qweight|q_weight|weight_packed|packed_weight|W_q|_?weight_qdata|\w+:qdata|trellis|Qidxs"
     r"|(?:int|quanti[sz]ed|quant)_weight|weight_u?int\d"

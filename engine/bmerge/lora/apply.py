@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bmerge.dtypes import is_float
-from bmerge.errors import ArchitectureError
+from bmerge.errors import ArchitectureError, FormatError
 from bmerge.formats import Checkpoint, decoded
 from bmerge.lora.modules import Lora, Module, rows_of_module
 from bmerge.lora.names import Fused, Names, Place, index_names
@@ -87,7 +87,8 @@ def apply_loras(
     Raises:
         ArchitectureError: if one changes no tensor, is for a model of other sizes, or finds no
             place for most of its layers.
-        FormatError: if the model's weights are quantised in a way that cannot be decoded.
+        FormatError: if the model's weights are quantised in a way that cannot be decoded, or a LoRA
+            has two names for one of its layers.
     """
     checkpoint = decoded(checkpoint)
     floats = {key: i.shape for key, i in checkpoint.tensors.items() if is_float(i.dtype)}
@@ -123,6 +124,7 @@ def _match(
     """Return the changes of a LoRA whose layers are there, and the names of the others."""
     found: list[Change] = []
     unmatched: list[str] = []
+    taken: dict[tuple[object, ...], Module] = {}
     for module in lora.modules:
         layer = names.find(module.name)
         fused = {} if layer else names.find_fused(module.name) or {}
@@ -130,6 +132,11 @@ def _match(
         changes += _parts_of(module, fused, shapes)
         for change in changes:
             _check_size(lora, change, shapes[change.place.key])
+            what = change.place.key, change.place.rows, change.is_bias
+            first = taken.setdefault(what, module)
+            if first is not module:
+                message = f"{lora.path.name}: {first.name!r} and {module.name!r} are one layer"
+                raise FormatError(message, path=lora.path, hint="a file holds one LoRA of each")
         found += changes
         if not changes:
             unmatched.append(module.name)
