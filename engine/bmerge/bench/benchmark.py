@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from bmerge.bench.cost import Where
 from bmerge.bench.models import Models
 from bmerge.evaluate.protocols import Payload
+from bmerge.formats import in_one_layout
 from bmerge.host import Registry
 from bmerge.host.ingredients import payload_files, section_of
 from bmerge.host.loras import add_loras
@@ -72,7 +73,9 @@ class Benchmark:
         checkpoints = open_models(models, Path())
         architecture = architecture_of(self.config.merge.architecture, checkpoints, registry)
         partial = self.config.merge.partial_loras
-        patched = add_loras(models, checkpoints, architecture, Path(), partial=partial)
+        patched = add_loras(
+            models, in_one_layout(checkpoints), architecture, Path(), partial=partial
+        )
         definition = {
             "models": [model_identity(checkpoint) for checkpoint in patched],
             "base": self.models.base is not None,

@@ -10,11 +10,10 @@ from bmerge.bench.benchmark import Benchmark
 from bmerge.evaluate.evaluation import Evaluator, ScoredPicture
 from bmerge.evaluate.protocols import Generator, MergedModel, Payload, Picture
 from bmerge.host import Registry
-from bmerge.host.loras import add_loras
-from bmerge.host.merges import architecture_of, open_models
+from bmerge.host.merges import inputs_of, open_models
 from bmerge.host.studies import build_evaluator
 from bmerge.pipeline import Merger
-from bmerge.plan import Methods, make_plan
+from bmerge.plan import Methods, build_plan, match_tensors
 from bmerge.recipe import Recipe
 
 __all__ = ["Scene"]
@@ -57,18 +56,18 @@ class Scene:
             self._evaluator.close()
 
     def _merger(self, recipe: Recipe, method: Methods) -> Merger:
-        checkpoints = open_models(recipe.models, Path())
-        architecture = architecture_of(recipe.architecture, checkpoints, self.registry)
-        partial = recipe.partial_loras
-        checkpoints = add_loras(recipe.models, checkpoints, architecture, Path(), partial=partial)
-        plan = make_plan(recipe, method=method, checkpoints=checkpoints, architecture=architecture)
+        opened = open_models(recipe.models, Path())
+        inputs = inputs_of(recipe, opened, self.registry, Path())
+        checkpoints, architecture = inputs.checkpoints, inputs.architecture
+        matching = match_tensors(recipe, checkpoints, architecture, method=method)
         return Merger(
             recipe,
             method=method,
             checkpoints=checkpoints,
             architecture=architecture,
-            executor=self._bench.where.choose(plan),
+            executor=self._bench.where.choose(build_plan(recipe, matching=matching)),
             scratch=self._bench.scratch,
+            matching=matching,
         )
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.host.ingredients import code_of
-from bmerge.host.loras import add_loras
-from bmerge.host.merges import architecture_of, open_models, with_hashes
+from bmerge.host.merges import inputs_of, open_models, with_hashes
 from bmerge.host.registry import Registry
 from bmerge.method import Hyperparameter, MergeMethod
 from bmerge.pipeline import Merger
@@ -159,10 +158,6 @@ def chosen_data(choices: Choices, registry: Registry) -> list[dict[str, Any]]:
 
 def _complete(recipe: Recipe, registry: Registry) -> Recipe:
     """Return a recipe with the hashes of its inputs and the plugins that it needs."""
-    checkpoints = open_models(recipe.models, Path())
-    architecture = architecture_of(recipe.architecture, checkpoints, registry)
-    patched = add_loras(
-        recipe.models, checkpoints, architecture, Path(), partial=recipe.partial_loras
-    )
-    plugins = registry.plugins_of([recipe.method], architecture.id)
-    return replace(with_hashes(recipe, patched), plugins=plugins)
+    inputs = inputs_of(recipe, open_models(recipe.models, Path()), registry, Path())
+    plugins = registry.plugins_of([recipe.method], inputs.architecture.id)
+    return replace(with_hashes(recipe, inputs.checkpoints), plugins=plugins)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
-from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout
+from bmerge.formats import Checkpoint, checkpoint_sha256
 from bmerge.method import MergeMethod
 from bmerge.recipe import BlockWeights, LoraRef, ModelRef
 
@@ -37,7 +37,7 @@ def add_loras(
 
     Args:
         models: as the recipe names them.
-        checkpoints: the same models, open.
+        checkpoints: the same models, open and in one layout.
         architecture: whose blocks have the weights.
         folder: that relative paths start from.
         partial: take LoRAs of which most layers find no place.
@@ -53,7 +53,7 @@ def add_loras(
         checkpoint
         if not model.loras
         else _with_loras(model, checkpoint, architecture, folder, partial=partial)
-        for model, checkpoint in zip(models, in_one_layout(checkpoints), strict=True)
+        for model, checkpoint in zip(models, checkpoints, strict=True)
     )
 
 

@@ -6,7 +6,7 @@ Recipes name things; plans and everything below them take objects. Here names ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bmerge.architectures import Architecture
@@ -29,7 +29,9 @@ from bmerge.plan import Plan, make_plan
 from bmerge.plan.notes import some
 from bmerge.recipe import ModelRef, Recipe, Step
 
-__all__ = ["architecture_of", "open_models", "plan_merge", "with_hashes"]
+__all__ = [
+    "Inputs", "architecture_of", "inputs_of", "open_models", "plan_merge", "with_hashes",
+]  # fmt: skip
 
 
 def open_models(models: Sequence[ModelRef], folder: Path) -> tuple[Checkpoint, ...]:
@@ -105,20 +107,46 @@ def plan_merge(
     Raises:
         BmergeError: if method, models, hyperparameters and architecture do not fit together.
     """
-    steps = recipe.as_steps().in_order()
-    given = housed(checkpoints) if recipe.picks else checkpoints
-    checkpoints = in_form(given, recipe.form)
-    notes = tuple(_lost(given, checkpoints)) if recipe.layout is not None else ()
-    checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
-    names = {step.method for step in steps if isinstance(step, Step)}
+    inputs = inputs_of(recipe, checkpoints, registry, folder)
+    names = {step.method for step in recipe.as_steps().in_order() if isinstance(step, Step)}
     methods = {name: registry.method(name) for name in sorted(names)}
-    architecture = architecture_of(recipe.architecture, checkpoints, registry)
-    recipe = replace(recipe, plugins=registry.plugins_of(names, architecture.id))
-    patched = add_loras(
-        recipe.models, checkpoints, architecture, folder, partial=recipe.partial_loras
-    )
-    plan = make_plan(recipe, method=methods, checkpoints=patched, architecture=architecture)
-    return replace(plan, notes=(*notes, *plan.notes))
+    recipe = replace(recipe, plugins=registry.plugins_of(names, inputs.architecture.id))
+    models, architecture = inputs.checkpoints, inputs.architecture
+    plan = make_plan(recipe, method=methods, checkpoints=models, architecture=architecture)
+    return replace(plan, notes=(*inputs.notes, *plan.notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The models of a recipe as a merge takes them.
+
+    Args:
+        checkpoints: with their LoRAs, in one layout: the one that is asked for.
+        architecture: the block map.
+        notes: what the user should know.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    architecture: Architecture
+    notes: tuple[str, ...]
+
+
+def inputs_of(
+    recipe: Recipe, checkpoints: Sequence[Checkpoint], registry: Registry, folder: Path
+) -> Inputs:
+    """Return what a recipe's models, open, are to its merge; see :func:`plan_merge`.
+
+    Raises:
+        BmergeError: if models, LoRAs and architecture do not fit together.
+    """
+    given = housed(checkpoints) if recipe.picks else checkpoints
+    models = in_form(given, recipe.form)
+    notes = tuple(_lost(given, models)) if recipe.layout is not None else ()
+    models = in_one_layout(models, whole_first=recipe.picks)
+    architecture = architecture_of(recipe.architecture, models, registry)
+    partial = recipe.partial_loras
+    patched = add_loras(recipe.models, models, architecture, folder, partial=partial)
+    return Inputs(patched, architecture, notes)
 
 
 def _lost(before: Sequence[Checkpoint], after: Sequence[Checkpoint]) -> Iterator[str]:

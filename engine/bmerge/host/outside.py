@@ -9,8 +9,13 @@ from pathlib import Path
 from bmerge.architectures import Architecture
 from bmerge.foreign import is_merged_file, read_any_recipe
 from bmerge.formats import checkpoint_sha256, open_checkpoint
-from bmerge.host.loras import add_loras
-from bmerge.host.merges import architecture_of, open_models, plan_merge, with_hashes
+from bmerge.host.merges import (
+    architecture_of,
+    inputs_of,
+    open_models,
+    plan_merge,
+    with_hashes,
+)
 from bmerge.host.registry import Registry
 from bmerge.plan import Plan
 from bmerge.recipe import ModelRef, Recipe, Value
@@ -45,11 +50,7 @@ def outside_recipe(path: Path, registry: Registry) -> Recipe:
     models = [_here(model, path.parent) for model in recipe.models]
     recipe = replace(recipe, models=tuple(models))
     checkpoints = open_models(recipe.models, Path())
-    architecture = architecture_of(recipe.architecture, checkpoints, registry)
-    patched = add_loras(
-        recipe.models, checkpoints, architecture, Path(), partial=recipe.partial_loras
-    )
-    return with_hashes(recipe, patched)
+    return with_hashes(recipe, inputs_of(recipe, checkpoints, registry, Path()).checkpoints)
 
 
 def outside_plan(recipe: Recipe, registry: Registry) -> Plan:

@@ -15,11 +15,10 @@ from bmerge.architectures import Architecture
 from bmerge.errors import PluginError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.executors import Executor
-from bmerge.formats import Checkpoint, checkpoint_sha256, in_form
+from bmerge.formats import Checkpoint, checkpoint_sha256
 from bmerge.host.choosing import chosen_data, merger_maker, search_space
 from bmerge.host.ingredients import block_map, code_of
-from bmerge.host.loras import add_loras
-from bmerge.host.merges import architecture_of, open_models, with_hashes
+from bmerge.host.merges import inputs_of, open_models, with_hashes
 from bmerge.host.outside import outside_plan, outside_recipe
 from bmerge.host.registry import Registry
 from bmerge.host.study_kinds import StudyKinds
@@ -63,12 +62,10 @@ def build_study(
         MissingExtraError: if a library is not installed, before anything is done.
     """
     kinds = StudyKinds(config, registry)
-    checkpoints = in_form(open_models(config.merge.models, config.path.parent), config.merge.form)
-    architecture = architecture_of(config.merge.architecture, checkpoints, registry)
-    models, partial_loras = config.merge.models, config.merge.partial_loras
-    checkpoints = add_loras(
-        models, checkpoints, architecture, config.path.parent, partial=partial_loras
-    )
+    home = config.path.parent
+    opened = open_models(config.merge.models, home)
+    inputs = inputs_of(config.merge, opened, registry, home)
+    checkpoints, architecture = inputs.checkpoints, inputs.architecture
     identities = [*map(model_identity, checkpoints)]
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
     search = search_space(config, kinds.method, matching, registry)

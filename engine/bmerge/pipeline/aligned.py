@@ -7,15 +7,12 @@ files beside the output.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmerge import _native
 from bmerge.errors import ExecutorError
-from bmerge.executors import Executor
 from bmerge.formats import Checkpoint, leading
 from bmerge.formats.layout import SafetensorsLayout
 from bmerge.formats.safetensors import open_safetensors
@@ -24,61 +21,51 @@ from bmerge.lora.patched import loras_of
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import FileSink, OnePlace
+from bmerge.pipeline.work import Work
 from bmerge.plan import Plan, make_plan, parts_alone
 from bmerge.recipe import BlockWeights
 
 if TYPE_CHECKING:
     from bmerge.rebasin import Alignment
 
-__all__ = ["Aligning", "aligned", "alignment_note"]
-
-Aligning = Callable[[int, int], None]
-"""Called with the number of a sweep and how many sets of channels it has gone through."""
+__all__ = ["aligned", "alignment_note"]
 
 _STEPPED = "alpha"
 _ALIGNED = "aligned.safetensors"
 """What temporaries are named after."""
 
 
-@contextlib.contextmanager
-def aligned(
-    plan: Plan, folder: Path, *, executor: Executor, progress: Aligning | None = None
-) -> Iterator[Plan]:
-    """Give the plan of the last step, whose inputs are aligned; a plan without re-basin as it is.
+def aligned(plan: Plan, folder: Path, work: Work) -> Plan:
+    """Return the plan of the last step, whose inputs are aligned.
 
     Args:
-        plan: what was asked for.
-        folder: for temporary files, until the context is left.
-        executor: runs the steps before the last.
-        progress: called while models are aligned.
+        plan: what was asked for, with re-basin.
+        folder: for temporary files.
+        work: who runs the steps before the last, is told while models are aligned, and has the
+            files.
 
     Raises:
         ExecutorError: if the method cannot be taken in steps, or a file cannot be written.
         ArchitectureError: if a model is of an architecture that re-basin does not know.
     """
-    steps = plan.recipe.rebasin
-    if not steps:
-        yield plan
-        return
     if any(loras_of(checkpoint) for checkpoint in plan.checkpoints):
         message = "models with LoRAs on them cannot be aligned"
         raise ExecutorError(message, hint="bake the LoRA into a file first, then merge that")
     _check_steps(plan)
-    with contextlib.ExitStack() as files:
-        lead = plan.checkpoints.index(leading(plan.checkpoints))
-        alone = parts_alone(plan.checkpoints)
-        models = list(plan.checkpoints)
-        for step in range(steps):
-            notes = list(plan.notes)
-            for index, other in enumerate(plan.checkpoints):
-                if index != lead and other not in alone:
-                    found = _align(models[lead], other, plan, folder, files, progress)
-                    models[index] = found[0]
-                    notes.append(found[1])
-            stepped = _step(plan, tuple(models), step)
-            if step < steps - 1:
-                models[lead] = _run(stepped, folder, executor, files)
-        yield replace(stepped, recipe=plan.recipe, notes=tuple(notes))
+    steps = plan.recipe.rebasin
+    lead = plan.checkpoints.index(leading(plan.checkpoints))
+    alone = parts_alone(plan.checkpoints)
+    models = list(plan.checkpoints)
+    for step in range(steps):
+        notes = list(plan.notes)
+        for index, other in enumerate(plan.checkpoints):
+            if index != lead and other not in alone:
+                models[index], note = _align(models[lead], other, plan, folder, work)
+                notes.append(note)
+        stepped = _step(plan, tuple(models), step)
+        if step < steps - 1:
+            models[lead] = _run(stepped, folder, work)
+    return replace(stepped, recipe=plan.recipe, notes=tuple(notes))
 
 
 def alignment_note(reference: Checkpoint, model: Checkpoint, found: Alignment) -> str:
@@ -91,20 +78,15 @@ def alignment_note(reference: Checkpoint, model: Checkpoint, found: Alignment) -
 
 
 def _align(
-    first: Checkpoint,
-    other: Checkpoint,
-    plan: Plan,
-    folder: Path,
-    files: contextlib.ExitStack,
-    progress: Aligning | None,
+    first: Checkpoint, other: Checkpoint, plan: Plan, folder: Path, work: Work
 ) -> tuple[Checkpoint, str]:
     """Return a model in the order of the first one, and what there is to say about it."""
     from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
 
     rule = rule_of(other)
-    found = match_weights(first, other, rule, seed=plan.recipe.seed, progress=progress)
+    found = match_weights(first, other, rule, seed=plan.recipe.seed, progress=work.aligning)
     file = write_in_order(other, rule, found.orders, folder / _ALIGNED, metadata={})
-    return _opened(file, other, files), alignment_note(first, other, found)
+    return _opened(file, other, work), alignment_note(first, other, found)
 
 
 def _step(plan: Plan, models: tuple[Checkpoint, ...], step: int) -> Plan:
@@ -130,7 +112,7 @@ def _part(alpha: float, step: int, steps: int) -> float:
     return 1.0 - (1.0 - next_done) / (1.0 - done)
 
 
-def _run(plan: Plan, folder: Path, executor: Executor, files: contextlib.ExitStack) -> Checkpoint:
+def _run(plan: Plan, folder: Path, work: Work) -> Checkpoint:
     """Carry out a step before the last, and return what the first model has become."""
     layout = SafetensorsLayout(((t.key, t.dtype, t.shape) for t in plan.outputs), {})
     try:
@@ -138,16 +120,14 @@ def _run(plan: Plan, folder: Path, executor: Executor, files: contextlib.ExitSta
         layout.begin(file)
     except _native.IoError as error:
         raise ExecutorError(f"cannot write into {folder}: {error}") from error
-    ready = Statistics(executor).fill(plan)
-    execute(ready, FileSink([file], OnePlace(layout)), executor=executor)
-    return _opened(file, plan.checkpoints[0], files)
+    ready = Statistics(work.executor).fill(plan)
+    execute(ready, FileSink([file], OnePlace(layout)), executor=work.executor)
+    return _opened(file, plan.checkpoints[0], work)
 
 
-def _opened(
-    file: _native.OutputFile, original: Checkpoint, files: contextlib.ExitStack
-) -> Checkpoint:
+def _opened(file: _native.OutputFile, original: Checkpoint, work: Work) -> Checkpoint:
     """Return a temporary as a checkpoint that goes by its original's name."""
-    files.callback(file.discard)
+    work.files.callback(file.discard)
     opened = open_safetensors(Path(file.temporary_path))
     return replace(opened, path=original.path, metadata=original.metadata)
 

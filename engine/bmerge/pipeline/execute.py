@@ -7,22 +7,23 @@ lie in files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback, Sink
 from bmerge.pipeline.computed import Stages, computed, groups_of
 from bmerge.pipeline.encoding import apart, encode_apart
-from bmerge.pipeline.split import split
-from bmerge.plan import Jobs, MergeJob, Plan
+from bmerge.pipeline.split import Woven, split
+from bmerge.pipeline.work import Pass, Work
+from bmerge.plan import Jobs, Plan
 
-__all__ = ["execute"]
+__all__ = ["LAST", "execute", "run"]
 
 
 def execute(
     plan: Plan, sink: Sink, *, executor: Executor, progress: ProgressCallback | None = None
 ) -> ExecutionReport:
-    """Write every output tensor of a plan.
+    """Write every output tensor of a plan that needs no passes but the last.
 
     Args:
         plan: what to do.
@@ -33,46 +34,60 @@ def execute(
     Raises:
         ExecutorError: if it cannot be carried out.
     """
-    plan, woven = split(plan, sink)
-    plan, encoded = apart(plan, executor)
-    groups = [] if plan.jobs.totals.stored else list(groups_of(plan.merges, executor.reads))
-    if groups:
-        report = _in_groups(groups, plan, woven, executor, progress)
-    else:
-        report = executor.run(plan, woven, progress=progress)
-    if encoded:
-        report = _sum([report, *_apart(encoded, plan, woven, executor)])
-    woven.finish()
+    with Work(executor, sink, progress) as work:
+        for each in LAST:
+            plan = each(plan, work)
+        return run(plan, work)
+
+
+def _split(plan: Plan, work: Work) -> Plan:
+    plan, work.sink = split(plan, work.sink)
+    return plan
+
+
+def _patch(plan: Plan, work: Work) -> Plan:
+    plan, work.encoded = apart(plan, work.executor)
+    if plan.jobs.totals.stored:
+        return plan
+    work.computed = list(groups_of(plan.merges, work.executor.reads))
+    later = {job.key for group in work.computed for job in group}
+    if not later:
+        return plan
+    return replace(plan, jobs=Jobs.of(job for job in plan.jobs if job.key not in later))
+
+
+LAST: tuple[Pass, ...] = (_split, _patch)
+"""The passes after which a plan can be run."""
+
+
+def run(plan: Plan, work: Work) -> ExecutionReport:
+    """Run a plan after all passes, and then what they have set apart.
+
+    Raises:
+        ExecutorError: if it cannot be carried out.
+    """
+    report = _sum(_reports(plan, work))
+    if isinstance(work.sink, Woven):
+        work.sink.finish()
     return report
 
 
-def _apart(
-    jobs: Sequence[MergeJob], plan: Plan, sink: Sink, executor: Executor
-) -> Iterator[ExecutionReport]:
-    """Run jobs whose output the executor does not encode, and their inputs first."""
-    for job in jobs:
-        with computed([job], executor.reads) as ready:
-            yield from encode_apart(ready, plan, sink, executor)
-
-
-def _in_groups(
-    groups: Sequence[Sequence[MergeJob]],
-    plan: Plan,
-    sink: Sink,
-    executor: Executor,
-    progress: ProgressCallback | None,
-) -> ExecutionReport:
-    """Run all else first, and then the jobs whose inputs are computed."""
-    apart = {job.key for group in groups for job in group}
-    others = (job for job in plan.jobs if job.key not in apart)
-    parts = [replace(plan, jobs=Jobs.of(jobs)) for jobs in (others, *groups)]
-    stages = Stages(progress, [part.jobs.totals.nbytes_read for part in parts], len(plan.jobs))
-    reports = [executor.run(parts[0], sink, progress=stages.next())]
+def _reports(plan: Plan, work: Work) -> Iterator[ExecutionReport]:
+    executor, sink = work.executor, work.sink
+    parts = [plan, *(replace(plan, jobs=Jobs.of(group)) for group in work.computed)]
+    progress = work.progress
+    if work.computed:
+        tensors = sum(len(part.jobs) for part in parts)
+        stages = Stages(progress, [part.jobs.totals.nbytes_read for part in parts], tensors)
+        progress = stages.next()
+    yield executor.run(plan, sink, progress=progress)
     for part in parts[1:]:
         with computed(part.merges, executor.reads) as jobs:
             ready = replace(part, jobs=Jobs.of(jobs))
-            reports.append(executor.run(ready, sink, progress=stages.next()))
-    return _sum(reports)
+            yield executor.run(ready, sink, progress=stages.next())
+    for job in work.encoded:
+        with computed([job], executor.reads) as jobs:
+            yield from encode_apart(jobs, plan, sink, executor)
 
 
 def _sum(reports: Iterable[ExecutionReport]) -> ExecutionReport:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bmerge.errors import FormatError
@@ -15,16 +16,15 @@ from bmerge.executors import ExecutionReport, Executor, ProgressCallback
 from bmerge.formats import Checkpoint, leading
 from bmerge.formats.folders import PIPELINE
 from bmerge.formats.target import GGUF_SUFFIX
-from bmerge.pipeline.aligned import Aligning, aligned
 from bmerge.pipeline.companions import copy_companions, home_of
-from bmerge.pipeline.execute import execute
 from bmerge.pipeline.folder import FolderFiles, is_folder
 from bmerge.pipeline.hashing import InputHashes
-from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.metadata import build_metadata, fitted
 from bmerge.pipeline.output import OutputFiles
+from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
+from bmerge.pipeline.work import Aligning, Work
 from bmerge.plan import Plan, encoded
 from bmerge.recipe.ancestry import RECIPE_KEY
 
@@ -110,9 +110,9 @@ def merge_to_file(
     )
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
-        with aligned(merge, files.folder, executor=executor, progress=aligning) as ready:
-            known = Statistics(executor).fill(_written(ready, output), progress)
-            execution = execute(known, sink, executor=executor, progress=progress)
+        encode, place = partial(_written, output=output), files.folder
+        with Work(executor, sink, progress, encode=encode, folder=place, aligning=aligning) as work:
+            ready, execution = carry_out(merge, work)
         if digests is not None:
             text = _filled(text, stands_for, digests.wait())
         files.finish(text)

@@ -8,10 +8,11 @@ from typing import Any
 
 from bmerge.errors import ExecutorError, nearest
 from bmerge.executors import Executor, ProgressCallback
-from bmerge.pipeline.execute import execute
 from bmerge.pipeline.measure import Statistics
+from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.pipeline.tensors import direct_view, store
+from bmerge.pipeline.work import Work
 from bmerge.plan import OutputTensor, Plan
 
 __all__ = ["merge_into"]
@@ -43,10 +44,12 @@ def merge_into(
         ExecutorError: if a key is missing there or has another shape, or the merge fails; some
             tensors may be overwritten by then.
     """
-    if plan.recipe.rebasin:
-        message = "models are aligned in files only, not for a merge into live tensors"
-        raise ExecutorError(message, hint="write an aligned file first: bmerge rebasin A B -o FILE")
-    plan = Statistics(executor).fill(plan, progress)
+    statistics = Statistics(executor)
+
+    def run(views: Mapping[str, memoryview]) -> None:
+        with Work(executor, BufferSink(views), progress, statistics) as work:
+            carry_out(plan.only(views), work)
+
     direct: dict[str, memoryview] = {}
     indirect: list[OutputTensor] = []
     taken = _Ranges()
@@ -60,11 +63,11 @@ def merge_into(
         else:
             direct[output.key] = view
     if direct:
-        execute(plan.only(direct), BufferSink(direct), executor=executor, progress=progress)
+        run(direct)
     for group in _groups(indirect):
         buffers = {output.key: bytearray(output.nbytes) for output in group}
         views = {key: memoryview(buffer) for key, buffer in buffers.items()}
-        execute(plan.only(views), BufferSink(views), executor=executor, progress=progress)
+        run(views)
         del views
         for output in group:
             store(state_dict[output.key], output, buffers[output.key])

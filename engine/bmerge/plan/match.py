@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError, RecipeError
-from bmerge.formats import Checkpoint, decoded, in_one_layout
+from bmerge.formats import Checkpoint
 from bmerge.method import MergeMethod
-from bmerge.plan.checks import check_architectures, check_blocks, check_merged, check_models
+from bmerge.plan.checks import check_architectures, check_blocks, check_merged
 from bmerge.plan.contents import contents_of
 from bmerge.plan.dtypes import Dtypes
+from bmerge.plan.inputs import in_one_form
 from bmerge.plan.jobs import OutputTensor
 from bmerge.plan.kinds import kind_warnings
 from bmerge.plan.matched import Match, Matched
@@ -84,9 +85,7 @@ def match_tensors(
         raise RecipeError("a recipe of steps has 'clamp' in its steps only")
     methods = methods_of(recipe, method)
     contents = contents_of(recipe, methods)
-    checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]
-    check_models(checkpoints)
-    checkpoints = in_one_layout(checkpoints, whole_first=recipe.picks)
+    checkpoints = in_one_form(recipe, checkpoints)
     check_architectures(checkpoints, architecture)
     checkpoints, widths = with_wider(checkpoints, architecture, picks=recipe.picks)
     values = Values(recipe, checkpoints, architecture, contents, widths)
