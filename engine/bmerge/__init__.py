@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         merge_method,
         tensor_method,
     )
+    from bmerge.options import About, OptionGroup, option, unfolded
     from bmerge.pipeline import Merger, merge_to_file
     from bmerge.plan import Plan, make_plan
     from bmerge.rating import PersonScorer
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
 
 __all__ = [
+    "About",
     "Alike",
     "Architecture",
     "ArchitectureError",
@@ -97,6 +99,7 @@ __all__ = [
     "LoraRef",
     "ModelRef",
     "Option",
+    "OptionGroup",
     "Optimiser",
     "OptimiserKind",
     "Parameter",
@@ -146,10 +149,12 @@ __all__ = [
     "nearest",
     "open_checkpoint",
     "ops",
+    "option",
     "remove_left_over",
     "scorer_folder",
     "temporary_folder",
     "tensor_method",
+    "unfolded",
 ]
 
 _HOME = {
@@ -176,6 +181,7 @@ _HOME = {
         "Alike Difference Hyperparameter MergeMethod Option PerModel Range Statistic Weight "
         "merge_method tensor_method"
     ),
+    "bmerge.options": "About OptionGroup option unfolded",
     "bmerge.pipeline": "Merger merge_to_file",
     "bmerge.plan": "Plan make_plan",
     "bmerge.rating": "PersonScorer",

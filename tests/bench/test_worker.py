@@ -7,6 +7,7 @@ import pytest
 
 from bmerge.bench import Where, measure
 from bmerge.errors import ExecutorError
+from bmerge.executors import ExecutorOptions
 from bmerge.recipe import ModelRef, Recipe
 from bmerge.testing import write_checkpoint
 
@@ -24,7 +25,7 @@ def recipe(tmp_path):
 
 
 def test_cost_of_a_merge_is_told_and_no_file_stays(recipe, tmp_path):
-    cost = measure(recipe, Where(threads=1), tmp_path / "scratch")
+    cost = measure(recipe, Where(ExecutorOptions(threads=1)), tmp_path / "scratch")
     assert cost.executor == "native"
     assert cost.nbytes > MEGABYTES << 20
     assert cost.cpu > 0
@@ -34,10 +35,10 @@ def test_cost_of_a_merge_is_told_and_no_file_stays(recipe, tmp_path):
 
 def test_peak_is_of_the_merge_and_not_of_who_asked(recipe, tmp_path):
     held = np.ones(64 << 20)  # half a gigabyte in this process
-    cost = measure(recipe, Where(executor="native", memory=8 << 20), tmp_path)
+    cost = measure(recipe, Where(ExecutorOptions(executor="native", memory=8 << 20)), tmp_path)
     assert cost.peak < held.nbytes / 2
 
 
 def test_merge_that_is_not_possible_says_why(recipe, tmp_path):
     with pytest.raises(ExecutorError, match="no device cuda:77"):
-        measure(recipe, Where(device="cuda:77"), tmp_path)
+        measure(recipe, Where(ExecutorOptions(device="cuda:77")), tmp_path)

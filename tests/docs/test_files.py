@@ -12,7 +12,8 @@ from bmerge.host.merges import plan_merge
 from bmerge.recipe.load import _KEYS as RECIPE
 from bmerge.recipe.load import _STEPS, parse_recipe
 from bmerge.recipe.load_steps import FORMS, METHOD
-from bmerge.study.load import _EXECUTOR, _MERGE, _OPTIMISER, TOP, load_study
+from bmerge.study.load import _MERGE, _OPTIMISER, TOP, load_study
+from bmerge.study.load_executor import KEYS as EXECUTOR
 from bmerge.study.load_payloads import _KEYS as PAYLOADS
 from bmerge.study.load_payloads import _PROMPT as PROMPT
 from bmerge.study.load_scorers import _KEYS as SCORER
@@ -37,7 +38,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
         ("scorers", SCORER),
         ("normalise and objectives", (*NORMALISATIONS[1:], "objectives", "normalise")),
         ("optimiser", _OPTIMISER),
-        ("executor", _EXECUTOR),
+        ("executor", EXECUTOR),
     ],
 )
 def test_every_key_is_documented(part, keys):

@@ -24,6 +24,7 @@ def test_page_has_one_example_of_each_kind(example_files):
         "climb.py",
         "warmth.py",
         "patch.py",
+        "paced.py",
         "halves.py",
         "study.yaml",
         "test_plugins.py",
@@ -66,6 +67,17 @@ def test_patch_passes_the_suite_of_generators(examples):
     kind = load_registry([str(examples / "patch.py")]).generator("patch")
     payloads = [Payload(f"p{seed}", "x", seed=seed, width=24) for seed in range(3)]
     check_generator(kind.create(options={"side": 16}), [Model("a"), Model("b")], payloads)
+
+
+def test_options_of_a_group_are_those_of_the_factory(examples):
+    from bmerge import PluginError, load_registry
+
+    kind = load_registry([str(examples / "paced.py")]).scorer("paced")
+    assert {o.name: o.default for o in kind.options} == {"words": "", "batch": 4, "strict": 0.5}
+    assert kind.create(options={"strict": 0.1}).pace.strict == 0.1
+    assert kind.without_effect() == {"batch"}
+    with pytest.raises(PluginError, match="'strict' of paced must be 1 or less, not 2"):
+        kind.check({"strict": 2})
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -12,7 +12,7 @@ import pytest
 
 from bmerge import load_registry
 from bmerge.evaluate.pictures import place_of
-from bmerge.host.executor_options import ExecutorOptions
+from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.host.far import with_far_evaluators
 from bmerge.host.far_worker import Arrived, Failed, Finished, Worker
 from bmerge.host.studies import build_study
@@ -76,7 +76,10 @@ def built(file, out, **changes):
     config = replace(config, ray=replace(config.ray, **changes))
     registry = load_registry()
     registry.add(config.plugins, file.parent)
-    choose = ExecutorOptions().executor_of
+
+    def choose(plan):
+        return choose_executor(plan).executor
+
     study = build_study(config, registry, folder=out, choose=choose)
     return with_far_evaluators(study, config, registry, ExecutorOptions())
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bmerge.api.merging import PathLike, as_path, changes_of, parts_of, size_of
-from bmerge.executors import ProgressCallback
+from bmerge.executors import ExecutorOptions, ProgressCallback, choose_executor
 from bmerge.host import load_registry
 from bmerge.host.convert import plan_of_conversion
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.pipeline import MergeReport, merge_to_file
 
 __all__ = ["convert"]
@@ -56,8 +55,9 @@ def convert(
     baked = parts_of(vae, text_encoders)
     changes = changes_of(settings, only=True)
     plan = plan_of_conversion(str(as_path(model)), registry, baked=baked, **changes)
-    where = ExecutorOptions("auto", None, size_of(memory), None, threads, "auto")
+    options = ExecutorOptions(memory=size_of(memory), threads=threads)
+    choice = choose_executor(plan, options=options)
     return merge_to_file(
-        plan, as_path(output), executor=where.choose(plan).executor, progress=progress,
+        plan, as_path(output), executor=choice.executor, progress=progress,
         overwrite=overwrite, sync=sync, shard_size=size_of(shard_size),
     )  # fmt: skip

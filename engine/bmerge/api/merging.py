@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bmerge.errors import RecipeError
-from bmerge.executors import ProgressCallback
+from bmerge.executors import ExecutorOptions, ProgressCallback, choose_executor
 from bmerge.host import Registry, load_registry
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.merges import open_models, plan_merge
 from bmerge.host.named_merge import plan_of_method
 from bmerge.host.recipe_source import RecipeSource
+from bmerge.options import unfolded
 from bmerge.pipeline import MergeReport, merge_to_file
 from bmerge.plan import Plan
 from bmerge.recipe import Recipe
@@ -28,9 +28,11 @@ __all__ = ["PathLike", "as_path", "changes_of", "merge", "parts_of", "size_of"]
 PathLike: TypeAlias = "str | Path"
 
 _log = logging.getLogger(__name__)
+_NOTHING_ASKED = ExecutorOptions()
 _RECIPES = (".yaml", ".yml", ".json", ".mecha")
 
 
+@unfolded
 def merge(
     what: str | Path | Recipe,
     /,
@@ -39,12 +41,7 @@ def merge(
     loras: Sequence[PathLike | tuple[PathLike, Any]] = (),
     vae: PathLike | None = None,
     text_encoders: Sequence[PathLike] = (),
-    executor: str = "auto",
-    device: str | None = None,
-    memory: int | str | None = None,
-    vram: int | str | None = None,
-    threads: int | None = None,
-    io: str = "auto",
+    where: ExecutorOptions = _NOTHING_ASKED,
     overwrite: bool = False,
     metadata: bool = True,
     hashes: bool = True,
@@ -66,12 +63,7 @@ def merge(
         loras: LoRAs to add to a method's models, each a path or (path, weight).
         vae: a file to take the VAE from.
         text_encoders: files to take text encoders from.
-        executor: ``native``, ``torch``, or ``auto`` to choose.
-        device: ``cpu``, ``cuda``, ``cuda:1``; None leaves it to the choice.
-        memory: for buffers: bytes, or ``"512M"``.
-        vram: GPU memory to use; None takes what is free.
-        threads: of the native executor; None takes all cores.
-        io: how the native executor reads: ``auto``, ``read`` or ``mmap``.
+        where: how it is executed; each option may be given by its own name.
         overwrite: whether a file of that name may be replaced.
         metadata: whether the file is to tell its recipe.
         hashes: whether it is to tell its inputs' SHA-256.
@@ -94,7 +86,6 @@ def merge(
         BmergeError: if anything does not fit together, or cannot be read or written.
     """
     registry = load_registry([str(path) for path in plugins])
-    where = ExecutorOptions(executor, device, size_of(memory), size_of(vram), threads, io)
     target = as_path(output)
     with contextlib.ExitStack() as files:
         if isinstance(what, Recipe) or _is_file(str(what)):
@@ -113,7 +104,7 @@ def merge(
                 loras=[_lora(lora) for lora in loras],
                 parts=parts_of(vae, text_encoders),
             )
-        choice = where.choose(plan)
+        choice = choose_executor(plan, options=where)
         registry.observe("bmerge_merge_started", plan=plan)
         report = merge_to_file(
             plan, target, executor=choice.executor, progress=progress, metadata=metadata,
@@ -140,9 +131,7 @@ def _plan_of_recipe(
         return plan_merge(recipe, open_models(recipe.models, Path()), registry)
 
     folders = tuple(map(as_path, places))
-    source = RecipeSource(
-        as_path(what), changes, registry, where.executor_of, _log.info, unverified, folders
-    )
+    source = RecipeSource(as_path(what), changes, registry, where, _log.info, unverified, folders)
     return source.plan(target, files)
 
 

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from bmerge.api.merging import as_path, size_of
+from bmerge.api.merging import as_path
 from bmerge.errors import StudyError
-from bmerge.executors import Executor
+from bmerge.executors import Executor, ExecutorKeywords, ExecutorOptions, choose_executor
 from bmerge.host import Registry, load_registry
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.far import with_far_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
@@ -24,6 +23,8 @@ from bmerge.study.trial import Trial, front_of
 from bmerge.study.winner import winner_of
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from bmerge.report.figures import Figure
     from bmerge.study.config import StudyConfig
 
@@ -74,16 +75,11 @@ class Study:
         trials: int | None = None,
         pictures: int | None = None,
         minutes: float | None = None,
-        executor: str | None = None,
-        device: str | None = None,
-        memory: int | str | None = None,
-        vram: int | str | None = None,
-        threads: int | None = None,
-        io: str | None = None,
         patience: float | None = None,
         accept_changes: bool = False,
         retry_failed: bool = False,
         on_event: Callable[[Event], None] | None = None,
+        **where: Unpack[ExecutorKeywords],
     ) -> Study:
         """Run the study to its end, or take it up where it was stopped; write best and report.
 
@@ -92,16 +88,12 @@ class Study:
                 given, it takes the place of all limits of the file.
             pictures: how many pictures its trials take in all.
             minutes: how long its trials take in all.
-            executor: ``auto``, ``native`` or ``torch``; None takes the file's, as of the others.
-            device: ``cpu``, ``cuda``, ``cuda:1``.
-            memory: for buffers: bytes, or ``"512M"``.
-            vram: GPU memory to use.
-            threads: of the native executor.
-            io: how it reads.
             patience: minutes to wait for a server, a disk and the like.
             accept_changes: go on with changed files, weights or plugins.
             retry_failed: evaluate failed trials again, before any other.
             on_event: called with each event of :mod:`bmerge.study.events`.
+            **where: options of the executor, which go before the file's: ``executor``,
+                ``device``, ``memory`` (bytes, or ``"512M"``), ``vram``, ``threads``, ``io``.
 
         Returns:
             Itself, so that ``Study.load("study.yaml").run().table()`` reads well.
@@ -115,13 +107,13 @@ class Study:
         config = self._asked(patience)
         for warning in take_up(self._registry, self._folder):
             _log.warning("%s", warning)
-        where = ExecutorOptions(executor, device, size_of(memory), size_of(vram), threads, io)
+        options = ExecutorOptions(**cast("Any", where)).or_else(config.executor.options)
 
         def choose(plan: Plan) -> Executor:
-            return where.or_else(config.executor).choose(plan).executor
+            return choose_executor(plan, options=options).executor
 
         study = build_study(config, self._registry, folder=self._folder, choose=choose)
-        study = with_far_evaluators(study, config, self._registry, where)
+        study = with_far_evaluators(study, config, self._registry, options)
         given = Limits(trials, pictures, minutes)
         run_study(
             study, limits=None if given == UNLIMITED else given, on_event=self._teller(on_event),

@@ -10,14 +10,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bmerge.errors import ExecutorError
-from bmerge.executors import Executor, choose_executor
-from bmerge.executors.choose import ExecutorName
-from bmerge.executors.native import IoMode
+from bmerge.executors import Executor, ExecutorOptions, choose_executor
 from bmerge.plan import Plan
 from bmerge.recipe import Recipe, dump_recipe
 
@@ -29,22 +27,12 @@ class Where:
     """How merges are executed, in a form that another process understands.
 
     Args:
-        executor: ``auto``, ``native`` or ``torch``.
-        device: torch device, or None to choose.
-        memory: budget in bytes for buffers, or None for 64 MB.
-        vram: budget in bytes of GPU memory, or None for what is free.
-        threads: of the native executor; 0 takes all cores.
-        io: how the native executor reads.
+        options: of the executor.
         plugins: files and folders whose plugins are loaded.
         blocked: names of plugins that are not.
     """
 
-    executor: str = "auto"
-    device: str | None = None
-    memory: int | None = None
-    vram: int | None = None
-    threads: int = 0
-    io: str = "auto"
+    options: ExecutorOptions = field(default_factory=ExecutorOptions)
     plugins: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
 
@@ -54,15 +42,7 @@ class Where:
         Raises:
             ExecutorError: if what was asked for is not possible.
         """
-        return choose_executor(
-            plan,
-            executor=cast("ExecutorName", self.executor),
-            device=self.device,
-            memory=self.memory,
-            vram=self.vram,
-            threads=self.threads,
-            io=cast("IoMode", self.io),
-        ).executor
+        return choose_executor(plan, options=self.options).executor
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from bmerge.bench.cost import Where
 from bmerge.errors import BmergeError
+from bmerge.executors import ExecutorOptions
 from bmerge.host import load_registry
 from bmerge.host.merges import open_models, plan_merge
 from bmerge.pipeline import merge_to_file
@@ -35,7 +36,8 @@ def main() -> None:
 
 
 def _merge(job: dict[str, Any]) -> dict[str, Any]:
-    where = Where(**job["where"])
+    options = ExecutorOptions(**job["where"].pop("options"))
+    where = Where(options, **job["where"])
     registry = load_registry(where.plugins, blocked=where.blocked)
     recipe = load_recipe(Path(job["recipe"]))
     plan = plan_merge(recipe, open_models(recipe.models, Path()), registry)

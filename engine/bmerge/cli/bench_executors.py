@@ -10,11 +10,12 @@ import click
 
 from bmerge.bench import Cost, Where, measure
 from bmerge.cli.completing import complete_method
-from bmerge.cli.executor import size_option
+from bmerge.cli.executor import some_executor_options
 from bmerge.cli.merge_parsing import is_recipe
 from bmerge.cli.output import human_bytes, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ExecutorError
+from bmerge.executors import ExecutorName, ExecutorOptions
 from bmerge.executors.probe import SystemProbe
 from bmerge.host import Registry
 from bmerge.host.merges import open_models, plan_merge
@@ -40,10 +41,7 @@ __all__ = ["command"]
     metavar="DIR",
     help="Where the merged files go, one at a time; default: the system's temporary folder.",
 )
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="Of the native executor.")
-@click.option(
-    "--memory", type=size_option, metavar="SIZE", help="Memory for buffers; default: 64M."
-)
+@some_executor_options("threads", "memory")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj
@@ -54,8 +52,7 @@ def command(
     models: tuple[str, ...],
     repeats: int,
     scratch: Path | None,
-    threads: int | None,
-    memory: int | None,
+    where: ExecutorOptions,
     as_json: bool,
 ) -> None:
     """Time one merge by each executor: native, torch on the CPU, torch on a GPU.
@@ -70,18 +67,14 @@ def command(
       bmerge bench executors recipe.yaml --scratch /fast/disk --json
     """
     recipe = _recipe(method, models, session.registry())
-    where = Where(
-        memory=memory,
-        threads=threads or 0,
-        plugins=tuple(session.plugins),
-        blocked=tuple(session.blocked),
-    )
+    plugins, blocked = tuple(session.plugins), tuple(session.blocked)
     rows: list[tuple[str, Cost | None, str | None]] = []
     with temporary_folder("bench", scratch) as folder:
         for name, device in _executors():
             label = name if device is None else f"{name} ({device})"
             try:
-                place = replace(where, executor=name, device=device)
+                options = replace(where, executor=name, device=device)
+                place = Where(options, plugins, blocked)
                 rows.append((label, measure(recipe, place, folder, repeats=repeats), None))
             except ExecutorError as error:
                 rows.append((label, None, str(error)))
@@ -111,7 +104,7 @@ def _absolute(model: ModelRef, folder: Path) -> ModelRef:
     return replace(model, path=path(model.path), loras=loras)
 
 
-def _executors() -> Iterator[tuple[str, str | None]]:
+def _executors() -> Iterator[tuple[ExecutorName, str | None]]:
     yield "native", None
     yield "torch", "cpu"
     if SystemProbe().memory("cuda") is not None:

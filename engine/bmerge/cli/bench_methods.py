@@ -17,8 +17,8 @@ from bmerge.cli.executor import executor_options
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
+from bmerge.executors import ExecutorOptions
 from bmerge.host import Registry
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.method import MergeMethod
 from bmerge.recipe import ModelRef
 from bmerge.study.config import StudyConfig
@@ -110,7 +110,6 @@ def command(
     config = load_study(file)
     registry = session.registry()
     registry.add(config.plugins, file.parent)
-    options = where.or_else(config.executor)
     bench = Benchmark(
         config=config,
         models=_models(config, parents, base, registry),
@@ -118,7 +117,7 @@ def command(
         folder=out or Path("runs") / f"{config.name}-methods",
         pictures=held_out(config.payloads, seeds),
         where=Where(
-            **options.arguments(),
+            options=where.or_else(config.executor.options),
             plugins=tuple(str(ref.path) for ref in registry.files),
             blocked=tuple(session.blocked),
         ),

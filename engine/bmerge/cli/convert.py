@@ -15,10 +15,10 @@ from bmerge.cli.output import note, print_json, tell
 from bmerge.cli.session import Session, shared_options
 from bmerge.dtype_rules import canonical_rule
 from bmerge.errors import FormatError
+from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.formats import LAYOUTS
 from bmerge.formats.folders import is_index
 from bmerge.host.convert import plan_of_conversion
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.plan import describe
 from bmerge.recipe.schema import Quantise
 
@@ -123,7 +123,7 @@ def command(
     }
     changes = {name: value for name, value in fields.items() if value is not None}
     plan = plan_of_conversion(model, registry, baked=parts, **changes)
-    choice = where.choose(plan)
+    choice = choose_executor(plan, options=where)
     tell(plan.notes, plan.warnings)
     note(choice.reason)
     if target is None:

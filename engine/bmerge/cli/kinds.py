@@ -9,7 +9,7 @@ from bmerge.cli.output import print_json, print_table
 from bmerge.errors import PluginError, nearest
 from bmerge.extras import absent, install_line
 from bmerge.host.catalogue import Catalogue
-from bmerge.host.kinds import Kind, Option
+from bmerge.host.kinds import FactoryOption, Kind
 
 __all__ = ["chosen", "missing_data", "print_kinds", "summary_of"]
 
@@ -84,7 +84,7 @@ def _options(kind: Kind[Any]) -> str:
     return ", ".join(_option(option) for option in kind.options) or "-"
 
 
-def _option(option: Option) -> str:
+def _option(option: FactoryOption) -> str:
     return option.name if option.required else f"{option.name}={option.default}"
 
 

@@ -18,9 +18,8 @@ from bmerge.cli.merge_recipe import recipe_options
 from bmerge.cli.merge_write import measure_text, show_written, write
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
 from bmerge.cli.session import Session, shared_options
-from bmerge.executors import Choice
+from bmerge.executors import Choice, ExecutorOptions, choose_executor
 from bmerge.host import Registry
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.named_merge import plan_of_method
 from bmerge.plan import Plan, describe
 
@@ -124,9 +123,7 @@ def command(
 
             check_alone(method, models, loras, parts, places)
             folders = tuple(map(Path, places))
-            source = RecipeSource(
-                Path(method), changes, registry, where.executor_of, note, unverified, folders
-            )
+            source = RecipeSource(Path(method), changes, registry, where, note, unverified, folders)
             plan = source.plan(target, files)
         elif unverified or places:
             option = "--unverified" if unverified else "--search"
@@ -136,7 +133,7 @@ def command(
             plan = plan_of_method(
                 method, models, registry, values=given, changes=changes, loras=named, parts=parts
             )
-        choice = where.choose(plan)
+        choice = choose_executor(plan, options=where)
         tell(plan.notes, plan.warnings)
         note(choice.reason)
         if target is None:

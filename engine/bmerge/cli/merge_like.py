@@ -17,9 +17,9 @@ from bmerge.cli.output import note, print_json, show, tell
 from bmerge.cli.session import Session
 from bmerge.compare.same import Sameness, sameness
 from bmerge.errors import RecipeError
+from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.foreign import is_merged_file
 from bmerge.formats import open_checkpoint
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.recipe_source import RecipeSource
 from bmerge.recipe.ancestry import origin_of
 from bmerge.temporaries import temporary_folder
@@ -81,13 +81,13 @@ def repeat(
     before = open_checkpoint(like)
     target, registry = to.target(), session.registry()
     folders = tuple(map(Path, places))
-    source = RecipeSource(like, {}, registry, where.executor_of, note, unverified, folders)
+    source = RecipeSource(like, {}, registry, where, note, unverified, folders)
     with contextlib.ExitStack() as files:
         if target is None:
             target = files.enter_context(_folder(like)) / like.name.removesuffix(_INDEX)
             to = replace(to, sync=False)
         plan = source.plan(target, files)
-        choice = where.choose(plan)
+        choice = choose_executor(plan, options=where)
         tell(plan.notes, plan.warnings)
         note(choice.reason)
         to = replace(to, hashes=to.hashes and _has_hashes(before.metadata))

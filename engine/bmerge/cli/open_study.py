@@ -6,9 +6,8 @@ from pathlib import Path
 
 from bmerge.cli.output import note, tell
 from bmerge.cli.session import Session
-from bmerge.executors import Executor
+from bmerge.executors import Executor, ExecutorOptions, choose_executor
 from bmerge.host import Registry
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.far import with_far_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
@@ -36,7 +35,7 @@ def open_study(
         note(f"warning: {warning}")
 
     def choose(plan: Plan) -> Executor:
-        choice = where.or_else(config.executor).choose(plan)
+        choice = choose_executor(plan, options=where.or_else(config.executor.options))
         tell(plan.notes, plan.warnings)
         note(choice.reason)
         return choice.executor

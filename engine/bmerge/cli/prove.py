@@ -14,7 +14,7 @@ from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
 from bmerge.errors import StudyError
-from bmerge.host.executor_options import ExecutorOptions
+from bmerge.executors import ExecutorOptions
 from bmerge.host.outside import outside_recipe
 from bmerge.report import write_report
 from bmerge.study.definition import check_definition

@@ -19,8 +19,8 @@ from bmerge.cli.run_check import check_study
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress, leader_text
 from bmerge.errors import StudyError
+from bmerge.executors import ExecutorOptions
 from bmerge.host import Registry
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.report import write_report
 from bmerge.study.events import Event, StudyFinished, TrialFinished
 from bmerge.study.figures import figure

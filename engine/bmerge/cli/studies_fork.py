@@ -11,7 +11,7 @@ from bmerge.cli.executor import executor_options
 from bmerge.cli.open_study import open_study
 from bmerge.cli.output import note, print_json, print_table
 from bmerge.cli.session import Session, shared_options
-from bmerge.host.executor_options import ExecutorOptions
+from bmerge.executors import ExecutorOptions
 from bmerge.study.fork import Fate, fork_study
 from bmerge.study.load import load_study
 from bmerge.study.stored import read_study

@@ -12,8 +12,9 @@ from bmerge.executors.base import (
     Sink,
     nonfinite_error,
 )
-from bmerge.executors.choose import Choice, ExecutorName, choose_executor
+from bmerge.executors.choose import Choice, choose_executor
 from bmerge.executors.native import NativeExecutor
+from bmerge.executors.options import ExecutorKeywords, ExecutorName, ExecutorOptions
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
 from bmerge.executors.working_set import largest_working_set, working_set
 
@@ -23,7 +24,9 @@ __all__ = [
     "DeviceProbe",
     "ExecutionReport",
     "Executor",
+    "ExecutorKeywords",
     "ExecutorName",
+    "ExecutorOptions",
     "NativeExecutor",
     "NonFinite",
     "Progress",

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
-from bmerge.executors.native import IoMode, NativeExecutor, program_of
+from bmerge.executors.native import NativeExecutor, program_of
+from bmerge.executors.options import ExecutorName, ExecutorOptions
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe, no_gpu
 from bmerge.executors.working_set import largest_staging, largest_working_set
 from bmerge.extras import require
+from bmerge.options import unfolded
 from bmerge.plan import Plan
 
-__all__ = ["Choice", "DeviceMemory", "DeviceProbe", "ExecutorName", "choose_executor"]
+__all__ = ["Choice", "DeviceMemory", "DeviceProbe", "choose_executor"]
 
-ExecutorName: TypeAlias = Literal["auto", "native", "torch"]
+_NOTHING_ASKED = ExecutorOptions()
 
 _SHARE = 0.8
 """Of the free GPU memory that a merge may use; the rest is for the driver and fragmentation."""
@@ -40,37 +41,25 @@ class Choice:
     reason: str
 
 
+@unfolded
 def choose_executor(
-    plan: Plan,
-    *,
-    executor: ExecutorName = "auto",
-    device: str | None = None,
-    memory: int | None = None,
-    vram: int | None = None,
-    threads: int = 0,
-    io: IoMode = "auto",
-    probe: DeviceProbe | None = None,
+    plan: Plan, *, options: ExecutorOptions = _NOTHING_ASKED, probe: DeviceProbe | None = None
 ) -> Choice:
     """Choose what runs a plan.
 
     Args:
         plan: the merge.
-        executor: ``native``, ``torch``, or ``auto`` to look at the GPU and decide.
-        device: ``cpu``, ``cuda`` or ``cuda:N``; None leaves it to the choice.
-        memory: budget in bytes of main memory for buffers; None takes 64 MB, see
-            :class:`bmerge.executors.NativeExecutor`.
-        vram: budget in bytes of GPU memory; None takes 80 % of what is free.
-        threads: of the native executor; 0 takes one per core.
-        io: how the native executor reads its inputs; see there.
+        options: what was asked for; each may be given by its own name.
         probe: tells what GPUs there are; None asks this machine.
 
     Raises:
         ExecutorError: if what was asked for cannot be had.
         MissingExtraError: if only torch can run the plan, or it is asked for, and is not installed.
     """
+    executor, device, vram = options.executor or "auto", options.device, options.vram
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")
-    native = NativeExecutor(memory, threads, io)
+    native = NativeExecutor(options.memory, options.threads or 0, options.io or "auto")
     only = _only_torch(plan)
     if only is not None:
         if executor == "native":

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from bmerge import _native
 from bmerge.errors import ExecutorError
@@ -25,15 +25,14 @@ from bmerge.executors.base import (
     Sink,
     nonfinite_error,
 )
+from bmerge.executors.options import IoMode
 from bmerge.executors.sampling import Sample, Samples
 from bmerge.expr import Graph
 from bmerge.formats import Tensor, native_input, runs_of
 from bmerge.lora.patched import is_patched
 from bmerge.plan import CopyJob, Encoding, FillJob, Job, MergeJob, Plan
 
-__all__ = ["IoMode", "NativeExecutor", "program_of"]
-
-IoMode: TypeAlias = Literal["auto", "read", "mmap"]
+__all__ = ["NativeExecutor", "program_of"]
 
 _INTERVAL = 0.1
 """Seconds between two calls of the progress callback."""

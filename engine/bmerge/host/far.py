@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bmerge.host.executor_options import ExecutorOptions
+from bmerge.executors import ExecutorOptions
 from bmerge.host.registry import Registry
 from bmerge.recipe import Recipe
 from bmerge.study.config import ConfirmConfig, StudyConfig

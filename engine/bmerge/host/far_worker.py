@@ -17,8 +17,8 @@ from typing import Any
 from bmerge.errors import Blame, BmergeError, StudyError
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import encoded_picture, place_of
+from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.faults import in_one_line
-from bmerge.host.executor_options import ExecutorOptions
 from bmerge.host.finding import located
 from bmerge.host.registry import load_registry
 from bmerge.host.studies import build_study
@@ -174,11 +174,12 @@ def _rebuilt(job: Job) -> Study:
     config = replace(job.config, merge=located(job.config.merge, job.places))
     registry = load_registry(job.plugins)
     registry.add(config.plugins, config.path.parent)
+    options = job.where.or_else(config.executor.options)
     study = build_study(
         config,
         registry,
         folder=temporary_folder_until_exit("evaluator"),
-        choose=lambda plan: job.where.or_else(config.executor).executor_of(plan),
+        choose=lambda plan: choose_executor(plan, options=options).executor,
     )
     own = {key: value for key, value in study.definition.items() if key in job.definition}
     same = {key: value for key, value in job.definition.items() if key in own}

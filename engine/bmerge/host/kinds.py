@@ -15,16 +15,17 @@ from bmerge.evaluate.protocols import Generator, Scorer, TrialScorer
 from bmerge.evaluate.weights import Download
 from bmerge.extras import as_missing_extra, require
 from bmerge.faults import FAILURES, in_one_line
-from bmerge.host.annotations import annotations_of, problem
+from bmerge.options import annotations_of, problem
+from bmerge.options.about import about, bare
 from bmerge.study.protocols import Optimiser, ParameterKind
 
-__all__ = ["GeneratorKind", "Kind", "OptimiserKind", "Option", "ScorerKind"]
+__all__ = ["FactoryOption", "GeneratorKind", "Kind", "OptimiserKind", "ScorerKind"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class FactoryOption:
     """One option that a factory takes.
 
     Args:
@@ -50,7 +51,8 @@ class Kind(Generic[T]):
         summary: one line for listings.
         incidental: names of the options on which no result depends: where a server is, how long
             is waited for it, how much is done at a time. They may change while a study goes on;
-            a study that goes on with another value of any other option is refused.
+            a study that goes on with another value of any other option is refused. Options
+            that say so themselves (:class:`bmerge.options.About`) need not be named.
         needs: top-level modules that the factory imports and bmerge's core does not bring, such
             as ``torch``. Listings name those that are missing.
     """
@@ -64,11 +66,11 @@ class Kind(Generic[T]):
     positional: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def options(self) -> tuple[Option, ...]:
+    def options(self) -> tuple[FactoryOption, ...]:
         """The options, from the factory's signature."""
         parameters = inspect.signature(self.factory).parameters.values()
         return tuple(
-            Option(p.name, p.default, p.default is p.empty, str(p.annotation))
+            FactoryOption(p.name, p.default, p.default is p.empty, _shown(p.annotation))
             for p in parameters
             if p.kind is p.KEYWORD_ONLY
         )
@@ -149,8 +151,20 @@ class Kind(Generic[T]):
     def essentials(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options on which results depend, with the defaults of those not given."""
         defaults = {o.name: o.default for o in self.options if not o.required}
-        known = {**defaults, **options}
-        return {name: value for name, value in known.items() if name not in self.incidental}
+        known, without_effect = {**defaults, **options}, self.without_effect()
+        return {name: value for name, value in known.items() if name not in without_effect}
+
+    def without_effect(self) -> frozenset[str]:
+        """Return the names of the options on which no result depends."""
+        said = annotations_of(self.factory).items()
+        marked = (name for name, annotation in said if about(annotation).incidental)
+        return frozenset((*self.incidental, *marked))
+
+
+def _shown(annotation: object) -> str:
+    """Return a type as text, as it stands in a signature."""
+    kind = bare(annotation)
+    return kind if isinstance(kind, str) else inspect.formatannotation(kind)
 
 
 def _quotes(value: object, wrong: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError
-from bmerge.executors import Executor
+from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.foreign import is_merged_file, own_file, read_any_recipe
 from bmerge.host.again import recipe_again
 from bmerge.host.merges import architecture_of, open_models, plan_merge
@@ -31,7 +31,7 @@ class RecipeSource:
         file: the file.
         changes: settings that go before its own.
         registry: where names are looked up.
-        choose: picks the executor of inputs that have to be made again.
+        where: how inputs are made that have to be made again.
         say: is told, in one line, that this is done.
         unverified: whether files may be others than the recipe was written for.
         places: files and folders that the inputs of a merged file are looked for in.
@@ -40,7 +40,7 @@ class RecipeSource:
     file: Path
     changes: Mapping[str, Any]
     registry: Registry
-    choose: Callable[[Plan], Executor]
+    where: ExecutorOptions
     say: Callable[[str], None]
     unverified: bool = False
     places: tuple[Path, ...] = ()
@@ -72,7 +72,8 @@ class RecipeSource:
                 raise RecipeError(message, path=self.file, hint=hint)
             plan = self._planned(recipe)
             self.say(f"{output.name} is gone: making it again first")
-            merge_to_file(plan, output, executor=self.choose(plan), hashes=hashes, sync=False)
+            executor = choose_executor(plan, options=self.where).executor
+            merge_to_file(plan, output, executor=executor, hashes=hashes, sync=False)
 
         place = target.parent if target is not None and target.parent.is_dir() else None
         return recipe_again(own, files.enter_context(temporary_folder("again", place)), make)

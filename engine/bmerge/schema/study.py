@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from bmerge.evaluate.protocols import Payload
-from bmerge.host.annotations import annotations_of
+from bmerge.executors import ExecutorOptions
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.kinds import Kind
 from bmerge.host.registry import Registry
+from bmerge.options import annotations_of, meanings_of
 from bmerge.schema.recipe import DIALECT, PATH, WEIGHT, method_names, model, plugin, settings
-from bmerge.schema.types import Schema, meanings_of, properties_of, section, type_schema
+from bmerge.schema.types import Schema, properties_of, section, type_schema
 from bmerge.study.config import ExecutorConfig, OptimiserConfig, ScorerConfig, StudyConfig
 from bmerge.study.limits import Limits
 from bmerge.study.load import TOP
+from bmerge.study.load_executor import key_of
 from bmerge.study.objective import NORMALISATIONS
 from bmerge.study.space_entry import HyperparameterSpace
 from bmerge.study.space_layers import KINDS
@@ -25,7 +27,6 @@ _RANGE: Schema = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 
 _SEED: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
 _WORDS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _GROUPS: Schema = {"type": "object", "additionalProperties": _WORDS}
-_SIZE: Schema = {"type": ["string", "integer"], "examples": ["512M", "4G"]}
 _FIELDS = {"try": "attempts"}
 """Key of the file → field of StudyConfig, where they have two names."""
 _PICTURE = (
@@ -156,12 +157,9 @@ def _optimiser() -> dict[str, Schema]:
 
 
 def _executor() -> dict[str, Schema]:
-    names = ("name", "device", "memory", "vram", "threads", "io", "scratch")
-    keys = properties_of(ExecutorConfig, {name: name for name in names})
-    keys |= {name: _SIZE | _described(keys[name]["description"]) for name in ("memory", "vram")}
-    keys["name"] |= {"enum": ["auto", "native", "torch"]}
-    keys["io"] |= {"enum": ["auto", "read", "mmap"]}
-    return keys
+    options = {key_of(name): name for name in ExecutorOptions.annotations()}
+    scratch = properties_of(ExecutorConfig, {"scratch": "scratch"})
+    return {**properties_of(ExecutorOptions, options), **scratch}
 
 
 def _kinds(kinds: Catalogue[Any], own: dict[str, Schema], meaning: str) -> Schema:
@@ -184,7 +182,7 @@ def _kinds(kinds: Catalogue[Any], own: dict[str, Schema], meaning: str) -> Schem
 def _options(kind: Kind[Any]) -> dict[str, Schema]:
     hints, meanings = annotations_of(kind.factory), meanings_of(kind.factory)
     return {
-        option.name: {**type_schema(hints[option.name]), **_described(meanings.get(option.name))}
+        option.name: {**_described(meanings.get(option.name)), **type_schema(hints[option.name])}
         for option in kind.options
     }
 

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import inspect
-import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
-__all__ = ["Schema", "meanings_of", "properties_of", "section", "type_schema"]
+from bmerge.options import About, OptionGroup, meanings_of
+from bmerge.options.about import about, bare
+
+__all__ = ["Schema", "properties_of", "section", "type_schema"]
 
 Schema: TypeAlias = dict[str, Any]
 
 _PLAIN: dict[object, str] = {
     bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null",
 }  # fmt: skip
-_ARGUMENT = re.compile(r"^ {4,8}(\*{0,2}\w+): (.+(?:\n {12,}\S.*)*)", re.MULTILINE)
 
 
 def type_schema(annotation: Any) -> Schema:
     """Return the schema of the values that fit an annotation; {} where that is unclear.
 
     Args:
-        annotation: evaluated.
+        annotation: evaluated; what :class:`bmerge.options.About` says beside it is used.
     """
+    if (inner := bare(annotation)) is not annotation:
+        return _said(about(annotation), type_schema(inner))
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in {typing.Union, types.UnionType}:
         return {"anyOf": [type_schema(one) for one in arguments]}
@@ -37,6 +39,18 @@ def type_schema(annotation: Any) -> Schema:
         return {"type": _PLAIN[annotation]}
     kind = origin or annotation
     return _collection(kind, arguments) if isinstance(kind, type) else {}
+
+
+_SIZE: Schema = {"type": ["string", "integer"], "examples": ["512M", "4G"]}
+_BOUNDS = {"least": "minimum", "above": "exclusiveMinimum", "most": "maximum"}
+
+
+def _said(said: About, schema: Schema) -> Schema:
+    """Add meaning and bounds to the schema of a type."""
+    given = {name: getattr(said, name) for name in _BOUNDS}
+    bounds = {_BOUNDS[name]: value for name, value in given.items() if value is not None}
+    meaning = {"description": said.help} if said.help else {}
+    return {**(_SIZE if said.size else schema), **bounds, **meaning}
 
 
 def _collection(kind: type, arguments: tuple[Any, ...]) -> Schema:
@@ -54,15 +68,6 @@ def _items(key: str, arguments: tuple[Any, ...]) -> Schema:
     return {key: schema} if schema else {}
 
 
-def meanings_of(documented: Callable[..., object]) -> dict[str, str]:
-    """Return what the docstring of a class or function says of each argument."""
-    doc = inspect.getdoc(documented) or ""
-    if isinstance(documented, type):
-        doc += "\n" + (inspect.getdoc(documented.__init__) or "")  # type: ignore[misc]
-    lines = re.sub(r"^", "    ", doc, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in _ARGUMENT.findall(lines)}
-
-
 def properties_of(kind: type, names: Mapping[str, str]) -> dict[str, Schema]:
     """Return the schemas of a dataclass's fields.
 
@@ -70,7 +75,9 @@ def properties_of(kind: type, names: Mapping[str, str]) -> dict[str, Schema]:
         kind: the class.
         names: key in the file → field.
     """
-    hints, meanings = typing.get_type_hints(kind), meanings_of(kind)
+    hints = typing.get_type_hints(kind)
+    hints |= kind.annotations() if issubclass(kind, OptionGroup) else {}
+    meanings = meanings_of(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     return {
         key: {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bmerge.evaluate.protocols import Payload
+from bmerge.executors import ExecutorOptions
 from bmerge.recipe.schema import PluginRef, Recipe
 from bmerge.study.choices import Choices
 from bmerge.study.limits import UNLIMITED, Limits
@@ -138,24 +139,14 @@ class WarmStartConfig:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorConfig:
-    """How merges are executed; the words are those of the command line.
+    """How merges are executed.
 
     Args:
-        name: ``auto``, ``native`` or ``torch``.
-        device: torch device, or None to choose.
-        memory: budget as text, for example ``512M``, or None.
-        vram: budget as text, or None.
-        threads: of the native executor, or None for all cores.
-        io: how the native executor reads: ``auto``, ``read`` or ``mmap``.
+        options: those of executors, as on the command line.
         scratch: folder of merged checkpoints for generators that need a file, or None.
     """
 
-    name: str = "auto"
-    device: str | None = None
-    memory: str | None = None
-    vram: str | None = None
-    threads: int | None = None
-    io: str = "auto"
+    options: ExecutorOptions = field(default_factory=ExecutorOptions)
     scratch: Path | None = None
 
 

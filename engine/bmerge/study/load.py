@@ -26,6 +26,7 @@ from bmerge.study.config import (
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load_choices import read_choices
 from bmerge.study.load_evaluators import read_evaluators, read_ray, read_warm_start
+from bmerge.study.load_executor import read_executor
 from bmerge.study.load_payloads import read_payloads
 from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
@@ -40,7 +41,6 @@ TOP = (
     "racing", "confirm", "evaluators", "choose", "warm_start",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
-_EXECUTOR = ("name", "device", "memory", "vram", "threads", "io", "scratch")
 _OPTIMISER = (
     "name",
     "seed",
@@ -85,7 +85,7 @@ def load_study(path: str | Path) -> StudyConfig:
         attempts=tuple(_get(keys, "try", partial(_attempts, folder=path.parent), [])),
         out=Path(_get(keys, "out", Node.text, f"runs/{name}")).expanduser(),
         storage=_maybe(keys, "storage", Node.text),
-        executor=_get(keys, "executor", _executor, ExecutorConfig()),
+        executor=_get(keys, "executor", read_executor, ExecutorConfig()),
         plugins=_get(keys, "plugins", read_plugins, ()),
         patience=_get(keys, "patience", _minutes, 30.0),
         racing=_get(keys, "racing", _racing, "auto"),
@@ -227,24 +227,6 @@ def _attempt(node: Node, folder: Path) -> Mapping[str, Any] | Path:
     if isinstance(node.value, str):
         return Path(_absolute(node.text(), folder))
     return {key: item.plain() for key, item in node.mapping().items()}
-
-
-def _executor(node: Node) -> ExecutorConfig:
-    keys = node.mapping(_EXECUTOR)
-    return ExecutorConfig(
-        name=_get(keys, "name", lambda n: n.text(("auto", "native", "torch")), "auto"),
-        device=_maybe(keys, "device", Node.text),
-        memory=_maybe(keys, "memory", _size),
-        vram=_maybe(keys, "vram", _size),
-        threads=_maybe(keys, "threads", lambda n: n.integer(least=1)),
-        io=_get(keys, "io", lambda n: n.text(("auto", "read", "mmap")), "auto"),
-        scratch=_maybe(keys, "scratch", lambda n: Path(n.text()).expanduser()),
-    )
-
-
-def _size(node: Node) -> str:
-    """Return a size as text; a bare number is bytes."""
-    return str(node.value) if isinstance(node.value, int) else node.text()
 
 
 def _options(node: Node, known: tuple[str, ...]) -> dict[str, Any]:

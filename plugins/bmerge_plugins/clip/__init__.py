@@ -8,23 +8,23 @@ from bmerge_plugins.clip.device import torch_device, torch_dtype
 from bmerge_plugins.clip.files import find_file, find_folder
 from bmerge_plugins.clip.head import SHIPPED, Head, load_head, shipped_head
 from bmerge_plugins.clip.load import load_tower
-from bmerge_plugins.clip.options import CLIP_L, RUNNING, open_tower
+from bmerge_plugins.clip.options import CLIP_L, ClipOptions, NetworkOptions
 from bmerge_plugins.clip.tensors import read_tensors
 from bmerge_plugins.clip.tower import Tower
 
 __all__ = [
     "Aesthetic",
     "CLIP_L",
-    "RUNNING",
     "SHIPPED",
+    "ClipOptions",
     "Head",
+    "NetworkOptions",
     "PromptAgreement",
     "Tower",
     "find_file",
     "find_folder",
     "load_head",
     "load_tower",
-    "open_tower",
     "read_tensors",
     "shipped_head",
     "torch_device",

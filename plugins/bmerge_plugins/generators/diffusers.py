@@ -6,11 +6,12 @@ weights changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bmerge import GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
+from bmerge import GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl, unfolded
+from bmerge_plugins.pipelines.settings import PipelineOptions
 
 if TYPE_CHECKING:
     from bmerge_plugins.pipelines.pipeline import LivePipeline
@@ -20,47 +21,16 @@ class DiffusersGenerator:
     """Makes pictures with a pipeline of diffusers.
 
     Args:
-        config: a folder as diffusers saves pipelines, with the configuration of the model;
-            needed where it is not a plain SD1, SD2 or SDXL. Weights in it are used for what the
-            merge does not have.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes CUDA where there is.
-        dtype: ``fp32``, ``fp16`` or ``bf16``; ``auto`` is fp16 on a GPU, else fp32.
-        offload: keep in the GPU's memory only what is being computed with.
-        batch: pictures that are made together.
-        embeddings: files of textual inversions; the file's name is the word.
-        loras: file → strength of LoRAs that are kept on every merge.
-        prediction: ``epsilon`` or ``v_prediction``, where the configuration is wrong about it.
+        pipeline: how the pipeline is built.
 
     Raises:
         GeneratorError: if an option makes no sense, or diffusers is not installed.
     """
 
-    def __init__(
-        self,
-        *,
-        config: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        offload: bool = False,
-        batch: int = 1,
-        embeddings: Sequence[str] = (),
-        loras: Mapping[str, float] | None = None,
-        prediction: str | None = None,
-    ) -> None:
-        from bmerge_plugins.pipelines.settings import Settings
-
-        if batch < 1:
-            raise GeneratorError(f"batch is {batch}, must be 1 or more", blame="study")
-        self._batch = batch
-        self._settings = Settings.of(
-            config=config,
-            device=device,
-            dtype=dtype,
-            offload=offload,
-            embeddings=embeddings,
-            loras=loras or {},
-            prediction=prediction,
-        )
+    @unfolded
+    def __init__(self, *, pipeline: PipelineOptions = PipelineOptions()) -> None:
+        self._batch = pipeline.batch
+        self._settings = pipeline.settings()
         self._pipeline: LivePipeline | None = None
 
     def check(self, *, paint: bool) -> None:  # noqa: ARG002  it would need a merge
@@ -110,13 +80,11 @@ class DiffusersGenerator:
 def bmerge_generators() -> Iterable[GeneratorKind]:
     """Offer the generator."""
     summary = "diffusers in this process: merges live in a pipeline's memory, no files"
-    incidental = ("device", "offload", "batch")
     return [
         GeneratorKind(
             "diffusers",
             DiffusersGenerator,
             summary,
-            incidental=incidental,
             needs=("diffusers", "transformers", "accelerate", "torch", "PIL"),
         )
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bmerge import Download, Scorer, ScorerError, ScorerKind, hookimpl
-from bmerge_plugins.clip import RUNNING, PromptAgreement, open_tower
+from bmerge import Download, Scorer, ScorerError, ScorerKind, hookimpl, unfolded
+from bmerge_plugins.clip import ClipOptions, PromptAgreement
 from bmerge_plugins.needs import CLIP
 
 _NAME = "hps"
@@ -15,15 +15,9 @@ _FILES: Mapping[str, Download] = {
 }
 
 
+@unfolded
 def hps(
-    *,
-    version: str | float = "2.1",
-    model: str = "ViT-H-14",
-    weights: str | None = None,
-    scorer_model_dir: str | None = None,
-    device: str = "auto",
-    precision: str = "fp32",
-    batch: int = 16,
+    *, version: str | float = "2.1", clip: ClipOptions = ClipOptions(model="ViT-H-14")
 ) -> Scorer:
     """Make the scorer: the cosine of picture and prompt.
 
@@ -32,12 +26,7 @@ def hps(
 
     Args:
         version: ``2.0`` or ``2.1``; without effect if ``weights`` is set.
-        model: as open_clip calls the one that the weights are of.
-        weights: a path, absolute or within the folder.
-        scorer_model_dir: the folder with the weights.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
-        precision: ``fp32``, ``fp16`` or ``bf16``.
-        batch: how many pictures go through the model at a time.
+        clip: the model that the weights are of, and how it runs.
 
     Returns:
         A scorer with range -1 … 1, of which 0.2 … 0.35 is used.
@@ -49,25 +38,12 @@ def hps(
     if number not in _FILES:
         allowed = " or ".join(_FILES)
         raise ScorerError(f"{_NAME}: version is {version!r}, must be {allowed}", blame="study")
-    tower = open_tower(
-        _NAME,
-        model=model,
-        weights=weights,
-        scorer_model_dir=scorer_model_dir,
-        device=device,
-        precision=precision,
-        batch=batch,
-        download=_FILES[number],
-    )
-    return PromptAgreement(tower, lambda cosine: cosine, batch=batch)
+    tower = clip.open(_NAME, download=_FILES[number])
+    return PromptAgreement(tower, lambda cosine: cosine, batch=clip.batch)
 
 
 @hookimpl
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "human preference score v2.1 or v2, about 0.2 … 0.35; needs its weights"
-    return [
-        ScorerKind(
-            _NAME, hps, summary, downloads=tuple(_FILES.values()), incidental=RUNNING, needs=CLIP
-        )
-    ]
+    return [ScorerKind(_NAME, hps, summary, downloads=tuple(_FILES.values()), needs=CLIP)]

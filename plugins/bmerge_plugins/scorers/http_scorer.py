@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from bmerge import Picture, ScorerError, ScorerKind, hookimpl
+from bmerge import Picture, ScorerError, ScorerKind, hookimpl, unfolded
 from bmerge_plugins.needs import SERVER
 from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, number, png
-from bmerge_plugins.servers import CONNECTION, HttpServer, connect
+from bmerge_plugins.servers import Connection, HttpServer
 
 _NAME = "http"
 _ANSWER = "score"
@@ -21,38 +21,14 @@ class HttpScorer:
 
     Args:
         address: where to post to, with its path.
-        user: for HTTP Basic authentication.
-        password: of the user; better left to the environment.
-        password_env: the variable that holds it, ``BMERGE_SERVER_PASSWORD`` if None.
-        timeout: seconds for one picture.
-        retries: attempts beyond the first, where the fault may pass.
-        backoff: seconds before the first of them; doubled each time.
-        verify: whether certificates are checked; a path names the authority's certificate.
+        connection: how it is reached.
     """
 
+    @unfolded
     def __init__(
-        self,
-        *,
-        address: str,
-        user: str | None = None,
-        password: str | None = None,
-        password_env: str | None = None,
-        timeout: float = 60.0,
-        retries: int = 2,
-        backoff: float = 0.5,
-        verify: bool | str = True,
+        self, *, address: str, connection: Connection = Connection(timeout=60.0, retries=2)
     ) -> None:
-        self._connect = partial(
-            connect,
-            [address],
-            user=user,
-            password=password,
-            password_env=password_env,
-            timeout=timeout,
-            retries=retries,
-            backoff=backoff,
-            verify=verify,
-        )
+        self._connect = partial(connection.clients, [address])
         with self._server():
             pass  # or complain of the options
 
@@ -104,6 +80,4 @@ def _ask(server: HttpServer, picture: Picture) -> float:
 def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "any server that is sent a picture and answers with a number"
-    return [
-        ScorerKind(_NAME, HttpScorer, summary, incidental=("address", *CONNECTION), needs=SERVER)
-    ]
+    return [ScorerKind(_NAME, HttpScorer, summary, incidental=("address",), needs=SERVER)]

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest
-from bmerge_plugins.clip import RUNNING, find_folder, torch_device, torch_dtype
+from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest, unfolded
+from bmerge_plugins.clip import NetworkOptions, find_folder, torch_device, torch_dtype
 from bmerge_plugins.sample import sample_picture
 
 if TYPE_CHECKING:
@@ -30,31 +30,20 @@ class ImageClassifier:
         folder: with ``config.json``, ``preprocessor_config.json`` and the weights; a path,
             absolute or within ``scorer_model_dir``.
         label: one of the classifier's own.
-        scorer_model_dir: the folder with the scorers' weights.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
-        precision: ``fp32``, ``fp16`` or ``bf16``.
-        batch: how many pictures go through the model at a time.
+        network: where its weights are, and how it runs.
     """
 
+    @unfolded
     def __init__(
-        self,
-        *,
-        folder: str,
-        label: str,
-        scorer_model_dir: str | None = None,
-        device: str = "auto",
-        precision: str = "fp32",
-        batch: int = 16,
+        self, *, folder: str, label: str, network: NetworkOptions = NetworkOptions()
     ) -> None:
-        if batch < 1:
-            raise ScorerError(f"{_NAME}: batch is {batch}, must be 1 or more", blame="study")
-        place = find_folder(_NAME, folder, scorer_model_dir=scorer_model_dir)
-        self._dtype = torch_dtype(precision)
-        self._device = torch_device(device)
+        place = find_folder(_NAME, folder, scorer_model_dir=network.scorer_model_dir)
+        self._dtype = torch_dtype(network.precision)
+        self._device = torch_device(network.device)
         self._processor, model = _load(place)
         self._label = _index(label, model.config.label2id, place)
         self._model = model.eval().to(self._device, self._dtype)
-        self._batch = batch
+        self._batch = network.batch
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.
@@ -129,7 +118,6 @@ def bmerge_scorers() -> Iterable[ScorerKind]:
             _NAME,
             ImageClassifier,
             summary,
-            incidental=RUNNING,
             needs=("torch", "transformers", "PIL"),
         )
     ]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmerge import Download, Picture, ScorerError, ScorerKind, hookimpl
+from bmerge import Download, Picture, ScorerKind, hookimpl, unfolded
 from bmerge_plugins.blip import WordPiece, load_reward
-from bmerge_plugins.clip import RUNNING, find_file, torch_device, torch_dtype
+from bmerge_plugins.clip import NetworkOptions, find_file, torch_device, torch_dtype
 from bmerge_plugins.needs import CLIP
 from bmerge_plugins.sample import sample_picture
 
@@ -32,39 +32,31 @@ class ImageReward:
     Args:
         weights: a path, absolute or within the folder; None for the usual file.
         vocabulary: likewise, of BERT's vocabulary.
-        scorer_model_dir: the folder with the weights.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
-        precision: ``fp32``, ``fp16`` or ``bf16``.
-        batch: how many pictures go through the model at a time.
+        network: where its weights are, and how it runs.
 
     Raises:
         ScorerError: if an option makes no sense, or a file is not there.
     """
 
+    @unfolded
     def __init__(
         self,
         *,
         weights: str | None = None,
         vocabulary: str | None = None,
-        scorer_model_dir: str | None = None,
-        device: str = "auto",
-        precision: str = "fp32",
-        batch: int = 16,
+        network: NetworkOptions = NetworkOptions(),
     ) -> None:
-        if batch < 1:
-            raise ScorerError(f"{_NAME}: batch is {batch}, must be 1 or more", blame="study")
-
         def find(name: str | None, download: Download) -> Path:
             return find_file(
-                _NAME, weights=name, scorer_model_dir=scorer_model_dir, download=download
+                _NAME, weights=name, scorer_model_dir=network.scorer_model_dir, download=download
             )
 
-        self._dtype, self._device = torch_dtype(precision), torch_device(device)
+        self._dtype, self._device = torch_dtype(network.precision), torch_device(network.device)
         file = find(weights, _FILE)
         self._tokens = WordPiece(find(vocabulary, _VOCABULARY))
         self._blip, self._head = load_reward(file, self._device, self._dtype)
         self._preprocess = _preprocess(self._blip.side)
-        self._batch = batch
+        self._batch = network.batch
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.
@@ -120,6 +112,4 @@ def bmerge_scorers() -> Iterable[ScorerKind]:
     """Offer the scorer."""
     summary = "how people would rank it for its prompt, about -2 … 2; needs its weights"
     files = (_FILE, _VOCABULARY)
-    return [
-        ScorerKind(_NAME, ImageReward, summary, downloads=files, incidental=RUNNING, needs=CLIP)
-    ]
+    return [ScorerKind(_NAME, ImageReward, summary, downloads=files, needs=CLIP)]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bmerge import GeneratorError, Picture, ScorerError, ScorerKind, StudyError, hookimpl
+from bmerge import GeneratorError, Picture, ScorerError, ScorerKind, StudyError, hookimpl, unfolded
 from bmerge_plugins.needs import SERVER
 from bmerge_plugins.sample import sample_picture
 from bmerge_plugins.scorers._outside import as_scorer_errors, describe, png
@@ -20,8 +20,7 @@ from bmerge_plugins.scorers._verdict import answer_text, verdict
 from bmerge_plugins.servers import (
     ApiKey,
     HttpServer,
-    HttpSettings,
-    Retry,
+    Requests,
     StatusError,
     parse_address,
 )
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _NAME = "vlm"
-_INCIDENTAL = (
-    *("address", "api_key_env", "max_requests", "max_total_tokens"),
-    *("timeout", "retries", "backoff", "verify"),
-)
+_INCIDENTAL = ("address", "api_key_env", "max_requests", "max_total_tokens")
 _KEY_VARIABLE = "BMERGE_VLM_API_KEY"
 _QUESTION = """\
 You judge pictures that a text-to-image model made. This one was made for the prompt:
@@ -66,15 +62,13 @@ class VisionLanguageJudge:
         max_total_tokens: likewise for tokens, as the endpoint counts them; None for no limit.
         json_mode: whether the endpoint is asked to allow nothing but JSON.
         api_key_env: the environment variable with the key; ``BMERGE_VLM_API_KEY`` if None.
-        timeout: seconds for one answer.
-        retries: attempts beyond the first, where the fault may pass.
-        backoff: seconds before the first of them; doubled each time.
-        verify: whether certificates are checked; a path names the authority's certificate.
+        requests: how long is waited for an answer, and how faults are met.
 
     Raises:
         ScorerError: if an option makes no sense, or the key is not there.
     """
 
+    @unfolded
     def __init__(
         self,
         *,
@@ -89,10 +83,7 @@ class VisionLanguageJudge:
         max_total_tokens: int | None = None,
         json_mode: bool = True,
         api_key_env: str | None = None,
-        timeout: float = 120.0,
-        retries: int = 4,
-        backoff: float = 1.0,
-        verify: bool | str = True,
+        requests: Requests = Requests(timeout=120.0, backoff=1.0),
     ) -> None:
         if not low < high:
             raise ScorerError(
@@ -110,12 +101,7 @@ class VisionLanguageJudge:
             self._body["response_format"] = {"type": "json_object"}
         with as_scorer_errors():
             self._address = parse_address(address)
-            self._settings = HttpSettings(
-                login=_key(api_key_env),
-                timeout=timeout,
-                retry=Retry(attempts=retries + 1, pause=backoff),
-                verify=verify,
-            )
+            self._settings = requests.settings(_key(api_key_env))
             HttpServer(self._address, self._settings).close()  # or complain of the options
 
     def check(self, *, paint: bool) -> None:

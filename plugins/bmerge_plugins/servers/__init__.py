@@ -9,10 +9,10 @@ from bmerge_plugins.servers.address import (
     parse_address,
     resolve_login,
 )
-from bmerge_plugins.servers.connect import CONNECTION, connect
+from bmerge_plugins.servers.connect import Connection, Requests
 from bmerge_plugins.servers.faults import StatusError
 from bmerge_plugins.servers.http import HttpServer, HttpSettings
-from bmerge_plugins.servers.places import PLACES, make_places
+from bmerge_plugins.servers.places import Delivery
 from bmerge_plugins.servers.pool import ServerPool, Session
 from bmerge_plugins.servers.process import Program
 from bmerge_plugins.servers.publish import InPlace, Place, Published
@@ -20,10 +20,10 @@ from bmerge_plugins.servers.retry import Retry
 from bmerge_plugins.servers.template import Template
 
 __all__ = [
-    "CONNECTION",
-    "PLACES",
     "Address",
     "ApiKey",
+    "Connection",
+    "Delivery",
     "HttpServer",
     "HttpSettings",
     "InPlace",
@@ -31,13 +31,12 @@ __all__ = [
     "Place",
     "Program",
     "Published",
+    "Requests",
     "Retry",
     "ServerPool",
     "Session",
     "StatusError",
     "Template",
-    "connect",
-    "make_places",
     "parse_address",
     "resolve_login",
 ]

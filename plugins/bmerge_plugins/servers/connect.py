@@ -1,18 +1,16 @@
-"""Makes the HTTP clients of a pool from the options that its generators share."""
+"""How servers are reached: the options that generators and scorers over HTTP share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from bmerge import GeneratorError
-from bmerge_plugins.servers.address import Address, parse_address, resolve_login
+from bmerge import GeneratorError, OptionGroup, option
+from bmerge_plugins.servers.address import Address, ApiKey, Login, parse_address, resolve_login
 from bmerge_plugins.servers.http import HttpServer, HttpSettings
 from bmerge_plugins.servers.retry import Retry
 
-__all__ = ["CONNECTION", "connect", "parse_addresses"]
-
-CONNECTION = ("user", "password", "password_env", "timeout", "retries", "backoff", "verify")
-"""The options of :func:`connect` but for the addresses: no picture depends on them."""
+__all__ = ["Connection", "Requests", "parse_addresses"]
 
 
 def parse_addresses(addresses: str | Sequence[str]) -> list[Address]:
@@ -34,36 +32,57 @@ def parse_addresses(addresses: str | Sequence[str]) -> list[Address]:
     return parsed
 
 
-def connect(
-    addresses: str | Sequence[str],
-    *,
-    user: str | None,
-    password: str | None,
-    password_env: str | None,
-    timeout: float,
-    retries: int,
-    backoff: float,
-    verify: bool | str,
-) -> list[HttpServer]:
-    """Return a client for each address; nothing is sent yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests(OptionGroup):
+    """How long is waited for an answer, and how faults that may pass are met."""
 
-    Args:
-        addresses: one or more.
-        user: for HTTP Basic authentication, or None.
-        password: of the user, or None to read it from the environment.
-        password_env: the variable to read it from.
-        timeout: seconds for one request.
-        retries: attempts beyond the first.
-        backoff: seconds before the first of them.
-        verify: as :class:`HttpSettings` takes it.
-
-    Raises:
-        GeneratorError: if an option makes no sense.
-    """
-    settings = HttpSettings(
-        login=resolve_login(user, password, password_env),
-        timeout=timeout,
-        retry=Retry(attempts=retries + 1, pause=backoff),
-        verify=verify,
+    timeout: float = option(
+        600.0, "seconds for one request: a picture, or loading a model", above=0, incidental=True
     )
-    return [HttpServer(address, settings) for address in parse_addresses(addresses)]
+    retries: int = option(
+        4,
+        "further attempts of a request that failed for a passing reason",
+        least=0,
+        incidental=True,
+    )
+    backoff: float = option(
+        0.5, "seconds before the first of them; doubled each time", least=0, incidental=True
+    )
+    verify: bool | str = option(
+        True,  # noqa: FBT003
+        "false for self-signed certificates, or the path of an authority's certificate",
+        incidental=True,
+    )
+
+    def settings(self, login: Login | ApiKey | None) -> HttpSettings:
+        """Return what is the same for all requests.
+
+        Args:
+            login: for servers whose address brings none.
+        """
+        retry = Retry(attempts=self.retries + 1, pause=self.backoff)
+        return HttpSettings(login=login, timeout=self.timeout, retry=retry, verify=self.verify)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection(Requests):
+    """How servers are reached that may ask for a password."""
+
+    user: str | None = option(None, "where the server asks for one", incidental=True)
+    password: str | None = option(
+        None, "of the user; better left to the environment", incidental=True, secret=True
+    )
+    password_env: str | None = option(
+        None,
+        "the environment variable with the password; BMERGE_SERVER_PASSWORD if left out",
+        incidental=True,
+    )
+
+    def clients(self, addresses: str | Sequence[str]) -> list[HttpServer]:
+        """Return a client for each address; nothing is sent yet.
+
+        Raises:
+            GeneratorError: if an address or the login makes no sense.
+        """
+        settings = self.settings(resolve_login(self.user, self.password, self.password_env))
+        return [HttpServer(address, settings) for address in parse_addresses(addresses)]

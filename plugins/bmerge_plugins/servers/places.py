@@ -3,57 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bmerge import GeneratorError
+from bmerge import GeneratorError, OptionGroup, option
 from bmerge_plugins.servers.address import Address
 from bmerge_plugins.servers.publish import MappedPaths, Place, SharedFolder, Upload
 
-__all__ = ["PLACES", "make_places"]
-
-PLACES = ("models_dir", "remote_models", "upload", "remove")
-"""The options of :func:`make_places`: no picture depends on them."""
+__all__ = ["Delivery"]
 
 
-def make_places(
-    addresses: Sequence[Address],
-    *,
-    models_dir: str | Sequence[str] | None,
-    remote_models: str | Mapping[str, str] | None,
-    upload: str | None,
-    remove: str | None,
-) -> list[Place]:
-    """Return a place for each address.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery(OptionGroup):
+    """How checkpoints get to servers."""
 
-    Args:
-        addresses: of the servers.
-        models_dir: a folder that servers scan for models: one for all, or one for each.
-        remote_models: folder here → the same folder there; or the two with ``=`` between them.
-        upload: a command that carries a file over.
-        remove: a command that takes it away.
-
-    Raises:
-        GeneratorError: if nothing is set, too much is, or something set makes no sense.
-    """
-    if upload is not None:
-        if models_dir is not None or remote_models is not None:
-            raise GeneratorError(
-                "upload is instead of models_dir and remote_models: set one", blame="study"
-            )
-        return [_upload(address, upload, remove) for address in addresses]
-    if remove is not None:
-        raise GeneratorError("remove is set but not upload", blame="study")
-    mapping = _mapping(remote_models)
-    if models_dir is not None:
-        return [_shared(folder, mapping) for folder in _each(models_dir, len(addresses))]
-    if mapping:
-        return [MappedPaths(mapping)] * len(addresses)
-    raise GeneratorError(
-        "nothing says how a merged checkpoint gets to the server",
-        blame="study",
-        hint="set models_dir (a folder here that the server scans for checkpoints), "
-        "remote_models (folder here: folder there) or upload (a command)",
+    models_dir: str | Sequence[str] | None = option(
+        None,
+        "the folder here that the server scans for checkpoints; one for all servers, or one for "
+        "each",
+        incidental=True,
     )
+    remote_models: str | Mapping[str, str] | None = option(
+        None, "folder here → the same folder on the server", incidental=True
+    )
+    upload: str | None = option(
+        None,
+        "a command with {checkpoint}, {name} and {host}, instead of models_dir",
+        incidental=True,
+    )
+    remove: str | None = option(
+        None,
+        "a command with {name} and {host} that takes an uploaded file away",
+        incidental=True,
+    )
+    list_timeout: float = option(
+        60.0, "seconds until the server must have found a new checkpoint", least=0, incidental=True
+    )
+
+    def places(self, addresses: Sequence[Address]) -> list[Place]:
+        """Return a place for each address.
+
+        Raises:
+            GeneratorError: if nothing is set, too much is, or something set makes no sense.
+        """
+        if self.upload is not None:
+            if self.models_dir is not None or self.remote_models is not None:
+                raise GeneratorError(
+                    "upload is instead of models_dir and remote_models: set one", blame="study"
+                )
+            return [_upload(address, self.upload, self.remove) for address in addresses]
+        if self.remove is not None:
+            raise GeneratorError("remove is set but not upload", blame="study")
+        mapping = _mapping(self.remote_models)
+        if self.models_dir is not None:
+            folders = _each(self.models_dir, len(addresses))
+            return [_shared(folder, mapping) for folder in folders]
+        if mapping:
+            return [MappedPaths(mapping)] * len(addresses)
+        raise GeneratorError(
+            "nothing says how a merged checkpoint gets to the server",
+            blame="study",
+            hint="set models_dir (a folder here that the server scans for checkpoints), "
+            "remote_models (folder here: folder there) or upload (a command)",
+        )
 
 
 def _upload(address: Address, upload: str, remove: str | None) -> Upload:

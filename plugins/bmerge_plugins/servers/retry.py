@@ -34,10 +34,6 @@ class Retry:
     longest: float = 15.0
     patience: float = 120.0
 
-    def __post_init__(self) -> None:
-        if self.attempts < 1 or self.pause < 0:
-            raise GeneratorError("retries and backoff must be 0 or more", blame="study")
-
     def run(self, action: Callable[[], T], sleep: Callable[[float], bool]) -> T:
         """Call ``action`` until it succeeds, fails for good, or has had all its attempts.
 

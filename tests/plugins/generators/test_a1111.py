@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from bmerge import GeneratorError, Payload, fresh_name, open_checkpoint
+from bmerge import BmergeError, GeneratorError, Payload, fresh_name, open_checkpoint
 from bmerge.study.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
@@ -239,14 +239,14 @@ def test_a_failing_upload_is_told_in_its_own_words(server, generator, merged):
         ({"addresses": ["ftp://x"]}, "'ftp://x' is not a server's address"),
         ({"addresses": ["http:/me:hush@x:1"]}, "'x:1' is not a server's address"),
         ({"addresses": ["x:1", "http://x:1/"]}, "the address http://x:1 is given twice"),
-        ({"timeout": 0.0}, "timeout is 0.0"),
-        ({"retries": -1}, "retries and backoff"),
+        ({"timeout": 0.0}, "timeout must be above 0, not 0.0"),
+        ({"retries": -1}, "retries must be 0 or more"),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else None,
 )
 def test_options_that_make_no_sense_are_refused_at_once(options, message, models_dir, monkeypatch):
     monkeypatch.delenv("BMERGE_SERVER_PASSWORD", raising=False)
-    with pytest.raises(GeneratorError) as caught:
+    with pytest.raises(BmergeError) as caught:
         make_a1111(**{"models_dir": str(models_dir), **options})
     assert message in str(caught.value)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from bmerge import BlockWeights, GeneratorError, Merger, Payload, open_checkpoint
+from bmerge import BlockWeights, GeneratorError, Merger, Payload, PluginError, open_checkpoint
 from bmerge.architectures import builtin, detect
 from bmerge.executors import NativeExecutor
 from bmerge.testing import check_generator
@@ -302,18 +302,18 @@ def test_tensors_that_no_pipeline_needs_are_left_out(tmp_path, generator):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch is 0"),
-        ({"dtype": "fp12"}, "must be auto or one of fp32, fp16, bf16"),
+        ({"batch": 0}, "batch must be 1 or more, not 0"),
+        ({"dtype": "fp12"}, "dtype must be one of 'auto', 'fp32', 'fp16', 'bf16', not 'fp12'"),
         ({"device": "nonsense"}, "the device 'nonsense' cannot be used"),
         ({"offload": True}, "offload needs a GPU"),
-        ({"prediction": "noise"}, "must be epsilon or v_prediction"),
+        ({"prediction": "noise"}, "must be one of 'epsilon', 'v_prediction' or null, not 'noise'"),
         ({"embeddings": ["/none.pt"]}, "embeddings: there is no file '/none.pt'"),
         ({"loras": {"/none.safetensors": 1}}, "loras: there is no file"),
     ],
     ids=lambda value: str(value)[:20],
 )
 def test_senseless_options_are_refused(options, message):
-    with pytest.raises(GeneratorError, match=message):
+    with pytest.raises((GeneratorError, PluginError), match=message):
         DiffusersGenerator(**{"device": "cpu", **options})
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bmerge import Payload, Picture, Scorer, ScorerError
+from bmerge import BmergeError, Payload, Picture, Scorer, ScorerError
 from bmerge.testing import check_scorer
 from bmerge.testing.scorers import sample_pictures
 from bmerge_plugins.clip import load, load_head, load_tower
@@ -137,14 +137,14 @@ def test_loading_leaves_the_root_logger_alone(tiny_clip, monkeypatch):
         ({"model": "local-dir:/nowhere", "weights": None}, "is not a folder with a model"),
         ({"weights": "absent.pt"}, "clip_score: there is no file"),
         ({"weights": None}, "clip_score: no weights are given for the model"),
-        ({"precision": "fp8"}, "precision is 'fp8', must be one of fp32, fp16, bf16"),
+        ({"precision": "fp8"}, "precision must be one of 'fp32', 'fp16', 'bf16', not 'fp8'"),
         ({"device": "cuda:99"}, "the device 'cuda:99' cannot be used"),
         ({"device": "gpu"}, "the device 'gpu' cannot be used"),
-        ({"batch": 0}, "batch is 0, must be 1 or more"),
+        ({"batch": 0}, "batch must be 1 or more, not 0"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(tiny_clip, options, message):
-    with pytest.raises(ScorerError) as info:
+    with pytest.raises(BmergeError) as info:
         _make(tiny_clip, **options)
     assert message in str(info.value)
     assert "\n" not in str(info.value)

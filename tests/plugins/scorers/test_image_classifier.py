@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bmerge import ScorerError
+from bmerge import PluginError, ScorerError
 from bmerge.testing import check_scorer
 from bmerge.testing.scorers import sample_pictures
 from bmerge_plugins.scorers.image_classifier import ImageClassifier
@@ -108,8 +108,8 @@ def test_missing_library_is_named_with_the_command_that_installs_it(tmp_path, mo
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"batch": 0}, "batch is 0"), ({"precision": "fp8"}, "precision is 'fp8'")],
+    [({"batch": 0}, "batch must be 1"), ({"precision": "fp8"}, "precision must be one of")],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
-    with pytest.raises(ScorerError, match=message):
+    with pytest.raises(PluginError, match=message):
         ImageClassifier(folder=str(tmp_path), label="pretty", **options)

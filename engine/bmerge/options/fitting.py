@@ -1,4 +1,4 @@
-"""Whether a value from a study file fits the annotation of the option that it is given for.
+"""Whether a value from a file fits the annotation of the option that it is given for.
 
 Annotations are read as they are written; one that bmerge cannot make sense of (a class of the
 plugin's own, a name that exists for type checkers only) allows any value.
@@ -14,6 +14,10 @@ import typing
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
+
+from bmerge.errors import ExecutorError
+from bmerge.options.about import about, bare
+from bmerge.sizes import parse_size
 
 __all__ = ["annotations_of", "problem"]
 
@@ -35,6 +39,8 @@ _KNOWN_NAMES = {
 def annotations_of(factory: Callable[..., object]) -> dict[str, Any]:
     """Return what each parameter of ``factory`` is annotated with, ``Any`` where that is unclear.
 
+    What ``Annotated`` says beside a type is kept; see :class:`bmerge.options.About`.
+
     Args:
         factory: a class, a function, or any other callable.
     """
@@ -51,7 +57,7 @@ def _resolved(annotation: object, scope: dict[str, Any]) -> Any:
         return Any
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return typing.get_type_hints(holder, globalns=scope)["it"]
+        return typing.get_type_hints(holder, globalns=scope, include_extras=True)["it"]
     except Exception:  # noqa: BLE001  an annotation is code, and may fail in any way
         return Any
 
@@ -67,12 +73,25 @@ def problem(value: object, annotation: Any) -> str | None:
         What completes "the option must be …", as in ``a number, not text``. The value itself is
         told only where words to choose from are known: else it may be a password.
     """
+    said, annotation = about(annotation), bare(annotation)
+    if said.size and isinstance(value, str):
+        return _no_size(value)
     if _fits(value, annotation):
-        return None
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        bounds = said.bounds(value) if is_number else None  # type: ignore[arg-type]
+        return f"{bounds}, not {value}" if bounds else None
     wanted, kind = _wanted(annotation), _kind_of(value)
-    if isinstance(value, str) and typing.get_origin(annotation) is typing.Literal:
+    if isinstance(value, str) and "one of" in wanted:
         return f"{wanted}, not {value!r}"
     return f"{wanted}, not {'such ' if kind in wanted else ''}{kind}"
+
+
+def _no_size(text: str) -> str | None:
+    try:
+        parse_size(text)
+    except ExecutorError:
+        return f"a size such as 512M or 4G, not {text!r}"
+    return None
 
 
 def _fits(value: object, annotation: Any) -> bool:

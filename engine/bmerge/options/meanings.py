@@ -1,0 +1,20 @@
+"""What docstrings say of the arguments of a class or function."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+
+__all__ = ["meanings_of"]
+
+_ARGUMENT = re.compile(r"^ {4,8}(\*{0,2}\w+): (.+(?:\n {12,}\S.*)*)", re.MULTILINE)
+
+
+def meanings_of(documented: Callable[..., object]) -> dict[str, str]:
+    """Return what the docstring of a class or function says of each argument."""
+    doc = inspect.getdoc(documented) or ""
+    if isinstance(documented, type):
+        doc += "\n" + (inspect.getdoc(documented.__init__) or "")  # type: ignore[misc]
+    lines = re.sub(r"^", "    ", doc, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in _ARGUMENT.findall(lines)}
