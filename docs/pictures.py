@@ -17,7 +17,7 @@ import yaml
 from PIL import Image, ImageDraw, ImageFont
 
 from bmerge import BlockWeights, MergeMethod, Payload, load_registry
-from bmerge.bench import Benchmark, Models, Where, models_of
+from bmerge.bench import Benchmark, BenchModels, Where, models_of
 from bmerge.bench.loop import as_it_is
 from bmerge.bench.scene import Scene
 from bmerge.method import ContentKind
@@ -40,7 +40,7 @@ Row = tuple[str, list[Image.Image]]
 class Painter:
     """Paints rows of pictures; those of the models themselves once."""
 
-    def __init__(self, models: Models, recipe: Recipe, scene: Scene) -> None:
+    def __init__(self, models: BenchModels, recipe: Recipe, scene: Scene) -> None:
         self.models, self.recipe, self.scene = models, recipe, scene
         self.known: dict[str, Row] = {}
 

@@ -30,7 +30,7 @@ from bmerge.study.definition import definition_of
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.space_config import build_space
-from bmerge.study.study import Study, initial_proposals
+from bmerge.study.study import PreparedStudy, initial_proposals
 
 SD1 = next(a for a in builtin() if a.id == "sd1")
 ALPHA = Hyperparameter("alpha", default=0.5, low=0.0, high=1.0)
@@ -135,7 +135,7 @@ def run_grey_study(folder: Path, *, trials: int | None = None, fail_at: int = 6)
         *baselines(search, {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}, 2),
         *initial_proposals(search, "sobol", 2, 0),
     ]
-    study = Study(
+    study = PreparedStudy(
         name=config.name,
         folder=folder / "out",
         search=search,

@@ -8,7 +8,7 @@ import numpy as np
 
 from bmerge.formats import open_checkpoint
 from bmerge.rebasin import write_in_order
-from bmerge.rebasin.structure import Alike, Free
+from bmerge.rebasin.structure import AlikeParts, Free
 from bmerge_plugins.demo import assets
 
 BASE = Path(assets.__file__).parent / "base.safetensors"
@@ -34,7 +34,7 @@ def _moves(to, of, rng):
         yield slice(to.start, to.stop), rng.permutation(np.arange(of.start, of.stop))
         return
     parts = range(len(of.parts))
-    sources = rng.permutation(parts) if isinstance(to, Alike) else parts
+    sources = rng.permutation(parts) if isinstance(to, AlikeParts) else parts
     for place, source in zip(to.parts, sources, strict=True):
         yield from _moves(place, of.parts[source], rng)
 

@@ -120,3 +120,30 @@ def test_public_names_are_all_there():
     for name in bmerge.__all__:
         assert getattr(bmerge, name) is not None
     assert set(bmerge.__all__) == {*bmerge._MODULE_OF, "ops"}
+
+
+def _modules() -> dict[str, set[str]]:
+    """Return what each module of engine and plugins imports, in functions and for types too."""
+    found: dict[str, ast.Module] = {}
+    for folder in (ENGINE.parent, PLUGINS.parent):
+        for file in sorted(folder.rglob("*.py")):
+            name = ".".join(file.relative_to(folder).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = ast.parse(file.read_text())
+    imports: dict[str, set[str]] = {name: set() for name in found}
+    for name, tree in found.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                each = (f"{node.module}.{alias.name}" for alias in node.names)
+                imports[name] |= {whole if whole in found else node.module for whole in each}
+    return imports
+
+
+def test_no_two_modules_import_each_other():
+    imports = _modules()
+    mutual = [
+        f"{one} and {other}"
+        for one, others in imports.items()
+        for other in sorted(others)
+        if one < other and one in imports.get(other, ()) and one != "bmerge"  # which has _native
+    ]
+    assert not mutual

@@ -25,7 +25,7 @@ from bmerge.study.events import PictureDone
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.space_config import build_space
 from bmerge.study.space_entry import HyperparameterSpace
-from bmerge.study.study import Study, Workplace, initial_proposals
+from bmerge.study.study import PreparedStudy, Workplace, initial_proposals
 
 BLOCKS = ("BASE", "IN00", "IN01", "M00", "OUT00", "OUT01")
 TOY = Architecture("toy", "toy", BLOCKS, (Rule("", "BASE"),))
@@ -142,7 +142,7 @@ def make_study(
     search = build_space({"alpha": HyperparameterSpace()}, [ALPHA], TOY)
     pure = {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}
     queue = [*baselines(search, pure, 2), *initial_proposals(search, design, init, 5)]
-    study = Study(
+    study = PreparedStudy(
         name="toy",
         folder=Path(folder),
         search=search,

@@ -19,7 +19,7 @@ from benchmarks.demo_proof.table import Facts, markdown
 from bmerge import BlockWeights, Payload
 from bmerge.study.config import StudyConfig
 from bmerge.study.load import load_study
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge_plugins.demo.words import all_prompts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def prove(config: StudyConfig, folder: Path) -> str:
         config: the demo's study.
         folder: of the searches and of the scores that are done already.
     """
-    studies: dict[str, Study] = {}
+    studies: dict[str, PreparedStudy] = {}
     merges: dict[str, dict[str, BlockWeights]] = {}
     for name, options in OPTIMISERS.items():
         studies[name] = open_study(config, folder / name, name, options)
@@ -79,7 +79,7 @@ def prove(config: StudyConfig, folder: Path) -> str:
 
 
 def _best_uniform(
-    study: Study, config: StudyConfig, folder: Path
+    study: PreparedStudy, config: StudyConfig, folder: Path
 ) -> tuple[float, dict[str, BlockWeights]]:
     """Return the best uniform alpha on the search's own pictures, as a search would find it."""
     means = {
@@ -107,7 +107,7 @@ def _held_out(config: StudyConfig) -> tuple[Payload, ...]:
     )
 
 
-def _facts(config: StudyConfig, studies: Mapping[str, Study], count: int) -> Facts:
+def _facts(config: StudyConfig, studies: Mapping[str, PreparedStudy], count: int) -> Facts:
     study = next(iter(studies.values()))
     seeds = sorted({payload.seed for payload in config.payloads})
     return Facts(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from bmerge import BlockWeights, Payload
 from bmerge.evaluate.evaluation import Evaluator, ScoredPicture
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 
 __all__ = ["score"]
 
 
 def score(
-    study: Study,
+    study: PreparedStudy,
     weights: Mapping[str, BlockWeights],
     payloads: Sequence[Payload],
     kept: Path,
@@ -47,7 +47,7 @@ def score(
 
 
 def _evaluate(
-    study: Study, weights: Mapping[str, BlockWeights], payloads: Sequence[Payload]
+    study: PreparedStudy, weights: Mapping[str, BlockWeights], payloads: Sequence[Payload]
 ) -> list[float]:
     """Merge into the live model, paint and judge."""
     scored: list[ScoredPicture] = []

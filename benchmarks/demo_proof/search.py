@@ -14,7 +14,7 @@ from bmerge.host.studies import build_study
 from bmerge.study.config import StudyConfig
 from bmerge.study.events import Event, TrialFinished
 from bmerge.study.loop import run_study
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 
 __all__ = ["best_trial", "open_study"]
@@ -22,7 +22,7 @@ __all__ = ["best_trial", "open_study"]
 
 def open_study(
     config: StudyConfig, folder: Path, optimiser: str, options: Mapping[str, Any]
-) -> Study:
+) -> PreparedStudy:
     """Return the demo's study with another optimiser; space, budget and seeds are the demo's."""
     entry = replace(config.optimiser, name=optimiser, options=options)
     return build_study(
@@ -33,7 +33,7 @@ def open_study(
     )
 
 
-def best_trial(study: Study) -> Trial:
+def best_trial(study: PreparedStudy) -> Trial:
     """Run a study, or what is left of it, and return its best trial."""
 
     def show(event: Event) -> None:

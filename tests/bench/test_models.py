@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bmerge import Difference, Weight, merge_method
-from bmerge.bench import Models, models_of
+from bmerge.bench import BenchModels, models_of
 from bmerge.errors import MethodError
 from bmerge.recipe import LoraRef, ModelRef
 
@@ -43,14 +43,14 @@ def bounded(a, *models):
 @pytest.mark.parametrize(
     ("models", "method", "inputs"),
     [
-        (Models((A, B), BASE), two, (A, B)),
-        (Models((A, B, C), BASE), two, (A, B)),
-        (Models((A, B), BASE), three, (A, B, BASE)),
-        (Models((A, B, C), BASE), three, (A, B, BASE)),
-        (Models((A, B, C)), three, (A, B, C)),
-        (Models((A, B, C), BASE), many, (A, B, C)),
-        (Models((A, B, C), BASE), learned, (BASE, A, B, C)),
-        (Models((A, B), BASE), bounded, (A, B)),
+        (BenchModels((A, B), BASE), two, (A, B)),
+        (BenchModels((A, B, C), BASE), two, (A, B)),
+        (BenchModels((A, B), BASE), three, (A, B, BASE)),
+        (BenchModels((A, B, C), BASE), three, (A, B, BASE)),
+        (BenchModels((A, B, C)), three, (A, B, C)),
+        (BenchModels((A, B, C), BASE), many, (A, B, C)),
+        (BenchModels((A, B, C), BASE), learned, (BASE, A, B, C)),
+        (BenchModels((A, B), BASE), bounded, (A, B)),
     ],
 )
 def test_each_method_gets_the_models_that_its_inputs_are_named_for(models, method, inputs):
@@ -60,9 +60,9 @@ def test_each_method_gets_the_models_that_its_inputs_are_named_for(models, metho
 @pytest.mark.parametrize(
     ("models", "method", "message"),
     [
-        (Models((A, B)), learned, "takes base, …, and there is no model for base"),
-        (Models((A, B)), three, "takes a, b, c, and there is no model for base"),
-        (Models((A,), BASE), two, "takes a, b, and there is no model for b"),
+        (BenchModels((A, B)), learned, "takes base, …, and there is no model for base"),
+        (BenchModels((A, B)), three, "takes a, b, c, and there is no model for base"),
+        (BenchModels((A,), BASE), two, "takes a, b, and there is no model for b"),
     ],
 )
 def test_method_that_needs_other_models_says_which(models, method, message):
@@ -77,16 +77,16 @@ def test_method_of_differences_says_so():
         return a
 
     with pytest.raises(MethodError, match="takes differences of models"):
-        Models((A, B), BASE).of(grow)
+        BenchModels((A, B), BASE).of(grow)
 
 
 @pytest.mark.parametrize(
     ("method", "models", "found"),
     [
-        (two, (A, B), Models((A, B))),
-        (three, (A, B, BASE), Models((A, B), BASE)),
-        (learned, (BASE, A, B), Models((A, B), BASE)),
-        (many, (A, B, C), Models((A, B, C))),
+        (two, (A, B), BenchModels((A, B))),
+        (three, (A, B, BASE), BenchModels((A, B), BASE)),
+        (learned, (BASE, A, B), BenchModels((A, B), BASE)),
+        (many, (A, B, C), BenchModels((A, B, C))),
     ],
 )
 def test_method_of_a_study_says_what_its_models_are(method, models, found):
@@ -95,5 +95,5 @@ def test_method_of_a_study_says_what_its_models_are(method, models, found):
 
 def test_labels_are_short_and_differ():
     lora = ModelRef("/y/a.safetensors", loras=(LoraRef("/l/style.safetensors"),))
-    models = Models((ModelRef("/x/a.safetensors"), ModelRef("/y/a.safetensors"), lora), BASE)
+    models = BenchModels((ModelRef("/x/a.safetensors"), ModelRef("/y/a.safetensors"), lora), BASE)
     assert list(map(models.label, models.all)) == ["a (1)", "a (2)", "a+style", "base"]

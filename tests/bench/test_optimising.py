@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bmerge import StudyError
-from bmerge.bench.optimising.contest import Contestant, Row, append, read_rows
+from bmerge.bench.optimising.contest import Contestant, ContestRow, append, read_rows
 from bmerge.bench.optimising.landscapes import LANDSCAPES, landscape
 from bmerge.bench.optimising.painting import Painter
-from bmerge.bench.optimising.search import Found, search
+from bmerge.bench.optimising.search import SearchOutcome, search
 from bmerge.bench.optimising.table import lines_of, markdown
 from bmerge_plugins.optimisers.random import Random
 
@@ -123,7 +123,9 @@ def test_contestant_notes_eighths_of_what_all_paint_and_of_what_it_paints_beyond
 
 
 def row(name, seed, value):
-    return Row(name, "smooth", seed, Found({264: value / 2, 528: value}, 90, 77, 1.54, (0.1, 0.3)))
+    return ContestRow(
+        name, "smooth", seed, SearchOutcome({264: value / 2, 528: value}, 90, 77, 1.54, (0.1, 0.3))
+    )
 
 
 def test_table_has_medians_with_intervals_of_order_statistics():

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bmerge.bench import Row, summarise
+from bmerge.bench import MergeRow, summarise
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.objective import Objective, Objectives
 
@@ -22,7 +22,7 @@ WEIGHTS = np.array([p.weight for p in PICTURES])
 
 def row(name, stage, scores, reason=None):
     by_id = {p.id: float(s) for p, s in zip(PICTURES, scores, strict=True)}
-    return Row(name, stage, scores={k: {"judge": v} for k, v in by_id.items()})
+    return MergeRow(name, stage, scores={k: {"judge": v} for k, v in by_id.items()})
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def scores():
 def lines(scores):
     stages = {"a": "parent", "b": "parent"}
     rows = [row(name, stages.get(name, "defaults"), s) for name, s in scores.items()]
-    table = summarise([*rows, Row("bad", "defaults", reason="no such luck")], PICTURES, JUDGE)
+    table = summarise([*rows, MergeRow("bad", "defaults", reason="no such luck")], PICTURES, JUDGE)
     return {line.row.name: line for line in table}
 
 
@@ -99,7 +99,7 @@ def test_scores_below_zero_are_not_divided(scores):
 
 
 def test_nothing_painted_is_no_error():
-    (line,) = summarise([Row("bad", "defaults", reason="x")], PICTURES, JUDGE)
+    (line,) = summarise([MergeRow("bad", "defaults", reason="x")], PICTURES, JUDGE)
     assert line.quality is None
 
 
@@ -108,7 +108,7 @@ def test_objectives_are_summed_up_over_the_pictures_that_each_scorer_judges():
         scores = {p.id: {"judge": judge} for p in PICTURES}
         for payload in PICTURES[:8]:
             scores[payload.id]["hands"] = hands
-        return Row(name, stage, scores=scores)
+        return MergeRow(name, stage, scores=scores)
 
     rows = [
         two("a", "parent", 1.0, 10.0),

@@ -145,7 +145,7 @@ def test_broken_plugin_is_named_once_on_stderr(bmerge, monkeypatch):
     def load():
         raise ImportError("no module named 'nowhere'")
 
-    broken = discovery.Candidate("bomb", load, "acme", "1")
+    broken = discovery.PluginCandidate("bomb", load, "acme", "1")
     monkeypatch.setattr(discovery, "installed", lambda: (broken,))
     called = bmerge("optimisers")
     assert called.status == 0

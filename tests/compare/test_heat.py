@@ -5,12 +5,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bmerge.compare.heat import Grid, page, svg
+from bmerge.compare.heat import HeatGrid, page, svg
 
 
 def grid(title="x", **options):
     cells = {("IN00", "all"): 0.5, ("IN00", "norm"): None, ("<b>", "all"): 1.0}
-    return Grid(title, ["IN00", "<b>"], ["all", "norm"], cells, lambda x: f"{x:.1f}", **options)
+    return HeatGrid(title, ["IN00", "<b>"], ["all", "norm"], cells, lambda x: f"{x:.1f}", **options)
 
 
 def test_names_of_files_and_blocks_are_text_and_no_markup():

@@ -9,7 +9,7 @@ import pytest
 from bmerge import _native
 from bmerge.expr.eager import OPS
 from bmerge.expr.graph import REDUCTIONS
-from bmerge.expr.kinds import WHOLE, Extent, Kind, KindError, kind_of
+from bmerge.expr.kinds import WHOLE, Extent, KindError, ValueKind, kind_of
 from bmerge.expr.window import POSITIONS
 
 # One node of each kind, over one input, in terms of earlier nodes.
@@ -23,13 +23,13 @@ LEAVES = [
     ("less", (2, 2), ()),  # 6: boolean per column
 ]
 KINDS = [
-    Kind(Extent.ELEMENTS),
-    Kind(Extent.SCALAR),
-    Kind(Extent.COLUMNS),
-    Kind(Extent.VECTORS),
-    Kind(Extent.ELEMENTS, boolean=True),
-    Kind(Extent.SCALAR, boolean=True),
-    Kind(Extent.COLUMNS, boolean=True),
+    ValueKind(Extent.ELEMENTS),
+    ValueKind(Extent.SCALAR),
+    ValueKind(Extent.COLUMNS),
+    ValueKind(Extent.VECTORS),
+    ValueKind(Extent.ELEMENTS, boolean=True),
+    ValueKind(Extent.SCALAR, boolean=True),
+    ValueKind(Extent.COLUMNS, boolean=True),
 ]
 ARITY = {"where": 3, "vecdot": 2, "kth_abs": 2} | dict.fromkeys(
     ["add", "subtract", "multiply", "divide", "pow", "minimum", "maximum", "copysign", "less",
@@ -66,19 +66,19 @@ def test_positions_are_known_to_the_native_engine(op):
 @pytest.mark.parametrize(
     ("op", "args", "constants", "expected"),
     [
-        ("add", [0, 1], (), Kind(Extent.ELEMENTS)),
-        ("add", [1, 1], (), Kind(Extent.SCALAR)),
-        ("add", [1, 2], (), Kind(Extent.COLUMNS)),
-        ("add", [2, 3], (), Kind(Extent.ELEMENTS)),
-        ("multiply", [4, 0], (), Kind(Extent.ELEMENTS)),
-        ("multiply", [5, 1], (), Kind(Extent.SCALAR)),
-        ("less", [0, 1], (), Kind(Extent.ELEMENTS, boolean=True)),
-        ("where", [5, 0, 1], (), Kind(Extent.ELEMENTS)),
-        ("where", [4, 1, 1], (), Kind(Extent.ELEMENTS)),
-        ("sum", [4], (WHOLE,), Kind(Extent.SCALAR)),
-        ("any", [4], (0,), Kind(Extent.COLUMNS, boolean=True)),
-        ("mean", [3], (WHOLE,), Kind(Extent.SCALAR)),
-        ("kth_abs", [0, 1], (), Kind(Extent.SCALAR)),
+        ("add", [0, 1], (), ValueKind(Extent.ELEMENTS)),
+        ("add", [1, 1], (), ValueKind(Extent.SCALAR)),
+        ("add", [1, 2], (), ValueKind(Extent.COLUMNS)),
+        ("add", [2, 3], (), ValueKind(Extent.ELEMENTS)),
+        ("multiply", [4, 0], (), ValueKind(Extent.ELEMENTS)),
+        ("multiply", [5, 1], (), ValueKind(Extent.SCALAR)),
+        ("less", [0, 1], (), ValueKind(Extent.ELEMENTS, boolean=True)),
+        ("where", [5, 0, 1], (), ValueKind(Extent.ELEMENTS)),
+        ("where", [4, 1, 1], (), ValueKind(Extent.ELEMENTS)),
+        ("sum", [4], (WHOLE,), ValueKind(Extent.SCALAR)),
+        ("any", [4], (0,), ValueKind(Extent.COLUMNS, boolean=True)),
+        ("mean", [3], (WHOLE,), ValueKind(Extent.SCALAR)),
+        ("kth_abs", [0, 1], (), ValueKind(Extent.SCALAR)),
     ],
 )
 def test_kind_of_a_result(op, args, constants, expected):

@@ -10,20 +10,20 @@ import torch
 
 from bmerge import _native, ops
 from bmerge.errors import MethodError
-from bmerge.expr import Node, trace
+from bmerge.expr import GraphNode, trace
 
 
 def test_trace_records_the_nodes_that_the_native_program_takes():
     graph = trace(lambda a, b, *, alpha: (1 - alpha) * a + alpha * b, 2, ["alpha"])
     assert graph.nodes == (
-        Node("input", (), (0.0,)),
-        Node("input", (), (1.0,)),
-        Node("scalar", (), (0.0,)),
-        Node("constant", (), (1.0,)),
-        Node("subtract", (3, 2)),
-        Node("multiply", (4, 0)),
-        Node("multiply", (2, 1)),
-        Node("add", (5, 6)),
+        GraphNode("input", (), (0.0,)),
+        GraphNode("input", (), (1.0,)),
+        GraphNode("scalar", (), (0.0,)),
+        GraphNode("constant", (), (1.0,)),
+        GraphNode("subtract", (3, 2)),
+        GraphNode("multiply", (4, 0)),
+        GraphNode("multiply", (2, 1)),
+        GraphNode("add", (5, 6)),
     )
     assert (graph.output, graph.n_models, graph.scalars) == (7, 2, ("alpha",))
     program = _native.Program(graph.nodes, graph.output)
@@ -48,9 +48,9 @@ def test_trace_leaves_out_what_the_result_does_not_need():
 
     graph = trace(body, 2, ["alpha", "beta"])
     assert graph.nodes == (
-        Node("input", (), (1.0,)),
-        Node("scalar", (), (1.0,)),
-        Node("multiply", (0, 1)),
+        GraphNode("input", (), (1.0,)),
+        GraphNode("scalar", (), (1.0,)),
+        GraphNode("multiply", (0, 1)),
     )
     assert graph.inputs == (1,)
     assert not graph.has_reduction
@@ -75,7 +75,7 @@ def test_operators_work_with_numpy_numbers_on_the_left():
 @pytest.mark.parametrize("value", [3, 0.5])
 def test_body_may_return_a_number(value):
     graph = trace(lambda a: value, 1, [])
-    assert graph.nodes == (Node("constant", (), (float(value),)),)
+    assert graph.nodes == (GraphNode("constant", (), (float(value),)),)
 
 
 def _branch(a, *, alpha):

@@ -10,7 +10,7 @@ from bmerge.host import discovery
 @pytest.fixture
 def install(monkeypatch, write_plugin):
     """Let plugin files pass for installed ones; nothing else is installed then."""
-    found: list[discovery.Candidate] = []
+    found: list[discovery.PluginCandidate] = []
     monkeypatch.setattr(discovery, "installed", lambda: tuple(found))
     monkeypatch.delenv("BMERGE_PLUGINS", raising=False)
 
@@ -18,6 +18,8 @@ def install(monkeypatch, write_plugin):
         name: str, source: str, distribution: str = "bmerge-test", hook: str | None = None
     ) -> None:
         (candidate,) = discovery.of_path(write_plugin(f"installed/{name}.py", source))
-        found.append(discovery.Candidate(name, candidate.load, distribution, "1.2", hook=hook))
+        found.append(
+            discovery.PluginCandidate(name, candidate.load, distribution, "1.2", hook=hook)
+        )
 
     return add

@@ -6,11 +6,11 @@ import pytest
 
 from bmerge import PluginError
 from bmerge.host import discovery, plugin_files
-from bmerge.host.discovery import Candidate
+from bmerge.host.discovery import PluginCandidate
 
 
-def _candidates(*names: str) -> list[Candidate]:
-    return [Candidate(name, lambda: None, "acme", "1") for name in names]
+def _candidates(*names: str) -> list[PluginCandidate]:
+    return [PluginCandidate(name, lambda: None, "acme", "1") for name in names]
 
 
 def test_of_path_reads_one_file_by_its_stem(write_plugin):
@@ -134,13 +134,13 @@ def test_two_files_of_one_name_are_two_modules(write_plugin):
 
 
 def test_restrict_keeps_what_is_named_in_either_way():
-    candidates = [*_candidates("a", "b"), Candidate("c", lambda: None, "other", "1")]
+    candidates = [*_candidates("a", "b"), PluginCandidate("c", lambda: None, "other", "1")]
     assert [c.name for c in discovery.restrict(candidates, ["a", "other"])] == ["a", "c"]
     assert discovery.restrict(candidates, []) == ()
 
 
 def test_without_drops_what_is_named_in_either_way():
-    candidates = [*_candidates("a", "b"), Candidate("c", lambda: None, "other", "1")]
+    candidates = [*_candidates("a", "b"), PluginCandidate("c", lambda: None, "other", "1")]
     assert [c.name for c in discovery.without(candidates, ["a", "other"])] == ["b"]
 
 

@@ -17,7 +17,7 @@ from bmerge import (
     Result,
     ScorerKind,
 )
-from bmerge.host.kinds import Kind
+from bmerge.host.kinds import PluginKind
 
 
 def _factory(space, seed, budget, *, step: float = 0.5, name: str, fail: str = ""):
@@ -28,7 +28,7 @@ def _factory(space, seed, budget, *, step: float = 0.5, name: str, fail: str = "
     return space, seed, budget, step, name
 
 
-class _ThreeKind(Kind):
+class _ThreeKind(PluginKind):
     """A kind of anything: what it makes is not looked at."""
 
     positional = ("space", "seed", "budget")
@@ -145,7 +145,7 @@ class _Made:
 
 @pytest.mark.parametrize("factory", [_Made, partial(_Made)], ids=["class", "partial"])
 def test_classes_and_partials_are_checked_as_functions_are(factory):
-    kind = Kind("k", factory, "")
+    kind = PluginKind("k", factory, "")
     assert kind.create(options={"width": 1}).width == 1
     with pytest.raises(PluginError, match="'width' of k must be a number, not text"):
         kind.check({"width": "wide"})

@@ -11,7 +11,7 @@ from bmerge import _native
 from bmerge.formats import open_checkpoint
 from bmerge.lora.apply import Change
 from bmerge.lora.modules import open_lora
-from bmerge.lora.names import Place
+from bmerge.lora.names import LayerPlace
 from bmerge.lora.patch import float_blocks
 from bmerge.lora.patched import PatchedTensor
 from bmerge.lora.streamed import files_of, is_streamed, streamed_input
@@ -110,7 +110,7 @@ def test_change_goes_to_rows_with_halves_swapped(network, tmp_path):
     (module,) = open_lora(tmp_path / "x.safetensors").modules
     stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
     for first, turn in ((0, "halves swapped"), (2, "halves swapped"), (3, "")):
-        place = Place("weight", (first, first + rows), turn)
+        place = LayerPlace("weight", (first, first + rows), turn)
         tensor = PatchedTensor(stored, (Change(module, place, weight=0.7),))
         exact = base.astype("f8")
         turned = np.roll(change, rows // 2, axis=0) if turn else change

@@ -7,7 +7,7 @@ import pytest
 
 from bmerge.architectures import generic
 from bmerge.formats import in_one_layout, open_checkpoint
-from bmerge.plan.alike import Alike
+from bmerge.plan.alike import AlikeKeys
 from bmerge.plan.parts import Parts
 from bmerge.testing import read_checkpoint, write_checkpoint
 
@@ -288,7 +288,7 @@ def test_each_text_encoder_may_come_from_a_file_of_its_own(bmerge, tmp_path):
 def test_keys_of_two_text_encoders_are_never_alike(tmp_path):
     path, _ = write(tmp_path / "a.safetensors", {L + "w": (4,), G + "w": (4,), G + "v": (4,)}, 1)
     tensors = open_checkpoint(path).tensors
-    alike = Alike([tensors], [Parts(("text_encoder", "*"), generic(tensors))])
+    alike = AlikeKeys([tensors], [Parts(("text_encoder", "*"), generic(tensors))])
     looked = []
 
     def look(key):

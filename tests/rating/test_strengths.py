@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from bmerge.rating.strengths import Comparison, fit_strengths
+from bmerge.rating.strengths import AnsweredPair, fit_strengths
 
 
 def chances(first, second, ties):
@@ -51,7 +51,7 @@ def drawn(rng, truth, count, ties=-0.5):
         i, j = rng.sample(range(len(truth)), 2)
         p = chances(truth[i], truth[j], ties)
         outcome = rng.choices(list(p), weights=list(p.values()))[0]
-        comparisons.append(Comparison(i, j, outcome, rng.choice((0.5, 1.0, 2.0))))
+        comparisons.append(AnsweredPair(i, j, outcome, rng.choice((0.5, 1.0, 2.0))))
     return comparisons
 
 
@@ -82,7 +82,7 @@ def test_standard_errors_are_those_of_the_posteriors_curvature():
 
 def test_many_answers_find_the_true_strengths():
     truth = [0.0, 0.8, -1.2, 2.0, 0.3]
-    one = [Comparison(c.first, c.second, c.outcome) for c in drawn(random.Random(1), truth, 4000)]
+    one = [AnsweredPair(c.first, c.second, c.outcome) for c in drawn(random.Random(1), truth, 4000)]
     fit = fit_strengths(one, range(5))
     for trial, strength in enumerate(truth):
         assert abs(fit.of(trial) - strength) < 3 * max(fit.error(trial), 1e-9)
@@ -98,7 +98,7 @@ def test_errors_cover_the_truth_as_often_as_they_say():
         truth = [rng.gauss(0, 2) for _ in range(6)]
         ties = rng.gauss(0, 1)
         comparisons = [
-            Comparison(c.first, c.second, c.outcome) for c in drawn(rng, truth, 40, ties)
+            AnsweredPair(c.first, c.second, c.outcome) for c in drawn(rng, truth, 40, ties)
         ]
         fit = fit_strengths(comparisons, range(6))
         for trial in range(1, 6):
@@ -109,19 +109,19 @@ def test_errors_cover_the_truth_as_often_as_they_say():
 
 def test_one_sided_answers_stay_finite_and_more_of_them_say_more():
     strengths = [
-        fit_strengths([Comparison(0, 1, "second")] * count, (0, 1)).of(1) for count in (1, 8, 100)
+        fit_strengths([AnsweredPair(0, 1, "second")] * count, (0, 1)).of(1) for count in (1, 8, 100)
     ]
     assert 0 < strengths[0] < strengths[1] < strengths[2] < 10
 
 
 def test_nothing_but_ties_is_no_difference():
-    fit = fit_strengths([Comparison(0, 1, "tie")] * 20, (0, 1))
+    fit = fit_strengths([AnsweredPair(0, 1, "tie")] * 20, (0, 1))
     assert fit.of(1) == pytest.approx(0, abs=1e-9)
     assert fit.ties > 1
 
 
 def test_one_more_comparison_tells_most_where_the_outcome_is_open():
     """1 lost clearly to 0 and so did 2: the order of 1 and 2 is what is not known."""
-    comparisons = [Comparison(0, 1, "first")] * 8 + [Comparison(0, 2, "first")] * 8
+    comparisons = [AnsweredPair(0, 1, "first")] * 8 + [AnsweredPair(0, 2, "first")] * 8
     fit = fit_strengths(comparisons, (0, 1, 2))
     assert fit.information(1, 2) > fit.information(1, 0)

@@ -5,13 +5,13 @@ import pytest
 
 from bmerge.errors import FormatError
 from bmerge.formats import open_checkpoint
-from bmerge.rebasin import Family, match_weights, rule_of, write_in_order
+from bmerge.rebasin import FamilyFacts, match_weights, rule_of, write_in_order
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint, write_random
 from bmerge.testing.layouts import sdxl_layout, shrink
 from quantised import write_layout
 from shuffled import BASE, TUNED, random_orders, write_shuffled
 
-TINY = Family(groups=2, head_width=10, text_head_width=4)
+TINY = FamilyFacts(groups=2, head_width=10, text_head_width=4)
 
 
 def aligned(reference, model, rule, out, seed=0):

@@ -11,7 +11,7 @@ import torch
 
 from bmerge import ArchitectureError, Payload
 from bmerge.formats import Checkpoint, TensorInfo, open_checkpoint
-from bmerge.rebasin import Family, rule_of
+from bmerge.rebasin import FamilyFacts, rule_of
 from bmerge.rebasin.weights import in_order
 from bmerge.testing import read_checkpoint, tiny_sd1, write_checkpoint
 from bmerge.testing.layouts import sd1_layout, sdxl_layout
@@ -119,7 +119,7 @@ def test_attention_of_open_clip_is_the_same_in_another_order():
     shapes = {**{key: tuple(value.shape) for key, value in state.items()}, **mlp}
     unet = [entry for entry in layout if entry[0].startswith("model.")]
     checkpoint = in_memory([*unet, *((key, "F32", shape) for key, shape in shapes.items())])
-    rule = rule_of(checkpoint, Family(text_head_width=width // heads))
+    rule = rule_of(checkpoint, FamilyFacts(text_head_width=width // heads))
     orders = random_orders(rule, 3)
     shuffled = {
         key.removeprefix(prefix + "attn."): torch.from_numpy(

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from bmerge.report.blocks import Box, draw_blocks
+from bmerge.report.blocks import BlockBox, draw_blocks
 
 
 def _unet(depth: int, *apart: str) -> list[str]:
@@ -26,7 +26,7 @@ ARCHITECTURES = {
 }
 
 
-def _overlap(a: Box, b: Box) -> bool:
+def _overlap(a: BlockBox, b: BlockBox) -> bool:
     apart_x = a.x + a.width <= b.x or b.x + b.width <= a.x
     apart_y = a.y + a.height <= b.y or b.y + b.height <= a.y
     return not (apart_x or apart_y)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bmerge.foreign.lineage import Lineage, Made, Member
+from bmerge.foreign.lineage import HowMade, Lineage, Member
 from bmerge.pages import number
 from bmerge.report.data import Candidate, ReportData
 from bmerge.report.page import picture, render
@@ -301,8 +301,8 @@ def test_hashes_and_the_family_tree_are_on_the_page(data: ReportData) -> None:
     tree = Lineage(
         Member("best.safetensors", made=0),
         (
-            Made("slerp, alpha 0.5", (Member("ab.safetensors", "a" * 64, made=1), Member("c"))),
-            Made("add", (Member("<a>"), Member("b", "b" * 64, "LoRA 0.5"))),
+            HowMade("slerp, alpha 0.5", (Member("ab.safetensors", "a" * 64, made=1), Member("c"))),
+            HowMade("add", (Member("<a>"), Member("b", "b" * 64, "LoRA 0.5"))),
         ),
     )
     page = Page(render(replace(data, lineage=tree, hashes=(("shapes", "f" * 64),)))[0])

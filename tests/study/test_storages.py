@@ -14,7 +14,7 @@ import pytest
 import postgres
 import toy_study
 from bmerge import StudyError, hookimpl
-from bmerge.host.discovery import Candidate
+from bmerge.host.discovery import PluginCandidate
 from bmerge.host.manager import PluginHost
 from bmerge.host.registry import Registry
 from bmerge.study import storages
@@ -107,7 +107,7 @@ def test_a_plugin_offers_a_storage(tmp_path, kept):
             return [StorageKind("drawer", frozenset({"drawer"}), open_it)]
 
     host = PluginHost()
-    host.add(Candidate("drawers", Plugin))
+    host.add(PluginCandidate("drawers", Plugin))
     Registry(host)
     out = tmp_path / "out"
     run_study(make_study(out, storage="drawer:top", n_iters=0, init=0))

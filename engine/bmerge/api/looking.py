@@ -13,7 +13,7 @@ from bmerge.host import load_registry
 from bmerge.host.describing import describe_file
 
 if TYPE_CHECKING:
-    from bmerge.compare import Alignment, Difference, MadeOf
+    from bmerge.compare import AlignedModels, Difference, MadeOf
 
 __all__ = ["diff", "inspect", "made_of"]
 
@@ -79,7 +79,7 @@ def made_of(
     return fit(_aligned([child, *parents]), executor=_reader(), progress=progress)
 
 
-def _aligned(files: Sequence[PathLike]) -> Alignment:
+def _aligned(files: Sequence[PathLike]) -> AlignedModels:
     from bmerge.compare import align
 
     checkpoints = [open_checkpoint(Path(file).expanduser()) for file in files]

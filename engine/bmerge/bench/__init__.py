@@ -10,18 +10,18 @@ from __future__ import annotations
 from bmerge.bench.benchmark import Benchmark, held_out
 from bmerge.bench.cost import Cost, Where, measure
 from bmerge.bench.loop import Event, RowFinished, RowStarted, run_benchmark
-from bmerge.bench.models import Models, models_of
-from bmerge.bench.rows import Row
-from bmerge.bench.summary import Line, summarise
+from bmerge.bench.models import BenchModels, models_of
+from bmerge.bench.rows import MergeRow
+from bmerge.bench.summary import SummaryLine, summarise
 from bmerge.bench.write import write_results
 
 __all__ = [
     "Benchmark",
     "Cost",
     "Event",
-    "Line",
-    "Models",
-    "Row",
+    "SummaryLine",
+    "BenchModels",
+    "MergeRow",
     "RowFinished",
     "RowStarted",
     "Where",

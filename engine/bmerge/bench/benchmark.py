@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from bmerge.bench.cost import Where
-from bmerge.bench.models import Models
+from bmerge.bench.models import BenchModels
 from bmerge.evaluate.protocols import Payload
 from bmerge.formats import in_one_layout
 from bmerge.host import Registry
@@ -48,7 +48,7 @@ class Benchmark:
     """
 
     config: StudyConfig
-    models: Models
+    models: BenchModels
     methods: tuple[MergeMethod, ...]
     folder: Path
     pictures: tuple[Payload, ...]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bmerge.bench.rows import Stage
-from bmerge.bench.summary import Line
+from bmerge.bench.summary import SummaryLine
 from bmerge.report.axes import Axis, axis_of
 from bmerge.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
@@ -53,7 +53,7 @@ class Dot:
 
     x: float
     y: float
-    line: Line
+    line: SummaryLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Mark:
     x: float
     low: float
     high: float
-    line: Line
+    line: SummaryLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Forest:
     height: float
 
 
-def speed(lines: Sequence[Line]) -> Speed | None:
+def speed(lines: Sequence[SummaryLine]) -> Speed | None:
     """Return the plot of quality over time, or None if no merge was timed."""
     timed = [line for line in lines if line.row.cost and line.quality]
     if not timed:
@@ -115,12 +115,12 @@ def speed(lines: Sequence[Line]) -> Speed | None:
     )
 
 
-def forest(lines: Sequence[Line]) -> Forest | None:
+def forest(lines: Sequence[SummaryLine]) -> Forest | None:
     """Return the forest, or None if nothing has a quality."""
     known = [line for line in lines if line.quality]
     if not known:
         return None
-    groups: dict[tuple[str, bool], list[Line]] = {}
+    groups: dict[tuple[str, bool], list[SummaryLine]] = {}
     for line in known:  # a method's rows share a place, that of the better one
         key = (line.row.name, line.row.stage in {"base", "parent"})
         groups.setdefault(key, []).append(line)

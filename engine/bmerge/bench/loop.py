@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from bmerge.bench.benchmark import Benchmark
 from bmerge.bench.cost import Cost, measure
-from bmerge.bench.rows import Row, Rows, Stage
+from bmerge.bench.rows import MergeRow, MergeRows, Stage
 from bmerge.bench.scene import Scene
 from bmerge.errors import BmergeError, StudyError, StudyInterruptedError
 from bmerge.host import Registry
@@ -53,7 +53,7 @@ class RowStarted:
 class RowFinished:
     """A row was stored."""
 
-    row: Row
+    row: MergeRow
 
 
 Event: TypeAlias = RowStarted | RowFinished | StudyEvent
@@ -70,7 +70,7 @@ def as_it_is(a: Any) -> Any:
 
 def run_benchmark(
     bench: Benchmark, registry: Registry, *, on_event: Callable[[Event], None] = lambda _: None
-) -> list[Row]:
+) -> list[MergeRow]:
     """Measure what has not been measured yet.
 
     Args:
@@ -95,7 +95,7 @@ def run_benchmark(
     scene = Scene(bench, registry)
     try:
         _check(bench, definition)
-        run = _Run(bench, scene, Rows(bench.folder / "rows.jsonl"), on_event)
+        run = _Run(bench, scene, MergeRows(bench.folder / "rows.jsonl"), on_event)
         return [*run.references(), *run.methods()]
     except KeyboardInterrupt as interrupt:
         message = f"interrupted; finished rows are stored in {bench.folder}"
@@ -122,12 +122,12 @@ class _Run:
     """One process's work on a benchmark."""
 
     def __init__(
-        self, bench: Benchmark, scene: Scene, rows: Rows, on_event: Callable[[Event], None]
+        self, bench: Benchmark, scene: Scene, rows: MergeRows, on_event: Callable[[Event], None]
     ) -> None:
         self.bench, self.scene, self.rows, self.on_event = bench, scene, rows, on_event
         self.position = 1
 
-    def references(self) -> Iterator[Row]:
+    def references(self) -> Iterator[MergeRow]:
         """Yield the rows of the models themselves; an error here is nobody's merge's."""
         models = self.bench.models
         if models.base is not None:
@@ -135,44 +135,44 @@ class _Run:
         for parent in models.parents:
             yield self._reference("parent", parent)
 
-    def _reference(self, stage: Stage, model: ModelRef) -> Row:
+    def _reference(self, stage: Stage, model: ModelRef) -> MergeRow:
         label = self.bench.models.label(model)
         row = self.rows.find(label, stage, "")
         if row is None:
             self._begin(label, stage)
             own = self.bench.config.merge
             recipe = replace(own, method=as_it_is.name, models=(model,), options={})
-            row = Row(label, stage, models=(label,), scores=self._scores(recipe, as_it_is))
+            row = MergeRow(label, stage, models=(label,), scores=self._scores(recipe, as_it_is))
             self._end(row)
         return row
 
-    def methods(self) -> Iterator[Row]:
+    def methods(self) -> Iterator[MergeRow]:
         """Yield the rows of each method: one at its defaults, one tuned if it can be tuned."""
         for position, method in enumerate(self.bench.methods, start=1):
             self.position = position
             yield from self._method(method)
 
-    def _method(self, method: MergeMethod) -> Iterator[Row]:
+    def _method(self, method: MergeMethod) -> Iterator[MergeRow]:
         try:
             inputs = self.bench.models.of(method)
             digest = self.bench.identity(method, tuned=False)
         except BmergeError as error:
-            row = Row(method.name, "defaults", reason=str(error))
+            row = MergeRow(method.name, "defaults", reason=str(error))
             self._begin(row.name, row.stage)
             self._end(row)
             yield row
             return
         labels = tuple(map(self.bench.models.label, inputs))
-        row = self._row(Row(method.name, "defaults", digest, labels), method, dict)
+        row = self._row(MergeRow(method.name, "defaults", digest, labels), method, dict)
         yield row
         if self.bench.trials and method.hyperparameters and row.scores:
             digest = self.bench.identity(method, tuned=True)
-            tuned = Row(method.name, "tuned", digest, labels)
+            tuned = MergeRow(method.name, "tuned", digest, labels)
             yield self._row(tuned, method, lambda: self._tune(method, digest))
 
     def _row(
-        self, row: Row, method: MergeMethod, find: Callable[[], Mapping[str, BlockWeights]]
-    ) -> Row:
+        self, row: MergeRow, method: MergeMethod, find: Callable[[], Mapping[str, BlockWeights]]
+    ) -> MergeRow:
         """Return a stored row, or measure it; what goes wrong is its reason."""
         stored = self.rows.find(row.name, row.stage, row.identity)
         if stored is not None:
@@ -218,6 +218,6 @@ class _Run:
     def _begin(self, name: str, stage: Stage) -> None:
         self.on_event(RowStarted(name, stage, self.position, len(self.bench.methods)))
 
-    def _end(self, row: Row) -> None:
+    def _end(self, row: MergeRow) -> None:
         self.rows.add(row)
         self.on_event(RowFinished(row))

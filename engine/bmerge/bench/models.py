@@ -14,13 +14,13 @@ from bmerge.errors import MethodError
 from bmerge.method import ContentKind, MergeMethod
 from bmerge.recipe import ModelRef
 
-__all__ = ["Models", "models_of"]
+__all__ = ["BenchModels", "models_of"]
 
 _BASE = ("base", "c")
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
+class BenchModels:
     """The models of a benchmark.
 
     Args:
@@ -70,7 +70,7 @@ def _name(model: ModelRef) -> str:
     return "+".join(Path(path).stem for path in paths)
 
 
-def models_of(method: MergeMethod, models: Sequence[ModelRef]) -> Models:
+def models_of(method: MergeMethod, models: Sequence[ModelRef]) -> BenchModels:
     """Return which of a recipe's models are parents and which is the base, as its method says.
 
     Args:
@@ -80,4 +80,4 @@ def models_of(method: MergeMethod, models: Sequence[ModelRef]) -> Models:
     names = [*method.model_names, *("" for _ in models)][: len(models)]
     bases = [model for name, model in zip(names, models, strict=True) if name in _BASE]
     parents = [model for name, model in zip(names, models, strict=True) if name not in _BASE]
-    return Models(tuple(parents), bases[0] if bases else None)
+    return BenchModels(tuple(parents), bases[0] if bases else None)

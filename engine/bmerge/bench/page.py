@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bmerge.bench.charts import forest, speed
-from bmerge.bench.summary import Line
+from bmerge.bench.summary import SummaryLine
 from bmerge.pages import environment
 
 __all__ = ["render"]
 
 
-def render(lines: Sequence[Line], facts: Sequence[str]) -> str:
+def render(lines: Sequence[SummaryLine], facts: Sequence[str]) -> str:
     """Return the page as text.
 
     Args:

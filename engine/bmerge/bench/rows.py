@@ -13,13 +13,13 @@ from bmerge.bench.cost import Cost
 from bmerge.errors import StudyError
 from bmerge.recipe import BlockWeights
 
-__all__ = ["Row", "Rows", "Stage"]
+__all__ = ["MergeRow", "MergeRows", "Stage"]
 
 Stage: TypeAlias = Literal["base", "parent", "defaults", "tuned"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MergeRow:
     """One merge, or one model as it is, on the held-out pictures.
 
     Args:
@@ -43,7 +43,7 @@ class Row:
     reason: str | None = None
 
 
-class Rows:
+class MergeRows:
     """The rows in a file, by name and stage; the last of equals counts.
 
     Args:
@@ -52,7 +52,7 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: dict[tuple[str, Stage], Row] = {}
+        self._rows: dict[tuple[str, Stage], MergeRow] = {}
         data = path.read_bytes() if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
@@ -61,12 +61,12 @@ class Rows:
             row = _row(json.loads(line))
             self._rows[row.name, row.stage] = row
 
-    def find(self, name: str, stage: Stage, identity: str) -> Row | None:
+    def find(self, name: str, stage: Stage, identity: str) -> MergeRow | None:
         """Return a complete row of exactly this, or None."""
         row = self._rows.get((name, stage))
         return row if row and row.identity == identity and row.reason is None else None
 
-    def add(self, row: Row) -> None:
+    def add(self, row: MergeRow) -> None:
         """Write a row; it is on the disk when this returns.
 
         Raises:
@@ -82,7 +82,9 @@ class Rows:
             raise StudyError(f"{self._path} cannot be written: {error.strerror}") from error
 
 
-def _row(data: dict[str, Any]) -> Row:
+def _row(data: dict[str, Any]) -> MergeRow:
     weights = {name: BlockWeights(**w) for name, w in data.pop("hyperparameters").items()}
     cost, models = data.pop("cost"), tuple(data.pop("models"))
-    return Row(**data, models=models, hyperparameters=weights, cost=Cost(**cost) if cost else None)
+    return MergeRow(
+        **data, models=models, hyperparameters=weights, cost=Cost(**cost) if cost else None
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from bmerge.bench.rows import Row
+from bmerge.bench.rows import MergeRow
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.objective import Normal, Objectives
 from bmerge.study.trial import Proposal, Trial
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Interval", "Line", "summarise"]
+__all__ = ["Interval", "SummaryLine", "summarise"]
 
 _RESAMPLES = 4_000
 _MODELS = frozenset({"base", "parent"})
@@ -38,7 +38,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SummaryLine:
     """One line of the table.
 
     Args:
@@ -51,7 +51,7 @@ class Line:
         same_as: the model whose scores a merge has exactly, as where it went back to its base.
     """
 
-    row: Row
+    row: MergeRow
     quality: Interval | None = None
     lead: Interval | None = None
     normalised: float | None = None
@@ -61,8 +61,8 @@ class Line:
 
 
 def summarise(
-    rows: Sequence[Row], pictures: Sequence[Payload], objectives: Objectives
-) -> list[Line]:
+    rows: Sequence[MergeRow], pictures: Sequence[Payload], objectives: Objectives
+) -> list[SummaryLine]:
     """Return the table's lines: the best first, those without a quality last.
 
     Args:
@@ -72,7 +72,7 @@ def summarise(
     """
     painted = [row for row in rows if row.scores]
     if not painted:
-        return [Line(row) for row in rows]
+        return [SummaryLine(row) for row in rows]
     sample = _Sample(pictures, painted, objectives)
     qualities = [sample.quality(row) for row in painted]
     parents = [q for row, q in zip(painted, qualities, strict=True) if row.stage == "parent"]
@@ -84,12 +84,12 @@ def summarise(
             lead = _interval(own - rival)
             normalised = float(own[0] / rival[0]) if rival[0] > 0 else None
         means, same_as = sample.means(row), _same_as(row, painted)
-        lines.append(Line(row, _interval(own), lead, normalised, rank, means, same_as))
+        lines.append(SummaryLine(row, _interval(own), lead, normalised, rank, means, same_as))
     lines.sort(key=lambda line: -(line.quality.mean if line.quality else -math.inf))
-    return [*lines, *(Line(row) for row in rows if not row.scores)]
+    return [*lines, *(SummaryLine(row) for row in rows if not row.scores)]
 
 
-def _same_as(row: Row, rows: Sequence[Row]) -> str | None:
+def _same_as(row: MergeRow, rows: Sequence[MergeRow]) -> str | None:
     models = (r for r in rows if r.stage in _MODELS and r is not row)
     return next((model.name for model in models if model.scores == row.scores), None)
 
@@ -117,7 +117,7 @@ class _Sample:
     """
 
     def __init__(
-        self, pictures: Sequence[Payload], rows: Sequence[Row], objectives: Objectives
+        self, pictures: Sequence[Payload], rows: Sequence[MergeRow], objectives: Objectives
     ) -> None:
         import numpy as np
 
@@ -128,7 +128,7 @@ class _Sample:
         weights = np.array([payload.weight for payload in pictures])
         self.parts = np.vstack([np.ones(count), draws]) * weights  # first the pictures themselves
 
-    def _trials(self, rows: Sequence[Row]) -> Iterator[Trial]:
+    def _trials(self, rows: Sequence[MergeRow]) -> Iterator[Trial]:
         """Yield the models as they are in the form that normalisation takes its scale from."""
         for number, row in enumerate(rows):
             if row.stage in _MODELS:
@@ -139,7 +139,7 @@ class _Sample:
                 nothing = Proposal("baseline", row.name, {}, {})
                 yield Trial(number, "complete", nothing, pictures=shots)
 
-    def quality(self, row: Row) -> NDArray[np.float64]:
+    def quality(self, row: MergeRow) -> NDArray[np.float64]:
         """Return the sum of the objectives over the pictures, then over each resample."""
         total = self.np.zeros(len(self.parts))
         for one in self.scale.sums:
@@ -148,12 +148,12 @@ class _Sample:
                 total += weight * self._mean(row, label, normal)
         return total
 
-    def means(self, row: Row) -> dict[str, float]:
+    def means(self, row: MergeRow) -> dict[str, float]:
         """Return scorer's label → mean of its scores as they are."""
         labels = dict.fromkeys(label for scores in row.scores.values() for label in scores)
         return {label: float(self._mean(row, label, _raw)[0]) for label in labels}
 
-    def ranks(self, rows: Sequence[Row]) -> list[float]:
+    def ranks(self, rows: Sequence[MergeRow]) -> list[float]:
         """Return each row's place among all, averaged over the prompts; equals share one."""
         prompts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for payload in self.pictures:
@@ -172,7 +172,7 @@ class _Sample:
         places: list[float] = (above + (equal + 1) / 2).mean(axis=1).tolist()
         return places
 
-    def _mean(self, row: Row, label: str, normal: Normal) -> NDArray[np.float64]:
+    def _mean(self, row: MergeRow, label: str, normal: Normal) -> NDArray[np.float64]:
         """Return a scorer's weighted mean over the pictures that it judges, for each resample."""
         scores = [(payload.id, row.scores[payload.id].get(label)) for payload in self.pictures]
         judged = self.np.array([score is not None for _, score in scores])

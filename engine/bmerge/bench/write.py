@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bmerge.bench.summary import Line
+from bmerge.bench.summary import SummaryLine
 from bmerge.errors import StudyError
 from bmerge.recipe import BlockWeights
 
 __all__ = ["flat", "labels_of", "write_results"]
 
 
-def write_results(lines: Sequence[Line], folder: Path, facts: Sequence[str]) -> tuple[Path, Path]:
+def write_results(
+    lines: Sequence[SummaryLine], folder: Path, facts: Sequence[str]
+) -> tuple[Path, Path]:
     """Write the table and the page into the benchmark's folder.
 
     Args:
@@ -42,12 +44,12 @@ def write_results(lines: Sequence[Line], folder: Path, facts: Sequence[str]) -> 
     return files
 
 
-def labels_of(lines: Sequence[Line]) -> list[str]:
+def labels_of(lines: Sequence[SummaryLine]) -> list[str]:
     """Return the scorers' labels."""
     return list(dict.fromkeys(label for line in lines for label in line.means or ()))
 
 
-def flat(line: Line) -> dict[str, Any]:
+def flat(line: SummaryLine) -> dict[str, Any]:
     """Return one line as plain data, the scorers' means by their labels."""
     row, cost = line.row, line.row.cost
     return {
@@ -80,7 +82,7 @@ def _text(weights: BlockWeights) -> str:
     return ",".join(f"{place}={value:.6g}" for place, value in weights.assignments.items())
 
 
-def _csv(lines: Sequence[Line]) -> str:
+def _csv(lines: Sequence[SummaryLine]) -> str:
     labels = labels_of(lines)
     rows = [{**flat(line), **{n: (line.means or {}).get(n) for n in labels}} for line in lines]
     text = io.StringIO()

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import click
 
-from bmerge.bench import Benchmark, Models, Where, held_out, models_of, run_benchmark, summarise
+from bmerge.bench import (
+    Benchmark,
+    BenchModels,
+    Where,
+    held_out,
+    models_of,
+    run_benchmark,
+    summarise,
+)
 from bmerge.bench.benchmark import Per
 from bmerge.bench.write import write_results
 from bmerge.cli.bench_output import BenchProgress, facts_of, print_lines
@@ -133,11 +141,11 @@ def command(
 
 def _models(
     config: StudyConfig, parents: Sequence[Path], base: Path | None, registry: Registry
-) -> Models:
+) -> BenchModels:
     """Return the study's models with what the options replace of them."""
     models = models_of(registry.method(config.merge.method), config.merge.models)
     if parents:
-        models = Models(tuple(_ref(path) for path in parents))
+        models = BenchModels(tuple(_ref(path) for path in parents))
     models = replace(models, base=_ref(base)) if base else models
     if any(models.all.count(model) > 1 for model in models.all):
         raise RecipeError("a model is given twice")

@@ -14,7 +14,7 @@ from bmerge.cli.session import Session, shared_options
 
 if TYPE_CHECKING:
     from bmerge.bench.optimising.contest import Contestant
-    from bmerge.bench.optimising.table import Line
+    from bmerge.bench.optimising.table import ContestLine
     from bmerge.host import Registry
 
 __all__ = ["command"]
@@ -100,7 +100,7 @@ def command(
       bmerge bench optimisers --optimiser auto --optimiser mine --plugin mine.py
       bmerge bench optimisers --landscape corners --seeds 20 --first-seed 100 --jobs 4
     """
-    from bmerge.bench.optimising.contest import Row
+    from bmerge.bench.optimising.contest import ContestRow
     from bmerge.bench.optimising.run import Contest, run_contest
     from bmerge.bench.optimising.table import lines_of
     from bmerge.bench.optimising.write import write_contest
@@ -116,7 +116,7 @@ def command(
     )
     with LiveLine() as line:
 
-        def show(row: Row, left: int) -> None:
+        def show(row: ContestRow, left: int) -> None:
             line.draw(f"{left} searches left  {row.name} on {row.landscape}, seed {row.seed}")
 
         rows = run_contest(contest, jobs, show)
@@ -140,7 +140,7 @@ def _contestants(names: Sequence[str], registry: Registry) -> tuple[Contestant, 
 
 
 def _print(
-    lines: Sequence[Line], landscapes: Sequence[str], pictures: int, *, as_json: bool
+    lines: Sequence[ContestLine], landscapes: Sequence[str], pictures: int, *, as_json: bool
 ) -> None:
     from bmerge.bench.optimising.table import flat
 

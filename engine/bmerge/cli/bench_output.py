@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bmerge.bench import Benchmark, Event, Line, Row, RowFinished, RowStarted
+from bmerge.bench import Benchmark, Event, MergeRow, RowFinished, RowStarted, SummaryLine
 from bmerge.bench.summary import Interval
 from bmerge.bench.write import flat, labels_of
 from bmerge.cli.output import human_bytes, note, print_json, print_table
@@ -50,7 +50,7 @@ class BenchProgress:
         self._line.draw(f"{self._count}  {self._row}  {self._trial}")
 
 
-def _outcome(row: Row) -> str:
+def _outcome(row: MergeRow) -> str:
     if row.reason:
         return f"{row.name} ({row.stage}): {row.reason}"
     columns = defaultdict(list)
@@ -82,7 +82,7 @@ def facts_of(bench: Benchmark) -> list[str]:
     return facts
 
 
-def print_lines(lines: Sequence[Line], files: Sequence[Path], *, as_json: bool) -> None:
+def print_lines(lines: Sequence[SummaryLine], files: Sequence[Path], *, as_json: bool) -> None:
     """Print the table, what could not be measured and why, and the files."""
     if as_json:
         print_json([{**flat(line), "scores": line.means} for line in lines])
@@ -100,7 +100,7 @@ def print_lines(lines: Sequence[Line], files: Sequence[Path], *, as_json: bool) 
         note(f"written to {file}")
 
 
-def _cells(line: Line, labels: Sequence[str]) -> tuple[object, ...]:
+def _cells(line: SummaryLine, labels: Sequence[str]) -> tuple[object, ...]:
     row, cost, means = line.row, line.row.cost, line.means or {}
     return (
         row.name,

@@ -18,8 +18,8 @@ from bmerge.formats import leading, open_checkpoint
 from bmerge.formats.target import refuse_inputs, regular_target, write_file
 
 if TYPE_CHECKING:
-    from bmerge.compare import Alignment
-    from bmerge.compare.heat import Grid
+    from bmerge.compare import AlignedModels
+    from bmerge.compare.heat import HeatGrid
 
 __all__ = ["command"]
 
@@ -98,7 +98,7 @@ def _check_count(files: Sequence[str], paths: Sequence[str], *, fitted: bool) ->
         raise click.UsageError(f"{message}; --parents finds what the first is made of")
 
 
-def _run(what: Callable[..., T], alignment: Alignment) -> T:
+def _run(what: Callable[..., T], alignment: AlignedModels) -> T:
     """Run a pass over the files, with a bar."""
     executor: Executor = NativeExecutor(io="read")  # maps would count as memory
     with LiveLine() as line:
@@ -107,7 +107,7 @@ def _run(what: Callable[..., T], alignment: Alignment) -> T:
         return what(alignment, executor=executor, progress=progress)
 
 
-def _draw(grid: Grid, lines: Sequence[str], svg: str | None, html: str | None) -> None:
+def _draw(grid: HeatGrid, lines: Sequence[str], svg: str | None, html: str | None) -> None:
     if not svg and not html:
         return
     from bmerge.compare import heat

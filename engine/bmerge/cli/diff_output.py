@@ -8,7 +8,7 @@ from typing import Any
 from bmerge.cli.output import print_table, show
 from bmerge.compare import Difference, Distance, MadeOf
 from bmerge.compare.guess import guess
-from bmerge.compare.heat import Grid
+from bmerge.compare.heat import HeatGrid
 from bmerge.compare.layers import LAYERS
 
 __all__ = [
@@ -104,7 +104,7 @@ def _lines(found: Difference) -> Iterator[str]:
             yield f"{one} in the first, {other} in the second: {count} tensors"
 
 
-def grid(found: Difference) -> Grid:
+def grid(found: Difference) -> HeatGrid:
     """Return the distances of blocks, by kinds of layers."""
     cells = found.by(lambda row: row.block, lambda row: row.layer)
     columns = [layer for layer in LAYERS if any(layer == each for _, each in cells)]
@@ -114,7 +114,7 @@ def grid(found: Difference) -> Grid:
     values |= {(block, "all"): distance.relative for block, distance in found.blocks.items()}
     names = " and ".join(c.path.name for c in found.alignment.checkpoints[:2])
     title = f"relative distance of {names}"
-    return Grid(title, list(found.blocks), ["all", *columns], values, lambda x: f"{x:.2g}")
+    return HeatGrid(title, list(found.blocks), ["all", *columns], values, lambda x: f"{x:.2g}")
 
 
 def made_data(made: MadeOf) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _unexplained(made: MadeOf) -> list[str]:
     return list(dict.fromkeys([*(key for keys in lacking for key in keys), *unlike]))
 
 
-def made_grid(made: MadeOf) -> Grid:
+def made_grid(made: MadeOf) -> HeatGrid:
     """Return the weights of the parents in each block."""
     letters = _letters(made)
     cells = {
@@ -177,7 +177,7 @@ def made_grid(made: MadeOf) -> Grid:
         for letter, weight in zip(letters, fit.weights, strict=True)
     }
     title = f"what {made.alignment.checkpoints[0].path.name} is made of"
-    return Grid(title, list(made.blocks), letters, cells, _weight, diverging=True)
+    return HeatGrid(title, list(made.blocks), letters, cells, _weight, diverging=True)
 
 
 def _letters(made: MadeOf) -> list[str]:

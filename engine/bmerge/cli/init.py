@@ -19,7 +19,7 @@ from bmerge.formats.target import write_file
 from bmerge.host import Registry
 from bmerge.host.kinds import ScorerKind
 from bmerge.study.load import load_study
-from bmerge.wizard import Answers, Models, Server, find_servers, look_at, study_text
+from bmerge.wizard import Answers, Server, StudyModels, find_servers, look_at, study_text
 
 __all__ = ["command"]
 
@@ -174,7 +174,7 @@ class _Asker:
 
 
 def _painter(
-    models: Models,
+    models: StudyModels,
     ask: _Asker,
     addresses: Sequence[str] | None,
     generator: str | None,
@@ -202,7 +202,7 @@ def _painter(
     return _in_process(models, asked=generator is not None)
 
 
-def _over(server: Server, models: Models, ask: _Asker, folder: str | None) -> _Painter:
+def _over(server: Server, models: StudyModels, ask: _Asker, folder: str | None) -> _Painter:
     folders = server.model_folders if models.settings.alone else server.folders
     if folder is None and not folders and not ask.terminal:
         message = f"where {server.what} looks for checkpoints is not known on this machine"
@@ -215,7 +215,7 @@ def _over(server: Server, models: Models, ask: _Asker, folder: str | None) -> _P
     return _Painter(server.generator, options)
 
 
-def _in_process(models: Models, *, asked: bool) -> _Painter:
+def _in_process(models: StudyModels, *, asked: bool) -> _Painter:
     missing = absent(("diffusers", "transformers", "accelerate", "torch"))
     known = models.architecture.id in _IN_PROCESS
     if asked or (known and not missing):

@@ -9,7 +9,7 @@ from bmerge.cli.output import print_json, print_table
 from bmerge.errors import PluginError, nearest
 from bmerge.extras import absent, install_line
 from bmerge.host.catalogue import Catalogue
-from bmerge.host.kinds import FactoryOption, Kind
+from bmerge.host.kinds import FactoryOption, PluginKind
 
 __all__ = ["chosen", "missing_data", "print_kinds", "summary_of"]
 
@@ -80,7 +80,7 @@ def missing_data(thing: Needy) -> dict[str, Any]:
     return {"missing": list(missing), "install": install_line(missing) if missing else None}
 
 
-def _options(kind: Kind[Any]) -> str:
+def _options(kind: PluginKind[Any]) -> str:
     return ", ".join(_option(option) for option in kind.options) or "-"
 
 
@@ -88,7 +88,7 @@ def _option(option: FactoryOption) -> str:
     return option.name if option.required else f"{option.name}={option.default}"
 
 
-def _as_data(kind: Kind[Any], plugin: str) -> dict[str, Any]:
+def _as_data(kind: PluginKind[Any], plugin: str) -> dict[str, Any]:
     options = [
         {
             "name": option.name,

@@ -18,7 +18,7 @@ from bmerge.cli.merge_recipe import recipe_options
 from bmerge.cli.merge_write import measure_text, show_written, write
 from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
 from bmerge.cli.session import Session, shared_options
-from bmerge.executors import Choice, ExecutorOptions, choose_executor
+from bmerge.executors import ChosenExecutor, ExecutorOptions, choose_executor
 from bmerge.host import Registry
 from bmerge.host.named_merge import plan_of_method
 from bmerge.plan import Plan, describe
@@ -142,7 +142,7 @@ def command(
             _merge(plan, choice, target, to, registry, as_json=as_json)
 
 
-def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
+def _print_plan(plan: Plan, choice: ChosenExecutor, *, as_json: bool) -> None:
     data = {**describe(plan), "executor": choice.executor.name, "reason": choice.reason}
     if as_json:
         print_json(data)
@@ -168,7 +168,7 @@ def _print_plan(plan: Plan, choice: Choice, *, as_json: bool) -> None:
 
 def _merge(
     plan: Plan,
-    choice: Choice,
+    choice: ChosenExecutor,
     target: Path,
     to: OutputOptions,
     registry: Registry,

@@ -12,14 +12,14 @@ from bmerge.host.far import with_far_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.config import StudyConfig
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 
 __all__ = ["open_study"]
 
 
 def open_study(
     session: Session, config: StudyConfig, file: Path, folder: Path, where: ExecutorOptions
-) -> tuple[Study, Registry]:
+) -> tuple[PreparedStudy, Registry]:
     """Build a study, tell what is to be told of its plan, and return it with its plugins.
 
     Args:

@@ -25,7 +25,7 @@ from bmerge.study.lock import FolderLock
 from bmerge.study.proof import Comparison, Proof
 from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, prove, share_of
 from bmerge.study.stored import StoredStudy, read_study
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 
 __all__ = ["command", "file_of", "print_proof"]
 
@@ -138,7 +138,7 @@ def _row(proof: Proof, comparison: Comparison) -> Sequence[object]:
 
 
 def _entries(
-    study: Study, stored: StoredStudy, trials: Sequence[int], more: Sequence[Entry]
+    study: PreparedStudy, stored: StoredStudy, trials: Sequence[int], more: Sequence[Entry]
 ) -> list[Entry]:
     if not trials:
         return contenders_of(study, stored.trials, more)

@@ -11,14 +11,14 @@ from bmerge.study.limits import Limits
 from bmerge.study.preflight import Finding, Forecast, check_all, forecast_of
 from bmerge.study.room import free_bytes
 from bmerge.study.stored import StoredStudy, has_study, read_study
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 
 __all__ = ["check_study"]
 
 _LABEL = 12
 
 
-def check_study(study: Study, limits: Limits, *, accept_changes: bool) -> None:
+def check_study(study: PreparedStudy, limits: Limits, *, accept_changes: bool) -> None:
     """Check a study, print what was found and what it will take; paint one picture at most.
 
     Args:
@@ -44,7 +44,7 @@ def check_study(study: Study, limits: Limits, *, accept_changes: bool) -> None:
         study.close()
 
 
-def _stored(study: Study) -> StoredStudy | None:
+def _stored(study: PreparedStudy) -> StoredStudy | None:
     """Return what an earlier run has left in the study's folder."""
     return read_study(study.folder) if has_study(study.folder) else None
 

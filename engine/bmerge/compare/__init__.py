@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from bmerge.compare.difference import Difference, Distance, compare
 from bmerge.compare.made_of import MadeOf, made_of
-from bmerge.compare.pairs import Alignment, align
+from bmerge.compare.pairs import AlignedModels, align
 
-__all__ = ["Alignment", "Difference", "Distance", "MadeOf", "align", "compare", "made_of"]
+__all__ = ["AlignedModels", "Difference", "Distance", "MadeOf", "align", "compare", "made_of"]

@@ -11,7 +11,7 @@ from typing import Any
 from bmerge import ops
 from bmerge.compare.layers import LAYERS
 from bmerge.compare.measured import measured
-from bmerge.compare.pairs import Alignment, Row
+from bmerge.compare.pairs import AlignedModels, TensorRow
 from bmerge.compare.same import same_values
 from bmerge.dtypes import is_float
 from bmerge.executors import Executor, ProgressCallback
@@ -111,15 +111,15 @@ class Difference:
         distances: one for each tensor that can be compared.
     """
 
-    alignment: Alignment
-    distances: tuple[tuple[Row, Distance], ...]
+    alignment: AlignedModels
+    distances: tuple[tuple[TensorRow, Distance], ...]
 
     @property
     def total(self) -> Distance:
         """In all tensors."""
         return reduce(Distance.__add__, (distance for _, distance in self.distances), Distance())
 
-    def by(self, *kinds: Callable[[Row], str]) -> dict[tuple[str, ...], Distance]:
+    def by(self, *kinds: Callable[[TensorRow], str]) -> dict[tuple[str, ...], Distance]:
         """Return the distance in each group of tensors.
 
         Args:
@@ -153,7 +153,7 @@ def _in_order(found: dict[tuple[str, ...], Distance], names: Iterable[str]) -> d
 
 
 def compare(
-    alignment: Alignment, *, executor: Executor, progress: ProgressCallback | None = None
+    alignment: AlignedModels, *, executor: Executor, progress: ProgressCallback | None = None
 ) -> Difference:
     """Compare the first two of several models, and both with the third if there is one.
 
@@ -201,7 +201,7 @@ def _numbers(one: Any, other: Any, a: Any, b: Any, finite: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-def _distance(row: Row, numbers: Sequence[float]) -> Distance:
+def _distance(row: TensorRow, numbers: Sequence[float]) -> Distance:
     a, b, apart, greatest, changed, nonfinite, *base = numbers
     elements = row.infos[0].numel
     return Distance(
@@ -210,7 +210,7 @@ def _distance(row: Row, numbers: Sequence[float]) -> Distance:
     )  # fmt: skip
 
 
-def _whole(row: Row) -> Distance:
+def _whole(row: TensorRow) -> Distance:
     """Compare tensors that are no floats: they are the same or not."""
     first, second = row.infos[:2]
     same = first.dtype == second.dtype and same_values(first, second)

@@ -11,7 +11,7 @@ from html import escape
 
 from bmerge.colours import ink_on, weight_colour
 
-__all__ = ["Grid", "page", "svg"]
+__all__ = ["HeatGrid", "page", "svg"]
 
 _ROW, _COLUMN, _GAP = 22, 96, 2
 _NAMES, _HEAD = 150, 62
@@ -20,7 +20,7 @@ _LETTER = 7.2
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class HeatGrid:
     """A table.
 
     Args:
@@ -48,7 +48,7 @@ class Grid:
         return weight_colour(value, -most, most) if most else weight_colour(0.5, 0.0, 1.0)
 
 
-def svg(grid: Grid) -> str:
+def svg(grid: HeatGrid) -> str:
     """Return the drawing as the text of an SVG file."""
     names = max([_NAMES, *(_LETTER * len(row) + 14 for row in grid.rows)])
     width = max(names + len(grid.columns) * _COLUMN + 8, _LETTER * len(grid.title) + 24)
@@ -66,7 +66,7 @@ def svg(grid: Grid) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(grid: Grid, lines: Sequence[str]) -> str:
+def page(grid: HeatGrid, lines: Sequence[str]) -> str:
     """Return a page with the drawing and what else there is to say, as the text of an HTML file."""
     said = "".join(f"<p>{escape(line)}</p>\n" for line in lines)
     return (
@@ -78,7 +78,7 @@ def page(grid: Grid, lines: Sequence[str]) -> str:
     )
 
 
-def _labels(grid: Grid, names: float) -> Iterator[str]:
+def _labels(grid: HeatGrid, names: float) -> Iterator[str]:
     for index, column in enumerate(grid.columns):
         x = names + index * _COLUMN + _COLUMN / 2
         place = f'x="{x:g}" y="{_HEAD - 10}" text-anchor="middle"'
@@ -88,7 +88,7 @@ def _labels(grid: Grid, names: float) -> Iterator[str]:
         yield f'<text class="l" x="8" y="{y:g}">{escape(row)}</text>'
 
 
-def _cells(grid: Grid, names: float) -> Iterator[str]:
+def _cells(grid: HeatGrid, names: float) -> Iterator[str]:
     for i, row in enumerate(grid.rows):
         for j, column in enumerate(grid.columns):
             value = grid.cells.get((row, column))

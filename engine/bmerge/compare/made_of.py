@@ -16,7 +16,7 @@ from typing import Any
 
 from bmerge import ops
 from bmerge.compare.measured import measured
-from bmerge.compare.pairs import Alignment
+from bmerge.compare.pairs import AlignedModels
 from bmerge.dtypes import is_float
 from bmerge.executors import Executor, ProgressCallback
 
@@ -76,7 +76,7 @@ class MadeOf:
         total: with one weight for all tensors.
     """
 
-    alignment: Alignment
+    alignment: AlignedModels
     blocks: dict[str, Fit]
     total: Fit
 
@@ -88,7 +88,7 @@ class MadeOf:
 
 
 def made_of(
-    alignment: Alignment, *, executor: Executor, progress: ProgressCallback | None = None
+    alignment: AlignedModels, *, executor: Executor, progress: ProgressCallback | None = None
 ) -> MadeOf:
     """Find the weights of a model's parents in each block.
 

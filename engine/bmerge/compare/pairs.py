@@ -13,11 +13,11 @@ from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, Tensor, decoded, in_one_layout
 
-__all__ = ["Alignment", "Row", "align"]
+__all__ = ["AlignedModels", "TensorRow", "align"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TensorRow:
     """One tensor in every model.
 
     Args:
@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Alignment:
+class AlignedModels:
     """The tensors of several models, matched as merges match them.
 
     Args:
@@ -48,12 +48,12 @@ class Alignment:
     architecture: Architecture
 
     @cached_property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[TensorRow, ...]:
         """Tensors of one shape in all models, of floats in all of them or in none."""
         return tuple(row for row in self._common if self._is_alike(row))
 
     @cached_property
-    def unlike(self) -> tuple[Row, ...]:
+    def unlike(self) -> tuple[TensorRow, ...]:
         """Tensors of other shapes, or of floats in some models only."""
         return tuple(row for row in self._common if not self._is_alike(row))
 
@@ -73,10 +73,10 @@ class Alignment:
         return [{name(key): info for key, info in c.tensors.items()} for c in self.checkpoints]
 
     @cached_property
-    def _common(self) -> list[Row]:
+    def _common(self) -> list[TensorRow]:
         return list(self._matched())
 
-    def _matched(self) -> Iterator[Row]:
+    def _matched(self) -> Iterator[TensorRow]:
         first, *others = self._tables
         components = components_of(self.checkpoints[0].tensors, self.architecture)
         for name, info in first.items():
@@ -84,14 +84,14 @@ class Alignment:
                 key = info.key
                 infos = (info, *(other[name] for other in others))
                 block = self.architecture.block_of(key)
-                yield Row(key, infos, block, components[key], layer_of(key))
+                yield TensorRow(key, infos, block, components[key], layer_of(key))
 
-    def _is_alike(self, row: Row) -> bool:
+    def _is_alike(self, row: TensorRow) -> bool:
         shapes = {info.shape for info in row.infos}
         return len(shapes) == 1 and len({is_float(info.dtype) for info in row.infos}) == 1
 
 
-def align(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> Alignment:
+def align(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> AlignedModels:
     """Match the tensors of models.
 
     Args:
@@ -103,7 +103,7 @@ def align(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> Alig
         FormatError: if the weights of one are quantised in a way that cannot be decoded.
     """
     checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]
-    found = Alignment(in_one_layout(checkpoints), architecture)
+    found = AlignedModels(in_one_layout(checkpoints), architecture)
     if not found.rows:
         names = " and ".join(checkpoint.path.name for checkpoint in checkpoints)
         hint = "`bmerge inspect` names the architecture of each"

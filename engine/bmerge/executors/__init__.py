@@ -12,14 +12,14 @@ from bmerge.executors.base import (
     Sink,
     nonfinite_error,
 )
-from bmerge.executors.choose import Choice, choose_executor
+from bmerge.executors.choose import ChosenExecutor, choose_executor
 from bmerge.executors.native import NativeExecutor
 from bmerge.executors.options import ExecutorKeywords, ExecutorName, ExecutorOptions
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
 from bmerge.executors.working_set import largest_working_set, working_set
 
 __all__ = [
-    "Choice",
+    "ChosenExecutor",
     "DeviceMemory",
     "DeviceProbe",
     "ExecutionReport",

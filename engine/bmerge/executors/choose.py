@@ -20,7 +20,7 @@ from bmerge.extras import require
 from bmerge.options import unfolded
 from bmerge.plan import Plan
 
-__all__ = ["Choice", "DeviceMemory", "DeviceProbe", "choose_executor"]
+__all__ = ["ChosenExecutor", "DeviceMemory", "DeviceProbe", "choose_executor"]
 
 _NOTHING_ASKED = ExecutorOptions()
 
@@ -29,7 +29,7 @@ _SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenExecutor:
     """An executor, and why it was chosen.
 
     Args:
@@ -44,7 +44,7 @@ class Choice:
 @unfolded
 def choose_executor(
     plan: Plan, *, options: ExecutorOptions = _NOTHING_ASKED, probe: DeviceProbe | None = None
-) -> Choice:
+) -> ChosenExecutor:
     """Choose what runs a plan.
 
     Args:
@@ -70,7 +70,7 @@ def choose_executor(
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
     if device == "cpu":
-        return Choice(_torch("cpu", native.buffers), "torch on the CPU, as asked")
+        return ChosenExecutor(_torch("cpu", native.buffers), "torch on the CPU, as asked")
     budget = _budget(device, vram, probe or SystemProbe())
     if budget is None:
         return _without_gpu(executor, device, native)
@@ -129,7 +129,7 @@ def _torch_alone(
     memory: int,
     vram: int | None,
     probe: DeviceProbe,
-) -> Choice:
+) -> ChosenExecutor:
     """Choose for what only torch can run: a GPU if the tensors fit it, else the CPU."""
     need = largest_working_set(plan)
     budget = None if device == "cpu" else _budget(device, vram, probe)
@@ -137,9 +137,9 @@ def _torch_alone(
         raise _no_device(device)
     if budget is not None and (need <= budget.bytes or device is not None):
         gpu = _torch(device or "cuda", max(memory, need), vram)
-        return Choice(gpu, f"torch on {budget.name}: {only.why}")
+        return ChosenExecutor(gpu, f"torch on {budget.name}: {only.why}")
     # No budget can be kept that is less than one tensor.
-    return Choice(_torch("cpu", max(memory, need)), f"torch on the CPU: {only.why}")
+    return ChosenExecutor(_torch("cpu", max(memory, need)), f"torch on the CPU: {only.why}")
 
 
 def _no_device(device: str | None) -> ExecutorError:
@@ -147,20 +147,22 @@ def _no_device(device: str | None) -> ExecutorError:
     return ExecutorError(message, hint="use --executor native, or --device cpu")
 
 
-def _native(device: str | None, native: NativeExecutor, *, asked: bool) -> Choice:
+def _native(device: str | None, native: NativeExecutor, *, asked: bool) -> ChosenExecutor:
     if device is not None and device != "cpu":
         message = f"the native executor runs on the CPU, not on {device}"
         raise ExecutorError(message, hint="use --executor torch for a GPU")
     why = "as asked" if asked else "the device asked for is the CPU"
-    return Choice(native, f"native streaming: {why}")
+    return ChosenExecutor(native, f"native streaming: {why}")
 
 
-def _without_gpu(executor: ExecutorName, device: str | None, native: NativeExecutor) -> Choice:
+def _without_gpu(
+    executor: ExecutorName, device: str | None, native: NativeExecutor
+) -> ChosenExecutor:
     if device is not None:
         raise _no_device(device)
     if executor == "torch":
-        return Choice(_torch("cpu", native.buffers), f"torch on the CPU: {no_gpu()}")
-    return Choice(native, f"native streaming: {no_gpu()}")
+        return ChosenExecutor(_torch("cpu", native.buffers), f"torch on the CPU: {no_gpu()}")
+    return ChosenExecutor(native, f"native streaming: {no_gpu()}")
 
 
 def _with_gpu(
@@ -169,20 +171,20 @@ def _with_gpu(
     device: str | None,
     budget: _Budget,
     native: NativeExecutor,
-) -> Choice:
+) -> ChosenExecutor:
     need, staged = largest_working_set(plan), largest_staging(plan)
     sizes = f"the largest tensor needs {_size(need)} and {budget.text}"
     if staged > native.buffers and executor == "auto" and device is None:
         why = f"whole tensors take {_size(staged)} of main memory on their way to {budget.name}"
-        return Choice(native, f"native streaming on the CPU: {why}")
+        return ChosenExecutor(native, f"native streaming on the CPU: {why}")
     if need <= budget.bytes or device is not None:
         # A device that is asked for is taken: torch cuts tensors up where the method allows it.
         torch = _torch(device or "cuda", native.buffers, budget.asked)
         how = "" if need <= budget.bytes else " in parts, as asked"
-        return Choice(torch, f"torch on {budget.name}{how}: {sizes}")
+        return ChosenExecutor(torch, f"torch on {budget.name}{how}: {sizes}")
     if executor == "torch":
-        return Choice(_torch("cpu", native.buffers), f"torch on the CPU: {sizes}")
-    return Choice(native, f"native streaming on the CPU: {sizes}")
+        return ChosenExecutor(_torch("cpu", native.buffers), f"torch on the CPU: {sizes}")
+    return ChosenExecutor(native, f"native streaming on the CPU: {sizes}")
 
 
 def _torch(device: str, memory: int, vram: int | None = None) -> Executor:

@@ -14,13 +14,13 @@ from torch import Tensor
 from bmerge.errors import ExecutorError
 from bmerge.executors.working_set import AHEAD
 
-__all__ = ["CpuDevice", "CudaDevice", "Device", "Download", "Downloaded", "open_device"]
+__all__ = ["CpuDevice", "CudaDevice", "Device", "Downloaded", "PendingTransfer", "open_device"]
 
 _SHARE = 0.8
 """Of the free GPU memory that is used; the rest is for the driver and fragmentation."""
 
 
-class Download(Protocol):
+class PendingTransfer(Protocol):
     """A transfer to main memory that may still go on."""
 
     def result(self) -> Tensor:
@@ -70,7 +70,7 @@ class Device(Protocol):
         What is computed with them from now on waits for them, what was before does not.
         """
 
-    def download(self, values: Tensor) -> Download:
+    def download(self, values: Tensor) -> PendingTransfer:
         """Start to bring values to main memory once they are computed."""
 
 
@@ -96,7 +96,7 @@ class CpuDevice:
         """Return the same bytes."""
         return host
 
-    def download(self, values: Tensor) -> Download:
+    def download(self, values: Tensor) -> PendingTransfer:
         """Return the same values."""
         return Downloaded(values)
 
@@ -136,7 +136,7 @@ class CudaDevice:  # pragma: no cover  needs a GPU; tests/executors/test_torch_c
         values.record_stream(computing)
         return values
 
-    def download(self, values: Tensor) -> Download:
+    def download(self, values: Tensor) -> PendingTransfer:
         """Start a transfer from the GPU."""
         self._down.wait_stream(torch.cuda.current_stream(self.torch))
         with torch.cuda.stream(self._down):

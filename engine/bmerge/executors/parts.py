@@ -11,11 +11,11 @@ from bmerge.executors.working_set import staging, working_set
 from bmerge.expr.window import Window
 from bmerge.plan import MergeJob
 
-__all__ = ["Part", "Parts"]
+__all__ = ["JobCutter", "JobPart"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class JobPart:
     """Consecutive elements of a job.
 
     Args:
@@ -37,7 +37,7 @@ class Part:
         return working_set(self.job) * self.window.count // max(self.window.numel, 1)
 
 
-class Parts:
+class JobCutter:
     """Cuts jobs into parts.
 
     Args:
@@ -52,7 +52,7 @@ class Parts:
         self._memory = memory
         self.budget = device.budget(memory, vram)
 
-    def of(self, job: MergeJob) -> Iterator[Part]:
+    def of(self, job: MergeJob) -> Iterator[JobPart]:
         """Yield the parts of a job, in order; an empty tensor has one, without elements.
 
         Raises:
@@ -63,11 +63,11 @@ class Parts:
         if job.graph.has_reduction or job.wanted is not None:
             if whole.numel > fitting:
                 raise _too_large(job, self.budget)
-            yield Part(job, whole)
+            yield JobPart(job, whole)
             return
         step = max(min(fitting // (1 + self._ahead), self._preferred), 1)
         for begin in range(0, max(whole.numel, 1), step):
-            yield Part(job, whole.cut(begin, min(begin + step, whole.numel)))
+            yield JobPart(job, whole.cut(begin, min(begin + step, whole.numel)))
 
     def _fitting(self, job: MergeJob) -> int:
         """Return how many elements of a job fit the budgets."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from bmerge import _native, formats
 from bmerge.dtypes import SIZES
 from bmerge.errors import ExecutorError
-from bmerge.executors.parts import Part
+from bmerge.executors.parts import JobPart
 
 __all__ = ["read_ahead", "read_dtype"]
 
@@ -22,8 +22,8 @@ _Buffers: TypeAlias = Mapping[int, Tensor]
 
 
 def read_ahead(
-    parts: Iterable[Part], host_buffer: Callable[[int], Tensor]
-) -> Generator[tuple[Part, _Buffers]]:
+    parts: Iterable[JobPart], host_buffer: Callable[[int], Tensor]
+) -> Generator[tuple[JobPart, _Buffers]]:
     """Yield each part with the bytes of its inputs, while the next part's are read.
 
     Close the iterator to stop; no read is under way after that.
@@ -37,7 +37,7 @@ def read_ahead(
     """
     with ExitStack() as files, ThreadPoolExecutor(1, "bmerge-read") as pool:
         reader = _Reader(files, host_buffer)
-        pending: tuple[Part, Future[_Buffers]] | None = None
+        pending: tuple[JobPart, Future[_Buffers]] | None = None
         for part in parts:
             following = part, pool.submit(reader.read, part)
             if pending is not None:
@@ -60,7 +60,7 @@ class _Reader:
         self._host_buffer = host_buffer
         self._files: dict[Path, FileIO] = {}
 
-    def read(self, part: Part) -> _Buffers:
+    def read(self, part: JobPart) -> _Buffers:
         inputs, window = part.job.inputs, part.window
         return {
             i: self._range(inputs[i], window.begin, window.count) for i in part.job.graph.inputs

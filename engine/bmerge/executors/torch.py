@@ -31,9 +31,9 @@ from bmerge.executors.base import (
     nonfinite_error,
 )
 from bmerge.executors.codec import LARGEST, decode, encode
-from bmerge.executors.device import Device, Download, open_device
+from bmerge.executors.device import Device, PendingTransfer, open_device
 from bmerge.executors.native import NativeExecutor
-from bmerge.executors.parts import Part, Parts
+from bmerge.executors.parts import JobCutter, JobPart
 from bmerge.executors.reader import read_ahead, read_dtype
 from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr.evaluate import evaluate
@@ -77,7 +77,7 @@ class TorchExecutor:
     ) -> ExecutionReport:
         """Write every output tensor of ``plan``; see :class:`bmerge.executors.Executor`."""
         device = self.open_device(self.device)
-        parts = Parts(device, self.memory, self.vram)
+        parts = JobCutter(device, self.memory, self.vram)
         meter = _Meter(plan, progress)
         native = NativeExecutor(self.memory)
         merges = plan.merges
@@ -114,12 +114,12 @@ class TorchExecutor:
 class _Flight:
     """A part whose computation has been started."""
 
-    part: Part
+    part: JobPart
     inputs: tuple[int, ...]
     bytes_read: int
-    finite: Download
-    data: Download
-    sums: Download | None
+    finite: PendingTransfer
+    data: PendingTransfer
+    sums: PendingTransfer | None
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ class _Run:
     _bad_output: bool = False
     _flights: deque[_Flight] = field(default_factory=deque)
 
-    def part(self, part: Part, buffers: Mapping[int, Tensor]) -> None:
+    def part(self, part: JobPart, buffers: Mapping[int, Tensor]) -> None:
         """Start with one part; write those before it that the device is not to be ahead of."""
         while self._flights and not self._fits(part):
             self._land()
@@ -154,12 +154,12 @@ class _Run:
         while self._flights:
             self._land()
 
-    def _fits(self, part: Part) -> bool:
+    def _fits(self, part: JobPart) -> bool:
         """Return whether a part can be computed while those in flight still are."""
         in_use = sum(flight.part.working_set for flight in self._flights)
         return in_use + part.working_set <= self.budget
 
-    def _start(self, part: Part, buffers: Mapping[int, Tensor]) -> _Flight:
+    def _start(self, part: JobPart, buffers: Mapping[int, Tensor]) -> _Flight:
         job, window = part.job, part.window
         inputs = {
             index: decode(self.device.upload(data), read_dtype(job.inputs[index])).reshape(
@@ -187,7 +187,7 @@ class _Run:
         for key, (change, arrived, size, beyond) in self._sums.items():
             yield self.samples[key].rounded(change, arrived, size, beyond)
 
-    def _sums_of(self, part: Part, result: Tensor, data: Tensor) -> Download | None:
+    def _sums_of(self, part: JobPart, result: Tensor, data: Tensor) -> PendingTransfer | None:
         """Return the sums of a :class:`Rounded` over what a part has of the sample, if any."""
         job, window = part.job, part.window
         sample = self.samples.get(job.key)

@@ -6,7 +6,7 @@ Layer: above dtypes, below :mod:`bmerge.ops`. :mod:`bmerge.expr.eager` and
 
 from bmerge.expr.clamp import clamped
 from bmerge.expr.compose import Composition
-from bmerge.expr.graph import IDENTITY, Graph, Node, call
+from bmerge.expr.graph import IDENTITY, Graph, GraphNode, call
 from bmerge.expr.kinds import Extent, extent_of
 from bmerge.expr.reduce import reduces_to_input
 from bmerge.expr.seeds import draws, seed_of_key, with_seed
@@ -18,7 +18,7 @@ __all__ = [
     "Composition",
     "Extent",
     "Graph",
-    "Node",
+    "GraphNode",
     "Symbol",
     "call",
     "clamped",

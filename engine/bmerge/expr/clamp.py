@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, reduce
 
-from bmerge.expr.graph import Graph, Node
+from bmerge.expr.graph import Graph, GraphNode
 
 __all__ = ["clamped"]
 
@@ -22,7 +22,7 @@ def clamped(graph: Graph, bounds: tuple[int, ...]) -> Graph:
     nodes = list(graph.nodes)
 
     def apply(op: str, *args: int, constants: tuple[float, ...] = ()) -> int:
-        node = Node(op, args, constants)
+        node = GraphNode(op, args, constants)
         if node not in nodes:
             nodes.append(node)
         return nodes.index(node)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bmerge.expr.graph import Function, Graph, Node, needed
-from bmerge.expr.kinds import Extent, Kind, kind_of
+from bmerge.expr.graph import Function, Graph, GraphNode, needed
+from bmerge.expr.kinds import Extent, ValueKind, kind_of
 
 __all__ = ["Composition"]
 
@@ -18,23 +18,25 @@ class Composition:
     """Collects the nodes of a graph; every method returns the index of a result."""
 
     def __init__(self) -> None:
-        self._nodes: list[Node] = []
-        self._kinds: list[Kind] = []
+        self._nodes: list[GraphNode] = []
+        self._kinds: list[ValueKind] = []
         self._index: dict[object, int] = {}
         self._functions: list[Function] = []
         self._scalars: list[str] = []
 
     def input(self, index: int) -> int:
         """Return an input model."""
-        return self._add(Node("input", (), (float(index),)))
+        return self._add(GraphNode("input", (), (float(index),)))
 
     def zero(self) -> int:
         """Return a tensor of zeros."""
-        return self._add(Node("multiply", (self._add(Node("row_index")), self._constant(0.0))))
+        return self._add(
+            GraphNode("multiply", (self._add(GraphNode("row_index")), self._constant(0.0)))
+        )
 
     def subtract(self, x: int, y: int) -> int:
         """Return the difference of two results."""
-        return self._add(Node("subtract", (x, y)))
+        return self._add(GraphNode("subtract", (x, y)))
 
     def inline(self, graph: Graph, inputs: Sequence[int], scalars: Sequence[str]) -> int:
         """Return what a graph computes from other results; its scalars come after those before.
@@ -57,7 +59,7 @@ class Composition:
                 constants = (first + constants[0],)
             if node.op == "call":
                 constants = (self._function(graph.functions[int(constants[0])]), constants[1])
-            number.append(self._add(Node(node.op, args, constants)))
+            number.append(self._add(GraphNode(node.op, args, constants)))
         return self._spread(number[graph.output])
 
     def graph(self, output: int, n_models: int) -> Graph:
@@ -74,24 +76,26 @@ class Composition:
         """Return a result as one number per element."""
         if self._kinds[result].extent is Extent.ELEMENTS:
             return result
-        always = Node("greater_equal", (self._add(Node("row_index")), self._constant(0.0)))
-        return self._add(Node("where", (self._add(always), result, result)))
+        always = GraphNode(
+            "greater_equal", (self._add(GraphNode("row_index")), self._constant(0.0))
+        )
+        return self._add(GraphNode("where", (self._add(always), result, result)))
 
     def _constant(self, value: float) -> int:
-        return self._add(Node("constant", (), (value,)))
+        return self._add(GraphNode("constant", (), (value,)))
 
     def _function(self, function: Function) -> float:
         if function not in self._functions:
             self._functions.append(function)
         return float(self._functions.index(function))
 
-    def _add(self, node: Node) -> int:
+    def _add(self, node: GraphNode) -> int:
         # By their digits: 0.0 and -0.0 are equal but must not become one node.
         key = (node.op, node.args, tuple(value.hex() for value in node.constants))
         if key not in self._index:
             called = node.op == "call"
             kinds = [self._kinds[arg] for arg in node.args]
-            kind = Kind(Extent.ELEMENTS) if called else kind_of(node.op, kinds, node.constants)
+            kind = ValueKind(Extent.ELEMENTS) if called else kind_of(node.op, kinds, node.constants)
             self._index[key] = len(self._nodes)
             self._nodes.append(node)
             self._kinds.append(kind)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bmerge.errors import BmergeError, MethodError
 from bmerge.expr import eager
-from bmerge.expr.graph import Graph, Node
+from bmerge.expr.graph import Graph, GraphNode
 from bmerge.expr.returned import checked
 from bmerge.expr.window import POSITIONS, Window, position, seeded
 from bmerge.faults import FAILURES, in_one_line
@@ -45,7 +45,7 @@ def evaluate(
         MethodError: if a function of whole tensors fails, or returns what is no merged tensor.
     """
 
-    def value_of(node: Node) -> Tensor:
+    def value_of(node: GraphNode) -> Tensor:
         if node.op == "input":
             return inputs[int(node.constants[0])]
         if node.op in POSITIONS:
@@ -66,7 +66,7 @@ def evaluate(
     return _of_shape(values[graph.output].float(), window)
 
 
-def _called(graph: Graph, node: Node, values: Sequence[Tensor], window: Window) -> Tensor:
+def _called(graph: Graph, node: GraphNode, values: Sequence[Tensor], window: Window) -> Tensor:
     """Call a function of whole tensors; its random numbers are those of the window."""
     index, stream = map(int, node.constants)
     called = graph.functions[index]

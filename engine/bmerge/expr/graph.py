@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["IDENTITY", "Function", "Graph", "Node", "call", "needed"]
+__all__ = ["IDENTITY", "Function", "Graph", "GraphNode", "call", "needed"]
 
 REDUCTIONS = frozenset(
     {"sum", "mean", "vector_norm", "min", "max", "any", "all", "vecdot", "kth_abs"}
 )
 
 
-class Node(NamedTuple):
+class GraphNode(NamedTuple):
     """One operation.
 
     Args:
@@ -63,7 +63,7 @@ class Graph:
         functions: what ``call`` nodes call.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[GraphNode, ...]
     output: int
     n_models: int
     scalars: tuple[str, ...]
@@ -117,20 +117,20 @@ def call(
         name: of the method, for messages; the function's own if left out.
         place: file and line where it stands.
     """
-    inputs = [Node("input", (), (float(index),)) for index in range(n_models)]
-    scalars = [Node("scalar", (), (float(index),)) for index in range(len(scalar_names))]
+    inputs = [GraphNode("input", (), (float(index),)) for index in range(n_models)]
+    scalars = [GraphNode("scalar", (), (float(index),)) for index in range(len(scalar_names))]
     nodes = (*inputs, *scalars)
-    result = Node("call", tuple(range(len(nodes))), (0.0, 0.0))
+    result = GraphNode("call", tuple(range(len(nodes))), (0.0, 0.0))
     names = tuple(scalar_names)
     functions = (Function(function, n_models, names, name or function.__name__, place),)
     return Graph((*nodes, result), len(nodes), n_models, names, functions)
 
 
-IDENTITY = Graph((Node("input", (), (0,)),), 0, 1, ())
+IDENTITY = Graph((GraphNode("input", (), (0,)),), 0, 1, ())
 """What is computed where a tensor keeps its values and changes its dtype."""
 
 
-def needed(nodes: Sequence[Node], output: int) -> tuple[tuple[Node, ...], int]:
+def needed(nodes: Sequence[GraphNode], output: int) -> tuple[tuple[GraphNode, ...], int]:
     """Drop the nodes that ``output`` does not depend on and number the others anew."""
     wanted = {output}
     for index in range(output, -1, -1):

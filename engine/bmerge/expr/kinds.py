@@ -17,7 +17,7 @@ from typing import Final
 
 from bmerge.expr.graph import Graph
 
-__all__ = ["WHOLE", "Extent", "Kind", "KindError", "extent_of", "kind_of"]
+__all__ = ["WHOLE", "Extent", "KindError", "ValueKind", "extent_of", "kind_of"]
 
 WHOLE: Final = -2
 """The axis of a reduction over the whole tensor."""
@@ -39,7 +39,7 @@ class Extent(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """Extent of a value, and whether it is a boolean."""
 
     extent: Extent
@@ -74,7 +74,7 @@ _OF_REDUCED = {"mean", "min", "max", "any", "all"}
 _COUNTS_BOOLEANS = {"sum", "mean"}
 
 
-def kind_of(op: str, kinds: Sequence[Kind], constants: Sequence[float]) -> Kind:
+def kind_of(op: str, kinds: Sequence[ValueKind], constants: Sequence[float]) -> ValueKind:
     """Return the kind of an operation's result.
 
     Args:
@@ -86,28 +86,28 @@ def kind_of(op: str, kinds: Sequence[Kind], constants: Sequence[float]) -> Kind:
         KindError: if it does not take arguments of these kinds.
     """
     if op in _ELEMENTS:
-        return Kind(Extent.ELEMENTS)
+        return ValueKind(Extent.ELEMENTS)
     if op in _SCALARS:
-        return Kind(Extent.SCALAR)
+        return ValueKind(Extent.SCALAR)
     _check_booleans(op, kinds)
     boolean = op in _LOGICAL or op in _PREDICATES
     if op in _OVER_AXIS:
         _check_extent(op, kinds, int(constants[0]))
-        return Kind(_AXIS[int(constants[0])], boolean)
+        return ValueKind(_AXIS[int(constants[0])], boolean)
     if op == "kth_abs":
         return _kth_abs(kinds)
-    return Kind(reduce(Extent.join, (kind.extent for kind in kinds)), boolean)
+    return ValueKind(reduce(Extent.join, (kind.extent for kind in kinds)), boolean)
 
 
 def extent_of(graph: Graph) -> Extent:
     """Return how many values a traced graph gives."""
-    kinds: list[Kind] = []
+    kinds: list[ValueKind] = []
     for node in graph.nodes:
         kinds.append(kind_of(node.op, [kinds[arg] for arg in node.args], node.constants))
     return kinds[graph.output].extent
 
 
-def _check_booleans(op: str, kinds: Sequence[Kind]) -> None:
+def _check_booleans(op: str, kinds: Sequence[ValueKind]) -> None:
     booleans = [kind.boolean for kind in kinds]
     if op in _LOGICAL:
         if not all(booleans):
@@ -124,7 +124,7 @@ def _check_booleans(op: str, kinds: Sequence[Kind]) -> None:
 _AS_NUMBER = "turn a boolean into a number with ops.where(mask, 1.0, 0.0)"
 
 
-def _is_masking(op: str, kinds: Sequence[Kind]) -> bool:
+def _is_masking(op: str, kinds: Sequence[ValueKind]) -> bool:
     """Tell whether this is ``mask * x``, the one product with a boolean that torch has too.
 
     A boolean per element times one float64 would give float64 elements there.
@@ -135,7 +135,7 @@ def _is_masking(op: str, kinds: Sequence[Kind]) -> bool:
     return mask.extent is Extent.SCALAR or number.extent is not Extent.SCALAR
 
 
-def _check_extent(op: str, kinds: Sequence[Kind], axis: int) -> None:
+def _check_extent(op: str, kinds: Sequence[ValueKind], axis: int) -> None:
     extent = reduce(Extent.join, (kind.extent for kind in kinds))
     if extent is Extent.ELEMENTS:
         return
@@ -150,10 +150,10 @@ def _check_extent(op: str, kinds: Sequence[Kind], axis: int) -> None:
         )
 
 
-def _kth_abs(kinds: Sequence[Kind]) -> Kind:
+def _kth_abs(kinds: Sequence[ValueKind]) -> ValueKind:
     values, k = kinds
     if values.extent is not Extent.ELEMENTS:
         raise KindError("kth_abs takes elements", "use it before other reductions")
     if k.extent is not Extent.SCALAR:
         raise KindError("kth_abs takes one k per tensor", "make k from hyperparameters and numel")
-    return Kind(Extent.SCALAR)
+    return ValueKind(Extent.SCALAR)

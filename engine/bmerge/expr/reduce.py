@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from bmerge.expr.graph import REDUCTIONS, Graph, Node
+from bmerge.expr.graph import REDUCTIONS, Graph, GraphNode
 from bmerge.expr.scalars import SCALARS
 
 __all__ = ["reduces_to_input"]
@@ -55,7 +55,7 @@ def _reduce(graph: Graph, scalars: tuple[float, ...], same: tuple[int, ...]) -> 
     values: list[_Value] = []
     for node in graph.nodes:
         if node.op == "input" and same:
-            node = Node("input", (), (same[int(node.constants[0])],))  # noqa: PLW2901
+            node = GraphNode("input", (), (same[int(node.constants[0])],))  # noqa: PLW2901
         values.append(_value(node, [values[arg] for arg in node.args], scalars, terms))
     result = values[graph.output]
     is_input = isinstance(result, _Term) and result.op == "input"
@@ -63,7 +63,7 @@ def _reduce(graph: Graph, scalars: tuple[float, ...], same: tuple[int, ...]) -> 
 
 
 def _value(
-    node: Node, args: list[_Value], scalars: tuple[float, ...], terms: dict[object, _Term]
+    node: GraphNode, args: list[_Value], scalars: tuple[float, ...], terms: dict[object, _Term]
 ) -> _Value:
     if node.op == "constant":
         return node.constants[0]

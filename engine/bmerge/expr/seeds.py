@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from bmerge.expr.graph import Graph, Node
+from bmerge.expr.graph import Graph, GraphNode
 
 __all__ = ["STREAMS", "draws", "seed_of_key", "with_seed"]
 
@@ -44,7 +44,7 @@ def with_seed(graph: Graph, seed: int) -> Graph:
     return replace(graph, nodes=tuple(_moved(node, shift) for node in graph.nodes))
 
 
-def _moved(node: Node, shift: int) -> Node:
+def _moved(node: GraphNode, shift: int) -> GraphNode:
     if node.op not in _DRAWING:
         return node
     *others, stream = node.constants

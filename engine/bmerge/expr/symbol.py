@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from bmerge.errors import MethodError
-from bmerge.expr.graph import Node
-from bmerge.expr.kinds import Kind, KindError, kind_of
+from bmerge.expr.graph import GraphNode
+from bmerge.expr.kinds import KindError, ValueKind, kind_of
 
 __all__ = ["Operand", "Recorder", "Symbol"]
 
@@ -30,7 +30,7 @@ class Recorder:
 
     def __init__(self, method: str) -> None:
         self.method = method
-        self.nodes: list[Node] = []
+        self.nodes: list[GraphNode] = []
         self._symbols: dict[object, Symbol] = {}
 
     def apply(
@@ -42,7 +42,9 @@ class Recorder:
             MethodError: if the operation does not take such arguments.
         """
         symbols = [self._symbol(op, arg) for arg in args]
-        node = Node(op, tuple(symbol.index for symbol in symbols), tuple(map(float, constants)))
+        node = GraphNode(
+            op, tuple(symbol.index for symbol in symbols), tuple(map(float, constants))
+        )
         # By their digits: 0.0 and -0.0 are equal but must not become one node.
         key = (op, node.args, tuple(value.hex() for value in node.constants))
         if key not in self._symbols:
@@ -55,7 +57,7 @@ class Recorder:
         """Raise a MethodError that names the method."""
         raise MethodError(f"{self.method}: {message}", hint=hint)
 
-    def _kind(self, op: str, symbols: Sequence[Symbol], constants: Sequence[float]) -> Kind:
+    def _kind(self, op: str, symbols: Sequence[Symbol], constants: Sequence[float]) -> ValueKind:
         try:
             return kind_of(op, [symbol.kind for symbol in symbols], constants)
         except KindError as error:
@@ -118,7 +120,7 @@ class Symbol:
     __slots__ = ("index", "kind", "recorder")
     __array_ufunc__ = None  # numpy scalars then leave the operators to us
 
-    def __init__(self, recorder: Recorder, index: int, kind: Kind) -> None:
+    def __init__(self, recorder: Recorder, index: int, kind: ValueKind) -> None:
         self.recorder = recorder
         self.index = index
         self.kind = kind

@@ -10,7 +10,7 @@ from typing import Any
 
 from bmerge.recipe.ancestry import Ancestors
 
-__all__ = ["Lineage", "Made", "Member", "lineage"]
+__all__ = ["HowMade", "Lineage", "Member", "lineage"]
 
 _MECHA_MODEL = re.compile(r'^model "((?:[^"\\]|\\.)*)"', re.MULTILINE)
 _DEEPEST = 64
@@ -34,7 +34,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class HowMade:
     """How a file was made.
 
     Args:
@@ -56,7 +56,7 @@ class Lineage:
     """
 
     file: Member
-    merges: tuple[Made, ...]
+    merges: tuple[HowMade, ...]
 
     @property
     def data(self) -> dict[str, Any]:
@@ -73,13 +73,13 @@ def lineage(name: str, metadata: Mapping[str, str]) -> Lineage:
     """
     ancestors = Ancestors()
     number = ancestors.add(metadata)
-    merges: list[Made] = []
+    merges: list[HowMade] = []
     entries = ancestors.entries
-    merges += (Made("", ()) for _ in entries)
+    merges += (HowMade("", ()) for _ in entries)
     for index, entry in enumerate(entries):
         recipe, foreign = entry.get("recipe"), entry.get("foreign")
         if isinstance(recipe, dict):
-            merges[index] = Made(_summary(recipe), tuple(_parents(recipe)))
+            merges[index] = HowMade(_summary(recipe), tuple(_parents(recipe)))
         elif isinstance(foreign, dict):
             merges[index] = _foreign(foreign, merges)
     return Lineage(Member(name, made=number), tuple(merges))
@@ -128,18 +128,18 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
-def _foreign(entry: Mapping[str, Any], merges: list[Made]) -> Made:
+def _foreign(entry: Mapping[str, Any], merges: list[HowMade]) -> HowMade:
     """Return how another tool made a file, and of what, as far as it tells."""
     if "mecha_recipe" in entry:
         names = dict.fromkeys(_MECHA_MODEL.findall(str(entry["mecha_recipe"])))
-        return Made("sd-mecha", tuple(map(Member, names)))
+        return HowMade("sd-mecha", tuple(map(Member, names)))
     recipe, models = (_json(entry.get(key)) for key in ("sd_merge_recipe", "sd_merge_models"))
     return _webui(recipe, models, merges, 0)
 
 
 def _webui(
-    recipe: Mapping[str, Any], models: Mapping[str, Any], merges: list[Made], depth: int
-) -> Made:
+    recipe: Mapping[str, Any], models: Mapping[str, Any], merges: list[HowMade], depth: int
+) -> HowMade:
     """Return what supermerger and its kin tell; models may tell the same of themselves."""
     words = (recipe.get("type"), recipe.get("mode") or recipe.get("interp_method"))
     parents = []
@@ -152,7 +152,7 @@ def _webui(
         name = known.get("name")
         label = name if isinstance(name, str) else digest[:10]
         parents.append(Member(label, digest, made=number))
-    return Made(", ".join(str(word) for word in words if word), tuple(parents))
+    return HowMade(", ".join(str(word) for word in words if word), tuple(parents))
 
 
 def _json(value: object) -> Mapping[str, Any]:

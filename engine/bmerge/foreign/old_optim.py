@@ -7,7 +7,7 @@ from typing import Any
 
 from bmerge.errors import RecipeError
 from bmerge.foreign.old_files import OldFolder
-from bmerge.foreign.old_optim_space import Space
+from bmerge.foreign.old_optim_space import GuideReader
 from bmerge.foreign.old_parts import a1111, scorers, shared
 from bmerge.method import MergeMethod
 
@@ -38,7 +38,7 @@ def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
     return {
         "name": method.name,
         "merge": _merge(folder, method),
-        "space": Space(folder, method).read(),
+        "space": GuideReader(folder, method).read(),
         "payloads": shared(folder, count=config.get("batch_size", 1)),
         "generator": _generator(folder),
         "scorers": list(scorers(folder)),

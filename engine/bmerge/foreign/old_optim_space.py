@@ -16,7 +16,7 @@ from typing import Any
 from bmerge.foreign.old_files import OldFolder
 from bmerge.method import MergeMethod
 
-__all__ = ["Space"]
+__all__ = ["GuideReader"]
 
 _NINE = [f"{i:02}" for i in range(9)]
 _IN, _OUT = [f"IN{i}" for i in _NINE], [f"OUT{i}" for i in _NINE]
@@ -40,7 +40,7 @@ _KEYS = re.compile(r"(?P<part>input_blocks|middle_block|output_blocks)(?:\.(?P<n
 
 
 @dataclass(slots=True)
-class Space:
+class GuideReader:
     """Reads the guide.
 
     Args:

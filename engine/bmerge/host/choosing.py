@@ -12,7 +12,7 @@ from bmerge.host.merges import inputs_of, open_models, with_hashes
 from bmerge.host.registry import Registry
 from bmerge.method import Hyperparameter, MergeMethod
 from bmerge.pipeline import Merger
-from bmerge.pipeline.merger import Merge, Trial
+from bmerge.pipeline.merger import Merge, TrialMerge
 from bmerge.plan import Matching
 from bmerge.recipe import BlockWeights, Recipe
 from bmerge.study.choices import Choices, with_choices
@@ -50,7 +50,7 @@ class ChoosingMerger:
         """Return the bytes of a merge's file, but for its header."""
         return self._merger.size(self._meant(merge))
 
-    def model(self, merge: Merge) -> Trial:
+    def model(self, merge: Merge) -> TrialMerge:
         """Return a merge that is carried out when it is asked for."""
         return self._merger.model(self._meant(merge))
 

@@ -16,7 +16,7 @@ from bmerge.host.entry_points import EntryPoint, entry_points
 from bmerge.host.plugin_files import import_file, plugins_in
 from bmerge.host.records import OWN
 
-__all__ = ["Candidate", "installed", "of_path", "restrict", "without"]
+__all__ = ["PluginCandidate", "installed", "of_path", "restrict", "without"]
 
 GROUP = "bmerge"
 _HOOKS = {
@@ -29,7 +29,7 @@ _HOOKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PluginCandidate:
     """A plugin that could be loaded.
 
     Args:
@@ -50,19 +50,19 @@ class Candidate:
     hook: str | None = None
 
 
-def installed() -> tuple[Candidate, ...]:
+def installed() -> tuple[PluginCandidate, ...]:
     """Return the plugins of all installed distributions, sorted by name."""
     found = map(_of_entry, entry_points(GROUP))
     return tuple(sorted(found, key=lambda candidate: (candidate.name, str(candidate.distribution))))
 
 
-def _of_entry(entry: EntryPoint) -> Candidate:
+def _of_entry(entry: EntryPoint) -> PluginCandidate:
     own = entry.distribution == OWN
     hook = _HOOKS.get(entry.module.split(".")[-2]) if own else None
-    return Candidate(entry.name, entry.load, entry.distribution, entry.version, hook=hook)
+    return PluginCandidate(entry.name, entry.load, entry.distribution, entry.version, hook=hook)
 
 
-def of_path(path: str | Path) -> tuple[Candidate, ...]:
+def of_path(path: str | Path) -> tuple[PluginCandidate, ...]:
     """Return the plugins at a path: one file, or every file of a folder that defines hooks.
 
     Raises:
@@ -80,10 +80,14 @@ def of_path(path: str | Path) -> tuple[Candidate, ...]:
         raise PluginError(f"{str(path)!r} is not a plugin", hint="give a .py file or a folder")
     else:
         raise PluginError(f"no such plugin file: {str(path)!r}")
-    return tuple(Candidate(file.stem, partial(import_file, file), file=file) for file in files)
+    return tuple(
+        PluginCandidate(file.stem, partial(import_file, file), file=file) for file in files
+    )
 
 
-def restrict(candidates: Sequence[Candidate], names: Iterable[str]) -> tuple[Candidate, ...]:
+def restrict(
+    candidates: Sequence[PluginCandidate], names: Iterable[str]
+) -> tuple[PluginCandidate, ...]:
     """Keep only the plugins named, by their own name or by their distribution's.
 
     Raises:
@@ -93,7 +97,9 @@ def restrict(candidates: Sequence[Candidate], names: Iterable[str]) -> tuple[Can
     return tuple(c for c in candidates if c.name in wanted or c.distribution in wanted)
 
 
-def without(candidates: Sequence[Candidate], names: Iterable[str]) -> tuple[Candidate, ...]:
+def without(
+    candidates: Sequence[PluginCandidate], names: Iterable[str]
+) -> tuple[PluginCandidate, ...]:
     """Drop the plugins named, by their own name or by their distribution's.
 
     Raises:
@@ -103,7 +109,7 @@ def without(candidates: Sequence[Candidate], names: Iterable[str]) -> tuple[Cand
     return tuple(c for c in candidates if c.name not in unwanted and c.distribution not in unwanted)
 
 
-def _known(candidates: Sequence[Candidate], names: Iterable[str]) -> frozenset[str]:
+def _known(candidates: Sequence[PluginCandidate], names: Iterable[str]) -> frozenset[str]:
     words = frozenset(names)
     known = {c.name for c in candidates} | {c.distribution for c in candidates if c.distribution}
     for word in sorted(words - known):

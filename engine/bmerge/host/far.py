@@ -10,7 +10,7 @@ from bmerge.executors import ExecutorOptions
 from bmerge.host.registry import Registry
 from bmerge.recipe import Recipe
 from bmerge.study.config import ConfirmConfig, StudyConfig
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 
 __all__ = ["with_far_evaluators"]
 
@@ -19,8 +19,8 @@ _OF_THE_RUN = ("try", "weights of try", "warm start", "optimiser")
 
 
 def with_far_evaluators(
-    study: Study, config: StudyConfig, registry: Registry, where: ExecutorOptions
-) -> Study:
+    study: PreparedStudy, config: StudyConfig, registry: Registry, where: ExecutorOptions
+) -> PreparedStudy:
     """Return a study with the evaluators that its file wants elsewhere, if it wants any.
 
     Args:

@@ -29,7 +29,7 @@ from bmerge.study.events import Event
 from bmerge.study.failures import blame_of
 from bmerge.study.gallery import Record, record_of
 from bmerge.study.racing import Race
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
 from bmerge.temporaries import temporary_folder_until_exit
@@ -95,7 +95,7 @@ class Worker:
     """Evaluates trials of one study, one at a time."""
 
     def __init__(self) -> None:
-        self._study: Study | None = None
+        self._study: PreparedStudy | None = None
         self._places: tuple[Path, ...] = ()
 
     def host(self) -> str:
@@ -169,7 +169,7 @@ class _Gallery:
         return file
 
 
-def _rebuilt(job: Job) -> Study:
+def _rebuilt(job: Job) -> PreparedStudy:
     """Return the study of a job, built of what is on this machine."""
     config = replace(job.config, merge=located(job.config.merge, job.places))
     registry = load_registry(job.plugins)

@@ -20,7 +20,7 @@ from bmerge.evaluate.protocols import Payload
 from bmerge.evaluate.weights import scorer_folder
 from bmerge.formats import sha256_of
 from bmerge.host.catalogue import Catalogue
-from bmerge.host.kinds import Kind, ScorerKind
+from bmerge.host.kinds import PluginKind, ScorerKind
 
 __all__ = ["block_map", "code_of", "options_of", "payload_files", "section_of"]
 
@@ -58,7 +58,7 @@ def code_of(things: Catalogue[Any], name: str) -> dict[str, str]:
     return {"code": f"sha256 {ref.sha256}" if ref.path else f"{ref}, sha256 {ref.sha256}"}
 
 
-def options_of(kind: Kind[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def options_of(kind: PluginKind[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a generator, scorer or optimiser on which results depend.
 
     A text that names a file, a model's folder, or a command with such a file among its words,

@@ -19,7 +19,7 @@ from bmerge.options import annotations_of, problem
 from bmerge.options.about import about, bare
 from bmerge.study.protocols import Optimiser, ParameterKind
 
-__all__ = ["FactoryOption", "GeneratorKind", "Kind", "OptimiserKind", "ScorerKind"]
+__all__ = ["FactoryOption", "GeneratorKind", "OptimiserKind", "PluginKind", "ScorerKind"]
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class FactoryOption:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class PluginKind(Generic[T]):
     """A named factory; its keyword-only parameters are the options that users may give.
 
     Args:
@@ -173,14 +173,14 @@ def _quotes(value: object, wrong: str) -> str | None:
     return "put the value in quotes" if scalar and wrong.startswith("text") else None
 
 
-class GeneratorKind(Kind[Generator]):
+class GeneratorKind(PluginKind[Generator]):
     """A generator: ``factory(**options) -> Generator``."""
 
     protocols = (Generator,)
 
 
 @dataclass(frozen=True, slots=True)
-class OptimiserKind(Kind[Optimiser]):
+class OptimiserKind(PluginKind[Optimiser]):
     """An optimiser: ``factory(space, seed, budget, **options) -> Optimiser``.
 
     ``space`` is a :class:`~bmerge.study.protocols.Space`, ``seed`` an int, ``budget`` the number
@@ -208,7 +208,7 @@ class OptimiserKind(Kind[Optimiser]):
 
 
 @dataclass(frozen=True, slots=True)
-class ScorerKind(Kind[Scorer | TrialScorer]):
+class ScorerKind(PluginKind[Scorer | TrialScorer]):
     """A scorer: ``factory(**options) -> Scorer | TrialScorer``.
 
     Args:

@@ -19,7 +19,7 @@ import pluggy
 from bmerge.errors import PluginError, nearest
 from bmerge.faults import FAILURES, in_one_line
 from bmerge.host import builtins, hookspecs
-from bmerge.host.discovery import Candidate
+from bmerge.host.discovery import PluginCandidate
 from bmerge.host.records import PluginRecord
 
 __all__ = ["HOOKS", "PluginHost"]
@@ -38,7 +38,7 @@ class PluginHost:
         self._manager.add_hookspecs(hookspecs)
         self._manager.register(builtins, name="builtins")
         self._records: dict[str, PluginRecord] = {}
-        self._deferred: dict[str, Candidate] = {}
+        self._deferred: dict[str, PluginCandidate] = {}
         self._asked: set[tuple[str, str]] = set()
 
     @property
@@ -59,7 +59,7 @@ class PluginHost:
         """The plugins that were given by path, in the order of loading."""
         return tuple(r for r in self._records.values() if not r.distribution and not r.error)
 
-    def of_distribution(self, distribution: str) -> tuple[Candidate | PluginRecord, ...]:
+    def of_distribution(self, distribution: str) -> tuple[PluginCandidate | PluginRecord, ...]:
         """Return the plugins of a distribution, loaded or not yet."""
         loaded = (r for r in self._records.values() if r.distribution == distribution)
         deferred = (c for c in self._deferred.values() if c.distribution == distribution)
@@ -69,7 +69,7 @@ class PluginHost:
         """Return the record of a loaded plugin; None for what comes from bmerge itself."""
         return self._records.get(name)
 
-    def add(self, candidate: Candidate) -> None:
+    def add(self, candidate: PluginCandidate) -> None:
         """Load one plugin.
 
         Raises:
@@ -91,7 +91,7 @@ class PluginHost:
             name, candidate.distribution, candidate.version, str(file) if file else None, hooks
         )
 
-    def try_add(self, candidate: Candidate) -> None:
+    def try_add(self, candidate: PluginCandidate) -> None:
         """Load one plugin; if that fails, record and log it."""
         try:
             self.add(candidate)
@@ -103,7 +103,7 @@ class PluginHost:
             self._records[name] = record
             self.fail(name, str(error), error.hint)
 
-    def defer(self, candidate: Candidate) -> None:
+    def defer(self, candidate: PluginCandidate) -> None:
         """Load a plugin like :meth:`try_add`, but not before its hook is called."""
         if candidate.name in self._records or candidate.name in self._deferred:
             self.try_add(candidate)  # which tells that the name is taken
@@ -180,7 +180,7 @@ class PluginHost:
                 reason = in_one_line(error)
                 _log.warning("plugin %r failed in %s: %s", implementation.plugin_name, hook, reason)
 
-    def _load_deferred(self, candidate: Candidate) -> None:
+    def _load_deferred(self, candidate: PluginCandidate) -> None:
         del self._deferred[candidate.name]
         self.try_add(candidate)
 

@@ -21,7 +21,7 @@ from bmerge.study.config import RayConfig
 from bmerge.study.desk import Desk
 from bmerge.study.gallery import FolderGallery, Record
 from bmerge.study.racing import Race
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
 
@@ -54,7 +54,7 @@ class RayCrew:
         """How many there are."""
         return self._config.number
 
-    def evaluators(self, study: Study, desk: Desk) -> Sequence[_RayEvaluator]:
+    def evaluators(self, study: PreparedStudy, desk: Desk) -> Sequence[_RayEvaluator]:
         """Join the cluster, and return the evaluators; their actors come with their first trial.
 
         Raises:
@@ -86,7 +86,7 @@ class RayCrew:
 class _RayEvaluator:
     """One slot: it has an actor evaluate trials, another one when that dies."""
 
-    def __init__(self, config: RayConfig, job: Job, study: Study, desk: Desk) -> None:
+    def __init__(self, config: RayConfig, job: Job, study: PreparedStudy, desk: Desk) -> None:
         self._config, self._job, self._study, self._desk = config, job, study, desk
         self._gallery = FolderGallery(study)
         self._patience = Patience(study.patience, study.evaluator, desk.tell, sleep=desk.sleep)

@@ -98,7 +98,9 @@ def _check_installed(host: PluginHost, ref: PluginRef, who: str) -> None:
         _log.warning("%s was made with other code of %s than is here", who, ref)
 
 
-def _is_other_code(found: Iterable[PluginRecord | discovery.Candidate], ref: PluginRef) -> bool:
+def _is_other_code(
+    found: Iterable[PluginRecord | discovery.PluginCandidate], ref: PluginRef
+) -> bool:
     """Tell whether no plugin of a distribution has the code that was recorded."""
     refs = [record.ref for record in found if isinstance(record, PluginRecord)]
     if ref.sha256 is None or not refs:

@@ -33,7 +33,7 @@ from bmerge.recipe import (
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import definition_of
 from bmerge.study.stored import read_study
-from bmerge.study.study import Study, Workplace
+from bmerge.study.study import PreparedStudy, Workplace
 from bmerge.study.warm import KEY as WARM
 from bmerge.study.warm import warm_points
 
@@ -47,7 +47,7 @@ def build_study(
     folder: Path,
     choose: Callable[[Plan], Executor],
     evaluator: Evaluator | None = None,
-) -> Study:
+) -> PreparedStudy:
     """Make the study that a study file describes.
 
     Args:
@@ -96,7 +96,7 @@ def build_study(
     )
     merger = merger_maker(plain, config, search, registry)
     first, *more = [evaluator] if evaluator else kinds.evaluators()
-    return Study(
+    return PreparedStudy(
         name=config.name,
         folder=folder,
         search=search,

@@ -5,68 +5,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
 from bmerge.formats import Checkpoint, decoded
+from bmerge.lora.changes import AppliedLora, Change
 from bmerge.lora.modules import Lora, Module, rows_of_module
-from bmerge.lora.names import Fused, Names, Place, index_names
+from bmerge.lora.names import Fused, LayerNames, LayerPlace, index_names
 from bmerge.lora.patched import PatchedCheckpoint, PatchedTensor
 
-__all__ = ["Applied", "Change", "apply_loras"]
+__all__ = ["apply_loras"]
 
 _EXAMPLES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one layer of a LoRA does to one tensor.
-
-    Args:
-        module: the layer.
-        place: where in the tensor.
-        is_bias: whether its bias is meant, not its weight.
-        weight: what the change is multiplied by.
-    """
-
-    module: Module
-    place: Place
-    is_bias: bool = False
-    weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """One LoRA on a checkpoint.
-
-    Args:
-        lora: the file.
-        weights: block → what its changes are multiplied by; only blocks that it changes.
-        changed: keys of the checkpoint's tensors that it changes.
-        unmatched: its layers that the checkpoint does not have.
-    """
-
-    lora: Lora
-    weights: Mapping[str, float]
-    changed: tuple[str, ...]
-    unmatched: tuple[str, ...]
-
-    @property
-    def note(self) -> str:
-        """What it does, in one line."""
-        name, layers = self.lora.path.name, len(self.lora.modules)
-        networks = " and ".join(self.lora.networks)
-        return f"{name} ({networks}) changes {len(self.changed)} tensors of {layers} layers"
-
-    @property
-    def warnings(self) -> Iterator[str]:
-        """What it does not do, one line each."""
-        name = self.lora.path.name
-        if self.unmatched:
-            yield f"{name}: the model has no {_some(self.unmatched, 'layer')}: left out"
-        if self.lora.unknown:
-            yield f"{name}: {_some(self.lora.unknown, 'tensor')} of no known network: left out"
 
 
 def apply_loras(
@@ -108,7 +59,7 @@ def apply_loras(
             if weights[block]:
                 changes[change.place.key].append(replace(change, weight=weights[block]))
         keys = tuple(dict.fromkeys(change.place.key for change in found))
-        applied.append(Applied(lora, weights, keys, unmatched))
+        applied.append(AppliedLora(lora, weights, keys, unmatched))
     tensors = {
         key: PatchedTensor(info, tuple(changes[key])) if key in changes else info
         for key, info in checkpoint.tensors.items()
@@ -119,7 +70,7 @@ def apply_loras(
 
 
 def _match(
-    lora: Lora, names: Names, shapes: Mapping[str, tuple[int, ...]]
+    lora: Lora, names: LayerNames, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[list[Change], tuple[str, ...]]:
     """Return the changes of a LoRA whose layers are there, and the names of the others."""
     found: list[Change] = []
@@ -157,7 +108,7 @@ def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) ->
 
 
 def _changes(
-    module: Module, layer: Mapping[str, Place], shapes: Mapping[str, tuple[int, ...]]
+    module: Module, layer: Mapping[str, LayerPlace], shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[Change]:
     if module.matrix is not None and "weight" in layer:
         place = layer["weight"]
@@ -201,21 +152,14 @@ def _size(change: Change) -> tuple[int, int]:
     return module.matrix
 
 
-def _rows(place: Place, shape: tuple[int, ...]) -> int:
+def _rows(place: LayerPlace, shape: tuple[int, ...]) -> int:
     if place.rows is not None:
         return place.rows[1] - place.rows[0]
     return shape[0] if shape else 1
 
 
-def _nothing_changed(lora: Lora, names: Names, checkpoint: Checkpoint) -> ArchitectureError:
+def _nothing_changed(lora: Lora, names: LayerNames, checkpoint: Checkpoint) -> ArchitectureError:
     there = ", ".join(module.name for module in lora.modules[:_EXAMPLES])
     here = ", ".join(names.examples(_EXAMPLES))
     message = f"{lora.path.name} changes nothing in {checkpoint.path.name}"
     return ArchitectureError(message, hint=f"its layers: {there}, …; the model's: {here}, …")
-
-
-def _some(words: Sequence[str], noun: str) -> str:
-    """Return a count with an example."""
-    if len(words) == 1:
-        return f"{noun} {words[0]!r}"
-    return f"{len(words)} {noun}s ({words[0]!r}, …)"

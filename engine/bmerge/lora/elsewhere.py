@@ -14,13 +14,13 @@ from pathlib import Path
 from bmerge.formats import ComposedTensor, Tensor, TensorInfo
 from bmerge.formats.layouts import other_layouts
 
-__all__ = ["Rows", "rows_elsewhere"]
+__all__ = ["StoredRows", "rows_elsewhere"]
 
 _ITEM = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class StoredRows:
     """Rows of a stored tensor that are rows of a tensor of another layout.
 
     Args:
@@ -38,7 +38,7 @@ class Rows:
 
 def rows_elsewhere(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]],
-) -> Iterator[tuple[str, tuple[Rows, ...]]]:
+) -> Iterator[tuple[str, tuple[StoredRows, ...]]]:
     """Yield the names in other layouts, and what of the stored tensors is behind each.
 
     Args:
@@ -58,25 +58,27 @@ def rows_elsewhere(
                 yield name, tuple(_ranges(tensor, keys))
 
 
-def _ranges(tensor: ComposedTensor, keys: list[tuple[str, tuple[int, ...]]]) -> Iterator[Rows]:
+def _ranges(
+    tensor: ComposedTensor, keys: list[tuple[str, tuple[int, ...]]]
+) -> Iterator[StoredRows]:
     pieces = [piece.tensor for piece in tensor.pieces]
     plain = [piece for piece in pieces if isinstance(piece, TensorInfo)]
     found = [_range(piece, keys) for piece in plain]
     if len(found) == 2 and found[0].key == found[1].key:
-        yield Rows(found[0].key, swapped=True)
+        yield StoredRows(found[0].key, swapped=True)
         return
     row = math.prod(tensor.shape[1:])
     begin = 0
     for piece, rows in zip(plain, found, strict=True):
         end = begin + piece.numel // row
-        yield Rows(rows.key, rows.rows, (begin, end))
+        yield StoredRows(rows.key, rows.rows, (begin, end))
         begin = end
 
 
-def _range(tensor: TensorInfo, keys: list[tuple[str, tuple[int, ...]]]) -> Rows:
+def _range(tensor: TensorInfo, keys: list[tuple[str, tuple[int, ...]]]) -> StoredRows:
     key, shape = keys[int(tensor.file.name)]
     if tensor.numel == math.prod(shape):
-        return Rows(key)
+        return StoredRows(key)
     row = math.prod(shape[1:])
     begin = tensor.offset // _ITEM // row
-    return Rows(key, (begin, begin + tensor.numel // row))
+    return StoredRows(key, (begin, begin + tensor.numel // row))

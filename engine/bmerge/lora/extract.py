@@ -20,7 +20,7 @@ from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, decoded, value
 from bmerge.lora.arrays import Array
 from bmerge.lora.decompose import Factors, Wanted, factorise
 from bmerge.lora.kohya import base_version, kohya_layers
-from bmerge.lora.names import Place
+from bmerge.lora.names import LayerPlace
 from bmerge.lora.spread import in_order
 from bmerge.lora.write import LoraWriter, rank_metadata
 
@@ -66,7 +66,7 @@ class _Outcome:
 
     name: str
     role: str
-    place: Place
+    place: LayerPlace
     changed: bool
     found: Factors | Array | None = None
     shape: tuple[int, ...] = ()
@@ -159,7 +159,10 @@ def _has_rank(key: str, role: str, shape: tuple[int, ...]) -> bool:
 
 
 def _compared(
-    layers: Sequence[tuple[str, str, Place]], first: Tensor, second: Tensor, wanted: Wanted | None
+    layers: Sequence[tuple[str, str, LayerPlace]],
+    first: Tensor,
+    second: Tensor,
+    wanted: Wanted | None,
 ) -> list[_Outcome]:
     """Return a tensor's differences, as factors if a rank is wanted."""
     whole = np.empty(first.numel, "f4")
@@ -179,7 +182,7 @@ def _compared(
 
 
 def _looked_at(
-    layers: Sequence[tuple[str, str, Place]], first: Tensor, second: Tensor
+    layers: Sequence[tuple[str, str, LayerPlace]], first: Tensor, second: Tensor
 ) -> list[_Outcome]:
     """Tell whether the parts of a tensor differ whose differences are not stored."""
     row = first.numel // first.shape[0] if first.shape else 1
@@ -239,7 +242,7 @@ def _role(key: str, role: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
     return "w_norm" if len(shapes[key]) == 1 and key.endswith("weight") else "diff"
 
 
-def _turned(difference: Array, place: Place) -> Array:
+def _turned(difference: Array, place: LayerPlace) -> Array:
     return difference.T if place.turn == "transposed" else difference
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bmerge.lora.names import Place, names_of, stem_of
+from bmerge.lora.names import LayerPlace, names_of, stem_of
 from bmerge.lora.unet import unet_names
 
 __all__ = ["base_version", "kohya_layers"]
 
 
-def kohya_layers(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str, Place]]:
+def kohya_layers(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str, LayerPlace]]:
     """Yield each part of a tensor that is a layer's: its name, ``weight`` or ``bias``, its place.
 
     Args:
@@ -34,9 +34,9 @@ def kohya_layers(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, s
 
 def _layers(
     key: str, part: str, stem: str, shape: tuple[int, ...], *, own: bool
-) -> Iterator[tuple[str, Place]]:
+) -> Iterator[tuple[str, LayerPlace]]:
     if part == "unet":
-        yield (stem if own else next(unet_names(stem), stem)), Place(key)
+        yield (stem if own else next(unet_names(stem), stem)), LayerPlace(key)
         return
     *elsewhere, own_name = names_of(key, shape)
     for name, place in elsewhere or [own_name]:

@@ -18,7 +18,16 @@ from bmerge.lora.text import text_names
 from bmerge.lora.transformers import flux_names, sd3_names
 from bmerge.lora.unet import unet_names
 
-__all__ = ["Layer", "Names", "Place", "Turn", "index_names", "names_of", "part_of", "stem_of"]
+__all__ = [
+    "Layer",
+    "LayerNames",
+    "LayerPlace",
+    "Turn",
+    "index_names",
+    "names_of",
+    "part_of",
+    "stem_of",
+]
 
 T = TypeVar("T")
 Turn: TypeAlias = Literal["", "transposed", "halves swapped"]
@@ -55,7 +64,7 @@ _PARAMETER = re.compile(r"(.+?)(?:\.(weight|bias|scale)|_(weight|bias))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LayerPlace:
     """Where a layer's change goes.
 
     Args:
@@ -71,13 +80,13 @@ class Place:
     of: tuple[int, int] | None = None
 
 
-Layer: TypeAlias = "Mapping[str, Place]"
+Layer: TypeAlias = "Mapping[str, LayerPlace]"
 """``weight`` and ``bias`` of a layer, as far as it has them → where they lie."""
-Fused: TypeAlias = "Mapping[str, tuple[Place, ...]]"
+Fused: TypeAlias = "Mapping[str, tuple[LayerPlace, ...]]"
 """The same of a layer that is several in the checkpoint."""
 
 
-class Names:
+class LayerNames:
     """The layers of a checkpoint by all of their names."""
 
     def __init__(
@@ -117,32 +126,32 @@ class Names:
         return names[len(names) // 2 :][:count]
 
 
-def index_names(shapes: Mapping[str, tuple[int, ...]]) -> Names:
+def index_names(shapes: Mapping[str, tuple[int, ...]]) -> LayerNames:
     """Return the layers of a checkpoint.
 
     Args:
         shapes: key → shape of its float tensors.
     """
-    layers: dict[tuple[str, str], dict[str, Place]] = {}
+    layers: dict[tuple[str, str], dict[str, LayerPlace]] = {}
     for key, shape in shapes.items():
         part, _, role = stem_of(key)
         if part in {"vae", "ema"}:
             continue
         for name, place in names_of(key, shape):
             layers.setdefault((part, _shared(part, _flat(name))), {}).setdefault(role, place)
-    fused: dict[tuple[str, str], dict[str, tuple[Place, ...]]] = {}
+    fused: dict[tuple[str, str], dict[str, tuple[LayerPlace, ...]]] = {}
     for stem, role, places in _elsewhere(shapes):
         layer = ("unet", _flat(stem))
         if len(places) > 1:
             fused.setdefault(layer, {}).setdefault(role, places)
         else:
             layers.setdefault(layer, {}).setdefault(role, places[0])
-    return Names(layers, fused)
+    return LayerNames(layers, fused)
 
 
 def _elsewhere(
     shapes: Mapping[str, tuple[int, ...]],
-) -> Iterator[tuple[str, str, tuple[Place, ...]]]:
+) -> Iterator[tuple[str, str, tuple[LayerPlace, ...]]]:
     """Yield the layers of a diffusion model in its other layouts: path, role, places."""
     own = {}
     for key, shape in shapes.items():
@@ -152,10 +161,10 @@ def _elsewhere(
     for name, found in rows_elsewhere(own):
         _, stem, role = stem_of(name)
         turn: Turn = "halves swapped" if found[0].swapped else ""
-        yield stem, role, tuple(Place(rows.key, rows.rows, turn, rows.of) for rows in found)
+        yield stem, role, tuple(LayerPlace(rows.key, rows.rows, turn, rows.of) for rows in found)
 
 
-def names_of(key: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Place]]:
+def names_of(key: str, shape: tuple[int, ...]) -> Iterator[tuple[str, LayerPlace]]:
     """Yield the names of a tensor's layer in its part of the model, its own last.
 
     Args:
@@ -164,8 +173,8 @@ def names_of(key: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Place]]:
     """
     part, stem, _ = stem_of(key)
     for name, rows, turn in _names(part, stem, shape, bare=key.endswith(stem)):
-        yield name, Place(key, rows, turn)
-    yield stem, Place(key)
+        yield name, LayerPlace(key, rows, turn)
+    yield stem, LayerPlace(key)
 
 
 def part_of(name: str) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 
 from bmerge.errors import FormatError
 from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of, rows_of
-from bmerge.lora.apply import Change
 from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.changes import Change
 from bmerge.lora.names import Turn
 from bmerge.lora.networks import change_of
 from bmerge.lora.patched import PatchedTensor

@@ -16,7 +16,7 @@ from bmerge.formats import Checkpoint, Tensor, TensorInfo, pieces_of
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from bmerge.lora.apply import Applied, Change
+    from bmerge.lora.changes import AppliedLora, Change
 
 __all__ = ["PatchedCheckpoint", "PatchedTensor", "is_patched", "loras_of", "unpatched"]
 
@@ -82,7 +82,7 @@ class PatchedCheckpoint(Checkpoint):
         loras: in the order in which they were named.
     """
 
-    loras: tuple[Applied, ...] = ()
+    loras: tuple[AppliedLora, ...] = ()
 
 
 def unpatched(tensor: Tensor) -> Tensor:
@@ -97,6 +97,6 @@ def is_patched(tensor: Tensor) -> bool:
     return any(isinstance(piece.tensor, PatchedTensor) for piece in pieces_of(tensor))
 
 
-def loras_of(checkpoint: Checkpoint) -> tuple[Applied, ...]:
+def loras_of(checkpoint: Checkpoint) -> tuple[AppliedLora, ...]:
     """Return the LoRAs on a checkpoint; none if it is as it lies in its file."""
     return checkpoint.loras if isinstance(checkpoint, PatchedCheckpoint) else ()

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from bmerge.dtypes import SIZES, is_float
 from bmerge.formats import ComposedTensor, Tensor, TensorInfo, native_input, pieces_of
-from bmerge.lora.apply import Change
+from bmerge.lora.changes import Change
 from bmerge.lora.modules import Module
 from bmerge.lora.patched import PatchedTensor
 from bmerge.lora.scale import scale_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
-from bmerge.pipeline.merger import Merger, Trial
+from bmerge.pipeline.merger import Merger, TrialMerge
 from bmerge.pipeline.metadata import build_metadata
 from bmerge.pipeline.whole import TAKES, model_taken
 
@@ -12,7 +12,7 @@ __all__ = [
     "TAKES",
     "MergeReport",
     "Merger",
-    "Trial",
+    "TrialMerge",
     "build_metadata",
     "merge_into",
     "merge_to_file",

@@ -27,7 +27,7 @@ from bmerge.temporaries import fresh_name, remove_left_over
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Merger", "Trial"]
+__all__ = ["Merger", "TrialMerge"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -128,10 +128,10 @@ class Merger:
             return self._plan_other(merge)
         return build_plan(self.recipe(merge), matching=self._matching)
 
-    def model(self, merge: Merge) -> Trial:
+    def model(self, merge: Merge) -> TrialMerge:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
         plan, known = self.plan(merge), self._statistics_of(merge)
-        return Trial(plan, self._executor, self._live, self._scratch, known, self._on_start)
+        return TrialMerge(plan, self._executor, self._live, self._scratch, known, self._on_start)
 
     def write(
         self,
@@ -198,7 +198,7 @@ def _same(before: tuple[Job, Any] | None, now: tuple[Job, Any]) -> bool:
     return before is not None and before[1] is now[1] and before[0] == now[0]
 
 
-class Trial:
+class TrialMerge:
     """One merge, carried out in the form that is asked for: a live or a written model.
 
     A context manager; made by :meth:`Merger.model`. See

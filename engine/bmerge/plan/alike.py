@@ -13,13 +13,13 @@ from bmerge.formats import Tensor
 from bmerge.plan.forms import Form, Leaf
 from bmerge.plan.parts import Parts
 from bmerge.plan.positions import is_merged
-from bmerge.plan.shapes import Extent
+from bmerge.plan.shapes import MergedShape
 
-__all__ = ["Alike", "Found", "Rule"]
+__all__ = ["AlikeKeys", "AlikeRule", "FoundTensor"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTensor:
     """A value's tensor of one key.
 
     Args:
@@ -30,17 +30,17 @@ class Found:
 
     form: Form
     info: Tensor
-    extent: Extent
+    extent: MergedShape
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rule:
+class AlikeRule:
     """What is found for all keys that are alike.
 
     Args:
         form: what their tensors are made of; None if there are none.
-        info: the model of ``Found.info``.
-        widest: the model of ``Found.extent.widest``.
+        info: the model of ``FoundTensor.info``.
+        widest: the model of ``FoundTensor.extent.widest``.
         channels: those that are merged, if not all.
         notes: lists that each key is to be put on, by the name that a model has for it.
     """
@@ -51,7 +51,7 @@ class Rule:
     channels: int | None
     notes: tuple[tuple[list[str], int], ...]
 
-    def found(self, tables: Sequence[Mapping[str, Tensor]], key: str) -> Found | None:
+    def found(self, tables: Sequence[Mapping[str, Tensor]], key: str) -> FoundTensor | None:
         """Return what is found for a key; None if there is nothing.
 
         Args:
@@ -62,10 +62,10 @@ class Rule:
             return None
         info = tables[self.info][key]
         widest = info if self.widest == self.info else tables[self.widest][key]
-        return Found(self.form, info, Extent(widest, self.channels))
+        return FoundTensor(self.form, info, MergedShape(widest, self.channels))
 
 
-class Alike:
+class AlikeKeys:
     """Looks for tensors once for all keys that are alike.
 
     Args:
@@ -76,15 +76,15 @@ class Alike:
     def __init__(self, tables: Sequence[Mapping[str, Tensor]], parts: Collection[Parts]) -> None:
         self._tables = tables
         self._parts = parts
-        self._rules: dict[Hashable, Rule] = {}
+        self._rules: dict[Hashable, AlikeRule] = {}
         self._notes: dict[int, tuple[list[str], int]] = {}
 
-    def leaf(self, model: int, key: str) -> Found | None:
+    def leaf(self, model: int, key: str) -> FoundTensor | None:
         """Return a model's tensor; None if it has none of that key."""
         info = self._tables[model].get(key)
-        return None if info is None else Found(Leaf(model), info, Extent(info))
+        return None if info is None else FoundTensor(Leaf(model), info, MergedShape(info))
 
-    def rule(self, what: Hashable, key: str, look: Callable[[], Found | None]) -> Rule:
+    def rule(self, what: Hashable, key: str, look: Callable[[], FoundTensor | None]) -> AlikeRule:
         """Return what gives what is looked for, for a key, and note what there is to say of it.
 
         Args:
@@ -102,7 +102,7 @@ class Alike:
             keys.append(tables[model][key].key)
         return rule
 
-    def note(self, keys: list[str], found: Found, key: str) -> None:
+    def note(self, keys: list[str], found: FoundTensor, key: str) -> None:
         """Put the key that is being looked for on a list, and those that are like it, once each.
 
         Args:
@@ -112,12 +112,12 @@ class Alike:
         """
         self._notes[id(keys)] = keys, self._model(found.info, key)
 
-    def _rule(self, found: Found | None, key: str) -> Rule:
+    def _rule(self, found: FoundTensor | None, key: str) -> AlikeRule:
         notes = tuple(self._notes.values())
         if found is None:
-            return Rule(None, 0, 0, None, notes)
+            return AlikeRule(None, 0, 0, None, notes)
         info, widest = self._model(found.info, key), self._model(found.extent.widest, key)
-        return Rule(found.form, info, widest, found.extent.channels, notes)
+        return AlikeRule(found.form, info, widest, found.extent.channels, notes)
 
     def _model(self, info: Tensor, key: str) -> int:
         return next(index for index, table in enumerate(self._tables) if table.get(key) == info)

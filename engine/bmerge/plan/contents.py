@@ -9,10 +9,10 @@ from bmerge.method import ContentKind, MergeMethod
 from bmerge.plan.steps import naming
 from bmerge.recipe import ZERO, AnyStep, Content, Recipe, Step, Value
 
-__all__ = ["Contents", "contents_of"]
+__all__ = ["StepContents", "contents_of"]
 
 
-class Contents:
+class StepContents:
     """What models and steps hold.
 
     Args:
@@ -33,7 +33,7 @@ class Contents:
         self._known[name] = content
 
 
-def contents_of(recipe: Recipe, methods: Mapping[str, MergeMethod]) -> Contents:
+def contents_of(recipe: Recipe, methods: Mapping[str, MergeMethod]) -> StepContents:
     """Return what every value of a recipe in the form of steps is.
 
     Args:
@@ -44,7 +44,7 @@ def contents_of(recipe: Recipe, methods: Mapping[str, MergeMethod]) -> Contents:
         RecipeError: if a step is given what it does not take, or the result is not what the
             recipe says that it is.
     """
-    contents = Contents({model.name: model.content for model in recipe.models})
+    contents = StepContents({model.name: model.content for model in recipe.models})
     for step in recipe.in_order():
         with naming(step.name):
             _check_minus(step.inputs, contents)
@@ -59,7 +59,7 @@ def contents_of(recipe: Recipe, methods: Mapping[str, MergeMethod]) -> Contents:
     return contents
 
 
-def _check_minus(values: Sequence[Value], contents: Contents) -> None:
+def _check_minus(values: Sequence[Value], contents: StepContents) -> None:
     for value in values:
         if value.minus is not None:
             kinds = [contents[Value(name)] for name in value.names]
@@ -68,7 +68,7 @@ def _check_minus(values: Sequence[Value], contents: Contents) -> None:
                 raise RecipeError(message, hint="both must be models, or both differences")
 
 
-def _given(step: AnyStep, methods: Mapping[str, MergeMethod], contents: Contents) -> Content:
+def _given(step: AnyStep, methods: Mapping[str, MergeMethod], contents: StepContents) -> Content:
     """Return what a step gives, after a look at what it takes."""
     if not isinstance(step, Step):
         first = contents[step.inputs[0]]
@@ -84,7 +84,7 @@ def _given(step: AnyStep, methods: Mapping[str, MergeMethod], contents: Contents
     return _content(method.gives, alike)
 
 
-def _alike(step: Step, takes: Sequence[ContentKind], contents: Contents) -> Content:
+def _alike(step: Step, takes: Sequence[ContentKind], contents: StepContents) -> Content:
     """Return what all inputs are of which a method only says that they are alike."""
     pairs = zip(step.inputs, takes, strict=True)
     found: list[Content] = [contents[value] for value, kind in pairs if kind is ContentKind.ALIKE]
@@ -98,7 +98,7 @@ def _content(kind: ContentKind, alike: Content) -> Content:
 
 
 def _check(
-    values: Sequence[Value], wanted: Sequence[Content], contents: Contents, what: str
+    values: Sequence[Value], wanted: Sequence[Content], contents: StepContents, what: str
 ) -> None:
     for number, (value, kind) in enumerate(zip(values, wanted, strict=True), start=1):
         if contents[value] != kind:

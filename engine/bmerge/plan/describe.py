@@ -11,7 +11,7 @@ from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
 from bmerge.recipe import AnyStep, Fallback, Pick
 
 if TYPE_CHECKING:
-    from bmerge.lora.apply import Applied
+    from bmerge.lora.changes import AppliedLora
 
 __all__ = ["describe", "measured"]
 
@@ -58,7 +58,7 @@ def measured(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def _lora(applied: Applied) -> dict[str, Any]:
+def _lora(applied: AppliedLora) -> dict[str, Any]:
     return {
         "path": str(applied.lora.path),
         "networks": applied.lora.networks,

@@ -15,7 +15,7 @@ from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float, nbytes_of
 from bmerge.formats import Tensor
 from bmerge.lora.patched import is_patched, unpatched
-from bmerge.plan.alike import Found, Rule
+from bmerge.plan.alike import AlikeRule, FoundTensor
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.forms import Form, Leaf, leaves
 from bmerge.plan.jobs import OutputTensor
@@ -72,7 +72,11 @@ class Matched:
         self._values = values
         self._architecture = architecture
         self._nbytes = 0
-        self._rules, self._blocks, self._dtypes = _Column[Rule](), _Column[str](), _Column[str]()
+        self._rules, self._blocks, self._dtypes = (
+            _Column[AlikeRule](),
+            _Column[str](),
+            _Column[str](),
+        )
         self._offsets = array("Q")
         self._left_out: set[str] = set()
         self._fills: dict[int, bytes] = {}
@@ -80,7 +84,7 @@ class Matched:
         self.merged = False
         """Whether any is more than one model's tensor."""
 
-    def add(self, rule: Rule, key: str, dtypes: Dtypes | None) -> None:
+    def add(self, rule: AlikeRule, key: str, dtypes: Dtypes | None) -> None:
         """Add the next of the keys.
 
         Args:
@@ -134,7 +138,7 @@ class Matched:
         names = self.names
         return (self._match(index, names[index]) for index in (*self._fills, *self._cut))
 
-    def _found(self, index: int, key: str) -> Found:
+    def _found(self, index: int, key: str) -> FoundTensor:
         found = self._rules[index].found(self._values.tables, key)
         assert found is not None
         return found
@@ -149,7 +153,7 @@ class Matched:
         base = stored if extent.channels is None and not is_patched(stored) else None
         return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
 
-    def _output(self, index: int, found: Found) -> OutputTensor:
+    def _output(self, index: int, found: FoundTensor) -> OutputTensor:
         shape = found.extent.shape
         return OutputTensor(found.info.key, self._dtypes[index], shape, self._offsets[index])
 

@@ -15,7 +15,7 @@ from bmerge.errors import ArchitectureError
 from bmerge.formats import Tensor
 from bmerge.plan.forms import Form, Leaf
 
-__all__ = ["FIRST_LAYERS", "Extent", "common_extent", "differ_in_channels"]
+__all__ = ["FIRST_LAYERS", "MergedShape", "common_extent", "differ_in_channels"]
 
 
 class _FirstLayer(NamedTuple):
@@ -51,7 +51,7 @@ FIRST_LAYERS = tuple(name for layer in _LAYERS for name in layer.names)
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class MergedShape:
     """The shape of a value, and which channels of it are merged.
 
     Args:
@@ -74,10 +74,10 @@ class _Found(Protocol):
     @property
     def info(self) -> Tensor: ...
     @property
-    def extent(self) -> Extent: ...
+    def extent(self) -> MergedShape: ...
 
 
-def common_extent(key: str, found: Sequence[_Found]) -> Extent:
+def common_extent(key: str, found: Sequence[_Found]) -> MergedShape:
     """Return the extent of what is computed from several values.
 
     Args:
@@ -102,7 +102,7 @@ def common_extent(key: str, found: Sequence[_Found]) -> Extent:
     layer = None if equal else _layer_of(key, first.extent.shape)
     shared = first.extent.shape[1] if layer is None else layer.noise
     if all(_is_cut(each, shared) for each in found):
-        return Extent(widest.extent.widest, shared)
+        return MergedShape(widest.extent.widest, shared)
     message = f"{key!r} has other input channels from step to step"
     raise ArchitectureError(message, hint="merge models of equal channels first, in one step")
 

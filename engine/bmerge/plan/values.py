@@ -14,8 +14,8 @@ from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, Tensor
-from bmerge.plan.alike import Alike, Found, Rule
-from bmerge.plan.contents import Contents
+from bmerge.plan.alike import AlikeKeys, AlikeRule, FoundTensor
+from bmerge.plan.contents import StepContents
 from bmerge.plan.forms import Form, Forms, Zero
 from bmerge.plan.parts import Parts, others_of
 from bmerge.plan.positions import are_other_integers, is_merged
@@ -28,7 +28,7 @@ from bmerge.recipe.asking import Asking, answered
 __all__ = ["Findings", "Values"]
 
 
-_Known: TypeAlias = "dict[str, Found | None]"
+_Known: TypeAlias = "dict[str, FoundTensor | None]"
 """Steps whose tensor of a key is known."""
 
 
@@ -76,7 +76,7 @@ class Values:
         recipe: Recipe,
         checkpoints: Sequence[Checkpoint],
         architecture: Architecture,
-        contents: Contents,
+        contents: StepContents,
         widths: Widths,
     ) -> None:
         canonical = architecture.canonical
@@ -106,7 +106,7 @@ class Values:
                         equal[names] = Parts(names, architecture)
                 self._parts[step.name] = equal[names]
         self._others: dict[str, Collection[str]] = {}
-        self._alike = Alike(self.tables, equal.values())
+        self._alike = AlikeKeys(self.tables, equal.values())
         self._keys: dict[str, Collection[str]] = {}
         self._other: dict[tuple[Tensor, Tensor], bool] = {}
 
@@ -119,18 +119,18 @@ class Values:
         """Return the names of a value's keys, in order."""
         return answered(self._keys_of(value))
 
-    def origin(self, value: Value, key: str) -> Rule:
+    def origin(self, value: Value, key: str) -> AlikeRule:
         """Return what gives the model's tensor that a value's tensor comes from first."""
 
-        def look() -> Found | None:
+        def look() -> FoundTensor | None:
             return answered(self._origin(value.name, key, {}))
 
         return self._alike.rule(("origin", value), key, look)
 
-    def find(self, value: Value, key: str) -> Rule:
+    def find(self, value: Value, key: str) -> AlikeRule:
         """Return what gives a value's tensor of a key, if it has one."""
 
-        def look() -> Found | None:
+        def look() -> FoundTensor | None:
             return answered(self._find(value, key, {}))
 
         return self._alike.rule(("tensor", value), key, look)
@@ -175,14 +175,14 @@ class Values:
         """Note the weights of what a part is put into that the part does not have."""
         for key in rest:
             if key not in keys:
-                found: Found | None = yield self._origin(step.parts["*"].name, key, {})
+                found: FoundTensor | None = yield self._origin(step.parts["*"].name, key, {})
                 if found is not None and self._is_weight(found.info):
                     part = str(self._part(step, key))
                     source, other = self._label(step.parts[part]), self._label(step.parts["*"])
                     names = self.findings.lacking.setdefault((step.name, source, part, other), [])
                     names.append(found.info.key)
 
-    def _origin(self, name: str, key: str, known: _Known) -> Asking[Found | None]:
+    def _origin(self, name: str, key: str, known: _Known) -> Asking[FoundTensor | None]:
         if name in self._models:
             return self._alike.leaf(self._models[name], key)
         if name not in known:
@@ -208,7 +208,7 @@ class Values:
             self.keys(Value(step.name))  # they say which text encoders its source has
         return self._parts[step.name].of(key, self._others[step.name])
 
-    def _find(self, value: Value, key: str, known: _Known) -> Asking[Found | None]:
+    def _find(self, value: Value, key: str, known: _Known) -> Asking[FoundTensor | None]:
         if value.minus is not None:
             x = yield self._find(Value(value.name), key, known)
             return self._difference(x, (yield self._find(Value(value.minus), key, known)))
@@ -218,24 +218,24 @@ class Values:
             known[value.name] = yield self._of_step(self._steps[value.name], key, known)
         return known[value.name]
 
-    def _of_step(self, step: AnyStep, key: str, known: _Known) -> Asking[Found | None]:
+    def _of_step(self, step: AnyStep, key: str, known: _Known) -> Asking[FoundTensor | None]:
         if isinstance(step, Step):
-            merged: Found | None = yield self._merged(step, key, known)
+            merged: FoundTensor | None = yield self._merged(step, key, known)
             return merged
         for value in self._sources(step, key):
-            found: Found | None = yield self._find(value, key, known)
+            found: FoundTensor | None = yield self._find(value, key, known)
             if found is not None:
                 return found
         return None
 
-    def _merged(self, step: Step, key: str, known: _Known) -> Asking[Found | None]:
+    def _merged(self, step: Step, key: str, known: _Known) -> Asking[FoundTensor | None]:
         lead = _lead(step)
         first = yield self._find(lead, key, known)
         if first is None or not is_merged(first.info):
             if first is not None:
                 yield self._note_integers(first, step, key, known)
             return None if self._becomes_difference(step, lead) else first
-        found: list[Found] = []
+        found: list[FoundTensor] = []
         forms: list[Form] = []
         for value in step.inputs:
             if value.name == ZERO.name:
@@ -250,13 +250,13 @@ class Values:
             forms.append(each.form)
         extent = common_extent(first.info.key, found)
         self.findings.merged.add(step.name)
-        return Found(self.forms.applied(step.name, tuple(forms)), first.info, extent)
+        return FoundTensor(self.forms.applied(step.name, tuple(forms)), first.info, extent)
 
-    def _difference(self, x: Found | None, y: Found | None) -> Found | None:
+    def _difference(self, x: FoundTensor | None, y: FoundTensor | None) -> FoundTensor | None:
         if x is None or y is None or not (is_merged(x.info) and is_merged(y.info)):
             return None
         form = self.forms.minus(x.form, y.form)
-        return Found(form, x.info, common_extent(x.info.key, [x, y]))
+        return FoundTensor(form, x.info, common_extent(x.info.key, [x, y]))
 
     def _becomes_difference(self, step: Step, lead: Value) -> bool:
         """Tell whether a step makes differences of models: what it lacks is no difference."""
@@ -264,7 +264,7 @@ class Values:
         return content == "difference" != self._contents[lead]
 
     def _note(
-        self, found: Found | None, value: Value, lead: Value, taken: tuple[Found, str]
+        self, found: FoundTensor | None, value: Value, lead: Value, taken: tuple[FoundTensor, str]
     ) -> None:
         source = self._label(lead)
         if found is not None:
@@ -273,12 +273,14 @@ class Values:
             keys = self.findings.missing.setdefault((self._label(value), source), [])
         self._alike.note(keys, *taken)
 
-    def _note_integers(self, first: Found, step: Step, key: str, known: _Known) -> Asking[None]:
+    def _note_integers(
+        self, first: FoundTensor, step: Step, key: str, known: _Known
+    ) -> Asking[None]:
         """Note a tensor that is not merged, if it is another one in another input."""
         lead = _lead(step)
         for value in step.inputs:
             if value not in {lead, ZERO}:
-                each: Found | None = yield self._find(value, key, known)
+                each: FoundTensor | None = yield self._find(value, key, known)
                 if each is not None and self._are_other(first.info, each.info):
                     kept = self.findings.kept.setdefault(self._label(lead), [])
                     self._alike.note(kept, first, key)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from bmerge.rating.strengths import Comparison, fit_strengths
+from bmerge.rating.strengths import AnsweredPair, fit_strengths
 
 __all__ = ["choose_pair", "linked"]
 
@@ -20,7 +20,7 @@ def choose_pair(
     trial: int,
     payloads: Sequence[str],
     asked: Mapping[int, set[str]],
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[AnsweredPair],
     rivals: Sequence[int],
     *,
     share: float,
@@ -45,7 +45,7 @@ def choose_pair(
     return rival, _payload(trial, payloads, asked, rival)
 
 
-def linked(anchor: int, comparisons: Iterable[Comparison]) -> list[int]:
+def linked(anchor: int, comparisons: Iterable[AnsweredPair]) -> list[int]:
     """Return the anchor and the trials that answers link to it, in order of their numbers."""
     neighbours: dict[int, set[int]] = {}
     for comparison in comparisons:

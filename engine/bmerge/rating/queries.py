@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 
 from bmerge.rating.pairs import choose_pair, linked
-from bmerge.rating.strengths import Comparison, Outcome
+from bmerge.rating.strengths import AnsweredPair, Outcome
 
 __all__ = [
     "ask",
@@ -104,7 +104,7 @@ def _pairs_asked(db: sqlite3.Connection, trial: int) -> dict[int, set[str]]:
     return found
 
 
-def read_comparisons(db: sqlite3.Connection) -> list[Comparison]:
+def read_comparisons(db: sqlite3.Connection) -> list[AnsweredPair]:
     """Return all comparisons that were answered and not skipped, in order."""
     rows = db.execute(
         "SELECT one.trial AS one, other.trial AS other, answer, one.weight FROM questions"
@@ -113,7 +113,7 @@ def read_comparisons(db: sqlite3.Connection) -> list[Comparison]:
     ).fetchall()
     mean = sum(row["weight"] for row in rows) / max(1, len(rows))
     return [
-        Comparison(row["one"], row["other"], _OUTCOMES[row["answer"]], row["weight"] / mean)
+        AnsweredPair(row["one"], row["other"], _OUTCOMES[row["answer"]], row["weight"] / mean)
         for row in rows
     ]
 

@@ -20,9 +20,9 @@ from bmerge.rating.queries import (
     want_no_more,
 )
 from bmerge.rating.schema import FILE, open_ratings
-from bmerge.rating.strengths import Comparison
+from bmerge.rating.strengths import AnsweredPair
 
-__all__ = ["ANSWERS", "Mode", "Offer", "Progress", "Question", "Rating", "Ratings"]
+__all__ = ["ANSWERS", "Mode", "Offer", "Question", "Rating", "RatingProgress", "Ratings"]
 
 Mode = Literal["pairwise", "0-10"]
 
@@ -77,7 +77,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RatingProgress:
     """How far the person is.
 
     Args:
@@ -142,13 +142,13 @@ class Ratings:
             rows = db.execute("SELECT * FROM trials ORDER BY number").fetchall()
         return [Offer(r["number"], r["mode"], bool(r["shown"])) for r in rows]
 
-    def progress(self, trial: int) -> Progress:
+    def progress(self, trial: int) -> RatingProgress:
         """Return how far a trial is."""
         with open_ratings(self.folder) as db:
             (wanted,) = db.execute(
                 "SELECT wanted FROM trials WHERE number = ?", (trial,)
             ).fetchone()
-            return Progress(count_answers(db, trial), wanted)
+            return RatingProgress(count_answers(db, trial), wanted)
 
     def open_trial(self) -> int | None:
         """Return the trial that waits for answers."""
@@ -214,7 +214,7 @@ class Ratings:
             )
         return done.rowcount > 0
 
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[AnsweredPair]:
         """Return all comparisons that were answered and not skipped."""
         with open_ratings(self.folder) as db:
             return read_comparisons(db)

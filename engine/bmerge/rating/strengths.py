@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Comparison", "Outcome", "Strengths", "fit_strengths"]
+__all__ = ["AnsweredPair", "Outcome", "Strengths", "fit_strengths"]
 
 Outcome = Literal["first", "second", "tie"]
 
@@ -36,7 +36,7 @@ _FOUND = 1e-20  # gain below which the strengths are found
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class AnsweredPair:
     """One answered comparison.
 
     Args:
@@ -94,7 +94,7 @@ class Strengths:
         return float((p + q) / 4 - (p - q) ** 2 / 4) * self.error(one, other) ** 2
 
 
-def fit_strengths(comparisons: Sequence[Comparison], trials: Sequence[int]) -> Strengths:
+def fit_strengths(comparisons: Sequence[AnsweredPair], trials: Sequence[int]) -> Strengths:
     """Return the most probable strengths.
 
     Args:
@@ -131,7 +131,7 @@ def fit_strengths(comparisons: Sequence[Comparison], trials: Sequence[int]) -> S
 
 
 def _tables(
-    comparisons: Sequence[Comparison], order: dict[int, int]
+    comparisons: Sequence[AnsweredPair], order: dict[int, int]
 ) -> tuple[Floats, Floats, Floats]:
     """Return the utilities' design (comparison, outcome, parameter), the answers, the weights."""
     import numpy as np

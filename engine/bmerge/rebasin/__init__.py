@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bmerge.rebasin.match import Alignment, match_weights
-from bmerge.rebasin.rule import Family, Rule, rule_of
+from bmerge.rebasin.rule import ChannelRule, FamilyFacts, rule_of
 from bmerge.rebasin.structure import Order, best_order
 from bmerge.rebasin.write import write_in_order
 
 __all__ = [
     "Alignment",
-    "Family",
+    "FamilyFacts",
     "Order",
-    "Rule",
+    "ChannelRule",
     "best_order",
     "match_weights",
     "rule_of",

@@ -16,7 +16,7 @@ import numpy as np
 
 from bmerge.dtypes import is_float
 from bmerge.formats import Checkpoint, refuse_quantised
-from bmerge.rebasin.rule import Rule
+from bmerge.rebasin.rule import ChannelRule
 from bmerge.rebasin.structure import Gain, Order, best_order
 from bmerge.rebasin.weights import floats
 from bmerge.rebasin.wiring import Axis, Segment
@@ -60,7 +60,7 @@ class Alignment:
 def match_weights(
     reference: Checkpoint,
     model: Checkpoint,
-    rule: Rule,
+    rule: ChannelRule,
     *,
     seed: int = 0,
     progress: Progress | None = None,
@@ -115,7 +115,7 @@ class _Use:
 class _Matching:
     """Two models and what is wired to what in them."""
 
-    def __init__(self, reference: Checkpoint, model: Checkpoint, rule: Rule) -> None:
+    def __init__(self, reference: Checkpoint, model: Checkpoint, rule: ChannelRule) -> None:
         self._reference = reference.tensors
         self._model = model.tensors
         self._rule = rule

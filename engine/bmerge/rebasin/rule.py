@@ -16,7 +16,7 @@ from bmerge.rebasin.towers import wire_autoencoder, wire_text_encoders
 from bmerge.rebasin.unet import wire_unet
 from bmerge.rebasin.wiring import Axis, Wiring
 
-__all__ = ["Family", "Rule", "rule_of"]
+__all__ = ["ChannelRule", "FamilyFacts", "rule_of"]
 
 _PREFIXES = ("model.diffusion_model.", "")
 _EMA = "model_ema."
@@ -24,7 +24,7 @@ _VAE = "first_stage_model."
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class FamilyFacts:
     """What keys and shapes do not tell.
 
     Args:
@@ -41,17 +41,17 @@ class Family:
 
 
 _FAMILIES = {
-    (320, 768): Family(heads=8),  # Stable Diffusion 1
-    (320, 1024): Family(),  # Stable Diffusion 2
-    (320, 2048): Family(),  # SDXL
-    (384, 1280): Family(),  # SDXL's refiner
-    (32, 32): Family(groups=8, heads=1, text_head_width=16),  # the demo that bmerge ships
+    (320, 768): FamilyFacts(heads=8),  # Stable Diffusion 1
+    (320, 1024): FamilyFacts(),  # Stable Diffusion 2
+    (320, 2048): FamilyFacts(),  # SDXL
+    (384, 1280): FamilyFacts(),  # SDXL's refiner
+    (32, 32): FamilyFacts(groups=8, heads=1, text_head_width=16),  # the demo that bmerge ships
 }
 """(width of the first level, width of the prompt's features) → family."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ChannelRule:
     """What may change places in a model.
 
     Args:
@@ -65,7 +65,7 @@ class Rule:
     axes: Mapping[str, tuple[Axis, ...]]
 
 
-def rule_of(checkpoint: Checkpoint, family: Family | None = None) -> Rule:
+def rule_of(checkpoint: Checkpoint, family: FamilyFacts | None = None) -> ChannelRule:
     """Return the rule of a checkpoint.
 
     Args:
@@ -99,10 +99,12 @@ def rule_of(checkpoint: Checkpoint, family: Family | None = None) -> Rule:
     except ArchitectureError as error:
         message = f"{checkpoint.path.name}: {error}"
         raise ArchitectureError(message, hint=error.hint) from error
-    return Rule(wiring.structures, wiring.sizes, {**wiring.axes, **_averages(wiring.axes, shapes)})
+    return ChannelRule(
+        wiring.structures, wiring.sizes, {**wiring.axes, **_averages(wiring.axes, shapes)}
+    )
 
 
-def _family_of(shapes: Mapping[str, tuple[int, ...]], prefix: str, name: str) -> Family:
+def _family_of(shapes: Mapping[str, tuple[int, ...]], prefix: str, name: str) -> FamilyFacts:
     width = shapes[prefix + "time_embed.0.weight"][-1]
     contexts = (
         shape[-1]

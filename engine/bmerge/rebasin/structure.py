@@ -1,7 +1,7 @@
 """Which orders of channels are valid, and the best of them.
 
 A structure says what may change places: single channels (:class:`Free`), or whole parts of the
-same make (:class:`Alike`), while other parts stay where they are (:class:`Fixed`). Group
+same make (:class:`AlikeParts`), while other parts stay where they are (:class:`Fixed`). Group
 normalisation makes such structures: a channel may leave its group only together with all others.
 """
 
@@ -15,7 +15,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-__all__ = ["Alike", "Cell", "Fixed", "Free", "Gain", "Order", "Structure", "best_order", "nested"]
+__all__ = [
+    "AlikeParts",
+    "Cell",
+    "Fixed",
+    "Free",
+    "Gain",
+    "Order",
+    "Structure",
+    "best_order",
+    "nested",
+]
 
 Gain: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -39,13 +49,13 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
-class Alike:
+class AlikeParts:
     """Parts of the same make that may change places; each is ordered within itself too."""
 
     parts: tuple[Structure, ...]
 
 
-Structure: TypeAlias = "Free | Fixed | Alike"
+Structure: TypeAlias = "Free | Fixed | AlikeParts"
 _Pairs: TypeAlias = "list[tuple[Order, Order]]"
 
 
@@ -90,7 +100,7 @@ def nested(start: int, stop: int, groupings: Iterable[Sequence[Cell]]) -> Struct
         inside = [[cell for cell in cells if a <= cell[0] < b] for cells in cutting]
         make = tuple(tuple((c[0] - a, c[1] - a, c[2]) for c in cells) for cells in inside)
         kinds.setdefault(make, []).append(nested(a, b, inside))
-    parts = [Alike(tuple(same)) if len(same) > 1 else same[0] for same in kinds.values()]
+    parts = [AlikeParts(tuple(same)) if len(same) > 1 else same[0] for same in kinds.values()]
     return Fixed(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
@@ -101,7 +111,7 @@ def _assign(to: Structure, of: Structure, gain: Gain) -> tuple[float, _Pairs]:
         places, channels = linear_sum_assignment(part, maximize=True)
         value = float(part[places, channels].sum(dtype=np.float64))
         return value, [(places + to.start, channels + of.start)]
-    if isinstance(to, Alike) and isinstance(of, Alike):
+    if isinstance(to, AlikeParts) and isinstance(of, AlikeParts):
         results = {
             (i, j): _assign(a, b, gain)
             for (i, a), (j, b) in product(enumerate(to.parts), enumerate(of.parts))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bmerge.errors import ArchitectureError
-from bmerge.rebasin.structure import Alike, Cell, Fixed, Free, Structure, nested
+from bmerge.rebasin.structure import AlikeParts, Cell, Fixed, Free, Structure, nested
 
 __all__ = ["FIXED", "Axis", "Segment", "Wiring"]
 
@@ -173,4 +173,4 @@ def _headed(width: int, count: int) -> Structure:
         Fixed((Free(at, at + size), Free(width + at, width + at + size)))
         for at in range(0, width, size)
     ]
-    return Alike(tuple(parts)) if count > 1 else parts[0]
+    return AlikeParts(tuple(parts)) if count > 1 else parts[0]

@@ -12,7 +12,7 @@ from bmerge.errors import ExecutorError
 from bmerge.formats import Checkpoint
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output, target_of
-from bmerge.rebasin.rule import Rule
+from bmerge.rebasin.rule import ChannelRule
 from bmerge.rebasin.structure import Order
 from bmerge.rebasin.weights import in_order, raw
 
@@ -21,7 +21,7 @@ __all__ = ["write_in_order"]
 
 def write_in_order(
     model: Checkpoint,
-    rule: Rule,
+    rule: ChannelRule,
     orders: Mapping[str, Order],
     output: Path,
     *,

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from bmerge.errors import RecipeError
-from bmerge.recipe.document import Node, Scalar
+from bmerge.recipe.node import Node, Scalar
 
 __all__ = ["read"]
 

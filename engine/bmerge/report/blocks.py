@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Box", "Drawing", "Link", "draw_blocks"]
+__all__ = ["BlockBox", "Drawing", "Link", "draw_blocks"]
 
 WIDTH = 460
 _BOX = 126
@@ -23,7 +23,7 @@ _MARGIN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class BlockBox:
     """One block's rectangle."""
 
     block: str
@@ -45,7 +45,7 @@ class Link:
 class Drawing:
     """All boxes and connections, and the extent of the view box."""
 
-    boxes: tuple[Box, ...]
+    boxes: tuple[BlockBox, ...]
     links: tuple[Link, ...]
     width: float
     height: float
@@ -81,7 +81,7 @@ def _list(blocks: Sequence[str]) -> Drawing:
     step = (WIDTH - 2 * _MARGIN + _GAP) / columns
     rows = -(-len(blocks) // columns)
     boxes = tuple(
-        Box(
+        BlockBox(
             block,
             _MARGIN + (index // rows) * step,
             _MARGIN + (index % rows) * (_HEIGHT + _GAP),
@@ -100,8 +100,8 @@ def _u(apart: list[str], inner: list[str], middle: list[str], outer: list[str]) 
         level = depth // _LEVEL
         x = _MARGIN + level * _INDENT
         y = top + depth * (_HEIGHT + _GAP) + level * _LEVEL_GAP
-        left.append(Box(down, x, y))
-        right.append(Box(up, WIDTH - x - _BOX, y))
+        left.append(BlockBox(down, x, y))
+        right.append(BlockBox(up, WIDTH - x - _BOX, y))
     bottom = left[-1].y + _HEIGHT + 22
     foot = _row(middle, bottom)
     links = (*_skips(left, right), *_turn(left[-1], foot, right[-1]))
@@ -109,23 +109,23 @@ def _u(apart: list[str], inner: list[str], middle: list[str], outer: list[str]) 
     return Drawing((*head, *left, *foot, *right), links, WIDTH, height)
 
 
-def _row(blocks: list[str], y: float) -> list[Box]:
+def _row(blocks: list[str], y: float) -> list[BlockBox]:
     """Return boxes side by side, centred; narrower where there are many."""
     if not blocks:
         return []
     width = min(_BOX, (WIDTH - 2 * _MARGIN + _GAP) / len(blocks) - _GAP)
     start = (WIDTH - len(blocks) * (width + _GAP) + _GAP) / 2
-    return [Box(block, start + i * (width + _GAP), y, width) for i, block in enumerate(blocks)]
+    return [BlockBox(block, start + i * (width + _GAP), y, width) for i, block in enumerate(blocks)]
 
 
-def _skips(left: list[Box], right: list[Box]) -> list[Link]:
+def _skips(left: list[BlockBox], right: list[BlockBox]) -> list[Link]:
     return [
         Link(f"M{a.x + a.width} {a.y + a.height / 2}H{b.x}", skip=True)
         for a, b in zip(left, right, strict=True)
     ]
 
 
-def _turn(last_in: Box, middle: list[Box], first_out: Box) -> list[Link]:
+def _turn(last_in: BlockBox, middle: list[BlockBox], first_out: BlockBox) -> list[Link]:
     """Return the way from the deepest IN through the middle to the deepest OUT."""
     if not middle:
         return []

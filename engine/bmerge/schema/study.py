@@ -7,7 +7,7 @@ from typing import Any
 from bmerge.evaluate.protocols import Payload
 from bmerge.executors import ExecutorOptions
 from bmerge.host.catalogue import Catalogue
-from bmerge.host.kinds import Kind
+from bmerge.host.kinds import PluginKind
 from bmerge.host.registry import Registry
 from bmerge.options import annotations_of, meanings_of
 from bmerge.schema.recipe import DIALECT, PATH, WEIGHT, method_names, model, plugin, settings
@@ -179,7 +179,7 @@ def _kinds(kinds: Catalogue[Any], own: dict[str, Schema], meaning: str) -> Schem
     return {"type": "object", "properties": {"name": name, **own}, "allOf": rules}
 
 
-def _options(kind: Kind[Any]) -> dict[str, Schema]:
+def _options(kind: PluginKind[Any]) -> dict[str, Schema]:
     hints, meanings = annotations_of(kind.factory), meanings_of(kind.factory)
     return {
         option.name: {**_described(meanings.get(option.name)), **type_schema(hints[option.name])}
@@ -187,7 +187,7 @@ def _options(kind: Kind[Any]) -> dict[str, Schema]:
     }
 
 
-def _required(kind: Kind[Any]) -> list[str]:
+def _required(kind: PluginKind[Any]) -> list[str]:
     return [option.name for option in kind.options if option.required]
 
 

@@ -17,7 +17,7 @@ from bmerge.study.objective import reference
 from bmerge.study.points import checked_point
 from bmerge.study.protocols import Foreseeing, Optimiser
 from bmerge.study.store import Store
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Proposal, Trial, results_of
 
 __all__ = ["Asking"]
@@ -37,7 +37,7 @@ class Asking:
         store: of the study; its trials say what the optimiser is told before it is asked.
     """
 
-    def __init__(self, study: Study, store: Store) -> None:
+    def __init__(self, study: PreparedStudy, store: Store) -> None:
         self._study, self._store = study, store
         self._begun = False
         self.over = ""

@@ -23,7 +23,7 @@ from bmerge.study.failures import blame_of
 from bmerge.study.gallery import Gallery, Record, record_of
 from bmerge.study.judging import judge_trial
 from bmerge.study.racing import Race
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
 
@@ -55,7 +55,7 @@ class Attempts:
         gallery: takes the pictures.
     """
 
-    study: Study
+    study: PreparedStudy
     store: Shelf
     patience: Patience
     on_event: Callable[[Event], None]

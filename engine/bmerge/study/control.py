@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 
 __all__ = ["Control"]
@@ -24,7 +24,7 @@ class Control:
         trial: that is complete.
     """
 
-    study: Study
+    study: PreparedStudy
     trial: Trial
 
     def check(self, *, paint: bool) -> None:

@@ -19,7 +19,7 @@ from bmerge.study.completed import completed
 from bmerge.study.definition import check_definition
 from bmerge.study.store import Store
 from bmerge.study.stored import StoredStudy, has_study
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Proposal, Trial
 
 __all__ = ["Fate", "fork_study"]
@@ -43,7 +43,7 @@ class Fate:
     reason: str = ""
 
 
-def fork_study(stored: StoredStudy, study: Study) -> list[Fate]:
+def fork_study(stored: StoredStudy, study: PreparedStudy) -> list[Fate]:
     """Begin a study with the trials of another one that still count.
 
     Args:
@@ -77,7 +77,7 @@ def fork_study(stored: StoredStudy, study: Study) -> list[Fate]:
 class _Fork:
     """Decides about one trial after the other, and takes over those that count."""
 
-    def __init__(self, stored: StoredStudy, study: Study) -> None:
+    def __init__(self, stored: StoredStudy, study: PreparedStudy) -> None:
         for entry in study.evaluator.trial_scorers:
             message = f"the scorer {entry.label!r} judges whole trials, so none can be taken over"
             raise StudyError(message, hint="begin a study of its own")
@@ -201,7 +201,7 @@ def _same_scorers(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]
     return {label for label, scorer in wanted.items() if known.get(label) == scorer}
 
 
-def _same_payloads(before: Mapping[str, Any], study: Study) -> Iterator[tuple[str, str]]:
+def _same_payloads(before: Mapping[str, Any], study: PreparedStudy) -> Iterator[tuple[str, str]]:
     """Yield the new id and the old one of each payload that both studies have."""
     own = {"id": None, "weight": None}
     known = [(payload["id"], {**payload, **own}) for payload in before["payloads"]]

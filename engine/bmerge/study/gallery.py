@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
 from bmerge.evaluate.protocols import Payload
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 
 __all__ = ["FolderGallery", "Gallery", "Record", "record_of"]
@@ -36,7 +36,7 @@ class FolderGallery:
         study: whose folder.
     """
 
-    study: Study
+    study: PreparedStudy
 
     def kept(self, trial: Trial) -> dict[str, Record]:
         """Return the pictures that a trial has already, by payload.

@@ -10,14 +10,14 @@ from dataclasses import replace
 from bmerge.evaluate.evaluation import WeightedScorer, checked_scores
 from bmerge.evaluate.protocols import Exhibit, StoredPicture, TrialScorer
 from bmerge.study.revision import Revisions
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 
 __all__ = ["judge_trial", "revisions_of"]
 
 
 def judge_trial(
-    study: Study, trials: Mapping[int, Trial], number: int, on_wait: Callable[[str], None]
+    study: PreparedStudy, trials: Mapping[int, Trial], number: int, on_wait: Callable[[str], None]
 ) -> Trial:
     """Return a trial with the scores of those scorers that judge it as a whole.
 
@@ -36,7 +36,7 @@ def judge_trial(
     return replace(trial, seconds={**trial.seconds, "judge": seconds, "total": total})
 
 
-def revisions_of(study: Study) -> Revisions:
+def revisions_of(study: PreparedStudy) -> Revisions:
     """Return what the scorers that judge whole trials say of all trials now."""
     return {
         entry.label: dict(entry.scorer.revise(study.folder))
@@ -46,7 +46,7 @@ def revisions_of(study: Study) -> Revisions:
 
 
 def _exhibit(
-    study: Study,
+    study: PreparedStudy,
     trials: Mapping[int, Trial],
     number: int,
     entry: WeightedScorer,
@@ -67,7 +67,9 @@ def _exhibit(
     )
 
 
-def _objectives(study: Study, trials: Mapping[int, Trial], numbers: list[int]) -> list[float]:
+def _objectives(
+    study: PreparedStudy, trials: Mapping[int, Trial], numbers: list[int]
+) -> list[float]:
     """Return trials' scores by the scorers that judge pictures one by one."""
     labels = [entry.label for entry in study.evaluator.picture_scorers]
     scale = study.objectives.scale(trials)

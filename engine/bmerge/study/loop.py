@@ -26,7 +26,7 @@ from bmerge.study.prove import LEAST, contenders_of, prove, share_of
 from bmerge.study.racing import Races
 from bmerge.study.slots import slots_of
 from bmerge.study.store import Store
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of, front_of
 from bmerge.study.waiting import Patience
 from bmerge.study.winner import winner_of
@@ -37,7 +37,7 @@ _FAILURES = 3  # failed trials in a row after which something is wrong that tria
 
 
 def run_study(
-    study: Study,
+    study: PreparedStudy,
     *,
     trials: int | None = None,
     limits: Limits | None = None,
@@ -91,7 +91,7 @@ def run_study(
         study.close()
 
 
-def _settle_definition(study: Study, store: Store, *, accept_changes: bool) -> None:
+def _settle_definition(study: PreparedStudy, store: Store, *, accept_changes: bool) -> None:
     """Refuse to go on under another definition, unless there is nothing that depends on it.
 
     Pictures of an unfinished trial count once all are there: a person may have judged them.
@@ -115,7 +115,7 @@ class _Run:
 
     def __init__(
         self,
-        study: Study,
+        study: PreparedStudy,
         store: Store,
         limits: Limits,
         on_event: Callable[[Event], None],

@@ -14,7 +14,7 @@ from bmerge.recipe import dump_recipe
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.events import Event, ProofPicture
 from bmerge.study.proof import Contender, ProofStore
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.waiting import Patience
 
 __all__ = ["Entry", "Fresh", "key_of", "paint"]
@@ -38,7 +38,7 @@ def key_of(recipe: Recipe) -> str:
 
 
 def paint(
-    study: Study,
+    study: PreparedStudy,
     store: ProofStore,
     entries: Sequence[Entry],
     pictures: Sequence[Fresh],
@@ -64,7 +64,7 @@ def paint(
 class _Painter:
     """Paints one contender."""
 
-    study: Study
+    study: PreparedStudy
     evaluator: Evaluator
     store: ProofStore
     entry: Entry

@@ -19,7 +19,7 @@ from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock
 from bmerge.study.room import Need, check_room, needs_of, takes_files
 from bmerge.study.stored import StoredStudy
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 
 __all__ = ["Finding", "Forecast", "check_all", "check_before", "forecast_of"]
@@ -58,7 +58,7 @@ class Forecast:
     measured: int
 
 
-def check_before(study: Study, trials: Mapping[int, Trial], *, keep_best: bool) -> None:
+def check_before(study: PreparedStudy, trials: Mapping[int, Trial], *, keep_best: bool) -> None:
     """Ask, before the first trial of a run, what can be asked cheaply.
 
     Args:
@@ -77,7 +77,7 @@ def check_before(study: Study, trials: Mapping[int, Trial], *, keep_best: bool) 
 
 
 def check_all(
-    study: Study, stored: StoredStudy | None, *, accept_changes: bool = False
+    study: PreparedStudy, stored: StoredStudy | None, *, accept_changes: bool = False
 ) -> Iterator[Finding]:
     """Ask everything that can be asked before a study is run, one after the other.
 
@@ -104,7 +104,7 @@ def check_all(
                 yield Finding(what, asked=False)
 
 
-def forecast_of(study: Study, stored: StoredStudy | None, limits: Limits) -> Forecast:
+def forecast_of(study: PreparedStudy, stored: StoredStudy | None, limits: Limits) -> Forecast:
     """Return what the trials that are left will take, from what can be measured.
 
     Args:
@@ -146,7 +146,7 @@ def _finding(what: str, check: Callable[[], object]) -> Finding:
     return Finding(what)
 
 
-def _seconds_of_a_merge(study: Study) -> float:
+def _seconds_of_a_merge(study: PreparedStudy) -> float:
     """Write one merge where the trials' merges go, and remove it again."""
     model = study.merger.model(study.search.weights(study.search.centre()))
     start = time.perf_counter()

@@ -14,7 +14,7 @@ from bmerge.study.events import Event
 from bmerge.study.painting import Entry, Fresh, key_of, paint
 from bmerge.study.proof import Contender, Proof, ProofStore, compared
 from bmerge.study.racing import in_random_order
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of, front_of
 from bmerge.study.winner import winner_of
 
@@ -36,7 +36,9 @@ _FRONT = 6  # of a Pareto front
 _MOST, _PART = 64, 8  # pictures of a confirmation that nobody has asked for, and of the search's
 
 
-def contenders_of(study: Study, trials: Mapping[int, Trial], more: Sequence[Entry]) -> list[Entry]:
+def contenders_of(
+    study: PreparedStudy, trials: Mapping[int, Trial], more: Sequence[Entry]
+) -> list[Entry]:
     """Return whom a study's winner is compared with, the winner first; each merge once.
 
     They are the next best trials, some of the Pareto front, the models as they are and the centre,
@@ -71,7 +73,7 @@ def _spread(front: Sequence[Trial]) -> list[Trial]:
     return [ordered[place] for place in sorted(places)]
 
 
-def entry_of(study: Study, trial: Trial) -> Entry:
+def entry_of(study: PreparedStudy, trial: Trial) -> Entry:
     """Return a trial as a contender."""
     proposal = trial.proposal
     name = f"trial {trial.number}"
@@ -118,7 +120,7 @@ def fresh_payloads(payloads: Sequence[Payload], count: int, seed: int) -> list[F
 
 
 def prove(
-    study: Study,
+    study: PreparedStudy,
     trials: Mapping[int, Trial],
     entries: Sequence[Entry],
     count: int,

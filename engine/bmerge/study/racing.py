@@ -24,7 +24,7 @@ from bmerge.evaluate.protocols import Payload, TrialScorer
 from bmerge.study.events import Event, RacingChosen
 from bmerge.study.objective import Objectives, Scale
 from bmerge.study.store import Store
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of
 
 __all__ = ["FEWEST", "Race", "Races", "check_racing", "cost_of_a_merge", "in_random_order"]
@@ -85,7 +85,9 @@ class Races:
         on_event: told of that.
     """
 
-    def __init__(self, study: Study, store: Store, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self, study: PreparedStudy, store: Store, on_event: Callable[[Event], None]
+    ) -> None:
         self._study, self._store, self._on_event = study, store, on_event
 
     def race(self, trial: Trial) -> Race | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.protocols import TakesFiles
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 
 __all__ = ["Need", "check_room", "free_bytes", "needs_of", "takes_files"]
@@ -34,7 +34,7 @@ class Need:
 
 
 def needs_of(
-    study: Study, trials: Mapping[int, Trial], *, count: int = 1, keep_best: bool = True
+    study: PreparedStudy, trials: Mapping[int, Trial], *, count: int = 1, keep_best: bool = True
 ) -> list[Need]:
     """Return what trials need: a merged file if the generator takes one, pictures, the best.
 
@@ -86,7 +86,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(_existing(folder)).free
 
 
-def _pictures(study: Study, trials: Mapping[int, Trial]) -> int:
+def _pictures(study: PreparedStudy, trials: Mapping[int, Trial]) -> int:
     """Return the bytes of one trial's pictures: the most so far, or an estimate."""
     stored: list[int] = [
         sum((study.folder / picture["file"]).stat().st_size for picture in trial.pictures)

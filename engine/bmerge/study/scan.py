@@ -20,7 +20,7 @@ from bmerge.study.proof import Comparison, Contender, ProofStore, comparison
 from bmerge.study.protocols import Parameter
 from bmerge.study.prove import LEAST, check_provable
 from bmerge.study.racing import in_random_order
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of
 
 __all__ = ["FOLDER", "Effect", "Scan", "Start", "scan"]
@@ -69,7 +69,7 @@ class Scan:
 
 
 def scan(
-    study: Study,
+    study: PreparedStudy,
     trials: Mapping[int, Trial],
     start: Start,
     pictures: int | None,
@@ -121,7 +121,7 @@ def scan(
 
 
 def _exchanges(
-    study: Study, trials: Mapping[int, Trial], start: Start
+    study: PreparedStudy, trials: Mapping[int, Trial], start: Start
 ) -> tuple[str, Point, dict[str, Point]]:
     """Return the start's name and point, and name → point of each exchange."""
     first, second = _models(study)
@@ -143,7 +143,7 @@ def _exchanges(
     return name, point, found
 
 
-def _models(study: Study) -> tuple[tuple[str, Point], tuple[str, Point]]:
+def _models(study: PreparedStudy) -> tuple[tuple[str, Point], tuple[str, Point]]:
     """Return the names and points of the first two models as they are."""
     found = [
         (f"model {model_name(proposal.model)}", dict(proposal.values))
@@ -166,7 +166,7 @@ def _groups(parameters: Sequence[Parameter]) -> dict[str, list[Parameter]]:
     return found
 
 
-def _entry(study: Study, name: str, point: Point) -> Entry:
+def _entry(study: PreparedStudy, name: str, point: Point) -> Entry:
     weights = study.search.weights(point)
     return Entry(Contender(key_of(study.merger.recipe(weights)), name), weights)
 

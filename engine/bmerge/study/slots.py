@@ -21,7 +21,7 @@ from bmerge.study.desk import Call, Desk, Evaluates, GivenUpError, OnEvent, Outc
 from bmerge.study.gallery import FolderGallery
 from bmerge.study.racing import Race
 from bmerge.study.store import Store
-from bmerge.study.study import Study
+from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
 
@@ -161,7 +161,7 @@ class Crew:
                 self._calls.put(Outcome(index, error))
 
 
-def slots_of(study: Study, store: Store, patience: Patience, on_event: OnEvent) -> Slots:
+def slots_of(study: PreparedStudy, store: Store, patience: Patience, on_event: OnEvent) -> Slots:
     """Return the slots of a study.
 
     Raises:
@@ -177,7 +177,7 @@ def slots_of(study: Study, store: Store, patience: Patience, on_event: OnEvent) 
     return Crew(store, on_event, partial(_here, study))
 
 
-def _here(study: Study, desk: Desk) -> list[Attempts]:
+def _here(study: PreparedStudy, desk: Desk) -> list[Attempts]:
     """Return the evaluators of this process."""
     found = []
     for place in study.workplaces:

@@ -16,13 +16,13 @@ from bmerge.recipe.schema import BlockWeights
 from bmerge.study.points import checked_point
 from bmerge.study.protocols import Space
 
-__all__ = ["Layout", "SearchSpace", "Source", "in_words"]
+__all__ = ["SearchSpace", "SourceLayout", "ValueSource", "in_words"]
 
 _TOLERANCE = 1e-9  # of a given weight against a bound or a frozen value: text is decimal
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class SourceLayout:
     """Where one hyperparameter's value comes from in each block.
 
     Args:
@@ -86,7 +86,7 @@ class Layout:
         return found
 
 
-class Source(Protocol):
+class ValueSource(Protocol):
     """Where the values of a hyperparameter, or of a choice, come from."""
 
     @property
@@ -122,7 +122,7 @@ class SearchSpace:
     """
 
     space: Space
-    layouts: tuple[Source, ...]
+    layouts: tuple[ValueSource, ...]
 
     def weights(self, values: Mapping[str, float]) -> dict[str, BlockWeights]:
         """Return hyperparameter → block weights for one point of the space."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bmerge.errors import nearest
 from bmerge.study.protocols import Parameter, Space
-from bmerge.study.space import Layout, SearchSpace, Source
+from bmerge.study.space import SearchSpace, SourceLayout, ValueSource
 from bmerge.study.space_entry import HyperparameterSpace, Range
 from bmerge.study.space_kinds import check_simplices, kind_problem, simplex_of
 from bmerge.study.space_layers import layer_patterns
@@ -57,7 +57,7 @@ def build_space(
         if name not in known:
             entry.fail("", f"unknown hyperparameter {name!r}", hint=nearest(name, known))
     parameters: list[Parameter] = []
-    layouts: list[Source] = []
+    layouts: list[ValueSource] = []
     for h in hyperparameters:
         entry = config.get(h.name, HyperparameterSpace())
         if entry.presets:
@@ -96,20 +96,20 @@ class _Builder:
         usual = (0.0, 1.0) if config.simplex else (h.low, h.high)
         self.range = self._valid("", config.range or usual)
 
-    def layout(self, present: Collection[str]) -> Layout:
+    def layout(self, present: Collection[str]) -> SourceLayout:
         """Return the layout, leaving out blocks that are not ``present``."""
         self._groups()
         self._exceptions()
         self._remaining()
         self._followers()
-        return Layout(
+        return SourceLayout(
             self.h.name,
             self.h.default,
             {b: self.frozen[b] for b in self.blocks if b in self.frozen and b in present},
             {b: self.dimension[b] for b in self.blocks if b in self.dimension and b in present},
         )
 
-    def with_layers(self, layout: Layout, keys: Mapping[str, Sequence[str]]) -> Layout:
+    def with_layers(self, layout: SourceLayout, keys: Mapping[str, Sequence[str]]) -> SourceLayout:
         """Return the layout with kinds of layers apart in all blocks that are searched.
 
         A block that has no other layers than those loses its own dimension.
@@ -134,7 +134,7 @@ class _Builder:
         kept = {b: name for b, name in layout.dimension.items() if name in used}
         return replace(layout, dimension=kept, layers=layers)
 
-    def parameters(self, layout: Layout) -> Iterator[Parameter]:
+    def parameters(self, layout: SourceLayout) -> Iterator[Parameter]:
         """Yield the dimensions that ``layout`` uses, in the order of their first block."""
         config = self.config
         for name in layout.dimensions:

@@ -29,7 +29,7 @@ __all__ = [
     "FarEvaluators",
     "MergesModels",
     "OptimiserFactory",
-    "Study",
+    "PreparedStudy",
     "Workplace",
     "initial_proposals",
 ]
@@ -97,7 +97,7 @@ class FarEvaluators(Protocol):
     def number(self) -> int:
         """How many there are."""
 
-    def evaluators(self, study: Study, desk: Desk, /) -> Sequence[Evaluates]:
+    def evaluators(self, study: PreparedStudy, desk: Desk, /) -> Sequence[Evaluates]:
         """Return them, each for one thread; called once, when a run begins."""
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class FarEvaluators(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class PreparedStudy:
     """Everything that a run needs.
 
     Args:

@@ -8,7 +8,7 @@ import click
 
 from bmerge.errors import PluginError
 from bmerge.faults import explained
-from bmerge.host.discovery import Candidate
+from bmerge.host.discovery import PluginCandidate
 from bmerge.host.manager import PluginHost
 from bmerge.host.registry import Registry
 
@@ -31,7 +31,7 @@ def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
         PluginError: that says what is wrong.
     """
     host = PluginHost()
-    host.add(Candidate(name, lambda: plugin))
+    host.add(PluginCandidate(name, lambda: plugin))
     (record,) = host.records
     if not record.hooks:
         raise PluginError(f"plugin {name!r} has no hook", hint="put @bmerge.hookimpl above one")

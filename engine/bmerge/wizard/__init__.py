@@ -6,8 +6,8 @@ talks to servers here, since the core is to find out what it needs further.
 
 from __future__ import annotations
 
-from bmerge.wizard.models import Models, look_at
+from bmerge.wizard.models import StudyModels, look_at
 from bmerge.wizard.servers import Server, find_servers
 from bmerge.wizard.study_file import Answers, study_text
 
-__all__ = ["Answers", "Models", "Server", "find_servers", "look_at", "study_text"]
+__all__ = ["Answers", "StudyModels", "Server", "find_servers", "look_at", "study_text"]

@@ -11,11 +11,11 @@ from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.host.registry import Registry
 from bmerge.recipe import ModelRef, Recipe
 
-__all__ = ["Models", "Settings", "look_at"]
+__all__ = ["PaintingSettings", "StudyModels", "look_at"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PaintingSettings:
     """How pictures of one kind of model are painted.
 
     Args:
@@ -37,25 +37,25 @@ class Settings:
 
 _BAD = "lowres, blurry, jpeg artifacts, watermark"
 _KINDS = {
-    "sd1": Settings(512, 20, 7.0, _BAD),
-    "sd2": Settings(768, 20, 7.0, _BAD),
-    "sdxl": Settings(1024, 25, 6.0, _BAD),
-    "sd3": Settings(1024, 28, 4.5, workflow="sd3"),
-    "flux": Settings(1024, 20, 1.0, workflow="flux"),
-    "flux2": Settings(1024, 20, 1.0, workflow="flux2", alone=True),
-    "chroma": Settings(1024, 26, 4.0, _BAD, workflow="chroma", alone=True),
-    "z-image": Settings(1024, 9, 1.0, workflow="z_image_turbo", alone=True),
-    "qwen-image": Settings(1024, 20, 4.0, workflow="qwen_image", alone=True),
-    "anima": Settings(1024, 30, 4.0, _BAD, workflow="anima", alone=True),
+    "sd1": PaintingSettings(512, 20, 7.0, _BAD),
+    "sd2": PaintingSettings(768, 20, 7.0, _BAD),
+    "sdxl": PaintingSettings(1024, 25, 6.0, _BAD),
+    "sd3": PaintingSettings(1024, 28, 4.5, workflow="sd3"),
+    "flux": PaintingSettings(1024, 20, 1.0, workflow="flux"),
+    "flux2": PaintingSettings(1024, 20, 1.0, workflow="flux2", alone=True),
+    "chroma": PaintingSettings(1024, 26, 4.0, _BAD, workflow="chroma", alone=True),
+    "z-image": PaintingSettings(1024, 9, 1.0, workflow="z_image_turbo", alone=True),
+    "qwen-image": PaintingSettings(1024, 20, 4.0, workflow="qwen_image", alone=True),
+    "anima": PaintingSettings(1024, 30, 4.0, _BAD, workflow="anima", alone=True),
 }
-_UNKNOWN = Settings(1024, 20, 5.0)
+_UNKNOWN = PaintingSettings(1024, 20, 5.0)
 _ALONE = {"flux": "flux_model"}
 """Architecture → workflow for a diffusion model alone, where there are both."""
 _ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
+class StudyModels:
     """The models of a study.
 
     Args:
@@ -68,12 +68,12 @@ class Models:
 
     paths: tuple[Path, ...]
     architecture: Architecture
-    settings: Settings
+    settings: PaintingSettings
     nbytes: int
     blocks: int
 
 
-def look_at(paths: Sequence[Path], method: str, registry: Registry) -> Models:
+def look_at(paths: Sequence[Path], method: str, registry: Registry) -> StudyModels:
     """Open the models and plan a merge of them.
 
     Args:
@@ -92,13 +92,13 @@ def look_at(paths: Sequence[Path], method: str, registry: Registry) -> Models:
     whole = any(key.startswith(_ENCODERS) for key in checkpoints[0].tensors)
     blocks = {job.block for job in plan.merges}
     settings = _settings(architecture.id, whole=whole)
-    return Models(tuple(paths), architecture, settings, plan.nbytes_written, len(blocks))
+    return StudyModels(tuple(paths), architecture, settings, plan.nbytes_written, len(blocks))
 
 
-def _settings(architecture: str, *, whole: bool) -> Settings:
+def _settings(architecture: str, *, whole: bool) -> PaintingSettings:
     settings = _KINDS.get(architecture, _UNKNOWN)
     if whole or architecture not in _ALONE:
         return settings
-    return Settings(
+    return PaintingSettings(
         settings.side, settings.steps, settings.cfg, workflow=_ALONE[architecture], alone=True
     )

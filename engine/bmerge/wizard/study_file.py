@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from bmerge.wizard.models import Models
+from bmerge.wizard.models import StudyModels
 
 __all__ = ["Answers", "study_text"]
 
@@ -39,7 +39,7 @@ class Answers:
     """
 
     name: str
-    models: Models
+    models: StudyModels
     method: str
     generator: str
     scorers: tuple[str, ...]

@@ -53,7 +53,7 @@ class SelfAttention(nn.Module):
         return result
 
 
-class FeedForward(nn.Module):
+class TextFeedForward(nn.Module):
     """Two linear layers with CLIP's quick GELU between them."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Layer(nn.Module):
         super().__init__()
         self.self_attn = SelfAttention()
         self.layer_norm1 = nn.LayerNorm(WIDTH)
-        self.mlp = FeedForward()
+        self.mlp = TextFeedForward()
         self.layer_norm2 = nn.LayerNorm(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:

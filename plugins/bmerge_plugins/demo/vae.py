@@ -64,7 +64,7 @@ class AttnBlock(nn.Module):
         return result
 
 
-class Downsample(nn.Module):
+class VaeDownsample(nn.Module):
     """Halve the side; the padding is LDM's, below and to the right only."""
 
     def __init__(self, channels: int) -> None:
@@ -77,7 +77,7 @@ class Downsample(nn.Module):
         return result
 
 
-class Upsample(nn.Module):
+class VaeUpsample(nn.Module):
     """Double the side, then smooth."""
 
     def __init__(self, channels: int) -> None:
@@ -123,7 +123,7 @@ class Middle(nn.Module):
         return result
 
 
-class Encoder(nn.Module):
+class VaeEncoder(nn.Module):
     """Picture to mean and log variance of the latent."""
 
     def __init__(self) -> None:
@@ -132,8 +132,8 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(3, first, 3, padding=1)
         self.down = nn.ModuleList(
             [
-                Level([first, first], ("downsample", Downsample(first))),
-                Level([first, second], ("downsample", Downsample(second))),
+                Level([first, first], ("downsample", VaeDownsample(first))),
+                Level([first, second], ("downsample", VaeDownsample(second))),
                 Level([second, third], None),
             ]
         )
@@ -161,8 +161,8 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(
             [
                 Level([second, first, first], None),
-                Level([third, second, second], ("upsample", Upsample(second))),
-                Level([third, third, third], ("upsample", Upsample(third))),
+                Level([third, second, second], ("upsample", VaeUpsample(second))),
+                Level([third, third, third], ("upsample", VaeUpsample(third))),
             ]
         )
         self.norm_out = _norm(first)
@@ -182,7 +182,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = Encoder()
+        self.encoder = VaeEncoder()
         self.decoder = Decoder()
         self.quant_conv = nn.Conv2d(2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS, 1)
         self.post_quant_conv = nn.Conv2d(LATENT_CHANNELS, LATENT_CHANNELS, 1)

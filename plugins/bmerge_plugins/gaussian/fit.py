@@ -15,7 +15,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]
 from bmerge_plugins.gaussian.kernel import Array, matern, squared_distances
 from bmerge_plugins.gaussian.process import MEAN_VARIANCE, Process, Shape, inverse
 
-__all__ = ["Scale", "fit", "standardised"]
+__all__ = ["Standardisation", "fit", "standardised"]
 
 _USUAL_LENGTH = 0.5  # times the root of the number of dimensions
 _USUAL_NOISE = 1e-3
@@ -27,14 +27,14 @@ _IMPOSSIBLE = 1e10  # loss of a shape whose covariance is none
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class Standardisation:
     """How scores are standardised: (score − mean) / deviation."""
 
     mean: float
     deviation: float
 
 
-def standardised(scores: Array) -> tuple[Array, Scale]:
+def standardised(scores: Array) -> tuple[Array, Standardisation]:
     """Return scores of mean 0 and variance 1, as far as they differ, and how they became that.
 
     They may be of any finite size: the greatest is brought to 1 first, so that no sum overflows.
@@ -44,7 +44,7 @@ def standardised(scores: Array) -> tuple[Array, Scale]:
     mean, deviation = float(small.mean()), float(small.std())
     if deviation < 1e-12:
         deviation = 1.0
-    return (small - mean) / deviation, Scale(mean * unit, deviation * unit)
+    return (small - mean) / deviation, Standardisation(mean * unit, deviation * unit)
 
 
 def fit(

@@ -15,9 +15,9 @@ from bmerge_plugins.servers import (
     HttpServer,
     HttpSettings,
     InPlace,
+    PooledSession,
     Retry,
     ServerPool,
-    Session,
     Template,
 )
 from bmerge_plugins.servers.connect import parse_addresses
@@ -70,7 +70,7 @@ def _servers(
     addresses: Sequence[Address],
     timeout: float,
     start_timeout: float,
-) -> list[Session]:
+) -> list[PooledSession]:
     from bmerge_plugins.servers.sdcpp_server import ServerSession
 
     places = ("checkpoint", "host", "port")
@@ -90,7 +90,7 @@ def _servers(
     ]
 
 
-def _programs(command: str | Sequence[str], count: int, timeout: float) -> list[Session]:
+def _programs(command: str | Sequence[str], count: int, timeout: float) -> list[PooledSession]:
     from bmerge_plugins.servers.sdcpp_cli import CliSession
 
     known = ("checkpoint", "address")

@@ -8,14 +8,14 @@ from typing import Any
 
 from bmerge import GeneratorError
 from bmerge_plugins.pipelines.mmdit import flux_source, sd3_source
-from bmerge_plugins.pipelines.source import Source
+from bmerge_plugins.pipelines.source import ParameterSource
 from bmerge_plugins.pipelines.text import clip_source, open_clip_source
 from bmerge_plugins.pipelines.unet import unet_source
 from bmerge_plugins.pipelines.vae import vae_source
 
 __all__ = ["Family", "Part", "family_of"]
 
-SourceOf = Callable[[str, Mapping[str, Any], str, Collection[str]], Source]
+SourceOf = Callable[[str, Mapping[str, Any], str, Collection[str]], ParameterSource]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Family:
     parts: Mapping[str, Part]
 
 
-def _as_it_is(name: str, _: Mapping[str, Any], prefix: str, __: Collection[str]) -> Source:
-    return Source(prefix + name)
+def _as_it_is(name: str, _: Mapping[str, Any], prefix: str, __: Collection[str]) -> ParameterSource:
+    return ParameterSource(prefix + name)
 
 
 def _clip(prefix: str) -> Part:

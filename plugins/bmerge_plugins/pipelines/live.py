@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from bmerge import GeneratorError, nearest
-from bmerge_plugins.pipelines.source import Source
+from bmerge_plugins.pipelines.source import ParameterSource
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["LiveWeights"]
 
-Parameter = tuple[str, "torch.nn.Parameter", Source]
+Parameter = tuple[str, "torch.nn.Parameter", ParameterSource]
 
 
 class LiveWeights:
@@ -39,7 +39,7 @@ class LiveWeights:
         import torch
 
         self._ties: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
-        self._copies: list[tuple[torch.nn.Parameter, torch.Tensor, Source]] = []
+        self._copies: list[tuple[torch.nn.Parameter, torch.Tensor, ParameterSource]] = []
         groups: defaultdict[str, list[Parameter]] = defaultdict(list)
         for one in parameters:
             groups[one[2].key].append(one)
@@ -88,7 +88,11 @@ class LiveWeights:
         return self._stacked(group, shape)
 
     def _alone(
-        self, name: str, parameter: torch.nn.Parameter, source: Source, shape: tuple[int, ...]
+        self,
+        name: str,
+        parameter: torch.nn.Parameter,
+        source: ParameterSource,
+        shape: tuple[int, ...],
     ) -> torch.Tensor:
         data = parameter.data
         self._ties.append((parameter, data))
@@ -110,7 +114,9 @@ class LiveWeights:
         return whole
 
 
-def _check(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], source: Source) -> None:
+def _check(
+    name: str, shape: tuple[int, ...], wanted: tuple[int, ...], source: ParameterSource
+) -> None:
     """Compare shapes without axes of length 1 at their ends."""
     if _core(shape) != _core(wanted):
         raise GeneratorError(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bmerge_plugins.pipelines.source import Source, rename
+from bmerge_plugins.pipelines.source import ParameterSource, rename
 
 __all__ = ["flux_source", "sd3_source"]
 
@@ -76,7 +76,7 @@ _STACKED = re.compile(r"(attn2?)\.(?:to_([qkv])|add_([qkv])_proj)\.(weight|bias)
 _IN_LINEAR1 = re.compile(r"(?:attn\.to_([qkv])|proj_(mlp))\.(weight|bias)")
 
 
-def sd3_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
+def sd3_source(name: str, config: Mapping[str, Any], prefix: str) -> ParameterSource:
     """Return where a parameter of ``SD3Transformer2DModel`` stands.
 
     Args:
@@ -95,13 +95,15 @@ def sd3_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
     if stacked:
         attention, own, added, kind = stacked.groups()
         side = "x_block" if own else "context_block"
-        return Source(f"{where}{side}.{attention}.qkv.{kind}", part="qkv".index(own or added))
+        return ParameterSource(
+            f"{where}{side}.{attention}.qkv.{kind}", part="qkv".index(own or added)
+        )
     last = int(block[2]) == config["num_layers"] - 1
     swapped = last and inner.startswith("norm1_context.")
-    return Source(where + rename(inner, _SD3_BLOCK), form="swapped" if swapped else "same")
+    return ParameterSource(where + rename(inner, _SD3_BLOCK), form="swapped" if swapped else "same")
 
 
-def flux_source(name: str, prefix: str) -> Source:
+def flux_source(name: str, prefix: str) -> ParameterSource:
     """Return where a parameter of ``FluxTransformer2DModel`` stands.
 
     Args:
@@ -120,18 +122,18 @@ def flux_source(name: str, prefix: str) -> Source:
         first = _IN_LINEAR1.fullmatch(inner)
         if first:
             part = "qkv".index(first[1]) if first[1] else 3
-            return Source(f"{where}linear1.{first[3]}", part=part)
-        return Source(where + rename(inner, _FLUX_SINGLE))
+            return ParameterSource(f"{where}linear1.{first[3]}", part=part)
+        return ParameterSource(where + rename(inner, _FLUX_SINGLE))
     where = f"{prefix}double_blocks.{number}."
     stacked = _STACKED.fullmatch(inner)
     if stacked:
         _, own, added, kind = stacked.groups()
         side = "img_attn" if own else "txt_attn"
-        return Source(f"{where}{side}.qkv.{kind}", part="qkv".index(own or added))
-    return Source(where + rename(inner, _FLUX_DOUBLE))
+        return ParameterSource(f"{where}{side}.qkv.{kind}", part="qkv".index(own or added))
+    return ParameterSource(where + rename(inner, _FLUX_DOUBLE))
 
 
-def _outside(name: str, prefix: str, rules: Sequence[tuple[str, str]]) -> Source:
+def _outside(name: str, prefix: str, rules: Sequence[tuple[str, str]]) -> ParameterSource:
     """Return where a parameter stands that is in no block."""
     swapped = name.startswith("norm_out.")
-    return Source(prefix + rename(name, rules), form="swapped" if swapped else "same")
+    return ParameterSource(prefix + rename(name, rules), form="swapped" if swapped else "same")

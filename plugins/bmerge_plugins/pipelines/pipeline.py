@@ -16,7 +16,7 @@ from bmerge import GeneratorError, MergedModel, Payload, Picture, nearest
 from bmerge_plugins.pipelines.build import build_pipeline, config_folder
 from bmerge_plugins.pipelines.family import family_of
 from bmerge_plugins.pipelines.samplers import make_scheduler
-from bmerge_plugins.pipelines.settings import Settings
+from bmerge_plugins.pipelines.settings import PipelineSettings
 from bmerge_plugins.pipelines.weights import live_weights, prefixes_in
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.faults import blame_of
@@ -64,7 +64,7 @@ class LivePipeline:
         GeneratorError: if it cannot be built.
     """
 
-    def __init__(self, settings: Settings, layout: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, settings: PipelineSettings, layout: Mapping[str, tuple[int, ...]]) -> None:
         family = family_of(layout)
         self._settings = settings
         home = "cpu" if settings.offload else settings.device
@@ -212,7 +212,9 @@ def _shortened(text_encoder: Any, skip: int) -> Iterator[None]:
         stack.layers = whole
 
 
-def _prediction(settings: Settings, layout: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _prediction(
+    settings: PipelineSettings, layout: Mapping[str, tuple[int, ...]]
+) -> dict[str, Any]:
     """Return what a checkpoint or the user says of the UNet's output."""
     if settings.prediction:
         return {"prediction_type": settings.prediction}

@@ -14,7 +14,7 @@ from bmerge_plugins.torch_options import DTYPES, usable_device
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PipelineOptions", "Settings"]
+__all__ = ["PipelineOptions", "PipelineSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class PipelineOptions(OptionGroup):
         None, "what the network predicts, where the configuration is wrong about it"
     )
 
-    def settings(self) -> Settings:
+    def settings(self) -> PipelineSettings:
         """Return the options in the form in which they are used.
 
         Raises:
@@ -63,7 +63,7 @@ class PipelineOptions(OptionGroup):
             raise GeneratorError(
                 "offload needs a GPU to compute on, device is 'cpu'", blame="study"
             )
-        return Settings(
+        return PipelineSettings(
             config=self.config,
             device=place,
             dtype=_dtype(self.dtype, place),
@@ -77,7 +77,7 @@ class PipelineOptions(OptionGroup):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PipelineSettings:
     """The options of a pipeline, in the form in which they are used: files there, types torch's."""
 
     config: str | None

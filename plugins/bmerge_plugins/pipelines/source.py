@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Source", "rename"]
+__all__ = ["ParameterSource", "rename"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ParameterSource:
     """The tensor of a checkpoint that a parameter's values are in.
 
     Args:

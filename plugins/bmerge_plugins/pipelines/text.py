@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from bmerge_plugins.pipelines.source import Source, rename
+from bmerge_plugins.pipelines.source import ParameterSource, rename
 
 __all__ = ["clip_source", "open_clip_source"]
 
@@ -24,7 +24,7 @@ _OPEN_CLIP = (
 _STACKED = re.compile(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)")
 
 
-def clip_source(name: str, keys: Collection[str], prefix: str) -> Source:
+def clip_source(name: str, keys: Collection[str], prefix: str) -> ParameterSource:
     """Return where a parameter of ``CLIPTextModel`` stands that a checkpoint has as it is.
 
     Args:
@@ -33,13 +33,13 @@ def clip_source(name: str, keys: Collection[str], prefix: str) -> Source:
         prefix: of the text encoder's keys.
     """
     if name == "text_projection.weight":
-        return Source(prefix + name)
+        return ParameterSource(prefix + name)
     bare = name.removeprefix("text_model.")
     whole = f"{prefix}text_model.{bare}"
-    return Source(whole if whole in keys else prefix + bare)
+    return ParameterSource(whole if whole in keys else prefix + bare)
 
 
-def open_clip_source(name: str, prefix: str) -> Source:
+def open_clip_source(name: str, prefix: str) -> ParameterSource:
     """Return where a parameter of ``CLIPTextModel`` stands in a checkpoint with OpenCLIP's keys.
 
     Args:
@@ -50,11 +50,11 @@ def open_clip_source(name: str, prefix: str) -> Source:
         KeyError: if OpenCLIP has no such parameter.
     """
     if name == "text_projection.weight":
-        return Source(prefix + "text_projection", form="transposed")
+        return ParameterSource(prefix + "text_projection", form="transposed")
     bare = name.removeprefix("text_model.")
     stacked = _STACKED.fullmatch(bare)
     if stacked:
         layer, which, kind = stacked.groups()
         key = f"{prefix}transformer.resblocks.{layer}.attn.in_proj_{kind}"
-        return Source(key, part="qkv".index(which))
-    return Source(prefix + rename(bare, _OPEN_CLIP))
+        return ParameterSource(key, part="qkv".index(which))
+    return ParameterSource(prefix + rename(bare, _OPEN_CLIP))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bmerge_plugins.pipelines.source import Source, rename
+from bmerge_plugins.pipelines.source import ParameterSource, rename
 
 __all__ = ["unet_source"]
 
@@ -36,7 +36,7 @@ _BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|\w+samplers)\
 _MIDDLE = re.compile(r"mid_block\.resnets\.(\d)\.(.*)")
 
 
-def unet_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
+def unet_source(name: str, config: Mapping[str, Any], prefix: str) -> ParameterSource:
     """Return where a parameter of ``UNet2DConditionModel`` stands.
 
     Args:
@@ -50,20 +50,20 @@ def unet_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
     middle = _MIDDLE.fullmatch(name)
     if middle:
         place = "02"[int(middle[1])]
-        return Source(f"{prefix}middle_block.{place}.{rename(middle[2], _RESIDUAL)}")
+        return ParameterSource(f"{prefix}middle_block.{place}.{rename(middle[2], _RESIDUAL)}")
     block = _BLOCK.fullmatch(name)
     if not block:
-        return Source(prefix + rename(name, _OUTSIDE))
+        return ParameterSource(prefix + rename(name, _OUTSIDE))
     side, level, kind, number, rest = block[1], int(block[2]), block[3], int(block[4]), block[5]
     layers = config["layers_per_block"]
     down = side == "down"
     first = level * (layers + 1) + (1 if down else 0)
     where = prefix + ("input_blocks." if down else "output_blocks.")
     if kind == "resnets":
-        return Source(f"{where}{first + number}.0.{rename(rest, _RESIDUAL)}")
+        return ParameterSource(f"{where}{first + number}.0.{rename(rest, _RESIDUAL)}")
     if kind == "attentions":
-        return Source(f"{where}{first + number}.1.{rest}")
+        return ParameterSource(f"{where}{first + number}.1.{rest}")
     if kind == "downsamplers":
-        return Source(f"{where}{first + layers}.0.{rename(rest, [('conv', 'op')])}")
+        return ParameterSource(f"{where}{first + layers}.0.{rename(rest, [('conv', 'op')])}")
     after = 2 if "Attn" in config["up_block_types"][level] else 1
-    return Source(f"{where}{first + layers}.{after}.{rest}")
+    return ParameterSource(f"{where}{first + layers}.{after}.{rest}")

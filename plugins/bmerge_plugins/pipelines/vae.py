@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bmerge_plugins.pipelines.source import Source, rename
+from bmerge_plugins.pipelines.source import ParameterSource, rename
 
 __all__ = ["vae_source"]
 
@@ -25,7 +25,7 @@ _PARTS = (
 )
 
 
-def vae_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
+def vae_source(name: str, config: Mapping[str, Any], prefix: str) -> ParameterSource:
     """Return where a parameter of ``AutoencoderKL`` stands.
 
     Args:
@@ -37,11 +37,11 @@ def vae_source(name: str, config: Mapping[str, Any], prefix: str) -> Source:
         KeyError: if the LDM code has no such parameter.
     """
     if name.startswith(("quant_conv.", "post_quant_conv.")):
-        return Source(prefix + name)
+        return ParameterSource(prefix + name)
     side, _, inner = name.partition(".")
     if side not in {"encoder", "decoder"}:
         raise KeyError(name)
     renamed = rename(inner, _PARTS).replace(".conv_shortcut.", ".nin_shortcut.")
     last = len(config["block_out_channels"]) - 1  # the LDM code counts levels by their resolution
     renamed = re.sub(r"^up\.(\d+)", lambda found: f"up.{last - int(found[1])}", renamed)
-    return Source(f"{prefix}{side}.{renamed}")
+    return ParameterSource(f"{prefix}{side}.{renamed}")

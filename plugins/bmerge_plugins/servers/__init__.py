@@ -13,7 +13,7 @@ from bmerge_plugins.servers.connect import Connection, Requests
 from bmerge_plugins.servers.faults import StatusError
 from bmerge_plugins.servers.http import HttpServer, HttpSettings
 from bmerge_plugins.servers.places import Delivery
-from bmerge_plugins.servers.pool import ServerPool, Session
+from bmerge_plugins.servers.pool import PooledSession, ServerPool
 from bmerge_plugins.servers.process import Program
 from bmerge_plugins.servers.publish import InPlace, Place, Published
 from bmerge_plugins.servers.retry import Retry
@@ -34,7 +34,7 @@ __all__ = [
     "Requests",
     "Retry",
     "ServerPool",
-    "Session",
+    "PooledSession",
     "StatusError",
     "Template",
     "parse_address",

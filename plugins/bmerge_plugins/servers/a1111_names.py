@@ -15,7 +15,7 @@ from bmerge import GeneratorError, nearest
 from bmerge_plugins.servers.faults import StatusError, understood
 from bmerge_plugins.servers.http import HttpServer
 
-__all__ = ["Names", "Samplers"]
+__all__ = ["Samplers", "ServerNames"]
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _LISTS = {"scheduler": "schedulers", "sd_vae": "sd-vae"}
 _WORDS = ("", "automatic", "none", "use same scheduler")
 
 
-class Names:
+class ServerNames:
     """What a server has of each kind; asked when a name is met for the first time.
 
     Args:

@@ -24,7 +24,7 @@ from bmerge_plugins.servers.a1111_answers import (
     read_info,
     stem,
 )
-from bmerge_plugins.servers.a1111_names import Names, Samplers
+from bmerge_plugins.servers.a1111_names import Samplers, ServerNames
 from bmerge_plugins.servers.a1111_request import name_clip_skip, request_body
 from bmerge_plugins.servers.a1111_whole import Interruptions
 from bmerge_plugins.servers.faults import understood
@@ -52,7 +52,7 @@ class A1111Session:
 
     def __init__(self, server: HttpServer, *, list_timeout: float) -> None:
         self._http = server
-        self._names = Names(server)
+        self._names = ServerNames(server)
         self._samplers = Samplers()
         self._list_timeout = list_timeout
         self._wanted = ModelUsed(None, None)

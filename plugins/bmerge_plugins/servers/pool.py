@@ -22,7 +22,7 @@ from bmerge_plugins.servers.marker import marker
 from bmerge_plugins.servers.publish import Place, Published
 from bmerge_plugins.servers.work import Work
 
-__all__ = ["ServerPool", "Session"]
+__all__ = ["PooledSession", "ServerPool"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _GRACE = 30.0
 _AGAIN = 1.0
 
 
-class Session(Protocol):
+class PooledSession(Protocol):
     """One server. ``interrupt`` is called from another thread than the rest.
 
     For each trial: ``ready``, ``load``, then ``picture`` any number of times, with ``load`` again
@@ -92,14 +92,14 @@ class ServerPool:
 
     takes_files = True
 
-    def __init__(self, sessions: Sequence[tuple[Session, Place]]) -> None:
+    def __init__(self, sessions: Sequence[tuple[PooledSession, Place]]) -> None:
         self._sessions = [session for session, _ in sessions]
         self._places = [place for _, place in sessions]
         self._published: dict[Place, Published] = {}
         self._leftovers: list[Published] = []
         self._publishing = Lock()
-        self._live: list[Session] = []
-        self._out: set[Session] = set()
+        self._live: list[PooledSession] = []
+        self._out: set[PooledSession] = set()
 
     def check(self, *, paint: bool) -> None:
         """Ask every server whether it will do; one that does not is told while others do.
@@ -107,7 +107,7 @@ class ServerPool:
         Raises:
             GeneratorError: if no server does, or the study asks for what one does not have.
         """
-        errors: list[tuple[Session, GeneratorError]] = []
+        errors: list[tuple[PooledSession, GeneratorError]] = []
         with ExitStack() as stack:
             stack.callback(self._tidy)
             markers = {p: stack.enter_context(marker(p)) for p in dict.fromkeys(self._places)}
@@ -170,7 +170,7 @@ class ServerPool:
         for session in self._sessions:
             _quietly(session.tidy, f"tidying up {session.name}")
 
-    def _load_all(self, sessions: Sequence[Session], file: Path) -> list[Session]:
+    def _load_all(self, sessions: Sequence[PooledSession], file: Path) -> list[PooledSession]:
         """Load on all servers at once; return those that did."""
         for session in sessions:
             session.ready()
@@ -194,7 +194,7 @@ class ServerPool:
         self._out.difference_update(live)
         return live
 
-    def _try_load(self, session: Session, file: Path) -> GeneratorError | None:
+    def _try_load(self, session: PooledSession, file: Path) -> GeneratorError | None:
         """Load; return an error of this server alone, raise one that others would have, too."""
         place = self._places[self._sessions.index(session)]
         try:
@@ -208,14 +208,14 @@ class ServerPool:
             raise
         return None
 
-    def _leave_out(self, session: Session, error: GeneratorError) -> None:
+    def _leave_out(self, session: PooledSession, error: GeneratorError) -> None:
         self._out.add(session)
         _log.warning("%s is left out of this trial: %s", session.name, error)
 
-    def _of(self, session: Session) -> Published:
+    def _of(self, session: PooledSession) -> Published:
         return self._published[self._places[self._sessions.index(session)]]
 
-    def _serve(self, session: Session, payloads: Sequence[Payload], work: Work) -> None:
+    def _serve(self, session: PooledSession, payloads: Sequence[Payload], work: Work) -> None:
         """Make pictures until there is nothing left to do; the body of a thread."""
         while (index := work.take()) is not None:
             try:
@@ -230,7 +230,7 @@ class ServerPool:
                 return work.fail(error)
         return None
 
-    def _picture(self, session: Session, payload: Payload, work: Work) -> Picture:
+    def _picture(self, session: PooledSession, payload: Payload, work: Work) -> Picture:
         for left in reversed(range(_ROUNDS)):
             try:
                 return session.picture(payload)
@@ -253,7 +253,7 @@ class ServerPool:
         ]
 
 
-def _end(threads: Mapping[Session, Thread], work: Work) -> None:
+def _end(threads: Mapping[PooledSession, Thread], work: Work) -> None:
     """Stop the workers and wait for them, but not for ever."""
     work.stop()
     ends = time.monotonic() + _GRACE

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bmerge.bench.optimising.search import Found
+from bmerge.bench.optimising.search import SearchOutcome
 from bmerge.errors import StudyError
 
-__all__ = ["OLD_TOOL", "UNRACED", "Contestant", "Row", "append", "read_rows", "row_of"]
+__all__ = ["OLD_TOOL", "UNRACED", "ContestRow", "Contestant", "append", "read_rows", "row_of"]
 
 _PARTS = 8  # of the pictures, after each of which the best merge is noted
 
@@ -68,7 +68,7 @@ UNRACED = Contestant("auto, no racing", "auto", racing=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ContestRow:
     """One search that is done.
 
     Args:
@@ -81,7 +81,7 @@ class Row:
     name: str
     landscape: str
     seed: int
-    found: Found
+    found: SearchOutcome
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -89,13 +89,13 @@ class Row:
         return self.name, self.landscape, self.seed
 
 
-def append(row: Row, file: Path) -> None:
+def append(row: ContestRow, file: Path) -> None:
     """Add a row to a file, in one write."""
     with file.open("a", encoding="utf-8") as opened:
         opened.write(json.dumps(asdict(row)) + "\n")
 
 
-def read_rows(file: Path) -> list[Row]:
+def read_rows(file: Path) -> list[ContestRow]:
     """Return the rows of a file; none where there is no file. A line that was cut is left out.
 
     Raises:
@@ -106,15 +106,15 @@ def read_rows(file: Path) -> list[Row]:
     return [*_parsed(file.read_text(encoding="utf-8").split("\n"), file)]
 
 
-def row_of(data: dict[str, Any]) -> Row:
+def row_of(data: dict[str, Any]) -> ContestRow:
     """Return the row that JSON has kept."""
     found = dict(data["found"])
     quality = {int(mark): float(value) for mark, value in found.pop("quality").items()}
     start = tuple(found.pop("start"))
-    return Row(**{**data, "found": Found(quality=quality, start=start, **found)})
+    return ContestRow(**{**data, "found": SearchOutcome(quality=quality, start=start, **found)})
 
 
-def _parsed(lines: Iterable[str], file: Path) -> Iterable[Row]:
+def _parsed(lines: Iterable[str], file: Path) -> Iterable[ContestRow]:
     *whole, _ = lines  # what follows the last end of line was cut
     for number, line in enumerate(whole, start=1):
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
-from bmerge.bench.optimising.table import Line
+from bmerge.bench.optimising.table import ContestLine
 
 __all__ = ["plot"]
 
@@ -17,7 +17,7 @@ _COLOURS = (
 )  # fmt: skip
 
 
-def plot(lines: Sequence[Line]) -> str:
+def plot(lines: Sequence[ContestLine]) -> str:
     """Return the plot.
 
     Args:
@@ -46,7 +46,7 @@ def plot(lines: Sequence[Line]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(place: str, lines: Sequence[Line], x: int, y: int) -> Iterator[str]:
+def _panel(place: str, lines: Sequence[ContestLine], x: int, y: int) -> Iterator[str]:
     """Yield one landscape: quality from 0 to 1, pictures from 0 to the most that one painted."""
     last = max(mark for line in lines for name, mark in line.cells if name == place)
     yield f'<text x="{x}" y="{y - 8}" font-weight="bold">{escape(place)}</text>'

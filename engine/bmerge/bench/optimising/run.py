@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
-from bmerge.bench.optimising.contest import Contestant, Row, append, read_rows, row_of
+from bmerge.bench.optimising.contest import Contestant, ContestRow, append, read_rows, row_of
 from bmerge.errors import StudyError
 
 __all__ = ["Contest", "run_contest"]
@@ -48,7 +48,7 @@ class Contest:
         """Where the rows are; those of another number of pictures are elsewhere."""
         return self.folder / f"searches-{self.pictures}.jsonl"
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ContestRow]:
         """Return the rows of this contest that are done, seed by seed."""
         done = {row.key: row for row in read_rows(self.file)}
         keys = ((c.name, name, s) for s, name, c in self._searches())
@@ -66,7 +66,9 @@ class Contest:
                     yield seed, name, contestant
 
 
-def run_contest(contest: Contest, jobs: int, on_row: Callable[[Row, int], None]) -> list[Row]:
+def run_contest(
+    contest: Contest, jobs: int, on_row: Callable[[ContestRow, int], None]
+) -> list[ContestRow]:
     """Do what is missing and return all rows.
 
     Args:
@@ -91,7 +93,7 @@ class _Running:
         self,
         contest: Contest,
         missing: Sequence[tuple[int, str, Contestant]],
-        on_row: Callable[[Row, int], None],
+        on_row: Callable[[ContestRow, int], None],
     ) -> None:
         self._contest, self._on_row = contest, on_row
         self._waiting, self._left = deque(missing), len(missing)

@@ -23,7 +23,7 @@ from bmerge.study.racing import Race, in_random_order
 from bmerge.study.trial import Phase, Proposal, Trial, best_of, results_of
 from bmerge.study.winner import winner_of
 
-__all__ = ["DESIGN", "PICTURES", "Found", "search"]
+__all__ = ["DESIGN", "PICTURES", "SearchOutcome", "search"]
 
 PICTURES = 16  # of a trial
 DESIGN = 10  # trials of the initial design
@@ -31,7 +31,7 @@ _WHOLE = 3  # trials that do not race: the parents and the centre
 
 
 @dataclass(slots=True)
-class Found:
+class SearchOutcome:
     """What came of a search.
 
     Args:
@@ -56,7 +56,7 @@ def search(
     marks: Sequence[int],
     *,
     racing: bool = True,
-) -> Found:
+) -> SearchOutcome:
     """Search until the last of ``marks`` pictures is painted.
 
     Args:
@@ -70,7 +70,7 @@ def search(
     names = [f"alpha.B{index:02d}" for index in range(landscape.dimensions)]
     space = Space(tuple(Parameter(name, 0.0, 1.0) for name in names))
     queue = [dict.fromkeys(names, value) for value in (0.0, 1.0, 0.5)]
-    found = Found(start=tuple(landscape.quality(_array(point)) for point in queue))
+    found = SearchOutcome(start=tuple(landscape.quality(_array(point)) for point in queue))
     queue += initial_points("sobol", space, DESIGN, seed)
     asking = _Asking(make(space, seed, max(1, marks[-1] // PICTURES - len(queue))), found)
     trials = _Trials(Painter(landscape, PICTURES, seed), seed, racing=racing)
@@ -92,7 +92,7 @@ def search(
 class _Asking:
     """The talk with the optimiser, timed."""
 
-    def __init__(self, optimiser: Optimiser, found: Found) -> None:
+    def __init__(self, optimiser: Optimiser, found: SearchOutcome) -> None:
         self._optimiser, self._found = optimiser, found
 
     def ask(self, trials: dict[int, Trial]) -> dict[str, float]:

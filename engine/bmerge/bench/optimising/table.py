@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bmerge.bench.optimising.contest import Row
+from bmerge.bench.optimising.contest import ContestRow
 
-__all__ = ["Cell", "Line", "flat", "lines_of", "markdown"]
+__all__ = ["Cell", "ContestLine", "flat", "lines_of", "markdown"]
 
 _SURE = 0.95
 
@@ -36,7 +36,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ContestLine:
     """One contestant.
 
     Args:
@@ -56,7 +56,7 @@ class Line:
     seeds: int
 
 
-def lines_of(rows: Sequence[Row]) -> list[Line]:
+def lines_of(rows: Sequence[ContestRow]) -> list[ContestLine]:
     """Return a line for each contestant, in the order in which they are first seen."""
     found = []
     for name in dict.fromkeys(row.name for row in rows):
@@ -69,7 +69,7 @@ def lines_of(rows: Sequence[Row]) -> list[Line]:
                 values.setdefault((row.landscape, mark), []).append(value)
         asks = [row.found.seconds / max(1, row.found.asks) for row in own]
         found.append(
-            Line(
+            ContestLine(
                 name=name,
                 cells={place: _cell(some) for place, some in values.items()},
                 start={place: statistics.median(some) for place, some in starts.items()},
@@ -81,7 +81,7 @@ def lines_of(rows: Sequence[Row]) -> list[Line]:
     return found
 
 
-def markdown(lines: Sequence[Line], pictures: int, facts: Iterable[str]) -> str:
+def markdown(lines: Sequence[ContestLine], pictures: int, facts: Iterable[str]) -> str:
     """Return the results as a page.
 
     Args:
@@ -104,7 +104,7 @@ def markdown(lines: Sequence[Line], pictures: int, facts: Iterable[str]) -> str:
     return "\n".join(parts)
 
 
-def flat(line: Line) -> dict[str, Any]:
+def flat(line: ContestLine) -> dict[str, Any]:
     """Return a line as plain data."""
     quality: dict[str, dict[str, Any]] = {}
     for (place, mark), cell in line.cells.items():
@@ -119,7 +119,7 @@ def flat(line: Line) -> dict[str, Any]:
     }
 
 
-def _beyond(lines: Sequence[Line], places: Iterable[str], pictures: int) -> list[str]:
+def _beyond(lines: Sequence[ContestLine], places: Iterable[str], pictures: int) -> list[str]:
     """Return sentences about those who paint more, and about the start."""
     found = []
     for line in lines:

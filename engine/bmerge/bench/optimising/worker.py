@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from bmerge.bench.optimising.contest import Contestant, Row
+from bmerge.bench.optimising.contest import Contestant, ContestRow
 from bmerge.bench.optimising.landscapes import landscape
 from bmerge.bench.optimising.search import search
 from bmerge.errors import BmergeError
@@ -32,7 +32,7 @@ def main() -> None:
         print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
 
 
-def _row(job: dict[str, Any], registry: Registry) -> Row:
+def _row(job: dict[str, Any], registry: Registry) -> ContestRow:
     contestant, name, seed = Contestant(**job["contestant"]), job["landscape"], job["seed"]
     kind = registry.optimiser(contestant.optimiser)
     found = search(
@@ -42,7 +42,7 @@ def _row(job: dict[str, Any], registry: Registry) -> Row:
         contestant.marks(job["pictures"]),
         racing=contestant.racing,
     )
-    return Row(contestant.name, name, seed, found)
+    return ContestRow(contestant.name, name, seed, found)
 
 
 if __name__ == "__main__":

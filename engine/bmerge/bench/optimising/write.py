@@ -11,13 +11,13 @@ from bmerge.bench.optimising.landscapes import LANDSCAPES
 from bmerge.bench.optimising.plot import plot
 from bmerge.bench.optimising.run import Contest
 from bmerge.bench.optimising.search import DESIGN, PICTURES
-from bmerge.bench.optimising.table import Line, markdown
+from bmerge.bench.optimising.table import ContestLine, markdown
 from bmerge.errors import StudyError
 
 __all__ = ["write_contest"]
 
 
-def write_contest(lines: Sequence[Line], contest: Contest) -> tuple[Path, Path]:
+def write_contest(lines: Sequence[ContestLine], contest: Contest) -> tuple[Path, Path]:
     """Write ``optimisers.md`` and ``optimisers.svg`` into the contest's folder; return them.
 
     Raises:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from bmerge.formats.checkpoint import Tensor
 from bmerge.formats.composed import joined, renamed, reshaped, rows_of
-from bmerge.formats.layouts.rules import Rule
+from bmerge.formats.layouts.rules import LayoutRule
 from bmerge.formats.transposed import transposed
 
 __all__ = ["moved_left", "moved_right"]
 
 
 def moved_right(
-    tensor: Tensor, rule: Rule, names: Sequence[str]
+    tensor: Tensor, rule: LayoutRule, names: Sequence[str]
 ) -> list[tuple[str, Tensor]] | None:
     """Return what a tensor is on the right; None if its shape is not one that the rule takes."""
     if len(names) > 1:
@@ -32,7 +32,7 @@ def moved_right(
     return _one(tensor, rule, names[0])
 
 
-def moved_left(parts: Sequence[Tensor], rule: Rule, name: str) -> Tensor | None:
+def moved_left(parts: Sequence[Tensor], rule: LayoutRule, name: str) -> Tensor | None:
     """Return what tensors are on the left; None if their shapes are not those that it takes."""
     if len(parts) > 1:
         shapes = {part.shape[1:] for part in parts}
@@ -46,7 +46,7 @@ def moved_left(parts: Sequence[Tensor], rule: Rule, name: str) -> Tensor | None:
     return found[0][1] if found else None
 
 
-def _one(tensor: Tensor, rule: Rule, name: str) -> list[tuple[str, Tensor]] | None:
+def _one(tensor: Tensor, rule: LayoutRule, name: str) -> list[tuple[str, Tensor]] | None:
     """Return a tensor by another name, turned as its rule says; the way back is the same."""
     if rule.how == "halves swapped":
         ends = _ends(tensor, (1, 1))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from bmerge.formats.checkpoint import Tensor
 from bmerge.formats.layouts.moves import moved_left, moved_right
 from bmerge.formats.layouts.paths import Found, Paths, filled
-from bmerge.formats.layouts.rules import Rule, expanded
+from bmerge.formats.layouts.rules import LayoutRule, expanded
 from bmerge.formats.prefixes import HEAD
 
 __all__ = ["LayoutPair", "Tensors", "pairs"]
@@ -21,8 +21,8 @@ __all__ = ["LayoutPair", "Tensors", "pairs"]
 Tensors: TypeAlias = "dict[str, Tensor]"
 """Tensors by their names in a part: without what is before the keys of the part in its file."""
 
-_Left: TypeAlias = "Paths[Rule]"
-_Right: TypeAlias = "Paths[tuple[Rule, int]]"
+_Left: TypeAlias = "Paths[LayoutRule]"
+_Right: TypeAlias = "Paths[tuple[LayoutRule, int]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,9 @@ def _to_left(tensors: Mapping[str, Tensor], paths: _Right) -> Iterator[tuple[str
             yield moved.key, moved
 
 
-def _parts(found: Found[tuple[Rule, int]], tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
+def _parts(
+    found: Found[tuple[LayoutRule, int]], tensors: Mapping[str, Tensor]
+) -> list[Tensor] | None:
     """Return the tensors that make one of the left, if all are there."""
     names = [filled(path, found.numbers) + found.rest for path in found.value[0].right]
     return [tensors[name] for name in names] if all(map(tensors.__contains__, names)) else None

@@ -20,14 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Rule", "expanded"]
+__all__ = ["LayoutRule", "expanded"]
 
 _TERM = re.compile(r"([+-]?)(\d*)([a-z]?)")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class LayoutRule:
     """How tensors under a path of one layout are made of those of another.
 
     Args:
@@ -47,7 +47,7 @@ class Rule:
 
 def expanded(
     rules: Sequence[Any], tables: Mapping[str, Sequence[Any]], numbers: Mapping[str, int]
-) -> Iterator[Rule]:
+) -> Iterator[LayoutRule]:
     """Yield the rules of a file one by one, groups and tables written out.
 
     Args:
@@ -75,17 +75,17 @@ def expanded(
         left, right = (_filled(path, numbers) for path in rule["under"])
         for each in expanded(inner, tables, numbers):
             under = tuple(_under(right, path) for path in each.right)
-            yield Rule(_under(left, each.left), under, each.how, each.shares, each.rows)
+            yield LayoutRule(_under(left, each.left), under, each.how, each.shares, each.rows)
 
 
-def _rule(entry: Sequence[Any], numbers: Mapping[str, int]) -> Rule:
+def _rule(entry: Sequence[Any], numbers: Mapping[str, int]) -> LayoutRule:
     left, right, *rest = entry
     paths = tuple(_filled(path, numbers) for path in ([right] if isinstance(right, str) else right))
     extra = rest[0] if rest else {}
     how = extra if isinstance(extra, str) else ""
     given = {} if isinstance(extra, str) else extra
     shares = tuple(given.get("shares", (1,) * len(paths)))
-    return Rule(_filled(left, numbers), paths, how, shares, given.get("rows", 0))
+    return LayoutRule(_filled(left, numbers), paths, how, shares, given.get("rows", 0))
 
 
 def _under(start: str, path: str) -> str:
