@@ -8,26 +8,11 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import bmerge
-from bmerge.testing import write_checkpoint
+from example_study import EXAMPLE, write_example_study
 
-EXAMPLE = Path(__file__).parents[1] / "plugin_project" / "bmerge_example.py"
-STUDY = """
-merge:
-  method: from_middle
-  models: [a.safetensors, b.safetensors]
-space:
-  pull: {range: [0, 2], per: single}
-payloads:
-  prompts: [hello, world]
-generator: {name: swatch}
-scorers:
-  - {name: brightness, target: 1.0}
-optimiser: {name: walk, init_points: 1, n_iters: 3}
-"""
 WATCHER = """
 from bmerge import hookimpl
 
@@ -44,12 +29,7 @@ def bmerge_trial_finished(trial):
 @pytest.fixture
 def study_file(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name, value in (("a", 0.1), ("b", 0.9)):
-        tensors = {f"layers.{i}.w": np.full((4, 4), value) for i in range(2)}
-        write_checkpoint(tmp_path / f"{name}.safetensors", tensors)
-    file = tmp_path / "study.yaml"
-    file.write_text(STUDY)
-    return file
+    return write_example_study(tmp_path)
 
 
 def test_study_runs_goes_on_and_tells_what_the_command_line_tells(study_file, bmerge_command):

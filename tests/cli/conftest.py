@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from bmerge.testing import tiny_sd1, write_checkpoint
-
-EXAMPLE = Path(__file__).parents[1] / "plugin_project" / "bmerge_example.py"
-
-STUDY = """
-name: small
-merge:
-  method: from_middle
-  models: [a.safetensors, b.safetensors]
-space:
-  pull: {range: [0, 2], per: single}
-payloads:
-  prompts: [hello, world]
-generator: {name: swatch}
-scorers:
-  - {name: brightness, target: 1.0}
-optimiser: {name: walk, init_points: 2, n_iters: 3}
-"""
+from bmerge.testing import tiny_sd1
+from example_study import EXAMPLE, write_example_study
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +21,7 @@ def sd1_models(tmp_path_factory) -> list[Path]:
 def study_file(tmp_path, monkeypatch) -> Path:
     """A study that takes no time, with the example plugin's parts; its folder is current."""
     monkeypatch.chdir(tmp_path)
-    for name, value in (("a", 0.1), ("b", 0.9)):
-        tensors = {f"layers.{i}.w": np.full((4, 4), value) for i in range(2)}
-        write_checkpoint(tmp_path / f"{name}.safetensors", tensors)
-    file = tmp_path / "study.yaml"
-    file.write_text(STUDY)
-    return file
+    return write_example_study(tmp_path)
 
 
 @pytest.fixture

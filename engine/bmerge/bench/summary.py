@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bmerge.bench.rows import MergeRow
 from bmerge.evaluate.protocols import Payload
+from bmerge.study.gallery import record_of
 from bmerge.study.objective import Normal, Objectives
 from bmerge.study.trial import Proposal, Trial
 
@@ -132,10 +133,7 @@ class _Sample:
         """Yield the models as they are in the form that normalisation takes its scale from."""
         for number, row in enumerate(rows):
             if row.stage in _MODELS:
-                shots = tuple(
-                    {"id": p.id, "weight": p.weight, "scores": row.scores[p.id]}
-                    for p in self.pictures
-                )
+                shots = tuple(record_of(p, "", row.scores[p.id]) for p in self.pictures)
                 nothing = Proposal("baseline", row.name, {}, {})
                 yield Trial(number, "complete", nothing, pictures=shots)
 
@@ -155,14 +153,14 @@ class _Sample:
 
     def ranks(self, rows: Sequence[MergeRow]) -> list[float]:
         """Return each row's place among all, averaged over the prompts; equals share one."""
-        prompts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        prompts: defaultdict[tuple[str, str], list[Payload]] = defaultdict(list)
         for payload in self.pictures:
-            prompts[payload.prompt, payload.negative_prompt].append(payload.id)
+            prompts[payload.prompt, payload.negative_prompt].append(payload)
         table = self.np.array(
             [
                 [
-                    fmean(self.scale.picture({"id": i, "scores": row.scores[i]}) for i in ids)
-                    for ids in prompts.values()
+                    fmean(self.scale.picture(record_of(p, "", row.scores[p.id])) for p in group)
+                    for group in prompts.values()
                 ]
                 for row in rows
             ]

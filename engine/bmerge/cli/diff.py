@@ -12,7 +12,7 @@ from bmerge.architectures import detect
 from bmerge.cli.output import note, print_json
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import FormatError
+from bmerge.cli.targets import refuse_existing
 from bmerge.executors import Executor, NativeExecutor, ProgressCallback
 from bmerge.formats import leading, open_checkpoint
 from bmerge.formats.target import refuse_inputs, regular_target, write_file
@@ -72,8 +72,7 @@ def command(
     targets = [Path(target) for target in (svg, html) if target]
     for target in targets:
         refuse_inputs(regular_target(target), checkpoints)
-        if target.exists() and not force:
-            raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
+        refuse_existing(target, force=force)
     from bmerge.cli import diff_output as output  # needed when something is compared only
     from bmerge.compare import align, compare, made_of
 

@@ -9,7 +9,7 @@ import click
 
 from bmerge.cli.output import note, print_json, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.yaml_target import check_yaml_target
+from bmerge.cli.targets import check_yaml_target, force_option
 from bmerge.errors import RecipeError
 from bmerge.foreign.old_files import OldFolder, open_folder
 from bmerge.foreign.old_merger import study_of_merger
@@ -24,7 +24,7 @@ __all__ = ["command"]
 @click.command("import-config")
 @click.argument("folder")
 @click.option("-o", "--output", metavar="FILE", help="The study to write; default: print it.")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj

@@ -12,7 +12,8 @@ import click
 
 from bmerge.cli.output import human_bytes, human_time, note, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import BmergeError, GeneratorError, RecipeError, StudyError
+from bmerge.cli.targets import force_option, refuse_existing
+from bmerge.errors import BmergeError, GeneratorError, RecipeError
 from bmerge.evaluate.weights import scorer_folder
 from bmerge.extras import absent, install_line
 from bmerge.formats.target import write_file
@@ -52,7 +53,7 @@ _SECONDS = 5
 )
 @click.option("--pictures", type=click.IntRange(1, 1000), metavar="N", help="Of every trial.")
 @click.option("--trials", type=click.IntRange(3), metavar="N", help="In all.")
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@force_option
 @shared_options
 @click.pass_obj
 def command(
@@ -84,8 +85,7 @@ def command(
           --models-dir /mnt/webui/models/Stable-diffusion
     """
     file = Path(output)
-    if file.exists() and not force:
-        raise StudyError(f"{file} exists", hint="--force replaces it, -o names another")
+    refuse_existing(file, force=force)
     registry, ask = session.registry(), _Asker(_is_terminal())
     paths = [Path(model).expanduser() for model in models] or ask.models()
     method = method or ask.text("Merge method", _METHODS.get(len(paths), "linear"))

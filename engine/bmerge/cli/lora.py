@@ -19,8 +19,9 @@ from bmerge.cli.numbers import FiniteRange
 from bmerge.cli.output import human_bytes, note, print_json, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
+from bmerge.cli.targets import force_option, refuse_existing
 from bmerge.dtypes import canonical
-from bmerge.errors import FormatError, RecipeError
+from bmerge.errors import RecipeError
 from bmerge.formats import in_one_layout, open_checkpoint
 from bmerge.formats.target import refuse_inputs, target_of
 from bmerge.lora.modules import Lora, open_lora
@@ -57,8 +58,7 @@ def _writing(function: F) -> F:
     @wraps(function)
     def check(*arguments: Any, output: Path, dtype: str, force: bool, **options: Any) -> Any:
         target_of(output)
-        if output.exists() and not force:
-            raise FormatError(f"{output} exists", path=output, hint="--force replaces it")
+        refuse_existing(output, force=force)
         tag = canonical(dtype)
         if tag not in _DTYPES:
             raise RecipeError(f"a LoRA is written as fp16, bf16 or fp32, not {dtype}")
@@ -66,7 +66,7 @@ def _writing(function: F) -> F:
 
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--force", is_flag=True, help="Replace the output if it exists."),
+        force_option,
         click.option(
             "--dtype", default="fp16", show_default=True, help="Number format: fp16, bf16 or fp32."
         ),

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from bmerge.cli.executor import size_option
+from bmerge.cli.targets import force_option, refuse_existing
 from bmerge.errors import FormatError
 from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
 from bmerge.pipeline.shards import index_of
@@ -63,8 +64,7 @@ class OutputOptions:
             hint = "remove it first, or name another folder, or a file with a suffix"
             raise FormatError(f"{path} exists", path=path, hint=hint)
         for taken in (path, index_of(path)) if self.shard_size is not None else (path,):
-            if taken.exists() and not self.force:
-                raise FormatError(f"{taken} exists", path=taken, hint="--force replaces it")
+            refuse_existing(taken, force=self.force)
         return path
 
     @contextlib.contextmanager
@@ -113,7 +113,7 @@ def output_options(command: F) -> F:
             default=True,
             help="Do not wait until the output is safe from a power failure.",
         ),
-        click.option("--force", is_flag=True, help="Replace the output if it exists."),
+        force_option,
         click.option(
             "--no-metadata",
             "metadata",

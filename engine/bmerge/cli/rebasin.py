@@ -12,7 +12,8 @@ from bmerge._native import IoError, OutputFile, __version__
 from bmerge.cli.output import print_json, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import ExecutorError, FormatError
+from bmerge.cli.targets import force_option, refuse_existing
+from bmerge.errors import ExecutorError
 from bmerge.extras import require
 from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout, open_checkpoint
 from bmerge.formats.target import refuse_inputs, target_of
@@ -27,7 +28,7 @@ __all__ = ["command"]
 @click.argument("reference")
 @click.argument("model")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The file to write.")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@force_option
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**64 - 1),
@@ -88,8 +89,7 @@ def command(
 def _check(target: Path, checkpoints: Sequence[Checkpoint], *, force: bool) -> None:
     """Refuse a name that cannot or must not be written."""
     refuse_inputs(target, checkpoints)
-    if target.exists() and not force:
-        raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
+    refuse_existing(target, force=force)
 
 
 def _commit(file: OutputFile, target: Path) -> None:

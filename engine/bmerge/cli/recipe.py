@@ -10,7 +10,7 @@ import click
 from bmerge.architectures import Architecture
 from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.yaml_target import check_yaml_target
+from bmerge.cli.targets import check_yaml_target, force_option
 from bmerge.foreign import read_any_recipe
 from bmerge.formats.target import write_file
 from bmerge.host.merges import architecture_of, open_models
@@ -33,7 +33,7 @@ def command() -> None:
 @command.command("import")
 @click.argument("file")
 @click.option("-o", "--output", metavar="FILE", help="The recipe to write; default: print it.")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@force_option
 @shared_options
 @click.pass_obj
 def import_(session: Session, file: str, *, output: str | None, force: bool) -> None:

@@ -26,6 +26,7 @@ from bmerge.executors.base import (
     nonfinite_error,
 )
 from bmerge.executors.options import IoMode
+from bmerge.executors.rows import BaseRow, CopyRow, JobRow
 from bmerge.executors.sampling import Sample, Samples
 from bmerge.expr import Graph
 from bmerge.formats import Tensor, native_input, runs_of
@@ -253,7 +254,7 @@ class _Arguments:
             for file in _files_of(info):
                 self._source(file)
 
-    def job(self, job: MergeJob) -> Any:
+    def job(self, job: MergeJob) -> JobRow:
         index = self._program(job.graph)
         program = self.programs[index]  # may not take the last ones: a method need not use them
         used = job.inputs[: program.inputs]
@@ -261,7 +262,7 @@ class _Arguments:
         scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
         kind = job.dtype if job.encoding is None else self._encoding(job.encoding)
-        return index, inputs, scalars, job.shape, target, offset, kind, job.seed
+        return JobRow(index, inputs, scalars, job.shape, target, offset, kind, job.seed)
 
     def _encoding(self, encoding: Encoding) -> tuple[Any, int, list[tuple[int, int]]]:
         places = [self.sink.locate(key) for key in encoding.companions]
@@ -274,29 +275,26 @@ class _Arguments:
 
         return streamed_input(tensor, self._source)
 
-    def base(self, job: int, sample: Sample) -> tuple[int, Any, int]:
-        return job, self._input(sample.base), sample.count
+    def base(self, job: int, sample: Sample) -> BaseRow:
+        return BaseRow(job, self._input(sample.base), sample.count)
 
-    def copies(self, jobs: Iterable[CopyJob]) -> Iterator[tuple[int, int, int, int, int]]:
+    def copies(self, jobs: Iterable[CopyJob]) -> Iterator[CopyRow]:
         """Yield ranges to copy; those that continue one another on both sides are one."""
-        ranges = []
+        rows = []
         for job in jobs:
-            target, offset = self.sink.locate(job.key)
+            sink, offset = self.sink.locate(job.key)
             for run in runs_of(job.source) or ():
                 if run.nbytes:
-                    ranges.append((target, offset, self._source(run.file), run))
+                    source = self._source(run.file)
+                    rows.append(CopyRow(source, run.offset, run.nbytes, sink, offset))
                     offset += run.nbytes
-        ranges.sort(key=lambda item: item[:2])
-        pending: tuple[int, int, int, int, int] | None = None
-        for target, offset, source, info in ranges:
-            if pending is not None:
-                source0, begin, length, target0, offset0 = pending
-                ends = (source0, begin + length, target0, offset0 + length)
-                if ends == (source, info.offset, target, offset):
-                    pending = (source0, begin, length + info.nbytes, target0, offset0)
-                    continue
+        rows.sort(key=lambda row: (row.sink, row.offset))
+        pending: CopyRow | None = None
+        for row in rows:
+            joined = pending.then(row) if pending else None
+            if pending and joined is None:
                 yield pending
-            pending = (source, info.offset, info.nbytes, target, offset)
+            pending = joined or row
         if pending is not None:
             yield pending
 

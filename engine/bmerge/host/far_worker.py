@@ -27,7 +27,8 @@ from bmerge.study.config import StudyConfig
 from bmerge.study.definition import check_definition
 from bmerge.study.events import Event
 from bmerge.study.failures import blame_of
-from bmerge.study.gallery import Record, record_of
+from bmerge.study.gallery import record_of
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.racing import Race
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
@@ -62,7 +63,7 @@ class Arrived:
 
     file: str
     data: bytes
-    record: Record
+    record: PictureRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class _Gallery:
 
     send: Callable[[Message], None]
 
-    def kept(self, trial: Trial) -> dict[str, Record]:
+    def kept(self, trial: Trial) -> dict[str, PictureRecord]:
         """Return the pictures that the run has."""
         return {record["id"]: record for record in trial.pictures}
 

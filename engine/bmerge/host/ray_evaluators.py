@@ -19,7 +19,8 @@ from bmerge.faults import in_one_line
 from bmerge.host.far_worker import Arrived, Failed, Finished, Happened, Job, Message, Worker
 from bmerge.study.config import RayConfig
 from bmerge.study.desk import Desk
-from bmerge.study.gallery import FolderGallery, Record
+from bmerge.study.gallery import FolderGallery
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.racing import Race
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
@@ -98,7 +99,7 @@ class _RayEvaluator:
         attempt = partial(self._attempt, trial, race, records)
         return self._patience.through(attempt, trial.number)
 
-    def _attempt(self, trial: Trial, race: Race | None, records: dict[str, Record]) -> Trial:
+    def _attempt(self, trial: Trial, race: Race | None, records: dict[str, PictureRecord]) -> Trial:
         now = replace(trial, pictures=tuple(records.values()))
         try:
             for message in self._messages(now, race):
@@ -110,7 +111,9 @@ class _RayEvaluator:
             raise
         raise StudyError("an evaluator has ended without a result", blame="surroundings")
 
-    def _taken(self, message: Message, number: int, records: dict[str, Record]) -> Trial | None:
+    def _taken(
+        self, message: Message, number: int, records: dict[str, PictureRecord]
+    ) -> Trial | None:
         """Do what a message asks for; return the outcome if it is that."""
         if isinstance(message, Failed):
             raise _raised(message)

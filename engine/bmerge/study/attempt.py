@@ -20,8 +20,9 @@ from bmerge.faults import in_one_line
 from bmerge.study.control import Control
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of
-from bmerge.study.gallery import Gallery, Record, record_of
+from bmerge.study.gallery import Gallery, record_of
 from bmerge.study.judging import judge_trial
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.racing import Race
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
@@ -156,7 +157,7 @@ class Attempts:
         seconds = {**evaluation.seconds, "total": time.perf_counter() - start}
         return replace(trial, pictures=tuple(records), seconds=seconds)
 
-    def _keep(self, number: int, scored: ScoredPicture, records: list[Record]) -> None:
+    def _keep(self, number: int, scored: ScoredPicture, records: list[PictureRecord]) -> None:
         """Store a picture and its record."""
         save = partial(self.gallery.save, self.store.trials[number], scored)
         file = self.patience.through(save, number)

@@ -17,6 +17,7 @@ from bmerge.evaluate.pictures import picture_file, place_of
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.completed import completed
 from bmerge.study.definition import check_definition
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.store import Store
 from bmerge.study.stored import StoredStudy, has_study
 from bmerge.study.study import PreparedStudy
@@ -137,7 +138,7 @@ class _Fork:
         source = f"{proposal.source} of {self._stored.name}"
         return replace(proposal, phase="iters", source=source, values=values, asked=False)
 
-    def _records(self, trial: Trial) -> list[dict[str, Any]]:
+    def _records(self, trial: Trial) -> list[PictureRecord]:
         """Return a trial's pictures as the new study has them, in the order of its payloads."""
         known = {p["id"]: p for p in trial.pictures}
         whole = self._study.evaluator.payloads
@@ -153,7 +154,7 @@ class _Fork:
             if (before := old[payload.id]) is not None and before in known
         ]
 
-    def _record(self, record: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
+    def _record(self, record: PictureRecord, payload: Payload) -> PictureRecord:
         if picture_file(self._stored.folder, record["file"]) is None:
             raise StudyError(f"{record['file']} is gone")
         judges = [e.label for e in self._study.evaluator.picture_scorers if e.judges(payload)]
@@ -161,8 +162,7 @@ class _Fork:
             if label not in self._judges or label not in record["scores"]:
                 raise StudyError(f"nothing has its scores by {label!r}")
         scores = {label: record["scores"][label] for label in judges}
-        changes = {"id": payload.id, "weight": payload.weight, "scores": scores}
-        return {**record, **changes}
+        return {**record, "id": payload.id, "weight": payload.weight, "scores": scores}
 
     def _incumbent(self, trial: Trial) -> int | None:
         """Return the number here of the trial that a pruned one was behind."""
@@ -172,7 +172,7 @@ class _Fork:
             raise StudyError(f"it was stopped early, behind trial {trial.incumbent}")
         return self._now[trial.incumbent]
 
-    def _copied(self, record: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    def _copied(self, record: PictureRecord, number: int) -> PictureRecord:
         """Copy a picture into the new folder and return its record."""
         name = f"{place_of(number)}/{record['id']}.png"
         target = self._study.folder / name

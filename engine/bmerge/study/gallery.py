@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
 from bmerge.evaluate.protocols import Payload
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 
-__all__ = ["FolderGallery", "Gallery", "Record", "record_of"]
-
-Record = Mapping[str, Any]
-"""What is stored of a picture; see :class:`~bmerge.study.trial.Trial`."""
+__all__ = ["FolderGallery", "Gallery", "record_of"]
 
 
 class Gallery(Protocol):
     """Takes pictures of trials."""
 
-    def kept(self, trial: Trial) -> dict[str, Record]:
+    def kept(self, trial: Trial) -> dict[str, PictureRecord]:
         """Return the pictures that a trial has already, by payload."""
 
     def save(self, trial: Trial, scored: ScoredPicture) -> str:
@@ -38,7 +36,7 @@ class FolderGallery:
 
     study: PreparedStudy
 
-    def kept(self, trial: Trial) -> dict[str, Record]:
+    def kept(self, trial: Trial) -> dict[str, PictureRecord]:
         """Return the pictures that a trial has already, by payload.
 
         They are stored with it, unless the process was killed; then they tell themselves.
@@ -60,7 +58,7 @@ class FolderGallery:
         return save_picture(self.study.folder, place, scored.picture, scored.scores, trial.token)
 
 
-def record_of(payload: Payload, file: str, scores: Mapping[str, float]) -> Record:
+def record_of(payload: Payload, file: str, scores: Mapping[str, float]) -> PictureRecord:
     """Return what is stored of a picture."""
     return {
         "id": payload.id,

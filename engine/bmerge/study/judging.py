@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from bmerge.evaluate.evaluation import WeightedScorer, checked_scores
 from bmerge.evaluate.protocols import Exhibit, StoredPicture, TrialScorer
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.revision import Revisions
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
@@ -90,7 +91,7 @@ def _with_scores(trial: Trial, entry: WeightedScorer, exhibit: Exhibit) -> Trial
     scores = checked_scores(entry, given_scores, ids)
     given = dict(zip(ids, scores, strict=True))
     pictures = tuple(
-        {**picture, "scores": {**picture["scores"], entry.label: given[picture["id"]]}}
+        _with_score(picture, entry.label, given[picture["id"]])
         if picture["id"] in given
         else picture
         for picture in trial.pictures
@@ -99,3 +100,7 @@ def _with_scores(trial: Trial, entry: WeightedScorer, exhibit: Exhibit) -> Trial
     total = math.fsum(w * score for w, score in zip(weights, scores, strict=True))
     means = {**trial.means, entry.label: total / math.fsum(weights)}
     return replace(trial, pictures=pictures, means=means)
+
+
+def _with_score(picture: PictureRecord, label: str, score: float) -> PictureRecord:
+    return {**picture, "scores": {**picture["scores"], label: score}}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.trial import Trial
 
 __all__ = [
@@ -30,7 +31,6 @@ NORMALISATIONS: tuple[Normalise, ...] = ("none", "zscore", "rank")
 
 _GREATEST = 1e300  # of variances, which are told to others
 
-Record = Mapping[str, Any]
 """A stored picture: ``id`` of its payload, ``weight``, ``scores`` by the labels of its judges."""
 
 Normal = Callable[[str, float], float]
@@ -122,7 +122,7 @@ class Scale:
         scores = tuple(_sum(one.weights, means) for one in self.sums)
         return replace(trial, score=math.fsum(scores), scores=scores if len(scores) > 1 else ())
 
-    def lead(self, pictures: Sequence[Record], incumbent: Trial) -> tuple[float, float]:
+    def lead(self, pictures: Sequence[PictureRecord], incumbent: Trial) -> tuple[float, float]:
         """Estimate by how much a trial's score exceeds that of a complete one.
 
         Args:
@@ -137,7 +137,7 @@ class Scale:
         missing = 1 - len(pictures) / len(incumbent.pictures)
         return mean, min(variance * missing, _GREATEST)
 
-    def difference(self, pictures: Sequence[Record], other: Trial) -> tuple[float, float]:
+    def difference(self, pictures: Sequence[PictureRecord], other: Trial) -> tuple[float, float]:
         """Return the mean difference to another trial's same pictures, and its variance.
 
         Args:
@@ -158,12 +158,12 @@ class Scale:
         squares = math.fsum(((d - mean) / unit) ** 2 for d in differences)
         return mean, min(squares / max(1, count - 1) / count * unit * unit, _GREATEST)
 
-    def picture(self, picture: Record) -> float:
+    def picture(self, picture: PictureRecord) -> float:
         """Return a picture's own value: the sum of all objectives over its scores."""
         normal = {label: self._normal(label, picture) for label in picture["scores"]}
         return math.fsum(_sum(one.weights, normal) for one in self.sums)
 
-    def shares(self, pictures: Sequence[Record]) -> list[float]:
+    def shares(self, pictures: Sequence[PictureRecord]) -> list[float]:
         """Return a number for each picture; their mean is the score of a trial of just these."""
         labels = dict.fromkeys(label for picture in pictures for label in picture["scores"])
         totals = {label: _weight(pictures, label) for label in labels}
@@ -178,14 +178,16 @@ class Scale:
             for p in pictures
         ]
 
-    def _mean(self, pictures: Sequence[Record], label: str, means: Mapping[str, float]) -> float:
+    def _mean(
+        self, pictures: Sequence[PictureRecord], label: str, means: Mapping[str, float]
+    ) -> float:
         if label not in self.normal:
             return means[label]
         judged = [p for p in pictures if label in p["scores"]]
         total = math.fsum(p["weight"] * self._normal(label, p) for p in judged)
         return total / _weight(judged, label)
 
-    def _normal(self, label: str, picture: Record) -> float:
+    def _normal(self, label: str, picture: PictureRecord) -> float:
         score: float = picture["scores"][label]
         return self.normal[label](picture["id"], score) if label in self.normal else score
 
@@ -196,9 +198,9 @@ def reference(trials: Mapping[int, Trial]) -> list[Trial]:
     return [t for t in trials.values() if t.state == "complete" and t.number < first]
 
 
-def _columns(trials: Iterable[Trial]) -> dict[str, list[Record]]:
+def _columns(trials: Iterable[Trial]) -> dict[str, list[PictureRecord]]:
     """Return scorer's label → every picture that it judged."""
-    columns: dict[str, list[Record]] = {}
+    columns: dict[str, list[PictureRecord]] = {}
     for trial in trials:
         for picture in trial.pictures:
             for label in picture["scores"]:
@@ -206,7 +208,7 @@ def _columns(trials: Iterable[Trial]) -> dict[str, list[Record]]:
     return columns
 
 
-def _zscore(label: str, pictures: Sequence[Record]) -> Normal:
+def _zscore(label: str, pictures: Sequence[PictureRecord]) -> Normal:
     """Return (x - mean) / deviation, both among pictures of the same payload.
 
     The mean is each payload's own and the deviation that of all of them together: prompts differ
@@ -226,7 +228,7 @@ def _zscore(label: str, pictures: Sequence[Record]) -> Normal:
     return lambda payload, score: (score - means[payload]) / deviation
 
 
-def _rank(label: str, pictures: Sequence[Record]) -> Normal:
+def _rank(label: str, pictures: Sequence[PictureRecord]) -> Normal:
     """Return the share of the pictures that score below x; equal ones count half."""
     ordered = sorted(p["scores"][label] for p in pictures if p["weight"])
     count = len(ordered)
@@ -237,5 +239,5 @@ def _sum(weights: Mapping[str, float], values: Mapping[str, float]) -> float:
     return math.fsum(w * values[label] for label, w in weights.items() if w and label in values)
 
 
-def _weight(pictures: Iterable[Record], label: str) -> float:
+def _weight(pictures: Iterable[PictureRecord], label: str) -> float:
     return math.fsum(p["weight"] for p in pictures if label in p["scores"])

@@ -13,6 +13,7 @@ from bmerge.evaluate.protocols import Payload
 from bmerge.recipe import dump_recipe
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.events import Event, ProofPicture
+from bmerge.study.picture_record import ProofRecord
 from bmerge.study.proof import Contender, ProofStore
 from bmerge.study.study import PreparedStudy
 from bmerge.study.waiting import Patience
@@ -89,7 +90,7 @@ class _Painter:
         payload, contender = scored.picture.payload, self.entry.contender
         place = f"{self.store.place}/{contender.key}"
         save = partial(save_picture, self.study.folder, place, scored.picture, scored.scores)
-        record = {
+        record: ProofRecord = {
             "id": payload.id,
             "payload": {fresh.id: source for fresh, source in self.fresh}[payload.id],
             "file": self.patience.through(save),

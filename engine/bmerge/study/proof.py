@@ -12,11 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bmerge.evaluate.durable import write_durably
 from bmerge.study.expected import expected
 from bmerge.study.objective import Scale
+from bmerge.study.picture_record import PictureRecord, ProofRecord
 from bmerge.study.trial import dominates
 
 __all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "comparison", "load_proof"]
@@ -102,7 +103,7 @@ class ProofStore:
         self._path = folder / place / _FILE
         self._folder = folder
         stored = _read(self._path)
-        self.pictures: dict[str, dict[str, dict[str, Any]]] = stored["pictures"]
+        self.pictures: dict[str, dict[str, ProofRecord]] = stored["pictures"]
         self.contenders = [Contender(**entry) for entry in stored["contenders"]]
 
     def missing(self, contender: Contender, ids: Sequence[str]) -> list[str]:
@@ -110,9 +111,9 @@ class ProofStore:
         known = self.pictures.get(contender.key, {})
         return [i for i in ids if i not in known or not (self._folder / known[i]["file"]).is_file()]
 
-    def add(self, contender: Contender, record: Mapping[str, Any]) -> None:
+    def add(self, contender: Contender, record: ProofRecord) -> None:
         """Keep a picture's record; it is on disk when this returns."""
-        self.pictures.setdefault(contender.key, {})[record["id"]] = dict(record)
+        self.pictures.setdefault(contender.key, {})[record["id"]] = record
         self._write()
 
     def settle(self, contenders: Sequence[Contender]) -> None:
@@ -120,7 +121,7 @@ class ProofStore:
         self.contenders = list(contenders)
         self._write()
 
-    def records(self, contender: Contender) -> dict[str, dict[str, Any]]:
+    def records(self, contender: Contender) -> dict[str, ProofRecord]:
         """Return id → record of a contender's pictures."""
         return self.pictures.get(contender.key, {})
 
@@ -166,7 +167,7 @@ def load_proof(folder: Path, scale: Scale) -> Proof | None:
 
 def _parts(
     contenders: Sequence[Contender],
-    columns: Sequence[Mapping[str, Mapping[str, Any]]],
+    columns: Sequence[Mapping[str, ProofRecord]],
     ids: Sequence[str],
     scale: Scale,
 ) -> dict[str, dict[str, float]]:
@@ -207,9 +208,9 @@ def comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comp
     return Comparison(rival, mean, mean - margin, mean + margin, p, count)
 
 
-def _scored(record: Mapping[str, Any]) -> dict[str, Any]:
+def _scored(record: ProofRecord) -> PictureRecord:
     """Return a record as the objective knows it: normalisation goes by the payload's own id."""
-    return {**record, "id": record["payload"]}
+    return cast("PictureRecord", {**record, "id": record["payload"]})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,13 +16,13 @@ import hashlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.evaluation import WeightedScorer
 from bmerge.evaluate.protocols import Payload, TrialScorer
 from bmerge.study.events import Event, RacingChosen
 from bmerge.study.objective import Objectives, Scale
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of
@@ -48,7 +48,7 @@ class Race:
     scale: Scale
     seed: int
 
-    def is_lost(self, pictures: Sequence[Mapping[str, Any]]) -> bool:
+    def is_lost(self, pictures: Sequence[PictureRecord]) -> bool:
         """Tell whether a trial is to be stopped, by the records of its pictures so far."""
         if not FEWEST <= len(pictures) < len(self.incumbent.pictures):
             return False
@@ -59,11 +59,11 @@ class Race:
         """Return payloads in the order in which they are painted: random, and always the same."""
         return in_random_order(payloads, self.seed)
 
-    def pace(self, pictures: Sequence[Mapping[str, Any]]) -> int:
+    def pace(self, pictures: Sequence[PictureRecord]) -> int:
         """Return how many pictures are wanted until the next judgement; 0 if it is lost."""
         return 0 if self.is_lost(pictures) else max(1, FEWEST - len(pictures))
 
-    def means(self, pictures: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def means(self, pictures: Sequence[PictureRecord]) -> dict[str, float]:
         """Estimate each scorer's mean over all pictures: the incumbent's plus the difference."""
         rival = {picture["id"]: picture for picture in self.incumbent.pictures}
         means = dict(self.incumbent.means)

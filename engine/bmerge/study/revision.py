@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from bmerge.study.expected import numbers
 from bmerge.study.objective import Objectives
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.trial import Trial
 
 __all__ = ["REVISIONS", "Revisions", "read_revisions", "revised"]
@@ -52,7 +52,7 @@ def _moved(trial: Trial, label: str, mean: float) -> Trial:
     return replace(trial, means={**trial.means, label: mean}, pictures=pictures)
 
 
-def _picture(picture: Mapping[str, Any], label: str, distance: float) -> Mapping[str, Any]:
+def _picture(picture: PictureRecord, label: str, distance: float) -> PictureRecord:
     scores = picture["scores"]
     if label not in scores:
         return picture

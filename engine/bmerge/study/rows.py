@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from bmerge.recipe import dump_recipe, parse_recipe
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.expected import expected, mapping, number, numbers, text
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.storage import StoredTrial
 from bmerge.study.trial import Phase, Proposal, Trial
 
@@ -144,11 +145,11 @@ def _outcome(stored: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _picture(stored: Any) -> Mapping[str, Any]:
+def _picture(stored: Any) -> PictureRecord:
     picture = mapping(stored, "picture")
     for key in ("id", "file"):
         text(picture[key], f"picture.{key}")
     for key in ("seed", "weight"):
         number(picture[key], f"picture.{key}")
     numbers(picture["scores"], "picture.scores")
-    return picture
+    return cast("PictureRecord", picture)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.protocols import Result
 
 __all__ = [
@@ -69,8 +70,7 @@ class Trial:
             trial, None for a running and a failed one.
         means: scorer's label → weighted mean over the pictures that it judges; estimated for a
             pruned trial.
-        pictures: one record for each picture: ``id``, ``file`` (within the study's folder),
-            ``seed``, ``weight``, ``scores`` (label → number).
+        pictures: one record for each picture.
         seconds: what the time was spent on: ``load`` (merging included), ``generate``,
             ``score``, ``total``.
         reason: why it failed.
@@ -87,7 +87,7 @@ class Trial:
     proposal: Proposal
     score: float | None = None
     means: Mapping[str, float] = field(default_factory=dict)
-    pictures: tuple[Mapping[str, Any], ...] = ()
+    pictures: tuple[PictureRecord, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
     sequence: int | None = None

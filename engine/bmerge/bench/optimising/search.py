@@ -17,7 +17,9 @@ from bmerge.bench.optimising.landscapes import Array, Landscape
 from bmerge.bench.optimising.painting import Painter
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.design import initial_points
+from bmerge.study.gallery import record_of
 from bmerge.study.objective import Objective, Objectives
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.protocols import Optimiser, Parameter, Space
 from bmerge.study.racing import Race, in_random_order
 from bmerge.study.trial import Phase, Proposal, Trial, best_of, results_of
@@ -138,11 +140,12 @@ class _Trials:
         race = Race(best, self._scale, self._seed) if best and self._racing else None
         if trial.proposal.phase == "baseline":
             race = None
-        pictures: list[dict[str, Any]] = []
+        pictures: list[PictureRecord] = []
         while len(pictures) < PICTURES and not (race and race.is_lost(pictures)):
             place = self._order[len(pictures)]
             scores = {"judge": self._painter.score(point, place)}
-            pictures.append({"id": f"p{place:02d}", "weight": 1.0, "scores": scores})
+            payload = Payload(f"p{place:02d}", "", seed=place)
+            pictures.append(record_of(payload, "", scores))
         done = replace(trial, pictures=tuple(pictures), means=_means(pictures), state="complete")
         if race is not None and len(pictures) < PICTURES:
             done = replace(done, state="pruned", incumbent=race.incumbent.number)
@@ -151,7 +154,7 @@ class _Trials:
         return done
 
 
-def _means(pictures: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _means(pictures: Sequence[PictureRecord]) -> dict[str, float]:
     return {"judge": float(np.mean([picture["scores"]["judge"] for picture in pictures]))}
 
 

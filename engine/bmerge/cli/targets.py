@@ -1,13 +1,19 @@
-"""Where a command may write a YAML file: checked before any work is done."""
+"""Where a command may write: checked before any work is done, and said the same everywhere."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
 
 from bmerge.errors import FormatError
 from bmerge.formats.target import regular_target
 
-__all__ = ["check_yaml_target"]
+__all__ = ["check_yaml_target", "force_option", "refuse_existing"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -27,5 +33,19 @@ def check_yaml_target(target: Path, what: str, *, force: bool) -> None:
         message = f"cannot write {target}: a {what} is a YAML file"
         raise FormatError(message, path=target, hint=f"name it {target.stem}.yaml")
     regular_target(target)
+    refuse_existing(target, force=force)
+
+
+def refuse_existing(target: Path, *, force: bool) -> None:
+    """Refuse a file that is there, unless it may be replaced.
+
+    Raises:
+        FormatError: names it and the option.
+    """
     if target.exists() and not force:
         raise FormatError(f"{target} exists", path=target, hint="--force replaces it")
+
+
+def force_option(command: F) -> F:
+    """Give a command the option ``--force``, as its argument ``force``."""
+    return click.option("--force", is_flag=True, help="Replace the output if it exists.")(command)
