@@ -17,7 +17,7 @@ from bmerge.rating import Ratings
 from bmerge.report.page import TEMPLATES
 from bmerge.web.guard import Guard
 from bmerge.web.live import LiveView
-from bmerge.web.pictures import Gallery
+from bmerge.web.pictures import PageGallery
 from bmerge.web.rating import RatingDesk
 
 __all__ = ["make_app"]
@@ -46,7 +46,7 @@ def make_app(
         names: as there.
         addresses: as there.
     """
-    gallery = Gallery(folder)
+    gallery = PageGallery(folder)
     templates = environment(_HERE / "templates", TEMPLATES)
     desk = RatingDesk(Ratings(folder))
     live = LiveView(folder, gallery, templates)

@@ -16,7 +16,7 @@ from bmerge.rating import Ratings
 from bmerge.rating.scores import Standing, standings
 from bmerge.report.load import load_report_data
 from bmerge.report.parts import parts
-from bmerge.web.pictures import Gallery
+from bmerge.web.pictures import PageGallery
 
 __all__ = ["LiveView"]
 
@@ -34,7 +34,7 @@ class LiveView:
         templates: ours and the report's.
     """
 
-    def __init__(self, folder: Path, gallery: Gallery, templates: jinja2.Environment) -> None:
+    def __init__(self, folder: Path, gallery: PageGallery, templates: jinja2.Environment) -> None:
         self._folder, self._gallery, self._templates = folder, gallery, templates
         self._ratings = Ratings(folder)
 

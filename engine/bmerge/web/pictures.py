@@ -10,7 +10,7 @@ from pathlib import Path
 from bmerge.evaluate.pictures import picture_file
 from bmerge.rating import Ratings
 
-__all__ = ["Gallery", "Newest"]
+__all__ = ["Newest", "PageGallery"]
 
 _NEWEST = 12
 _SHOWN = 50_000  # addresses that pages which are open may still ask for
@@ -31,7 +31,7 @@ class Newest:
     payload: str
 
 
-class Gallery:
+class PageGallery:
     """Finds a study's pictures.
 
     Args:

@@ -21,7 +21,7 @@ from bmerge_plugins.pipelines.weights import live_weights, prefixes_in
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.faults import blame_of
 
-__all__ = ["Call", "LivePipeline"]
+__all__ = ["LivePipeline", "PipelineCall"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _OURS = {  # arguments that follow from a payload's own fields
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PipelineCall:
     """What the pictures of one batch have in common.
 
     Args:
@@ -94,7 +94,7 @@ class LivePipeline:
         model.into(self._weights.state)
         self._weights.finish()
 
-    def call_of(self, payload: Payload) -> Call:
+    def call_of(self, payload: Payload) -> PipelineCall:
         """Return what a payload asks of the pipeline.
 
         Raises:
@@ -117,9 +117,9 @@ class LivePipeline:
         self._warn_of_weights(payload)
         arguments = {name: value for name, value in named.items() if value is not None}
         negative = bool(payload.negative_prompt)
-        return Call(payload.sampler, schedule, negative, skip, {**arguments, **extra})
+        return PipelineCall(payload.sampler, schedule, negative, skip, {**arguments, **extra})
 
-    def pictures(self, payloads: Sequence[Payload], call: Call) -> Iterator[Picture]:
+    def pictures(self, payloads: Sequence[Payload], call: PipelineCall) -> Iterator[Picture]:
         """Make one batch.
 
         Raises:
@@ -189,7 +189,7 @@ class LivePipeline:
         if names:
             self._pipe.set_adapters(names, list(self._settings.loras.values()))
 
-    def _report(self, call: Call) -> dict[str, Any]:
+    def _report(self, call: PipelineCall) -> dict[str, Any]:
         return {
             "model": "merged in place",
             "pipeline": type(self._pipe).__name__,
