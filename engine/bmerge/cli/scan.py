@@ -15,7 +15,7 @@ from bmerge.cli.progress import LiveLine
 from bmerge.cli.prove import file_of
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
-from bmerge.host.executor_options import ExecutorOptions
+from bmerge.executors import ExecutorOptions
 from bmerge.study.definition import check_definition
 from bmerge.study.figures import figure
 from bmerge.study.load import load_study

@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bmerge.errors import StudyError
 from bmerge.study.baselines import model_name
 from bmerge.study.events import Event
 from bmerge.study.painting import Entry, key_of, paint
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.proof import Comparison, Contender, ProofStore, comparison
 from bmerge.study.protocols import Parameter
 from bmerge.study.prove import LEAST, check_provable
@@ -101,7 +102,7 @@ def scan(
     paint(study, store, [base, *others], pairs, on_event)
     scale = study.objectives.scale(trials)
 
-    def column(entry: Entry) -> list[dict[str, Any]]:
+    def column(entry: Entry) -> list[PictureRecord]:
         records = store.records(entry.contender)
         return [records[payload.id] for payload in payloads]
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-from bmerge.study import storages
 from bmerge.study.protocols import Parameter
 from bmerge.study.trial import TrialState
 
-__all__ = ["Storage", "StorageKind", "StoredTrial", "open_storage"]
+__all__ = ["Storage", "StorageKind", "StoredTrial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +117,3 @@ class StorageKind:
     name: str
     schemes: frozenset[str]
     open: OpensStorage
-
-
-def open_storage(folder: Path, url: str | None, *, create: bool) -> Storage:
-    """Open the storage of a study's folder.
-
-    Args:
-        folder: of the study.
-        url: of its storage; None for a file in the folder.
-        create: whether it is to be written, and made if it is not there.
-
-    Raises:
-        StudyError: if it cannot be used, or another run is writing it and it takes one only.
-    """
-    scheme = (url or "").partition(":")[0]
-    kind = next((each for each in storages.offered() if url and scheme in each.schemes), None)
-    if kind is not None and url is not None:
-        return kind.open(url, create=create)
-    from bmerge.study.optuna_storage import OptunaStorage  # its imports take a second
-
-    return OptunaStorage(folder, url, create=create)

@@ -23,6 +23,7 @@ from bmerge.study.expected import expected
 from bmerge.study.home import check_home, enter_home, storage_of
 from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
+from bmerge.study.open_storage import open_storage
 from bmerge.study.protocols import Space
 from bmerge.study.revision import REVISIONS, Revisions, read_revisions, revised
 from bmerge.study.rows import (
@@ -32,7 +33,7 @@ from bmerge.study.rows import (
     park_attributes,
     start_attributes,
 )
-from bmerge.study.storage import Storage, StoredTrial, open_storage
+from bmerge.study.storage import Storage, StoredTrial
 from bmerge.study.stored import load_trials
 from bmerge.study.trial import Proposal, Trial
 

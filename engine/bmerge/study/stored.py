@@ -12,10 +12,11 @@ from bmerge.errors import StudyError
 from bmerge.study.expected import expected
 from bmerge.study.home import is_home, url_of
 from bmerge.study.objective import Objectives
+from bmerge.study.open_storage import open_storage
 from bmerge.study.revision import REVISIONS, read_revisions, revised
 from bmerge.study.rows import trial_of
 from bmerge.study.sqlite_file import FILE
-from bmerge.study.storage import Storage, open_storage
+from bmerge.study.storage import Storage
 from bmerge.study.trial import Trial
 
 __all__ = ["StoredStudy", "has_study", "load_trials", "read_study"]

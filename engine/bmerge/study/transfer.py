@@ -18,9 +18,10 @@ from bmerge.study.expected import expected, mapping, number, numbers
 from bmerge.study.home import url_of
 from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
+from bmerge.study.open_storage import open_storage
 from bmerge.study.protocols import Parameter
 from bmerge.study.sqlite_file import FILE
-from bmerge.study.storage import Storage, StoredTrial, open_storage
+from bmerge.study.storage import Storage, StoredTrial
 from bmerge.study.stored import has_study, read_study
 from bmerge.study.trial import TrialState
 
