@@ -11,6 +11,7 @@ import click
 from bmerge.cli.completing import complete_study
 from bmerge.cli.output import note, print_json, print_table, show
 from bmerge.cli.session import shared_options
+from bmerge.cli.studies_dashboard import command as dashboard
 from bmerge.cli.studies_fork import command as fork
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import write_durably
@@ -41,6 +42,7 @@ def command() -> None:
     """
 
 
+command.add_command(dashboard)
 command.add_command(fork)
 
 

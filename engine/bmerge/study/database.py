@@ -25,7 +25,14 @@ from bmerge.study.sqlite_file import FILE, connect
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-__all__ = ["FILE", "close_database", "drop_trials", "open_database", "reopen_trials"]
+__all__ = [
+    "FILE",
+    "close_database",
+    "drop_trials",
+    "open_database",
+    "reopen_trials",
+    "without_password",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +81,7 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
         options = {"connect_args": {"timeout": sqlite_file.AT_ONCE}}
     else:  # a connection of before the server was started again is noticed
         options = {"pool_pre_ping": True}
-    place = _Place(path) if url is None else _Place(_without_password(url))
+    place = _Place(path) if url is None else _Place(without_password(url))
 
     def make() -> RDBStorage:
         return optuna.storages.RDBStorage(
@@ -249,7 +256,8 @@ def _with_driver(url: str) -> str:
     return f"postgresql+psycopg{colon}{rest}"
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """Return an address as it may be shown."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
