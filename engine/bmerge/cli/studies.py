@@ -13,6 +13,7 @@ from bmerge.cli.output import note, print_json, print_table, show
 from bmerge.cli.session import shared_options
 from bmerge.cli.studies_dashboard import command as dashboard
 from bmerge.cli.studies_fork import command as fork
+from bmerge.cli.studies_importance import command as importance
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import write_durably
 from bmerge.reading import check_regular
@@ -44,6 +45,7 @@ def command() -> None:
 
 command.add_command(dashboard)
 command.add_command(fork)
+command.add_command(importance)
 
 
 @command.command("list")

@@ -14,6 +14,7 @@ from bmerge.foreign.lineage import Lineage
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.importance import Importance
 from bmerge.study.proof import Comparison, Proof
+from bmerge.study.surface import Curve, Pair
 
 __all__ = ["Candidate", "ReportData", "Role", "Shot", "TrialRow", "WeightMap"]
 
@@ -132,6 +133,8 @@ class ReportData:
         commands: how to reproduce it: (what for, command line).
         proof: how the best merge compares with others on fresh pictures; None if nobody asked.
         importances: of the parameters, the greatest first; empty where there are too few trials.
+        curves: what each of them does, in the same order.
+        pairs: of parameters that clearly interact, the greatest first.
         lost: what belongs on the page and cannot be read, by its name within the study's folder.
         objectives: names of the objectives, where there are several.
         winner: number of the trial whose merge the study returns; None for the leader.
@@ -155,6 +158,8 @@ class ReportData:
     lost: tuple[str, ...] = ()
     proof: Proof | None = None
     importances: tuple[Importance, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     hashes: tuple[tuple[str, str], ...] = ()
     lineage: Lineage | None = None
 

@@ -27,11 +27,11 @@ from bmerge.report.provenance import (
     versions,
 )
 from bmerge.study.expected import expected
-from bmerge.study.importance import importances
 from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.proof import Comparison, comparison, load_proof
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.trial import Trial, best_of, front_of
+from bmerge.study.understanding import understand
 from bmerge.study.winner import winner_of
 
 __all__ = ["load_report_data"]
@@ -65,6 +65,7 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
     scale = study.objectives.scale(study.trials)
     prompts = {payload["id"]: payload["prompt"] for payload in definition["payloads"]}
     reader = _Reader(study, definition, names, scale, PictureFinder(study.folder), prompts, lost)
+    known = understand(study)
     data = ReportData(
         title=study.name,
         method=definition["merge"]["method"],
@@ -80,7 +81,9 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
         objectives=reader.objectives,
         winner=best.number if best else None,
         proof=load_proof(study_dir, reader.scale),
-        importances=importances(trials, best, _numbers(definition["space"])) if best else (),
+        importances=known.importances,
+        curves=known.curves,
+        pairs=known.pairs,
         hashes=tuple(hashes(definition, reader.models)),
         lineage=family(study_dir) if recipe else None,
     )
@@ -232,16 +235,6 @@ def _uniform(trial: Trial) -> bool:
 def _uniform_values(trial: Trial) -> dict[str, float]:
     """Return the hyperparameters of a trial that lies outside the search space."""
     return {name: w.default for name, w in trial.proposal.weights.items() if not w.blocks}
-
-
-def _numbers(space: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return parameter → range, of those that are numbers and no choices."""
-    kinds = space.get("kinds", {})
-    return {
-        name: (low, high)
-        for name, (low, high) in space["parameters"].items()
-        if kinds.get(name, ["float"])[0] not in ("categorical", "simplex")
-    }
 
 
 def _blocks(space: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:

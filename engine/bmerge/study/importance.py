@@ -8,7 +8,7 @@ parameter always looks important; so the same is done with the scores shuffled, 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from bmerge.study.trial import Trial
 if TYPE_CHECKING:
     from optuna import Study
 
-__all__ = ["Importance", "importances"]
+__all__ = ["FEWEST", "Importance", "importances", "points_of"]
 
 FEWEST = 20  # points, for their best fifth to say something
 _BEST = 0.2  # part of the points that count as the best
@@ -61,8 +61,7 @@ def importances(
         bounds: parameter → least and greatest value, of those that are numbers.
     """
     names = [name for name, (low, high) in bounds.items() if high > low]
-    points = [t for t in trials if t.score is not None and set(names) <= set(t.proposal.values)]
-    points = points[-_MOST:]
+    points = points_of(trials, names)
     if len(points) < FEWEST or not names or not set(names) <= set(best.proposal.values):
         return ()
     rows = [{name: t.proposal.values[name] for name in names} for t in points]
@@ -85,6 +84,13 @@ def importances(
         for value in (best.proposal.values[name],)
     ]
     return tuple(sorted(found, key=lambda one: (-one.share, one.name)))
+
+
+def points_of(trials: Iterable[Trial], names: Collection[str]) -> list[Trial]:
+    """Return the trials with a score that have a value of each parameter, the latest."""
+    wanted = set(names)
+    points = [t for t in trials if t.score is not None and wanted <= set(t.proposal.values)]
+    return points[-_MOST:]
 
 
 def _raw(study: Study, ranges: Iterable[str]) -> dict[str, float]:

@@ -1,0 +1,59 @@
+"""What a study has found out about its parameters: importance, curves, pairs, uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bmerge.study.importance import Importance, importances, points_of
+from bmerge.study.stored import StoredStudy
+from bmerge.study.surface import Curve, Pair, fit_surface
+from bmerge.study.winner import winner_of
+
+__all__ = ["Understanding", "numbers_of", "understand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """What is known of the parameters that are numbers, the most important first.
+
+    Args:
+        importances: how much each matters; empty of too few trials.
+        curves: what each does, in the same order.
+        pairs: that clearly interact, the greatest first.
+    """
+
+    importances: tuple[Importance, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+
+
+def understand(study: StoredStudy) -> Understanding:
+    """Read what the finished trials of a study say of its parameters."""
+    best = winner_of(study.trials, study.objectives)
+    trials = [trial for trial in study.trials.values() if trial.state != "running"]
+    bounds = numbers_of(study.attributes["definition"]["space"])
+    found = () if best is None else importances(trials, best, bounds)
+    if best is None or not found:
+        return Understanding()
+    ordered = {one.name: bounds[one.name] for one in found}
+    points = points_of(trials, list(ordered))
+    rows = [point.proposal.values for point in points]
+    scores = [point.score or 0.0 for point in points]
+    surface = fit_surface(rows, scores, best.proposal.values, ordered)
+    return Understanding(found, surface.curves, surface.pairs)
+
+
+def numbers_of(space: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return parameter → range, of those that are numbers and no choices.
+
+    Args:
+        space: as a study's definition has it.
+    """
+    kinds = space.get("kinds", {})
+    return {
+        name: (low, high)
+        for name, (low, high) in space["parameters"].items()
+        if kinds.get(name, ["float"])[0] not in ("categorical", "simplex")
+    }
