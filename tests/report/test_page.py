@@ -19,6 +19,7 @@ from bmerge.report.data import Candidate, ReportData
 from bmerge.report.page import picture, render
 from bmerge.study.importance import Importance
 from bmerge.study.proof import Comparison
+from bmerge.study.surface import Curve, Pair
 
 _VOID = {"meta", "link", "img", "br", "input"}
 _SLIDES = 3 * 2  # the best and its better parent, three times
@@ -308,3 +309,18 @@ def test_hashes_and_the_family_tree_are_on_the_page(data: ReportData) -> None:
     page = Page(render(replace(data, lineage=tree, hashes=(("shapes", "f" * 64),)))[0])
     for word in ("f" * 64, "slerp, alpha 0.5", "ab.safetensors", "<a>", "LoRA 0.5", "b" * 10):
         assert word in page.words
+
+
+def test_curves_are_drawn_and_pairs_told(data):
+    one = Importance("alpha.IN00", 0.6, 0.2, 0.4)
+    grid = tuple(i / 10 for i in range(11))
+    curve = Curve("alpha.IN00", grid, tuple(0.2 - (x - 0.4) ** 2 for x in grid), (0.05,) * 11,
+                  (0.31, 0.48))  # fmt: skip
+    pair = Pair(("alpha.IN00", "alpha.M00"), -0.2, 0.01)
+    page, _ = render(replace(data, importances=(one,), curves=(curve,), pairs=(pair,)))
+    assert "likely 0.31 … 0.48" in page
+    assert "alpha.IN00 and alpha.M00 (better one high, the other low)." in page
+    (line,) = re.findall(r'<polyline fill="none"[^>]* points="([^"]*)"', page)
+    heights = [float(point.split(",")[1]) for point in line.split()]
+    assert len(heights) == 11
+    assert min(heights) == heights[4] == -36  # upwards is negative
