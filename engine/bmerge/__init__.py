@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bmerge import ops
     from bmerge.api import Study, convert, diff, inspect, made_of, merge
     from bmerge.architectures import Architecture, Rule, detect, load_architecture
+    from bmerge.architectures.located import ParameterPlace, PipelineParts, pipeline_parts
     from bmerge.errors import (
         ArchitectureError,
         Blame,
@@ -103,11 +104,13 @@ __all__ = [
     "Optimiser",
     "OptimiserKind",
     "Parameter",
+    "ParameterPlace",
     "ParameterKind",
     "Payload",
     "PerModel",
     "PersonScorer",
     "Picture",
+    "PipelineParts",
     "Plan",
     "PluginError",
     "Range",
@@ -150,6 +153,7 @@ __all__ = [
     "open_checkpoint",
     "ops",
     "option",
+    "pipeline_parts",
     "remove_left_over",
     "scorer_folder",
     "temporary_folder",
@@ -163,6 +167,7 @@ _HOME = {
     "bmerge.api.merging": "merge",
     "bmerge.api.studies": "Study",
     "bmerge.architectures": "Architecture Rule detect load_architecture",
+    "bmerge.architectures.located": "PipelineParts ParameterPlace pipeline_parts",
     "bmerge.errors": (
         "ArchitectureError Blame BmergeError ExecutorError FormatError GeneratorError "
         "MethodError MissingExtraError PluginError RecipeError ScorerError "

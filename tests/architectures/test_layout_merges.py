@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from bmerge import convert, merge, open_checkpoint
+from bmerge.architectures import builtin, detect
+from bmerge.formats.layouts import layout_of
+from bmerge.formats.prefixes import parted
 from bmerge.testing import write_checkpoint
 
 DATA = Path(__file__).parents[1] / "data" / "layouts.json.gz"
@@ -22,7 +26,8 @@ def small_file(path, name, seed):
     for key, dtype, shape in json.loads(gzip.decompress(DATA.read_bytes()))[name]:
         smaller = [max(4, extent // 64) if extent > 16 else extent for extent in shape]
         values = random.standard_normal(smaller, "f4")
-        tensors[key] = np.zeros(smaller, "i8") if dtype == "I64" else values
+        whole = np.arange(np.prod(smaller, dtype=int)).reshape(smaller)  # of positions
+        tensors[key] = whole if dtype == "I64" else values
     return write_checkpoint(path, tensors)
 
 
@@ -85,3 +90,73 @@ def test_inspect_names_architecture_and_variant(bmerge, tmp_path, name, line):
     data = json.loads(bmerge("inspect", file, "--json").out)
     assert " ".join(["architecture ", data["architecture"]]) in line
     assert all(variant in line for variant in data["variant"])
+
+
+NOWHERE = (
+    "norm_final.weight",
+    "pos_embed",
+    "y_embedding",
+    "logit_scale",
+    "position_ids",
+    "v_pred",
+    "ztsnr",
+    "pos_embed.freqs",
+)
+"""What layouts of diffusers have no place for."""
+ALL = sorted(json.loads(gzip.decompress(DATA.read_bytes())))
+
+
+def halfway(file):
+    """Return the block in the middle of those that a file has, and the keys in it."""
+    tensors = open_checkpoint(file).tensors
+    architecture = detect(tensors, builtin())
+    found = {block: set() for block in architecture.blocks}
+    for key in tensors:
+        found[architecture.block_of(key)].add(key)
+    filled = [block for block, keys in found.items() if keys]
+    block = filled[len(filled) // 2]
+    return block, found[block]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_any_layout_merges_one_block_and_prunes(tmp_path, name):
+    a, b = (small_file(tmp_path / f"{n}.safetensors", name, i) for i, n in enumerate("ab"))
+    block, inside = halfway(a)
+    out = tmp_path / "out.safetensors"
+    merge("weighted_sum", a, b, output=out, alpha={block: 1, "*": 0})
+    first, second, merged = map(load_file, (a, b, out))
+    assert merged.keys() == first.keys()
+    changed = {key for key in merged if not np.array_equal(merged[key], first[key])}
+    assert changed == {key for key in inside if not np.array_equal(first[key], second[key])}
+    assert all(np.array_equal(merged[key], second[key]) for key in changed)
+    pruned = convert(a, output=tmp_path / "pruned.safetensors", prune=True).output
+    kept = load_file(pruned)
+    assert kept.keys() <= first.keys()
+    assert {key.split(".")[0] for key in first.keys() - kept.keys()} <= {
+        "model_ema", "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod",
+        "sqrt_one_minus_alphas_cumprod", "log_one_minus_alphas_cumprod", "posterior_variance",
+        "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_mean_coef1",
+        "posterior_mean_coef2", "posterior_log_variance_clipped",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_any_layout_comes_back_from_the_other(tmp_path, name):
+    file = small_file(tmp_path / "a.safetensors", name, 0)
+    sides = {layout_of(part) for part in parted(open_checkpoint(file).tensors).values()} - {None}
+    if not sides:
+        pytest.skip("only one layout is known of it")
+    here = "diffusers" if name.startswith("d_") else next(s for s in sides)
+    there = "original" if here == "diffusers" else "diffusers"
+    other = convert(file, output=tmp_path / "b.safetensors", layout=there).output
+    back = load_file(convert(other, output=tmp_path / "c.safetensors", layout=here).output)
+    first = load_file(file)
+    bare = {key.split("diffusion_model.")[-1].removeprefix("net."): key for key in first}
+    names = {
+        key: bare.get(key.split("diffusion_model.")[-1].removeprefix("net."), key) for key in back
+    }
+    assert set(names.values()) <= first.keys()
+    assert all(np.array_equal(array, first[names[key]]) for key, array in back.items())
+    assert all(key.endswith(NOWHERE) for key in first.keys() - set(names.values()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
 from bmerge.formats import open_checkpoint, sha256_of
@@ -47,6 +48,39 @@ def test_rebasin_writes_the_model_in_the_order_of_the_reference(bmerge, shuffled
     assert done["rebasin"] == {"seed": 0}
     assert [model["name"] for model in done["models"]] == [A.name, shuffled.name]
     assert done["models"][1]["sha256"] == sha256_of(shuffled)
+
+
+def _in_int8(model, output):
+    """Write a model whose attentions have codes with a scale for each row."""
+    arrays = read_checkpoint(model)
+    for key in [key for key in arrays if key.endswith("attn1.to_q.weight")]:
+        rows = np.abs(arrays[key].astype("f4")).max(1, keepdims=True) / 127
+        arrays[key] = np.round(arrays[key] / rows).astype("i1")
+        arrays[f"{key}_scale"] = rows.astype("f4")
+        marker = json.dumps({"format": "int8_tensorwise"}).encode()
+        arrays[key.replace("weight", "comfy_quant")] = np.frombuffer(marker, "u1")
+    save_file(arrays, output)
+
+
+def test_quantised_models_are_decoded_and_aligned(bmerge, shuffled):
+    def run(*words):
+        called = bmerge(*words)
+        assert called.status == 0, called.err
+
+    _in_int8(shuffled, "coded.safetensors")
+    run("convert", "coded.safetensors", "--quantise", "none", "--dtype", "fp32", "-o",
+        "plain.safetensors")  # fmt: skip
+    assert tensors("coded.safetensors").keys() > tensors("plain.safetensors").keys()
+    merge = ("merge", "weighted_sum", A, "--alpha", "0.3", "--rebasin")
+    run(*merge, "coded.safetensors", "-o", "one.safetensors")
+    run(*merge, "plain.safetensors", "-o", "other.safetensors")
+    assert tensors("one.safetensors") == tensors("other.safetensors")
+    run("merge", "weighted_sum", "coded.safetensors", A, "--rebasin", "-o", "out.safetensors")
+    assert tensors("out.safetensors").keys() == tensors("coded.safetensors").keys()
+    steps = ("--rebasin-iterations", "2", "-o", "no.safetensors")
+    called = bmerge("merge", "weighted_sum", "coded.safetensors", A, "--alpha", "0.3", *steps)
+    assert called.status == 1
+    assert "quantised weights, which cannot be merged in steps" in called.err
 
 
 def test_merge_aligns_in_one_go(bmerge, shuffled, tmp_path):

@@ -81,6 +81,45 @@ def test_vae_of_wan_is_what_diffusers_converts_from(tmp_path):
     assert_equal(again, arrays)
 
 
+def test_vae_of_wan22_is_named_as_its_own_code_has_it(tmp_path):
+    """diffusers converts it by a script, whose tables these names are; no function has them."""
+    from diffusers import AutoencoderKLWan
+
+    sizes = {"base_dim": 4, "decoder_base_dim": 8, "z_dim": 4, "patch_size": 2}
+    model = AutoencoderKLWan(**sizes, is_residual=True, in_channels=12, out_channels=12)
+    arrays = {key: value.numpy() for key, value in model.state_dict().items()}
+    original = in_layout(stored(tmp_path / "a.safetensors", arrays), "original")
+    names = {
+        "encoder.downsamples.1.downsamples.0.shortcut": "down_blocks.1.resnets.0.conv_shortcut",
+        "encoder.downsamples.2.downsamples.2.time_conv": "down_blocks.2.downsampler.time_conv",
+        "decoder.upsamples.3.upsamples.2.residual.6": "up_blocks.3.resnets.2.conv2",
+        "decoder.upsamples.0.upsamples.3.resample.1": "up_blocks.0.upsampler.resample.1",
+    }
+    for name, there in names.items():
+        key = f"{name.partition('.')[0]}.{there}.weight"
+        assert np.array_equal(values(original[f"{name}.weight"]), arrays[key]), name
+    assert not [name for name in original if "_blocks" in name or "resnets" in name]
+    again = {key: values(tensor) for key, tensor in original.items()}
+    assert_equal(in_layout(stored(tmp_path / "b.safetensors", again), "diffusers"), arrays)
+
+
+def test_pixart_is_what_its_model_in_diffusers_has(tmp_path):
+    from diffusers import PixArtTransformer2DModel
+
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 8, "cross_attention_dim": 16}
+    model = PixArtTransformer2DModel(**sizes, num_layers=2, sample_size=128, caption_channels=12)
+    arrays = {key: value.numpy() for key, value in model.state_dict().items()}
+    original = in_layout(stored(tmp_path / "a.safetensors", arrays), "original")
+    known = {key for key, _, _ in layouts()["pixart_sigma"] if _kept(key)}
+    size = {key for key in original if key.startswith(("csize_embedder.", "ar_embedder."))}
+    assert original.keys() - size == known - {"pos_embed", "y_embedder.y_embedding"}
+    fused = [arrays[f"transformer_blocks.1.attn2.to_{one}.weight"] for one in "kv"]
+    kv = values(original["blocks.1.cross_attn.kv_linear.weight"])
+    assert np.array_equal(kv, np.concatenate(fused))
+    again = {key: values(tensor) for key, tensor in original.items()}
+    assert_equal(in_layout(stored(tmp_path / "b.safetensors", again), "diffusers"), arrays)
+
+
 def test_models_that_comfyui_has_saved_again_are_the_same(tmp_path):
     flux = small_model("flux_dev_bfl", 1)
     again = {key.replace("_norm.scale", "_norm.weight"): value for key, value in flux.items()}

@@ -15,7 +15,7 @@ from bmerge.cli.session import Session, shared_options
 from bmerge.cli.targets import force_option, refuse_existing
 from bmerge.errors import ExecutorError
 from bmerge.extras import require
-from bmerge.formats import Checkpoint, checkpoint_sha256, in_one_layout, open_checkpoint
+from bmerge.formats import Checkpoint, checkpoint_sha256, decoded, in_one_layout, open_checkpoint
 from bmerge.formats.target import refuse_inputs, target_of
 from bmerge.pipeline.aligned import alignment_note
 from bmerge.pipeline.metadata import model_of, origin_text
@@ -58,7 +58,7 @@ def command(
     from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
 
     start, target = time.monotonic(), target_of(Path(output))
-    second, first = in_one_layout((open_checkpoint(model), open_checkpoint(reference)))
+    second, first = in_one_layout([decoded(open_checkpoint(path)) for path in (model, reference)])
     _check(target, (first, second), force=force)
     rule = rule_of(second)
     with LiveLine() as line:

@@ -68,6 +68,8 @@ def whole_of(parts: Mapping[str, Collection[str]], picture: Collection[str]) -> 
     same = next((kind for kind in _kinds() if _is_same(kind, picture)), None)
     if same is not None:
         return Whole(same["starts"], same=True, gguf=same.get("gguf"))
+    if family is None:
+        return None
     alike = [kind for kind in _kinds() if kind.get("picture") == family]
     best = max(alike, key=lambda kind: _likeness(kind, parts), default=None)
     if best is None:

@@ -30,7 +30,7 @@ from bmerge.plan.notes import some
 from bmerge.recipe import ModelRef, Recipe, Step
 
 __all__ = [
-    "Inputs", "architecture_of", "inputs_of", "open_models", "plan_merge", "with_hashes",
+    "MergeInputs", "architecture_of", "inputs_of", "open_models", "plan_merge", "with_hashes",
 ]  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def plan_merge(
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class MergeInputs:
     """The models of a recipe as a merge takes them.
 
     Args:
@@ -133,7 +133,7 @@ class Inputs:
 
 def inputs_of(
     recipe: Recipe, checkpoints: Sequence[Checkpoint], registry: Registry, folder: Path
-) -> Inputs:
+) -> MergeInputs:
     """Return what a recipe's models, open, are to its merge; see :func:`plan_merge`.
 
     Raises:
@@ -146,7 +146,7 @@ def inputs_of(
     architecture = architecture_of(recipe.architecture, models, registry)
     partial = recipe.partial_loras
     patched = add_loras(recipe.models, models, architecture, folder, partial=partial)
-    return Inputs(patched, architecture, notes)
+    return MergeInputs(patched, architecture, notes)
 
 
 def _lost(before: Sequence[Checkpoint], after: Sequence[Checkpoint]) -> Iterator[str]:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from bmerge import _native
 from bmerge.errors import ExecutorError
-from bmerge.formats import Checkpoint, leading
+from bmerge.formats import Checkpoint, leading, runs_of
 from bmerge.formats.layout import SafetensorsLayout
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.target import new_output
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline.execute import execute
+from bmerge.pipeline.lowering import Lowering
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import FileSink, OnePlace
-from bmerge.pipeline.work import Work
 from bmerge.plan import Plan, make_plan, parts_alone
 from bmerge.recipe import BlockWeights
 
@@ -35,7 +35,7 @@ _ALIGNED = "aligned.safetensors"
 """What temporaries are named after."""
 
 
-def aligned(plan: Plan, folder: Path, work: Work) -> Plan:
+def aligned(plan: Plan, folder: Path, work: Lowering) -> Plan:
     """Return the plan of the last step, whose inputs are aligned.
 
     Args:
@@ -78,7 +78,7 @@ def alignment_note(reference: Checkpoint, model: Checkpoint, found: Alignment) -
 
 
 def _align(
-    first: Checkpoint, other: Checkpoint, plan: Plan, folder: Path, work: Work
+    first: Checkpoint, other: Checkpoint, plan: Plan, folder: Path, work: Lowering
 ) -> tuple[Checkpoint, str]:
     """Return a model in the order of the first one, and what there is to say about it."""
     from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
@@ -112,7 +112,7 @@ def _part(alpha: float, step: int, steps: int) -> float:
     return 1.0 - (1.0 - next_done) / (1.0 - done)
 
 
-def _run(plan: Plan, folder: Path, work: Work) -> Checkpoint:
+def _run(plan: Plan, folder: Path, work: Lowering) -> Checkpoint:
     """Carry out a step before the last, and return what the first model has become."""
     layout = SafetensorsLayout(((t.key, t.dtype, t.shape) for t in plan.outputs), {})
     try:
@@ -125,7 +125,7 @@ def _run(plan: Plan, folder: Path, work: Work) -> Checkpoint:
     return _opened(file, plan.checkpoints[0], work)
 
 
-def _opened(file: _native.OutputFile, original: Checkpoint, work: Work) -> Checkpoint:
+def _opened(file: _native.OutputFile, original: Checkpoint, work: Lowering) -> Checkpoint:
     """Return a temporary as a checkpoint that goes by its original's name."""
     work.files.callback(file.discard)
     opened = open_safetensors(Path(file.temporary_path))
@@ -135,6 +135,10 @@ def _opened(file: _native.OutputFile, original: Checkpoint, work: Work) -> Check
 def _check_steps(plan: Plan) -> None:
     if plan.recipe.rebasin == 1:
         return
+    lead = leading(plan.checkpoints)
+    if any(runs_of(tensor) is None for tensor in lead.tensors.values()):
+        message = f"{lead.path.name} has quantised weights, which cannot be merged in steps"
+        raise ExecutorError(message, hint="--rebasin takes them; or convert --quantise none first")
     hint = "with more than one iteration, re-basin needs two models and alpha alone, at most 1"
     if list(plan.hyperparameters) != [_STEPPED] or len(plan.checkpoints) != 2:
         raise ExecutorError(f"{plan.title} cannot be taken in steps", hint=hint)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback, Sink
 from bmerge.pipeline.computed import Stages, computed, groups_of
 from bmerge.pipeline.encoding import apart, encode_apart
+from bmerge.pipeline.lowering import Lowering, Pass
 from bmerge.pipeline.split import Woven, split
-from bmerge.pipeline.work import Pass, Work
 from bmerge.plan import Jobs, Plan
 
 __all__ = ["LAST", "execute", "run"]
@@ -34,18 +34,18 @@ def execute(
     Raises:
         ExecutorError: if it cannot be carried out.
     """
-    with Work(executor, sink, progress) as work:
+    with Lowering(executor, sink, progress) as work:
         for each in LAST:
             plan = each(plan, work)
         return run(plan, work)
 
 
-def _split(plan: Plan, work: Work) -> Plan:
+def _split(plan: Plan, work: Lowering) -> Plan:
     plan, work.sink = split(plan, work.sink)
     return plan
 
 
-def _patch(plan: Plan, work: Work) -> Plan:
+def _patch(plan: Plan, work: Lowering) -> Plan:
     plan, work.encoded = apart(plan, work.executor)
     if plan.jobs.totals.stored:
         return plan
@@ -60,7 +60,7 @@ LAST: tuple[Pass, ...] = (_split, _patch)
 """The passes after which a plan can be run."""
 
 
-def run(plan: Plan, work: Work) -> ExecutionReport:
+def run(plan: Plan, work: Lowering) -> ExecutionReport:
     """Run a plan after all passes, and then what they have set apart.
 
     Raises:
@@ -72,7 +72,7 @@ def run(plan: Plan, work: Work) -> ExecutionReport:
     return report
 
 
-def _reports(plan: Plan, work: Work) -> Iterator[ExecutionReport]:
+def _reports(plan: Plan, work: Lowering) -> Iterator[ExecutionReport]:
     executor, sink = work.executor, work.sink
     parts = [plan, *(replace(plan, jobs=Jobs.of(group)) for group in work.computed)]
     progress = work.progress

@@ -19,12 +19,12 @@ from bmerge.formats.target import GGUF_SUFFIX
 from bmerge.pipeline.companions import copy_companions, home_of
 from bmerge.pipeline.folder import FolderFiles, is_folder
 from bmerge.pipeline.hashing import InputHashes
+from bmerge.pipeline.lowering import Aligning, Lowering
 from bmerge.pipeline.metadata import build_metadata, fitted
 from bmerge.pipeline.output import OutputFiles
 from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
-from bmerge.pipeline.work import Aligning, Work
 from bmerge.plan import Plan, encoded
 from bmerge.recipe.ancestry import RECIPE_KEY
 
@@ -111,7 +111,9 @@ def merge_to_file(
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
         encode, place = partial(_written, output=output), files.folder
-        with Work(executor, sink, progress, encode=encode, folder=place, aligning=aligning) as work:
+        with Lowering(
+            executor, sink, progress, encode=encode, folder=place, aligning=aligning
+        ) as work:
             ready, execution = carry_out(merge, work)
         if digests is not None:
             text = _filled(text, stands_for, digests.wait())

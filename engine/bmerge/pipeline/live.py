@@ -8,11 +8,11 @@ from typing import Any
 
 from bmerge.errors import ExecutorError, nearest
 from bmerge.executors import Executor, ProgressCallback
+from bmerge.pipeline.lowering import Lowering
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.pipeline.tensors import direct_view, store
-from bmerge.pipeline.work import Work
 from bmerge.plan import OutputTensor, Plan
 
 __all__ = ["merge_into"]
@@ -47,7 +47,7 @@ def merge_into(
     statistics = Statistics(executor)
 
     def run(views: Mapping[str, memoryview]) -> None:
-        with Work(executor, BufferSink(views), progress, statistics) as work:
+        with Lowering(executor, BufferSink(views), progress, statistics) as work:
             carry_out(plan.only(views), work)
 
     direct: dict[str, memoryview] = {}

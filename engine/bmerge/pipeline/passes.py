@@ -20,14 +20,14 @@ from bmerge.errors import ExecutorError
 from bmerge.executors import ExecutionReport
 from bmerge.pipeline.aligned import aligned
 from bmerge.pipeline.execute import LAST, run
+from bmerge.pipeline.lowering import Lowering, Pass
 from bmerge.pipeline.measure import Statistics
-from bmerge.pipeline.work import Pass, Work
 from bmerge.plan import Plan
 
 __all__ = ["PASSES", "carry_out"]
 
 
-def carry_out(plan: Plan, work: Work) -> tuple[Plan, ExecutionReport]:
+def carry_out(plan: Plan, work: Lowering) -> tuple[Plan, ExecutionReport]:
     """Run a plan; return what it was before the last passes, and what the executor did.
 
     Raises:
@@ -39,7 +39,7 @@ def carry_out(plan: Plan, work: Work) -> tuple[Plan, ExecutionReport]:
     return plan, run(plan, work)
 
 
-def _align(plan: Plan, work: Work) -> Plan:
+def _align(plan: Plan, work: Lowering) -> Plan:
     if not plan.recipe.rebasin:
         return plan
     if work.folder is None:
@@ -48,11 +48,11 @@ def _align(plan: Plan, work: Work) -> Plan:
     return aligned(plan, work.folder, work)
 
 
-def _measure(plan: Plan, work: Work) -> Plan:
+def _measure(plan: Plan, work: Lowering) -> Plan:
     return (work.statistics or Statistics(work.executor)).fill(plan, work.progress)
 
 
-def _encode(plan: Plan, work: Work) -> Plan:
+def _encode(plan: Plan, work: Lowering) -> Plan:
     return plan if work.encode is None else work.encode(plan)
 
 

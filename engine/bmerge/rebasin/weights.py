@@ -8,23 +8,30 @@ from typing import Any
 import numpy as np
 
 from bmerge.dtypes import SIZES
-from bmerge.formats import Tensor, read_bytes
+from bmerge.formats import Tensor, read_bytes, runs_of, values_of
 from bmerge.rebasin.structure import Order
 from bmerge.rebasin.wiring import Axis
 
-__all__ = ["floats", "in_order", "raw"]
+__all__ = ["dtype_of", "floats", "in_order", "raw"]
 
 _AS_IT_IS: Mapping[str, Order] = {}
 
 
+def dtype_of(info: Tensor) -> str:
+    """Return what a tensor's elements are read as: weights of codes are decoded to float32."""
+    return info.dtype if runs_of(info) is not None else "F32"
+
+
 def raw(info: Tensor) -> np.ndarray[Any, Any]:
-    """Return a tensor's elements as unsigned integers of its element's size.
+    """Return a tensor's elements as unsigned integers of the size that they are read in.
 
     Raises:
         FormatError: if its file cannot be read.
     """
-    dtype = np.dtype(f"<u{SIZES[info.dtype]}")
-    return np.frombuffer(bytearray(read_bytes(info)), dtype).reshape(info.shape)
+    dtype = np.dtype(f"<u{SIZES[dtype_of(info)]}")
+    stored = runs_of(info) is not None
+    data = bytearray(read_bytes(info)) if stored else values_of(info)
+    return np.frombuffer(data, dtype).reshape(info.shape)
 
 
 def floats(
@@ -49,7 +56,7 @@ def floats(
     # What is moved about are the bits: they are half as large in most files.
     bits = np.ascontiguousarray(np.moveaxis(in_order(raw(info), axes, orders), rows, 0))
     data = torch.from_numpy(bits.reshape(-1).view(np.uint8))
-    values: np.ndarray[Any, np.dtype[np.float32]] = decode(data, info.dtype).numpy()
+    values: np.ndarray[Any, np.dtype[np.float32]] = decode(data, dtype_of(info)).numpy()
     return values.reshape(len(bits), -1)
 
 

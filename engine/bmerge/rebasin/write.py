@@ -14,7 +14,7 @@ from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output, target_of
 from bmerge.rebasin.rule import ChannelRule
 from bmerge.rebasin.structure import Order
-from bmerge.rebasin.weights import in_order, raw
+from bmerge.rebasin.weights import dtype_of, in_order, raw
 
 __all__ = ["write_in_order"]
 
@@ -28,6 +28,8 @@ def write_in_order(
     metadata: Mapping[str, str],
 ) -> _native.OutputFile:
     """Write a checkpoint with its channels in another order, one tensor at a time.
+
+    Weights of codes are decoded: scales of rows or blocks do not follow their channels.
 
     Args:
         model: the checkpoint.
@@ -44,7 +46,7 @@ def write_in_order(
         ExecutorError: if it cannot be written.
         FormatError: if the model cannot be read, or no file of that name be written.
     """
-    rows = [(info.key, info.dtype, info.shape) for info in model.tensors.values()]
+    rows = [(info.key, dtype_of(info), info.shape) for info in model.tensors.values()]
     try:
         layout = lay_out(output, rows, metadata)
         file = new_output(target_of(output), layout.size)

@@ -1,36 +1,34 @@
 """Ties the parameters of a pipeline to tensors with a checkpoint's keys, which merges write.
 
-Where a checkpoint has a parameter as it is, or several of them stacked in one tensor, the two
-share their memory: what is merged is what the pipeline computes with, without a copy. Only what
-is transposed or swapped in between (a handful of tensors) is copied after each merge.
+A parameter that is one range of a tensor of the checkpoint shares its memory: what is merged is
+what the pipeline computes with, without a copy. Only what is transposed, or made of several
+ranges (a handful of tensors), is copied after each merge.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from bmerge import GeneratorError, nearest
-from bmerge_plugins.pipelines.source import ParameterSource
+from bmerge import GeneratorError, ParameterPlace
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["LiveWeights"]
 
-Parameter = tuple[str, "torch.nn.Parameter", ParameterSource]
+Parameter = tuple[str, "torch.nn.Parameter", ParameterPlace]
 
 
 class LiveWeights:
     """The weights of a pipeline, as a checkpoint has them.
 
     Args:
-        parameters: name (for messages), parameter and source of all that is to be merged.
+        parameters: name (for messages), parameter and place of all that is to be merged.
         layout: key → shape of the checkpoint.
 
     Raises:
-        GeneratorError: if the checkpoint lacks a parameter, or has it in another shape.
+        GeneratorError: if the checkpoint has a parameter in another shape.
     """
 
     def __init__(
@@ -38,19 +36,16 @@ class LiveWeights:
     ) -> None:
         import torch
 
+        self._layout = layout
         self._ties: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
-        self._copies: list[tuple[torch.nn.Parameter, torch.Tensor, ParameterSource]] = []
-        groups: defaultdict[str, list[Parameter]] = defaultdict(list)
-        for one in parameters:
-            groups[one[2].key].append(one)
-        self.unused = [key for key in layout if key not in groups]
-        """Keys of the checkpoint that no parameter comes from."""
-        self.state: dict[str, torch.Tensor] = {
-            key: torch.empty(layout[key], device="meta") for key in self.unused
-        }
+        self._copies: list[tuple[torch.nn.Parameter, ParameterPlace]] = []
+        self.state: dict[str, torch.Tensor] = {}
         """Key → what a merge writes to; one mapping for the whole run, so that it is recognised."""
-        for key, group in groups.items():
-            self.state[key] = self._tensor(sorted(group, key=lambda one: one[2].part), layout)
+        for name, parameter, place in parameters:
+            self._add(name, parameter, place)
+        self.unused = [key for key in layout if key not in self.state]
+        """Keys of the checkpoint that no parameter comes from."""
+        self.state |= {key: torch.empty(layout[key], device="meta") for key in self.unused}
 
     def tie(self) -> None:
         """Let the parameters be the merged tensors again, in case they were moved or converted."""
@@ -62,65 +57,51 @@ class LiveWeights:
         """Copy what cannot share memory; called after each merge."""
         import torch
 
-        for parameter, tensor, source in self._copies:
-            if source.form == "transposed":
-                parameter.data.copy_(tensor.T)
-            else:
-                parameter.data.copy_(torch.cat(tuple(reversed(tensor.chunk(2)))))
+        for parameter, place in self._copies:
+            parts = [self._range(key, first, count) for key, first, count in place.pieces]
+            values = parts[0] if len(parts) == 1 else torch.cat(parts)
+            if place.turned:
+                values = values.view(parameter.shape[::-1]).T
+            parameter.data.copy_(values.reshape(parameter.shape))
 
-    def _tensor(
-        self, group: list[Parameter], layout: Mapping[str, tuple[int, ...]]
-    ) -> torch.Tensor:
-        """Return the tensor of one key."""
-        name, first, source = group[0]
-        shape = layout.get(source.key)
-        if shape is None:
-            message = f"the merge has no {source.key!r}, which the pipeline's {name} needs"
-            raise GeneratorError(message, blame="study", hint=nearest(source.key, layout))
-        if source.form != "same":
-            wanted = shape[::-1] if source.form == "transposed" else shape
-            _check(name, wanted, tuple(first.shape), source)
-            tensor = first.data.new_empty(shape)
-            self._copies.append((first, tensor, source))
-            return tensor
-        if len(group) == 1:
-            return self._alone(name, first, source, shape)
-        return self._stacked(group, shape)
-
-    def _alone(
-        self,
-        name: str,
-        parameter: torch.nn.Parameter,
-        source: ParameterSource,
-        shape: tuple[int, ...],
-    ) -> torch.Tensor:
-        data = parameter.data
-        self._ties.append((parameter, data))
-        if source.key.endswith("token_embedding.weight") and data.shape[0] > shape[0]:
-            data = data[: shape[0]]  # the others are words that textual inversion added
-        _check(name, shape, tuple(data.shape), source)
-        return data.view(shape)
-
-    def _stacked(self, group: list[Parameter], shape: tuple[int, ...]) -> torch.Tensor:
-        rows = sum(parameter.shape[0] for _, parameter, _ in group)
-        name, first, source = group[0]
-        _check(name, shape, (rows, *first.shape[1:]), source)
-        whole = first.data.new_empty(shape)
-        end = 0
-        for _, parameter, _ in group:
-            begin, end = end, end + parameter.shape[0]
-            parameter.data = whole[begin:end].view(parameter.shape)
+    def _add(self, name: str, parameter: torch.nn.Parameter, place: ParameterPlace) -> None:
+        data, (key, first, count) = parameter.data, place.pieces[0]
+        if key.endswith("token_embedding.weight") and data.shape[0] > place.shape[0]:
+            data = data[: place.shape[0]]  # the others are words that textual inversion added
+        _check(name, key, place.shape, tuple(data.shape))
+        if len(place.pieces) > 1 or place.turned:
+            for part, _, _ in place.pieces:
+                self._whole(part, data)
+            self._copies.append((parameter, place))
+            return
+        if key not in self.state and data.numel() == self._numel(key):
+            self.state[key] = data.view(self._layout[key])
             self._ties.append((parameter, parameter.data))
-        return whole
+            return
+        self._whole(key, data)
+        parameter.data = self._range(key, first, count).view(parameter.shape)
+        self._ties.append((parameter, parameter.data))
+
+    def _whole(self, key: str, like: torch.Tensor) -> None:
+        """Make the tensor of a key, if it is not there yet."""
+        if key not in self.state:
+            self.state[key] = like.new_empty(self._layout[key])
+
+    def _range(self, key: str, first: int, count: int) -> torch.Tensor:
+        return self.state[key].view(-1)[first : first + count]
+
+    def _numel(self, key: str) -> int:
+        size = 1
+        for extent in self._layout[key]:
+            size *= extent
+        return size
 
 
-def _check(
-    name: str, shape: tuple[int, ...], wanted: tuple[int, ...], source: ParameterSource
-) -> None:
+def _check(name: str, key: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
     """Compare shapes without axes of length 1 at their ends."""
     if _core(shape) != _core(wanted):
         raise GeneratorError(
-            f"{source.key!r} has the shape {list(shape)}, but the pipeline's {name} needs "
+            f"what {key!r} has for the pipeline's {name} has the shape {list(shape)}, but it needs "
             f"{list(wanted)}",
             blame="study",
             hint="set config to a folder with the configuration of this model",

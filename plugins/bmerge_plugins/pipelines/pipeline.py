@@ -14,10 +14,9 @@ from typing import Any
 
 from bmerge import GeneratorError, MergedModel, Payload, Picture, nearest
 from bmerge_plugins.pipelines.build import build_pipeline, config_folder
-from bmerge_plugins.pipelines.family import family_of
 from bmerge_plugins.pipelines.samplers import make_scheduler
 from bmerge_plugins.pipelines.settings import PipelineSettings
-from bmerge_plugins.pipelines.weights import live_weights, prefixes_in
+from bmerge_plugins.pipelines.weights import live_weights, parts_of
 from bmerge_plugins.servers import pictures
 from bmerge_plugins.servers.faults import blame_of
 
@@ -65,12 +64,12 @@ class LivePipeline:
     """
 
     def __init__(self, settings: PipelineSettings, layout: Mapping[str, tuple[int, ...]]) -> None:
-        family = family_of(layout)
+        parts = parts_of(layout)
         self._settings = settings
         home = "cpu" if settings.offload else settings.device
         self._pipe = build_pipeline(
-            config_folder(family.name, settings.config),
-            prefixes_in(family, layout),
+            config_folder(parts.architecture, settings.config),
+            parts.components,
             dtype=settings.dtype,
             device=home,
         )
@@ -78,7 +77,7 @@ class LivePipeline:
         for file in settings.embeddings:
             with _named(file):
                 _add_words(self._pipe, file)
-        self._weights = live_weights(self._pipe, family, layout)
+        self._weights = live_weights(self._pipe, parts, layout)
         self._add_loras()
         self._scheduler = {**self._pipe.scheduler.config, **_prediction(settings, layout)}
         self._warned = False
@@ -116,6 +115,8 @@ class LivePipeline:
         make_scheduler(self._scheduler, payload.sampler, schedule)
         self._warn_of_weights(payload)
         arguments = {name: value for name, value in named.items() if value is not None}
+        if "num_frames" in self._known:
+            arguments["num_frames"] = 1  # of a film, only a picture is judged
         negative = bool(payload.negative_prompt)
         return PipelineCall(payload.sampler, schedule, negative, skip, {**arguments, **extra})
 
@@ -141,11 +142,11 @@ class LivePipeline:
                     generator=seeded,
                     output_type="np",
                     **arguments,
-                ).images
+                )
         except (ValueError, TypeError, RuntimeError) as error:
             what = f"payload {payloads[0].id!r}: {type(error).__name__}: {error}"
             raise GeneratorError(what, blame=blame_of(str(error)) or "study") from error
-        for payload, image in zip(payloads, made, strict=True):
+        for payload, image in zip(payloads, _images(made), strict=True):
             what = f"the picture {payload.id!r}"
             yield Picture(payload, pictures.from_numbers(image, what), self._report(call))
 
@@ -166,12 +167,12 @@ class LivePipeline:
 
     def _skipped(self, wanted: Any, payload: Payload) -> int:
         """Return how many layers to leave out for a count from the end, 1 being the last layer."""
+        if wanted is None:
+            return 0
         # SDXL reads the last layer but one, as it was trained to; web UIs let it as well.
         double = hasattr(self._pipe, "text_encoder_2")
         first = 2 if double else 1
         last = 2 if double else self._pipe.text_encoder.config.num_hidden_layers
-        if wanted is None:
-            return 0
         if not isinstance(wanted, int) or not first <= wanted <= last:
             message = f"payload {payload.id!r}: clip_skip is {wanted!r}"
             hint = "leave it out for this model" if double else f"it may be 1 to {last}"
@@ -200,9 +201,17 @@ class LivePipeline:
         }
 
 
+def _images(made: Any) -> Any:
+    """Return the pictures that a pipeline made: of a film, its first frame."""
+    return made.images if hasattr(made, "images") else [film[0] for film in made.frames]
+
+
 @contextmanager
 def _shortened(text_encoder: Any, skip: int) -> Iterator[None]:
     """Leave out the text encoder's last layers: for both prompts, unlike diffusers' clip_skip."""
+    if not skip:
+        yield
+        return
     stack = getattr(text_encoder, "text_model", text_encoder).encoder
     whole = stack.layers
     stack.layers = whole[: len(whole) - skip]

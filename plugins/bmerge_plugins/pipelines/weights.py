@@ -5,36 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bmerge import GeneratorError
-from bmerge_plugins.pipelines.family import Family
+from bmerge import GeneratorError, ParameterPlace, PipelineParts, pipeline_parts
 from bmerge_plugins.pipelines.live import LiveWeights, Parameter
 
-__all__ = ["live_weights", "prefixes_in"]
+__all__ = ["live_weights", "parts_of"]
 
 Layout = Mapping[str, tuple[int, ...]]
 
+_PROJECTION = "text_projection.weight"
+_HEADS = (("text_model.", ""), ("", "text_model."), ("model.language_model.", "model."),
+          ("", "model."), ("language_model.", "model."), ("model.", ""),
+          ("encoder.embed_tokens.", "shared."))  # fmt: skip
+"""How names of text encoders begin in one version of transformers, and in another or a file."""
 
-def prefixes_in(family: Family, layout: Layout) -> dict[str, str]:
-    """Return the components that a checkpoint has weights of, each with the prefix of its keys."""
-    found = ((name, part.prefix_in(layout)) for name, part in family.parts.items())
-    return {name: prefix for name, prefix in found if prefix is not None}
+
+def parts_of(layout: Layout) -> PipelineParts:
+    """Return what of a pipeline a checkpoint has.
+
+    Raises:
+        GeneratorError: if it is of no kind that is known.
+    """
+    parts = pipeline_parts(layout)
+    if parts is None:
+        raise GeneratorError(
+            "the merge is not a checkpoint of a kind that bmerge knows in diffusers",
+            blame="study",
+            hint="'bmerge inspect' tells what it is; convert has --layout for kinds that are known",
+        )
+    return parts
 
 
-def live_weights(pipeline: Any, family: Family, layout: Layout) -> LiveWeights:
+def live_weights(pipeline: Any, parts: PipelineParts, layout: Layout) -> LiveWeights:
     """Tie the pipeline's parameters to tensors with the checkpoint's keys.
 
     Args:
         pipeline: whose textual inversions are loaded, and whose LoRAs are not.
-        family: of the checkpoint.
+        parts: what of it the checkpoint has.
         layout: key → shape of the checkpoint.
 
     Raises:
         GeneratorError: if the two do not fit together.
     """
-    prefixes = prefixes_in(family, layout)
-    weights = LiveWeights(_parameters(pipeline, family, prefixes, layout), layout)
-    model = next(iter(prefixes.values()))
-    lost = [key for key in weights.unused if key.startswith(model)]
+    weights = LiveWeights(_parameters(pipeline, parts), layout)
+    unused = set(weights.unused)
+    places = parts.components[parts.picture].values()
+    lost = [key for place in places for key, _, _ in place.pieces if key in unused]
     if lost:
         raise GeneratorError(
             f"the pipeline has no place for {lost[0]!r} and {len(lost) - 1} other tensors",
@@ -44,21 +59,37 @@ def live_weights(pipeline: Any, family: Family, layout: Layout) -> LiveWeights:
     return weights
 
 
-def _parameters(
-    pipeline: Any, family: Family, prefixes: Mapping[str, str], layout: Layout
-) -> Iterator[Parameter]:
+def _parameters(pipeline: Any, parts: PipelineParts) -> Iterator[Parameter]:
     import torch
 
-    for component, prefix in prefixes.items():
-        module = getattr(pipeline, component)
-        for name, parameter in module.named_parameters():
-            where = f"{component}.{name}"
-            try:
-                source = family.parts[component].source(name, module.config, prefix, layout)
-            except KeyError:
-                message = f"bmerge does not know where a checkpoint has {where}"
-                raise GeneratorError(message, blame="study") from None
-            if name == "text_projection.weight" and source.key not in layout:
+    for component, places in parts.components.items():
+        module = getattr(pipeline, component, None)
+        if module is None:
+            continue  # the configuration does without
+        for names, parameter in _named(module):
+            where = f"{component}.{names[0]}"
+            place = next((found for name in names if (found := _find(places, name))), None)
+            if place is not None:
+                yield where, parameter, place
+            elif names[0] == _PROJECTION:
                 parameter.data.copy_(torch.eye(*parameter.shape))  # the original code's
-                continue
-            yield where, parameter, source
+            else:
+                message = f"the merge has nothing for the pipeline's {where}"
+                hint = "set config to a folder with the configuration of this model"
+                raise GeneratorError(message, blame="study", hint=hint)
+
+
+def _named(module: Any) -> Iterator[tuple[list[str], Any]]:
+    """Yield each parameter of a module with all names that it has there."""
+    names: dict[int, tuple[list[str], Any]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), ([], parameter))[0].append(name)
+    yield from names.values()
+
+
+def _find(places: Mapping[str, ParameterPlace], name: str) -> ParameterPlace | None:
+    """Return the place of a parameter."""
+    if name in places:
+        return places[name]
+    others = (new + name.removeprefix(old) for old, new in _HEADS if name.startswith(old))
+    return next((places[other] for other in others if other in places), None)

@@ -27,8 +27,7 @@ from bmerge.testing.checkpoints import (
 )
 from bmerge_plugins.generators.diffusers import DiffusersGenerator
 from bmerge_plugins.pipelines.build import build_pipeline, config_folder
-from bmerge_plugins.pipelines.family import family_of
-from bmerge_plugins.pipelines.weights import live_weights
+from bmerge_plugins.pipelines.weights import live_weights, parts_of
 from merges import METHODS, recipe_of
 from tiny_mmdit import FLUX, flux_parameters, flux_tensors, sd3_layout, write_sd3_config
 from tiny_pipelines import (
@@ -221,11 +220,12 @@ def test_it_is_a_generator(sd1, generator):
 def test_the_configurations_are_those_of_the_true_models(family, layout):
     """The parameters that diffusers wants are the tensors of real checkpoints, shapes and all."""
     shapes = {key: shape for key, _, shape in layout}
-    kind = family_of(shapes)
+    parts = parts_of(shapes)
+    assert parts.architecture == family
     pipe = build_pipeline(
-        config_folder(family, None), kind.parts, dtype=torch.float16, device="meta"
+        config_folder(family, None), parts.components, dtype=torch.float16, device="meta"
     )
-    weights = live_weights(pipe, kind, shapes)
+    weights = live_weights(pipe, parts, shapes)
     assert {key: tuple(tensor.shape) for key, tensor in weights.state.items()} == shapes
     rest = {key.rsplit(".", 1)[-1] for key in weights.unused if "resblocks.23" not in key}
     assert rest <= {"position_ids", "logit_scale", "text_projection"}
@@ -235,7 +235,7 @@ def test_flux_parameters_are_where_the_original_code_has_them():
     transformer = diffusers.FluxTransformer2DModel(**FLUX)
     tensors = flux_tensors(3)
     layout = {key: array.shape for key, array in tensors.items()}
-    weights = live_weights(SimpleNamespace(transformer=transformer), family_of(layout), layout)
+    weights = live_weights(SimpleNamespace(transformer=transformer), parts_of(layout), layout)
     for key, array in tensors.items():
         weights.state[key].copy_(torch.from_numpy(array))
     weights.finish()
@@ -401,9 +401,13 @@ def test_a_model_that_does_not_fit_the_configuration_is_refused(sd1, tmp_path):
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        ("cond_stage_model.", "not a checkpoint of a kind"),
+        ("model.diffusion_model.", "not a checkpoint of a kind"),
+        ("cond_stage_model.", "neither the merge nor .* has the weights of the text_encoder"),
         ("first_stage_model.", "neither the merge nor .* has the weights of the vae"),
-        ("first_stage_model.decoder.conv_in.bias", "the merge has no 'first_stage_model.decoder"),
+        (
+            "first_stage_model.decoder.conv_in.bias",
+            "nothing for the pipeline's vae.decoder.conv_in.bias",
+        ),
     ],
 )
 def test_an_incomplete_checkpoint_is_refused(sd1, generator, lost, message):

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from bmerge.pipeline.measure import Statistics
 
-__all__ = ["Aligning", "Pass", "Work"]
+__all__ = ["Aligning", "Lowering", "Pass"]
 
 Aligning = Callable[[int, int], None]
 """Called with the number of a sweep and how many sets of channels it has gone through."""
 
 
 @dataclass(slots=True)
-class Work:
+class Lowering:
     """A context manager, which removes the passes' temporary files.
 
     Args:
@@ -59,5 +59,5 @@ class Work:
         self.files.close()
 
 
-Pass: TypeAlias = Callable[[Plan, Work], Plan]
+Pass: TypeAlias = Callable[[Plan, Lowering], Plan]
 """Returns a plan that is nearer to what the executor runs."""
