@@ -35,7 +35,16 @@ def test_methods_as_json_have_models_and_hyperparameters(bmerge):
     (alpha,) = entries["weighted_sum"]["hyperparameters"]
     assert alpha == {
         "name": "alpha", "default": 0.5, "low": 0.0, "high": 1.0, "per_model": False,
+        "meaning": alpha["meaning"],
     }  # fmt: skip
+    assert alpha["meaning"].endswith(".")
+    meant = {o["name"]: o["meaning"] for o in entries["ties"]["options"]}
+    assert meant["normalize"] == "divide by the sum of the weights that took part."
+
+
+def test_help_of_a_method_says_what_its_forms_mean(bmerge):
+    help_text = bmerge("merge", "ties", "--help").out.split("Forms of the method")[1]
+    assert "divide by the sum of the weights that took part." in help_text.split("Options:")[0]
 
 
 def test_options_of_a_plugin_are_listed_with_defaults(bmerge, example):

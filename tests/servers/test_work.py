@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from bmerge import GeneratorError
-from bmerge_plugins.servers.work import Work
+from bmerge_plugins.servers.work import ServerWork
 
 
 def test_a_worker_does_not_run_far_ahead_of_the_caller():
-    work, taken = Work(10, 1), []
+    work, taken = ServerWork(10, 1), []
     for number in range(2):
         work.put(work.take(), f"picture {number}")
     worker = threading.Thread(target=lambda: taken.append(work.take()))
@@ -24,7 +24,7 @@ def test_a_worker_does_not_run_far_ahead_of_the_caller():
 
 
 def test_pictures_that_were_made_before_a_failure_still_come():
-    work = Work(3, 1)
+    work = ServerWork(3, 1)
     work.put(work.take(), "picture 0")
     work.fail(GeneratorError("broken"))
     assert work.result(0) == "picture 0"
@@ -33,7 +33,7 @@ def test_pictures_that_were_made_before_a_failure_still_come():
 
 
 def test_what_a_leaving_worker_gives_back_is_made_by_another():
-    work = Work(2, 2)
+    work = ServerWork(2, 2)
     first = work.take()
     assert work.leave(first, GeneratorError("gone"))
     assert [work.take(), work.take()] == [0, 1]

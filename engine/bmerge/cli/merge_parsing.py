@@ -7,7 +7,7 @@ as much as anybody's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -19,6 +19,7 @@ from bmerge.errors import MethodError
 from bmerge.formats.folders import holds_model
 from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.method import Hyperparameter, MergeMethod, Option, option_text
+from bmerge.options import meanings_of
 
 __all__ = ["MergeCommand", "check_alone", "is_recipe", "split_weight"]
 
@@ -124,7 +125,8 @@ class MergeCommand(click.Command):
                 formatter.write_dl([_help_line(h) for h in method.hyperparameters])
         if method and method.options:
             with formatter.section("Forms of the method"):
-                formatter.write_dl([_option_line(option) for option in method.options])
+                meanings = meanings_of(method.function)
+                formatter.write_dl([_option_line(each, meanings) for each in method.options])
         options = [p for p in super().get_params(ctx) if isinstance(p, click.Option)]
         common = [option.get_help_record(ctx) for option in options]
         with formatter.section("Options"):
@@ -208,6 +210,7 @@ def _help_line(h: Hyperparameter) -> tuple[str, str]:
     return f"--{h.name} VALUE", text
 
 
-def _option_line(option: Option) -> tuple[str, str]:
+def _option_line(option: Option, meanings: Mapping[str, str]) -> tuple[str, str]:
     choices = "|".join(option_text(choice) for choice in option.choices)
-    return f"--{option.name} {choices}", f"[default: {option_text(option.default)}]"
+    default = f"[default: {option_text(option.default)}]"
+    return f"--{option.name} {choices}", f"{meanings.get(option.name, '')}  {default}".strip()

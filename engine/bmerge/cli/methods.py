@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from bmerge.cli.output import print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.table import terminal_width
 from bmerge.method import Hyperparameter, MergeMethod, option_text
+from bmerge.options import meanings_of
 
 __all__ = ["command"]
 
@@ -69,14 +71,20 @@ def _hyperparameters(method: MergeMethod) -> str:
 
 
 def _as_data(method: MergeMethod, plugin: str) -> dict[str, Any]:
+    meanings = meanings_of(method.function)
     return {
         "name": method.name,
         "aliases": list(method.aliases),
         "models": list(method.model_names),
         "variadic": method.variadic,
-        "hyperparameters": [_hyperparameter(h) for h in method.hyperparameters],
+        "hyperparameters": [_hyperparameter(h, meanings) for h in method.hyperparameters],
         "options": [
-            {"name": o.name, "default": o.default, "choices": list(o.choices)}
+            {
+                "name": o.name,
+                "default": o.default,
+                "choices": list(o.choices),
+                "meaning": meanings.get(o.name),
+            }
             for o in method.options
         ],
         "statistics": [statistic.name for statistic in method.statistics],
@@ -87,8 +95,8 @@ def _as_data(method: MergeMethod, plugin: str) -> dict[str, Any]:
     }
 
 
-def _hyperparameter(h: Hyperparameter) -> dict[str, Any]:
+def _hyperparameter(h: Hyperparameter, meanings: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": h.name, "default": h.default, "low": h.low, "high": h.high,
-        "per_model": h.per_model,
+        "per_model": h.per_model, "meaning": meanings.get(h.name),
     }  # fmt: skip

@@ -20,7 +20,7 @@ from typing import Protocol
 from bmerge import GeneratorError, MergedModel, Payload, Picture
 from bmerge_plugins.servers.marker import marker
 from bmerge_plugins.servers.publish import Place, Published
-from bmerge_plugins.servers.work import Work
+from bmerge_plugins.servers.work import ServerWork
 
 __all__ = ["PooledSession", "ServerPool"]
 
@@ -146,7 +146,7 @@ class ServerPool:
         Raises:
             GeneratorError: if a picture could not be made by any server.
         """
-        work = Work(len(payloads), len(self._live))
+        work = ServerWork(len(payloads), len(self._live))
         threads = {
             session: Thread(target=self._serve, args=(session, payloads, work), daemon=True)
             for session in self._live
@@ -215,7 +215,7 @@ class ServerPool:
     def _of(self, session: PooledSession) -> Published:
         return self._published[self._places[self._sessions.index(session)]]
 
-    def _serve(self, session: PooledSession, payloads: Sequence[Payload], work: Work) -> None:
+    def _serve(self, session: PooledSession, payloads: Sequence[Payload], work: ServerWork) -> None:
         """Make pictures until there is nothing left to do; the body of a thread."""
         while (index := work.take()) is not None:
             try:
@@ -230,7 +230,7 @@ class ServerPool:
                 return work.fail(error)
         return None
 
-    def _picture(self, session: PooledSession, payload: Payload, work: Work) -> Picture:
+    def _picture(self, session: PooledSession, payload: Payload, work: ServerWork) -> Picture:
         for left in reversed(range(_ROUNDS)):
             try:
                 return session.picture(payload)
@@ -253,7 +253,7 @@ class ServerPool:
         ]
 
 
-def _end(threads: Mapping[PooledSession, Thread], work: Work) -> None:
+def _end(threads: Mapping[PooledSession, Thread], work: ServerWork) -> None:
     """Stop the workers and wait for them, but not for ever."""
     work.stop()
     ends = time.monotonic() + _GRACE

@@ -12,10 +12,10 @@ from threading import Condition
 
 from bmerge import GeneratorError, Picture
 
-__all__ = ["Work"]
+__all__ = ["ServerWork"]
 
 
-class Work:
+class ServerWork:
     """The state of one trial's pictures.
 
     Args:
