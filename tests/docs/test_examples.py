@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from bmerge import load_registry
 from bmerge.architectures import builtin
 from bmerge.study.load import load_study
+from bmerge.testing import tiny_sd1
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 ARCHITECTURES = {"sdxl": "sdxl", "flux": "flux", "z_image": "z-image"}
@@ -47,3 +51,19 @@ def test_example_names_what_there_is(file, registry):
 def test_there_is_one_for_each_way_to_begin():
     kinds = {file.stem for file in EXAMPLES}
     assert kinds >= {"demo", "sd15", "sdxl", "flux", "z_image", "person", "diffusers"}
+
+
+def test_merges_in_memory_are_of_the_models_given(tmp_path, capsys):
+    models = [tiny_sd1(tmp_path / f"{name}.safetensors", seed) for seed, name in enumerate("ab")]
+    script = Path(__file__).parents[2] / "examples" / "live_merges.py"
+    runpy.run_path(str(script))["main"](*map(str, models))
+    told = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()]
+    a, b = (load_file(model) for model in models)
+    floats = [key for key in a if a[key].dtype.kind == "f"]
+    wanted = [
+        np.mean(
+            [np.abs((1 - x) * a[k].astype(float) + x * b[k].astype(float)).mean() for k in floats]
+        )
+        for x in (0, 0.5, 1)
+    ]
+    assert told == pytest.approx(wanted, rel=1e-2)
