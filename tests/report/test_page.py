@@ -323,4 +323,4 @@ def test_curves_are_drawn_and_pairs_told(data):
     (line,) = re.findall(r'<polyline fill="none"[^>]* points="([^"]*)"', page)
     heights = [float(point.split(",")[1]) for point in line.split()]
     assert len(heights) == 11
-    assert min(heights) == heights[4] == -36  # upwards is negative
+    assert min(heights) == heights[4] == -24  # upwards is negative
