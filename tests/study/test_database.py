@@ -261,6 +261,12 @@ def _without(statement):
     return change
 
 
+def _clear(file, *tables):
+    trials = ("trial_user_attributes", "trial_params", "trial_values", "trials")
+    for table in (*trials, *tables):
+        _without(f"DELETE FROM {table}")(file)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -268,8 +274,10 @@ def _without(statement):
         _without("DROP TABLE alembic_version"),
         _without("DELETE FROM alembic_version"),
         _without("DELETE FROM version_info"),
+        lambda file: _clear(file, "study_user_attributes"),
+        lambda file: _clear(file, "study_user_attributes", "study_directions", "studies"),
     ],
-    ids=["empty", "no table", "no release", "no version"],
+    ids=["empty", "no table", "no release", "no version", "not described", "no study"],
 )
 def test_a_database_that_a_killed_run_was_making_is_no_study_yet(study, change):
     file = study.folder / "study.db"

@@ -67,6 +67,10 @@ def read_study(folder: str | Path) -> StoredStudy:
                 revisions = read_revisions(attributes.get(REVISIONS, {}))
                 trials = revised(load_trials(storage, name, objectives), revisions, objectives)
                 return StoredStudy(folder, name, attributes, objectives, trials)
+        begun = any(map(storage.trials, storage.studies()))
+    if not begun and url is None:
+        message = f"no study in {folder} yet: its run ended while it made {FILE}"
+        raise StudyError(message, hint="the same `bmerge run` begins it")
     raise StudyError(f"no study of bmerge in {folder}")
 
 
