@@ -207,6 +207,17 @@ def test_a_password_is_not_carried_to_another_server(status, client):
     assert caught.value.blame == ("study" if "Moved" in status else "surroundings")
 
 
+def test_a_password_is_not_carried_to_another_name_at_the_same_port(client):
+    def reply(connection, request):
+        location = f"http://localhost:{server.port}/stolen"
+        answer(b"", "302 Found", Location=location)(connection, request)
+
+    with RawServer(reply) as server:
+        with pytest.raises(GeneratorError, match="302 Found"):
+            client(server.url.replace("//", "//me:s3cret@")).get("/x")
+        assert len(server.requests) == 1
+
+
 def test_a_circle_of_redirections_ends(client):
     there = itertools.count()
 

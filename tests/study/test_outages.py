@@ -197,6 +197,18 @@ def test_trial_is_not_given_up_while_one_that_worked_fails_too(tmp_path, whole, 
     assert summary(tmp_path) == whole
 
 
+def test_trial_is_not_given_up_while_the_picture_of_one_that_worked_fails_too(
+    tmp_path, whole, monkeypatch
+):
+    monkeypatch.setattr("bmerge.study.waiting._UNEXPLAINED_FOR", 0.0)
+    down = Painter(dict.fromkeys(range(16, 9999), DOWN))
+    with pytest.raises(StudyError, match="trial 5 cannot be evaluated: refused"):
+        run_study(study_of(tmp_path, down, patience=0.002))
+    assert [row[1] for row in summary(tmp_path)] == ["complete"] * 5 + ["running"]
+    run_study(study_of(tmp_path))
+    assert summary(tmp_path) == whole
+
+
 def test_unfinished_first_trial_binds_nobody_to_its_definition(tmp_path, whole):
     with pytest.raises(StudyError):
         run_study(
