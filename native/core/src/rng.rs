@@ -6,7 +6,6 @@
 
 use crate::codec::Isa;
 use crate::program::Distribution;
-use crate::vm::{Block, BLOCK};
 
 /// What the words are multiplied with.
 pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -18,8 +17,12 @@ const LANES: usize = 8;
 /// One 32-bit word of each counter, widened for the product that Philox takes.
 pub(crate) type Words = [u64; LANES];
 
+/// Numbers that a step gives.
+const STEP: usize = 4 * LANES;
+pub(crate) type Numbers = [f32; STEP];
+
 /// 2^-24.
-const SCALE: f64 = 1.0 / 16_777_216.0;
+pub(crate) const SCALE: f64 = 1.0 / 16_777_216.0;
 
 /// The keys of the rounds.
 #[inline(always)]
@@ -58,25 +61,29 @@ fn mix(products: &Words, words: &Words, key: u32) -> Words {
     mixed
 }
 
-/// Fill a block with the numbers of the elements from `begin` on.
+/// Fill a block, or a part of one, with the numbers of the elements from `begin` on.
 #[inline(always)]
 pub(crate) fn fill<I: Isa>(
-    target: &mut Block,
+    target: &mut [f32],
     distribution: Distribution,
     stream: u32,
     seed: u64,
     begin: u64,
 ) {
-    const STEP: usize = 4 * LANES;
     // The first numbers of the first step may belong to elements before the block.
     let mut skip = (begin % 4) as usize;
     let mut q = begin / 4;
-    let mut to = 0;
-    while to < BLOCK {
-        let numbers = step::<I>(distribution, stream, seed, q);
-        let count = (STEP - skip).min(BLOCK - to);
-        target.0[to..to + count].copy_from_slice(&numbers[skip..skip + count]);
-        to += count;
+    let mut left = target;
+    while !left.is_empty() {
+        let (now, later) = left.split_at_mut((STEP - skip).min(left.len()));
+        if let Some(whole) = now.first_chunk_mut::<STEP>() {
+            step::<I>(distribution, stream, seed, q, whole);
+        } else {
+            let mut numbers = [0.0; STEP];
+            step::<I>(distribution, stream, seed, q, &mut numbers);
+            now.copy_from_slice(&numbers[skip..skip + now.len()]);
+        }
+        left = later;
         skip = 0;
         q = q.wrapping_add(LANES as u64);
     }
@@ -84,7 +91,7 @@ pub(crate) fn fill<I: Isa>(
 
 /// The numbers of the elements from 4q on.
 #[inline(always)]
-fn step<I: Isa>(distribution: Distribution, stream: u32, seed: u64, q: u64) -> [f32; 4 * LANES] {
+fn step<I: Isa>(distribution: Distribution, stream: u32, seed: u64, q: u64, target: &mut Numbers) {
     let kind = match distribution {
         Distribution::Uniform => 0,
         Distribution::Normal => 1,
@@ -97,21 +104,29 @@ fn step<I: Isa>(distribution: Distribution, stream: u32, seed: u64, q: u64) -> [
     let low = lanes.map(|lane| lane & u64::from(u32::MAX));
     let high = lanes.map(|lane| lane >> 32);
     let counters = [low, high, [u64::from(stream); LANES], [kind; LANES]];
-    let words = I::philox(counters, [seed as u32, (seed >> 32) as u32]);
-    // 24 bits are enough for a float32, and are exact in one.
-    let bits = words.map(|words| words.map(|word| word as u32 >> 8));
-    let mut numbers = [0.0; 4 * LANES];
-    if distribution == Distribution::Normal {
-        for (lane, four) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            *four = normal(bits.map(|bits| bits[lane]));
-        }
-    } else {
-        let scaled = bits.map(|bits| bits.map(|bits| bits as i32 as f32 * SCALE as f32));
-        for (lane, four) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            *four = scaled.map(|scaled| scaled[lane]);
-        }
+    let key = [seed as u32, (seed >> 32) as u32];
+    if distribution != Distribution::Normal {
+        return I::uniforms(counters, key, target);
     }
-    numbers
+    let bits = short(&I::philox(counters, key));
+    for (lane, four) in target.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *four = normal(bits.map(|bits| bits[lane]));
+    }
+}
+
+/// 24 bits of each word: enough for a float32, and exact in one.
+#[inline(always)]
+fn short(words: &[Words; 4]) -> [[u32; LANES]; 4] {
+    words.map(|words| words.map(|word| word as u32 >> 8))
+}
+
+/// Numbers of [0, 1), those of one counter after another.
+#[inline(always)]
+pub(crate) fn uniforms(words: &[Words; 4], target: &mut Numbers) {
+    let scaled = short(words).map(|bits| bits.map(|bits| bits as i32 as f32 * SCALE as f32));
+    for (lane, four) in target.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *four = scaled.map(|scaled| scaled[lane]);
+    }
 }
 
 fn normal([a, b, c, d]: [u32; 4]) -> [f32; 4] {
@@ -130,6 +145,8 @@ fn box_muller(radius: u32, angle: u32) -> [f32; 2] {
 mod tests {
     use super::*;
     use crate::codec::Portable;
+    use crate::vm::block::Block;
+    use crate::vm::BLOCK;
 
     #[test]
     fn philox_gives_the_known_answers() {
@@ -147,7 +164,7 @@ mod tests {
         for distribution in [Distribution::Uniform, Distribution::Normal] {
             let from = |begin| {
                 let mut block = Block::zeroed();
-                fill::<Portable>(&mut block, distribution, 3, 1 << 40, begin);
+                fill::<Portable>(&mut block.0, distribution, 3, 1 << 40, begin);
                 block
             };
             let whole = from(0);

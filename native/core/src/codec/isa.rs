@@ -2,7 +2,8 @@
 
 use super::lanes::{combine_with, Formula};
 use super::{decode_with, eight, encode_with, half};
-use crate::rng::{self, Words};
+use crate::reduce::{self, Bracket};
+use crate::rng::{self, Numbers, Words};
 
 /// What differs between instruction sets; the results do not.
 pub(crate) trait Isa {
@@ -20,8 +21,20 @@ pub(crate) trait Isa {
         formula: &impl Formula<N>,
         target: &mut [u8],
     );
-    /// Philox4x32-10 of eight counters; words of 32 bits, widened.
+    /// Philox4x32-10 of eight counters; words of 32 bits, and whatever is above them.
     fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4];
+
+    /// Numbers of [0, 1) from the same, those of one counter after another.
+    #[inline(always)]
+    fn uniforms(counters: [Words; 4], key: [u32; 2], target: &mut Numbers) {
+        rng::uniforms(&Self::philox(counters, key), target);
+    }
+
+    /// The number of values below a bracket; the places of those within it are added to `inside`.
+    #[inline(always)]
+    fn divide(bracket: Bracket, inside: &mut Vec<u32>, values: &[f32]) -> u64 {
+        reduce::divide(bracket, inside, values)
+    }
 }
 
 /// What the compiler makes of plain code.
@@ -116,11 +129,11 @@ mod x86 {
     //! Eight halves at a time, the rest one by one.
 
     use std::arch::x86_64::{
-        __m128i, __m256, __m256i, _mm256_add_ps, _mm256_and_si256, _mm256_cvtph_ps,
-        _mm256_cvtps_ph, _mm256_mul_epu32, _mm256_mul_ps, _mm256_set1_epi64x, _mm256_set1_ps,
-        _mm256_srli_epi64, _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128,
-        _mm_blendv_epi8, _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128,
-        _mm_set1_epi16, _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
+        __m128i, __m256, __m256i, _mm256_add_ps, _mm256_cvtph_ps, _mm256_cvtps_ph,
+        _mm256_mul_epu32, _mm256_mul_ps, _mm256_set1_epi64x, _mm256_set1_ps, _mm256_srli_epi64,
+        _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128, _mm_blendv_epi8,
+        _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128, _mm_set1_epi16,
+        _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
     };
 
     use super::{Formula, Isa, Portable, Words};
@@ -283,12 +296,12 @@ mod x86 {
         [k0, k1]: [u32; 2],
     ) -> (__m256i, __m256i, __m256i, __m256i) {
         let splat = |word| _mm256_set1_epi64x(i64::from(word));
-        let low = splat(u32::MAX);
         let p0 = _mm256_mul_epu32(c0, splat(MULTIPLIERS[0]));
         let p1 = _mm256_mul_epu32(c2, splat(MULTIPLIERS[1]));
         let mix = |product, word, key| {
             _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64::<32>(product), word), splat(key))
         };
-        (mix(p1, c1, k0), _mm256_and_si256(p1, low), mix(p0, c3, k1), _mm256_and_si256(p0, low))
+        // What is above 32 bits is no part of the next product, nor of the result.
+        (mix(p1, c1, k0), p1, mix(p0, c3, k1), p0)
     }
 }

@@ -4,6 +4,8 @@
 //! nearest even. F8 values beyond the largest, infinities too, become the largest. A NaN stays
 //! a NaN of the same sign, made quiet.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub mod blocks;
 mod eight;
 mod half;
@@ -16,7 +18,7 @@ pub(crate) use lanes::{combine, Formula, Sum, SumOfDifference};
 pub(crate) use stochastic::encode_by_chance;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use isa::Avx2;
+pub(crate) use {avx512::Avx512, isa::Avx2};
 
 use crate::dtype::Dtype;
 

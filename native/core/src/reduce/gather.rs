@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::kth::{self, Within};
 use super::local::{Local, Part};
-use super::{fold, kth, Bracket, Form, Tiling};
+use super::{fold, Bracket, Form, Tiling};
 use crate::program::Reduction;
 use crate::vm::geometry::Geometry;
 
@@ -35,10 +36,12 @@ enum Whole {
     Tiles(Vec<f64>),
     Columns(Vec<f64>),
     Vectors(Vec<f32>),
-    /// One per counter, and what is below the first.
-    Counts {
+    /// One per counter.
+    Counts(Vec<u64>),
+    /// What is below a bracket, and within it.
+    Values {
         below: u64,
-        counts: Vec<u64>,
+        within: Within,
     },
 }
 
@@ -117,16 +120,14 @@ impl Gather {
         let mut state = self.lock();
         for (part, whole) in local.parts.iter().zip(&mut state.parts) {
             match (part, whole) {
-                (Part::Coarse(found), Whole::Counts { counts, .. }) => {
+                (Part::Coarse(found), Whole::Counts(counts)) => {
                     for (count, found) in counts.iter_mut().zip(found) {
                         *count += u64::from(*found);
                     }
                 }
-                (Part::Fine { below: found, inside, .. }, Whole::Counts { below, counts }) => {
+                (Part::Fine { bracket, below: found, inside }, Whole::Values { below, within }) => {
                     *below += found;
-                    for place in inside {
-                        counts[*place as usize] += 1;
-                    }
+                    within.add(*bracket, inside);
                 }
                 _ => {}
             }
@@ -150,7 +151,7 @@ impl Gather {
                 let finish = |folded: &f64| fold::finish(op, *folded, rows) as f32;
                 Found::Vector(all.iter().map(finish).collect())
             }
-            (Form::Coarse, Whole::Counts { counts, .. }) => {
+            (Form::Coarse, Whole::Counts(counts)) => {
                 let rank = kth::rank(k, elements);
                 let bracket = if self.tiling.is_sample() {
                     kth::estimate(counts, rank, elements)
@@ -159,8 +160,8 @@ impl Gather {
                 };
                 bracket.map_or(Found::Unsure, Found::Bracket)
             }
-            (Form::Fine(bracket), Whole::Counts { below, counts }) => {
-                let value = kth::select(bracket, *below, counts, kth::rank(k, elements));
+            (Form::Fine(bracket), Whole::Values { below, within }) => {
+                let value = within.select(bracket, *below, kth::rank(k, elements));
                 value.map_or(Found::Unsure, Found::Scalar)
             }
             (_, Whole::Vectors(all)) => Found::Vector(std::mem::take(all)),
@@ -200,8 +201,8 @@ fn room(form: Form, tiling: &Tiling, geometry: &Geometry) -> Whole {
         }
         Form::Vectors(_) => Whole::Vectors(vec![0.0; (geometry.elements / geometry.last) as usize]),
         Form::Columns(op) => Whole::Columns(vec![fold::start(op); geometry.columns as usize]),
-        Form::Coarse => Whole::Counts { below: 0, counts: vec![0; kth::COARSE] },
-        Form::Fine(bracket) => Whole::Counts { below: 0, counts: vec![0; bracket.length as usize] },
+        Form::Coarse => Whole::Counts(vec![0; kth::COARSE]),
+        Form::Fine(_) => Whole::Values { below: 0, within: Within::default() },
     }
 }
 
@@ -213,6 +214,7 @@ fn together(op: Reduction, tiles: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Portable;
     use crate::program::Reduction::Sum;
 
     /// The sums of the columns of a tensor whose tiles arrive in some order.
@@ -226,7 +228,7 @@ mod tests {
             local.begin_unit(&gather.forms, geometry);
             local.begin_tile(begin, end);
             let values = &values[begin as usize..end as usize];
-            local.add(0, 0, values, values);
+            local.add::<Portable>(0, 0, values, values);
             assert!(gather.deliver(tile, &mut local, || true));
         }
         match gather.finish(0, 0.0) {

@@ -1,6 +1,7 @@
 //! What one thread reduces by itself: a tile at a time, and counts over a unit.
 
 use super::{fold, kth, Bracket, Form};
+use crate::codec::Isa;
 use crate::program::Reduction;
 use crate::vm::geometry::Geometry;
 
@@ -62,7 +63,7 @@ impl Local {
 
     /// Add a block's values, `offset` elements after the tile's first, to one collector.
     #[inline(always)]
-    pub(crate) fn add(&mut self, collector: usize, offset: usize, xs: &[f32], ys: &[f32]) {
+    pub(crate) fn add<I: Isa>(&mut self, collector: usize, offset: usize, xs: &[f32], ys: &[f32]) {
         match &mut self.parts[collector] {
             Part::Whole { op, folded } => *folded = fold::slice(*op, *folded, xs, ys),
             Part::Columns { op, folded, .. } => add_columns(*op, folded, offset, xs, ys),
@@ -70,7 +71,7 @@ impl Local {
                 add_vectors(*op, self.last, (folded, filled, done), xs, ys);
             }
             Part::Coarse(counts) => kth::count(counts, xs),
-            Part::Fine { bracket, below, inside } => kth::divide(*bracket, below, inside, xs),
+            Part::Fine { bracket, below, inside } => *below += I::divide(*bracket, inside, xs),
         }
     }
 }

@@ -13,7 +13,7 @@ mod local;
 mod tiling;
 
 pub(crate) use gather::{Found, Gather};
-pub(crate) use kth::Bracket;
+pub(crate) use kth::{divide, Bracket};
 pub(crate) use local::Local;
 pub(crate) use tiling::Tiling;
 

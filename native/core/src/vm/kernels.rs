@@ -1,31 +1,31 @@
-//! The elementwise operations, each a loop over a block.
+//! The elementwise operations, each a loop over a strip.
 //!
 //! Truths are 0 and 1. Nothing here may depend on the instruction set: only exactly rounded
 //! operations of IEEE 754, and [`super::math`] which is built from them. Loops are `for` loops:
 //! `for_each` and `fold` may stay functions of their own, without the instruction set.
 
-use super::block::{Block, Source};
+use super::block::{Source, Strip};
 use super::math;
 use crate::program::{Binary, Unary};
 
 #[inline(always)]
-fn map(target: &mut Block, x: &Block, f: impl Fn(f32) -> f32) {
-    for (target, x) in target.0.iter_mut().zip(&x.0) {
+fn map(target: &mut Strip, x: &Strip, f: impl Fn(f32) -> f32) {
+    for (target, x) in target.iter_mut().zip(x) {
         *target = f(*x);
     }
 }
 
 #[inline(always)]
-fn zip(target: &mut Block, x: Source, y: Source, f: impl Fn(f32, f32) -> f32) {
+fn zip(target: &mut Strip, x: Source, y: Source, f: impl Fn(f32, f32) -> f32) {
     match (x, y) {
-        (Source::Block(x), Source::Block(y)) => {
-            for ((target, x), y) in target.0.iter_mut().zip(&x.0).zip(&y.0) {
+        (Source::Strip(x), Source::Strip(y)) => {
+            for ((target, x), y) in target.iter_mut().zip(x).zip(y) {
                 *target = f(*x, *y);
             }
         }
-        (Source::Block(x), Source::Splat(y)) => map(target, x, |x| f(x, y)),
-        (Source::Splat(x), Source::Block(y)) => map(target, y, |y| f(x, y)),
-        (Source::Splat(x), Source::Splat(y)) => target.0.fill(f(x, y)),
+        (Source::Strip(x), Source::Splat(y)) => map(target, x, |x| f(x, y)),
+        (Source::Splat(x), Source::Strip(y)) => map(target, y, |y| f(x, y)),
+        (Source::Splat(x), Source::Splat(y)) => target.fill(f(x, y)),
     }
 }
 
@@ -36,7 +36,7 @@ fn truth(value: bool) -> f32 {
 
 /// `target = op(x)`.
 #[inline(always)]
-pub(super) fn unary(op: Unary, target: &mut Block, x: &Block) {
+pub(super) fn unary(op: Unary, target: &mut Strip, x: &Strip) {
     match op {
         Unary::Neg => map(target, x, |x| -x),
         Unary::Abs => map(target, x, f32::abs),
@@ -61,7 +61,7 @@ pub(super) fn unary(op: Unary, target: &mut Block, x: &Block) {
 
 /// `target = op(x, y)`.
 #[inline(always)]
-pub(super) fn binary(op: Binary, target: &mut Block, x: Source, y: Source) {
+pub(super) fn binary(op: Binary, target: &mut Strip, x: Source, y: Source) {
     match op {
         Binary::Add => zip(target, x, y, |x, y| x + y),
         Binary::Subtract => zip(target, x, y, |x, y| x - y),
@@ -84,9 +84,9 @@ pub(super) fn binary(op: Binary, target: &mut Block, x: Source, y: Source) {
 
 /// `target = op(x * scale, y * scale)`, a sum or a difference; a product with 1 is exact.
 #[inline(always)]
-pub(super) fn scaled(op: Binary, target: &mut Block, x: (&Block, f32), y: (&Block, f32)) {
+pub(super) fn scaled(op: Binary, target: &mut Strip, x: (&Strip, f32), y: (&Strip, f32)) {
     let ((x, s), (y, t)) = (x, y);
-    let (x, y) = (Source::Block(x), Source::Block(y));
+    let (x, y) = (Source::Strip(x), Source::Strip(y));
     match op {
         Binary::Subtract => zip(target, x, y, |x, y| x * s - y * t),
         _ => zip(target, x, y, |x, y| x * s + y * t),
@@ -95,9 +95,9 @@ pub(super) fn scaled(op: Binary, target: &mut Block, x: (&Block, f32), y: (&Bloc
 
 /// `target = condition ? x : y`.
 #[inline(always)]
-pub(super) fn select(target: &mut Block, condition: &Block, x: &Block, y: &Block) {
-    let arguments = condition.0.iter().zip(&x.0).zip(&y.0);
-    for (target, ((condition, x), y)) in target.0.iter_mut().zip(arguments) {
+pub(super) fn select(target: &mut Strip, condition: &Strip, x: &Strip, y: &Strip) {
+    let arguments = condition.iter().zip(x).zip(y);
+    for (target, ((condition, x), y)) in target.iter_mut().zip(arguments) {
         // Masks of bits: of a choice the compiler makes a jump per element.
         let mask = u32::from(*condition != 0.0).wrapping_neg();
         *target = f32::from_bits((x.to_bits() & mask) | (y.to_bits() & !mask));
@@ -106,9 +106,9 @@ pub(super) fn select(target: &mut Block, condition: &Block, x: &Block, y: &Block
 
 /// A function that has other code for arguments that are large.
 #[inline(always)]
-fn periodic(target: &mut Block, x: &Block, f: impl Fn(f32) -> f32, large: fn(f32) -> f32) {
+fn periodic(target: &mut Strip, x: &Strip, f: impl Fn(f32) -> f32, large: fn(f32) -> f32) {
     map(target, x, f);
-    for (target, x) in target.0.iter_mut().zip(&x.0) {
+    for (target, x) in target.iter_mut().zip(x) {
         if math::is_large(*x) {
             *target = large(*x);
         }
@@ -117,8 +117,8 @@ fn periodic(target: &mut Block, x: &Block, f: impl Fn(f32) -> f32, large: fn(f32
 
 /// A power of two is a product: the exact square rounded once, as through float64.
 #[inline(always)]
-fn pow(target: &mut Block, x: Source, y: Source) {
-    if let (Source::Block(x), Source::Splat(2.0)) = (x, y) {
+fn pow(target: &mut Strip, x: Source, y: Source) {
+    if let (Source::Strip(x), Source::Splat(2.0)) = (x, y) {
         return map(target, x, |x| x * x);
     }
     // Two loops: one would be too much for the compiler to make vector code of.
@@ -128,25 +128,25 @@ fn pow(target: &mut Block, x: Source, y: Source) {
 
 /// `target = f(target, x, y)`.
 #[inline(always)]
-fn update(target: &mut Block, x: Source, y: Source, f: impl Fn(f32, f32, f32) -> f32) {
+fn update(target: &mut Strip, x: Source, y: Source, f: impl Fn(f32, f32, f32) -> f32) {
     match (x, y) {
-        (Source::Block(x), Source::Block(y)) => {
-            for ((t, x), y) in target.0.iter_mut().zip(&x.0).zip(&y.0) {
+        (Source::Strip(x), Source::Strip(y)) => {
+            for ((t, x), y) in target.iter_mut().zip(x).zip(y) {
                 *t = f(*t, *x, *y);
             }
         }
-        (Source::Block(x), Source::Splat(y)) => {
-            for (t, x) in target.0.iter_mut().zip(&x.0) {
+        (Source::Strip(x), Source::Splat(y)) => {
+            for (t, x) in target.iter_mut().zip(x) {
                 *t = f(*t, *x, y);
             }
         }
-        (Source::Splat(x), Source::Block(y)) => {
-            for (t, y) in target.0.iter_mut().zip(&y.0) {
+        (Source::Splat(x), Source::Strip(y)) => {
+            for (t, y) in target.iter_mut().zip(y) {
                 *t = f(*t, x, *y);
             }
         }
         (Source::Splat(x), Source::Splat(y)) => {
-            for t in &mut target.0 {
+            for t in target {
                 *t = f(*t, x, y);
             }
         }

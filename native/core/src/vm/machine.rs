@@ -1,17 +1,13 @@
-//! The registers and the loop over instructions.
+//! The registers, and which way a stage is run.
 
-use super::block::{Block, Source};
+use super::block::Block;
 use super::direct::Direct;
-use super::frame::{Encoding, Frame};
-use super::index;
-use super::kernels;
+use super::frame::Frame;
 use super::simd::Level;
 use super::table::Table;
-use crate::codec::{self, Isa};
-use crate::program::stage::{Instruction, Operand, Register, Stage};
-use crate::program::Distribution;
+use super::work::{Collect, Encode, LookUp, Run, RunDirect};
+use crate::program::stage::{Instruction, Register, Stage};
 use crate::reduce::Local;
-use crate::rng;
 
 /// The registers of one thread, and which inputs had a NaN or infinity.
 pub(crate) struct Machine {
@@ -107,14 +103,7 @@ impl Machine {
     }
 
     fn look_up(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
-        match self.level {
-            Level::Portable => self.table.look_up(frame, offset, target),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: this level is only made where these features were detected.
-                unsafe { look_up_avx2(&mut self.table, frame, offset, target) }
-            }
-        }
+        self.level.run(LookUp { table: &mut self.table, frame, offset, target })
     }
 
     fn run_direct(
@@ -124,29 +113,16 @@ impl Machine {
         offset: usize,
         target: &mut [u8],
     ) -> bool {
-        let nonfinite = &mut self.nonfinite;
-        match self.level {
-            Level::Portable => direct.run::<codec::Portable>(frame, offset, nonfinite, target),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: this level is only made where these features were detected.
-                unsafe { run_direct_avx2(direct, frame, offset, nonfinite, target) }
-            }
-        }
+        let nonfinite = &mut self.nonfinite[..];
+        self.level.run(RunDirect { direct, frame, offset, nonfinite, target })
     }
 
     /// Compute the block of `length` elements at `offset` from the run's beginning.
     ///
     /// Registers hold rubbish beyond `length`.
     pub(crate) fn run(&mut self, frame: &Frame, offset: usize, length: usize) {
-        match self.level {
-            Level::Portable => self.run_with::<codec::Portable>(frame, offset, length),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: this level is only made where these features were detected.
-                unsafe { self.run_avx2(frame, offset, length) }
-            }
-        }
+        let Self { registers, spare, nonfinite, .. } = self;
+        self.level.run(Run { registers, spare, nonfinite, frame, offset, length });
     }
 
     /// The stage's output before it is encoded: `length` values, a block at most, at `offset` from
@@ -157,7 +133,7 @@ impl Machine {
     }
 
     /// The contents of a register after [`Machine::run`].
-    pub(crate) fn register(&self, register: Register) -> &Block {
+    fn register(&self, register: Register) -> &Block {
         &self.registers[usize::from(register)]
     }
 
@@ -165,162 +141,11 @@ impl Machine {
     fn store(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
         let output = usize::from(frame.stage.output.unwrap_or_default());
         let values = &self.registers[output].0[..target.len() / frame.encoding.dtype.bytes()];
-        match self.level {
-            Level::Portable => {
-                encode::<codec::Portable>(frame, offset, values, &mut self.spare, target)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: this level is only made where these features were detected.
-                unsafe { encode_avx2(frame, offset, values, &mut self.spare, target) }
-            }
-        }
+        self.level.run(Encode { frame, offset, values, spare: &mut self.spare, target })
     }
 
     /// Add the first `length` values of the collectors' registers to their shares.
     pub(crate) fn collect(&self, stage: &Stage, local: &mut Local, offset: usize, length: usize) {
-        match self.level {
-            Level::Portable => self.collect_with(stage, local, offset, length),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: this level is only made where these features were detected.
-                unsafe { self.collect_avx2(stage, local, offset, length) }
-            }
-        }
+        self.level.run(Collect { registers: &self.registers, stage, local, offset, length });
     }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn collect_avx2(&self, stage: &Stage, local: &mut Local, offset: usize, length: usize) {
-        self.collect_with(stage, local, offset, length);
-    }
-
-    #[inline(always)]
-    fn collect_with(&self, stage: &Stage, local: &mut Local, offset: usize, length: usize) {
-        for (index, collect) in stage.collects.iter().enumerate() {
-            let xs = &self.register(collect.x).0[..length];
-            let ys = &self.register(collect.y).0[..length];
-            local.add(index, offset, xs, ys);
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn run_avx2(&mut self, frame: &Frame, offset: usize, length: usize) {
-        self.run_with::<codec::Avx2>(frame, offset, length);
-    }
-
-    #[inline(always)]
-    fn run_with<I: Isa>(&mut self, frame: &Frame, offset: usize, length: usize) {
-        for instruction in &frame.stage.body {
-            // The target is never an argument: compute beside it, then swap it in.
-            if let Instruction::Load { input, .. } = instruction {
-                let finite = load::<I>(frame, *input, &mut self.spare, offset, length);
-                self.nonfinite[usize::from(*input)] |= !finite;
-            } else {
-                step::<I>(frame, instruction, &self.registers, &mut self.spare, offset);
-            }
-            let target = usize::from(instruction.target());
-            std::mem::swap(&mut self.registers[target], &mut self.spare);
-        }
-    }
-}
-
-/// Decode a block of an input; false if a value is not finite.
-#[inline(always)]
-fn load<I: Isa>(
-    frame: &Frame,
-    input: u16,
-    target: &mut Block,
-    offset: usize,
-    length: usize,
-) -> bool {
-    let (bytes, dtype) = frame.inputs[usize::from(input)];
-    codec::decode::<I>(dtype, &bytes[offset * dtype.bytes()..], &mut target.0[..length])
-}
-
-/// Every instruction but [`Instruction::Load`].
-#[inline(always)]
-fn step<I: Isa>(
-    frame: &Frame,
-    instruction: &Instruction,
-    registers: &[Box<Block>],
-    block: &mut Block,
-    offset: usize,
-) {
-    let register = |register: Register| &*registers[usize::from(register)];
-    let operand = |operand: Operand| match operand {
-        Operand::Register(x) => Source::Block(register(x)),
-        Operand::Scalar(x) => Source::Splat(frame.scalars[usize::from(x)]),
-    };
-    let begin = frame.begin + offset as u64;
-    match *instruction {
-        Instruction::Unary { op, x, .. } => kernels::unary(op, block, register(x)),
-        Instruction::Binary { op, x, y, .. } => {
-            kernels::binary(op, block, operand(x), operand(y));
-        }
-        Instruction::Scaled { op, x, y, .. } => {
-            let scale = |scale: Option<u16>| scale.map_or(1.0, |at| frame.scalars[usize::from(at)]);
-            let (x, y) = ((register(x.0), scale(x.1)), (register(y.0), scale(y.1)));
-            kernels::scaled(op, block, x, y);
-        }
-        Instruction::Where { condition, x, y, .. } => {
-            kernels::select(block, register(condition), register(x), register(y));
-        }
-        Instruction::Spread { node, extent, .. } => {
-            index::spread(block, &frame.vectors[node], extent, &frame.geometry, begin);
-        }
-        Instruction::RowIndex { .. } => index::rows(block, &frame.geometry, begin),
-        Instruction::Random { distribution, stream, .. } => {
-            rng::fill::<I>(block, distribution, stream, frame.seed, begin);
-        }
-        Instruction::Load { .. } | Instruction::Splat { .. } => {}
-    }
-}
-
-/// Encode values, rounding to nearest even or by chance.
-#[inline(always)]
-fn encode<I: Isa>(
-    frame: &Frame,
-    offset: usize,
-    values: &[f32],
-    spare: &mut Block,
-    target: &mut [u8],
-) -> bool {
-    let Encoding { dtype, by_chance } = frame.encoding;
-    if !by_chance {
-        return codec::encode::<I>(dtype, values, target);
-    }
-    rng::fill::<I>(spare, Distribution::Rounding, 0, frame.seed, frame.begin + offset as u64);
-    codec::encode_by_chance::<I>(dtype, values, &spare.0[..values.len()], target)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,f16c")]
-fn encode_avx2(
-    frame: &Frame,
-    offset: usize,
-    values: &[f32],
-    spare: &mut Block,
-    target: &mut [u8],
-) -> bool {
-    encode::<codec::Avx2>(frame, offset, values, spare, target)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,f16c")]
-fn look_up_avx2(table: &mut Table, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
-    table.look_up(frame, offset, target)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,f16c")]
-fn run_direct_avx2(
-    direct: Direct,
-    frame: &Frame,
-    offset: usize,
-    nonfinite: &mut [bool],
-    target: &mut [u8],
-) -> bool {
-    direct.run::<codec::Avx2>(frame, offset, nonfinite, target)
 }

@@ -1,6 +1,15 @@
 //! One machine per instruction set, chosen at run time.
 
-/// Instruction sets that the machine is compiled for.
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+use crate::codec::{Avx2, Avx512};
+use crate::codec::{Isa, Portable};
+
+/// The environment variable that names the best level to take.
+const VARIABLE: &str = "BMERGE_VECTORS";
+
+/// Instruction sets that the machine is compiled for, the better the later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     /// What every processor of the architecture has.
@@ -8,17 +17,83 @@ pub(crate) enum Level {
     /// 256-bit vectors and conversions of half floats.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// 512-bit vectors with masks.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// Work that is compiled once for each level.
+///
+/// `run` and all that it calls must be inlined: what stays a function has no instruction set.
+pub(crate) trait Task {
+    type Output;
+    fn run<I: Isa>(self) -> Self::Output;
 }
 
 impl Level {
-    /// The best level of this processor.
+    /// The level to take: the best of this processor, or the one that the environment asks for.
     pub(crate) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("f16c")
-        {
-            return Self::Avx2;
-        }
-        Self::Portable
+        static LEVEL: OnceLock<Level> = OnceLock::new();
+        *LEVEL.get_or_init(|| {
+            let wanted = std::env::var(VARIABLE).unwrap_or_default();
+            let levels = Self::all();
+            let found = levels.iter().find(|level| level.name() == wanted);
+            *found.or(levels.last()).unwrap_or(&Self::Portable)
+        })
     }
+
+    /// All levels of this processor, the best last.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") && has!("f16c") {
+                levels.push(Self::Avx2);
+                let wide = has!("avx512f") && has!("avx512bw");
+                let wide = wide && has!("avx512dq") && has!("avx512vl");
+                if wide && has!("popcnt") {
+                    levels.push(Self::Avx512);
+                }
+            }
+        }
+        levels
+    }
+
+    /// What the environment calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Do work as it is compiled for this level.
+    #[inline]
+    pub(crate) fn run<T: Task>(self, task: T) -> T::Output {
+        match self {
+            Self::Portable => task.run::<Portable>(),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this level is only made where these features were detected.
+            Self::Avx2 => unsafe { avx2(task) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this level is only made where these features were detected.
+            Self::Avx512 => unsafe { avx512(task) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn avx2<T: Task>(task: T) -> T::Output {
+    task.run::<Avx2>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+fn avx512<T: Task>(task: T) -> T::Output {
+    task.run::<Avx512>()
 }

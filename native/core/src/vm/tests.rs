@@ -75,11 +75,15 @@ fn run(level: Level, nodes: &[RawNode], from: Dtype, to: Dtype) -> Vec<u8> {
 
 fn same(nodes: &[RawNode], from: Dtype, to: Dtype) {
     let portable = run(Level::Portable, nodes, from, to);
-    let best = run(Level::detect(), nodes, from, to);
     let name = &nodes[nodes.len() - 1].0;
-    for (index, (x, y)) in portable.chunks(to.bytes()).zip(best.chunks(to.bytes())).enumerate() {
-        let both_nan = to == Dtype::F32 && [x, y].iter().all(|bytes| is_nan(bytes));
-        assert!(x == y || both_nan, "{name} of {from:?} as {to:?} differs at {index}: {x:?} {y:?}");
+    for level in Level::all() {
+        let found = run(level, nodes, from, to);
+        let pairs = portable.chunks(to.bytes()).zip(found.chunks(to.bytes()));
+        for (index, (x, y)) in pairs.enumerate() {
+            let both_nan = to == Dtype::F32 && [x, y].iter().all(|bytes| is_nan(bytes));
+            let what = format!("{name} of {from:?} as {to:?} by {level:?} at {index}");
+            assert!(x == y || both_nan, "{what}: {x:?} {y:?}");
+        }
     }
 }
 
@@ -203,7 +207,7 @@ fn a_sum_straight_from_bytes_is_that_of_the_registers() {
                 let wanted = sum(Level::Portable, false);
                 assert!(wanted.straight, "{nodes:?} of {dtype:?}");
                 assert_eq!([!wanted.nonfinite.contains(&true), wanted.finite], expected);
-                for level in [Level::Portable, Level::detect()] {
+                for level in Level::all() {
                     assert!(sum(level, true) == wanted, "{nodes:?} of {dtype:?}");
                 }
             }
@@ -237,7 +241,7 @@ fn unlike_sums() -> Vec<Vec<RawNode>> {
 fn what_only_looks_like_a_sum_is_what_the_registers_make_of_it() {
     for dtype in [Dtype::F16, Dtype::BF16] {
         for nodes in unlike_sums() {
-            for level in [Level::Portable, Level::detect()] {
+            for level in Level::all() {
                 let produced = weighted(level, &nodes, dtype, (0xbfff, 0), true);
                 let wanted = weighted(Level::Portable, &nodes, dtype, (0xbfff, 0), false);
                 assert!(produced.numbers == wanted.numbers, "{nodes:?} of {dtype:?}");
@@ -304,7 +308,7 @@ fn a_table_of_pairs_has_what_the_registers_have() {
     };
     let programs = ["sin", "cos"].map(program);
     let (four, five) = (Dtype::F8_E4M3, Dtype::F8_E5M2);
-    for level in [Level::Portable, Level::detect()] {
+    for level in Level::all() {
         for from in [[four, four], [five, five], [four, five], [five, four]] {
             for to in [four, five, Dtype::F16, Dtype::BF16] {
                 tabled(level, programs.each_ref(), from, to);

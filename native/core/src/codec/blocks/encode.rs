@@ -87,7 +87,7 @@ pub(crate) fn measure(
     match Level::detect() {
         Level::Portable => measure_cells(scaled, companions, begin, values),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => {
+        Level::Avx2 | Level::Avx512 => {
             // SAFETY: this level is only made where these features were detected.
             unsafe { measure_avx2(scaled, companions, begin, values) }
         }
@@ -150,7 +150,7 @@ fn encode_at(
     match level {
         Level::Portable => encode_rows(scaled, companions, row, values, codes),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => {
+        Level::Avx2 | Level::Avx512 => {
             // SAFETY: this level is only made where these features were detected.
             unsafe { encode_avx2(scaled, companions, row, values, codes) }
         }

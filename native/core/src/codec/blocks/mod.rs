@@ -81,7 +81,7 @@ fn decode_at(level: Level, codec: &Codec, parts: &[&[u8]], begin: u64, target: &
     match level {
         Level::Portable => codec.decode::<Portable>(parts, begin, target),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => {
+        Level::Avx2 | Level::Avx512 => {
             // SAFETY: this level is only made where these features were detected.
             unsafe { decode_avx2(codec, parts, begin, target) }
         }

@@ -3,10 +3,10 @@
 use super::super::Sources;
 use super::patched::Scratch;
 use super::{Input, Plain, Stored};
-use crate::codec::{self, Portable};
+use crate::codec::{self, Isa};
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::vm::simd::Level;
+use crate::vm::simd::{Level, Task};
 
 /// Where a thread keeps a part of an input, if it does not lie in memory by itself.
 #[derive(Debug, Default)]
@@ -149,24 +149,25 @@ fn widen(
     let (begin, length) = plain.place(first, target.len() as u64);
     let source = &sources[plain.source];
     source.load(begin, length, &mut raw[0])?;
-    decode(plain.dtype, source.view(begin, length, &raw[0]), target);
+    let bytes = source.view(begin, length, &raw[0]);
+    Level::detect().run(Decode { dtype: plain.dtype, bytes, target });
     source.release(begin, length)
 }
 
-/// Decode plain numbers as fast as this processor does it.
-fn decode(dtype: Dtype, bytes: &[u8], target: &mut [f32]) {
-    match Level::detect() {
-        Level::Portable => codec::decode::<Portable>(dtype, bytes, target),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: this level is only made where these features were detected.
-        Level::Avx2 => unsafe { decode_avx2(dtype, bytes, target) },
-    };
+/// Plain numbers that are decoded as fast as this processor does it.
+struct Decode<'a> {
+    dtype: Dtype,
+    bytes: &'a [u8],
+    target: &'a mut [f32],
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,f16c")]
-fn decode_avx2(dtype: Dtype, bytes: &[u8], target: &mut [f32]) -> bool {
-    codec::decode::<codec::Avx2>(dtype, bytes, target)
+impl Task for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        codec::decode::<I>(self.dtype, self.bytes, self.target);
+    }
 }
 
 fn bytes_of(values: &[f32]) -> &[u8] {

@@ -58,7 +58,7 @@ pub(super) fn add(
         Level::Portable => part.add(pairs, groups, values),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level is only made where these features were detected.
-        Level::Avx2 => unsafe { add_avx2(part, pairs, groups, values) },
+        Level::Avx2 | Level::Avx512 => unsafe { add_avx2(part, pairs, groups, values) },
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
             let whole = added(Level::Portable, &pairs, columns, 0, 9 * columns);
             for place in 0..9 * columns {
                 for end in [place + 1, 9 * columns] {
-                    for level in [Level::Portable, Level::detect()] {
+                    for level in Level::all() {
                         let part = added(level, &pairs, columns, place, end - place);
                         assert_eq!(part, whole[place..end], "{place} to {end} of {columns}");
                     }

@@ -1,0 +1,241 @@
+//! AVX-512 (F, BW, DQ, VL): sixteen numbers at a time, and what is left over as AVX2 has it.
+
+use std::arch::x86_64::{
+    __m256i, __m512, __m512i, _mm512_add_ps, _mm512_and_si512, _mm512_cmplt_epu32_mask,
+    _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_cvtps_ph, _mm512_mask_blend_epi32,
+    _mm512_maskz_compress_epi32, _mm512_mul_epu32, _mm512_mul_ps, _mm512_permutex2var_epi64,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi64, _mm512_slli_epi64,
+    _mm512_srli_epi32, _mm512_srli_epi64, _mm512_sub_epi32, _mm512_sub_ps,
+    _mm512_ternarylogic_epi64, _MM_FROUND_TO_NEAREST_INT,
+};
+use std::mem::transmute;
+
+use super::isa::{Avx2, Isa, Portable};
+use super::lanes::{Formula, Lanes};
+use crate::reduce::{self, Bracket};
+use crate::rng::{round_keys, Numbers, Words, MULTIPLIERS, SCALE};
+
+/// Used only where all of these were detected (`vm/simd.rs`).
+pub(crate) struct Avx512;
+
+impl Isa for Avx512 {
+    #[inline(always)]
+    fn decode_f16(source: &[u8], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { decode(source, target) }
+    }
+
+    #[inline(always)]
+    fn decode_e4m3(source: &[u8], target: &mut [f32]) {
+        Avx2::decode_e4m3(source, target);
+    }
+
+    #[inline(always)]
+    fn decode_e5m2(source: &[u8], target: &mut [f32]) {
+        Avx2::decode_e5m2(source, target);
+    }
+
+    #[inline(always)]
+    fn encode_f16(values: &[f32], target: &mut [u8]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { encode(values, target) }
+    }
+
+    #[inline(always)]
+    fn combine_f16<const N: usize>(
+        arguments: [&[u8]; N],
+        formula: &impl Formula<N>,
+        target: &mut [u8],
+    ) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { combine(arguments, formula, target) }
+    }
+
+    #[inline(always)]
+    fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { philox(counters, key) }
+    }
+
+    #[inline(always)]
+    fn uniforms(counters: [Words; 4], key: [u32; 2], target: &mut Numbers) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { uniforms(counters, key, target) }
+    }
+
+    #[inline(always)]
+    fn divide(bracket: Bracket, inside: &mut Vec<u32>, values: &[f32]) -> u64 {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { divide(bracket, inside, values) }
+    }
+}
+
+/// Sixteen halves as they are stored.
+#[inline(always)]
+fn halves(bytes: [u8; 32]) -> __m256i {
+    // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+    unsafe { transmute::<[u8; 32], __m256i>(bytes) }
+}
+
+#[inline(always)]
+fn stored(halves: __m256i) -> [u8; 32] {
+    // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+    unsafe { transmute::<__m256i, [u8; 32]>(halves) }
+}
+
+#[inline(always)]
+fn wide(floats: [f32; 16]) -> __m512 {
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    unsafe { transmute::<[f32; 16], __m512>(floats) }
+}
+
+#[inline(always)]
+fn narrow(floats: __m512) -> [f32; 16] {
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    unsafe { transmute::<__m512, [f32; 16]>(floats) }
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn decode(source: &[u8], target: &mut [f32]) {
+    let (floats, rest) = target.as_chunks_mut::<16>();
+    let whole = floats.len();
+    for (floats, bytes) in floats.iter_mut().zip(source.as_chunks::<32>().0) {
+        *floats = narrow(_mm512_cvtph_ps(halves(*bytes)));
+    }
+    Portable::decode_f16(&source[whole * 32..], rest);
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn encode(values: &[f32], target: &mut [u8]) {
+    let (floats, rest) = values.as_chunks::<16>();
+    let (bytes, tail) = target.split_at_mut(floats.len() * 32);
+    for (floats, bytes) in floats.iter().zip(bytes.as_chunks_mut::<32>().0) {
+        *bytes = stored(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(wide(*floats)));
+    }
+    Portable::encode_f16(rest, tail);
+}
+
+/// Sixteen numbers.
+#[derive(Clone, Copy)]
+struct Sixteen(__m512);
+
+impl Lanes for Sixteen {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: made only in `combine`, where the feature is.
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn subtract(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn multiply(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn combine<const N: usize>(arguments: [&[u8]; N], formula: &impl Formula<N>, target: &mut [u8]) {
+    let (sixteens, rest) = target.as_chunks_mut::<32>();
+    let whole = sixteens.len();
+    let mut chunks: [&[[u8; 32]]; N] = [&[]; N];
+    let mut tails: [&[u8]; N] = [&[]; N];
+    for ((chunks, tail), bytes) in chunks.iter_mut().zip(&mut tails).zip(arguments) {
+        *chunks = &bytes.as_chunks::<32>().0[..whole];
+        *tail = &bytes[whole * 32..];
+    }
+    for (index, target) in sixteens.iter_mut().enumerate() {
+        let mut lanes = [Sixteen::splat(0.0); N];
+        for (lane, chunks) in lanes.iter_mut().zip(chunks) {
+            *lane = Sixteen(_mm512_cvtph_ps(halves(chunks[index])));
+        }
+        let result = formula.apply(lanes).0;
+        *target = stored(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(result));
+    }
+    Portable::combine_f16(tails, formula, rest);
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+    let words = rounds(counters, key);
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    words.map(|word| unsafe { transmute::<__m512i, Words>(word) })
+}
+
+/// The rounds of [`crate::rng::philox`]; what is above 32 bits of a word is no part of a product.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn rounds(counters: [Words; 4], key: [u32; 2]) -> [__m512i; 4] {
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    let wide = |words| unsafe { transmute::<Words, __m512i>(words) };
+    let splat = |word| _mm512_set1_epi64(i64::from(word));
+    let [mut c0, mut c1, mut c2, mut c3] = counters.map(wide);
+    for [k0, k1] in round_keys(key) {
+        let p0 = _mm512_mul_epu32(c0, splat(MULTIPLIERS[0]));
+        let p1 = _mm512_mul_epu32(c2, splat(MULTIPLIERS[1]));
+        // The exclusive or of three.
+        c0 = _mm512_ternarylogic_epi64::<0x96>(_mm512_srli_epi64::<32>(p1), c1, splat(k0));
+        c2 = _mm512_ternarylogic_epi64::<0x96>(_mm512_srli_epi64::<32>(p0), c3, splat(k1));
+        (c1, c3) = (p1, p0);
+    }
+    [c0, c1, c2, c3]
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn uniforms(counters: [Words; 4], key: [u32; 2], target: &mut Numbers) {
+    let [w0, w1, w2, w3] = rounds(counters, key);
+    let pair = |x, y| _mm512_mask_blend_epi32(0xaaaa, x, _mm512_slli_epi64::<32>(y));
+    let (first, second) = (pair(w0, w1), pair(w2, w3));
+    let near = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    let far = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    let scale = _mm512_set1_ps(SCALE as f32);
+    let (halves, _) = target.as_chunks_mut::<16>();
+    for (half, places) in halves.iter_mut().zip([near, far]) {
+        let words = _mm512_permutex2var_epi64(first, places, second);
+        // 24 bits, which are exact in a float32.
+        let bits = _mm512_srli_epi32::<8>(words);
+        *half = narrow(_mm512_mul_ps(_mm512_cvtepi32_ps(bits), scale));
+    }
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn divide(bracket: Bracket, inside: &mut Vec<u32>, values: &[f32]) -> u64 {
+    let magnitude = _mm512_set1_epi32(0x7fff_ffff);
+    let first = _mm512_set1_epi32(bracket.first as i32);
+    let length = _mm512_set1_epi32(bracket.length as i32);
+    let (chunks, rest) = values.as_chunks::<16>();
+    let (mut filled, mut below) = (inside.len(), 0);
+    inside.resize(filled + values.len() + 16, 0);
+    for chunk in chunks {
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        let bits = unsafe { transmute::<[f32; 16], __m512i>(*chunk) };
+        let bits = _mm512_and_si512(bits, magnitude);
+        below += u64::from(_mm512_cmplt_epu32_mask(bits, first).count_ones());
+        let places = _mm512_sub_epi32(bits, first);
+        let within = _mm512_cmplt_epu32_mask(places, length);
+        let kept = _mm512_maskz_compress_epi32(within, places);
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        let kept = unsafe { transmute::<__m512i, [u32; 16]>(kept) };
+        inside[filled..filled + 16].copy_from_slice(&kept);
+        filled += within.count_ones() as usize;
+    }
+    inside.truncate(filled);
+    below + reduce::divide(bracket, inside, rest)
+}
