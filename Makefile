@@ -13,7 +13,7 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
 	$(shell find native -name '*.rs' -o -name Cargo.toml -o -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help licences docs docs-pictures install parity demo demo-proof bench-methods bench-optimisers bench-merge bench-cuda test test-cuda test-slow test-windows test-aarch64 soak lint format clean
+.PHONY: help licences docs site docs-pictures install parity demo demo-proof bench-methods bench-optimisers bench-merge bench-cuda test test-cuda test-slow test-windows test-aarch64 soak lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
@@ -70,6 +70,9 @@ licences: ## write native/LICENSES.txt, the licences of the crates in the extens
 
 docs: install ## write docs/methods.md and docs/methods/ from the methods' docstrings
 	$(BIN)/python docs/methods.py
+
+site: install ## the documentation as a site in dist/site, without a network; every link is checked
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs dist/site
 
 docs-pictures: install ## paint missing pictures of docs/methods/; PICTURES="NAME …" or all for others
 	$(BIN)/python docs/pictures.py $(PICTURES)

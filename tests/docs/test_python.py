@@ -1,7 +1,8 @@
-"""The blocks of docs/python.md, run one after the other as they are written."""
+"""docs/python.md and docs/notebook.ipynb, run one block after the other as they are written."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from bmerge.testing import read_checkpoint, tiny_sd1
 
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 EXAMPLE = Path(__file__).parents[1] / "plugin_project" / "bmerge_example.py"
 STUDY = f"""
@@ -62,3 +64,17 @@ def test_blocks_of_the_page_run_in_their_order(folder, capsys):
     assert all(np.array_equal(best[key], stored[key]) for key in stored)
     assert (folder / "runs" / "study" / "report.html").exists()
     assert len(names["table"]) == 5
+
+
+def test_cells_of_the_notebook_run_and_show_figures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = [c for c in json.loads(NOTEBOOK.read_text())["cells"] if c["cell_type"] == "code"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        source = "".join(cell["source"]).replace("init_points: 3, n_iters: 3", "n_iters: 1")
+        assert cell["outputs"] or "import" in source, "not executed"
+        exec(compile(source, "notebook.ipynb", "exec"), names)
+    assert (tmp_path / "ab.safetensors").is_file()
+    assert "<iframe" in names["figures"]["convergence"]._repr_html_()
+    shown = [o["data"].get("text/html", "") for c in cells for o in c["outputs"] if "data" in o]
+    assert sum("<iframe" in "".join(html) for html in shown) == 2

@@ -138,11 +138,13 @@ def _scorers(answers: Answers) -> Iterator[str]:
 
 
 def _optimiser(answers: Answers) -> Iterator[str]:
-    first = max(2, answers.trials // 4)
+    baselines = len(answers.models.paths) + 1  # each model, and their even merge
+    first = max(1, min(answers.trials // 4 or 2, answers.trials - baselines - 1))
+    found = max(1, answers.trials - baselines - first)
     yield "optimiser:  # what proposes merges; see `bmerge optimisers`"
     yield "  name: auto"
     yield f"  init_points: {first}  # spread evenly over all that is possible"
-    yield f"  n_iters: {answers.trials - first}  # proposed, each from all results so far"
+    yield f"  n_iters: {found}  # proposed, each from all results so far"
 
 
 def _word(value: Any) -> str:
