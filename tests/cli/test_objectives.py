@@ -84,3 +84,18 @@ def test_optimiser_of_one_objective_is_refused(bmerge, several, example):
     assert called.status == 1
     assert "the optimiser 'walk' knows one objective only" in called.err
     assert "several: gp, grid, nsga2, qmc, random, tpe" in called.err
+
+
+def test_what_breaks_a_constraint_is_marked(bmerge, study_file, example):
+    text = study_file.read_text().split("scorers:")[0]
+    text += "scorers: [{name: brightness, target: 1.0, label: bright}]\n"
+    text += "constraints: [{scorer: bright, model: b}]\n"
+    study_file.write_text(text + "optimiser: {name: random, init_points: 2, n_iters: 1}\n")
+    assert bmerge("run", "study.yaml", *example).status == 0
+    trials = json.loads(bmerge("studies", "show", "runs/small", "--json").out)["trials"]
+    (rival,) = [trial for trial in trials if trial["source"] == "model b"]
+    low = [t["scores"]["bright"] < rival["scores"]["bright"] for t in trials]
+    assert any(low)
+    assert [bool(t["broken"]) for t in trials] == low
+    lines = bmerge("studies", "show", "runs/small").out.splitlines()[1:]
+    assert ["breaks: bright no worse than model b" in line for line in lines] == low

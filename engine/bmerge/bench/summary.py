@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from bmerge.bench.rows import MergeRow
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.gallery import record_of
-from bmerge.study.objective import Normal, Objectives
+from bmerge.study.normal import Normal
+from bmerge.study.objective import Objectives
 from bmerge.study.trial import Proposal, Trial
 
 if TYPE_CHECKING:

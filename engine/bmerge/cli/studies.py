@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bmerge.errors import StudyError
 from bmerge.evaluate.durable import write_durably
 from bmerge.reading import check_regular
 from bmerge.recipe import dump_recipe
+from bmerge.study.constraint import Constraint
 from bmerge.study.figures import figure
 from bmerge.study.space import in_words
 from bmerge.study.stored import StoredStudy, read_study
@@ -109,7 +110,13 @@ def show_study(folder: Path, *, as_json: bool) -> None:
     print_table(
         ("trial", "state", "phase", "source", "score", *names, ""),
         [
-            _trial_row(trial, best, on_front=trial in front, objectives=len(names))
+            _trial_row(
+                trial,
+                best,
+                on_front=trial in front,
+                objectives=len(names),
+                broken=_broken(trial, study),
+            )
             for trial in study.trials.values()
         ],
     )
@@ -216,17 +223,29 @@ def _trial_data(trial: Trial, study: StoredStudy) -> dict[str, Any]:
         "reason": trial.reason,
         "variance": trial.variance,
         "incumbent": trial.incumbent,
+        "broken": [str(constraint) for constraint in _broken(trial, study)],
     }
 
 
+def _broken(trial: Trial, study: StoredStudy) -> list[Constraint]:
+    constraints = study.objectives.constraints if trial.score is not None else ()
+    return [each for each in constraints if each.lack(trial, study.trials)]
+
+
 def _trial_row(
-    trial: Trial, best: Trial | None, *, on_front: bool, objectives: int
+    trial: Trial,
+    best: Trial | None,
+    *,
+    on_front: bool,
+    objectives: int,
+    broken: Sequence[Constraint],
 ) -> tuple[object, ...]:
     score = "-" if trial.score is None else figure(trial.score)
     score = f"~{score}" if trial.state == "pruned" else score
     scores = [*map(figure, trial.scores)] or ["-"] * objectives
     is_best = best is not None and best.number == trial.number
-    mark = ", ".join(word for word, holds in (("best", is_best), ("front", on_front)) if holds)
+    words = [word for word, holds in (("best", is_best), ("front", on_front)) if holds]
+    mark = ", ".join([*words, *(f"breaks: {constraint}" for constraint in broken)])
     proposal = trial.proposal
     return (
         *(trial.number, trial.state, proposal.phase, proposal.source, score, *scores),

@@ -13,6 +13,7 @@ from bmerge.options import annotations_of, meanings_of
 from bmerge.schema.recipe import DIALECT, PATH, WEIGHT, method_names, model, plugin, settings
 from bmerge.schema.types import Schema, properties_of, section, type_schema
 from bmerge.study.config import ExecutorConfig, OptimiserConfig, ScorerConfig, StudyConfig
+from bmerge.study.constraint import Constraint
 from bmerge.study.limits import Limits
 from bmerge.study.load import TOP
 from bmerge.study.load_executor import key_of
@@ -54,6 +55,7 @@ def study_schema(registry: Registry) -> Schema:
             "type": "object",
             "additionalProperties": {"type": "object", "additionalProperties": _NUMBER},
         },
+        "constraints": {"type": "array", "items": section(_constraint(), "scorer", "model")},
         "choose": {"type": "object", "additionalProperties": _choice()},
         "optimiser": _kinds(registry.optimisers, _optimiser(), "what proposes merges"),
         "executor": section(_executor()),
@@ -97,6 +99,10 @@ def _ray() -> dict[str, Schema]:
 
 def _warm_start() -> dict[str, Schema]:
     return {"study": {"type": "string"}, "trials": {"type": "integer", "minimum": 1, "default": 5}}
+
+
+def _constraint() -> dict[str, Schema]:
+    return properties_of(Constraint, {name: name for name in ("scorer", "model", "slack")})
 
 
 def _merge(registry: Registry) -> Schema:

@@ -49,10 +49,10 @@ class Asking:
     def ready(self, *, in_flight: bool) -> bool:
         """Tell whether the next proposal can be made now.
 
-        Where scores are normalised by the trials before the optimiser's first, it cannot be asked
+        Where scores depend on the trials before the optimiser's first, it cannot be asked
         while some of those are being evaluated.
         """
-        if self._begun or self._study.objectives.normalise == "none":
+        if self._begun or not self._study.objectives.refer:
             return True
         return not in_flight or bool(self._study.pending(self._store.trials))
 

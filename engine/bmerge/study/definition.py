@@ -65,7 +65,7 @@ def definition_of(
     named = ingredients or Ingredients()
     merge = asdict(replace(config.merge, models=()))
     optimiser = asdict(replace(config.optimiser, options={}))
-    del optimiser["n_iters"], optimiser["limits"]
+    del optimiser["n_iters"], optimiser["limits"], optimiser["least_gain"]
     scorers = [asdict(replace(scorer, options={})) for scorer in config.scorers]
     sections = named.scorers or ({},) * len(scorers)
     definition = {

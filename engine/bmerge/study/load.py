@@ -38,7 +38,7 @@ T = TypeVar("T")
 TOP = (
     "name", "merge", "space", "payloads", "generator", "scorers", "normalise", "objectives",
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
-    "racing", "confirm", "evaluators", "choose", "warm_start",
+    "racing", "confirm", "evaluators", "choose", "warm_start", "constraints",
 )  # fmt: skip
 _MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _OPTIMISER = (

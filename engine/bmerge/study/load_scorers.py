@@ -9,7 +9,9 @@ from bmerge.errors import nearest
 from bmerge.evaluate.payloads import matches
 from bmerge.evaluate.protocols import Payload
 from bmerge.recipe.document import Node
+from bmerge.study.baselines import model_name
 from bmerge.study.config import ScorerConfig
+from bmerge.study.constraint import Constraint
 from bmerge.study.objective import NORMALISATIONS, Normalise, Objective, Objectives
 
 __all__ = ["read_objectives", "read_scorers"]
@@ -45,14 +47,15 @@ def read_scorers(
 
 
 def read_objectives(keys: Mapping[str, Node], scorers: Sequence[ScorerConfig]) -> Objectives:
-    """Read what is maximised: ``objectives`` and ``normalise``.
+    """Read what is maximised: ``objectives``, ``normalise`` and ``constraints``.
 
     Args:
         keys: of the whole file.
         scorers: of the study; their weights make the objective if there is no section.
 
     Raises:
-        RecipeError: for an unknown label, or an objective without any weight.
+        RecipeError: for an unknown label, an objective without any weight, or a constraint by a
+            model that is not tried.
     """
     normalise: Normalise = "none"
     if "normalise" in keys:
@@ -65,7 +68,10 @@ def read_objectives(keys: Mapping[str, Node], scorers: Sequence[ScorerConfig]) -
             raise node.error("objectives must name one at least")
     else:
         sums = [Objective("score", {s.label: s.weight for s in scorers if s.weight})]
-    return Objectives(tuple(sums), normalise)
+    constraints = keys["constraints"].sequence() if "constraints" in keys else ()
+    return Objectives(
+        tuple(sums), normalise, tuple(_constraint(node, keys, scorers) for node in constraints)
+    )
 
 
 def _scorer(node: Node, payloads: Sequence[Payload]) -> ScorerConfig:
@@ -95,6 +101,30 @@ def _objective(name: str, node: Node, labels: Sequence[str]) -> Objective:
     if not any(weights.values()):
         raise node.error(f"the objective {name!r} needs a scorer with a weight other than 0")
     return Objective(name, weights)
+
+
+def _constraint(
+    node: Node, keys: Mapping[str, Node], scorers: Sequence[ScorerConfig]
+) -> Constraint:
+    own = node.mapping(("scorer", "model", "slack"))
+    for key in ("scorer", "model"):
+        if key not in own:
+            raise node.error(f"{node.name} needs the key {key!r}")
+    if "baselines" in keys and not keys["baselines"].boolean():
+        raise node.error("constraints need the baselines", "leave 'baselines: false' out")
+    label, model = own["scorer"].text(), own["model"].text()
+    labels = [scorer.label for scorer in scorers]
+    if label not in labels:
+        raise own["scorer"].error(f"no scorer has the label {label!r}", nearest(label, labels))
+    models = keys["merge"].mapping()["models"].sequence()
+    letters = [model_name(index) for index in range(len(models))]
+    if model not in letters:
+        message = f"there is no model {model!r} in the merge: it has {', '.join(letters)}"
+        raise own["model"].error(message)
+    slack = own["slack"].number() if "slack" in own else 0.0
+    if not slack >= 0:
+        raise own["slack"].error(f"slack must be 0 or more, not {slack:g}")
+    return Constraint(label, model, slack)
 
 
 def _weight(node: Node) -> float:

@@ -8,17 +8,17 @@ one. So they stand still once the optimiser has a say, and are the same after an
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from bmerge.study.constraint import Constraint, exchange_rate
+from bmerge.study.normal import Normal, columns, rank, zscore
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.trial import Trial
 
 __all__ = [
     "NORMALISATIONS",
-    "Normal",
     "Normalise",
     "Objective",
     "Objectives",
@@ -30,11 +30,6 @@ Normalise = Literal["none", "zscore", "rank"]
 NORMALISATIONS: tuple[Normalise, ...] = ("none", "zscore", "rank")
 
 _GREATEST = 1e300  # of variances, which are told to others
-
-"""A stored picture: ``id`` of its payload, ``weight``, ``scores`` by the labels of its judges."""
-
-Normal = Callable[[str, float], float]
-"""Maps a payload's id and a raw score to a normalised one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +52,53 @@ class Objectives:
     Args:
         sums: one objective, or several.
         normalise: how scores are made comparable before they are summed up.
+        constraints: what must hold beside.
     """
 
     sums: tuple[Objective, ...]
     normalise: Normalise = "none"
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The objectives' names, in order."""
         return tuple(one.name for one in self.sums)
 
+    @property
+    def refer(self) -> bool:
+        """Whether scores depend on the trials of the reference."""
+        return self.normalise != "none" or bool(self.constraints)
+
     @classmethod
     def of(cls, definition: Mapping[str, Any]) -> Objectives:
         """Return those of a stored definition."""
         sums = tuple(Objective(**entry) for entry in definition.get("objectives", ()))
-        return cls(sums, definition.get("normalise", "none"))
+        constraints = tuple(Constraint(**each) for each in definition.get("constraints", ()))
+        return cls(sums, definition.get("normalise", "none"), constraints)
 
     def describe(self) -> dict[str, Any]:
         """Return what :meth:`of` reads."""
         sums = [{"name": one.name, "weights": dict(one.weights)} for one in self.sums]
-        return {"objectives": sums, "normalise": self.normalise}
+        constraints = [asdict(constraint) for constraint in self.constraints]
+        return {"objectives": sums, "normalise": self.normalise, "constraints": constraints}
 
     def scale(self, trials: Mapping[int, Trial]) -> Scale:
         """Return what scores trials, with the statistics of the reference among ``trials``."""
         if self.normalise == "none":
-            return Scale(self.sums, {})
-        make = _zscore if self.normalise == "zscore" else _rank
-        columns = _columns(reference(trials))
-        return Scale(self.sums, {label: make(label, some) for label, some in columns.items()})
+            return self._constrained(Scale(self.sums, {}), trials)
+        make = zscore if self.normalise == "zscore" else rank
+        judged = columns(reference(trials))
+        normal = {label: make(label, some) for label, some in judged.items()}
+        return self._constrained(Scale(self.sums, normal), trials)
+
+    def _constrained(self, scale: Scale, trials: Mapping[int, Trial]) -> Scale:
+        """Return a scale with what a constraint's lack costs."""
+        if not self.constraints:
+            return scale
+        known = reference(trials)
+        plain = lambda trial: scale.scored(trial, trials).score or 0.0  # noqa: E731
+        rates = {each: exchange_rate(each, known, plain) for each in self.constraints}
+        return replace(scale, rates=rates)
 
     def scored(self, trials: Mapping[int, Trial]) -> dict[int, Trial]:
         """Return the trials; those with scores have them by the present reference."""
@@ -99,22 +113,36 @@ class Scale:
     Args:
         sums: the objectives.
         normal: scorer's label → its normalisation; the scores of others stay raw.
+        rates: constraint → score that is taken for each unit that is lacking.
     """
 
     sums: tuple[Objective, ...]
     normal: Mapping[str, Normal]
+    rates: Mapping[Constraint, float] = field(default_factory=dict)
 
     def scored(self, trial: Trial, trials: Mapping[int, Trial]) -> Trial:
         """Return the trial with its scores, if it is complete or pruned.
 
         Args:
             trial: to be scored.
-            trials: among which is the one that a pruned trial was behind.
+            trials: among which are the one that a pruned trial was behind and the models that
+                constraints name.
         """
+        scored = self._by_means(trial, trials)
+        if scored.score is None:
+            return scored
+        lost = math.fsum(rate * each.lack(scored, trials) for each, rate in self.rates.items())
+        if not lost:
+            return replace(scored, broken=False)
+        scores = tuple(score - lost for score in scored.scores)
+        return replace(scored, score=scored.score - lost, scores=scores, broken=True)
+
+    def _by_means(self, trial: Trial, trials: Mapping[int, Trial]) -> Trial:
+        """Return the trial with its scores, whatever its constraints are."""
         if trial.state == "pruned" and trial.incumbent is not None:
             incumbent = trials[trial.incumbent]
             lead, variance = self.lead(trial.pictures, incumbent)
-            score = self.scored(replace(incumbent, state="complete"), {}).score or 0.0
+            score = self._by_means(replace(incumbent, state="complete"), {}).score or 0.0
             return replace(trial, score=score + lead, variance=variance)
         if trial.state != "complete":
             return trial
@@ -196,43 +224,6 @@ def reference(trials: Mapping[int, Trial]) -> list[Trial]:
     """Return the complete trials before the optimiser's first one."""
     first = min((t.number for t in trials.values() if t.proposal.asked), default=math.inf)
     return [t for t in trials.values() if t.state == "complete" and t.number < first]
-
-
-def _columns(trials: Iterable[Trial]) -> dict[str, list[PictureRecord]]:
-    """Return scorer's label → every picture that it judged."""
-    columns: dict[str, list[PictureRecord]] = {}
-    for trial in trials:
-        for picture in trial.pictures:
-            for label in picture["scores"]:
-                columns.setdefault(label, []).append(picture)
-    return columns
-
-
-def _zscore(label: str, pictures: Sequence[PictureRecord]) -> Normal:
-    """Return (x - mean) / deviation, both among pictures of the same payload.
-
-    The mean is each payload's own and the deviation that of all of them together: prompts differ
-    by far more than merges do, and that is no merge's merit. It counts as 1 where there is none.
-    """
-    groups: dict[str, list[float]] = {}
-    for picture in pictures:
-        groups.setdefault(picture["id"], []).append(picture["scores"][label])
-    means = {name: math.fsum(scores) / len(scores) for name, scores in groups.items()}
-    distances = [p["scores"][label] - means[p["id"]] for p in pictures]
-    # In units of a power of two, which changes no digit: squares of the distances might overflow.
-    unit = math.ldexp(1.0, math.frexp(max(map(abs, distances)))[1])
-    squares = (p["weight"] * (d / unit) ** 2 for p, d in zip(pictures, distances, strict=True))
-    deviation = unit * math.sqrt(math.fsum(squares) / math.fsum(p["weight"] for p in pictures))
-    if deviation <= 1e-12 * max(map(abs, means.values())):  # equal but for rounding
-        deviation = 1.0
-    return lambda payload, score: (score - means[payload]) / deviation
-
-
-def _rank(label: str, pictures: Sequence[PictureRecord]) -> Normal:
-    """Return the share of the pictures that score below x; equal ones count half."""
-    ordered = sorted(p["scores"][label] for p in pictures if p["weight"])
-    count = len(ordered)
-    return lambda _, x: (bisect_left(ordered, x) + bisect_right(ordered, x)) / (2 * count)
 
 
 def _sum(weights: Mapping[str, float], values: Mapping[str, float]) -> float:

@@ -77,4 +77,4 @@ def read_study(folder: str | Path) -> StoredStudy:
 def load_trials(storage: Storage, study: str, objectives: Objectives) -> dict[int, Trial]:
     """Read all trials of a study, by number, with their scores as they are judged now."""
     trials = {row.number: trial_of(row) for row in storage.trials(study)}
-    return trials if objectives.normalise == "none" else objectives.scored(trials)
+    return objectives.scored(trials) if objectives.refer else trials

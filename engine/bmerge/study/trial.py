@@ -79,6 +79,7 @@ class Trial:
         scores: each objective's value where there are several, else empty.
         variance: of the error of an estimated score; 0 for a complete trial.
         incumbent: number of the complete trial that a pruned one was behind.
+        broken: whether a constraint does not hold; the score is lowered then.
         token: of the present attempt, and in its own pictures, no others.
     """
 
@@ -95,6 +96,7 @@ class Trial:
     scores: tuple[float, ...] = ()
     variance: float = 0.0
     incumbent: int | None = None
+    broken: bool = False
     token: str = ""
 
     @property
@@ -115,18 +117,22 @@ class Trial:
 
 
 def best_of(trials: Mapping[int, Trial]) -> Trial | None:
-    """Return the complete trial with the greatest score, the first of equals, or None."""
+    """Return the complete trial with the greatest score, the first of equals, or None.
+
+    One that breaks a constraint is returned only where all do.
+    """
     complete = [trial for trial in trials.values() if trial.state == "complete"]
-    return max(complete, key=lambda t: (t.score or 0.0, -t.number), default=None)
+    return max(complete, key=lambda t: (not t.broken, t.score or 0.0, -t.number), default=None)
 
 
 def front_of(trials: Mapping[int, Trial]) -> list[Trial]:
     """Return the Pareto front: trials that none other excels in one objective and equals in all.
 
     Empty where there is one objective. The trial of :func:`best_of`, with the greatest sum, is
-    on it.
+    on it. Trials that break a constraint are not, unless all do.
     """
-    scored = [trial for trial in trials.values() if trial.scores]
+    all_scored = [trial for trial in trials.values() if trial.scores]
+    scored = [trial for trial in all_scored if not trial.broken] or all_scored
     return [t for t in scored if not any(dominates(o.scores, t.scores) for o in scored)]
 
 
