@@ -76,6 +76,7 @@ class TrialRow:
         front: whether it is on the Pareto front.
         pruned: after how many pictures it was stopped, because it was behind; its score is an
             estimate then.
+        broken: whether a constraint does not hold.
         shots: payload id → picture.
         behind: how far the best is ahead of it, picture by picture; None for the best itself, for
             trials without all pictures, and where there are fewer than two pictures.
@@ -90,6 +91,7 @@ class TrialRow:
     objectives: Mapping[str, float] = field(default_factory=dict)
     front: bool = False
     pruned: int | None = None
+    broken: bool = False
     shots: Mapping[str, Shot] = field(default_factory=dict)
     behind: Comparison | None = None
 
@@ -182,7 +184,8 @@ class ReportData:
 
     @property
     def _scored(self) -> list[TrialRow]:
-        return [t for t in self.trials if t.score is not None and t.pruned is None]
+        whole = [t for t in self.trials if t.score is not None and t.pruned is None]
+        return [t for t in whole if not t.broken] or whole
 
     @property
     def rivals(self) -> tuple[TrialRow, ...]:

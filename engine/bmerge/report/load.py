@@ -213,6 +213,7 @@ def _row(trial: Trial, objectives: Mapping[str, float]) -> TrialRow:
         reason=trial.reason,
         objectives=objectives,
         pruned=len(trial.pictures) if trial.state == "pruned" else None,
+        broken=trial.broken,
     )
 
 
