@@ -30,7 +30,7 @@ mod vm;
 
 pub use codec::blocks;
 pub use dtype::Dtype;
-pub use error::{Error, Result};
+pub use error::{Error, HeaderError, Result, TensorFault};
 pub use header::{
     encode_header, metadata_json, parse_header, read_header, Header, Layout, LayoutBuilder, Names,
     Table, TensorInfo,

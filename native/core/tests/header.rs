@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use bmerge_core::{encode_header, parse_header, read_header, Dtype, Error};
+use bmerge_core::{
+    encode_header, parse_header, read_header, Dtype, Error, HeaderError, TensorFault,
+};
 use proptest::prelude::*;
 
 fn refusal(json: &str, data: u64) -> String {
     match parse_header(json.as_bytes(), 8 + json.len() as u64 + data) {
-        Err(Error::Header { message, .. }) => message,
+        Err(Error::Header { source, .. }) => source.to_string(),
         other => panic!("expected a header error, got {other:?}"),
     }
 }
@@ -100,6 +102,29 @@ fn files_are_refused_by_their_first_bytes() {
     }
     assert!(matches!(read_header(folder.path()), Err(Error::Io { .. })));
     assert!(matches!(read_header(&folder.path().join("none")), Err(Error::Io { .. })));
+}
+
+#[test]
+fn a_caller_can_tell_one_fault_from_another() {
+    let fault =
+        |json: &str, data: u64| match parse_header(json.as_bytes(), 8 + json.len() as u64 + data) {
+            Err(Error::Header { path: None, source }) => source,
+            other => panic!("expected a header error, got {other:?}"),
+        };
+    let sound = tensor("F32", "[1]", "[0,4]");
+    let size = 8 + sound.len() as u64;
+    let part = "header asks for";
+    let (needed, cut) = (size + 4, size + 3);
+    assert_eq!(fault("[]", 0), HeaderError::NoObject);
+    assert_eq!(fault(&sound, 3), HeaderError::Truncated { size: cut, part, needed });
+    assert_eq!(fault(&sound, 5), HeaderError::Surplus { size: size + 5, described: needed });
+    let name = String::from("a");
+    let unknown = TensorFault::Dtype { dtype: String::from("F31") };
+    assert_eq!(
+        fault(&tensor("F31", "[1]", "[0,4]"), 4),
+        HeaderError::Tensor { name: name.clone(), fault: unknown }
+    );
+    assert_eq!(fault(&tensor("F32", "[1]", "[4,8]"), 8), HeaderError::Gap { name });
 }
 
 fn dtypes() -> impl Strategy<Value = Dtype> {

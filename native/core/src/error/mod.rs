@@ -1,21 +1,25 @@
 //! The one error type of the crate.
 
+mod header;
+
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
+
+pub use header::{HeaderError, TensorFault};
 
 /// What can go wrong; messages are lower case and one line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file is not valid safetensors, or a layout cannot be written as such.
-    #[error("{}{message}", prefix(path.as_ref()))]
+    #[error("{}{source}", prefix(path.as_ref()))]
     Header {
         /// The file, if the header came from one.
         path: Option<PathBuf>,
         /// What is wrong with it.
-        message: String,
+        source: HeaderError,
     },
     /// A program is malformed, or a job does not fit its program, sources or sinks.
     #[error("{0}")]
@@ -57,11 +61,6 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A header error without a path; see [`Error::at`].
-    pub(crate) fn header(message: impl Into<String>) -> Self {
-        Self::Header { path: None, message: message.into() }
-    }
-
     /// A program error.
     pub(crate) fn program(message: impl Into<String>) -> Self {
         Self::Program(message.into())
@@ -76,11 +75,16 @@ impl Error {
     #[must_use]
     pub(crate) fn at(self, file: impl Into<PathBuf>) -> Self {
         match self {
-            Self::Header { path: None, message } => {
-                Self::Header { path: Some(file.into()), message }
-            }
+            Self::Header { path: None, source } => Self::Header { path: Some(file.into()), source },
             other => other,
         }
+    }
+}
+
+impl From<HeaderError> for Error {
+    /// A header error without a path; see [`Error::at`].
+    fn from(source: HeaderError) -> Self {
+        Self::Header { path: None, source }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::names::Names;
 use super::MAX_HEADER;
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
+use crate::error::{HeaderError, Result, TensorFault};
 
 /// Where everything goes in a file that is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,14 +62,15 @@ impl LayoutBuilder {
     /// Add a tensor.
     pub fn add(&mut self, name: &str, dtype: Dtype, shape: &[u64]) -> Result<()> {
         if name == "__metadata__" {
-            return Err(Error::header("no tensor can be named \"__metadata__\""));
+            return Err(HeaderError::Reserved.into());
         }
         if self.names.add(name).is_none() {
-            return Err(Error::header(format!("duplicate tensor name {name:?}")));
+            return Err(HeaderError::Duplicate { name: name.to_owned() }.into());
         }
         let end = dtype.size_of(shape).and_then(|size| self.position.checked_add(size));
-        let end = end.ok_or_else(|| {
-            Error::header(format!("tensor {name:?}: shape {shape:?} has no valid size"))
+        let end = end.ok_or_else(|| HeaderError::Tensor {
+            name: name.to_owned(),
+            fault: TensorFault::Size { shape: shape.to_vec(), dtype: String::new() },
         })?;
         let row = format!(
             "{}{}:{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{end}]}}",
@@ -91,13 +92,15 @@ impl LayoutBuilder {
         header.push(b'}');
         let padded = (header.len() - 8).next_multiple_of(8);
         if padded as u64 > MAX_HEADER {
-            return Err(Error::header(format!("header of {padded} bytes is over {MAX_HEADER}")));
+            let what = format!("header of {padded} bytes is over {MAX_HEADER}");
+            return Err(HeaderError::TooLarge { what }.into());
         }
         header.resize(8 + padded, b' ');
         header[..8].copy_from_slice(&(padded as u64).to_le_bytes());
         let data = header.len() as u64;
         let total = position.checked_add(data);
-        let file_size = total.ok_or_else(|| Error::header("size of the file overflows"))?;
+        let file_size = total
+            .ok_or_else(|| HeaderError::TooLarge { what: "size of the file overflows".into() })?;
         for begin in &mut begins {
             *begin += data;
         }
@@ -106,5 +109,6 @@ impl LayoutBuilder {
 }
 
 fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::header(error.to_string()))
+    serde_json::to_string(value)
+        .map_err(|error| HeaderError::Json { reason: error.to_string() }.into())
 }

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use super::parse::check_tensor;
 use super::table::Table;
 use crate::dtype::Dtype;
-use crate::error::Error;
+use crate::error::TensorFault;
 
 /// `{"dtype": …, "shape": […], "data_offsets": [begin, end]}`; serde refuses repeated fields and,
 /// like the reference reader, passes over those that it does not know.
@@ -24,7 +24,7 @@ pub(super) struct RawHeader {
     pub(super) tensors: Table,
     pub(super) metadata: BTreeMap<String, String>,
     /// What is wrong with the first tensor that is not sound.
-    pub(super) problem: Option<Error>,
+    pub(super) problem: Option<(String, TensorFault)>,
 }
 
 impl<'de> Deserialize<'de> for RawHeader {
@@ -58,10 +58,10 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 continue;
             }
             let raw = map.next_value::<RawTensor>()?;
-            match check_tensor(&key, &raw) {
+            match check_tensor(&raw) {
                 Ok(dtype) => header.tensors.add(&key, dtype, &raw.shape, raw.data_offsets.0),
-                Err(error) => {
-                    header.problem.get_or_insert(error);
+                Err(fault) => {
+                    header.problem.get_or_insert_with(|| (key.clone(), fault));
                     header.tensors.add(&key, Dtype::U8, &[0], 0)
                 }
             };

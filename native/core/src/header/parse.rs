@@ -8,7 +8,7 @@ use super::json::{RawHeader, RawTensor};
 use super::table::Table;
 use super::{Header, MAX_HEADER};
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
+use crate::error::{Error, HeaderError, Result, TensorFault};
 
 /// Read and validate the header of a file.
 pub fn read_header(path: &Path) -> Result<Header> {
@@ -39,13 +39,13 @@ pub fn read_header(path: &Path) -> Result<Header> {
 /// file without gap or overlap; `__metadata__` is a flat map of strings, or null.
 pub fn parse_header(json: &[u8], file_size: u64) -> Result<Header> {
     if json.first() != Some(&b'{') {
-        return Err(Error::header("header does not start with '{'"));
+        return Err(HeaderError::NoObject.into());
     }
-    let text = std::str::from_utf8(json).map_err(|_| Error::header("header is not UTF-8"))?;
+    let text = std::str::from_utf8(json).map_err(|_| HeaderError::NotUtf8)?;
     let raw: RawHeader = serde_json::from_str(text)
-        .map_err(|error| Error::header(format!("invalid header: {error}")))?;
-    if let Some(problem) = raw.problem {
-        return Err(problem);
+        .map_err(|error| HeaderError::Json { reason: error.to_string() })?;
+    if let Some((name, fault)) = raw.problem {
+        return Err(HeaderError::Tensor { name, fault }.into());
     }
     let data = 8 + json.len() as u64;
     let tensors = raw.tensors.placed(data);
@@ -53,11 +53,9 @@ pub fn parse_header(json: &[u8], file_size: u64) -> Result<Header> {
     Ok(Header { tensors, metadata: raw.metadata, file_size })
 }
 
-fn check_prefix(file_size: u64) -> Result<()> {
-    if file_size < 8 {
-        return Err(Error::header(format!(
-            "file has {file_size} bytes, too few for a safetensors header"
-        )));
+fn check_prefix(size: u64) -> Result<()> {
+    if size < 8 {
+        return Err(HeaderError::NoRoom { size }.into());
     }
     Ok(())
 }
@@ -65,40 +63,32 @@ fn check_prefix(file_size: u64) -> Result<()> {
 fn header_length(prefix: [u8; 8], file_size: u64) -> Result<usize> {
     let length = u64::from_le_bytes(prefix);
     if length > MAX_HEADER {
-        return Err(Error::header(format!(
-            "header length {length} is over {MAX_HEADER}: not a safetensors file"
-        )));
+        return Err(HeaderError::NotSafetensors { length, limit: MAX_HEADER }.into());
     }
     if length > file_size - 8 {
-        let needed = length + 8;
-        return Err(Error::header(format!(
-            "file is truncated: it has {file_size} bytes and its header alone needs {needed}"
-        )));
+        let (part, needed) = ("header alone needs", length + 8);
+        return Err(HeaderError::Truncated { size: file_size, part, needed }.into());
     }
     Ok(length as usize)
 }
 
 /// Check one tensor by itself, and return its type.
-pub(super) fn check_tensor(name: &str, raw: &RawTensor) -> Result<Dtype> {
-    let fail = |message: String| Err(Error::header(format!("tensor {name:?}: {message}")));
+pub(super) fn check_tensor(raw: &RawTensor) -> std::result::Result<Dtype, TensorFault> {
+    let name = || raw.dtype.clone();
     let Some(dtype) = Dtype::parse(&raw.dtype) else {
-        return fail(format!("unknown dtype {:?}", raw.dtype));
+        return Err(TensorFault::Dtype { dtype: name() });
     };
-    let Some(size) = dtype.size_of(&raw.shape) else {
-        let shape = &raw.shape;
-        return fail(format!("shape {shape:?} of {} has no valid size", raw.dtype));
+    let Some(needed) = dtype.size_of(&raw.shape) else {
+        return Err(TensorFault::Size { shape: raw.shape.clone(), dtype: name() });
     };
     let (begin, end) = raw.data_offsets;
-    let range = match end.checked_sub(begin) {
+    let given = match end.checked_sub(begin) {
         Some(range) if end <= u64::MAX - (8 + MAX_HEADER) => range,
-        _ => return fail(format!("invalid data_offsets [{begin}, {end}]")),
+        _ => return Err(TensorFault::Offsets { begin, end }),
     };
-    if range != size {
-        let shape = &raw.shape;
-        return fail(format!(
-            "shape {shape:?} of {} needs {size} bytes, data_offsets give {range}",
-            raw.dtype
-        ));
+    if given != needed {
+        let shape = raw.shape.clone();
+        return Err(TensorFault::Range { shape, dtype: name(), needed, given });
     }
     Ok(dtype)
 }
@@ -107,22 +97,21 @@ pub(super) fn check_tensor(name: &str, raw: &RawTensor) -> Result<Dtype> {
 fn check_layout(tensors: &Table, data: u64, file_size: u64) -> Result<()> {
     let mut position = data;
     for tensor in tensors.iter() {
-        if tensor.begin != position {
-            let what = if tensor.begin > position { "a gap before" } else { "an overlap at" };
-            let name = tensor.name;
-            return Err(Error::header(format!("data_offsets leave {what} tensor {name:?}")));
+        let name = || tensor.name.to_owned();
+        if tensor.begin > position {
+            return Err(HeaderError::Gap { name: name() }.into());
+        }
+        if tensor.begin < position {
+            return Err(HeaderError::Overlap { name: name() }.into());
         }
         position = tensor.end;
     }
     if position > file_size {
-        return Err(Error::header(format!(
-            "file is truncated: it has {file_size} bytes and its header asks for {position}"
-        )));
+        let (part, needed) = ("header asks for", position);
+        return Err(HeaderError::Truncated { size: file_size, part, needed }.into());
     }
     if position < file_size {
-        return Err(Error::header(format!(
-            "file has {file_size} bytes and its header describes only {position}"
-        )));
+        return Err(HeaderError::Surplus { size: file_size, described: position }.into());
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! The items of work, in the order in which they are started.
 
 use super::memory;
-use super::pass::may_sample;
 use super::request::{Copy, Job, Request};
 use super::Sources;
-use crate::program::stage::Stage;
+use crate::program::stage::{Collector, Stage};
 use crate::program::Program;
+use crate::reduce::Tiling;
 use crate::vm::geometry::Geometry;
 
 /// Bytes of one unit of a copy: as many as a unit of a job writes, of 16-bit numbers.
@@ -105,4 +105,10 @@ fn work(program: &Program, job: &Job, geometry: &Geometry) -> u64 {
     let measured = job.encoding.as_ref().is_some_and(|encoding| encoding.is_measured());
     let last = program.stages().last().filter(|_| measured);
     once.saturating_add(last.map_or(0, pass))
+}
+
+/// Whether a pass only looks for where k-th values are, and of a large tensor.
+pub(super) fn may_sample(stage: &Stage, geometry: &Geometry) -> bool {
+    let all = stage.collects.iter().all(|collect| collect.what == Collector::KthBracket);
+    all && stage.output.is_none() && Tiling::samples(geometry)
 }

@@ -13,6 +13,7 @@ mod job;
 mod mapping;
 mod maps;
 mod memory;
+mod open;
 mod pairs;
 mod pass;
 mod progress;
@@ -61,7 +62,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// `tick` is called on this thread every few milliseconds while the workers run; when it returns
 /// false the run is cancelled.
 pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -> Result<Report> {
-    let sources = source::open_all(request)?;
+    let sources = open::open_all(request)?;
     check::check(request, &sources)?;
     let threads = memory::threads(&request.options);
     let items = job::items(request, &sources, threads);
@@ -79,7 +80,7 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
 /// Decode a whole input to bytes of F32; `target` has four times as many as the input has elements.
 pub fn decode(sources: &[Source], input: &Input, target: &mut [u8]) -> Result<()> {
     const PIECE: usize = 64 * 1024;
-    let sources = source::open_plainly(sources)?;
+    let sources = open::open_plainly(sources)?;
     input.check(&sources, (target.len() / 4) as u64)?;
     let (mut buffer, mut values) = (Buffer::default(), vec![0.0; PIECE.min(target.len() / 4)]);
     for (index, piece) in target.chunks_mut(4 * PIECE).enumerate() {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::job::{Item, Task};
+use super::job::{may_sample, Item, Task};
 use super::request::Job;
 use crate::codec::blocks::encode::Companions;
-use crate::program::stage::{Collector, Stage};
+use crate::program::stage::Stage;
 use crate::program::{scalar, Op, Program};
 use crate::reduce::{Bracket, Form, Found, Gather, Tiling};
 use crate::vm::geometry::Geometry;
@@ -158,12 +158,6 @@ impl Pass {
         self.units = gather.tiling.count().div_ceil(self.tiles);
         self.gather = Some(gather);
     }
-}
-
-/// Whether a pass only looks for where k-th values are, and of a large tensor.
-pub(super) fn may_sample(stage: &Stage, geometry: &Geometry) -> bool {
-    let all = stage.collects.iter().all(|collect| collect.what == Collector::KthBracket);
-    all && stage.output.is_none() && Tiling::samples(geometry)
 }
 
 /// The rank that a selection asks for.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::source::{self, Opened};
+use super::open;
+use super::source::Opened;
 use super::{IoMode, Request, Sink, Source, Sources};
 use crate::error::Result;
 
@@ -61,7 +62,7 @@ impl<'a> Ways<'a> {
             && (1..=MOST).contains(&files.count())
             && bytes >= LEAST
             && share >= RESIDENT;
-        let map = worth.then(|| source::open_as_maps(request)).transpose()?;
+        let map = worth.then(|| open::open_as_maps(request)).transpose()?;
         let (turns, costs) = (AtomicUsize::new(0), Mutex::default());
         Ok(Self { read, map, turns, costs, found: OnceLock::new() })
     }
