@@ -54,6 +54,7 @@ def works(blocks: int) -> Sequence[Work]:
         Work("ties_add_difference", "ties_add_difference", abc, (*alpha, "--beta", "0.2")),
         Work("ties", "ties", abc),
         Work("dare", "dare_linear", abc),
+        Work("dare_ties", "dare_ties", abc),
     )
 
 
