@@ -18,7 +18,6 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 add_module_names = False
-suppress_warnings = ["misc.highlighting_failure"]  # signatures are written to be read
 html_theme = "furo"
 html_title = "bmerge"
 html_show_sourcelink = False
