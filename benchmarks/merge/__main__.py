@@ -92,7 +92,10 @@ class Session:
         if work.method not in self._methods:
             self.rows.append(Row(kind.title, work.name, "all", note="no such method"))
             return
-        models = list(make(kind, work.models, self._scratch).values())
+        self._output = (self._scratch / "output").with_suffix(work.suffix)
+        made = make(kind, (*work.models, *((work.like,) if work.like else ())), self._scratch)
+        models = [made[name] for name in work.models]
+        like = made[work.like or work.models[0]]
         base = Row(kind.title, work.name, "floor")
         rows = {who: Row(kind.title, work.name, who) for who in candidates}
         programs: dict[str, Program] = {}
@@ -105,7 +108,8 @@ class Session:
         self.rows += [base, *rows.values()]
         nbytes = models[0].stat().st_size // 2 if work.halves else None
         floors = {
-            sync: floor(models, self._output, nbytes=nbytes, sync=sync) for sync in (False, True)
+            sync: floor(models, self._output, nbytes=nbytes, like=like, sync=sync)
+            for sync in (False, True)
         }
         self._run(floors[False])  # warms the page cache
         for number in range(1 - self._warm, self._rounds + 1):

@@ -9,12 +9,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.merge.programs import bmerge
-from bmerge.dtypes import SIZES
+from benchmarks.merge.programs import bmerge, convert
+from bmerge.dtypes import BLOCKS, SIZES
 from bmerge.testing.checkpoints import sd1_layout, sdxl_layout, write_random
 from bmerge.testing.layouts import Layout, shrink
 
 __all__ = ["KINDS", "Kind", "make", "remove", "remove_converted"]
+
+UNET = "unet"
+"""What stands for a dtype where the diffusion model is alone, as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Kind:
 
     def nbytes(self, dtype: str) -> int:
         """Return the size of one checkpoint, without its header."""
-        tags = ((dtype if tag == "F16" else tag, shape) for _, tag, shape in self.layout())
+        known = dtype if dtype in SIZES else "F16"  # others are smaller
+        tags = ((known if tag == "F16" else tag, shape) for _, tag, shape in self.layout())
         return sum(math.prod(shape) * SIZES[tag] for tag, shape in tags)
 
 
@@ -102,7 +106,7 @@ def make(kind: Kind, names: Collection[str], folder: Path) -> dict[str, Path]:
 
 def remove_converted(kind: Kind, folder: Path) -> None:
     """Remove the models that were made of others, which other works seldom need."""
-    for path in folder.glob(f"{kind.name}-?.*.safetensors"):
+    for path in folder.glob(f"{kind.name}-?.*.*"):
         path.unlink()
 
 
@@ -113,12 +117,16 @@ def remove(kind: Kind, folder: Path) -> None:
 
 
 def _convert(source: Path, target: Path, dtype: str) -> None:
-    """Write the same values in another dtype."""
+    """Write the same values in another dtype or format."""
     print(f"making {target}", flush=True)
-    options = ["--alpha", "0", "--dtype", dtype, "--no-metadata"]
-    subprocess.run(
-        bmerge("weighted_sum", [source, source], target, options), check=True, capture_output=True
-    )
+    if dtype in SIZES:
+        options = ["--alpha", "0", "--dtype", dtype, "--no-metadata"]
+        words = bmerge("weighted_sum", [source, source], target, options)
+    else:
+        alone = ("--parts", "unet") if dtype == UNET or target.suffix == ".gguf" else ()
+        named = () if dtype == UNET else ("--quantise", dtype)
+        words = convert(source, target, (*alone, *named))
+    subprocess.run(words, check=True, capture_output=True)
 
 
 def _dtype(name: str) -> str:
@@ -126,4 +134,5 @@ def _dtype(name: str) -> str:
 
 
 def _path(kind: Kind, name: str, folder: Path) -> Path:
-    return folder / f"{kind.name}-{name}.safetensors"
+    blocks = _dtype(name).upper() in BLOCKS
+    return folder / f"{kind.name}-{name}{'.gguf' if blocks else '.safetensors'}"

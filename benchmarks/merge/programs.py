@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.merge.works import Work
 
-__all__ = ["CANDIDATES", "DEFAULT", "Program", "bmerge", "floor", "program"]
+__all__ = ["CANDIDATES", "DEFAULT", "Program", "bmerge", "convert", "floor", "program"]
 
 _SYNC = "native_sync"
 _BMERGE: dict[str, tuple[str, ...]] = {
@@ -47,17 +47,20 @@ class Program:
     syncs: bool = False
 
 
-def floor(models: Sequence[Path], output: Path, *, nbytes: int | None, sync: bool) -> Program:
+def floor(
+    models: Sequence[Path], output: Path, *, nbytes: int | None, like: Path, sync: bool
+) -> Program:
     """Return the command that reads every input and writes as much as the merge does.
 
     Args:
         models: the inputs.
         output: the file to write.
-        nbytes: how much of the first input is written; None is all.
+        nbytes: how much of ``like`` is written; None is all.
+        like: the file that the output is as large as.
         sync: whether it waits for the disk.
     """
     inputs = " ".join(shlex.quote(str(model)) for model in models)
-    first, target = shlex.quote(str(models[0])), shlex.quote(str(output))
+    first, target = shlex.quote(str(like)), shlex.quote(str(output))
     copy = f"cp {first} {target}" if nbytes is None else f"head -c {nbytes} {first} > {target}"
     wait = f"; sync {target}" if sync else ""
     return Program(("sh", "-c", f"cat {inputs} > /dev/null; {copy}{wait}"), syncs=sync)
@@ -85,3 +88,9 @@ def bmerge(
     """Return the command of one merge by bmerge."""
     start = (sys.executable, "-m", "bmerge.cli", "merge", method)
     return (*start, *map(str, models), "-o", str(output), "--force", *options)
+
+
+def convert(model: Path, output: Path, options: Sequence[str]) -> tuple[str, ...]:
+    """Return the command of one conversion by bmerge."""
+    start = (sys.executable, "-m", "bmerge.cli", "convert", str(model))
+    return (*start, "-o", str(output), "--force", "--no-metadata", *options)

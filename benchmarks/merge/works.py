@@ -15,9 +15,12 @@ class Work:
     Args:
         name: by which it is selected.
         method: of bmerge.
-        models: names of the inputs: a letter, and the dtype if it is not F16.
+        models: names of the inputs: a letter, and the dtype or quantised format if it is not F16;
+            those of GGUF hold the diffusion model alone, as does one that is called ``unet``.
         options: of ``bmerge merge``.
         halves: whether the output has half the size of the first input.
+        like: name of a model that the output is as large as, if that is not the first input.
+        suffix: of the output.
     """
 
     name: str
@@ -25,6 +28,8 @@ class Work:
     models: tuple[str, ...]
     options: tuple[str, ...] = ()
     halves: bool = False
+    like: str | None = None
+    suffix: str = ".safetensors"
 
 
 def _blocks(count: int) -> str:
@@ -55,6 +60,21 @@ def works(blocks: int) -> Sequence[Work]:
         Work("ties", "ties", abc),
         Work("dare", "dare_linear", abc),
         Work("dare_ties", "dare_ties", abc),
+        *(
+            Work(name, "weighted_sum", (f"a.{name}", f"b.{name}"), alpha)
+            for name in ("fp8_scaled", "int8", "mxfp8", "nvfp4")
+        ),
+        Work("q8_0", "weighted_sum", ("a.q8_0", "b.q8_0"), alpha, suffix=".gguf"),
+        *(
+            Work(
+                f"{name}_in",
+                "weighted_sum",
+                (f"a.{name}", f"b.{name}"),
+                (*alpha, "--dtype", "bf16"),
+                like="a.unet",
+            )
+            for name in ("q4_k", "q6_k")
+        ),
     )
 
 
