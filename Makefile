@@ -57,7 +57,7 @@ test-slow: install ## the long tests too: twenty kills of a study
 	$(PYTEST) -m "not soak"
 
 soak: install ## kills, failing servers, full disks and fuzzing, for hours; writes its table
-	$(PYTEST) -m soak tests/soak $(SOAK)
+	$(PYTEST) -m soak tests/soak tests/formats/test_quantised_hostile.py $(SOAK)
 
 test-windows: ## the core's tests for Windows under Wine, and the extension built for it
 	native/cross/test.sh windows
