@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bmerge.errors import RecipeError, nearest
 
-__all__ = ["BITS", "FLOATS", "SIZES", "TAGS", "canonical", "is_float", "nbytes_of"]
+__all__ = ["BITS", "BLOCKS", "FLOATS", "SIZES", "TAGS", "canonical", "is_float", "nbytes_of"]
 
 SIZES: dict[str, int] = {
     "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
@@ -22,6 +22,12 @@ BITS: dict[str, int] = {
     **{tag: 8 * size for tag, size in SIZES.items()}, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
 """Bits of one element, by safetensors tag: all that the format knows."""
+
+BLOCKS: dict[str, tuple[int, int]] = {
+    "Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24), "Q8_0": (32, 34),
+    "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210),
+}  # fmt: skip
+"""Elements and bytes of a block, by ggml's names of the types that only GGUF files have."""
 
 FLOATS = frozenset({"F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64"})
 """The tags that can be merged; tensors of any other dtype are copied from the first model."""
@@ -65,7 +71,10 @@ def canonical(name: str) -> str:
 
 
 def nbytes_of(tag: str, numel: int) -> int:
-    """Return the bytes of so many elements; together they end with a byte."""
+    """Return the bytes of so many elements; together they end with a byte, or with a block."""
+    if tag in BLOCKS:
+        elements, size = BLOCKS[tag]
+        return numel // elements * size
     return BITS[tag] * numel // 8
 
 

@@ -103,7 +103,12 @@ HOSTILE = {
     "other shape": (gguf([("a", (256,), Q8_0, q8_0(WIDE))], [pair("comfy.gguf.orig_shape.a", 9,
                     struct.pack("<IQ2i", 5, 2, 16, 17))]), "cannot have had"),
     "llama": (gguf([("blk.0.attn_q.weight", (1,), F32, bytes(4))],
-                   [pair("general.architecture", 8, "llama")]), "in another order"),
+                   [pair("general.architecture", 8, "llama")]), "cannot have None heads"),
+    "llama of experts": (gguf([("blk.0.ffn_gate_exps.weight", (1,), F32, bytes(4))],
+                              [pair("general.architecture", 8, "llama")]), "no name that is known"),
+    "odd heads": (gguf([("blk.0.attn_k.weight", (9, 2), F32, bytes(72))],
+                       [pair("general.architecture", 8, "llama"),
+                        pair("llama.attention.head_count", 4, 3)]), "cannot have 3 heads"),
 }  # fmt: skip
 
 
@@ -199,3 +204,42 @@ def test_text_encoders_of_llama_cpp_have_the_names_of_transformers(tmp_path):
     models = (open_checkpoint(tmp_path / "a.safetensors"), opened(tmp_path, gguf(rows)))
     found = in_one_layout(models)[1]
     assert found.tensors.keys() == {start + name for name in wanted}
+
+
+def woven(rows, heads):
+    """Return rows as llama.cpp has those of queries and keys."""
+    return rows.reshape(heads, 2, -1, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def test_language_models_of_llama_have_the_rows_and_names_of_transformers(tmp_path, bmerge):
+    rng = np.random.default_rng(8)
+    shapes = {"self_attn.q_proj": (16, 32), "self_attn.k_proj": (8, 32), "mlp.up_proj": (6, 32)}
+    layer = "model.layers.0."
+    whole = {f"{layer}{name}.weight": rng.standard_normal(s).astype("f4")
+             for name, s in shapes.items()}  # fmt: skip
+    whole |= {"model.embed_tokens.weight": rng.standard_normal((9, 32)).astype("f4"),
+              f"{layer}self_attn.q_proj.bias": np.arange(16, dtype="f4")}  # fmt: skip
+    q, k, up, embedding, bias = whole.values()
+    rows = [("token_embd.weight", F32, embedding), ("blk.0.attn_q.weight", Q8_0, woven(q, 4)),
+            ("blk.0.attn_k.weight", F32, woven(k, 2)), ("blk.0.ffn_up.weight", F32, up),
+            ("blk.0.attn_q.bias", F32, woven(bias[:, None], 4)[:, 0])]  # fmt: skip
+    file = gguf(
+        [(name, v.shape, kind, q8_0(v) if kind == Q8_0 else v.tobytes()) for name, kind, v in rows],
+        [pair("general.architecture", 8, "llama"), pair("llama.attention.head_count", 4, 4),
+         pair("llama.attention.head_count_kv", 4, 2)],
+    )  # fmt: skip
+    (tmp_path / "m.gguf").write_bytes(file)
+    out = tmp_path / "m.safetensors"
+    called = bmerge("convert", tmp_path / "m.gguf", "--dtype", "fp32", "-o", out)
+    assert called.status == 0, called.err
+    found = load_file(out)
+    assert found.keys() == whole.keys()
+    for key, values in whole.items():
+        exact = q8_0_values(q8_0(values), values.shape) if values is q else values
+        assert (found[key] == exact).all()
+    assert bmerge("convert", tmp_path / "m.gguf", "-o", tmp_path / "again.gguf").status == 0
+    pairs, tensors = read((tmp_path / "again.gguf").read_bytes())
+    assert "general.architecture" not in pairs
+    shape, kind, data = tensors[f"{layer}self_attn.q_proj.weight"]
+    assert (shape, kind) == (q.shape, Q8_0)
+    assert data.startswith(q8_0(q8_0_values(q8_0(q), q.shape)))

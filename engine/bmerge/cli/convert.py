@@ -103,6 +103,7 @@ def command(
       bmerge convert unet.safetensors --prefix model.diffusion_model. -o unet-a1111.safetensors
       bmerge convert model.safetensors --quantise fp8_scaled -o model-fp8.safetensors
       bmerge convert flux-Q8_0.gguf --dtype bf16 -o flux.safetensors
+      bmerge convert flux.safetensors --quantise q8_0 -o flux-Q8_0.gguf
       bmerge convert sdxl.safetensors --vae vae-fix.safetensors -o baked.safetensors
     """
     target = None if dry_run else to.target()

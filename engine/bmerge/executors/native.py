@@ -264,9 +264,9 @@ class _Arguments:
         kind = job.dtype if job.encoding is None else self._encoding(job.encoding)
         return JobRow(index, inputs, scalars, job.shape, target, offset, kind, job.seed)
 
-    def _encoding(self, encoding: Encoding) -> tuple[Any, int, list[tuple[int, int]]]:
+    def _encoding(self, encoding: Encoding) -> tuple[str, Any, int, list[tuple[int, int]]]:
         places = [self.sink.locate(key) for key in encoding.companions]
-        return encoding.codec.parameters, encoding.rows, places
+        return encoding.codec.name, encoding.codec.parameters, encoding.rows, places
 
     def _input(self, tensor: Tensor) -> Any:
         if not is_patched(tensor):

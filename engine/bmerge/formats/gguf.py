@@ -15,22 +15,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bmerge.dtypes import SIZES
+from bmerge.dtypes import BLOCKS, SIZES
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.coded import Codec, CodedTensor
+from bmerge.formats.gguf_rows import WOVEN, unwoven
 from bmerge.formats.gguf_values import Bytes, GgufError, read_pairs
 
-__all__ = ["BLOCKS", "MAGIC", "PLAIN", "open_gguf"]
+__all__ = ["MAGIC", "PLAIN", "QUANTISED", "SHAPE", "open_gguf"]
 
 MAGIC = b"GGUF"
 PLAIN = {0: "F32", 1: "F16", 30: "BF16", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64"}
 """Types whose elements lie one after another, and their tags."""
-BLOCKS = {
-    2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),
+QUANTISED = {
+    2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K",
 }  # fmt: skip
-"""Types of blocks that can be decoded: name, elements and bytes of a block."""
+"""Types of blocks, and their names in :data:`bmerge.dtypes.BLOCKS`."""
 _OTHERS = {
     9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
     19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 34: "TQ1_0",
@@ -41,11 +41,9 @@ _STANDS_FOR = "BF16"
 _MOST_DIMENSIONS = 8
 _LARGEST = 1 << 60
 _ALIGNMENT = 32
-_SHAPE = "comfy.gguf.orig_shape."
+SHAPE = "comfy.gguf.orig_shape."
 """Before the name of a tensor: its true shape, where rows were too short for blocks."""
 _CARRIED = {"general.architecture", "general.license"}
-_PERMUTED = ("llama", "mistral")
-"""Architectures of llama.cpp whose rows of queries and keys are in another order than elsewhere."""
 
 
 def open_gguf(path: Path, *, named: Path | None = None) -> Checkpoint:
@@ -62,14 +60,11 @@ def open_gguf(path: Path, *, named: Path | None = None) -> Checkpoint:
         with path.open("rb") as file:
             data = Bytes(file, path.stat().st_size)
             pairs, tensors = _contents(data, path)
+            tensors, pairs = _in_usual_order(tensors, pairs)
     except GgufError as error:
         raise FormatError(f"{path}: {error}", path=path) from error
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}", path=path) from error
-    architecture = pairs.get("general.architecture")
-    if architecture in _PERMUTED and any(name.startswith("blk.") for name in tensors):
-        message = f"{path}: the rows of a {architecture} model are in another order in GGUF"
-        raise FormatError(message, path=path, hint="use the model as .safetensors")
     metadata = {
         name: text
         for name, text in pairs.items()
@@ -106,11 +101,22 @@ def _contents(data: Bytes, path: Path) -> tuple[Mapping[str, Any], dict[str, Ten
             raise GgufError(f"tensor {name!r} lies beyond the end, or not at a multiple of "
                             f"{alignment}")  # fmt: skip
         ends.append((offset, offset + tensor.nbytes, name))
-        tensors[name] = _in_shape(tensor, pairs.get(_SHAPE + name))
+        tensors[name] = _in_shape(tensor, pairs.get(SHAPE + name))
     _check_apart(ends)
     if not tensors:
         raise GgufError("holds no tensors")
     return pairs, tensors
+
+
+def _in_usual_order(
+    tensors: dict[str, Tensor], pairs: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Return what a file holds, with the names and rows that a model has elsewhere, if need be."""
+    architecture = pairs.get("general.architecture")
+    if architecture not in WOVEN or not any(name.startswith("blk.") for name in tensors):
+        return tensors, pairs
+    others = {name: value for name, value in pairs.items() if name != "general.architecture"}
+    return unwoven(architecture, tensors, pairs), others
 
 
 def _row(data: Bytes) -> tuple[str, tuple[int, ...], int, int]:
@@ -130,10 +136,11 @@ def _tensor(name: str, shape: tuple[int, ...], kind: int, path: Path, begin: int
     if kind in PLAIN:
         dtype = PLAIN[kind]
         return TensorInfo(name, dtype, shape, path, begin, numel * SIZES[dtype])
-    if kind not in BLOCKS:
+    if kind not in QUANTISED:
         label = _OTHERS.get(kind, f"type {kind}")
         raise GgufError(f"tensor {name!r} is of {label}, which bmerge does not decode")
-    label, elements, size = BLOCKS[kind]
+    label = QUANTISED[kind]
+    elements, size = BLOCKS[label]
     if not shape or shape[-1] % elements:
         raise GgufError(f"tensor {name!r} of {label} has rows that are not whole blocks")
     blocks = numel // elements

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bmerge import _native
-from bmerge.dtypes import SIZES
+from bmerge.dtypes import BLOCKS, nbytes_of
 from bmerge.errors import FormatError
-from bmerge.formats.gguf import MAGIC, PLAIN
+from bmerge.formats.gguf import MAGIC, PLAIN, QUANTISED, SHAPE
 from bmerge.formats.prefixes import kind_of, prefix_of
 from bmerge.formats.wholes import whole_of
 
 __all__ = ["GgufLayout"]
 
-_TYPES = {dtype: kind for kind, dtype in PLAIN.items()}
-_VERSION, _TEXT, _U32 = 3, 8, 4
+_TYPES = {dtype: kind for kind, dtype in (PLAIN | QUANTISED).items()}
+_VERSION, _U32, _I32, _TEXT, _LIST = 3, 4, 5, 8, 9
 _ALIGNMENT = 32
-_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
+_FILE_TYPES = {
+    "F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9,
+    "Q4_K": 14, "Q5_K": 16, "Q6_K": 18,
+}  # fmt: skip
+"""What a file is called after the type of most of its elements."""
+_ROW = 256
+"""Elements of a row that a tensor has if its own are no whole blocks."""
 _LONGEST_NAME = 127
 
 
@@ -28,7 +35,8 @@ class GgufLayout:
 
     Args:
         path: of the file, for messages.
-        tensors: key, safetensors tag and shape of each. A prefix of diffusion models is left out.
+        tensors: key, tag and shape of each; tags are those of safetensors, and ggml's of blocks. A
+            prefix of diffusion models is left out.
         metadata: of the file.
 
     Raises:
@@ -45,17 +53,20 @@ class GgufLayout:
         if len(set(names)) < len(names):
             raise FormatError(f"{path}: two tensors would get the same name", path=path)
         self.offsets: list[int] = []
-        rows = []
+        rows, shapes = [], []
         at = 0
         for name, (key, dtype, shape) in zip(names, tensors, strict=True):
             if dtype not in _TYPES:
                 message = f"{path}: GGUF has no {dtype}, which {key!r} is of"
                 raise FormatError(message, path=path, key=key, hint="--dtype bf16 converts it")
             self.offsets.append(at)
-            rows.append(_row(name, dtype, shape, at))
-            at += math.prod(shape) * SIZES[dtype]
+            extents = _extents(dtype, shape)
+            if extents != tuple(shape):
+                shapes.append(_shape(name, shape))
+            rows.append(_row(name, dtype, extents, at))
+            at += nbytes_of(dtype, math.prod(shape))
             at += -at % _ALIGNMENT
-        pairs = _pairs(names, [dtype for _, dtype, _ in tensors], metadata)
+        pairs = [*_pairs(names, _file_type(tensors), metadata), *shapes]
         start = MAGIC + struct.pack("<IQQ", _VERSION, len(rows), len(pairs))
         header = start + b"".join((*pairs, *rows))
         self._header = header + bytes(-len(header) % _ALIGNMENT)
@@ -80,13 +91,33 @@ def _name(path: Path, key: str) -> str:
     return name
 
 
-def _pairs(names: Sequence[str], dtypes: Sequence[str], metadata: Mapping[str, str]) -> list[bytes]:
+def _extents(dtype: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that a tensor has in the file: of rows of whole blocks."""
+    elements, _ = BLOCKS.get(dtype, (1, 0))
+    if shape and shape[-1] % elements:
+        return math.prod(shape) // _ROW, _ROW
+    return tuple(shape)
+
+
+def _shape(name: str, shape: Sequence[int]) -> bytes:
+    """Return the pair that tells a tensor's own shape."""
+    listed = struct.pack(f"<IIQ{len(shape)}i", _LIST, _I32, len(shape), *shape)
+    return _text(SHAPE + name) + listed
+
+
+def _file_type(tensors: Sequence[tuple[str, str, Sequence[int]]]) -> int:
+    elements: Counter[str] = Counter()
+    for _, dtype, shape in tensors:
+        elements[dtype] += math.prod(shape)
+    return _FILE_TYPES[max(_FILE_TYPES, key=lambda dtype: elements[dtype])]
+
+
+def _pairs(names: Sequence[str], file_type: int, metadata: Mapping[str, str]) -> list[bytes]:
     """Return the pairs of the header: what the model is, and the metadata as text."""
     whole = whole_of({"": names}, names)
     found = {} if whole is None or whole.gguf is None else {"general.architecture": whole.gguf}
     texts = {**{key: text for key, text in metadata.items() if key != "format"}, **found}
-    most = max(_FILE_TYPES, key=dtypes.count)
-    numbers = {"general.quantization_version": 2, "general.file_type": _FILE_TYPES[most]}
+    numbers = {"general.quantization_version": 2, "general.file_type": file_type}
     order = sorted(texts, key=lambda key: (key != "general.architecture", key))
     return [
         *(_text(key) + struct.pack("<I", _TEXT) + _text(texts[key]) for key in order),

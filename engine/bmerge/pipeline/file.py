@@ -25,7 +25,7 @@ from bmerge.pipeline.output import OutputFiles
 from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
-from bmerge.plan import Plan, encoded
+from bmerge.plan import BLOCK_TYPES, Plan, encoded
 from bmerge.recipe.ancestry import RECIPE_KEY
 
 __all__ = ["MergeReport", "merge_to_file"]
@@ -139,13 +139,14 @@ def _copied(model: Checkpoint, folder: Path) -> tuple[str, ...]:
 
 
 def _written(plan: Plan, output: Path) -> Plan:
-    """Return a plan with quantised weights, where the file's format has those of safetensors."""
-    if output.suffix.lower() != GGUF_SUFFIX:
-        return encoded(plan)
-    if plan.recipe.quantise not in {"auto", "none"}:
-        message = f"a {GGUF_SUFFIX} file has no weights of {plan.recipe.quantise}"
-        raise FormatError(message, path=output, hint="write a .safetensors file")
-    return plan
+    """Return a plan with quantised weights, of the kinds that the file's format has."""
+    gguf, wanted = output.suffix.lower() == GGUF_SUFFIX, plan.recipe.quantise
+    if wanted not in {"auto", "none"} and gguf != (wanted in BLOCK_TYPES):
+        kind = GGUF_SUFFIX if gguf else output.suffix or "safetensors"
+        hint = "write a .safetensors file" if gguf else f"write a {GGUF_SUFFIX} file"
+        message = f"a {kind} file has no weights of {wanted}"
+        raise FormatError(message, path=output, hint=hint)
+    return encoded(plan, gguf=gguf)
 
 
 def _placeholders(plan: Plan) -> dict[Path, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bmerge.plan.alone import parts_alone
+from bmerge.plan.blocks import TYPES as BLOCK_TYPES
 from bmerge.plan.build import build_plan, make_plan
 from bmerge.plan.describe import describe, measured
 from bmerge.plan.encode import encoded
@@ -23,6 +24,7 @@ from bmerge.plan.match import Matching, match_tensors
 from bmerge.plan.steps import Methods, PlannedStep, graph_of
 
 __all__ = [
+    "BLOCK_TYPES",
     "CopyJob",
     "Encoding",
     "FillJob",

@@ -8,17 +8,26 @@ for the large layers that its picture model repeats.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from bmerge.architectures.components import MODEL, components_of
 from bmerge.dtypes import is_float
-from bmerge.expr import IDENTITY
-from bmerge.formats import CodedTensor, ComposedTensor, Tensor, leading
-from bmerge.formats.requantise import OF_INPUTS, WEIGHT, Quantised, as_before, as_like, as_new
+from bmerge.formats import CodedTensor, leading
+from bmerge.formats.requantise import (
+    OF_INPUTS,
+    WEIGHT,
+    Format,
+    Quantised,
+    as_before,
+    as_like,
+    as_new,
+)
+from bmerge.plan.blocks import TYPES, in_blocks
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
+from bmerge.plan.rewriting import base_of, is_kept, merge_of, part_of, placed
 
 __all__ = ["encoded"]
 
@@ -32,14 +41,20 @@ _LEAST = 64
 """Matrices with a smaller extent are not worth it."""
 
 
-def encoded(plan: Plan) -> Plan:
+def encoded(plan: Plan, *, gguf: bool = False) -> Plan:
     """Return a plan whose output has quantised weights, if its recipe or its first model has it so.
+
+    Args:
+        plan: the merge.
+        gguf: whether its output is a GGUF file, which has blocks of ggml's types.
 
     Raises:
         FormatError: if the first model's file has become shorter.
     """
     wanted, first = plan.recipe.quantise, leading(plan.checkpoints).tensors
-    coded = any(isinstance(t, CodedTensor) or _part_of(t) for t in first.values())
+    if gguf or wanted in TYPES:
+        return in_blocks(plan)
+    coded = any(isinstance(t, CodedTensor) or part_of(t) for t in first.values())
     if wanted == "auto":
         return _as_first(plan) if coded else plan
     if wanted == "none":
@@ -47,10 +62,10 @@ def encoded(plan: Plan) -> Plan:
     components = components_of([output.key for output in plan.outputs])
 
     def choose(job: Job, output: OutputTensor) -> Quantised | None:
-        base = _base_of(job)
+        base = base_of(job)
         of_model = components[output.key] == MODEL and _is_large(output)
-        chosen = bool(isinstance(base, CodedTensor) or _part_of(base)) if coded else of_model
-        return as_new(wanted, output.shape) if chosen else None
+        chosen = bool(isinstance(base, CodedTensor) or part_of(base)) if coded else of_model
+        return as_new(cast("Format", wanted), output.shape) if chosen else None
 
     return _rebuilt(plan, choose)
 
@@ -62,27 +77,13 @@ def _as_first(plan: Plan) -> Plan:
     def choose(job: Job, output: OutputTensor) -> Quantised | None:
         if dtypes.of(output.key) is not None:
             return None
-        base = _base_of(job)
+        base = base_of(job)
         if isinstance(base, CodedTensor):
             return as_before(base)
-        inner = _part_of(base)
+        inner = part_of(base)
         return None if inner is None else as_like(inner, output.key, output.shape)
 
     return _rebuilt(plan, choose)
-
-
-def _part_of(tensor: Tensor | None) -> CodedTensor | None:
-    """Return the first of the weights that a tensor is made of, if all of them are codes."""
-    pieces = tensor.pieces if isinstance(tensor, ComposedTensor) else ()
-    parts = [piece.tensor for piece in pieces if isinstance(piece.tensor, CodedTensor)]
-    return parts[0] if parts and len(parts) == len(pieces) else None
-
-
-def _base_of(job: Job) -> Tensor | None:
-    """Return the first model's tensor of a job's output."""
-    if isinstance(job, MergeJob):
-        return job.base
-    return job.source if isinstance(job, CopyJob) else None
 
 
 def _is_large(output: OutputTensor) -> bool:
@@ -102,14 +103,7 @@ def _rebuilt(plan: Plan, choose: Callable[[Job, OutputTensor], Quantised | None]
             outputs.setdefault(tensor.key, tensor)
             if made is not None:
                 jobs.setdefault(tensor.key, made)
-    return replace(plan, jobs=Jobs.of(jobs.values()), outputs=tuple(_placed(outputs.values())))
-
-
-def _placed(outputs: Iterable[OutputTensor]) -> Iterator[OutputTensor]:
-    offset = 0
-    for output in outputs:
-        yield replace(output, offset=offset)
-        offset += output.nbytes
+    return replace(plan, jobs=Jobs.of(jobs.values()), outputs=tuple(placed(outputs.values())))
 
 
 def _quantised(job: Job, output: OutputTensor, how: Quantised) -> Iterator[_Written]:
@@ -121,8 +115,8 @@ def _quantised(job: Job, output: OutputTensor, how: Quantised) -> Iterator[_Writ
         OutputTensor(key, dtype, shape)
         for key, (_, dtype, shape) in zip(names, how.parts, strict=True)
     ]
-    base = _base_of(job)
-    if _is_kept(job, base) and isinstance(base, CodedTensor) and base.codec == how.codec:
+    base = base_of(job)
+    if isinstance(base, CodedTensor) and base.codec == how.codec and is_kept(job, base):
         stored = zip(names, base.parts, strict=True)
         kept: list[Job | None] = [CopyJob(key, part, job.block) for key, part in stored]
         beside = [(layer + role, info) for role, info in base.others if role in OF_INPUTS]
@@ -131,22 +125,10 @@ def _quantised(job: Job, output: OutputTensor, how: Quantised) -> Iterator[_Writ
         yield from zip(kept, tensors, strict=True)
     else:
         encoding = Encoding(how.codec, how.rows, tuple(names[1:]))
-        yield _encoded(job, output, encoding), tensors[0]
+        yield replace(merge_of(job, output), encoding=encoding, base=None), tensors[0]
         yield from ((None, tensor) for tensor in tensors[1:])
     for role, data in how.marks.items():
         key = layer + role
         yield FillJob(key, data), OutputTensor(key, "U8", (len(data),))
     for key, (dtype, shape, data) in how.whole.items():
         yield FillJob(key, data), OutputTensor(key, dtype, shape)
-
-
-def _is_kept(job: MergeJob | CopyJob, base: Tensor | None) -> bool:
-    """Tell whether a job takes the first model's tensor as it is."""
-    return isinstance(job, MergeJob) and job.graph == IDENTITY and job.used_inputs == (base,)
-
-
-def _encoded(job: MergeJob | CopyJob, output: OutputTensor, encoding: Encoding) -> MergeJob:
-    if isinstance(job, CopyJob):
-        shape = output.shape
-        job = MergeJob(job.key, job.block, IDENTITY, (job.source,), (), shape, output.dtype, 0)
-    return replace(job, dtype="F32", encoding=encoding, base=None)

@@ -42,7 +42,10 @@ OnMissing = Literal["keep", "error"]
 OnNonFinite = Literal["error", "report"]
 Clamp = Literal["none", "all", "ab"]
 Rounding = Literal["nearest", "stochastic"]
-Quantise = Literal["auto", "none", "fp8_scaled", "mxfp8", "nvfp4", "int8"]
+Quantise = Literal[
+    "auto", "none", "fp8_scaled", "mxfp8", "nvfp4", "int8",
+    "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k",
+]  # fmt: skip
 Content = Literal["model", "difference"]
 """What tensors hold: weights, or what is to be added to weights."""
 
@@ -247,7 +250,7 @@ class Recipe:
             calls its components; empty: all.
         prefix: what is before the keys of its diffusion model, or of its only part; None: what is.
         quantise: the format of quantised weights in the output; ``auto`` is the first model's, as
-            far as ``dtype`` names none.
+            far as ``dtype`` names none. Types that begin with q are of GGUF files.
         steps: in any order; empty where there is one method.
         result: what of models and steps is written; None: what the method makes.
         content: what is written.

@@ -55,7 +55,7 @@ fn merged(
         Input::Segments(vec![Segment { stored, first: 0, count: COUNT as u64 }])
     };
     let companions = vec![(0, COUNT as u64)];
-    let encoding = Encoding { codec: codec(codes[2]), rows: ROWS, companions };
+    let encoding = Encoding { codec: Codec::Scaled(codec(codes[2])), rows: ROWS, companions };
     let job = Job {
         inputs: vec![input(0), input(1)],
         encoding: Some(Box::new(encoding)),

@@ -1,7 +1,7 @@
 //! Inputs of jobs, as Python gives them, and `decode`.
 
 use bmerge_core::blocks::{Absmax, Codec, Ggml, Kind, Levels};
-use bmerge_core::merge::{self as core, Coded, Input, Place, Plain, Segment, Stored};
+use bmerge_core::merge::{self as core, Coded, Encoding, Input, Place, Plain, Segment, Stored};
 use bmerge_core::Dtype;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -36,14 +36,32 @@ fn stored(raw: &Bound<'_, PyAny>) -> PyResult<Stored> {
         return patched(raw).map(Stored::Patched);
     }
     let (name, parts, parameters): RawCoded = raw.extract()?;
-    let codec = match name.as_str() {
-        "scaled" => Codec::Scaled(scaled(&parameters)?),
-        "levels" => Codec::Levels(levels(&parameters)?),
-        "ggml" => Codec::Ggml(ggml(&parameters)?),
-        _ => return Err(ProgramError::new_err(format!("unknown codec {name:?}"))),
-    };
+    let codec = codec(&name, &parameters)?;
     let parts = parts.into_iter().map(|(source, offset)| Place { source, offset }).collect();
     Ok(Stored::Coded(Box::new(Coded { codec, parts })))
+}
+
+/// A codec by its name.
+fn codec(name: &str, parameters: &Bound<'_, PyAny>) -> PyResult<Codec> {
+    match name {
+        "scaled" => scaled(parameters).map(Codec::Scaled),
+        "levels" => levels(parameters).map(Codec::Levels),
+        "ggml" => ggml(parameters).map(Codec::Ggml),
+        _ => Err(ProgramError::new_err(format!("unknown codec {name:?}"))),
+    }
+}
+
+/// How an output is encoded: codec, parameters, stored rows, companions.
+type RawEncoding<'py> = (String, Bound<'py, PyAny>, u64, Vec<(usize, u64)>);
+
+/// The type of an output, or how it is encoded.
+pub(crate) fn encoding(raw: &Bound<'_, PyAny>) -> PyResult<(Dtype, Option<Encoding>)> {
+    if let Ok(name) = raw.extract::<String>() {
+        return Ok((parse_dtype(&name)?, None));
+    }
+    let (name, parameters, rows, companions): RawEncoding = raw.extract()?;
+    let codec = codec(&name, &parameters)?;
+    Ok((Dtype::F32, Some(Encoding { codec, rows, companions })))
 }
 
 /// Elements, elements of a block, and if nested: blocks of a scale, offset.

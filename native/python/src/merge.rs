@@ -10,11 +10,10 @@ use pyo3::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::errors::{signed, to_python, ProgramError};
-use crate::input::{input, named};
+use crate::input::{encoding, input, named};
 use crate::output::OutputFile;
 use crate::program::Program;
 use crate::progress::Progress;
-use crate::scaled::encoding;
 
 /// What one merge did.
 #[pyclass(frozen, module = "bmerge._native")]

@@ -1,8 +1,6 @@
 //! The parameters of codes with scales, as Python gives them.
 
 use bmerge_core::blocks::{Code, Scaled, Scales};
-use bmerge_core::merge::Encoding;
-use bmerge_core::Dtype;
 use pyo3::prelude::*;
 
 use crate::errors::ProgramError;
@@ -47,13 +45,4 @@ fn parse_scales((form, rows, columns, across): (String, u64, u64, u64)) -> PyRes
         "tiled" => Ok(Scales::Tiled { columns, tiles: across }),
         _ => Err(ProgramError::new_err(format!("unknown form {form:?} of scales"))),
     }
-}
-
-/// The type of an output, or how it is encoded: parameters, stored rows, companions.
-pub(crate) fn encoding(raw: &Bound<'_, PyAny>) -> PyResult<(Dtype, Option<Encoding>)> {
-    if let Ok(name) = raw.extract::<String>() {
-        return Ok((parse_dtype(&name)?, None));
-    }
-    let (raw, rows, companions): (Bound<'_, PyAny>, u64, Vec<(usize, u64)>) = raw.extract()?;
-    Ok((Dtype::F32, Some(Encoding { codec: scaled(&raw)?, rows, companions })))
 }

@@ -36,6 +36,11 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
+        Avx2::look_up(bytes, high_first, table, target);
+    }
+
+    #[inline(always)]
     fn encode_f16(values: &[f32], target: &mut [u8]) {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { encode(values, target) }

@@ -28,10 +28,22 @@ pub(super) fn to_e5m2(value: f32) -> u8 {
     to_eight::<2, 15>(value, 57344.0, 0x7f)
 }
 
-/// Limit, then round to nearest even; a subnormal's last bit is aligned with that of a sum.
+/// Sign, two exponent bits, bias 1, one mantissa bit; a NaN becomes zero.
+#[inline(always)]
+pub(super) fn to_e2m1(value: f32) -> u8 {
+    let sign = (value.to_bits() >> 28) as u8 & 8;
+    sign | if value.is_nan() { 0 } else { magnitude::<1, 1>(value, 6.0) as u8 }
+}
+
 #[inline(always)]
 fn to_eight<const MANTISSA: u32, const BIAS: u32>(value: f32, largest: f32, nan: u8) -> u8 {
     let sign = (value.to_bits() >> 24) as u8 & 0x80;
+    sign | if value.is_nan() { nan } else { magnitude::<MANTISSA, BIAS>(value, largest) as u8 }
+}
+
+/// Limit, then round to nearest even; a subnormal's last bit is aligned with that of a sum.
+#[inline(always)]
+fn magnitude<const MANTISSA: u32, const BIAS: u32>(value: f32, largest: f32) -> u32 {
     let absolute = value.abs();
     let limited = if absolute > largest { largest } else { absolute };
     let bits = limited.to_bits();
@@ -44,6 +56,9 @@ fn to_eight<const MANTISSA: u32, const BIAS: u32>(value: f32, largest: f32, nan:
     let sum = limited + f32::from_bits(aligner);
     let subnormal = sum.to_bits().wrapping_sub(aligner);
     let least_normal = (128 - BIAS) << 23;
-    let finite = if bits < least_normal { subnormal } else { normal };
-    sign | if value.is_nan() { nan } else { finite as u8 }
+    if bits < least_normal {
+        subnormal
+    } else {
+        normal
+    }
 }

@@ -13,6 +13,8 @@ pub(crate) trait Isa {
     fn decode_e4m3(source: &[u8], target: &mut [f32]);
     /// Decode `F8_E5M2`.
     fn decode_e5m2(source: &[u8], target: &mut [f32]);
+    /// Look up nibbles, the first of a byte in its upper half or in its lower one.
+    fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
     /// A formula of half floats.
@@ -54,6 +56,14 @@ impl Isa for Portable {
     #[inline(always)]
     fn decode_e5m2(source: &[u8], target: &mut [f32]) {
         decode_with(source, target, |[byte]: [u8; 1]| eight::from_e5m2(byte));
+    }
+
+    #[inline(always)]
+    fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
+        for (index, target) in target.iter_mut().enumerate() {
+            let high = (index % 2 == 0) == high_first;
+            *target = table[usize::from(bytes[index / 2] >> if high { 4 } else { 0 } & 15)];
+        }
     }
 
     #[inline(always)]
@@ -102,6 +112,12 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { x86::look_up(bytes, high_first, table, target) }
+    }
+
+    #[inline(always)]
     fn encode_f16(values: &[f32], target: &mut [u8]) {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { x86::encode(values, target) }
@@ -129,11 +145,13 @@ mod x86 {
     //! Eight halves at a time, the rest one by one.
 
     use std::arch::x86_64::{
-        __m128i, __m256, __m256i, _mm256_add_ps, _mm256_cvtph_ps, _mm256_cvtps_ph,
-        _mm256_mul_epu32, _mm256_mul_ps, _mm256_set1_epi64x, _mm256_set1_ps, _mm256_srli_epi64,
-        _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128, _mm_blendv_epi8,
-        _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128, _mm_set1_epi16,
-        _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
+        __m128i, __m256, __m256i, _mm256_add_ps, _mm256_blendv_ps, _mm256_castsi256_ps,
+        _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_mul_epu32, _mm256_mul_ps,
+        _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps,
+        _mm256_setr_epi32, _mm256_slli_epi32, _mm256_srli_epi64, _mm256_srlv_epi32, _mm256_sub_ps,
+        _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128, _mm_blendv_epi8, _mm_cmpeq_epi16,
+        _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128, _mm_set1_epi16, _mm_slli_epi16,
+        _MM_FROUND_TO_NEAREST_INT,
     };
 
     use super::{Formula, Isa, Portable, Words};
@@ -191,6 +209,31 @@ mod x86 {
             *float = unsafe { std::mem::transmute::<__m256, [f32; 8]>(decode(words)) };
         }
         floats.len() * 8
+    }
+
+    /// Eight nibbles of a word at a time: their lower three bits are a place in either half of the
+    /// table, the highest one tells which.
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    pub(super) fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        let [low, high] = unsafe { std::mem::transmute::<[f32; 16], [__m256; 2]>(*table) };
+        let shifts = if high_first {
+            _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24)
+        } else {
+            _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)
+        };
+        let (eights, rest) = target.as_chunks_mut::<8>();
+        for (eight, word) in eights.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            let places = _mm256_srlv_epi32(_mm256_set1_epi32(i32::from_le_bytes(*word)), shifts);
+            let first = _mm256_permutevar8x32_ps(low, places);
+            let second = _mm256_permutevar8x32_ps(high, places);
+            let which = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(places));
+            let found = _mm256_blendv_ps(first, second, which);
+            // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+            *eight = unsafe { std::mem::transmute::<__m256, [f32; 8]>(found) };
+        }
+        Portable::look_up(&bytes[4 * eights.len()..], high_first, table, rest);
     }
 
     #[target_feature(enable = "avx2,f16c")]

@@ -6,62 +6,47 @@ use super::check::check_sink;
 use super::request::{Job, Request};
 use super::shared::Shared;
 use crate::codec::blocks::encode::Companions;
-use crate::codec::blocks::Scaled;
+use crate::codec::blocks::{Codec, Scaled, Scales};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// How a job's output is encoded; its place in the sink is that of the codes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoding {
-    /// What codes and scales are. Scales are in tiles, or of any cells; a scale of the whole tensor
-    /// belongs to scales of `F8_E4M3` only.
-    pub codec: Scaled,
-    /// Rows of codes that are stored, the last of which may be zeros.
+    /// What codes and scales are: blocks of ggml, or numbers with scales in tiles, or of any cells; a
+    /// scale of the whole tensor belongs to scales of `F8_E4M3` only.
+    pub codec: Codec,
+    /// Rows of codes, or blocks, that are stored, the last of which may be zeros.
     pub rows: u64,
     /// Where the scales begin, and the scale of the whole tensor: (sink, first byte).
     pub companions: Vec<(usize, u64)>,
 }
 
 impl Encoding {
-    /// Bytes of a stored row.
-    pub(super) fn row_bytes(&self) -> u64 {
-        self.codec.stride * self.codec.code.bits() / 8
-    }
-
     /// Elements of a unit of about so many: whole rows.
     pub(super) fn whole_rows(&self, elements: u64) -> u64 {
-        let columns = self.codec.columns.max(1);
-        (elements / columns).max(1) * columns
-    }
-
-    /// Whether values are computed once before they are encoded.
-    pub(super) fn is_measured(&self) -> bool {
-        self.codec.is_measured()
+        let row = self.codec.unit();
+        (elements / row).max(1) * row
     }
 
     /// Check that it fits its job and its sinks; what is written: (sink, first byte, end).
     pub(super) fn check(&self, request: &Request, job: &Job) -> Result<Vec<(usize, u64, u64)>> {
-        let refuse = |what: &str| Err(Error::Program(format!("encoding: {what}")));
-        let codec = &self.codec;
-        let sizes = codec.sizes().map_err(|error| Error::Program(format!("encoding: {error}")))?;
-        if codec.column_factors || codec.factor.to_bits() != 1.0_f32.to_bits() {
-            return refuse("factors cannot be encoded");
+        let refused = |what: &str| Error::Program(format!("encoding: {what}"));
+        let sizes =
+            self.codec.sizes().map_err(|error| Error::Program(format!("encoding: {error}")))?;
+        match &self.codec {
+            Codec::Scaled(scaled) => fitting(scaled).map_err(refused)?,
+            Codec::Levels(_) => return Err(refused("levels are not chosen")),
+            Codec::Ggml(_) => {}
         }
-        if codec.rotation.is_some() && codec.is_measured() {
-            return refuse("rotated rows have scales of their own");
+        if job.wanted.is_some() || self.codec.elements() != job.elements() {
+            return Err(refused("it is for another number of elements"));
         }
-        if codec.tensor_scale != (codec.scale == crate::Dtype::F8_E4M3) {
-            return refuse("a scale of the whole tensor goes with scales of F8_E4M3");
+        let rows = self.codec.elements() / self.codec.unit();
+        if self.rows < rows || sizes.len() != 1 + self.companions.len() {
+            return Err(refused("rows or companions are missing"));
         }
-        if job.wanted.is_some() || codec.rows.checked_mul(codec.columns) != Some(job.elements()) {
-            return refuse("it is for another number of elements");
-        }
-        if self.rows < codec.rows || sizes.len() != 1 + self.companions.len() {
-            return refuse("rows or companions are missing");
-        }
-        if !(codec.columns * codec.code.bits()).is_multiple_of(8) {
-            return refuse("a row ends within a byte");
-        }
-        let codes = self.rows.saturating_mul(self.row_bytes());
+        let codes = self.rows.saturating_mul(self.codec.unit_bytes());
         let mut written = vec![check_sink(request, job.sink, job.offset, codes)?];
         for ((sink, offset), size) in self.companions.iter().zip(&sizes[1..]) {
             written.push(check_sink(request, *sink, *offset, *size)?);
@@ -71,14 +56,14 @@ impl Encoding {
 
     /// What all rows share, at the beginning.
     pub(super) fn begin(&self) -> Arc<Companions> {
-        let scales = self.codec.sizes().map_or(0, |sizes| sizes[1]);
+        let scales = self.codec.sizes().map_or(0, |sizes| sizes.get(1).copied().unwrap_or(0));
         Arc::new(Companions::new(&self.codec, scales))
     }
 
     /// Write what comes after the codes.
     pub(super) fn finish(&self, shared: &Shared, job: &Job, companions: &Companions) -> Result<()> {
-        let used = self.codec.rows * self.row_bytes();
-        let zeros = vec![0; ((self.rows - self.codec.rows) * self.row_bytes()) as usize];
+        let (rows, bytes) = (self.codec.elements() / self.codec.unit(), self.codec.unit_bytes());
+        let (used, zeros) = (rows * bytes, vec![0; ((self.rows - rows) * bytes) as usize]);
         write(shared, (job.sink, job.offset + used), &zeros)?;
         let parts = [companions.scales(), companions.tensor_scale().to_le_bytes().to_vec()];
         for (place, bytes) in self.companions.iter().zip(&parts) {
@@ -86,6 +71,24 @@ impl Encoding {
         }
         Ok(())
     }
+}
+
+/// What numbers with scales cannot be encoded as.
+fn fitting(codec: &Scaled) -> std::result::Result<(), &'static str> {
+    if codec.column_factors || codec.factor.to_bits() != 1.0_f32.to_bits() {
+        return Err("factors cannot be encoded");
+    }
+    let several = matches!(codec.scales, Scales::Grid { rows, .. } if rows > 1);
+    if codec.rotation.is_some() && (several || codec.tensor_scale) {
+        return Err("rotated rows have scales of their own");
+    }
+    if codec.tensor_scale != (codec.scale == Dtype::F8_E4M3) {
+        return Err("a scale of the whole tensor goes with scales of F8_E4M3");
+    }
+    if !(codec.columns * codec.code.bits()).is_multiple_of(8) {
+        return Err("a row ends within a byte");
+    }
+    Ok(())
 }
 
 fn write(shared: &Shared, (sink, offset): (usize, u64), bytes: &[u8]) -> Result<()> {

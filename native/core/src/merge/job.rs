@@ -102,7 +102,7 @@ fn work(program: &Program, job: &Job, geometry: &Geometry) -> u64 {
     let stages = program.stages().iter().filter(|stage| !may_sample(stage, geometry));
     let once = stages.map(pass).fold(0, u64::saturating_add);
     // What is measured before it is encoded is computed twice.
-    let measured = job.encoding.as_ref().is_some_and(|encoding| encoding.is_measured());
+    let measured = job.encoding.as_ref().is_some_and(|encoding| encoding.codec.is_measured());
     let last = program.stages().last().filter(|_| measured);
     once.saturating_add(last.map_or(0, pass))
 }

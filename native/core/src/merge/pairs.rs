@@ -8,7 +8,7 @@
 use super::input::{Coded, Input, Stored};
 use super::request::Job;
 use super::Sources;
-use crate::codec::blocks::encode::{self, Companions};
+use crate::codec::blocks::encode::{Companions, Encoder};
 use crate::codec::blocks::{self, Code, Codec, Scaled, Scales};
 use crate::error::Result;
 use crate::program::stage::Stage;
@@ -40,7 +40,9 @@ pub(super) struct Pairs {
 
 /// The inputs of a job whose last stage can be looked up.
 pub(super) fn inputs_of<'a>(job: &'a Job, stage: &Stage) -> Option<[&'a Coded; 2]> {
-    let codec = &job.encoding.as_ref()?.codec;
+    let Codec::Scaled(codec) = &job.encoding.as_ref()?.codec else {
+        return None;
+    };
     let [x, y] = stage.inputs[..] else {
         return None;
     };
@@ -119,9 +121,9 @@ impl Pairs {
                 let greatest = greatest(&self.magnitudes, views);
                 (greatest < INFINITE).then(|| companions.reach(greatest))
             }
-            Target::Encode(codec, companions, codes) => {
+            Target::Encode(encoder, codes) => {
                 if self.codes.is_empty() {
-                    self.codes = codes_of(codec, companions, &self.results);
+                    self.codes = codes_of(*encoder, &self.results);
                 }
                 fill(&self.codes, views, codes);
                 Some(())
@@ -140,14 +142,14 @@ pub(super) enum Target<'a> {
     /// The greatest magnitude of so many is looked for.
     Measure(&'a Companions, usize),
     /// They become codes.
-    Encode(&'a Scaled, &'a Companions, &'a mut [u8]),
+    Encode(Encoder<'a>, &'a mut [u8]),
 }
 
 impl Target<'_> {
     fn count(&self) -> usize {
         match self {
             Self::Measure(_, count) => *count,
-            Self::Encode(_, _, codes) => codes.len(),
+            Self::Encode(_, codes) => codes.len(),
         }
     }
 }
@@ -168,12 +170,15 @@ fn numbers(coded: &Coded, sources: &Sources) -> Result<Vec<f32>> {
 }
 
 /// The codes of all results.
-fn codes_of(codec: &Scaled, companions: &Companions, results: &[f32]) -> Vec<u8> {
+fn codes_of(encoder: Encoder, results: &[f32]) -> Vec<u8> {
+    let Codec::Scaled(codec) = encoder.codec else {
+        return Vec::new();
+    };
     let columns = ALL as u64;
     let scales = Scales::Grid { rows: 2, columns, across: 1 };
     let line = Scaled { rows: 1, columns, stride: columns, scales, ..codec.clone() };
     let (mut values, mut codes) = (results.to_vec(), vec![0; ALL]);
-    encode::encode(&line, companions, 0, &mut values, &mut codes);
+    Encoder { codec: &Codec::Scaled(line), ..encoder }.encode(0, &mut values, &mut codes);
     codes
 }
 

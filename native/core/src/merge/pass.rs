@@ -141,7 +141,7 @@ impl Pass {
             self.units = item.units();
             if let Task::Job { job: Job { encoding: Some(encoding), .. }, .. } = item.task {
                 self.companions = Some(encoding.begin());
-                self.measures = encoding.is_measured();
+                self.measures = encoding.codec.is_measured();
             }
             return;
         }

@@ -11,7 +11,7 @@ use super::rounding::{self, Rounded};
 use super::shared::Shared;
 use super::ways::Way;
 use super::Sources;
-use crate::codec::blocks::encode::{self, Companions};
+use crate::codec::blocks::encode::{Companions, Encoder};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::program::stage::Stage;
@@ -207,8 +207,9 @@ impl<'a> Worker<'a> {
         } else {
             written = count;
             let sink = &shared.request.sinks[part.job.sink];
-            let fill =
-                |target: &mut [u8]| look_up(Target::Encode(&encoding.codec, companions, target));
+            let fill = |target: &mut [u8]| {
+                look_up(Target::Encode(Encoder { codec: &encoding.codec, companions }, target))
+            };
             // SAFETY: `check` found no overlapping ranges in the sinks.
             unsafe { sink.write(part.job.offset + begin, count, &mut self.output, fill) }?
         };
@@ -347,6 +348,7 @@ fn encoded(
     let Some(encoding) = &part.job.encoding else {
         return Ok(0);
     };
+    let encoder = Encoder { codec: &encoding.codec, companions };
     let (codec, measures) = (&encoding.codec, part.unit.pass.measures);
     let count = (part.end - part.begin) as usize;
     let (mut finite, mut written) = (true, 0);
@@ -358,7 +360,7 @@ fn encoded(
         }
         let results = machine.results(frame, offset, length);
         if measures {
-            finite &= encode::measure(codec, companions, part.begin + offset as u64, results);
+            finite &= encoder.measure(part.begin + offset as u64, results);
         } else {
             values.extend_from_slice(results);
         }
@@ -367,11 +369,11 @@ fn encoded(
         }
     }
     if !measures {
-        let (row, bytes) = (part.begin / codec.columns.max(1), encoding.row_bytes());
-        written = (count as u64 / codec.columns.max(1) * bytes) as usize;
+        let (row, bytes) = (part.begin / codec.unit(), codec.unit_bytes());
+        written = (count as u64 / codec.unit() * bytes) as usize;
         let sink = &shared.request.sinks[part.job.sink];
         let fill = |target: &mut [u8]| {
-            finite = encode::encode(codec, companions, row, values, target);
+            finite = encoder.encode(row, values, target);
             Ok(())
         };
         // SAFETY: `check` found no overlapping ranges in the sinks.

@@ -1,6 +1,6 @@
 //! The 4-bit formats of bitsandbytes: levels times the greatest magnitude of each block.
 
-use super::{nibbles, pairs, product};
+use super::{product, Nibbles};
 use crate::codec::Isa;
 
 /// How the greatest magnitudes are stored.
@@ -64,20 +64,17 @@ impl Levels {
     #[inline(always)]
     pub(super) fn decode<I: Isa>(&self, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
         let (codes, levels) = (parts[0], floats(parts[2]));
-        let levels = std::array::from_fn(|level| f32::from_le_bytes(levels[level]));
-        let pairs = pairs(&levels, &levels, true);
+        let numbers = std::array::from_fn(|level| f32::from_le_bytes(levels[level]));
+        let nibbles = Nibbles { numbers, high_first: true };
         let first = begin / self.block;
-        nibbles(codes, (begin % 2) as usize, &pairs, target);
         let mut element = begin;
         let mut rest = target;
         while !rest.is_empty() {
             let block = element / self.block;
             let count = rest.len().min((self.block - element % self.block) as usize);
             let (run, others) = rest.split_at_mut(count);
-            let absmax = self.absmax_of(parts, first, block);
-            for value in run {
-                *value *= absmax;
-            }
+            let place = element - (begin - begin % 2);
+            nibbles.decode::<I>(codes, place, self.absmax_of(parts, first, block), run);
             element += count as u64;
             rest = others;
         }

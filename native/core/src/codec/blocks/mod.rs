@@ -100,37 +100,30 @@ fn product(sizes: &[u64]) -> Result<u64, String> {
     product.filter(|all| *all < 1 << 60).ok_or_else(|| format!("sizes {sizes:?} overflow"))
 }
 
-/// Both numbers of each byte, found in a table of sixteen.
-fn pairs(low: &[f32; 16], high: &[f32; 16], high_first: bool) -> [[f32; 2]; 256] {
-    std::array::from_fn(|byte| {
-        let (low, high) = (low[byte & 15], high[byte >> 4]);
-        if high_first {
-            [high, low]
-        } else {
-            [low, high]
-        }
-    })
+/// A list of sixteen numbers that nibbles are places in.
+#[derive(Debug, Clone, Copy)]
+struct Nibbles {
+    numbers: [f32; 16],
+    /// Whether the first of a byte is in its upper half.
+    high_first: bool,
 }
 
-/// Look up nibbles from number `begin` on.
-#[inline(always)]
-fn nibbles(bytes: &[u8], begin: usize, pairs: &[[f32; 2]; 256], target: &mut [f32]) {
-    if target.is_empty() {
-        return;
-    }
-    let mut target = target;
-    let mut bytes = &bytes[begin / 2..];
-    if begin % 2 == 1 {
-        target[0] = pairs[usize::from(bytes[0])][1];
-        target = &mut target[1..];
-        bytes = &bytes[1..];
-    }
-    let (whole, rest) = target.as_chunks_mut::<2>();
-    for (target, byte) in whole.iter_mut().zip(bytes) {
-        *target = pairs[usize::from(*byte)];
-    }
-    if let [last] = rest {
-        *last = pairs[usize::from(bytes[whole.len()])][0];
+impl Nibbles {
+    /// Look up nibbles from number `begin` on, and multiply them by a scale.
+    #[inline(always)]
+    fn decode<I: Isa>(&self, bytes: &[u8], begin: u64, scale: f32, target: &mut [f32]) {
+        let mut table = self.numbers;
+        for number in &mut table {
+            *number *= scale;
+        }
+        // An odd one is the second of its byte.
+        let (odd, rest) = target.split_at_mut(target.len().min((begin % 2) as usize));
+        for number in odd {
+            let shift = if self.high_first { 0 } else { 4 };
+            *number = table[usize::from(bytes[(begin / 2) as usize] >> shift & 15)];
+        }
+        let bytes = &bytes[begin.div_ceil(2) as usize..];
+        I::look_up(bytes, self.high_first, &table, rest);
     }
 }
 

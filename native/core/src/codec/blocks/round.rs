@@ -44,7 +44,7 @@ pub(super) fn store(code: Code, values: &[f32], codes: &mut [u8]) {
             }
             let (pairs, _) = rest.as_chunks::<2>();
             for (code, [even, odd]) in last.iter_mut().zip(pairs) {
-                *code = e2m1(*even) << 4 | e2m1(*odd);
+                *code = eight::to_e2m1(*even) << 4 | eight::to_e2m1(*odd);
             }
         }
         Code::I4 => {
@@ -74,12 +74,12 @@ pub(super) fn whole(value: f32, largest: f32) -> u32 {
     (limited + ALIGNER).to_bits()
 }
 
-/// [`e2m1`] of sixteen values, two in a byte: all of it in the same steps, without a branch.
+/// Sixteen values, two in a byte: all of it in the same steps, without a branch.
 #[inline(always)]
 fn e2m1_pairs(values: &[f32; 16], codes: &mut [u8; 8]) {
     let mut apart = [0_u8; 16];
     for (code, value) in apart.iter_mut().zip(values) {
-        *code = e2m1_bits(*value) as u8;
+        *code = eight::to_e2m1(*value);
     }
     for (four, eight) in codes.as_chunks_mut::<4>().0.iter_mut().zip(apart.as_chunks().0) {
         let eight = u64::from_le_bytes(*eight);
@@ -87,23 +87,4 @@ fn e2m1_pairs(values: &[f32; 16], codes: &mut [u8; 8]) {
         let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
         *four = ((fours | fours >> 16) as u32).to_le_bytes();
     }
-}
-
-#[inline(always)]
-pub(super) fn e2m1(value: f32) -> u8 {
-    e2m1_bits(value) as u8
-}
-
-/// Round to the nearest of eight magnitudes, from the middle of two to the even code.
-#[inline(always)]
-fn e2m1_bits(value: f32) -> u32 {
-    let size = value.abs();
-    let code = u32::from(size > 0.25)
-        + u32::from(size >= 0.75)
-        + u32::from(size > 1.25)
-        + u32::from(size >= 1.75)
-        + u32::from(size > 2.5)
-        + u32::from(size >= 3.5)
-        + u32::from(size > 5.0);
-    (value.to_bits() >> 28 & 8) | code
 }

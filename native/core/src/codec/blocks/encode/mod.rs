@@ -1,0 +1,209 @@
+//! Float32 to codes, some rows or blocks of a tensor at a time.
+//!
+//! Where the scales of several rows depend on each other, the greatest magnitudes are looked for in
+//! a pass of its own. A maximum does not depend on the order, so any number of threads gives the
+//! same codes. Values that are not finite have no part in scales; NaN becomes a NaN where there is
+//! one, else zero, and infinity the largest number.
+
+mod companions;
+mod measure;
+mod rows;
+mod scales;
+
+pub(crate) use companions::Companions;
+
+use super::scaled::Scales;
+use super::Codec;
+use crate::vm::Level;
+use rows::Rows;
+
+impl Codec {
+    /// Elements that are encoded without others, but for what was measured: a row, or a block.
+    pub(crate) fn unit(&self) -> u64 {
+        match self {
+            Self::Scaled(scaled) => scaled.columns.max(1),
+            Self::Levels(levels) => levels.elements.max(1),
+            Self::Ggml(ggml) => ggml.kind.block().0,
+        }
+    }
+
+    /// Bytes of codes of such a unit.
+    pub(crate) fn unit_bytes(&self) -> u64 {
+        match self {
+            Self::Scaled(scaled) => scaled.code_bytes(scaled.stride) as u64,
+            Self::Levels(levels) => levels.elements.div_ceil(2),
+            Self::Ggml(ggml) => ggml.kind.block().1,
+        }
+    }
+
+    /// Whether the greatest magnitudes must be known before anything is encoded.
+    pub(crate) fn is_measured(&self) -> bool {
+        let Self::Scaled(scaled) = self else {
+            return false;
+        };
+        let several = matches!(scaled.scales, Scales::Grid { rows, .. } if rows > 1);
+        scaled.tensor_scale || several
+    }
+}
+
+/// How a tensor is encoded, and what its units share.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoder<'a> {
+    pub(crate) codec: &'a Codec,
+    pub(crate) companions: &'a Companions,
+}
+
+impl Encoder<'_> {
+    /// Note the greatest magnitudes of elements from number `begin` on; whether all are finite.
+    pub(crate) fn measure(self, begin: u64, values: &[f32]) -> bool {
+        match Level::detect() {
+            Level::Portable => self.measure_here(begin, values),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this level is only made where these features were detected.
+            Level::Avx2 | Level::Avx512 => unsafe { self.measure_avx2(begin, values) },
+        }
+    }
+
+    /// Encode whole units, the first of which is number `unit`; whether all values were finite, where
+    /// nothing was measured before.
+    pub(crate) fn encode(self, unit: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
+        self.encode_at(Level::detect(), unit, values, codes)
+    }
+
+    fn encode_at(self, level: Level, unit: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
+        match level {
+            Level::Portable => self.encode_here(unit, values, codes),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this level is only made where these features were detected.
+            Level::Avx2 | Level::Avx512 => unsafe { self.encode_avx2(unit, values, codes) },
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,f16c")]
+    fn measure_avx2(self, begin: u64, values: &[f32]) -> bool {
+        self.measure_here(begin, values)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,f16c")]
+    fn encode_avx2(self, unit: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
+        self.encode_here(unit, values, codes)
+    }
+
+    #[inline(always)]
+    fn measure_here(self, begin: u64, values: &[f32]) -> bool {
+        match self.codec {
+            Codec::Scaled(scaled) => {
+                Rows { scaled, companions: self.companions }.measure(begin, values)
+            }
+            Codec::Levels(_) | Codec::Ggml(_) => true, // nothing is shared
+        }
+    }
+
+    #[inline(always)]
+    fn encode_here(self, unit: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
+        match self.codec {
+            Codec::Scaled(scaled) => {
+                Rows { scaled, companions: self.companions }.encode(unit, values, codes)
+            }
+            Codec::Levels(_) => false, // jobs are refused these before a run starts
+            Codec::Ggml(ggml) => ggml.encode(values, codes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a panic is a failed test
+
+    use super::super::round::whole;
+    use super::super::{Code, Ggml, Kind, Scaled};
+    use super::scales::power_above;
+    use super::*;
+    use crate::codec::eight::to_e2m1 as e2m1;
+    use crate::dtype::Dtype;
+
+    /// Numbers of many sizes, with halves and what is not finite among them.
+    fn values(count: usize) -> Vec<f32> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from_bits((0x3800_0000 + (state >> 4 & 0x0a00_0000)) | (state & 0x8070_0000))
+        };
+        let mut all: Vec<f32> = (0..count).map(|_| next()).collect();
+        (all[7], all[100], all[200]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+        all[300..440].fill(0.0);
+        all
+    }
+
+    /// Codes of all sorts, for 13 rows of 70 columns or as many blocks.
+    fn codecs() -> Vec<Codec> {
+        let rows = Scales::Grid { rows: 1, columns: 70, across: 1 };
+        let cells = Scales::Grid { rows: 5, columns: 32, across: 3 };
+        let tiles = |columns| Scales::Tiled { columns, tiles: 2 };
+        let scaled = |(code, scales, scale)| {
+            Codec::Scaled(Scaled {
+                code,
+                rows: 13,
+                columns: 70,
+                stride: 80,
+                scales,
+                scale,
+                tensor_scale: scale == Dtype::F8_E4M3,
+                column_factors: false,
+                factor: 1.0,
+                rotation: None,
+            })
+        };
+        let mut all: Vec<Codec> = [
+            (Code::E4M3, cells, Dtype::F32),
+            (Code::E5M2, rows, Dtype::BF16),
+            (Code::I8, rows, Dtype::F16),
+            (Code::I4, rows, Dtype::F32),
+            (Code::E4M3, tiles(32), Dtype::F8_E8M0),
+            (Code::E2M1, tiles(16), Dtype::F8_E4M3),
+        ]
+        .map(scaled)
+        .into();
+        let kinds = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"];
+        all.extend(
+            kinds.map(|name| Codec::Ggml(Ggml { kind: Kind::parse(name).unwrap(), blocks: 13 })),
+        );
+        all
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_codes_and_scales() {
+        for codec in codecs() {
+            let (sizes, unit) = (codec.sizes().unwrap(), codec.unit() as usize);
+            let encoded = |level| {
+                let companions = Companions::new(&codec, sizes.get(1).copied().unwrap_or(0));
+                let encoder = Encoder { codec: &codec, companions: &companions };
+                let mut values = values(13 * unit.max(70));
+                values.truncate(13 * unit);
+                if codec.is_measured() {
+                    encoder.measure(0, &values);
+                }
+                let mut codes = vec![0; sizes[0] as usize];
+                let (first, last) = values.split_at_mut(6 * unit);
+                let (upper, lower) = codes.split_at_mut(sizes[0] as usize / 13 * 6);
+                encoder.encode_at(level, 0, first, upper);
+                encoder.encode_at(level, 6, last, lower);
+                (codes, companions.scales(), companions.tensor_scale().to_bits())
+            };
+            assert_eq!(encoded(Level::Portable), encoded(Level::detect()), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn halves_are_rounded_to_the_even_code() {
+        assert_eq!(e2m1(f32::NAN) & 7, 0);
+        let middles = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, 9.0];
+        assert_eq!(middles.map(e2m1), [0, 2, 2, 4, 4, 6, 6, 7]);
+        assert_eq!(middles.map(|x| e2m1(-x)), [8, 10, 10, 12, 12, 14, 14, 15]);
+        assert_eq!([0.0, 1.0, 1.5, 1e-45].map(power_above), [0, 127, 128, 1]);
+        let rounded = [0.5, 1.5, -2.5, 126.7, -300.0].map(|x| whole(x, 127.0) as i8);
+        assert_eq!(rounded, [0, 2, -2, 127, -127]);
+    }
+}

@@ -1,0 +1,214 @@
+//! Runs of rows of codes, decoded.
+
+use super::super::rotation::rotate;
+use super::super::Nibbles;
+use super::{tiled, Code, Scaled, Scales};
+use crate::codec::{eight, Isa};
+use crate::dtype::Dtype;
+
+/// Spans of parts, and what is known of them before any element is.
+pub(super) struct Reader<'a> {
+    scaled: &'a Scaled,
+    codes: &'a [u8],
+    /// First byte of `codes` in its part.
+    codes_at: u64,
+    scales: &'a [u8],
+    /// First row of the scales.
+    scales_row: u64,
+    columns: Option<&'a [u8]>,
+    /// Each byte as a scale, the scale of the tensor included, where scales are bytes.
+    of_byte: [f32; 256],
+    tensor: f32,
+    /// What nibbles are.
+    nibbles: Option<Nibbles>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(scaled: &'a Scaled, parts: &[&'a [u8]], begin: u64, end: u64) -> Self {
+        let tensor = if scaled.tensor_scale { float(parts[2], 0) } else { 1.0 };
+        let of_byte = |byte: u8| match scaled.scale {
+            Dtype::F8_E8M0 => tensor * power(byte),
+            _ => tensor * eight::from_e4m3(byte),
+        };
+        let numbers = match scaled.code {
+            Code::E2M1 => Some(E2M1),
+            Code::I4 => Some(std::array::from_fn(|code| (code as f32 + 8.0) % 16.0 - 8.0)),
+            _ => None,
+        };
+        let high_first = scaled.code == Code::E2M1;
+        let (rows, _) = scaled.scale_rows();
+        Self {
+            scaled,
+            codes: parts[0],
+            codes_at: scaled.span(0, begin, end).0,
+            scales: parts[1],
+            scales_row: begin / scaled.columns / rows,
+            columns: scaled.column_factors.then(|| parts[parts.len() - 1]),
+            of_byte: std::array::from_fn(|byte| of_byte(byte as u8)),
+            tensor,
+            nibbles: numbers.map(|numbers| Nibbles { numbers, high_first }),
+        }
+    }
+
+    /// Decode a run of one row.
+    #[inline(always)]
+    pub(super) fn read<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) {
+        let place = row * self.scaled.stride + column;
+        if let Some(nibbles) = &self.nibbles {
+            let place = place - 2 * self.codes_at;
+            self.each_cell(row, column, target, |done, scale, run| {
+                nibbles.decode::<I>(self.codes, place + done, scale, run);
+            });
+            return;
+        }
+        let codes = &self.codes[(place - self.codes_at) as usize..];
+        match self.scaled.code {
+            Code::E4M3 => I::decode_e4m3(codes, target),
+            Code::E5M2 => I::decode_e5m2(codes, target),
+            Code::I8 | Code::E2M1 | Code::I4 => {
+                for (target, code) in target.iter_mut().zip(codes) {
+                    *target = f32::from(*code as i8);
+                }
+            }
+        }
+        self.scale(row, column, target);
+    }
+
+    /// Multiply a run of one row by its scales.
+    #[inline(always)]
+    fn scale(&self, row: u64, column: u64, target: &mut [f32]) {
+        // Small cells of a known size are unrolled.
+        let done = match (self.scaled.scales, column % 32) {
+            (Scales::Tiled { columns: 32, .. }, 0) => self.scale_cells::<32>(row, column, target),
+            _ => 0,
+        };
+        self.each_cell(row, column + done as u64, &mut target[done..], |_, scale, run| {
+            for value in run {
+                *value *= scale;
+            }
+        });
+    }
+
+    /// Take the runs of one row that have one scale each: elements before it, scale, run.
+    #[inline(always)]
+    fn each_cell(
+        &self,
+        row: u64,
+        column: u64,
+        target: &mut [f32],
+        mut take: impl FnMut(u64, f32, &mut [f32]),
+    ) {
+        let cell = self.scaled.cell();
+        let (mut done, mut rest) = (0, target);
+        while !rest.is_empty() {
+            let at = column + done;
+            let count = (rest.len() as u64).min(cell - at % cell);
+            let (run, others) = rest.split_at_mut(count as usize);
+            take(done, self.scale_of(row, at / cell), run);
+            done += count;
+            rest = others;
+        }
+    }
+
+    /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
+    #[inline(always)]
+    fn scale_cells<const N: usize>(&self, row: u64, column: u64, target: &mut [f32]) -> usize {
+        let (cells, _) = target.as_chunks_mut::<N>();
+        let first = column / N as u64;
+        for (number, cell) in cells.iter_mut().enumerate() {
+            let scale = self.scale_of(row, first + number as u64);
+            for value in cell {
+                *value *= scale;
+            }
+        }
+        cells.len() * N
+    }
+
+    /// The scale of a cell: its row of elements and its number in it.
+    #[inline(always)]
+    fn scale_of(&self, row: u64, cell: u64) -> f32 {
+        match self.scaled.scales {
+            Scales::Grid { rows, across, .. } => {
+                let index = ((row / rows - self.scales_row) * across + cell) as usize;
+                match self.scaled.scale {
+                    Dtype::F32 => self.tensor * float(self.scales, index),
+                    Dtype::F16 | Dtype::BF16 => {
+                        self.tensor * half(self.scaled.scale, self.scales, index)
+                    }
+                    _ => self.of_byte[usize::from(self.scales[index])],
+                }
+            }
+            Scales::Tiled { tiles, .. } => {
+                let place = tiled(row - 128 * self.scales_row, cell, tiles);
+                self.of_byte[usize::from(self.scales[place])]
+            }
+        }
+    }
+
+    /// Decode a run of one row out of whole groups, which are rotated back.
+    #[inline(always)]
+    pub(super) fn read_groups<I: Isa>(
+        &self,
+        row: u64,
+        column: u64,
+        group: u64,
+        target: &mut [f32],
+    ) {
+        let mut whole = vec![0.0; group as usize];
+        let mut column = column;
+        let mut rest = target;
+        while !rest.is_empty() {
+            let skipped = (column % group) as usize;
+            let count = rest.len().min(whole.len() - skipped);
+            let (run, others) = rest.split_at_mut(count);
+            self.read::<I>(row, column - skipped as u64, &mut whole);
+            rotate(&mut whole);
+            run.copy_from_slice(&whole[skipped..skipped + count]);
+            column += count as u64;
+            rest = others;
+        }
+    }
+
+    /// What comes after the scales.
+    #[inline(always)]
+    pub(super) fn finish(&self, column: u64, target: &mut [f32]) {
+        if self.scaled.factor.to_bits() != 1.0_f32.to_bits() {
+            for value in &mut *target {
+                *value *= self.scaled.factor;
+            }
+        }
+        if let Some(columns) = self.columns {
+            for (index, value) in target.iter_mut().enumerate() {
+                *value *= float(columns, column as usize + index);
+            }
+        }
+    }
+}
+
+/// The sixteen numbers of one sign, two exponent and one mantissa bits.
+const E2M1: [f32; 16] =
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+
+/// A power of two, and zero for code 0; the last code is no number.
+fn power(code: u8) -> f32 {
+    match code {
+        255 => f32::NAN,
+        code => f32::from_bits(u32::from(code) << 23),
+    }
+}
+
+/// A number of a list of F32.
+#[inline(always)]
+fn float(bytes: &[u8], index: usize) -> f32 {
+    f32::from_le_bytes(bytes.as_chunks::<4>().0[index])
+}
+
+/// A number of a list of F16 or BF16.
+#[inline(always)]
+fn half(dtype: Dtype, bytes: &[u8], index: usize) -> f32 {
+    let bits = u16::from_le_bytes(bytes.as_chunks::<2>().0[index]);
+    match dtype {
+        Dtype::F16 => crate::codec::half::from_f16(bits),
+        _ => f32::from_bits(u32::from(bits) << 16),
+    }
+}
