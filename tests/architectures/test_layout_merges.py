@@ -92,6 +92,7 @@ def test_inspect_names_architecture_and_variant(bmerge, tmp_path, name, line):
 
 NOWHERE = (
     "norm_final.weight",
+    "sigmas",
     "pos_embed",
     "y_embedding",
     "logit_scale",
@@ -108,8 +109,8 @@ LEFTOVERS = {
     "posterior_mean_coef2", "posterior_log_variance_clipped",
 }  # fmt: skip
 """What only training needs; no component of diffusers has it."""
-ALONE = ("llama3_8b", "qwen2_7b", "d_t5xxl", "d_cogvideox")
-"""Of these there is one layout, but for GGUF's."""
+ALONE = ("llama3_8b", "qwen2_7b", "d_t5xxl", "d_cogvideox", "zimage_aio")
+"""Of these there is one layout, but for GGUF's; Z-Image without its pad tokens is as Lumina 2."""
 ALL = sorted(json.loads(gzip.decompress(DATA.read_bytes())))
 
 
