@@ -50,3 +50,15 @@ def test_messages_of_errors_end_without_a_full_stop():
                 if isinstance(last, str) and re.search(r"[^.]\.$", last):
                     wrong.append(f"{file.relative_to(ROOT)}:{node.lineno}: {last}")
     assert not wrong, "see docs/style.md"
+
+
+@pytest.mark.parametrize("what", AVOIDED)
+def test_pages_avoid_what_makes_readers_stumble(what):
+    pages = [p for p in (ROOT / "docs").glob("*.md") if p.name not in {"style.md", "cli.md"}]
+    found = [
+        f"{page.name}: {match[0]}"
+        for page in [ROOT / "README.md", *pages]
+        for match in re.finditer(AVOIDED[what], page.read_text(encoding="utf-8"))
+        if not re.match(r"is no [nbNs]", match[0])  # nearer, better; There is no NOT, no shell
+    ]
+    assert not found, "see docs/style.md"

@@ -31,5 +31,5 @@ function replace(html) {
 
 const events = new EventSource("/events");
 events.addEventListener("open", () => { state.textContent = ""; });
-events.addEventListener("error", () => { state.textContent = "no connection; it goes on by itself"; });
+events.addEventListener("error", () => { state.textContent = "no connection; it continues by itself"; });
 events.addEventListener("change", refresh);
