@@ -105,7 +105,7 @@ def command(
     STUDY is a study file: its models, pictures, generator, scorers and optimiser are used; without
     it, those of the embedded demo. Each method merges at its defaults and after a short tuning.
     Quality is the study's objective on pictures with seeds that the tuning never saw, the same for
-    all; the models themselves are painted too. The same command again goes on where it was, and a
+    all; the models themselves are painted too. The same command continues where it was, and a
     method that is new since then is added.
 
     \b

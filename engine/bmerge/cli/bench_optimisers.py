@@ -92,7 +92,7 @@ def command(
     Each searches landscapes whose quality is known, through pictures that hide it as real ones do,
     under the rules of a study: parents, centre and an initial design first, trials that are behind
     are stopped. The default of the old tool takes part, with its 1,600 pictures. The same command
-    again goes on where it was.
+    continues where it was.
 
     \b
     Examples:

@@ -94,9 +94,9 @@ def command(
     """Optimise a merge: the study that FILE describes.
 
     Everything is checked first: the file, the plugins, the models. Then each trial proposes
-    block weights, merges, generates and scores. The same command again goes on where it was,
+    block weights, merges, generates and scores. The same command continues where it was,
     after Ctrl-C or anything worse; with more --trials, --pictures or --minutes, which replace what
-    the file says of them, a finished study goes on too. A server that is down or a disk that is
+    the file says of them, a finished study continues too. A server that is down or a disk that is
     full costs no trial: the run waits, and says for what.
 
     \b

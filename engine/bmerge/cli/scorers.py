@@ -56,7 +56,7 @@ def fetch(
 ) -> None:
     """Download the weights that the scorer NAME needs.
 
-    What was cut off goes on where it was. A file appears under its name when it is complete; its
+    What was cut off continues where it was. A file appears under its name when it is complete; its
     checksum is compared with the one that is known or that the server states, and recorded in
     SHA256SUMS beside it. The environment variable HF_ENDPOINT names a mirror of the hub.
 
