@@ -28,8 +28,8 @@ DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "methods"
 DEMO = DOCS.parent / "plugins" / "bmerge_plugins" / "demo" / "bench.yaml"
 PROMPTS = (
-    "a red star", "a green moon", "a blue heart", "a yellow cross",
-    "a purple circle", "an orange square", "a cyan arrow", "a pink ring",
+    "an orange star", "a purple heart", "a cyan moon", "a pink arrow",
+    "a red star", "a blue arrow", "an orange circle", "a green cross",
 )  # fmt: skip
 SEED = 7
 SIDE, GAP, HEAD, NAMES = 88, 3, 24, 176

@@ -3,7 +3,7 @@
 Draws the pictures, trains autoencoder, judge, base and fine-tunes in turn and writes the four
 files of ``bmerge_plugins/demo/assets``.  Every stage leaves its result in the work folder, so a
 run that was stopped continues; delete a stage's file to train it again.  About forty minutes on
-two quiet cores.
+two quiet cores; where cores are busy, ``--threads 1`` is faster.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Captions for the training pictures, true ones and half-true ones."""
+"""Captions for the training pictures."""
 
 from __future__ import annotations
-
-from enum import Enum
 
 import numpy as np
 import torch
@@ -19,20 +17,8 @@ NOISE = 0.1
 OPENINGS = ("{article} ", "{article} ", "{article} ", "", "the ", "{article} picture of {article} ")
 
 
-class Truth(Enum):
-    """Which words of a caption say what the picture shows; the others are drawn at random."""
-
-    BOTH = "both"
-    SHAPE = "shape"
-    COLOUR = "colour"
-
-
-def caption(colour: int, shape: int, truth: Truth, rng: np.random.Generator) -> str:
-    """Return a caption of a picture of this colour and shape, more or less true."""
-    if truth is Truth.SHAPE:
-        colour = int(rng.integers(len(COLOURS)))
-    if truth is Truth.COLOUR:
-        shape = int(rng.integers(len(SHAPES)))
+def caption(colour: int, shape: int, rng: np.random.Generator) -> str:
+    """Return a caption of a picture of this colour and shape; now and then without a word."""
     if rng.random() < DROP:
         return ""
     words = [COLOURS[colour]] if rng.random() >= DROP else []
@@ -43,6 +29,6 @@ def caption(colour: int, shape: int, truth: Truth, rng: np.random.Generator) -> 
     return opening.format(article=article(words[0]) if words else "a") + " ".join(words)
 
 
-def tokens(labels: np.ndarray, truth: Truth, rng: np.random.Generator) -> Tensor:
+def tokens(labels: np.ndarray, rng: np.random.Generator) -> Tensor:
     """Return token ids [n, positions] of captions for (colour, shape) labels [n, 2]."""
-    return torch.tensor([tokenise(caption(int(c), int(s), truth, rng)) for c, s in labels])
+    return torch.tensor([tokenise(caption(int(c), int(s), rng)) for c, s in labels])

@@ -11,6 +11,12 @@ from torch import Tensor
 from bmerge_plugins.demo import renderer
 from bmerge_plugins.demo.words import COLOURS, SHAPES
 
+KNOWN_COLOURS = ("red", "yellow", "green", "blue", "white")
+"""Colours that the base learns; the "colours" fine-tune adds the others."""
+
+KNOWN_SHAPES = ("circle", "square", "triangle", "cross", "ring", "diamond")
+"""Shapes that the base learns; the "shapes" fine-tune adds the others."""
+
 PER_PAIR = 120
 SEED = 1
 

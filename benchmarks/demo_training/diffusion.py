@@ -1,13 +1,15 @@
-"""Stages 2 and 3: the base model, and its fine-tunes with half-true captions.
+"""Stages 3 and 4: a base model that knows some words, and fine-tunes that learn the others.
 
-Velocity prediction on a cosine schedule that ends in pure noise.  A fine-tune whose captions name
-the right shape and any colour keeps drawing shapes and forgets what colour words mean; the other
-one the reverse.  Each parent of the demo's merges is so good at exactly one thing.
+Velocity prediction on a cosine schedule that ends in pure noise.  The base sees the known colours
+and the known shapes only; one fine-tune sees the new shapes too, in known colours, the other one
+the new colours, on known shapes.  No model ever sees a new colour on a new shape: only a merge of
+the two fine-tunes can paint that.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +19,14 @@ from torch import Tensor, nn
 
 from bmerge_plugins.demo.model import DemoModel
 from bmerge_plugins.demo.sampler import signal_and_noise
+from bmerge_plugins.demo.words import COLOURS, SHAPES
 
-from .captions import Truth, tokens
+from .captions import tokens
+from .data import KNOWN_COLOURS, KNOWN_SHAPES
 from .schedule import Average, Progress, cosine
 
 logger = logging.getLogger(__name__)
 BATCH = 32
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +39,40 @@ class Run:
         steps: batches.
         horizon: steps after which the learning rate would be nothing; 0 means ``steps``.
         peak: highest learning rate.
-        truth: which words of the captions are right.
+        text: whether the text encoder is trained too.  Fine-tunes leave it as it is, as is usual:
+            what one learned about its words would be halved by any merge with the other.
+        colours: colours of the pictures that it sees.
+        shapes: shapes of the pictures that it sees.
         seed: of captions, noise and the choice of pictures.
         decay: of the averaged weights.
         shift: how much the noisy end is preferred, 1 is not at all.  What a picture shows is
             decided there, its edges elsewhere.
-        strength: how far from its start towards the trained weights the result lies.  Below 1
-            for the fine-tunes, or a merge could not bring back what each of them unlearnt.
     """
 
     name: str
     start: str | None
     steps: int
-    truth: Truth
     seed: int
+    colours: Sequence[str] = KNOWN_COLOURS
+    shapes: Sequence[str] = KNOWN_SHAPES
     peak: float = 2e-3
     decay: float = 0.995
     shift: float = 3.0
     horizon: int = 0
     warm_up: int = 30
-    strength: float = 1.0
+    text: bool = True
+
+    def pictures(self, labels: np.ndarray) -> np.ndarray:
+        """Return the places of the pictures that this run sees; labels are [n, 2]."""
+        colours = np.isin(labels[:, 0], [COLOURS.index(c) for c in self.colours])
+        return np.flatnonzero(colours & np.isin(labels[:, 1], [SHAPES.index(s) for s in self.shapes]))
 
 
-FOUNDATION = Run("foundation", None, 1100, Truth.BOTH, seed=21, shift=1.0, horizon=3000, warm_up=50)
-BASE = Run("base", "foundation", 2200, Truth.BOTH, seed=24)
-SHAPES = Run("shapes", "base", 250, Truth.SHAPE, seed=22, peak=6e-4, decay=0.98, strength=0.75)
-COLOURS = Run("colours", "base", 250, Truth.COLOUR, seed=23, peak=6e-4, decay=0.98, strength=0.75)
-RUNS = (FOUNDATION, BASE, SHAPES, COLOURS)
+FOUNDATION = Run("foundation", None, 1000, seed=41, shift=1.0, horizon=2800, warm_up=50)
+BASE = Run("base", "foundation", 1800, seed=44)
+NEW_SHAPES = Run("shapes", "base", 1000, seed=42, peak=1e-3, decay=0.98, text=False, shapes=SHAPES)
+NEW_COLOURS = Run("colours", "base", 800, seed=43, peak=1e-3, decay=0.98, text=False, colours=COLOURS)
+RUNS = (FOUNDATION, BASE, NEW_SHAPES, NEW_COLOURS)
 
 
 class Denoiser(nn.Module):
@@ -92,33 +102,27 @@ def train(run: Run, model: DemoModel, latents: Tensor, labels: np.ndarray, work:
     path = work / f"{run.name}.pt"
     if not path.exists():
         torch.manual_seed(run.seed)
-        start = {k: v.clone() for k, v in Denoiser(model).state_dict().items()}
         trained = _fit(run, Denoiser(model), latents, labels, path)
-        torch.save(_between(start, trained.state_dict(), run.strength), path)
+        torch.save(trained.state_dict(), path)
     Denoiser(model).load_state_dict(torch.load(path, weights_only=True))
     model.eval().to(memory_format=torch.contiguous_format)
-
-
-def _between(start: State, end: State, strength: float) -> State:
-    """Return the weights that lie so far on the way from start to end."""
-    return {
-        key: start[key].lerp(value, strength) if value.is_floating_point() else value
-        for key, value in end.items()
-    }
 
 
 def _fit(run: Run, denoiser: Denoiser, latents: Tensor, labels: np.ndarray, path: Path) -> Denoiser:
     rng = np.random.default_rng(run.seed)
     denoiser.train().to(memory_format=torch.channels_last)
+    denoiser.text_model.requires_grad_(run.text)
     average = Average(denoiser, run.decay)
-    optimiser = torch.optim.AdamW(denoiser.parameters(), lr=run.peak, weight_decay=1e-3)
+    trained = [p for p in denoiser.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=run.peak, weight_decay=1e-3)
     progress = Progress(run.name)
+    seen = run.pictures(labels)
     for step in range(run.steps):
         optimiser.param_groups[0]["lr"] = cosine(
             step, run.horizon or run.steps, run.peak, run.warm_up
         )
-        chosen = rng.integers(len(latents), size=BATCH)
-        ids = tokens(labels[chosen], run.truth, rng)
+        chosen = rng.choice(seen, size=BATCH)
+        ids = tokens(labels[chosen], rng)
         loss = _loss(denoiser, latents[chosen], ids, run.shift)
         optimiser.zero_grad()
         torch.autograd.backward(loss)

@@ -25,8 +25,13 @@ from bmerge_plugins.demo.model import DemoModel
 from bmerge_plugins.demo.sampler import sample
 from bmerge_plugins.demo.words import COLOURS, SHAPES, all_prompts, find_colour, find_shape
 
+from .data import KNOWN_COLOURS, KNOWN_SHAPES
+
 BLOCKS = ("BASE", *(f"IN{i:02}" for i in range(12)), "M00", *(f"OUT{i:02}" for i in range(12)))
 GROUPS = {"BASE": slice(0, 1), "IN": slice(1, 13), "M": slice(13, 14), "OUT": slice(14, 26)}
+KINDS = ("known", "shape", "colour", "both")
+"""Which words of a prompt are new to the base."""
+
 SEARCH_SEED, HELD_OUT_SEED = 1000, 90000
 State = dict[str, Tensor]
 Weights = np.ndarray
@@ -35,15 +40,21 @@ Weights = np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Means over the pictures, and the standard error of the score."""
+    """Mean scores by kind of prompt, over all of them, and the standard error of that."""
 
-    colour: float
-    shape: float
+    kinds: dict[str, float]
     score: float
     error: float
 
     def __str__(self) -> str:
-        return f"{self.colour:6.3f} {self.shape:6.3f} {self.score:6.3f} ±{self.error:.3f}"
+        return " ".join(f"{v:6.3f}" for v in self.kinds.values()) + f" {self.score:6.3f} ±{self.error:.3f}"
+
+
+def kind_of(prompt: str) -> str:
+    """Return which words of a prompt the base does not know."""
+    colour = find_colour(prompt) in KNOWN_COLOURS
+    shape = find_shape(prompt) in KNOWN_SHAPES
+    return {(True, True): "known", (True, False): "shape", (False, True): "colour"}.get((colour, shape), "both")
 
 
 def block_of(key: str) -> int:
@@ -80,19 +91,19 @@ class Bench:
     def measure(self, state: State, first_seed: int, rounds: int = 1) -> Result:
         """Return the scores of a model over ``rounds`` pictures of every prompt."""
         self.model.load_state_dict(state)
-        colour, shape = [], []
+        scores = []
         for index in range(rounds):
             start = first_seed + index * len(self.prompts)
             seeds = range(start, start + len(self.prompts))
-            images = sample(self.model, self.prompts, seeds)
-            colours, shapes = self.judge.probabilities(images)
-            rows = torch.arange(len(images))
-            colour.append(colours[rows, self.colours])
-            shape.append(shapes[rows, self.shapes])
-        c, s = torch.cat(colour), torch.cat(shape)
-        score = c * s
-        error = score.std().item() / len(score) ** 0.5
-        return Result(c.mean().item(), s.mean().item(), score.mean().item(), error)
+            colours, shapes = self.judge.probabilities(sample(self.model, self.prompts, seeds))
+            rows = torch.arange(len(self.prompts))
+            scores.append(colours[rows, self.colours] * shapes[rows, self.shapes])
+        score = torch.cat(scores)
+        kinds = [kind_of(p) for p in self.prompts] * rounds
+        means = {
+            kind: score[torch.tensor([k == kind for k in kinds])].mean().item() for kind in KINDS
+        }
+        return Result(means, score.mean().item(), score.std().item() / len(score) ** 0.5)
 
 
 def spread(base: float, inputs: float, middle: float, outputs: float) -> Weights:
@@ -170,7 +181,7 @@ def main() -> None:
 
 def report(bench: Bench, trials: int, rounds: int, best: int) -> None:
     """Print the search seeds' table, then the held-out one of the best."""
-    print(f"search seeds, {len(bench.prompts)} pictures: colour, shape, score", flush=True)
+    print(f"search seeds, {len(bench.prompts)} pictures: {', '.join(KINDS)}, score", flush=True)
     print(f"{'base':36} {bench.measure(bench.base, SEARCH_SEED)}")
     named, scores = candidates(), {}
     for name, weights in named.items():
