@@ -59,7 +59,9 @@ def prove(folder: Path, pictures: int) -> str:
     _bmerge("prove", found, recipe, "--pictures", pictures * CONTENDERS)
     proof = load_report_data(found).proof
     assert proof is not None
-    return markdown(proof, {str(recipe): "best uniform merge"}, [Study.load(found), Study.load(uniform)])
+    return markdown(
+        proof, {str(recipe): "best uniform merge"}, [Study.load(found), Study.load(uniform)]
+    )
 
 
 def _uniform_study(folder: Path) -> Path:
@@ -101,8 +103,8 @@ def markdown(proof: Proof, names: Mapping[str, str], studies: Sequence[Study]) -
             "",
             "Made by `make demo-proof`: `bmerge run examples/demo.yaml`, then `bmerge prove`.",
             (
-                f"Each merge painted the same {proof.comparisons[0].pictures} pictures: the study's "
-                "prompts with seeds that the search never saw."
+                f"Each merge painted the same {proof.comparisons[0].pictures} pictures: the "
+                "study's prompts with seeds that the search never saw."
             ),
             f"The search took {_pictures(search)} pictures in {len(search.trials)} trials.",
             f"The uniform merge is the best of {ALPHAS}, 0, 0.1 … 1, on the search's own pictures.",

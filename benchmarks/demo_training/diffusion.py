@@ -27,6 +27,7 @@ from .schedule import Average, Progress, cosine
 
 logger = logging.getLogger(__name__)
 BATCH = 32
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class Run:
         steps: batches.
         horizon: steps after which the learning rate would be nothing; 0 means ``steps``.
         peak: highest learning rate.
+        strength: how far from its start towards the trained weights, and beyond them, the result
+            lies. Above 1 for the fine-tunes: half of what they learned, which a merge keeps, is
+            then enough to show.
         text: whether the text encoder is trained too.  Fine-tunes leave it as it is, as is usual:
             what one learned about its words would be halved by any merge with the other.
         colours: colours of the pictures that it sees.
@@ -61,17 +65,32 @@ class Run:
     horizon: int = 0
     warm_up: int = 30
     text: bool = True
+    strength: float = 1.0
 
     def pictures(self, labels: np.ndarray) -> np.ndarray:
         """Return the places of the pictures that this run sees; labels are [n, 2]."""
         colours = np.isin(labels[:, 0], [COLOURS.index(c) for c in self.colours])
-        return np.flatnonzero(colours & np.isin(labels[:, 1], [SHAPES.index(s) for s in self.shapes]))
+        return np.flatnonzero(
+            colours & np.isin(labels[:, 1], [SHAPES.index(s) for s in self.shapes])
+        )
 
 
 FOUNDATION = Run("foundation", None, 1000, seed=41, shift=1.0, horizon=2800, warm_up=50)
 BASE = Run("base", "foundation", 1800, seed=44)
-NEW_SHAPES = Run("shapes", "base", 1000, seed=42, peak=1e-3, decay=0.98, text=False, shapes=SHAPES)
-NEW_COLOURS = Run("colours", "base", 800, seed=43, peak=1e-3, decay=0.98, text=False, colours=COLOURS)
+NEW_SHAPES = Run(
+    "shapes", "base", 1000, seed=42, peak=1e-3, decay=0.98, text=False, strength=1.5, shapes=SHAPES
+)
+NEW_COLOURS = Run(
+    "colours",
+    "base",
+    800,
+    seed=43,
+    peak=1e-3,
+    decay=0.98,
+    text=False,
+    strength=1.5,
+    colours=COLOURS,
+)
 RUNS = (FOUNDATION, BASE, NEW_SHAPES, NEW_COLOURS)
 
 
@@ -102,10 +121,19 @@ def train(run: Run, model: DemoModel, latents: Tensor, labels: np.ndarray, work:
     path = work / f"{run.name}.pt"
     if not path.exists():
         torch.manual_seed(run.seed)
+        start = {k: v.clone() for k, v in Denoiser(model).state_dict().items()}
         trained = _fit(run, Denoiser(model), latents, labels, path)
-        torch.save(trained.state_dict(), path)
+        torch.save(_between(start, trained.state_dict(), run.strength), path)
     Denoiser(model).load_state_dict(torch.load(path, weights_only=True))
     model.eval().to(memory_format=torch.contiguous_format)
+
+
+def _between(start: State, end: State, strength: float) -> State:
+    """Return the weights that lie so far on the way from start to end."""
+    return {
+        key: start[key].lerp(value, strength) if value.is_floating_point() else value
+        for key, value in end.items()
+    }
 
 
 def _fit(run: Run, denoiser: Denoiser, latents: Tensor, labels: np.ndarray, path: Path) -> Denoiser:

@@ -47,14 +47,19 @@ class Result:
     error: float
 
     def __str__(self) -> str:
-        return " ".join(f"{v:6.3f}" for v in self.kinds.values()) + f" {self.score:6.3f} ±{self.error:.3f}"
+        return (
+            " ".join(f"{v:6.3f}" for v in self.kinds.values())
+            + f" {self.score:6.3f} ±{self.error:.3f}"
+        )
 
 
 def kind_of(prompt: str) -> str:
     """Return which words of a prompt the base does not know."""
     colour = find_colour(prompt) in KNOWN_COLOURS
     shape = find_shape(prompt) in KNOWN_SHAPES
-    return {(True, True): "known", (True, False): "shape", (False, True): "colour"}.get((colour, shape), "both")
+    return {(True, True): "known", (True, False): "shape", (False, True): "colour"}.get(
+        (colour, shape), "both"
+    )
 
 
 def block_of(key: str) -> int:

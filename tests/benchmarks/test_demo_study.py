@@ -29,6 +29,8 @@ def test_the_demo_study_asks_for_what_neither_model_has_learned() -> None:
     prompts = {payload.prompt for payload in load_study(DEMO).payloads}
     known = set(KNOWN_COLOURS), set(KNOWN_SHAPES)
     unknown = [
-        p for p in prompts if words.find_colour(p) not in known[0] and words.find_shape(p) not in known[1]
+        p
+        for p in prompts
+        if words.find_colour(p) not in known[0] and words.find_shape(p) not in known[1]
     ]
     assert len(unknown) * 2 == len(prompts)
