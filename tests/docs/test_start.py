@@ -38,7 +38,7 @@ def here(tmp_path, monkeypatch):
     models.mkdir(parents=True)
     tiny_sd1(models / "resident.safetensors", 9)
     with FakeA1111(models) as server:
-        monkeypatch.setenv("BMERGE_INIT_ADDRESSES", server.url)  # not one of the usual ones
+        monkeypatch.setenv("BMERGE_INIT_ADDRESS", server.url)  # not one of the usual ones
         yield tmp_path
 
 

@@ -16,6 +16,7 @@ AVOIDED = {
     "are no …": r"(?<!there )\bare no (?!longer|more|less|such)\w",
     "mend": r"\bmend\b",
     "too much": r"\b(?:is|are) too much$",
+    "all the same": r"\ball the same\b",
     "goes on": r"same command (?:again )?goes on",
 }
 

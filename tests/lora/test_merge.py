@@ -303,9 +303,7 @@ def test_lora_of_which_most_layers_find_no_place_is_refused(
     assert called.status == 1
     what = "x.safetensors: 4 of its 7 layers find no place in model.safetensors ('lora_unet_foo_0'"
     assert what in called.err
-    assert "hint: --partial-loras, or partial_loras: true, adds the others all the same" in (
-        called.err
-    )
+    assert "hint: --partial-loras, or partial_loras: true, adds the others anyway" in (called.err)
     assert not (tmp_path / "out.safetensors").exists()
     called = bmerge("merge", "add_difference", *words, "--partial-loras")
     assert called.status == 0, called.err

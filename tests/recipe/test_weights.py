@@ -93,6 +93,11 @@ def test_vae_follows_the_base_unless_it_is_named(text, expected):
     assert weights.of("VAE") == expected
 
 
+def test_a_value_of_a_follower_that_is_the_default_is_written_down():
+    weights = parse_weights("BASE=0.2,VAE=0.5,*=0.5", SDXL_VAE)
+    assert parse_weights(weights.assignments, SDXL_VAE).of("VAE") == 0.5
+
+
 @pytest.mark.parametrize(
     ("value", "message", "hint"),
     [

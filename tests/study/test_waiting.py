@@ -177,7 +177,7 @@ def test_patience_of_weeks_is_no_trouble():
 
 def test_no_patience_does_not_wait():
     patience, clock, events = patience_of(0)
-    with pytest.raises(StudyError, match=r"^the study cannot go on: refused 1$"):
+    with pytest.raises(StudyError, match=r"^the study cannot continue: refused 1$"):
         patience.through(failing(1)[0])
     assert (clock.slept, events) == ([], [])
 

@@ -13,6 +13,7 @@ import click
 
 from bmerge.cli.executor import size_option
 from bmerge.cli.targets import force_option, refuse_existing
+from bmerge.cli.variables import Negation
 from bmerge.errors import FormatError
 from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
 from bmerge.pipeline.shards import index_of
@@ -109,6 +110,7 @@ def output_options(command: F) -> F:
         click.option(
             "--no-sync",
             "sync",
+            cls=Negation,
             flag_value=False,
             default=True,
             help="Do not wait until the output is safe from a power failure.",
@@ -117,6 +119,7 @@ def output_options(command: F) -> F:
         click.option(
             "--no-metadata",
             "metadata",
+            cls=Negation,
             flag_value=False,
             default=True,
             help="Do not write the recipe into the file.",
@@ -124,6 +127,7 @@ def output_options(command: F) -> F:
         click.option(
             "--no-hashes",
             "hashes",
+            cls=Negation,
             flag_value=False,
             default=True,
             help="Do not write the models' SHA-256; the first merge of a model is faster.",

@@ -18,6 +18,7 @@ from bmerge.cli.session import (
     session_of,
     shared_options,
 )
+from bmerge.cli.variables import name_variables
 from bmerge.errors import nearest
 
 __all__ = ["COMMANDS", "root"]
@@ -116,6 +117,7 @@ class Root(click.Group):
         if cmd_name in COMMANDS:
             module = importlib.import_module(COMMANDS[cmd_name][0])
             command: click.Command = module.command
+            name_variables(command, f"BMERGE_{cmd_name.replace('-', '_').upper()}")
             return command
         return _commands_of_plugins(ctx).get(cmd_name)
 

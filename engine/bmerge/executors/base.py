@@ -183,7 +183,7 @@ def nonfinite_error(job: MergeJob, index: int | None) -> ExecutorError:
         job: that met it.
         index: of the input that holds it, or None for the result.
     """
-    hint = "set on_nonfinite to 'report' to merge all the same"
+    hint = "set on_nonfinite to 'report' to merge anyway"
     if index is None:
         message = f"merging {job.key!r} gives NaN or a value beyond {job.dtype}"
     else:

@@ -103,7 +103,7 @@ def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) ->
             f"{lora.path.name}: {len(without)} of its {count} layers find no place in "
             f"{checkpoint.path.name} ({without[0]!r}, …)"
         )
-        hint = "--partial-loras, or partial_loras: true, adds the others all the same"
+        hint = "--partial-loras, or partial_loras: true, adds the others anyway"
         raise ArchitectureError(message, hint=hint)
 
 

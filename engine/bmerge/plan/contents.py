@@ -54,7 +54,7 @@ def contents_of(recipe: Recipe, methods: Mapping[str, MergeMethod]) -> StepConte
     found = contents[recipe.result]
     if found != recipe.content:
         what = f"the result is a {found}, not a {recipe.content}"
-        hint = f"'content: {found}' in the recipe writes it all the same"
+        hint = f"'content: {found}' in the recipe writes it anyway"
         raise RecipeError(what, hint=hint)
     return contents
 

@@ -172,7 +172,7 @@ class Patience:
 
 
 def _given_up(error: Exception, number: int | None, waited: float) -> _GivenUpError:
-    what = "the study cannot go on" if number is None else f"trial {number} cannot be evaluated"
+    what = "the study cannot continue" if number is None else f"trial {number} cannot be evaluated"
     long = f"{waited / 60:.0f} min" if waited >= 90 else f"{waited:.0f} s"
     for_long = f" (waited for {long})" if waited else ""
     hint = "fix that and run the same command again: it continues where it stopped"

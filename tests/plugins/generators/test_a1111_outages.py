@@ -187,6 +187,6 @@ def test_server_that_is_not_there_ends_the_run_with_nothing_recorded(tmp_path, c
     process = begin(command, tmp_path / "cut", "--patience", "0.02")
     _, err = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert "error: the study cannot go on: " in err
+    assert "error: the study cannot continue: " in err
     assert "Traceback" not in err
     assert read_study(tmp_path / "cut").trials == {}
