@@ -103,7 +103,7 @@ def test_markup_in_anything_that_is_stored_stays_text(folder: Path) -> None:
             _store(folder, "means", lambda means: {bad: means["middling"]}, trial=trial)
         _store(folder, "source", lambda source: f"{source}{bad}", trial=trial)
     _store(folder, "reason", lambda reason: f"{reason}{bad}", trial=6)
-    _store(folder, "weights", lambda w: {f"{bad}": w["alpha"]}, trial=2)
+    _store(folder, "weights", lambda w: {f"{bad}": w["alpha"]}, trial=5)
     text = write_report(folder).read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "<img src=x" not in text
