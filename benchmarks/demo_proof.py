@@ -59,9 +59,13 @@ def prove(folder: Path, pictures: int) -> str:
     _bmerge("prove", found, recipe, "--pictures", pictures * CONTENDERS)
     proof = load_report_data(found).proof
     assert proof is not None
-    return markdown(
-        proof, {str(recipe): "best uniform merge"}, [Study.load(found), Study.load(uniform)]
-    )
+    names = {
+        str(recipe): "best uniform merge",
+        "trial 0 (model a)": "parent a, shapes",
+        "trial 1 (model b)": "parent b, colours",
+        "trial 2 (centre)": "centre, alpha 0.5",
+    }
+    return markdown(proof, names, [Study.load(found), Study.load(uniform)])
 
 
 def _uniform_study(folder: Path) -> Path:
@@ -107,7 +111,11 @@ def markdown(proof: Proof, names: Mapping[str, str], studies: Sequence[Study]) -
                 "study's prompts with seeds that the search never saw."
             ),
             f"The search took {_pictures(search)} pictures in {len(search.trials)} trials.",
-            f"The uniform merge is the best of {ALPHAS}, 0, 0.1 … 1, on the search's own pictures.",
+            (
+                f"Of {ALPHAS} uniform merges, alpha 0, 0.1 … 1, that with alpha "
+                f"{best.proposal.values['alpha']:g} is best on the search's own pictures; the "
+                "same merge is compared once."
+            ),
             "Intervals and p: two-sided paired t-test over the pictures.",
             f"Commit {commit()}; {machine()}.",
             "",
@@ -118,7 +126,7 @@ def markdown(proof: Proof, names: Mapping[str, str], studies: Sequence[Study]) -
 def _row(comparison: Comparison, mean: float, names: Mapping[str, str]) -> str:
     p = "< 0.0001" if comparison.p < 1e-4 else f"{comparison.p:.4f}"
     span = f"{comparison.low:.3f} to {comparison.high:.3f}"
-    name = names.get(comparison.rival, comparison.rival)
+    name = names.get(comparison.rival, Path(comparison.rival).stem)
     return f"| {name} | {mean:.3f} | {comparison.difference:+.3f} | {span} | {p} |"
 
 

@@ -80,7 +80,7 @@ def test_merging_and_inspecting_need_no_extra(models):
     ("arguments", "who", "line"),
     [
         (("run", "study.yaml"), "a study needs optuna", "'bmerge[study]'"),
-        (("report", "demo-study"), "jinja2", "'bmerge[study]'"),
+        (("report", "demo-study"), "PIL", "'bmerge[study]'"),
         (("rate", "demo-study"), "starlette", "'bmerge[study]'"),
         (("lora", "extract", "a.safetensors", "b.safetensors"), "numpy", "'bmerge[lora]'"),
         (("rebasin", "a.safetensors", "b.safetensors"), "re-basin needs torch", "'bmerge[torch]'"),

@@ -96,7 +96,7 @@ def test_merge_bakes_loras_with_weights(models):
         ({"dtype": "fp17"}, "fp17"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"alpha": {"IN99": 1}}, "unknown block 'IN99'"),
-        ({"memory": "lots"}, "'lots' is not a size"),
+        ({"memory": "lots"}, "memory must be a size such as 512M or 4G, not 'lots'"),
     ],
     ids=["hyperparameter", "dtype", "seed", "block", "size"],
 )

@@ -119,7 +119,7 @@ def test_number_format_changes_floats_alone(converted, sdxl):
     ],
 )
 def test_what_cannot_be_done_is_said(bmerge, tmp_path, options, message):
-    save_file(small_model("pixart_sigma", 1), tmp_path / "in.safetensors")
+    save_file(small_model("d_cogvideox", 1), tmp_path / "in.safetensors")
     out = tmp_path / "out.safetensors"
     called = bmerge("convert", tmp_path / "in.safetensors", *options, "-o", out)
     assert called.status == 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bmerge import load_recipe, open_checkpoint
-from bmerge.study import database
+from bmerge.study import database, sqlite_file
 from bmerge.testing import write_checkpoint
 
 RAN = "from pathlib import Path\nPath('ran').touch()\n"
@@ -80,7 +80,7 @@ def test_a_model_as_it_is_needs_no_plugin(bmerge, plugin, tmp_path):
 
 def test_a_locked_study_is_waited_for_once(bmerge, best, tmp_path, monkeypatch):
     monkeypatch.setattr(database, "_PATIENCE", 0.1)
-    monkeypatch.setattr(database, "_AT_ONCE", 0.05)
+    monkeypatch.setattr(sqlite_file, "AT_ONCE", 0.05)
     held = sqlite3.connect(tmp_path / "runs/small/study.db", isolation_level=None)
     held.execute("BEGIN EXCLUSIVE")
     called = bmerge("run", "study.yaml", "--trials", "5")

@@ -51,7 +51,8 @@ def test_fine_tune_in_another_order_is_brought_back(tmp_path):
     shuffled = write_shuffled(TUNED, rule, tmp_path / "shuffled.safetensors", seed=2)
     found, back = aligned(BASE, shuffled, rule, tmp_path / "back.safetensors")
     assert back == bytes_of(TUNED)
-    assert 0 < found.after < 0.1 < found.before
+    assert 0 < found.after < 0.2
+    assert found.before > 1
 
 
 def test_fine_tune_in_the_same_order_stays_as_it_is(tmp_path):

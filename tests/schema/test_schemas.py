@@ -80,7 +80,7 @@ def test_keys_are_those_that_the_readers_know(schemas):
     [
         ("  method: weighted_sum", "  methods: weighted_sum"),
         ("  seed: 1\n", "  seed: one\n"),
-        ("  init: sobol", "  init: sobel"),
+        ("  pictures: 1600", "  pictures: many"),
         ("    weight: 0 ", "    weight: none "),
         ("    steps: 12 ", "    steps: twelve "),
         ("generator:\n  name: demo ", "generator:\n  name: demo\n  batches: 3 "),

@@ -70,8 +70,8 @@ def test_load_study_reads_all_sections(load, tmp_path):
     assert study.optimiser.options == {"kappa": 2.5}
     assert study.attempts[1] == {"alpha": {"*": 0.5, "M00": 0.1}}
     assert (study.out, study.baselines, study.storage) == (Path("here"), True, None)
-    executor = study.executor
-    assert (executor.memory, executor.threads, executor.io) == ("512M", 2, "mmap")
+    options = study.executor.options
+    assert (options.memory, options.threads, options.io) == (512 * 2**20, 2, "mmap")
 
 
 def test_load_study_makes_payloads_of_prompts_and_seeds(load):
@@ -127,7 +127,7 @@ def changed(old, new):
         (changed("weight: 2,", "weight: 1e7,"), 14, "must be between 0 and 1e.06, not 1e.07", None),
         (changed("{name: demo, ", "{"), 16, "generator needs the key 'name'", None),
         (changed("n_iters: 28", "n_iters: -1"), 20, "n_iters must be 0 or more", None),
-        (changed("name: native", "name: cuda"), 23, "one of auto, native, torch", None),
+        (changed("name: native", "name: cuda"), 23, "one of 'auto', 'native', 'torch'", None),
         (changed("seed: 7,", "seed: 7, seeds: [1],"), 14, "either seed or seeds", None),
         ("name: [", 1, "not well-formed", None),
     ],

@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("bmerge.cli.inspect", "Show what is in a checkpoint or a LoRA."),
     "studies": (
         "bmerge.cli.studies",
-        "List studies, show the trials of one, fork, export and import.",
+        "List, show, fork, export and import studies.",
     ),
     "prove": (
         "bmerge.cli.prove",

@@ -34,7 +34,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.group("studies")
 @shared_options
 def command() -> None:
-    """List studies, show the trials of one, fork, export and import.
+    """List, show, fork, export and import studies.
 
     \b
     Examples:
