@@ -10,10 +10,10 @@ __all__ = ["Negation", "name_variables"]
 class Negation(click.Option):
     """A flag such as ``--no-sync``, whose parameter says the contrary: so does its variable."""
 
-    def value_from_envvar(self, ctx: click.Context) -> bool | None:
-        """Return what the parameter becomes; None where the variable is not set."""
+    def value_from_envvar(self, ctx: click.Context) -> str | None:
+        """Return what the parameter becomes, as text; None where the variable is not set."""
         value = self.resolve_envvar_value(ctx)
-        return None if value is None else not click.BOOL.convert(value, self, ctx)
+        return None if value is None else str(not click.BOOL.convert(value, self, ctx))
 
 
 def name_variables(command: click.Command, prefix: str) -> None:
