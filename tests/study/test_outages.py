@@ -341,6 +341,8 @@ class Down(Painter):
                 raise GeneratorError("refused", transient=True)
             yield picture
 
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored here
 from bmerge.evaluate import evaluation
 evaluation._BATCH = 1
 run_study(study_of(sys.argv[1], Down()), on_event=lambda event: print(event, flush=True))
