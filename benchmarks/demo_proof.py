@@ -20,6 +20,7 @@ import yaml
 from benchmarks.origin import commit, machine
 from bmerge import Study
 from bmerge.report.load import load_report_data
+from bmerge.study.limits import pictures_of
 from bmerge.study.proof import Comparison, Proof
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +97,7 @@ def markdown(proof: Proof, names: Mapping[str, str], studies: Sequence[Study]) -
     search, uniform = studies
     best = uniform.best
     assert best is not None
+    painted = pictures_of(search.trials)
     return "\n".join(
         [
             "# The demo on fresh pictures",
@@ -110,7 +112,7 @@ def markdown(proof: Proof, names: Mapping[str, str], studies: Sequence[Study]) -
                 f"Each merge painted the same {proof.comparisons[0].pictures} pictures: the "
                 "study's prompts with seeds that the search never saw."
             ),
-            f"The search took {_pictures(search)} pictures in {len(search.trials)} trials.",
+            f"The search took {painted} pictures in {len(search.trials)} trials.",
             (
                 f"Of {ALPHAS} uniform merges, alpha 0, 0.1 … 1, that with alpha "
                 f"{best.proposal.values['alpha']:g} is best on the search's own pictures; the "
@@ -128,10 +130,6 @@ def _row(comparison: Comparison, mean: float, names: Mapping[str, str]) -> str:
     span = f"{comparison.low:.3f} to {comparison.high:.3f}"
     name = names.get(comparison.rival, Path(comparison.rival).stem)
     return f"| {name} | {mean:.3f} | {comparison.difference:+.3f} | {span} | {p} |"
-
-
-def _pictures(study: Study) -> int:
-    return sum(len(trial.pictures) for trial in study.trials)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,37 @@
-"""The study of a file, built for ``bmerge run`` and ``bmerge prove``."""
+"""The study of a file, built for ``bmerge run``, ``prove``, ``scan`` and ``studies fork``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import click
 
 from bmerge.cli.output import note, tell
 from bmerge.cli.session import Session
+from bmerge.errors import StudyError
 from bmerge.executors import Executor, ExecutorOptions, choose_executor
 from bmerge.host import Registry
 from bmerge.host.far import with_far_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.config import StudyConfig
+from bmerge.study.definition import check_definition
+from bmerge.study.load import load_study
+from bmerge.study.lock import FolderLock
+from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.study import PreparedStudy
 
-__all__ = ["open_study"]
+__all__ = ["open_again", "open_study", "study_option"]
+
+study_option = click.option(
+    "--study",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The study file; default: the one that the study was last run with.",
+)
 
 
 def open_study(
@@ -42,3 +59,38 @@ def open_study(
 
     study = build_study(config, registry, folder=folder, choose=choose)
     return with_far_evaluators(study, config, registry, where), registry
+
+
+@contextmanager
+def open_again(
+    session: Session, folder: Path, file: Path | None, where: ExecutorOptions
+) -> Iterator[tuple[StoredStudy, PreparedStudy, Registry]]:
+    """Have a study that was run already built again, with what is stored of it.
+
+    Its folder is locked meanwhile; the study is closed at the end.
+
+    Args:
+        session: of the command.
+        folder: of the study.
+        file: that says what it is; None takes the one that it was last run with.
+        where: options of the command line, which go before those of the file.
+    """
+    stored = read_study(folder)
+    file = file or _file_of(stored)
+    study, registry = open_study(session, load_study(file), file, folder, where)
+    try:
+        check_definition(stored.attributes["definition"], study.definition, folder)
+        with FolderLock(folder):
+            yield stored, study, registry
+    finally:
+        study.close()
+
+
+def _file_of(stored: StoredStudy) -> Path:
+    """Return the file that a study was last run with, or say that it must be given."""
+    known = stored.attributes.get("file")
+    if known is None or not Path(known).is_file():
+        gone = "nothing tells with which file it was run" if known is None else f"{known} is gone"
+        message = f"the study in {stored.folder} needs its file: {gone}"
+        raise StudyError(message, hint="give it by --study")
+    return Path(known)

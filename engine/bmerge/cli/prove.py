@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bmerge.cli.executor import executor_options
-from bmerge.cli.open_study import open_study
+from bmerge.cli.open_study import open_again, study_option
 from bmerge.cli.output import print_table, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
@@ -17,17 +17,14 @@ from bmerge.errors import StudyError
 from bmerge.executors import ExecutorOptions
 from bmerge.host.outside import outside_recipe
 from bmerge.report import write_report
-from bmerge.study.definition import check_definition
 from bmerge.study.figures import figure
 from bmerge.study.limits import pictures_of
-from bmerge.study.load import load_study
-from bmerge.study.lock import FolderLock
 from bmerge.study.proof import Comparison, Proof
 from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, prove, share_of
-from bmerge.study.stored import StoredStudy, read_study
+from bmerge.study.stored import StoredStudy
 from bmerge.study.study import PreparedStudy
 
-__all__ = ["command", "file_of", "print_proof"]
+__all__ = ["command", "print_proof"]
 
 
 @click.command("prove")
@@ -46,13 +43,7 @@ __all__ = ["command", "file_of", "print_proof"]
     metavar="N",
     help="A trial to compare, instead of the winner and its rivals; may be repeated.",
 )
-@click.option(
-    "--study",
-    "file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The study file; default: the one that the study was last run with.",
-)
+@study_option
 @executor_options
 @shared_options
 @click.pass_obj
@@ -80,22 +71,14 @@ def command(
       bmerge prove runs/demo base.safetensors --pictures 200
       bmerge prove runs/demo --trials 40 --trials 12
     """
-    stored = read_study(folder)
-    file = file or file_of(stored)
-    config = load_study(file)
-    study, registry = open_study(session, config, file, folder, where)
-    try:
-        check_definition(stored.attributes["definition"], study.definition, folder)
-        with FolderLock(folder):
-            more = [outside_entry(model, outside_recipe(model, registry)) for model in models]
-            entries = _entries(study, stored, trials, more)
-            count = share_of(pictures, pictures_of(stored.trials.values()), len(entries))
-            with LiveLine() as line:
-                on_event = StudyProgress(line).on_event
-                settle = not trials
-                proof = prove(study, stored.trials, entries, count, on_event, settle=settle)
-    finally:
-        study.close()
+    with open_again(session, folder, file, where) as (stored, study, registry):
+        more = [outside_entry(model, outside_recipe(model, registry)) for model in models]
+        entries = _entries(study, stored, trials, more)
+        count = share_of(pictures, pictures_of(stored.trials.values()), len(entries))
+        with LiveLine() as line:
+            on_event = StudyProgress(line).on_event
+            settle = not trials
+            proof = prove(study, stored.trials, entries, count, on_event, settle=settle)
     print_proof(proof)
     if not trials:
         show(f"report  {write_report(folder)}")
@@ -146,13 +129,3 @@ def _entries(
         if number not in stored.trials:
             raise StudyError(f"the study has no trial {number}")
     return [*(entry_of(study, stored.trials[number]) for number in trials), *more]
-
-
-def file_of(stored: StoredStudy) -> Path:
-    """Return the file that a study was last run with, or say that it must be given."""
-    known = stored.attributes.get("file")
-    if known is None or not Path(known).is_file():
-        gone = "nothing tells with which file it was run" if known is None else f"{known} is gone"
-        message = f"the study in {stored.folder} needs its file: {gone}"
-        raise StudyError(message, hint="give it by --study")
-    return Path(known)

@@ -9,27 +9,22 @@ import click
 
 from bmerge.cli.completing import complete_study
 from bmerge.cli.executor import executor_options
-from bmerge.cli.open_study import open_study
+from bmerge.cli.open_study import open_again, study_option
 from bmerge.cli.output import print_json, print_table, show
 from bmerge.cli.progress import LiveLine
-from bmerge.cli.prove import file_of
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
 from bmerge.executors import ExecutorOptions
-from bmerge.study.definition import check_definition
 from bmerge.study.figures import figure
-from bmerge.study.load import load_study
-from bmerge.study.lock import FolderLock
 from bmerge.study.scan import Effect, Scan, Start, scan
-from bmerge.study.stored import read_study
 
 __all__ = ["command"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command("scan")
-@click.argument("folder", metavar="DIR", type=_PATH, shell_complete=complete_study)
+@click.argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=complete_study
+)
 @click.option(
     "--start",
     type=click.Choice(["a", "b", "best"]),
@@ -42,13 +37,7 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     help="Pictures of each merge; default: all of the study's.",
 )
-@click.option(
-    "--study",
-    "file",
-    type=_PATH,
-    metavar="FILE",
-    help="The study file; default: the one that the study was last run with.",
-)
+@study_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @executor_options
 @shared_options
@@ -81,16 +70,9 @@ def command(
     """
     from bmerge.report.scan_page import write_scan  # which needs an extra; --help does not
 
-    stored = read_study(folder)
-    file = file or file_of(stored)
-    study, _ = open_study(session, load_study(file), file, folder, where)
-    try:
-        check_definition(stored.attributes["definition"], study.definition, folder)
-        with FolderLock(folder), LiveLine() as line:
-            on_event = StudyProgress(line).on_event
-            found = scan(study, stored.trials, cast("Start", start), pictures, on_event)
-    finally:
-        study.close()
+    with open_again(session, folder, file, where) as (stored, study, _), LiveLine() as line:
+        on_event = StudyProgress(line).on_event
+        found = scan(study, stored.trials, cast("Start", start), pictures, on_event)
     page = write_scan(folder, stored.name, found)
     if as_json:
         print_json(_data(found))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
-from bmerge.errors import FormatError, RecipeError
-from bmerge.formats import checkpoint_sha256, open_checkpoint, sha256_of
+from bmerge.errors import RecipeError
+from bmerge.formats.contents import contents_sha256
 from bmerge.formats.hashes import remembered
 from bmerge.formats.target import PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.recipe import Recipe
@@ -153,11 +153,11 @@ def _candidates(
     named = [path for path in inside if path.name == name]
     named += [place / name for place in places if is_plain and (place / name).is_dir()]
     for path in (*named, *((file.parent / name, Path(name)) if is_plain else ())):
-        if path.exists() and (digest is None or _sha256(path) == digest):
+        if path.exists() and (digest is None or contents_sha256(path) == digest):
             yield path.absolute()
     if digest is not None:
         yield from remembered(digest)
-        yield from (path.absolute() for path in inside if _sha256(path) == digest)
+        yield from (path.absolute() for path in inside if contents_sha256(path) == digest)
 
 
 def _models_in(place: Path) -> list[Path]:
@@ -166,14 +166,6 @@ def _models_in(place: Path) -> list[Path]:
         return [place]
     found = (path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES)
     return sorted(path for path in found if path.is_file())
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        is_set = path.is_dir() or path.suffix == ".json"
-        return checkpoint_sha256(open_checkpoint(path)) if is_set else sha256_of(path)
-    except FormatError:
-        return None
 
 
 def _name(reference: Reference) -> str:

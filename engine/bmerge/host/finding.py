@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bmerge.errors import FormatError, RecipeError
-from bmerge.formats import checkpoint_sha256, open_checkpoint, sha256_of
+from bmerge.errors import RecipeError
+from bmerge.formats.contents import contents_sha256
 from bmerge.formats.hashes import remembered
 from bmerge.formats.registry import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
 from bmerge.recipe import LoraRef, ModelRef, Recipe
@@ -48,7 +48,7 @@ def _found(path: str, digest: str | None, places: Sequence[Path]) -> str:
         return path
     if digest is not None:
         for candidate in (*remembered(digest), *_models(places, Path(path).name)):
-            if _sha256(candidate) == digest:
+            if contents_sha256(candidate) == digest:
                 return str(candidate.absolute())
     message = f"{path} is not on this machine"
     if digest is not None:
@@ -65,11 +65,3 @@ def _models(places: Sequence[Path], name: str) -> Iterator[Path]:
         if path.suffix.lower() in _SUFFIXES and path.is_file()
     )
     yield from sorted(inside, key=lambda path: path.name != name)
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        is_set = path.is_dir() or path.suffix == ".json"
-        return checkpoint_sha256(open_checkpoint(path)) if is_set else sha256_of(path)
-    except FormatError:
-        return None

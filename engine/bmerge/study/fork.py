@@ -61,14 +61,7 @@ def fork_study(stored: StoredStudy, study: PreparedStudy) -> list[Fate]:
         message = f"{study.folder} holds a study already"
         raise StudyError(message, hint="give another folder by --out")
     fork = _Fork(stored, study)
-    with Store(
-        study.folder,
-        study.name,
-        definition=study.definition,
-        objectives=study.objectives,
-        budget=study.asks,
-        url=study.storage,
-    ) as store:
+    with study.open_store() as store:
         fates = [fork.take(trial, store) for trial in stored.trials.values()]
         taken = {fate.now: fate.number for fate in fates if fate.now is not None}
         store.describe({"fork": {"of": str(stored.folder.absolute()), "trials": taken}})

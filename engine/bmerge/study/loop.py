@@ -67,14 +67,7 @@ def run_study(
         StudyInterruptedError: after Ctrl-C; what is finished is stored.
     """
     try:
-        with Store(
-            study.folder,
-            study.name,
-            definition=study.definition,
-            objectives=study.objectives,
-            budget=study.asks,
-            url=study.storage,
-        ) as store:
+        with study.open_store() as store:
             _settle_definition(study, store, accept_changes=accept_changes)
             given = limits if trials is None else Limits(trials=trials)
             if study.file is not None:

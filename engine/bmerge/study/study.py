@@ -22,6 +22,7 @@ from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.objective import Objectives
 from bmerge.study.protocols import Optimiser, Space
 from bmerge.study.space import SearchSpace
+from bmerge.study.store import Store
 from bmerge.study.trial import Proposal, Trial
 
 __all__ = [
@@ -188,6 +189,17 @@ class PreparedStudy:
                 found.append(proposal)
             begun[kind] -= begun[kind] > 0
         return found
+
+    def open_store(self) -> Store:
+        """Open the study's trials, or begin them; see :class:`bmerge.study.store.Store`."""
+        return Store(
+            self.folder,
+            self.name,
+            definition=self.definition,
+            objectives=self.objectives,
+            budget=self.asks,
+            url=self.storage,
+        )
 
     @property
     def bounds(self) -> Limits:
