@@ -68,8 +68,8 @@ COMMANDS = """
         def program():
             code = "import time; time.sleep(60)"
             child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-            say(child.pid)
             try:
+                say(child.pid)
                 child.wait()
             finally:
                 say("ready")
