@@ -518,6 +518,88 @@ def test_study_chooses_the_method_and_a_model(bmerge, study_file, example, tmp_p
     assert "was made with another choose" in refused.err
 
 
+STEPS = """
+name: small
+merge:
+  models: {a: a.safetensors, b: b.safetensors, c: c.safetensors, d: d.safetensors}
+  steps:
+    full: {method: add, models: [a, b - a], hyperparameters: {}}
+    mixed: {method: weighted_sum, models: [full, c]}
+    out: {method: add, models: [mixed, d - d], hyperparameters: {weight: 0.5}}
+choose: {steps.mixed.models.1: [c, a]}
+space: {full.weight: {range: [0.5, 1], per: single}}
+try: [{mixed.alpha: 0.25, full.weight: 0.75}]
+payloads: {prompts: [hello, world]}
+generator: {name: swatch}
+scorers: [{name: brightness, target: 0.6}]
+optimiser: {name: random, init_points: 2, n_iters: 3}
+"""
+
+
+def test_study_of_steps_searches_their_hyperparameters(bmerge, study_file, example, tmp_path):
+    values = {"a": 0.1, "b": 0.9, "c": 0.5}
+    for name, value in {**values, "d": 0.3}.items():
+        tensors = {f"layers.{i}.w": np.full((4, 4), value) for i in range(1 if name == "d" else 2)}
+        write_checkpoint(tmp_path / f"{name}.safetensors", tensors)
+    study_file.write_text(STEPS)
+    called = bmerge("run", "study.yaml", *example)
+    assert called.status == 0, called.err
+    trials = _trials(bmerge)
+    sources = [trial["source"] for trial in trials]
+    assert sources == [
+        "model a",
+        "model b",
+        "model c",
+        "centre",
+        "try 1",
+        *["sobol"] * 2,
+        *["random"] * 3,
+    ]
+    assert [t["model"] for t in trials[:4]] == [0, 1, 2, None]  # d has not all tensors
+    point = {"full.weight_1", "mixed.alpha.L00", "mixed.alpha.L01", "merge.steps.mixed.models.1"}
+    assert set(trials[4]["params"]) == point  # the weight of the last step has a value
+    assert {t["params"]["merge.steps.mixed.models.1"] for t in trials[4:]} == {"c", "a"}
+    for trial, value in zip(trials[:3], values.values(), strict=True):
+        assert trial["values"][0] == pytest.approx(1 - abs(value - 0.6), abs=0.01)
+    for trial in trials[3:]:
+        own = trial["params"]
+        full = 0.1 + own["full.weight_1"] * (0.9 - 0.1)
+        alpha, other = own["mixed.alpha.L00"], values[own["merge.steps.mixed.models.1"]]
+        expected = 1 - abs((1 - alpha) * full + alpha * other - 0.6)
+        assert trial["values"][0] == pytest.approx(expected, abs=0.01)  # of the noise
+    best = tmp_path / "runs/small/best"
+    again = bmerge("merge", best / "recipe.yaml", "-o", "again.safetensors", *example)
+    assert again.status == 0, again.err
+    assert (tmp_path / "again.safetensors").read_bytes() == (best / "best.safetensors").read_bytes()
+    goes_on = bmerge("run", "study.yaml", "--trials", str(len(trials) + 1), *example)
+    assert goes_on.status == 0, goes_on.err
+    assert [t["params"] for t in _trials(bmerge)][:-1] == [t["params"] for t in trials]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{full.weight:", "{out.weight:", "out.weight has a value in the merge"),
+        ("{full.weight:", "{fall.weight:", "unknown hyperparameter 'fall.weight'"),
+        ("{mixed.alpha:", "{missed.alpha:", "no step of the merge is called 'missed'"),
+        ("{mixed.alpha:", "{alpha:", "it must be STEP.NAME"),
+        ("{mixed.alpha:", "{mixed.beta:", "beta"),
+        ("steps:\n", "method: add\n  steps:\n", "unknown key 'method'"),
+    ],
+    ids=["given", "no step", "try no step", "try plain", "try unknown", "method beside steps"],
+)
+def test_mistake_in_a_study_of_steps_is_told(
+    bmerge, study_file, example, tmp_path, old, new, message
+):
+    for name in "cd":
+        tensors = {f"layers.{i}.w": np.full((4, 4), 0.5) for i in range(2)}
+        write_checkpoint(tmp_path / f"{name}.safetensors", tensors)
+    study_file.write_text(STEPS.replace(old, new))
+    called = bmerge("run", "study.yaml", "--check", *example)
+    assert called.status == 1
+    assert message in called.err
+
+
 def test_choice_that_cannot_be_merged_is_refused_before_the_start(bmerge, study_file, example):
     text = study_file.read_text().replace("name: walk", "name: random")
     study_file.write_text(text + "choose: {models.1: [b.safetensors, lost.safetensors]}\n")

@@ -12,8 +12,9 @@ from bmerge.host.merges import plan_merge
 from bmerge.recipe.load import _KEYS as RECIPE
 from bmerge.recipe.load import _STEPS, parse_recipe
 from bmerge.recipe.load_steps import FORMS, METHOD
-from bmerge.study.load import _MERGE, _OPTIMISER, TOP, load_study
+from bmerge.study.load import _OPTIMISER, TOP, load_study
 from bmerge.study.load_executor import KEYS as EXECUTOR
+from bmerge.study.load_merge import KEYS
 from bmerge.study.load_payloads import _KEYS as PAYLOADS
 from bmerge.study.load_payloads import _PROMPT as PROMPT
 from bmerge.study.load_scorers import _KEYS as SCORER
@@ -30,7 +31,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 @pytest.mark.parametrize(
     ("part", "keys"),
     [
-        ("Recipe", (*RECIPE, *_MERGE)),
+        ("Recipe", (*RECIPE, *KEYS)),
         ("steps", (*FORMS, *METHOD)),
         ("Study", TOP),
         ("space", SPACE),

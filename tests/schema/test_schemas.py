@@ -13,7 +13,7 @@ from bmerge import RecipeError
 from bmerge.recipe import load as recipe_load
 from bmerge.recipe import load_steps
 from bmerge.recipe.document import parse_document
-from bmerge.study import load, load_executor, load_payloads, load_scorers, load_space
+from bmerge.study import load, load_executor, load_merge, load_payloads, load_scorers, load_space
 from bmerge.study.payload_settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_files_of_the_documentation_are_right(schemas, kind, text):
 def test_keys_are_those_that_the_readers_know(schemas):
     study, recipe = (schemas[kind]["properties"] for kind in ("study", "recipe"))
     assert set(study) == set(load.TOP)
-    assert set(study["merge"]["properties"]) == set(load._MERGE)
+    assert set(study["merge"]["properties"]) == set(load_merge.KEYS)
     assert set(study["executor"]["properties"]) == set(load_executor.KEYS)
     assert set(study["optimiser"]["properties"]) == set(load._OPTIMISER)
     assert set(study["scorers"]["items"]["properties"]) == set(load_scorers._KEYS)

@@ -65,7 +65,7 @@ def parts(folder, method, count):
         scratch=folder / "scratch",
     )
     search = build_space({}, method.hyperparameters_of(count), architecture)
-    return merger, list(queue_of(load_study(file), method, architecture, search, REGISTRY)), paths
+    return merger, list(queue_of(load_study(file), architecture, search, REGISTRY)), paths
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bmerge.host.ingredients import code_of
 from bmerge.host.merges import inputs_of, open_models, with_hashes
+from bmerge.host.numbers import keys_of_steps, methods_in, numbers_of, spread_over
 from bmerge.host.registry import Registry
-from bmerge.method import Hyperparameter, MergeMethod
+from bmerge.host.study_kinds import methods_data
+from bmerge.method import Hyperparameter
 from bmerge.pipeline import Merger
 from bmerge.pipeline.merger import Merge, TrialMerge
 from bmerge.plan import Matching
@@ -79,11 +80,11 @@ class ChoosingMerger:
         values = self._choices.values(merge)
         plain = {name: weights for name, weights in merge.items() if name not in values}
         recipe = self._recipe(values)
-        taken = self._registry.method(recipe.method).hyperparameters_of(len(recipe.models))
-        known = {h.name: plain[h.name] for h in taken if h.name in plain}
+        taken = numbers_of(recipe, self._registry)
+        known = {name: plain[name] for name in taken if name in plain}
         if values == self._choices.defaults:
             return known
-        return replace(recipe, hyperparameters=known)
+        return recipe.with_weights(known)
 
     def _recipe(self, values: Mapping[str, float]) -> Recipe:
         """Return the recipe that values mean, without hyperparameters; made once."""
@@ -93,21 +94,39 @@ class ChoosingMerger:
         return self._recipes[key]
 
 
-def search_space(
-    config: StudyConfig, method: MergeMethod, matching: Matching, registry: Registry
-) -> SearchSpace:
-    """Return what is searched: in the tensors that are made of several models, and of the merge."""
-    count = len(config.merge.models)
+def search_space(config: StudyConfig, matching: Matching, registry: Registry) -> SearchSpace:
+    """Return what is searched: in the tensors that are made of several models, and of the merge.
+
+    Raises:
+        RecipeError: if the file's ``space`` names what is not there, or has a value already.
+    """
+    merge = config.merge
+    _refuse_given(config, registry)
+    merged = [match for match in matching.matches if match.merged]
     keys: dict[str, list[str]] = {}
-    for match in matching.matches:
-        if match.merged:
-            keys.setdefault(match.block, []).append(match.output.key)
-    space = method.spread(config.space, count)
-    numbers = method.hyperparameters_of(count)
+    for match in merged:
+        keys.setdefault(match.block, []).append(match.output.key)
+    numbers = numbers_of(merge, registry)
     if config.choices is not None:
-        numbers = _hyperparameters_of(config.choices, count, registry)
-    search = build_space(space, numbers, matching.architecture, present=keys, keys=keys)
+        numbers = _numbers_of_all(config.choices, registry)
+    search = build_space(
+        spread_over(config.space, merge, registry),
+        tuple(numbers.values()),
+        matching.architecture,
+        present=keys,
+        keys=keys,
+        of_steps=keys_of_steps(merged) if merge.steps else {},
+    )
     return search if config.choices is None else with_choices(search, config.choices)
+
+
+def _refuse_given(config: StudyConfig, registry: Registry) -> None:
+    """Complain of what is to be searched and has a value in a step."""
+    given = spread_over(config.merge.weights, config.merge, registry)
+    for name, entry in config.space.items():
+        if {*spread_over({name: entry}, config.merge, registry)} & {*given}:
+            message = f"{name} has a value in the merge, so it cannot be searched"
+            entry.fail("", message, hint="leave it out of the step's hyperparameters")
 
 
 def merger_maker(
@@ -121,22 +140,13 @@ def merger_maker(
     return lambda: ChoosingMerger(plain(), choices, registry)
 
 
-def _hyperparameters_of(
-    choices: Choices, count: int, registry: Registry
-) -> tuple[Hyperparameter, ...]:
-    """Return the numbers that any of the methods takes which may be chosen; the file's first.
-
-    Args:
-        choices: of the study.
-        count: of the models.
-        registry: where methods are looked up.
-    """
+def _numbers_of_all(choices: Choices, registry: Registry) -> dict[str, Hyperparameter]:
+    """Return the numbers of every merge that may be chosen; the file's first."""
     found: dict[str, Hyperparameter] = {}
     for values in (choices.defaults, *choices.single()):
-        method = registry.method(choices.recipe_at(values).method)
-        for h in method.hyperparameters_of(count):
-            found.setdefault(h.name, h)
-    return tuple(found.values())
+        for name, number in numbers_of(choices.recipe_at(values), registry).items():
+            found.setdefault(name, number)
+    return found
 
 
 def chosen_data(choices: Choices, registry: Registry) -> list[dict[str, Any]]:
@@ -151,7 +161,7 @@ def chosen_data(choices: Choices, registry: Registry) -> list[dict[str, Any]]:
         recipe = _complete(choices.recipe_at(values), registry)
         hashes = [model.sha256 for model in recipe.models]
         loras = [lora.sha256 for model in recipe.models for lora in model.loras]
-        code = code_of(registry.methods, recipe.method)
+        code = methods_data(recipe, registry)
         found.append({"models": hashes, "loras": loras, "method": recipe.method, **code})
     return found
 
@@ -159,5 +169,5 @@ def chosen_data(choices: Choices, registry: Registry) -> list[dict[str, Any]]:
 def _complete(recipe: Recipe, registry: Registry) -> Recipe:
     """Return a recipe with the hashes of its inputs and the plugins that it needs."""
     inputs = inputs_of(recipe, open_models(recipe.models, Path()), registry, Path())
-    plugins = registry.plugins_of([recipe.method], inputs.architecture.id)
+    plugins = registry.plugins_of(methods_in(recipe, registry), inputs.architecture.id)
     return replace(with_hashes(recipe, inputs.checkpoints), plugins=plugins)

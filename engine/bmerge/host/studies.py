@@ -22,7 +22,7 @@ from bmerge.host.merges import inputs_of, open_models, with_hashes
 from bmerge.host.outside import outside_plan, outside_recipe
 from bmerge.host.registry import Registry
 from bmerge.host.study_kinds import StudyKinds
-from bmerge.host.study_queue import queue_of, weights_of_try
+from bmerge.host.study_queue import queue_of, weights_of_try, whole_recipes
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline import TAKES, Merger
 from bmerge.plan import Plan, build_plan, match_tensors
@@ -67,13 +67,15 @@ def build_study(
     inputs = inputs_of(config.merge, opened, registry, home)
     checkpoints, architecture = inputs.checkpoints, inputs.architecture
     identities = [*map(model_identity, checkpoints)]
-    matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.method)
-    search = search_space(config, kinds.method, matching, registry)
+    matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.methods)
+    search = search_space(config, matching, registry)
     kinds.check_space(search.space)
     kinds.optimiser(search.space, config.optimiser.seed, 1)  # or complain
     warm = warm_points(config.warm_start, folder, search)
-    queue = tuple(queue_of(config, kinds.method, architecture, search, registry, warm))
-    plugins = registry.plugins_of([config.merge.method], architecture.id)
+    plugins = registry.plugins_of(kinds.methods, architecture.id)
+    merge = replace(with_hashes(config.merge, checkpoints), plugins=plugins)
+    wholes = tuple(whole_recipes(merge, matching))
+    queue = tuple(queue_of(config, architecture, search, registry, warm, wholes))
     others = {
         "plugins": [plugin_data(ref) for ref in kinds.plugins(plugins)],
         "architecture": _architecture_data(architecture, checkpoints[0], registry),
@@ -83,8 +85,8 @@ def build_study(
     }
     plain = partial(
         Merger,
-        replace(with_hashes(config.merge, checkpoints), plugins=plugins),
-        method={TAKES: registry.method(TAKES), config.merge.method: kinds.method},
+        merge,
+        method={TAKES: registry.method(TAKES), **kinds.methods},
         checkpoints=checkpoints,
         architecture=architecture,
         executor=choose(build_plan(config.merge, matching=matching)),

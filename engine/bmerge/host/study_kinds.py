@@ -13,9 +13,11 @@ from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.evaluate.protocols import DependentScorer, TrialScorer
 from bmerge.extras import require
 from bmerge.host.ingredients import code_of, payload_files, section_of
+from bmerge.host.numbers import methods_in, steps_of
 from bmerge.host.registry import Registry
 from bmerge.recipe import (
     PluginRef,
+    Recipe,
 )
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import Ingredients
@@ -23,7 +25,7 @@ from bmerge.study.protocols import Optimiser, ParameterKind, Space
 from bmerge.study.prove import check_provable
 from bmerge.study.racing import check_racing
 
-__all__ = ["StudyKinds"]
+__all__ = ["StudyKinds", "methods_data"]
 
 _WORDS: Mapping[ParameterKind, str] = {
     "float": "number",
@@ -41,8 +43,7 @@ class StudyKinds:
         require(("optuna", "scipy", "numpy", "PIL", "jinja2"), "a study")
         self._config = config
         self._registry = registry
-        self.method = registry.method(config.merge.method)
-        self.method.check_models(len(config.merge.models))
+        self.methods = methods_in(config.merge, registry)
         self._optimiser = registry.optimiser(config.optimiser.name)
         self._generator = registry.generator(config.generator.name)
         self._scorers = [registry.scorer(scorer.name) for scorer in config.scorers]
@@ -89,7 +90,7 @@ class StudyKinds:
         config, registry = self._config, self._registry
         generator, optimiser = config.generator, config.optimiser
         return Ingredients(
-            method=code_of(registry.methods, config.merge.method),
+            method=methods_data(config.merge, registry),
             generator=section_of(registry.generators, generator.name, generator.options),
             scorers=tuple(section_of(registry.scorers, s.name, s.options) for s in config.scorers),
             optimiser=section_of(registry.optimisers, optimiser.name, optimiser.options),
@@ -151,3 +152,11 @@ class StudyKinds:
             check_racing(scorers, self._config.objectives)
         generator = self._generator.create(options=options)
         return Evaluator(generator, scorers, self._config.payloads)
+
+
+def methods_data(merge: Recipe, registry: Registry) -> dict[str, Any]:
+    """Return the code of a merge's methods that are a plugin's: of its own, or step → code."""
+    codes = {step.name: code_of(registry.methods, step.method) for step in steps_of(merge)}
+    if not merge.steps:
+        return codes.get("", {})
+    return {"codes": own} if (own := {name: code for name, code in codes.items() if code}) else {}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bmerge.architectures import Architecture
-from bmerge.errors import BmergeError, RecipeError, StudyError
+from bmerge.errors import BmergeError, RecipeError, StudyError, nearest
 from bmerge.expr import reduces_to_input
+from bmerge.host.numbers import spread_over, steps_of
 from bmerge.host.outside import outside_recipe
 from bmerge.host.registry import Registry
-from bmerge.method import MergeMethod
-from bmerge.plan import graph_of
+from bmerge.plan import Matching, graph_of
 from bmerge.recipe import (
     BlockWeights,
+    Recipe,
+    Value,
     dump_recipe,
     load_presets,
     parse_weights,
@@ -27,41 +30,80 @@ from bmerge.study.study import initial_proposals
 from bmerge.study.trial import Proposal
 from bmerge.study.warm import warm_proposals
 
-__all__ = ["queue_of", "weights_of_try"]
+__all__ = ["queue_of", "weights_of_try", "whole_recipes"]
 
 
 def queue_of(
     config: StudyConfig,
-    method: MergeMethod,
     architecture: Architecture,
     search: SearchSpace,
     registry: Registry,
     warm: Sequence[Mapping[str, float]] = (),
+    wholes: Sequence[tuple[int, Recipe]] = (),
 ) -> Iterator[Proposal]:
-    """Yield the proposals that need no optimiser: baselines, attempts, warm start, design."""
-    count = len(config.merge.models)
+    """Yield the proposals that need no optimiser: baselines, attempts, warm start, design.
+
+    Args:
+        config: of the study.
+        architecture: of its models.
+        search: its space.
+        registry: where names are looked up.
+        warm: points of the space that another study found best.
+        wholes: of a merge of steps, the index of each model that can be given as it is, and how.
+    """
+    merge = config.merge
     if config.baselines:
-        graph = graph_of(config.merge, method)
-        reduces = partial(reduces_to_input, graph)
-        groups = method.groups_of(count)
-        pure = pure_models(groups, reduces, count, operations=len(graph.nodes))
-        yield from baselines(search, pure, count)
+        yield from _whole(merge, wholes)
+        yield from baselines(search, *_pure(merge, registry))
     for number, attempt in enumerate(config.attempts, start=1):
         if isinstance(attempt, Path):
             recipe = outside_recipe(attempt, registry)
             yield Proposal("try", attempt.name, {}, {}, recipe=recipe)
             continue
-        weights = _weights(attempt, method, count, architecture, f"try[{number - 1}]")
+        weights = _weights(attempt, merge, registry, architecture, f"try[{number - 1}]")
         yield Proposal("try", f"try {number}", _values(search, weights), weights)
     yield from warm_proposals(warm, search)
     design = config.optimiser
     yield from initial_proposals(search, design.init, design.init_points, design.seed)
 
 
+def whole_recipes(merge: Recipe, matching: Matching) -> Iterator[tuple[int, Recipe]]:
+    """Yield the models of a merge of steps that are whole: index, and the recipe of it as it is.
+
+    Those are models with every tensor of the merge; a VAE alone, or a difference, is none.
+    """
+    if not merge.steps:
+        return
+    for index, (model, checkpoint) in enumerate(
+        zip(merge.models, matching.checkpoints, strict=True)
+    ):
+        has_all = all(output.key in checkpoint.tensors for output in matching.outputs)
+        if model.content == "model" and has_all:
+            only = replace(merge, models=(model,), steps=(), exclude=(), plugins=())
+            yield index, replace(only, result=Value(model.name))
+
+
+def _whole(merge: Recipe, wholes: Sequence[tuple[int, Recipe]]) -> Iterator[Proposal]:
+    for index, recipe in wholes:
+        source = f"model {merge.models[index].name}"
+        yield Proposal("baseline", source, {}, {}, model=index, recipe=recipe)
+
+
+def _pure(merge: Recipe, registry: Registry) -> tuple[dict[int, dict[str, float]], int]:
+    """Return index of a model → numbers that give it, and how many models are given by index."""
+    if merge.steps:
+        return {}, 0
+    method, count = registry.method(merge.method), len(merge.models)
+    graph = graph_of(merge, method)
+    reduces = partial(reduces_to_input, graph)
+    groups = method.groups_of(count)
+    return pure_models(groups, reduces, count, operations=len(graph.nodes)), count
+
+
 def _weights(
     attempt: Mapping[str, Any],
-    method: MergeMethod,
-    n_models: int,
+    merge: Recipe,
+    registry: Registry,
     architecture: Architecture,
     place: str,
 ) -> dict[str, BlockWeights]:
@@ -70,10 +112,21 @@ def _weights(
         try:
             weights[name] = parse_weights(value, architecture, presets=load_presets())
             for number in (weights[name].default, *weights[name].blocks.values()):
-                method.validate({name: number}, n_models)
+                _check(name, number, merge, registry)
         except BmergeError as error:
             raise RecipeError(f"{place}.{name}: {error}", hint=error.hint) from error
-    return method.spread(weights, n_models)
+    return spread_over(weights, merge, registry)
+
+
+def _check(name: str, number: float, merge: Recipe, registry: Registry) -> None:
+    """Complain if a merge takes no such number."""
+    head, _, short = name.rpartition(".")
+    steps = {step.name: step for step in steps_of(merge)}
+    if head not in steps:
+        message = f"no step of the merge is called {head!r}" if head else "it must be STEP.NAME"
+        raise RecipeError(message, hint=nearest(head, steps))
+    step = steps[head]
+    registry.method(step.method).validate({short: number}, len(step.inputs))
 
 
 def _values(search: SearchSpace, weights: Mapping[str, BlockWeights]) -> dict[str, float]:

@@ -32,7 +32,10 @@ __all__ = ["Merger", "TrialMerge"]
 _LOG = logging.getLogger(__name__)
 
 Merge: TypeAlias = "Mapping[str, BlockWeights] | int | Recipe"
-"""Hyperparameters, the index of a model that is given as it is, or the recipe of another merge."""
+"""Hyperparameters, the index of a model that is given as it is, or the recipe of another merge.
+
+Hyperparameters of steps are called ``STEP.NAME``.
+"""
 
 
 class Merger:
@@ -107,7 +110,7 @@ class Merger:
             return self._whole(merge)[0]
         if isinstance(merge, Recipe):
             return merge
-        return replace(self._recipe, hyperparameters={**self._recipe.hyperparameters, **merge})
+        return self._recipe.with_weights(merge)
 
     def plan(self, merge: Merge) -> Plan:
         """Return the plan of one merge.

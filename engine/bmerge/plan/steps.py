@@ -49,7 +49,7 @@ class PlannedStep:
 
     def label(self, name: str) -> str:
         """Return what one of its numbers is called in the whole recipe."""
-        return f"{self.step.name}.{name}" if self.step.name else name
+        return self.step.label(name)
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -59,9 +59,17 @@ def parse_recipe(
 
 
 def recipe_of(
-    node: Node, *, architecture_of: ArchitectureOf | None = None, presets: Presets | None = None
+    node: Node,
+    *,
+    architecture_of: ArchitectureOf | None = None,
+    presets: Presets | None = None,
+    spare: bool = False,
 ) -> Recipe:
-    """Return the recipe that a document is; see :func:`load_recipe`."""
+    """Return the recipe that a document is; see :func:`load_recipe`.
+
+    With ``spare``, models and steps that the result does not need are left out; else they are
+    mistakes.
+    """
     fields = node.mapping(_KEYS)
     if "models" not in fields:
         raise node.error("the recipe has no 'models'")
@@ -86,8 +94,16 @@ def recipe_of(
     for key in _SIMPLE:
         if key in fields:
             raise fields[key].error(f"{key!r} belongs into a step, where there are steps")
-    steps, result = read_steps(fields, node, weights)
-    return replace(recipe, steps=steps, result=result)
+    steps, result = read_steps(fields, node, weights, spare=spare)
+    recipe = replace(recipe, steps=steps, result=result)
+    if not spare:
+        return recipe
+    needed = recipe.in_order()
+    used = {
+        name for value in (result, *(v for s in needed for v in s.inputs)) for name in value.names
+    }
+    kept = tuple(model for model in recipe.models if model.name in used)
+    return replace(recipe, models=kept, steps=tuple(s for s in steps if s in needed))
 
 
 def _simple(

@@ -88,7 +88,7 @@ class _Reader:
 
 
 def read_steps(
-    fields: Mapping[str, Node], root: Node, weights: WeightsOf
+    fields: Mapping[str, Node], root: Node, weights: WeightsOf, *, spare: bool = False
 ) -> tuple[tuple[AnyStep, ...], Value]:
     """Return the steps of a recipe and what its result is.
 
@@ -96,6 +96,7 @@ def read_steps(
         fields: the recipe's keys.
         root: the recipe.
         weights: reads the value of a hyperparameter.
+        spare: whether there may be models and steps that the result does not need.
 
     Raises:
         RecipeError: if anything is wrong with them.
@@ -115,12 +116,14 @@ def read_steps(
         result = Value(steps[-1].name)
     else:
         raise root.error("the recipe has neither steps nor a 'result'")
-    _check_order(steps, result, {**models, **nodes})
+    _check_order(steps, result, {**models, **nodes}, spare=spare)
     return steps, result
 
 
-def _check_order(steps: tuple[AnyStep, ...], result: Value, nodes: Mapping[str, Node]) -> None:
-    """Refuse steps that need one another, and names that nothing needs."""
+def _check_order(
+    steps: tuple[AnyStep, ...], result: Value, nodes: Mapping[str, Node], *, spare: bool
+) -> None:
+    """Refuse steps that need one another, and names that nothing needs unless some are spare."""
     needs = {step.name: [n for value in step.inputs for n in value.names] for step in steps}
     try:
         in_order((*result.names, *needs), lambda name: needs.get(name, ()))
@@ -129,7 +132,7 @@ def _check_order(steps: tuple[AnyStep, ...], result: Value, nodes: Mapping[str, 
         raise nodes[str(error.circle[0])].error(message) from error
     used = set(in_order(result.names, lambda name: needs.get(name, ())))
     for name, node in nodes.items():
-        if name not in used:
+        if name not in used and not spare:
             kind = "step" if name in needs else "model"
             raise node.error(f"{kind} {name!r} is not used by the result, {str(result)!r}")
 

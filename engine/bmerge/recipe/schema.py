@@ -185,6 +185,10 @@ class Step:
     seed: int | None = None
     clamp: Clamp = "none"
 
+    def label(self, name: str) -> str:
+        """Return what one of its numbers is called in the whole recipe."""
+        return f"{self.name}.{name}" if self.name else name
+
 
 @dataclass(frozen=True, slots=True)
 class Pick:
@@ -290,6 +294,33 @@ class Recipe:
     def picks(self) -> bool:
         """Whether parts of models are put together."""
         return any(isinstance(step, Pick) for step in self.steps)
+
+    @property
+    def weights(self) -> dict[str, BlockWeights]:
+        """What it gives of all hyperparameters; those of a step are called ``STEP.NAME``."""
+        steps = (step for step in self.steps if isinstance(step, Step))
+        inner = {
+            step.label(name): weights
+            for step in steps
+            for name, weights in step.hyperparameters.items()
+        }
+        return {**self.hyperparameters, **inner}
+
+    def with_weights(self, weights: Mapping[str, BlockWeights]) -> Recipe:
+        """Return the same with other values of hyperparameters, by the names of :attr:`weights`."""
+        if self.result is None:
+            return replace(self, hyperparameters={**self.hyperparameters, **weights})
+        own: dict[str, dict[str, BlockWeights]] = {}
+        for name, value in weights.items():
+            step, _, number = name.rpartition(".")
+            own.setdefault(step, {})[number] = value
+        steps = (
+            replace(step, hyperparameters={**step.hyperparameters, **own.get(step.name, {})})
+            if isinstance(step, Step)
+            else step
+            for step in self.steps
+        )
+        return replace(self, steps=tuple(steps))
 
     def as_steps(self) -> Recipe:
         """Return the same in the form of steps; one method is a step without a name."""

@@ -105,11 +105,13 @@ def is_of(recipe: Recipe | None, best: Trial | None, models: Sequence[str]) -> b
     if best.proposal.recipe is not None:
         return recipe == best.proposal.recipe
     if best.proposal.model is None:
-        # choices travel with the weights; the recipe has them where they belong
-        weights = best.proposal.weights
+        # choices travel with the weights; the recipe has them where they belong, and a chosen
+        # method does not take all of the others
+        weights, given = best.proposal.weights, recipe.weights
         own = {name: w for name, w in weights.items() if not name.startswith(PREFIX)}
-        given = dict(recipe.hyperparameters)
-        return given == (own if len(own) == len(weights) else {n: own.get(n) for n in given})
+        if len(own) == len(weights) and own.keys() - given.keys():
+            return False
+        return all(own[n] == w for n, w in given.items() if n in own)
     taken = model_taken(recipe)
     return taken is not None and models[best.proposal.model].startswith(taken.sha256 or "unknown")
 

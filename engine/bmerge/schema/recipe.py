@@ -31,6 +31,7 @@ WEIGHT: Schema = {
     ],
 }
 _SHA256: Schema = {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"}
+_HYPERPARAMETERS: Schema = {"type": "object", "additionalProperties": WEIGHT}
 _VALUE: Schema = {"type": ["string", "integer"], "description": "a model or step, or x - base"}
 
 
@@ -40,35 +41,42 @@ def recipe_schema(registry: Registry) -> Schema:
     Args:
         registry: whose methods and architectures are offered.
     """
-    method = method_names(registry)
     known = settings(registry)
-    hyperparameters = {"type": "object", "additionalProperties": WEIGHT}
-    values = {"type": "array", "items": _VALUE}
-    step = section(
-        {
-            "method": method,
-            "models": values,
-            "hyperparameters": hyperparameters,
-            **{key: known[key] for key in ("options", "seed", "clamp")},
-            "pick": {"type": "object", "additionalProperties": _VALUE},
-            "fallback": values,
-        }
-    )
-    models = {
+    keys = {
+        "method": method_names(registry),
+        "models": models(),
+        "hyperparameters": _HYPERPARAMETERS,
+        **known,
+        **steps(registry),
+    }
+    return section(keys, "models", **{"$schema": DIALECT, "title": "bmerge recipe"})
+
+
+def models() -> Schema:
+    """Return the schema of a recipe's models: a list, or by name where there are steps."""
+    return {
         "anyOf": [
             {"type": "array", "items": model()},
             {"type": "object", "additionalProperties": model()},
         ]
     }
-    keys = {
-        "method": method,
-        "models": models,
-        "hyperparameters": hyperparameters,
-        **known,
-        "steps": {"type": "object", "additionalProperties": step},
-        "result": _VALUE,
-    }
-    return section(keys, "models", **{"$schema": DIALECT, "title": "bmerge recipe"})
+
+
+def steps(registry: Registry) -> dict[str, Schema]:
+    """Return the schemas of the keys of a recipe that has steps."""
+    known = settings(registry)
+    values = {"type": "array", "items": _VALUE}
+    step = section(
+        {
+            "method": method_names(registry),
+            "models": values,
+            "hyperparameters": _HYPERPARAMETERS,
+            **{key: known[key] for key in ("options", "seed", "clamp")},
+            "pick": {"type": "object", "additionalProperties": _VALUE},
+            "fallback": values,
+        }
+    )
+    return {"steps": {"type": "object", "additionalProperties": step}, "result": _VALUE}
 
 
 def method_names(registry: Registry) -> Schema:

@@ -10,7 +10,16 @@ from bmerge.host.catalogue import Catalogue
 from bmerge.host.kinds import PluginKind
 from bmerge.host.registry import Registry
 from bmerge.options import annotations_of, meanings_of
-from bmerge.schema.recipe import DIALECT, PATH, WEIGHT, method_names, model, plugin, settings
+from bmerge.schema.recipe import (
+    DIALECT,
+    PATH,
+    WEIGHT,
+    method_names,
+    models,
+    plugin,
+    settings,
+    steps,
+)  # fmt: skip
 from bmerge.schema.types import Schema, properties_of, section, type_schema
 from bmerge.study.config import ExecutorConfig, OptimiserConfig, ScorerConfig, StudyConfig
 from bmerge.study.constraint import Constraint
@@ -108,8 +117,8 @@ def _constraint() -> dict[str, Schema]:
 def _merge(registry: Registry) -> Schema:
     known = settings(registry)
     kept = {key: known[key] for key in known if key not in {"rebasin", "plugins"}}
-    models = {"type": "array", "items": model()}
-    return section({"method": method_names(registry), "models": models, **kept}, "method", "models")
+    keys = {"method": method_names(registry), "models": models(), **kept, **steps(registry)}
+    return section(keys, "models")
 
 
 def _space() -> Schema:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from bmerge.recipe.document import Node, read_document
-from bmerge.recipe.load import read_loras
-from bmerge.recipe.schema import LoraRef, ModelRef, Recipe
-from bmerge.recipe.settings import SETTINGS, read_plugins, read_settings
+from bmerge.recipe.settings import read_plugins
 from bmerge.study.choices import Choices
 from bmerge.study.config import (
     ConfirmConfig,
@@ -27,6 +23,7 @@ from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.load_choices import read_choices
 from bmerge.study.load_evaluators import read_evaluators, read_ray, read_warm_start
 from bmerge.study.load_executor import read_executor
+from bmerge.study.load_merge import absolute, read_merge
 from bmerge.study.load_payloads import read_payloads
 from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
@@ -40,7 +37,6 @@ TOP = (
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
     "racing", "confirm", "evaluators", "choose", "warm_start", "constraints",
 )  # fmt: skip
-_MERGE = ("method", "models", *(key for key in SETTINGS if key not in ("rebasin", "plugins")))
 _OPTIMISER = (
     "name",
     "seed",
@@ -73,7 +69,7 @@ def load_study(path: str | Path) -> StudyConfig:
     return StudyConfig(
         path=path,
         name=name,
-        merge=_merge(_need(node, "merge"), path.parent),
+        merge=read_merge(_need(node, "merge"), path.parent, spare="choose" in keys),
         choices=_maybe(keys, "choose", partial(_choices, merge=keys["merge"], folder=path.parent)),
         space=_get(keys, "space", read_space, {}),
         payloads=payloads,
@@ -116,42 +112,8 @@ def _get(keys: Mapping[str, Node], key: str, read: Callable[[Node], T], default:
     return default if value is None else value
 
 
-def _merge(node: Node, folder: Path) -> Recipe:
-    keys = node.mapping(_MERGE)
-    models = _need(node, "models").sequence()
-    recipe = Recipe(
-        method=_need(node, "method").text(),
-        models=tuple(_model(item, folder) for item in models),
-        **read_settings(keys),
-    )
-    with_loras = [
-        replace(model, loras=_loras(item, recipe, folder))
-        for model, item in zip(recipe.models, models, strict=True)
-    ]
-    return replace(recipe, models=tuple(with_loras))
-
-
 def _choices(node: Node, merge: Node, folder: Path) -> Choices:
-    return read_choices(node, merge, partial(_merge, folder=folder))
-
-
-def _model(node: Node, folder: Path) -> ModelRef:
-    """Return a model with its absolute path; symbolic links stay as they are."""
-    if isinstance(node.value, str):
-        return ModelRef(_absolute(node.value, folder))
-    keys = node.mapping(("path", "sha256", "loras"))
-    path = _absolute(_need(node, "path").text(), folder)
-    return ModelRef(path, _maybe(keys, "sha256", Node.text))
-
-
-def _loras(node: Node, recipe: Recipe, folder: Path) -> tuple[LoraRef, ...]:
-    """Return the LoRAs on a model with their absolute paths."""
-    loras = read_loras(node, recipe)
-    return tuple(replace(lora, path=_absolute(lora.path, folder)) for lora in loras)
-
-
-def _absolute(path: str, folder: Path) -> str:
-    return os.path.abspath(folder / Path(path).expanduser())  # noqa: PTH100 - resolve() follows links
+    return read_choices(node, merge, partial(read_merge, folder=folder, spare=True))
 
 
 def _generator(node: Node) -> GeneratorConfig:
@@ -208,7 +170,7 @@ def _confirm(node: Node, folder: Path) -> ConfirmConfig:
     models = _maybe(keys, "models", Node.texts) or ()
     return ConfirmConfig(
         pictures=_maybe(keys, "pictures", _count),
-        models=tuple(_absolute(model, folder) for model in models),
+        models=tuple(absolute(model, folder) for model in models),
     )
 
 
@@ -225,7 +187,7 @@ def _attempts(node: Node, folder: Path) -> list[Mapping[str, Any] | Path]:
 def _attempt(node: Node, folder: Path) -> Mapping[str, Any] | Path:
     """Return hyperparameters; or the file of a model or a recipe, which stands as a text alone."""
     if isinstance(node.value, str):
-        return Path(_absolute(node.text(), folder))
+        return Path(absolute(node.text(), folder))
     return {key: item.plain() for key, item in node.mapping().items()}
 
 

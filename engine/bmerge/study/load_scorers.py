@@ -116,10 +116,13 @@ def _constraint(
     labels = [scorer.label for scorer in scorers]
     if label not in labels:
         raise own["scorer"].error(f"no scorer has the label {label!r}", nearest(label, labels))
-    models = keys["merge"].mapping()["models"].sequence()
-    letters = [model_name(index) for index in range(len(models))]
-    if model not in letters:
-        message = f"there is no model {model!r} in the merge: it has {', '.join(letters)}"
+    models = keys["merge"].mapping()["models"]
+    if isinstance(models.value, dict):
+        names = list(models.mapping())
+    else:
+        names = [model_name(index) for index in range(len(models.sequence()))]
+    if model not in names:
+        message = f"there is no model {model!r} in the merge: it has {', '.join(names)}"
         raise own["model"].error(message)
     slack = own["slack"].number() if "slack" in own else 0.0
     if not slack >= 0:

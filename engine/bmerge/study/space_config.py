@@ -37,6 +37,7 @@ def build_space(
     *,
     present: Collection[str] | None = None,
     keys: Mapping[str, Sequence[str]] | None = None,
+    of_steps: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
 ) -> SearchSpace:
     """Make the search space of a study.
 
@@ -47,6 +48,8 @@ def build_space(
             with that one, unless the file names it.
         present: the blocks of which the models hold tensors; None means all.
         keys: block → keys of the models that are merged, for kinds of layers.
+        of_steps: step → block → keys in which it takes part; for its hyperparameters, which are
+            called STEP.NAME, these go before ``present`` and ``keys``.
 
     Raises:
         RecipeError: for an unknown hyperparameter or block, a range outside the valid values,
@@ -65,8 +68,10 @@ def build_space(
             parameters.append(chosen.parameter)
             continue
         builder = _Builder(h, entry, architecture)
-        layout = builder.layout(architecture.blocks if present is None else present)
-        layouts.append(layout := builder.with_layers(layout, keys or {}))
+        own = (of_steps or {}).get(h.name.rpartition(".")[0])
+        blocks = architecture.blocks if present is None else present
+        layout = builder.layout(blocks if own is None else own)
+        layouts.append(layout := builder.with_layers(layout, (keys if own is None else own) or {}))
         parameters += builder.parameters(layout)
     if not parameters:
         entry = next(iter(config.values()), HyperparameterSpace())
@@ -149,7 +154,7 @@ class _Builder:
             for pattern in patterns:
                 for block in self._expand(group, pattern):
                     if block in self.dimension:
-                        other = self.dimension[block].partition(".")[2]
+                        other = self._short(self.dimension[block])
                         message = f"block {block} is in the group {other!r} and in {group!r}"
                         self.config.fail(group, message)
                     self.dimension[block] = f"{self.h.name}.{group}"
@@ -163,13 +168,17 @@ class _Builder:
                 continue
             for block in self._expand(key, key):
                 if block in grouped:
-                    group = grouped[block].partition(".")[2]
+                    group = self._short(grouped[block])
                     message = f"block {block} is in the group {group!r}; set that instead"
                     self.config.fail(key, message)
                 if block in named:
                     self.config.fail(key, f"block {block} is set by {named[block]!r} already")
                 named[block] = key
                 self._set(f"{self.h.name}.{block}", (block,), key, setting)
+
+    def _short(self, dimension: str) -> str:
+        """Return the block or group that a dimension is called for."""
+        return dimension.removeprefix(f"{self.h.name}.")
 
     def _set_group(self, group: str, setting: float | Range) -> None:
         name = f"{self.h.name}.{group}"

@@ -30,8 +30,15 @@ def kind_problem(config: HyperparameterSpace, bounds: Range) -> str | None:
 
 def simplex_of(hyperparameter: str, dimension: str) -> str:
     """Return the group of a dimension: ``weight.IN00`` for that of ``weight_2``'s in IN00."""
-    common = hyperparameter.rpartition("_")[0] or hyperparameter
+    common = _stem(hyperparameter) or hyperparameter
     return common + dimension[len(hyperparameter) :]
+
+
+def _stem(hyperparameter: str) -> str:
+    """Return what those of all models have in common: ``weight`` of ``weight_2``; else nothing."""
+    step, dot, name = hyperparameter.rpartition(".")
+    stem = name.rpartition("_")[0]
+    return step + dot + stem if stem else ""
 
 
 def check_simplices(
@@ -51,15 +58,14 @@ def check_simplices(
             entry.fail(
                 "", f"{name}: weights that sum to 1 are neither logarithms nor whole numbers"
             )
-        common = name.rpartition("_")[0]
+        common = _stem(name)
         partners = [h.name for h in hyperparameters if common and h.name.startswith(f"{common}_")]
         if len(partners) < 2:
             entry.fail("", f"{name} has no partners that it could sum to 1 with")
         for partner in set(partners) - {*marked}:
             entry.fail("", f"{name} sums to 1 with {partner}, which the space has otherwise")
     for group, members in space.simplices.items():
-        common = group.partition(".")[0]
-        partners = [name for name in marked if name.rpartition("_")[0] == common]
+        partners = [name for name in marked if f"{group}.".startswith(f"{_stem(name)}.")]
         if len(members) < len(partners):
             message = f"{group}: all of {', '.join(partners)} must be searched there"
             config[partners[0]].fail("", message)
