@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.usefixtures("interruptible"),
 ]
 
-COMMANDS = """
+COMMANDS = '''
     import atexit, os, subprocess, sys, threading, time
     import click
     from bmerge import hookimpl
@@ -29,13 +29,18 @@ COMMANDS = """
     def say(word):
         print(word, file=sys.stderr, flush=True)
 
+    def rest():
+        """Sleep for long; a signal at the very start of a sleep counts when that sleep ends."""
+        for _ in range(1200):
+            time.sleep(0.05)
+
     @hookimpl
     def bmerge_commands(group):
         @group.command("wait")
         def wait():
             try:
                 say("ready")
-                time.sleep(60)
+                rest()
             finally:
                 say("closed")
 
@@ -43,10 +48,10 @@ COMMANDS = """
         def closing():
             try:
                 say("ready")
-                time.sleep(60)
+                rest()
             finally:
                 say("ready")
-                time.sleep(60)
+                rest()
 
         @group.command("native")
         def native():
@@ -56,13 +61,13 @@ COMMANDS = """
 
         @group.command("leaving")
         def leaving():
-            atexit.register(lambda: (say("ready"), time.sleep(0.5), say("ready"), time.sleep(60)))
+            atexit.register(lambda: (say("ready"), time.sleep(0.5), say("ready"), rest()))
 
         @group.command("thread")
         def thread():
-            threading.Thread(target=lambda: time.sleep(60)).start()
+            threading.Thread(target=rest).start()
             say("ready")
-            time.sleep(60)
+            rest()
 
         @group.command("program")
         def program():
@@ -80,19 +85,19 @@ COMMANDS = """
             class Odd:
                 def __del__(self):
                     say("ready")
-                    time.sleep(60)
+                    rest()
 
             Odd()
-            time.sleep(60)
+            rest()
 
         @group.command("converted")
         def converted():
             try:
                 say("ready")
-                time.sleep(60)
+                rest()
             except KeyboardInterrupt:
                 raise RuntimeError("what came of it")
-"""
+'''
 
 
 @pytest.fixture
