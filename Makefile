@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Each core takes whole files: what a file's tests share is made once.
-PARALLEL := --numprocesses auto --dist loadfile
+# A worker takes whole files: what a file's tests share is made once. There is one more of them
+# than cores, for many tests wait for servers and processes; and files are taken in their order,
+# so that those of few but long tests are not left to the end.
+PARALLEL := --numprocesses $(shell $(PYTHON) -c "import os; print(1 + os.cpu_count())") \
+	--dist loadfile --no-loadscope-reorder
 
 # What the installed package is built from. Python files of engine/ and plugins/ are used in
 # place (an editable install), so only these make a new build necessary.

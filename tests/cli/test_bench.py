@@ -224,7 +224,9 @@ def test_done_is_not_done_again_and_a_changed_body_is(bmerge, painted, counted, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT]
+)
 @pytest.mark.usefixtures("interruptible")
 def test_killed_benchmark_goes_on_where_it_was(bmerge, painted, counted, number):
     words = ["bench", "methods", "study.yaml", "--trials", "14"]

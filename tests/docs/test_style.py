@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,21 +29,26 @@ def _messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+@pytest.fixture(scope="module")
+def trees() -> Mapping[Path, ast.Module]:
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+
+
 @pytest.mark.parametrize("what", AVOIDED)
-def test_messages_avoid_what_makes_readers_stumble(what):
+def test_messages_avoid_what_makes_readers_stumble(what, trees):
     found = [
         f"{file.relative_to(ROOT)}:{line}: {text}"
-        for file in FILES
-        for line, text in _messages(ast.parse(file.read_text()))
+        for file, tree in trees.items()
+        for line, text in _messages(tree)
         if re.search(AVOIDED[what], text)
     ]
     assert not found, "see docs/style.md"
 
 
-def test_messages_of_errors_end_without_a_full_stop():
+def test_messages_of_errors_end_without_a_full_stop(trees):
     wrong = []
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text())):
+    for file, tree in trees.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
                 text = node.exc.args[0]
                 parts = text.values if isinstance(text, ast.JoinedStr) else [text]

@@ -95,7 +95,9 @@ def test_killed_study_ends_as_if_it_was_left_alone(tmp_path):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("optimiser", ["bayes", "gp", "nevergrad"])
+@pytest.mark.parametrize(
+    "optimiser", ["bayes", *(pytest.param(o, marks=pytest.mark.slow) for o in ("gp", "nevergrad"))]
+)
 def test_killed_study_of_an_optimiser_ends_as_if_it_was_left_alone(tmp_path, optimiser):
     check_kills(tmp_path, optimiser, kills=1, seed=3, events=(33, 44), n_iters=3)
 
