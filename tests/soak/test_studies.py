@@ -31,6 +31,7 @@ payloads: {prompts: [one, two, three], seeds: [1, 2]}
 generator: {name: swatch}
 scorers: [{name: brightness, target: 1.0}]
 optimiser: {name: random, init_points: 2, n_iters: 40}
+racing: on
 """
 
 
