@@ -163,6 +163,8 @@ class Header:
         """Return the name of a tensor, by its number in :attr:`tensors`."""
     def find(self, name: str) -> tuple[str, tuple[int, ...], int, int] | None:
         """Return (dtype, shape, begin, size in bytes) of the tensor of a name, if there is one."""
+    def at(self, index: int) -> tuple[str, tuple[str, tuple[int, ...], int, int]]:
+        """Return the name of a tensor by its number, and what :meth:`find` has for it."""
     def __contains__(self, name: str) -> bool:
         """Tell whether there is a tensor of a name."""
     def names_equal(self, other: Header) -> bool:

@@ -117,3 +117,27 @@ def test_a_warm_start_takes_the_best_that_lie_within_the_space(bmerge, study, ex
     far = changed(warm, "far.yaml", ("[0, 2]", "[7, 8]"))
     told = bmerge("run", far, "--out", "far", *example)
     assert "error: no merge of runs/small lies within the space: in trial" in told.err
+
+
+def test_a_fork_that_was_cut_short_is_no_study_until_it_is_begun_anew(
+    bmerge, study, example, tmp_path
+):
+    obstacle = tmp_path / "new" / "pictures" / "0004"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("where a folder of pictures should be")
+    told = bmerge("studies", "fork", "runs/small", study, "--out", "new", *example)
+    assert told.status == 1
+    assert "0004" in told.err
+    half = bmerge("run", study, "--out", "new", *example)
+    assert half.status == 1
+    assert "the fork in new was cut short: it lacks trials" in half.err
+    assert "the same `bmerge studies fork` begins it anew" in half.err
+    obstacle.unlink()
+    assert bmerge("studies", "fork", "runs/small", study, "--out", "new", *example).status == 0
+    assert bmerge("studies", "fork", "runs/small", study, "--out", "other", *example).status == 0
+    trials = read_study("new").trials
+    assert trials == read_study("other").trials
+    assert len(trials) == 8
+    assert all(
+        (tmp_path / "new" / p["file"]).is_file() for t in trials.values() for p in t.pictures
+    )

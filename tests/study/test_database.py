@@ -291,3 +291,27 @@ def test_a_database_that_a_killed_run_was_making_is_no_study_yet(study, change):
     with open_store(study):
         pass
     assert read_study(study.folder).name == study.name
+
+
+def test_a_finish_that_is_cut_short_leaves_nothing_behind(study):
+    """All of it is one transaction: its last statement fails, and none has happened."""
+    file = study.folder / "study.db"
+    with open_store(study) as store:
+        trial = store.start(study.queue[1], study.search.space)
+        with contextlib.closing(sqlite3.connect(file)) as other:
+            other.execute(
+                "CREATE TRIGGER stop BEFORE INSERT ON trial_values"
+                " BEGIN SELECT RAISE(ABORT, 'stop'); END"
+            )
+            other.commit()
+            rows = "SELECT key, value_json FROM trial_user_attributes WHERE trial_id = 2 ORDER BY 1"
+            before = other.execute(rows).fetchall()
+            with pytest.raises(StudyError, match="stop"):
+                store.finish(complete(trial))
+            assert other.execute(rows).fetchall() == before
+            assert len(before) > 0
+            other.execute("DROP TRIGGER stop")
+            other.commit()
+            store.finish(complete(trial))
+            assert {"means", "pictures", "sequence"} <= {k for k, _ in other.execute(rows)}
+    assert [trial.state for trial in read_study(study.folder).trials.values()] == ["complete"] * 2

@@ -173,3 +173,35 @@ def test_points_of_the_front_are_confirmed_in_every_objective(tmp_path):
     assert set(proof.front) == set(points) - behind
     assert proof.front
     assert load_proof(tmp_path, TWO.scale(trials)) == proof
+
+
+def record(name):
+    return {"id": name, "payload": name, "file": f"{name}.png", "seed": 1, "weight": 1.0,
+            "scores": {"judge": 0.5}}  # fmt: skip
+
+
+def test_a_line_that_a_kill_cut_short_costs_its_picture_alone(tmp_path):
+    contender, file = Contender("one", "trial 1"), tmp_path / "confirm" / "pictures.jsonl"
+    store = ProofStore(tmp_path)
+    for name in ("p", "q"):
+        store.add(contender, record(name))
+    with file.open("ab") as lines:
+        lines.write(b'["one", {"id": "r", "payl')
+    again = ProofStore(tmp_path)
+    assert again.records(contender) == {name: record(name) for name in ("p", "q")}
+    again.add(contender, record("s"))
+    assert list(ProofStore(tmp_path).records(contender)) == ["p", "q", "s"]
+    again.settle([contender])
+    assert not file.exists()
+    assert list(ProofStore(tmp_path).records(contender)) == ["p", "q", "s"]
+
+
+def test_the_last_picture_of_a_proof_costs_no_more_to_keep_than_the_first(tmp_path):
+    contender, file = Contender("one", "trial 1"), tmp_path / "confirm" / "pictures.jsonl"
+    store, written = ProofStore(tmp_path), []
+    for number in range(100, 200):
+        before = file.stat().st_size if file.exists() else 0
+        store.add(contender, record(f"p{number}"))
+        written.append(file.stat().st_size - before)
+    assert len(set(written)) == 1
+    assert sorted(path.name for path in file.parent.iterdir()) == [file.name]

@@ -29,6 +29,8 @@ LEFTOVERS = (
 """What only training needs in a checkpoint of any architecture: copies of the weights (EMA), the
 state of optimiser and trainer, networks of the loss, tables of LDM's noise schedule."""
 
+_KNOWN = 1 << 16
+"""Keys whose block is remembered at most."""
 _NUMBER = re.compile(r"\{i(:\d+)?\}")
 
 
@@ -150,7 +152,10 @@ class Architecture:
         if block not in self._named:
             message = f"{key!r} would be in block {block}, which {self.id} does not have"
             raise ArchitectureError(message, hint="is this another architecture?")
-        return self._known.setdefault(key, self._named[block])  # one text for all keys of a block
+        block = self._named[block]  # one text for all keys of a block
+        if len(self._known) < _KNOWN:
+            self._known[key] = block
+        return block
 
     def is_leftover(self, key: str) -> bool:
         """Tell whether only training needs ``key``; what no pattern speaks of, models may need."""

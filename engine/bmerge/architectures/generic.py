@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from bmerge.architectures.architecture import Architecture, Rule
 from bmerge.architectures.divided import divided
@@ -53,7 +53,7 @@ def generic(keys: Collection[str]) -> Architecture:
     components = {key: start for key, start in components.items() if not _NOTATION & set(start)}
     if len(components) == len(keys):  # a text encoder or VAE alone is the model
         components = {}
-    model = {key: _size(keys, key) for key in keys if key not in components}
+    model = {key: size for key, size in _sizes(keys) if key not in components}
     families = _families(model)
     if not families:
         return Architecture(
@@ -65,7 +65,9 @@ def generic(keys: Collection[str]) -> Architecture:
         f"{prefix}{{i}}.": f"{name}{{i:0{max(2, len(str(max(families[prefix]))))}}}"
         for prefix, name in letters.items()
     }
-    starts = {key: _start(key, main) for key in model if not _inside(key, letters)}
+    numbered = ((key, _numbered(key)) for key in model)
+    outside = (key for key, found in numbered if found is None or found[0] not in letters)
+    starts = {key: _start(key, main) for key in outside}
     around = {start: _around(start, main, families) for start in set(starts.values())}
     around |= {f"{start}.": _name(start) for start in components.values()}
     around = {start: block for start, block in around.items() if not _NOTATION & set(start)}
@@ -98,10 +100,11 @@ def generic(keys: Collection[str]) -> Architecture:
     )
 
 
-def _size(keys: Collection[str], key: str) -> int:
-    """Return how many numbers a tensor has; one, where that is not known."""
-    shape = getattr(keys[key], "shape", ()) if isinstance(keys, Mapping) else ()
-    return math.prod(shape)
+def _sizes(keys: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Yield how many numbers each tensor has; one, where that is not known."""
+    if isinstance(keys, Mapping):
+        return ((key, math.prod(getattr(info, "shape", ()))) for key, info in keys.items())
+    return ((key, 1) for key in keys)
 
 
 def _letters(
@@ -140,12 +143,6 @@ def _layer(key: str, rules: Mapping[str, str]) -> tuple[str, str]:
     prefix, number = found
     start = key[: key.index(".", len(prefix)) + 1]
     return start, rules[f"{prefix}{{i}}."].format(i=number)
-
-
-def _inside(key: str, families: Collection[str]) -> bool:
-    """Tell whether a key is one of a layer of some family."""
-    found = _numbered(key)
-    return found is not None and found[0] in families
 
 
 def _families(keys: Iterable[str]) -> dict[str, set[int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bmerge.errors import StudyError
 
-__all__ = ["FOR_GOOD", "unwritable", "write_durably"]
+__all__ = ["FOR_GOOD", "append_durably", "unwritable", "write_durably"]
 
 FOR_GOOD = frozenset(
     {errno.EFBIG, errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
@@ -44,6 +44,31 @@ def write_durably(path: Path, data: bytes) -> None:
                 part.unlink(missing_ok=True)
             raise
         _sync(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def append_durably(path: Path, data: bytes, at: int) -> None:
+    """Write at the end of a file; it is on disk when this returns.
+
+    Args:
+        path: of the file; it and folders that are not there are made.
+        data: what is added.
+        at: bytes that the file has; what a write that was cut short has left behind them goes.
+
+    Raises:
+        StudyError: if it cannot be written.
+    """
+    try:
+        _make(path.parent)
+        new = not path.exists()
+        with path.open("ab") as file:
+            file.truncate(at)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            _sync(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -153,7 +153,7 @@ class Checkpoint:
         path: what the user named: a file, a shard index or a folder.
         tensors: key → how it is stored, in the order of the file.
         metadata: the file's own string map.
-        origin: the files that it was opened from, where its tensors are not all in these.
+        origin: the files that it was opened from; none: those that its tensors are in.
     """
 
     path: Path

@@ -49,7 +49,7 @@ def open_safetensors(path: Path, *, named: Path | None = None) -> Checkpoint:
         key = next(key for key, tag, *_ in header.tensors if tag == unknown[0])
         message = f"{path}: tensor {key!r} has the unsupported dtype {unknown[0]}"
         raise FormatError(message, path=path, key=key)
-    return Checkpoint(named or path, tensors, dict(header.metadata))
+    return Checkpoint(named or path, tensors, dict(header.metadata), origin=(path,))
 
 
 def _with_path(path: Path, error: Exception) -> str:

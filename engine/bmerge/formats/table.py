@@ -6,7 +6,7 @@ A million tensors take 60 MB there, and half a GB as a dictionary of Python obje
 
 from __future__ import annotations
 
-from collections.abc import Iterator, KeysView, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from pathlib import Path
 from typing import overload
 
@@ -51,14 +51,43 @@ class LargeTable(Mapping[str, TensorInfo]):
         found = self._header.find(key)
         if found is None:
             raise KeyError(key)
-        tag, shape, begin, nbytes = found
-        info = TensorInfo(key, self._tags[tag], shape, self._path, begin, nbytes)
-        self._last = info
+        self._last = info = self._info(key, found)
         return info
+
+    def values(self) -> _Values:
+        """Return the tensors, in the order of the file."""
+        return _Values(self)
+
+    def items(self) -> _Items:
+        """Return keys and tensors, in the order of the file."""
+        return _Items(self)
+
+    def infos(self) -> Iterator[TensorInfo]:
+        """Yield the tensors, without a search for each."""
+        rows = map(self._header.at, range(len(self._header)))
+        return (self._info(key, place) for key, place in rows)
+
+    def _info(self, key: str, place: tuple[str, tuple[int, ...], int, int]) -> TensorInfo:
+        tag, shape, begin, nbytes = place
+        return TensorInfo(key, self._tags[tag], shape, self._path, begin, nbytes)
 
     def keys(self) -> Names:
         """Return the keys, which have numbers too."""
         return Names(self, self._header)
+
+
+class _Values(ValuesView[TensorInfo]):
+    _mapping: LargeTable
+
+    def __iter__(self) -> Iterator[TensorInfo]:
+        return self._mapping.infos()
+
+
+class _Items(ItemsView[str, TensorInfo]):
+    _mapping: LargeTable
+
+    def __iter__(self) -> Iterator[tuple[str, TensorInfo]]:
+        return ((info.key, info) for info in self._mapping.infos())
 
 
 class Names(KeysView[str], Sequence[str]):

@@ -110,7 +110,8 @@ def merge_to_file(
     )
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
-        encode, place = partial(_written, output=output), files.folder
+        encode = None if plan is merge else partial(_written, output=output)
+        place = files.folder
         with Lowering(
             executor, sink, progress, encode=encode, folder=place, aligning=aligning
         ) as work:

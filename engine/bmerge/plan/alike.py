@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bmerge.formats import Tensor
+from bmerge.formats import Tensor, TensorInfo
 from bmerge.plan.forms import Form, Leaf
 from bmerge.plan.parts import Parts
 from bmerge.plan.positions import is_merged
@@ -42,6 +42,7 @@ class AlikeRule:
         info: the model of ``FoundTensor.info``.
         widest: the model of ``FoundTensor.extent.widest``.
         channels: those that are merged, if not all.
+        plain: whether all models' tensors of these keys lie plainly in files, in the same dtypes.
         notes: lists that each key is to be put on, by the name that a model has for it.
     """
 
@@ -49,6 +50,7 @@ class AlikeRule:
     info: int
     widest: int
     channels: int | None
+    plain: bool
     notes: tuple[tuple[list[str], int], ...]
 
     def found(self, tables: Sequence[Mapping[str, Tensor]], key: str) -> FoundTensor | None:
@@ -60,9 +62,13 @@ class AlikeRule:
         """
         if self.form is None:
             return None
-        info = tables[self.info][key]
-        widest = info if self.widest == self.info else tables[self.widest][key]
+        info, widest = self.tensors(tables, key)
         return FoundTensor(self.form, info, MergedShape(widest, self.channels))
+
+    def tensors(self, tables: Sequence[Mapping[str, Tensor]], key: str) -> tuple[Tensor, Tensor]:
+        """Return what gives a key its name and dtype, and what has its shape; see :meth:`found`."""
+        info = tables[self.info][key]
+        return info, info if self.widest == self.info else tables[self.widest][key]
 
 
 class AlikeKeys:
@@ -92,11 +98,11 @@ class AlikeKeys:
             key: the key.
             look: looks for it; called for the first of the keys that are alike.
         """
-        kind = what, self._kind(key)
+        kind = what, *self._kind(key)
         rule = self._rules.get(kind)
         if rule is None:
             self._notes = {}
-            rule = self._rules[kind] = self._rule(look(), key)
+            rule = self._rules[kind] = self._rule(look(), key, plain=kind[1])
         tables = self._tables
         for keys, model in rule.notes:
             keys.append(tables[model][key].key)
@@ -112,20 +118,27 @@ class AlikeKeys:
         """
         self._notes[id(keys)] = keys, self._model(found.info, key)
 
-    def _rule(self, found: FoundTensor | None, key: str) -> AlikeRule:
+    def _rule(self, found: FoundTensor | None, key: str, *, plain: bool) -> AlikeRule:
         notes = tuple(self._notes.values())
         if found is None:
-            return AlikeRule(None, 0, 0, None, notes)
+            return AlikeRule(None, 0, 0, None, plain, notes)
         info, widest = self._model(found.info, key), self._model(found.extent.widest, key)
-        return AlikeRule(found.form, info, widest, found.extent.channels, notes)
+        return AlikeRule(found.form, info, widest, found.extent.channels, plain, notes)
 
     def _model(self, info: Tensor, key: str) -> int:
         return next(index for index, table in enumerate(self._tables) if table.get(key) == info)
 
-    def _kind(self, key: str) -> Hashable:
-        """Return what is equal for keys that are alike; for most others it is the key itself."""
+    def _kind(self, key: str) -> tuple[bool, Hashable]:
+        """Return what is equal for keys that are alike; for most others it is the key itself.
+
+        Before it stands whether all tensors of the key lie plainly in files.
+        """
         infos = [table.get(key) for table in self._tables]
         there = [info for info in infos if info is not None]
-        if len({info.shape for info in there}) > 1 or not all(map(is_merged, there)):
-            return key
-        return (*(info is None for info in infos), *(parts.kind(key) for parts in self._parts))
+        plain = all(type(info) is TensorInfo for info in there)
+        shape = there[0].shape if there else ()
+        if not all(info.shape == shape and is_merged(info) for info in there):
+            return plain, key
+        kind: list[Hashable] = [None if info is None else info.dtype for info in infos]
+        kind += [parts.kind(key) for parts in self._parts]
+        return plain, tuple(kind)

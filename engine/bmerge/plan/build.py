@@ -59,8 +59,9 @@ def build_plan(recipe: Recipe, *, matching: Matching) -> Plan:
     seed = recipe.seed if recipe.rounding == "stochastic" else None
     matches = matching.matches
     composer.check(match.output.key for match in matches if match.fill is None)
-    jobs = Jobs(len(matches), lambda index: _job(matches[index], composer, seed))
-    _ = jobs.totals  # makes each once: what is wrong with one is told here
+    groups = None if composer.by_key else matching.groups
+    jobs = Jobs(len(matches), lambda index: _job(matches[index], composer, seed), groups)
+    _ = jobs.totals  # makes one of each kind: what is wrong with it is told here
     return Plan(
         recipe, steps, matching.architecture, matching.checkpoints, jobs, matching.outputs,
         matching.notes, matching.warnings, measures_of(steps, matching),

@@ -57,6 +57,11 @@ class Composer:
         self._forms = Forms()
         self._graphs: dict[Form, tuple[Graph, tuple[str, ...]]] = {}
 
+    @property
+    def by_key(self) -> bool:
+        """Whether a hyperparameter has values of its own for some keys."""
+        return bool(self._patterns)
+
     def of(self, form: Form, block: str, key: str) -> Composed | int:
         """Return what a form is for a key: a computation, or one of its models as it is."""
         matching = frozenset(p for p in self._patterns if fnmatchcase(key, p))

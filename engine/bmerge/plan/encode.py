@@ -24,6 +24,7 @@ from bmerge.formats.requantise import (
     as_like,
     as_new,
 )
+from bmerge.formats.table import LargeTable
 from bmerge.plan.blocks import TYPES, in_blocks
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
@@ -54,7 +55,9 @@ def encoded(plan: Plan, *, gguf: bool = False) -> Plan:
     wanted, first = plan.recipe.quantise, leading(plan.checkpoints).tensors
     if gguf or wanted in TYPES:
         return in_blocks(plan)
-    coded = any(isinstance(t, CodedTensor) or part_of(t) for t in first.values())
+    coded = not isinstance(first, LargeTable) and any(
+        isinstance(t, CodedTensor) or part_of(t) for t in first.values()
+    )
     if wanted == "auto":
         return _as_first(plan) if coded else plan
     if wanted == "none":

@@ -23,8 +23,8 @@ from bmerge.plan.steps import PlannedStep
 from bmerge.recipe import BlockWeights, Recipe
 
 __all__ = [
-    "CopyJob", "Encoding", "FillJob", "Job", "Jobs", "Measure", "MergeJob", "OutputTensor", "Plan",
-    "SplitJob", "Totals",
+    "Alike", "CopyJob", "Encoding", "FillJob", "Job", "Jobs", "Measure", "MergeJob", "OutputTensor",
+    "Plan", "SplitJob", "Totals",
 ]  # fmt: skip
 
 
@@ -109,7 +109,12 @@ class MergeJob:
     @property
     def is_rounded(self) -> bool:
         """Whether rounding may take something from what the output changes."""
-        return self.base is not None and SIZES[self.dtype] < _FLOAT32 and self.numel > 0
+        return self.is_narrow and self.numel > 0
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the output is a change of something, in fewer bits than it is computed in."""
+        return self.base is not None and SIZES[self.dtype] < _FLOAT32
 
     @property
     def used_inputs(self) -> tuple[Tensor, ...]:
@@ -188,11 +193,43 @@ class Totals:
     rounded: int
 
 
-class Jobs(Made[Job]):
-    """The jobs of a plan, in the order of its outputs."""
+@dataclass(slots=True)
+class Alike:
+    """Jobs that differ in names, extents and places alone.
 
-    def __init__(self, count: int, make: Callable[[int], Job]) -> None:
+    Args:
+        first: number of the first of them.
+        count: how many they are.
+        numel: elements of all their outputs.
+        filled: how many have any.
+    """
+
+    first: int
+    count: int = 0
+    numel: int = 0
+    filled: int = 0
+
+    def add(self, numel: int) -> None:
+        """Count one more, of so many elements."""
+        self.count += 1
+        self.numel += numel
+        self.filled += numel > 0
+
+
+class Jobs(Made[Job]):
+    """The jobs of a plan, in the order of its outputs.
+
+    Args:
+        count: how many.
+        make: makes one from its number.
+        groups: all of them, those that are alike together; None if that is not known.
+    """
+
+    def __init__(
+        self, count: int, make: Callable[[int], Job], groups: Sequence[Alike] | None = None
+    ) -> None:
         super().__init__(count, make)
+        self._groups = groups
         self._totals: Totals | None = None
 
     @classmethod
@@ -203,28 +240,36 @@ class Jobs(Made[Job]):
 
     @property
     def totals(self) -> Totals:
-        """What they are as a whole; all are gone through once."""
+        """What they are as a whole; one of each group is looked at, or else all, once."""
         if self._totals is None:
-            self._totals = _totals(self)
+            if self._groups is None:
+                self._totals = _totals((job, None) for job in self)
+            else:
+                self._totals = _totals((self[group.first], group) for group in self._groups)
         return self._totals
 
 
-def _totals(jobs: Iterable[Job]) -> Totals:
+def _totals(jobs: Iterable[tuple[Job, Alike | None]]) -> Totals:
+    """Return what jobs are as a whole, each for itself or for those that are like it."""
     counts: Counter[type] = Counter()
     nbytes, rounded, stored = 0, 0, True
     used: dict[Graph, tuple[int, ...]] = {}
-    for job in jobs:
-        counts[type(job)] += 1
+    for job, group in jobs:
+        several = group if group is not None and group.count > 1 else None
+        counts[type(job)] += several.count if several else 1
+        read: Iterable[Tensor] = ()
         if isinstance(job, CopyJob):
-            nbytes += job.source.nbytes
+            read = (job.source,)
         elif not isinstance(job, FillJob):
             merge = job.merge if isinstance(job, SplitJob) else job
-            rounded += merge.is_rounded
+            if merge.is_narrow:
+                rounded += several.filled if several else merge.numel > 0
             if merge.graph not in used:
                 used[merge.graph] = merge.graph.inputs
-            for index in used[merge.graph]:
-                nbytes += merge.inputs[index].nbytes
-                stored = stored and isinstance(merge.inputs[index], TensorInfo)
+            read = [merge.inputs[index] for index in used[merge.graph]]
+            stored = stored and all(isinstance(tensor, TensorInfo) for tensor in read)
+        for tensor in read:
+            nbytes += nbytes_of(tensor.dtype, several.numel) if several else tensor.nbytes
     return Totals(counts, nbytes, frozenset(used), stored, rounded)
 
 
@@ -243,7 +288,7 @@ class Measure:
     @property
     def nbytes_read(self) -> int:
         """Bytes of inputs that are read, each once."""
-        return _totals(self.jobs).nbytes_read
+        return _totals((job, None) for job in self.jobs).nbytes_read
 
 
 @dataclass(frozen=True, slots=True)

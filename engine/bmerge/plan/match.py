@@ -17,7 +17,7 @@ from bmerge.plan.checks import check_architectures, check_blocks, check_merged
 from bmerge.plan.contents import contents_of
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.inputs import in_one_form
-from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.jobs import Alike, OutputTensor
 from bmerge.plan.kinds import kind_warnings
 from bmerge.plan.matched import Match, Matched
 from bmerge.plan.notes import notes_of, some
@@ -40,6 +40,7 @@ class Matching:
         methods: step → its method.
         matches: in the order of the first model.
         outputs: what each of them gives.
+        groups: of matches that are alike.
         notes: what the user should know.
         warnings: what more likely than not is a mistake.
     """
@@ -49,6 +50,7 @@ class Matching:
     methods: Mapping[str, MergeMethod]
     matches: Sequence[Match]
     outputs: Sequence[OutputTensor]
+    groups: Sequence[Alike]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -100,8 +102,8 @@ def match_tensors(
     said = notes_of(values, matched, checkpoints, architecture)
     unlike = kind_warnings(recipe, methods, checkpoints, architecture)
     return Matching(
-        tuple(checkpoints), architecture, methods, matches, matched.outputs, said.notes,
-        (*unlike, *said.warnings),
+        tuple(checkpoints), architecture, methods, matches, matched.outputs, matched.groups,
+        said.notes, (*unlike, *said.warnings),
     )  # fmt: skip
 
 

@@ -6,19 +6,20 @@ object for it and all that it consists of would be a kilobyte.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float, nbytes_of
 from bmerge.formats import Tensor
 from bmerge.lora.patched import is_patched, unpatched
-from bmerge.plan.alike import AlikeRule, FoundTensor
+from bmerge.plan.alike import AlikeRule
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.forms import Form, Leaf, leaves
-from bmerge.plan.jobs import OutputTensor
+from bmerge.plan.jobs import Alike, OutputTensor
 from bmerge.plan.made import Made
 from bmerge.plan.positions import repaired_ids
 from bmerge.plan.values import Values
@@ -72,12 +73,9 @@ class Matched:
         self._values = values
         self._architecture = architecture
         self._nbytes = 0
-        self._rules, self._blocks, self._dtypes = (
-            _Column[AlikeRule](),
-            _Column[str](),
-            _Column[str](),
-        )
+        self._kinds, self._shapes = _Column[_Kind](), _Column[tuple[int, ...]]()
         self._offsets = array("Q")
+        self._groups: dict[_Kind, Alike] = {}
         self._left_out: set[str] = set()
         self._fills: dict[int, bytes] = {}
         self._cut: list[int] = []
@@ -92,12 +90,11 @@ class Matched:
             key: the key.
             dtypes: what it becomes if it is of floats; None: what it is.
         """
-        found = rule.found(self._values.tables, key)
-        if found is None:
+        if rule.form is None:
             self._left_out.add(key)
             return
-        index, info = len(self._offsets), found.info
-        tag = info.dtype
+        info, widest = rule.tensors(self._values.tables, key)
+        index, tag, shape = len(self._offsets), info.dtype, widest.shape
         if dtypes is not None and is_float(tag):
             tag = dtypes.of(info.key) or tag
         fill = repaired_ids(info)
@@ -105,11 +102,18 @@ class Matched:
             self._fills[index], tag = fill, "I64"
         elif rule.channels is not None:
             self._cut.append(index)
-        self._rules.append(rule)
-        self._blocks.append(self._architecture.block_of(info.key))
-        self._dtypes.append(tag)
+        several = fill is None and rule.plain and rule.channels is None
+        alone = None if several and not self._values.repeated else index
+        kind = _Kind(rule, self._architecture.block_of(info.key), tag, alone)
+        self._kinds.append(kind)
+        self._shapes.append(shape)
         self._offsets.append(self._nbytes)
-        self._nbytes += nbytes_of(tag, found.extent.widest.numel)
+        numel = math.prod(shape)
+        self._nbytes += nbytes_of(tag, numel)
+        group = self._groups.get(kind)
+        if group is None:
+            group = self._groups[kind] = Alike(index)
+        group.add(numel)
         self.merged = self.merged or not isinstance(rule.form, Leaf)
 
     @property
@@ -130,7 +134,12 @@ class Matched:
     def outputs(self) -> Sequence[OutputTensor]:
         """What they give."""
         names = self.names
-        return Made(len(names), lambda index: self._output(index, self._found(index, names[index])))
+        return Made(len(names), lambda index: self._output(index, names[index]))
+
+    @property
+    def groups(self) -> Sequence[Alike]:
+        """Those that are alike, together."""
+        return tuple(self._groups.values())
 
     @property
     def special(self) -> Iterator[Match]:
@@ -138,24 +147,38 @@ class Matched:
         names = self.names
         return (self._match(index, names[index]) for index in (*self._fills, *self._cut))
 
-    def _found(self, index: int, key: str) -> FoundTensor:
-        found = self._rules[index].found(self._values.tables, key)
-        assert found is not None
-        return found
-
     def _match(self, index: int, key: str) -> Match:
-        found, block = self._found(index, key), self._blocks[index]
-        output = self._output(index, found)
+        rule, block, *_ = self._kinds[index]
+        output = self._output(index, key)
+        assert rule.form is not None
         if index in self._fills:
-            return Match(output, block, found.form, (), fill=self._fills[index])
-        form, inputs = _distinct(found.form, key, self._values)
-        extent, stored = found.extent, unpatched(found.info)
-        base = stored if extent.channels is None and not is_patched(stored) else None
-        return Match(output, block, form, inputs, extent.channels, extent.widest, base=base)
+            return Match(output, block, rule.form, (), fill=self._fills[index])
+        info, widest = rule.tensors(self._values.tables, key)
+        form, inputs = _distinct(rule.form, key, self._values)
+        stored = unpatched(info)
+        base = stored if rule.channels is None and not is_patched(stored) else None
+        return Match(output, block, form, inputs, rule.channels, widest, base=base)
 
-    def _output(self, index: int, found: FoundTensor) -> OutputTensor:
-        shape = found.extent.shape
-        return OutputTensor(found.info.key, self._dtypes[index], shape, self._offsets[index])
+    def _output(self, index: int, key: str) -> OutputTensor:
+        kind, values = self._kinds[index], self._values
+        name = values.tables[kind.rule.info][key].key if values.renamed else key
+        return OutputTensor(name, kind.dtype, self._shapes[index], self._offsets[index])
+
+
+class _Kind(NamedTuple):
+    """What tensors that are alike have in common.
+
+    Args:
+        rule: what gives them.
+        block: that their keys are in.
+        dtype: of the output.
+        alone: number of the one tensor of this kind, where jobs may differ in more than that.
+    """
+
+    rule: AlikeRule
+    block: str
+    dtype: str
+    alone: int | None
 
 
 class _Column(Generic[T]):

@@ -68,7 +68,7 @@ def notes_of(
     if isinstance(names, tuple | list):  # of which those of a checkpoint itself know better
         names = {*names, *map(architecture.canonical, findings.pruned or ())}
     for checkpoint in checkpoints:
-        extra = [key for key in checkpoint.tensors if architecture.canonical(key) not in names]
+        extra = _extra(checkpoint, names, architecture)
         if extra:
             said = f"{some(extra)} only in {file_name(checkpoint)}: left out"
             infos = [checkpoint.tensors[key] for key in extra]
@@ -80,6 +80,12 @@ def notes_of(
         notes.append(f"{some(keys)} of integers that differ: taken from {source}")
     notes += _repaired(matched)
     return Said(tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(warnings)))
+
+
+def _extra(checkpoint: Checkpoint, names: Collection[str], architecture: Architecture) -> list[str]:
+    """Return the keys of a checkpoint that the output does not have."""
+    keys = checkpoint.tensors.keys()
+    return [] if keys == names else [k for k in keys if architecture.canonical(k) not in names]
 
 
 def _chosen(findings: Findings, checkpoints: Sequence[Checkpoint]) -> Iterator[str]:

@@ -81,6 +81,7 @@ class Values:
     ) -> None:
         canonical = architecture.canonical
         self._is_leftover = architecture.is_leftover
+        self.renamed = bool(architecture.aliases)
         self.findings = Findings(widths=widths)
         self.forms = Forms()
         self.tables: list[Mapping[str, Tensor]] = [

@@ -8,11 +8,13 @@ disk, a file that is read-only, damaged, no database, or of another release of O
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -29,6 +31,7 @@ __all__ = [
     "FILE",
     "close_database",
     "drop_trials",
+    "finish_trial",
     "open_database",
     "reopen_trials",
     "without_password",
@@ -47,6 +50,14 @@ _PARTS = tuple(
 )  # fmt: skip
 """Optuna's tables of what belongs to a trial."""
 
+_DELETED = "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = :key"
+_ATTRIBUTE = (
+    "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value)"
+)
+_SCORE = (
+    "INSERT INTO trial_values (trial_id, objective, value, value_type)"
+    " VALUES (:trial, :place, :value, 'FINITE')"
+)
 _PATIENCE = 60.0  # seconds for which a lock is waited for
 _PAUSE = 0.2
 
@@ -119,6 +130,27 @@ def drop_trials(storage: RDBStorage, study: int, first: int) -> None:
     cast("_PatientStorage", storage).drop(study, first)
 
 
+def finish_trial(
+    storage: RDBStorage,
+    trial: int,
+    state: str,
+    scores: Sequence[float],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Finish a running trial with scores and attributes, all in one transaction.
+
+    One that is finished already stays as it is.
+
+    Args:
+        storage: from :func:`open_database`.
+        trial: id of the trial.
+        state: Optuna's name of what it becomes.
+        scores: finite, one for each objective, or none.
+        attributes: plain data (JSON) by name.
+    """
+    cast("_PatientStorage", storage).finish(trial, state, scores, attributes)
+
+
 def reopen_trials(storage: RDBStorage, trials: Sequence[int]) -> None:
     """Let failed trials be running again, all of them or none.
 
@@ -163,6 +195,31 @@ class _PatientStorage:
             " WHERE trial_id = :trial AND state = 'FAIL'"
         )
         self._execute([(statement, {"trial": trial}) for trial in trials])
+
+    def finish(
+        self, trial: int, state: str, scores: Sequence[float], attributes: Mapping[str, Any]
+    ) -> None:
+        """Finish a running trial; Optuna does it attribute by attribute."""
+        import sqlalchemy
+
+        done = sqlalchemy.text(
+            "UPDATE trials SET state = :state, datetime_complete = :now"
+            " WHERE trial_id = :trial AND state = 'RUNNING'"
+        ).bindparams(sqlalchemy.bindparam("now", type_=sqlalchemy.DateTime))
+        rows = [{"trial": trial, "key": k, "value": json.dumps(v)} for k, v in attributes.items()]
+        values = [{"trial": trial, "place": place, "value": v} for place, v in enumerate(scores)]
+
+        def carry_out() -> None:
+            with self._storage.engine.begin() as connection:
+                now = datetime.now()  # noqa: DTZ005  as Optuna's own
+                bound = {"trial": trial, "state": state, "now": now}
+                if not connection.execute(done, bound).rowcount:
+                    return
+                for text, several in ((_DELETED, rows), (_ATTRIBUTE, rows), (_SCORE, values)):
+                    for each in several:
+                        connection.execute(sqlalchemy.text(text), each)
+
+        _patiently(carry_out, self._place)
 
     def drop(self, study: int, first: int) -> None:
         """Remove trials, which Optuna has no method for either."""

@@ -7,19 +7,20 @@ those that have pictures of all of them, and other weights of scorers all: they 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bmerge.errors import StudyError
+from bmerge.evaluate.durable import write_durably
 from bmerge.evaluate.pictures import picture_file, place_of
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.completed import completed
 from bmerge.study.definition import check_definition
+from bmerge.study.forked import FORK, cut_short, is_cut_short
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.store import Store
-from bmerge.study.stored import StoredStudy, has_study
+from bmerge.study.stored import StoredStudy, has_study, read_study
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Proposal, Trial
 
@@ -57,14 +58,16 @@ def fork_study(stored: StoredStudy, study: PreparedStudy) -> list[Fate]:
     Raises:
         StudyError: if no trial can count, or the folder holds a study already.
     """
-    if has_study(study.folder):
+    if has_study(study.folder) and not is_cut_short(read_study(study.folder).attributes):
         message = f"{study.folder} holds a study already"
         raise StudyError(message, hint="give another folder by --out")
     fork = _Fork(stored, study)
-    with study.open_store() as store:
+    of = str(stored.folder.absolute())
+    with study.open_store(forking=True) as store:
+        store.describe(cut_short(of))
         fates = [fork.take(trial, store) for trial in stored.trials.values()]
         taken = {fate.now: fate.number for fate in fates if fate.now is not None}
-        store.describe({"fork": {"of": str(stored.folder.absolute()), "trials": taken}})
+        store.describe({FORK: {"of": of, "trials": taken}})
     return fates
 
 
@@ -169,8 +172,7 @@ class _Fork:
         """Copy a picture into the new folder and return its record."""
         name = f"{place_of(number)}/{record['id']}.png"
         target = self._study.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._stored.folder / record["file"], target)
+        write_durably(target, (self._stored.folder / record["file"]).read_bytes())
         return {**record, "file": name}
 
 

@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmerge.study.database import close_database, drop_trials, open_database, reopen_trials
+from bmerge.study.database import (
+    close_database,
+    drop_trials,
+    finish_trial,
+    open_database,
+    reopen_trials,
+)
 from bmerge.study.distributions import distribution_of, parameter_of, stored_value, values_of
 from bmerge.study.lock import lock_of_database
 from bmerge.study.storage import StoredTrial
@@ -112,16 +118,9 @@ class OptunaStorage:
         scores: Sequence[float],
         attributes: Mapping[str, Any],
     ) -> None:
-        """Store what came of a running trial, its state last."""
-        from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import TrialState as State
-
-        try:
-            self.note(study, number, attributes)
-            row = self._row(study, number)
-            self._rdb.set_trial_state_values(row, State[_NAMES[state]], list(scores) or None)
-        except UpdateFinishedTrialError:  # a call that was not answered has done it
-            return
+        """Store what came of a running trial, in one transaction."""
+        row = self._row(study, number)
+        finish_trial(self._rdb, row, _NAMES[state], scores, attributes)
 
     def reopen(self, study: str, numbers: Sequence[int]) -> None:
         """Let failed trials be running again."""

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from bmerge.evaluate.durable import write_durably
+from bmerge.evaluate.durable import append_durably, write_durably
 from bmerge.study.expected import expected
 from bmerge.study.objective import Scale
 from bmerge.study.picture_record import PictureRecord, ProofRecord
@@ -24,6 +24,8 @@ __all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "compar
 
 FOLDER = "confirm"
 _FILE = "pictures.json"
+_NEW = "pictures.jsonl"
+"""What has come since: a line for each picture, so that none costs more than the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,16 @@ class ProofStore:
 
     def __init__(self, folder: Path, place: str = FOLDER) -> None:
         self.place = place
-        self._path = folder / place / _FILE
+        self._path, self._new = folder / place / _FILE, folder / place / _NEW
         self._folder = folder
         stored = _read(self._path)
         self.pictures: dict[str, dict[str, ProofRecord]] = stored["pictures"]
         self.contenders = [Contender(**entry) for entry in stored["contenders"]]
+        lines = _lines(self._new)
+        self._nbytes = sum(map(len, lines))
+        with expected(f"{self._new}"):
+            for key, record in map(json.loads, lines):
+                self.pictures.setdefault(key, {})[record["id"]] = record
 
     def missing(self, contender: Contender, ids: Sequence[str]) -> list[str]:
         """Return which pictures of a contender are not there yet."""
@@ -113,21 +120,22 @@ class ProofStore:
 
     def add(self, contender: Contender, record: ProofRecord) -> None:
         """Keep a picture's record; it is on disk when this returns."""
+        line = json.dumps([contender.key, record]).encode() + b"\n"
+        append_durably(self._new, line, self._nbytes)
+        self._nbytes += len(line)
         self.pictures.setdefault(contender.key, {})[record["id"]] = record
-        self._write()
 
     def settle(self, contenders: Sequence[Contender]) -> None:
         """Remember who is compared in the study's report, the winner first."""
         self.contenders = list(contenders)
-        self._write()
+        known = {"contenders": [asdict(c) for c in self.contenders], "pictures": self.pictures}
+        write_durably(self._path, json.dumps(known).encode())
+        self._new.unlink(missing_ok=True)
+        self._nbytes = 0
 
     def records(self, contender: Contender) -> dict[str, ProofRecord]:
         """Return id → record of a contender's pictures."""
         return self.pictures.get(contender.key, {})
-
-    def _write(self) -> None:
-        known = {"contenders": [asdict(c) for c in self.contenders], "pictures": self.pictures}
-        write_durably(self._path, json.dumps(known).encode())
 
 
 def compared(store: ProofStore, contenders: Sequence[Contender], scale: Scale) -> Proof:
@@ -211,6 +219,12 @@ def comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comp
 def _scored(record: ProofRecord) -> PictureRecord:
     """Return a record as the objective knows it: normalisation goes by the payload's own id."""
     return cast("PictureRecord", {**record, "id": record["payload"]})
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Return the whole lines of a file; the last one was not written to its end after a kill."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
 
 def _read(path: Path) -> dict[str, Any]:

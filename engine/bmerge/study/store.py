@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import unwritable
 from bmerge.study.expected import expected
+from bmerge.study.forked import is_cut_short
 from bmerge.study.home import check_home, enter_home, storage_of
 from bmerge.study.lock import FolderLock
 from bmerge.study.objective import Objectives
@@ -56,9 +57,11 @@ class Store:
         objectives: what is maximised.
         budget: asks that the optimiser will get; stored likewise.
         url: of its storage; None keeps one in the folder.
+        forking: whether a fork that was cut short may be begun anew.
 
     Raises:
-        StudyError: if another run holds the folder, or the storage cannot be used.
+        StudyError: if another run holds the folder, the storage cannot be used, or it holds a fork
+            that was cut short.
     """
 
     def __init__(
@@ -70,8 +73,10 @@ class Store:
         objectives: Objectives,
         budget: int,
         url: str | None = None,
+        forking: bool = False,
     ) -> None:
         self.folder = folder
+        self._forking = forking
         self._objectives = objectives
         with ExitStack() as opened:
             opened.callback(_prepare(folder).close)
@@ -86,6 +91,7 @@ class Store:
         """Read the study, or make it; describe it, unless something depends on that already."""
         storage, folder, self._study = self._storage, self.folder, name
         _find_or_create(storage, name, folder, url, len(self._objectives.sums))
+        self._leave_half_a_fork()
         self.trials = load_trials(storage, name, self._objectives)
         if not self.trials:
             self._describe({**attributes, "folder": str(folder.absolute())})
@@ -94,6 +100,16 @@ class Store:
         self.attributes = storage.attributes(name)
         self._revisions = read_revisions(self.attributes.get(REVISIONS, {}))
         self._reopened = frozenset(self.attributes.get(_REOPENED, ()))
+
+    def _leave_half_a_fork(self) -> None:
+        """Begin a fork anew that was cut short, or refuse it."""
+        if not is_cut_short(self._storage.attributes(self._study)):
+            return
+        if not self._forking:
+            message = f"the fork in {self.folder} was cut short: it lacks trials"
+            raise StudyError(message, hint="the same `bmerge studies fork` begins it anew")
+        self._storage.delete(self._study)
+        self._storage.create(self._study, len(self._objectives.sums))
 
     def __enter__(self) -> Self:
         return self

@@ -190,7 +190,7 @@ class PreparedStudy:
             begun[kind] -= begun[kind] > 0
         return found
 
-    def open_store(self) -> Store:
+    def open_store(self, *, forking: bool = False) -> Store:
         """Open the study's trials, or begin them; see :class:`bmerge.study.store.Store`."""
         return Store(
             self.folder,
@@ -199,6 +199,7 @@ class PreparedStudy:
             objectives=self.objectives,
             budget=self.asks,
             url=self.storage,
+            forking=forking,
         )
 
     @property

@@ -50,12 +50,12 @@ impl Header {
 
     /// (dtype, shape, begin, size) of the tensor of a name, or None.
     fn find<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Place<'py>>> {
-        let Some(index) = self.header.tensors.find(name) else {
-            return Ok(None);
-        };
-        let tensor = self.header.tensors.get(index);
-        let shape = self.shape(py, index, &tensor)?;
-        Ok(Some((tensor.dtype.name(), shape, tensor.begin, tensor.end - tensor.begin)))
+        self.header.tensors.find(name).map(|index| self.place(py, index)).transpose()
+    }
+
+    /// The name of a tensor, and what `find` returns for it.
+    fn at<'py>(&self, py: Python<'py>, index: usize) -> PyResult<(&str, Place<'py>)> {
+        Ok((self.name(index)?, self.place(py, index)?))
     }
 
     /// Whether another header has the same names, in the same order or another.
@@ -101,6 +101,12 @@ impl Header {
 }
 
 impl Header {
+    fn place<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Place<'py>> {
+        let tensor = self.header.tensors.get(index);
+        let shape = self.shape(py, index, &tensor)?;
+        Ok((tensor.dtype.name(), shape, tensor.begin, tensor.end - tensor.begin))
+    }
+
     fn shape<'py>(
         &self,
         py: Python<'py>,
