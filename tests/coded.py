@@ -217,6 +217,45 @@ def four_bits(rng, shape=(17, 43), kind="nf4", *, nested=False):
     return Layer(tensors, values.reshape(shape))
 
 
+def words(numbers, bits, order=None):
+    """Pack the columns of a matrix of whole numbers, in an order within each word."""
+    each = 32 // bits
+    apart = numbers.reshape(len(numbers), -1, each)[:, :, order or range(each)].astype(np.uint32)
+    data = np.bitwise_or.reduce(apart << np.arange(0, 32, bits, np.uint32), axis=2)
+    return "I32", data.shape, np.ascontiguousarray(data).tobytes()
+
+
+def gptq(rng, shape=(40, 96), bits=4, *, groups=3, ordered=True, listed=True):
+    """Return a layer whose zeros are stored less one, as nearly all files have them."""
+    numbers = rng.integers(0, 1 << bits, shape)
+    order = np.arange(shape[1]) // (shape[1] // groups)
+    order = order if ordered else rng.permutation(order)
+    zeros = rng.integers(1, 1 << bits, (groups, shape[0]))
+    scale = scales(rng, zeros.shape).astype(np.float16)
+    data = np.frombuffer(words(numbers, bits)[2], np.uint32).reshape(shape[0], -1).T
+    tensors = {
+        "qweight": ("I32", data.shape, np.ascontiguousarray(data).tobytes()),
+        "qzeros": words(zeros - 1, bits), "scales": ("F16", scale.shape, scale.tobytes()),
+    }  # fmt: skip
+    if listed:
+        tensors["g_idx"] = ("I32", order.shape, order.astype(np.int32).tobytes())
+    values = (numbers - zeros.T[:, order]).astype(np.float32) * scale.T[:, order].astype(np.float32)
+    return Layer(tensors, values)
+
+
+def awq(rng, shape=(40, 96), bits=4, groups=2):
+    numbers = rng.integers(0, 1 << bits, shape)
+    zeros = rng.integers(0, 1 << bits, (groups, shape[0]))
+    scale = scales(rng, zeros.shape).astype(np.float16)
+    order = {4: [0, 2, 4, 6, 1, 3, 5, 7], 8: [0, 2, 1, 3]}[bits]
+    tensors = {
+        "qweight": words(numbers.T, bits, order), "qzeros": words(zeros, bits, order),
+        "scales": ("F16", scale.shape, scale.tobytes()),
+    }  # fmt: skip
+    spread = [np.repeat(each.T, shape[1] // groups, 1) for each in (zeros, scale)]
+    return Layer(tensors, (numbers - spread[0]).astype(np.float32) * spread[1].astype(np.float32))
+
+
 LAYERS = {
     "fp8": scaled_fp8,
     "fp8 of e5m2, scale of one": lambda rng: scaled_fp8(rng, dtype="F8_E5M2", scale=(1,)),
@@ -236,6 +275,12 @@ LAYERS = {
     "LLM.int8": llm_int8,
     "nf4": four_bits,
     "nested fp4": lambda rng: four_bits(rng, kind="fp4", nested=True),
+    "GPTQ": gptq,
+    "GPTQ by activations": lambda rng: gptq(rng, ordered=False),
+    "GPTQ, a byte each": lambda rng: gptq(rng, bits=8, listed=False),
+    "GPTQ of two bits": lambda rng: gptq(rng, (32, 64), bits=2, groups=1),
+    "AWQ": awq,
+    "AWQ, a byte each": lambda rng: awq(rng, bits=8),
 }
 """What it is → a layer of it, by a random generator."""
 
@@ -249,7 +294,9 @@ def raw_tensors(path):
     found = {}
     for key, entry in header.items():
         begin, last = (end + at for at in entry["data_offsets"])
-        kind = {"F32": "<f4", "F16": "<f2", "I8": "i1", "BF16": "<u2"}.get(entry["dtype"], "u1")
+        kind = {"F32": "<f4", "F16": "<f2", "I8": "i1", "I32": "<i4", "BF16": "<u2"}.get(
+            entry["dtype"], "u1"
+        )
         array = np.frombuffer(bytearray(data[begin:last]), kind).reshape(entry["shape"])
         if entry["dtype"] == "BF16":
             array = (array.astype(np.uint32) << 16).view(np.float32)

@@ -123,13 +123,12 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def write_pipeline(folder, family, seed):
+def write_pipeline(folder, pipe, seed):
     """Write a pipeline with weights that neither lose nor blow up a signal."""
-    pipe = FAMILIES[family]()
     made = torch.Generator().manual_seed(seed)
-    for name in ("transformer", "vae", "text_encoder", "text_encoder_2"):
-        module = getattr(pipe, name, None)
-        for key, parameter in module.named_parameters() if module is not None else ():
+    modules = (each for each in pipe.components.values() if isinstance(each, torch.nn.Module))
+    for module in modules:
+        for key, parameter in module.named_parameters():
             values = torch.randn(parameter.shape, generator=made)
             if parameter.dim() > 1:
                 values /= math.sqrt(math.prod(parameter.shape[1:]))

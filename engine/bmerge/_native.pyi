@@ -64,6 +64,19 @@ absmax of absmax (F32), 256 levels (F32).
 _Ggml: TypeAlias = tuple[str, int]
 """Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K, and the number of blocks; one part."""
 
+_Packed: TypeAlias = tuple[
+    int,  # bits of a number: 2, 4 or 8
+    tuple[int, int],  # rows, columns of the weight
+    Literal["columns", "rows"],  # whose neighbours share a word: GPTQ, AWQ (even ones first)
+    int,  # columns of a group; negative: the number of groups, of which a part tells each column's
+    str,  # dtype of scales: F16, BF16, F32
+    int,  # what is added to a stored zero
+]
+"""Words of 32 bits, rows and columns exchanged: value = (number - zero) * scale.
+
+Parts: numbers, zeros (packed along rows), scales, and if listed the group of each column (I32).
+"""
+
 _Matrix: TypeAlias = tuple[int, int, str, int, int]
 """Source, byte offset, dtype name, rows, columns."""
 
@@ -82,6 +95,7 @@ _Stored: TypeAlias = (
     | tuple[Literal["scaled"], Sequence[tuple[int, int]], _Scaled]
     | tuple[Literal["levels"], Sequence[tuple[int, int]], _Levels]
     | tuple[Literal["ggml"], Sequence[tuple[int, int]], _Ggml]
+    | tuple[Literal["packed"], Sequence[tuple[int, int]], _Packed]
     | tuple[Literal["patched"], _Input, int, int, Sequence[_Change]]
 )
 """A range of numbers: source index, byte offset, dtype name; or codes, with the source and offset

@@ -9,7 +9,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bmerge.formats import prefix_of
+from coded import by_blocks
 from layouts import CASES, PICTURE, by_diffusers, small_model
+from quantised import write_layout
 
 VAE, CLIP_L, CLIP_G = "first_stage_model.", "conditioner.embedders.0.", "conditioner.embedders.1."
 IDS = "text_model.embeddings.position_ids"
@@ -251,3 +253,17 @@ def test_language_model_keeps_its_tokenizer(bmerge, tmp_path):
     called = bmerge("merge", "weighted_sum", *models, "--shard-size", "100K", "-o", shards)
     assert called.status == 0, called.err
     assert {"config.json", "tokenizer.json", "merges.txt"} < files_of(shards)
+
+
+def test_a_folder_whose_weights_stay_codes_still_says_so(bmerge, tmp_path):
+    layer = by_blocks(np.random.default_rng(1))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_layout(folder / "model.safetensors", layer.layout(), contents=layer.contents())
+    config = {"quantization_config": {"quant_method": "fp8"}, "vocab_size": 9}
+    (folder / "config.json").write_text(json.dumps(config))
+    for options, left in (((), config), (("--quantise", "none"), {"vocab_size": 9})):
+        out = tmp_path / f"out{len(options)}"
+        called = bmerge("convert", folder, "-o", out, *options)
+        assert called.status == 0, called.err
+        assert json.loads((out / "config.json").read_text()) == left

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from bmerge.testing import write_checkpoint
+from bmerge.testing import read_checkpoint, write_checkpoint
+from coded import gptq
 from quantised import LAYOUTS, ONE, X, beside, write_layout
 
 COMMANDS = {
@@ -82,3 +83,47 @@ def test_inspect_names_the_format_of_a_lora(bmerge, folder):
     out = bmerge("inspect", "qlora.safetensors").out
     assert "quantised     int8 (1 weight):" in out
     assert json.loads(bmerge("inspect", "lora.safetensors", "--json").out)["quantised"] == {}
+
+
+def words_of(folder, layer, **settings):
+    """Write a folder of a language model with one quantised layer, and what tells of it."""
+    folder.mkdir()
+    write_layout(folder / "model.safetensors", layer.layout(), contents=layer.contents())
+    config = {"model_type": "x", "quantization_config": {"quant_method": "gptq", **settings}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "quantize_config.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize(("settings", "more"), [({}, 1), ({"checkpoint_format": "gptq_v2"}, 2)])
+def test_a_language_model_of_words_becomes_one_of_floats(bmerge, tmp_path, settings, more):
+    rng = np.random.default_rng(3)
+    layer = gptq(rng)
+    if more == 2:  # its zeros are stored as they are: one lower than the layer was made with
+        layer.values = gptq_with_lower_zeros(layer)
+    plain = rng.standard_normal(layer.values.shape)
+    write_checkpoint(tmp_path / "b.safetensors", {f"{X}.weight": plain}, dtype="F32")
+    base = words_of(tmp_path / "a", layer, **settings)
+    out = tmp_path / "out"
+    called = bmerge("merge", "weighted_sum", base, tmp_path / "b.safetensors", "-o", out)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(out / "model.safetensors")
+    expected = (layer.values + plain.astype("f4")) / 2
+    assert set(merged) == {f"{X}.weight"}
+    assert np.allclose(np.asarray(merged[f"{X}.weight"], "f4"), expected, rtol=2**-8, atol=1e-6)
+    assert json.loads((out / "config.json").read_text()) == {"model_type": "x"}
+    assert not (out / "quantize_config.json").exists()
+
+
+def gptq_with_lower_zeros(layer):
+    scale = np.frombuffer(layer.tensors["scales"][2], np.float16).reshape(3, -1).T
+    return layer.values + np.repeat(scale.astype("f4"), 32, 1)
+
+
+def test_words_of_a_group_that_is_not_there_are_refused(bmerge, tmp_path):
+    layer = gptq(np.random.default_rng(3))
+    layer.tensors["g_idx"] = "I32", (96,), np.full(96, 3, "i4").tobytes()
+    file = write_layout(tmp_path / "a.safetensors", layer.layout(), contents=layer.contents())
+    called = bmerge("merge", "weighted_sum", file, file, "-o", tmp_path / "out.safetensors")
+    assert called.status == 1
+    assert "holds quantised weights (GPTQ), which cannot be merged" in called.err

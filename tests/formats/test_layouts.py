@@ -81,6 +81,52 @@ def test_vae_of_wan_is_what_diffusers_converts_from(tmp_path):
     assert_equal(again, arrays)
 
 
+def small_vae(**changes):
+    from diffusers import AutoencoderKLLTXVideo
+
+    sizes = {"latent_channels": 4, "block_out_channels": (8, 16, 16, 16),
+             "decoder_block_out_channels": (8, 16, 16, 16), "layers_per_block": (1,) * 5,
+             "decoder_layers_per_block": (2,) * 5}  # fmt: skip
+    state = AutoencoderKLLTXVideo(**{**sizes, **changes}).state_dict()
+    return {key: value.numpy() for key, value in state.items()}
+
+
+NOISY = {
+    "timestep_conditioning": True, "decoder_inject_noise": (True, True, True, False),
+    "decoder_block_out_channels": (8, 16, 32), "decoder_layers_per_block": (1, 2, 1, 1),
+    "decoder_spatio_temporal_scaling": (True,) * 3, "upsample_residual": (True,) * 3,
+    "upsample_factor": (2,) * 3,
+}  # fmt: skip
+WIDE = {
+    **NOISY, "block_out_channels": (8, 16, 16, 32, 32), "layers_per_block": (1,) * 5,
+    "down_block_types": ("LTXVideo095DownBlock3D",) * 4, "spatio_temporal_scaling": (True,) * 4,
+    "downsample_type": ("spatial", "temporal", "spatiotemporal", "spatiotemporal"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, NOISY, WIDE], ids=["0.9.0", "0.9.1", "0.9.5"])
+def test_vae_of_ltx_is_what_diffusers_converts_from(tmp_path, changes):
+    arrays = small_vae(**changes)
+    if changes is WIDE:  # by which diffusers knows it
+        arrays["encoder.conv_out.conv.weight"] = np.zeros((1, 2048, 1, 1, 1), "f4")
+    original = in_layout(stored(tmp_path / "a.safetensors", arrays), "original")
+    known = {key: values(tensor) for key, tensor in original.items()}
+    assert "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight" in known
+    with_prefix = {f"vae.{key}": value for key, value in known.items()}
+    converted = by_diffusers(oracle.convert_ltx_vae_checkpoint_to_diffusers, with_prefix)
+    assert converted.keys() == arrays.keys()
+    assert all(np.array_equal(converted[key], arrays[key]) for key in arrays)
+    assert_equal(in_layout(stored(tmp_path / "b.safetensors", known), "diffusers"), arrays)
+
+
+def test_z_image_without_pad_tokens_is_not_taken_for_lumina(tmp_path):
+    arrays = small_model("zimage_aio", 1, start=PICTURE)
+    assert not any("pad_token" in name for name in arrays)
+    found = in_layout(stored(tmp_path / "a.safetensors", arrays), "diffusers")
+    convert = oracle.convert_z_image_transformer_checkpoint_to_diffusers
+    assert_equal(found, by_diffusers(convert, arrays))
+
+
 def test_vae_of_wan22_is_named_as_its_own_code_has_it(tmp_path):
     """diffusers converts it by a script, whose tables these names are; no function has them."""
     from diffusers import AutoencoderKLWan

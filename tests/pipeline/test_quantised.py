@@ -102,7 +102,7 @@ def test_inputs_without_quantised_weights_are_as_before(models, tmp_path):
 
 WRITTEN = [what for what in LAYERS if what not in {
     MARKED, "nf4", "nested fp4", "LLM.int8", "ConvRot of 4 bits", "nvfp4 with factors",
-}]  # fmt: skip
+} and "TQ" not in what and "AWQ" not in what]  # fmt: skip
 
 
 def assert_within_a_step(path, exact, names):

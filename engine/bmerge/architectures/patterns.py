@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from bmerge.errors import ArchitectureError
+from bmerge.formats.extents import is_of
 
 __all__ = ["PREFIXES", "Contents", "bare", "compiled"]
 
@@ -28,7 +29,6 @@ PREFIXES = (
 _PREFIX = re.compile("|".join(map(re.escape, PREFIXES)))
 _TOKENS = re.compile(r"\{i\}|[\[\]()|~]|[^\[\]{()|~]+")
 _NOTATION = re.compile(r"[\[\]{()|~]")
-_EXTENT = re.compile(r"(?P<number>\d+)|(?P<factor>\d*)n|_")
 
 
 @lru_cache(maxsize=4096)
@@ -79,7 +79,11 @@ class Contents:
             return not self._fulfils(condition[1:])
         pattern, _, shape = condition.partition(" ")
         if shape:
-            return any(_is_of(self._shape(key), shape) for key in self._named(pattern))
+            try:
+                return any(is_of(self._shape(key), shape) for key in self._named(pattern))
+            except ValueError as error:
+                hint = "as in (3n, n), (_, 36)"
+                raise ArchitectureError(f"bad shape {shape!r}", hint=hint) from error
         start = pattern.removeprefix("~")
         if _NOTATION.search(start):
             # Most patterns are of other architectures: compiling them all takes a while.
@@ -116,19 +120,3 @@ class Contents:
     def _shape(self, key: str) -> Sequence[int] | None:
         shape: Sequence[int] | None = getattr(self._infos.get(key), "shape", None)
         return shape
-
-
-def _is_of(shape: Sequence[int] | None, wanted: str) -> bool:
-    """Tell whether a shape, if it is known, is as ``(3n, n)`` says."""
-    extents = [_EXTENT.fullmatch(word.strip()) for word in wanted.strip("() ").split(",")]
-    if shape is None or len(shape) != len(extents):
-        return False
-    units: set[float] = set()
-    for extent, found in zip(shape, extents, strict=True):
-        if found is None:
-            raise ArchitectureError(f"bad shape {wanted!r}", hint="as in (3n, n), (_, 36)")
-        if found["number"] is not None and extent != int(found["number"]):
-            return False
-        if found["factor"] is not None:
-            units.add(extent / int(found["factor"] or 1))
-    return len(units) < 2

@@ -15,6 +15,7 @@ from bmerge.dtypes import TAGS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Tensor, TensorInfo
 from bmerge.formats.coded import Codec, CodedTensor
+from bmerge.formats.packed import of_words
 from bmerge.formats.quantisation import EIGHT, POWERS
 from bmerge.formats.stored import read_bytes
 
@@ -67,6 +68,8 @@ def coded_tensor(
     """
     if any(role.startswith("quant_state.") for role in roles):
         return _of_levels(codes, roles, name)
+    if name in {"GPTQ", "AWQ"}:
+        return of_words(codes, roles, name, _STANDS_FOR)
     if codes.dtype in EIGHT and roles.keys() <= _OF_ACTIVATIONS:
         return codes
     known = roles.keys() <= {*_SCALES, *_ASIDE}

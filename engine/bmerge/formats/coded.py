@@ -26,7 +26,7 @@ class Codec:
     """How elements lie in their parts, as :func:`bmerge._native.merge` takes it.
 
     Args:
-        name: ``scaled``, ``levels`` or ``ggml``.
+        name: ``scaled``, ``levels``, ``ggml`` or ``packed``.
         parameters: what else the core is told of it.
     """
 

@@ -42,6 +42,7 @@ _LARGEST = 1 << 20
 _WITHOUT = ("_", "safety_checker", "scheduler", "tokenizer", "feature_", "image_processor")
 """How entries start that have no weights, or judge finished pictures and are never merged."""
 _FIRST = ("unet", "transformer")
+_NAMED = 2
 
 
 def is_index(path: Path) -> bool:
@@ -99,7 +100,10 @@ def components_of(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _is_component(name: str, what: object) -> bool:
-    return isinstance(what, list) and not name.startswith(_WITHOUT)
+    """Tell an entry that names a library and a class of it from settings of the pipeline."""
+    if not isinstance(what, list) or name.startswith(_WITHOUT):
+        return False
+    return len(what) == _NAMED and all(each is None or isinstance(each, str) for each in what)
 
 
 def _entries(path: Path) -> Mapping[str, object]:

@@ -124,7 +124,8 @@ def decoded(checkpoint: Checkpoint) -> Checkpoint:
         _refuse(checkpoint, refused)
     beside = {info.key for weight in found for info in weight.companions.values()}
     kept = (key for key in stored if key not in beside and key.rpartition(".")[2] != _MARKER)
-    return replace(checkpoint, tensors={key: made.get(key, stored[key]) for key in kept})
+    floats = (made.get(key, stored[key]) for key in kept)
+    return replace(checkpoint, tensors={tensor.key: tensor for tensor in floats})
 
 
 def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:

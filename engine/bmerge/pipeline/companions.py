@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from bmerge.formats import Checkpoint
+from bmerge.formats import Checkpoint, CodedTensor, leading
 from bmerge.formats.folders import PIPELINE, is_index
+from bmerge.plan import Plan
 
-__all__ = ["companions_of", "copy_companions", "home_of"]
+__all__ = ["companions_of", "copy_companions", "home_of", "quantised_parts"]
 
 _WEIGHTS = re.compile(
     r".+\.(?:safetensors|bin|ckpt|pth?|gguf|msgpack|h5|onnx(?:_data)?|index(?:\.[^.]+)?\.json)"
 )
+_CONFIG = "config.json"
+_OF_CODES = "quantization_config"
+"""The entry of a config by which loaders expect codes."""
+_SETTINGS = frozenset({"quantize_config.json", "quant_config.json"})
+"""Files that tell of codes and of nothing else."""
 
 
 def home_of(checkpoint: Checkpoint) -> Path | None:
@@ -41,13 +48,29 @@ def companions_of(folder: Path, components: Collection[str]) -> Iterator[Path]:
                     yield file.relative_to(folder)
 
 
-def copy_companions(source: Path, target: Path, components: Collection[str]) -> int:
+def quantised_parts(plan: Plan) -> frozenset[str]:
+    """Return the first words of the keys of weights that are written as the first model has them.
+
+    Which is as codes: what the configs beside them say of codes holds in these parts alone.
+    """
+    coded = [t for t in leading(plan.checkpoints).tensors.values() if isinstance(t, CodedTensor)]
+    companions = {info.key for tensor in coded for _, info in tensor.others}
+    kept = (output.key for output in plan.outputs if output.key in companions)
+    return frozenset(key.partition(".")[0] for key in kept)
+
+
+def copy_companions(
+    source: Path, target: Path, components: Collection[str], quantised: Collection[str]
+) -> int:
     """Copy the files beside a model's weights into another folder; those that are there stay.
+
+    Of weights that are codes no more, their configs do not say that they are.
 
     Args:
         source: the folder of the model.
         target: the folder that is written.
         components: whose weights are written anew.
+        quantised: see :func:`quantised_parts`.
 
     Returns:
         How many were copied.
@@ -58,8 +81,27 @@ def copy_companions(source: Path, target: Path, components: Collection[str]) -> 
     count = 0
     for relative in companions_of(source, components):
         file = target / relative
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
+        folder = relative.parts[0] if len(relative.parts) > 1 else None
+        plain = not quantised if folder is None else folder in {*components} - {*quantised}
+        if file.exists() or (plain and relative.name in _SETTINGS):
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = _of_floats(source / relative) if plain and relative.name == _CONFIG else None
+        if text is None:
             shutil.copyfile(source / relative, file)
-            count += 1
+        else:
+            file.write_text(text)
+        count += 1
     return count
+
+
+def _of_floats(config: Path) -> str | None:
+    """Return what a config says but that weights are codes; None if it does not say that."""
+    try:
+        entries = json.loads(config.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entries, dict) or _OF_CODES not in entries:
+        return None
+    del entries[_OF_CODES]
+    return json.dumps(entries, indent=2) + "\n"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from bmerge.errors import FormatError
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback
-from bmerge.formats import Checkpoint, leading
+from bmerge.formats import leading
 from bmerge.formats.folders import PIPELINE
 from bmerge.formats.target import GGUF_SUFFIX
-from bmerge.pipeline.companions import copy_companions, home_of
+from bmerge.pipeline.companions import copy_companions, home_of, quantised_parts
 from bmerge.pipeline.folder import FolderFiles, is_folder
 from bmerge.pipeline.hashing import InputHashes
 from bmerge.pipeline.lowering import Aligning, Lowering
@@ -122,18 +122,18 @@ def merge_to_file(
         files.check(overwrite=overwrite)
         notes += files.commit(sync=sync)
     if shard_size is not None and output.name == "model.safetensors":
-        notes += _copied(leading(plan.checkpoints), output.parent)
+        notes += _copied(plan, output.parent)
     warnings = (*ready.warnings, *rounding_warnings(execution.rounded))
     return MergeReport(files.main, files.nbytes, execution, ready.notes + notes, warnings, text)
 
 
-def _copied(model: Checkpoint, folder: Path) -> tuple[str, ...]:
-    """Copy what lies beside a model's weights to its shards; return notes about what cannot be."""
-    home = home_of(model)
+def _copied(plan: Plan, folder: Path) -> tuple[str, ...]:
+    """Copy what lies beside the first model to its shards; return notes about what cannot be."""
+    home = home_of(leading(plan.checkpoints))
     if home is None or (home / PIPELINE).exists():
         return ()
     try:
-        copy_companions(home, folder, ())
+        copy_companions(home, folder, (), quantised_parts(plan))
     except OSError as error:
         return (f"what lies beside the weights in {home} cannot be copied: {error.strerror}",)
     return ()

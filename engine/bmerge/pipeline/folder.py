@@ -20,7 +20,7 @@ from bmerge.formats.folders import PIPELINE
 from bmerge.formats.layout import Layout
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output
-from bmerge.pipeline.companions import copy_companions, home_of
+from bmerge.pipeline.companions import copy_companions, home_of, quantised_parts
 from bmerge.pipeline.replace import sync_folder
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import OutputTensor, Plan
@@ -121,7 +121,8 @@ class FolderFiles:
             file.commit(sync=sync)
         components = {Path(file).parts[0] for file in self._parts}
         try:
-            copy_companions(self._configs, self._place, components)
+            quantised = quantised_parts(self._plan)
+            copy_companions(self._configs, self._place, components, quantised)
             if self._output.is_dir():
                 self._output.rmdir()
             os.rename(self._place, self._output)  # noqa: PTH104  Path.rename says the same in more

@@ -1,6 +1,6 @@
 //! Inputs of jobs, as Python gives them, and `decode`.
 
-use bmerge_core::blocks::{Absmax, Codec, Ggml, Kind, Levels};
+use bmerge_core::blocks::{Absmax, Codec, Ggml, Groups, Kind, Levels, Packed, Words};
 use bmerge_core::merge::{self as core, Coded, Encoding, Input, Place, Plain, Segment, Stored};
 use bmerge_core::Dtype;
 use pyo3::prelude::*;
@@ -47,9 +47,13 @@ fn codec(name: &str, parameters: &Bound<'_, PyAny>) -> PyResult<Codec> {
         "scaled" => scaled(parameters).map(Codec::Scaled),
         "levels" => levels(parameters).map(Codec::Levels),
         "ggml" => ggml(parameters).map(Codec::Ggml),
+        "packed" => packed(parameters).map(Codec::Packed),
         _ => Err(ProgramError::new_err(format!("unknown codec {name:?}"))),
     }
 }
+
+/// The parameters of packed numbers.
+type RawPacked = (u32, (u64, u64), String, i64, String, u32);
 
 /// How an output is encoded: codec, parameters, stored rows, companions.
 type RawEncoding<'py> = (String, Bound<'py, PyAny>, u64, Vec<(usize, u64)>);
@@ -76,6 +80,22 @@ fn ggml(raw: &Bound<'_, PyAny>) -> PyResult<Ggml> {
     let (name, blocks): (String, u64) = raw.extract()?;
     let unknown = || ProgramError::new_err(format!("unknown type {name:?} of ggml"));
     Ok(Ggml { kind: Kind::parse(&name).ok_or_else(unknown)?, blocks })
+}
+
+/// Bits, (rows, columns), which share a word, columns of a group or negative the number of listed
+/// ones, dtype of scales, what is added to zeros.
+fn packed(raw: &Bound<'_, PyAny>) -> PyResult<Packed> {
+    let (bits, (rows, columns), words, groups, scale, zero): RawPacked = raw.extract()?;
+    let words = match words.as_str() {
+        "columns" => Words::Columns,
+        "rows" => Words::Rows,
+        _ => return Err(ProgramError::new_err(format!("words of {words:?}"))),
+    };
+    let groups = match groups {
+        0.. => Groups::Of(groups.unsigned_abs()),
+        _ => Groups::Listed(groups.unsigned_abs()),
+    };
+    Ok(Packed { bits, rows, columns, words, groups, scale: parse_dtype(&scale)?, zero })
 }
 
 /// The type of that name.

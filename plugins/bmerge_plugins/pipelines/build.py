@@ -67,8 +67,8 @@ def build_pipeline(folder: Path, empty: Collection[str], *, dtype: torch.dtype, 
     import transformers
 
     def made(name: str, value: Any) -> Any:
-        if not isinstance(value, list):  # a setting of the pipeline itself
-            return value
+        if not isinstance(value, list) or not all(isinstance(v, str | None) for v in value):
+            return value  # a setting of the pipeline itself
         library, class_name = value
         if library is None:
             return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bmerge.formats.checkpoint import Tensor
+from bmerge.formats.extents import is_of
 from bmerge.formats.layouts.moves import moved_left, moved_right
 from bmerge.formats.layouts.paths import Found, Paths, filled
 from bmerge.formats.layouts.rules import LayoutRule, expanded
@@ -32,7 +33,8 @@ class LayoutPair:
     Args:
         name: of the kind.
         layouts: names of the two.
-        detect: names that a model in either has, and with ``!`` those that it has not.
+        detect: names that a model in either has, and with ``!`` those that it has not; with a shape
+            behind one, ``x.weight (3n, n)``, it is of that shape.
         data: the file; see :mod:`.rules`.
     """
 
@@ -87,6 +89,9 @@ def _load(file: Path) -> LayoutPair:
 def _has(names: Collection[str], name: str) -> bool:
     if name.startswith("!"):
         return not _has(names, name[1:])
+    name, _, shape = name.partition(" ")
+    if shape:
+        return isinstance(names, Mapping) and name in names and is_of(names[name].shape, shape)
     return name in names or HEAD + name in names
 
 

@@ -37,6 +37,7 @@ impl Encoding {
         match &self.codec {
             Codec::Scaled(scaled) => fitting(scaled).map_err(refused)?,
             Codec::Levels(_) => return Err(refused("levels are not chosen")),
+            Codec::Packed(_) => return Err(refused("words are only read")),
             Codec::Ggml(_) => {}
         }
         if job.wanted.is_some() || self.codec.elements() != job.elements() {

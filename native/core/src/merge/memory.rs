@@ -12,6 +12,9 @@ const MOST: u64 = 128 * 1024;
 /// More elements per unit than this, decoded before they are computed with, leave the caches.
 const MOST_DECODED: u64 = 32 * 1024;
 
+/// Elements per unit of what lies in many short runs: the more rows, the longer are these.
+const MOST_SCATTERED: u64 = 512 * 1024;
+
 /// Fewer elements per unit are not worth a system call.
 const LEAST: u64 = 16 * 1024;
 
@@ -39,7 +42,9 @@ pub(super) fn unit_elements(
     let inputs = job.inputs.iter().filter(|input| input.needs_buffer(sources));
     let input_bytes: usize = inputs.map(|input| input.dtype().bytes()).sum();
     let per_element = (input_bytes + job.dtype.bytes()) as u64;
-    let most = if job.encoding.is_some() || job.inputs.iter().any(Input::is_decoded) {
+    let most = if job.inputs.iter().any(Input::is_scattered) {
+        MOST_SCATTERED
+    } else if job.encoding.is_some() || job.inputs.iter().any(Input::is_decoded) {
         MOST_DECODED
     } else {
         MOST

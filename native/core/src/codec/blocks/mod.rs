@@ -2,18 +2,20 @@
 //!
 //! A [`Codec`] says how the elements of one tensor lie in its *parts*: the codes first, then what
 //! else it takes to know their values, each part a range of bytes. Any run of elements is decoded
-//! from the bytes that [`Codec::span`] names. Arithmetic is float32 in the order of each format's
+//! from the bytes that [`Codec::runs`] names. Arithmetic is float32 in the order of each format's
 //! reference, without fusing, so that its values come out to the bit.
 
 pub(crate) mod encode;
 mod ggml;
 mod levels;
+mod packed;
 mod rotation;
 mod round;
 mod scaled;
 
 pub use ggml::{Ggml, Kind};
 pub use levels::{Absmax, Levels};
+pub use packed::{Groups, Packed, Words};
 pub use scaled::{Code, Scaled, Scales};
 
 use super::{Isa, Portable};
@@ -28,6 +30,29 @@ pub enum Codec {
     Levels(Levels),
     /// Blocks of GGUF files.
     Ggml(Ggml),
+    /// Whole numbers in words, rows and columns exchanged: GPTQ and AWQ.
+    Packed(Packed),
+}
+
+/// Bytes of a part: so many runs of one length, `stride` apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Runs {
+    pub(crate) begin: u64,
+    pub(crate) length: u64,
+    pub(crate) count: u64,
+    pub(crate) stride: u64,
+}
+
+impl Runs {
+    /// One run.
+    fn one(begin: u64, end: u64) -> Self {
+        Self { begin, length: end - begin, count: 1, stride: 0 }
+    }
+
+    /// Bytes of all of them.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.length * self.count) as usize
+    }
 }
 
 impl Codec {
@@ -37,6 +62,7 @@ impl Codec {
             Self::Scaled(scaled) => scaled.sizes(),
             Self::Levels(levels) => levels.sizes(),
             Self::Ggml(ggml) => ggml.sizes(),
+            Self::Packed(packed) => packed.sizes(),
         }
     }
 
@@ -46,16 +72,24 @@ impl Codec {
             Self::Scaled(scaled) => scaled.rows * scaled.columns,
             Self::Levels(levels) => levels.elements,
             Self::Ggml(ggml) => ggml.elements(),
+            Self::Packed(packed) => packed.rows * packed.columns,
         }
     }
 
-    /// Bytes of a part that elements from `begin` up to `end` take: (first, one past the last).
-    pub(crate) fn span(&self, part: usize, begin: u64, end: u64) -> (u64, u64) {
-        match self {
+    /// Bytes of a part that elements from `begin` up to `end` take.
+    pub(crate) fn runs(&self, part: usize, begin: u64, end: u64) -> Runs {
+        let (first, last) = match self {
             Self::Scaled(scaled) => scaled.span(part, begin, end),
             Self::Levels(levels) => levels.span(part, begin, end),
             Self::Ggml(ggml) => ggml.span(begin, end),
-        }
+            Self::Packed(packed) => return packed.runs(part, begin, end),
+        };
+        Runs::one(first, last)
+    }
+
+    /// Whether its bytes are many short runs, which cost less the more elements are decoded at once.
+    pub(crate) fn is_scattered(&self) -> bool {
+        matches!(self, Self::Packed(_))
     }
 
     /// Decode elements from `begin` on, given the bytes of their spans.
@@ -65,6 +99,7 @@ impl Codec {
             Self::Scaled(scaled) => scaled.decode::<I>(parts, begin, target),
             Self::Levels(levels) => levels.decode::<I>(parts, begin, target),
             Self::Ggml(ggml) => ggml.decode::<I>(parts, begin, target),
+            Self::Packed(packed) => packed.decode(parts, begin, target),
         }
     }
 }
@@ -167,6 +202,10 @@ mod tests {
         let kinds = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"];
         let ggml = kinds.map(|name| Ggml { kind: Kind::parse(name).unwrap(), blocks: 25 });
         let levels = |absmax| Codec::Levels(Levels { elements: 1111, block: 64, absmax });
+        let packed = |words, bits, groups| {
+            let (rows, columns, scale, zero) = (32, 96, Dtype::F16, 1);
+            Codec::Packed(Packed { bits, rows, columns, words, groups, scale, zero })
+        };
         let mut all = vec![
             scaled(Code::E4M3, cells, Dtype::F16, None),
             scaled(Code::E5M2, rows, Dtype::BF16, None),
@@ -176,6 +215,9 @@ mod tests {
             scaled(Code::E2M1, tiles(16), Dtype::F8_E4M3, None),
             levels(Absmax::Plain),
             levels(Absmax::Nested { block: 5, offset: 0.5 }),
+            packed(Words::Columns, 4, Groups::Of(40)),
+            packed(Words::Columns, 2, Groups::Listed(3)),
+            packed(Words::Rows, 8, Groups::Of(32)),
         ];
         all.extend(ggml.map(Codec::Ggml));
         all
@@ -188,11 +230,15 @@ mod tests {
             let parts: Vec<_> = sizes.iter().zip(1..).map(|(size, i)| noise(*size, i)).collect();
             let window = |level, begin: u64, end: u64| {
                 let spans = parts.iter().enumerate().map(|(index, part)| {
-                    let (first, last) = codec.span(index, begin, end);
-                    &part[first as usize..last as usize]
+                    let runs = codec.runs(index, begin, end);
+                    let starts =
+                        (0..runs.count).map(|run| (runs.begin + run * runs.stride) as usize);
+                    starts.flat_map(|at| part[at..at + runs.length as usize].to_vec()).collect()
                 });
+                let spans: Vec<Vec<u8>> = spans.collect();
+                let views: Vec<&[u8]> = spans.iter().map(Vec::as_slice).collect();
                 let mut target = vec![0.0; (end - begin) as usize];
-                decode_at(level, &codec, &spans.collect::<Vec<_>>(), begin, &mut target);
+                decode_at(level, &codec, &views, begin, &mut target);
                 target
                     .iter()
                     .map(|value| if value.is_nan() { 1 } else { value.to_bits() })
@@ -221,6 +267,19 @@ mod tests {
         assert!(scaled(Code::E2M1, tiles, Dtype::F8_E4M3, None).sizes().is_err());
         let none = Levels { elements: 8, block: 0, absmax: Absmax::Plain };
         assert!(Codec::Levels(none).sizes().is_err());
+        let packed = |bits, rows| Packed {
+            bits,
+            rows,
+            columns: 64,
+            words: Words::Rows,
+            groups: Groups::Of(64),
+            scale: Dtype::F16,
+            zero: 0,
+        };
+        assert_eq!(packed(4, 16).sizes(), Ok(vec![512, 8, 32]));
+        assert!(packed(3, 16).sizes().is_err());
+        assert!(packed(4, 12).sizes().is_err());
+        assert!(Packed { groups: Groups::Listed(0), ..packed(4, 16) }.sizes().is_err());
         let huge = Ggml { kind: Kind::Q8_0, blocks: u64::MAX / 32 };
         assert!(Codec::Ggml(huge).sizes().is_err());
     }

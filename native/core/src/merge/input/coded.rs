@@ -1,8 +1,9 @@
 //! Weights that are stored as codes with scales.
 
 use super::super::check::check_source;
+use super::super::source::Opened;
 use super::super::Sources;
-use crate::codec::blocks::{self, Codec};
+use crate::codec::blocks::{self, Codec, Runs};
 use crate::error::{Error, Result};
 
 /// Where a part of a coded tensor begins.
@@ -61,18 +62,37 @@ impl Coded {
         let end = first + target.len() as u64;
         buffers.resize_with(buffers.len().max(self.parts.len()), Vec::new);
         let places = self.parts.iter().enumerate().map(|(index, part)| {
-            let (begin, end) = self.codec.span(index, first, end);
-            (&sources[part.source], part.offset + begin, (end - begin) as usize)
+            let runs = self.codec.runs(index, first, end);
+            (&sources[part.source], part.offset + runs.begin, runs)
         });
         let places: Vec<_> = places.collect();
-        for ((source, begin, length), buffer) in places.iter().zip(&mut *buffers) {
-            source.load(*begin, *length, buffer)?;
+        for ((source, begin, runs), buffer) in places.iter().zip(&mut *buffers) {
+            if runs.count == 1 {
+                source.load(*begin, runs.bytes(), buffer)?;
+            } else {
+                gather(source, *begin, *runs, buffer)?;
+            }
         }
         let views = places.iter().zip(&*buffers);
         let views: Vec<&[u8]> = views
-            .map(|((source, begin, length), buffer)| source.view(*begin, *length, buffer))
+            .map(|((source, begin, runs), buffer)| match runs.count {
+                1 => source.view(*begin, runs.bytes(), buffer),
+                _ => &buffer[..runs.bytes()],
+            })
             .collect();
         blocks::decode(&self.codec, &views, first, target);
-        places.iter().try_for_each(|(source, begin, length)| source.release(*begin, *length))
+        let viewed = places.iter().filter(|(.., runs)| runs.count == 1);
+        viewed
+            .into_iter()
+            .try_for_each(|(source, begin, runs)| source.release(*begin, runs.bytes()))
     }
+}
+
+/// Lay runs that were checked against the size one after another.
+fn gather(source: &Opened<'_>, begin: u64, runs: Runs, buffer: &mut Vec<u8>) -> Result<()> {
+    if buffer.len() < runs.bytes() {
+        buffer.resize(runs.bytes(), 0);
+    }
+    let targets = buffer[..runs.bytes()].chunks_exact_mut(runs.length.max(1) as usize);
+    targets.zip(0..).try_for_each(|(target, run)| source.read(begin + run * runs.stride, target))
 }

@@ -90,6 +90,14 @@ impl Input {
         }
     }
 
+    /// Whether its bytes are many short runs.
+    pub(super) fn is_scattered(&self) -> bool {
+        match self {
+            Self::One(stored) => stored.is_scattered(),
+            Self::Segments(segments) => segments.iter().any(|each| each.stored.is_scattered()),
+        }
+    }
+
     /// Whether a part of it takes a buffer.
     pub(super) fn needs_buffer(&self, sources: &Sources) -> bool {
         self.plain().is_none_or(|plain| sources[plain.source].needs_buffer())

@@ -49,6 +49,15 @@ impl Stored {
         }
     }
 
+    /// Whether its bytes are many short runs.
+    pub(super) fn is_scattered(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Coded(coded) => coded.codec.is_scattered(),
+            Self::Patched(patched) => patched.base.is_scattered(),
+        }
+    }
+
     /// Bytes that a thread holds while it computes the elements.
     pub(super) fn held(&self) -> u64 {
         match self {

@@ -20,7 +20,7 @@ impl Companions {
     pub(crate) fn new(codec: &Codec, scale_bytes: u64) -> Self {
         let cells = match codec {
             Codec::Scaled(scaled) => cells(scaled),
-            Codec::Levels(_) | Codec::Ggml(_) => 0,
+            Codec::Levels(_) | Codec::Ggml(_) | Codec::Packed(_) => 0,
         };
         Self {
             greatest: (0..cells).map(|_| AtomicU32::new(0)).collect(),

@@ -24,6 +24,7 @@ impl Codec {
             Self::Scaled(scaled) => scaled.columns.max(1),
             Self::Levels(levels) => levels.elements.max(1),
             Self::Ggml(ggml) => ggml.kind.block().0,
+            Self::Packed(packed) => packed.columns.max(1),
         }
     }
 
@@ -33,6 +34,7 @@ impl Codec {
             Self::Scaled(scaled) => scaled.code_bytes(scaled.stride) as u64,
             Self::Levels(levels) => levels.elements.div_ceil(2),
             Self::Ggml(ggml) => ggml.kind.block().1,
+            Self::Packed(packed) => packed.columns * u64::from(packed.bits) / 8,
         }
     }
 
@@ -97,7 +99,7 @@ impl Encoder<'_> {
             Codec::Scaled(scaled) => {
                 Rows { scaled, companions: self.companions }.measure(begin, values)
             }
-            Codec::Levels(_) | Codec::Ggml(_) => true, // nothing is shared
+            Codec::Levels(_) | Codec::Ggml(_) | Codec::Packed(_) => true, // nothing is shared
         }
     }
 
@@ -107,7 +109,7 @@ impl Encoder<'_> {
             Codec::Scaled(scaled) => {
                 Rows { scaled, companions: self.companions }.encode(unit, values, codes)
             }
-            Codec::Levels(_) => false, // jobs are refused these before a run starts
+            Codec::Levels(_) | Codec::Packed(_) => false, // jobs are refused these before a run starts
             Codec::Ggml(ggml) => ggml.encode(values, codes),
         }
     }
