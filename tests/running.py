@@ -6,17 +6,28 @@ import numpy as np
 import torch
 
 from bmerge import _native
+from bmerge.executors.native import program_of
 from bmerge.expr.evaluate import evaluate
+from bmerge.expr.filters import matrix_shape
 from bmerge.expr.window import Window
 
 
 def run_native(graph, inputs, scalars, seed=0, threads=1):
     """Run a graph with the native engine on float32 arrays."""
-    program = _native.Program(graph.nodes, graph.output)
+    program = program_of(graph)
     out = np.zeros(inputs[0].shape, dtype=np.float32)
     sources = [np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in inputs]
     job_inputs = [(i, 0, "F32") for i in range(program.inputs)]
-    job = (0, job_inputs, scalars[: program.scalars], inputs[0].shape, 0, 0, "F32", seed)
+    job = (
+        0,
+        job_inputs,
+        scalars[: program.scalars],
+        matrix_shape(graph, inputs[0].shape),
+        0,
+        0,
+        "F32",
+        seed,
+    )
     _native.merge(
         programs=[program], sources=sources, sinks=[out.reshape(-1).view(np.uint8)], jobs=[job],
         threads=threads, on_nonfinite="report",

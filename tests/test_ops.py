@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bmerge import ops
-from bmerge.errors import MethodError
+from bmerge.errors import ExecutorError, MethodError
 from bmerge.expr import trace
 from bmerge.expr.eager import OPS
 from bmerge.expr.window import POSITIONS
@@ -110,15 +110,27 @@ def test_mask_times_elements_everywhere():
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("axis", [None, 0, -1])
+@pytest.mark.parametrize("axis", [None, 0, -1, "filter"])
 @pytest.mark.parametrize(("name", "exact"), REDUCTIONS.items(), ids=REDUCTIONS)
 def test_reduction_everywhere(name, exact, axis, shape):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    expected = exact(x.astype(np.float64), axis=axis)
-    if axis is not None:
+    seen = x.reshape(len(x), -1) if axis == "filter" and x.ndim > 1 else x
+    over = -1 if axis == "filter" else axis
+    expected = exact(seen.astype(np.float64), axis=over)
+    if axis == "filter":
+        expected = expected.reshape(-1, *[1] * (x.ndim - 1))
+    elif axis is not None:
         expected = np.expand_dims(expected, axis)
     for result in _everywhere(lambda x: 0 * x + getattr(ops, name)(x, axis=axis), x):
         _assert_rounded(result, np.broadcast_to(expected, shape))
+
+
+def test_reductions_over_filters_and_the_last_dim_run_on_torch_alone():
+    graph = trace(lambda x: x + ops.sum(x, axis="filter") - ops.sum(x, axis=-1), 1, [])
+    x = np.ones((2, 3, 4), dtype=np.float32)
+    np.testing.assert_array_equal(run_torch(graph, [x], []), np.full((2, 3, 4), 1.0 + 12 - 4))
+    with pytest.raises(ExecutorError, match="over filters and over the last dim do not run"):
+        run_native(graph, [x], [])
 
 
 @pytest.mark.parametrize("axis", [None, 0, -1])

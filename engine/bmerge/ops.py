@@ -12,8 +12,17 @@ axis, one per column or per vector, which is repeated along that axis where it m
 One per tensor is float64, the others are float32; where the two meet, the first is rounded to
 float32. Comparisons give booleans, which are combined with ``& | ~`` and used by ``where``.
 
-Reductions take ``axis=None`` (the whole tensor), ``0`` (over dim 0: one value per column) or
-``-1`` (over the last dim: one value per vector), and accumulate in float64. A tensor without
+Reductions accumulate in float64. Of a linear layer's weights, (out, in), and of a convolution's,
+(out, in, height, width), they give:
+
+- ``axis=None``: one value for the whole tensor.
+- ``axis=0``, over dim 0: one for each input of a linear layer, one for each place of the kernel
+  and input of a convolution.
+- ``axis="filter"``, over all dims but dim 0: one for each output, of both kinds of layer.
+- ``axis=-1``, over the last dim: the same for a linear layer; of a convolution one for each row
+  of each kernel, which is rarely what is meant.
+
+A tensor of one dimension (a bias, a norm) is one filter, and has one vector. One without
 dimensions counts as one of shape (1,).
 """
 
@@ -25,7 +34,7 @@ import sys
 from typing import Any, Literal, TypeAlias
 
 from bmerge.errors import MethodError
-from bmerge.expr.kinds import WHOLE
+from bmerge.expr.kinds import FILTERS, WHOLE
 from bmerge.expr.scalars import SCALARS
 from bmerge.expr.symbol import Symbol
 
@@ -40,8 +49,10 @@ __all__ = [
 Tensor: TypeAlias = Any
 """A traced value, a torch tensor or a Python number."""
 
-Axis: TypeAlias = Literal[0, -1] | None
-"""What a reduction runs over: the whole tensor, dim 0, or the last dim."""
+Axis: TypeAlias = Literal[0, -1, "filter"] | None
+"""What a reduction runs over: the whole tensor, dim 0, the last dim, or all dims but dim 0."""
+
+_AXES = {None: WHOLE, "filter": FILTERS, 0: 0, -1: -1}
 
 
 def abs(x: Tensor) -> Tensor:
@@ -267,9 +278,9 @@ def _apply(op: str, *args: Tensor, constants: tuple[float, ...] = ()) -> Tensor:
 
 
 def _reduce(op: str, axis: Axis, *args: Tensor) -> Tensor:
-    if axis not in (None, 0, -1):
-        raise MethodError(f"ops.{op} over axis {axis!r}", hint="axis is None, 0 or -1")
-    return _apply(op, *args, constants=(WHOLE if axis is None else axis,))
+    if axis not in _AXES:
+        raise MethodError(f"ops.{op} over axis {axis!r}", hint="axis is None, 0, -1 or 'filter'")
+    return _apply(op, *args, constants=(_AXES[axis],))
 
 
 def _leaf(op: str, x: Tensor, *constants: float) -> Tensor:

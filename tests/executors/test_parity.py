@@ -85,7 +85,7 @@ def test_conversions_are_the_same_on_every_executor(tmp_path, source, output):
     assert native_report.nonfinite == eager_report.nonfinite
 
 
-@pytest.mark.parametrize("axis", [None, 0, -1])
+@pytest.mark.parametrize("axis", [None, 0, -1, "filter"])
 @pytest.mark.parametrize("name", ["sum", "mean", "vector_norm", "min", "max", "vecdot"])
 def test_reductions_are_the_same_to_one_unit_in_float32(tmp_path, name, axis):
     def body(a, b):

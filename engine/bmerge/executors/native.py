@@ -29,6 +29,8 @@ from bmerge.executors.options import IoMode
 from bmerge.executors.rows import BaseRow, CopyRow, JobRow
 from bmerge.executors.sampling import Sample, Samples
 from bmerge.expr import Graph
+from bmerge.expr.filters import as_matrices, matrix_shape, reduces_over
+from bmerge.expr.kinds import FILTERS
 from bmerge.formats import Tensor, native_input, runs_of
 from bmerge.lora.patched import is_patched
 from bmerge.plan import CopyJob, Encoding, FillJob, Job, MergeJob, Plan
@@ -108,13 +110,17 @@ def program_of(graph: Graph) -> _native.Program:
     """Return a graph as the core runs it.
 
     Raises:
-        ExecutorError: if it calls functions of whole tensors, or is too long.
+        ExecutorError: if it calls functions of whole tensors, is too long, or reduces over filters
+            and over the last dim.
     """
     if graph.is_opaque:
         message = "a method of whole tensors cannot run on the native executor"
         raise ExecutorError(message, hint="use --executor torch, or auto")
+    if reduces_over(graph, FILTERS) and reduces_over(graph, -1):
+        message = "reductions over filters and over the last dim do not run natively in one merge"
+        raise ExecutorError(message, hint="use --executor torch, or auto")
     try:
-        return _native.Program(graph.nodes, graph.output)
+        return _native.Program(as_matrices(graph).nodes, graph.output)
     except _native.ProgramError as error:  # hundreds of steps each with sums over tensors, say
         message = f"the native executor refuses this method: {error}"
         raise ExecutorError(message, hint="use --executor torch, or auto") from error
@@ -262,7 +268,8 @@ class _Arguments:
         scalars = job.scalars[: program.scalars]
         target, offset = self.sink.locate(job.key)
         kind = job.dtype if job.encoding is None else self._encoding(job.encoding)
-        return JobRow(index, inputs, scalars, job.shape, target, offset, kind, job.seed)
+        shape = matrix_shape(job.graph, job.shape)
+        return JobRow(index, inputs, scalars, shape, target, offset, kind, job.seed)
 
     def _encoding(self, encoding: Encoding) -> tuple[str, Any, int, list[tuple[int, int]]]:
         places = [self.sink.locate(key) for key in encoding.companions]

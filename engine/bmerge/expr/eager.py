@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bmerge.expr.kinds import WHOLE
+from bmerge.expr.kinds import FILTERS, WHOLE
 
 __all__ = ["OPS", "apply"]
 
@@ -60,6 +60,17 @@ def _where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return result.float() if result.ndim else result
 
 
+def _also_filters(reduced: Callable[[Tensor, float], Tensor]) -> Callable[[Tensor, float], Tensor]:
+    """Let a reduction over the last dim run over filters, too."""
+
+    def over(x: Tensor, axis: float) -> Tensor:
+        if axis != FILTERS or x.ndim <= 2:
+            return reduced(x, -1 if axis == FILTERS else axis)
+        return reduced(x.flatten(1), -1).reshape(-1, *[1] * (x.ndim - 1))
+
+    return over
+
+
 def _over(function: Callable[..., Tensor]) -> Callable[[Tensor, float], Tensor]:
     """Accumulate in float64; over an axis, keep the result as float32 beside the elements."""
 
@@ -68,7 +79,7 @@ def _over(function: Callable[..., Tensor]) -> Callable[[Tensor, float], Tensor]:
             return function(x.flatten(), dim=0, dtype=torch.float64)
         return function(x, dim=int(axis), keepdim=True, dtype=torch.float64).float()
 
-    return reduced
+    return _also_filters(reduced)
 
 
 def _norm(x: Tensor, **options: object) -> Tensor:
@@ -84,14 +95,14 @@ def _extreme(function: Callable[..., Tensor], of_nothing: float) -> Callable[...
         result = function(values, dim=dim, keepdim=axis != WHOLE)
         return result.double() if axis == WHOLE else result
 
-    return reduced
+    return _also_filters(reduced)
 
 
 def _quantified(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def reduced(x: Tensor, axis: float) -> Tensor:
         return function(x) if axis == WHOLE else function(x, dim=int(axis), keepdim=True)
 
-    return reduced
+    return _also_filters(reduced)
 
 
 def _vecdot(x: Tensor, y: Tensor, axis: float) -> Tensor:

@@ -17,10 +17,12 @@ from typing import Final
 
 from bmerge.expr.graph import Graph
 
-__all__ = ["WHOLE", "Extent", "KindError", "ValueKind", "extent_of", "kind_of"]
+__all__ = ["FILTERS", "WHOLE", "Extent", "KindError", "ValueKind", "extent_of", "kind_of"]
 
 WHOLE: Final = -2
 """The axis of a reduction over the whole tensor."""
+FILTERS: Final = -3
+"""The axis of a reduction over filters: all dims but dim 0; a vector is one filter."""
 
 
 class Extent(Enum):
@@ -28,7 +30,7 @@ class Extent(Enum):
 
     SCALAR = "one per tensor"
     COLUMNS = "one per column"
-    VECTORS = "one per vector of the last dimension"
+    VECTORS = "one per vector of the last dimension, or per filter"
     ELEMENTS = "one per element"
 
     def join(self, other: Extent) -> Extent:
@@ -67,8 +69,9 @@ _PREDICATES = {
 }  # fmt: skip
 _LOGICAL = {"logical_not", "logical_and", "logical_or", "any", "all"}
 _AXIS = {
-    WHOLE: Extent.SCALAR, 0: Extent.COLUMNS, -1: Extent.VECTORS,
+    WHOLE: Extent.SCALAR, 0: Extent.COLUMNS, -1: Extent.VECTORS, FILTERS: Extent.VECTORS,
 }  # fmt: skip
+_NAMES = {WHOLE: "the whole tensor", FILTERS: "filters"}
 _OVER_AXIS = {"sum", "mean", "vector_norm", "min", "max", "any", "all", "vecdot"}
 _OF_REDUCED = {"mean", "min", "max", "any", "all"}
 _COUNTS_BOOLEANS = {"sum", "mean"}
@@ -144,7 +147,7 @@ def _check_extent(op: str, kinds: Sequence[ValueKind], axis: int) -> None:
     if axis != WHOLE or op not in _OF_REDUCED:
         known = ", ".join(sorted(_OF_REDUCED))
         raise KindError(
-            f"{op} over {'the whole tensor' if axis == WHOLE else f'axis {axis}'} of what was "
+            f"{op} over {_NAMES.get(axis, f'axis {axis}')} of what was "
             "reduced along an axis already",
             f"only {known} over the whole tensor can follow",
         )
