@@ -21,9 +21,11 @@ class Called:
 
 
 @pytest.fixture
-def bmerge(capfd) -> Callable[..., Called]:
+def bmerge(capfd, monkeypatch) -> Callable[..., Called]:
     """Run ``bmerge`` in this process; arguments may be anything that has a text form."""
     from bmerge.cli import main
+
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables are not folded
 
     def call(*arguments: object) -> Called:
         capfd.readouterr()

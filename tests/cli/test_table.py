@@ -65,6 +65,14 @@ def test_without_a_terminal_each_row_is_a_line_as_long_as_it_is():
     assert "\x1b" not in "".join(lines)
 
 
+def test_width_that_is_told_folds_in_a_pipe_too(bmerge, monkeypatch):
+    assert max(map(len, bmerge("methods").out.splitlines())) > 100
+    monkeypatch.setenv("COLUMNS", "100")
+    folded = bmerge("methods").out
+    assert max(map(len, folded.splitlines())) <= 100
+    assert "\x1b" not in folded
+
+
 def test_listing_on_a_terminal_is_grouped_coloured_and_fits():
     said = on_terminal("methods", width=90)
     plain = click.unstyle(said)

@@ -49,3 +49,23 @@ def test_a_variable_takes_the_metadata_away(bmerge, monkeypatch, tmp_path, sd1_m
     monkeypatch.setenv("BMERGE_MERGE_NO_METADATA", "0")
     assert bmerge("merge", "weighted_sum", a, b, "-o", out, "--force").status == 0
     assert "bmerge.recipe" in open_checkpoint(out).metadata
+
+
+def test_commands_of_plugins_have_variables_by_what_is_typed(bmerge, write_plugin, monkeypatch):
+    plugin = write_plugin(
+        "greeting.py",
+        """
+        import click
+        from bmerge import hookimpl
+
+        @hookimpl
+        def bmerge_commands(group):
+            @group.command("greet")
+            @click.option("--name", "whom", default="nobody")
+            def greet(whom):
+                click.echo(f"hello, {whom}")
+        """,
+    )
+    monkeypatch.setenv("BMERGE_GREET_NAME", "world")
+    assert bmerge("greet", "--plugin", plugin).out == "hello, world\n"
+    assert bmerge("greet", "--name", "you", "--plugin", plugin).out == "hello, you\n"

@@ -31,14 +31,6 @@ def test_page_has_one_example_of_each_kind(example_files):
     }
 
 
-def test_commands_of_the_page_work(bmerge, examples):
-    commands = re.findall(r"^\$ bmerge (.*--plugin .*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 6
-    for command in commands:
-        called = bmerge(*command.split())
-        assert called.status == 0, called.err
-
-
 def test_hello_says_what_the_page_says(bmerge, examples):
     assert bmerge("--plugin", "hello.py", "hello").out == "hello, world\n"
 

@@ -6,7 +6,7 @@ import click
 
 from bmerge.architectures import Architecture
 from bmerge.cli.kinds import chosen
-from bmerge.cli.output import print_json, print_table
+from bmerge.cli.output import json_option, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 
 __all__ = ["command"]
@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 @click.command("architectures")
 @click.argument("words", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:

@@ -12,7 +12,7 @@ from bmerge.bench import Cost, Where, measure
 from bmerge.cli.completing import complete_method
 from bmerge.cli.executor import some_executor_options
 from bmerge.cli.merge_parsing import is_recipe
-from bmerge.cli.output import human_bytes, print_json, print_table
+from bmerge.cli.output import human_bytes, json_option, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ExecutorError
 from bmerge.executors import ExecutorName, ExecutorOptions
@@ -42,7 +42,7 @@ __all__ = ["command"]
     help="Where the merged files go, one at a time; default: the system's temporary folder.",
 )
 @some_executor_options("threads", "memory")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(

@@ -22,6 +22,7 @@ from bmerge.bench.benchmark import Per
 from bmerge.bench.write import write_results
 from bmerge.cli.bench_output import BenchProgress, facts_of, print_lines
 from bmerge.cli.executor import executor_options
+from bmerge.cli.output import json_option
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import RecipeError
@@ -82,7 +83,7 @@ _FILE = click.Path(path_type=Path)
     metavar="DIR",
     help="Where everything is kept; default: runs/NAME-methods, NAME of the study.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @executor_options
 @shared_options
 @click.pass_obj

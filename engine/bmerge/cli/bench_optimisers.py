@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bmerge.cli.output import note, print_json, print_table
+from bmerge.cli.output import json_option, note, print_json, print_table
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 
@@ -72,7 +72,7 @@ _LANDSCAPES = ("smooth", "basins", "ridge", "corners", "wide")
     metavar="DIR",
     help="Where everything is kept; default: runs/bench-optimisers.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(

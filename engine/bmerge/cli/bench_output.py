@@ -14,6 +14,7 @@ from bmerge.cli.output import human_bytes, note, print_json, print_table
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.study_progress import pause_text
 from bmerge.study.events import Paused, PictureDone, TrialStarted
+from bmerge.study.figures import interval
 
 __all__ = ["BenchProgress", "facts_of", "print_lines"]
 
@@ -121,4 +122,4 @@ def _cells(line: SummaryLine, labels: Sequence[str]) -> tuple[object, ...]:
 def _interval(value: Interval | None) -> tuple[str, str]:
     if value is None:
         return "-", "-"
-    return f"{value.mean:.3f}", f"{value.low:.3f} to {value.high:.3f}"
+    return f"{value.mean:.3f}", interval(value.low, value.high, 3)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bmerge.cli.output import human_bytes, note, print_json, show
+from bmerge.cli.output import human_bytes, json_option, note, print_json, show
 from bmerge.cli.session import shared_options
 from bmerge.errors import FormatError
 from bmerge.formats.hashes import cache_folder
@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.command("clean")
 @click.argument("folders", nargs=-1, metavar="[DIR]...")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_context
 def command(

@@ -11,7 +11,7 @@ from bmerge.cli.executor import executor_options
 from bmerge.cli.merge_output import OutputOptions, output_options
 from bmerge.cli.merge_parts import part_options
 from bmerge.cli.merge_write import show_written, write
-from bmerge.cli.output import note, print_json, tell
+from bmerge.cli.output import json_option, note, print_json, tell
 from bmerge.cli.session import Session, shared_options
 from bmerge.dtype_rules import canonical_rule
 from bmerge.errors import FormatError
@@ -65,7 +65,7 @@ _NONE = "none"
 @click.option("--arch", metavar="ID", help="Block map; default: detected.")
 @click.option("--prune", is_flag=True, help="Leave out EMA weights and leftovers of training.")
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @executor_options
 @shared_options
 @click.pass_obj

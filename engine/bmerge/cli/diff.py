@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bmerge.architectures import detect
-from bmerge.cli.output import note, print_json
+from bmerge.cli.output import json_option, note, print_json
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.targets import refuse_existing
@@ -38,7 +38,7 @@ T = TypeVar("T")
 @click.option("--svg", metavar="FILE", help="Draw a heat map of the blocks.")
 @click.option("--html", metavar="FILE", help="Write a page with the heat map.")
 @click.option("--force", is_flag=True, help="Replace these files if they exist.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, every tensor included.")
+@json_option("Print JSON, every tensor included.")
 @shared_options
 @click.pass_obj
 def command(

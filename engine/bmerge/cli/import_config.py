@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bmerge.cli.output import note, print_json, show
+from bmerge.cli.output import json_option, note, print_json, show
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.targets import check_yaml_target, force_option
 from bmerge.errors import RecipeError
@@ -25,7 +25,7 @@ __all__ = ["command"]
 @click.argument("folder")
 @click.option("-o", "--output", metavar="FILE", help="The study to write; default: print it.")
 @force_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(
@@ -78,7 +78,7 @@ def _text(old: OldFolder, data: dict[str, Any]) -> str:
 
 
 def _check(path: Path) -> None:
-    """Say what is still to be mended in what was written."""
+    """Say what is still to be fixed in what was written."""
     from bmerge.study.load import load_study  # it brings all that studies need
 
     try:

@@ -203,7 +203,7 @@ def _painter(
 
 
 def _over(server: Server, models: StudyModels, ask: _Asker, folder: str | None) -> _Painter:
-    folders = server.model_folders if models.settings.alone else server.folders
+    folders = server.model_folders if models.settings.model_only else server.folders
     if folder is None and not folders and not ask.terminal:
         message = f"where {server.what} looks for checkpoints is not known on this machine"
         raise GeneratorError(message, hint="name the folder by --models-dir")

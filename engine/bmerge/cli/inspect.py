@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bmerge.cli.inspect_output import print_checkpoint, print_lineage, print_lora
-from bmerge.cli.output import print_json
+from bmerge.cli.output import json_option, print_json
 from bmerge.cli.session import Session, shared_options
 from bmerge.foreign.lineage import lineage
 from bmerge.formats import open_checkpoint
@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.argument("file")
 @click.option("--hashes", is_flag=True, help="Read the whole file for its hashes.")
 @click.option("--lineage", "family", is_flag=True, help="Draw the family tree of a merged file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(session: Session, file: str, *, hashes: bool, family: bool, as_json: bool) -> None:

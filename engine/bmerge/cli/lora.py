@@ -16,7 +16,7 @@ import click
 from bmerge.architectures import detect
 from bmerge.cli.merge_parsing import split_weight
 from bmerge.cli.numbers import FiniteRange
-from bmerge.cli.output import human_bytes, note, print_json, show
+from bmerge.cli.output import human_bytes, json_option, note, print_json, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.targets import force_option, refuse_existing
@@ -65,7 +65,7 @@ def _writing(function: F) -> F:
         return function(*arguments, output=output, dtype=tag, **options)
 
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        json_option(),
         force_option,
         click.option(
             "--dtype", default="fp16", show_default=True, help="Number format: fp16, bf16 or fp32."

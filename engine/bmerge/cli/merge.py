@@ -16,7 +16,7 @@ from bmerge.cli.merge_parsing import MergeCommand, check_alone, is_recipe, split
 from bmerge.cli.merge_parts import part_options
 from bmerge.cli.merge_recipe import recipe_options
 from bmerge.cli.merge_write import measure_text, show_written, write
-from bmerge.cli.output import human_bytes, note, print_json, print_table, show, tell
+from bmerge.cli.output import human_bytes, json_option, note, print_json, print_table, show, tell
 from bmerge.cli.session import Session, shared_options
 from bmerge.executors import ChosenExecutor, ExecutorOptions, choose_executor
 from bmerge.host import Registry
@@ -59,7 +59,7 @@ _SHOWN = 5
     help="A file or folder that the models of a merged file may be in; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @executor_options
 @shared_options
 @click.pass_obj

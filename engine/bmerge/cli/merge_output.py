@@ -50,7 +50,7 @@ class OutputOptions:
         """Return the file to write, or to name shards after; None if nothing is to be written.
 
         Raises:
-            FormatError: if it exists and may not be replaced, or its suffix is no format's.
+            FormatError: if it exists and may not be replaced, or its suffix is not a format's.
         """
         if self.output is None:
             return None

@@ -66,9 +66,11 @@ _OPTIONS = (
     ),
     click.option("--strict", is_flag=True, help="A key that some model lacks is an error."),
     click.option(
-        "--partial-loras", is_flag=True, help="Go on where most of a LoRA's layers find no place."
+        "--partial-loras",
+        is_flag=True,
+        help="Continue where most of a LoRA's layers find no place.",
     ),
-    click.option("--report-nonfinite", is_flag=True, help="Go on where a model holds NaN."),
+    click.option("--report-nonfinite", is_flag=True, help="Continue where a model holds NaN."),
 )
 
 

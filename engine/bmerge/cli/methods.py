@@ -9,7 +9,7 @@ import click
 
 from bmerge.cli.completing import complete_method
 from bmerge.cli.kinds import chosen, missing_data, summary_of
-from bmerge.cli.output import print_json, print_table
+from bmerge.cli.output import json_option, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.table import terminal_width
 from bmerge.method import Hyperparameter, MergeMethod, option_text
@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 @click.command("methods")
 @click.argument("words", nargs=-1, shell_complete=complete_method)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:

@@ -13,7 +13,7 @@ from bmerge.cli.session import Session
 from bmerge.errors import StudyError
 from bmerge.executors import Executor, ExecutorOptions, choose_executor
 from bmerge.host import Registry
-from bmerge.host.far import with_far_evaluators
+from bmerge.host.remote import with_remote_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.config import StudyConfig
@@ -58,7 +58,7 @@ def open_study(
         return choice.executor
 
     study = build_study(config, registry, folder=folder, choose=choose)
-    return with_far_evaluators(study, config, registry, where), registry
+    return with_remote_evaluators(study, config, registry, where), registry
 
 
 @contextmanager

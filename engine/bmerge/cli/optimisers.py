@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bmerge.cli.kinds import print_kinds
+from bmerge.cli.output import json_option
 from bmerge.cli.session import Session, shared_options
 
 __all__ = ["command"]
@@ -12,7 +13,7 @@ __all__ = ["command"]
 
 @click.command("optimisers")
 @click.argument("words", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:

@@ -11,14 +11,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO, TypeVar
 
 import click
 
 __all__ = [
     "human_bytes",
     "human_time",
+    "json_option",
     "note",
     "print_json",
     "print_table",
@@ -26,6 +27,8 @@ __all__ = [
     "show",
     "tell",
 ]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _LONGEST = 2000
 """Characters of a line."""
@@ -65,6 +68,11 @@ def show(text: object, *, end: str = "\n") -> None:
     _write(sys.stdout, printable(str(text), lines=True) + end)
 
 
+def json_option(told: str = "Print JSON.") -> Callable[[F], F]:
+    """Give a command the option ``--json``, as its argument ``as_json``; ``told`` is its help."""
+    return click.option("--json", "as_json", is_flag=True, help=told)
+
+
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on stdout."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
@@ -75,7 +83,7 @@ def print_json(value: Any) -> None:
 def note(message: str, *, lines: bool = False) -> None:
     """Say something that is not a result, on stderr.
 
-    A terminal or a reader that has gone is no reason to stop what is going on.
+    A terminal or a reader that has gone is not a reason to stop what is going on.
 
     Args:
         message: one line.

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from bmerge.cli.kinds import chosen
-from bmerge.cli.output import print_json, print_table
+from bmerge.cli.output import json_option, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.extras import absent, install_line
 from bmerge.host import PluginRecord, Registry
@@ -19,7 +19,7 @@ __all__ = ["command"]
 
 @click.command("plugins")
 @click.argument("words", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(session: Session, *, words: tuple[str, ...], as_json: bool) -> None:

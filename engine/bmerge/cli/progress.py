@@ -1,4 +1,4 @@
-"""The line on stderr that shows how far a long job is; nothing where stderr is no terminal."""
+"""The line on stderr that shows how far a long job is; nothing where stderr is not a terminal."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from bmerge.errors import StudyError
 from bmerge.executors import ExecutorOptions
 from bmerge.host.outside import outside_recipe
 from bmerge.report import write_report
-from bmerge.study.figures import figure
+from bmerge.study.figures import figure, interval
 from bmerge.study.limits import pictures_of
 from bmerge.study.proof import Comparison, Proof
 from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, prove, share_of
@@ -110,11 +110,10 @@ def _means(proof: Proof, name: str) -> Sequence[str]:
 
 
 def _row(proof: Proof, comparison: Comparison) -> Sequence[object]:
-    interval = f"{figure(comparison.low)} … {figure(comparison.high)}"
     return (
         *_means(proof, comparison.rival),
         figure(comparison.difference),
-        interval,
+        interval(comparison.low, comparison.high),
         f"{comparison.p:.2g}",
         f"{proof.first} is {comparison.verdict}",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bmerge._native import IoError, OutputFile, __version__
-from bmerge.cli.output import print_json, show
+from bmerge.cli.output import json_option, print_json, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.targets import force_option, refuse_existing
@@ -36,7 +36,7 @@ __all__ = ["command"]
     metavar="N",
     help="Of the order in which channels are gone through; default: 0.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_obj
 def command(

@@ -156,6 +156,7 @@ def _commands_of_plugins(ctx: click.Context) -> Mapping[str, click.Command]:
         group = click.Group("bmerge")
         session_of(ctx).registry().add_commands(group)
         add_shared_options(group)
+        name_variables(group, "BMERGE")
         ctx.meta[_PLUGINS] = group.commands
     commands: Mapping[str, click.Command] = ctx.meta[_PLUGINS]
     return commands

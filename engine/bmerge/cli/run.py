@@ -60,7 +60,7 @@ __all__ = ["command"]
 @click.option(
     "--accept-changes",
     is_flag=True,
-    help="Go on with changed files, weights or plugins that results depend on.",
+    help="Continue with changed files, weights or plugins that results depend on.",
 )
 @click.option("--retry-failed", is_flag=True, help="Evaluate failed trials again, first of all.")
 @click.option(

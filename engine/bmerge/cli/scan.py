@@ -10,12 +10,12 @@ import click
 from bmerge.cli.completing import complete_study
 from bmerge.cli.executor import executor_options
 from bmerge.cli.open_study import open_again, study_option
-from bmerge.cli.output import print_json, print_table, show
+from bmerge.cli.output import json_option, print_json, print_table, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
 from bmerge.executors import ExecutorOptions
-from bmerge.study.figures import figure
+from bmerge.study.figures import figure, interval
 from bmerge.study.scan import Effect, Scan, Start, scan
 
 __all__ = ["command"]
@@ -38,7 +38,7 @@ __all__ = ["command"]
     help="Pictures of each merge; default: all of the study's.",
 )
 @study_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @executor_options
 @shared_options
 @click.pass_obj
@@ -86,8 +86,8 @@ def command(
 
 def _row(effect: Effect) -> tuple[object, ...]:
     one = effect.comparison
-    interval = f"{figure(one.low)} … {figure(one.high)}"
-    return effect.name, figure(one.difference), interval, f"{effect.p:.2g}", figure(effect.score)
+    bounds = interval(one.low, one.high)
+    return effect.name, figure(one.difference), bounds, f"{effect.p:.2g}", figure(effect.score)
 
 
 def _data(found: Scan) -> dict[str, object]:

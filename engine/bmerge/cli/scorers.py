@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bmerge.cli.kinds import print_kinds
-from bmerge.cli.output import note, show
+from bmerge.cli.output import json_option, note, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ScorerError, nearest, redacted
@@ -19,7 +19,7 @@ __all__ = ["command"]
 
 
 @click.group("scorers", invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 @click.pass_context
 def command(context: click.Context, *, as_json: bool) -> None:

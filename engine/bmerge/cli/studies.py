@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bmerge.cli.completing import complete_study
-from bmerge.cli.output import note, print_json, print_table, show
+from bmerge.cli.output import json_option, note, print_json, print_table, show
 from bmerge.cli.session import shared_options
 from bmerge.cli.studies_dashboard import command as dashboard
 from bmerge.cli.studies_fork import command as fork
@@ -51,7 +51,7 @@ command.add_command(importance)
 
 @command.command("list")
 @click.argument("folder", metavar="[DIR]", type=_FOLDER, default=Path("runs"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 def list_studies(folder: Path, *, as_json: bool) -> None:
     """List the studies in the folders of DIR; without it, in runs/.
@@ -72,7 +72,7 @@ def list_studies(folder: Path, *, as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("folder", metavar="DIR", type=_FOLDER, shell_complete=complete_study)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 def show_study(folder: Path, *, as_json: bool) -> None:
     """Show the trials of the study in DIR, finished or running.
@@ -135,7 +135,7 @@ def show_study(folder: Path, *, as_json: bool) -> None:
 def export(folder: Path, *, output: Path | None) -> None:
     """Write the study in DIR as JSON lines: one for the study, one for each trial.
 
-    All that a run needs to go on is there, but the pictures: those are named by their paths
+    All that a run needs to continue is there, but the pictures: those are named by their paths
     within the folder.
 
     \b
@@ -162,7 +162,7 @@ def export(folder: Path, *, output: Path | None) -> None:
 def import_(file: Path, *, out: Path | None) -> None:
     """Store the study that FILE describes, as `bmerge studies export` wrote it.
 
-    `bmerge run` of its study file with this folder goes on with it.
+    `bmerge run` of its study file with this folder continues with it.
 
     \b
     Examples:

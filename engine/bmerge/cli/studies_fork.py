@@ -9,7 +9,7 @@ import click
 from bmerge.cli.completing import complete_study
 from bmerge.cli.executor import executor_options
 from bmerge.cli.open_study import open_study
-from bmerge.cli.output import note, print_json, print_table
+from bmerge.cli.output import json_option, note, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.executors import ExecutorOptions
 from bmerge.study.fork import Fate, fork_study
@@ -30,7 +30,7 @@ _PATH = click.Path(path_type=Path)
     metavar="NEW",
     help="The new study's folder; default: what FILE says, or runs/ and its name.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @executor_options
 @shared_options
 @click.pass_obj

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from bmerge.cli.completing import complete_study
-from bmerge.cli.output import note, print_json, print_table
+from bmerge.cli.output import json_option, note, print_json, print_table
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
-from bmerge.study.figures import figure
+from bmerge.study.figures import figure, interval
 from bmerge.study.importance import FEWEST, Importance
 from bmerge.study.stored import read_study
 from bmerge.study.surface import Curve, Pair
@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.command("importance")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path),
                 shell_complete=complete_study)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 @shared_options
 def command(folder: Path, *, as_json: bool) -> None:
     """Show which values matter in the study in DIR, and how well they are known.
@@ -58,14 +58,13 @@ def command(folder: Path, *, as_json: bool) -> None:
 
 
 def _row(one: Importance, curve: Curve) -> tuple[object, ...]:
-    low, high = curve.likely
     mark = "" if one.bound is None else "at its bound"
     return (
         one.name,
         f"{100 * one.share:.0f} %",
         f"{100 * one.chance:.0f} %",
         figure(one.value),
-        f"{figure(low)} … {figure(high)}",
+        interval(*curve.likely),
         figure(max(curve.effects) - min(curve.effects)),
         mark,
     )

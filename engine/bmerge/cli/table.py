@@ -1,11 +1,12 @@
 """Tables that fit the terminal: wide cells are folded, headings are bold, names have a colour.
 
-Where the output is no terminal nothing is folded or coloured: each row is one line, for programs
-and for eyes that scroll.
+Where the output is not a terminal nothing is folded or coloured: each row is one line, for
+``grep`` and its like. ``COLUMNS`` in the environment folds there, too.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -21,8 +22,12 @@ _NAME = "cyan"
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal that results go to; None if they go elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """Return the columns that results have; None if they do not go to a terminal.
+
+    ``COLUMNS`` says how many there are, for other places than a terminal, too.
+    """
+    told = os.environ.get("COLUMNS", "").isdecimal()
+    return shutil.get_terminal_size().columns if told or sys.stdout.isatty() else None
 
 
 def lines_of(

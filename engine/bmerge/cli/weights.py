@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bmerge.architectures import Architecture, resolve
-from bmerge.cli.output import print_json, print_table, show
+from bmerge.cli.output import json_option, print_json, print_table, show
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, open_checkpoint
@@ -75,7 +75,7 @@ def command() -> None:
 @click.option("--architecture", metavar="ID", help="Whose blocks; default: the model's, or sd1.")
 @click.option("--model", metavar="FILE", help="A checkpoint whose blocks and keys are meant.")
 @click.option("--keys", "by_key", is_flag=True, help="List every key of the model.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the keys of a model.")
+@json_option("Print JSON, with the keys of a model.")
 @shared_options
 @click.pass_obj
 def show_(
@@ -129,7 +129,7 @@ def _architecture(session: Session, name: str | None, model: Checkpoint | None) 
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: name, and 26 weights from BASE.")
+@json_option("Print JSON: name, and 26 weights from BASE.")
 @shared_options
 def list_(*, as_json: bool) -> None:
     """List the presets.

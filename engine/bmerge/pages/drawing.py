@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -25,8 +26,13 @@ def environment(*folders: Path) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["number"] = number
+    made.filters["interval"] = _interval
     made.globals.update(weight_colour=weight_colour, ink_on=ink_on)
     return made
+
+
+def _interval(bounds: Any) -> str:
+    return f"{number(bounds.low)} … {number(bounds.high)}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

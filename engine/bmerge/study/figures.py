@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["figure"]
+__all__ = ["figure", "interval"]
 
 
 def figure(value: float, digits: int = 4) -> str:
@@ -15,3 +15,8 @@ def figure(value: float, digits: int = 4) -> str:
     """
     readable = value == 0 or 10**-digits <= abs(value) < 10 ** (digits + 3)
     return f"{value:.{digits}{'f' if readable else 'g'}}"
+
+
+def interval(low: float, high: float, digits: int = 4) -> str:
+    """Return two bounds for reading, each as :func:`figure` has it."""
+    return f"{figure(low, digits)} … {figure(high, digits)}"
