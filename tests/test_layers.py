@@ -68,6 +68,13 @@ def test_layers_of_the_document_are_the_rooms_of_the_engine():
     assert set(LAYERS) == rooms - {"__init__", "__main__", "__pycache__", "v1"}
 
 
+def test_files_that_the_document_names_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"[a-z_*]+\.py\b", text.split("```")[1])
+    assert len(named) > 50
+    assert not [name for name in named if not any((*ENGINE.rglob(name), *PLUGINS.rglob(name)))]
+
+
 @pytest.mark.parametrize("room", LAYERS)
 def test_layer_imports_only_higher_ones(room):
     allowed = {*LAYERS[: LAYERS.index(room) + 1]}

@@ -134,7 +134,7 @@ def test_hyperparameters_of_blocks_are_tuned_apart(bench, study_file):
 def test_other_pictures_are_refused(bench):
     bench("--method", "slerp", "--trials", 0)
     message = bench("--method", "slerp", "--trials", 0, "--held-out", 5, status=1)
-    assert "the benchmark in runs/small-methods was made with another pictures" in message
+    assert "the benchmark in runs/small-methods was made with different pictures" in message
     assert "or start a new benchmark with another --out" in message
 
 

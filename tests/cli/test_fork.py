@@ -79,7 +79,7 @@ def test_a_fork_with_a_prompt_more_has_no_trial_and_one_with_another_model_is_re
     other = changed(study, "other.yaml", ("b.safetensors", "c.safetensors"))
     told = bmerge("studies", "fork", "runs/small", other, "--out", "other", *example)
     assert told.status == 1
-    assert "was made with another merge.models[1]" in told.err
+    assert "was made with different merge.models[1]" in told.err
     told = bmerge("studies", "fork", "runs/small", study, "--out", "more", *example)
     assert "error: more holds a study already" in told.err
 

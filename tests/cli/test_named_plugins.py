@@ -134,7 +134,7 @@ def test_changed_code_is_told_and_not_run(bmerge, best, plugin, tmp_path):
     assert "was made with other code of the plugin" in called.err
     called = bmerge("run", "study.yaml", "--trials", "4", "--plugin", plugin)
     assert called.status == 1
-    assert "was made with another merge.code: 'sha256 " in called.err
+    assert "was made with different merge.code: 'sha256 " in called.err
 
 
 def test_a_study_file_names_its_plugins(bmerge, plugin, study_file, tmp_path):

@@ -122,7 +122,7 @@ def test_a_file_with_another_content_is_named(begun, tmp_path):
         path.write_text(before + "\n# other" if file.endswith((".py", ".sh")) else "other")
         called = begun()
         assert called.status == 1
-        assert f"the study in runs/small was made with another {place}" in called.err
+        assert f"the study in runs/small was made with different {place}" in called.err
         assert "hint: set it back, or start a new study with another --out" in called.err
         assert file.startswith("wild") or "; --accept-changes continues anyway" in called.err
         assert len(called.err.splitlines()) < 6
@@ -159,7 +159,7 @@ def test_an_option_that_may_change_pictures_is_named(begun, tmp_path):
         (tmp_path / "study.yaml").write_text(STUDY.replace(before, after))
         called = begun()
         assert called.status == 1
-        assert f"made with another {place}" in called.err
+        assert f"made with different {place}" in called.err
         assert "hush" not in called.err
 
 
@@ -176,11 +176,13 @@ def test_changed_contents_are_accepted_on_request_and_told(begun, tmp_path):
         (tmp_path / "study.yaml").write_text(STUDY.replace(before, after))
         called = begun("--accept-changes")
         assert called.status == 1  # nor is an option another one's content
-        assert "made with another generator." in called.err
+        assert "made with different generator." in called.err
     (tmp_path / "study.yaml").write_text(STUDY)
     called = begun("--trials", "2", "--accept-changes")
     assert called.status == 0, called.err
-    assert "warning: the study in runs/small was made with another generator.workflow" in called.err
+    assert (
+        "warning: the study in runs/small was made with different generator.workflow" in called.err
+    )
     called = begun("--trials", "3")
     assert called.status == 0, called.err
     assert "workflow" not in called.err

@@ -515,7 +515,7 @@ def test_study_chooses_the_method_and_a_model(bmerge, study_file, example, tmp_p
     )
     refused = bmerge("run", "study.yaml", "--trials", str(len(trials) + 3), *example)
     assert refused.status == 1
-    assert "was made with another choose" in refused.err
+    assert "was made with different choose" in refused.err
 
 
 STEPS = """

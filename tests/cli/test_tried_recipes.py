@@ -55,4 +55,4 @@ def test_a_study_goes_on_with_them_alone(bmerge, tried, study_file, example, tmp
     assert bmerge("run", "study.yaml", "--trials", "12", *example).status == 0
     (tmp_path / "more" / "steps.yaml").write_text(STEPS.replace("0.75", "0.5"))
     other = bmerge("run", "study.yaml", *example)
-    assert (other.status, "was made with another weights of try" in other.err) == (1, True)
+    assert (other.status, "was made with different weights of try" in other.err) == (1, True)

@@ -83,7 +83,7 @@ def test_study_with_another_lora_is_another_study(change, run, tmp_path):
         write_checkpoint(tmp_path / "x.safetensors", lora)
     called = run()
     assert called.status == 1
-    assert "was made with another merge.models[1]" in called.err
+    assert "was made with different merge.models[1]" in called.err
 
 
 def test_mistake_in_the_loras_of_a_study_is_one_line(run, tmp_path):

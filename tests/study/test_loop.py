@@ -246,7 +246,7 @@ def test_run_study_warns_where_an_optimiser_cannot_go_on_exactly(tmp_path, caplo
 def test_run_study_refuses_another_definition(tmp_path):
     run_study(make_study(tmp_path), trials=1)
     other = {"optimiser": {"name": "random", "seed": 6}}
-    message = r"made with another optimiser.seed: 5, now 6"
+    message = r"made with different optimiser.seed: 5, now 6"
     with pytest.raises(StudyError, match=message) as caught:
         run_study(make_study(tmp_path, definition=other))
     assert "--out" in caught.value.hint

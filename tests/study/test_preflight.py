@@ -136,7 +136,7 @@ def test_check_of_a_begun_study_tells_another_definition_and_another_run(tmp_pat
     stored = read_study(tmp_path / "study")
     study = replace(study_of(tmp_path / "study"), definition={"baselines": False})
     first = next(check_all(study, stored))
-    assert (first.what, "made with another" in str(first.error)) == ("the study so far", True)
+    assert (first.what, "made with different" in str(first.error)) == ("the study so far", True)
     with FolderLock(tmp_path / "study"), pytest.raises(StudyError, match="another run"):
         list(check_all(study, stored))
 

@@ -12,7 +12,7 @@ from bmerge.api.merging import as_path
 from bmerge.errors import StudyError
 from bmerge.executors import Executor, ExecutorKeywords, ExecutorOptions, choose_executor
 from bmerge.host import Registry, load_registry
-from bmerge.host.far import with_far_evaluators
+from bmerge.host.remote import with_remote_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.events import Event, TrialFinished
@@ -89,7 +89,7 @@ class Study:
             pictures: how many pictures its trials take in all.
             minutes: how long its trials take in all.
             patience: minutes to wait for a server, a disk and the like.
-            accept_changes: go on with changed files, weights or plugins.
+            accept_changes: continue with changed files, weights or plugins.
             retry_failed: evaluate failed trials again, before any other.
             on_event: called with each event of :mod:`bmerge.study.events`.
             **where: options of the executor, which go before the file's: ``executor``,
@@ -113,7 +113,7 @@ class Study:
             return choose_executor(plan, options=options).executor
 
         study = build_study(config, self._registry, folder=self._folder, choose=choose)
-        study = with_far_evaluators(study, config, self._registry, options)
+        study = with_remote_evaluators(study, config, self._registry, options)
         given = Limits(trials, pictures, minutes)
         run_study(
             study, limits=None if given == UNLIMITED else given, on_event=self._teller(on_event),

@@ -98,12 +98,12 @@ class Reading:
     """Which way of reading inputs the first units of a merge found to be the faster.
 
     Args:
-        way: ``read`` or ``mmap``.
+        faster: ``read`` or ``mmap``.
         read: nanoseconds per byte of positioned reads and what is computed with them.
         mmap: of maps.
     """
 
-    way: str
+    faster: str
     read: float
     mmap: float
 

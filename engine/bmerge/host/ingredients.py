@@ -1,6 +1,6 @@
 """What a study's results depend on that its file only names: contents of files, code, weights.
 
-A study goes on only with the same; so each of these becomes a short text with a SHA-256 in its
+A study continues only with the same; so each of these becomes a short text with a SHA-256 in its
 definition. What no result depends on is left out, and so is whatever looks like a secret.
 """
 

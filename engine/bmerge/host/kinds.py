@@ -50,8 +50,8 @@ class PluginKind(Generic[T]):
         factory: makes one; heavy imports belong inside it, not in the plugin's module.
         summary: one line for listings.
         incidental: names of the options on which no result depends: where a server is, how long
-            is waited for it, how much is done at a time. They may change while a study goes on;
-            a study that goes on with another value of any other option is refused. Options
+            is waited for it, how much is done at a time. They may change while a study continues;
+            a study that continues with another value of any other option is refused. Options
             that say so themselves (:class:`bmerge.options.About`) need not be named.
         needs: top-level modules that the factory imports and bmerge's core does not bring, such
             as ``torch``. Listings name those that are missing.

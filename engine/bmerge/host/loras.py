@@ -43,7 +43,7 @@ def add_loras(
         partial: take LoRAs of which most layers find no place.
 
     Raises:
-        FormatError: if a file cannot be read or is no LoRA.
+        FormatError: if a file cannot be read or is not a LoRA.
         ArchitectureError: if a LoRA changes nothing in its model, or most of its layers find no
             place.
         RecipeError: if one is not the file that the recipe was written for, or its weights name
@@ -64,7 +64,7 @@ def place_loras(
 
     A method of any number of models takes each LoRA as one more: the first model with it. Of
     one that lacks models, all LoRAs together are the next, on the first model, which is the
-    rest too. Where no model is lacking, each of them gets all LoRAs.
+    rest too. Where no model is missing, each of them gets all LoRAs.
 
     Args:
         method: the merge method.

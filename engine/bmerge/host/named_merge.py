@@ -101,7 +101,7 @@ def _with_loras(
 ) -> tuple[tuple[ModelRef, ...], Mapping[str, Any]]:
     """Return the models with LoRAs, and what the method is told.
 
-    Where LoRAs stand for models that are lacking, ``alpha`` is 1 unless it is given: how much of
+    Where LoRAs stand for models that are missing, ``alpha`` is 1 unless it is given: how much of
     a LoRA is wanted is said by its own weight.
     """
     refs = [

@@ -1,4 +1,4 @@
-"""Merges that are no point of a study's space: any model file, or any recipe."""
+"""Merges that are not a point of a study's space: any model file, or any recipe."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bmerge.errors import StudyError
 from bmerge.evaluate.durable import write_durably
 from bmerge.extras import require
 from bmerge.faults import in_one_line
-from bmerge.host.far_worker import Arrived, Failed, Finished, Happened, Job, Message, Worker
+from bmerge.host.remote_worker import Arrived, Failed, Finished, Happened, Job, Message, Worker
 from bmerge.study.config import RayConfig
 from bmerge.study.desk import Desk
 from bmerge.study.gallery import FolderGallery
@@ -176,7 +176,7 @@ class _RayEvaluator:
         return actor
 
     def _wait(self, what: Any) -> None:
-        """Wait for something of Ray's, as long as the run goes on."""
+        """Wait for something of Ray's, as long as the run lasts."""
         import ray
 
         while not ray.wait([what], timeout=1.0, fetch_local=False)[0]:

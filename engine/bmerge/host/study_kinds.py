@@ -86,7 +86,7 @@ class StudyKinds:
         return tuple(dict.fromkeys((*of_merges, *refs, *registry.files)))
 
     def ingredients(self, others: Mapping[str, Any]) -> Ingredients:
-        """Return what the study file only names, with ``others`` that are no plugin's."""
+        """Return what the study file only names, with ``others`` that are not a plugin's."""
         config, registry = self._config, self._registry
         generator, optimiser = config.generator, config.optimiser
         return Ingredients(

@@ -40,12 +40,12 @@ def unet_names(stem: str) -> Iterator[str]:
         yield _numbered(found[1], int(found[2]), int(found[3]), found[4])
 
 
-def _numbered(way: str, block: int, place: int, rest: str) -> str:
-    down = way == "input"
+def _numbered(side: str, block: int, place: int, rest: str) -> str:
+    down = side == "input"
     level, number = divmod(block - 1 if down else block, 3)
-    side = f"{'down' if down else 'up'}_blocks.{level}"
+    stage = f"{'down' if down else 'up'}_blocks.{level}"
     if rest in {"op", "conv"}:
-        return f"{side}.{'downsamplers' if down else 'upsamplers'}.0.conv"
+        return f"{stage}.{'downsamplers' if down else 'upsamplers'}.0.conv"
     if place == 0:
-        return f"{side}.resnets.{number}.{_RESIDUAL.get(rest, rest)}"
-    return f"{side}.attentions.{number}.{rest}"
+        return f"{stage}.resnets.{number}.{_RESIDUAL.get(rest, rest)}"
+    return f"{stage}.attentions.{number}.{rest}"

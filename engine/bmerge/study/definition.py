@@ -93,7 +93,7 @@ def check_definition(
     what: str = "study",
     accept_changes: bool = False,
 ) -> dict[str, Any]:
-    """Refuse to go on with a study, or ``what`` it is, under another definition.
+    """Refuse to continue with a study, or ``what`` it is, under another definition.
 
     Args:
         stored: the definition that it was begun with.
@@ -117,7 +117,7 @@ def check_definition(
     own = {key: wanted[key] for key in ("bmerge", "plugins") if key in wanted}
     for place, before, now in _differences(known | own, wanted, ""):
         shown = f"{_INNER.sub('', place)}: {_short(before)}, now {_short(now)}"
-        message = f"the {what} in {folder} was made with another {shown}"
+        message = f"the {what} in {folder} was made with different {shown}"
         content = HASH in str(before) and HASH in str(now)
         if not (content and accept_changes):
             ways = "set it back, or start a new {} with another --out"

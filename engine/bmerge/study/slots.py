@@ -167,13 +167,13 @@ def slots_of(study: PreparedStudy, store: Store, patience: Patience, on_event: O
     Raises:
         StudyError: if there are several and a scorer judges whole trials.
     """
-    if study.slots == 1 and study.far is None:
+    if study.slots == 1 and study.remote is None:
         return Alone(Attempts(study, store, patience, on_event, FolderGallery(study)))
     for entry in study.evaluator.trial_scorers:
         message = f"the scorer {entry.label!r} judges one trial at a time"
         raise StudyError(message, hint="leave evaluators out")
-    if study.far is not None:
-        return Crew(store, on_event, partial(study.far.evaluators, study))
+    if study.remote is not None:
+        return Crew(store, on_event, partial(study.remote.evaluators, study))
     return Crew(store, on_event, partial(_here, study))
 
 

@@ -27,10 +27,10 @@ from bmerge.study.trial import Proposal, Trial
 
 __all__ = [
     "Closeable",
-    "FarEvaluators",
     "MergesModels",
     "OptimiserFactory",
     "PreparedStudy",
+    "RemoteEvaluators",
     "Workplace",
     "initial_proposals",
 ]
@@ -91,7 +91,7 @@ class Workplace:
     merger: MergesModels
 
 
-class FarEvaluators(Protocol):
+class RemoteEvaluators(Protocol):
     """Evaluators that are not in this process."""
 
     @property
@@ -132,7 +132,7 @@ class PreparedStudy:
         rivals: name → recipe of further merges that the winner is compared with.
         file: that describes the study, where there is one.
         others: where trials are evaluated as well, at the same time.
-        far: evaluators in other processes, instead of those here; None for none.
+        remote: evaluators in other processes, instead of those here; None for none.
         racing: whether trials that fall behind are stopped; ``auto`` measures whether that pays.
     """
 
@@ -157,7 +157,7 @@ class PreparedStudy:
     rivals: Mapping[str, Recipe] = field(default_factory=dict)
     file: Path | None = None
     others: tuple[Workplace, ...] = ()
-    far: FarEvaluators | None = None
+    remote: RemoteEvaluators | None = None
 
     @property
     def workplaces(self) -> tuple[Workplace, ...]:
@@ -167,12 +167,12 @@ class PreparedStudy:
     @property
     def slots(self) -> int:
         """How many trials are evaluated at the same time."""
-        return len(self.workplaces) if self.far is None else self.far.number
+        return len(self.workplaces) if self.remote is None else self.remote.number
 
     def close(self) -> None:
         """Close all generators, and let evaluators elsewhere go."""
-        if self.far is not None:
-            self.far.close()
+        if self.remote is not None:
+            self.remote.close()
         for place in self.workplaces:
             place.evaluator.close()
 

@@ -24,7 +24,7 @@ class PaintingSettings:
         cfg: how strongly the prompt is followed.
         negative: what pictures are not to show; empty where it has no effect.
         workflow: of ComfyUI.
-        alone: whether the merge is a diffusion model alone, without text encoders and VAE.
+        model_only: whether the merge is a diffusion model alone, without text encoders and VAE.
     """
 
     side: int
@@ -32,7 +32,7 @@ class PaintingSettings:
     cfg: float
     negative: str = ""
     workflow: str = "default"
-    alone: bool = False
+    model_only: bool = False
 
 
 _BAD = "lowres, blurry, jpeg artifacts, watermark"
@@ -42,11 +42,11 @@ _KINDS = {
     "sdxl": PaintingSettings(1024, 25, 6.0, _BAD),
     "sd3": PaintingSettings(1024, 28, 4.5, workflow="sd3"),
     "flux": PaintingSettings(1024, 20, 1.0, workflow="flux"),
-    "flux2": PaintingSettings(1024, 20, 1.0, workflow="flux2", alone=True),
-    "chroma": PaintingSettings(1024, 26, 4.0, _BAD, workflow="chroma", alone=True),
-    "z-image": PaintingSettings(1024, 9, 1.0, workflow="z_image_turbo", alone=True),
-    "qwen-image": PaintingSettings(1024, 20, 4.0, workflow="qwen_image", alone=True),
-    "anima": PaintingSettings(1024, 30, 4.0, _BAD, workflow="anima", alone=True),
+    "flux2": PaintingSettings(1024, 20, 1.0, workflow="flux2", model_only=True),
+    "chroma": PaintingSettings(1024, 26, 4.0, _BAD, workflow="chroma", model_only=True),
+    "z-image": PaintingSettings(1024, 9, 1.0, workflow="z_image_turbo", model_only=True),
+    "qwen-image": PaintingSettings(1024, 20, 4.0, workflow="qwen_image", model_only=True),
+    "anima": PaintingSettings(1024, 30, 4.0, _BAD, workflow="anima", model_only=True),
 }
 _UNKNOWN = PaintingSettings(1024, 20, 5.0)
 _ALONE = {"flux": "flux_model"}
@@ -100,5 +100,5 @@ def _settings(architecture: str, *, whole: bool) -> PaintingSettings:
     if whole or architecture not in _ALONE:
         return settings
     return PaintingSettings(
-        settings.side, settings.steps, settings.cfg, workflow=_ALONE[architecture], alone=True
+        settings.side, settings.steps, settings.cfg, workflow=_ALONE[architecture], model_only=True
     )

@@ -87,7 +87,7 @@ def _common(models: Sequence[Any]) -> tuple[Path, ...]:
         return ()
     try:
         return _here([os.path.commonpath([os.path.dirname(file) for file in files])])  # noqa: PTH120
-    except ValueError:  # several drives, or names that are no paths
+    except ValueError:  # several drives, or names that are not paths
         return ()
 
 
@@ -98,7 +98,7 @@ def _here(folders: object) -> tuple[Path, ...]:
 
 
 def _get(url: str) -> Any:
-    """Return JSON, the status of an error, "" for what is no JSON, or None where nobody answers."""
+    """Return JSON, the status of an error, "" for what is not JSON, or None without an answer."""
     try:
         return json.loads(_read(url))
     except urllib.error.HTTPError as error:

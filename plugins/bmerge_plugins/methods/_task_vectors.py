@@ -14,7 +14,15 @@ from bmerge import Range, ops
 from bmerge_plugins.methods._common import quotient, total
 
 __all__ = [
-    "Density", "Rescale", "Scale", "Vote", "agreement", "divisor", "drop", "mix", "rescaled",
+    "Density",
+    "Rescale",
+    "Scale",
+    "Vote",
+    "add_weighted",
+    "agreement",
+    "divisor",
+    "drop",
+    "rescaled",
     "trim",
 ]  # fmt: skip
 
@@ -59,7 +67,7 @@ def rescaled(
     return kept
 
 
-def mix(
+def add_weighted(
     base: ops.Tensor,
     deltas: Sequence[ops.Tensor],
     weight: Sequence[ops.Tensor],

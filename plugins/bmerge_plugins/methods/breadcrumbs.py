@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from bmerge import Alike, MergeMethod, PerModel, Range, Weight, hookimpl, merge_method, ops
-from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, mix
+from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, add_weighted
 
 Gamma = Annotated[float, Range(0, 0.1, minimum=0, maximum=1)]
 
@@ -43,7 +43,7 @@ def breadcrumbs(
     mergekit, which drops whole tensors that have less than 1 / gamma elements.
     """
     deltas = _between(base, models, density, gamma)
-    return mix(base, deltas, weight, normalize=normalize, scale=scale)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
 
 
 @merge_method
@@ -75,7 +75,7 @@ def breadcrumbs_ties(
     al., 2023, arXiv:2306.01708); breadcrumbs_ties of mergekit.
     """
     deltas = _between(base, models, density, gamma)
-    return mix(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
 
 
 def _between(

@@ -24,7 +24,7 @@ def _both_alike(a: ops.Tensor, b: ops.Tensor) -> ops.Tensor:
 
 
 def _least(values: ops.Tensor) -> ops.Tensor:
-    """Return the least value when the lowest are left out; NaN is no value."""
+    """Return the least value when the lowest are left out; NaN is not a value."""
     return ops.kth_abs(values + 1, _left_out(values) + 1) - 1  # cosines are -1 or more
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
-from bmerge_plugins.methods._task_vectors import Density, Rescale, Scale, Vote, drop, mix
+from bmerge_plugins.methods._task_vectors import Density, Rescale, Scale, Vote, add_weighted, drop
 
 
 @merge_method(aliases=("dare", "DARE"))
@@ -41,7 +41,7 @@ def dare_linear(
     Chattiori's merger (density 0.5). Random numbers follow from the recipe's seed and the key.
     """
     deltas = _dropped(base, models, density, rescale)
-    return mix(base, deltas, weight, normalize=normalize, scale=scale)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
 
 
 @merge_method
@@ -73,7 +73,7 @@ def dare_ties(
     arXiv:2306.01708); dare_ties of mergekit.
     """
     deltas = _dropped(base, models, density, rescale)
-    return mix(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
 
 
 def _dropped(

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
 from bmerge import Alike, MergeMethod, PerModel, Range, Weight, hookimpl, ops, tensor_method
-from bmerge_plugins.methods._task_vectors import Density, Rescale, Scale, Vote, mix, rescaled
+from bmerge_plugins.methods._task_vectors import (
+    Density,
+    Rescale,
+    Scale,
+    Vote,
+    add_weighted,
+    rescaled,
+)
 
 Epsilon: TypeAlias = Annotated[float, Range(0, 0.3, minimum=0, maximum=1)]
 
@@ -41,7 +48,7 @@ def della(
     Source: DELLA (Deep et al., 2024, arXiv:2406.11617); della of mergekit.
     """
     deltas = _dropped(base, models, density, epsilon, rescale)
-    return mix(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
 
 
 @tensor_method
@@ -81,7 +88,7 @@ def della_linear(
     follow from the recipe's seed and the key.
     """
     deltas = _dropped(base, models, density, epsilon, rescale)
-    return mix(base, deltas, weight, normalize=normalize, scale=scale)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
 
 
 def _dropped(

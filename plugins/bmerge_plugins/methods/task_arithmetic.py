@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method
-from bmerge_plugins.methods._task_vectors import Scale, mix
+from bmerge_plugins.methods._task_vectors import Scale, add_weighted
 
 
 @merge_method
@@ -35,7 +35,7 @@ def task_arithmetic(
     0.3; task_arithmetic of mergekit.
     """
     deltas = [model - base for model in models]
-    return mix(base, deltas, weight, normalize=normalize, scale=scale)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
 
 
 @hookimpl

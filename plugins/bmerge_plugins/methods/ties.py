@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import Share
-from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, mix, trim
+from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, add_weighted, trim
 
 
 @merge_method(aliases=("ties_sum", "add_difference_ties"))
@@ -44,7 +44,7 @@ def ties(
     """
     pairs = zip(models, density, strict=True)
     deltas = [trim(model - base, fraction) for model, fraction in pairs]
-    return mix(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
 
 
 @merge_method
@@ -70,7 +70,7 @@ def ties_add_difference(
     value is kept here too: int((1 - beta) * n), at least 1.
     """
     deltas = [_top(model - c, beta) for model in (a, b)]
-    return mix(c, deltas, (1.0, 1.0), normalize=True, scale=alpha, vote="count")
+    return add_weighted(c, deltas, (1.0, 1.0), normalize=True, scale=alpha, vote="count")
 
 
 def _top(delta: ops.Tensor, fraction: ops.Tensor) -> ops.Tensor:

@@ -13,8 +13,8 @@ import pytest
 from bmerge import load_registry
 from bmerge.evaluate.pictures import place_of
 from bmerge.executors import ExecutorOptions, choose_executor
-from bmerge.host.far import with_far_evaluators
-from bmerge.host.far_worker import Arrived, Failed, Finished, Worker
+from bmerge.host.remote import with_remote_evaluators
+from bmerge.host.remote_worker import Arrived, Failed, Finished, Worker
 from bmerge.host.studies import build_study
 from bmerge.study.events import Paused, PictureDone
 from bmerge.study.load import load_study
@@ -81,11 +81,11 @@ def built(file, out, **changes):
         return choose_executor(plan).executor
 
     study = build_study(config, registry, folder=out, choose=choose)
-    return with_far_evaluators(study, config, registry, ExecutorOptions())
+    return with_remote_evaluators(study, config, registry, ExecutorOptions())
 
 
 def job_of(study):
-    return study.far._job
+    return study.remote._job
 
 
 def test_a_worker_finds_models_by_their_hashes_and_sends_what_the_run_would_have_made(
@@ -124,7 +124,7 @@ def test_a_worker_without_a_model_or_with_other_code_says_so(study, tmp_path, mo
     (tmp_path / "gone").rename(tmp_path / "b.safetensors")
     (tmp_path / "slow.py").write_text(SLOW + "# another\n")
     failed = Worker().prepare(job)
-    assert "was made with another generator.code" in failed.text
+    assert "was made with different generator.code" in failed.text
     assert failed.blame == "study"
 
 

@@ -12,13 +12,13 @@ from bmerge.recipe import Recipe
 from bmerge.study.config import ConfirmConfig, StudyConfig
 from bmerge.study.study import PreparedStudy
 
-__all__ = ["with_far_evaluators"]
+__all__ = ["with_remote_evaluators"]
 
 _OF_THE_RUN = ("try", "weights of try", "warm start", "optimiser")
 """What of a definition only the run that asks and tells must know."""
 
 
-def with_far_evaluators(
+def with_remote_evaluators(
     study: PreparedStudy, config: StudyConfig, registry: Registry, where: ExecutorOptions
 ) -> PreparedStudy:
     """Return a study with the evaluators that its file wants elsewhere, if it wants any.
@@ -31,8 +31,8 @@ def with_far_evaluators(
     """
     if config.ray is None:
         return study
-    from bmerge.host.far_worker import Job
     from bmerge.host.ray_evaluators import RayCrew
+    from bmerge.host.remote_worker import Job
 
     merge = _with_hashes(config.merge, study.definition["merge"]["models"])
     alone = replace(
@@ -47,7 +47,7 @@ def with_far_evaluators(
         places=config.ray.models,
         where=where,
     )
-    return replace(study, far=RayCrew(config.ray, job))
+    return replace(study, remote=RayCrew(config.ray, job))
 
 
 def _with_hashes(recipe: Recipe, identities: Sequence[str]) -> Recipe:
