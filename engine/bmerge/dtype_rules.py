@@ -23,7 +23,7 @@ _WORD = re.compile(r"\*|[a-z0-9_]+")
 
 
 def canonical_rule(text: str) -> str | None:
-    """Return a rule that a user gave in the form that recipes keep it; None is no rule.
+    """Return a rule that a user gave in the form that recipes keep it; None is not a rule.
 
     Args:
         text: a number format for all, or ``part=format,…`` with ``*`` for what is not named.

@@ -16,7 +16,7 @@ SIZES: dict[str, int] = {
     "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8,
     "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1, "C64": 8,
 }  # fmt: skip
-"""Bytes of one element, by safetensors tag; of those that are no part of a byte."""
+"""Bytes of one element, by safetensors tag; of those that are not part of a byte."""
 
 BITS: dict[str, int] = {
     **{tag: 8 * size for tag, size in SIZES.items()}, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,

@@ -57,7 +57,7 @@ and nothing is recorded.
 
 
 class BmergeError(Exception):
-    """Base of every error that a user can cause and mend.
+    """Base of every error that a user can cause and fix.
 
     Args:
         message: one line that says what is wrong and where.
@@ -173,7 +173,7 @@ class StudyError(BmergeError):
 
     Args:
         message: what is wrong.
-        blame: see :data:`Blame`; ``surroundings`` for what passes or can be mended while the
+        blame: see :data:`Blame`; ``surroundings`` for what passes or can be fixed while the
             study waits, as a locked database or a full disk.
         hint: what to do about it.
     """

@@ -95,7 +95,7 @@ class Architecture:
         leftovers: patterns as in rules for keys that only training needs, beside those of
             :data:`LEFTOVERS`; they may be pruned. One that ends with a dot says how keys start,
             any other is a whole key.
-        text_encoders: how many a whole model has beside its VAE; None of what is no picture model.
+        text_encoders: how many a whole picture model has beside its VAE; None of others.
         variants: that its checkpoints may be of; several may hold at once.
         variant: those that a checkpoint is of, once fitted to it.
     """

@@ -1,7 +1,7 @@
 """The benchmark's run: references first, then each method at its defaults and tuned.
 
 What is measured is in the folder before the next thing is begun: ``rows.jsonl`` holds the
-finished rows, ``studies/`` the tunings, which are ordinary studies. The same call goes on where
+finished rows, ``studies/`` the tunings, which are ordinary studies. The same call continues where
 a killed one stopped; what failed is tried again.
 """
 
@@ -107,7 +107,7 @@ def run_benchmark(
 
 
 def _check(bench: Benchmark, definition: Mapping[str, Any]) -> None:
-    """Keep the definition in the folder, and refuse to go on under another one."""
+    """Keep the definition in the folder, and refuse to continue under another one."""
     file = bench.folder / "benchmark.json"
     if file.exists():
         stored = json.loads(file.read_text(encoding="utf-8"))

@@ -211,7 +211,7 @@ def _distance(row: TensorRow, numbers: Sequence[float]) -> Distance:
 
 
 def _whole(row: TensorRow) -> Distance:
-    """Compare tensors that are no floats: they are the same or not."""
+    """Compare tensors that are not floats: they are the same or not."""
     first, second = row.infos[:2]
     same = first.dtype == second.dtype and same_values(first, second)
     return Distance(1, int(not same), first.numel, 0 if same else first.numel)

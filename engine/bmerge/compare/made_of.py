@@ -153,7 +153,7 @@ def _fit(numbers: Sequence[float], parents: int) -> Fit:
 
 
 def _solved(gram: dict[tuple[int, int], float], parents: int) -> list[float | None]:
-    """Solve the normal equations by Cholesky's method; what is no direction of its own has none."""
+    """Solve the normal equations by Cholesky's method; None where there is no own direction."""
     free: list[int] = []
     rows: dict[int, dict[int, float]] = {}
     for i in range(1, parents):

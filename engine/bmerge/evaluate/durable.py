@@ -14,7 +14,7 @@ __all__ = ["FOR_GOOD", "append_durably", "unwritable", "write_durably"]
 FOR_GOOD = frozenset(
     {errno.EFBIG, errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 )
-"""Errors of the system that no waiting mends: a study asks for what there cannot be."""
+"""Errors of the system that no waiting fixes: a study asks for what there cannot be."""
 
 _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 

@@ -1,8 +1,8 @@
 """Downloads a scorer's weights when a person asks for it: resumed, checked, all or nothing.
 
 The file grows beside its place as ``NAME.part`` and is renamed when it is complete and its
-checksum is right. A download that is interrupted goes on where it was, unless the file has changed
-on the server meanwhile.
+checksum is right. A download that is interrupted continues where it was, unless the file has
+changed on the server meanwhile.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def save_picture(
 
     Raises:
         StudyError: if it cannot be written.
-        GeneratorError: if it is no picture that PNG can hold.
+        GeneratorError: if it is not a picture that PNG can hold.
     """
     name, data = encoded_picture(place, picture, scores, token)
     write_durably(folder / name, data)
@@ -65,7 +65,7 @@ def encoded_picture(
         token: of what it belongs to.
 
     Raises:
-        GeneratorError: if it is no picture that PNG can hold.
+        GeneratorError: if it is not a picture that PNG can hold.
     """
     name = f"{place}/{picture.payload.id}.png"
     buffer = io.BytesIO()

@@ -42,7 +42,7 @@ def evaluate(
         A float32 tensor of the window's shape.
 
     Raises:
-        MethodError: if a function of whole tensors fails, or returns what is no merged tensor.
+        MethodError: if a function of whole tensors fails, or returns what is not a merged tensor.
     """
 
     def value_of(node: GraphNode) -> Tensor:

@@ -32,7 +32,7 @@ _ASIDE = {
     *_OF_ACTIVATIONS, "weight_scale_2", "weight_format", "SCB", "pre_quant_scale",
     "weight_quantizer._amax",
 }  # fmt: skip
-"""Roles that are no reason to refuse: they are seen to, or say nothing of the weight."""
+"""Roles that are not a reason to refuse: they are seen to, or say nothing of the weight."""
 _CODES = {"F8_E4M3": "E4M3", "F8_E5M2": "E5M2", "I8": "I8"}
 _SCALE_DTYPES = {"F32", "F16", "BF16", "F8_E4M3", "F8_E8M0"}
 _LEAST_LIST = 16

@@ -26,7 +26,7 @@ _FILE_TYPES = {
 }  # fmt: skip
 """What a file is called after the type of most of its elements."""
 _ROW = 256
-"""Elements of a row that a tensor has if its own are no whole blocks."""
+"""Elements of a row that a tensor has if its own are not whole blocks."""
 _LONGEST_NAME = 127
 
 

@@ -29,7 +29,7 @@ class Layout(Protocol):
         """Bytes of the whole file."""
 
     def finish(self, file: _native.OutputFile) -> None:
-        """Write what is no tensor; called once, when all tensors are in the file.
+        """Write what is not a tensor; called once, when all tensors are in the file.
 
         Raises:
             IoError: if it cannot be written.

@@ -20,7 +20,7 @@ HEAD = "text_model."
 _PREFIX = re.compile(
     r"(?P<picture>model\.diffusion_model\.|net\.|unet\.|transformer\.(?!resblocks\.|h\.|w[tp]e\."
     r"|ln_f\.|encoder\.|embedding\.|word_embeddings|output_layer\.|rotary_pos_emb)"
-    # AuraFlow, and HunyuanVideo as ComfyUI saves it; a language model's layers are no picture's
+    # AuraFlow, and HunyuanVideo as ComfyUI saves it; not the layers of a language model
     r"|model\.(?=double_layers\.|single_layers\.|init_x_linear\.|cond_seq_linear\.|register_tokens"
     r"|positional_encoding|t_embedder\.|modF\.|final_linear\.)"
     r"|model\.model\.(?=double_blocks\.|single_blocks\.|(?:img|txt|time|vector|guidance)_in\."

@@ -22,7 +22,7 @@ from bmerge.temporaries import temporary_folder_until_exit
 __all__ = ["spool"]
 
 _REASON = re.compile(r"(?:WeightsUnpickler error:\s*|(?=Trying to load unsupported))(.+)")
-"""What torch says beside advice to load the file all the same, which runs what is in it."""
+"""What torch says beside advice to load the file anyway, which runs what is in it."""
 _REPEATED = 1 << 26
 """Bytes that a tensor may have beyond those that are stored of it."""
 _EXPECTED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError)

@@ -147,7 +147,7 @@ class _Unpickler(_Reader):  # type: ignore[misc]
         _Reader.load_reduce(self)
 
     def set_items(self) -> None:
-        """Set items of a dict; a key that is no plain value becomes an object of its own."""
+        """Set items of a dict; a key that is not a plain value becomes an object of its own."""
         items = self.pop_mark()
         holder = self.stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):

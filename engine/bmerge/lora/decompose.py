@@ -115,7 +115,7 @@ def _rank(energies: NDArray[Any], total: float, wanted: Wanted) -> int | None:
     if wanted.energy is None:
         return most if wanted.rank is not None else None
     sums = np.cumsum(energies[:most])
-    # What rounding of the sum itself takes away is no reason for one rank more.
+    # What rounding of the sum itself takes away is not a reason for one rank more.
     enough = np.flatnonzero(sums >= wanted.energy * total * (1 - 1e-9))
     return int(enough[0]) + 1 if len(enough) else None
 

@@ -181,7 +181,7 @@ def open_lora(path: str | Path) -> Lora:
         path: the file.
 
     Raises:
-        FormatError: if it cannot be read, is no LoRA, lacks tensors, or is quantised.
+        FormatError: if it cannot be read, is not a LoRA, lacks tensors, or is quantised.
     """
     checkpoint = open_checkpoint(path)
     refuse_quantised(checkpoint)

@@ -56,7 +56,7 @@ def _piece_blocks(piece: Piece) -> Iterator[Array]:
 def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
     """Yield the values of a tensor with its changes, some rows at a time.
 
-    What is no plain product of two factors is computed whole.
+    What is not a plain product of two factors is computed whole.
 
     Raises:
         FormatError: if a file cannot be read, or DoRA's lengths are not those of its layer.

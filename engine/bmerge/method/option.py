@@ -1,6 +1,6 @@
 """Options of merge methods: which form of a method is meant, where there are several.
 
-Unlike a hyperparameter an option is no number, is the same for all blocks and is not searched.
+Unlike a hyperparameter an option is not a number, is the same for all blocks and is not searched.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class OutputFiles:
         return FileSink(self._files, self._places())
 
     def finish(self, metadata: Mapping[str, str]) -> None:
-        """Write what is no tensor and not there yet.
+        """Write what is not a tensor and not there yet.
 
         Args:
             metadata: as long as that of :meth:`create`.

@@ -23,7 +23,7 @@ __all__ = ["TYPES", "in_blocks"]
 TYPES: Mapping[str, str] = {name.lower(): name for name in BLOCKS}
 """What recipes call types of blocks → ggml's names."""
 _INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""What llama.cpp takes for rows that are no whole blocks of 256."""
+"""What llama.cpp takes for rows that are not whole blocks of 256."""
 _REPEATED = re.compile(r"(?:^|\.)\d+\..*\.weight")
 _KEPT = re.compile(r"embed|norm|pos_|time_|final|refiner|router|ff_i\.gate|^head\.", re.IGNORECASE)
 """Layers whose weights stay floats, wherever they are."""

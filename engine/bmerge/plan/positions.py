@@ -1,4 +1,4 @@
-"""Tensors that are no weights: position ids, which count from 0, and other integers."""
+"""Tensors that are not weights: position ids, which count from 0, and other integers."""
 
 from __future__ import annotations
 

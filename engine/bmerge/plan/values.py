@@ -260,7 +260,7 @@ class Values:
         return FoundTensor(form, x.info, common_extent(x.info.key, [x, y]))
 
     def _becomes_difference(self, step: Step, lead: Value) -> bool:
-        """Tell whether a step makes differences of models: what it lacks is no difference."""
+        """Tell whether a step makes differences of models: what it lacks is not a difference."""
         content = self._contents[Value(step.name)]
         return content == "difference" != self._contents[lead]
 

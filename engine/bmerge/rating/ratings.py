@@ -185,7 +185,7 @@ class Ratings:
         """Store an answer; return False if the question is not there or answered already.
 
         Raises:
-            StudyError: if it is no answer to such a question.
+            StudyError: if it is not an answer to such a question.
         """
         with open_ratings(self.folder, write=True) as db:
             row = db.execute(

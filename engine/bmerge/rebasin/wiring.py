@@ -116,7 +116,7 @@ class Wiring:
                 self.tie(f"{name}.{part}", axis)
 
     def norm(self, name: str, axis: Axis) -> None:
-        """Note a group normalisation: what shares a group must go on sharing one."""
+        """Note a group normalisation: what shares a group must continue sharing one."""
         self.scale(name, axis)
         width = self.width(name)
         size, rest = divmod(width, self.groups)

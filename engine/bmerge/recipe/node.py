@@ -42,7 +42,7 @@ class Node:
             known: the keys that are allowed; None allows any.
 
         Raises:
-            RecipeError: if it is no mapping, or has another key.
+            RecipeError: if it is not a mapping, or has another key.
         """
         if not isinstance(self.value, dict):
             raise self._wrong("a mapping")
@@ -55,7 +55,7 @@ class Node:
         """Return the nodes of a list.
 
         Raises:
-            RecipeError: if it is no list.
+            RecipeError: if it is not a list.
         """
         if not isinstance(self.value, list):
             raise self._wrong("a list")
@@ -68,7 +68,7 @@ class Node:
             allowed: the words to choose from; None allows any.
 
         Raises:
-            RecipeError: if it is no string, or another one.
+            RecipeError: if it is not a string, or another one.
         """
         if not isinstance(self.value, str):
             raise self._wrong("text")

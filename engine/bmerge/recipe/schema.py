@@ -120,7 +120,7 @@ class PluginRef:
 
     Args:
         path: of the file, relative to the recipe's folder or absolute; or its bare name.
-        distribution: that installs it, where it is no file.
+        distribution: that installs it, where it is not a file.
         version: of that distribution.
         sha256: of its code, see :func:`bmerge.host.code.code_sha256`.
     """

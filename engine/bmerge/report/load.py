@@ -134,7 +134,7 @@ class _Reader:
         return comparison(f"trial {trial.number}", *pairs)
 
     def candidates(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[Candidate]:
-        """Yield the parents, the best uniform merge that is no parent, and the best merge."""
+        """Yield the parents, the best uniform merge that is not a parent, and the best merge."""
         parents = [t for t in trials if _parent(t) is not None and t.state == "complete"]
         for trial in parents:
             yield self._candidate("parent", self._parent_label(trial), trial)

@@ -82,7 +82,7 @@ class Asking:
             return False
         if self._ask() == trial.proposal.values:
             return True
-        if self._study.slots > 1:  # trials end in any order: that is no surprise
+        if self._study.slots > 1:  # trials end in any order: that is not a surprise
             return False
         name = self._study.optimiser_name
         _logger.warning("%s proposes another point than before the interruption", name)

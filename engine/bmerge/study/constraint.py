@@ -2,7 +2,7 @@
 
 A trial that breaks one cannot win, be on the Pareto front or be raced against. Its score is lowered
 by what it lacks, so that every optimiser is led back to where the constraint holds without knowing
-of it. What is lacking has units of its own; trials before the optimiser's first tell how much of
+of it. What is missing has units of its own; trials before the optimiser's first tell how much of
 them is as much as how much of the score.
 """
 
@@ -58,10 +58,10 @@ class Constraint:
 def exchange_rate(
     constraint: Constraint, trials: Iterable[Trial], score_of: Callable[[Trial], float]
 ) -> float:
-    """Return how much of the score is taken for each unit that is lacking.
+    """Return how much of the score is taken for each unit that is missing.
 
     Args:
-        constraint: what is lacking.
+        constraint: what is missing.
         trials: complete ones, by whose spreads it goes.
         score_of: their scores.
     """

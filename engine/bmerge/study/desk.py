@@ -36,7 +36,7 @@ class Evaluates(Protocol):
 
 
 class GivenUpError(Exception):
-    """The run ends: a slot must not go on."""
+    """The run ends: a slot must not continue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on; the command line draws progress from it."""
+"""What a run tells while it works; the command line draws progress from it."""
 
 from __future__ import annotations
 

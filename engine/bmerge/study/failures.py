@@ -57,7 +57,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.append(step)
         yield step
         before = None if step.__suppress_context__ else step.__context__
-        # Who looks for a file and goes on without it has got over that.
+        # Who looks for a file and continues without it has got over that.
         step = step.__cause__ or (None if isinstance(before, FileNotFoundError) else before)
 
 

@@ -1,7 +1,7 @@
 """Which folder and which row of a shared database are one study.
 
 A database may hold many studies, and a folder may be moved. So both carry the same id: a folder
-goes on with the row that has its id, wherever it lies, and two studies that only share a name
+continues with the row that has its id, wherever it lies, and two studies that only share a name
 are never mixed. A study in its folder's own ``study.db`` needs none of this.
 """
 
@@ -59,7 +59,7 @@ def check_home(folder: Path, name: str, attributes: Mapping[str, Any] | None) ->
     """Refuse a folder and a row of a shared database that are not one study.
 
     Args:
-        folder: where the study is to go on.
+        folder: where the study is to continue.
         name: of the study.
         attributes: of the row with that name; None if there is none.
 

@@ -31,7 +31,7 @@ def read_picture(file: Path) -> Draft:
     """Read what a picture was made with; its seed is its own.
 
     Raises:
-        RecipeError: if it is no picture, or does not say.
+        RecipeError: if it is not a picture, or does not say.
     """
     from PIL import Image, UnidentifiedImageError
 

@@ -1,7 +1,7 @@
 """The loop of a study: propose, merge, generate, score, store, tell; again until enough.
 
 Everything that has happened is in the store before the next thing happens, so a run can be
-killed at any moment and the next one goes on: finished trials are told to the optimiser again,
+killed at any moment and the next one continues: finished trials are told to the optimiser again,
 a trial that was running is evaluated again under its number. What is to blame for a failure is
 decided in :mod:`bmerge.study.failures`, and waited for in :mod:`bmerge.study.waiting`.
 """
@@ -33,7 +33,7 @@ from bmerge.study.winner import winner_of
 
 __all__ = ["run_study"]
 
-_FAILURES = 3  # failed trials in a row after which something is wrong that trials do not mend
+_FAILURES = 3  # failed trials in a row after which something is wrong that trials do not fix
 
 
 def run_study(
@@ -54,7 +54,7 @@ def run_study(
         limits: of the search; None takes the study's own.
         on_event: called from this thread with each :mod:`event <bmerge.study.events>`.
         keep_best: whether the best merge is written at the end.
-        accept_changes: whether it goes on with other contents of files, weights and code.
+        accept_changes: whether it continues with other contents of files, weights and code.
         retry_failed: whether failed trials are evaluated again, before any other.
 
     Returns:
@@ -85,7 +85,7 @@ def run_study(
 
 
 def _settle_definition(study: PreparedStudy, store: Store, *, accept_changes: bool) -> None:
-    """Refuse to go on under another definition, unless there is nothing that depends on it.
+    """Refuse to continue under another definition, unless there is nothing that depends on it.
 
     Pictures of an unfinished trial count once all are there: a person may have judged them.
     """

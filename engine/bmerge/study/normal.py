@@ -29,7 +29,7 @@ def zscore(label: str, pictures: Sequence[PictureRecord]) -> Normal:
     """Return (x - mean) / deviation, both among pictures of the same payload.
 
     The mean is each payload's own and the deviation that of all of them together: prompts differ
-    by far more than merges do, and that is no merge's merit. It counts as 1 where there is none.
+    by far more than merges do, and that is not a merge's merit. It counts as 1 where there is none.
     """
     groups: dict[str, list[float]] = {}
     for picture in pictures:

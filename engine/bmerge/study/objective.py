@@ -113,7 +113,7 @@ class Scale:
     Args:
         sums: the objectives.
         normal: scorer's label → its normalisation; the scores of others stay raw.
-        rates: constraint → score that is taken for each unit that is lacking.
+        rates: constraint → score that is taken for each unit that is missing.
     """
 
     sums: tuple[Objective, ...]

@@ -1,7 +1,7 @@
 """What is asked before the first trial, so that nothing is found out at a trial's cost.
 
 A run asks what is cheap to ask and stops at the first complaint; ``bmerge run FILE --check`` asks
-everything, has a small picture made where a generator can make one, and goes on after complaints.
+everything, has a small picture made where a generator can make one, and continues after complaints.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Result:
         scores: each objective's value where there are several, in the study's order; else, and
             for a failed trial, empty.
         variance: of the score's error as the mean over all pictures of the study: 0 where they
-            were all made. Different pictures would have said something else: that is no error here.
+            were all made. That different pictures would have said something else does not count.
         pictures: how many the score comes from; None where nobody counted.
         pruned: whether the trial was stopped early, because it was behind the best one on the
             pictures that it had. Its score is then the best one's plus the mean difference on

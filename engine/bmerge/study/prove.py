@@ -83,7 +83,7 @@ def entry_of(study: PreparedStudy, trial: Trial) -> Entry:
 
 
 def outside_entry(name: object, recipe: Recipe) -> Entry:
-    """Return a merge that is no trial as a contender."""
+    """Return a merge that is not a trial as a contender."""
     return Entry(Contender(key_of(recipe), str(name)), recipe)
 
 

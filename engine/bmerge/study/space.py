@@ -173,7 +173,7 @@ def in_words(kinds: Mapping[str, Sequence[str]], values: Mapping[str, float]) ->
     """Return values for people: of a choice, the word that is chosen.
 
     Args:
-        kinds: what :meth:`SearchSpace.describe` tells of parameters that are no plain numbers.
+        kinds: what :meth:`SearchSpace.describe` tells of parameters that are not plain numbers.
         values: of some parameters.
     """
     found: dict[str, Any] = {}

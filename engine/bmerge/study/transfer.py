@@ -1,7 +1,8 @@
 """Studies as JSON lines: one line for the study, one for each trial, whatever database they are in.
 
-What is written is all that a run needs to go on, so an imported study goes on as if it had never
-moved. Pictures stay where they are; a line names them by their paths within the study's folder.
+What is written is all that a run needs to continue, so an imported study continues as if it had
+never moved. Pictures stay where they are; a line names them by their paths within the study's
+folder.
 """
 
 from __future__ import annotations

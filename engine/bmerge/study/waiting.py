@@ -142,7 +142,7 @@ class Patience:
         return [part for part in parts if isinstance(part, Checked)]
 
     def _problem(self, asked: Sequence[Checked], *, paint: bool) -> Exception | None:
-        """Return what is still wrong with those who are asked; raise what no waiting mends."""
+        """Return what is still wrong with those who are asked; raise what no waiting fixes."""
         for part in asked:
             try:
                 part.check(paint=paint)

@@ -19,7 +19,7 @@ from bmerge.study.trial import Proposal
 __all__ = ["KEY", "warm_points", "warm_proposals"]
 
 KEY = "warm start"
-"""Of the study's definition: the points, which stay when the other study goes on or is removed."""
+"""Of the study's definition: the points. They stay when the other study continues or is gone."""
 
 Point = Mapping[str, float]
 

@@ -59,9 +59,9 @@ def check_optimiser(
     """Hold an optimiser to the protocol.
 
     It must propose points within their bounds, equal ones for equal seeds, after failed trials
-    and after pruned ones too, with and without an initial design; and go on after ``replay`` where
-    it was. Where it takes several objectives, with two of them as well; and so with every kind of
-    parameter that it says it takes.
+    and after pruned ones too, with and without an initial design; and continue after ``replay``
+    where it was. Where it takes several objectives, with two of them as well; and so with every
+    kind of parameter that it says it takes.
 
     Args:
         kind: the optimiser.
@@ -168,7 +168,7 @@ def _check_replay(
 def _check_kinds(
     kind: OptimiserKind, options: Mapping[str, Any], asks: int, *, exact: bool
 ) -> None:
-    """Let it search a space of all kinds that it takes, and go on after half of that."""
+    """Let it search a space of all kinds that it takes, and continue after half of that."""
     space = Space(tuple(p for p in MIXED.parameters if p.kind in kind.takes))
     if not space.parameters:
         return

@@ -38,7 +38,7 @@ _DOOR = (
     "<link rel='icon' href='/static/icon.svg'>"
     "<meta http-equiv='refresh' content='0;url=/'><p><a href='/'>bmerge</a></p></html>"
 )
-"""Answers the address with the token. The browser goes on by itself, so that the strict cookie is
+"""Answers the address with the token. The browser continues by itself, so that the strict cookie is
 sent even if the link was followed from elsewhere, and the token leaves the address bar."""
 
 

@@ -17,7 +17,7 @@ _FEWEST = 22  # characters of a token that was not tampered with: 128 bits
 def study_token(folder: Path) -> str:
     """Return the study's token, made at the first call; only its owner can read the file.
 
-    It stays the same, so that a page that is open somewhere goes on after a restart.
+    It stays the same, so that a page that is open somewhere continues after a restart.
 
     Raises:
         StudyError: if it can neither be read nor written.

@@ -82,5 +82,5 @@ def _is_ideograph(c: str) -> bool:
 
 
 def _is_mark(c: str) -> bool:
-    """Tell punctuation, which for BERT is all of ASCII that is no letter, digit or space."""
+    """Tell punctuation, which for BERT is all of ASCII that is not a letter, digit or space."""
     return (33 <= ord(c) <= 126 and not c.isalnum()) or unicodedata.category(c)[0] == "P"

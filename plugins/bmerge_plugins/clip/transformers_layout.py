@@ -60,7 +60,7 @@ def read_transformers(path: Path) -> dict[str, Tensor] | None:
     from safetensors.torch import load_file
 
     with safe_open(path, framework="pt") as file:
-        if _MARK not in file.keys():  # noqa: SIM118  it is no mapping
+        if _MARK not in file.keys():  # noqa: SIM118  it is not a mapping
             return None
     return _renamed(load_file(path))
 

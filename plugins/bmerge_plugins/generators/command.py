@@ -2,7 +2,7 @@
 
 The program is given the checkpoint's path, a JSON file with the payloads, and a folder; it leaves
 a picture for each payload there. Pictures are taken up as soon as they are whole, while the
-program goes on.
+program continues.
 """
 
 from __future__ import annotations

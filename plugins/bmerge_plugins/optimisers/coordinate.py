@@ -29,7 +29,7 @@ class Coordinate:
         search: ``linear`` tries ``points`` values of each dimension; ``binary`` tries one below and
             one above the best value, at half the distance each time, ``points`` times.
         points: of each dimension in a pass.
-        passes: after which nothing is left to propose; 0 goes on as long as it is asked.
+        passes: after which nothing is left to propose; 0 continues as long as it is asked.
         order: of the dimensions: from the ``middle`` outwards, as the blocks of a U-Net matter, or
             as the ``space`` has them.
 

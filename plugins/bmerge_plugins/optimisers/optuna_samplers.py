@@ -208,7 +208,7 @@ class NonDominatedSorting(_OptunaSampler):
         )
 
     def _marks(self, number: int) -> dict[str, int]:
-        """Return the generation: Optuna goes on from the marks of the trials that it sees."""
+        """Return the generation: Optuna continues from the marks of the trials that it sees."""
         from optuna.samplers import NSGAIISampler
 
         return {NSGAIISampler._get_generation_key(): number // self._population}  # noqa: SLF001

@@ -52,7 +52,7 @@ def number(value: Any, source: str) -> float:
     if score is None or not math.isfinite(score):
         text = repr(value)
         shown = text if len(text) <= 100 else text[:99] + "…"
-        # NaN is said of a picture; what is no number at all comes from the wrong server.
+        # NaN is said of a picture; what is not a number at all comes from the wrong server.
         raise ScorerError(
             f"{source} gave {shown} where a number was expected",
             blame="study" if score is None else "merge",

@@ -27,7 +27,7 @@ def verdict(text: str, low: float, high: float) -> float:
         high: the greatest.
 
     Raises:
-        ScorerError: if there is none, or it is no number from ``low`` to ``high``.
+        ScorerError: if there is none, or it is not a number from ``low`` to ``high``.
     """
     scores = [found[_KEY] for found in _objects(text) if _KEY in found]
     if not scores:

@@ -109,7 +109,7 @@ def exposure() -> Scorer:
     """How well exposed the picture is: mean of exp(-(y - 0.5)² / (2 · 0.2²)) over luminance y.
 
     Mid-tones count 1, black and white 0.04. The measure of Mertens et al., "Exposure fusion",
-    Pacific Graphics 2007, taken on luminance so that a saturated colour is no fault.
+    Pacific Graphics 2007, taken on luminance so that a saturated colour is not a fault.
 
     Returns:
         A scorer with range 0.04 … 1.

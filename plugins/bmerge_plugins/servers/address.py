@@ -23,7 +23,7 @@ PASSWORD_VARIABLE = "BMERGE_SERVER_PASSWORD"  # noqa: S105  a variable's name
 
 _LOGIN = re.compile(r":.*@|#.*@")
 """A password behind what was taken for the host: the address is not well-formed."""
-_SHORT = 4  # what is shorter in an address's query is no secret, and is part of many words
+_SHORT = 4  # what is shorter in an address's query is not a secret, and is part of many words
 
 
 @dataclass(frozen=True, slots=True)

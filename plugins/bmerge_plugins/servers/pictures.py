@@ -25,7 +25,7 @@ def from_bytes(content: bytes, source: str) -> Image:
         source: named in the error.
 
     Raises:
-        GeneratorError: transient, if it is no picture or only the first part of one.
+        GeneratorError: transient, if it is not a picture or only the first part of one.
     """
     from PIL import Image
 

@@ -58,7 +58,7 @@ class ServerWork:
             self._changed.notify_all()
 
     def leave(self, index: int, error: GeneratorError) -> bool:
-        """Give a picture back and make no more; return whether others go on.
+        """Give a picture back and make no more; return whether others continue.
 
         The last worker's error is the caller's.
         """

@@ -28,7 +28,7 @@ class Found(Generic[T]):
 
 @dataclass(slots=True)
 class _Node(Generic[T]):
-    """Where paths go on, and what the one that ends here stands for."""
+    """Where paths continue, and what the one that ends here stands for."""
 
     names: dict[str, _Node[T]] = field(default_factory=dict)
     number: _Node[T] | None = None
