@@ -267,3 +267,22 @@ def test_a_folder_whose_weights_stay_codes_still_says_so(bmerge, tmp_path):
         called = bmerge("convert", folder, "-o", out, *options)
         assert called.status == 0, called.err
         assert json.loads((out / "config.json").read_text()) == left
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sd35_medium", "read by bmerge alone"),
+        ("wan21_t2v_1_3b", "ComfyUI does not read this model by diffusers' names"),
+        ("zimage_comfy", ""),
+    ],
+)
+def test_a_file_by_names_of_diffusers_says_who_does_not_read_it(bmerge, tmp_path, name, said):
+    model = small_model(name, 1, layers=1)
+    if name == "sd35_medium":
+        model["first_stage_model.decoder.conv_in.weight"] = np.ones((4, 4, 3, 3), "f4")
+    save_file(model, tmp_path / "in.safetensors")
+    words = ("convert", tmp_path / "in.safetensors", "--layout", "diffusers", "-o")
+    called = bmerge(*words, tmp_path / "out.safetensors")
+    assert called.status == 0, called.err
+    assert (said in called.err) if said else ("read" not in called.err)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
+from bmerge import load_registry
+from bmerge.method import Hyperparameter
 from bmerge.study.load import load_study
+from bmerge.study.space_config import build_space
+from bmerge.study.space_entry import HyperparameterSpace
+
+DATA = Path(__file__).parents[1] / "data"
 
 CONFIG = """
 defaults: [_self_, {payloads: cargo}, {optimisation_guide: guide}]
@@ -222,6 +229,42 @@ def test_blocks_of_sd_optim_that_are_several_here_are_groups(bmerge, conf, tmp_p
     assert alpha["blocks"]["UNET_DOWN_BLOCK_1"] == [0.2, 0.4]
     assert alpha["blocks"]["M00"] == [0, 1]
     assert any("M00 goes with UNET_MID_BLOCK, which was there first" in x for x in data["lost"])
+
+
+ATTENTION = """
+custom_block_config_id: sdxl-attn_blocks
+components:
+  - name: unet
+    strategies:
+      - {type: select, optimize_params: [alpha], keys: ["UNET_SELF_ATTN_*", UNET_ELSEWHERE]}
+      - {type: group, optimize_params: [alpha],
+         groups: [{name: rest, keys: ["UNET_CROSS_*", UNET_ATTN_*, UNET_RES_*, UNET_EMBED]}]}
+custom_bounds: {alpha: [0.2, 0.8]}
+"""
+
+
+def test_blocks_of_sd_optim_that_are_kinds_of_layers_are_searched_as_such(bmerge, conf, tmp_path):
+    tool, study = conf(OPTIM, ATTENTION, "optimization_guide"), tmp_path / "study.yaml"
+    data = json.loads(bmerge("import-config", tool, "-o", study, "--json").out)
+    load_study(study)
+    alpha = data["study"]["space"]["alpha"]
+    entry = HyperparameterSpace(
+        layers={kind: tuple(patterns) for kind, patterns in alpha["layers"].items()},
+        groups={name: tuple(blocks) for name, blocks in alpha["groups"].items()},
+        blocks={name: tuple(bounds) for name, bounds in alpha["blocks"].items()},
+        freeze=alpha["freeze"],
+    )
+    keys: dict[str, list[str]] = {}
+    architecture = load_registry().architectures["sdxl"]
+    for key in (DATA / "keys_sdxl.txt").read_text().split():
+        keys.setdefault(architecture.block_of(key), []).append(key)
+    parameter = Hyperparameter("alpha", default=0.5, low=0.0, high=1.0)
+    space = build_space({"alpha": entry}, [parameter], architecture, present=keys, keys=keys)
+    assert {(p.name, p.low, p.high) for p in space.space.parameters} == {
+        (f"alpha.unet.{kind}", 0.2, 0.8)
+        for kind in ("UNET_SELF_ATTN_QKV", "UNET_SELF_ATTN_PROJ", "rest")
+    }
+    assert any("'UNET_ELSEWHERE' names no block of sdxl-attn_blocks" in x for x in data["lost"])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bmerge.foreign.old_files import OldFolder
+from bmerge.foreign.old_optim_kinds import KINDS_OF_OPTIM
 from bmerge.method import MergeMethod
 
 __all__ = ["GuideReader"]
@@ -32,9 +33,18 @@ _STAGES = {
     "UNET_DOWN": _IN, "UNET_MID": ["M00"], "UNET_UP": _OUT, "UNET_EMBED": ["IN00"],
     "UNET_FINAL": ["OUT08"],
 }  # fmt: skip
-_CONFIGS = {"sdxl-lumi_blocks": _LUMI, "sdxl-stage_blocks": _STAGES}
+_RESOLUTIONS = {
+    "UNET_EMBED": ["IN00"], "UNET_RES_INITIAL": _IN[:3], "UNET_RES_MID1": _IN[3:6],
+    "UNET_RES_MID2": _IN[6:], "UNET_RES_BOTTLENECK": ["M00"], "UNET_RES_UP2": _OUT[:3],
+    "UNET_RES_UP1": _OUT[3:6], "UNET_RES_FINAL": _OUT[6:], "UNET_OUT": ["OUT08"],
+}  # fmt: skip
+_CONFIGS = {
+    "sdxl-lumi_blocks": _LUMI, "sdxl-stage_blocks": _STAGES,
+    "sdxl-resolution_blocks": _RESOLUTIONS, "sdxl-optim_blocks": _OPTIM,
+}  # fmt: skip
 """Block configurations that come with sd-optim: its block → those here. Others are read as
 ``sdxl-optim_blocks``."""
+_UNET = [*_IN, "M00", *_OUT]
 _PICTURE = {"unet", "diffuser"}
 _KEYS = re.compile(r"(?P<part>input_blocks|middle_block|output_blocks)(?:\.(?P<number>\d+))?")
 
@@ -55,8 +65,15 @@ class GuideReader:
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     taken: dict[tuple[str, str], str] = field(default_factory=dict)
 
+    @property
+    def _config(self) -> str:
+        """What sd-optim's configuration of blocks is called."""
+        return str(self.folder.guide.get("custom_block_config_id") or "")
+
     def read(self) -> dict[str, Any]:
         """Return the section ``space`` of a study file."""
+        if self._config and self._config not in {*_CONFIGS, *KINDS_OF_OPTIM}:
+            self.folder.lose(f"custom_block_config_id {self._config}: read as sdxl-optim_blocks")
         defaults = {h.name: h.default for h in self.method.hyperparameters}
         space: dict[str, Any] = {name: {} for name in defaults}
         for component in self.folder.guide.get("components") or []:
@@ -88,6 +105,9 @@ class GuideReader:
         kind: object,
         strategy: Mapping[str, Any],
     ) -> None:
+        if component in _PICTURE and self._config in KINDS_OF_OPTIM and kind != "single":
+            self._layers(own, parameter, component, kind, strategy)
+            return
         if kind == "group":
             for group in strategy.get("groups") or []:
                 label = str(group.get("name"))
@@ -97,7 +117,7 @@ class GuideReader:
             self._share(own, parameter, component, f"{component}_single", ["*"])
             return
         patterns = ["*"] if kind == "all" else strategy.get("keys") or []
-        if kind == "all" and not self.folder.guide.get("custom_block_config_id"):
+        if kind == "all" and not self._config:
             self.folder.lose(f"{component}: blocks have a value each, not keys")
         for old, blocks in self._free(parameter, component, patterns):
             place = blocks[0] if len(blocks) == 1 else old
@@ -105,6 +125,36 @@ class GuideReader:
                 own.setdefault("groups", {})[old] = blocks
             own.setdefault("blocks", {})[place] = [0.0, 1.0]
             self.names[f"{old}_{parameter}"] = parameter, place
+
+    def _layers(
+        self,
+        own: dict[str, Any],
+        parameter: str,
+        component: str,
+        kind: object,
+        strategy: Mapping[str, Any],
+    ) -> None:
+        """Search kinds of layers, each with one value in the whole picture model."""
+        known = KINDS_OF_OPTIM[self._config]
+        layers: dict[str, list[str]] = own.setdefault("layers", {})
+        before = {pattern for several in layers.values() for pattern in several}
+        for label, patterns in _wanted(kind, strategy):
+            for pattern in patterns:
+                found = [old for old in known if fnmatchcase(old, pattern)]
+                if not found:
+                    self.folder.lose(f"{component}: {pattern!r} names no block of {self._config}")
+                for old in found:
+                    free = [each for each in known[old] if each not in before]
+                    if free:
+                        layers.setdefault(label or old, []).extend(free)
+                        before.update(free)
+        if layers and "unet" not in own.get("groups", {}):
+            own.setdefault("groups", {})["unet"] = list(_UNET)
+            own.setdefault("blocks", {})["unet"] = [0.0, 1.0]
+            self.names[parameter] = parameter, "unet"
+            left = {pattern for old in known for pattern in known[old]} - before
+            if left:
+                self.folder.lose(f"{component}: other layers have one value, which is searched too")
 
     def _share(
         self,
@@ -145,7 +195,7 @@ class GuideReader:
             else:
                 self.folder.lose(f"{component}: its blocks are one here, BASE")
             return
-        known = _CONFIGS.get(str(self.folder.guide.get("custom_block_config_id")), _OPTIM)
+        known = _CONFIGS.get(self._config, _OPTIM)
         for pattern in map(str, patterns):
             found = {old: known[old] for old in known if fnmatchcase(old, pattern)}
             if not found and _of_keys(pattern):
@@ -185,6 +235,17 @@ class GuideReader:
             self.folder.lose(f"custom_bounds of {name}: log is for a whole hyperparameter here")
         if bound.get("step"):
             self.folder.lose(f"custom_bounds of {name}: its step")
+
+
+def _wanted(
+    kind: object, strategy: Mapping[str, Any]
+) -> Iterator[tuple[str | None, Sequence[str]]]:
+    """Yield what a strategy searches: the name of what is searched together, and patterns."""
+    if kind == "group":
+        for group in strategy.get("groups") or []:
+            yield str(group.get("name")), [str(key) for key in group.get("keys") or []]
+        return
+    yield None, ["*"] if kind == "all" else [str(key) for key in strategy.get("keys") or []]
 
 
 def _of_keys(pattern: str) -> str:

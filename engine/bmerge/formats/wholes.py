@@ -25,11 +25,13 @@ class Whole:
         starts: component of diffusers → what is before its keys in one file.
         same: whether the diffusion model is called alike in all layouts.
         gguf: what GGUF files call such models.
+        comfy: whether ComfyUI reads the diffusion model by the names of diffusers too.
     """
 
     starts: Mapping[str, str]
     same: bool
     gguf: str | None = None
+    comfy: bool = False
 
     @property
     def picture(self) -> str:
@@ -74,7 +76,7 @@ def whole_of(parts: Mapping[str, Collection[str]], picture: Collection[str]) -> 
     best = max(alike, key=lambda kind: _likeness(kind, parts), default=None)
     if best is None:
         return None
-    return Whole(best["starts"], same=False, gguf=best.get("gguf"))
+    return Whole(best["starts"], same=False, gguf=best.get("gguf"), comfy="comfy" in best)
 
 
 def _is_same(kind: Mapping[str, Any], picture: Collection[str]) -> bool:

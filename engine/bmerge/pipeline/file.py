@@ -23,6 +23,7 @@ from bmerge.pipeline.lowering import Aligning, Lowering
 from bmerge.pipeline.metadata import build_metadata, fitted
 from bmerge.pipeline.output import OutputFiles
 from bmerge.pipeline.passes import carry_out
+from bmerge.pipeline.readers import notes_on_readers
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
 from bmerge.plan import BLOCK_TYPES, Plan, encoded
@@ -102,6 +103,7 @@ def merge_to_file(
     if shard_size is None and is_folder(output, plan, configs):
         files = FolderFiles(plan, output, configs)
     else:
+        notes += tuple(notes_on_readers(plan))
         shards = cut(plan.outputs, output, shard_size, metadata=len(json.dumps(text)))
         files = OutputFiles(plan, output, shards, in_shards=shard_size is not None)
     files.check(overwrite=overwrite)
