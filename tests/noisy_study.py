@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from PIL import Image
 
@@ -20,19 +18,12 @@ BOTH = Objectives((Objective("sum", {"judge": 1.0, "odd": 0.5}),))
 class Painter(Generator):
     """Paints with noise of the picture and of the merge, and notes what it paints."""
 
-    def __init__(self, merging=0.0, fail=()):
+    def __init__(self, fail=()):
         super().__init__()
-        self.merging, self.fail, self.loads, self.painted, self.stopped = (
-            merging,
-            set(fail),
-            0,
-            [],
-            0,
-        )
+        self.fail, self.loads, self.painted, self.stopped = set(fail), 0, [], 0
 
     def load(self, model):
         super().load(model)
-        time.sleep(self.merging)
         self.loads += 1
         self.painted.append([])
 

@@ -14,11 +14,11 @@ import pytest
 from bmerge import BmergeError, StudyError
 from bmerge.cli.study_progress import trial_text
 from bmerge.evaluate.evaluation import WeightedScorer
-from bmerge.study.events import PictureDone, RacingChosen
+from bmerge.study.events import RacingChosen
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
-from bmerge.study.racing import check_racing
+from bmerge.study.racing import check_racing, cost_of_a_merge
 from bmerge.study.stored import read_study
 from bmerge.study.trial import best_of, results_of
 from grey_study import STUDY
@@ -142,21 +142,23 @@ def test_a_race_that_is_interrupted_ends_as_if_it_was_not(tmp_path, normalise):
     assert any(row[0] == "pruned" for row in seen[0])
 
 
-def test_auto_measures_whether_a_race_pays_and_says_so(tmp_path):
-    for name, merging in (("quick", 0.0), ("slow", 1.0)):
-        events = []
-        study = race_study(tmp_path / name, Painter(merging), n_iters=1, init=0, racing="auto")
-        if merging:
-            study = replace(study, queue=study.queue[2:])  # pure models need no measuring
-        run_study(study, on_event=events.append)
-        (chosen,) = (event for event in events if isinstance(event, RacingChosen))
-        assert chosen.on == (name == "quick")
-        assert read_study(tmp_path / name).attributes["racing"] == chosen.on
-        again = []
-        run_study(study, trials=6, on_event=again.append)
-        assert not any(isinstance(event, RacingChosen) for event in again)
-        whole = sum(isinstance(event, PictureDone) for event in again) == N * (6 - study.trials)
-        assert whole == (name == "slow")
+@pytest.mark.parametrize(("merging", "on"), [(0.2, True), (14.9, True), (15.1, False)])
+def test_auto_measures_whether_a_race_pays_and_says_so(tmp_path, monkeypatch, merging, on):
+    def timed(trials):  # as if each picture had taken a second
+        seconds = {"load": merging, "generate": N - 1.0, "score": 1.0}
+        return cost_of_a_merge({n: replace(t, seconds=seconds) for n, t in trials.items()})
+
+    monkeypatch.setattr("bmerge.study.racing.cost_of_a_merge", timed)
+    events, again = [], []
+    study = race_study(tmp_path, n_iters=4, init=0, racing="auto")
+    run_study(study, on_event=events.append, trials=4)
+    (chosen,) = (event for event in events if isinstance(event, RacingChosen))
+    assert (chosen.on, chosen.cost) == (on, pytest.approx(merging))
+    assert read_study(tmp_path).attributes["racing"] == on
+    run_study(study, on_event=again.append)
+    assert not any(isinstance(event, RacingChosen) for event in again)
+    fewest = min(len(trial.pictures) for trial in read_study(tmp_path).trials.values())
+    assert 4 <= fewest < N if on else fewest == N
 
 
 def test_trials_that_cannot_be_compared_do_not_race(tmp_path):
