@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bmerge.errors import FormatError
-from bmerge.formats import open_checkpoint, quantised_weights, refuse_quantised
+from bmerge.formats import decoded, open_checkpoint, quantised_weights, refuse_quantised
 from quantised import LAYOUTS, ONE, PLAIN, X, beside, write_layout
 
 
@@ -110,3 +110,34 @@ def test_the_marker_of_one_part_says_nothing_of_another(tmp_path):
     ]  # fmt: skip
     found = quantised_weights(open_checkpoint(write_layout(tmp_path / "q.safetensors", layout)))
     assert [weight.codes.key for weight in found] == ["te.a.weight"]
+
+
+@pytest.mark.parametrize(("codes", "scale"), [
+    ("weight.int_data", "weight.scale"), ("w_int", "w_scale"), ("weight_q.codes", "weight_q.scale"),
+    ("weight.tensor_impl.int_data", "weight.tensor_impl.scale"), ("weight_int8", "scale"),
+])  # fmt: skip
+def test_codes_of_any_name_with_scales_beside_them_are_refused(tmp_path, codes, scale):
+    """Who loads them knows their names, which floats must not have."""
+    layout = [(f"{X}.{codes}", "I8", (8, 8)), (f"{X}.{scale}", "F32", (8,))]
+    checkpoint = open_checkpoint(write_layout(tmp_path / "q.safetensors", layout))
+    (weight,) = quantised_weights(checkpoint)
+    assert weight.codes.key == f"{X}.{codes}"
+    assert [info.key for info in weight.companions.values()] == [f"{X}.{scale}"]
+    with pytest.raises(FormatError, match="q.safetensors holds quantised weights"):
+        decoded(checkpoint)
+
+
+def test_small_integers_beside_scales_that_belong_to_others_are_plain(tmp_path):
+    """A mask of bytes beside no scale, and scales that are bytes beside scales."""
+    layout = [
+        (f"{X}.mask", "U8", (8, 8)), (f"{X}.weight", "F16", (8, 8)), (f"{X}.index", "I32", (8, 8)),
+        (f"{X}.logit_scale", "F32", (8,)),
+    ]  # fmt: skip
+    assert (
+        quantised_weights(open_checkpoint(write_layout(tmp_path / "a.safetensors", layout[:2])))
+        == ()
+    )
+    assert (
+        quantised_weights(open_checkpoint(write_layout(tmp_path / "b.safetensors", layout[1:])))
+        == ()
+    )

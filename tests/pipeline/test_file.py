@@ -253,3 +253,21 @@ def test_hash_that_cannot_be_computed_leaves_nothing(tmp_path, models):
     with pytest.raises(FormatError, match="No such file"):
         merge_to_file(plan, tmp_path / "out.safetensors", executor=NativeExecutor())
     assert names_in(tmp_path) == ["a.safetensors"]
+
+
+def test_a_file_that_appears_during_the_merge_is_not_written_over(tmp_path, models):
+    out = tmp_path / "out.safetensors"
+
+    class Slow:
+        """An executor that is slower than somebody else's command."""
+
+        name = "slow"
+
+        def run(self, plan, sink, *, progress=None):
+            out.write_bytes(b"somebody else's")
+            return NativeExecutor().run(plan, sink, progress=progress)
+
+    with pytest.raises(ExecutorError, match=r"out\.safetensors exists already"):
+        merge_to_file(plan_of(models), out, executor=Slow(), overwrite=False)
+    assert out.read_bytes() == b"somebody else's"
+    assert names_in(tmp_path) == ["out.safetensors"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from bmerge.architectures import builtin, detect
 from bmerge.errors import ExecutorError, MethodError, RecipeError
@@ -126,6 +127,22 @@ def test_tied_tensors_are_never_written_at_the_same_time(tmp_path, kind):
     assert counting.together == [["x.0.w"], ["x.1.w"]]
     # The second has its own values whole, as it has when one tensor is loaded after the other.
     assert list(shared) == [*[1.0, 2.0, 3.0][: len(shared) - 4], 11.0, 12.0, 13.0, 14.0]
+
+
+@pytest.mark.parametrize("first", [0, 3], ids=["before", "after"])
+def test_tensors_that_share_one_byte_are_never_written_at_the_same_time(tmp_path, first):
+    eight = torch.float8_e4m3fn
+    tensors = {"x.0.w": torch.arange(1, 5).to(eight), "x.1.w": torch.arange(11, 15).to(eight)}
+    paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    for path in paths:
+        save_file(tensors, path)
+    shared = torch.zeros(7, dtype=eight)
+    live = {"x.0.w": shared[first : first + 4], "x.1.w": shared[3 - first : 7 - first]}
+    counting = Counting()
+    merge_into(plan_of(paths), live, executor=counting)
+    assert counting.together == [["x.0.w"], ["x.1.w"]]
+    values = [11.0, 12.0, 13.0, 14.0]
+    assert shared.float().tolist() == ([*values, 2.0, 3.0, 4.0] if first else [1, 2, 3, *values])
 
 
 def test_neighbours_in_memory_are_merged_together(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from bmerge.architectures import builtin, detect
 from bmerge.errors import ArchitectureError, MethodError, RecipeError
 from bmerge.formats import open_checkpoint
-from bmerge.plan import build_plan, describe, make_plan, match_tensors
+from bmerge.plan import Jobs, build_plan, describe, make_plan, match_tensors
 from bmerge.recipe import BlockWeights, dump_recipe, parse_recipe, parse_weights
 from bmerge.testing.checkpoints import tiny_sd1, tiny_sdxl, write_checkpoint, write_random
 from bmerge.testing.layouts import sd1_layout, shrink
@@ -278,3 +278,28 @@ def test_describe_tells_what_will_be_done(models):
     assert data["blocks"]["M00"] == {"tensors": 46, "alpha": 0.0}
     assert sum(block["tensors"] for block in data["blocks"].values()) == 1131
     assert data["dtypes"] == {"F16": 1130, "I64": 1}
+
+
+@pytest.mark.parametrize("alpha", [
+    BlockWeights(0.5), BlockWeights(0.5, {"BASE": 0.0, "IN04": 1.0}),
+    BlockWeights(0.0, {}, {"*conv*": 0.3}),
+], ids=["one value", "blocks", "keys"])  # fmt: skip
+@pytest.mark.parametrize("dtype", [None, "BF16"])
+def test_totals_are_those_of_all_jobs_one_by_one(tmp_path, models, alpha, dtype):
+    """They are taken from one of each group of jobs that differ in names and extents alone."""
+    own = {key: "BF16" for key, *_ in shrink(sd1_layout())[::3] if key != POSITIONS}
+    empty = [("model.diffusion_model.out.3.empty", "F32", (0, 4))]
+    for pair in ([changed(tmp_path / "c.safetensors", retype=own, extra=empty), models[1]], models):
+        jobs = plan_of(pair, alpha=alpha, dtype=dtype).jobs
+        assert len(set(map(type, jobs))) > 1 or alpha == BlockWeights(0.5)
+        assert jobs.totals == Jobs.of(jobs).totals
+
+
+def test_integers_that_differ_are_told_though_those_before_them_are_equal(tmp_path):
+    paths = []
+    for name, last in (("a", 5), ("b", 6)):
+        arrays = {"x.0.same": np.arange(3), "x.1.other": np.array([1, 2, last])}
+        arrays |= {f"x.{n}.w": np.ones(3, "f4") for n in range(2)}
+        paths.append(write_checkpoint(tmp_path / f"{name}.safetensors", arrays))
+    said = "tensor 'x.1.other' of integers that differ: taken from a.safetensors"
+    assert plan_of(paths).notes == (said,)

@@ -46,6 +46,13 @@ def test_the_first_limit_that_is_reached_ends_the_search(limits, known, reason):
     assert limits.reached(known, 16) == reason
 
 
+def test_what_is_left_goes_by_the_pictures_that_stopped_trials_have():
+    stopped = [replace(trial, state="pruned") for trial in trials(4, 4)]
+    assert Limits(pictures=56).trials_left(stopped, 16) == 3
+    assert Limits(pictures=55).trials_left(stopped, 16) == 2
+    assert Limits(pictures=24).reached(stopped, 16) is None
+
+
 def test_pictures_are_never_more_than_the_limit_and_more_may_follow(tmp_path):
     study = make_study(tmp_path, n_iters=None, init=1, limits=Limits(pictures=20))
     finished = run_study(study)  # of 3 pictures a trial

@@ -73,6 +73,7 @@ def coded_tensor(
     if codes.dtype in EIGHT and roles.keys() <= _OF_ACTIVATIONS:
         return codes
     known = roles.keys() <= {*_SCALES, *_ASIDE}
+    known &= codes.key.rpartition(".")[2] == "weight"  # as the floats are called, too
     if not known or len(codes.shape) < 2 or codes.numel == 0:
         return None
     if "weight_scale_2" in roles or codes.dtype == "U8":

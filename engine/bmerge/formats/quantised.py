@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeAlias
 
+from bmerge.dtypes import BITS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.codecs import coded_tensor
@@ -201,6 +202,7 @@ def _companions(
     found: dict[str, TensorInfo] = {}
     stem = leaf.removesuffix("_blocks").removesuffix("_data")
     packed = PACKED.fullmatch(leaf) is not None
+    small = _is_small(codes) and not (_BESIDE.fullmatch(leaf) or _BESIDE_CODES.fullmatch(leaf))
     for name, info in own.items():
         if name == leaf:
             continue
@@ -211,9 +213,15 @@ def _companions(
         else:
             belongs = name.startswith(stem) and name[len(stem) :] in _AFTER
             belongs |= leaf in _INDICES and name in _INDEXED
+            belongs |= small and _BESIDE_CODES.fullmatch(name) is not None
         if belongs:
             found[name] = info
     return {**found, **_companions_below(modules, codes, leaf)}
+
+
+def _is_small(info: TensorInfo) -> bool:
+    """Tell whether a tensor is a matrix of bytes or less, as codes of any name are."""
+    return len(info.shape) > 1 and info.dtype not in EIGHT and BITS[info.dtype] <= 8
 
 
 def _companions_below(modules: _Modules, codes: TensorInfo, leaf: str) -> dict[str, TensorInfo]:
