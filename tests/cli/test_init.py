@@ -15,24 +15,10 @@ import pytest
 from bmerge.study.load import load_study
 from bmerge.testing import tiny_sd1, write_checkpoint
 from servers.fake_a1111 import FakeA1111
-from servers.faulty_http import JsonServer
+from servers.fake_comfyui import FakeComfyUI
 
+PAINTS = ("--generator", "diffusers", "--judge", "contrast")
 NOBODY = ("--address", "http://127.0.0.1:9")
-
-
-class FakeComfyUI(JsonServer):
-    """As much of ComfyUI as says who it is and where its models are."""
-
-    def __init__(self, folders, **options) -> None:
-        super().__init__(**options)
-        self.folders = folders
-
-    def answer(self, method, path, query, body):
-        if path == "/system_stats":
-            return {"system": {"comfyui_version": "0.9"}, "devices": []}
-        if path == "/internal/folder_paths":
-            return self.folders
-        return super().answer(method, path, query, body)
 
 
 @pytest.fixture
@@ -68,6 +54,23 @@ def test_newcomer_gets_from_two_models_to_a_study_that_has_run(here, webui, bmer
     assert "checkpoint  runs/study/best/best.safetensors" in ran.out
     assert webui.pictures == 12 + 1, "and one that was tried before the study"
     assert [file.name for file in webui.folder.iterdir()] == ["resident.safetensors"]
+
+
+def test_newcomer_with_comfyui_gets_to_a_study_that_has_run(here, bmerge):
+    folder = here / "comfyui" / "checkpoints"
+    folder.mkdir(parents=True)
+    with FakeComfyUI(folder) as server:
+        called = bmerge(
+            *("init", "a.safetensors", "b.safetensors", "--address", server.url),
+            *("--judge", "colourfulness", "--pictures", 1, "--trials", 5),
+        )
+        assert called.status == 0, called.err
+        assert "ComfyUI at" in called.err
+        ran = bmerge("run", "study.yaml")
+        assert ran.status == 0, ran.err
+    assert "checkpoint  runs/study/best/best.safetensors" in ran.out
+    assert len(list((here / "runs/study/pictures").glob("*/*.png"))) == 5
+    assert not list(folder.iterdir())
 
 
 def test_study_file_says_what_it_means_and_suits_the_models(here, webui, bmerge):
@@ -117,7 +120,8 @@ def test_comfyui_gets_the_workflow_and_the_folder_of_the_architecture(here, bmer
     }
     for name in "cd":
         write_checkpoint(here / f"{name}.safetensors", tensors)
-    with FakeComfyUI({kind: [str(place)] for kind, place in places.items()}) as server:
+    with FakeComfyUI(places["checkpoints"]) as server:
+        server.folders = {kind: [str(place)] for kind, place in places.items()}
         called = bmerge("init", "c.safetensors", "d.safetensors", "--address", server.url)
     assert called.status == 0, called.err
     options = load_study("study.yaml").generator.options
@@ -133,8 +137,9 @@ def test_comfyui_gets_the_workflow_and_the_folder_of_the_architecture(here, bmer
         (("a.safetensors", "b.safetensors", *NOBODY, "--method", "slurp"), "did you mean 'slerp'"),
         (("a.safetensors", *NOBODY, "--method", "weighted_sum"), "takes 2 models"),
         (("a.safetensors", "gone.safetensors", *NOBODY), "gone.safetensors"),
+        (("a.safetensors", "b.safetensors", *PAINTS, "--trials", 4), "4 trials are too few"),
     ],
-    ids=["no models", "no server", "method", "one model", "missing model"],
+    ids=["no models", "no server", "method", "one model", "missing model", "trials"],
 )
 def test_what_is_wrong_is_said_and_nothing_written(here, bmerge, words, message):
     called = bmerge("init", *words)

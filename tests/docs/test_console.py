@@ -33,7 +33,7 @@ NOT_TYPED = {
 }
 PLACES = ("/data/scorers", "/fast/disk", "~/models")
 SMALL = {
-    "README.md": {"INIT_JUDGE": "colourfulness", "INIT_PICTURES": "1", "INIT_TRIALS": "4"},
+    "README.md": {"INIT_JUDGE": "colourfulness", "INIT_PICTURES": "1", "INIT_TRIALS": "5"},
     "bench.md": {
         "BENCH_METHODS_METHOD": "weighted_sum add_difference",
         "BENCH_METHODS_TRIALS": "2",

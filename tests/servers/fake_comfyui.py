@@ -31,6 +31,7 @@ class FakeComfyUI(JsonServer):
     def __init__(self, folder: Path, *, modern: bool = False, **options) -> None:
         super().__init__(**options)
         self.folder = folder
+        self.folders = {"checkpoints": [str(folder)]}
         self.modern = modern
         self.known = set(KNOWN)
         self.encoders = ["qwen_3_4b.safetensors"]
@@ -68,6 +69,8 @@ class FakeComfyUI(JsonServer):
             return {path.rpartition("/")[2]: entry} if entry else {}
         routes = {
             "POST /prompt": lambda: self.prompt(body),
+            "GET /system_stats": lambda: {"system": {"comfyui_version": "0.9"}, "devices": []},
+            "GET /internal/folder_paths": lambda: self.folders,
             "GET /queue": self.queue,
             "POST /queue": lambda: self.delete(self.pending, body),
             "POST /history": lambda: self.delete(self.history, body),

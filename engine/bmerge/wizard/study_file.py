@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from bmerge.errors import StudyError
 from bmerge.wizard.models import StudyModels
 
 __all__ = ["Answers", "study_text"]
@@ -36,6 +37,9 @@ class Answers:
         prompts: of the pictures; none takes some of bmerge's own.
         pictures: of every trial.
         trials: in all.
+
+    Raises:
+        StudyError: if the trials that every study has leave none to the search.
     """
 
     name: str
@@ -47,6 +51,22 @@ class Answers:
     prompts: tuple[str, ...] = ()
     pictures: int = 12
     trials: int = 40
+
+    def __post_init__(self) -> None:
+        """Look whether the trials are enough."""
+        least = self.baselines + 2
+        if self.trials < least:
+            message = (
+                f"{self.trials} trials are too few: the models as they are and their even merge"
+            )
+            raise StudyError(
+                f"{message} take {self.baselines}, the search 2", hint=f"take {least} or more"
+            )
+
+    @property
+    def baselines(self) -> int:
+        """Number of trials before the search: each model, and their even merge."""
+        return len(self.models.paths) + 1
 
 
 def study_text(answers: Answers) -> str:
@@ -138,13 +158,12 @@ def _scorers(answers: Answers) -> Iterator[str]:
 
 
 def _optimiser(answers: Answers) -> Iterator[str]:
-    baselines = len(answers.models.paths) + 1  # each model, and their even merge
-    first = max(1, min(answers.trials // 4 or 2, answers.trials - baselines - 1))
-    found = max(1, answers.trials - baselines - first)
+    searched = answers.trials - answers.baselines
+    first = max(1, min(answers.trials // 4, searched - 1))
     yield "optimiser:  # what proposes merges; see `bmerge optimisers`"
     yield "  name: auto"
     yield f"  init_points: {first}  # spread evenly over all that is possible"
-    yield f"  n_iters: {found}  # proposed, each from all results so far"
+    yield f"  n_iters: {searched - first}  # proposed, each from all results so far"
 
 
 def _word(value: Any) -> str:
