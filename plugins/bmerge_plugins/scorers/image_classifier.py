@@ -29,19 +29,19 @@ class ImageClassifier:
     Args:
         folder: with ``config.json``, ``preprocessor_config.json`` and the weights; a path,
             absolute or within ``scorer_model_dir``.
-        label: one of the classifier's own.
+        class_label: one of the classifier's own; in a study file ``label`` names the scorer.
         network: where its weights are, and how it runs.
     """
 
     @unfolded
     def __init__(
-        self, *, folder: str, label: str, network: NetworkOptions = NetworkOptions()
+        self, *, folder: str, class_label: str, network: NetworkOptions = NetworkOptions()
     ) -> None:
         place = find_folder(_NAME, folder, scorer_model_dir=network.scorer_model_dir)
         self._dtype = torch_dtype(network.precision)
         self._device = torch_device(network.device)
         self._processor, model = _load(place)
-        self._label = _index(label, model.config.label2id, place)
+        self._label = _index(class_label, model.config.label2id, place)
         self._model = model.eval().to(self._device, self._dtype)
         self._batch = network.batch
 

@@ -57,7 +57,7 @@ def _expected(folder, pictures, label):
 def test_score_is_the_labels_probability(folder, label):
     scorer = ImageClassifier(
         folder="tiny",
-        label=LABELS[label],
+        class_label=LABELS[label],
         scorer_model_dir=str(folder.parent),
         device="cpu",
         batch=2,
@@ -70,14 +70,14 @@ def test_score_is_the_labels_probability(folder, label):
 
 def test_label_that_is_none_of_its_own_is_refused(folder):
     with pytest.raises(ScorerError, match="has no label 'prety'") as info:
-        ImageClassifier(folder=str(folder), label="prety")
+        ImageClassifier(folder=str(folder), class_label="prety")
     assert info.value.hint == "did you mean 'pretty'?"
 
 
 def test_folder_with_something_else_is_refused(tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(ScorerError, match="is not an image classifier"):
-        ImageClassifier(folder=str(tmp_path), label="pretty")
+        ImageClassifier(folder=str(tmp_path), class_label="pretty")
 
 
 def test_folder_with_half_of_the_weights_is_refused(folder, tmp_path):
@@ -89,12 +89,12 @@ def test_folder_with_half_of_the_weights_is_refused(folder, tmp_path):
     del tensors["classifier.weight"]
     save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ScorerError, match=r"it has no weights for classifier.weight"):
-        ImageClassifier(folder=str(half), label="pretty")
+        ImageClassifier(folder=str(half), class_label="pretty")
 
 
 def test_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ScorerError) as info:
-        ImageClassifier(folder="shadow", label="hq", scorer_model_dir=str(tmp_path))
+        ImageClassifier(folder="shadow", class_label="hq", scorer_model_dir=str(tmp_path))
     assert str(info.value) == f"image_classifier: there is no folder {tmp_path / 'shadow'}"
     assert "hf download" in info.value.hint
 
@@ -102,7 +102,7 @@ def test_folder_that_is_not_there_is_named(tmp_path):
 def test_missing_library_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ScorerError, match="needs the package transformers") as info:
-        ImageClassifier(folder=str(tmp_path), label="pretty")
+        ImageClassifier(folder=str(tmp_path), class_label="pretty")
     assert info.value.hint == "pip install transformers"
 
 
@@ -112,4 +112,4 @@ def test_missing_library_is_named_with_the_command_that_installs_it(tmp_path, mo
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
     with pytest.raises(PluginError, match=message):
-        ImageClassifier(folder=str(tmp_path), label="pretty", **options)
+        ImageClassifier(folder=str(tmp_path), class_label="pretty", **options)
