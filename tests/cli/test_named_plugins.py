@@ -79,7 +79,7 @@ def test_a_model_as_it_is_needs_no_plugin(bmerge, plugin, tmp_path):
 
 
 def test_a_locked_study_is_waited_for_once(bmerge, best, tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "_PATIENCE", 0.1)
+    monkeypatch.setattr(database, "_PATIENCE", 2.0)  # the first try takes a moment
     monkeypatch.setattr(sqlite_file, "AT_ONCE", 0.05)
     held = sqlite3.connect(tmp_path / "runs/small/study.db", isolation_level=None)
     held.execute("BEGIN EXCLUSIVE")
