@@ -164,6 +164,29 @@ def test_merge_takes_a_quantised_unet_as_the_floats_that_it_stands_for(bmerge, t
         assert np.abs(merged - expected).max() < 1e-6
 
 
+@pytest.mark.parametrize("first", ["a.safetensors", "b.gguf"])
+def test_dimensions_that_gguf_leaves_out_are_those_of_the_other_model(bmerge, tmp_path, first):
+    a, b = small_model("wan21_t2v_1_3b", 1, layers=1), small_model("wan21_t2v_1_3b", 2, layers=1)
+    a, b = ({k: v for k, v in each.items() if v.ndim < 5} for each in (a, b))
+    a["logit_scale"], b["logit_scale"] = np.array(2, "f4"), np.array(3, "f4")
+    rows = []
+    for key, array in b.items():
+        shape = array.shape
+        while len(shape) > 1 and shape[0] == 1:
+            shape = shape[1:]
+        rows.append((key, shape or (1,), F32, array.tobytes()))
+    assert [shape for key, shape, *_ in rows if key == "head.modulation"] == [(2, 24)]
+    (tmp_path / "b.gguf").write_bytes(gguf(rows))
+    save_file(a, tmp_path / "a.safetensors")
+    second = "b.gguf" if first == "a.safetensors" else "a.safetensors"
+    called = bmerge("merge", "weighted_sum", tmp_path / first, tmp_path / second,
+                    "-o", tmp_path / "o.safetensors")  # fmt: skip
+    assert called.status == 0, called.err
+    merged = load_file(tmp_path / "o.safetensors")
+    assert {key: array.shape for key, array in merged.items()} == {k: v.shape for k, v in a.items()}
+    assert all(np.allclose(merged[key], (a[key] + b[key]) / 2, atol=1e-6) for key in a)
+
+
 def test_written_file_is_one_of_the_specification(bmerge, tmp_path):
     a = small_model("sdxl", 1, layers=0)
     save_file(a, tmp_path / "a.safetensors")

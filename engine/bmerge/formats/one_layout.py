@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bmerge.formats.checkpoint import Checkpoint, Tensor
-from bmerge.formats.composed import renamed
+from bmerge.formats.composed import renamed, reshaped
 from bmerge.formats.layouts import are_alike, other_layouts
 from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, leading, parted, prefix_of
 from bmerge.formats.quantised import decoded
 from bmerge.formats.relaid import Form, relaid
+from bmerge.formats.target import GGUF_SUFFIX
 
 __all__ = ["in_form", "in_one_layout"]
 
@@ -39,7 +40,7 @@ def in_one_layout(
     """
     first = checkpoints[0].tensors.keys() if checkpoints else ()
     if all(each.tensors.keys() == first for each in checkpoints):
-        return tuple(checkpoints)
+        return _in_one_shape(checkpoints)
     checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]  # codes cannot be cut
     alone = [is_part_alone(checkpoint.tensors) for checkpoint in checkpoints]
     bare = [not any(map(prefix_of, each.tensors)) for each in checkpoints]
@@ -50,7 +51,38 @@ def in_one_layout(
         found[index] = _renamed(found[index], known, alone=alone[index])
         for start, part in _parts(found[index].tensors).items():
             known[start] = {**part.tensors, **known.get(start, {})}
-    return tuple(found)
+    return _in_one_shape(found)
+
+
+def _in_one_shape(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
+    """Return checkpoints whose tensors have all their dimensions, as far as another tells them.
+
+    GGUF files have no first extents of 1, and no tensor without dimensions.
+    """
+    told = [each.path.suffix.lower() != GGUF_SUFFIX for each in checkpoints]
+    if len({*told}) < 2:
+        return tuple(checkpoints)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for each in (each for each, tells in zip(checkpoints, told, strict=True) if tells):
+        shapes = {key: tensor.shape for key, tensor in each.tensors.items()} | shapes
+    pairs = zip(checkpoints, told, strict=True)
+    return tuple(each if tells else _in_shapes(each, shapes) for each, tells in pairs)
+
+
+def _in_shapes(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
+    tensors = {
+        key: reshaped(tensor, shapes[key])
+        if key in shapes and _significant(tensor.shape) == _significant(shapes[key])
+        else tensor
+        for key, tensor in checkpoint.tensors.items()
+    }
+    return replace(checkpoint, tensors=tensors)
+
+
+def _significant(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without extents of 1 before all others."""
+    first = next((place for place, extent in enumerate(shape) if extent != 1), len(shape))
+    return shape[first:]
 
 
 def in_form(checkpoints: Sequence[Checkpoint], form: Form) -> tuple[Checkpoint, ...]:
