@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.merge.machines import kept, processor_kind, table
 from benchmarks.merge.measure import FailedError, Run, run
 from benchmarks.merge.models import KINDS, Kind, make, remove, remove_converted
 from benchmarks.merge.programs import CANDIDATES, DEFAULT, Program, floor, program
@@ -58,6 +59,8 @@ def _write(session: Session, lines: Sequence[str], output: Path) -> None:
     """Write the table as far as it is: the whole takes hours and may be interrupted."""
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(markdown(session.rows, lines), encoding="utf-8")
+    cells = kept(session.rows, output.with_suffix(".json"), processor_kind())
+    output.with_name(f"{output.stem}_processors.md").write_text(table(cells), encoding="utf-8")
 
 
 class Session:
@@ -93,8 +96,9 @@ class Session:
             self.rows.append(Row(kind.title, work.name, "all", note="no such method"))
             return
         self._output = (self._scratch / "output").with_suffix(work.suffix)
-        made = make(kind, (*work.models, *((work.like,) if work.like else ())), self._scratch)
-        models = [made[name] for name in work.models]
+        inputs = (*work.models, *work.loras)
+        made = make(kind, (*inputs, *((work.like,) if work.like else ())), self._scratch)
+        models = [made[name] for name in inputs]
         like = made[work.like or work.models[0]]
         base = Row(kind.title, work.name, "floor")
         rows = {who: Row(kind.title, work.name, who) for who in candidates}

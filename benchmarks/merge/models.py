@@ -9,13 +9,19 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.merge.programs import bmerge, convert
 from bmerge.dtypes import BLOCKS, SIZES
+from bmerge.lora.kohya import kohya_layers
+from bmerge.testing import write_checkpoint
 from bmerge.testing.checkpoints import sd1_layout, sdxl_layout, write_random
 from bmerge.testing.layouts import Layout, shrink
 
 __all__ = ["KINDS", "Kind", "make", "remove", "remove_converted"]
 
+LORA = "lora"
+"""What the names of LoRAs start with; their rank follows."""
 UNET = "unet"
 """What stands for a dtype where the diffusion model is alone, as it is."""
 
@@ -88,6 +94,9 @@ def make(kind: Kind, names: Collection[str], folder: Path) -> dict[str, Path]:
         SystemExit: if there is too little space.
     """
     missing = [name for name in names if not _path(kind, name, folder).exists()]
+    for name in [name for name in missing if name.startswith(LORA)]:
+        missing.remove(name)
+        _make_lora(kind, int(name.removeprefix(LORA)), _path(kind, name, folder))
     need, free = _need_of(kind, missing) if missing else 0, shutil.disk_usage(folder).free
     if need > free:
         message = f"{kind.title} needs {need / 1e9:.0f} GB in {folder}; {free / 1e9:.0f} are free"
@@ -102,6 +111,26 @@ def make(kind: Kind, names: Collection[str], folder: Path) -> dict[str, Path]:
         if "." in name:
             _convert(_path(kind, name[0], folder), _path(kind, name, folder), _dtype(name))
     return {name: _path(kind, name, folder) for name in names}
+
+
+def _make_lora(kind: Kind, rank: int, path: Path) -> None:
+    """Write a LoRA of random values on every layer that is a matrix or a convolution."""
+    print(f"making {path}", flush=True)
+    random = np.random.default_rng(rank)
+    shapes = {key: shape for key, _, shape in kind.layout() if len(shape) in {2, 4}}
+    tensors: dict[str, np.ndarray] = {}
+    for name, role, place in kohya_layers(shapes):
+        shape = shapes[place.key]
+        if role != "weight" or "embedding" in name or f"{name}.alpha" in tensors:
+            continue
+        count = min(rank, shape[0], math.prod(shape[1:]))
+        ends = (1,) * (len(shape) - 2)
+        up, down = (shape[0], count, *ends), (count, *shape[1:])
+        for part, size in (("lora_up", up), ("lora_down", down)):
+            values = random.standard_normal(size, dtype="f4") * 0.01
+            tensors[f"{name}.{part}.weight"] = values.astype("f2")
+        tensors[f"{name}.alpha"] = np.array(count, "f2")
+    write_checkpoint(path, tensors)
 
 
 def remove_converted(kind: Kind, folder: Path) -> None:

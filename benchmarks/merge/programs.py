@@ -77,7 +77,10 @@ def program(candidate: str, work: Work, models: Sequence[Path], output: Path) ->
     start = [sys.executable, "-m", "bmerge.cli"]
     added = _BMERGE[candidate]
     executor = () if "--executor" in added else ("--executor", "native")
-    words = bmerge(work.method, models, output, [*work.options, *executor, *added])
+    count = len(work.models)
+    loras = [word for path in models[count:] for word in ("--lora", str(path))]
+    options = [*loras, *work.options, *executor, *added]
+    words = bmerge(work.method, models[:count], output, options)
     first = candidate.startswith("native_first")
     return Program((*start, *words[3:]), forgets=first, syncs=candidate == _SYNC)
 

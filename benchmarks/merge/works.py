@@ -21,6 +21,7 @@ class Work:
         halves: whether the output has half the size of the first input.
         like: name of a model that the output is as large as, if that is not the first input.
         suffix: of the output.
+        loras: names of LoRAs on the first model, by their rank.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Work:
     halves: bool = False
     like: str | None = None
     suffix: str = ".safetensors"
+    loras: tuple[str, ...] = ()
 
 
 def _blocks(count: int) -> str:
@@ -53,6 +55,7 @@ def works(blocks: int) -> Sequence[Work]:
         Work("fp16_to_fp8", "weighted_sum", ab, (*alpha, "--dtype", "fp8"), halves=True),
         Work("tensor_sum", "tensor_sum", ab, (*alpha, "--beta", "0.3")),
         Work("weighted_subtraction", "weighted_subtraction", ab, (*alpha, "--beta", "0.3")),
+        Work("lora", "add_difference", ("a",), loras=("lora32",)),
         Work("slerp", "slerp", ab, alpha),
         Work("euclidean_add_difference", "euclidean_add_difference", abc, alpha),
         Work("model_stock", "model_stock", abc),

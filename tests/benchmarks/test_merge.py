@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.merge.machines import kept, table
+from benchmarks.merge.measure import Run
+from benchmarks.merge.table import Row
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,17 +28,34 @@ def _bench(tmp_path, *arguments):
 
 def test_table_has_a_row_for_each_work_and_candidate(tmp_path):
     who = "native,native_shards,native_first,native_sync,native_mmap"
-    rows = _bench(tmp_path, "--work", "fp16_to_fp8,mixed", "--who", who)
+    rows = _bench(tmp_path, "--work", "fp16_to_fp8,mixed,lora", "--who", who)
     assert [row[:2] for row in rows] == [
-        [work, name] for work in ("mixed", "fp16_to_fp8") for name in ("floor", *who.split(","))
+        [work, name]
+        for work in ("mixed", "fp16_to_fp8", "lora")
+        for name in ("floor", *who.split(","))
     ]
     for _, name, ratio, seconds, cpu, resident in rows:
         assert re.fullmatch(r"1" if name == "floor" else r"\d+\.\d\d", ratio)
         numbers = [cell.split()[0].replace(",", "") for cell in (seconds, cpu, resident)]
         assert all(float(number) >= 0 for number in numbers)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["merge.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "merge.json", "merge.md", "merge_processors.md",
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_measured_is_noted(tmp_path):
     rows = _bench(tmp_path, "--work", "one_block", "--who", "sd-meh")
     assert rows[1][:3] == ["one_block", "sd-meh", "does not do this"]
+
+
+def test_a_run_keeps_what_was_measured_on_other_processors(tmp_path):
+    def row(ratio, who="native"):
+        run = Run(seconds=1.0, cpu=1.234, resident=70_000_000)
+        return Row("SD1.5", "ties", who, runs=[run], ratios=[ratio] if ratio else [])
+
+    path = tmp_path / "merge.json"
+    kept([row(1.9), row(0, who="floor")], path, "AMD")
+    kept([row(2.5)], path, "Intel")
+    lines = table(kept([row(1.8)], path, "AMD")).splitlines()
+    assert "| model | work | who | AMD | Intel |" in lines
+    assert lines[-1] == "| SD1.5 | ties | native | 1.80; 1.23; 70 | 2.50; 1.23; 70 |"
