@@ -424,6 +424,15 @@ class Report:
     @property
     def reading(self) -> tuple[Literal["read", "mmap"], float, float] | None:
         """The faster way of reading, and nanoseconds per byte of both; None without a choice."""
+    @property
+    def writing(self) -> tuple[int, float, float] | None:
+        """Bytes of a call to write, and nanoseconds per byte of large and small calls."""
+    @property
+    def threads(self) -> int:
+        """Number of worker threads."""
+    @property
+    def vectors(self) -> Literal["portable", "avx2", "avx512"]:
+        """The vector instructions that were used."""
 
 def merge(
     *,

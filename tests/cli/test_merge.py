@@ -441,3 +441,28 @@ def test_names_that_are_not_utf_8_are_merged(bmerge, tmp_path, form):
     assert set(found.tensors) == {"w", "v"}
     assert "a\\udcff.safetensors" in " ".join(found.metadata.values())
     assert bmerge("inspect", out if not index.exists() else index).status == 0
+
+
+def test_explain_says_how_a_merge_was_done(bmerge, pair):
+    files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors", "--force", "--explain")
+    called = bmerge("merge", "slerp", *files, "--threads", "2", "--memory", "48M", "--json")
+    assert called.status == 0, called.err
+    found = json.loads(called.out)["explanation"]
+    assert found["jobs"] == {"merged": 2, "copied": 0, "repaired": 0}
+    assert found["passes"] == {"2": 2}
+    nbytes = 2 * 7 * 5 * 4
+    assert found["expected"] == {"read": 2 * nbytes, "written": nbytes}
+    assert found["done"] == {"read": 4 * nbytes, "written": nbytes, "copied": 0}
+    assert found["processor"]["threads"] == 2
+    assert found["processor"]["memory"] == 48 << 20
+    assert found["reading"] is None  # too little for a choice
+    text = bmerge("merge", "slerp", *files, "--threads", "2").out
+    assert "2 over the inputs of 2 tensors" in text
+    assert f"2 threads, {found['processor']['vectors']} vectors" in text
+
+
+def test_explain_needs_a_merge(bmerge, pair):
+    files = ("a.safetensors", "b.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "weighted_sum", *files, "--explain", "--dry-run")
+    assert called.status == 2
+    assert "--dry-run merges nothing" in called.err

@@ -59,6 +59,7 @@ _SHOWN = 5
     help="A file or folder that the models of a merged file may be in; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
+@click.option("--explain", is_flag=True, help="Say how it was done, and what was measured for it.")
 @json_option()
 @executor_options
 @shared_options
@@ -77,6 +78,7 @@ def command(
     like: str | None,
     places: tuple[str, ...],
     dry_run: bool,
+    explain: bool,
     as_json: bool,
     where: ExecutorOptions,
     **parameters: str | None,
@@ -107,7 +109,7 @@ def command(
     if like is not None:
         from bmerge.cli.merge_like import check_only, repeat  # few merges are repeated
 
-        check_only(method, loras, parts, changes, dry_run=dry_run)
+        check_only(method, loras, parts, changes, dry_run=dry_run, explain=explain)
         repeat(session, Path(like), places, to, where, unverified=unverified, as_json=as_json)
         return
     if method is None:
@@ -115,6 +117,8 @@ def command(
     target = None if dry_run else to.target()
     if target is None and not dry_run:
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
+    if explain and dry_run:
+        raise click.UsageError("--explain tells what a merge measured; --dry-run merges nothing")
     given = {name: value for name, value in parameters.items() if value is not None}
     registry = session.registry()
     with contextlib.ExitStack() as files:
@@ -139,7 +143,7 @@ def command(
         if target is None:
             _print_plan(plan, choice, as_json=as_json)
         else:
-            _merge(plan, choice, target, to, registry, as_json=as_json)
+            _merge(plan, choice, target, to, registry, explain=explain, as_json=as_json)
 
 
 def _print_plan(plan: Plan, choice: ChosenExecutor, *, as_json: bool) -> None:
@@ -173,7 +177,8 @@ def _merge(
     to: OutputOptions,
     registry: Registry,
     *,
+    explain: bool,
     as_json: bool,
 ) -> None:
     report, seconds = write(plan, choice.executor, target, to, registry)
-    show_written(plan, report, seconds, as_json=as_json)
+    show_written(plan, report, seconds, explain=explain, as_json=as_json)

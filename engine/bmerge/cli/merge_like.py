@@ -37,15 +37,16 @@ def check_only(
     changes: Mapping[str, Any],
     *,
     dry_run: bool,
+    explain: bool,
 ) -> None:
-    """Refuse what would make it another merge.
+    """Refuse what would make it another merge, or is of a merge alone.
 
     Raises:
         UsageError: names the first of it.
     """
     given = [
         *([method] if method else []), *loras, *(path for _, path in parts), *changes,
-        *(["--dry-run"] if dry_run else []),
+        *(["--dry-run"] if dry_run else []), *(["--explain"] if explain else []),
     ]  # fmt: skip
     if given:
         message = f"--like repeats a merge as it was; leave {given[0]!r} out"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bmerge.cli.merge_explain import explanation, show_explanation
 from bmerge.cli.merge_output import OutputOptions
 from bmerge.cli.output import human_bytes, note, print_json, show, tell
 from bmerge.cli.progress import ByteBar, LiveLine
@@ -83,13 +84,18 @@ def _warn(found: Sequence[NonFinite]) -> None:
         note(f"warning: NaN or infinity in {', '.join(keys[:_SHOWN])}{rest}")
 
 
-def show_written(plan: Plan, report: MergeReport, seconds: float, *, as_json: bool) -> None:
-    """Say what was written, on stdout."""
+def show_written(
+    plan: Plan, report: MergeReport, seconds: float, *, explain: bool = False, as_json: bool
+) -> None:
+    """Say what was written, on stdout, and how if that is asked for."""
+    how = explanation(plan, report.execution) if explain else None
     if as_json:
-        print_json(_as_data(plan, report, seconds))
+        print_json(_as_data(plan, report, seconds) | ({"explanation": how} if how else {}))
         return
     rate = human_bytes(report.nbytes / max(seconds, 1e-9))
     show(f"{report.output}  {human_bytes(report.nbytes)} in {seconds:.1f} s, {rate}/s")
+    if how is not None:
+        show_explanation(how)
 
 
 def _as_data(plan: Plan, report: MergeReport, seconds: float) -> dict[str, Any]:

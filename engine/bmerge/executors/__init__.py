@@ -13,7 +13,7 @@ from bmerge.executors.base import (
     nonfinite_error,
 )
 from bmerge.executors.choose import ChosenExecutor, choose_executor
-from bmerge.executors.native import NativeExecutor
+from bmerge.executors.native import NativeExecutor, program_of
 from bmerge.executors.options import ExecutorKeywords, ExecutorName, ExecutorOptions
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe
 from bmerge.executors.working_set import largest_working_set, working_set
@@ -37,5 +37,6 @@ __all__ = [
     "choose_executor",
     "largest_working_set",
     "nonfinite_error",
+    "program_of",
     "working_set",
 ]

@@ -25,11 +25,13 @@ __all__ = [
     "ExecutionReport",
     "Executor",
     "NonFinite",
+    "Processor",
     "Progress",
     "ProgressCallback",
     "Reading",
     "Rounded",
     "Sink",
+    "Writing",
     "nonfinite_error",
 ]
 
@@ -109,6 +111,36 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """How much one call writes, as was found while writing.
+
+    Args:
+        nbytes: of a call, at the end.
+        large: nanoseconds per byte of large calls.
+        small: of small ones.
+    """
+
+    nbytes: int
+    large: float
+    small: float
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What a merge ran with.
+
+    Args:
+        threads: how many computed.
+        vectors: the vector instructions: ``portable``, ``avx2``, ``avx512``.
+        memory: budget in bytes for all buffers together.
+    """
+
+    threads: int
+    vectors: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionReport:
     """What an executor did.
 
@@ -120,6 +152,8 @@ class ExecutionReport:
         bytes_copied: bytes that were copied unchanged.
         rounded: of some tensors, what rounding left of their changes.
         reading: how inputs were read, if there was a choice.
+        writing: how the output was written, if enough was to find out.
+        processor: what the core ran with; None if it was not the core.
     """
 
     executor: str
@@ -129,6 +163,8 @@ class ExecutionReport:
     bytes_copied: int = 0
     rounded: tuple[Rounded, ...] = ()
     reading: Reading | None = None
+    writing: Writing | None = None
+    processor: Processor | None = None
 
 
 class Sink(Protocol):

@@ -19,10 +19,12 @@ from bmerge.errors import ExecutorError
 from bmerge.executors.base import (
     ExecutionReport,
     NonFinite,
+    Processor,
     Progress,
     ProgressCallback,
     Reading,
     Sink,
+    Writing,
     nonfinite_error,
 )
 from bmerge.executors.options import IoMode
@@ -103,6 +105,8 @@ class NativeExecutor:
             bytes_copied=sum(report.bytes_copied for report in reports),
             rounded=tuple(found for report in reports for found in report.rounded),
             reading=next((each.reading for each in reports if each.reading), None),
+            writing=next((each.writing for each in reports if each.writing), None),
+            processor=reports[0].processor,
         )
 
 
@@ -196,6 +200,8 @@ class _Run:
             report.bytes_copied,
             tuple(samples[job].rounded(*sums) for job, *sums in report.rounded),
             Reading(*report.reading) if report.reading else None,
+            Writing(*report.writing) if report.writing else None,
+            Processor(report.threads, report.vectors, executor.buffers),
         )
 
     def _watched(self, call: dict[str, Any], count: int, others: int) -> _native.Report:

@@ -101,5 +101,7 @@ def _sum(reports: Iterable[ExecutionReport]) -> ExecutionReport:
             first.bytes_copied + other.bytes_copied,
             first.rounded + other.rounded,
             first.reading or other.reading,
+            first.writing or other.writing,
+            first.processor or other.processor,
         )
     return first

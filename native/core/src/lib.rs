@@ -35,5 +35,5 @@ pub use header::{
     encode_header, metadata_json, parse_header, read_header, Header, Layout, LayoutBuilder, Names,
     Table, TensorInfo,
 };
-pub use output::OutputFile;
+pub use output::{OutputFile, Writing};
 pub use program::Program;

@@ -59,6 +59,25 @@ impl Report {
         })
     }
 
+    /// Bytes that one call wrote, and nanoseconds per byte of large and of small calls; `None` if too
+    /// little was written.
+    #[getter]
+    fn writing(&self) -> Option<(usize, f64, f64)> {
+        self.0.writing.map(|found| (found.piece, found.costs[0], found.costs[1]))
+    }
+
+    /// Number of worker threads.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.0.threads
+    }
+
+    /// The vector instructions: "portable", "avx2" or "avx512".
+    #[getter]
+    fn vectors(&self) -> &'static str {
+        self.0.vectors
+    }
+
     /// Bytes that were copied unchanged.
     #[getter]
     fn bytes_copied(&self) -> u64 {

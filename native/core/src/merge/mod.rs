@@ -47,6 +47,7 @@ use std::time::Duration;
 use crate::codec::{self, Portable};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::vm::Level;
 use input::reading::Buffer;
 use queue::Queue;
 use shared::Shared;
@@ -74,7 +75,9 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
     work(&shared, threads, tick);
     let report = shared.finish()?;
     ways.check_whole()?;
-    Ok(Report { reading: ways.found(), ..report })
+    let writing = request.sinks.iter().find_map(Sink::writing);
+    let vectors = Level::detect().name();
+    Ok(Report { reading: ways.found(), writing, threads, vectors, ..report })
 }
 
 /// Decode a whole input to bytes of F32; `target` has four times as many as the input has elements.

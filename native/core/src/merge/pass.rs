@@ -36,6 +36,9 @@ pub(super) struct Pass {
     pub(super) measures: bool,
     /// Number of the first pass that ran for the first time; those before run without a sample.
     fresh: usize,
+    /// Whether units are taken from the last to the first: the next pass finds in the caches, and
+    /// in maps, what this one has read last.
+    backwards: bool,
 }
 
 impl Pass {
@@ -107,6 +110,15 @@ impl Pass {
         self.number >= self.fresh && !self.samples()
     }
 
+    /// Number of the unit that is handed out after so many others.
+    pub(super) fn turn(&self, issued: u64) -> u64 {
+        if self.backwards {
+            self.units - 1 - issued
+        } else {
+            issued
+        }
+    }
+
     /// Elements or bytes of a unit: (begin, end).
     pub(super) fn range(&self, item: &Item, unit: u64) -> (u64, u64) {
         let Some(gather) = &self.gather else {
@@ -133,6 +145,10 @@ impl Pass {
         let round = |node: &usize| self.values[*node] as f32;
         self.scalars = stage.scalars.iter().map(round).collect();
         self.cut(item, stage, geometry);
+        // The output is written from its beginning on.
+        let left = program.stages().len() - 1 - self.number;
+        self.backwards =
+            left % 2 == 1 && self.gather.as_ref().is_some_and(|gather| !gather.ordered);
         self
     }
 

@@ -119,7 +119,7 @@ impl<'a> Queue<'a> {
         let mut active = state.active.iter_mut();
         let active = active.find(|active| active.issued < active.pass.units)?;
         let item = self.items[active.place];
-        let index = active.issued;
+        let index = active.pass.turn(active.issued);
         active.issued += 1;
         active.running += 1;
         let pass = Arc::clone(&active.pass);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rounding::Rounded;
 use super::ways::Reading;
+use crate::output::Writing;
 
 /// Counters and findings of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +21,12 @@ pub struct Report {
     pub bytes_copied: u64,
     /// Which way of reading was found to be the faster, if it was tried.
     pub reading: Option<Reading>,
+    /// How much one call wrote, if enough was written to find out.
+    pub writing: Option<Writing>,
+    /// Worker threads.
+    pub threads: usize,
+    /// The vector instructions, by the name that the environment calls them.
+    pub vectors: &'static str,
 }
 
 impl Report {

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::stream::stream;
 use crate::error::Result;
-use crate::output::OutputFile;
+use crate::output::{OutputFile, Writing};
 
 /// A file or memory.
 #[derive(Debug)]
@@ -53,6 +53,14 @@ impl Sink<'_> {
         match self {
             Self::File(file) => file.size(),
             Self::Bytes(bytes) => bytes.length as u64,
+        }
+    }
+
+    /// How much one call writes to a file, if that was found out.
+    pub(super) fn writing(&self) -> Option<Writing> {
+        match self {
+            Self::File(file) => file.writing(),
+            Self::Bytes(_) => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::backlog::Backlog;
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Writing};
 use super::temporary;
 use crate::error::{Error, Result};
 use crate::sys;
@@ -71,6 +71,11 @@ impl OutputFile {
     /// The path that the file has until it is committed.
     pub fn temporary(&self) -> &Path {
         &self.temporary
+    }
+
+    /// How much one call writes, if that was found out.
+    pub(crate) fn writing(&self) -> Option<Writing> {
+        self.pieces.found()
     }
 
     /// Size in bytes.

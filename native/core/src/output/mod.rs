@@ -6,3 +6,4 @@ mod pieces;
 mod temporary;
 
 pub use file::OutputFile;
+pub use pieces::Writing;

@@ -23,6 +23,15 @@ const PROBED: u64 = 128;
 /// times that: a thread that was interrupted says little about memory.
 const DOUBT: (u64, u64) = (8, 4);
 
+/// What was found out about writing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Writing {
+    /// Bytes that one call writes.
+    pub piece: usize,
+    /// Nanoseconds per byte of large pieces and of small ones, lately.
+    pub costs: [f64; 2],
+}
+
 /// What writing costs by pieces of each size.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
@@ -41,6 +50,14 @@ impl Pieces {
         }
         let probes = self.writes.fetch_add(1, Ordering::Relaxed) % PROBED == PROBED - 1;
         (SIZES[if probes { 1 - better } else { better }], true)
+    }
+
+    /// What is known of both sizes, if both were tried.
+    pub(super) fn found(&self) -> Option<Writing> {
+        let known = self.costs.each_ref().map(|cost| cost.load(Ordering::Relaxed));
+        let piece = SIZES[usize::from(known[1] < known[0])];
+        let costs = known.map(|cost| cost as f64 / 1000.0);
+        (!known.contains(&0)).then_some(Writing { piece, costs })
     }
 
     /// Note how long a write took that was made in pieces of a size.

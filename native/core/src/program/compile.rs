@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::groups::{Groups, Trim, Vote};
 use super::op::{Binary, Leaf, Op, Reduction};
-use super::stage::{Collect, Collector, Instruction, Operand, Register, Scaled, Stage};
+use super::stage::{Collect, Collector, Instruction, Operand, Register, Scaled, Stage, VOTERS};
 use super::Node;
 use crate::error::{Error, Result};
 
@@ -16,11 +17,15 @@ const MAX_INSTRUCTIONS: usize = 1 << 20;
 /// Compile every pass of a program.
 pub(super) fn compile(nodes: &[Node], output: usize) -> Result<Vec<Stage>> {
     let needed = reachable(nodes, output);
+    let mut uses = vec![0; nodes.len()];
+    for arg in needed.iter().flat_map(|node| &nodes[*node].args) {
+        uses[*arg] += 1;
+    }
     let last = nodes[output].level;
     let mut left = MAX_INSTRUCTIONS;
     let mut stages = Vec::new();
     for pass in 0..=last {
-        let mut builder = Builder::new(nodes, pass);
+        let mut builder = Builder::new(Groups { nodes, uses: &uses }, pass);
         let collectors = needed.iter().filter_map(|node| collector(nodes, *node, pass));
         for (node, what) in collectors {
             builder.collect(node, what);
@@ -63,9 +68,17 @@ fn collector(nodes: &[Node], node: usize, pass: usize) -> Option<(usize, Collect
 /// A node and the scalar node it is multiplied with.
 type Term = (usize, Option<usize>);
 
+/// Operations that one instruction does.
+enum Group {
+    Scaled(Binary, [Term; 2]),
+    Trim(Trim),
+    Vote(Vote),
+}
+
 /// Emits instructions in virtual registers (one per value) and then assigns real ones.
 struct Builder<'a> {
     nodes: &'a [Node],
+    groups: Groups<'a>,
     pass: usize,
     stage: Stage,
     /// The virtual register of a node that has been emitted.
@@ -76,10 +89,10 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(nodes: &'a [Node], pass: usize) -> Self {
+    fn new(groups: Groups<'a>, pass: usize) -> Self {
+        let (nodes, scalars) = (groups.nodes, HashMap::new());
         let emitted = vec![None; nodes.len()];
-        let scalars = HashMap::new();
-        Self { nodes, pass, stage: Stage::default(), emitted, next: 0, scalars }
+        Self { nodes, groups, pass, stage: Stage::default(), emitted, next: 0, scalars }
     }
 
     fn collect(&mut self, node: usize, what: Collector) {
@@ -120,9 +133,15 @@ impl<'a> Builder<'a> {
         if self.is_loaded(node) {
             return Vec::new();
         }
-        if let Some(terms) = self.scaled_terms(node) {
-            let sources = terms.iter().rev().map(|term| term.0);
-            return sources.filter(|source| self.emitted[*source].is_none()).collect();
+        let sources = match self.group(node) {
+            Some(Group::Vote(vote)) => Some(vote.values),
+            Some(Group::Trim(trim)) => Some([trim.x].into_iter().chain(trim.y).collect()),
+            Some(Group::Scaled(_, terms)) => Some(terms.map(|term| term.0).to_vec()),
+            None => None,
+        };
+        if let Some(sources) = sources {
+            let missing = sources.into_iter().rev();
+            return missing.filter(|source| self.emitted[*source].is_none()).collect();
         }
         let direct = matches!(self.nodes[node].op, Op::Binary(_));
         let absent = |arg: &&usize| {
@@ -140,15 +159,15 @@ impl<'a> Builder<'a> {
             self.stage.prologue.push(Instruction::Splat { target, scalar });
             return target;
         }
+        if let Some(group) = self.group(node) {
+            let instruction = self.grouped(group, target);
+            self.stage.body.push(instruction);
+            return target;
+        }
         let args = &known.args;
         let instruction = match known.op {
             Op::Leaf(leaf) => self.leaf(leaf, target),
             Op::Unary(op) => Instruction::Unary { op, target, x: self.register(args[0]) },
-            Op::Binary(op) if self.scaled_terms(node).is_some() => {
-                let terms = self.scaled_terms(node).unwrap_or_default();
-                let [x, y] = terms.map(|term| self.scaled(term));
-                Instruction::Scaled { op, target, x, y }
-            }
             Op::Binary(op) => {
                 let (x, y) = (self.operand(args[0]), self.operand(args[1]));
                 Instruction::Binary { op, target, x, y }
@@ -167,16 +186,68 @@ impl<'a> Builder<'a> {
         target
     }
 
+    /// The operations that one instruction does instead of a node's own.
+    fn group(&self, node: usize) -> Option<Group> {
+        let vote = || self.groups.vote(node).map(Group::Vote);
+        let trim = || self.apart(self.groups.trim(node)?).map(Group::Trim);
+        let terms = || self.scaled_terms(node);
+        let scaled = || terms().map(|(op, terms)| Group::Scaled(op, terms));
+        vote().or_else(trim).or_else(scaled)
+    }
+
+    /// A trim that takes a difference as it is, if that was needed before; `None` if what it keeps was.
+    fn apart(&self, trim: Trim) -> Option<Trim> {
+        if trim.factor.is_some() && self.emitted[trim.kept].is_some() {
+            return None;
+        }
+        Some(match self.emitted[trim.d] {
+            Some(_) => Trim { x: trim.d, y: None, ..trim },
+            None => trim,
+        })
+    }
+
+    fn grouped(&mut self, group: Group, target: Register) -> Instruction {
+        match group {
+            Group::Scaled(op, terms) => {
+                let [x, y] = terms.map(|term| self.scaled(term));
+                Instruction::Scaled { op, target, x, y }
+            }
+            Group::Trim(Trim { x, y, least, factor, .. }) => Instruction::Trim {
+                target,
+                x: self.register(x),
+                y: y.map(|y| self.register(y)),
+                least: self.scalar(least),
+                factor: factor.map(|factor| self.scalar(factor)),
+            },
+            Group::Vote(Vote { values, by_count, weights }) => {
+                let mut registers = [0; VOTERS];
+                for (register, value) in registers.iter_mut().zip(&values) {
+                    *register = self.register(*value);
+                }
+                let weights = weights.map(|weights| {
+                    let mut scalars = [0; VOTERS];
+                    for (scalar, weight) in scalars.iter_mut().zip(weights) {
+                        *scalar = self.scalar(weight);
+                    }
+                    scalars
+                });
+                let count = values.len();
+                Instruction::Vote { target, values: registers, count, by_count, weights }
+            }
+        }
+    }
+
     /// The terms of a sum or difference of which at least one is a product with a scalar that
     /// nobody has needed yet: weighted sums are what merging is about, and one loop is faster
     /// than three. The products are rounded as they would be by themselves.
-    fn scaled_terms(&self, node: usize) -> Option<[Term; 2]> {
-        let Node { op: Op::Binary(Binary::Add | Binary::Subtract), args, .. } = &self.nodes[node]
+    fn scaled_terms(&self, node: usize) -> Option<(Binary, [Term; 2])> {
+        let Node { op: Op::Binary(op @ (Binary::Add | Binary::Subtract)), args, .. } =
+            &self.nodes[node]
         else {
             return None;
         };
         let terms = [self.term(args[0])?, self.term(args[1])?];
-        terms.iter().any(|term| term.1.is_some()).then_some(terms)
+        terms.iter().any(|term| term.1.is_some()).then_some((*op, terms))
     }
 
     /// A node as a term; `None` if it is a scalar.

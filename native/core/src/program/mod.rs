@@ -5,6 +5,7 @@
 //! compiled ([`compile`]) into a list of instructions over blocks of elements.
 
 mod compile;
+mod groups;
 mod kind;
 mod op;
 mod registers;
@@ -13,6 +14,8 @@ pub(crate) mod stage;
 
 pub use kind::{Extent, Kind};
 pub use op::{Axis, Binary, Distribution, Leaf, Op, Reduction, Unary};
+
+pub(crate) use groups::LEAST_WEIGHT;
 
 use stage::Stage;
 

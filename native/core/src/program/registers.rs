@@ -78,7 +78,9 @@ impl Instruction {
             | Self::Unary { target, .. }
             | Self::Binary { target, .. }
             | Self::Scaled { target, .. }
-            | Self::Where { target, .. } => target,
+            | Self::Where { target, .. }
+            | Self::Trim { target, .. }
+            | Self::Vote { target, .. } => target,
         }
     }
 
@@ -101,6 +103,11 @@ impl Instruction {
                 visit(x);
                 visit(y);
             }
+            Self::Trim { x, y, .. } => {
+                visit(x);
+                y.iter_mut().for_each(visit);
+            }
+            Self::Vote { values, count, .. } => values[..*count].iter_mut().for_each(visit),
             _ => {}
         }
     }

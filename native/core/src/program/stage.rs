@@ -16,6 +16,9 @@ pub(crate) enum Operand {
 /// A register and the scalar it is multiplied with.
 pub(crate) type Scaled = (Register, Option<u16>);
 
+/// Most values that vote by one instruction.
+pub(crate) const VOTERS: usize = 4;
+
 /// One step; `target` is never one of its arguments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Instruction {
@@ -66,6 +69,23 @@ pub(crate) enum Instruction {
         condition: Register,
         x: Register,
         y: Register,
+    },
+    /// `factor * (|d| >= least ? d : 0)`, of `d = x - y`, or `x` if there is no `y`.
+    Trim {
+        target: Register,
+        x: Register,
+        y: Option<Register>,
+        least: u16,
+        factor: Option<u16>,
+    },
+    /// The sum of the first `count` values that have the elected sign, divided by the sum of their
+    /// weights.
+    Vote {
+        target: Register,
+        values: [Register; VOTERS],
+        count: usize,
+        by_count: bool,
+        weights: Option<[u16; VOTERS]>,
     },
 }
 

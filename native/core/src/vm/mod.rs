@@ -22,6 +22,7 @@ pub(crate) mod simd;
 mod table;
 #[cfg(test)]
 mod tests;
+mod votes;
 mod work;
 
 pub(crate) use block::BLOCK;

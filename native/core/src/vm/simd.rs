@@ -61,7 +61,7 @@ impl Level {
     }
 
     /// What the environment calls it.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             #[cfg(target_arch = "x86_64")]

@@ -357,3 +357,135 @@ fn no_table_is_made_of_what_is_no_function_of_two_bytes() {
     ]);
     assert!(!short(&overflow, eight, nearest, large));
 }
+
+/// The nodes of a merge of task vectors whose greatest elements vote: of the models after the first
+/// input, with a threshold and a weight for each.
+fn voting(models: usize, by_count: bool, normalised: bool) -> Vec<RawNode> {
+    let mut nodes: Vec<RawNode> = Vec::new();
+    let mut add = |name: &str, args: &[usize], constants: &[f64]| {
+        nodes.push(node(name, args, constants));
+        nodes.len() - 1
+    };
+    let [zero, one, minus, small] = [0.0, 1.0, -1.0, 1e-8].map(|x| add("constant", &[], &[x]));
+    let base = add("input", &[], &[0.0]);
+    let mut weights = Vec::new();
+    let mut values = Vec::new();
+    for model in 0..models {
+        let x = add("input", &[], &[(model + 1) as f64]);
+        let least = add("scalar", &[], &[(2 * model) as f64]);
+        let weight = add("scalar", &[], &[(2 * model + 1) as f64]);
+        let d = add("subtract", &[x, base], &[]);
+        let magnitude = add("abs", &[d], &[]);
+        let large = add("greater_equal", &[magnitude, least], &[]);
+        let kept = add("where", &[large, d, zero], &[]);
+        values.push(add("multiply", &[weight, kept], &[]));
+        weights.push(weight);
+    }
+    let votes: Vec<usize> = if by_count {
+        values.iter().map(|value| add("sign", &[*value], &[])).collect()
+    } else {
+        values.clone()
+    };
+    let sum = votes.into_iter().reduce(|x, y| add("add", &[x, y], &[])).unwrap();
+    let elected = if by_count {
+        add("sign", &[sum], &[])
+    } else {
+        let positive = add("greater_equal", &[sum, zero], &[]);
+        add("where", &[positive, one, minus], &[])
+    };
+    let (mut mixed, mut shares) = (Vec::new(), Vec::new());
+    for (value, weight) in values.iter().zip(weights) {
+        let product = add("multiply", &[*value, elected], &[]);
+        let agrees = add("greater", &[product, zero], &[]);
+        mixed.push(add("where", &[agrees, *value, zero], &[]));
+        shares.push(add("where", &[agrees, weight, zero], &[]));
+    }
+    let mut result = mixed.into_iter().reduce(|x, y| add("add", &[x, y], &[])).unwrap();
+    if normalised {
+        let share = shares.into_iter().reduce(|x, y| add("add", &[x, y], &[])).unwrap();
+        let magnitude = add("abs", &[share], &[]);
+        let none = add("less", &[magnitude, small], &[]);
+        let divisor = add("where", &[none, one, share], &[]);
+        result = add("divide", &[result, divisor], &[]);
+    }
+    add("add", &[base, result], &[]);
+    nodes
+}
+
+/// The same for one element, as its description has it.
+fn voted(numbers: &[f32], scalars: &[f32], by_count: bool, normalised: bool) -> f32 {
+    let base = numbers[0];
+    let trimmed = |(model, x): (usize, &f32)| {
+        let (least, weight) = (scalars[2 * model], scalars[2 * model + 1]);
+        weight * if (x - base).abs() >= least { x - base } else { 0.0 }
+    };
+    let values: Vec<f32> = numbers[1..].iter().enumerate().map(trimmed).collect();
+    let sign = |x: f32| f32::from(i8::from(x > 0.0) - i8::from(x < 0.0));
+    let sum = |values: Vec<f32>| values.into_iter().reduce(|x, y| x + y).unwrap();
+    let elected = if by_count {
+        sign(sum(values.iter().map(|x| sign(*x)).collect()))
+    } else if sum(values.clone()) >= 0.0 {
+        1.0
+    } else {
+        -1.0
+    };
+    let agrees = |value: &f32| value * elected > 0.0;
+    let mixed = sum(values.iter().map(|x| if agrees(x) { *x } else { 0.0 }).collect());
+    let shares = values.iter().enumerate();
+    let share =
+        sum(shares.map(|(i, x)| if agrees(x) { scalars[2 * i + 1] } else { 0.0 }).collect());
+    let divisor = if share.abs() < 1e-8 { 1.0 } else { share };
+    base + if normalised { mixed / divisor } else { mixed }
+}
+
+#[test]
+fn a_vote_in_one_loop_is_that_of_its_formula() {
+    use crate::program::stage::Instruction::{Trim, Vote};
+    let scalars = [0.5, 1.0, 0.1, 0.7, f32::INFINITY, 1.5, 0.0, -0.3, 0.2, 1.0];
+    let finite = |bytes: [u8; 4]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0x3e]);
+    let sources: [Vec<u8>; 6] = std::array::from_fn(|seed| {
+        let bits = bits(LENGTH * 4, seed as u64 + 1);
+        // Numbers of both signs about as large as thresholds, and some that are equal.
+        let number =
+            |bytes: &[u8; 4]| finite(*bytes) * [1.0, -1.0, 0.0, 4.0][usize::from(bytes[3] % 4)];
+        bits.as_chunks::<4>().0.iter().flat_map(|bytes| number(bytes).to_le_bytes()).collect()
+    });
+    for models in 2..=5 {
+        for (by_count, normalised) in [(false, false), (false, true), (true, false), (true, true)] {
+            let nodes = voting(models, by_count, normalised);
+            let program = Program::new(&nodes, nodes.len() - 1).unwrap();
+            let stage = &program.stages()[0];
+            let trims = stage.body.iter().filter(|step| matches!(step, Trim { .. })).count();
+            let votes = stage.body.iter().filter(|step| matches!(step, Vote { .. })).count();
+            assert_eq!((trims, votes), (models, usize::from(models < 5)));
+            let inputs: Vec<(&[u8], Dtype)> =
+                stage.inputs.iter().map(|input| (&sources[*input][..], Dtype::F32)).collect();
+            let known: Vec<f32> = stage
+                .scalars
+                .iter()
+                .map(|node| match nodes[*node].2[0] {
+                    index if nodes[*node].0 == "scalar" => scalars[index as usize],
+                    constant => constant as f32,
+                })
+                .collect();
+            let number = |input: usize, index: usize| {
+                let bytes = sources[input].as_chunks::<4>().0[index];
+                f32::from_le_bytes(bytes)
+            };
+            for level in Level::all() {
+                let encoding = Encoding { dtype: Dtype::F32, by_chance: false };
+                let frame = frame(stage, &inputs, &known, LENGTH as u64, encoding);
+                let mut machine = Machine::at_level(level);
+                machine.start(&frame);
+                let found = machine.results(&frame, 0, LENGTH).to_vec();
+                for (index, found) in found.iter().enumerate() {
+                    let numbers: Vec<f32> =
+                        (0..=models).map(|input| number(input, index)).collect();
+                    let wanted = voted(&numbers, &scalars, by_count, normalised);
+                    let what = format!("{models} models, {by_count} {normalised}, {level:?}");
+                    assert_eq!(found.to_bits(), wanted.to_bits(), "{what}, {numbers:?}");
+                }
+            }
+        }
+    }
+}

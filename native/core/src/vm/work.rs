@@ -7,6 +7,7 @@ use super::index as places;
 use super::kernels;
 use super::simd::Task;
 use super::table::Table;
+use super::votes;
 use crate::codec::{self, Isa};
 use crate::program::stage::{Instruction, Operand, Register, Stage};
 use crate::program::Distribution;
@@ -168,6 +169,16 @@ fn step<I: Isa>(
         }
         Instruction::Where { condition, x, y, .. } => {
             kernels::select(target, register(condition), register(x), register(y));
+        }
+        Instruction::Trim { x, y, least, factor, .. } => {
+            let scalar = |at: u16| frame.scalars[usize::from(at)];
+            let factor = factor.map_or(1.0, scalar);
+            votes::trim(target, register(x), y.map(register), scalar(least), factor);
+        }
+        Instruction::Vote { values, count, by_count, weights, .. } => {
+            let weights = weights.map(|weights| weights.map(|at| frame.scalars[usize::from(at)]));
+            let values = values.map(register);
+            votes::vote(target, &values[..count], by_count, weights.as_ref());
         }
         Instruction::Spread { node, extent, .. } => {
             places::spread(target, &frame.vectors[node], extent, &frame.geometry, begin);
