@@ -44,7 +44,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if len(arguments.models) not in {0, 2}:
         parser.error("name two models, or none")
-    found = _layers(*arguments.models, arguments.layers) if arguments.models else _made()
+    found = _made()
+    if arguments.models:
+        base, tuned = arguments.models
+        found = _layers(base, tuned, arguments.layers)
     with threadpool_limits(1, user_api="blas"):
         lines = list(_lines(found, arguments.rank))
     if arguments.output:
