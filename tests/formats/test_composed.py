@@ -61,3 +61,11 @@ def test_another_shape_has_the_same_elements():
     whole = joined([stored("q", (2, 3), 40), stored("k", (2, 3), 0)], "qk")
     assert (values(reshaped(whole, (3, 4))) == values(whole).reshape(3, 4)).all()
     assert reshaped(stored("q", (2, 3), 40), (6,)).offset == 160
+
+
+def test_what_lies_side_by_side_in_two_files_is_not_one_range():
+    first = stored("a", (2, 3), 0)
+    other = TensorInfo("b", "F32", (2, 3), Path("y.safetensors"), 24, 24)
+    whole = joined([first, other], "ab")
+    assert isinstance(whole, ComposedTensor)
+    assert [piece.tensor.file.name for piece in whole.pieces] == ["x.safetensors", "y.safetensors"]

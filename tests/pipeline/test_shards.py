@@ -221,3 +221,16 @@ def test_split_tensor_is_written_into_its_shard(tmp_path, models):
     for shard in tmp_path.glob("out-*"):
         for key, array in read_checkpoint(shard).items():
             assert array.tobytes() == whole[key].tobytes()
+
+
+def test_a_shard_that_is_a_link_is_not_replaced(tmp_path, plan, whole):
+    out, size = tmp_path / "out.safetensors", three(whole.stat().st_size)
+    merge_to_file(plan, out, executor=NATIVE, shard_size=size)
+    (tmp_path / "far").mkdir()
+    far = (tmp_path / THREE[1]).rename(tmp_path / "far" / "kept.safetensors")
+    (tmp_path / THREE[1]).symlink_to(far)
+    before = far.read_bytes()
+    with pytest.raises(ExecutorError, match="is a link, and shards replace files"):
+        merge_to_file(plan, out, executor=NATIVE, shard_size=size)
+    assert (tmp_path / THREE[1]).is_symlink()
+    assert far.read_bytes() == before

@@ -303,3 +303,15 @@ def test_integers_that_differ_are_told_though_those_before_them_are_equal(tmp_pa
         paths.append(write_checkpoint(tmp_path / f"{name}.safetensors", arrays))
     said = "tensor 'x.1.other' of integers that differ: taken from a.safetensors"
     assert plan_of(paths).notes == (said,)
+
+
+def test_output_of_a_model_with_old_keys_has_them_too(tmp_path, models):
+    """Models with old and new keys of a text encoder merge; the first one's keys are kept."""
+    (old, new), *_ = plan_of(models).architecture.aliases.items()
+    layout = [(k.replace(new, old), dtype, shape) for k, dtype, shape in shrink(sd1_layout())]
+    first = write_random(tmp_path / "old.safetensors", layout, seed=3)
+    plan = plan_of([first, models[0]])
+    keys = [key for key, *_ in layout]
+    assert any(key.startswith(old) for key in keys)
+    assert [tensor.key for tensor in plan.outputs] == [job.key for job in plan.jobs] == keys
+    assert not plan.warnings

@@ -37,6 +37,12 @@ def trials(*pictures, seconds=60.0):
         (Limits(trials=2), trials(1, 1), "all 2 trials are done"),
         (Limits(pictures=32), trials(16), None),
         (Limits(pictures=31), trials(16), "16 of 31 pictures are made, and a trial may take 16"),
+        (Limits(pictures=48), [*trials(16), Trial(1, "running", NOBODY)], None),
+        (
+            Limits(pictures=47),
+            [*trials(16), Trial(1, "running", NOBODY)],
+            "32 of 47 pictures are made, and a trial may take 16",
+        ),
         (Limits(minutes=3), trials(1, 1), None),
         (Limits(minutes=2), trials(1, 1), "the 2 minutes are over"),
         (Limits(9, 16, 9), trials(1), "1 of 16 pictures are made, and a trial may take 16"),

@@ -18,9 +18,9 @@ from bmerge.study.events import RacingChosen
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
-from bmerge.study.racing import check_racing, cost_of_a_merge
+from bmerge.study.racing import Race, check_racing, cost_of_a_merge
 from bmerge.study.stored import read_study
-from bmerge.study.trial import best_of, results_of
+from bmerge.study.trial import Proposal, Trial, best_of, results_of
 from grey_study import STUDY
 from noisy_study import BOTH, PAYLOADS, Judge, N, Painter, race_study
 from toy_study import ONE, TWO
@@ -194,3 +194,16 @@ def test_a_pruned_trial_is_shown_as_what_it_is(raced, bmerge):
     shown = bmerge("studies", "show", raced[0]).out.splitlines()[1 + pruned.number]
     assert shown.endswith(f"behind trial {pruned.incumbent} after {len(pruned.pictures)} pictures")
     assert "  ~" in shown
+
+
+def test_pictures_count_by_their_weights_in_an_estimate():
+    def pictures(*scores):
+        return tuple(
+            {"id": f"p{n}", "file": "", "seed": 0, "weight": weight, "scores": {"judge": score}}
+            for n, (weight, score) in enumerate(zip((1.0, 3.0), scores, strict=True))
+        )
+
+    best = Trial(0, "complete", Proposal("iters", "x", {}, {}), means={"judge": 0.5},
+                 pictures=pictures(0.5, 0.5))  # fmt: skip
+    race = Race(best, ONE.scale({}), 0)
+    assert race.means(pictures(0.9, 0.1)) == pytest.approx({"judge": 0.5 + (0.4 - 3 * 0.4) / 4})

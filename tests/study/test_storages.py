@@ -182,3 +182,13 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path, server):
     with pytest.raises(StudyError, match=r"^the storage .* cannot be used: .*refused") as caught:
         run_study(make_study(tmp_path, storage=url))
     assert "\n" not in str(caught.value)
+
+
+def test_a_trial_takes_the_place_of_what_a_call_that_failed_has_left(tmp_path):
+    storage = OptunaStorage(tmp_path, None, create=True)
+    storage.create("s", 1)
+    for word in ("left over", "left over too", "its own"):
+        storage.add("s", StoredTrial(0, "running", {}, {}, {"word": word}))
+    (trial,) = storage.trials("s")
+    storage.close()
+    assert (trial.number, trial.attributes) == (0, {"word": "its own"})
