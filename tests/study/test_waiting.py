@@ -235,6 +235,22 @@ def test_generator_is_asked_before_the_trial_is_attempted_again():
     assert generator.asked == [False] * 4
 
 
+def test_what_is_said_against_a_study_that_worked_is_waited_for_a_minute():
+    patience, clock, _ = patience_of(30)
+    patience.trust()
+    down = GeneratorError("refused", transient=True)
+    against = GeneratorError("no such node", blame="study")
+    errors = itertools.chain([down] * 12, itertools.repeat(against))
+
+    def action():
+        raise next(errors)
+
+    with pytest.raises(StudyError, match=r"^trial 4 cannot be evaluated: no such node \(waited"):
+        patience.through(action, 4)
+    assert sum(clock.slept) == sum(clock.slept[:12]) + 60
+    assert sum(clock.slept[:12]) > 300
+
+
 def test_check_that_blames_the_study_ends_the_wait():
     generator = Checked(GeneratorError("no such sampler", blame="study"))
     patience, _, _ = patience_of(30, generator)

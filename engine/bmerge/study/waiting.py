@@ -7,7 +7,8 @@ the first picture, somebody is likely to sit there: what will not pass by itself
 and nothing for long.
 
 Once a whole trial is done, the study is known to be in order. What a server says against it from
-then on, as a proxy that redirects or an extension that is gone after a restart, is waited for too.
+then on, as a proxy that redirects or an extension that is not loaded yet after a restart, is waited
+for too, but not for long: by now it may be true.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 _FIRST, _LONGEST = 1.0, 60.0  # seconds of the pauses; each is twice the one before
 _AT_START = 120.0  # seconds of patience before the first picture
+_AGAINST = 60.0  # with what is said against a study that has worked
 _UNEXPLAINED = 3  # failures that the surroundings do not explain, in
 _UNEXPLAINED_FOR = 300.0  # seconds at least, after which the merge must be to blame
 
@@ -63,6 +65,7 @@ class Patience:
         self._clock, self._sleep = clock, sleep
         self._worked = self._trusted = False
         self._since: float | None = None
+        self._against_since: float | None = None
         self._pauses = self._failures = self._unexplained = 0
 
     def through(
@@ -102,7 +105,7 @@ class Patience:
 
     def relieve(self) -> None:
         """Begin anew: something has worked."""
-        self._since = None
+        self._since = self._against_since = None
         self._pauses = self._failures = self._unexplained = 0
 
     def _blame(self, error: Exception) -> Blame:
@@ -157,6 +160,11 @@ class Patience:
         if self._since is None:
             self._since = now
         left = self._since + self._limit(error) - now
+        if blame_of(error) != "study":
+            self._against_since = None
+        else:
+            self._against_since = now if self._against_since is None else self._against_since
+            left = min(left, self._against_since + _AGAINST - now)
         if left <= 0:
             raise _given_up(error, number, now - self._since)
         pause = min(_FIRST * 2 ** min(self._pauses, 9), _LONGEST, left)
