@@ -168,7 +168,7 @@ def test_changed_contents_are_accepted_on_request_and_told(begun, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY.replace("patience: 3", "style: wild"))
     called = begun("--accept-changes")
     assert called.status == 1  # an option says what it means, a content does not
-    assert "another generator.style" in called.err
+    assert "different generator.style" in called.err
     for before, after in (
         ("flow: flow.json", "flow: default"),
         ("patience: 3", "style: style.txt"),
@@ -234,7 +234,7 @@ def test_a_definition_of_an_earlier_release_goes_on_and_is_completed(old, tmp_pa
     (tmp_path / "study.yaml").write_text(OLD_STUDY.replace("name: swatch", "name: swatch, side: 9"))
     called = old("--trials", "3")
     assert called.status == 1
-    assert "another generator.side" in called.err
+    assert "different generator.side" in called.err
 
 
 def test_a_definition_of_an_earlier_release_still_refuses(old, tmp_path):
@@ -246,7 +246,7 @@ def test_a_definition_of_an_earlier_release_still_refuses(old, tmp_path):
         (tmp_path / "study.yaml").write_text(OLD_STUDY.replace(before, after))
         called = old("--trials", "2")
         assert called.status == 1
-        assert f"another {place}" in called.err
+        assert f"different {place}" in called.err
 
 
 def change_definition(folder, change):
@@ -289,7 +289,7 @@ def test_another_block_map_is_named(bmerge, study_file, example, write_plugin, t
     (tmp_path / "halves.yaml").write_text(HALVES.replace("layers.0", "layers.1"))
     called = bmerge("run", "study.yaml", "--trials", "2", *flags)
     assert called.status == 1
-    assert "another architecture.blocks: 'sha256 " in called.err
+    assert "different architecture.blocks: 'sha256 " in called.err
 
 
 def test_another_preset_is_named(bmerge, study_file, example, sd1_models, monkeypatch):
@@ -303,4 +303,4 @@ def test_another_preset_is_named(bmerge, study_file, example, sd1_models, monkey
         monkeypatch.setattr("bmerge.host.study_queue.load_presets", lambda presets=presets: presets)
         called = bmerge("run", "study.yaml", "--trials", "1", *example)
         assert called.status == status, called.err
-    assert "another weights of try[0].pull.*: 0.5, now 0.7" in called.err
+    assert "different weights of try[0].pull.*: 0.5, now 0.7" in called.err
