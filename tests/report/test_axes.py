@@ -50,7 +50,7 @@ def test_ticks_are_round_numbers_with_the_digits_that_tell_them_apart(
 
 
 @given(
-    st.lists(st.floats(-1.7e308, 1.7e308), min_size=1, max_size=5),
+    st.lists(st.floats(-1e307, 1e307), min_size=1, max_size=5),
     st.sampled_from([0.0, 1e-12, 1e-6, 1.0]),
 )
 def test_any_scores_lie_on_the_axis_in_their_order(values: list[float], spread: float) -> None:
