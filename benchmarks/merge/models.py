@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.merge.flux import flux_layout
+from benchmarks.merge.nf4 import write_nf4
 from benchmarks.merge.programs import bmerge, convert
 from bmerge.dtypes import BLOCKS, SIZES
 from bmerge.lora.kohya import kohya_layers
@@ -24,6 +26,10 @@ LORA = "lora"
 """What the names of LoRAs start with; their rank follows."""
 UNET = "unet"
 """What stands for a dtype where the diffusion model is alone, as it is."""
+
+
+NF4 = "nf4"
+"""The format that nothing is converted to: its models have values of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Kind:
             return shrink(sd1_layout("F16"))
         if self.name == "sd15":
             return sd1_layout("F16")
+        if self.name in _FLUX:
+            return flux_layout(*_FLUX[self.name], "F16")
         layout = sdxl_layout("F16")
         extra = [
             (f"copy_{part}.{key}", dtype, shape)
@@ -63,12 +71,17 @@ class Kind:
         return sum(math.prod(shape) * SIZES[tag] for tag, shape in tags)
 
 
+_FLUX = {"flux": (19, 38), "flux_part": (2, 4)}
+"""Kind → its double and single blocks."""
+
 KINDS = {
     kind.name: kind
     for kind in (
         Kind("tiny", "SD1.5 with tiny shapes, to try the benchmark", 26),
         Kind("sd15", "SD1.5", 26),
         Kind("sdxl", "SDXL", 20),
+        Kind("flux", "Flux.1 (12 G weights)", 57),
+        Kind("flux_part", "a tenth of Flux.1 (1.3 G weights)", 6),
         Kind("14gb", "14 GB (two SDXL in one file)", 20, parts=2),
     )
 }
@@ -108,7 +121,9 @@ def make(kind: Kind, names: Collection[str], folder: Path) -> dict[str, Path]:
             write_random(path.with_suffix(".part"), kind.layout(), seed=ord(letter))
             path.with_suffix(".part").rename(path)
     for name in missing:
-        if "." in name:
+        if _dtype(name) == NF4:
+            write_nf4(_path(kind, name, folder), kind.layout(), seed=ord(name[0]))
+        elif "." in name:
             _convert(_path(kind, name[0], folder), _path(kind, name, folder), _dtype(name))
     return {name: _path(kind, name, folder) for name in names}
 

@@ -78,6 +78,13 @@ def works(blocks: int) -> Sequence[Work]:
             )
             for name in ("q4_k", "q6_k")
         ),
+        Work(
+            "nf4_in",
+            "weighted_sum",
+            ("a.nf4", "b.nf4"),
+            (*alpha, "--dtype", "bf16", "--quantise", "none"),
+            like="a",
+        ),
     )
 
 

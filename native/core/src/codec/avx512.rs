@@ -1,12 +1,16 @@
 //! AVX-512 (F, BW, DQ, VL): sixteen numbers at a time, and what is left over as AVX2 has it.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _mm512_add_ps, _mm512_and_si512, _mm512_cmplt_epu32_mask,
-    _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_cvtps_ph, _mm512_mask_blend_epi32,
-    _mm512_maskz_compress_epi32, _mm512_mul_epu32, _mm512_mul_ps, _mm512_permutex2var_epi64,
-    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi64, _mm512_slli_epi64,
-    _mm512_srli_epi32, _mm512_srli_epi64, _mm512_sub_epi32, _mm512_sub_ps,
-    _mm512_ternarylogic_epi64, _MM_FROUND_TO_NEAREST_INT,
+    __m256i, __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
+    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask,
+    _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
+    _mm512_cvtps_ph, _mm512_div_ps, _mm512_mask_blend_epi32, _mm512_maskz_compress_epi32,
+    _mm512_maskz_mov_epi32, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps, _mm512_or_si512,
+    _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_epi64,
+    _mm512_set1_ps, _mm512_setr_epi64, _mm512_slli_epi64, _mm512_srli_epi32, _mm512_srli_epi64,
+    _mm512_sub_epi32, _mm512_sub_ps, _mm512_ternarylogic_epi64, _mm_cvtsi128_si64,
+    _mm_cvtsi64_si128, _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16, _mm_srli_epi16,
+    _mm_unpacklo_epi8, _MM_FROUND_TO_NEAREST_INT,
 };
 use std::mem::transmute;
 
@@ -37,7 +41,14 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
-        Avx2::look_up(bytes, high_first, table, target);
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { look_up(bytes, high_first, table, target) }
+    }
+
+    #[inline(always)]
+    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { encode_e2m1(values, divisor, codes) }
     }
 
     #[inline(always)]
@@ -120,6 +131,50 @@ fn encode(values: &[f32], target: &mut [u8]) {
         *bytes = stored(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(wide(*floats)));
     }
     Portable::encode_f16(rest, tail);
+}
+
+/// Sixteen nibbles at a time, each a place in the table by its lower four bits.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
+    let table_wide = wide(*table);
+    let (floats, rest) = target.as_chunks_mut::<16>();
+    let whole = floats.len();
+    for (floats, bytes) in floats.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        let low = _mm_cvtsi64_si128(i64::from_le_bytes(*bytes));
+        let high = _mm_srli_epi16::<4>(low);
+        let places =
+            if high_first { _mm_unpacklo_epi8(high, low) } else { _mm_unpacklo_epi8(low, high) };
+        *floats = narrow(_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(places), table_wide));
+    }
+    Avx2::look_up(&bytes[8 * whole..], high_first, table, rest);
+}
+
+/// The steps of [`crate::codec::eight::to_e2m1`].
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
+    const LARGEST: f32 = 6.0;
+    // Its last bit is that of the least number, as in every sum with a number below 1.
+    const ALIGNER: f32 = 4_194_304.0;
+    let splat = |bits: u32| _mm512_set1_epi32(bits as i32);
+    let bits = _mm512_castps_si512(_mm512_div_ps(wide(*values), _mm512_set1_ps(divisor)));
+    let sign = _mm512_and_si512(_mm512_srli_epi32::<28>(bits), splat(8));
+    let magnitude = _mm512_and_si512(bits, splat(0x7fff_ffff));
+    let number = _mm512_cmple_epu32_mask(magnitude, splat(f32::INFINITY.to_bits()));
+    let limited = _mm512_min_epu32(magnitude, splat(LARGEST.to_bits()));
+    let rebiased = _mm512_sub_epi32(limited, splat(126 << 23));
+    let last = _mm512_and_si512(_mm512_srli_epi32::<22>(rebiased), splat(1));
+    let rounding = _mm512_add_epi32(last, splat((1 << 21) - 1));
+    let normal = _mm512_srli_epi32::<22>(_mm512_add_epi32(rebiased, rounding));
+    let sum = _mm512_add_ps(_mm512_castsi512_ps(limited), _mm512_set1_ps(ALIGNER));
+    let subnormal = _mm512_sub_epi32(_mm512_castps_si512(sum), splat(ALIGNER.to_bits()));
+    let small = _mm512_cmplt_epu32_mask(limited, splat(1.0_f32.to_bits()));
+    let finite = _mm512_mask_blend_epi32(small, normal, subnormal);
+    let all = _mm512_or_si512(_mm512_maskz_mov_epi32(number, finite), sign);
+    // The first of two times 16, and the second.
+    let pairs = _mm_maddubs_epi16(_mm512_cvtepi32_epi8(all), _mm_set1_epi16(0x0110));
+    *codes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)).to_le_bytes();
 }
 
 /// Sixteen numbers.

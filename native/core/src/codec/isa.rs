@@ -15,6 +15,8 @@ pub(crate) trait Isa {
     fn decode_e5m2(source: &[u8], target: &mut [f32]);
     /// Look up nibbles, the first of a byte in its upper half or in its lower one.
     fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]);
+    /// Divide numbers and round them to E2M1, the first of two in the upper half of a byte.
+    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
     /// A formula of half floats.
@@ -67,6 +69,21 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
+        let mut apart = [0_u8; 16];
+        for (code, value) in apart.iter_mut().zip(values) {
+            *code = eight::to_e2m1(*value / divisor);
+        }
+        // All of it in the same steps, without a branch.
+        for (four, eight) in codes.as_chunks_mut::<4>().0.iter_mut().zip(apart.as_chunks().0) {
+            let eight = u64::from_le_bytes(*eight);
+            let pairs = (eight << 4 | eight >> 8) & 0x00ff_00ff_00ff_00ff;
+            let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+            *four = ((fours | fours >> 16) as u32).to_le_bytes();
+        }
+    }
+
+    #[inline(always)]
     fn encode_f16(values: &[f32], target: &mut [u8]) {
         encode_with(values, target, |x| half::to_f16(x).to_le_bytes());
     }
@@ -115,6 +132,11 @@ impl Isa for Avx2 {
     fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { x86::look_up(bytes, high_first, table, target) }
+    }
+
+    #[inline(always)]
+    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
+        Portable::encode_e2m1(values, divisor, codes);
     }
 
     #[inline(always)]

@@ -2,7 +2,8 @@
 //!
 //! There are 65,536 pairs of codes: far fewer than a tensor has elements. The program computes the
 //! results of all of them, so they are the same to the bit, and then whatever it does costs one look
-//! into a table, to measure and to encode alike. A part in which a result is not finite goes the
+//! into a table. The greatest magnitude takes less: of a run of pairs the greatest codes bound the
+//! results, and few runs have a bound above what was found already. A part in which a result is not finite goes the
 //! usual way, which says whose fault it is.
 
 use super::input::{Coded, Input, Stored};
@@ -10,15 +11,23 @@ use super::request::Job;
 use super::Sources;
 use crate::codec::blocks::encode::{Companions, Encoder};
 use crate::codec::blocks::{self, Code, Codec, Scaled, Scales};
+use crate::codec::Isa;
 use crate::error::Result;
 use crate::program::stage::Stage;
-use crate::vm::{is_pointwise, BLOCK};
+use crate::vm::simd::Task;
+use crate::vm::{is_pointwise, Level, BLOCK};
 
 /// Pairs of bytes.
 pub(super) const ALL: usize = 1 << 16;
 
 /// Tensors of fewer elements are not worth a table.
 const WORTH: u64 = 16 * ALL as u64;
+
+/// Magnitudes of a code: an I8 has one more than the others.
+const MAGNITUDES: usize = 129;
+
+/// Pairs whose results have one bound.
+const RUN: usize = 64;
 
 /// What a magnitude that is not finite has for its bits.
 const INFINITE: u32 = 0x7f80_0000;
@@ -32,6 +41,8 @@ pub(super) struct Pairs {
     results: Vec<f32>,
     /// The bits of their magnitudes.
     magnitudes: Vec<u32>,
+    /// The greatest of those of all codes up to a magnitude, by that of the first and the second.
+    bounds: Vec<u32>,
     /// Their codes, once scales are known.
     codes: Vec<u8>,
     /// Codes of a part, where they are not in memory.
@@ -96,6 +107,7 @@ impl Pairs {
         }
         let magnitude = |value: &f32| value.to_bits() & 0x7fff_ffff;
         self.magnitudes = self.results.iter().map(magnitude).collect();
+        self.bounds = bounds_of(&self.magnitudes, inputs.map(is_whole));
         self.codes.clear();
         self.job = Some(job);
         Ok(())
@@ -118,7 +130,10 @@ impl Pairs {
         }
         let found = match target {
             Target::Measure(companions, _) => {
-                let greatest = greatest(&self.magnitudes, views);
+                let tables = (&self.magnitudes[..], &self.bounds[..]);
+                let reached = companions.reached();
+                let (codes, whole) = (views, inputs.map(is_whole));
+                let greatest = Level::detect().run(Greatest { tables, codes, whole, reached });
                 (greatest < INFINITE).then(|| companions.reach(greatest))
             }
             Target::Encode(encoder, codes) => {
@@ -154,6 +169,40 @@ impl Target<'_> {
     }
 }
 
+/// Whether codes are whole numbers, whose magnitude is not in their lower bits.
+fn is_whole(coded: &Coded) -> bool {
+    matches!(&coded.codec, Codec::Scaled(codec) if codec.code == Code::I8)
+}
+
+/// The greatest results of all pairs up to two magnitudes of codes.
+fn bounds_of(results: &[u32], whole: [bool; 2]) -> Vec<u32> {
+    let mut bounds = vec![0; MAGNITUDES * MAGNITUDES];
+    for (pair, result) in results.iter().enumerate() {
+        let [x, y] = [pair >> 8, pair & 255].map(|code| code as u8);
+        let bound = &mut bounds[place(magnitude(x, whole[0]), magnitude(y, whole[1]))];
+        *bound = (*bound).max(*result);
+    }
+    for at in 0..bounds.len() {
+        let left = if at % MAGNITUDES > 0 { bounds[at - 1] } else { 0 };
+        let above = if at >= MAGNITUDES { bounds[at - MAGNITUDES] } else { 0 };
+        bounds[at] = bounds[at].max(left).max(above);
+    }
+    bounds
+}
+
+fn place(x: u8, y: u8) -> usize {
+    usize::from(x) * MAGNITUDES + usize::from(y)
+}
+
+#[inline(always)]
+fn magnitude(code: u8, whole: bool) -> u8 {
+    if whole {
+        (code as i8).unsigned_abs()
+    } else {
+        code & 0x7f
+    }
+}
+
 /// What each code of an input is.
 fn numbers(coded: &Coded, sources: &Sources) -> Result<Vec<f32>> {
     let Codec::Scaled(codec) = &coded.codec else {
@@ -182,23 +231,47 @@ fn codes_of(encoder: Encoder, results: &[f32]) -> Vec<u8> {
     codes
 }
 
-/// The greatest of a table that pairs of bytes name.
-fn greatest(table: &[u32], [xs, ys]: [&[u8]; 2]) -> u32 {
-    let Some(table) = table.first_chunk::<ALL>() else {
-        return u32::MAX;
-    };
-    let mut greatest = [0_u32; 4];
-    let (xs_four, xs_rest) = xs.as_chunks::<4>();
-    let (ys_four, ys_rest) = ys.as_chunks::<4>();
-    for (xs, ys) in xs_four.iter().zip(ys_four) {
-        for ((greatest, x), y) in greatest.iter_mut().zip(xs).zip(ys) {
-            *greatest = (*greatest).max(table[usize::from(u16::from_be_bytes([*x, *y]))]);
+/// The greatest of what pairs of bytes name, or what was reached before if that is more.
+struct Greatest<'a> {
+    /// The bits of magnitudes, and their bounds.
+    tables: (&'a [u32], &'a [u32]),
+    codes: [&'a [u8]; 2],
+    whole: [bool; 2],
+    reached: u32,
+}
+
+impl Task for Greatest<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> u32 {
+        let Self { tables: (results, bounds), codes: [xs, ys], whole, mut reached } = self;
+        for (xs, ys) in xs.chunks(RUN).zip(ys.chunks(RUN)) {
+            let bound = bounds[place(most(xs, whole[0]), most(ys, whole[1]))];
+            if bound > reached {
+                for (x, y) in xs.iter().zip(ys) {
+                    reached = reached.max(results[usize::from(u16::from_be_bytes([*x, *y]))]);
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// The greatest magnitude of codes.
+#[inline(always)]
+fn most(codes: &[u8], whole: bool) -> u8 {
+    let mut most = 0;
+    if whole {
+        for code in codes {
+            most = most.max(magnitude(*code, true));
+        }
+    } else {
+        for code in codes {
+            most = most.max(magnitude(*code, false));
         }
     }
-    for (x, y) in xs_rest.iter().zip(ys_rest) {
-        greatest[0] = greatest[0].max(table[usize::from(u16::from_be_bytes([*x, *y]))]);
-    }
-    greatest.into_iter().max().unwrap_or(0)
+    most
 }
 
 fn fill(table: &[u8], [xs, ys]: [&[u8]; 2], codes: &mut [u8]) {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::input::bounds::{Limits, Question};
 use super::input::reading;
 use super::job::Task;
 use super::pairs::{self, Pairs, Target};
@@ -42,6 +43,7 @@ pub(super) struct Worker<'a> {
     /// Results before they are encoded.
     values: Vec<f32>,
     pairs: Pairs,
+    limits: Limits,
     local: Local,
     /// Time that reading and computing a unit took, and bytes that were read.
     spent: Duration,
@@ -78,6 +80,7 @@ impl<'a> Worker<'a> {
             output: Vec::new(),
             values: Vec::new(),
             pairs: Pairs::default(),
+            limits: Limits::default(),
             local: Local::default(),
             spent: Duration::ZERO,
             read: 0,
@@ -164,10 +167,15 @@ impl<'a> Worker<'a> {
 
     fn run_part(&mut self, part: &Part) -> Result<()> {
         if let Some(companions) = &part.unit.pass.companions {
-            if self.run_pairs(part, companions)? {
+            if self.run_pairs(part, companions)? || self.run_bounded(part, companions)? {
                 return Ok(());
             }
         }
+        self.run_whole(part)
+    }
+
+    /// Load and compute all of a part.
+    fn run_whole(&mut self, part: &Part) -> Result<()> {
         let start = Instant::now();
         self.load(part)?;
         self.spent += start.elapsed();
@@ -176,6 +184,28 @@ impl<'a> Worker<'a> {
         part.release()?;
         self.spent += start.elapsed();
         Ok(())
+    }
+
+    /// Measure what may be greater than all that was measured before, if bounds say what that is.
+    fn run_bounded(&mut self, part: &Part, companions: &Companions) -> Result<bool> {
+        if !part.unit.pass.measures {
+            return Ok(false);
+        }
+        let Part { job, stage, begin, end, .. } = *part;
+        let (scalars, reached) = (&part.unit.pass.scalars[..], companions.reached());
+        let question = Question { job, stage, scalars, begin, end, reached };
+        let Some(runs) = self.limits.exceeding(&question, part.sources)? else {
+            return Ok(false);
+        };
+        let mut left = part.bytes_read();
+        for (begin, end) in runs {
+            let run = Part { begin, end, ..*part };
+            self.run_whole(&run)?;
+            left -= run.bytes_read();
+        }
+        self.shared.progress.add_bytes(left);
+        self.shared.update(|outcome| outcome.0.bytes_read += left);
+        Ok(true)
     }
 
     /// Look up all results of a part, if they can be and all are finite.

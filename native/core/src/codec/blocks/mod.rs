@@ -16,9 +16,11 @@ mod scaled;
 pub use ggml::{Ggml, Kind};
 pub use levels::{Absmax, Levels};
 pub use packed::{Groups, Packed, Words};
+pub(crate) use scaled::Bounds;
 pub use scaled::{Code, Scaled, Scales};
 
-use super::{Isa, Portable};
+use super::Isa;
+use crate::vm::simd::Task;
 use crate::vm::Level;
 
 /// How a tensor's elements are stored in parts.
@@ -45,7 +47,7 @@ pub(crate) struct Runs {
 
 impl Runs {
     /// One run.
-    fn one(begin: u64, end: u64) -> Self {
+    pub(crate) fn one(begin: u64, end: u64) -> Self {
         Self { begin, length: end - begin, count: 1, stride: 0 }
     }
 
@@ -113,20 +115,24 @@ fn decode_at(level: Level, codec: &Codec, parts: &[&[u8]], begin: u64, target: &
     if target.is_empty() {
         return;
     }
-    match level {
-        Level::Portable => codec.decode::<Portable>(parts, begin, target),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => {
-            // SAFETY: this level is only made where these features were detected.
-            unsafe { decode_avx2(codec, parts, begin, target) }
-        }
-    }
+    level.run(Decode { codec, parts, begin, target });
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,f16c")]
-fn decode_avx2(codec: &Codec, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
-    codec.decode::<super::Avx2>(parts, begin, target);
+/// See [`decode`].
+struct Decode<'a> {
+    codec: &'a Codec,
+    parts: &'a [&'a [u8]],
+    begin: u64,
+    target: &'a mut [f32],
+}
+
+impl Task for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        self.codec.decode::<I>(self.parts, self.begin, self.target);
+    }
 }
 
 /// A product of sizes, or what to say about it.
@@ -246,7 +252,9 @@ mod tests {
             };
             let count = codec.elements();
             let whole: Vec<u32> = window(Level::Portable, 0, count);
-            assert!(whole == window(Level::detect(), 0, count), "{codec:?}");
+            for level in Level::all() {
+                assert!(whole == window(level, 0, count), "{codec:?} {level:?}");
+            }
             for (begin, end) in [(1, 2), (0, 95), (31, 97), (95, 700), (255, 514), (64, 64)] {
                 let expected = &whole[begin as usize..end as usize];
                 let found: Vec<u32> = window(Level::detect(), begin, end);

@@ -37,13 +37,8 @@ pub(super) fn store(code: Code, values: &[f32], codes: &mut [u8]) {
         Code::E5M2 => each(values, codes, eight::to_e5m2),
         Code::I8 => each(values, codes, |x| whole(x, 127.0) as u8),
         Code::E2M1 => {
-            let (blocks, rest) = values.as_chunks::<16>();
-            let (whole, last) = codes.split_at_mut(8 * blocks.len());
-            for (codes, block) in whole.as_chunks_mut::<8>().0.iter_mut().zip(blocks) {
-                e2m1_pairs(block, codes);
-            }
-            let (pairs, _) = rest.as_chunks::<2>();
-            for (code, [even, odd]) in last.iter_mut().zip(pairs) {
+            let (pairs, _) = values.as_chunks::<2>();
+            for (code, [even, odd]) in codes.iter_mut().zip(pairs) {
                 *code = eight::to_e2m1(*even) << 4 | eight::to_e2m1(*odd);
             }
         }
@@ -72,19 +67,4 @@ pub(super) fn whole(value: f32, largest: f32) -> u32 {
     let above = if value > largest { largest } else { value };
     let limited = if above < -largest { -largest } else { above };
     (limited + ALIGNER).to_bits()
-}
-
-/// Sixteen values, two in a byte: all of it in the same steps, without a branch.
-#[inline(always)]
-fn e2m1_pairs(values: &[f32; 16], codes: &mut [u8; 8]) {
-    let mut apart = [0_u8; 16];
-    for (code, value) in apart.iter_mut().zip(values) {
-        *code = eight::to_e2m1(*value);
-    }
-    for (four, eight) in codes.as_chunks_mut::<4>().0.iter_mut().zip(apart.as_chunks().0) {
-        let eight = u64::from_le_bytes(*eight);
-        let pairs = (eight << 4 | eight >> 8) & 0x00ff_00ff_00ff_00ff;
-        let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-        *four = ((fours | fours >> 16) as u32).to_le_bytes();
-    }
 }

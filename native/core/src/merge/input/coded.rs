@@ -1,8 +1,8 @@
 //! Weights that are stored as codes with scales.
 
 use super::super::check::check_source;
-use super::super::source::Opened;
 use super::super::Sources;
+use super::raw::{Range, Raw};
 use crate::codec::blocks::{self, Codec, Runs};
 use crate::error::{Error, Result};
 
@@ -51,48 +51,31 @@ impl Coded {
         Err(Error::Program(format!("codes of {has} elements; {elements} are asked for")))
     }
 
+    /// The bytes of a part that elements from `begin` up to `end` take.
+    pub(super) fn range(&self, part: usize, begin: u64, end: u64) -> Range {
+        let Place { source, offset } = self.parts[part];
+        let runs = self.codec.runs(part, begin, end);
+        Range { source, runs: Runs { begin: offset + runs.begin, ..runs } }
+    }
+
     /// Decode elements from `first` on.
     pub(super) fn read(
         &self,
         sources: &Sources,
         first: u64,
         target: &mut [f32],
-        buffers: &mut Vec<Vec<u8>>,
+        buffers: &mut Vec<Raw>,
     ) -> Result<()> {
         let end = first + target.len() as u64;
-        buffers.resize_with(buffers.len().max(self.parts.len()), Vec::new);
-        let places = self.parts.iter().enumerate().map(|(index, part)| {
-            let runs = self.codec.runs(index, first, end);
-            (&sources[part.source], part.offset + runs.begin, runs)
-        });
-        let places: Vec<_> = places.collect();
-        for ((source, begin, runs), buffer) in places.iter().zip(&mut *buffers) {
-            if runs.count == 1 {
-                source.load(*begin, runs.bytes(), buffer)?;
-            } else {
-                gather(source, *begin, *runs, buffer)?;
-            }
+        buffers.resize_with(buffers.len().max(self.parts.len()), Raw::default);
+        let ranges = (0..self.parts.len()).map(|part| self.range(part, first, end));
+        let ranges: Vec<_> = ranges.collect();
+        for (range, buffer) in ranges.iter().zip(&mut *buffers) {
+            buffer.load(sources, *range)?;
         }
-        let views = places.iter().zip(&*buffers);
-        let views: Vec<&[u8]> = views
-            .map(|((source, begin, runs), buffer)| match runs.count {
-                1 => source.view(*begin, runs.bytes(), buffer),
-                _ => &buffer[..runs.bytes()],
-            })
-            .collect();
+        let views = ranges.iter().zip(&*buffers);
+        let views: Vec<&[u8]> = views.map(|(range, buffer)| buffer.view(sources, *range)).collect();
         blocks::decode(&self.codec, &views, first, target);
-        let viewed = places.iter().filter(|(.., runs)| runs.count == 1);
-        viewed
-            .into_iter()
-            .try_for_each(|(source, begin, runs)| source.release(*begin, runs.bytes()))
+        ranges.iter().try_for_each(|range| range.release(sources))
     }
-}
-
-/// Lay runs that were checked against the size one after another.
-fn gather(source: &Opened<'_>, begin: u64, runs: Runs, buffer: &mut Vec<u8>) -> Result<()> {
-    if buffer.len() < runs.bytes() {
-        buffer.resize(runs.bytes(), 0);
-    }
-    let targets = buffer[..runs.bytes()].chunks_exact_mut(runs.length.max(1) as usize);
-    targets.zip(0..).try_for_each(|(target, run)| source.read(begin + run * runs.stride, target))
 }

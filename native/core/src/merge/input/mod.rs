@@ -4,8 +4,10 @@
 //! or be put together from segments of several stored tensors, laid one after another. [`reading`]
 //! brings a part of it into memory.
 
+pub(super) mod bounds;
 mod coded;
 mod patched;
+mod raw;
 pub(super) mod reading;
 mod stored;
 

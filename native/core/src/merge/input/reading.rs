@@ -2,7 +2,9 @@
 
 use super::super::Sources;
 use super::patched::Scratch;
+use super::raw::{Range, Raw};
 use super::{Input, Plain, Stored};
+use crate::codec::blocks::Runs;
 use crate::codec::{self, Isa};
 use crate::dtype::Dtype;
 use crate::error::Result;
@@ -22,7 +24,7 @@ pub(in super::super) struct Buffer {
 #[derive(Debug, Default)]
 struct Decoding {
     /// What is decoded.
-    raw: Vec<Vec<u8>>,
+    raw: Vec<Raw>,
     patched: Option<Box<Scratch>>,
 }
 
@@ -143,15 +145,15 @@ fn widen(
     sources: &Sources,
     first: u64,
     target: &mut [f32],
-    raw: &mut Vec<Vec<u8>>,
+    raw: &mut Vec<Raw>,
 ) -> Result<()> {
-    raw.resize_with(raw.len().max(1), Vec::new);
+    raw.resize_with(raw.len().max(1), Raw::default);
     let (begin, length) = plain.place(first, target.len() as u64);
-    let source = &sources[plain.source];
-    source.load(begin, length, &mut raw[0])?;
-    let bytes = source.view(begin, length, &raw[0]);
+    let range = Range { source: plain.source, runs: Runs::one(begin, begin + length as u64) };
+    raw[0].load(sources, range)?;
+    let bytes = raw[0].view(sources, range);
     Level::detect().run(Decode { dtype: plain.dtype, bytes, target });
-    source.release(begin, length)
+    range.release(sources)
 }
 
 /// Plain numbers that are decoded as fast as this processor does it.

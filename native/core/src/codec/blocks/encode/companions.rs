@@ -35,6 +35,11 @@ impl Companions {
         }
     }
 
+    /// The greatest magnitude that was noted of a tensor with one scale, as bits.
+    pub(crate) fn reached(&self) -> u32 {
+        self.greatest.first().map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+
     /// Note the greatest magnitude of some elements of a cell.
     pub(super) fn reach_in(&self, cell: usize, greatest: f32) {
         let (at, bits) = (&self.greatest[cell], greatest.to_bits());

@@ -14,6 +14,8 @@ pub(crate) use companions::Companions;
 
 use super::scaled::Scales;
 use super::Codec;
+use crate::codec::Isa;
+use crate::vm::simd::Task;
 use crate::vm::Level;
 use rows::Rows;
 
@@ -58,12 +60,7 @@ pub(crate) struct Encoder<'a> {
 impl Encoder<'_> {
     /// Note the greatest magnitudes of elements from number `begin` on; whether all are finite.
     pub(crate) fn measure(self, begin: u64, values: &[f32]) -> bool {
-        match Level::detect() {
-            Level::Portable => self.measure_here(begin, values),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this level is only made where these features were detected.
-            Level::Avx2 | Level::Avx512 => unsafe { self.measure_avx2(begin, values) },
-        }
+        Level::detect().run(Measure { encoder: self, begin, values })
     }
 
     /// Encode whole units, the first of which is number `unit`; whether all values were finite, where
@@ -73,44 +70,50 @@ impl Encoder<'_> {
     }
 
     fn encode_at(self, level: Level, unit: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
-        match level {
-            Level::Portable => self.encode_here(unit, values, codes),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this level is only made where these features were detected.
-            Level::Avx2 | Level::Avx512 => unsafe { self.encode_avx2(unit, values, codes) },
-        }
+        level.run(Encode { encoder: self, unit, values, codes })
     }
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn measure_avx2(self, begin: u64, values: &[f32]) -> bool {
-        self.measure_here(begin, values)
-    }
+/// See [`Encoder::measure`].
+struct Measure<'a> {
+    encoder: Encoder<'a>,
+    begin: u64,
+    values: &'a [f32],
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn encode_avx2(self, unit: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
-        self.encode_here(unit, values, codes)
-    }
+impl Task for Measure<'_> {
+    type Output = bool;
 
     #[inline(always)]
-    fn measure_here(self, begin: u64, values: &[f32]) -> bool {
-        match self.codec {
-            Codec::Scaled(scaled) => {
-                Rows { scaled, companions: self.companions }.measure(begin, values)
-            }
+    fn run<I: Isa>(self) -> bool {
+        let Encoder { codec, companions } = self.encoder;
+        match codec {
+            Codec::Scaled(scaled) => Rows { scaled, companions }.measure(self.begin, self.values),
             Codec::Levels(_) | Codec::Ggml(_) | Codec::Packed(_) => true, // nothing is shared
         }
     }
+}
+
+/// See [`Encoder::encode`].
+struct Encode<'a> {
+    encoder: Encoder<'a>,
+    unit: u64,
+    values: &'a mut [f32],
+    codes: &'a mut [u8],
+}
+
+impl Task for Encode<'_> {
+    type Output = bool;
 
     #[inline(always)]
-    fn encode_here(self, unit: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
-        match self.codec {
+    fn run<I: Isa>(self) -> bool {
+        let Encoder { codec, companions } = self.encoder;
+        match codec {
             Codec::Scaled(scaled) => {
-                Rows { scaled, companions: self.companions }.encode(unit, values, codes)
+                Rows { scaled, companions }.encode::<I>(self.unit, self.values, self.codes)
             }
             Codec::Levels(_) | Codec::Packed(_) => false, // jobs are refused these before a run starts
-            Codec::Ggml(ggml) => ggml.encode(values, codes),
+            Codec::Ggml(ggml) => ggml.encode(self.values, self.codes),
         }
     }
 }
@@ -194,7 +197,10 @@ mod tests {
                 encoder.encode_at(level, 6, last, lower);
                 (codes, companions.scales(), companions.tensor_scale().to_bits())
             };
-            assert_eq!(encoded(Level::Portable), encoded(Level::detect()), "{codec:?}");
+            let expected = encoded(Level::Portable);
+            for level in Level::all() {
+                assert_eq!(expected, encoded(level), "{codec:?} {level:?}");
+            }
         }
     }
 

@@ -2,9 +2,10 @@
 
 use super::super::rotation::rotate;
 use super::super::round::{greatest, store};
-use super::super::scaled::{tiled, Scaled, Scales};
+use super::super::scaled::{tiled, Code, Scaled, Scales};
 use super::companions::Companions;
 use super::scales::{Note, Rule, CELLS};
+use crate::codec::Isa;
 
 /// How rows are encoded, and what they share.
 #[derive(Clone, Copy)]
@@ -17,7 +18,7 @@ impl Rows<'_> {
     /// Encode whole rows, the first of which is number `row`; whether all values were finite, where
     /// nothing was measured before. Stored rows may have zeros at their end.
     #[inline(always)]
-    pub(super) fn encode(self, row: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
+    pub(super) fn encode<I: Isa>(self, row: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
         let scaled = self.scaled;
         if let Some(group) = scaled.rotation {
             values.chunks_exact_mut(group as usize).for_each(rotate);
@@ -31,7 +32,7 @@ impl Rows<'_> {
         for (row, (values, codes)) in (row..).zip(rows.zip(stored)) {
             let (codes, padding) = codes.split_at_mut(used);
             padding.fill(0);
-            finite &= Line { rows: self, row, rule }.encode(values, codes);
+            finite &= Line { rows: self, row, rule }.encode::<I>(values, codes);
         }
         finite
     }
@@ -47,27 +48,27 @@ struct Line<'a> {
 
 impl Line<'_> {
     #[inline(always)]
-    fn encode(self, values: &mut [f32], codes: &mut [u8]) -> bool {
+    fn encode<I: Isa>(self, values: &mut [f32], codes: &mut [u8]) -> bool {
         let scaled = self.rows.scaled;
         let cell = scaled.cell() as usize;
         // Small cells of a known size are unrolled.
         let (done, mut finite) = match cell {
-            16 => self.cells::<16>(values, codes),
-            32 => self.cells::<32>(values, codes),
+            16 => self.cells::<I, 16>(values, codes),
+            32 => self.cells::<I, 32>(values, codes),
             _ => (0, true),
         };
         let codes = &mut codes[scaled.code_bytes(done as u64)..];
         let cells = values[done..].chunks_mut(cell);
         let codes = codes.chunks_mut(scaled.code_bytes(cell as u64).max(1));
         for (number, (values, codes)) in (done / cell..).zip(cells.zip(codes)) {
-            finite &= self.cell(number, values, codes);
+            finite &= self.cell::<I>(number, values, codes);
         }
         finite
     }
 
     /// Encode all whole cells; how many elements they have, and whether all are finite.
     #[inline(always)]
-    fn cells<const N: usize>(self, values: &mut [f32], codes: &mut [u8]) -> (usize, bool) {
+    fn cells<I: Isa, const N: usize>(self, values: &mut [f32], codes: &mut [u8]) -> (usize, bool) {
         let (cells, _) = values.as_chunks_mut::<N>();
         let (done, mut finite) = (cells.len() * N, true);
         let bytes = self.rows.scaled.code_bytes(N as u64);
@@ -81,7 +82,7 @@ impl Line<'_> {
             self.scales(number * CELLS, &mut divisors[..cells.len()]);
             let codes = codes.chunks_exact_mut(bytes);
             for ((values, codes), divisor) in cells.iter_mut().zip(codes).zip(divisors) {
-                self.divide(values, divisor, codes);
+                self.divide::<I>(values, divisor, codes);
             }
         }
         (done, finite)
@@ -89,7 +90,7 @@ impl Line<'_> {
 
     /// Encode a cell's values; whether all are finite, as far as that is looked at.
     #[inline(always)]
-    fn cell(self, number: usize, values: &mut [f32], codes: &mut [u8]) -> bool {
+    fn cell<I: Isa>(self, number: usize, values: &mut [f32], codes: &mut [u8]) -> bool {
         let (greatest, finite) = match self.rows.scaled.scales {
             Scales::Grid { rows, across, .. } if rows > 1 => {
                 let cell = (self.row / rows * across) as usize + number;
@@ -99,12 +100,21 @@ impl Line<'_> {
         };
         let mut divisor = [greatest];
         self.scales(number, &mut divisor);
-        self.divide(values, divisor[0], codes);
+        self.divide::<I>(values, divisor[0], codes);
         finite
     }
 
     #[inline(always)]
-    fn divide(self, values: &mut [f32], divisor: f32, codes: &mut [u8]) {
+    fn divide<I: Isa>(self, values: &mut [f32], divisor: f32, codes: &mut [u8]) {
+        let (mut values, mut codes) = (values, codes);
+        if self.rows.scaled.code == Code::E2M1 {
+            let (blocks, rest) = values.as_chunks_mut::<16>();
+            let (whole, last) = codes.split_at_mut(8 * blocks.len());
+            for (block, codes) in blocks.iter().zip(whole.as_chunks_mut().0) {
+                I::encode_e2m1(block, divisor, codes);
+            }
+            (values, codes) = (rest, last);
+        }
         for value in &mut *values {
             *value /= divisor;
         }

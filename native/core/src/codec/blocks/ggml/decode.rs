@@ -194,27 +194,33 @@ struct Q6_K;
 impl Block<256, 210> for Q6_K {
     #[inline(always)]
     fn decode(block: &[u8; 210], target: &mut [f32; 256]) {
+        let d = f16(block, 208);
         for (half, target) in target.as_chunks_mut::<128>().0.iter_mut().enumerate() {
-            let (quarters, _) = target.as_chunks_mut::<32>();
-            q6_k_quarter::<0>(block, half, &mut quarters[0]);
-            q6_k_quarter::<1>(block, half, &mut quarters[1]);
-            q6_k_quarter::<2>(block, half, &mut quarters[2]);
-            q6_k_quarter::<3>(block, half, &mut quarters[3]);
+            let codes = q6_k_codes(&block[64 * half..][..64], &block[128 + 32 * half..][..32]);
+            let parts = codes.as_chunks::<16>().0.iter().zip(&block[192 + 8 * half..][..8]);
+            for (target, (codes, scale)) in target.as_chunks_mut::<16>().0.iter_mut().zip(parts) {
+                let scale = d * f32::from(*scale as i8);
+                for (target, code) in target.iter_mut().zip(codes) {
+                    *target = scale * f32::from(*code);
+                }
+            }
         }
     }
 }
 
+/// Half a block's codes, of their lower four bits and their upper two.
 #[inline(always)]
-fn q6_k_quarter<const Q: usize>(block: &[u8; 210], half: usize, target: &mut [f32; 32]) {
-    let fours = &block[64 * half + 32 * (Q % 2)..][..32];
-    let twos = &block[128 + 32 * half..][..32];
-    let scales = &block[192 + 8 * half + 2 * Q..][..2];
-    for (part, target) in target.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let scale = f16(block, 208) * f32::from(scales[part] as i8);
-        let (fours, twos) = (&fours[16 * part..][..16], &twos[16 * part..][..16]);
-        for ((target, four), two) in target.iter_mut().zip(fours).zip(twos) {
-            let code = four >> (4 * (Q / 2)) & 15 | (two >> (2 * Q) & 3) << 4;
-            *target = scale * f32::from(code as i8 - 32);
-        }
+fn q6_k_codes(fours: &[u8], twos: &[u8]) -> [i8; 128] {
+    let mut codes = [0; 128];
+    let (low, high) = codes.split_at_mut(64);
+    let (first, second) = low.split_at_mut(32);
+    let (third, fourth) = high.split_at_mut(32);
+    for (index, two) in twos.iter().enumerate() {
+        let (one, other) = (fours[index], fours[index + 32]);
+        first[index] = (one & 15 | (two & 3) << 4) as i8 - 32;
+        second[index] = (other & 15 | (two >> 2 & 3) << 4) as i8 - 32;
+        third[index] = (one >> 4 | (two >> 4 & 3) << 4) as i8 - 32;
+        fourth[index] = (other >> 4 | (two >> 6) << 4) as i8 - 32;
     }
+    codes
 }

@@ -1,6 +1,9 @@
 //! Small numbers times scales: scaled fp8 and int8, mxfp8, nvfp4 and their like.
 
+mod bounds;
 mod reader;
+
+pub(crate) use bounds::Bounds;
 
 use super::product;
 use super::rotation::is_group;

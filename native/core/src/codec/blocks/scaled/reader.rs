@@ -56,7 +56,16 @@ impl<'a> Reader<'a> {
         let place = row * self.scaled.stride + column;
         if let Some(nibbles) = &self.nibbles {
             let place = place - 2 * self.codes_at;
-            self.each_cell(row, column, target, |done, scale, run| {
+            // Small cells of a known size are unrolled.
+            let first = match (self.scaled.scales, column % 16) {
+                (Scales::Tiled { columns: 16, .. }, 0) => {
+                    self.nibble_cells::<I, 16>(nibbles, (row, column, place), target)
+                }
+                _ => 0,
+            };
+            let rest = &mut target[first..];
+            let (column, place) = (column + first as u64, place + first as u64);
+            self.each_cell(row, column, rest, |done, scale, run| {
                 nibbles.decode::<I>(self.codes, place + done, scale, run);
             });
             return;
@@ -108,6 +117,28 @@ impl<'a> Reader<'a> {
             done += count;
             rest = others;
         }
+    }
+
+    /// Decode whole cells of a row of nibbles, whose scales lie in tiles; how many elements they have.
+    #[inline(always)]
+    fn nibble_cells<I: Isa, const N: usize>(
+        &self,
+        nibbles: &Nibbles,
+        (row, column, place): (u64, u64, u64),
+        target: &mut [f32],
+    ) -> usize {
+        let (cells, _) = target.as_chunks_mut::<N>();
+        let codes = self.codes[(place / 2) as usize..].chunks_exact(N / 2);
+        let first = column / N as u64;
+        for (number, (cell, codes)) in (first..).zip(cells.iter_mut().zip(codes)) {
+            let mut table = nibbles.numbers;
+            let scale = self.scale_of(row, number);
+            for number in &mut table {
+                *number *= scale;
+            }
+            I::look_up(codes, nibbles.high_first, &table, cell);
+        }
+        cells.len() * N
     }
 
     /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
