@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmerge import _native
+from bmerge import _native, load_registry
+from bmerge.cli.merge_explain import explanation, show_explanation
+from bmerge.executors import ExecutionReport
+from bmerge.executors.base import Processor, Reading, Writing
 from bmerge.formats import open_checkpoint
+from bmerge.host.named_merge import plan_of_method
 from bmerge.testing import read_checkpoint, write_checkpoint
 
 RECIPE = """
@@ -466,3 +470,22 @@ def test_explain_needs_a_merge(bmerge, pair):
     called = bmerge("merge", "weighted_sum", *files, "--explain", "--dry-run")
     assert called.status == 2
     assert "--dry-run merges nothing" in called.err
+
+
+@pytest.mark.parametrize(
+    ("faster", "text"), [("read", "by reads: 0.200"), ("mmap", "by maps: 0.200")]
+)
+def test_explain_names_the_ways_that_were_measured(plain_plan, capsys, faster, text):
+    reading, writing = Reading(faster, 0.2, 0.3), Writing(1 << 18, 0.1, 0.4)
+    report = ExecutionReport("native", (), 4, 2, 0, (), reading, writing, Processor(2, "avx2", 64))
+    show_explanation(explanation(plain_plan, report))
+    told = capsys.readouterr().out
+    assert text in told
+    assert "in calls of 262 kB: 0.100 ns per byte by large ones" in told
+
+
+@pytest.fixture
+def plain_plan(pair):
+    """A weighted sum of the pair."""
+    files = ("a.safetensors", "b.safetensors")
+    return plan_of_method("weighted_sum", files, load_registry(), values={}, changes={})

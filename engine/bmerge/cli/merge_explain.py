@@ -91,7 +91,7 @@ def _reading(found: dict[str, Any] | None) -> str:
     if found is None:
         return "nothing measured: one way was asked for, or there is too little to read"
     costs = f"{found['read']:.3f} ns per byte by reads, {found['mmap']:.3f} by maps"
-    return f"by {'maps' if found['way'] == 'mmap' else 'reads'}: {costs}"
+    return f"by {'maps' if found['faster'] == 'mmap' else 'reads'}: {costs}"
 
 
 def _writing(found: dict[str, Any] | None) -> str:
