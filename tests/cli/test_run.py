@@ -567,6 +567,9 @@ def test_study_of_steps_searches_their_hyperparameters(bmerge, study_file, examp
         alpha, other = own["mixed.alpha.L00"], values[own["merge.steps.mixed.models.1"]]
         expected = 1 - abs((1 - alpha) * full + alpha * other - 0.6)
         assert trial["values"][0] == pytest.approx(expected, abs=0.01)  # of the noise
+    for seconds in (trial["seconds"] for trial in trials):
+        parts = [seconds[key] for key in ("merge", "load", "generate", "wait")]
+        assert 0 < seconds["merge"] <= sum(parts) <= seconds["total"]
     best = tmp_path / "runs/small/best"
     again = bmerge("merge", best / "recipe.yaml", "-o", "again.safetensors", *example)
     assert again.status == 0, again.err

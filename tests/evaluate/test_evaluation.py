@@ -9,11 +9,18 @@ import pytest
 from PIL import Image
 
 from bmerge import GeneratorError, PluginError, ScorerError
+from bmerge.evaluate import evaluation
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.evaluate.pictures import place_of, save_picture
 from bmerge.evaluate.protocols import Payload, Picture
 
 PAYLOADS = tuple(Payload(f"p{i:02d}", f"prompt {i}", seed=i, weight=1 + i % 2) for i in range(20))
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Let pictures wait for others, however busy the machine is."""
+    monkeypatch.setattr(evaluation, "_PATIENCE", 60.0)
 
 
 class Generator:
@@ -58,10 +65,10 @@ def test_evaluation_is_the_weighted_sum_of_weighted_means():
     assert [s.picture.payload.id for s in scored] == [p.id for p in PAYLOADS]
     assert scored[3].scores == {"red": 3.0, "double": 6.0, "watched": 3.0}
     assert scored[3].score == 6.0
-    assert set(evaluation.seconds) == {"load", "generate", "score"}
+    assert set(evaluation.seconds) == {"load", "generate", "wait", "score"}
 
 
-def test_scorer_judges_only_what_its_patterns_match():
+def test_scorer_judges_only_what_its_patterns_match(patient):
     payloads = tuple(
         replace(p, tags=("hands", "close") if i % 4 == 1 else ("text",) if i % 4 == 2 else ())
         for i, p in enumerate(PAYLOADS)
@@ -82,7 +89,7 @@ def test_scorer_judges_only_what_its_patterns_match():
     assert scored[17].score == 17 + 2 * 17 + 17
 
 
-def test_evaluation_scores_in_batches():
+def test_evaluation_scores_in_batches(patient):
     scorer = Red()
     evaluate(Generator(), WeightedScorer("red", 1.0, scorer))
     assert scorer.batches == [16, 4]
@@ -106,7 +113,7 @@ def test_evaluation_blames_the_plugin_for_what_is_no_picture():
         evaluate(Generator(change), WeightedScorer("red", 1.0, Red()))
 
 
-def test_evaluation_keeps_what_was_painted_before_a_failure():
+def test_evaluation_keeps_what_was_painted_before_a_failure(patient):
     def stumbling(pictures):
         yield from pictures[:18]
         raise GeneratorError("server down", transient=True)

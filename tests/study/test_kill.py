@@ -149,7 +149,8 @@ def test_study_killed_twenty_times_ends_as_if_it_was_left_alone(tmp_path, seed):
 
 
 _DIES = """
-import os, sys, toy_study
+import os, sys, time, toy_study
+from pathlib import Path
 from bmerge.evaluate import evaluation
 from bmerge.study.loop import run_study
 
@@ -163,11 +164,14 @@ class Dies(toy_study.Generator):
     def generate(self, payloads):
         for index, picture in enumerate(super().generate(payloads)):
             if (self.loads, index) == (5, 2):
+                while not second.exists():  # this one takes its time; that is scored meanwhile
+                    time.sleep(0.01)
                 os._exit(9)
             yield picture
 
 evaluation._PATIENCE = 0.0  # pictures are scored at once, as those are that take their time
 toy_study.PAYLOADS = tuple(toy_study.Payload(f"q{i}", "", seed=i) for i in range(5))
+second = Path(sys.argv[1], "pictures", "0004", "q1.png")
 study = toy_study.make_study(sys.argv[1], design="random", racing="off")
 dies = toy_study.replace(study.evaluator, generator=Dies())
 run_study(toy_study.replace(study, evaluator=dies))

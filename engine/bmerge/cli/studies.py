@@ -22,6 +22,7 @@ from bmerge.study.constraint import Constraint
 from bmerge.study.figures import figure
 from bmerge.study.space import in_words
 from bmerge.study.stored import StoredStudy, read_study
+from bmerge.study.times import time_of_a_trial, times_in_words
 from bmerge.study.transfer import export_study, import_study
 from bmerge.study.trial import Trial, front_of
 from bmerge.study.winner import winner_of
@@ -83,6 +84,9 @@ def show_study(folder: Path, *, as_json: bool) -> None:
     A trial that was stopped, because it was behind the best one, is pruned; its score is an
     estimate.
 
+    Below the table: what a trial's time goes into, medians. Scores are made while the next
+    pictures are painted.
+
     With --json: `trials`, each with number, state, params, values (the objectives' values, empty
     if there are none) and more; `objectives`, their names; `front`, the numbers of the trials of
     the Pareto front; `best`, the best trial or null.
@@ -120,6 +124,8 @@ def show_study(folder: Path, *, as_json: bool) -> None:
             for trial in study.trials.values()
         ],
     )
+    if times := times_in_words(time_of_a_trial(study.trials.values())):
+        note(f"a trial: {times}")
 
 
 @command.command("export")

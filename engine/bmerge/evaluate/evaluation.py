@@ -10,8 +10,6 @@ import collections.abc
 import logging
 import math
 import reprlib
-import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -20,13 +18,17 @@ from types import GeneratorType
 from typing import Protocol, TypeVar
 
 from bmerge.errors import GeneratorError, PluginError, ScorerError
+from bmerge.evaluate.behind import Behind
+from bmerge.evaluate.laps import Laps
 from bmerge.evaluate.payloads import matches
 from bmerge.evaluate.protocols import (
     Generator,
+    HandsOver,
     MergedModel,
     Payload,
     Picture,
     Scorer,
+    Timed,
     TrialScorer,
 )
 from bmerge.faults import FAILURES, explained, in_one_line
@@ -46,7 +48,7 @@ _logger = logging.getLogger(__name__)
 
 _SHOWN = 3
 _BATCH = 16  # pictures that a scorer gets at a time
-_PATIENCE = 1.0  # seconds that a picture waits for others
+_PATIENCE = 0.5  # seconds that a picture waits for others
 _GREATEST = 1e300  # of scores: sums of greater ones might overflow
 _OVERFLOW = "the model overflowed: compute in fp32 or bf16, at least in its VAE"
 
@@ -63,7 +65,11 @@ def _once(action: Callable[[], T]) -> T:
 
 
 def _all() -> int:
-    return _BATCH
+    return 2 * _BATCH
+
+
+def _nothing(_: object) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,8 @@ class Evaluation:
     Args:
         score: the weighted sum of ``means``, before any normalisation.
         means: scorer's label → mean over the pictures that it judges, weighted by their payloads.
-        seconds: what the time was spent on: ``load``, ``generate``, ``score``.
+        seconds: what the time was spent on: ``merge``, ``hand_over``, ``load``, ``generate``, and
+            ``wait`` for scores; those take ``score`` at the same time.
     """
 
     score: float
@@ -154,34 +161,40 @@ class Evaluator:
         model: MergedModel,
         on_scored: Callable[[ScoredPicture], None],
         *,
+        keep: Callable[[ScoredPicture], None] = _nothing,
         persist: Persist = _once,
         wanted: Callable[[], int] = _all,
     ) -> Evaluation:
-        """Generate all pictures with ``model`` and have them scored one by one.
+        """Generate all pictures with ``model``; each is scored while the next are made.
 
         Args:
             model: the merge.
             on_scored: called for each picture, in the order of the payloads.
-            persist: has pictures scored that are made already; it may try again.
-            wanted: how many pictures scorers get next, when those before are scored; 0 makes an
-                end, and the generator stops.
+            keep: called before that, as soon as a picture is scored, in the thread of the scorers;
+                again, if it raises.
+            persist: has pictures scored and kept that are made already; it may try again.
+            wanted: how many pictures may be made before another one is scored; asked at the start
+                and whenever some are; 0 makes an end, and the generator stops.
 
         Raises:
             GeneratorError, ScorerError: if a picture could not be made or judged; whatever a
                 plugin or the merge raises passes through as well.
         """
-        clock = _Clock()
+        clock = Laps()
         with explained("the generator failed to take the model", _generator_error):
             self.generator.load(model)
         clock.lap("load")
+        if isinstance(model, Timed):
+            clock.part("merge", model.seconds)
+        if isinstance(self.generator, HandsOver):
+            clock.part("hand_over", self.generator.handed_over)
         scored: list[ScoredPicture] = []
-        with closing(self._generate()) as pictures:
-            for batch in _batches(pictures, wanted):
-                clock.lap("generate")
-                for picture in self._score(batch, persist):
-                    scored.append(picture)
-                    on_scored(picture)
-                clock.lap("score")
+        judging = Behind(partial(self._judging, keep), _BATCH, _PATIENCE)
+        with closing(self._generate()) as pictures, judging:
+            for picture in _judged(pictures, judging, persist, wanted, clock):
+                scored.append(picture)
+                on_scored(picture)
+        clock.seconds["score"] = judging.seconds
         means = self.means([(one.picture.payload.weight, one.scores) for one in scored])
         return Evaluation(self._objective(means), means, dict(clock.seconds))
 
@@ -232,14 +245,32 @@ class Evaluator:
             _refuse_black(picture)
             yield picture
 
-    def _score(self, pictures: Sequence[Picture], persist: Persist) -> Iterator[ScoredPicture]:
-        columns = {
-            entry.label: iter(persist(partial(_scores, entry, pictures)))
-            for entry in self.picture_scorers
-        }
+    def _judging(
+        self, keep: Callable[[ScoredPicture], None], pictures: Sequence[Picture]
+    ) -> Callable[[], list[ScoredPicture]]:
+        """Return what scores and keeps pictures; called again, it continues where it failed."""
+        columns: dict[str, list[float]] = {}
+        kept: list[ScoredPicture] = []
+
+        def judge() -> list[ScoredPicture]:
+            for entry in self.picture_scorers:
+                if entry.label not in columns:
+                    columns[entry.label] = _scores(entry, pictures)
+            for scored in list(self._with_scores(pictures, columns))[len(kept) :]:
+                keep(scored)
+                kept.append(scored)
+            return kept
+
+        return judge
+
+    def _with_scores(
+        self, pictures: Sequence[Picture], columns: Mapping[str, Sequence[float]]
+    ) -> Iterator[ScoredPicture]:
+        """Yield pictures with their scores, given those of each scorer that judges them."""
+        rest = {label: iter(column) for label, column in columns.items()}
         for picture in pictures:
             judging = [entry for entry in self.picture_scorers if entry.judges(picture.payload)]
-            scores = {entry.label: next(columns[entry.label]) for entry in judging}
+            scores = {entry.label: next(rest[entry.label]) for entry in judging}
             yield ScoredPicture(picture, scores, self._objective(scores))
 
     def _objective(self, values: Mapping[str, float]) -> float:
@@ -250,44 +281,44 @@ class Evaluator:
 _generator_error = partial(GeneratorError, transient=True, blame="merge")
 
 
-class _Clock:
-    """Sums up the seconds between laps, by what they were spent on."""
-
-    def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] += now - self._last
-        self._last = now
-
-
-def _batches(pictures: Iterator[Picture], wanted: Callable[[], int]) -> Iterator[list[Picture]]:
-    """Yield the pictures in lists of as many as are ``wanted``, as soon as one is full.
-
-    A list whose first picture has waited for ``_PATIENCE`` goes as it is: what is scored is
-    stored, and a process that is killed loses the others.
+def _judged(
+    pictures: Iterator[Picture],
+    judging: Behind[list[ScoredPicture]],
+    persist: Persist,
+    wanted: Callable[[], int],
+    clock: Laps,
+) -> Iterator[ScoredPicture]:
+    """Yield pictures as they are judged, and have more made meanwhile, as far as they are wanted.
 
     Where the next one cannot be made, those that are waiting come before the error: they may be
     kept, and need not be made again.
     """
-    batch: list[Picture] = []
     failure: Exception | None = None
-    size, first = wanted(), 0.0
-    try:
-        while size and (picture := next(pictures, None)) is not None:
-            if not batch:
-                first = time.monotonic()
-            batch.append(picture)
-            if len(batch) == size or time.monotonic() - first >= _PATIENCE:
-                yield batch
-                batch = []
-                size = wanted()
-    except Exception as error:  # noqa: BLE001  a generator can raise anything
-        failure = error
-    if batch:
-        yield batch
+    made = judged = 0
+    allowed = wanted()
+    over = not allowed
+    while not over or judged < made:
+        idle = over or made >= allowed
+        if idle or judging.ready:
+            if idle:
+                judging.flush()
+            batch = persist(judging.take)
+            clock.lap("wait")
+            yield from batch
+            judged += len(batch)
+            more = wanted()
+            allowed, over = judged + more, over or not more
+            continue
+        try:
+            picture = next(pictures, None)
+        except Exception as error:  # noqa: BLE001  a generator can raise anything
+            failure, over = error, True
+        else:
+            over = picture is None
+            if picture is not None:
+                made += 1
+                judging.put(picture)
+        clock.lap("generate")
     if failure is not None:
         raise failure
 

@@ -19,12 +19,14 @@ __all__ = [
     "DependentScorer",
     "Exhibit",
     "Generator",
+    "HandsOver",
     "MergedModel",
     "Payload",
     "Picture",
     "Scorer",
     "StoredPicture",
     "TakesFiles",
+    "Timed",
     "TrialScorer",
 ]
 
@@ -109,6 +111,22 @@ class MergedModel(Protocol):
 
 
 @runtime_checkable
+class Timed(Protocol):
+    """A merged model that knows how long merging took."""
+
+    seconds: float
+    """So far."""
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """A generator that brings the model's file to where a server sees it."""
+
+    handed_over: float
+    """Seconds that this took in the last ``load``."""
+
+
+@runtime_checkable
 class Generator(Protocol):
     """Makes pictures with a merged model.
 
@@ -142,8 +160,9 @@ class Generator(Protocol):
 class Scorer(Protocol):
     """Turns pictures into numbers; greater is better.
 
-    Constructed once for a run. ``score`` is called from one thread, with one or more pictures
-    at a time, in any order.
+    Constructed once for a run. ``score`` is called with one or more pictures at a time, in any
+    order, never twice at once, while the generator makes the next ones: in another thread than
+    the generator's, a new one for each trial.
     """
 
     def score(self, pictures: Sequence[Picture]) -> Sequence[float]:

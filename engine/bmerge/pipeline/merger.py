@@ -7,7 +7,9 @@ tensors again whose job has changed since the last merge into it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -224,6 +226,8 @@ class TrialMerge:
         self._live = live
         self._scratch = scratch
         self._file: Path | None = None
+        self.seconds = 0.0
+        """That merging has taken so far."""
 
     def into(self, state_dict: Mapping[str, Any]) -> None:
         """Merge into live tensors; only what changed since the last trial is computed.
@@ -232,7 +236,8 @@ class TrialMerge:
             ExecutorError: if a key is missing there or has another shape, or the merge fails.
         """
         self._on_start(self.plan)
-        self._live.merge(self._statistics.fill(self.plan), state_dict)
+        with self._counted():
+            self._live.merge(self._statistics.fill(self.plan), state_dict)
 
     def layout(self) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of every tensor of the merge, by key."""
@@ -248,10 +253,19 @@ class TrialMerge:
             self._scratch.mkdir(parents=True, exist_ok=True)
             path = self._scratch / fresh_name(".safetensors")
             self._on_start(self.plan)
-            plan = self._statistics.fill(self.plan)
-            merge_to_file(plan, path, executor=self._executor, hashes=False, sync=False)
+            with self._counted():
+                plan = self._statistics.fill(self.plan)
+                merge_to_file(plan, path, executor=self._executor, hashes=False, sync=False)
             self._file = path
         return self._file
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def close(self) -> None:
         """Remove the file, if there is one."""

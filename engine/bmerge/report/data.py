@@ -142,6 +142,7 @@ class ReportData:
         winner: number of the trial whose merge the study returns; None for the leader.
         hashes: what results depend on, and its SHA-256: models, weights of scorers, code.
         lineage: family tree of the best merge; None where no file tells it.
+        times: what a trial's time goes into, in words; empty where no trial is complete.
     """
 
     title: str
@@ -164,6 +165,7 @@ class ReportData:
     pairs: tuple[Pair, ...] = ()
     hashes: tuple[tuple[str, str], ...] = ()
     lineage: Lineage | None = None
+    times: str = ""
 
     @property
     def best(self) -> TrialRow | None:

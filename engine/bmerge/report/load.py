@@ -30,6 +30,7 @@ from bmerge.study.expected import expected
 from bmerge.study.objective import Objective, Objectives, Scale
 from bmerge.study.proof import Comparison, comparison, load_proof
 from bmerge.study.stored import StoredStudy, read_study
+from bmerge.study.times import time_of_a_trial, times_in_words
 from bmerge.study.trial import Trial, best_of, front_of
 from bmerge.study.understanding import understand
 from bmerge.study.winner import winner_of
@@ -86,6 +87,7 @@ def _data(study_dir: Path, study: StoredStudy) -> ReportData:
         pairs=known.pairs,
         hashes=tuple(hashes(definition, reader.models)),
         lineage=family(study_dir) if recipe else None,
+        times=times_in_words(time_of_a_trial(study.trials.values())),
     )
     return replace(data, lost=tuple(dict.fromkeys(lost)))
 

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 from bmerge.evaluate.evaluation import ScoredPicture
@@ -22,7 +21,6 @@ from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of
 from bmerge.study.gallery import Gallery, record_of
 from bmerge.study.judging import judge_trial
-from bmerge.study.picture_record import PictureRecord
 from bmerge.study.racing import Race
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
@@ -138,13 +136,25 @@ class Attempts:
         start = time.perf_counter()
         records = list(trial.pictures)
         evaluator = replace(self.study.evaluator, payloads=tuple(missing))
-        persist = lambda action: self.patience.through(action, trial.number)  # noqa: E731
+        files: dict[str, str] = {}
+
+        def keep(scored: ScoredPicture) -> None:
+            files[scored.picture.payload.id] = self.gallery.save(trial, scored)
+
+        def tell(scored: ScoredPicture) -> None:
+            payload = scored.picture.payload
+            self.patience.prove()
+            records.append(record_of(payload, files[payload.id], scored.scores))
+            total = len(self.study.evaluator.payloads)
+            self.on_event(PictureDone(trial.number, len(records) - 1, total, scored.score))
+
         model = self.study.merger.model(trial.proposal.merge)
         try:
             evaluation = evaluator.evaluate(
                 model,
-                lambda scored: self._keep(trial.number, scored, records),
-                persist=persist,
+                tell,
+                keep=keep,
+                persist=lambda action: self.patience.through(action, trial.number),
                 **({} if race is None else {"wanted": lambda: race.pace(records)}),
             )
         except BaseException as error:
@@ -156,15 +166,6 @@ class Attempts:
             model.close()
         seconds = {**evaluation.seconds, "total": time.perf_counter() - start}
         return replace(trial, pictures=tuple(records), seconds=seconds)
-
-    def _keep(self, number: int, scored: ScoredPicture, records: list[PictureRecord]) -> None:
-        """Store a picture and its record."""
-        save = partial(self.gallery.save, self.store.trials[number], scored)
-        file = self.patience.through(save, number)
-        self.patience.prove()
-        records.append(record_of(scored.picture.payload, file, scored.scores))
-        total = len(self.study.evaluator.payloads)
-        self.on_event(PictureDone(number, len(records) - 1, total, scored.score))
 
 
 def _is_bad(error: BaseException) -> bool:

@@ -154,10 +154,19 @@ def cost_of_a_merge(trials: Mapping[int, Trial]) -> float | None:
         The median; None as long as there is none.
     """
     costs = [
-        seconds["load"] * len(trial.pictures) / spent
+        _until_painting(seconds) * len(trial.pictures) / spent
         for trial in trials.values()
         if trial.state == "complete" and trial.proposal.model is None
         for seconds in (trial.seconds,)
-        if (spent := seconds.get("generate", 0.0) + seconds.get("score", 0.0)) > 0
+        if (spent := seconds.get("generate", 0.0) + _waited(seconds)) > 0
     ]
     return statistics.median(costs) if costs else None
+
+
+def _waited(seconds: Mapping[str, float]) -> float:
+    """Return how long a generator waited for scores; earlier releases did nothing meanwhile."""
+    return seconds.get("wait", seconds.get("score", 0.0))
+
+
+def _until_painting(seconds: Mapping[str, float]) -> float:
+    return sum(seconds.get(key, 0.0) for key in ("merge", "hand_over", "load"))

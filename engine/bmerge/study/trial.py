@@ -71,8 +71,8 @@ class Trial:
         means: scorer's label → weighted mean over the pictures that it judges; estimated for a
             pruned trial.
         pictures: one record for each picture.
-        seconds: what the time was spent on: ``load`` (merging included), ``generate``,
-            ``score``, ``total``.
+        seconds: what the time was spent on: ``merge``, ``hand_over``, ``load``, ``generate``,
+            ``wait`` for scores, ``total``; and ``score``, much of it at the same time.
         reason: why it failed.
         sequence: position among the finished trials, from 0.
         asks_before: asks of the optimiser before this trial was finished.

@@ -7,6 +7,7 @@ same in every trial. So the newest embeddings are kept, found by the pixels and 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,12 +99,20 @@ class _Memory:
 
     def __init__(self) -> None:
         self._known: OrderedDict[object, Array] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(
         self, keys: Sequence[object], items: Sequence[Any], batch: int, encode: Encode
     ) -> Array:
         import numpy as np
 
+        with self._lock:  # scorers of several evaluators share a tower
+            found = self._found(keys, items, batch, encode)
+        return np.stack([found[key] for key in keys]) if keys else np.empty((0, 0))
+
+    def _found(
+        self, keys: Sequence[object], items: Sequence[Any], batch: int, encode: Encode
+    ) -> dict[object, Array]:
         found = {key: self._known[key] for key in keys if key in self._known}
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in found}
         names = list(missing)
@@ -112,7 +121,7 @@ class _Memory:
             made = encode([missing[key] for key in part])
             found.update(zip(part, made, strict=True))
         self._keep(found)
-        return np.stack([found[key] for key in keys]) if keys else np.empty((0, 0))
+        return found
 
     def _keep(self, found: dict[object, Array]) -> None:
         for key, value in found.items():

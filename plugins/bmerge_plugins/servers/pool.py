@@ -100,6 +100,7 @@ class ServerPool:
         self._publishing = Lock()
         self._live: list[PooledSession] = []
         self._out: set[PooledSession] = set()
+        self.handed_over = 0.0
 
     def check(self, *, paint: bool) -> None:
         """Ask every server whether it will do; one that does not is told while others do.
@@ -131,6 +132,7 @@ class ServerPool:
             GeneratorError: if no server takes it.
         """
         self._withdraw()
+        self.handed_over = 0.0
         file = model.file()
         # Long patience with a server that failed just now would hold up every trial.
         asked = [one for one in self._sessions if one not in self._out or one.answers()]
@@ -200,7 +202,9 @@ class ServerPool:
         try:
             with self._publishing:
                 if place not in self._published:
+                    start = time.perf_counter()
                     self._published[place] = place.publish(file)
+                    self.handed_over += time.perf_counter() - start
             session.load(self._published[place])
         except GeneratorError as error:
             if error.blame == "surroundings":
