@@ -129,3 +129,15 @@ def test_models_and_hyperparameters_may_go_unused(tmp_path):
         sink, report = run(executor, make_plan([job]))
         np.testing.assert_array_equal(value_of(sink.bytes_of("t"), "F32", (5,)), values[1] / 2)
         assert report.bytes_read == infos[1].nbytes
+
+
+@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
+@pytest.mark.parametrize("name", ["minimum", "maximum"])
+def test_the_lesser_and_the_greater_are_nan_if_either_is(tmp_path, name, executor):
+    pairs = [(np.nan, 1.0), (1.0, np.nan), (np.nan, np.nan), (2.0, 1.0)]
+    columns = [np.array(column, dtype=np.float32) for column in zip(*pairs, strict=True)]
+    infos, _ = store(tmp_path / "x.bin", columns, "F32")
+    job = make_job("t", trace(getattr(ops, name), 2, []), infos, dtype="F32")
+    sink, _ = run(executor, make_plan([job], on_nonfinite="report"))
+    found = value_of(sink.bytes_of("t"), "F32", job.shape)
+    np.testing.assert_array_equal(found, getattr(np, name)(*columns))
