@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared", deadline=None)  # other work may share the machine
+settings.load_profile("shared")
 
 
 @dataclass(frozen=True, slots=True)

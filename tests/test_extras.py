@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -40,9 +41,11 @@ BARE = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED!r})); from bmerge
 def _bare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process for which no extra is installed."""
     code = f"{BARE}main({list(arguments)!r})"
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}  # tables are not folded
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", code],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

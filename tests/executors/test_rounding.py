@@ -89,7 +89,7 @@ def _unit(values, dtype):
 
 
 @pytest.mark.parametrize("dtype", NARROW)
-@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, derandomize=True, database=None)
 @given(value=st.floats(-440, 440, width=32), seed=st.integers(0, 2**64 - 1))
 def test_mean_of_many_roundings_is_the_value(tmp_path_factory, dtype, value, seed):
     count = 40_000

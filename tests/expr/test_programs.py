@@ -74,7 +74,7 @@ def _data(shape, seed):
     return np.where(random.random(shape) < 0.3, special, values).astype(np.float32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     tree=st.recursive(leaves, _number, max_leaves=12),
     size=st.sampled_from([1, 3, 16, 37]),

@@ -76,7 +76,7 @@ def test_inputs_that_are_the_same_tensor_reduce_further(body, value, same, expec
     assert reduces_to_input(graph, [value]) in {None, expected}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     x=st.sampled_from([0.0, -0.0, 0.5, 1.0, -1.0]),
     y=st.sampled_from([0.0, 0.25, 1.0, 2.0]),

@@ -127,7 +127,7 @@ def test_members_and_places_beyond_4_gb(tmp_path):
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rows=st.lists(
         st.tuples(

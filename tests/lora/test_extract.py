@@ -28,7 +28,7 @@ def _energy(array):
     return float(np.sum(np.square(array, dtype="f8")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 40),
     columns=st.integers(1, 40),

@@ -393,7 +393,7 @@ weights = st.builds(
 loras = st.builds(LoraRef, names, weights, st.none() | st.just("0" * 64))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.builds(ModelRef, names, loras=st.lists(loras, max_size=3).map(tuple))))
 def test_any_recipe_with_loras_loads_back_equal(models):
     recipe = Recipe("weighted_sum", tuple(models))

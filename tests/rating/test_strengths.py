@@ -55,7 +55,7 @@ def drawn(rng, truth, count, ties=-0.5):
     return comparisons
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), trials=st.integers(2, 6), count=st.integers(0, 40))
 def test_strengths_are_those_of_scipy(seed, trials, count):
     rng = random.Random(seed)

@@ -215,13 +215,13 @@ recipes = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipes)
 def test_dumped_recipe_loads_back_equal(recipe):
     assert parse_recipe(dump_recipe(recipe)) == recipe
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipes)
 def test_recipe_data_loads_back_equal_through_json(recipe):
     assert parse_recipe(json.dumps(recipe_data(recipe))) == recipe

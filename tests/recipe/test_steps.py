@@ -139,7 +139,7 @@ def recipes(draw):
     return Recipe("", models, steps=tuple(steps), result=last)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipes())
 def test_any_recipe_of_steps_loads_back_equal(recipe):
     assert parse_recipe(dump_recipe(recipe)) == recipe

@@ -65,7 +65,6 @@ def _models(case, shape, seed, apart):
 
 anything = settings(
     max_examples=15,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

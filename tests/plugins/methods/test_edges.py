@@ -68,7 +68,7 @@ def _setting(draw, method):
 
 @pytest.mark.parametrize("method", OFFERED.values(), ids=OFFERED)
 def test_no_nan_comes_out_unless_one_went_in(method):
-    @settings(max_examples=30, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=30, derandomize=True, database=None)
     @given(_setting(method))
     def check(setting):
         count, scalars, options, shape, kind = setting
