@@ -51,10 +51,10 @@ fn vote_of<const N: usize>(
         (true, None) => mix(target, values, most, plain),
         (false, None) => mix(target, values, strongest, plain),
         (true, Some(weights)) => {
-            mix(target, values, most, |mixed, agree| mixed / divisor(weights, agree))
+            mix(target, values, most, |mixed, agree| mixed / divisor(weights, agree));
         }
         (false, Some(weights)) => {
-            mix(target, values, strongest, |mixed, agree| mixed / divisor(weights, agree))
+            mix(target, values, strongest, |mixed, agree| mixed / divisor(weights, agree));
         }
     }
 }
