@@ -133,7 +133,7 @@ def test_copies_and_fills_are_carried_out_and_counted(tmp_path):
     assert sink.bytes_of("copied") == raw[c.offset : c.offset + c.nbytes]
     assert sink.bytes_of("filled") == b"abc"
     assert sink.buffer[-8:] == b"\xaa" * 8
-    expected = ("torch (cpu)", (), 120, 120, 80, (), None)
+    expected = ("torch (cpu)", (), 120, 120, 80, (), None, None, None)
     assert dataclasses.astuple(report) == expected
     assert (seen[-1].bytes_done, seen[-1].bytes_total) == (200, 200)
     assert (seen[-1].tensors_done, seen[-1].tensors_total) == (3, 3)

@@ -5,6 +5,7 @@ The limits above which that is so are set to nothing, so that few tensors are en
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -61,7 +62,8 @@ def test_many_tensors_are_merged_as_few_are(fields, models, tmp_path, request):
     many = merged("many.safetensors")
     assert many[0].output.read_bytes() == few[0].output.read_bytes()
     assert many[1:] == few[1:]
-    assert many[0].execution == few[0].execution
+    measured = {"reading": None, "writing": None}  # where enough is read and written to find out
+    assert replace(many[0].execution, **measured) == replace(few[0].execution, **measured)
 
 
 def test_live_model_of_many_tensors_gets_them_all(models, few_are_many, tmp_path):

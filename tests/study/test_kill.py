@@ -102,6 +102,7 @@ def test_killed_study_of_an_optimiser_ends_as_if_it_was_left_alone(tmp_path, opt
     check_kills(tmp_path, optimiser, kills=1, seed=3, events=(33, 44), n_iters=3)
 
 
+@pytest.mark.slow
 def test_killed_study_of_two_normalised_objectives_ends_as_if_left_alone(tmp_path):
     check_kills(tmp_path, "nsga2", kills=3, seed=2, events=(8, 24), two=True)
 

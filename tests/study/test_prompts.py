@@ -238,7 +238,9 @@ def test_a_wildcards_folder_that_is_not_there_is_an_error(load):
     st.integers(0, 2**32 - 1),
 )
 def test_text_without_wildcards_stays_as_it_is(tmp_path_factory, text, seed):
-    wildcards = Wildcards(tmp_path_factory.getbasetemp())
+    folder = tmp_path_factory.getbasetemp() / "no wildcards"
+    folder.mkdir(exist_ok=True)
+    wildcards = Wildcards(folder)
     wildcards.check(text)
     assert wildcards.render(text, seed) == text
 

@@ -211,5 +211,5 @@ def test_the_last_picture_of_a_proof_costs_no_more_to_keep_than_the_first(tmp_pa
 def test_what_is_no_file_in_the_place_of_pictures_is_not_waited_for(tmp_path):
     (tmp_path / "confirm").mkdir()
     os.mkfifo(tmp_path / "confirm" / "pictures.jsonl")
-    with pytest.raises(StudyError, match=r"pictures\.jsonl cannot be written: it is no file"):
+    with pytest.raises(StudyError, match=r"pictures\.jsonl cannot be written: it is not a file"):
         ProofStore(tmp_path).add(Contender("one", "trial 1"), record("p"))

@@ -63,7 +63,7 @@ def append_durably(path: Path, data: bytes, at: int) -> None:
         _make(path.parent)
         new = not path.exists()
         if not new and not path.is_file():  # a FIFO would be waited for
-            raise FileExistsError(errno.EEXIST, "it is no file")
+            raise FileExistsError(errno.EEXIST, "it is not a file")
         with path.open("ab") as file:
             file.truncate(at)
             file.write(data)
