@@ -149,9 +149,7 @@ class GuideReader:
                         layers.setdefault(label or old, []).extend(free)
                         before.update(free)
         if layers and "unet" not in own.get("groups", {}):
-            own.setdefault("groups", {})["unet"] = list(_UNET)
-            own.setdefault("blocks", {})["unet"] = [0.0, 1.0]
-            self.names[parameter] = parameter, "unet"
+            self._group(own, parameter, parameter, "unet", list(_UNET))
             left = {pattern for old in known for pattern in known[old]} - before
             if left:
                 self.folder.lose(f"{component}: other layers have one value, which is searched too")
@@ -167,9 +165,15 @@ class GuideReader:
         free = self._free(parameter, component, patterns)
         blocks = [block for _, several in free for block in several]
         if blocks:
-            own.setdefault("groups", {})[label] = blocks
-            own.setdefault("blocks", {})[label] = [0.0, 1.0]
-            self.names[f"{label}_{parameter}"] = parameter, label
+            self._group(own, f"{label}_{parameter}", parameter, label, blocks)
+
+    def _group(
+        self, own: dict[str, Any], old: str, parameter: str, label: str, blocks: list[str]
+    ) -> None:
+        """Search one value for several blocks, which is called ``old`` in sd-optim's files."""
+        own.setdefault("groups", {})[label] = blocks
+        own.setdefault("blocks", {})[label] = [0.0, 1.0]
+        self.names[old] = parameter, label
 
     def _free(
         self, parameter: str, component: str, patterns: Sequence[object]
