@@ -98,6 +98,32 @@ def test_plugins_import_public_names_only():
     assert not wrong, "\n".join(wrong)
 
 
+SEAMS = {
+    "engine/bmerge/system.py",
+    "engine/bmerge/cli/signals.py",  # it is there before everything else, and imports nothing
+    "engine/bmerge/executors/probe.py",  # where drivers of GPUs show themselves
+    "plugins/bmerge_plugins/servers/process.py",  # programs with all their children
+}
+ELSEWHERE = re.compile(
+    r"\bos\.(fork|getuid|geteuid|getpgid|killpg|setsid|sched_\w+|mkfifo|posix_\w+|statvfs|uname)\b"
+    r"|\bO_(DIRECTORY|NOFOLLOW|CLOEXEC|RDONLY)\b|\bsignal\.SIG(KILL|TERM|HUP|USR\d|CHLD)\b"
+    r"|\bimport (fcntl|grp|msvcrt|pwd|resource|termios|winreg)\b|\bsymlink_to\(|/(proc|dev)/\w"
+)
+"""What only some systems have."""
+
+
+def test_names_of_one_operating_system_are_behind_its_seam():
+    found = [
+        f"{file.relative_to(ROOT)}:{number} {line.strip()}"
+        for folder in (ENGINE, PLUGINS)
+        for file in sorted(folder.rglob("*.py"))
+        if file.relative_to(ROOT).as_posix() not in SEAMS
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if ELSEWHERE.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
 def _modules_after(code: str) -> set[str]:
     """Run ``code`` in a process of its own; return the heavy packages that it imported."""
     show = f"import sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"

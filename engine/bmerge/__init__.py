@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from bmerge.study.cube import Cube
     from bmerge.study.protocols import Optimiser, Parameter, ParameterKind, Result, Space
     from bmerge.study.storage import Storage, StorageKind, StoredTrial
+    from bmerge.system import split_command
     from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
 
 __all__ = [
@@ -156,6 +157,7 @@ __all__ = [
     "pipeline_parts",
     "remove_left_over",
     "scorer_folder",
+    "split_command",
     "temporary_folder",
     "tensor_method",
     "unfolded",
@@ -191,6 +193,7 @@ _HOME = {
     "bmerge.plan": "Plan make_plan",
     "bmerge.rating": "PersonScorer",
     "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
+    "bmerge.system": "split_command",
     "bmerge.temporaries": "fresh_name remove_left_over temporary_folder",
     "bmerge.study.cube": "Cube",
     "bmerge.study.storage": "Storage StorageKind StoredTrial",

@@ -1,4 +1,4 @@
-"""The operating system, where Windows and the others differ: locks, owners, processes, links.
+"""The operating system, where Windows and the others differ: locks, owners, processes, names.
 
 Lowest layer beside the errors; the native core has a seam of its own for what it does with files.
 """
@@ -6,11 +6,24 @@ Lowest layer beside the errors; the native core has a seam of its own for what i
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["HAS_LOCKS", "began", "link", "lives", "lock", "owns", "try_lock"]
+__all__ = [
+    "HAS_LOCKS",
+    "began",
+    "cores",
+    "link",
+    "lives",
+    "lock",
+    "owns",
+    "peak_memory",
+    "split_command",
+    "sync_folder",
+    "try_lock",
+]
 
 HAS_LOCKS = sys.platform != "win32"
 """Whether whoever uses a file or folder can lock it, so that others see that. Without them a
@@ -32,6 +45,25 @@ def link(path: Path, target: Path) -> None:
             os.link(target, path)
         except OSError:
             shutil.copyfile(target, path)
+
+
+def split_command(text: str, *, backslashes: bool = sys.platform == "win32") -> list[str]:
+    r"""Split a command line into arguments as a shell would.
+
+    Args:
+        text: the command line; quotes keep spaces within an argument.
+        backslashes: whether a backslash is a sign like any other, as in ``C:\models``; elsewhere
+            it takes the meaning of the sign after it.
+
+    Raises:
+        ValueError: if a quote is not closed.
+    """
+    words = shlex.shlex(text, posix=True, punctuation_chars=False)
+    words.whitespace_split = True
+    words.commenters = ""
+    if backslashes:
+        words.escape = ""
+    return list(words)
 
 
 if sys.platform == "win32":
@@ -87,8 +119,21 @@ if sys.platform == "win32":
         kernel.CloseHandle(ctypes.c_void_p(handle))
         return times[0].value / 1e7 - _EPOCH if known else None
 
+    def sync_folder(folder: Path) -> None:
+        """Do nothing: names are in the file system's journal, and a folder cannot be opened."""
+        del folder
+
+    def cores() -> int:
+        """Return how many cores this process may use."""
+        return os.cpu_count() or 1
+
+    def peak_memory() -> int | None:
+        """Return None: nobody tells without a library for it."""
+        return None
+
 else:
     import fcntl
+    import resource
 
     def owns(status: os.stat_result) -> bool:
         """Tell whether a file is ours."""
@@ -135,9 +180,39 @@ else:
     def began(process: int) -> float | None:
         """Return when a process began, where the system tells: its number may be an old one."""
         try:
-            ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
-            stats = Path("/proc/stat").read_text()
+            status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+            ticks = int(status.rpartition(")")[2].split()[19])
+            stats = Path("/proc/stat").read_text(encoding="ascii")
             boot = int(stats.partition("\nbtime ")[2].split(maxsplit=1)[0])
             return float(boot + ticks / os.sysconf("SC_CLK_TCK"))
         except (OSError, ValueError, IndexError):
             return None
+
+    def sync_folder(folder: Path) -> None:
+        """Wait until the names in a folder are safe from a power failure.
+
+        Raises:
+            OSError: if the folder cannot be read, or its file system cannot do that.
+        """
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def cores() -> int:
+        """Return how many cores this process may use."""
+        if hasattr(os, "sched_getaffinity"):  # not on macOS
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+    def peak_memory() -> int | None:
+        """Return the most bytes that this process has had resident; None if nobody tells.
+
+        Linux's ``ru_maxrss`` begins with what the parent process had, so its own file is read.
+        """
+        status = Path("/proc/self/status")
+        if status.exists():
+            text = status.read_text(encoding="utf-8")
+            return next(int(li.split()[1]) * 1024 for li in text.splitlines() if "VmHWM" in li)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,6 +230,29 @@ def test_merge_of_a_folder_is_a_folder(bmerge, tmp_path, sdxl, folder):
     assert called.status == 0, called.err
     assert_folder(out, base, parts)  # of equal models
     assert not [path for path in tmp_path.iterdir() if "bmerge-tmp" in path.name]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are told by /proc")
+def test_no_file_in_a_folder_is_open_when_it_gets_its_name(
+    bmerge, tmp_path, folder, sdxl, monkeypatch
+):
+    """For Windows does not rename such a folder."""
+    base, _ = folder
+    save_file(sdxl, tmp_path / "b.safetensors")
+    held = []
+
+    def rename(source, target):
+        links = list(Path("/proc/self/fd").iterdir())
+        opened = [str(link.readlink()) for link in links if link.is_symlink()]
+        held.append([path for path in opened if path.startswith(str(source))])
+        real(source, target)
+
+    real = os.rename
+    monkeypatch.setattr(os, "rename", rename)
+    models = base, tmp_path / "b.safetensors"
+    called = bmerge("merge", "weighted_sum", *models, "-o", tmp_path / "out")
+    assert called.status == 0, called.err
+    assert held == [[]]
 
 
 def test_language_model_keeps_its_tokenizer(bmerge, tmp_path):

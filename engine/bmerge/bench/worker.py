@@ -19,6 +19,7 @@ from bmerge.host import load_registry
 from bmerge.host.merges import open_models, plan_merge
 from bmerge.pipeline import merge_to_file
 from bmerge.recipe import load_recipe
+from bmerge.system import peak_memory
 
 __all__ = ["main"]
 
@@ -56,27 +57,10 @@ def _merge(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "cpu": spent,
-        "peak": _peak(),
+        "peak": peak_memory(),
         "executor": report.execution.executor,
         "nbytes": report.nbytes,
     }
-
-
-def _peak() -> int | None:
-    """Return the most bytes that this process has had resident.
-
-    Linux's ``ru_maxrss`` begins with what the parent process had, so its own file is read.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        text = status.read_text(encoding="utf-8")
-        return next(int(li.split()[1]) * 1024 for li in text.splitlines() if "VmHWM" in li)
-    if sys.platform == "win32":
-        return None
-    else:  # noqa: RET505  a branch that type checkers read for one platform alone
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

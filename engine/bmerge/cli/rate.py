@@ -65,6 +65,5 @@ def _has_screen() -> bool:
     """Tell whether a browser can be opened where somebody sees it."""
     if not sys.stderr.isatty():
         return False
-    if os.name == "nt" or sys.platform == "darwin":
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    always = os.name == "nt" or sys.platform == "darwin"
+    return always or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from bmerge.errors import StudyError
+from bmerge.system import sync_folder
 
 __all__ = ["FOR_GOOD", "append_durably", "unwritable", "write_durably"]
 
@@ -98,8 +99,4 @@ def _make(folder: Path) -> None:
 def _sync(folder: Path) -> None:
     """Write a folder's names to disk, on systems and file systems that can be told to."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)

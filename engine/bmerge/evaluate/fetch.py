@@ -126,7 +126,7 @@ def _attempt(
     client: httpx2.Client, url: str, part: Path, progress: Callable[[int, int], None]
 ) -> str | None:
     have, tag = _size(part), _tag(part)
-    known = tag.read_text() if have and tag.is_file() else ""
+    known = tag.read_text(encoding="ascii") if have and tag.is_file() else ""
     asked = {"Range": f"bytes={have}-", "If-Range": known} if known else {}
     with client.stream("GET", url, headers={"Accept-Encoding": "identity", **asked}) as response:
         if response.status_code == 416:  # the rest of a file that has no rest, or is shorter now
@@ -137,7 +137,7 @@ def _attempt(
         have = have if resumed else 0
         total = have + _length(response)
         _check_space(part, total - have)
-        tag.write_text(response.headers.get("ETag", ""))
+        tag.write_text(response.headers.get("ETag", ""), encoding="ascii")
         with part.open("ab" if resumed else "wb") as file:
             for piece in response.iter_raw():
                 file.write(piece)
@@ -215,6 +215,7 @@ def _record(root: Path, place: Path, digest: str) -> None:
     """Note a checksum as ``sha256sum`` does, in place of an older one of the same file."""
     sums = root / SUMS
     name = place.as_posix()
-    lines = sums.read_text().splitlines() if sums.is_file() else []
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     lines = [line for line in lines if line[66:] != name]
-    sums.write_text("".join(f"{line}\n" for line in (*lines, f"{digest}  {name}")))
+    text = "".join(f"{line}\n" for line in (*lines, f"{digest}  {name}"))
+    sums.write_text(text, encoding="utf-8")

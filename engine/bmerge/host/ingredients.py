@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from bmerge.evaluate.weights import scorer_folder
 from bmerge.formats import sha256_of
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.kinds import PluginKind, ScorerKind
+from bmerge.system import split_command
 
 __all__ = ["block_map", "code_of", "options_of", "payload_files", "section_of"]
 
@@ -140,7 +140,7 @@ def _text_with_contents(text: str, folders: Sequence[Path]) -> str | dict[str, s
         if content := _content_of(candidate, folders):
             return content
     try:
-        words = shlex.split(text)
+        words = split_command(text)
     except ValueError:
         words = []
     bare = redacted(text)

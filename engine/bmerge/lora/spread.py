@@ -6,11 +6,12 @@ itself, so that its numbers do not depend on how many there are.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from bmerge.system import cores
 
 __all__ = ["in_order"]
 
@@ -54,5 +55,4 @@ def _taken(waiting: Iterable[tuple[int, Future[_T]]]) -> int:
 
 
 def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, _MOST)
+    return min(cores(), _MOST)

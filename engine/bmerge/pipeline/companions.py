@@ -90,7 +90,7 @@ def copy_companions(
         if text is None:
             shutil.copyfile(source / relative, file)
         else:
-            file.write_text(text)
+            file.write_text(text, encoding="utf-8")
         count += 1
     return count
 

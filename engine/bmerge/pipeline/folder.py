@@ -21,9 +21,9 @@ from bmerge.formats.layout import Layout
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output
 from bmerge.pipeline.companions import copy_companions, home_of, quantised_parts
-from bmerge.pipeline.replace import sync_folder
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import OutputTensor, Plan
+from bmerge.system import sync_folder
 from bmerge.temporaries import temporary_folder
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ class FolderFiles:
 
     def commit(self, *, sync: bool) -> tuple[str, ...]:
         """Copy what lies beside the weights, and let the folder appear."""
-        for file in self._files:
-            file.commit(sync=sync)
+        while self._files:  # Windows renames no folder in which a file is open
+            self._files.pop().commit(sync=sync)
         components = {Path(file).parts[0] for file in self._parts}
         try:
             quantised = quantised_parts(self._plan)
@@ -127,7 +127,7 @@ class FolderFiles:
                 self._output.rmdir()
             os.rename(self._place, self._output)  # noqa: PTH104  Path.rename says the same in more
             if sync:
-                sync_folder(self._output)
+                sync_folder(self._output.parent)
         except OSError as error:
             raise ExecutorError(f"cannot write {self._output}: {error.strerror}") from error
         return ()

@@ -18,10 +18,11 @@ from bmerge.errors import ExecutorError
 from bmerge.formats.layout import Layout, SafetensorsLayout
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output, refuse_inputs, regular_target, target_of
-from bmerge.pipeline.replace import appear, remove, replace_set, sync_folder
+from bmerge.pipeline.replace import appear, remove, replace_set
 from bmerge.pipeline.shards import Shard, index_of, index_text, previous_shards, staged_name
 from bmerge.pipeline.sinks import FileSink, OnePlace
 from bmerge.plan import Plan
+from bmerge.system import sync_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -154,7 +155,7 @@ class OutputFiles:
         if notes:
             return notes
         if sync and old:
-            sync_folder(self._target)
+            sync_folder(self._target.parent)
         return remove(path for path in old if path not in {self._index, self._output})
 
     def _commit_set(self, old: Sequence[Path], *, sync: bool) -> tuple[str, ...]:

@@ -15,13 +15,13 @@ So an index never names a file of another set, wherever it ends.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from bmerge import _native
+from bmerge.system import sync_folder
 
-__all__ = ["appear", "remove", "replace_set", "sync_folder"]
+__all__ = ["appear", "remove", "replace_set"]
 
 
 def appear(
@@ -43,7 +43,7 @@ def appear(
         for source, target in zip(staged, shards, strict=True):
             source.rename(target)
         if sync:
-            sync_folder(shards[0])
+            sync_folder(shards[0].parent)
         index.commit(sync=sync)
     except BaseException:
         if not _names(Path(index.path), shards[0]):
@@ -87,7 +87,7 @@ def replace_set(
             target.unlink(missing_ok=True)
             target.hardlink_to(source)
         if sync:
-            sync_folder(shards[0])
+            sync_folder(shards[0].parent)
         last.commit(sync=sync)
     except (OSError, _native.IoError) as error:
         if not _names(Path(last.path), shards[0]):
@@ -96,7 +96,7 @@ def replace_set(
             return (note, *remove(dict.fromkeys((*shards, *rest))))
     left = remove((*staged, *(path for path in rest if path not in shards)))
     if sync:
-        sync_folder(shards[0])
+        sync_folder(shards[0].parent)
     return left
 
 
@@ -118,12 +118,3 @@ def _names(index: Path, shard: Path) -> bool:
         return name in index.read_bytes()
     except OSError:
         return False
-
-
-def sync_folder(file: Path) -> None:
-    """Wait until the names in a file's folder are safe from a power failure."""
-    descriptor = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

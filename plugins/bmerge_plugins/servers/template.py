@@ -6,11 +6,10 @@ space or a quote in a value cannot become an argument of its own, and no shell i
 
 from __future__ import annotations
 
-import shlex
 import string
 from collections.abc import Mapping, Sequence
 
-from bmerge import GeneratorError
+from bmerge import GeneratorError, split_command
 
 __all__ = ["Template"]
 
@@ -32,7 +31,7 @@ class Template:
         self, text: str | Sequence[str], *, known: Sequence[str], needed: Sequence[str], option: str
     ) -> None:
         try:
-            self.arguments = tuple(shlex.split(text) if isinstance(text, str) else text)
+            self.arguments = tuple(split_command(text) if isinstance(text, str) else text)
             used = {name for argument in self.arguments for name in _names(argument)}
         except ValueError as error:
             raise GeneratorError(f"{option}: {error}: {text!r}", blame="study") from error
