@@ -178,3 +178,10 @@ def test_what_a_killed_command_left_goes_with_the_next_one(bmerge, tmp_path, com
     left.write_text("x")
     assert bmerge(*command, "-o", "out.safetensors").status == 0
     assert not left.exists()
+
+
+@pytest.mark.parametrize("command", [MERGE, ("convert", "a.safetensors"), ("init",)])
+def test_an_empty_name_is_called_empty(bmerge, command):
+    called = bmerge(*command, "-o", "")
+    assert (called.status, called.out) == (1, "")
+    assert called.err.splitlines()[0] == "error: the output's name is empty"

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from bmerge.formats import open_checkpoint
 from bmerge.formats.layouts import in_layout
 from layouts import CASES, by_diffusers, small_model, values
-from loras import low_rank
+from loras import NETWORKS, low_rank
 
 PEFT = ("lora_B.weight", "lora_A.weight")
 NAMES = ("wan21_i2v_14b", "auraflow", "flux2_dev", "ltxv_2b", "cosmos_predict2_2b")
@@ -115,3 +115,17 @@ def test_language_model_is_the_text_encoder(baked, tmp_path, start):
     save_file({f"{start}{said}.{role}": array for role, array in roles.items()},
               tmp_path / "x.safetensors")  # fmt: skip
     assert_close(baked(whole, tmp_path / "x.safetensors"), {**whole, key: whole[key] + change})
+
+
+@pytest.mark.parametrize("network", ["lokr whole", "lokr with two products", "loha"])
+def test_fused_layers_of_other_networks_change_split_weights(baked, tmp_path, network):
+    start, _, convert = CASES["flux2_dev"]
+    model = small_model("flux2_dev", 1, start=start, layers=1)
+    key = "double_blocks.0.img_attn.qkv.weight"
+    roles, change = NETWORKS[network][1](np.random.default_rng(4), model[key])
+    name = f"lycoris_{key.removesuffix('.weight').replace('.', '_')}"
+    save_file({f"{name}.{role}": np.asarray(array) for role, array in roles.items()},
+              tmp_path / "x.safetensors")  # fmt: skip
+    found = baked(by_diffusers(convert, model), tmp_path / "x.safetensors")
+    changed = {**model, key: (model[key] + change).astype("f4")}
+    assert_close(found, by_diffusers(convert, changed))

@@ -233,3 +233,28 @@ def test_a_weight_that_is_computed_of_the_first_alone_is_not_copied(models):
     assert any(job.encoding for job in changed.merges)
     assert not changed.copies
     assert encoded(plan).copies
+
+
+@pytest.mark.parametrize("name", ["mxfp8", "nvfp4"])
+def test_padding_goes_by_a_model_that_has_none(bmerge, plain, tmp_path, name):
+    (a, b), _, layers = plain
+    padded, out = tmp_path / "a.safetensors", tmp_path / "m.safetensors"
+    assert bmerge("convert", a, "--quantise", name, "-o", padded).status == 0
+    there, second = raw_tensors(padded)[0], raw_tensors(b)[0]
+    whole = {key: array.astype("f8") for key, (_, array) in second.items()}
+    decoded_there = {
+        f"{layer}.weight": weight_in(there, layer, whole[f"{layer}.weight"].shape)[0]
+        for layer in layers
+    }
+    mixed = {key: (whole[key] + array) / 2 for key, array in decoded_there.items()}
+    called = bmerge("merge", "weighted_sum", b, padded, "--alpha", 0.5, "-o", out)
+    assert called.status == 0, called.err
+    found, _ = raw_tensors(out)
+    for key, array in mixed.items():
+        assert found[key][1].shape == array.shape
+        assert np.abs(found[key][1] - array).max() < 1e-6
+    called = bmerge("merge", "weighted_sum", padded, b, "--alpha", 0.5, "--force", "-o", out)
+    assert called.status == 0, called.err
+    assert_within_a_step(out, mixed, layers)
+    shapes = {key: array.shape for key, (_, array) in there.items()}
+    assert {key: array.shape for key, (_, array) in raw_tensors(out)[0].items()} == shapes

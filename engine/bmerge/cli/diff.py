@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -81,11 +82,11 @@ def command(
     if fitted:
         made = _run(made_of, alignment)
         print_json(output.made_data(made)) if as_json else output.print_made(made)
-        grid, lines = output.made_grid(made), output.made_lines(made)
+        grid, lines = partial(output.made_grid, made), partial(output.made_lines, made)
     else:
         found = _run(compare, alignment)
         print_json(output.data(found)) if as_json else output.print_difference(found)
-        grid, lines = output.grid(found), output.lines(found)
+        grid, lines = partial(output.grid, found), partial(output.lines, found)
     _draw(grid, lines, svg, html)
 
 
@@ -106,12 +107,18 @@ def _run(what: Callable[..., T], alignment: AlignedModels) -> T:
         return what(alignment, executor=executor, progress=progress)
 
 
-def _draw(grid: HeatGrid, lines: Sequence[str], svg: str | None, html: str | None) -> None:
+def _draw(
+    grid: Callable[[], HeatGrid],
+    lines: Callable[[], Sequence[str]],
+    svg: str | None,
+    html: str | None,
+) -> None:
     if not svg and not html:
         return
     from bmerge.compare import heat
 
-    for path, text in ((svg, heat.svg), (html, lambda grid: heat.page(grid, lines))):
+    drawn = grid()
+    for path, text in ((svg, heat.svg), (html, lambda drawn: heat.page(drawn, lines()))):
         if path:
-            write_file(Path(path), text(grid).encode())
+            write_file(Path(path), text(drawn).encode())
             note(f"written: {path}")

@@ -9,7 +9,7 @@ import click
 
 from bmerge.cli.output import json_option, note, print_json, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.targets import check_yaml_target, force_option
+from bmerge.cli.targets import check_yaml_target, force_option, named_output
 from bmerge.errors import RecipeError
 from bmerge.foreign.old_files import OldFolder, open_folder
 from bmerge.foreign.old_merger import study_of_merger
@@ -42,7 +42,7 @@ def command(
       bmerge import-config ~/sd-webui-bayesian-merger -o study.yaml
       bmerge run study.yaml --check
     """
-    target = None if output is None else Path(output)
+    target = None if output is None else named_output(output)
     if target is not None:
         check_yaml_target(target, "study", force=force)
     old = open_folder(Path(folder).expanduser())

@@ -12,7 +12,7 @@ import click
 
 from bmerge.cli.output import human_bytes, human_time, note, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.targets import force_option, refuse_existing
+from bmerge.cli.targets import force_option, named_output, refuse_existing
 from bmerge.errors import BmergeError, GeneratorError, RecipeError
 from bmerge.evaluate.weights import scorer_folder
 from bmerge.extras import absent, install_line
@@ -84,7 +84,7 @@ def command(
       bmerge init a.safetensors b.safetensors --address http://192.168.0.7:7860 \\
           --models-dir /mnt/webui/models/Stable-diffusion
     """
-    file = Path(output)
+    file = named_output(output)
     refuse_existing(file, force=force)
     registry, ask = session.registry(), _Asker(_is_terminal())
     paths = [Path(model).expanduser() for model in models] or ask.models()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from bmerge.cli.executor import size_option
-from bmerge.cli.targets import force_option, refuse_existing
+from bmerge.cli.targets import force_option, named_output, refuse_existing
 from bmerge.cli.variables import Negation
 from bmerge.errors import FormatError
 from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
@@ -50,11 +50,12 @@ class OutputOptions:
         """Return the file to write, or to name shards after; None if nothing is to be written.
 
         Raises:
-            FormatError: if it exists and may not be replaced, or its suffix is not a format's.
+            FormatError: if it has no name, exists and may not be replaced, or its suffix is not a
+                format's.
         """
         if self.output is None:
             return None
-        path = Path(self.output)
+        path = named_output(self.output)
         if self.shard_size is not None:
             path = _shards_of(path)
         elif path.suffix:

@@ -12,7 +12,7 @@ from bmerge._native import IoError, OutputFile, __version__
 from bmerge.cli.output import json_option, print_json, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.targets import force_option, refuse_existing
+from bmerge.cli.targets import force_option, named_output, refuse_existing
 from bmerge.errors import ExecutorError
 from bmerge.extras import require
 from bmerge.formats import Checkpoint, checkpoint_sha256, decoded, in_one_layout, open_checkpoint
@@ -57,7 +57,7 @@ def command(
     require(("torch", "scipy", "numpy"), "re-basin")
     from bmerge.rebasin import match_weights, rule_of, write_in_order  # they need torch and scipy
 
-    start, target = time.monotonic(), target_of(Path(output))
+    start, target = time.monotonic(), target_of(named_output(output))
     second, first = in_one_layout([decoded(open_checkpoint(path)) for path in (model, reference)])
     _check(target, (first, second), force=force)
     rule = rule_of(second)

@@ -10,7 +10,7 @@ import click
 from bmerge.architectures import Architecture
 from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.targets import check_yaml_target, force_option
+from bmerge.cli.targets import check_yaml_target, force_option, named_output
 from bmerge.foreign import read_any_recipe
 from bmerge.formats.target import write_file
 from bmerge.host.merges import architecture_of, open_models
@@ -51,7 +51,7 @@ def import_(session: Session, file: str, *, output: str | None, force: bool) -> 
     """
     source = Path(file)
     if output is not None:
-        check_yaml_target(Path(output), "recipe", force=force)
+        check_yaml_target(named_output(output), "recipe", force=force)
 
     def find(recipe: Recipe) -> Architecture:
         session.registry().require(recipe.plugins, f"the recipe {source}")

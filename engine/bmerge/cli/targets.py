@@ -11,7 +11,7 @@ import click
 from bmerge.errors import FormatError
 from bmerge.formats.target import regular_target
 
-__all__ = ["check_yaml_target", "force_option", "refuse_existing"]
+__all__ = ["check_yaml_target", "force_option", "named_output", "refuse_existing"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +34,17 @@ def check_yaml_target(target: Path, what: str, *, force: bool) -> None:
         raise FormatError(message, path=target, hint=f"name it {target.stem}.yaml")
     regular_target(target)
     refuse_existing(target, force=force)
+
+
+def named_output(output: str) -> Path:
+    """Return the file that ``--output`` names.
+
+    Raises:
+        FormatError: if it names none, as a variable that a shell does not know would.
+    """
+    if not output:
+        raise FormatError("the output's name is empty", hint="name a file after -o")
+    return Path(output)
 
 
 def refuse_existing(target: Path, *, force: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 from bmerge import ops
@@ -102,7 +102,7 @@ def _ratio(part: float, whole: float) -> float | None:
     return math.sqrt(part) / math.sqrt(whole) if whole else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Difference:
     """How far the first two of several models are apart.
 
@@ -114,10 +114,10 @@ class Difference:
     alignment: AlignedModels
     distances: tuple[tuple[TensorRow, Distance], ...]
 
-    @property
+    @cached_property
     def total(self) -> Distance:
         """In all tensors."""
-        return reduce(Distance.__add__, (distance for _, distance in self.distances), Distance())
+        return reduce(Distance.__add__, self.components.values(), Distance())
 
     def by(self, *kinds: Callable[[TensorRow], str]) -> dict[tuple[str, ...], Distance]:
         """Return the distance in each group of tensors.
@@ -131,18 +131,18 @@ class Difference:
             groups[group] = groups.get(group, Distance()) + distance
         return groups
 
-    @property
+    @cached_property
     def components(self) -> dict[str, Distance]:
         """In each component."""
         return {name: found for (name,), found in self.by(lambda row: row.component).items()}
 
-    @property
+    @cached_property
     def blocks(self) -> dict[str, Distance]:
         """In each block, in the architecture's order."""
         found = self.by(lambda row: row.block)
         return _in_order(found, self.alignment.architecture.blocks)
 
-    @property
+    @cached_property
     def layers(self) -> dict[str, Distance]:
         """In each kind of layer."""
         return _in_order(self.by(lambda row: row.layer), LAYERS)

@@ -14,6 +14,7 @@ from functools import cached_property
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed, reshaped
 from bmerge.formats.layouts import are_alike, other_layouts
+from bmerge.formats.padded import is_padded, without_padding
 from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, leading, parted, prefix_of
 from bmerge.formats.quantised import decoded
 from bmerge.formats.relaid import Form, relaid
@@ -55,28 +56,42 @@ def in_one_layout(
 
 
 def _in_one_shape(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
-    """Return checkpoints whose tensors have all their dimensions, as far as another tells them.
+    """Return checkpoints whose tensors have the shapes that another tells of them.
 
-    GGUF files have no first extents of 1, and no tensor without dimensions.
+    GGUF files have no first extents of 1, and no tensor without dimensions; codes in tiles are of
+    matrices that were padded.
     """
-    told = [each.path.suffix.lower() != GGUF_SUFFIX for each in checkpoints]
-    if len({*told}) < 2:
+    from_gguf = [each.path.suffix.lower() == GGUF_SUFFIX for each in checkpoints]
+    vague = [
+        {key for key, tensor in each.tensors.items() if gguf or is_padded(tensor)}
+        for each, gguf in zip(checkpoints, from_gguf, strict=True)
+    ]
+    if not any(vague):
         return tuple(checkpoints)
     shapes: dict[str, tuple[int, ...]] = {}
-    for each in (each for each, tells in zip(checkpoints, told, strict=True) if tells):
-        shapes = {key: tensor.shape for key, tensor in each.tensors.items()} | shapes
-    pairs = zip(checkpoints, told, strict=True)
-    return tuple(each if tells else _in_shapes(each, shapes) for each, tells in pairs)
+    for each, unsure in zip(checkpoints, vague, strict=True):
+        told = {key: t.shape for key, t in each.tensors.items() if key not in unsure}
+        shapes = told | shapes
+    pairs = zip(checkpoints, vague, strict=True)
+    return tuple(_in_shapes(each, shapes, unsure) for each, unsure in pairs)
 
 
-def _in_shapes(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
+def _in_shapes(
+    checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]], vague: Collection[str]
+) -> Checkpoint:
+    told = {key: shapes[key] for key in vague if key in shapes}
     tensors = {
-        key: reshaped(tensor, shapes[key])
-        if key in shapes and _significant(tensor.shape) == _significant(shapes[key])
-        else tensor
+        key: _in_shape(tensor, told[key]) if key in told else tensor
         for key, tensor in checkpoint.tensors.items()
     }
-    return replace(checkpoint, tensors=tensors)
+    same = all(tensor is checkpoint.tensors[key] for key, tensor in tensors.items())
+    return checkpoint if same else replace(checkpoint, tensors=tensors)
+
+
+def _in_shape(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if tensor.shape == shape or _significant(tensor.shape) != _significant(shape):
+        return without_padding(tensor, shape)
+    return reshaped(tensor, shape)
 
 
 def _significant(shape: tuple[int, ...]) -> tuple[int, ...]:

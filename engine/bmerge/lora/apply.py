@@ -124,11 +124,23 @@ def _parts_of(
 ) -> Iterator[Change]:
     """Yield the changes of the tensors that a layer of the LoRA is in this model."""
     for role, places in fused.items():
-        parts = [(place, rows_of_module(module, *place.of)) for place in places if place.of]
-        if len(parts) == len(places) and all(part for _, part in parts):
-            for place, part in parts:
-                if part is not None:
-                    yield from _changes(part, {role: place}, shapes)
+        parts = [_part(module, place) for place in places]
+        if all(parts):
+            for module_of_rows, place in filter(None, parts):
+                yield from _changes(module_of_rows, {role: place}, shapes)
+
+
+def _part(module: Module, place: LayerPlace) -> tuple[Module, LayerPlace] | None:
+    """Return what changes a tensor that has some rows of a layer: of factors, or of their product.
+
+    None if no such rows are named, or lengths of vectors are learned that only a whole layer has.
+    """
+    if place.of is None:
+        return None
+    rows = rows_of_module(module, *place.of)
+    if rows is not None:
+        return rows, replace(place, of=None)
+    return None if module.magnitude or module.matrix is None else (module, place)
 
 
 def _check_size(lora: Lora, change: Change, shape: tuple[int, ...]) -> None:
@@ -145,11 +157,12 @@ def _check_size(lora: Lora, change: Change, shape: tuple[int, ...]) -> None:
 
 
 def _size(change: Change) -> tuple[int, int]:
-    module = change.module
+    module, of = change.module, change.place.of
     if change.is_bias and module.bias is not None:
         return module.bias.numel, 1
     assert module.matrix is not None
-    return module.matrix
+    rows, columns = module.matrix
+    return (rows if of is None else of[1] - of[0]), columns
 
 
 def _rows(place: LayerPlace, shape: tuple[int, ...]) -> int:

@@ -53,7 +53,7 @@ _SPELLINGS = (
     ("text_encoder_", ("te1",)), ("lora_unet_", ("unet",)), ("lora_transformer_", ("unet",)),
     ("lora_unet__", ("unet",)), ("lycoris_", ("unet",)), ("unet_", ("unet",)),
     ("transformer_", ("unet",)),
-    ("model_diffusion_model_", ("unet",)), ("diffusion_model_", ("unet",)),
+    ("model_diffusion_model_", ("unet",)), ("diffusion_model_", ("unet",)), ("net_", ("unet",)),
     ("base_model_model_", ("unet", "te1")), ("", ("unet", "te1")),
 )  # fmt: skip
 """How the names of layers start in LoRA files, and the parts that may be meant: T5 is the second

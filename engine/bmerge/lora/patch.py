@@ -113,6 +113,8 @@ def _delta(change: Change, before: Array) -> Array:
         assert change.module.bias is not None
         return read_array(change.module.bias).reshape(before.shape) * weight
     delta = change_of(change.module, change.weight if magnitude is None else 1.0)
+    if change.place.of is not None:
+        delta = delta[slice(*change.place.of)]
     as_trained = _turned(before, change.place.turn)
     delta = delta.reshape(as_trained.shape)
     if magnitude is not None:

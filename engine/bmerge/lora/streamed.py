@@ -65,7 +65,7 @@ def streamed_input(tensor: Tensor, source: Callable[[Path], int]) -> Any:
 def _form(change: Change) -> tuple[Kind, tuple[Factor, ...]] | None:
     """Return how a change is made of stored matrices, or None if the core cannot do it."""
     module, turn = change.module, change.place.turn
-    if module.magnitude is not None or turn == "transposed":
+    if module.magnitude is not None or turn == "transposed" or change.place.of is not None:
         return None
     found = _bias(module) if change.is_bias else _weight(module)
     if found is None or (turn and found[0] == "kronecker"):
