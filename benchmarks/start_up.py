@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bmerge.testing.checkpoints import write_random
+from bmerge.testing.layouts import sd1_layout, shrink
 
 LAYOUT = [(f"layers.{i}.w", "F16", (64, 1024)) for i in range(8)]  # 1 MB
 
@@ -48,12 +49,21 @@ def _commands(folder: Path) -> dict[str, list[str]]:
         str(write_random(folder / f"{name}.safetensors", LAYOUT, seed=seed))
         for seed, name in enumerate("ab")
     ]
+    tiny = [
+        str(write_random(folder / f"{name}.safetensors", shrink(sd1_layout("F16")), seed=seed))
+        for seed, name in enumerate("cd")
+    ]
     python, bmerge = sys.executable, str(Path(sys.executable).with_name("bmerge"))
     out = str(folder / "out.safetensors")
     return {
+        "python": [python, "-c", ""],
+        "import re": [python, "-c", "import re"],
         "import numpy": [python, "-c", "import numpy"],
         "merge of two 1 MB files": [
             bmerge, "merge", "weighted_sum", *models, "--alpha", "0.3", "-o", out, "--force",
+        ],
+        "merge of two files with SD1.5's 1,131 tensors, tiny": [
+            bmerge, "merge", "weighted_sum", *tiny, "--alpha", "0.3", "-o", out, "--force",
         ],
         "import click": [python, "-c", "import click"],
         "bmerge --version": [bmerge, "--version"],

@@ -6,8 +6,6 @@ imports nothing, above all neither torch nor numpy nor optuna. Plugins import fr
 
 from __future__ import annotations
 
-import importlib
-
 TYPE_CHECKING = False  # typing takes longer to import than all that is done here
 if TYPE_CHECKING:
     from typing import Any
@@ -204,6 +202,8 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.
 
 def __getattr__(name: str) -> Any:
     """Import a public name's module at its first use (PEP 562)."""
+    import importlib
+
     if name == "ops":
         return importlib.import_module("bmerge.ops")
     if name not in _MODULE_OF:

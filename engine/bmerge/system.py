@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -44,6 +43,8 @@ def link(path: Path, target: Path) -> None:
         try:
             os.link(target, path)
         except OSError:
+            import shutil  # takes as long to import as ten modules of ours
+
             shutil.copyfile(target, path)
 
 

@@ -44,6 +44,9 @@ lists: {3: [L0-L1, END]}
         (Rule("~a.", "A"), "net.a.w", "A"),
         (Rule("~a.", "A"), "a.w", "A"),
         (Rule("~a.", "A"), "other.a.w", None),
+        (Rule("~(a|b).{i}.", "B{i}"), "net.b.3.w", "B3"),
+        (Rule("~(a|b).{i}.", "B{i}"), "c.3.w", None),
+        (Rule("(a|[c.]b).", "A"), "c.b.w", "A"),
     ],
 )
 def test_rule_matches_the_start_of_a_key(rule, key, block):

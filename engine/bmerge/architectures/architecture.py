@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from bmerge.architectures.patterns import Contents, compiled
+from bmerge.architectures.patterns import Contents, compiled, starts_of
 from bmerge.errors import ArchitectureError
 
 __all__ = ["LEFTOVERS", "Architecture", "Rule", "Variant"]
@@ -49,6 +49,8 @@ class Rule:
 
     def match(self, key: str) -> str | None:
         """Return the block of ``key``, or None if this rule does not speak of it."""
+        if not key.startswith(starts_of(self.key)):
+            return None
         found = compiled(self.key).match(key)
         if found is None:
             return None

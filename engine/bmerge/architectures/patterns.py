@@ -18,7 +18,7 @@ from typing import Any
 from bmerge.errors import ArchitectureError
 from bmerge.formats.extents import is_of
 
-__all__ = ["PREFIXES", "Contents", "bare", "compiled"]
+__all__ = ["PREFIXES", "Contents", "bare", "compiled", "starts_of"]
 
 PREFIXES = (
     "model.diffusion_model.", "diffusion_model.", "model.model.", "net.", "unet.", "transformer.",
@@ -28,6 +28,7 @@ PREFIXES = (
 
 _PREFIX = re.compile("|".join(map(re.escape, PREFIXES)))
 _TOKENS = re.compile(r"\{i\}|[\[\]()|~]|[^\[\]{()|~]+")
+_CHOICE = re.compile(r"\(([^\[\]{()~]*)\)")
 _NOTATION = re.compile(r"[\[\]{()|~]")
 
 
@@ -42,14 +43,40 @@ def compiled(pattern: str) -> re.Pattern[str]:
         "{i}": r"(?P<i>\d{1,9})", "[": "(?:", "]": ")?", "(": "(?:", ")": ")", "|": "|",
         "~": f"(?:{_PREFIX.pattern})?",
     }  # fmt: skip
-    tokens = _TOKENS.findall(pattern)
-    if "".join(tokens) != pattern or tokens.count("{i}") > 1 or "~" in tokens[1:]:
-        hint = "allowed: {i} once, [ ], ( ), | within these, and ~ at the beginning"
-        raise ArchitectureError(f"bad key pattern {pattern!r}", hint=hint)
+    tokens = _tokens(pattern)
     try:
         return re.compile("".join(replacements.get(token, re.escape(token)) for token in tokens))
     except re.error as error:
         raise ArchitectureError(f"bad key pattern {pattern!r}: {error}") from error
+
+
+def _tokens(pattern: str) -> list[str]:
+    """Return what a pattern consists of, after a check that there is nothing else in it."""
+    tokens: list[str] = _TOKENS.findall(pattern)
+    if "".join(tokens) != pattern or tokens.count("{i}") > 1 or "~" in tokens[1:]:
+        hint = "allowed: {i} once, [ ], ( ), | within these, and ~ at the beginning"
+        raise ArchitectureError(f"bad key pattern {pattern!r}", hint=hint)
+    return tokens
+
+
+@lru_cache(maxsize=4096)
+def starts_of(pattern: str) -> tuple[str, ...]:
+    """Return texts with one of which every key starts that a pattern speaks of.
+
+    Most keys are told from it by them, in a fraction of the time that the expression takes, which
+    often need not be compiled at all.
+
+    Raises:
+        ArchitectureError: if its notation is not sound.
+    """
+    _tokens(pattern)
+    name = pattern.removeprefix("~")
+    head = _NOTATION.split(name, maxsplit=1)[0]
+    heads = [head]
+    if not head and name.startswith("(") and (choice := _CHOICE.match(name)):
+        heads = choice[1].split("|")
+    prefixes = ("", *PREFIXES) if name != pattern else ("",)
+    return tuple(prefix + head for prefix in prefixes for head in heads)
 
 
 def bare(key: str) -> str:

@@ -56,7 +56,7 @@ def call(arguments: list[str]) -> int:
     Args:
         arguments: the command line without the program's name.
     """
-    _collect_less()
+    atexit.register(_leave_all)
     session = Session()
     logger, handler = logging.getLogger("bmerge"), _Handler(session)
     level = logger.level
@@ -68,15 +68,6 @@ def call(arguments: list[str]) -> int:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-
-
-def _collect_less() -> None:
-    """Look for garbage less often: what a command imports and plans lives until its end.
-
-    It is a sixth of the time that a small merge takes.
-    """
-    gc.set_threshold(10_000)
-    atexit.register(_leave_all)
 
 
 def _leave_all() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from bmerge.cli.session import session_of
 from bmerge.errors import BmergeError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["complete_method", "complete_study", "complete_value"]
 
@@ -20,6 +23,8 @@ def complete_method(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer merge methods, and files where a recipe may stand instead."""
+    from click.shell_completion import CompletionItem  # only a shell asks
+
     methods = session_of(context).registry().methods
     found = [
         CompletionItem(name, help=methods[name].summary)
@@ -35,6 +40,8 @@ def complete_value(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer what a hyperparameter's value may begin with: presets, blocks of the first model."""
+    from click.shell_completion import CompletionItem
+
     from bmerge.recipe import load_presets
 
     del parameter
@@ -61,6 +68,8 @@ def complete_study(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the folders of studies in runs/, and any other folder."""
+    from click.shell_completion import CompletionItem
+
     del context, parameter
     folders = sorted(file.parent for name in _STUDY for file in Path("runs").glob(f"**/{name}"))
     found = [CompletionItem(str(f)) for f in folders if str(f).startswith(incomplete)]

@@ -6,6 +6,7 @@ Exit status 0 for success, 1 for a failure, 2 for wrong usage; after a signal 12
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -28,9 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if arguments is None:
             signals.watch()
-        from bmerge.cli.call import call  # may take a while, and may be interrupted already
-
-        status = call(sys.argv[1:] if arguments is None else list(arguments))
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        status = 0 if _tells_version(words) else _call(words)
         signals.settle()
     except BaseException:
         # Where a signal comes while a module is being imported, it can be any exception.
@@ -38,6 +38,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         status = _interrupted()
     sys.exit(status)
+
+
+def _tells_version(words: list[str]) -> bool:
+    """Print the version if that is all that is asked: to read the command line takes longer."""
+    if words != ["--version"]:
+        return False
+    from bmerge._native import __version__
+
+    try:
+        print(f"bmerge {__version__}", flush=True)  # noqa: T201  what may print is not there yet
+    except OSError:  # what reads it has gone, which is said as of any command
+        return False
+    return True
+
+
+def _call(words: list[str]) -> int:
+    # What a command imports and plans lives until its end; to look for garbage among it is a sixth
+    # of the time that a small merge takes.
+    gc.set_threshold(10_000)
+    from bmerge.cli.call import call  # may take a while, and may be interrupted already
+
+    return call(words)
 
 
 def _interrupted() -> int:

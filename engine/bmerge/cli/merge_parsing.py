@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 
 from bmerge.cli.completing import complete_value
-from bmerge.cli.methods import models_of
 from bmerge.cli.session import session_of
 from bmerge.errors import MethodError
 from bmerge.formats.folders import holds_model
@@ -102,6 +101,8 @@ class MergeCommand(click.Command):
                 ctx.command_path, "RECIPE.yaml -o FILE [OPTIONS]", prefix="       "
             )
             return
+        from bmerge.cli.methods import models_of  # merges list none
+
         words = f"{method.name} {models_of(method)} -o FILE [OPTIONS]"
         formatter.write_usage(ctx.command_path, words)
 

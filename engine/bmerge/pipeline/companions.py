@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -78,6 +77,8 @@ def copy_companions(
     Raises:
         OSError: if one cannot be copied.
     """
+    import shutil  # most merges have none
+
     count = 0
     for relative in companions_of(source, components):
         file = target / relative

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -159,6 +158,8 @@ class FolderFiles:
             file.discard()
         self._stack.close()
         if isinstance(error, _native.IoError):
+            import shutil
+
             free = shutil.disk_usage(self.folder).free
             message = f"cannot write {self._output}: {error}; it needs {self.nbytes:,} bytes and "
             raise ExecutorError(f"{message}{free:,} are free") from error

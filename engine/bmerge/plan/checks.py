@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_architectures", "check_blocks", "check_merged", "check_models"]
 
-_ROLES = ("lora", "dora", "alpha", "scalar", "diff", "w_norm", "b_norm", "hada_", "lokr_")
-"""What is in the name of each tensor of a LoRA: its role, in some spelling of it."""
+_ROLES = ("lora", "dora", "w_norm", "b_norm", "hada_", "lokr_")
+_LAST_ROLES = (".alpha", ".scalar", ".diff", ".diff_b", ".diff_m")
+"""What is in the name of each tensor of a LoRA, or its end: its role, in some spelling of it."""
 _INSPECT = "'bmerge inspect FILE' shows what a file holds"
 
 
@@ -72,7 +73,7 @@ def check_models(checkpoints: Sequence[Checkpoint]) -> None:
 def _is_lora(checkpoint: Checkpoint) -> bool:
     """Tell whether a file is a LoRA; what knows them is imported if its first key looks so."""
     first = next(iter(checkpoint.tensors), "")
-    if not any(word in first for word in _ROLES):
+    if not any(word in first for word in _ROLES) and not first.endswith(_LAST_ROLES):
         return False
     from bmerge.lora.modules import is_lora_alone
 
