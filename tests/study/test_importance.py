@@ -54,3 +54,8 @@ def test_values_at_the_end_of_their_range_are_flagged_and_few_trials_say_nothing
     assert importances(known[:19], best, BOUNDS) == ()
     outside = Trial(99, "complete", Proposal("try", "x", {}, {}), score=1.0)
     assert importances(known, outside, BOUNDS) == ()
+
+
+def test_nothing_matters_where_all_scores_are_equal():
+    known = trials(lambda point, dice: 0.5)
+    assert importances(known, known[0], BOUNDS) == ()

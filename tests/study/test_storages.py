@@ -21,6 +21,7 @@ from bmerge.study import storages
 from bmerge.study.events import Paused
 from bmerge.study.loop import run_study
 from bmerge.study.optuna_storage import OptunaStorage
+from bmerge.study.protocols import Parameter
 from bmerge.study.storage import StorageKind, StoredTrial
 from bmerge.study.stored import read_study
 from bmerge.testing import check_storage
@@ -82,16 +83,15 @@ def test_the_suite_finds_broken_promises(tmp_path, kind, complaint):
 
 
 def test_what_an_unanswered_call_has_left_is_not_doubled(tmp_path):
-    """Optuna itself stores a trial again where a commit was not answered."""
     storage = OptunaStorage(tmp_path, None, create=True)
     storage.create("study", 1)
-    create = storage._rdb._storage.create_new_trial
-    storage._rdb._storage.create_new_trial = lambda *a, **k: (create(*a, **k), create(*a, **k))[1]
-    for number in range(3):
-        storage.add("study", StoredTrial(number, "running", attributes={"own": number}))
-    assert [(t.number, t.attributes["own"]) for t in storage.trials("study")] == [
-        (0, 0), (1, 1), (2, 2)
-    ]  # fmt: skip
+    alpha = {"alpha": Parameter("alpha", 0.0, 1.0)}
+    for number in (0, 1, 1, 2, 2):
+        own = len(storage.trials("study"))
+        row = StoredTrial(number, "running", {"alpha": own / 10}, alpha, {"own": own})
+        storage.add("study", row)
+    kept = [(t.number, t.values["alpha"], t.attributes) for t in storage.trials("study")]
+    assert kept == [(0, 0.0, {"own": 0}), (1, 0.2, {"own": 2}), (2, 0.3, {"own": 3})]
     storage.close()
 
 

@@ -43,7 +43,8 @@ def command(folder: Path, *, as_json: bool) -> None:
     found = understand(read_study(folder))
     if not found.importances:
         message = f"the study in {folder} has too few trials to say what matters"
-        raise StudyError(message, hint=f"it takes {FEWEST} with a score, within its space")
+        hint = f"it takes {FEWEST} within its space, whose scores differ"
+        raise StudyError(message, hint=hint)
     both = list(zip(found.importances, found.curves, strict=True))
     if as_json:
         values = [{**asdict(curve), **asdict(one)} for one, curve in both]

@@ -8,13 +8,11 @@ disk, a file that is read-only, damaged, no database, or of another release of O
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -26,14 +24,13 @@ from bmerge.study.sqlite_file import FILE, connect
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
+    from sqlalchemy.engine import Connection
 
 __all__ = [
     "FILE",
     "close_database",
-    "drop_trials",
-    "finish_trial",
     "open_database",
-    "reopen_trials",
+    "transact",
     "without_password",
 ]
 
@@ -41,23 +38,6 @@ _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PARTS = tuple(
-    f"trial_{kind}"
-    for kind in (
-        "params", "values", "user_attributes", "system_attributes", "intermediate_values",
-        "heartbeats",
-    )
-)  # fmt: skip
-"""Optuna's tables of what belongs to a trial."""
-
-_DELETED = "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = :key"
-_ATTRIBUTE = (
-    "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value)"
-)
-_SCORE = (
-    "INSERT INTO trial_values (trial_id, objective, value, value_type)"
-    " VALUES (:trial, :place, :value, 'FINITE')"
-)
 _PATIENCE = 60.0  # seconds for which a lock is waited for
 _PAUSE = 0.2
 
@@ -119,46 +99,14 @@ def close_database(storage: RDBStorage) -> None:
     storage.engine.dispose()
 
 
-def drop_trials(storage: RDBStorage, study: int, first: int) -> None:
-    """Remove the trials from a number on: those that a call which was not answered has left.
+def transact(storage: RDBStorage, action: Callable[[Connection], None]) -> None:
+    """Carry out an action in one transaction, patiently: all of it, or nothing.
 
     Args:
         storage: from :func:`open_database`.
-        study: id of the study.
-        first: number of the first that goes.
+        action: executes statements by the connection that it is given; it may be called again.
     """
-    cast("_PatientStorage", storage).drop(study, first)
-
-
-def finish_trial(
-    storage: RDBStorage,
-    trial: int,
-    state: str,
-    scores: Sequence[float],
-    attributes: Mapping[str, Any],
-) -> None:
-    """Finish a running trial with scores and attributes, all in one transaction.
-
-    One that is finished already stays as it is.
-
-    Args:
-        storage: from :func:`open_database`.
-        trial: id of the trial.
-        state: Optuna's name of what it becomes.
-        scores: finite, one for each objective, or none.
-        attributes: plain data (JSON) by name.
-    """
-    cast("_PatientStorage", storage).finish(trial, state, scores, attributes)
-
-
-def reopen_trials(storage: RDBStorage, trials: Sequence[int]) -> None:
-    """Let failed trials be running again, all of them or none.
-
-    Args:
-        storage: from :func:`open_database`.
-        trials: ids of the trials.
-    """
-    cast("_PatientStorage", storage).reopen(trials)
+    cast("_PatientStorage", storage).transact(action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,67 +136,12 @@ class _PatientStorage:
             return found
         return lambda *args, **options: _patiently(lambda: found(*args, **options), self._place)
 
-    def reopen(self, trials: Sequence[int]) -> None:
-        """Do what Optuna has no method for: to it, what is finished is finished for good."""
-        statement = (
-            "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL"
-            " WHERE trial_id = :trial AND state = 'FAIL'"
-        )
-        self._execute([(statement, {"trial": trial}) for trial in trials])
-
-    def finish(
-        self, trial: int, state: str, scores: Sequence[float], attributes: Mapping[str, Any]
-    ) -> None:
-        """Finish a running trial; Optuna does it attribute by attribute."""
-        import sqlalchemy
-
-        done = sqlalchemy.text(
-            "UPDATE trials SET state = :state, datetime_complete = :now"
-            " WHERE trial_id = :trial AND state = 'RUNNING'"
-        ).bindparams(sqlalchemy.bindparam("now", type_=sqlalchemy.DateTime))
-        rows = [{"trial": trial, "key": k, "value": json.dumps(v)} for k, v in attributes.items()]
-        values = [{"trial": trial, "place": place, "value": v} for place, v in enumerate(scores)]
+    def transact(self, action: Callable[[Connection], None]) -> None:
+        """Carry out an action in one transaction."""
 
         def carry_out() -> None:
             with self._storage.engine.begin() as connection:
-                now = datetime.now()  # noqa: DTZ005  as Optuna's own
-                bound = {"trial": trial, "state": state, "now": now}
-                if not connection.execute(done, bound).rowcount:
-                    return
-                for text, several in ((_DELETED, rows), (_ATTRIBUTE, rows), (_SCORE, values)):
-                    for each in several:
-                        connection.execute(sqlalchemy.text(text), each)
-
-        _patiently(carry_out, self._place)
-
-    def drop(self, study: int, first: int) -> None:
-        """Remove trials, which Optuna has no method for either."""
-        import sqlalchemy
-
-        which = "FROM trials WHERE study_id = :study AND number >= :first"
-        bound = {"study": study, "first": first}
-
-        def any_there() -> bool:
-            with self._storage.engine.connect() as connection:
-                found = connection.execute(sqlalchemy.text(f"SELECT trial_id {which}"), bound)
-                return found.first() is not None
-
-        if not _patiently(any_there, self._place):
-            return
-        parts = [
-            f"DELETE FROM {table} WHERE trial_id IN (SELECT trial_id {which})"  # noqa: S608
-            for table in _PARTS
-        ]
-        self._execute([(text, bound) for text in (*parts, f"DELETE {which}")])
-
-    def _execute(self, statements: Sequence[tuple[str, Mapping[str, object]]]) -> None:
-        """Carry out all of some statements, or none."""
-        import sqlalchemy
-
-        def carry_out() -> None:
-            with self._storage.engine.begin() as connection:
-                for text, values in statements:
-                    connection.execute(sqlalchemy.text(text), values)
+                action(connection)
 
         _patiently(carry_out, self._place)
 

@@ -53,7 +53,10 @@ class Importance:
 def importances(
     trials: Iterable[Trial], best: Trial, bounds: Mapping[str, tuple[float, float]]
 ) -> tuple[Importance, ...]:
-    """Return the parameters by their importance, the greatest first; none of too few points.
+    """Return the parameters by their importance, the greatest first.
+
+    There are none of too few points, and none where the best points are all there are: that is so
+    where all scores are equal.
 
     Args:
         trials: of the study; estimates of pruned ones count as scores.
@@ -69,7 +72,9 @@ def importances(
     ranges = {name: bounds[name] for name in names}
     study = _study(rows, scores, ranges)
     raw = _raw(study, ranges)
-    total = sum(raw.values()) or 1.0
+    total = sum(raw.values())
+    if not total:
+        return ()
     dice = random.Random(len(points))  # noqa: S311  the same report from the same study
     chance = 0.0
     for _ in range(_SHUFFLES):
@@ -95,10 +100,14 @@ def points_of(trials: Iterable[Trial], names: Collection[str]) -> list[Trial]:
 
 def _raw(study: Study, ranges: Iterable[str]) -> dict[str, float]:
     """Return parameter → its importance, in no unit."""
+    import warnings
+
     from optuna.importance import PedAnovaImportanceEvaluator
 
     evaluator = PedAnovaImportanceEvaluator(target_quantile=_BEST)
-    found = evaluator.evaluate(study)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the best points are all there are
+        found = evaluator.evaluate(study)
     return {name: float(found.get(name, 0.0)) for name in ranges}
 
 

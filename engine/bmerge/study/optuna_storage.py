@@ -10,17 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmerge.study.database import (
-    close_database,
-    drop_trials,
-    finish_trial,
-    open_database,
-    reopen_trials,
-)
+from bmerge.study.database import close_database, open_database
 from bmerge.study.distributions import distribution_of, parameter_of, stored_value, values_of
 from bmerge.study.lock import lock_of_database
 from bmerge.study.storage import StoredTrial
 from bmerge.study.trial import TrialState
+from bmerge.study.trial_rows import add_trial, finish_trial, reopen_trials
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -84,25 +79,19 @@ class OptunaStorage:
         return [_stored(row) for row in sorted(rows, key=lambda row: row.number)]
 
     def add(self, study: str, trial: StoredTrial) -> None:
-        """Store a trial, in one transaction.
-
-        Optuna tries again where a commit was not answered, so it may store a trial twice.
-        """
+        """Store a trial, in one transaction."""
         from optuna.trial import TrialState as State
         from optuna.trial import create_trial
 
-        row = self._id(study)
         known = trial.parameters
-        template = create_trial(
+        row = create_trial(
             state=State[_NAMES[trial.state]],
             values=list(trial.scores) or None,
             params={name: stored_value(known[name], v) for name, v in trial.values.items()},
             distributions={name: distribution_of(known[name]) for name in trial.values},
             user_attrs=dict(trial.attributes),
         )
-        drop_trials(self._rdb, row, trial.number)
-        self._rdb.create_new_trial(row, template_trial=template)
-        drop_trials(self._rdb, row, trial.number + 1)
+        add_trial(self._rdb, self._id(study), trial.number, row)
 
     def note(self, study: str, number: int, attributes: Mapping[str, Any]) -> None:
         """Store attributes of a running trial."""
