@@ -61,6 +61,23 @@ def test_study_finds_how_much_of_a_lora_is_best(run, bmerge, tmp_path):
     assert called.status == 0, called.err
 
 
+def test_study_finds_how_much_of_a_lora_each_block_should_have(run, tmp_path):
+    both = {
+        f"layers.{i}.w.diff": np.full((4, 4), strength, "f4") for i, strength in ((0, 1), (1, -1))
+    }
+    write_checkpoint(tmp_path / "x.safetensors", both)
+    choose = "choose: {models.1.loras.0.weight: {range: [0, 1], blocks: [L00, L01]}}\n"
+    text = STUDY.replace(
+        "space:\n  alpha: {per: single}", f"{choose}space: {{alpha: {{freeze: 1}}}}"
+    )
+    (tmp_path / "study.yaml").write_text(text.replace("name: walk", "name: coordinate, points: 2"))
+    called = run()
+    assert called.status == 0, called.err
+    [lora] = load_recipe(tmp_path / "runs/small/best/recipe.yaml").models[1].loras
+    assert lora.weights.of("L00") > 0.8
+    assert lora.weights.of("L01") < 0.2
+
+
 def test_study_says_whether_a_lora_may_lack_most_of_its_places(run, tmp_path):
     tensors = read_checkpoint(tmp_path / "x.safetensors")
     lost = {f"layers.{n}.w.diff": np.ones((4, 4), "f4") for n in (5, 6)}

@@ -103,3 +103,17 @@ def test_choice_that_makes_no_sense_is_refused(load, old, new, line, message):
     with pytest.raises(RecipeError, match=message) as caught:
         load(FILE.replace(old, new))
     assert caught.value.line == line
+
+
+def test_a_range_may_have_a_number_in_each_of_some_blocks(load):
+    entry = "{range: [0, 2], blocks: [IN00-IN05, M00]}"
+    text = FILE.replace("{range: [0.1, 2], scale: log}", entry)
+    study = load(text.replace("method: slerp", "architecture: sd1\n  method: slerp"))
+    place = "merge.models.1.loras.0.weight"
+    named = {c.name: c.default for c in study.choices.all if c.name.startswith(place)}
+    assert named == {f"{place}.IN00-IN05": 0.5, f"{place}.M00": 0.5}
+    values = {**study.choices.defaults, f"{place}.M00": 1.5, "merge.seed": 0.0}
+    [lora] = study.choices.recipe_at(values).models[1].loras
+    assert (lora.weights.of("IN03"), lora.weights.of("M00"), lora.weights.of("OUT00")) == (
+        0.5, 1.5, 0.5,
+    )  # fmt: skip

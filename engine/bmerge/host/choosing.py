@@ -116,6 +116,7 @@ def search_space(config: StudyConfig, matching: Matching, registry: Registry) ->
         present=keys,
         keys=keys,
         of_steps=keys_of_steps(merged) if merge.steps else {},
+        beside=config.choices is not None,
     )
     return search if config.choices is None else with_choices(search, config.choices)
 

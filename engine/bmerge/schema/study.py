@@ -140,7 +140,11 @@ def _space() -> Schema:
 
 
 def _choice() -> Schema:
-    keys = {"range": _RANGE, "scale": {"enum": ["linear", "log"]}, "integer": {"type": "boolean"}}
+    blocks: Schema = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    keys = {
+        "range": _RANGE, "scale": {"enum": ["linear", "log"]}, "integer": {"type": "boolean"},
+        "blocks": blocks,
+    }  # fmt: skip
     return {"anyOf": [{"type": "array", "minItems": 2}, section(keys, "range")]}
 
 

@@ -22,14 +22,20 @@ def read_choices(node: Node, merge: Node, read_merge: Callable[[Node], Recipe]) 
 
     Args:
         node: place, as ``method`` or ``models.1`` → a list of what may stand there, or a mapping
-            with a ``range`` of numbers.
+            with a ``range`` of numbers, in each of some ``blocks`` where it has block weights.
         merge: the section in which the places are.
         read_merge: reads such a section.
 
     Raises:
         RecipeError: for a place that is not there, or choices that make no sense, with the line.
     """
-    spots = [_spot(place, entry, merge) for place, entry in node.mapping().items()]
+    spots: list[_Spot] = []
+    for place, entry in node.mapping().items():
+        parts = tuple(place.split("."))
+        blocks = _blocks(entry)
+        if blocks:
+            merge = _with_blocks(merge, parts, blocks, entry)
+        spots += [_spot((*parts, *block), entry, merge) for block in blocks or [()]]
 
     def recipe_at(values: Mapping[str, float]) -> Recipe:
         section = merge
@@ -58,8 +64,35 @@ class _Spot:
         return replace(self.nodes[0], value=int(value) if self.choice.parameter.integer else value)
 
 
-def _spot(place: str, node: Node, merge: Node) -> _Spot:
-    parts = tuple(place.split("."))
+def _blocks(node: Node) -> list[tuple[str, ...]]:
+    """Return the blocks, or ranges of blocks, that have a number each; none for one number."""
+    if not isinstance(node.value, dict) or "blocks" not in node.value:
+        return []
+    entry = node.value["blocks"]
+    names = [item.text() for item in entry.sequence()]
+    if not names or len(set(names)) < len(names):
+        raise entry.error(f"{entry.name} must be one or more blocks, each once")
+    return [(name,) for name in names]
+
+
+def _with_blocks(
+    merge: Node, parts: Sequence[str], blocks: Sequence[tuple[str, ...]], node: Node
+) -> Node:
+    """Return the section with block weights at a place: in each of the blocks what is there now."""
+    own = _found(merge, parts, node)
+    if own is None:
+        raise node.error(f"{node.name}: the merge must have a value there")
+    known = own.value if isinstance(own.value, dict) else {"*": own}
+    rest = known.get("*")
+    for (block,) in blocks:
+        if block not in known and rest is None:
+            raise node.error(f"{node.name}: the merge must have a value there for {block} or *")
+    named = {block: known.get(block, rest) for (block,) in blocks}
+    return _changed(merge, parts, replace(own, value={**known, **named}))
+
+
+def _spot(parts: tuple[str, ...], node: Node, merge: Node) -> _Spot:
+    place = ".".join(parts)
     own = _found(merge, parts, node)
     if isinstance(node.value, dict):
         choice = _numbers(PREFIX + place, node, own)
@@ -78,7 +111,7 @@ def _spot(place: str, node: Node, merge: Node) -> _Spot:
 
 
 def _numbers(name: str, node: Node, own: Node | None) -> Choice:
-    keys = node.mapping(("range", "scale", "integer"))
+    keys = node.mapping(("range", "scale", "integer", "blocks"))
     if "range" not in keys:
         raise node.error(f"{node.name} needs the key 'range'")
     low, high = read_range(keys["range"])

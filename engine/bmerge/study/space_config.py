@@ -38,6 +38,7 @@ def build_space(
     present: Collection[str] | None = None,
     keys: Mapping[str, Sequence[str]] | None = None,
     of_steps: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    beside: bool = False,
 ) -> SearchSpace:
     """Make the search space of a study.
 
@@ -50,6 +51,7 @@ def build_space(
         keys: block → keys of the models that are merged, for kinds of layers.
         of_steps: step → block → keys in which it takes part; for its hyperparameters, which are
             called STEP.NAME, these go before ``present`` and ``keys``.
+        beside: whether something else is searched, so that all of this may be frozen.
 
     Raises:
         RecipeError: for an unknown hyperparameter or block, a range outside the valid values,
@@ -73,7 +75,7 @@ def build_space(
         layout = builder.layout(blocks if own is None else own)
         layouts.append(layout := builder.with_layers(layout, (keys if own is None else own) or {}))
         parameters += builder.parameters(layout)
-    if not parameters:
+    if not parameters and not beside:
         entry = next(iter(config.values()), HyperparameterSpace())
         entry.fail("", "nothing to search: every block of every hyperparameter is frozen")
     space = Space(tuple(parameters))
