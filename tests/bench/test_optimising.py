@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,9 +12,13 @@ from bmerge import StudyError
 from bmerge.bench.optimising.contest import Contestant, ContestRow, append, read_rows
 from bmerge.bench.optimising.landscapes import LANDSCAPES, landscape
 from bmerge.bench.optimising.painting import Painter
+from bmerge.bench.optimising.replay import replay
 from bmerge.bench.optimising.search import SearchOutcome, search
 from bmerge.bench.optimising.table import lines_of, markdown
+from bmerge.study.loop import run_study
+from bmerge.study.stored import read_study
 from bmerge_plugins.optimisers.random import Random
+from noisy_study import race_study
 
 
 @pytest.mark.parametrize("name", LANDSCAPES)
@@ -39,6 +44,25 @@ def test_landscape_is_drawn_by_its_seed(name):
     one, again, other = ([*map(landscape(name, s).quality, points)] for s in (1, 1, 2))
     assert one == again
     assert one != other
+
+
+def test_a_study_is_replayed_by_a_surface_through_its_trials(tmp_path):
+    for folder, asks in ((tmp_path, 40), (tmp_path / "few", 2)):
+        study = race_study(folder, n_iters=asks, racing="off")
+        known = {**study.definition, "space": study.search.describe()}
+        run_study(replace(study, definition=known))
+    again = replay(tmp_path)
+    trials = [t for t in read_study(tmp_path).trials.values() if t.state == "complete"]
+    points = np.array([[*trial.proposal.values.values()] for trial in trials])
+    told = np.array([trial.score for trial in trials])
+    found = np.array([*map(again.quality, points)])
+    assert again.dimensions == points.shape[1]
+    assert found.max() == pytest.approx(1.0)
+    assert np.corrcoef(found, told)[0, 1] > 0.9
+    found = search(again, Random, 1, (240,))
+    assert found.trials > 0
+    with pytest.raises(StudyError, match="too few trials for a landscape"):
+        replay(tmp_path / "few")
 
 
 def test_pictures_differ_as_those_of_the_demo_do():

@@ -59,9 +59,36 @@ def test_a_scan_from_the_other_model_and_from_the_best(bmerge, study, example):
     assert "error: 2 pictures of each merge tell nothing of a block" in few.err
 
 
-def test_a_space_without_both_models_is_refused(bmerge, study_file, example):
+def test_where_the_space_holds_no_models_values_go_to_the_ends_of_their_ranges(
+    bmerge, study_file, example
+):
     text = STUDY + "space: {alpha: {range: [0, 0.5]}}\n"
     study_file.write_text(text)
-    assert bmerge("run", study_file, "--trials", "1", *example).status == 0
+    assert bmerge("run", study_file, "--trials", "3", *example).status == 0  # the centre
+    told = bmerge("scan", "runs/small", "--json", *example)
+    assert told.status == 0, told.err
+    data = json.loads(told.out)
+    assert data["start"] == "trial 2"
+    first, second = data["effects"]
+    assert (second["name"][-3:], second["change"]) == ("= 0", pytest.approx(-0.2, abs=0.01))
+    assert first["change"] == 0
+    refused = bmerge("scan", "runs/small", "--start", "a", *example)
+    assert "error: the space does not hold model a as it is" in refused.err
+
+
+def test_a_scan_of_a_merge_of_steps(bmerge, study_file, example):
+    steps = """{
+      models: {a: a.safetensors, b: b.safetensors},
+      steps: {
+        half: {method: weighted_sum, models: [a, b]},
+        out: {method: weighted_sum, models: [a, half], hyperparameters: {alpha: 1}},
+      }}
+"""
+    merge = "{method: weighted_sum, models: [a.safetensors, b.safetensors]}\n"
+    assert merge in STUDY
+    study_file.write_text(STUDY.replace(merge, steps))
+    assert bmerge("run", study_file, "--trials", "3", *example).status == 0
     told = bmerge("scan", "runs/small", *example)
-    assert "error: the space does not hold two models as they are" in told.err
+    assert told.status == 0, told.err
+    assert told.out.splitlines()[1].startswith("trial 2 ")  # the centre: models are no points here
+    assert "half.alpha" in told.out

@@ -11,6 +11,7 @@ import click
 from bmerge.cli.output import json_option, note, print_json, print_table
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
+from bmerge.errors import StudyError
 
 if TYPE_CHECKING:
     from bmerge.bench.optimising.contest import Contestant
@@ -36,6 +37,14 @@ _LANDSCAPES = ("smooth", "basins", "ridge", "corners", "wide")
     multiple=True,
     type=click.Choice(_LANDSCAPES),
     help="Where to search; may be repeated; default: all.",
+)
+@click.option(
+    "--replay",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A study whose scores are searched once more; may be repeated.",
 )
 @click.option(
     "--seeds",
@@ -80,6 +89,7 @@ def command(
     *,
     names: tuple[str, ...],
     landscapes: tuple[str, ...],
+    folders: tuple[Path, ...],
     seeds: int,
     first_seed: int,
     pictures: int,
@@ -94,10 +104,14 @@ def command(
     are stopped. The default of the old tool takes part, with its 1,600 pictures. The same command
     continues where it was.
 
+    With --replay the landscape is a smooth surface through the scores of a study of yours, which
+    says what suits models like those; nothing is painted.
+
     \b
     Examples:
       bmerge bench optimisers
       bmerge bench optimisers --optimiser auto --optimiser mine --plugin mine.py
+      bmerge bench optimisers --replay runs/demo
       bmerge bench optimisers --landscape corners --seeds 20 --first-seed 100 --jobs 4
     """
     from bmerge.bench.optimising.contest import ContestRow
@@ -105,14 +119,16 @@ def command(
     from bmerge.bench.optimising.table import lines_of
     from bmerge.bench.optimising.write import write_contest
 
+    studies = _studies(folders)
     contest = Contest(
         contestants=_contestants(names, session.registry()),
-        landscapes=landscapes or _LANDSCAPES,
+        landscapes=(*(landscapes or (() if studies else _LANDSCAPES)), *studies),
         seeds=range(first_seed, first_seed + seeds),
         pictures=pictures,
         folder=out,
         plugins=tuple(session.plugins),
         blocked=tuple(session.blocked),
+        studies=studies,
     )
     with LiveLine() as line:
 
@@ -124,6 +140,19 @@ def command(
     files = write_contest(lines, contest)
     _print(lines, contest.landscapes, pictures, as_json=as_json)
     note(f"written: {', '.join(map(str, files))}")
+
+
+def _studies(folders: Sequence[Path]) -> dict[str, Path]:
+    """Return name → folder of the studies that are replayed, all of which can be."""
+    from bmerge.bench.optimising.replay import replay
+
+    studies = {folder.resolve().name: folder for folder in folders}
+    if len(studies) < len(folders) or studies.keys() & {*_LANDSCAPES}:
+        message = "two landscapes have the same name: that of the folder of a study"
+        raise StudyError(message, hint="rename one of the folders")
+    for folder in folders:
+        replay(folder)
+    return studies
 
 
 def _contestants(names: Sequence[str], registry: Registry) -> tuple[Contestant, ...]:

@@ -20,6 +20,8 @@ from bmerge.study.scan import Effect, Scan, Start, scan
 
 __all__ = ["command"]
 
+_COLUMN = {True: "from the other", False: "moved to an end"}
+
 
 @click.command("scan")
 @click.argument(
@@ -28,8 +30,7 @@ __all__ = ["command"]
 @click.option(
     "--start",
     type=click.Choice(["a", "b", "best"]),
-    default="a",
-    help="Whose blocks are exchanged: a model's or the best trial's; default: a.",
+    help="Whose blocks are exchanged: a model's or the best trial's; default: a, if there is one.",
 )
 @click.option(
     "--pictures",
@@ -46,7 +47,7 @@ def command(
     session: Session,
     *,
     folder: Path,
-    start: str,
+    start: str | None,
     pictures: int | None,
     file: Path | None,
     as_json: bool,
@@ -63,6 +64,10 @@ def command(
     With --start best, the blocks of the best trial are exchanged, each for the model that it is
     further from.
 
+    A space may not hold the models as they are: that of a merge of steps, or a part of each range.
+    Then the scan starts from the best trial, and each value is moved to the end of its range that
+    it is further from.
+
     \b
     Examples:
       bmerge scan runs/demo
@@ -72,13 +77,13 @@ def command(
 
     with open_again(session, folder, file, where) as (stored, study, _), LiveLine() as line:
         on_event = StudyProgress(line).on_event
-        found = scan(study, stored.trials, cast("Start", start), pictures, on_event)
+        found = scan(study, stored.trials, cast("Start | None", start), pictures, on_event)
     page = write_scan(folder, stored.name, found)
     if as_json:
         print_json(_data(found))
         return
     print_table(
-        ("from the other", "change", "95 % interval", "p", "score"),
+        (_COLUMN[found.between_models], "change", "95 % interval", "p", "score"),
         [(found.start, "", "", "", figure(found.score)), *map(_row, found.effects)],
     )
     show(f"page  {page}")

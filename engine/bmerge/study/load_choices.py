@@ -82,12 +82,13 @@ def _with_blocks(
     own = _found(merge, parts, node)
     if own is None:
         raise node.error(f"{node.name}: the merge must have a value there")
-    known = own.value if isinstance(own.value, dict) else {"*": own}
-    rest = known.get("*")
+    known: dict[str, Node] = own.value if isinstance(own.value, dict) else {"*": own}
+    named: dict[str, Node] = {}
     for (block,) in blocks:
-        if block not in known and rest is None:
+        here = known.get(block, known.get("*"))
+        if here is None:
             raise node.error(f"{node.name}: the merge must have a value there for {block} or *")
-    named = {block: known.get(block, rest) for (block,) in blocks}
+        named[block] = here
     return _changed(merge, parts, replace(own, value={**known, **named}))
 
 

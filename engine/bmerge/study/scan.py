@@ -36,7 +36,8 @@ class Effect:
     """What the exchange of one block, or of a group of blocks, does.
 
     Args:
-        name: of the parameter, or of the simplex, that sets them.
+        name: of the parameter, or of the simplex, that sets them; where the space does not hold
+            the models, with the value that it has instead.
         comparison: with the start; above 0 the exchange is better.
         p: of all exchanges together (Holm): small where no chance among so many makes that.
         score: of the exchange.
@@ -60,6 +61,8 @@ class Scan:
         effects: the best exchange first.
         prompts: id of a picture → its prompt, in the order in which they were painted.
         files: the start's pictures.
+        between_models: whether a block was taken from the other model; else a value was moved to
+            the end of its range that it was further from.
     """
 
     start: str
@@ -67,34 +70,42 @@ class Scan:
     effects: tuple[Effect, ...]
     prompts: Mapping[str, str]
     files: Mapping[str, Path]
+    between_models: bool
 
 
 def scan(
     study: PreparedStudy,
     trials: Mapping[int, Trial],
-    start: Start,
+    start: Start | None,
     pictures: int | None,
     on_event: Callable[[Event], None],
 ) -> Scan:
     """Paint a merge with each block in turn taken from the other model, and rank what that does.
 
+    Where the space does not hold two models as they are, as that of a merge of steps, each value
+    in turn is moved to an end of its range instead.
+
     Args:
         study: whose models, space, generator, scorers and prompts are used.
         trials: of the study.
         start: model a or b as it is, whose blocks are taken from the other; or the best trial,
-            whose blocks are taken from the model that they are further from.
+            whose blocks are taken from the model that they are further from. None is model a, or
+            the best trial where the space does not hold the models.
         pictures: of each merge; None for all of the study's.
         on_event: told of each picture.
 
     Raises:
-        StudyError: if the space does not hold both models, or pictures cannot be compared.
+        StudyError: if the space does not hold the model to start from, or pictures cannot be
+            compared.
     """
     check_provable(study.evaluator.scorers)
     payloads = in_random_order(study.evaluator.payloads, study.seed)[:pictures]
     if len(payloads) < LEAST:
         message = f"{len(payloads)} pictures of each merge tell nothing of a block"
         raise StudyError(message, hint=f"give {LEAST} or more")
-    name, point, points = _exchanges(study, trials, start)
+    models = _models(study)
+    name, point = _start(models, trials, start)
+    points = _exchanges(study.search.space.parameters, point, [end for _, end in models])
     base = _entry(study, name, point)
     others = [_entry(study, each, changed) for each, changed in points.items()]
     store = ProofStore(study.folder, FOLDER)
@@ -118,44 +129,72 @@ def scan(
     ]
     effects.sort(key=lambda effect: -effect.comparison.difference)
     prompts = {payload.id: payload.prompt for payload in payloads}
-    return Scan(name, math.fsum(own) / len(own), tuple(effects), prompts, files(base))
+    whole = math.fsum(own) / len(own)
+    return Scan(name, whole, tuple(effects), prompts, files(base), bool(models))
 
 
-def _exchanges(
-    study: PreparedStudy, trials: Mapping[int, Trial], start: Start
-) -> tuple[str, Point, dict[str, Point]]:
-    """Return the start's name and point, and name → point of each exchange."""
-    first, second = _models(study)
-    name, point = first if start == "a" else second
-    if start == "best":
+def _start(
+    models: Sequence[tuple[str, Point]], trials: Mapping[int, Trial], start: Start | None
+) -> tuple[str, Point]:
+    """Return the start's name and point."""
+    if start in ("a", "b") and not models:
+        message = (
+            f"the space does not hold model {start} as it is, so no block can be taken from it"
+        )
+        raise StudyError(message, hint="give --start best")
+    if start == "best" or not models:
         own = {n: t for n, t in trials.items() if t.proposal.values}
         if (best := best_of(own)) is None:
             raise StudyError("no trial within the space is complete: there is no best one")
-        name, point = f"trial {best.number}", dict(best.proposal.values)
+        return f"trial {best.number}", dict(best.proposal.values)
+    return models[start == "b"]
+
+
+def _exchanges(
+    parameters: Sequence[Parameter], point: Point, models: Sequence[Point]
+) -> dict[str, Point]:
+    """Return name → point of each exchange.
+
+    Args:
+        parameters: of the space.
+        point: of the start.
+        models: the points of both; none where values are moved to the ends of their ranges.
+    """
     found: dict[str, Point] = {}
-    for group, parameters in _groups(study.search.space.parameters).items():
-        names = [p.name for p in parameters]
-        ends = [{n: model[n] for n in names} for _, model in (first, second)]
+    for group, several in _groups(parameters).items():
+        names = [p.name for p in several]
+        ends = [{n: model[n] for n in names} for model in models] or _ends(several)
         end = max(ends, key=lambda end: sum(abs(end[n] - point[n]) for n in names))
         if any(end[n] != point[n] for n in names):
-            found[group] = {**point, **end}
+            found[group if models else _told(group, end)] = {**point, **end}
     if not found:
         raise StudyError("the models differ in no block that is searched")
-    return name, point, found
+    return found
 
 
-def _models(study: PreparedStudy) -> tuple[tuple[str, Point], tuple[str, Point]]:
-    """Return the names and points of the first two models as they are."""
-    found = [
+def _ends(parameters: Sequence[Parameter]) -> list[Point]:
+    """Return the ends of a parameter's range; of a simplex, each of its corners."""
+    if parameters[0].simplex is None:
+        [p] = parameters
+        return [{p.name: p.low}, {p.name: p.high}]
+    return [{p.name: float(p is whole) for p in parameters} for whole in parameters]
+
+
+def _told(group: str, end: Point) -> str:
+    """Return what a group is called that has been moved to an end."""
+    if len(end) == 1:
+        return f"{group} = {end[group]:g}"
+    return f"{next(name for name, value in end.items() if value)} = 1"
+
+
+def _models(study: PreparedStudy) -> list[tuple[str, Point]]:
+    """Return the names and points of the first two models as they are; none without both."""
+    found: list[tuple[str, Point]] = [
         (f"model {model_name(proposal.model)}", dict(proposal.values))
         for proposal in study.queue
         if proposal.phase == "baseline" and proposal.model is not None and proposal.values
     ]
-    if len(found) < 2:
-        message = "the space does not hold two models as they are, so no block can be exchanged"
-        hint = "let baselines be true, freeze nothing, and give ranges that reach both models"
-        raise StudyError(message, hint=hint)
-    return found[0], found[1]
+    return found[:2] if len(found) > 1 else []
 
 
 def _groups(parameters: Sequence[Parameter]) -> dict[str, list[Parameter]]:

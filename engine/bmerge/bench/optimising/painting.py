@@ -11,9 +11,9 @@ import numpy as np
 
 from bmerge.bench.optimising.landscapes import Array, Landscape
 
-__all__ = ["Painter"]
+__all__ = ["BETWEEN", "Painter"]
 
-_BETWEEN, _WHIM, _NOISE = 0.3, 0.1, 0.04  # standard deviations
+BETWEEN, _WHIM, _NOISE = 0.3, 0.1, 0.04  # standard deviations
 _LENGTH, _WAVES = 1.5, 64  # of what a prompt likes, over the space
 
 
@@ -33,7 +33,7 @@ class Painter:
         self._quality = landscape.quality
         self._rng = rng = np.random.default_rng((seed, 1))
         prompts = pictures // 2
-        self._offsets = rng.normal(0, _BETWEEN, pictures)
+        self._offsets = rng.normal(0, BETWEEN, pictures)
         shape = (prompts, _WAVES, landscape.dimensions)
         self._waves = rng.standard_normal(shape) / _LENGTH
         self._phases = rng.uniform(0, 2 * np.pi, shape[:2])

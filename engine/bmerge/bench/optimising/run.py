@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 
@@ -27,12 +27,13 @@ class Contest:
 
     Args:
         contestants: who takes part.
-        landscapes: that each searches.
+        landscapes: that each searches, studies that are replayed among them.
         seeds: with each of which each searches each.
         pictures: that each search paints.
         folder: where the rows are kept.
         plugins: files and folders with further optimisers.
         blocked: plugins that are left out.
+        studies: landscape → folder of the study that is replayed.
     """
 
     contestants: tuple[Contestant, ...]
@@ -42,6 +43,7 @@ class Contest:
     folder: Path
     plugins: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    studies: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -148,7 +150,13 @@ def _worker(contest: Contest) -> subprocess.Popen[str]:
     )
     assert worker.stdin is not None
     print(
-        json.dumps({"plugins": contest.plugins, "blocked": contest.blocked}),
+        json.dumps(
+            {
+                "plugins": contest.plugins,
+                "blocked": contest.blocked,
+                "studies": {name: str(folder) for name, folder in contest.studies.items()},
+            }
+        ),
         file=worker.stdin,
         flush=True,
     )

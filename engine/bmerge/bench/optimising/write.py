@@ -52,4 +52,8 @@ def _facts(contest: Contest) -> Iterator[str]:
     )
     yield ""
     for name in contest.landscapes:
-        yield f"- **{name}**: {LANDSCAPES[name].summary}; {LANDSCAPES[name].dimensions} dimensions"
+        if name in contest.studies:
+            yield f"- **{name}**: a smooth surface through the trials of the study; its best has 1"
+        else:
+            kind = LANDSCAPES[name]
+            yield f"- **{name}**: {kind.summary}; {kind.dimensions} dimensions"
