@@ -103,6 +103,43 @@ def test_later_trials_do_not_move_the_scores_of_earlier_ones():
     assert [few[n].scores for n in few] == [many[n].scores for n in few]
 
 
+TALLIES = {
+    "median": lambda x, w: np.median(x),
+    "geometric": lambda x, w: np.exp(np.average(np.log(x), weights=w)),
+    "harmonic": lambda x, w: 1 / np.average(1 / x, weights=w),
+    "min": lambda x, w: x.min(),
+    "max": lambda x, w: x.max(),
+}
+
+
+@pytest.mark.parametrize("tally", TALLIES)
+@pytest.mark.parametrize("normalise", ["none", "rank"])
+def test_a_tally_takes_the_place_of_the_mean(tally, normalise):
+    rows = np.random.default_rng(2).uniform(0.1, 2, (4, 3, 3))
+    trials = {n: trial(n, row.tolist(), asked=n == 3) for n, row in enumerate(rows)}
+    tallied = Objectives(SUMS[:1], normalise, tallies={"a": tally})
+    found = [one.score for one in tallied.scored(trials).values()]
+    values = rows[:, :, 0]
+    if normalise == "rank":
+        pool = values[:3].ravel()
+        below = (pool < values[..., None]).sum(-1) + (pool == values[..., None]).sum(-1) / 2
+        values = below / pool.size
+    means = [one.score for one in Objectives(SUMS[:1], normalise).scored(trials).values()]
+    own = [TALLIES[tally](row, WEIGHTS) - np.average(row, weights=WEIGHTS) for row in values]
+    assert found == pytest.approx(np.array(means) + 2 * np.array(own))
+    again = Objectives.of(json.loads(json.dumps(tallied.describe())))
+    assert again == tallied
+    assert Objectives.of({}).tallies == {}
+
+
+@pytest.mark.parametrize("tally", ["geometric", "harmonic"])
+def test_means_of_logarithms_and_inverses_are_the_lowest_score_where_it_is_not_above_0(tally):
+    objectives = Objectives((Objective("one", {"a": 1.0}),), tallies={"a": tally})
+    for lowest in (0.0, -0.3):
+        trials = {0: trial(0, [[1.0] * 3, [lowest] * 3, [2.0] * 3])}
+        assert objectives.scored(trials)[0].score == lowest
+
+
 def test_a_failed_trial_has_no_part_in_anything():
     trials = {n: trial(n, np.full((3, 3), n).tolist()) for n in range(3)}
     failed = Trial(3, "failed", trials[0].proposal, reason="no")

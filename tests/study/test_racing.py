@@ -171,6 +171,10 @@ def test_trials_that_cannot_be_compared_do_not_race(tmp_path):
         check_racing((WeightedScorer("me", 1.0, Person()),), ONE)
     with pytest.raises(StudyError, match="trials cannot race: there are several objectives"):
         check_racing((WeightedScorer("judge", 1.0, Judge()),), TWO)
+    with pytest.raises(StudyError, match="cannot race: judge counts by its min, not its mean"):
+        check_racing(
+            (WeightedScorer("judge", 1.0, Judge()),), replace(ONE, tallies={"judge": "min"})
+        )
     two = Objectives((Objective("a", {"judge": 1.0}), Objective("b", {"odd": 1.0})))
     run_study(race_study(tmp_path, objectives=two, racing="auto", n_iters=3))
     assert {t.state for t in read_study(tmp_path).trials.values()} == {"complete"}

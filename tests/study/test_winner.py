@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -47,13 +47,14 @@ def test_a_lead_of_three_standard_errors_over_the_best_baseline_wins(count, erro
     assert best_of(dict(enumerate(trials))).number == 2
 
 
-@pytest.mark.parametrize("case", ["few", "objectives", "judges", "no baseline"])
+@pytest.mark.parametrize("case", ["few", "objectives", "tally", "judges", "no baseline"])
 def test_where_nothing_can_be_compared_the_greatest_score_wins(case):
     centre, found = leading_by(1.0, 3 if case == "few" else 16)
     phase = "init" if case == "no baseline" else "baseline"
     rival = trial(0, centre, phase, "other" if case == "judges" else "judge")
     trials = {0: rival, 1: trial(1, found)}
-    assert winner_of(trials, TWO if case == "objectives" else ONE).number == 1
+    others = {"objectives": TWO, "tally": replace(ONE, tallies={"judge": "min"})}
+    assert winner_of(trials, others.get(case, ONE)).number == 1
     assert winner_of({}, ONE) is None
 
 

@@ -254,7 +254,8 @@ def _objective(objectives: Objectives) -> str:
     texts = [_formula(one) for one in objectives.sums]
     if len(texts) > 1:
         texts = [f"{one.name} ({text})" for one, text in zip(objectives.sums, texts, strict=True)]
-    return " and ".join(texts) + words[objectives.normalise]
+    tallies = "".join(f", {tally} of {label}" for label, tally in objectives.tallies.items())
+    return " and ".join(texts) + words[objectives.normalise] + tallies
 
 
 def _formula(objective: Objective) -> str:

@@ -164,7 +164,9 @@ def _payloads() -> Schema:
 
 
 def _scorer() -> dict[str, Schema]:
-    keys = properties_of(ScorerConfig, {"label": "label", "weight": "weight", "only": "only"})
+    keys = properties_of(
+        ScorerConfig, {name: name for name in ("label", "weight", "only", "tally")}
+    )
     return {**keys, "only": _WORDS | _described(keys["only"].get("description"))}
 
 

@@ -14,6 +14,7 @@ from bmerge.study.choices import Choices
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.objective import Objectives
 from bmerge.study.space_entry import HyperparameterSpace
+from bmerge.study.tally import Tally
 
 __all__ = [
     "ConfirmConfig",
@@ -54,6 +55,7 @@ class ScorerConfig:
         label: by which its scores are stored and shown; the name, if it is not given.
         weight: of its mean in the objective; 0 records it without optimising it.
         only: patterns of ids and tags of the payloads that it judges; empty for all.
+        tally: how its scores of a trial's pictures become one number.
         options: all other keys of the section.
     """
 
@@ -61,6 +63,7 @@ class ScorerConfig:
     label: str
     weight: float = 1.0
     only: tuple[str, ...] = ()
+    tally: Tally = "mean"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

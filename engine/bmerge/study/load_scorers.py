@@ -13,10 +13,11 @@ from bmerge.study.baselines import model_name
 from bmerge.study.config import ScorerConfig
 from bmerge.study.constraint import Constraint
 from bmerge.study.objective import NORMALISATIONS, Normalise, Objective, Objectives
+from bmerge.study.tally import TALLIES, Tally
 
 __all__ = ["read_objectives", "read_scorers"]
 
-_KEYS = ("name", "label", "weight", "only")
+_KEYS = ("name", "label", "weight", "only", "tally")
 _GREATEST = 1e6  # of weights: sums of scores by greater ones might overflow
 
 
@@ -70,7 +71,10 @@ def read_objectives(keys: Mapping[str, Node], scorers: Sequence[ScorerConfig]) -
         sums = [Objective("score", {s.label: s.weight for s in scorers if s.weight})]
     constraints = keys["constraints"].sequence() if "constraints" in keys else ()
     return Objectives(
-        tuple(sums), normalise, tuple(_constraint(node, keys, scorers) for node in constraints)
+        tuple(sums),
+        normalise,
+        tuple(_constraint(node, keys, scorers) for node in constraints),
+        {scorer.label: scorer.tally for scorer in scorers if scorer.tally != "mean"},
     )
 
 
@@ -89,6 +93,7 @@ def _scorer(node: Node, payloads: Sequence[Payload]) -> ScorerConfig:
         label=keys["label"].text() if "label" in keys else name,
         weight=_weight(keys["weight"]) if "weight" in keys else 1.0,
         only=only,
+        tally=cast("Tally", keys["tally"].text(TALLIES)) if "tally" in keys else "mean",
         options={key: entry.plain() for key, entry in node.mapping().items() if key not in _KEYS},
     )
 

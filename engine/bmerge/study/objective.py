@@ -15,6 +15,7 @@ from typing import Any, Literal
 from bmerge.study.constraint import Constraint, exchange_rate
 from bmerge.study.normal import Normal, columns, rank, zscore
 from bmerge.study.picture_record import PictureRecord
+from bmerge.study.tally import Tally, tallied
 from bmerge.study.trial import Trial
 
 __all__ = [
@@ -53,11 +54,13 @@ class Objectives:
         sums: one objective, or several.
         normalise: how scores are made comparable before they are summed up.
         constraints: what must hold beside.
+        tallies: scorer's label → how its scores become one number, where that is not their mean.
     """
 
     sums: tuple[Objective, ...]
     normalise: Normalise = "none"
     constraints: tuple[Constraint, ...] = ()
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,22 +77,28 @@ class Objectives:
         """Return those of a stored definition."""
         sums = tuple(Objective(**entry) for entry in definition.get("objectives", ()))
         constraints = tuple(Constraint(**each) for each in definition.get("constraints", ()))
-        return cls(sums, definition.get("normalise", "none"), constraints)
+        tallies = definition.get("tallies", {})
+        return cls(sums, definition.get("normalise", "none"), constraints, tallies)
 
     def describe(self) -> dict[str, Any]:
         """Return what :meth:`of` reads."""
         sums = [{"name": one.name, "weights": dict(one.weights)} for one in self.sums]
         constraints = [asdict(constraint) for constraint in self.constraints]
-        return {"objectives": sums, "normalise": self.normalise, "constraints": constraints}
+        return {
+            "objectives": sums,
+            "normalise": self.normalise,
+            "constraints": constraints,
+            "tallies": dict(self.tallies),
+        }
 
     def scale(self, trials: Mapping[int, Trial]) -> Scale:
         """Return what scores trials, with the statistics of the reference among ``trials``."""
         if self.normalise == "none":
-            return self._constrained(Scale(self.sums, {}), trials)
+            return self._constrained(Scale(self.sums, {}, tallies=self.tallies), trials)
         make = zscore if self.normalise == "zscore" else rank
         judged = columns(reference(trials))
         normal = {label: make(label, some) for label, some in judged.items()}
-        return self._constrained(Scale(self.sums, normal), trials)
+        return self._constrained(Scale(self.sums, normal, tallies=self.tallies), trials)
 
     def _constrained(self, scale: Scale, trials: Mapping[int, Trial]) -> Scale:
         """Return a scale with what a constraint's lack costs."""
@@ -114,11 +123,13 @@ class Scale:
         sums: the objectives.
         normal: scorer's label → its normalisation; the scores of others stay raw.
         rates: constraint → score that is taken for each unit that is missing.
+        tallies: scorer's label → how its scores become one number, where that is not their mean.
     """
 
     sums: tuple[Objective, ...]
     normal: Mapping[str, Normal]
     rates: Mapping[Constraint, float] = field(default_factory=dict)
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
 
     def scored(self, trial: Trial, trials: Mapping[int, Trial]) -> Trial:
         """Return the trial with its scores, if it is complete or pruned.
@@ -209,11 +220,12 @@ class Scale:
     def _mean(
         self, pictures: Sequence[PictureRecord], label: str, means: Mapping[str, float]
     ) -> float:
-        if label not in self.normal:
+        tally = self.tallies.get(label, "mean")
+        if tally == "mean" and label not in self.normal:
             return means[label]
-        judged = [p for p in pictures if label in p["scores"]]
-        total = math.fsum(p["weight"] * self._normal(label, p) for p in judged)
-        return total / _weight(judged, label)
+        judged = [p for p in pictures if label in p["scores"] and p["weight"]]
+        scores = [self._normal(label, picture) for picture in judged]
+        return tallied(tally, scores, [picture["weight"] for picture in judged])
 
     def _normal(self, label: str, picture: PictureRecord) -> float:
         score: float = picture["scores"][label]

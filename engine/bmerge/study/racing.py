@@ -132,7 +132,10 @@ def _obstacle(scorers: Sequence[WeightedScorer], objectives: Objectives) -> str 
     for entry in scorers:
         if isinstance(entry.scorer, TrialScorer):
             return f"the scorer {entry.label!r} judges all pictures of a trial together"
-    return "there are several objectives" if len(objectives.sums) > 1 else None
+    if len(objectives.sums) > 1:
+        return "there are several objectives"
+    tallies = objectives.tallies.items()
+    return next((f"{label} counts by its {tally}, not its mean" for label, tally in tallies), None)
 
 
 def in_random_order(payloads: Iterable[Payload], seed: int) -> list[Payload]:

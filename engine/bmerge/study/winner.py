@@ -26,7 +26,8 @@ def winner_of(trials: Mapping[int, Trial], objectives: Objectives) -> Trial | No
     """Return the trial whose merge a study returns; None if no trial is complete.
 
     That is the trial with the greatest score or, where its lead is not :data:`CLEAR`, the best
-    baseline. Where there are several objectives, or too few pictures to tell, nothing is compared.
+    baseline. Where there are several objectives, scores that count otherwise than by their mean, or
+    too few pictures to tell, nothing is compared.
 
     Args:
         trials: of the study, with their present scores.
@@ -34,7 +35,9 @@ def winner_of(trials: Mapping[int, Trial], objectives: Objectives) -> Trial | No
     """
     best = best_of(trials)
     rival = best_of({n: t for n, t in trials.items() if t.proposal.phase == "baseline"})
-    if best is None or rival is None or best == rival or len(objectives.sums) > 1:
+    if best is None or rival is None or best == rival:
+        return best
+    if len(objectives.sums) > 1 or objectives.tallies:
         return best
     return best if _leads(best, rival, objectives.scale(trials)) else rival
 
