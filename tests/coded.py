@@ -261,6 +261,7 @@ LAYERS = {
     "fp8 of e5m2, scale of one": lambda rng: scaled_fp8(rng, dtype="F8_E5M2", scale=(1,)),
     "fp8 as until 2025": lambda rng: scaled_fp8(rng, role="scale_weight", marked=True),
     "fp8 by rows": lambda rng: scaled_fp8(rng, scale=(33, 1)),
+    "fp8 by a module's rows": lambda rng: scaled_fp8(rng, scale=(33,), role="scale.weight"),
     "fp8 by flat rows": lambda rng: scaled_fp8(rng, scale=(33,)),
     "fp8 of a convolution": lambda rng: scaled_fp8(rng, shape=(8, 5, 3, 3), scale=(8, 1, 1, 1)),
     "DeepSeek": by_blocks,
@@ -313,7 +314,7 @@ def weight_in(tensors, name, shape):
     beside = {key.removeprefix(f"{name}."): entry for key, entry in tensors.items()
               if key.startswith(f"{name}.")}  # fmt: skip
     said = json.loads(bytes(beside["comfy_quant"][1])) if "comfy_quant" in beside else {}
-    roles = ("weight_scale", "scale_weight", "weight_scale_inv")
+    roles = ("weight_scale", "scale_weight", "weight_scale_inv", "scale.weight")
     kind, scale = next(beside[role] for role in roles if role in beside)
     if dtype == "U8":
         grid = np.repeat(float8(untiled(scale)) * beside["weight_scale_2"][1], 16, 1)

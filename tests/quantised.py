@@ -99,6 +99,15 @@ LAYOUTS = {
     "TensorRT-LLM": ("scaled fp8", beside("F8_E4M3", (64, 64), weights_scaling_factor=ONE,
                                           activation_scaling_factor=ONE)),
     "scales of other names": ("scaled fp8", beside("F8_E4M3", (64, 64), wscale=ONE)),
+    "a scale that is a layer's": (
+        "scaled fp8",
+        [*beside("F8_E4M3", (64, 64)), (f"{X}.scale.weight", *ONE)],
+    ),
+    "a weight that is computed": (
+        "scaled fp8",
+        [(f"{X}.parametrizations.weight.original", "F8_E4M3", (64, 64)),
+         (f"{X}.parametrizations.weight.0.scale", *ONE), ("blocks.1.norm.weight", "F16", (8,))],
+    ),
     "SmoothQuant": ("int8", under(int_weight=("I8", (64, 64)), scale=ONE)),
     "QuIP#": ("QuIP#", under(Qidxs=("I16", (64, 8)), SU=("F16", (64,)), SV=("F16", (64,)))),
     "QuIP# of 64 bits": (
@@ -154,6 +163,10 @@ PLAIN = {
     ),
     "weights of quantisers that only watch": [
         (f"{X}.weight", "F16", (64, 64)), (f"{X}.weight_quantizer._amax", "F32", ()),
+    ],
+    "a norm called scale": [
+        *beside("F8_E4M3", (64, 64)), (f"{X}.scale.weight", "F8_E4M3", (64,)),
+        ("blocks.1.scale.weight", "F32", (64, 64)),
     ],
     "scales of columns": beside("F8_E4M3", (64, 32), scale=("F32", (32,))),
     "norms": beside("F16", (64, 64), scale=("F32", (64,)), weight_scale=ONE),

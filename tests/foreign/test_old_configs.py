@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -265,6 +267,43 @@ def test_blocks_of_sd_optim_that_are_kinds_of_layers_are_searched_as_such(bmerge
         for kind in ("UNET_SELF_ATTN_QKV", "UNET_SELF_ATTN_PROJ", "rest")
     }
     assert any("'UNET_ELSEWHERE' names no block of sdxl-attn_blocks" in x for x in data["lost"])
+
+
+def test_kinds_of_layers_in_each_stage_are_searched_apart(bmerge, conf, tmp_path):
+    guide = """
+custom_block_config_id: sdxl-type_structure_blocks
+components:
+  - name: unet
+    strategies: [{type: all, optimize_params: [alpha]}]
+"""
+    tool, study = conf(OPTIM, guide, "optimization_guide"), tmp_path / "study.yaml"
+    data = json.loads(bmerge("import-config", tool, "-o", study, "--json").out)
+    load_study(study)
+    layers = data["study"]["space"]["alpha"]["layers"]
+    start = "model.diffusion_model."
+    known = (DATA / "keys_sdxl.txt").read_text().split()
+    owners = {
+        key: [
+            kind
+            for kind, patterns in layers.items()
+            if any(map(partial(fnmatchcase, key), patterns))
+        ]
+        for key in known
+        if key.startswith(start)
+    }
+    assert {len(kinds) for kinds in owners.values()} == {1}
+    assert set(layers) == {kind for (kind,) in owners.values()}
+    for key, kind in {
+        "input_blocks.2.0.emb_layers.1.weight": "UNET_DOWN0_RES",
+        "input_blocks.6.0.op.bias": "UNET_DOWN1_CONV_DOWN",
+        "input_blocks.7.1.transformer_blocks.3.norm2.weight": "UNET_DOWN2_NORM",
+        "middle_block.1.proj_in.weight": "UNET_MID_RES",
+        "output_blocks.2.2.conv.weight": "UNET_UP2_RES",
+        "output_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": "UNET_UP1_ATTN_CROSS",
+        "output_blocks.8.0.skip_connection.weight": "UNET_UP0_SKIP",
+        "out.0.bias": "UNET_NORM_OUTPUT",
+    }.items():
+        assert owners[start + key] == [kind]
 
 
 @pytest.mark.parametrize(

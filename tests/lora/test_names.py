@@ -283,6 +283,7 @@ def test_layers_of_transformers(shapes, name, key, rows, turn, start):
 @pytest.mark.parametrize(
     "name",
     [
+        "lora_te2_encoder_block_0_layer_0_SelfAttention_q",
         "lora_te3_encoder_block_0_layer_0_SelfAttention_q",
         "text_encoder_3.encoder.block.0.layer.0.SelfAttention.q",
         "text_encoder_2.encoder.block.0.layer.0.SelfAttention.q",
@@ -290,6 +291,21 @@ def test_layers_of_transformers(shapes, name, key, rows, turn, start):
 )
 def test_t5_is_the_second_or_third_text_encoder(name):
     assert index_names({**T5, **CLIP}).find(name)["weight"].key == next(iter(T5))
+
+
+@pytest.mark.parametrize("name", ["lora_te4_model_layers_0_mlp_up_proj",
+                                  "text_encoder_4.model.layers.0.mlp.up_proj"])  # fmt: skip
+def test_language_model_may_be_the_fourth_text_encoder(name):
+    key = "text_encoders.llama.transformer.model.layers.0.mlp.up_proj.weight"
+    assert index_names({**T5, **CLIP, key: (8, 8)}).find(name)["weight"].key == key
+
+
+@pytest.mark.parametrize("start", ["net.llm_adapter.", "text_conditioner."])
+@pytest.mark.parametrize("name", ["text_conditioner.", "diffusion_model.llm_adapter."])
+def test_adapter_of_anima_goes_by_two_names(start, name):
+    key = f"{start}blocks.0.self_attn.q_proj.weight"
+    index = index_names({key: (8, 8), "net.blocks.0.self_attn.q_proj.weight": (8, 8)})
+    assert index.find(f"{name}blocks.0.self_attn.q_proj")["weight"].key == key
 
 
 def test_bias_and_weight_of_a_layer_are_found_together():

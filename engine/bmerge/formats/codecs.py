@@ -22,7 +22,7 @@ from bmerge.formats.stored import read_bytes
 __all__ = ["coded_tensor"]
 
 _SCALES = ("weight_scale", "scale_weight", "weight_scale_inv", "scale", "weights_scaling_factor",
-           "weight_quantizer._scale")  # fmt: skip
+           "weight_quantizer._scale", "scale.weight", "weight_scale.weight")  # fmt: skip
 """Roles of what codes are multiplied by, the inverse of DeepSeek's among them."""
 _OF_ACTIVATIONS = {
     "input_scale", "scale_input", "comfy_quant", "activation_scale", "activation_scaling_factor",

@@ -53,6 +53,11 @@ _AFTER = ("_scale", "_scales", "_scale_inv", "_scale_2", "_weight_scale", "_weig
 _INDICES, _INDEXED = ("codes", "indices"), ("codebooks", "centroids")
 _QUANTISERS = ("weight_quantizer", "input_quantizer")
 """Modules below a layer that say how its weight became codes."""
+_SCALERS = ("scale", "weight_scale")
+"""Modules below a layer whose own weight may be what it is scaled by."""
+_PARAMETRISED = ("original", "parametrizations.weight.")
+"""What torch calls a weight that modules beside it compute the layer's weight of, and where."""
+_MOST_STEPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +239,14 @@ def _companions_below(modules: _Modules, codes: TensorInfo, leaf: str) -> dict[s
         children |= {child: module + child for child in _QUANTISERS}
     if leaf in _INDICES:
         children |= {child: module + child for child in _INDEXED}
+    if leaf == _PARAMETRISED[0] and module.endswith(_PARAMETRISED[1]):
+        children |= {str(step): f"{module}{step}" for step in range(_MOST_STEPS)}
     for child, path in children.items():
         found |= {f"{child}.{name}": info for name, info in modules.get(path, {}).items()}
+    for child in _SCALERS if leaf == "weight" else ():
+        scale = modules.get(module + child, {}).get("weight")
+        if scale is not None and _is_scale("scale", scale, codes):
+            found[f"{child}.weight"] = scale
     return found
 
 

@@ -48,17 +48,20 @@ _PARTS = (
 """How the keys of a part of a model start, in the files of all architectures."""
 
 _SPELLINGS = (
-    ("lora_te1_", ("te1",)), ("lora_te2_", ("te2",)), ("lora_te3_", ("te3",)),
-    ("lora_te_", ("te1",)), ("text_encoder_2_", ("te2", "te3")), ("text_encoder_3_", ("te3",)),
-    ("text_encoder_", ("te1",)), ("lora_unet_", ("unet",)), ("lora_transformer_", ("unet",)),
-    ("lora_unet__", ("unet",)), ("lycoris_", ("unet",)), ("unet_", ("unet",)),
+    ("lora_te1_", ("te1",)), ("lora_te2_", ("te2", "te3")), ("lora_te3_", ("te3",)),
+    ("lora_te4_", ("te1",)), ("lora_te_", ("te1",)), ("text_encoder_2_", ("te2", "te3")),
+    ("text_encoder_3_", ("te3",)), ("text_encoder_4_", ("te1",)), ("text_encoder_", ("te1",)),
+    ("lycoris_text_encoder_", ("te1",)), ("lora_unet_", ("unet",)), ("lora_unet__", ("unet",)),
+    ("lora_transformer_", ("unet",)), ("lycoris_", ("unet",)), ("unet_", ("unet",)),
     ("transformer_", ("unet",)),
     ("model_diffusion_model_", ("unet",)), ("diffusion_model_", ("unet",)), ("net_", ("unet",)),
     ("base_model_model_", ("unet", "te1")), ("", ("unet", "te1")),
 )  # fmt: skip
 """How the names of layers start in LoRA files, and the parts that may be meant: T5 is the second
-text encoder of Flux and the third of SD3."""
+text encoder of Flux and the third of SD3, and a language model the only one or the fourth."""
 
+_ADAPTERS = ("text_conditioner_", "llm_adapter_")
+"""What diffusers calls a part of Anima's transformer, and what its own code does."""
 _ENCODER = re.compile(r"text_encoders\.[^.]+\.transformer\.")
 _PARAMETER = re.compile(r"(.+?)(?:\.(weight|bias|scale)|_(weight|bias))?")
 
@@ -217,5 +220,8 @@ def _flat(name: str) -> str:
 
 
 def _shared(part: str, flat: str) -> str:
-    """Return a name without what old files of text encoders leave out."""
-    return flat if part == "unet" else flat.removeprefix("text_model_").removeprefix("model_")
+    """Return a name as all files have it: some leave words out, or have others for them."""
+    if part == "unet":
+        theirs, own = _ADAPTERS
+        return own + flat.removeprefix(theirs) if flat.startswith(theirs) else flat
+    return flat.removeprefix("text_model_").removeprefix("model_")
