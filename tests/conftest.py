@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,6 +14,16 @@ from hypothesis import settings
 
 settings.register_profile("shared", deadline=None)  # other work may share the machine
 settings.load_profile("shared")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _user_cache(tmp_path_factory) -> Iterator[None]:
+    """Leave the user's own cache of hashes and plugins alone, but for what pip downloads."""
+    with pytest.MonkeyPatch.context() as patch:
+        own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        patch.setenv("PIP_CACHE_DIR", os.environ.get("PIP_CACHE_DIR") or str(own / "pip"))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,21 @@ def test_changed_file_is_hashed_again_and_its_old_entry_goes(file, cache, change
     assert len(json.loads(cache.read_text())) == 1
 
 
+def test_hashes_of_the_files_that_were_hashed_last_are_kept(file, tmp_path, cache):
+    digest = sha256_of(file)
+    entry = next(iter(json.loads(cache.read_text())))
+    others = {f"/gone/{number}|1|1": "0" * 64 for number in range(2500)}
+    cache.write_text(json.dumps({entry: digest, **others}))
+    newest = tmp_path / "newest"
+    newest.write_bytes(b"newest")
+    sha256_of(newest)
+    kept = list(json.loads(cache.read_text()))
+    assert len(kept) == 2000
+    assert kept[0] == "/gone/501|1|1"
+    assert kept[-1].startswith(f"{newest}|")
+    assert cached_sha256(file) is None
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1]", b'{"a": 3}', b"\xff\xfe"], ids=["0", "{", "list", "int", "ff"]
 )

@@ -2,8 +2,9 @@
 
 A model is hashed at about 1.5 GB/s, which takes longer than merging it, so results are kept in
 ``$XDG_CACHE_HOME/bmerge/sha256.json`` under the file's absolute path, size and modification
-time. A cache that cannot be read or written is ignored: it only costs time. So are those of what
-lies after a file's header (``content.json``), by which Civitai knows a file whose metadata changed.
+time, those of the 2,000 files that were hashed last. A cache that cannot be read or written is
+ignored: it only costs time. So are those of what lies after a file's header (``content.json``), by
+which Civitai knows a file whose metadata changed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ __all__ = [
 _CHUNK = 1 << 20
 _WHOLE, _CONTENT = "sha256", "content"
 _LEGACY = 0x100000, 0x10000
+_KEPT = 2000  # each look reads the whole list
 _LOCK = threading.Lock()
 
 
@@ -244,10 +246,10 @@ def _load(kind: str = _WHOLE) -> dict[str, str]:
 
 
 def _with_entry(entries: dict[str, str], identity: str, digest: str) -> dict[str, str]:
-    """Return ``entries`` with one more, and without what earlier versions of its file had."""
+    """Return the newest ``entries`` and one more, without what its file had earlier."""
     path = identity.rsplit("|", 2)[0]
-    kept = {key: value for key, value in entries.items() if key.rsplit("|", 2)[0] != path}
-    return {**kept, identity: digest}
+    others = [entry for entry in entries.items() if entry[0].rsplit("|", 2)[0] != path]
+    return dict([*others[1 - _KEPT :], (identity, digest)])
 
 
 def _remember(identity: str, digest: str, kind: str = _WHOLE) -> None:
@@ -255,5 +257,5 @@ def _remember(identity: str, digest: str, kind: str = _WHOLE) -> None:
     path = _cache_file(kind)
     with _LOCK, contextlib.suppress(OSError, FormatError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(_with_entry(_load(kind), identity, digest), indent=0, sort_keys=True)
+        content = json.dumps(_with_entry(_load(kind), identity, digest), indent=0)
         write_file(path, content.encode(), sync=False)

@@ -5,6 +5,7 @@ Code is read here, never run.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,23 +77,28 @@ def _package(folder: Path) -> Path | None:
 
 def _neighbours(file: Path, folder: Path) -> Iterator[Path]:
     """Yield the files in ``folder`` that the imports of ``file`` can mean."""
-    for name in sorted(_imports(file)):
+    try:
+        names = _imports(file.read_bytes())
+    except OSError:
+        return  # whoever imports it will say what is wrong
+    for name in sorted(names):
         if (folder / f"{name}.py").is_file():
             yield folder / f"{name}.py"
         if (folder / name).is_dir():
             yield from sorted((folder / name).rglob("*.py"))
 
 
-def _imports(file: Path) -> set[str]:
+@functools.lru_cache  # a study asks for each part of a plugin
+def _imports(source: bytes) -> frozenset[str]:
     """Return the first words of all that a file imports."""
     import ast  # few commands ask
 
     try:
-        nodes = list(ast.walk(ast.parse(file.read_bytes())))
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return set()  # whoever imports it will say what is wrong
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):
+        return frozenset()  # whoever imports it will say what is wrong
     names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom):
             names |= {node.module} if node.module else {alias.name for alias in node.names}
-    return {name.partition(".")[0] for name in names}
+    return frozenset(name.partition(".")[0] for name in names)

@@ -108,8 +108,8 @@ def import_file(file: Path) -> ModuleType:
 @contextlib.contextmanager
 def _beside(folder: str) -> Iterator[None]:
     """Let the files of ``folder`` be found, and not those of that name beside other plugins."""
-    others = [other for other in _folders if other != folder]
-    hidden = {name: m for name, m in sys.modules.items() if _folder_of(m) in others}
+    others = tuple(other for other in _folders if other != folder)
+    hidden = {name: m for name, m in sys.modules.items() if _found_in(m, others)}
     for name in hidden:
         del sys.modules[name]
     sys.path.insert(0, folder)
@@ -123,12 +123,13 @@ def _beside(folder: str) -> Iterator[None]:
             sys.path.append(folder)
 
 
-def _folder_of(module: ModuleType) -> str | None:
-    """Return the folder that a module is found in by its name; None for one within a package."""
+def _found_in(module: ModuleType, folders: tuple[str, ...]) -> bool:
+    """Return whether a module is found by its name in one of ``folders``, and not in a package."""
     file = getattr(module, "__file__", None)
-    name = getattr(module, "__name__", "")
-    if not file or name.startswith("bmerge_plugin_file_"):
-        return None
+    if not file or not file.startswith(folders):
+        return False  # nearly all end here, and there are thousands
+    name = module.__name__
     path = Path(file)
     depth = name.count(".") + (path.stem == "__init__")
-    return str(path.parents[depth]) if depth < len(path.parents) else None
+    top = str(path.parents[depth]) if depth < len(path.parents) else None
+    return top in folders and not name.startswith("bmerge_plugin_file_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ SHARED = Path(__file__).parent / "templates"
 """Folder of the templates that all pages share."""
 
 
+@functools.cache  # it keeps its templates compiled
 def environment(*folders: Path) -> jinja2.Environment:
     """Return what draws the templates in ``folders`` and the shared ones; every text is escaped."""
     made = jinja2.Environment(

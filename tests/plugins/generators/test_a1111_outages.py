@@ -109,14 +109,13 @@ def begin(command, folder, *options):
     )  # fmt: skip
 
 
-def until_it_waits(process):
-    """Read what a run says until it says that it waits; return all of it."""
+def until_it_waits(process, what=""):
+    """Read what a run says until it says that it, or ``what``, waits."""
     said = ""
-    while " waits, for " not in said:
+    while f"{what} waits, for " not in said:
         line = process.stderr.readline()
         assert line, said
         said += line
-    return said
 
 
 def end(process):
@@ -150,12 +149,12 @@ def check(folder, whole):
 def test_server_that_dies_at_any_time_costs_no_trial(tmp_path, command, servers, whole):
     folder = tmp_path / "cut"
     process = begin(command, folder)  # no server yet
-    assert "the study waits" in until_it_waits(process)
+    until_it_waits(process, "the study")
     servers.start(dies=4)  # in the middle of trial 1
-    assert "trial 1 waits" in until_it_waits(process)
+    until_it_waits(process, "trial 1")
     assert [p["id"] for p in read_study(folder).trials[1].pictures] == ["p00-s1"]
     servers.start(dies=TRIALS * PICTURES - 3)  # the last picture
-    assert "trial 4 waits" in until_it_waits(process)
+    until_it_waits(process, "trial 4")
     servers.start()
     end(process)
     check(folder, whole)

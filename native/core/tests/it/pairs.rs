@@ -1,12 +1,9 @@
 //! Merges of 8-bit codes with one scale each, by a table of all pairs, and the usual way.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
 
-mod common;
-
+use crate::common::{job, lerp, options, run_jobs};
 use bmerge_core::blocks::{Code, Codec, Scaled, Scales};
 use bmerge_core::merge::{Coded, Encoding, Input, Job, Place, Report, Segment, Source, Stored};
 use bmerge_core::Dtype;
-use common::{job, lerp, options, run_jobs};
 
 const ROWS: u64 = 1100;
 const COLUMNS: u64 = 1001;

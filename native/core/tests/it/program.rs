@@ -1,11 +1,8 @@
 //! Programs: what is refused, and that whatever is accepted runs.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
 
-mod common;
-
+use crate::common::{node, run_f32};
 use bmerge_core::program::{Binary, RawNode, Unary};
 use bmerge_core::Program;
-use common::{node, run_f32};
 use proptest::prelude::*;
 
 #[test]

@@ -1,15 +1,12 @@
 //! Maps that stay from run to run: what is read through them, and how long they stay.
 #![cfg(target_os = "linux")] // elsewhere nobody tells how much memory there is, and none stays
-#![allow(clippy::unwrap_used)] // a panic is a failed test
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 
+use crate::common::{bytes, job, lerp, lerped, numbers, options};
 use bmerge_core::merge::{run, IoMode, Maps, Progress, Request, SharedBytes, Sink, Source};
 use bmerge_core::{Error, OutputFile, Result};
-use common::{bytes, job, lerp, lerped, numbers, options};
 use tempfile::TempDir;
 
 const COUNT: usize = 700_000;

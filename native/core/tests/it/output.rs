@@ -1,5 +1,4 @@
 //! Output files: complete under their name or not there.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use std::fs;
 

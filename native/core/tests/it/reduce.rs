@@ -1,11 +1,8 @@
 //! Reductions against plain float64 loops, over shapes that fit tiles and that do not.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
 
-mod common;
-
+use crate::common::{bytes, job, node, numbers, options, run_f32};
 use bmerge_core::merge::{run, Progress, Request, SharedBytes, Sink, Source};
 use bmerge_core::Program;
-use common::{bytes, job, node, numbers, options, run_f32};
 
 const SHAPES: [&[u64]; 11] = [
     &[],

@@ -1,6 +1,5 @@
 //! Programs and runs in memory, for the tests.
 #![allow(dead_code)] // not every test uses everything
-#![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use bmerge_core::merge::{
     run, IoMode, Job, OnNonFinite, Options, Plain, Progress, Report, Request, Rounding,

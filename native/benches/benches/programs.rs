@@ -6,7 +6,7 @@
 #![allow(missing_docs)] // criterion's macros make public items without any
 #![allow(clippy::unwrap_used)] // a panic is a failed test
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../../core/tests/it/common.rs"]
 mod common;
 
 use std::time::Duration;

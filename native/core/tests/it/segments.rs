@@ -1,16 +1,13 @@
 //! Inputs that are put together from runs of several stored tensors.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
-
-mod common;
 
 use std::fs;
 
+use crate::common::{bytes, job, lerp, lerped, node, numbers, options, run_jobs};
 use bmerge_core::merge::{
     decode, run, Base, Input, IoMode, Job, Plain, Progress, Request, Segment, SharedBytes, Sink,
     Source, Stored,
 };
 use bmerge_core::{Dtype, Program};
-use common::{bytes, job, lerp, lerped, node, numbers, options, run_jobs};
 
 /// Several units, and no round number.
 const COUNT: usize = 300_007;

@@ -1,13 +1,10 @@
 //! Inputs that `LoRA`s change while they are read, against float64.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
 
-mod common;
-
+use crate::common::{bytes, job, node, numbers, options, run_jobs};
 use bmerge_core::merge::{
     decode, Change, Delta, Factor, Input, Matrix, Patched, Plain, Segment, Source, Stored,
 };
 use bmerge_core::{Dtype, Error, Program};
-use common::{bytes, job, node, numbers, options, run_jobs};
 
 /// More than a unit of elements, and no round numbers.
 const ROWS: usize = 613;

@@ -1,17 +1,14 @@
 //! Runs: files and memory, copies, cancelling, sources that shrink, bad requests.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
-
-mod common;
 
 use std::fs;
 use std::path::PathBuf;
 
+use crate::common::{bytes, job, lerp, lerped, node, numbers, options, run_jobs};
 use bmerge_core::merge::{
     run, Copy, Input, IoMode, Job, OnNonFinite, Plain, Progress, Request, Segment, SharedBytes,
     Sink, Source, Stored,
 };
 use bmerge_core::{Dtype, Error, OutputFile, Program};
-use common::{bytes, job, lerp, lerped, node, numbers, options, run_jobs};
 
 /// 7 MB, several chunks of a map and a rest.
 const COUNT: usize = 1_777_777;

@@ -1,11 +1,8 @@
 //! What a run tells of the changes that rounding leaves.
-#![allow(clippy::unwrap_used)] // a panic is a failed test
 
-mod common;
-
+use crate::common::{bytes, job, lerp, numbers, options, run_jobs};
 use bmerge_core::merge::{Base, Job, Plain, Rounded, Source};
 use bmerge_core::{Dtype, Error, Program};
-use common::{bytes, job, lerp, numbers, options, run_jobs};
 
 const COUNT: usize = 300_001;
 const SAMPLE: usize = 70_000;

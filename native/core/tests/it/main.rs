@@ -1,0 +1,15 @@
+//! The core as its callers use it: one executable, which is linked once.
+#![allow(clippy::unwrap_used)] // a panic is a failed test
+
+mod bounds;
+mod common;
+mod header;
+mod maps;
+mod merge;
+mod output;
+mod pairs;
+mod patched;
+mod program;
+mod reduce;
+mod rounding;
+mod segments;
