@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# A worker for each core is there already: threads of BLAS and torch would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("shared", deadline=None)  # other work may share the machine
 settings.load_profile("shared")
 
