@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_LANDSCAPES = ("smooth", "basins", "ridge", "corners", "wide")
+_LANDSCAPES = ("smooth", "basins", "ridge", "corners", "wide", "digits")
 
 
 @click.command("optimisers")

@@ -1,4 +1,6 @@
-"""Landscapes: the true quality of a merge for every point of the unit cube, 1 at its best.
+"""Landscapes: the true quality of a merge for every point of the unit cube.
+
+It is 1 at its best, but for real networks, of which nobody knows the best.
 
 Each is drawn from a seed: where the optimum is and which blocks matter differ from seed to seed, so
 that no optimiser is tuned to one place.
@@ -12,6 +14,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bmerge.bench.optimising.digits import LAYERS, Digits
 
 __all__ = ["LANDSCAPES", "Landscape", "landscape"]
 
@@ -28,11 +32,14 @@ class Landscape:
         name: of its kind.
         dimensions: how many blocks there are.
         quality: point of the unit cube → what a merge there is worth.
+        painter: makes, of a source of random numbers and a number of pictures, what scores a point
+            by one of them; None hides the quality as the pictures of real studies do.
     """
 
     name: str
     dimensions: int
     quality: Callable[[Array], float]
+    painter: Callable[[np.random.Generator, int], Callable[[Array, int], float]] | None = None
 
 
 def landscape(name: str, seed: int) -> Landscape:
@@ -44,7 +51,9 @@ def landscape(name: str, seed: int) -> Landscape:
     """
     kind = LANDSCAPES[name]
     rng = np.random.default_rng((seed, [*LANDSCAPES].index(name)))
-    return Landscape(name, kind.dimensions, kind.draw(rng, kind.dimensions))
+    drawn = kind.draw(rng, kind.dimensions)
+    painter = drawn.painter if isinstance(drawn, Digits) else None
+    return Landscape(name, kind.dimensions, drawn, painter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +106,16 @@ def _corners(rng: np.random.Generator, dimensions: int) -> Callable[[Array], flo
     return lambda x: float(np.exp(-2.0 * weights @ np.abs(x - corner)))
 
 
+def _digits(rng: np.random.Generator, dimensions: int) -> Callable[[Array], float]:  # noqa: ARG001
+    return Digits(rng)
+
+
 LANDSCAPES: Mapping[str, _Kind] = {
     "smooth": _Kind("smooth, six blocks of 26 matter", _BLOCKS, _smooth),
     "basins": _Kind("two basins, the better one narrow and far from the centre", _BLOCKS, _basins),
     "ridge": _Kind("a ridge across the blocks", _BLOCKS, _ridge),
     "corners": _Kind("each block wholly of one parent, all matter", _BLOCKS, _corners),
     "wide": _Kind("smooth, eight blocks of 52 matter", 2 * _BLOCKS, _smooth),
+    "digits": _Kind("two real networks of 26 layers that read digits", LAYERS, _digits),
 }
 """Name → kind, in the order in which they are shown."""

@@ -20,8 +20,9 @@ _LENGTH, _WAVES = 1.5, 64  # of what a prompt likes, over the space
 class Painter:
     """Paints a fixed set of pictures, each prompt with two seeds, for any merge.
 
-    A picture's score is the quality, the picture's own offset, what its prompt likes at that place
-    (random Fourier features, the same for both seeds), and noise.
+    Unless a landscape has pictures of its own, a score is the quality, the picture's own offset,
+    what its prompt likes at that place (random Fourier features, the same for both seeds), and
+    noise.
 
     Args:
         landscape: the quality.
@@ -30,6 +31,8 @@ class Painter:
     """
 
     def __init__(self, landscape: Landscape, pictures: int, seed: int) -> None:
+        own = np.random.default_rng((seed, 2))
+        self._own = landscape.painter(own, pictures) if landscape.painter else None
         self._quality = landscape.quality
         self._rng = rng = np.random.default_rng((seed, 1))
         prompts = pictures // 2
@@ -43,6 +46,8 @@ class Painter:
     def score(self, point: Array, picture: int) -> float:
         """Paint one picture and return its score."""
         self.painted += 1
+        if self._own is not None:
+            return self._own(point, picture)
         prompt = picture // 2
         waves = np.cos(self._waves[prompt] @ point + self._phases[prompt])
         whim = _WHIM * np.sqrt(2 / _WAVES) * waves.sum()
