@@ -53,9 +53,10 @@ def test_digits_are_read_better_by_a_merge_than_by_either_network():
     digits = landscape("digits", 1)
     first, second, centre = (digits.quality(np.full(26, value)) for value in (0.0, 1.0, 0.5))
     assert 0.2 < min(first, second) < max(first, second) < centre < 1
-    painter = Painter(digits, 400, 1)  # each digit once
-    scores = [painter.score(np.full(26, 0.5), picture) for picture in range(400)]
-    assert np.mean(scores) == pytest.approx(centre)
+    painter = Painter(digits, 60, 1)
+    scores = [painter.score(np.full(26, 0.5), picture) for picture in range(60)]
+    assert np.mean(scores) == pytest.approx(centre, abs=0.04)
+    assert 0.02 < np.std(scores) < 0.2
 
 
 def test_a_network_learns_by_its_true_gradients():

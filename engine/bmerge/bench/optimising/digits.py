@@ -2,8 +2,8 @@
 
 A base learns to read drawn digits of 8 × 8 points; one fine-tune goes on with mostly 0 to 4, one
 with mostly 5 to 9. A merge has a weight for each layer. Its quality is the mean probability that it
-gives to the right digit, over digits that nobody has learned from; a picture is one digit. How high
-the best merge reaches is not known.
+gives to the right digit, over digits that nobody has learned from; a picture is a sheet of such
+digits. How high the best merge reaches is not known.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _Labels: TypeAlias = NDArray[np.int64]
 
 LAYERS = 26
 _WIDTH, _SIDE, _KINDS = 24, 8, 10
-_LEARNED, _HELD_OUT, _BATCH = 4000, 400, 64
-_STEPS, _MORE = 250, 300  # of the base, and of a fine-tune
+_LEARNED, _HELD_OUT, _SHEET, _BATCH = 4000, 1000, 30, 64
+_STEPS, _MORE = 250, 800  # of the base, and of a fine-tune
 _OTHERS = 0.03  # part of the digits of the other half that a fine-tune sees
 _RATE, _NOISE = 0.004, 0.3
 _GLYPHS = (
@@ -58,21 +58,19 @@ class Digits:
         Args:
             point: for each layer how much of it comes from the second network.
         """
-        return float(self._probabilities(point, slice(None)).mean())
+        return self._right(point, self._images, self._labels)
 
     def painter(self, rng: np.random.Generator, pictures: int) -> Callable[[Array, int], float]:
-        """Draw digits to judge merges by; return what scores a point by one of them."""
-        chosen = rng.choice(_HELD_OUT, pictures, replace=False)
-        return lambda point, picture: float(
-            self._probabilities(point, slice(chosen[picture], chosen[picture] + 1))[0]
-        )
+        """Draw sheets of digits to judge merges by; return what scores a point by one of them."""
+        sheets = [_drawn(rng, _SHEET) for _ in range(pictures)]
+        return lambda point, picture: self._right(point, *sheets[picture])
 
-    def _probabilities(self, point: Array, which: slice) -> Array:
+    def _right(self, point: Array, images: Array, labels: _Labels) -> float:
+        """Return the mean probability that a merge gives to the right digits."""
         first, second = self._models
         merged = [(1 - w) * a + w * b for w, a, b in zip(point, first, second, strict=True)]
-        chances = _chances(_forward(merged, self._images[which])[-1])
-        labels = self._labels[which]
-        return np.asarray(chances[np.arange(len(labels)), labels])
+        chances = _chances(_forward(merged, images)[-1])
+        return float(chances[np.arange(len(labels)), labels].mean())
 
 
 def _drawn(rng: np.random.Generator, count: int) -> tuple[Array, _Labels]:
