@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+import warnings
 
+import numpy as np
+import optuna
 import pytest
 
+from bmerge.study.divergence import Divergence
 from bmerge.study.importance import importances
 from bmerge.study.trial import Proposal, Trial
 
@@ -59,3 +63,27 @@ def test_values_at_the_end_of_their_range_are_flagged_and_few_trials_say_nothing
 def test_nothing_matters_where_all_scores_are_equal():
     known = trials(lambda point, dice: 0.5)
     assert importances(known, known[0], BOUNDS) == ()
+
+
+@pytest.mark.parametrize(("count", "digits"), [(90, None), (25, None), (60, 1)])
+def test_divergences_are_in_proportion_to_those_of_optuna(count, digits):
+    """Optuna's evaluator is the oracle; rounded scores and values tie."""
+    names = list(BOUNDS)[:8]
+    known = trials(two_matter, count=count, seed=7)
+    rows = [[t.proposal.values[name] for name in names] for t in known]
+    values, scores = np.array(rows) ** 2, np.array([t.score for t in known])
+    if digits is not None:
+        values, scores = values.round(digits), scores.round(digits)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what may still change
+        study = optuna.create_study(direction="maximize")
+        floats = dict.fromkeys(names, optuna.distributions.FloatDistribution(0, 1))
+        for row, score in zip(values.tolist(), scores.tolist(), strict=True):
+            point = dict(zip(names, row, strict=True))
+            study.add_trial(optuna.create_trial(params=point, distributions=floats, value=score))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.2)
+        found = evaluator.evaluate(study)
+    expected = np.array([found[name] for name in names])
+    own = Divergence(values, 0.2).of(scores)
+    assert own / own.sum() == pytest.approx(expected / expected.sum(), rel=1e-9)

@@ -8,14 +8,11 @@ parameter always looks important; so the same is done with the scores shuffled, 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bmerge.study.divergence import Divergence
 from bmerge.study.trial import Trial
-
-if TYPE_CHECKING:
-    from optuna import Study
 
 __all__ = ["FEWEST", "Importance", "importances", "points_of"]
 
@@ -67,25 +64,24 @@ def importances(
     points = points_of(trials, names)
     if len(points) < FEWEST or not names or not set(names) <= set(best.proposal.values):
         return ()
-    rows = [{name: t.proposal.values[name] for name in names} for t in points]
-    scores = [t.score or 0.0 for t in points]
+    import numpy as np
+
     ranges = {name: bounds[name] for name in names}
-    study = _study(rows, scores, ranges)
-    raw = _raw(study, ranges)
-    total = sum(raw.values())
+    lows, highs = np.array(list(ranges.values()), dtype=np.float64).T
+    values = np.array([[t.proposal.values[name] for name in names] for t in points])
+    divergence = Divergence(((values - lows) / (highs - lows)).clip(0, 1), _BEST)
+    scores = [t.score or 0.0 for t in points]
+    raw = divergence.of(scores)
+    total = float(raw.sum())
     if not total:
         return ()
     dice = random.Random(len(points))  # noqa: S311  the same report from the same study
-    chance = 0.0
-    for _ in range(_SHUFFLES):
-        # Optuna's own objects: making a study for each shuffle takes a hundred times as long
-        stored = study.get_trials(deepcopy=False)
-        for trial, score in zip(stored, dice.sample(scores, len(scores)), strict=True):
-            trial.value = score
-        chance = max(chance, *_raw(study, ranges).values())
+    chance = max(
+        float(divergence.of(dice.sample(scores, len(scores))).max()) for _ in range(_SHUFFLES)
+    )
     found = [
         Importance(name, own / total, chance / total, value, _bound(value, *ranges[name]))
-        for name, own in raw.items()
+        for name, own in zip(names, map(float, raw), strict=True)
         for value in (best.proposal.values[name],)
     ]
     return tuple(sorted(found, key=lambda one: (-one.share, one.name)))
@@ -96,43 +92,6 @@ def points_of(trials: Iterable[Trial], names: Collection[str]) -> list[Trial]:
     wanted = set(names)
     points = [t for t in trials if t.score is not None and wanted <= set(t.proposal.values)]
     return points[-_MOST:]
-
-
-def _raw(study: Study, ranges: Iterable[str]) -> dict[str, float]:
-    """Return parameter → its importance, in no unit."""
-    import warnings
-
-    from optuna.importance import PedAnovaImportanceEvaluator
-
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=_BEST)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the best points are all there are
-        found = evaluator.evaluate(study)
-    return {name: float(found.get(name, 0.0)) for name in ranges}
-
-
-def _study(
-    rows: Sequence[Mapping[str, float]],
-    scores: Sequence[float],
-    ranges: Mapping[str, tuple[float, float]],
-) -> Study:
-    import warnings
-
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of features that may still change
-        study = optuna.create_study(direction="maximize")
-        spaces = {n: optuna.distributions.FloatDistribution(*pair) for n, pair in ranges.items()}
-        for row, score in zip(rows, scores, strict=True):
-            inside = {n: min(max(value, ranges[n][0]), ranges[n][1]) for n, value in row.items()}
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=dict(inside), distributions=dict(spaces), value=score
-                )
-            )
-    return study
 
 
 def _bound(value: float, low: float, high: float) -> float | None:

@@ -128,19 +128,23 @@ def _posterior(terms: Floats, target: Floats, dimensions: int) -> tuple[Floats, 
     eye = np.eye(len(target))
 
     def factor(logs: Floats) -> Any:
-        sizes = np.exp(np.clip(logs, -14, 4))
+        sizes = np.exp(logs)
         return cho_factor(
             sum((s * g for s, g in zip(sizes[:3], grams, strict=True)), (sizes[3] + 1e-8) * eye)
         )
 
-    def cost(logs: Floats) -> float:
+    def cost(logs: Floats) -> tuple[float, Floats]:
+        """Return the negative logarithm of the evidence, and its slopes."""
         low = factor(logs)
+        solved, inverse = cho_solve(low, target), cho_solve(low, eye)
         spread = 2 * np.log(np.diag(low[0])).sum()
-        return float(0.5 * target @ cho_solve(low, target) + 0.5 * spread + 0.01 * logs @ logs)
+        pulls = [np.vdot(inverse, gram) - solved @ gram @ solved for gram in (*grams, eye)]
+        value = float(0.5 * target @ solved + 0.5 * spread + 0.01 * logs @ logs)
+        return value, 0.5 * np.exp(logs) * np.array(pulls) + 0.02 * logs
 
     start = np.array([-2.0, -3.0, -6.0, -1.0])
-    found = minimize(cost, start, method="Nelder-Mead", options={"maxiter": 250, "xatol": 0.05})
-    prior = np.exp(np.clip(found.x[:3], -14, 4))[kinds]
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[(-14, 4)] * 4)
+    prior = np.exp(found.x[:3])[kinds]
     low = factor(found.x)
     spread = prior[:, None] * terms.T
     mean = spread @ cho_solve(low, target)
