@@ -52,9 +52,12 @@ test-cuda: install ## the tests that need a GPU, in five minutes at most
 	timeout 300 $(PYTEST) -m cuda tests/executors
 
 bench-cuda: install ## merges by a GPU, from file to file and live, in five minutes at most
-	timeout 200 $(BIN)/python -m benchmarks.merge --who cuda,native --work weighted_sum,ties \
-		--rounds 3 --output benchmarks/results/cuda.md
-	timeout 100 $(BIN)/python -m benchmarks.live --device cuda --rounds 5 | tee -a benchmarks/results/cuda.md
+	@if $(BIN)/python -c "from bmerge.executors import SystemProbe as P; exit(not P().memory('cuda'))"; then \
+		timeout 200 $(BIN)/python -m benchmarks.merge --who cuda,native --work weighted_sum,ties \
+			--rounds 3 --output benchmarks/results/cuda.md && \
+		timeout 100 $(BIN)/python -m benchmarks.live --device cuda --rounds 5 \
+			| tee -a benchmarks/results/cuda.md; \
+	else echo "there is no CUDA device: nothing is measured"; fi
 
 test-slow: install ## the long tests too: twenty kills of a study
 	$(PYTEST) -m "not soak"
