@@ -30,12 +30,16 @@ def euclidean_add_difference(
     Source: euclidean_add_difference of sd-meh, which gives NaN where a and b equal c.
     """
     sizes = [ops.vector_norm(model - c) for model in (a, b)]
-    x, y = ((m - c) * quotient(1.0, size) for m, size in zip((a, b), sizes, strict=True))
+    shares = (1 - alpha, alpha)
+    x, y = (
+        (model - c) * (quotient(1.0, size) * ops.sqrt(share))
+        for model, size, share in zip((a, b), sizes, shares, strict=True)
+    )
     change = lerp(a, b, alpha) - c
-    joined = ops.copysign(ops.sqrt((1 - alpha) * x**2 + alpha * y**2), change)
-    # The norm of d by itself would take a pass: x and y have the norm 1, or 0.
-    shares = zip((1 - alpha, alpha), sizes, strict=True)
-    norm = ops.sqrt(total(ops.where(size > 0, share, 0.0) for share, size in shares))
+    joined = ops.copysign(ops.sqrt(x**2 + y**2), change)
+    # The norm of d by itself would take a pass: that of x and y is the root of its share, or 0.
+    counted = zip(shares, sizes, strict=True)
+    norm = ops.sqrt(total(ops.where(size > 0, share, 0.0) for share, size in counted))
     return c + joined * quotient(ops.vector_norm(change), norm)
 
 

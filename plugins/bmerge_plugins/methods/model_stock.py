@@ -29,10 +29,10 @@ def model_stock(base: Alike, *models: Alike, filter_wise: bool = False) -> Alike
     deltas = [model - base for model in models]
     if not deltas:
         return base
-    mean = total(deltas) / len(deltas)
     if len(deltas) == 1:
-        return base + mean
-    return base + stock_share(deltas, -1 if filter_wise else None) * mean
+        return base + deltas[0]
+    share = stock_share(deltas, -1 if filter_wise else None) / len(deltas)
+    return base + total(share * delta for delta in deltas)
 
 
 @hookimpl

@@ -1,21 +1,26 @@
 //! AVX-512 (F, BW, DQ, VL): sixteen numbers at a time, and what is left over as AVX2 has it.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
-    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask,
-    _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
-    _mm512_cvtps_ph, _mm512_div_ps, _mm512_mask_blend_epi32, _mm512_maskz_compress_epi32,
+    __m256i, __m512, __m512d, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
+    _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmple_epu32_mask,
+    _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps,
+    _mm512_extractf32x8_ps, _mm512_fmadd_pd, _mm512_mask_blend_epi32, _mm512_maskz_compress_epi32,
     _mm512_maskz_mov_epi32, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps, _mm512_or_si512,
     _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_epi64,
-    _mm512_set1_ps, _mm512_setr_epi64, _mm512_slli_epi64, _mm512_srli_epi32, _mm512_srli_epi64,
-    _mm512_sub_epi32, _mm512_sub_ps, _mm512_ternarylogic_epi64, _mm_cvtsi128_si64,
-    _mm_cvtsi64_si128, _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16, _mm_srli_epi16,
-    _mm_unpacklo_epi8, _MM_FROUND_TO_NEAREST_INT,
+    _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_pd, _mm512_slli_epi32, _mm512_slli_epi64,
+    _mm512_sqrt_ps, _mm512_srli_epi32, _mm512_srli_epi64, _mm512_sub_epi32, _mm512_sub_ps,
+    _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64, _mm_cvtsi128_si64, _mm_cvtsi64_si128,
+    _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16, _mm_srli_epi16, _mm_unpacklo_epi8,
+    _MM_FROUND_TO_NEAREST_INT,
 };
 use std::mem::transmute;
 
-use super::isa::{Avx2, Isa, Portable};
-use super::lanes::{Formula, Lanes};
+use super::avx2::Avx2;
+use super::formula::{Formula, Products};
+use super::isa::{Isa, Portable};
+use super::lanes::{combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use crate::dtype::Dtype;
 use crate::reduce::{self, Bracket};
 use crate::rng::{round_keys, Numbers, Words, MULTIPLIERS, SCALE};
 
@@ -58,13 +63,23 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn combine_f16<const N: usize>(
+    fn combine_f16<F: Formula<N, S>, const N: usize, const S: usize>(
         arguments: [&[u8]; N],
-        formula: &impl Formula<N>,
+        scalars: [f32; S],
         target: &mut [u8],
     ) {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { combine(arguments, formula, target) }
+        unsafe { combine::<F, N, S>(arguments, scalars, target) }
+    }
+
+    #[inline(always)]
+    fn products<P: Products<N, S>, const N: usize, const S: usize>(
+        dtype: Dtype,
+        arguments: [&[u8]; N],
+        scalars: [f32; S],
+    ) -> Summed {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { products::<P, N, S>(dtype, arguments, scalars) }
     }
 
     #[inline(always)]
@@ -177,14 +192,14 @@ fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
     *codes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)).to_le_bytes();
 }
 
-/// Sixteen numbers.
+/// Sixteen numbers in a vector.
 #[derive(Clone, Copy)]
-struct Sixteen(__m512);
+struct Vector(__m512);
 
-impl Lanes for Sixteen {
+impl Lanes for Vector {
     #[inline(always)]
     fn splat(value: f32) -> Self {
-        // SAFETY: made only in `combine`, where the feature is.
+        // SAFETY: made only in `combine` and `products`, where the feature is.
         Self(unsafe { _mm512_set1_ps(value) })
     }
 
@@ -205,28 +220,111 @@ impl Lanes for Sixteen {
         // SAFETY: as above.
         Self(unsafe { _mm512_mul_ps(self.0, other.0) })
     }
+
+    #[inline(always)]
+    fn root(self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_sqrt_ps(self.0) })
+    }
+
+    #[inline(always)]
+    fn signed(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { signed(self.0, other.0) })
+    }
+}
+
+impl Sixteen for Vector {
+    type Sums = [__m512d; 2];
+
+    #[inline(always)]
+    fn from_f16(bytes: &[u8; 32]) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_cvtph_ps(halves(*bytes)) })
+    }
+
+    #[inline(always)]
+    fn to_f16(self) -> [u8; 32] {
+        // SAFETY: as above.
+        stored(unsafe { _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0) })
+    }
+
+    #[inline(always)]
+    fn from_bf16(bytes: &[u8; 32]) -> Self {
+        // SAFETY: as above.
+        let words = unsafe { _mm512_cvtepu16_epi32(halves(*bytes)) };
+        // SAFETY: as above.
+        let bits = unsafe { _mm512_slli_epi32::<16>(words) };
+        // SAFETY: as above.
+        Self(unsafe { _mm512_castsi512_ps(bits) })
+    }
+
+    #[inline(always)]
+    fn from_f32(bytes: &[u8; 64]) -> Self {
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        Self(unsafe { transmute::<[u8; 64], __m512>(*bytes) })
+    }
+
+    #[inline(always)]
+    fn nothing() -> Self::Sums {
+        // SAFETY: as above.
+        [unsafe { _mm512_setzero_pd() }; 2]
+    }
+
+    #[inline(always)]
+    fn add_products(self, other: Self, sums: &mut Self::Sums) {
+        // SAFETY: as above.
+        let [x, y] = [self, other].map(|lanes| unsafe { doubles(lanes.0) });
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            // SAFETY: as above. The product is exact, so that it is rounded once with or without it.
+            *sum = unsafe { _mm512_fmadd_pd(x, y, *sum) };
+        }
+    }
+
+    #[inline(always)]
+    fn each(sums: Self::Sums) -> [f64; SIXTEEN] {
+        // SAFETY: both are plain vectors of 128 bytes; every bit pattern is valid.
+        unsafe { transmute::<[__m512d; 2], [f64; SIXTEEN]>(sums) }
+    }
+}
+
+/// The magnitudes of one with the signs of the other.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn signed(magnitudes: __m512, signs: __m512) -> __m512 {
+    let [x, y] = [magnitudes, signs].map(|floats| _mm512_castps_si512(floats));
+    // Bits of the second where the first has ones, of the third elsewhere.
+    let sign = _mm512_set1_epi32(i32::MIN);
+    _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xca>(sign, y, x))
+}
+
+/// The lower eight numbers as float64, and the upper eight.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn doubles(floats: __m512) -> [__m512d; 2] {
+    let upper = _mm512_extractf32x8_ps::<1>(floats);
+    [_mm512_cvtps_pd(_mm512_castps512_ps256(floats)), _mm512_cvtps_pd(upper)]
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-fn combine<const N: usize>(arguments: [&[u8]; N], formula: &impl Formula<N>, target: &mut [u8]) {
-    let (sixteens, rest) = target.as_chunks_mut::<32>();
-    let whole = sixteens.len();
-    let mut chunks: [&[[u8; 32]]; N] = [&[]; N];
-    let mut tails: [&[u8]; N] = [&[]; N];
-    for ((chunks, tail), bytes) in chunks.iter_mut().zip(&mut tails).zip(arguments) {
-        *chunks = &bytes.as_chunks::<32>().0[..whole];
-        *tail = &bytes[whole * 32..];
-    }
-    for (index, target) in sixteens.iter_mut().enumerate() {
-        let mut lanes = [Sixteen::splat(0.0); N];
-        for (lane, chunks) in lanes.iter_mut().zip(chunks) {
-            *lane = Sixteen(_mm512_cvtph_ps(halves(chunks[index])));
-        }
-        let result = formula.apply(lanes).0;
-        *target = stored(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(result));
-    }
-    Portable::combine_f16(tails, formula, rest);
+fn combine<F: Formula<N, S>, const N: usize, const S: usize>(
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+    target: &mut [u8],
+) {
+    let (tails, rest) = combine_f16_with::<Vector, F, N, S>(arguments, scalars, target);
+    Portable::combine_f16::<F, N, S>(tails, scalars, rest);
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn products<P: Products<N, S>, const N: usize, const S: usize>(
+    dtype: Dtype,
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+) -> Summed {
+    products_with::<Vector, P, N, S>(dtype, arguments, scalars)
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]

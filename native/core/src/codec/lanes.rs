@@ -1,14 +1,35 @@
-//! Arithmetic of numbers that stay in the processor's registers.
+//! Numbers that stay in the processor's registers.
 
+use super::formula::{Formula, Products, PRODUCTS};
 use super::{all_finite_bytes, half, quiet, Isa};
 use crate::dtype::Dtype;
 
-/// One number, or several that go the same way.
+/// Numbers that [`Sixteen`] has.
+pub(crate) const SIXTEEN: usize = 16;
+
+/// One number, or several that go the same way; each step is rounded.
 pub(crate) trait Lanes: Copy {
     fn splat(value: f32) -> Self;
     fn add(self, other: Self) -> Self;
     fn subtract(self, other: Self) -> Self;
     fn multiply(self, other: Self) -> Self;
+    fn root(self) -> Self;
+    /// With the sign of another.
+    fn signed(self, other: Self) -> Self;
+}
+
+/// Sixteen numbers, of which products are summed in float64: a sum for each lane.
+pub(crate) trait Sixteen: Lanes {
+    type Sums: Copy;
+    fn from_f16(bytes: &[u8; 32]) -> Self;
+    /// Rounded to nearest even.
+    fn to_f16(self) -> [u8; 32];
+    fn from_bf16(bytes: &[u8; 32]) -> Self;
+    fn from_f32(bytes: &[u8; 64]) -> Self;
+    fn nothing() -> Self::Sums;
+    /// Add the product of each lane, which float64 has exactly, to its sum.
+    fn add_products(self, other: Self, sums: &mut Self::Sums);
+    fn each(sums: Self::Sums) -> [f64; SIXTEEN];
 }
 
 impl Lanes for f32 {
@@ -31,75 +52,174 @@ impl Lanes for f32 {
     fn multiply(self, other: Self) -> Self {
         self * other
     }
-}
 
-/// What is computed of `N` numbers, each step of it rounded.
-pub(crate) trait Formula<const N: usize> {
-    fn apply<L: Lanes>(&self, arguments: [L; N]) -> L;
-}
-
-/// `x * s + y * t`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sum(pub(crate) [f32; 2]);
-
-impl Formula<2> for Sum {
     #[inline(always)]
-    fn apply<L: Lanes>(&self, [x, y]: [L; 2]) -> L {
-        let [s, t] = self.0.map(L::splat);
-        x.multiply(s).add(y.multiply(t))
+    fn root(self) -> Self {
+        self.sqrt()
+    }
+
+    #[inline(always)]
+    fn signed(self, other: Self) -> Self {
+        self.copysign(other)
     }
 }
 
-/// `x + (y - z) * s`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SumOfDifference(pub(crate) f32);
+/// Sixteen numbers as the compiler likes to lay them.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([f32; SIXTEEN]);
 
-impl Formula<3> for SumOfDifference {
+impl Plain {
     #[inline(always)]
-    fn apply<L: Lanes>(&self, [x, y, z]: [L; 3]) -> L {
-        x.add(y.subtract(z).multiply(L::splat(self.0)))
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        let mut result = self;
+        for (x, y) in result.0.iter_mut().zip(other.0) {
+            *x = f(*x, y);
+        }
+        result
     }
+
+    #[inline(always)]
+    fn decoded<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> Self {
+        let mut result = [0.0; SIXTEEN];
+        for (x, bytes) in result.iter_mut().zip(bytes.as_chunks::<N>().0) {
+            *x = decode(*bytes);
+        }
+        Self(result)
+    }
+}
+
+impl Lanes for Plain {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self([value; SIXTEEN])
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |x, y| x + y)
+    }
+
+    #[inline(always)]
+    fn subtract(self, other: Self) -> Self {
+        self.zip(other, |x, y| x - y)
+    }
+
+    #[inline(always)]
+    fn multiply(self, other: Self) -> Self {
+        self.zip(other, |x, y| x * y)
+    }
+
+    #[inline(always)]
+    fn root(self) -> Self {
+        self.zip(self, |x, _| x.sqrt())
+    }
+
+    #[inline(always)]
+    fn signed(self, other: Self) -> Self {
+        self.zip(other, f32::copysign)
+    }
+}
+
+impl Sixteen for Plain {
+    type Sums = [f64; SIXTEEN];
+
+    #[inline(always)]
+    fn from_f16(bytes: &[u8; 32]) -> Self {
+        Self::decoded(bytes, decode_f16)
+    }
+
+    #[inline(always)]
+    fn to_f16(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (bytes, x) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *bytes = half::to_f16(x).to_le_bytes();
+        }
+        bytes
+    }
+
+    #[inline(always)]
+    fn from_bf16(bytes: &[u8; 32]) -> Self {
+        Self::decoded(bytes, decode_bf16)
+    }
+
+    #[inline(always)]
+    fn from_f32(bytes: &[u8; 64]) -> Self {
+        Self::decoded(bytes, f32::from_le_bytes)
+    }
+
+    #[inline(always)]
+    fn nothing() -> Self::Sums {
+        [0.0; SIXTEEN]
+    }
+
+    #[inline(always)]
+    fn add_products(self, other: Self, sums: &mut Self::Sums) {
+        for ((sum, x), y) in sums.iter_mut().zip(self.0).zip(other.0) {
+            *sum += f64::from(x) * f64::from(y);
+        }
+    }
+
+    #[inline(always)]
+    fn each(sums: Self::Sums) -> [f64; SIXTEEN] {
+        sums
+    }
+}
+
+#[inline(always)]
+fn decode_f16(bytes: [u8; 2]) -> f32 {
+    half::from_f16(u16::from_le_bytes(bytes))
+}
+
+#[inline(always)]
+fn decode_bf16(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
 /// Compute numbers of a 16-bit type from as many of the same type; whether all of each argument are
 /// finite, and all of the result.
 #[inline(always)]
-pub(crate) fn combine<I: Isa, const N: usize>(
+pub(crate) fn combine<I: Isa, F: Formula<N, S>, const N: usize, const S: usize>(
     dtype: Dtype,
     arguments: [&[u8]; N],
-    formula: &impl Formula<N>,
+    scalars: [f32; S],
     target: &mut [u8],
 ) -> ([bool; N], bool) {
-    let mut finite = [false; N];
-    for (finite, bytes) in finite.iter_mut().zip(arguments) {
-        *finite = all_finite_bytes(dtype, bytes);
-    }
+    let finite = all_finite(dtype, arguments);
     if dtype == Dtype::F16 {
-        I::combine_f16(arguments, formula, target);
+        I::combine_f16::<F, N, S>(arguments, scalars, target);
         return (finite, all_finite_bytes(dtype, target));
     }
-    let decode = |bytes| u32::from(u16::from_le_bytes(bytes)) << 16;
     if finite == [true; N] {
         // What is not finite comes of arithmetic then, and shows in the result.
-        let plain = |bytes| f32::from_bits(decode(bytes));
         let encode = |x| half::finite_to_bf16(x).to_le_bytes();
-        combine_with(arguments, formula, target, plain, encode);
+        combine_with::<F, N, S>(arguments, scalars, target, decode_bf16, encode);
         if all_finite_bytes(dtype, target) {
             return (finite, true);
         }
     }
-    let careful = |bytes| f32::from_bits(quiet(decode(bytes)));
-    combine_with(arguments, formula, target, careful, |x| half::to_bf16(x).to_le_bytes());
+    let careful = |bytes| f32::from_bits(quiet(decode_bf16(bytes).to_bits()));
+    let encode = |x| half::to_bf16(x).to_le_bytes();
+    combine_with::<F, N, S>(arguments, scalars, target, careful, encode);
     (finite, all_finite_bytes(dtype, target))
+}
+
+/// Whether all numbers of each argument are finite.
+#[inline(always)]
+fn all_finite<const N: usize>(dtype: Dtype, arguments: [&[u8]; N]) -> [bool; N] {
+    let mut finite = [false; N];
+    for (finite, bytes) in finite.iter_mut().zip(arguments) {
+        *finite = all_finite_bytes(dtype, bytes);
+    }
+    finite
 }
 
 /// A formula of 16-bit numbers, one by one.
 ///
 /// Arrays are filled by loops: their own functions may stay functions, without the instruction set.
 #[inline(always)]
-pub(super) fn combine_with<const N: usize>(
+pub(super) fn combine_with<F: Formula<N, S>, const N: usize, const S: usize>(
     arguments: [&[u8]; N],
-    formula: &impl Formula<N>,
+    scalars: [f32; S],
     target: &mut [u8],
     decode: impl Fn([u8; 2]) -> f32,
     encode: impl Fn(f32) -> [u8; 2],
@@ -114,6 +234,133 @@ pub(super) fn combine_with<const N: usize>(
         for (lane, halves) in lanes.iter_mut().zip(halves) {
             *lane = decode(halves[index]);
         }
-        *target = encode(formula.apply(lanes));
+        *target = encode(F::apply(&lanes, &scalars));
     }
+}
+
+/// A formula of half floats, sixteen at a time; what is left over.
+#[inline(always)]
+pub(super) fn combine_f16_with<'a, L: Sixteen, F: Formula<N, S>, const N: usize, const S: usize>(
+    arguments: [&'a [u8]; N],
+    scalars: [f32; S],
+    target: &'a mut [u8],
+) -> ([&'a [u8]; N], &'a mut [u8]) {
+    let (target, rest) = target.as_chunks_mut::<32>();
+    let (chunks, tails) = chunks_of::<N, 32>(arguments, target.len());
+    let scalars = splats::<L, S>(scalars);
+    for (index, target) in target.iter_mut().enumerate() {
+        let lanes = loaded(&chunks, index, L::from_f16);
+        *target = F::apply(&lanes, &scalars).to_f16();
+    }
+    (tails, rest)
+}
+
+/// Sums of products of sixteen elements after sixteen: one for each lane, and for each of the elements
+/// that are left over, fewer than sixteen.
+pub(crate) struct Summed {
+    pub(crate) lanes: [[f64; SIXTEEN]; PRODUCTS],
+    pub(crate) rest: [[f64; SIXTEEN]; PRODUCTS],
+}
+
+/// Sum the products of numbers of F16, BF16 or F32; and whether all of each argument are finite.
+#[inline(always)]
+pub(crate) fn products<I: Isa, P: Products<N, S>, const N: usize, const S: usize>(
+    dtype: Dtype,
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+) -> (Summed, [bool; N]) {
+    (I::products::<P, N, S>(dtype, arguments, scalars), all_finite(dtype, arguments))
+}
+
+/// The same for lanes of a kind.
+#[inline(always)]
+pub(super) fn products_with<L: Sixteen, P: Products<N, S>, const N: usize, const S: usize>(
+    dtype: Dtype,
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+) -> Summed {
+    match dtype {
+        Dtype::F16 => sum::<L, P, N, S, 32>(arguments, scalars, L::from_f16),
+        Dtype::BF16 => sum::<L, P, N, S, 32>(arguments, scalars, L::from_bf16),
+        _ => sum::<L, P, N, S, 64>(arguments, scalars, L::from_f32),
+    }
+}
+
+#[inline(always)]
+fn sum<L: Sixteen, P: Products<N, S>, const N: usize, const S: usize, const B: usize>(
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+    load: impl Fn(&[u8; B]) -> L,
+) -> Summed {
+    let scalars = splats::<L, S>(scalars);
+    let whole = arguments[0].len() / B;
+    let (chunks, tails) = chunks_of::<N, B>(arguments, whole);
+    let mut lanes = [L::nothing(); PRODUCTS];
+    for index in 0..whole {
+        let factors = P::factors(&loaded(&chunks, index, &load), &scalars);
+        add_each(&mut lanes, factors);
+    }
+    let mut padded = [[0; B]; N];
+    for (padded, tail) in padded.iter_mut().zip(tails) {
+        padded[..tail.len()].copy_from_slice(tail);
+    }
+    let mut last = [L::splat(0.0); N];
+    for (last, padded) in last.iter_mut().zip(&padded) {
+        *last = load(padded);
+    }
+    let mut rest = [L::nothing(); PRODUCTS];
+    add_each(&mut rest, P::factors(&last, &scalars));
+    let mut summed = Summed { lanes: Default::default(), rest: Default::default() };
+    for (target, sums) in summed.lanes.iter_mut().zip(lanes) {
+        *target = L::each(sums);
+    }
+    for (target, sums) in summed.rest.iter_mut().zip(rest) {
+        *target = L::each(sums);
+    }
+    summed
+}
+
+#[inline(always)]
+fn add_each<L: Sixteen>(sums: &mut [L::Sums; PRODUCTS], factors: [[L; 2]; PRODUCTS]) {
+    for (sums, [x, y]) in sums.iter_mut().zip(factors) {
+        x.add_products(y, sums);
+    }
+}
+
+#[inline(always)]
+fn splats<L: Lanes, const S: usize>(scalars: [f32; S]) -> [L; S] {
+    let mut splats = [L::splat(0.0); S];
+    for (splat, scalar) in splats.iter_mut().zip(scalars) {
+        *splat = L::splat(scalar);
+    }
+    splats
+}
+
+/// So many whole chunks of each argument, and what is left over.
+#[inline(always)]
+fn chunks_of<const N: usize, const B: usize>(
+    arguments: [&[u8]; N],
+    whole: usize,
+) -> ([&[[u8; B]]; N], [&[u8]; N]) {
+    let mut chunks: [&[[u8; B]]; N] = [&[]; N];
+    let mut tails: [&[u8]; N] = [&[]; N];
+    for ((chunks, tail), bytes) in chunks.iter_mut().zip(&mut tails).zip(arguments) {
+        *chunks = &bytes.as_chunks::<B>().0[..whole];
+        *tail = &bytes[whole * B..];
+    }
+    (chunks, tails)
+}
+
+/// The numbers of a place.
+#[inline(always)]
+fn loaded<L: Lanes, const N: usize, const B: usize>(
+    chunks: &[&[[u8; B]]; N],
+    index: usize,
+    load: impl Fn(&[u8; B]) -> L,
+) -> [L; N] {
+    let mut lanes = [L::splat(0.0); N];
+    for (lane, chunks) in lanes.iter_mut().zip(chunks) {
+        *lane = load(&chunks[index]);
+    }
+    lanes
 }

@@ -5,20 +5,23 @@
 //! a NaN of the same sign, made quiet.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod blocks;
 mod eight;
+pub(crate) mod formula;
 mod half;
 mod isa;
 mod lanes;
 mod stochastic;
 
 pub(crate) use isa::{Isa, Portable};
-pub(crate) use lanes::{combine, Formula, Sum, SumOfDifference};
+pub(crate) use lanes::{combine, products, Summed};
 pub(crate) use stochastic::encode_by_chance;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use {avx512::Avx512, isa::Avx2};
+pub(crate) use {avx2::Avx2, avx512::Avx512};
 
 use crate::dtype::Dtype;
 
@@ -71,7 +74,7 @@ fn is_finite_as(dtype: Dtype, values: &[f32], bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether no number of an 8 or 16-bit type is a NaN or infinite.
+/// Whether no number of a type of 8, 16 or 32 bits is a NaN or infinite.
 ///
 /// Magnitudes are in the order of their bits, NaN above all: a maximum of integers is the cheapest
 /// loop there is, the more so of short ones.
@@ -80,6 +83,7 @@ pub(crate) fn all_finite_bytes(dtype: Dtype, bytes: &[u8]) -> bool {
     match dtype {
         Dtype::F16 => greatest_half(bytes) < 0x7c00,
         Dtype::BF16 => greatest_half(bytes) < 0x7f80,
+        Dtype::F32 => greatest_float(bytes) < f32::INFINITY.to_bits(),
         Dtype::F8_E5M2 => greatest_eight(bytes) < 0x7c,
         _ => greatest_eight(bytes) < 0x7f,
     }
@@ -101,6 +105,16 @@ fn greatest_half(bytes: &[u8]) -> u16 {
     let mut greatest = 0;
     for half in bytes.as_chunks::<2>().0 {
         greatest = greatest.max(u16::from_le_bytes(*half) & 0x7fff);
+    }
+    greatest
+}
+
+/// The greatest magnitude of float32, as bits.
+#[inline(always)]
+fn greatest_float(bytes: &[u8]) -> u32 {
+    let mut greatest = 0;
+    for float in bytes.as_chunks::<4>().0 {
+        greatest = greatest.max(u32::from_le_bytes(*float) & 0x7fff_ffff);
     }
     greatest
 }

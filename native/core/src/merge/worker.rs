@@ -464,8 +464,7 @@ fn collect(
             if part.far {
                 prefetch(frame.inputs, within + offset, length);
             }
-            machine.run(frame, within + offset, length);
-            machine.collect(part.stage, local, offset, length);
+            machine.collect(frame, local, (within, within + offset), length);
             if offset % (PATIENCE * BLOCK) == 0 && shared.progress.cancelled() {
                 return Err(Error::Cancelled);
             }

@@ -81,6 +81,23 @@ pub(super) fn slice(op: Reduction, folded: f64, xs: &[f32], ys: &[f32]) -> f64 {
     with!(op, slice_with, start(op), folded, xs, ys)
 }
 
+/// What [`slice`] makes of sums of products of each lane and of the products after the last.
+#[inline(always)]
+pub(super) fn sums(folded: f64, lanes: &[f64], rest: &[f64]) -> f64 {
+    let mut sum = folded;
+    if !lanes.is_empty() {
+        let mut all = 0.0;
+        for lane in lanes {
+            all += lane;
+        }
+        sum += all;
+    }
+    for product in rest {
+        sum += product;
+    }
+    sum
+}
+
 #[inline(always)]
 fn slice_with(
     start: f64,

@@ -74,6 +74,24 @@ impl Local {
             Part::Fine { bracket, below, inside } => *below += I::divide(*bracket, inside, xs),
         }
     }
+
+    /// What collectors of one value have folded.
+    #[cfg(test)]
+    pub(crate) fn folded(&self) -> Vec<f64> {
+        let folded = |part: &Part| match part {
+            Part::Whole { folded, .. } => *folded,
+            _ => f64::NAN,
+        };
+        self.parts.iter().map(folded).collect()
+    }
+
+    /// Add sums of products of a block to a collector of one value: a sum for each lane of what
+    /// [`fold::slice`] takes together, and then the products that are left over, one by one.
+    pub(crate) fn add_sums(&mut self, collector: usize, lanes: &[f64], rest: &[f64]) {
+        if let Part::Whole { folded, .. } = &mut self.parts[collector] {
+            *folded = fold::sums(*folded, lanes, rest);
+        }
+    }
 }
 
 /// A tile begins with a row or lies within one, so its columns count from its first element.

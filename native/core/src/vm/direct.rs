@@ -1,62 +1,81 @@
-//! The commonest merges straight from the inputs' bytes to the output's.
+//! The commonest merges straight from the inputs' bytes to the output's, or to the sums that a pass
+//! collects.
 //!
 //! The general way leaves each step's block in memory for the next one; here a number stays in the
-//! processor's registers from beginning to end, with the same roundings.
+//! processor's registers from beginning to end, with the same roundings, and sums are added up in the
+//! same order.
 
 use super::frame::{Encoding, Frame};
-use crate::codec::{combine, Formula, Isa, Sum, SumOfDifference};
+use super::tree::Tree;
+use crate::codec::formula::{
+    ChangeAngle, Formula, InputAngle, Products, SideNorms, Sum, SumOfChange, SumOfChanges,
+    SumOfSides,
+};
+use crate::codec::{combine, products, Isa, Summed};
 use crate::dtype::Dtype;
-use crate::program::stage::Instruction::{self, Load, Scaled};
-use crate::program::stage::{self, Operand, Stage};
-use crate::program::Binary;
+use crate::reduce::Local;
 
-/// A formula, and the places in [`Stage::inputs`] of what it takes.
+/// Most inputs and scalars of a formula.
+const INPUTS: usize = 3;
+const SCALARS: usize = 6;
+
+/// What a formula takes: places in the stage's inputs, and scalars.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Direct {
-    Sum([usize; 2], Sum),
-    SumOfDifference([usize; 3], SumOfDifference),
+struct Arguments {
+    inputs: [usize; INPUTS],
+    scalars: [f32; SCALARS],
 }
 
-/// What a register holds, by places of inputs.
+/// The formula of what a stage stores.
 #[derive(Debug, Clone, Copy)]
-enum Value {
-    Input(usize),
-    Difference(usize, usize),
+pub(crate) struct Direct {
+    formula: Known,
+    arguments: Arguments,
+}
+
+/// The sums of products that a stage collects.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DirectProducts {
+    products: KnownProducts,
+    arguments: Arguments,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    Sum,
+    SumOfChange,
+    SumOfChanges,
+    SumOfSides,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum KnownProducts {
+    InputAngle,
+    ChangeAngle,
+    SideNorms,
 }
 
 impl Direct {
-    /// What a stage stores, if it is one of these, of inputs and the output of one 16-bit type.
+    /// What a stage stores, if there is a loop for it, of inputs and the output of one 16-bit type.
     pub(crate) fn of(frame: &Frame) -> Option<Self> {
-        let Stage { prologue, body, output, .. } = frame.stage;
         let Encoding { dtype, by_chance } = frame.encoding;
         let same = frame.inputs.iter().all(|input| input.1 == dtype);
         if by_chance || !same || !matches!(dtype, Dtype::F16 | Dtype::BF16) {
             return None;
         }
-        let (Scaled { op, target, x, y }, steps) = body.split_last()? else {
+        let tree = Tree::of_output(frame)?;
+        let formula = if is::<Sum, 2, 2>(&tree) {
+            Known::Sum
+        } else if is::<SumOfChange, 3, 2>(&tree) {
+            Known::SumOfChange
+        } else if is::<SumOfChanges, 3, 2>(&tree) {
+            Known::SumOfChanges
+        } else if is::<SumOfSides, 3, 6>(&tree) {
+            Known::SumOfSides
+        } else {
             return None;
         };
-        if !prologue.is_empty() || *output != Some(*target) {
-            return None;
-        }
-        let values = values(frame.stage, steps)?;
-        let [first, second] = [x, y].map(|term| values[usize::from(term.0)]);
-        let scale = |term: &stage::Scaled| term.1.map_or(1.0, |at| frame.scalars[usize::from(at)]);
-        // To subtract a product is to add that with the negative number, to the bit.
-        let sign = if *op == Binary::Subtract { -1.0 } else { 1.0 };
-        match (first?, second?) {
-            (Value::Input(one), Value::Input(two)) => {
-                Some(Self::Sum([one, two], Sum([scale(x), sign * scale(y)])))
-            }
-            (Value::Input(one), Value::Difference(two, three)) if x.1.is_none() => {
-                let formula = SumOfDifference(sign * scale(y));
-                Some(Self::SumOfDifference([one, two, three], formula))
-            }
-            (Value::Difference(two, three), Value::Input(one)) if y.1.is_none() && sign > 0.0 => {
-                Some(Self::SumOfDifference([one, two, three], SumOfDifference(scale(x))))
-            }
-            _ => None,
-        }
+        Some(Self { formula, arguments: Arguments::of(&tree) })
     }
 
     /// Compute a block, its length that of `target`; whether it is finite. Inputs that are not are
@@ -69,57 +88,152 @@ impl Direct {
         nonfinite: &mut [bool],
         target: &mut [u8],
     ) -> bool {
-        match self {
-            Self::Sum(inputs, sum) => run::<I, 2>(frame, offset, *inputs, sum, nonfinite, target),
-            Self::SumOfDifference(inputs, sum) => {
-                run::<I, 3>(frame, offset, *inputs, sum, nonfinite, target)
+        let place = (frame, offset);
+        match self.formula {
+            Known::Sum => run::<I, Sum, 2, 2>(&self.arguments, place, nonfinite, target),
+            Known::SumOfChange => {
+                run::<I, SumOfChange, 3, 2>(&self.arguments, place, nonfinite, target)
+            }
+            Known::SumOfChanges => {
+                run::<I, SumOfChanges, 3, 2>(&self.arguments, place, nonfinite, target)
+            }
+            Known::SumOfSides => {
+                run::<I, SumOfSides, 3, 6>(&self.arguments, place, nonfinite, target)
             }
         }
     }
 }
 
-/// What each register holds after steps; `None` if one holds something else.
-fn values(stage: &Stage, steps: &[Instruction]) -> Option<Vec<Option<Value>>> {
-    let mut values = vec![None; stage.registers];
-    for step in steps {
-        let value = match step {
-            Load { input, .. } => Value::Input(usize::from(*input)),
-            Instruction::Binary { op: Binary::Subtract, x, y, .. } => {
-                let (Operand::Register(x), Operand::Register(y)) = (x, y) else {
-                    return None;
-                };
-                let (Value::Input(x), Value::Input(y)) =
-                    (values[usize::from(*x)]?, values[usize::from(*y)]?)
-                else {
-                    return None;
-                };
-                Value::Difference(x, y)
-            }
-            _ => return None,
+impl DirectProducts {
+    /// What a stage collects, if there is a loop for it, of inputs of one type.
+    pub(crate) fn of(frame: &Frame) -> Option<Self> {
+        let dtype = frame.inputs.first()?.1;
+        let same = frame.inputs.iter().all(|input| input.1 == dtype);
+        let stored = frame.stage.output.is_some();
+        if stored || !same || !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32) {
+            return None;
+        }
+        let tree = Tree::of_products(frame)?;
+        let products = if has::<InputAngle, 2, 0>(&tree) {
+            KnownProducts::InputAngle
+        } else if has::<ChangeAngle, 3, 0>(&tree) {
+            KnownProducts::ChangeAngle
+        } else if has::<SideNorms, 3, 2>(&tree) {
+            KnownProducts::SideNorms
+        } else {
+            return None;
         };
-        values[usize::from(step.target())] = Some(value);
+        Some(Self { products, arguments: Arguments::of(&tree) })
     }
-    Some(values)
+
+    /// Add the products of a block to the collectors' shares. Inputs that are not finite are noted.
+    #[inline(always)]
+    pub(crate) fn run<I: Isa>(
+        &self,
+        frame: &Frame,
+        (offset, length): (usize, usize),
+        nonfinite: &mut [bool],
+        local: &mut Local,
+    ) {
+        let block = (frame, offset, length);
+        let summed = match self.products {
+            KnownProducts::InputAngle => {
+                summed::<I, InputAngle, 2, 0>(&self.arguments, block, nonfinite)
+            }
+            KnownProducts::ChangeAngle => {
+                summed::<I, ChangeAngle, 3, 0>(&self.arguments, block, nonfinite)
+            }
+            KnownProducts::SideNorms => {
+                summed::<I, SideNorms, 3, 2>(&self.arguments, block, nonfinite)
+            }
+        };
+        let width = summed.lanes[0].len();
+        for (collector, (lanes, rest)) in summed.lanes.iter().zip(&summed.rest).enumerate() {
+            let lanes = if length < width { &[] } else { &lanes[..] };
+            local.add_sums(collector, lanes, &rest[..length % width]);
+        }
+    }
+}
+
+impl Arguments {
+    fn of(tree: &Tree) -> Self {
+        let mut arguments = Self { inputs: [0; INPUTS], scalars: [0.0; SCALARS] };
+        arguments.inputs[..tree.inputs.len()].copy_from_slice(&tree.inputs);
+        arguments.scalars[..tree.scalars.len()].copy_from_slice(&tree.scalars);
+        arguments
+    }
+
+    #[inline(always)]
+    fn inputs<const N: usize>(&self) -> [usize; N] {
+        std::array::from_fn(|index| self.inputs[index])
+    }
+
+    #[inline(always)]
+    fn scalars<const S: usize>(&self) -> [f32; S] {
+        std::array::from_fn(|index| self.scalars[index])
+    }
+}
+
+/// Whether a tree is that of a formula.
+fn is<F: Formula<N, S>, const N: usize, const S: usize>(tree: &Tree) -> bool {
+    let mut tokens = Vec::new();
+    F::describe(&mut tokens);
+    tokens == tree.tokens
+}
+
+/// Whether a tree is that of sums of products.
+fn has<P: Products<N, S>, const N: usize, const S: usize>(tree: &Tree) -> bool {
+    let mut tokens = Vec::new();
+    P::describe(&mut tokens);
+    tokens == tree.tokens
 }
 
 #[inline(always)]
-fn run<I: Isa, const N: usize>(
-    frame: &Frame,
-    offset: usize,
-    inputs: [usize; N],
-    formula: &impl Formula<N>,
+fn run<I: Isa, F: Formula<N, S>, const N: usize, const S: usize>(
+    arguments: &Arguments,
+    (frame, offset): (&Frame, usize),
     nonfinite: &mut [bool],
     target: &mut [u8],
 ) -> bool {
     let dtype = frame.encoding.dtype;
-    let begin = offset * dtype.bytes();
+    let inputs = arguments.inputs::<N>();
+    let bytes = bytes_of(frame, inputs, offset * dtype.bytes(), target.len());
+    let (finite, result) = combine::<I, F, N, S>(dtype, bytes, arguments.scalars(), target);
+    note(nonfinite, inputs, finite);
+    result
+}
+
+#[inline(always)]
+fn summed<I: Isa, P: Products<N, S>, const N: usize, const S: usize>(
+    arguments: &Arguments,
+    (frame, offset, length): (&Frame, usize, usize),
+    nonfinite: &mut [bool],
+) -> Summed {
+    let inputs = arguments.inputs::<N>();
+    let dtype = frame.inputs[inputs[0]].1;
+    let bytes = bytes_of(frame, inputs, offset * dtype.bytes(), length * dtype.bytes());
+    let (summed, finite) = products::<I, P, N, S>(dtype, bytes, arguments.scalars());
+    note(nonfinite, inputs, finite);
+    summed
+}
+
+#[inline(always)]
+fn bytes_of<'f, const N: usize>(
+    frame: &Frame<'f>,
+    inputs: [usize; N],
+    begin: usize,
+    length: usize,
+) -> [&'f [u8]; N] {
     let mut arguments: [&[u8]; N] = [&[]; N];
     for (bytes, input) in arguments.iter_mut().zip(inputs) {
-        *bytes = &frame.inputs[input].0[begin..begin + target.len()];
+        *bytes = &frame.inputs[input].0[begin..begin + length];
     }
-    let (finite, result) = combine::<I, N>(dtype, arguments, formula, target);
+    arguments
+}
+
+#[inline(always)]
+fn note<const N: usize>(nonfinite: &mut [bool], inputs: [usize; N], finite: [bool; N]) {
     for (input, finite) in inputs.into_iter().zip(finite) {
         nonfinite[input] |= !finite;
     }
-    result
 }

@@ -1,12 +1,12 @@
 //! The registers, and which way a stage is run.
 
 use super::block::Block;
-use super::direct::Direct;
+use super::direct::{Direct, DirectProducts};
 use super::frame::Frame;
 use super::simd::Level;
 use super::table::Table;
-use super::work::{Collect, Encode, LookUp, Run, RunDirect};
-use crate::program::stage::{Instruction, Register, Stage};
+use super::work::{Collect, Encode, LookUp, Run, RunDirect, SumDirect};
+use crate::program::stage::{Instruction, Register};
 use crate::reduce::Local;
 
 /// The registers of one thread, and which inputs had a NaN or infinity.
@@ -15,18 +15,19 @@ pub(crate) struct Machine {
     registers: Vec<Box<Block>>,
     spare: Box<Block>,
     table: Table,
-    /// How the stage's output is computed, since [`Machine::start`].
+    /// How the stage's output, or what it collects, is computed, since [`Machine::start`].
     way: Way,
     /// One per input of the stage, since [`Machine::start`].
     pub(crate) nonfinite: Vec<bool>,
 }
 
-/// Ways from the inputs' bytes to the output's.
+/// Ways from the inputs' bytes to the output's, or to what is collected.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     /// Instruction by instruction.
     Registers,
     Direct(Direct),
+    Products(DirectProducts),
     Table,
 }
 
@@ -63,10 +64,13 @@ impl Machine {
         self.way = self.way(frame);
     }
 
-    /// Find the fastest way to the stage's output.
+    /// Find the fastest way to what the stage stores or collects.
     fn way(&mut self, frame: &Frame) -> Way {
         if let Some(direct) = Direct::of(frame) {
             return Way::Direct(direct);
+        }
+        if let Some(direct) = DirectProducts::of(frame) {
+            return Way::Products(direct);
         }
         let mut table = std::mem::take(&mut self.table);
         let made = table.prepare(frame, |frame, target| self.compute(frame, 0, target));
@@ -86,7 +90,7 @@ impl Machine {
             Way::Table => {
                 self.look_up(frame, offset, target) || self.compute(frame, offset, target)
             }
-            Way::Registers => self.compute(frame, offset, target),
+            Way::Products(_) | Way::Registers => self.compute(frame, offset, target),
         }
     }
 
@@ -96,7 +100,7 @@ impl Machine {
         self.store(frame, offset, target)
     }
 
-    /// Whether [`Machine::produce`] needs no registers.
+    /// Whether [`Machine::produce`] or [`Machine::collect`] need no registers.
     #[cfg(test)]
     pub(super) fn is_short(&self) -> bool {
         !matches!(self.way, Way::Registers)
@@ -144,8 +148,32 @@ impl Machine {
         self.level.run(Encode { frame, offset, values, spare: &mut self.spare, target })
     }
 
-    /// Add the first `length` values of the collectors' registers to their shares.
-    pub(crate) fn collect(&self, stage: &Stage, local: &mut Local, offset: usize, length: usize) {
-        self.level.run(Collect { registers: &self.registers, stage, local, offset, length });
+    /// Add the block of `length` elements at `offset` from the run's beginning to the collectors'
+    /// shares of a tile that begins at `tile`.
+    pub(crate) fn collect(
+        &mut self,
+        frame: &Frame,
+        local: &mut Local,
+        (tile, offset): (usize, usize),
+        length: usize,
+    ) {
+        if let Way::Products(direct) = self.way {
+            let (place, nonfinite) = ((offset, length), &mut self.nonfinite[..]);
+            return self.level.run(SumDirect { direct, frame, place, nonfinite, local });
+        }
+        self.collect_registers(frame, local, (tile, offset), length);
+    }
+
+    /// [`Machine::collect`] in registers.
+    pub(super) fn collect_registers(
+        &mut self,
+        frame: &Frame,
+        local: &mut Local,
+        (tile, offset): (usize, usize),
+        length: usize,
+    ) {
+        self.run(frame, offset, length);
+        let (registers, stage, offset) = (&self.registers[..], frame.stage, offset - tile);
+        self.level.run(Collect { registers, stage, local, offset, length });
     }
 }

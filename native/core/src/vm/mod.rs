@@ -22,6 +22,7 @@ pub(crate) mod simd;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod votes;
 mod work;
 

@@ -10,6 +10,7 @@ use super::BLOCK;
 use crate::dtype::Dtype;
 use crate::program::stage::Stage;
 use crate::program::{Binary, Program, RawNode, Unary};
+use crate::reduce::{Bracket, Form, Local};
 
 const LENGTH: usize = BLOCK - 5;
 
@@ -188,11 +189,137 @@ fn sums() -> Vec<Vec<RawNode>> {
             [leaves(2, 2), products.to_vec(), vec![node(op, &last, &[])]].concat()
         })
     });
-    let three = [("add", [0, 5]), ("add", [5, 0]), ("subtract", [0, 5])].map(|(op, last)| {
-        let product = [node("subtract", &[1, 2], &[]), node("multiply", &[3, 4], &[])];
-        [leaves(3, 1), product.to_vec(), vec![node(op, &last, &[])]].concat()
+    // x + (y - z) * s and what differs from it in signs.
+    let changes = || {
+        let difference = node("subtract", &[1, 2], &[]);
+        let products = [node("multiply", &[3, 5], &[]), node("multiply", &[0, 3], &[])];
+        [leaves(3, 2), vec![difference], products.to_vec()].concat()
+    };
+    let three = [[0, 6], [6, 0], [7, 5], [5, 7], [7, 6]].into_iter().flat_map(move |last| {
+        ["add", "subtract"].map(|op| [changes(), vec![node(op, &last, &[])]].concat())
     });
-    two.chain(three).collect()
+    // x + ((y - x) * s + (z - x) * t)
+    let around = [
+        node("subtract", &[1, 0], &[]),
+        node("subtract", &[2, 0], &[]),
+        node("multiply", &[5, 3], &[]),
+        node("multiply", &[6, 4], &[]),
+        node("add", &[7, 8], &[]),
+        node("add", &[0, 9], &[]),
+    ];
+    let around = [leaves(3, 2), around.to_vec()].concat();
+    two.chain(three).chain([around, sides()]).collect()
+}
+
+/// A root of two squared differences with the sign of another.
+fn sides() -> Vec<RawNode> {
+    let step = |name, args: &[usize]| node(name, args, &[]);
+    let [a, b, c, s, t] = [0, 1, 2, 3, 4];
+    vec![
+        node("input", &[], &[0.0]),
+        node("input", &[], &[1.0]),
+        node("input", &[], &[2.0]),
+        node("scalar", &[], &[0.0]),
+        node("scalar", &[], &[1.0]),
+        step("subtract", &[a, c]),
+        step("multiply", &[5, s]),
+        step("square", &[6]),
+        step("subtract", &[b, c]),
+        step("multiply", &[8, t]),
+        step("square", &[9]),
+        step("add", &[7, 10]),
+        step("sqrt", &[11]),
+        step("multiply", &[s, a]),
+        step("multiply", &[t, b]),
+        step("add", &[13, 14]),
+        step("subtract", &[15, c]),
+        step("copysign", &[12, 16]),
+        step("multiply", &[17, s]),
+        step("add", &[c, 18]),
+    ]
+}
+
+/// Programs that sum products of two or three values over a tensor, straight from bytes.
+fn summing() -> Vec<Vec<RawNode>> {
+    let leaves = || {
+        let leaf = |index: usize| node("input", &[], &[index as f64]);
+        let scalars = [0, 1].map(|index| node("scalar", &[], &[f64::from(index)]));
+        [[0, 1, 2].map(leaf).to_vec(), scalars.to_vec()].concat()
+    };
+    let step = |name, args: &[usize]| node(name, args, &[]);
+    let whole = |name, args: &[usize]| node(name, args, &[-2.0]);
+    let angle =
+        |x, y| [whole("vector_norm", &[x]), whole("vector_norm", &[y]), whole("vecdot", &[x, y])];
+    let both = |first| [step("add", &[first, first + 1]), step("add", &[first + 3, first + 2])];
+    let inputs = [leaves(), angle(1, 0).to_vec(), both(5).to_vec()].concat();
+    let differences = [step("subtract", &[0, 1]), step("subtract", &[2, 1])];
+    let changes = [leaves(), differences.to_vec(), angle(5, 6).to_vec(), both(7).to_vec()].concat();
+    let between = [
+        step("multiply", &[0, 3]),
+        step("multiply", &[2, 4]),
+        step("add", &[7, 8]),
+        step("subtract", &[9, 1]),
+    ];
+    let norms = [5, 6, 10].map(|value| whole("vector_norm", &[value]));
+    let sides =
+        [leaves(), differences.to_vec(), between.to_vec(), norms.to_vec(), both(11).to_vec()];
+    vec![inputs, changes, sides.concat()]
+}
+
+/// The sums that a stage collects of random numbers, a block at most, and which inputs are not finite.
+fn summed(
+    level: Level,
+    nodes: &[RawNode],
+    dtype: Dtype,
+    (kept, length): (u8, usize),
+    straight: bool,
+) -> (Vec<u64>, Vec<bool>) {
+    let program = Program::new(nodes, nodes.len() - 1).unwrap();
+    let stage = &program.stages()[0];
+    // The highest bit of the exponent is in the last byte of a number.
+    let source = |seed| -> Vec<u8> {
+        let mut bytes = bits(BLOCK * dtype.bytes(), seed);
+        bytes.iter_mut().skip(dtype.bytes() - 1).step_by(dtype.bytes()).for_each(|x| *x &= kept);
+        bytes
+    };
+    let sources = [source(1), source(2), source(3)];
+    let inputs: Vec<(&[u8], Dtype)> =
+        stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
+    let encoding = Encoding { dtype, by_chance: false };
+    let frame = frame(stage, &inputs, &[0.7, -1.3], length as u64, encoding);
+    let mut machine = Machine::at_level(level);
+    machine.start(&frame);
+    assert!(machine.is_short(), "{nodes:?} of {dtype:?}");
+    let mut local = Local::default();
+    local.begin_unit(&Form::all(stage, &frame.geometry, |_| Bracket::default()), &frame.geometry);
+    local.begin_tile(0, length as u64);
+    for offset in (0..length).step_by(400) {
+        let count = 400.min(length - offset);
+        if straight {
+            machine.collect(&frame, &mut local, (0, offset), count);
+        } else {
+            machine.collect_registers(&frame, &mut local, (0, offset), count);
+        }
+    }
+    let bits = |x: f64| if x.is_nan() { u64::MAX } else { x.to_bits() };
+    (local.folded().into_iter().map(bits).collect(), machine.nonfinite)
+}
+
+#[test]
+fn sums_straight_from_bytes_are_those_of_the_registers() {
+    for dtype in [Dtype::F16, Dtype::BF16, Dtype::F32] {
+        for nodes in summing() {
+            for case in [(0xff, BLOCK), (0xbf, BLOCK), (0xbf, 5), (0xbf, 16), (0xbf, 777)] {
+                let wanted = summed(Level::Portable, &nodes, dtype, case, false);
+                assert!(case.0 == 0xff || !wanted.0.contains(&u64::MAX));
+                assert_eq!(wanted.1.contains(&true), case.0 == 0xff);
+                for level in Level::all() {
+                    let found = summed(level, &nodes, dtype, case, true);
+                    assert_eq!(found, wanted, "{level:?}, {dtype:?}, {case:?}, {nodes:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -215,7 +342,7 @@ fn a_sum_straight_from_bytes_is_that_of_the_registers() {
     }
 }
 
-/// Programs that look like sums of [`sums`] and are not: their signs lie elsewhere.
+/// Programs that look like sums of [`sums`] and are not.
 fn unlike_sums() -> Vec<Vec<RawNode>> {
     let leaves = [
         node("input", &[], &[0.0]),
@@ -227,13 +354,29 @@ fn unlike_sums() -> Vec<Vec<RawNode>> {
     let difference = || node("subtract", &[1, 2], &[]);
     let scaled = || node("multiply", &[3, 4], &[]);
     vec![
-        // (y - z) * s - x
-        with(&[difference(), scaled(), node("subtract", &[5, 0], &[])]),
-        // x * s - (y - z), and (y - z) - x * s
-        with(&[difference(), node("multiply", &[0, 3], &[]), node("subtract", &[5, 4], &[])]),
-        with(&[difference(), node("multiply", &[0, 3], &[]), node("subtract", &[4, 5], &[])]),
-        // x * s + (y - z) * s
-        with(&[difference(), scaled(), node("multiply", &[0, 3], &[]), node("add", &[6, 5], &[])]),
+        // x * s + (y - z) * s, times s
+        with(&[
+            difference(),
+            scaled(),
+            node("multiply", &[0, 3], &[]),
+            node("add", &[6, 5], &[]),
+            node("multiply", &[7, 3], &[]),
+        ]),
+        // x + ((y - x) * s + (z - y) * s)
+        with(&[
+            node("subtract", &[1, 0], &[]),
+            node("subtract", &[2, 1], &[]),
+            node("multiply", &[4, 3], &[]),
+            node("multiply", &[5, 3], &[]),
+            node("add", &[6, 7], &[]),
+            node("add", &[0, 8], &[]),
+        ]),
+        // x * s + x * s - y
+        with(&[
+            node("multiply", &[0, 3], &[]),
+            node("add", &[4, 4], &[]),
+            node("subtract", &[5, 1], &[]),
+        ]),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The work of a machine, each piece compiled once for each instruction set.
 
 use super::block::{Block, Source, Strip, STRIP};
-use super::direct::Direct;
+use super::direct::{Direct, DirectProducts};
 use super::frame::{Encoding, Frame};
 use super::index as places;
 use super::kernels;
@@ -131,6 +131,25 @@ impl Task for RunDirect<'_, '_> {
     #[inline(always)]
     fn run<I: Isa>(self) -> bool {
         self.direct.run::<I>(self.frame, self.offset, self.nonfinite, self.target)
+    }
+}
+
+/// Sum products straight from bytes.
+pub(super) struct SumDirect<'m, 'f> {
+    pub(super) direct: DirectProducts,
+    pub(super) frame: &'m Frame<'f>,
+    /// Of the block from the run's beginning, and its length.
+    pub(super) place: (usize, usize),
+    pub(super) nonfinite: &'m mut [bool],
+    pub(super) local: &'m mut Local,
+}
+
+impl Task for SumDirect<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        self.direct.run::<I>(self.frame, self.place, self.nonfinite, self.local);
     }
 }
 

@@ -1,0 +1,373 @@
+//! AVX2 and F16C: eight numbers at a time, the rest one by one.
+
+use std::arch::x86_64::{
+    __m128i, __m256, __m256d, __m256i, _mm256_add_pd, _mm256_add_ps, _mm256_and_ps,
+    _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_pd, _mm256_cvtps_ph,
+    _mm256_extractf128_ps, _mm256_mul_epu32, _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps,
+    _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps,
+    _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_sqrt_ps, _mm256_srli_epi64,
+    _mm256_srlv_epi32, _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128,
+    _mm_blendv_epi8, _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128,
+    _mm_set1_epi16, _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
+};
+
+use super::formula::{Formula, Products};
+use super::isa::{Isa, Portable};
+use super::lanes::{combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use crate::dtype::Dtype;
+use crate::rng::{round_keys, Words, MULTIPLIERS};
+
+/// AVX2 and F16C. Used only where AVX2 and F16C were detected (`vm/simd.rs`).
+pub(crate) struct Avx2;
+
+impl Isa for Avx2 {
+    #[inline(always)]
+    fn decode_f16(source: &[u8], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { decode(source, target) }
+    }
+
+    #[inline(always)]
+    fn decode_e4m3(source: &[u8], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { decode_e4m3(source, target) }
+    }
+
+    #[inline(always)]
+    fn decode_e5m2(source: &[u8], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { decode_e5m2(source, target) }
+    }
+
+    #[inline(always)]
+    fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { look_up(bytes, high_first, table, target) }
+    }
+
+    #[inline(always)]
+    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
+        Portable::encode_e2m1(values, divisor, codes);
+    }
+
+    #[inline(always)]
+    fn encode_f16(values: &[f32], target: &mut [u8]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { encode(values, target) }
+    }
+
+    #[inline(always)]
+    fn combine_f16<F: Formula<N, S>, const N: usize, const S: usize>(
+        arguments: [&[u8]; N],
+        scalars: [f32; S],
+        target: &mut [u8],
+    ) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { combine::<F, N, S>(arguments, scalars, target) }
+    }
+
+    #[inline(always)]
+    fn products<P: Products<N, S>, const N: usize, const S: usize>(
+        dtype: Dtype,
+        arguments: [&[u8]; N],
+        scalars: [f32; S],
+    ) -> Summed {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { products::<P, N, S>(dtype, arguments, scalars) }
+    }
+
+    #[inline(always)]
+    fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { philox(counters, key) }
+    }
+}
+
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn decode(source: &[u8], target: &mut [f32]) {
+    let (halves, _) = source.as_chunks::<16>();
+    let (floats, rest) = target.as_chunks_mut::<8>();
+    let whole = floats.len();
+    for (float, half) in floats.iter_mut().zip(halves) {
+        // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+        let half = unsafe { std::mem::transmute::<[u8; 16], __m128i>(*half) };
+        let wide = _mm256_cvtph_ps(half);
+        // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+        *float = unsafe { std::mem::transmute::<__m256, [f32; 8]>(wide) };
+    }
+    Portable::decode_f16(&source[whole * 16..], rest);
+}
+
+/// Shifted by 7 bits, a magnitude is the half float 2^-8 times its size, subnormals too.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn decode_e4m3(source: &[u8], target: &mut [f32]) {
+    let (nan, bits) = (_mm_set1_epi16(0x7f), _mm_set1_epi16(0x7e00));
+    let scale = _mm256_set1_ps(256.0);
+    let rest = eights(source, target, |words| {
+        let magnitude = _mm_and_si128(words, nan);
+        let sign = _mm_slli_epi16::<8>(_mm_andnot_si128(nan, words));
+        let finite = _mm_slli_epi16::<7>(magnitude);
+        let half = _mm_blendv_epi8(finite, bits, _mm_cmpeq_epi16(magnitude, nan));
+        _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(half, sign)), scale)
+    });
+    Portable::decode_e4m3(&source[rest..], &mut target[rest..]);
+}
+
+/// The upper half of a half float.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn decode_e5m2(source: &[u8], target: &mut [f32]) {
+    let rest = eights(source, target, |words| _mm256_cvtph_ps(_mm_slli_epi16::<8>(words)));
+    Portable::decode_e5m2(&source[rest..], &mut target[rest..]);
+}
+
+/// Decode eight bytes at a time, each widened to a word; the number that was decoded.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn eights(source: &[u8], target: &mut [f32], decode: impl Fn(__m128i) -> __m256) -> usize {
+    let (floats, _) = target.as_chunks_mut::<8>();
+    for (float, bytes) in floats.iter_mut().zip(source.as_chunks::<8>().0) {
+        let words = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(*bytes)));
+        // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+        *float = unsafe { std::mem::transmute::<__m256, [f32; 8]>(decode(words)) };
+    }
+    floats.len() * 8
+}
+
+/// Eight nibbles of a word at a time: their lower three bits are a place in either half of the
+/// table, the highest one tells which.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    let [low, high] = unsafe { std::mem::transmute::<[f32; 16], [__m256; 2]>(*table) };
+    let shifts = if high_first {
+        _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24)
+    } else {
+        _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)
+    };
+    let (eights, rest) = target.as_chunks_mut::<8>();
+    for (eight, word) in eights.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        let places = _mm256_srlv_epi32(_mm256_set1_epi32(i32::from_le_bytes(*word)), shifts);
+        let first = _mm256_permutevar8x32_ps(low, places);
+        let second = _mm256_permutevar8x32_ps(high, places);
+        let which = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(places));
+        let found = _mm256_blendv_ps(first, second, which);
+        // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+        *eight = unsafe { std::mem::transmute::<__m256, [f32; 8]>(found) };
+    }
+    Portable::look_up(&bytes[4 * eights.len()..], high_first, table, rest);
+}
+
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn encode(values: &[f32], target: &mut [u8]) {
+    let (floats, rest) = values.as_chunks::<8>();
+    let (halves, tail) = target.split_at_mut(floats.len() * 16);
+    for (float, half) in floats.iter().zip(halves.as_chunks_mut::<16>().0) {
+        // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+        let wide = unsafe { std::mem::transmute::<[f32; 8], __m256>(*float) };
+        let packed = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(wide);
+        // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
+        *half = unsafe { std::mem::transmute::<__m128i, [u8; 16]>(packed) };
+    }
+    Portable::encode_f16(rest, tail);
+}
+
+/// Sixteen numbers in two vectors.
+#[derive(Clone, Copy)]
+struct Eights([__m256; 2]);
+
+impl Eights {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(__m256, __m256) -> __m256) -> Self {
+        Self([f(self.0[0], other.0[0]), f(self.0[1], other.0[1])])
+    }
+}
+
+impl Lanes for Eights {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: made only in `combine` and `products`, where the feature is.
+        Self([unsafe { _mm256_set1_ps(value) }; 2])
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        self.zip(other, |x, y| unsafe { _mm256_add_ps(x, y) })
+    }
+
+    #[inline(always)]
+    fn subtract(self, other: Self) -> Self {
+        // SAFETY: as above.
+        self.zip(other, |x, y| unsafe { _mm256_sub_ps(x, y) })
+    }
+
+    #[inline(always)]
+    fn multiply(self, other: Self) -> Self {
+        // SAFETY: as above.
+        self.zip(other, |x, y| unsafe { _mm256_mul_ps(x, y) })
+    }
+
+    #[inline(always)]
+    fn root(self) -> Self {
+        // SAFETY: as above.
+        self.zip(self, |x, _| unsafe { _mm256_sqrt_ps(x) })
+    }
+
+    #[inline(always)]
+    fn signed(self, other: Self) -> Self {
+        // SAFETY: as above.
+        self.zip(other, |x, y| unsafe { signed(x, y) })
+    }
+}
+
+impl Sixteen for Eights {
+    type Sums = [__m256d; 4];
+
+    #[inline(always)]
+    fn from_f16(bytes: &[u8; 32]) -> Self {
+        // SAFETY: as above.
+        Self(halves(bytes).map(|half| unsafe { _mm256_cvtph_ps(half) }))
+    }
+
+    #[inline(always)]
+    fn to_f16(self) -> [u8; 32] {
+        // SAFETY: as above.
+        let pack = |x| unsafe { _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x) };
+        // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+        unsafe { std::mem::transmute::<[__m128i; 2], [u8; 32]>(self.0.map(pack)) }
+    }
+
+    #[inline(always)]
+    fn from_bf16(bytes: &[u8; 32]) -> Self {
+        // SAFETY: as above.
+        Self(halves(bytes).map(|half| unsafe { widened(half) }))
+    }
+
+    #[inline(always)]
+    fn from_f32(bytes: &[u8; 64]) -> Self {
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        Self(unsafe { std::mem::transmute::<[u8; 64], [__m256; 2]>(*bytes) })
+    }
+
+    #[inline(always)]
+    fn nothing() -> Self::Sums {
+        // SAFETY: as above.
+        [unsafe { _mm256_setzero_pd() }; 4]
+    }
+
+    #[inline(always)]
+    fn add_products(self, other: Self, sums: &mut Self::Sums) {
+        // SAFETY: as above.
+        let [x, y] = [self, other].map(|lanes| unsafe { doubles(lanes.0) });
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            // SAFETY: as above.
+            let product = unsafe { _mm256_mul_pd(x, y) };
+            // SAFETY: as above.
+            *sum = unsafe { _mm256_add_pd(*sum, product) };
+        }
+    }
+
+    #[inline(always)]
+    fn each(sums: Self::Sums) -> [f64; SIXTEEN] {
+        // SAFETY: both are plain vectors of 128 bytes; every bit pattern is valid.
+        unsafe { std::mem::transmute::<[__m256d; 4], [f64; SIXTEEN]>(sums) }
+    }
+}
+
+/// Sixteen halves as they are stored.
+#[inline(always)]
+fn halves(bytes: &[u8; 32]) -> [__m128i; 2] {
+    // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+    unsafe { std::mem::transmute::<[u8; 32], [__m128i; 2]>(*bytes) }
+}
+
+/// Eight numbers of BF16.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn widened(halves: __m128i) -> __m256 {
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+}
+
+/// The magnitudes of one with the signs of the other.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn signed(magnitudes: __m256, signs: __m256) -> __m256 {
+    let sign = _mm256_set1_ps(-0.0);
+    _mm256_or_ps(_mm256_andnot_ps(sign, magnitudes), _mm256_and_ps(sign, signs))
+}
+
+/// Fours of float64, in their order.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn doubles([low, high]: [__m256; 2]) -> [__m256d; 4] {
+    [
+        _mm256_cvtps_pd(_mm256_castps256_ps128(low)),
+        _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(low)),
+        _mm256_cvtps_pd(_mm256_castps256_ps128(high)),
+        _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(high)),
+    ]
+}
+
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn combine<F: Formula<N, S>, const N: usize, const S: usize>(
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+    target: &mut [u8],
+) {
+    let (tails, rest) = combine_f16_with::<Eights, F, N, S>(arguments, scalars, target);
+    Portable::combine_f16::<F, N, S>(tails, scalars, rest);
+}
+
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn products<P: Products<N, S>, const N: usize, const S: usize>(
+    dtype: Dtype,
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+) -> Summed {
+    products_with::<Eights, P, N, S>(dtype, arguments, scalars)
+}
+
+/// Eight words in two vectors.
+type Wide = [__m256i; 2];
+
+/// The rounds of [`crate::rng::philox`] in vectors, which the compiler does not find itself.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    let wide = |words| unsafe { std::mem::transmute::<Words, Wide>(words) };
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    let narrow = |wide| unsafe { std::mem::transmute::<Wide, Words>(wide) };
+    let [mut c0, mut c1, mut c2, mut c3] = counters.map(wide);
+    for keys in round_keys(key) {
+        for half in 0..2 {
+            (c0[half], c1[half], c2[half], c3[half]) =
+                philox_round([c0[half], c1[half], c2[half], c3[half]], keys);
+        }
+    }
+    [c0, c1, c2, c3].map(narrow)
+}
+
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn philox_round(
+    [c0, c1, c2, c3]: [__m256i; 4],
+    [k0, k1]: [u32; 2],
+) -> (__m256i, __m256i, __m256i, __m256i) {
+    let splat = |word| _mm256_set1_epi64x(i64::from(word));
+    let p0 = _mm256_mul_epu32(c0, splat(MULTIPLIERS[0]));
+    let p1 = _mm256_mul_epu32(c2, splat(MULTIPLIERS[1]));
+    let mix = |product, word, key| {
+        _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64::<32>(product), word), splat(key))
+    };
+    // What is above 32 bits is no part of the next product, nor of the result.
+    (mix(p1, c1, k0), p1, mix(p0, c3, k1), p0)
+}
