@@ -16,7 +16,7 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Tensor, TensorInfo
 from bmerge.formats.coded import Codec, CodedTensor
 from bmerge.formats.packed import of_words
-from bmerge.formats.quantisation import EIGHT, POWERS
+from bmerge.formats.quantisation import EIGHT, ORIGINAL_SHAPE, POWERS
 from bmerge.formats.stored import read_bytes
 
 __all__ = ["coded_tensor"]
@@ -77,7 +77,7 @@ def coded_tensor(
     if not known or len(codes.shape) < 2 or codes.numel == 0:
         return None
     if "weight_scale_2" in roles or codes.dtype == "U8":
-        return _of_nvfp4(codes, roles, name, rows)
+        return _of_nvfp4(codes, roles, name, said, rows)
     return _of_scales(codes, roles, name, said, rows)
 
 
@@ -101,9 +101,8 @@ def _of_scales(
     columns = math.prod(shape[1:])
     dtype = "F8_E8M0" if scale.dtype in POWERS else scale.dtype
     if dtype == "F8_E8M0" and (tiles := _tiles(codes.shape, scale, 32)):
-        return _tiled(
-            codes, roles, name, (tiles, 32, dtype), scale, _fitting(rows, shape, 2 * _ROWS)
-        )
+        fitting = _fitting(said, rows, shape, 2 * _ROWS)
+        return _tiled(codes, roles, name, (tiles, 32, dtype), scale, fitting)
     cells = _cells(shape[0], columns, scale)
     rotation = _rotation(said, packed=packed)
     if cells is None or dtype not in _SCALE_DTYPES or (rotation and columns % rotation):
@@ -130,7 +129,11 @@ def _of_rows_of_127(
 
 
 def _of_nvfp4(
-    codes: TensorInfo, roles: Mapping[str, TensorInfo], name: str, rows: int | None
+    codes: TensorInfo,
+    roles: Mapping[str, TensorInfo],
+    name: str,
+    said: Mapping[str, Any],
+    rows: int | None,
 ) -> CodedTensor | None:
     scale, of_all = roles.get("weight_scale"), roles.get("weight_scale_2")
     if scale is None or of_all is None or codes.dtype != "U8" or len(codes.shape) != 2:
@@ -141,7 +144,7 @@ def _of_nvfp4(
     tiles = _tiles(shape, scale, 16)
     if not tiles:
         return None
-    fitting = _fitting(rows, shape, _ROWS)
+    fitting = _fitting(said, rows, shape, _ROWS)
     return _tiled(codes, roles, name, (tiles, 16, scale.dtype), scale, fitting)
 
 
@@ -163,8 +166,8 @@ def _tiled(
         if (factors.dtype, factors.numel) != ("F32", shape[1]):
             return None
         parts.append(factors)
-    code = "E2M1" if codes.dtype == "U8" else _CODES[codes.dtype]
-    sizes, cells = (*shape, shape[1]), ("tiled", 0, block, tiles)
+    code, packed = ("E2M1", 2) if codes.dtype == "U8" else (_CODES[codes.dtype], 1)
+    sizes, cells = (*shape, packed * codes.shape[1]), ("tiled", 0, block, tiles)
     whole = "weight_scale_2" in roles
     codec = Codec("scaled", (code, sizes, cells, dtype, whole, factors is not None, 1.0, None))
     return _made(codes, shape, name, codec, tuple(parts), roles)
@@ -235,8 +238,17 @@ def _tiles(shape: tuple[int, ...], scale: TensorInfo, block: int) -> int:
     return blocks if scale.shape == (rows, blocks * across) and len(shape) == 2 else 0
 
 
-def _fitting(rows: int | None, shape: tuple[int, ...], padding: int) -> tuple[int, ...]:
-    """Return a shape without its padding, as far as the layer's bias tells."""
+def _fitting(
+    said: Mapping[str, Any], rows: int | None, shape: tuple[int, ...], padding: int
+) -> tuple[int, ...]:
+    """Return a shape without its padding, as far as the file or the layer's bias tells."""
+    told = said.get(ORIGINAL_SHAPE)
+    if _are_sizes(told) and len(told) == len(shape) == 2:
+        fits = (
+            whole - padding < extent <= whole for extent, whole in zip(told, shape, strict=True)
+        )
+        if all(fits):
+            return tuple(told)
     if rows is None or not shape[0] - padding < rows <= shape[0]:
         return shape
     return (rows, *shape[1:])

@@ -12,7 +12,7 @@ from typing import Any
 from bmerge.dtypes import BITS, FLOATS
 from bmerge.formats.checkpoint import TensorInfo
 
-__all__ = ["CODES", "EIGHT", "PACKED", "POWERS", "declared_name", "format_of"]
+__all__ = ["CODES", "EIGHT", "ORIGINAL_SHAPE", "PACKED", "POWERS", "declared_name", "format_of"]
 
 EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
 """8-bit floats, which are plain values where no scale lies beside them."""
@@ -24,6 +24,8 @@ PACKED = re.compile(
 )
 """Names that only codes have."""
 
+ORIGINAL_SHAPE = "orig_shape"
+"""What bmerge's files say of a padded matrix beside its format; other readers leave it alone."""
 _DECLARED = {
     "float8_e4m3fn": "scaled fp8",
     "float8_e5m2": "scaled fp8",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from bmerge.formats.coded import Codec, CodedTensor
+from bmerge.formats.quantisation import ORIGINAL_SHAPE
 from bmerge.formats.stored import read_bytes
 
 __all__ = [
@@ -136,6 +137,9 @@ def _in_tiles(name: Format, rows: int, columns: int, marks: Mapping[str, bytes])
     four = name == "nvfp4"
     block, code, scale = (16, "E2M1", "F8_E4M3") if four else (32, "E4M3", "F8_E8M0")
     stored, stride = _up(rows, block), _up(columns, block)
+    if (stored, stride) != (rows, columns):  # which nothing else in the file tells
+        told = {"format": name, ORIGINAL_SHAPE: [rows, columns]}
+        marks = {**marks, "comfy_quant": json.dumps(told).encode()}
     tiles = -(-(stride // block) // 4)
     codec = _codec(code, (rows, columns, stride), ("tiled", 0, block, tiles), scale, whole=four)
     codes = ("U8", (stored, stride // 2)) if four else ("F8_E4M3", (stored, stride))
