@@ -311,3 +311,29 @@ def test_a_file_by_names_of_diffusers_says_who_does_not_read_it(bmerge, tmp_path
     called = bmerge(*words, tmp_path / "out.safetensors")
     assert called.status == 0, called.err
     assert (said in called.err) if said else ("read" not in called.err)
+
+
+def small_vaes():
+    import diffusers
+
+    flux2 = diffusers.AutoencoderKLFlux2(
+        block_out_channels=(8, 8, 8, 8), latent_channels=4, norm_num_groups=4, layers_per_block=1
+    )
+    return {"wan": diffusers.AutoencoderKLWan(base_dim=4, z_dim=4), "flux2": flux2}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["wan", "flux2"])
+def test_vaes_of_other_families_are_parts_alone(bmerge, tmp_path, family):
+    arrays = {key: value.numpy() for key, value in small_vaes()[family].state_dict().items()}
+    there, back = tmp_path / "there.safetensors", tmp_path / "back.safetensors"
+    file = tmp_path / "vae.safetensors"
+    save_file(arrays, file)
+    for source, layout, out in ((file, "original", there), (there, "diffusers", back)):
+        called = bmerge("convert", source, "--layout", layout, "-o", out)
+        assert called.status == 0, called.err
+    found, other = load_file(back), load_file(there)
+    assert found.keys() == arrays.keys() != other.keys()
+    assert all(np.array_equal(found[key], array) for key, array in arrays.items())
+    told = json.loads(bmerge("inspect", there, "--json").out)
+    assert [*told["components"]] == ["VAE"]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 
 from bmerge.architectures.architecture import Architecture
-from bmerge.formats.prefixes import is_part_alone
+from bmerge.formats.prefixes import OF_VAES, is_part_alone
 
 __all__ = ["MODEL", "TEXT_ENCODER", "VAE", "components_of"]
 
@@ -28,7 +28,7 @@ _RULES = (
     (r"text_encoder(?:_(?P<place>\d+))?\.|cond_stage_model\.", TEXT_ENCODER),
 )
 _STARTS = [(re.compile(start), name) for start, name in _RULES]
-_ALONE_VAE = re.compile(r"(?:encoder|decoder|quant_conv|post_quant_conv|loss)\.")
+_ALONE_VAE = re.compile(rf"(?:{OF_VAES})\.")
 _TEXT_ALONE = re.compile(r"encoder\.(?:layers|block|embed_tokens|final_layer_norm)\b")
 _WEIGHTLESS = re.compile(r"v_pred|ztsnr|edm_mean|edm_std|edm_vpred\.\w+|scaled_fp8|\w+_info")
 

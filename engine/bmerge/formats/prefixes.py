@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 
-__all__ = ["HEAD", "is_part_alone", "kind_of", "leading", "parted", "prefix_of"]
+__all__ = ["HEAD", "OF_VAES", "is_part_alone", "kind_of", "leading", "parted", "prefix_of"]
 
 HEAD = "text_model."
 """What text encoders of old files, and of new transformers, lack before their names."""
@@ -31,9 +31,13 @@ _PREFIX = re.compile(
     r"|text_encoders\.[^.]+\.transformer\.|text_encoder(?:_\d)?\.)"
 )
 """How the keys of the parts of a whole checkpoint or folder start, by kind."""
+OF_VAES = (
+    r"encoder|decoder|quant_conv|post_quant_conv|loss"
+    r"|conv[12]|bn|per_channel_statistics|latents_(?:mean|std)"  # of Wan, Flux.2 and LTX
+)
+"""How the keys of a VAE start in a file of its own, as a pattern."""
 _BARE = re.compile(
-    r"(?:encoder|decoder|quant_conv|post_quant_conv|loss|model_ema"
-    r"|text_model|text_projection|embeddings|final_layer_norm|shared"
+    rf"(?:{OF_VAES}|model_ema|text_model|text_projection|embeddings|final_layer_norm|shared"
     r"|transformer\.resblocks|token_embedding|ln_final|enc|token_embd)\."
 )
 """How the keys of a VAE or a text encoder start in a file of its own."""

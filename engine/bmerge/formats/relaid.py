@@ -86,6 +86,8 @@ def _in_layout(checkpoint: Checkpoint, parts: _Parts, layout: str) -> _Parts:
         return {"": _part_in(parts[""], layout) or parts[""]}
     picture = next((start for start in parts if kind_of(start) == "picture"), "")
     whole = whole_of(parts, parts.get(picture, {}))
+    if whole is None and bare and (only := _part_in(parts[""], layout)) is not None:
+        return {"": only}
     if whole is None:
         message = f"{checkpoint.path.name}: no {layout} layout of such a model is known"
         raise FormatError(message, path=checkpoint.path, hint="leave --layout out")
