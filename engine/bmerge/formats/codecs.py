@@ -243,7 +243,7 @@ def _fitting(
 ) -> tuple[int, ...]:
     """Return a shape without its padding, as far as the file or the layer's bias tells."""
     told = said.get(ORIGINAL_SHAPE)
-    if _are_sizes(told) and len(told) == len(shape) == 2:
+    if isinstance(told, list) and _are_sizes(told) and len(told) == len(shape) == 2:
         fits = (
             whole - padding < extent <= whole for extent, whole in zip(told, shape, strict=True)
         )
