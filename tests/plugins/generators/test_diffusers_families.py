@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings(f"ignore:.*{text}")
     for text in (
         "FluxPosEmbed:FutureWarning",  # diffusers' Chroma, of a name in diffusers
+        "__array__ implementation:DeprecationWarning",  # diffusers' scheduler of PixArt
         "CPU autocast:UserWarning",  # diffusers' Mochi, on a processor
     )
 ]
