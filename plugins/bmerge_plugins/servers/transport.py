@@ -9,11 +9,12 @@ asked directly, others through the proxy that the environment names.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -136,6 +137,9 @@ class _Stream(httpcore2.NetworkStream):
             self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
 
     def close(self) -> None:
+        # Closing alone does not wake a thread that reads, as a websocket's does.
+        with suppress(OSError):
+            self.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         self._stream.close()
 
     def start_tls(

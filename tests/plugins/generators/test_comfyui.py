@@ -107,6 +107,20 @@ def test_each_trial_gets_its_own_weights_and_memory_does_not_grow(
     assert server.most_loaded == 1
 
 
+def test_no_thread_waits_for_a_server_that_says_nothing_to_the_end_of_its_websocket(
+    server, generator, merged, payloads
+):
+    before = set(threading.enumerate())
+    one = generator(server.url)
+    one.load(merged())
+    list(one.generate(payloads(1)))
+    one.close()
+    ours = [t for t in threading.enumerate() if t.name.startswith("ThreadPool")]
+    for thread in (waiting := set(ours) - before):
+        thread.join(5)
+    assert not [thread for thread in waiting if thread.is_alive()]
+
+
 def test_the_trap_of_a_replaced_file_is_real(server, models_dir):
     file = models_dir / "trial.safetensors"
     for weights in (b"old", b"new"):
