@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class A1111Session:
         self._list_timeout = list_timeout
         self._wanted = ModelUsed(None, None)
         self._before: str | None = None
+        self._tells_hashes = False
         self._interruptions = Interruptions(server)
         self._listed_ours = False
 
@@ -112,8 +114,11 @@ class A1111Session:
         if self._before is None:
             self._before = self._current()
         title = self._wait_until_listed(checkpoint).get("title") or checkpoint.name
-        self._http.post(f"{_API}/options", {"sd_model_checkpoint": title})
-        self._wanted = ModelUsed(stem(checkpoint.name), self._checked_hash(checkpoint))
+        with ThreadPoolExecutor(1, "bmerge-sha256") as aside:
+            # Servers that tell the hash take it while they load; so do we, if this one tells it.
+            own = aside.submit(_sha256, checkpoint.file) if self._tells_hashes else None
+            self._http.post(f"{_API}/options", {"sd_model_checkpoint": title})
+            self._wanted = ModelUsed(stem(checkpoint.name), self._checked_hash(checkpoint, own))
 
     def picture(self, payload: Payload) -> Picture:
         """Make one picture.
@@ -184,11 +189,20 @@ class A1111Session:
         with understood(f"{self.name}: its options"):
             return str(options.get("sd_model_checkpoint") or "")
 
-    def _checked_hash(self, checkpoint: Published) -> str | None:
-        """Return the short hash that pictures must show, None if the server does not hash."""
+    def _checked_hash(self, checkpoint: Published, own: Future[str] | None) -> str | None:
+        """Return the short hash that pictures must show, None if the server does not hash.
+
+        Args:
+            checkpoint: that the server has loaded.
+            own: the hash of its file, if it is being taken.
+        """
         entry = self._listed(checkpoint) or {}
         digest = str(entry.get("sha256") or "").lower()
-        if len(digest) == 64 and digest != _sha256(checkpoint.file):
+        self._tells_hashes = len(digest) == 64
+        merged = digest
+        if self._tells_hashes:
+            merged = own.result() if own else _sha256(checkpoint.file)
+        if digest != merged:
             raise GeneratorError(
                 f"{self.name} read other bytes under the name {checkpoint.name!r} than were merged",
                 transient=True,

@@ -156,10 +156,14 @@ def test_a_wrong_hash_under_the_right_name_is_an_error(server, generator, merged
         next(one.generate(payloads(1)))
 
 
-def test_bytes_that_did_not_arrive_whole_are_an_error(server, generator, merged):
+@pytest.mark.parametrize("before", [0, 1], ids=["first", "second"])
+def test_bytes_that_did_not_arrive_whole_are_an_error(server, generator, merged, before):
+    one = generator(server.url)
+    for number in range(before):
+        one.load(merged(b"whole %d" % number))
     server.corrupt = lambda weights: weights[:-1]
     with pytest.raises(GeneratorError, match="read other bytes under the name"):
-        generator(server.url).load(merged())
+        one.load(merged())
 
 
 def test_a_fresh_name_defeats_the_servers_memory_of_file_names(server, models_dir):
