@@ -87,7 +87,7 @@ def test_study_file_says_what_it_means_and_suits_the_models(here, webui, bmerge)
 
 
 def test_terminal_is_asked_for_what_is_not_given(here, webui):
-    answers = ["a.safetensors", "gone.safetensors", "b.safetensors", "n", "", "3", "9"]
+    answers = ["a.safetensors", "gone.safetensors", "b.safetensors", "n", "", "3", "2", "6"]
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bmerge", "init", "--address", webui.url]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True)
@@ -104,9 +104,10 @@ def test_terminal_is_asked_for_what_is_not_given(here, webui):
     os.close(ours)
     assert process.wait() == 0, said.decode()
     assert b"there is no file gone.safetensors" in said
+    assert b"2 is not in the range x>=5" in said
     study = load_study("study.yaml")
     assert len(study.payloads) == 3
-    assert study.optimiser.init_points + study.optimiser.n_iters == 6
+    assert study.optimiser.init_points + study.optimiser.n_iters == 3
     assert [Path(model.path).stem for model in study.merge.models] == ["a", "b"]
 
 

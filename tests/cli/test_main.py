@@ -90,6 +90,14 @@ def test_wrong_usage_is_status_2_and_two_lines(bmerge, arguments, line):
     assert len(called.err.splitlines()) == 2
 
 
+@pytest.mark.parametrize("name", ["bench", "lora", "recipe", "studies", "weights"])
+def test_a_verb_of_several_alone_shows_them(bmerge, name):
+    called = bmerge(name)
+    assert f"Usage: bmerge {name} " in called.out + called.err
+    assert "\nCommands:\n" in called.out + called.err
+    assert not called.err.startswith("error")
+
+
 def test_error_is_status_1_with_a_hint(bmerge):
     called = bmerge("merge", "weigthed_sum", "a", "b", "-o", "out")
     assert (called.status, called.out) == (1, "")

@@ -12,6 +12,7 @@ from bmerge.cli.output import json_option, note, print_json, print_table
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import StudyError
+from bmerge.extras import require
 
 if TYPE_CHECKING:
     from bmerge.bench.optimising.contest import Contestant
@@ -114,6 +115,7 @@ def command(
       bmerge bench optimisers --replay runs/demo
       bmerge bench optimisers --landscape corners --seeds 20 --first-seed 100 --jobs 4
     """
+    require(("optuna", "scipy", "numpy"), "a comparison of optimisers")
     from bmerge.bench.optimising.contest import ContestRow
     from bmerge.bench.optimising.run import Contest, run_contest
     from bmerge.bench.optimising.table import lines_of

@@ -25,6 +25,8 @@ from bmerge.faults import in_one_line, place_of
 __all__ = ["call"]
 
 FAILURE = 1
+_HELP: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""What newer versions of click raise for a verb of several that stands alone."""
 
 
 class _Handler(logging.Handler):
@@ -101,6 +103,9 @@ def _status(arguments: list[str], session: Session) -> int:
 def _refuse(error: click.ClickException) -> int:
     """Say what is wrong with the command line, in the same form as every other error."""
     message = error.format_message().strip()
+    if isinstance(error, _HELP):
+        note(message, lines=True)
+        return error.exit_code
     note(f"error: {message[:1].lower()}{message[1:].removesuffix('.')}")
     context = getattr(error, "ctx", None)
     if context is not None:

@@ -20,7 +20,15 @@ from bmerge.formats.target import write_file
 from bmerge.host import Registry
 from bmerge.host.kinds import ScorerKind
 from bmerge.study.load import load_study
-from bmerge.wizard import Answers, Server, StudyModels, find_servers, look_at, study_text
+from bmerge.wizard import (
+    Answers,
+    Server,
+    StudyModels,
+    fewest_trials,
+    find_servers,
+    look_at,
+    study_text,
+)
 
 __all__ = ["command"]
 
@@ -28,6 +36,8 @@ _METHODS = {2: "weighted_sum", 3: "add_difference"}
 _IN_PROCESS = ("sd1", "sd2", "sdxl")
 """Architectures that the generator ``diffusers`` needs no further files for."""
 _JUDGES = ("pickscore", "imagereward", "hps", "laion_aesthetic", "clip_score")
+_STUDY = ("optuna", "jinja2", "scipy")
+"""What every study needs of the extra."""
 _SECONDS = 5
 """That a picture may take, for the sum that is shown."""
 
@@ -102,7 +112,7 @@ def command(
         scorers=tuple(registry.scorer(name).name for name in scorers),
         prompts=prompts,
         pictures=pictures or ask.number("Pictures of every trial", len(prompts) or 12),
-        trials=trials or ask.number("Trials in all", 40),
+        trials=trials or ask.number("Trials in all", 40, fewest_trials(seen)),
     )
     _write(file, study_text(answers))
     _tell(answers, file, registry)
@@ -153,11 +163,11 @@ class _Asker:
             return default
         return str(click.prompt(question, default=default, err=True))
 
-    def number(self, question: str, default: int) -> int:
-        """Ask for a number of one or more."""
+    def number(self, question: str, default: int, least: int = 1) -> int:
+        """Ask for a number, until it is large enough."""
         if not self.terminal:
             return default
-        kind = click.IntRange(1)
+        kind = click.IntRange(least)
         return int(click.prompt(question, default=default, type=kind, err=True))
 
     def choice(self, question: str, names: Sequence[str], meanings: Sequence[str]) -> str:
@@ -223,7 +233,8 @@ def _in_process(models: StudyModels, *, asked: bool) -> _Painter:
     message = "no program that paints answers at the usual addresses"
     hint = "start A1111, Forge or SD.Next with --api, or ComfyUI; --address names another place"
     if known:
-        hint = f"{hint}; or without any of them: {install_line(missing)}"
+        line = install_line((*missing, *absent(_STUDY)))
+        hint = f"{hint}; or without any of them: {line}"
     raise GeneratorError(message, hint=hint)
 
 
@@ -257,7 +268,7 @@ def _tell(answers: Answers, file: Path, registry: Registry) -> None:
     disk = human_bytes(2 * answers.models.nbytes)
     show(f"            {disk} of disk, for a trial's merge and the best one")
     needs = {need for name in answers.scorers for need in registry.scorer(name).needs}
-    needs.update(registry.generator(answers.generator).needs, ("optuna", "jinja2", "scipy"))
+    needs.update(registry.generator(answers.generator).needs, _STUDY)
     if missing := absent(sorted(needs)):
         show(f"install     {install_line(missing)}")
     for name in answers.scorers:

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from bmerge.wizard.models import StudyModels, look_at
 from bmerge.wizard.servers import Server, find_servers
-from bmerge.wizard.study_file import Answers, study_text
+from bmerge.wizard.study_file import Answers, fewest_trials, study_text
 
-__all__ = ["Answers", "StudyModels", "Server", "find_servers", "look_at", "study_text"]
+__all__ = [
+    "Answers",
+    "StudyModels",
+    "Server",
+    "fewest_trials",
+    "find_servers",
+    "look_at",
+    "study_text",
+]

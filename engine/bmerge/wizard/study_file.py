@@ -12,7 +12,7 @@ from typing import Any
 from bmerge.errors import StudyError
 from bmerge.wizard.models import StudyModels
 
-__all__ = ["Answers", "study_text"]
+__all__ = ["Answers", "fewest_trials", "study_text"]
 
 _PLAIN = re.compile(r"[A-Za-z/~][\w .,/-]*(?<! )", re.ASCII)
 _WORDS = frozenset(("true", "false", "null"))
@@ -54,7 +54,7 @@ class Answers:
 
     def __post_init__(self) -> None:
         """Look whether the trials are enough."""
-        least = self.baselines + 2
+        least = fewest_trials(self.models)
         if self.trials < least:
             message = (
                 f"{self.trials} trials are too few: the models as they are and their even merge"
@@ -66,7 +66,16 @@ class Answers:
     @property
     def baselines(self) -> int:
         """Number of trials before the search: each model, and their even merge."""
-        return len(self.models.paths) + 1
+        return _baselines(self.models)
+
+
+def _baselines(models: StudyModels) -> int:
+    return len(models.paths) + 1
+
+
+def fewest_trials(models: StudyModels) -> int:
+    """Return how few trials a study may have: those before the search, and two of it."""
+    return _baselines(models) + 2
 
 
 def study_text(answers: Answers) -> str:
