@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from bmerge.testing import read_checkpoint, tiny_sd1
 
 
 def test_new_plugin_works_as_it_is_written(bmerge, tmp_path, monkeypatch):
@@ -48,6 +51,29 @@ def test_new_plugin_of_each_kind_is_listed(bmerge, projects, kind):
     module = projects / kind / f"bmerge_my_{kind}.py"
     lines = bmerge(KINDS[kind], "--plugin", module).out.splitlines()
     assert f"my_{kind}" in {line.split()[0] for line in lines}
+
+
+def test_new_format_is_of_use_once_it_is_installed(bmerge, projects, tmp_path, monkeypatch):
+    """By its suffix alone, and where its file is named too."""
+    info = projects / "format" / "bmerge_my_format-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: bmerge-my-format\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[bmerge]\nmy_format = bmerge_my_format\n")
+    monkeypatch.syspath_prepend(projects / "format")
+    first = tiny_sd1(tmp_path / "a.safetensors", 1)
+    ours, back = tmp_path / "a.my_format", tmp_path / "back.safetensors"
+    for words in (
+        ("convert", first, "-o", ours),
+        ("diff", first, ours),
+        ("inspect", ours),
+        ("convert", ours, "-o", back, "--plugin", projects / "format" / "bmerge_my_format.py"),
+    ):
+        called = bmerge(*words)
+        assert called.status == 0, called.err
+    assert ours.read_bytes().startswith(b"{")
+    a, b = read_checkpoint(first), read_checkpoint(back)
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[key], b[key]) for key in a)
 
 
 def test_new_plugins_pass_their_own_tests(projects):
@@ -95,11 +121,19 @@ def test_new_plugin_needs_a_proper_name(bmerge, tmp_path, monkeypatch, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_new_plugin_is_not_called_like_a_word_of_python(bmerge, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("class", "a word of Python's own"),
+        ("print", "built into Python"),
+        ("merge-method", "built into bmerge"),
+    ],
+)
+def test_new_plugin_is_not_called_like_what_python_or_bmerge_has(
+    bmerge, tmp_path, monkeypatch, name, fault
+):
     monkeypatch.chdir(tmp_path)
-    called = bmerge("new-plugin", "class")
-    assert (called.status, called.err) == (
-        1,
-        "error: 'class' is a word of Python's own\nhint: as in my_class\n",
-    )
+    called = bmerge("new-plugin", name)
+    hint = f"hint: as in my_{name.replace('-', '_')}\n"
+    assert (called.status, called.err) == (1, f"error: {name!r} is {fault}\n{hint}")
     assert not list(tmp_path.iterdir())

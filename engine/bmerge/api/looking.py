@@ -82,8 +82,8 @@ def made_of(
 def _aligned(files: Sequence[PathLike]) -> AlignedModels:
     from bmerge.compare import align
 
+    known = list(load_registry().architectures.values())  # and formats, before files are opened
     checkpoints = [open_checkpoint(Path(file).expanduser()) for file in files]
-    known = list(load_registry().architectures.values())
     return align(checkpoints, detect(leading(checkpoints).tensors, known))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from bmerge import v1
 from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import PluginError
@@ -103,6 +105,9 @@ def _words(name: str, kind: str) -> dict[str, str]:
     word = name.replace("-", "_")
     if keyword.iskeyword(word) or keyword.issoftkeyword(word):
         raise PluginError(f"{name!r} is a word of Python's own", hint=f"as in my_{word}")
+    if hasattr(builtins, word) or word in v1.__all__:
+        whose = "Python" if hasattr(builtins, word) else "bmerge"
+        raise PluginError(f"{name!r} is built into {whose}", hint=f"as in my_{word}")
     known = _KINDS[kind]
     return {
         "@USE@": known.use,

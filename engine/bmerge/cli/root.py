@@ -7,6 +7,7 @@ quick. Verbs that plugins add are looked for only when the word is none of ours.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 
 import click
@@ -116,6 +117,8 @@ class Root(click.Group):
         """Import one of our verbs, or ask the plugins for theirs."""
         if cmd_name in COMMANDS:
             module = importlib.import_module(COMMANDS[cmd_name][0])
+            if "bmerge.formats" in sys.modules:  # the verb may open files
+                session_of(ctx).offer_formats()
             command: click.Command = module.command
             name_variables(command, f"BMERGE_{cmd_name.replace('-', '_').upper()}")
             return command

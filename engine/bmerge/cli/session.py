@@ -50,6 +50,12 @@ class Session:
             self._registry = load_registry(self.plugins, blocked=self.blocked)
         return self._registry
 
+    def offer_formats(self) -> None:
+        """Let plugins be asked for formats of files that are opened before anything of theirs."""
+        from bmerge.formats.registry import offer
+
+        offer(lambda: self.registry().formats.values())  # noqa: PLW0108  loaded when asked
+
     def plugin_at(self, file: str) -> str | None:
         """Return the name of the loaded plugin that a file is part of, if there is one."""
         return None if self._registry is None else self._registry.plugin_at(file)

@@ -2,9 +2,9 @@
 
 A plugin is a module (or object) with functions of these names, marked with
 ``bmerge.hookimpl``. It may implement any subset. Hooks that offer things return an iterable of
-them; they are called once per process, when that kind of thing is first needed, from the main
-thread. Observers are called from the thread that runs the merge or the study, and must be
-quick; an exception in one is logged and stops nothing.
+them; each is called once per process at most, from the thread that first needs such a thing: the
+main one, but in programs that start merges or studies in threads of their own. Observers must be
+quick: the merge or the study waits for them. An exception in one is logged and stops nothing.
 """
 
 from __future__ import annotations
@@ -33,42 +33,66 @@ hookimpl = pluggy.HookimplMarker("bmerge")
 
 @hookspec
 def bmerge_merge_methods() -> Iterable[MergeMethod]:  # type: ignore[empty-body]
-    """Offer merge methods: what ``@merge_method`` returns."""
+    """Offer merge methods: what ``@merge_method`` returns.
+
+    Called once, when a merge method is first needed: by a merge, a study, or a listing.
+    """
 
 
 @hookspec
 def bmerge_optimisers() -> Iterable[OptimiserKind]:  # type: ignore[empty-body]
-    """Offer optimisers."""
+    """Offer optimisers.
+
+    Called once, when a study is prepared, or for a listing.
+    """
 
 
 @hookspec
 def bmerge_generators() -> Iterable[GeneratorKind]:  # type: ignore[empty-body]
-    """Offer generators."""
+    """Offer generators.
+
+    Called once, when a study is prepared, or for a listing.
+    """
 
 
 @hookspec
 def bmerge_scorers() -> Iterable[ScorerKind]:  # type: ignore[empty-body]
-    """Offer scorers."""
+    """Offer scorers.
+
+    Called once, when a study is prepared, or for a listing.
+    """
 
 
 @hookspec
 def bmerge_architectures() -> Iterable[Architecture]:  # type: ignore[empty-body]
-    """Offer block maps."""
+    """Offer block maps.
+
+    Called once, when a model's architecture is first asked for.
+    """
 
 
 @hookspec
 def bmerge_formats() -> Iterable[Format]:  # type: ignore[empty-body]
-    """Offer formats of files that hold models; called when a suffix is none of bmerge's own."""
+    """Offer formats of files that hold models.
+
+    Called once, when a file is met whose suffix is none of bmerge's own.
+    """
 
 
 @hookspec
 def bmerge_storages() -> Iterable[StorageKind]:  # type: ignore[empty-body]
-    """Offer storages of studies; asked for when a study's `storage` is an address."""
+    """Offer storages of studies.
+
+    Called once, when a study is met whose ``storage`` is an address.
+    """
 
 
 @hookspec
 def bmerge_commands(group: click.Group) -> None:
-    """Add commands to the ``bmerge`` command line; called once, before it is parsed."""
+    """Add commands to the ``bmerge`` command line.
+
+    Called once, from the main thread, when a word of the command line is no command of bmerge's.
+    """
 
 
 @hookspec
@@ -76,10 +100,15 @@ def bmerge_merge_started(plan: Plan) -> None:
     """Observe that a merge is about to run.
 
     Called once for each merge: by ``bmerge merge`` and :func:`bmerge.merge`, and in a study for
-    each trial's merge and for the best one, when it is written.
+    each trial's merge and for the best one, when it is written. It comes from the thread that
+    merges: with several evaluators each has one, and two may call at the same time.
     """
 
 
 @hookspec
 def bmerge_trial_finished(trial: Trial) -> None:
-    """Observe a trial that has been stored, complete or failed."""
+    """Observe a trial that has been stored, complete or failed.
+
+    Called once for each trial of this run, in the order of storing, from the thread that runs the
+    study, however many evaluators there are.
+    """

@@ -65,6 +65,12 @@ class PluginHost:
         deferred = (c for c in self._deferred.values() if c.distribution == distribution)
         return (*loaded, *deferred)
 
+    def has_file(self, file: Path) -> bool:
+        """Tell whether a plugin that works is loaded from a file, by an installation too."""
+        path = file.resolve()
+        loaded = (r.file for r in self._records.values() if r.file and not r.error)
+        return any(Path(each).resolve() == path for each in loaded)
+
     def record(self, name: str) -> PluginRecord | None:
         """Return the record of a loaded plugin; None for what comes from bmerge itself."""
         return self._records.get(name)

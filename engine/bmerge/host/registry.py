@@ -193,7 +193,8 @@ def load_registry(plugins: Sequence[str] = (), *, blocked: Sequence[str] = ()) -
     host = PluginHost()
     for candidate in everything:
         if candidate.file:  # asked for by path: it must work
-            host.add(candidate)
+            if not host.has_file(candidate.file):
+                host.add(candidate)
             remember(candidate.file)
         elif candidate.hook:
             host.defer(candidate)

@@ -46,7 +46,7 @@ def load_named(host: PluginHost, refs: Iterable[PluginRef], folder: Path) -> Non
             if ref.sha256 not in {None, found}:
                 message = f"{ref.path} is another plugin than the study file asks for"
                 raise PluginError(message, hint=f"its sha256 is {found}, not {ref.sha256}")
-            if not _is_loaded(host, candidate.file, found):
+            if not (host.has_file(candidate.file) or _is_loaded(host, candidate.file, found)):
                 host.add(candidate)
                 remember(candidate.file)
 
