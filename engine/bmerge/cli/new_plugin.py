@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bmerge import v1
+import bmerge
 from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import PluginError
@@ -105,7 +105,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
     word = name.replace("-", "_")
     if keyword.iskeyword(word) or keyword.issoftkeyword(word):
         raise PluginError(f"{name!r} is a word of Python's own", hint=f"as in my_{word}")
-    if hasattr(builtins, word) or word in v1.__all__:
+    if hasattr(builtins, word) or word in bmerge.__all__:
         whose = "Python" if hasattr(builtins, word) else "bmerge"
         raise PluginError(f"{name!r} is built into {whose}", hint=f"as in my_{word}")
     known = _KINDS[kind]
