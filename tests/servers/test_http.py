@@ -8,12 +8,14 @@ import itertools
 import json
 import logging
 import socket
+import threading
 import time
 
 import pytest
 
 from bmerge import GeneratorError
 from bmerge_plugins.servers import HttpServer, HttpSettings, Login, Retry, parse_address
+from servers.faulty_http import JsonServer
 from servers.raw_http import RawServer, answer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -44,6 +46,18 @@ def dripping(start, byte, server):
             connection.sendall(byte)
 
     return reply
+
+
+def test_nobody_reads_a_websocket_that_was_left_though_the_server_says_nothing(client):
+    """Or the process would not end: it waits for such threads."""
+    before = set(threading.enumerate())
+    with JsonServer() as server:
+        with client(server.url).websocket("/ws", {"clientId": "a"}):
+            time.sleep(0.2)  # until it is read
+        readers = [t for t in threading.enumerate() if t not in before and "Pool" in t.name]
+        for reader in readers:
+            reader.join(10)
+        assert not any(reader.is_alive() for reader in readers)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ a refused or cut connection, a time-out, a status of 5xx, an answer that is not 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -150,8 +151,15 @@ class HttpServer:
                 manager = self._client.websocket(
                     url, params=params, max_message_size_bytes=_PREVIEW
                 )
-                socket = stack.enter_context(manager)
-            yield socket
+                session = stack.enter_context(manager)
+            try:
+                yield session
+            finally:
+                # The library's thread reads from it, and would do so for as long as the server says
+                # nothing, though it is closed: the process would not end before.
+                raw = session.stream.get_extra_info("socket")
+                with suppress(OSError):
+                    socket.socket.shutdown(raw, socket.SHUT_RD)
 
     def sleep(self, seconds: float) -> bool:
         """Wait; return True at once when :attr:`stopped` is set."""
