@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import pytest
 
-from bmerge import Alike, Difference, Range, Weight, merge_method
+from bmerge import (
+    Alike,
+    Difference,
+    ParameterGroup,
+    PerModel,
+    Range,
+    Weight,
+    merge_method,
+    option,
+    tensor_method,
+)
 from bmerge.errors import MethodError
-from bmerge.method import Hyperparameter, MergeMethod
+from bmerge.method import Hyperparameter, MergeMethod, Option
 
 
 @merge_method
@@ -193,3 +204,59 @@ def test_annotations_say_what_is_a_difference():
     kinds = [mixed.content_of(index).value for index in range(4)]
     assert kinds == ["alike", "model", "difference", "difference"]
     assert mixed.gives.value == "difference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summing(ParameterGroup):
+    """How a sum is made."""
+
+    weight: PerModel[Weight] = option(0.5, "one for each model")
+    scale: Annotated[float, Range(0, 2, minimum=0)] = option(1.0, "factor of the sum")
+    halved: bool = option(default=False, help="divide by 2")
+    sign: Literal["plus", "minus"] = option("plus", "of the sum")
+
+    def of(self, models):
+        parts = [w * model for w, model in zip(self.weight, models, strict=True)]
+        whole = self.scale * sum(parts[1:], start=parts[0]) / (2 if self.halved else 1)
+        return whole if self.sign == "plus" else -whole
+
+
+@pytest.mark.parametrize("declare", [merge_method, tensor_method])
+def test_a_group_stands_for_its_parameters(declare):
+    @declare
+    def summed(base, *models, power: Weight = 0.1, sums: Summing = Summing(scale=1.5)):
+        """Add up.
+
+        Args:
+            base: the first.
+            models: all others.
+            power: of the base.
+            sums: how.
+        """
+        return base * power + sums.of(models)
+
+    assert summed.hyperparameters == (
+        Hyperparameter("power", 0.1, 0.0, 1.0),
+        Hyperparameter("weight", 0.5, 0.0, 1.0, per_model=True),
+        Hyperparameter("scale", 1.5, 0.0, 2.0, minimum=0.0),
+    )
+    assert summed.options == (
+        Option("halved", default=False, choices=(True, False)),
+        Option("sign", "plus", ("plus", "minus")),
+    )
+    assert "    weight: one for each model.\n    scale: factor of the sum.\n" in summed.doc
+    assert summed(10.0, 2.0, 4.0, weight=(1.0, 0.5), halved=True) == 10.0 * 0.1 + 1.5 * 4.0 / 2
+    assert summed(10.0, 2.0, scale=1.0, sign="minus") == 10.0 * 0.1 - 1.0
+
+
+def test_a_method_of_a_group_is_traced_for_each_form():
+    @merge_method
+    def summed(*models, sums: Summing = Summing()):
+        """Add up."""
+        return sums.of(models)
+
+    plain, halved = summed.graph(2), summed.graph(2, {"halved": True})
+    assert plain.scalars == halved.scalars == ("weight_1", "weight_2", "scale")
+    assert plain is not halved
+    with pytest.raises(MethodError, match=r"scale = -1.0 is less than 0.0"):
+        summed.validate({"scale": -1.0})

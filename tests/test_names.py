@@ -63,3 +63,33 @@ def test_every_imported_name_is_there(package):
         and "__getattr__" not in names[node.module]
     ]
     assert not lost
+
+
+UNTELLING = {
+    *("anybody", "everybody", "far", "mix", "somebody"),
+    *("stuff", "thing", "things", "way", "ways"),
+}
+"""Words that do not tell what a name stands for."""
+
+
+def _named(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module gives: to modules, classes, functions, arguments, variables."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def test_names_tell_what_they_stand_for():
+    wrong = [
+        f"{module}: {name}"
+        for module, tree in _modules().items()
+        for name in (module.rpartition(".")[2], *_named(tree))
+        if UNTELLING & {*name.lower().split("_")}
+    ]
+    assert not wrong

@@ -59,10 +59,10 @@ def test_group_is_unfolded_into_signature_and_docstring():
     assert types["room"] == ("int | None", None)
     assert meanings_of(make) == {
         "name": "what it is called, in full.",
-        "pace": "steps per second",
-        "gait": "how it moves",
-        "room": "memory that it may take",
-        "token": "who asks",
+        "pace": "steps per second.",
+        "gait": "how it moves.",
+        "room": "memory that it may take.",
+        "token": "who asks.",
         "many": "how many of them.",
     }
 

@@ -8,9 +8,10 @@ is stored there.
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -21,8 +22,10 @@ from bmerge.evaluate.protocols import Payload, Picture
 from bmerge.method import Hyperparameter
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
 from bmerge.study.baselines import baselines
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.events import PictureDone
 from bmerge.study.objective import Objective, Objectives
+from bmerge.study.sections import GeneratorDefinition, MergeDefinition, OptimiserDefinition
 from bmerge.study.space_config import build_space
 from bmerge.study.space_entry import HyperparameterSpace
 from bmerge.study.study import PreparedStudy, Workplace, initial_proposals
@@ -32,6 +35,10 @@ TOY = Architecture("toy", "toy", BLOCKS, (Rule("", "BASE"),))
 ALPHA = Hyperparameter("alpha", default=0.5, low=0.0, high=1.0)
 BEST = dict(zip(BLOCKS, (0.9, 0.2, 0.7, 0.4, 0.1, 0.6), strict=True))
 PAYLOADS = tuple(Payload(f"p{i:02d}-s{i}", f"picture {i}", seed=i) for i in range(3))
+MERGE = {
+    **json.loads(json.dumps(asdict(Recipe("weighted_sum", ())))),
+    "models": ["0" * 64, "1" * 64],
+}
 MODULES = dict.fromkeys(("gp", "tpe", "nsga2"), "optuna_samplers")
 ONE = Objectives((Objective("score", {"judge": 1.0}),))
 TWO = Objectives(
@@ -160,7 +167,15 @@ def make_study(
         seed=5,
         queue=tuple(queue),
         n_iters=n_iters,
-        definition={"optimiser": {"name": name, "seed": 5}, **objectives.describe()},
+        definition=StudyDefinition(
+            merge=MergeDefinition.from_json(MERGE),
+            space=search.describe(),
+            payloads=PAYLOADS,
+            generator=GeneratorDefinition("toy"),
+            scorers=(),
+            objectives=objectives,
+            optimiser=OptimiserDefinition(name, 5, "sobol", 3),
+        ),
     )
     return replace(study, **changes)
 

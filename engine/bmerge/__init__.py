@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Hyperparameter,
         MergeMethod,
         Option,
+        ParameterGroup,
         PerModel,
         Range,
         Statistic,
@@ -103,6 +104,7 @@ __all__ = [
     "Optimiser",
     "OptimiserKind",
     "Parameter",
+    "ParameterGroup",
     "ParameterPlace",
     "ParameterKind",
     "Payload",
@@ -183,8 +185,8 @@ _HOME = {
     "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
     "bmerge.host.registry": "Registry load_registry",
     "bmerge.method": (
-        "Alike Difference Hyperparameter MergeMethod Option PerModel Range Statistic Weight "
-        "merge_method tensor_method"
+        "Alike Difference Hyperparameter MergeMethod Option ParameterGroup PerModel Range "
+        "Statistic Weight merge_method tensor_method"
     ),
     "bmerge.options": "About OptionGroup option unfolded",
     "bmerge.pipeline": "Merger merge_to_file",

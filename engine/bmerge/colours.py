@@ -23,7 +23,7 @@ def weight_colour(value: float, low: float, high: float) -> str:
     """Return ``#rrggbb`` for a weight on the scale from ``low`` to ``high``; it is clamped."""
     share = 0.5 if high <= low else min(1.0, max(0.0, (value - low) / (high - low)))
     distance = 2 * share - 1
-    return _hex(_mix(_MIDDLE, _HIGH if distance > 0 else _LOW, abs(distance)))
+    return _hex(_blend(_MIDDLE, _HIGH if distance > 0 else _LOW, abs(distance)))
 
 
 def ink_on(colour: str) -> str:
@@ -33,7 +33,7 @@ def ink_on(colour: str) -> str:
     return "#0c0e12" if (luminance + 0.05) ** 2 > 1.05 * 0.055 else "#ffffff"
 
 
-def _mix(a: _Lab, b: _Lab, share: float) -> _Lab:
+def _blend(a: _Lab, b: _Lab, share: float) -> _Lab:
     return (
         a[0] + (b[0] - a[0]) * share,
         a[1] + (b[1] - a[1]) * share,

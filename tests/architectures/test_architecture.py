@@ -184,7 +184,7 @@ def test_block_number_that_does_not_exist_is_refused():
         (OURS.replace("3:", "4:"), "list of 4 names 3 blocks"),
         (OURS.replace('"": BASE', '"x": BASE'), "the last rule must have the key ''"),
         (OURS.replace("END: BASE", "END: NIX"), "no block 'NIX'"),
-        (OURS.replace("[BASE, L0", "[BASE, BASE, L0"), "blocks must be some, and distinct"),
+        (OURS.replace("[BASE, L0", "[BASE, BASE, L0"), "name at least one block, each once"),
     ],
     ids=["list", "yaml", "missing", "unknown", "short", "count", "catch-all", "follows", "twice"],
 )

@@ -46,6 +46,8 @@ def complete(tmp_path):
         (("merge", "weighted_sum", "a.safetensors", "--alpha", "M00=1,BA"), {"M00=1,BASE="}),
         (("report", "ru"), {"runs/night"}),
         (("studies", "show", "runs/n"), {"runs/night"}),
+        (("prove", "ru"), {"runs/night"}),
+        (("weights", "show", "GRAD_"), {"GRAD_V", "GRAD_A"}),
         (("schema", "s"), {"study"}),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_fork_with_a_prompt_more_has_no_trial_and_one_with_another_model_is_re
 ):
     more = changed(study, "more.yaml", ("[hello, world]", "[hello, world, again]"))
     told = bmerge("studies", "fork", "runs/small", more, "--out", "more", *example)
-    assert told.out.count("it lacks 1 of 3 pictures") == 8
+    assert told.out.count("it has only 2 of 3 pictures") == 8
     shutil.copy("b.safetensors", "c.safetensors")
     with open("c.safetensors", "r+b") as file:  # noqa: PTH123
         file.seek(-1, 2)
@@ -87,7 +87,7 @@ def test_a_fork_with_a_prompt_more_has_no_trial_and_one_with_another_model_is_re
 def test_a_fork_with_another_scorer_names_it(bmerge, study, example):
     other = changed(study, "other.yaml", ("target: 1.0", "target: 0.5"))
     told = bmerge("studies", "fork", "runs/small", other, "--out", "other", *example)
-    assert told.out.count("nothing has its scores by 'brightness'") == 8
+    assert told.out.count("it has no scores by 'brightness'") == 8
 
 
 def test_a_warm_start_tries_the_best_merges_of_another_study_first(bmerge, study, example):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -16,8 +15,7 @@ def study(tmp_path_factory):
     """A study of 63 trials whose score is a quadratic of six weights."""
     folder = tmp_path_factory.mktemp("known")
     study = make_study(folder, "random", n_iters=60, init=0, design="random", racing="off")
-    space = {"space": study.search.describe()}
-    run_study(replace(study, definition={**study.definition, **space}), keep_best=False)
+    run_study(study, keep_best=False)
     return folder
 
 
@@ -37,8 +35,6 @@ def test_values_are_told_with_what_is_known_of_them(study, bmerge):
 
 
 def test_a_study_of_few_trials_is_refused(tmp_path, bmerge):
-    study = make_study(tmp_path, n_iters=1, init=0)
-    space = {"space": study.search.describe()}
-    run_study(replace(study, definition={**study.definition, **space}))
+    run_study(make_study(tmp_path, n_iters=1, init=0))
     told = bmerge("studies", "importance", tmp_path)
     assert "has too few trials to say what matters" in told.err

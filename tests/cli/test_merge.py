@@ -143,7 +143,7 @@ def test_recipe_with_another_hash_is_refused(bmerge, pair, tmp_path):
     (tmp_path / "r.yaml").write_text(f"method: weighted_sum\nmodels: {models}\n")
     called = bmerge("merge", "r.yaml", "-o", "out.safetensors")
     assert called.status == 1
-    assert "a.safetensors is another file than the recipe was written for" in called.err
+    assert "a.safetensors is not the file that the recipe was written for" in called.err
 
 
 def test_output_that_exists_is_kept_unless_forced(bmerge, pair, tmp_path):

@@ -53,7 +53,7 @@ def best(bmerge, plugin, tmp_path):
 def test_a_study_and_its_best_recipe_need_no_flags(bmerge, best, plugin, tmp_path):
     called = bmerge("run", "study.yaml", "--trials", "5")
     assert called.status == 0, called.err
-    assert "going on: 3 of 5 trials" in called.err
+    assert "continuing: 3 of 5 trials" in called.err
     (ref,) = load_recipe(best).plugins
     assert ref.path == str(plugin)
     assert ref.sha256 == hashlib.sha256(plugin.read_bytes()).hexdigest()
@@ -97,7 +97,7 @@ def test_a_recipe_of_a_stranger_runs_no_code(bmerge, best, plugin, tmp_path, mon
     for recipe in (best, bare, best.with_name("best.safetensors")):
         called = bmerge("merge", recipe, "-o", "out.safetensors")
         assert called.status == 1
-        assert f"{plugin.name}, of which nothing is known here" in called.err
+        assert f"{plugin.name}, which is not known here" in called.err
         assert f"{plugin.name} if you trust it" in called.err
         assert not has_run(tmp_path)
         assert not (tmp_path / "out.safetensors").exists()
@@ -150,7 +150,7 @@ def test_a_study_file_names_its_plugins(bmerge, plugin, study_file, tmp_path):
     study_file.write_text(f"{text}plugins: [{{path: mine.py, sha256: {'a' * 64}}}]\n")
     called = bmerge("run", study_file, "--trials", "1")
     assert called.status == 1
-    assert "mine.py is another plugin than the study file asks for" in called.err
+    assert "mine.py is not the plugin that the study file asks for" in called.err
     assert not has_run(tmp_path)
 
 
@@ -246,7 +246,7 @@ def test_the_best_recipe_insists_on_its_inputs(bmerge, best, tmp_path):
     write_checkpoint(tmp_path / "b.safetensors", tensors)
     called = bmerge("merge", best, "-o", "out.safetensors")
     assert called.status == 1
-    assert f"{tmp_path / 'b.safetensors'} is another file than the recipe was" in called.err
+    assert f"{tmp_path / 'b.safetensors'} is not the file that the recipe was" in called.err
     assert "--unverified" in called.err
     assert not (tmp_path / "out.safetensors").exists()
     assert bmerge("merge", best, "-o", "out.safetensors", "--unverified").status == 0

@@ -82,7 +82,7 @@ def test_optimiser_of_one_objective_is_refused(bmerge, several, example):
     several("walk")
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 1
-    assert "the optimiser 'walk' knows one objective only" in called.err
+    assert "the optimiser 'walk' handles only one objective" in called.err
     assert "several: gp, grid, nsga2, qmc, random, tpe" in called.err
 
 

@@ -131,10 +131,10 @@ def test_parts_that_do_not_fit_or_give_nothing_are_one_line(bmerge, parts, tmp_p
     encoder = ("--text-encoder", "te.safetensors")
     for words, message in (
         (("--vae", "wide.safetensors"), "error: wide.safetensors does not fit a.safetensors"),
-        (("--vae", "te.safetensors"), "te.safetensors has nothing of 'vae'"),
+        (("--vae", "te.safetensors"), "te.safetensors has no tensors of 'vae'"),
         (("--vae", "gone.safetensors"), "gone.safetensors"),
         (("--text-encoder", "t5.safetensors"), "t5.safetensors holds no part of a.safetensors"),
-        (("--text-encoder", "vae.safetensors"), "vae.safetensors has nothing of 'text_encoder'"),
+        (("--text-encoder", "vae.safetensors"), "vae.safetensors has no tensors of 'text_encoder'"),
         ((*encoder, "--text-encoder", "c.safetensors"),
          "error: --text-encoder te.safetensors: another file gives all that is in it"),
     ):  # fmt: skip

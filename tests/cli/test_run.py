@@ -45,7 +45,7 @@ def test_same_command_goes_on_and_trials_counts_all(bmerge, study_file, example)
     assert len(first) == 4
     called = bmerge("run", "study.yaml", "--trials", "6", *example)
     assert called.status == 0
-    assert "going on: 4 of 6 trials are done" in called.err
+    assert "continuing: 4 of 6 trials are done" in called.err
     whole = _trials(bmerge)
     assert len(whole) == 6
     assert whole[:4] == first
@@ -351,7 +351,7 @@ def test_retry_failed_evaluates_them_again(bmerge, study_file, example, write_pl
     assert [t["number"] for t in before if t["state"] == "failed"] == [0, 2]
     called = bmerge("run", "study.yaml", "--retry-failed", *example)
     assert called.status == 0, called.err
-    assert "going on: 6 of 8 trials are done" in called.err
+    assert "continuing: 6 of 8 trials are done" in called.err
     after = _trials(bmerge)
     assert {t["state"] for t in after} == {"complete"}
     assert [t["params"] for t in after] == [t["params"] for t in before]
@@ -467,7 +467,7 @@ def test_optimiser_that_cannot_search_a_kind_of_parameter_is_refused(bmerge, stu
     study_file.write_text(text.replace("range: [0, 2]", "range: [0, 2], integer: true"))
     called = bmerge("run", "study.yaml", *example)
     assert called.status == 1
-    assert "the optimiser 'walk' takes no whole number, as pull is" in called.err
+    assert "the optimiser 'walk' cannot propose a whole number, which pull is" in called.err
     assert (
         "these do: auto, bayes, cmaes, coordinate, gp, grid, nevergrad, nsga2, qmc, random"
         in called.err

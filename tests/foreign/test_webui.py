@@ -239,4 +239,4 @@ def test_imported_recipe_of_a_merged_file_merges_the_same_models(tmp_path, bmerg
         np.testing.assert_allclose(out[key], (1 - alpha) * a[key] + alpha * b[key], atol=1e-7)
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "b.safetensors").read_bytes())
     refused = bmerge("merge", written, "-o", tmp_path / "again.safetensors")
-    assert "a.safetensors is another file than the recipe was written for" in refused.err
+    assert "a.safetensors is not the file that the recipe was written for" in refused.err

@@ -301,7 +301,7 @@ def test_lora_of_which_most_layers_find_no_place_is_refused(
     words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
     called = bmerge("merge", "add_difference", *words)
     assert called.status == 1
-    what = "x.safetensors: 4 of its 7 layers find no place in model.safetensors ('lora_unet_foo_0'"
+    what = "x.safetensors: 4 of its 7 layers do not fit model.safetensors ('lora_unet_foo_0'"
     assert what in called.err
     assert "hint: --partial-loras, or partial_loras: true, adds the others anyway" in (called.err)
     assert not (tmp_path / "out.safetensors").exists()

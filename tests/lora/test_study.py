@@ -56,7 +56,7 @@ def test_study_finds_how_much_of_a_lora_is_best(run, bmerge, tmp_path):
     write_checkpoint(tmp_path / "x.safetensors", {"layers.0.w.diff": np.ones((4, 4), "f4")})
     called = bmerge("merge", best / "recipe.yaml", "-o", "other.safetensors")
     assert called.status == 1
-    assert f"{tmp_path / 'x.safetensors'} is another file than the recipe was" in called.err
+    assert f"{tmp_path / 'x.safetensors'} is not the file that the recipe was" in called.err
     called = bmerge("merge", best / "recipe.yaml", "-o", "other.safetensors", "--unverified")
     assert called.status == 0, called.err
 
@@ -84,7 +84,7 @@ def test_study_says_whether_a_lora_may_lack_most_of_its_places(run, tmp_path):
     write_checkpoint(tmp_path / "x.safetensors", {**tensors, **lost})
     called = run()
     assert called.status == 1
-    assert "x.safetensors: 2 of its 3 layers find no place in a.safetensors" in called.err
+    assert "x.safetensors: 2 of its 3 layers do not fit a.safetensors" in called.err
     text = STUDY.replace("merge:\n", "merge:\n  partial_loras: true\n")
     (tmp_path / "study.yaml").write_text(text)
     assert run().status == 0

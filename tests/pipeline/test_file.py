@@ -197,7 +197,7 @@ def test_other_file_than_the_recipe_names_is_refused(tmp_path, models):
     pinned = [type(m)(m.path, "0" * 64) for m in plan.recipe.models]
     recipe = type(plan.recipe)("weighted_sum", tuple(pinned), plan.recipe.hyperparameters)
     plan = type(plan)(recipe, *(getattr(plan, f) for f in list(plan.__slots__)[1:]))
-    with pytest.raises(ExecutorError, match="another file than the recipe was written for"):
+    with pytest.raises(ExecutorError, match="not the file that the recipe was written for"):
         merge_to_file(plan, tmp_path / "out.safetensors", executor=NativeExecutor())
     assert names_in(tmp_path) == []
 

@@ -226,7 +226,7 @@ REFUSED = {
         "step 'out': slerp has no hyperparameter 'beta'"
     ),
     "{out: {pick: {'*': a, clip: base}}}": "'clip' is not a component, block or pattern of keys",
-    "{out: {pick: {'*': a, 'x.*': base}}}": "step 'out': base.safetensors has nothing of 'x.*'",
+    "{out: {pick: {'*': a, 'x.*': base}}}": "step 'out': base.safetensors has no tensors of 'x.*'",
 }
 
 

@@ -84,7 +84,7 @@ def test_last_step_is_the_result():
         ("{fallback: [base, a]}", "{base: a}", 12, "step 'full' must have one of 'method'", None),
         ("{fallback: [base, a]}", "{fallback: []}", 12, "fallback is empty", None),
         ("pick: {", "fallback: [a], pick: {", 13, "step 'out' must have one of", None),
-        ("seed: 1", "method: ties", 16, "'method' belongs into a step", None),
+        ("seed: 1", "method: ties", 16, "'method' belongs in a step", None),
         ("result: whole", "result: [a]", 15, "result must be text, not a list", None),
         ("content: model", "content: lora", 3, "content must be one of model, difference", None),
         ("method: add, models: [out, style]", "method: add", 14, "has no 'models'", None),

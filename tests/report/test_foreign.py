@@ -91,7 +91,7 @@ def test_markup_in_anything_that_is_stored_stays_text(folder: Path) -> None:
     attributes = "UPDATE study_user_attributes SET value_json = ? WHERE key = 'definition'"
     study = read_study(folder)
     definition = json.loads(
-        json.dumps(study.attributes["definition"])
+        json.dumps(study.definition.to_json())
         .replace("a red star", json.dumps(bad)[1:-1])
         .replace("middling", json.dumps(bad)[1:-1])
         .replace("weighted_sum", json.dumps(bad)[1:-1])

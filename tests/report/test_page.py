@@ -229,7 +229,7 @@ def test_importances_are_bars_beside_what_chance_gives(data):
     assert "which may be too narrow:\n  alpha.IN03." in page
     assert page.count('class="chance" style="left: 33.33%"') == 2
     none, _ = render(replace(data, importances=found[1:]))
-    assert "No value stands out of what chance gives" in none
+    assert "No value stands out from what chance alone gives" in none
 
 
 def test_a_winner_that_another_trial_leads_says_that_this_may_be_luck(data: ReportData) -> None:

@@ -78,7 +78,7 @@ def test_choices_travel_with_the_block_weights(load):
     assert search.values(weights) == point
     assert choices.values(weights) == {name: point[name] for name in choices.defaults}
     assert search.values({"alpha": BlockWeights(0.2)})["merge.method"] == 0.0
-    assert search.describe()["kinds"]["merge.method"] == ["categorical", "slerp", "weighted_sum"]
+    assert search.describe().kinds["merge.method"] == ("categorical", "slerp", "weighted_sum")
     words = [values["merge.method"] for values in choices.single()]
     assert words == [1.0, 0.0, 0.0]  # one word in another place at a time
 
@@ -88,7 +88,7 @@ def test_choices_travel_with_the_block_weights(load):
     [
         ("[weighted_sum, slerp]", "[weighted_sum, ties]", 6, "what the merge has there, slerp"),
         ("[weighted_sum, slerp]", "[slerp]", 6, "method must be two or more"),
-        ("[sum, count]", "[sum, count, sum]", 9, "each another"),
+        ("[sum, count]", "[sum, count, sum]", 9, "two or more different ones"),
         ("models.0:", "models.2:", 7, "models has no entry 2"),
         ("models.0:", "models.a:", 7, "there is no such place in the merge"),
         ("models.1.loras.0.weight:", "models.0.loras.0.weight:", 8, "there is no such place"),

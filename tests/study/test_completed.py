@@ -33,7 +33,7 @@ def old(**options):
     return {
         "merge": {"method": "m"},
         "payloads": [{"prompt": "x"}],
-        "generator": "g",
+        "generator": {"name": "g"},
         "scorers": [{"name": "s", "options": options}],
         "optimiser": {"name": "o", "options": {}},
     }

@@ -56,7 +56,7 @@ def test_a_folder_keeps_its_storage_when_it_is_refused_another(tmp_path, shared)
     other = f"sqlite:///{tmp_path / 'other.db'}"
     begin(tmp_path / "two", other)
     for wanted in (other, f"sqlite:///{tmp_path / 'empty.db'}"):
-        with pytest.raises(StudyError, match="is the folder of another study than 'toy'"):
+        with pytest.raises(StudyError, match="is the folder of a study other than 'toy'"):
             begin(tmp_path / "one", wanted)
     run_study(make_study(tmp_path / "one"), trials=3)
     assert len(read_study(tmp_path / "one").trials) == 3
@@ -66,7 +66,7 @@ def test_a_folder_keeps_its_storage_when_it_is_refused_another(tmp_path, shared)
 def test_a_copied_folder_does_not_go_on_beside_the_first(tmp_path, shared):
     begin(tmp_path / "one", shared)
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
-    with pytest.raises(StudyError, match="one still, of which this is a copy"):
+    with pytest.raises(StudyError, match="one, of which this is a copy"):
         begin(tmp_path / "copy", shared)
     (tmp_path / "link").symlink_to(tmp_path / "one")
     begin(tmp_path / "link", shared)  # not a copy, but the same by another name

@@ -175,7 +175,7 @@ def test_load_study_reads_objectives_and_filters(load):
         ("only: hands", "only: [text]", 4, "s would judge nothing", "hands"),
         ("u: 2", "t: 2", 6, "no scorer has the label 't'", "known: s, u"),
         ("u: 2", "u: 0", 6, "'hands' needs a scorer with a weight", None),
-        ("{beauty: {s: 1, u: -0.5}, hands: {u: 2}}", "{}", 6, "must name one at least", None),
+        ("{beauty: {s: 1, u: -0.5}, hands: {u: 2}}", "{}", 6, "must name at least one", None),
         ("only: hands", "weight: 2", 4, "weights of scorers are given in objectives", None),
         ("zscore", "zscor", 5, "one of none, zscore, rank", "'zscore'"),
     ],

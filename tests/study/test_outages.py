@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -127,16 +128,18 @@ def test_interrupted_trial_keeps_its_pictures(tmp_path, whole):
     assert last.painted[0] == "p00-s0"  # of the trial after it: all of its own were there
 
 
+def wrong(study):
+    """Return a study with another definition."""
+    return replace(study, definition=replace(study.definition, baselines=False))
+
+
 @pytest.mark.parametrize(
     "error", [GeneratorError("no such sampler", blame="study"), PluginError("no such option")]
 )
 def test_mistake_of_the_study_is_not_recorded(tmp_path, whole, error):
     with pytest.raises(type(error), match="no such"):
-        run_study(study_of(tmp_path, Painter({2: error}), definition={"baselines": "wrong"}))
-    store = Store(
-        tmp_path, "toy", definition={}, objectives=study_of(tmp_path).objectives, budget=4
-    )
-    with store:
+        run_study(wrong(study_of(tmp_path, Painter({2: error}))))
+    with study_of(tmp_path).open_store() as store:
         assert store.trials == {}
     run_study(study_of(tmp_path))
     assert summary(tmp_path) == whole
@@ -211,9 +214,7 @@ def test_trial_is_not_given_up_while_the_picture_of_one_that_worked_fails_too(
 
 def test_unfinished_first_trial_binds_nobody_to_its_definition(tmp_path, whole):
     with pytest.raises(StudyError):
-        run_study(
-            study_of(tmp_path, Painter({3: DOWN}), patience=0, definition={"baselines": "large"})
-        )
+        run_study(wrong(study_of(tmp_path, Painter({3: DOWN}), patience=0)))
     painter = Painter()
     run_study(study_of(tmp_path, painter))
     assert summary(tmp_path) == whole

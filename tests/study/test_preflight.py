@@ -134,7 +134,8 @@ def test_check_asks_everybody_and_goes_on_after_complaints(tmp_path):
 def test_check_of_a_begun_study_tells_another_definition_and_another_run(tmp_path):
     run_study(study_of(tmp_path / "study"), trials=1)
     stored = read_study(tmp_path / "study")
-    study = replace(study_of(tmp_path / "study"), definition={"baselines": False})
+    study = study_of(tmp_path / "study")
+    study = replace(study, definition=replace(study.definition, baselines=False))
     first = next(check_all(study, stored))
     assert (first.what, "made with different" in str(first.error)) == ("the study so far", True)
     with FolderLock(tmp_path / "study"), pytest.raises(StudyError, match="another run"):

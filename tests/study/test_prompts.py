@@ -119,7 +119,12 @@ def test_wildcards_false_takes_prompts_as_they_are(load):
 @pytest.mark.parametrize(
     ("files", "where", "message", "hint"),
     [
-        ({}, "study.yaml:3", "the wildcard __hat__, but there is no folder", "or to false"),
+        (
+            {},
+            "study.yaml:3",
+            "the wildcard __hat__, but there is no wildcards folder",
+            "or to false",
+        ),
         ({"wildcards__hut_txt": "x"}, "study.yaml:3", "no wildcard __hat__", "'hut'"),
         ({"wildcards__hat_txt": "# x\n"}, "hat.txt", "nothing to draw from", None),
         ({"wildcards__hat_txt": "0::x"}, "hat.txt", "nothing to draw from", None),

@@ -18,7 +18,8 @@ from bmerge.study.events import RacingChosen
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
-from bmerge.study.racing import Race, check_racing, cost_of_a_merge
+from bmerge.study.race import Race
+from bmerge.study.racing import check_racing, cost_of_a_merge
 from bmerge.study.stored import read_study
 from bmerge.study.trial import Proposal, Trial, best_of, results_of
 from grey_study import STUDY

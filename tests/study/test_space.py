@@ -136,7 +136,7 @@ def test_space_has_logarithms_and_whole_numbers():
     whole = space((steps,), steps={"integer": True, "blocks": {"M00": (2.0, 6.0)}})
     assert {p.kind for p in whole.space.parameters} == {"integer"}
     assert whole.weights(whole.centre())["steps"].of("M00") == 4.0
-    assert whole.describe()["kinds"]["steps.M00"] == ["integer"]
+    assert whole.describe().kinds["steps.M00"] == ("integer",)
     with pytest.raises(StudyError, match="steps.M00 = 4.5, which is not a whole number"):
         whole.values({"steps": BlockWeights(4.0, {"M00": 4.5})})
 
@@ -188,7 +188,7 @@ def test_space_chooses_between_presets():
     assert search.values({"alpha": BlockWeights(0.5)}) == {"alpha": 2.0}
     with pytest.raises(StudyError, match="alpha is none of its presets there"):
         search.values({"alpha": BlockWeights(0.3)})
-    assert search.describe()["kinds"] == {"alpha": ["categorical", *texts]}
+    assert search.describe().kinds == {"alpha": ("categorical", *texts)}
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_values_undo_weights_with_kinds_of_layers(sd1):
     assert space.values(space.weights(values)) == pytest.approx(values)
     assert space.values({"alpha": BlockWeights(0.25)}) == dict.fromkeys(values, 0.25)
     assert space.weights(dict.fromkeys(values, 1.0))["alpha"] == BlockWeights(1.0)
-    assert space.describe()["layers"]["alpha"]
+    assert space.describe().layers["alpha"]
 
 
 def test_kind_that_is_all_of_a_block_takes_its_place():

@@ -7,12 +7,10 @@ import pytest
 
 from bmerge import StudyError
 from bmerge.study.loop import run_study
-from bmerge.study.objective import Objectives
-from bmerge.study.store import Store
 from bmerge.study.stored import read_study
 from bmerge.study.trial import Proposal
 from bmerge.testing.optimisers import MIXED
-from toy_study import ONE, make_study
+from toy_study import make_study
 
 
 def test_optuna_reads_a_study(tmp_path):
@@ -43,7 +41,7 @@ def test_read_study_has_the_definition(tmp_path):
     run_study(make_study(tmp_path), trials=1)
     stored = read_study(tmp_path)
     assert stored.name == "toy"
-    assert stored.attributes["definition"]["optimiser"] == {"name": "random", "seed": 5}
+    assert stored.definition == make_study(tmp_path).definition
 
 
 def test_read_study_where_there_is_none(tmp_path):
@@ -64,24 +62,24 @@ def test_store_by_url_holds_several_studies_of_other_folders(tmp_path):
 def test_store_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("not a database, but text that is long enough" * 9)
     with pytest.raises(StudyError, match=r"study\.db is damaged: file is not a database"):
-        Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1)
+        make_study(tmp_path).open_store()
 
 
 def test_store_is_open_for_one_at_a_time(tmp_path):
-    with Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1):
+    with make_study(tmp_path).open_store():
         with pytest.raises(StudyError, match="another run is working on the study") as caught:
-            Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1)
+            make_study(tmp_path).open_store()
         assert "--out" in caught.value.hint
-    with Store(tmp_path, "toy", definition={}, objectives=Objectives(()), budget=1):
+    with make_study(tmp_path).open_store():
         pass
 
 
 def test_store_keeps_values_of_every_kind(tmp_path):
-    definition = {"definition": {}, "objectives": ONE, "budget": 1}
+    study = make_study(tmp_path, name="kinds")
     point = {**MIXED.centre(), "method": 2.0}
-    with Store(tmp_path, "kinds", **definition) as store:
+    with study.open_store() as store:
         store.start(Proposal("init", "sobol", point, {}), MIXED)
-    with Store(tmp_path, "kinds", **definition) as store:
+    with study.open_store() as store:
         assert store.trials[0].proposal.values == point
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
     row = optuna.load_study(study_name="kinds", storage=storage).trials[0]

@@ -89,7 +89,9 @@ def merge(
     target = as_path(output)
     with contextlib.ExitStack() as files:
         if isinstance(what, Recipe) or _is_file(str(what)):
-            _check_alone(what, models=models, loras=loras, vae=vae, text_encoders=text_encoders)
+            _check_nothing_else(
+                what, models=models, loras=loras, vae=vae, text_encoders=text_encoders
+            )
             changes = changes_of(settings, only=True)
             plan = _plan_of_recipe(
                 what, changes, registry, where, unverified, search, target, files
@@ -185,7 +187,7 @@ def _is_file(word: str) -> bool:
     return word.lower().endswith(_RECIPES) or is_merged_file(as_path(word))
 
 
-def _check_alone(what: object, **names: object) -> None:
+def _check_nothing_else(what: object, **names: object) -> None:
     for name, given in names.items():
         if given:
             raise RecipeError(f"a recipe names its own files; leave {name} out beside {what}")

@@ -128,7 +128,7 @@ class Architecture:
         """
         self._named.update(zip(self.blocks, self.blocks, strict=True))
         if len(self._named) != len(self.blocks) or not self.blocks:
-            raise ArchitectureError(f"architecture {self.id}: blocks must be some, and distinct")
+            raise ArchitectureError(f"architecture {self.id}: name at least one block, each once")
         if not self.rules or self.rules[-1].key:
             message = f"architecture {self.id}: the last rule must have the key '' (any other)"
             raise ArchitectureError(message)

@@ -107,7 +107,8 @@ class Benchmark:
         """
         recipe = self.recipe(method)
         if method.opaque:
-            body = Path(inspect.getfile(method.function)).read_text(encoding="utf-8")
+            file = inspect.getfile(inspect.unwrap(method.function))
+            body = Path(file).read_text(encoding="utf-8")
         else:
             body = repr(method.graph(len(recipe.models), recipe.options))
         roles = [self.models.label(model) for model in recipe.models]

@@ -22,10 +22,10 @@ from bmerge.host import Registry
 from bmerge.host.studies import build_study
 from bmerge.method import MergeMethod, merge_method
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
-from bmerge.study.definition import check_definition
 from bmerge.study.events import Event as StudyEvent
 from bmerge.study.lock import FolderLock
 from bmerge.study.loop import run_study
+from bmerge.study.unchanged import check_unchanged
 
 __all__ = ["Event", "RowFinished", "RowStarted", "run_benchmark"]
 
@@ -111,7 +111,7 @@ def _check(bench: Benchmark, definition: Mapping[str, Any]) -> None:
     file = bench.folder / "benchmark.json"
     if file.exists():
         stored = json.loads(file.read_text(encoding="utf-8"))
-        check_definition(stored, definition, bench.folder, what="benchmark")
+        check_unchanged(stored, definition, bench.folder, what="benchmark")
         return
     part = file.with_suffix(".part")
     part.write_text(json.dumps(definition, indent=1), encoding="utf-8")

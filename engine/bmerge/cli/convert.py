@@ -39,13 +39,13 @@ _NONE = "none"
     "--parts",
     "kept",
     metavar="NAMES",
-    help="Write these alone: unet, text_encoder, vae; several with commas between them.",
+    help="Write only these parts: unet, text_encoder, vae; separate several by commas.",
 )
 @part_options
 @click.option(
     "--prefix",
     metavar="TEXT",
-    help="What is before the diffusion model's keys, as net. or none; default: as it is.",
+    help="Prefix of the diffusion model's keys, as net. or none; default: as it is.",
 )
 @click.option(
     "--configs",

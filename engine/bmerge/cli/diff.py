@@ -29,12 +29,12 @@ T = TypeVar("T")
 
 @click.command("diff")
 @click.argument("files", nargs=-1, required=True)
-@click.option("--base", metavar="FILE", help="What both come from; or one more parent.")
+@click.option("--base", metavar="FILE", help="What both were trained from; or one more parent.")
 @click.option(
     "--parents",
     "fitted",
     is_flag=True,
-    help="Find the weights of which the first file is made of all the others.",
+    help="Find the weights by which the first file is made of the others.",
 )
 @click.option("--svg", metavar="FILE", help="Draw a heat map of the blocks.")
 @click.option("--html", metavar="FILE", help="Write a page with the heat map.")

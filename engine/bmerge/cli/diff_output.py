@@ -58,11 +58,11 @@ def print_difference(found: Difference) -> None:
     ):  # fmt: skip
         show("")
         _print_groups(title, groups, based=found.total.base is not None)
-    far = [(row, each) for row, each in found.distances if each.changed and each.relative]
-    far.sort(key=lambda pair: -(pair[1].relative or 0.0))
-    if far:
+    changed = [(row, each) for row, each in found.distances if each.changed and each.relative]
+    changed.sort(key=lambda pair: -(pair[1].relative or 0.0))
+    if changed:
         show("\nfarthest tensors")
-        for row, distance in far[:_MOST]:
+        for row, distance in changed[:_MOST]:
             show(f"  {_number(distance.relative)}  {row.key}")
 
 

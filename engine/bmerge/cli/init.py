@@ -277,4 +277,4 @@ def _tell(answers: Answers, file: Path, registry: Registry) -> None:
     show(f"written     {file}")
     show(f"next        bmerge run {file} --check, then bmerge run {file}")
     if "person" in answers.scorers:
-        show(f"            and beside it bmerge rate runs/{answers.name}")
+        show(f"            and next to it bmerge rate runs/{answers.name}")

@@ -68,15 +68,15 @@ def chosen(words: Sequence[str], texts: Mapping[str, Sequence[str]]) -> list[str
     return names
 
 
-def summary_of(thing: Needy) -> str:
+def summary_of(item: Needy) -> str:
     """Return the last column of a listing: what it is, or how to get what it lacks."""
-    missing = absent(thing.needs)
-    return f"NOT INSTALLED: {install_line(missing)}" if missing else thing.summary
+    missing = absent(item.needs)
+    return f"NOT INSTALLED: {install_line(missing)}" if missing else item.summary
 
 
-def missing_data(thing: Needy) -> dict[str, Any]:
+def missing_data(item: Needy) -> dict[str, Any]:
     """Return the same for JSON: modules that are not installed, and the line to type."""
-    missing = absent(thing.needs)
+    missing = absent(item.needs)
     return {"missing": list(missing), "install": install_line(missing) if missing else None}
 
 

@@ -12,7 +12,7 @@ import click
 from bmerge.cli.completing import complete_method
 from bmerge.cli.executor import executor_options
 from bmerge.cli.merge_output import OutputOptions, output_options
-from bmerge.cli.merge_parsing import MergeCommand, check_alone, is_recipe, split_weight
+from bmerge.cli.merge_parsing import MergeCommand, check_nothing_else, is_recipe, split_weight
 from bmerge.cli.merge_parts import part_options
 from bmerge.cli.merge_recipe import recipe_options
 from bmerge.cli.merge_write import measure_text, show_written, write
@@ -44,22 +44,22 @@ _SHOWN = 5
 @click.option(
     "--unverified",
     is_flag=True,
-    help="Take models and LoRAs that are other files than the recipe was written for.",
+    help="Accept models and LoRAs that differ from those that the recipe was written for.",
 )
 @click.option(
     "--like",
     metavar="FILE",
-    help="Merge what FILE tells again, and compare; without -o, nothing is left.",
+    help="Repeat the merge that FILE records, and compare; without -o, nothing is kept.",
 )
 @click.option(
     "--search",
     "places",
     multiple=True,
     metavar="PATH",
-    help="A file or folder that the models of a merged file may be in; may be repeated.",
+    help="Where to look for the models of a merged file; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
-@click.option("--explain", is_flag=True, help="Say how it was done, and what was measured for it.")
+@click.option("--explain", is_flag=True, help="Say how it was done, and what was measured.")
 @json_option()
 @executor_options
 @shared_options
@@ -125,7 +125,7 @@ def command(
         if is_recipe(method):
             from bmerge.host.recipe_source import RecipeSource  # all readers of recipes
 
-            check_alone(method, models, loras, parts, places)
+            check_nothing_else(method, models, loras, parts, places)
             folders = tuple(map(Path, places))
             source = RecipeSource(Path(method), changes, registry, where, note, unverified, folders)
             plan = source.plan(target, files)

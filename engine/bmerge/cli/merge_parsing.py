@@ -20,7 +20,7 @@ from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUF
 from bmerge.method import Hyperparameter, MergeMethod, Option, option_text
 from bmerge.options import meanings_of
 
-__all__ = ["MergeCommand", "check_alone", "is_recipe", "split_weight"]
+__all__ = ["MergeCommand", "check_nothing_else", "is_recipe", "split_weight"]
 
 _HELP = frozenset({"-h", "--help"})
 _METHOD = "bmerge.cli.method"
@@ -34,7 +34,7 @@ def is_recipe(word: str) -> bool:
     return word.lower().endswith(known) or holds_model(Path(word))
 
 
-def check_alone(
+def check_nothing_else(
     file: str,
     models: Sequence[str],
     loras: Sequence[str],
@@ -49,7 +49,7 @@ def check_alone(
     from bmerge.foreign import is_merged_file  # all readers of recipes
 
     if places and not is_merged_file(file):
-        raise click.UsageError(f"--search is for what merged files name; {file!r} is none")
+        raise click.UsageError(f"--search is for merged files; {file!r} is none")
     if models and is_merged_file(file):
         raise click.UsageError(f"{file!r} is not a merge method; 'bmerge methods' lists them")
     if models:

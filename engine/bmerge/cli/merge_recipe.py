@@ -64,13 +64,13 @@ _OPTIONS = (
         metavar="N",
         help="Align and merge in N steps of alpha, as sd-meh does; default: 1.",
     ),
-    click.option("--strict", is_flag=True, help="A key that some model lacks is an error."),
+    click.option("--strict", is_flag=True, help="Treat a key that a model lacks as an error."),
     click.option(
         "--partial-loras",
         is_flag=True,
-        help="Continue where most of a LoRA's layers find no place.",
+        help="Continue although most of a LoRA's layers do not fit the model.",
     ),
-    click.option("--report-nonfinite", is_flag=True, help="Continue where a model holds NaN."),
+    click.option("--report-nonfinite", is_flag=True, help="Continue although a model holds NaN."),
 )
 
 

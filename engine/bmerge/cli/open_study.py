@@ -17,11 +17,11 @@ from bmerge.host.remote import with_remote_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
 from bmerge.study.config import StudyConfig
-from bmerge.study.definition import check_definition
 from bmerge.study.load import load_study
 from bmerge.study.lock import FolderLock
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.study import PreparedStudy
+from bmerge.study.unchanged import check_definition
 
 __all__ = ["open_again", "open_study", "study_option"]
 
@@ -79,7 +79,7 @@ def open_again(
     file = file or _file_of(stored)
     study, registry = open_study(session, load_study(file), file, folder, where)
     try:
-        check_definition(stored.attributes["definition"], study.definition, folder)
+        check_definition(stored.definition, study.definition, folder)
         with FolderLock(folder):
             yield stored, study, registry
     finally:
@@ -90,7 +90,7 @@ def _file_of(stored: StoredStudy) -> Path:
     """Return the file that a study was last run with, or say that it must be given."""
     known = stored.attributes.get("file")
     if known is None or not Path(known).is_file():
-        gone = "nothing tells with which file it was run" if known is None else f"{known} is gone"
+        gone = "which file it was run with is not recorded" if known is None else f"{known} is gone"
         message = f"the study in {stored.folder} needs its file: {gone}"
         raise StudyError(message, hint="give it by --study")
     return Path(known)

@@ -55,8 +55,8 @@ def _ask_all(registry: Registry) -> Mapping[str, set[str]]:
     len(registry.architectures)
     missing = defaultdict[str, set[str]](set)
     for kinds in (registry.methods, registry.optimisers, registry.generators, registry.scorers):
-        for name, thing in kinds.items():
-            missing[kinds.plugin_of(name)].update(absent(thing.needs))
+        for name, item in kinds.items():
+            missing[kinds.plugin_of(name)].update(absent(item.needs))
     return missing
 
 

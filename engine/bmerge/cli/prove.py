@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bmerge.cli.completing import complete_study
 from bmerge.cli.executor import executor_options
 from bmerge.cli.open_study import open_again, study_option
 from bmerge.cli.output import print_table, show
@@ -28,7 +29,9 @@ __all__ = ["command", "print_proof"]
 
 
 @click.command("prove")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=complete_study
+)
 @click.argument("models", metavar="[MODEL]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--pictures",

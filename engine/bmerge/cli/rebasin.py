@@ -34,7 +34,7 @@ __all__ = ["command"]
     type=click.IntRange(0, 2**64 - 1),
     default=0,
     metavar="N",
-    help="Of the order in which channels are gone through; default: 0.",
+    help="Seed of the order in which channels are visited; default: 0.",
 )
 @json_option()
 @shared_options

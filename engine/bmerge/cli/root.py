@@ -91,14 +91,14 @@ _GROUPS = {
 }
 """Heading → verbs, as the help lists them; all others come last."""
 
-_WAY = """\
+_FIRST_STEPS = """\
 bmerge merges checkpoints of picture models, and looks for the best merge.
 
-  bmerge init A B                     a first study of two models: finds what can paint, asks
-  bmerge run study.yaml               paints, scores and proposes, until the best merge is found
-  bmerge merge METHOD A B -o FILE     one merge; `bmerge methods` lists the methods
-  bmerge merge METHOD --help          what a method computes, and its hyperparameters
-  bmerge inspect FILE                 what is in a checkpoint or a LoRA
+  bmerge init A B                  write a first study of two models
+  bmerge run study.yaml            paint, score, propose; keep the best merge
+  bmerge merge METHOD A B -o FILE  merge once; `bmerge methods` lists methods
+  bmerge merge METHOD --help       what a method computes, and its numbers
+  bmerge inspect FILE              what is in a checkpoint or a LoRA
 
 `bmerge --help` lists all commands, `bmerge COMMAND --help` explains one."""
 
@@ -197,4 +197,4 @@ def root(context: click.Context) -> None:
     in BMERGE_RUN_TRIALS=40. Plugins may add commands of their own.
     """
     if context.invoked_subcommand is None:
-        show(_WAY)
+        show(_FIRST_STEPS)

@@ -79,7 +79,7 @@ def _print_forecast(forecast: Forecast) -> None:
     else:
         merge = f"one took {forecast.seconds:.1f} s"
         _line("time", f"{whole} for the merges of {forecast.trials} trials, {merge}")
-        _line("", "what pictures take is not known before the first trial")
+        _line("", "how long pictures take is not known before the first trial")
 
 
 def _limits(limits: Limits) -> str:

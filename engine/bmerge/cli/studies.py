@@ -20,7 +20,6 @@ from bmerge.reading import check_regular
 from bmerge.recipe import dump_recipe
 from bmerge.study.constraint import Constraint
 from bmerge.study.figures import figure
-from bmerge.study.space import in_words
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.times import time_of_a_trial, times_in_words
 from bmerge.study.transfer import export_study, import_study
@@ -212,11 +211,10 @@ def _study_row(study: StoredStudy) -> tuple[object, ...]:
 
 def _trial_data(trial: Trial, study: StoredStudy) -> dict[str, Any]:
     proposal = trial.proposal
-    space = study.attributes.get("definition", {}).get("space", {})
     return {
         "number": trial.number,
         "state": trial.state,
-        "params": in_words(space.get("kinds", {}), proposal.values),
+        "params": study.definition.space.in_words(proposal.values),
         "values": list(trial.scores) or ([] if trial.score is None else [trial.score]),
         "phase": proposal.phase,
         "source": proposal.source,

@@ -72,7 +72,7 @@ def _row(one: Importance, curve: Curve) -> tuple[object, ...]:
 
 
 def _told(pair: Pair) -> str:
-    way = "both high or both low" if pair.effect > 0 else "one high, the other low"
+    which = "both high or both low" if pair.effect > 0 else "one high, the other low"
     first, second = pair.names
     size = f"{figure(abs(pair.effect))} ± {figure(pair.error)}"
-    return f"{first} and {second} go together: better {way} ({size})"
+    return f"{first} and {second} go together: better {which} ({size})"

@@ -73,7 +73,7 @@ class StudyProgress:
         self._best = event.best
         if event.done:
             best = f"; {_best_text(event.best)}" if event.best else ""
-            self._line.say(f"going on: {_progress(event)} done{best}")
+            self._line.say(f"continuing: {_progress(event)} done{best}")
 
     def _wait(self, event: Waiting) -> None:
         self._picture = event.reason

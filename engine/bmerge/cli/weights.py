@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from bmerge.architectures import Architecture, resolve
+from bmerge.cli.completing import complete_value
 from bmerge.cli.output import json_option, print_json, print_table, show
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ArchitectureError
@@ -71,7 +72,7 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("value")
+@click.argument("value", shell_complete=complete_value)
 @click.option("--architecture", metavar="ID", help="Whose blocks; default: the model's, or sd1.")
 @click.option("--model", metavar="FILE", help="A checkpoint whose blocks and keys are meant.")
 @click.option("--keys", "by_key", is_flag=True, help="List every key of the model.")

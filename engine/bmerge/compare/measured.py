@@ -127,8 +127,8 @@ def _graphs(formulas: Formulas, n_models: int) -> _Graphs:
         return _packed(halves, models[0])
 
     whole = trace(packed, n_models, ())
-    alone = (partial(_half, formulas, half) for half in range(count))
-    return _Graphs(whole, tuple(trace(half, n_models, (), name="measured") for half in alone))
+    halves = (partial(_half, formulas, half) for half in range(count))
+    return _Graphs(whole, tuple(trace(half, n_models, (), name="measured") for half in halves))
 
 
 def _packed(halves: Sequence[Any], model: Any) -> Any:
@@ -148,7 +148,7 @@ def _halves(formulas: Formulas, models: Sequence[Any]) -> list[Any]:
     """Return what float32 holds of each number, and what it leaves."""
     halves = []
     for number in formulas(*models):
-        far = number * _SPLIT
-        head = far - (far - number)
+        shifted = number * _SPLIT
+        head = shifted - (shifted - number)
         halves += [head, number - head]
     return halves

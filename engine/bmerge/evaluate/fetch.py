@@ -110,7 +110,7 @@ def _download(url: str, part: Path, progress: Callable[[int, int], None]) -> str
             try:
                 return _attempt(client, url, part, progress)
             except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, UnicodeError) as error:
-                message = f"there cannot be an address such as {url}"
+                message = f"this is not an address: {url}"
                 raise ScorerError(message, blame="study", hint="look at HF_ENDPOINT") from error
             except (httpx2.RequestError, _Broken) as error:
                 reason = str(error) or type(error).__name__
@@ -155,7 +155,7 @@ def _check(response: httpx2.Response, url: str) -> None:
     if status >= 500 or status in (408, 429):
         raise _Broken(f"{status} {response.reason_phrase}")
     raise ScorerError(
-        f"{url} cannot be had: {status} {response.reason_phrase}".rstrip(),
+        f"{url} cannot be fetched: {status} {response.reason_phrase}".rstrip(),
         hint="look at its page: it may have moved, or ask for an agreement",
     )
 

@@ -66,7 +66,7 @@ def choose_executor(
             raise ExecutorError(only.message, hint="use --executor torch, or auto")
         for step in plan.steps:
             require(step.method.needs, step.method.name)
-        return _torch_alone(plan, only, device, native.buffers, vram, probe or SystemProbe())
+        return _torch_required(plan, only, device, native.buffers, vram, probe or SystemProbe())
     if executor == "native" or (executor == "auto" and device == "cpu"):
         return _native(device, native, asked=executor == "native")
     if device == "cpu":
@@ -122,7 +122,7 @@ def _only_torch(plan: Plan) -> _OnlyTorch | None:
     return None
 
 
-def _torch_alone(
+def _torch_required(
     plan: Plan,
     only: _OnlyTorch,
     device: str | None,

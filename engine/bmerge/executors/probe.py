@@ -56,7 +56,7 @@ class SystemProbe:
 def no_gpu() -> str:
     """Return why no GPU is used where the probe finds none, as a sentence says it."""
     if _has_driver() and absent(("torch",)):
-        return f"a GPU is used by torch only ({install_line(('torch',))})"
+        return f"a GPU is only used by torch ({install_line(('torch',))})"
     return "there is no CUDA device"
 
 

@@ -80,7 +80,7 @@ def _contents(data: Bytes, path: Path) -> tuple[Mapping[str, Any], dict[str, Ten
     version = data.number(4)
     if version not in {2, 3}:
         big = version in {2 << 24, 3 << 24}
-        what = "of a big-endian machine" if big else f"of version {version}, not 2 or 3"
+        what = "written on a big-endian machine" if big else f"of version {version}, not 2 or 3"
         raise GgufError(f"a GGUF file {what}")
     count, entries = data.number(8), data.number(8)
     pairs = read_pairs(data, entries)

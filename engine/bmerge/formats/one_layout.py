@@ -43,13 +43,13 @@ def in_one_layout(
     if all(each.tensors.keys() == first for each in checkpoints):
         return _in_one_shape(checkpoints)
     checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]  # codes cannot be cut
-    alone = [is_part_alone(checkpoint.tensors) for checkpoint in checkpoints]
+    are_parts = [is_part_alone(checkpoint.tensors) for checkpoint in checkpoints]
     bare = [not any(map(prefix_of, each.tensors)) for each in checkpoints]
     found = list(checkpoints)
     known: dict[str, dict[str, Tensor]] = {}
-    order = sorted(range(len(found)), key=lambda i: whole_first and (alone[i], bare[i]))
+    order = sorted(range(len(found)), key=lambda i: whole_first and (are_parts[i], bare[i]))
     for index in order:
-        found[index] = _renamed(found[index], known, alone=alone[index])
+        found[index] = _renamed(found[index], known, is_part=are_parts[index])
         for start, part in _parts(found[index].tensors).items():
             known[start] = {**part.tensors, **known.get(start, {})}
     return _in_one_shape(found)
@@ -177,14 +177,14 @@ class _Place:
 
 
 def _renamed(
-    checkpoint: Checkpoint, known: Mapping[str, Mapping[str, Tensor]], *, alone: bool
+    checkpoint: Checkpoint, known: Mapping[str, Mapping[str, Tensor]], *, is_part: bool
 ) -> Checkpoint:
     """Return a checkpoint by the names that are known."""
     parts = _parts(checkpoint.tensors)
     tensors: list[Tensor] = []
     changed = False
     for part in parts.values():
-        best = _best(part, known, taken=parts, alone=alone)
+        best = _best(part, known, taken=parts, is_part=is_part)
         if best is None:
             tensors += part.own.values()
         else:
@@ -201,7 +201,7 @@ def _best(
     known: Mapping[str, Mapping[str, Tensor]],
     *,
     taken: Collection[str],
-    alone: bool,
+    is_part: bool,
 ) -> _Place | None:
     """Return where a part belongs and how it is called there; None if it is as it should be."""
     here = known.get(part.start, {})
@@ -212,7 +212,7 @@ def _best(
         other for other in known
         if other == part.start
         or ((not other or other not in taken)
-            and (not (part.start and other) or _same_kind(part.start, other, alone=alone)))
+            and (not (part.start and other) or _same_kind(part.start, other, is_part=is_part)))
     ]  # fmt: skip
     places = [
         place
@@ -229,11 +229,11 @@ def _parts(tensors: Mapping[str, Tensor]) -> dict[str, _Part]:
     return {start: _Part(start, own) for start, own in parted(tensors).items()}
 
 
-def _same_kind(start: str, other: str, *, alone: bool) -> bool:
+def _same_kind(start: str, other: str, *, is_part: bool) -> bool:
     """Tell whether both prefixes are of one part; which text encoder is which, whole files say.
 
     Folders of diffusers number theirs, so their tensors have to tell it.
     """
     kind = kind_of(start)
     numbered = "text_encoder" in {start[:12].rstrip("._"), other[:12].rstrip("._")}
-    return kind == kind_of(other) and (alone or kind != "text" or numbered)
+    return kind == kind_of(other) and (is_part or kind != "text" or numbered)

@@ -1,6 +1,6 @@
-"""All things of one kind that the plugins offer, by name; asked for at the first use.
+"""All items of one kind that the plugins offer, by name; asked for at the first use.
 
-A thing often has the name of its plugin. So one that is looked up is first asked of the plugin
+A item often has the name of its plugin. So one that is looked up is first asked of the plugin
 of that name and of those that are loaded anyway, and only then of all others.
 """
 
@@ -19,16 +19,16 @@ T = TypeVar("T")
 
 
 class Catalogue(Mapping[str, T], Generic[T]):
-    """A lazy mapping from name to thing.
+    """A lazy mapping from name to item.
 
     Iteration gives proper names, sorted; look-up takes aliases too.
 
     Args:
         host: whose plugins are asked.
-        hook: that offers the things.
-        noun: what one thing is called in messages.
-        kind: class of the things.
-        attribute: of a thing that holds its name.
+        hook: that offers the items.
+        noun: what one item is called in messages.
+        kind: class of the items.
+        attribute: of an item that holds its name.
         error: raised by :meth:`find`.
     """
 
@@ -52,17 +52,17 @@ class Catalogue(Mapping[str, T], Generic[T]):
         self._aliases: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> T:
-        things = self._things()
-        return things[self._aliases.get(name, name)][1]
+        items = self._items()
+        return items[self._aliases.get(name, name)][1]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._things()))
+        return iter(sorted(self._items()))
 
     def __len__(self) -> int:
-        return len(self._things())
+        return len(self._items())
 
     def find(self, name: str) -> T:
-        """Return the thing called ``name``.
+        """Return the item called ``name``.
 
         Raises:
             BmergeError: of the kind's own class, with the nearest name, if there is none.
@@ -78,8 +78,8 @@ class Catalogue(Mapping[str, T], Generic[T]):
 
     def plugin_of(self, name: str) -> str:
         """Return the name of the plugin that offers ``name``."""
-        things = self._things()
-        return things[self._aliases.get(name, name)][0]
+        items = self._items()
+        return items[self._aliases.get(name, name)][0]
 
     def origin(self, name: str) -> PluginRecord | None:
         """Return the plugin that offers ``name``; None if that is bmerge itself.
@@ -92,34 +92,34 @@ class Catalogue(Mapping[str, T], Generic[T]):
         return self._host.record(plugin)
 
     def _hint(self, name: str) -> str | None:
-        known = [*self._things(), *self._aliases]
+        known = [*self._items(), *self._aliases]
         parts = [nearest(name, known)] if known else [f"no plugin offers a {self._noun}"]
         if broken := ", ".join(record.name for record in self._host.broken):
             parts.append(f"not loaded: {broken} (see `bmerge plugins`)")
         return "; ".join(part for part in parts if part) or None
 
-    def _things(self) -> dict[str, tuple[str, T]]:
+    def _items(self) -> dict[str, tuple[str, T]]:
         self._ask()
         return self._found
 
     def _ask(self, plugin: str | None = None) -> None:
         """Take what is offered by all plugins, or by those that are loaded and one more."""
-        for name, thing in self._host.offers(self._hook, plugin):
-            self._take(name, thing)
+        for name, item in self._host.offers(self._hook, plugin):
+            self._take(name, item)
 
-    def _take(self, plugin: str, thing: Any) -> None:
-        if not isinstance(thing, self._kind):
-            what = f"a {type(thing).__name__}, not a {self._kind.__name__}"
+    def _take(self, plugin: str, item: Any) -> None:
+        if not isinstance(item, self._kind):
+            what = f"a {type(item).__name__}, not a {self._kind.__name__}"
             self._host.fail(plugin, f"plugin {plugin!r} offers {what}, in {self._hook}")
             return
-        name: str = getattr(thing, self._attribute)
-        aliases = getattr(thing, "aliases", ())
+        name: str = getattr(item, self._attribute)
+        aliases = getattr(item, "aliases", ())
         # Those of an architecture are a mapping: other names of keys, not of itself.
         for word in (name, *(aliases if isinstance(aliases, tuple) else ())):
             self._check_free(plugin, word)
             if word != name:
                 self._aliases[word] = name
-        self._found[name] = (plugin, thing)
+        self._found[name] = (plugin, item)
 
     def _check_free(self, plugin: str, word: str) -> None:
         taken = self._found.get(self._aliases.get(word, word))

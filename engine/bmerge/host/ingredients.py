@@ -40,7 +40,7 @@ def section_of(kinds: Catalogue[Any], name: str, options: Mapping[str, Any]) -> 
 
     Args:
         kinds: all of its kind.
-        name: of the plugin's thing.
+        name: of the generator, scorer or optimiser.
         options: as the study file has them.
     """
     kind = kinds.find(name)
@@ -49,9 +49,9 @@ def section_of(kinds: Catalogue[Any], name: str, options: Mapping[str, Any]) -> 
     return {**section, "weights": weights} if weights else section
 
 
-def code_of(things: Catalogue[Any], name: str) -> dict[str, str]:
-    """Return ``code``: where a thing comes from, with the hash; nothing if from bmerge itself."""
-    record = things.origin(name)
+def code_of(catalogue: Catalogue[Any], name: str) -> dict[str, str]:
+    """Return ``code``: where an item comes from, with the hash; nothing if from bmerge itself."""
+    record = catalogue.origin(name)
     ref = record.ref if record else None
     if ref is None:
         return {}

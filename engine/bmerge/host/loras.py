@@ -112,7 +112,7 @@ def _open(ref: LoraRef, folder: Path) -> Lora:
     if ref.sha256 is not None:
         found = checkpoint_sha256(lora.checkpoint)
         if found != ref.sha256:
-            message = f"{ref.path} is another file than the recipe was written for"
+            message = f"{ref.path} is not the file that the recipe was written for"
             hint = f"its sha256 is {found}, the recipe's {ref.sha256}; {UNVERIFIED}"
             raise RecipeError(message, hint=hint)
     return lora

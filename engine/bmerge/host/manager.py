@@ -148,7 +148,7 @@ class PluginHost:
         return tuple(sorted(caller.name for caller in callers))
 
     def offers(self, hook: str, plugin: str | None = None) -> Iterator[tuple[str, object]]:
-        """Call a hook that offers things in every plugin in which it has not been called yet.
+        """Call a hook that offers items in every plugin in which it has not been called yet.
 
         A plugin whose hook fails is recorded as broken and skipped.
 
@@ -158,7 +158,7 @@ class PluginHost:
                 None loads all that have the hook.
 
         Yields:
-            (plugin name, thing), in the order of loading.
+            (plugin name, item), in the order of loading.
         """
         for candidate in tuple(self._deferred.values()):
             if candidate.hook == hook and plugin in {None, candidate.name}:
@@ -170,12 +170,12 @@ class PluginHost:
             self._asked.add((hook, name))
             try:
                 offered: Any = implementation.function()
-                things = list(offered or ())
+                items = list(offered or ())
             except FAILURES as error:
                 self.fail(name, f"plugin {name!r} failed in {hook}: {in_one_line(error)}")
                 continue
-            for thing in things:
-                yield name, thing
+            for item in items:
+                yield name, item
 
     def observe(self, hook: str, **arguments: Any) -> None:
         """Call an observer hook in every plugin; what one raises is logged."""

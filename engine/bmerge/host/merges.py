@@ -53,7 +53,7 @@ def _open(model: ModelRef, folder: Path) -> Checkpoint:
     if model.sha256 is not None:
         found = checkpoint_sha256(checkpoint)
         if found != model.sha256:
-            message = f"{model.path} is another file than the recipe was written for"
+            message = f"{model.path} is not the file that the recipe was written for"
             hint = f"its sha256 is {found}, the recipe's {model.sha256}; {UNVERIFIED}"
             raise RecipeError(message, hint=hint)
     return checkpoint

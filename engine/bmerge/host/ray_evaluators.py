@@ -21,7 +21,7 @@ from bmerge.study.config import RayConfig
 from bmerge.study.desk import Desk
 from bmerge.study.gallery import FolderGallery
 from bmerge.study.picture_record import PictureRecord
-from bmerge.study.racing import Race
+from bmerge.study.race import Race
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience

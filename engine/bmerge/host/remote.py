@@ -14,9 +14,6 @@ from bmerge.study.study import PreparedStudy
 
 __all__ = ["with_remote_evaluators"]
 
-_OF_THE_RUN = ("try", "weights of try", "warm start", "optimiser")
-"""What of a definition only the run that asks and tells must know."""
-
 
 def with_remote_evaluators(
     study: PreparedStudy, config: StudyConfig, registry: Registry, where: ExecutorOptions
@@ -34,16 +31,16 @@ def with_remote_evaluators(
     from bmerge.host.ray_evaluators import RayCrew
     from bmerge.host.remote_worker import Job
 
-    merge = _with_hashes(config.merge, study.definition["merge"]["models"])
-    alone = replace(
+    merge = _with_hashes(config.merge, study.definition.merge.models)
+    stripped = replace(
         config, merge=merge, ray=None, warm_start=None, attempts=(), confirm=ConfirmConfig(0)
     )
     named = {(config.path.parent / ref.path).resolve() for ref in config.plugins if ref.path}
     plugins = {Path(ref.path).resolve() for ref in registry.files if ref.path}
     job = Job(
-        config=alone,
+        config=stripped,
         plugins=tuple(map(str, sorted(plugins - named))),
-        definition={k: v for k, v in study.definition.items() if k not in _OF_THE_RUN},
+        definition=study.definition.of_evaluators,
         places=config.ray.models,
         where=where,
     )

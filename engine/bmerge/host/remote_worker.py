@@ -9,10 +9,9 @@ from __future__ import annotations
 import platform
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bmerge.errors import Blame, BmergeError, StudyError
 from bmerge.evaluate.evaluation import ScoredPicture
@@ -24,14 +23,15 @@ from bmerge.host.registry import load_registry
 from bmerge.host.studies import build_study
 from bmerge.study.attempt import Attempts
 from bmerge.study.config import StudyConfig
-from bmerge.study.definition import check_definition
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.events import Event
 from bmerge.study.failures import blame_of
 from bmerge.study.gallery import record_of
 from bmerge.study.picture_record import PictureRecord
-from bmerge.study.racing import Race
+from bmerge.study.race import Race
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
+from bmerge.study.unchanged import check_definition
 from bmerge.study.waiting import Patience
 from bmerge.temporaries import temporary_folder_until_exit
 
@@ -52,7 +52,7 @@ class Job:
 
     config: StudyConfig
     plugins: tuple[str, ...]
-    definition: Mapping[str, Any]
+    definition: StudyDefinition
     places: tuple[Path, ...]
     where: ExecutorOptions
 
@@ -182,9 +182,8 @@ def _rebuilt(job: Job) -> PreparedStudy:
         folder=temporary_folder_until_exit("evaluator"),
         choose=lambda plan: choose_executor(plan, options=options).executor,
     )
-    own = {key: value for key, value in study.definition.items() if key in job.definition}
-    same = {key: value for key, value in job.definition.items() if key in own}
-    check_definition(same, own, study.folder, what=f"study on {platform.node()}")
+    own = study.definition.of_evaluators
+    check_definition(job.definition, own, study.folder, what=f"study on {platform.node()}")
     return study
 
 

@@ -44,7 +44,7 @@ def load_named(host: PluginHost, refs: Iterable[PluginRef], folder: Path) -> Non
             assert candidate.file is not None
             found = code_sha256(candidate.file)
             if ref.sha256 not in {None, found}:
-                message = f"{ref.path} is another plugin than the study file asks for"
+                message = f"{ref.path} is not the plugin that the study file asks for"
                 raise PluginError(message, hint=f"its sha256 is {found}, not {ref.sha256}")
             if not (host.has_file(candidate.file) or _is_loaded(host, candidate.file, found)):
                 host.add(candidate)
@@ -121,6 +121,6 @@ def _unknown(ref: PluginRef, who: str) -> PluginError:
     if ref.sha256 and path.is_file() and code_sha256(path) != ref.sha256:
         message = f"{who} needs the plugin {path}, which was changed since"
         return PluginError(message, hint=f"--plugin {path} takes it as it is now")
-    message = f"{who} needs the plugin {path}, of which nothing is known here"
+    message = f"{who} needs the plugin {path}, which is not known here"
     hint = f"it is code: read it, and load it by --plugin {path} if you trust it"
     return PluginError(message, hint=hint)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bmerge.architectures import Architecture
 from bmerge.errors import PluginError, StudyError
@@ -26,15 +25,12 @@ from bmerge.host.study_queue import queue_of, weights_of_try, whole_recipes
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline import TAKES, Merger
 from bmerge.plan import Plan, build_plan, match_tensors
-from bmerge.recipe import (
-    PluginRef,
-    plugin_data,
-)
+from bmerge.recipe import PluginRef
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import definition_of
+from bmerge.study.sections import ArchitectureDefinition
 from bmerge.study.stored import read_study
 from bmerge.study.study import PreparedStudy, Workplace
-from bmerge.study.warm import KEY as WARM
 from bmerge.study.warm import warm_points
 
 __all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins", "take_up"]
@@ -76,13 +72,13 @@ def build_study(
     merge = replace(with_hashes(config.merge, checkpoints), plugins=plugins)
     wholes = tuple(whole_recipes(merge, matching))
     queue = tuple(queue_of(config, architecture, search, registry, warm, wholes))
-    others = {
-        "plugins": [plugin_data(ref) for ref in kinds.plugins(plugins)],
-        "architecture": _architecture_data(architecture, checkpoints[0], registry),
-        "weights of try": weights_of_try(queue),
-        **({WARM: warm} if warm else {}),
-        **({"choose": chosen_data(config.choices, registry)} if config.choices else {}),
-    }
+    ingredients = replace(
+        kinds.ingredients(plugins),
+        architecture=_architecture_data(architecture, checkpoints[0], registry),
+        tried=tuple(weights_of_try(queue)),
+        warm=tuple(warm) or None,
+        choose=tuple(chosen_data(config.choices, registry)) if config.choices else None,
+    )
     plain = partial(
         Merger,
         merge,
@@ -113,7 +109,7 @@ def build_study(
         n_iters=config.optimiser.n_iters,
         limits=config.optimiser.limits,
         least_gain=config.optimiser.least_gain,
-        definition=definition_of(config, search, identities, kinds.ingredients(others)),
+        definition=definition_of(config, search, identities, ingredients),
         storage=config.storage,
         patience=config.patience,
         racing=config.racing,
@@ -125,11 +121,12 @@ def build_study(
 
 def _architecture_data(
     architecture: Architecture, checkpoint: Checkpoint, registry: Registry
-) -> dict[str, Any]:
+) -> ArchitectureDefinition:
     """Return what results depend on of an architecture: its block map, and a plugin's code."""
     known = registry.architectures
     code = code_of(known, architecture.id) if architecture.id in known else {}
-    return {**block_map(architecture, checkpoint.tensors), **code}
+    blocks = block_map(architecture, checkpoint.tensors)
+    return ArchitectureDefinition(blocks["id"], blocks["blocks"], code.get("code"))
 
 
 def model_identity(checkpoint: Checkpoint) -> str:
@@ -184,8 +181,7 @@ def stored_plugins(folder: Path) -> tuple[PluginRef, ...]:
         StudyError: if it is locked or does not answer, which has been waited for.
     """
     try:
-        known = read_study(folder).attributes["definition"].get("plugins", ())
-        return tuple(PluginRef(**entry) for entry in known)
+        return read_study(folder).definition.plugins or ()
     except StudyError as error:
         if error.blame == "surroundings":
             raise

@@ -50,7 +50,7 @@ class StudyKinds:
         self._optimiser.check(config.optimiser.options)
         if len(config.objectives.sums) > 1 and not self._optimiser.several_objectives:
             able = [k.name for k in registry.optimisers.values() if k.several_objectives]
-            message = f"the optimiser {self._optimiser.name!r} knows one objective only"
+            message = f"the optimiser {self._optimiser.name!r} handles only one objective"
             raise PluginError(
                 message, plugin=self._optimiser.name, hint=f"several: {', '.join(sorted(able))}"
             )
@@ -69,8 +69,8 @@ class StudyKinds:
             if p.kind not in self._optimiser.takes:
                 kinds = self._registry.optimisers.values()
                 able = sorted(k.name for k in kinds if p.kind in k.takes)
-                word = _WORDS[p.kind]
-                message = f"the optimiser {self._optimiser.name!r} takes no {word}, as {p.name} is"
+                who = f"the optimiser {self._optimiser.name!r}"
+                message = f"{who} cannot propose a {_WORDS[p.kind]}, which {p.name} is"
                 hint = f"these do: {', '.join(able)}"
                 raise PluginError(message, plugin=self._optimiser.name, hint=hint)
 
@@ -85,8 +85,8 @@ class StudyKinds:
         refs = (ref for record in origins if record and (ref := record.ref))
         return tuple(dict.fromkeys((*of_merges, *refs, *registry.files)))
 
-    def ingredients(self, others: Mapping[str, Any]) -> Ingredients:
-        """Return what the study file only names, with ``others`` that are not a plugin's."""
+    def ingredients(self, of_merges: Iterable[PluginRef]) -> Ingredients:
+        """Return what the study file only names, as far as its plugins and payloads tell."""
         config, registry = self._config, self._registry
         generator, optimiser = config.generator, config.optimiser
         return Ingredients(
@@ -94,11 +94,9 @@ class StudyKinds:
             generator=section_of(registry.generators, generator.name, generator.options),
             scorers=tuple(section_of(registry.scorers, s.name, s.options) for s in config.scorers),
             optimiser=section_of(registry.optimisers, optimiser.name, optimiser.options),
-            others={
-                "files": payload_files(config.payloads),
-                "bmerge": _native.__version__,
-                **others,
-            },
+            files=payload_files(config.payloads),
+            bmerge=_native.__version__,
+            plugins=self.plugins(of_merges),
         )
 
     def optimiser(self, space: Space, seed: int, budget: int, /) -> Optimiser:

@@ -100,7 +100,7 @@ def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) ->
     without, count = [*unmatched, *unknown], len(lora.modules) + len(unknown)
     if 2 * len(without) > count:
         message = (
-            f"{lora.path.name}: {len(without)} of its {count} layers find no place in "
+            f"{lora.path.name}: {len(without)} of its {count} layers do not fit "
             f"{checkpoint.path.name} ({without[0]!r}, …)"
         )
         hint = "--partial-loras, or partial_loras: true, adds the others anyway"

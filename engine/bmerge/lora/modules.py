@@ -29,7 +29,7 @@ __all__ = [
     "Lora",
     "Module",
     "is_lora",
-    "is_lora_alone",
+    "is_lora_file",
     "open_lora",
     "parse_lora",
     "rows_of_module",
@@ -169,7 +169,7 @@ def is_lora(checkpoint: Checkpoint) -> bool:
     return any(found.lastgroup != "plain" or found["plain"] in _NETWORKS for found in roles)
 
 
-def is_lora_alone(checkpoint: Checkpoint) -> bool:
+def is_lora_file(checkpoint: Checkpoint) -> bool:
     """Tell whether all that a file holds is a LoRA, without a look at many keys of a model."""
     return all(map(_KEY.fullmatch, checkpoint.tensors)) and is_lora(checkpoint)
 

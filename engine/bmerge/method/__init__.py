@@ -8,6 +8,7 @@ and plans.
 
 from bmerge.method.content import Alike, ContentKind, Difference
 from bmerge.method.declare import merge_method, tensor_method
+from bmerge.method.group import ParameterGroup
 from bmerge.method.hyperparameter import Hyperparameter, PerModel, Range, Weight
 from bmerge.method.method import MergeMethod
 from bmerge.method.option import Option, OptionValue, option_text
@@ -21,6 +22,7 @@ __all__ = [
     "MergeMethod",
     "Option",
     "OptionValue",
+    "ParameterGroup",
     "PerModel",
     "Range",
     "Statistic",

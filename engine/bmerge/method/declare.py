@@ -11,10 +11,13 @@ from typing import Any, Literal, TypeAlias, overload
 
 from bmerge.errors import MethodError
 from bmerge.method.content import ContentKind
+from bmerge.method.group import ParameterGroup
 from bmerge.method.hyperparameter import EACH_MODEL, Hyperparameter, Range
 from bmerge.method.method import MergeMethod
 from bmerge.method.option import Option
 from bmerge.method.statistic import Statistic
+from bmerge.options import unfolded
+from bmerge.options.about import bare
 
 __all__ = ["merge_method", "tensor_method"]
 
@@ -40,8 +43,10 @@ def merge_method(
         function: positional parameters are input models (``*models``: any number), keyword-only
             ones have a default and are hyperparameters, annotated :data:`Weight`,
             ``Annotated[float, Range(…)]`` or ``PerModel[…]`` of these, or options, annotated
-            ``Literal[…]`` or ``bool``. One annotated ``Annotated[float, Statistic(…)]`` has no
-            default: it is taken of the models. The body is made of operators and :mod:`bmerge.ops`.
+            ``Literal[…]`` or ``bool``. One whose default is a :class:`bmerge.ParameterGroup`
+            stands for all of the group's fields. One annotated
+            ``Annotated[float, Statistic(…)]`` has no default: it is taken of the models. The body
+            is made of operators and :mod:`bmerge.ops`.
         name: the method's name; the function's own if left out.
         aliases: other names for it.
 
@@ -93,7 +98,8 @@ def tensor_method(
 
 
 def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: bool) -> MergeMethod:
-    signature = inspect.signature(function)
+    body = unfolded(function) if _has_groups(function) else function
+    signature = inspect.signature(body)
     parameters = signature.parameters.values()
     for parameter in parameters:
         _check_shape(name, parameter)
@@ -103,11 +109,11 @@ def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: boo
     if not models and not variadic:
         raise MethodError(f"{name} takes no model", hint="its positional parameters are models")
     keywords = [_keyword(function, name, p) for p in parameters if p.kind is p.KEYWORD_ONLY]
-    doc = inspect.getdoc(function) or ""
+    doc = inspect.getdoc(body) or ""
     return MergeMethod(
         name=name,
         aliases=aliases,
-        function=function,
+        function=body,
         model_names=models,
         variadic=variadic,
         hyperparameters=tuple(k for k in keywords if isinstance(k, Hyperparameter)),
@@ -119,6 +125,11 @@ def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: boo
         gives=_content(function, "return", signature.return_annotation),
         statistics=tuple(k for k in keywords if isinstance(k, Statistic)),
     )
+
+
+def _has_groups(function: Body) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(isinstance(p.default, ParameterGroup) for p in parameters)
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -140,8 +151,8 @@ def _keyword(
 ) -> Hyperparameter | Option | Statistic:
     where = f"{name}: the hyperparameter {parameter.name!r}"
     hint = _hint(function, parameter.name, parameter.annotation)
-    if hint is bool or typing.get_origin(hint) is Literal:
-        return _option(where, hint, parameter)
+    if bare(hint) is bool or typing.get_origin(bare(hint)) is Literal:
+        return _option(where, bare(hint), parameter)
     for item in _metadata(hint):
         if isinstance(item, Statistic):
             return replace(item, name=parameter.name)

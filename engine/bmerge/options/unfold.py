@@ -79,7 +79,7 @@ def _documented(doc: str | None, groups: Mapping[str, OptionGroup]) -> str | Non
 def _lines(group: OptionGroup, indent: str) -> str:
     return "".join(
         textwrap.fill(
-            f"{name}: {about(annotation).help}",
+            f"{name}: {_sentence(about(annotation).help)}",
             width=100,
             initial_indent=indent,
             subsequent_indent=f"{indent}    ",
@@ -88,3 +88,7 @@ def _lines(group: OptionGroup, indent: str) -> str:
         + "\n"
         for name, annotation in group.annotations().items()
     )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "…", "?")) else f"{text}."

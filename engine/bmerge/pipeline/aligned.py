@@ -22,7 +22,7 @@ from bmerge.pipeline.execute import execute
 from bmerge.pipeline.lowering import Lowering
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import FileSink, OnePlace
-from bmerge.plan import Plan, make_plan, parts_alone
+from bmerge.plan import Plan, make_plan, part_files
 from bmerge.recipe import BlockWeights
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def aligned(plan: Plan, folder: Path, work: Lowering) -> Plan:
     _check_steps(plan)
     steps = plan.recipe.rebasin
     lead = plan.checkpoints.index(leading(plan.checkpoints))
-    alone = parts_alone(plan.checkpoints)
+    separate = part_files(plan.checkpoints)
     models = list(plan.checkpoints)
     for step in range(steps):
         notes = list(plan.notes)
         for index, other in enumerate(plan.checkpoints):
-            if index != lead and other not in alone:
+            if index != lead and other not in separate:
                 models[index], note = _align(models[lead], other, plan, folder, work)
                 notes.append(note)
         stepped = _step(plan, tuple(models), step)

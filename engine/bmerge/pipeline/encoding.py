@@ -46,8 +46,8 @@ def encode_apart(
             file = folder / "values"
             out = _native.OutputFile(file, 4 * job.numel)
             floats = replace(job, dtype="F32", encoding=None)
-            alone = replace(plan, jobs=Jobs.of([floats]))
-            report = executor.run(alone, FileSink([out], {job.key: (0, 0)}))
+            only_floats = replace(plan, jobs=Jobs.of([floats]))
+            report = executor.run(only_floats, FileSink([out], {job.key: (0, 0)}))
             out.commit(sync=False)
             info = TensorInfo(job.key, "F32", job.shape, file, 0, 4 * job.numel)
             encoded = replace(job, graph=IDENTITY, inputs=(info,), scalars=())

@@ -69,7 +69,7 @@ class InputHashes:
         for model, checkpoint in zip(plan.recipe.models, plan.checkpoints, strict=True):
             digest = digests[checkpoint.path]
             if model.sha256 is not None and model.sha256 != digest:
-                message = f"{model.path} is another file than the recipe was written for"
+                message = f"{model.path} is not the file that the recipe was written for"
                 hint = f"its sha256 is {digest}, the recipe's {model.sha256}"
                 raise ExecutorError(message, hint=hint)
         return digests

@@ -44,10 +44,10 @@ def merge_into(
         ExecutorError: if a key is missing there or has another shape, or the merge fails; some
             tensors may be overwritten by then.
     """
-    statistics = Statistics(executor)
+    fill = Statistics(executor).fill
 
     def run(views: Mapping[str, memoryview]) -> None:
-        with Lowering(executor, BufferSink(views), progress, statistics) as work:
+        with Lowering(executor, BufferSink(views), progress, fill) as work:
             carry_out(plan.only(views), work)
 
     direct: dict[str, memoryview] = {}

@@ -14,12 +14,13 @@ from bmerge.plan import MergeJob, Plan
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from bmerge.pipeline.measure import Statistics
-
-__all__ = ["Aligning", "Lowering", "Pass"]
+__all__ = ["Aligning", "Filling", "Lowering", "Pass"]
 
 Aligning = Callable[[int, int], None]
 """Called with the number of a sweep and how many sets of channels it has gone through."""
+
+Filling: TypeAlias = Callable[[Plan, "ProgressCallback | None"], Plan]
+"""Takes a plan and returns one that can be executed: its jobs know the statistics of the models."""
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Lowering:
         executor: runs the plan, and what a pass has to compute before.
         sink: where the output goes; a pass may put one of its own before it.
         progress: called while it runs.
-        statistics: of the models, if other plans of the same ones need them too.
+        fill: gives a plan the statistics of its models, if others of the same ones need them too.
         encode: makes codes of what the output has as such; None: nothing.
         folder: where aligned models lie; None: there is no place for them.
         aligning: called while models are aligned.
@@ -42,7 +43,7 @@ class Lowering:
     executor: Executor
     sink: Sink
     progress: ProgressCallback | None = None
-    statistics: Statistics | None = None
+    fill: Filling | None = None
     encode: Callable[[Plan], Plan] | None = None
     folder: Path | None = None
     aligning: Aligning | None = None

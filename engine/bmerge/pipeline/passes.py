@@ -49,7 +49,7 @@ def _align(plan: Plan, work: Lowering) -> Plan:
 
 
 def _measure(plan: Plan, work: Lowering) -> Plan:
-    return (work.statistics or Statistics(work.executor)).fill(plan, work.progress)
+    return (work.fill or Statistics(work.executor).fill)(plan, work.progress)
 
 
 def _encode(plan: Plan, work: Lowering) -> Plan:

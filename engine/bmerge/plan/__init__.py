@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bmerge.plan.alone import parts_alone
 from bmerge.plan.blocks import TYPES as BLOCK_TYPES
 from bmerge.plan.build import build_plan, make_plan
 from bmerge.plan.describe import describe, measured
@@ -21,6 +20,7 @@ from bmerge.plan.jobs import (
     Totals,
 )
 from bmerge.plan.match import Matching, match_tensors
+from bmerge.plan.part_files import part_files
 from bmerge.plan.steps import Methods, PlannedStep, graph_of
 
 __all__ = [
@@ -46,5 +46,5 @@ __all__ = [
     "make_plan",
     "match_tensors",
     "measured",
-    "parts_alone",
+    "part_files",
 ]

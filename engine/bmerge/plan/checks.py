@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, leading
-from bmerge.plan.alone import check_alone, parts_alone
 from bmerge.plan.notes import file_name, some
+from bmerge.plan.part_files import check_part_files, part_files
 from bmerge.plan.parts import COMPONENTS
 from bmerge.plan.steps import naming
 from bmerge.plan.values import Findings
@@ -30,7 +30,7 @@ def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archite
     """Refuse inputs of different architectures.
 
     An input all of whose tensors the first model has may be of any, and so may a VAE or a text
-    encoder alone, if it fits: :func:`bmerge.plan.alone.check_alone`.
+    encoder alone, if it fits: :func:`bmerge.plan.part_files.check_part_files`.
 
     Raises:
         ArchitectureError: names both.
@@ -40,11 +40,11 @@ def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archite
     others = [each for each in checkpoints if each.tensors.keys() != first.tensors.keys()]
     if not others:
         return
-    check_alone(checkpoints, architecture)
-    alone = parts_alone(checkpoints)
+    check_part_files(checkpoints, architecture)
+    separate = part_files(checkpoints)
     detected = detect(first.tensors, known)
     names = {architecture.canonical(key) for key in first.tensors}
-    for checkpoint in (each for each in others if each not in alone):
+    for checkpoint in (each for each in others if each not in separate):
         other = detect(checkpoint.tensors, known)
         same = other.id == detected.id
         if same or all(architecture.canonical(key) in names for key in checkpoint.tensors):
@@ -75,9 +75,9 @@ def _is_lora(checkpoint: Checkpoint) -> bool:
     first = next(iter(checkpoint.tensors), "")
     if not any(word in first for word in _ROLES) and not first.endswith(_LAST_ROLES):
         return False
-    from bmerge.lora.modules import is_lora_alone
+    from bmerge.lora.modules import is_lora_file
 
-    return is_lora_alone(checkpoint)
+    return is_lora_file(checkpoint)
 
 
 def check_blocks(recipe: Recipe, matches: Sequence[Match], architecture: Architecture) -> None:

@@ -103,8 +103,8 @@ class Matched:
         elif rule.channels is not None:
             self._cut.append(index)
         several = fill is None and rule.plain and rule.channels is None
-        alone = None if several and not self._values.repeated else index
-        kind = _Kind(rule, self._architecture.block_of(info.key), tag, alone)
+        single = None if several and not self._values.repeated else index
+        kind = _Kind(rule, self._architecture.block_of(info.key), tag, single)
         self._kinds.append(kind)
         self._shapes.append(shape)
         self._offsets.append(self._nbytes)
@@ -172,13 +172,13 @@ class _Kind(NamedTuple):
         rule: what gives them.
         block: that their keys are in.
         dtype: of the output.
-        alone: number of the one tensor of this kind, where jobs may differ in more than that.
+        single: number of the one tensor of this kind, where jobs may differ in more than that.
     """
 
     rule: AlikeRule
     block: str
     dtype: str
-    alone: int | None
+    single: int | None
 
 
 class _Column(Generic[T]):

@@ -164,7 +164,7 @@ class Values:
         for part, value in step.parts.items():
             chosen = [key for key in held[part] if self._part(step, key) == part]
             if not chosen:
-                message = f"step {step.name!r}: {self._label(value)} has nothing of {part!r}"
+                message = f"step {step.name!r}: {self._label(value)} has no tensors of {part!r}"
                 raise RecipeError(message, hint="'bmerge inspect FILE' shows what a file holds")
             keys.update(dict.fromkeys(chosen))
         yield self._note_lacking(step, held.get("*", ()), keys)

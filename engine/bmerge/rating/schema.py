@@ -73,7 +73,7 @@ def open_ratings(folder: Path, *, write: bool = False) -> Iterator[sqlite3.Conne
     except sqlite3.Error as error:
         raise failure_of(path, error) from error
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise StudyError(f"{path} holds what no bmerge has written: {error!r}") from error
+        raise StudyError(f"{path} was not written by bmerge: {error!r}") from error
 
 
 def _prepare(db: sqlite3.Connection) -> None:

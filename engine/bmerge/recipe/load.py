@@ -93,7 +93,7 @@ def recipe_of(
         return _simple(recipe, fields, node, weights)
     for key in _SIMPLE:
         if key in fields:
-            raise fields[key].error(f"{key!r} belongs into a step, where there are steps")
+            raise fields[key].error(f"{key!r} belongs in a step, where there are steps")
     steps, result = read_steps(fields, node, weights, spare=spare)
     recipe = replace(recipe, steps=steps, result=result)
     if not spare:

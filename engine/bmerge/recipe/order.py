@@ -30,7 +30,7 @@ class CircleError(Exception):
 def in_order(wanted: Iterable[T], needs: Callable[[T], Iterable[T]]) -> list[T]:
     """Return everything that is needed, each once, after what it needs itself.
 
-    It takes time in proportion to what there is, however often one thing is needed.
+    It takes time in proportion to what there is, however often one item is needed.
 
     Args:
         wanted: what is needed in the end; things are told apart by their hashes.
@@ -45,12 +45,12 @@ def in_order(wanted: Iterable[T], needs: Callable[[T], Iterable[T]]) -> list[T]:
         open_: dict[T, Iterator[T]] = {}
         waiting = iter((first,))
         while True:
-            thing = next((each for each in waiting if each not in done), None)
-            if thing is not None:
-                if thing in open_:
+            item = next((each for each in waiting if each not in done), None)
+            if item is not None:
+                if item in open_:
                     path = list(open_)
-                    raise CircleError([*path[path.index(thing) :], thing])
-                waiting = open_[thing] = iter(needs(thing))
+                    raise CircleError([*path[path.index(item) :], item])
+                waiting = open_[item] = iter(needs(item))
                 continue
             if not open_:
                 break

@@ -191,18 +191,18 @@ def _labels(lines: Sequence[float], bottom: float) -> list[float | None]:
         be; of equally many, as few above their lines as there can be.
     """
     # Label by label, the best way to have the last one at each of its places, or to have none.
-    ways: list[tuple[int, int, float, tuple[float | None, ...]]] = [(0, 0, -math.inf, ())]
+    layouts: list[tuple[int, int, float, tuple[float | None, ...]]] = [(0, 0, -math.inf, ())]
     for line in lines:
         longer: dict[float, tuple[int, int, float, tuple[float | None, ...]]] = {}
-        for left, above, last, places in ways:
+        for left, above, last, places in layouts:
             for place in (line + _LABEL, line - _ABOVE, None):
                 if place is not None and (place - last < _LABEL or place > bottom):
                     continue
                 end = last if place is None else place
-                way = (
+                layout = (
                     left + (place is None), above + (place is not None and place < line), end,
                     (*places, place),
                 )  # fmt: skip
-                longer[end] = min(longer.get(end, way), way, key=lambda each: each[:2])
-        ways = list(longer.values())
-    return list(min(ways, key=lambda each: each[:2])[3])
+                longer[end] = min(longer.get(end, layout), layout, key=lambda each: each[:2])
+        layouts = list(longer.values())
+    return list(min(layouts, key=lambda each: each[:2])[3])

@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bmerge.architectures import builtin
 from bmerge.evaluate.pictures import PictureFinder
@@ -56,25 +55,25 @@ def load_report_data(study_dir: Path) -> ReportData:
 
 
 def _data(study_dir: Path, study: StoredStudy) -> ReportData:
-    definition = study.attributes["definition"]
+    definition = study.definition
     trials = [trial for trial in study.trials.values() if trial.state != "running"]
     best = winner_of(study.trials, study.objectives)
     lost: list[str] = []
     stored = stored_recipe(study_dir, lost)
-    recipe = stored if is_of(stored, best, definition["merge"]["models"]) else None
+    recipe = stored if is_of(stored, best, definition.merge.models) else None
     names = model_names(definition, recipe, best)
     scale = study.objectives.scale(study.trials)
-    prompts = {payload["id"]: payload["prompt"] for payload in definition["payloads"]}
-    reader = _Reader(study, definition, names, scale, PictureFinder(study.folder), prompts, lost)
+    prompts = {payload.id: payload.prompt for payload in definition.payloads}
+    reader = _Reader(study, names, scale, PictureFinder(study.folder), prompts, lost)
     known = understand(study)
     data = ReportData(
         title=study.name,
-        method=definition["merge"]["method"],
+        method=definition.merge.method,
         objective=_objective(study.objectives),
         models=reader.models,
         candidates=tuple(reader.candidates(trials, best)),
         trials=tuple(reader.rows(trials, best)),
-        blocks=_blocks(definition["space"]["blocks"]),
+        blocks=_blocks(definition.space.blocks),
         weights=tuple(reader.weights(best, trials)) if best else (),
         recipe=(study_dir / RECIPE).read_text(encoding="utf-8") if recipe else "",
         versions=versions(),
@@ -97,7 +96,6 @@ class _Reader:
     """A stored study with what is needed to name its parts."""
 
     study: StoredStudy
-    definition: Mapping[str, Any]
     models: tuple[str, ...]
     scale: Scale
     pictures: PictureFinder
@@ -156,10 +154,10 @@ class _Reader:
 
     def _range(self, name: str, weights: BlockWeights) -> tuple[float, float]:
         """Return the least and greatest value that the study could give a hyperparameter."""
-        bounds = self.definition["space"]["parameters"]
+        space = self.study.definition.space
         values = [weights.default] if not weights.blocks else list(weights.blocks.values())
-        for source in self.definition["space"]["blocks"][name].values():
-            values += bounds[source] if isinstance(source, str) else [source]
+        for source in space.blocks[name].values():
+            values += space.parameters[source] if isinstance(source, str) else [source]
         return min(values), max(values)
 
     def _meanings(self, name: str, trials: Sequence[Trial]) -> dict[float, str]:

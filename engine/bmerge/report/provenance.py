@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from bmerge.errors import BmergeError
 from bmerge.foreign.lineage import Lineage, lineage
@@ -18,6 +17,7 @@ from bmerge.recipe.schema import ModelRef, Recipe
 from bmerge.study.baselines import model_name
 from bmerge.study.best import front_recipe
 from bmerge.study.choices import PREFIX
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.stored import StoredStudy
 from bmerge.study.trial import Trial, front_of
 
@@ -38,18 +38,17 @@ _DIGEST = re.compile(r"(?:sha256 )?([0-9a-f]{64})\b")
 _DISTRIBUTIONS = ("bmerge", "torch", "optuna", "nevergrad", "bayesian-optimization", "numpy")
 
 
-def hashes(definition: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def hashes(definition: StudyDefinition, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what a study's results depend on, with its SHA-256.
 
     Args:
-        definition: of the study, as it is stored.
+        definition: of the study.
         names: of its models.
     """
-    models = zip(names, definition["merge"]["models"], strict=False)
-    for name, identity in models:
-        yield name, str(identity)
+    yield from zip(names, definition.merge.models, strict=False)
+    plain = definition.to_json()
     for section in ("merge", "generator", "scorers", "optimiser"):
-        yield from _digests(section, definition.get(section))
+        yield from _digests(section, plain[section])
 
 
 def _digests(place: str, value: object) -> Iterator[tuple[str, str]]:
@@ -117,10 +116,10 @@ def is_of(recipe: Recipe | None, best: Trial | None, models: Sequence[str]) -> b
 
 
 def model_names(
-    definition: Mapping[str, Any], recipe: Recipe | None, best: Trial | None
+    definition: StudyDefinition, recipe: Recipe | None, best: Trial | None
 ) -> tuple[str, ...]:
     """Return the inputs' short names: their files', if the recipe tells, else their letters."""
-    count = len(definition["merge"]["models"])
+    count = len(definition.merge.models)
     names = [f"model {model_name(index)}" for index in range(count)]
     if recipe is None or best is None or best.proposal.recipe is not None:
         return tuple(names)

@@ -26,13 +26,11 @@ def completed(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     """Return ``stored`` with what it lacks.
 
     Args:
-        stored: a definition, of this release or an earlier one.
+        stored: a definition as plain data, of this release or an earlier one.
         wanted: the present definition of the same study.
     """
     plain = json.loads(redacted(json.dumps(stored)))  # a password is compared with none
     known = {**wanted, **plain}
-    if isinstance(known.get("generator"), str):  # an earlier release
-        known["generator"] = {"name": known["generator"]}
     for name in ("generator", "optimiser"):
         if name in wanted:
             known[name] = _section(known[name], wanted[name])
@@ -40,7 +38,7 @@ def completed(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
         pairs = zip(known.get("scorers", ()), wanted.get("scorers", ()), strict=True)
         known["scorers"] = [_section(before, now) for before, now in pairs]
     if "merge" in wanted:
-        code = {key: wanted["merge"][key] for key in ("code",) if key in wanted["merge"]}
+        code = {key: wanted["merge"][key] for key in ("code", "codes") if key in wanted["merge"]}
         known["merge"] = {**_defaults(Recipe), **code, **known["merge"]}
     if "payloads" in wanted:
         known["payloads"] = [{**_defaults(Payload), **each} for each in known["payloads"]]

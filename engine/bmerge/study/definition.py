@@ -1,31 +1,156 @@
-"""A study's definition: all that its results depend on, and what to say when it was changed.
+"""A study's definition: all that its results depend on, as it is stored with the study.
 
-It is stored with a new study. A resumed one must have the same, or the trials of before and
-after would not be comparable. How many trials there are is not part of it.
+A resumed study must have the same, or the trials of before and after would not be comparable
+(:mod:`bmerge.study.unchanged` tells). How many trials there are is not part of it. JSON is only
+at the edge: :meth:`StudyDefinition.from_json` understands what every release has stored.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bmerge.errors import StudyError, redacted
-from bmerge.study.completed import HASH, completed
+from bmerge.errors import redacted
+from bmerge.evaluate.protocols import Payload
+from bmerge.recipe.dump import plugin_data
+from bmerge.recipe.schema import PluginRef
 from bmerge.study.config import StudyConfig
+from bmerge.study.expected import mapping
+from bmerge.study.objective import Objectives
+from bmerge.study.sections import (
+    ArchitectureDefinition,
+    GeneratorDefinition,
+    MergeDefinition,
+    OptimiserDefinition,
+    ScorerDefinition,
+)
 from bmerge.study.space import SearchSpace
+from bmerge.study.space_definition import SpaceDefinition
 
-__all__ = ["Ingredients", "check_definition", "definition_of"]
+__all__ = ["Ingredients", "StudyDefinition", "definition_of"]
 
-_logger = logging.getLogger(__name__)
+Plain = Mapping[str, Any]
+"""A mapping that survives JSON unchanged."""
 
-_DIGITS = 12  # of a hash that are shown
-_INNER = re.compile(r"(?<=^generator)\.options|(?<=^optimiser)\.options|(?<=\])\.options|\.text$")
-"""Levels of the definition that a study file does not have."""
+
+@dataclass(frozen=True, slots=True)
+class StudyDefinition:
+    """All that a study's results depend on. None stands for what a release did not record.
+
+    Args:
+        merge: what is merged, and how.
+        space: what is searched.
+        payloads: the pictures of every trial.
+        generator: what makes them.
+        scorers: what judges them.
+        objectives: what is maximised.
+        optimiser: what proposes merges.
+        baselines: whether the pure models and the centre of the space come first.
+        attempts: merges that are tried next, as the study file has them.
+        files: name of a file in the payloads → its content's hash.
+        bmerge: the release that began the study.
+        plugins: that are loaded for it.
+        architecture: of the models.
+        tried: block weights, or the recipe, of each attempt.
+        warm: points of the space that another study found best.
+        choose: contents and code of each merge that can be chosen.
+        others: what another release recorded.
+    """
+
+    merge: MergeDefinition
+    space: SpaceDefinition
+    payloads: tuple[Payload, ...]
+    generator: GeneratorDefinition
+    scorers: tuple[ScorerDefinition, ...]
+    objectives: Objectives
+    optimiser: OptimiserDefinition
+    baselines: bool = True
+    attempts: tuple[Plain, ...] = ()
+    files: Mapping[str, str] | None = None
+    bmerge: str | None = None
+    plugins: tuple[PluginRef, ...] | None = None
+    architecture: ArchitectureDefinition | None = None
+    tried: tuple[Plain, ...] | None = None
+    warm: tuple[Mapping[str, float], ...] | None = None
+    choose: tuple[Plain, ...] | None = None
+    others: Plain = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, stored: Any) -> StudyDefinition:
+        """Return a stored definition, of this release or an earlier one.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is not one; see
+                :func:`bmerge.study.expected.expected`.
+        """
+        known = mapping(stored, "the definition")
+        plugins, place = known.get("plugins"), known.get("architecture")
+        return cls(
+            merge=MergeDefinition.from_json(known["merge"]),
+            space=SpaceDefinition.from_json(known["space"]),
+            payloads=tuple(map(_payload, known["payloads"])),
+            generator=GeneratorDefinition.from_json(known["generator"]),
+            scorers=tuple(map(ScorerDefinition.from_json, known["scorers"])),
+            objectives=Objectives.of(known),
+            optimiser=OptimiserDefinition.from_json(known["optimiser"]),
+            baselines=known.get("baselines", True),
+            attempts=tuple(known.get("try", ())),
+            files=known.get("files"),
+            bmerge=known.get("bmerge"),
+            plugins=None if plugins is None else tuple(PluginRef(**each) for each in plugins),
+            architecture=None if place is None else ArchitectureDefinition.from_json(place),
+            tried=_tuple(known.get(_TRIED)),
+            warm=_tuple(known.get(_WARM)),
+            choose=_tuple(known.get("choose")),
+            others={key: value for key, value in known.items() if key not in _KEYS},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` reads."""
+        return {**self._always(), **dict(self._recorded()), **self.others}
+
+    def _always(self) -> dict[str, Any]:
+        """Return the entries that every release has stored."""
+        return {
+            "merge": self.merge.to_json(),
+            "space": self.space.to_json(),
+            "payloads": [{**asdict(each), "tags": list(each.tags)} for each in self.payloads],
+            "generator": self.generator.to_json(),
+            "scorers": [each.to_json() for each in self.scorers],
+            **self.objectives.describe(),
+            "optimiser": self.optimiser.to_json(),
+            "baselines": self.baselines,
+            "try": list(self.attempts),
+        }
+
+    def _recorded(self) -> Iterator[tuple[str, Any]]:
+        """Yield the entries that later releases have added, where there are any."""
+        plain: dict[str, Any] = {"files": self.files, "bmerge": self.bmerge}
+        rows = {_TRIED: self.tried, _WARM: self.warm, "choose": self.choose}
+        if self.plugins is not None:
+            plain["plugins"] = [plugin_data(ref) for ref in self.plugins]
+        if self.architecture is not None:
+            plain["architecture"] = self.architecture.to_json()
+        yield from ((key, value) for key, value in plain.items() if value is not None)
+        yield from ((key, list(value)) for key, value in rows.items() if value is not None)
+
+    @property
+    def of_evaluators(self) -> StudyDefinition:
+        """The definition without what only the run that asks and tells has to know."""
+        optimiser = OptimiserDefinition("", 0, "", 0)
+        return replace(self, attempts=(), tried=None, warm=None, optimiser=optimiser)
+
+
+_TRIED = "weights of try"
+_WARM = "warm start"
+_KEYS = {
+    *(each.name for each in fields(StudyDefinition) if each.name != "others"),
+    *Objectives(()).describe(),
+    *("try", _TRIED, _WARM),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +158,30 @@ class Ingredients:
     """What a study file only names, as plain data with hashes of contents.
 
     Args:
-        method: of the merge: its ``code``, if that is a plugin's.
+        method: of the merge: its ``code``, if that is a plugin's, or ``codes`` of its steps.
         generator: its ``options`` on which pictures depend, and its ``code``.
         scorers: the same of each scorer, and its ``weights``.
         optimiser: as of the generator.
-        others: further entries of the definition.
+        files: that payloads name → hash.
+        bmerge: this release.
+        plugins: that take part.
+        architecture: of the models.
+        tried: block weights, or the recipe, of each attempt.
+        warm: points of the space that another study found best.
+        choose: contents and code of each merge that can be chosen.
     """
 
-    method: Mapping[str, Any] = field(default_factory=dict)
-    generator: Mapping[str, Any] = field(default_factory=dict)
-    scorers: tuple[Mapping[str, Any], ...] = ()
-    optimiser: Mapping[str, Any] = field(default_factory=dict)
-    others: Mapping[str, Any] = field(default_factory=dict)
+    method: Plain = field(default_factory=dict)
+    generator: Plain = field(default_factory=dict)
+    scorers: tuple[Plain, ...] = ()
+    optimiser: Plain = field(default_factory=dict)
+    files: Mapping[str, str] | None = None
+    bmerge: str | None = None
+    plugins: tuple[PluginRef, ...] | None = None
+    architecture: ArchitectureDefinition | None = None
+    tried: tuple[Plain, ...] | None = None
+    warm: tuple[Mapping[str, float], ...] | None = None
+    choose: tuple[Plain, ...] | None = None
 
 
 def definition_of(
@@ -52,8 +189,8 @@ def definition_of(
     search: SearchSpace,
     models: Sequence[str],
     ingredients: Ingredients | None = None,
-) -> dict[str, Any]:
-    """Return the definition as plain data that survives JSON unchanged.
+) -> StudyDefinition:
+    """Return the definition of a study, the same as it is read again later.
 
     Args:
         config: the study file.
@@ -68,84 +205,36 @@ def definition_of(
     del optimiser["n_iters"], optimiser["limits"], optimiser["least_gain"]
     scorers = [asdict(replace(scorer, options={})) for scorer in config.scorers]
     sections = named.scorers or ({},) * len(scorers)
-    definition = {
-        "merge": {**merge, "models": list(models), **named.method},
-        "space": search.describe(),
-        "payloads": [asdict(payload) for payload in config.payloads],
-        "generator": {"name": config.generator.name, **named.generator},
-        "scorers": [{**one, **more} for one, more in zip(scorers, sections, strict=True)],
-        **config.objectives.describe(),
-        "optimiser": {**optimiser, **named.optimiser},
-        "baselines": config.baselines,
-        "try": [each for each in config.attempts if not isinstance(each, Path)],
-        **named.others,
-    }
+    definition = StudyDefinition(
+        merge=MergeDefinition.from_json({**merge, "models": models, **named.method}),
+        space=search.describe(),
+        payloads=config.payloads,
+        generator=GeneratorDefinition(config.generator.name, **named.generator),
+        scorers=tuple(
+            ScorerDefinition.from_json({**one, **more})
+            for one, more in zip(scorers, sections, strict=True)
+        ),
+        objectives=config.objectives,
+        optimiser=OptimiserDefinition.from_json({**optimiser, **named.optimiser}),
+        baselines=config.baselines,
+        attempts=tuple(each for each in config.attempts if not isinstance(each, Path)),
+        files=named.files,
+        bmerge=named.bmerge,
+        plugins=named.plugins,
+        architecture=named.architecture,
+        tried=named.tried,
+        warm=named.warm,
+        choose=named.choose,
+    )
     # A password may change between runs, and must not be stored: plugins may take addresses, too.
-    plain: dict[str, Any] = json.loads(redacted(json.dumps(definition, default=str)))
-    return plain
+    plain = redacted(json.dumps(definition.to_json(), default=str))
+    return StudyDefinition.from_json(json.loads(plain))
 
 
-def check_definition(
-    stored: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    folder: Path,
-    *,
-    what: str = "study",
-    accept_changes: bool = False,
-) -> dict[str, Any]:
-    """Refuse to continue with a study, or ``what`` it is, under another definition.
-
-    Args:
-        stored: the definition that it was begun with.
-        wanted: the present one.
-        folder: where it is.
-        what: it is.
-        accept_changes: whether another content of a file, of weights or of code is only told.
-            Nobody but the user can know whether it matters.
-
-    Returns:
-        The definition to be stored from now on: what an earlier release has not recorded is
-        taken from ``wanted``.
-
-    Raises:
-        StudyError: that names the first difference and what to do.
-    """
-    known = completed(stored, wanted)
-    if known.get("bmerge") != wanted.get("bmerge"):
-        message = "the %s in %s was begun with bmerge %s, this is %s: scores may differ for that"
-        _logger.warning(message, what, folder, known["bmerge"], wanted["bmerge"])
-    own = {key: wanted[key] for key in ("bmerge", "plugins") if key in wanted}
-    for place, before, now in _differences(known | own, wanted, ""):
-        shown = f"{_INNER.sub('', place)}: {_short(before)}, now {_short(now)}"
-        message = f"the {what} in {folder} was made with different {shown}"
-        content = HASH in str(before) and HASH in str(now)
-        if not (content and accept_changes):
-            ways = "set it back, or start a new {} with another --out"
-            more = "; --accept-changes continues anyway" if content and what == "study" else ""
-            raise StudyError(message, hint=ways.format(what) + more)
-        _logger.warning("%s", message)
-    return {**wanted, **{key: known[key] for key in ("bmerge",) if key in known}}
+def _payload(stored: Any) -> Payload:
+    known = mapping(stored, "payloads")
+    return Payload(**{**known, "tags": tuple(known.get("tags", ()))})
 
 
-def _differences(before: Any, now: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield place, old and new value of everything that differs."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys((*before, *now)):
-            inner = f"{place}.{key}" if place else str(key)
-            yield from _differences(before.get(key), now.get(key), inner)
-    elif _is_list(before) and _is_list(now) and len(before) == len(now):
-        for index, pair in enumerate(zip(before, now, strict=True)):
-            yield from _differences(*pair, f"{place}[{index}]")
-    elif before != now:
-        yield place, before, now
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
-
-
-def _short(value: object) -> str:
-    """Return ``value`` as text that fits a line."""
-    text = f"{len(value)} entries" if isinstance(value, list | tuple) else repr(value)
-    text = re.sub(rf"({HASH}\w{{{_DIGITS}}})\w+", r"\1", text)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _tuple(stored: Sequence[Any] | None) -> tuple[Any, ...] | None:
+    return None if stored is None else tuple(stored)

@@ -10,14 +10,12 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bmerge.study.events import Event
+from bmerge.study.race import Race
 from bmerge.study.store import Store
 from bmerge.study.trial import Trial
-
-if TYPE_CHECKING:
-    from bmerge.study.racing import Race
 
 __all__ = ["Call", "Desk", "Evaluates", "GivenUpError", "OnEvent", "Outcome"]
 

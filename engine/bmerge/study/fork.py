@@ -16,13 +16,14 @@ from bmerge.evaluate.durable import write_durably
 from bmerge.evaluate.pictures import picture_file, place_of
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.completed import completed
-from bmerge.study.definition import check_definition
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.forked import FORK, cut_short, is_cut_short
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.store import Store
 from bmerge.study.stored import StoredStudy, has_study, read_study
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Proposal, Trial
+from bmerge.study.unchanged import check_unchanged
 
 __all__ = ["Fate", "fork_study"]
 
@@ -77,12 +78,14 @@ class _Fork:
     def __init__(self, stored: StoredStudy, study: PreparedStudy) -> None:
         for entry in study.evaluator.trial_scorers:
             message = f"the scorer {entry.label!r} judges whole trials, so none can be taken over"
-            raise StudyError(message, hint="begin a study of its own")
+            raise StudyError(message, hint="begin a separate study")
         self._stored, self._study = stored, study
-        before = completed(stored.attributes["definition"], study.definition)
-        _check_same(before, study.definition, stored)
-        self._judges = _same_scorers(before, study.definition)
-        self._payloads = dict(_same_payloads(before, study))
+        now = study.definition
+        known = completed(stored.definition.to_json(), now.to_json())
+        _check_same(known, now.to_json(), stored)
+        before = StudyDefinition.from_json(known)
+        self._judges = _same_scorers(before, now)
+        self._payloads = dict(_same_payloads(before, now))
         self._queue = list(study.queue)
         self._now: dict[int, int] = {}
 
@@ -141,7 +144,7 @@ class _Fork:
         old = {payload.id: self._payloads.get(payload.id) for payload in whole}
         missing = [name for name, before in old.items() if before not in known]
         if missing and trial.state != "pruned":
-            raise StudyError(f"it lacks {len(missing)} of {len(whole)} pictures")
+            raise StudyError(f"it has only {len(whole) - len(missing)} of {len(whole)} pictures")
         if trial.state == "pruned" and None in old.values():
             raise StudyError("it was stopped early, behind one with other pictures")
         return [
@@ -156,7 +159,7 @@ class _Fork:
         judges = [e.label for e in self._study.evaluator.picture_scorers if e.judges(payload)]
         for label in judges:
             if label not in self._judges or label not in record["scores"]:
-                raise StudyError(f"nothing has its scores by {label!r}")
+                raise StudyError(f"it has no scores by {label!r}")
         scores = {label: record["scores"][label] for label in judges}
         return {**record, "id": payload.id, "weight": payload.weight, "scores": scores}
 
@@ -184,23 +187,20 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], stored: Store
         files = {name: definition["files"][name] for name in sorted(both)}
         return {**{key: definition[key] for key in _SAME if key in definition}, "files": files}
 
-    check_definition(part(before), part(now), stored.folder)
+    check_unchanged(part(before), part(now), stored.folder, what="study")
 
 
-def _same_scorers(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+def _same_scorers(before: StudyDefinition, now: StudyDefinition) -> set[str]:
     """Return the labels of scorers that both studies have; their weights may differ."""
-    known, wanted = (
-        {scorer["label"]: {**scorer, "weight": None} for scorer in each["scorers"]}
-        for each in (before, now)
-    )
-    return {label for label, scorer in wanted.items() if known.get(label) == scorer}
+    known = {each.label: replace(each, weight=0.0) for each in before.scorers}
+    return {e.label for e in now.scorers if known.get(e.label) == replace(e, weight=0.0)}
 
 
-def _same_payloads(before: Mapping[str, Any], study: PreparedStudy) -> Iterator[tuple[str, str]]:
+def _same_payloads(before: StudyDefinition, now: StudyDefinition) -> Iterator[tuple[str, str]]:
     """Yield the new id and the old one of each payload that both studies have."""
-    own = {"id": None, "weight": None}
-    known = [(payload["id"], {**payload, **own}) for payload in before["payloads"]]
-    for payload in study.definition["payloads"]:
-        found = next((name for name, each in known if each == {**payload, **own}), None)
+    known = [(payload.id, replace(payload, id="", weight=0.0)) for payload in before.payloads]
+    for payload in now.payloads:
+        plain = replace(payload, id="", weight=0.0)
+        found = next((name for name, each in known if each == plain), None)
         if found is not None:
-            yield payload["id"], found
+            yield payload.id, found

@@ -69,7 +69,7 @@ def check_home(folder: Path, name: str, attributes: Mapping[str, Any] | None) ->
     """
     own = _id_of(folder)
     if own is not None and (attributes is None or attributes.get("id") != own):
-        message = f"{folder} is the folder of another study than {name!r} in this storage"
+        message = f"{folder} is the folder of a study other than {name!r} in this storage"
         raise StudyError(message, hint="give its own storage, or another folder by --out")
     home = (attributes or {}).get("folder")
     if home is None or home == str(folder.absolute()):
@@ -81,7 +81,7 @@ def check_home(folder: Path, name: str, attributes: Mapping[str, Any] | None) ->
             hint = "run it there once, and it may be moved; or give the study another name"
         raise StudyError(message, hint=hint)
     if _id_of(Path(home)) == own and not Path(home).samefile(folder):
-        message = f"the study {name!r} in this storage is in {home} still, of which this is a copy"
+        message = f"the study {name!r} in this storage is still in {home}, of which this is a copy"
         raise StudyError(message, hint="give that folder by --out, or the study another name")
 
 

@@ -106,7 +106,7 @@ def _spot(parts: tuple[str, ...], node: Node, merge: Node) -> _Spot:
         nodes = [*same, *(item for item in nodes if item not in same)]
     labels = tuple(_label(item) for item in nodes)
     if len(set(labels)) < max(2, len(labels)):
-        raise node.error(f"{node.name} must be two or more, each another")
+        raise node.error(f"{node.name} must be two or more different ones")
     parameter = Parameter(PREFIX + place, 0.0, len(labels) - 1.0, choices=labels)
     return _Spot(parts, Choice(parameter, 0.0), tuple(nodes))
 

@@ -148,6 +148,6 @@ def _check_wildcards(place: Node, prompt: Prompt, wildcards: Wildcards | None) -
                 raise (error if error.path else place.error(str(error), error.hint)) from error
         elif names := wildcards_in(text):
             raise place.error(
-                f"the prompt has the wildcard __{names[0]}__, but there is no folder of wildcards",
+                f"the prompt has the wildcard __{names[0]}__, but there is no wildcards folder",
                 "set wildcards to a folder, or to false to take prompts as they are",
             )

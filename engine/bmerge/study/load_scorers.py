@@ -43,7 +43,7 @@ def read_scorers(
         if not weighted and (weight := item.mapping().get("weight")):
             raise weight.error("weights of scorers are given in objectives", "leave it out here")
     if weighted and not any(scorer.weight for scorer in scorers):
-        raise node.error("some scorer must have a weight other than 0")
+        raise node.error("at least one scorer must have a weight other than 0")
     return scorers
 
 
@@ -66,7 +66,7 @@ def read_objectives(keys: Mapping[str, Node], scorers: Sequence[ScorerConfig]) -
         labels = [scorer.label for scorer in scorers]
         sums = [_objective(name, entry, labels) for name, entry in node.mapping().items()]
         if not sums:
-            raise node.error("objectives must name one at least")
+            raise node.error("objectives must name at least one")
     else:
         sums = [Objective("score", {s.label: s.weight for s in scorers if s.weight})]
     constraints = keys["constraints"].sequence() if "constraints" in keys else ()

@@ -15,7 +15,6 @@ from bmerge.errors import BmergeError, PluginError, StudyError, StudyInterrupted
 from bmerge.faults import in_one_line
 from bmerge.study.asking import Asking
 from bmerge.study.best import write_best, write_front
-from bmerge.study.definition import check_definition
 from bmerge.study.events import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import revisions_of
@@ -28,6 +27,7 @@ from bmerge.study.slots import slots_of
 from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of, front_of
+from bmerge.study.unchanged import check_definition
 from bmerge.study.waiting import Patience
 from bmerge.study.winner import winner_of
 
@@ -90,7 +90,7 @@ def _settle_definition(study: PreparedStudy, store: Store, *, accept_changes: bo
     Pictures of an unfinished trial count once all are there: a person may have judged them.
     """
     whole = len(study.evaluator.payloads)
-    known = store.attributes["definition"]
+    known = store.definition
     try:
         settled = check_definition(
             known, study.definition, study.folder, accept_changes=accept_changes
@@ -98,7 +98,7 @@ def _settle_definition(study: PreparedStudy, store: Store, *, accept_changes: bo
     except StudyError:
         if store.begun or any(len(trial.pictures) >= whole for trial in store.running):
             raise
-        store.forget(definition=study.definition, budget=study.asks)
+        store.forget(study.definition, study.asks)
     else:
         store.define(settled)
 
@@ -174,7 +174,7 @@ class _Run:
                 outcome = self.slots.wait()
             except BmergeError as error:
                 if blame_of(error) == "study" and not self.store.begun:
-                    self.store.forget()
+                    self.store.forget(self.study.definition, self.study.asks)
                 raise
             self._end(outcome)
 

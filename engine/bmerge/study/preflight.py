@@ -14,13 +14,13 @@ from functools import partial
 
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
-from bmerge.study.definition import check_definition
 from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock
 from bmerge.study.room import Need, check_room, needs_of, takes_files
 from bmerge.study.stored import StoredStudy
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
+from bmerge.study.unchanged import check_definition
 
 __all__ = ["Finding", "Forecast", "check_all", "check_before", "forecast_of"]
 
@@ -92,7 +92,7 @@ def check_all(
     trials = {} if stored is None else stored.trials
     with FolderLock(study.folder) if stored else contextlib.nullcontext():
         if stored is not None and any(t.state != "running" for t in trials.values()):
-            known = stored.attributes["definition"]
+            known = stored.definition
             check = partial(check_definition, accept_changes=accept_changes)
             here = partial(check, known, study.definition, study.folder)
             yield _finding("the study so far", here)

@@ -13,7 +13,7 @@ from bmerge.recipe.schema import Recipe
 from bmerge.study.events import Event
 from bmerge.study.painting import Entry, Fresh, key_of, paint
 from bmerge.study.proof import Contender, Proof, ProofStore, compared
-from bmerge.study.racing import in_random_order
+from bmerge.study.race import in_random_order
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of, front_of
 from bmerge.study.winner import winner_of
@@ -54,7 +54,7 @@ def contenders_of(
         best.append(rest.pop(trial.number))
         trial = best_of(rest)
     if not best:
-        raise StudyError("no trial is complete, so there is no winner to be proved")
+        raise StudyError("no trial is complete, so there is no winner to prove")
     best += _spread([t for t in front_of(trials) if t not in best])
     baselines = [t for t in rest.values() if t.proposal.phase == "baseline"]
     entries = [entry_of(study, trial) for trial in (*best, *baselines)]

@@ -20,7 +20,7 @@ from bmerge.study.picture_record import PictureRecord
 from bmerge.study.proof import Comparison, Contender, ProofStore, comparison
 from bmerge.study.protocols import Parameter
 from bmerge.study.prove import LEAST, check_provable
-from bmerge.study.racing import in_random_order
+from bmerge.study.race import in_random_order
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of
 

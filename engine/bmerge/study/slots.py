@@ -19,13 +19,13 @@ from bmerge.errors import StudyError
 from bmerge.study.attempt import Attempts
 from bmerge.study.desk import Call, Desk, Evaluates, GivenUpError, OnEvent, Outcome
 from bmerge.study.gallery import FolderGallery
-from bmerge.study.racing import Race
+from bmerge.study.race import Race
 from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
 
-__all__ = ["Alone", "Crew", "Slots", "slots_of"]
+__all__ = ["Crew", "SingleSlot", "Slots", "slots_of"]
 
 _LEAVE = 5.0  # seconds that a slot has to stop in, when the run ends early
 
@@ -55,7 +55,7 @@ class Slots(Protocol):
         """Let all slots go; what they are at is given up."""
 
 
-class Alone:
+class SingleSlot:
     """One slot: the trial is evaluated in ``wait``, in the thread of the run.
 
     Args:
@@ -168,7 +168,7 @@ def slots_of(study: PreparedStudy, store: Store, patience: Patience, on_event: O
         StudyError: if there are several and a scorer judges whole trials.
     """
     if study.slots == 1 and study.remote is None:
-        return Alone(Attempts(study, store, patience, on_event, FolderGallery(study)))
+        return SingleSlot(Attempts(study, store, patience, on_event, FolderGallery(study)))
     for entry in study.evaluator.trial_scorers:
         message = f"the scorer {entry.label!r} judges one trial at a time"
         raise StudyError(message, hint="leave evaluators out")

@@ -7,16 +7,17 @@ the dimensions only; :class:`SearchSpace` turns its proposals into block weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from bmerge.errors import StudyError
 from bmerge.recipe.schema import BlockWeights
 from bmerge.study.points import checked_point
 from bmerge.study.protocols import Space
+from bmerge.study.space_definition import SpaceDefinition
 
-__all__ = ["SearchSpace", "SourceLayout", "ValueSource", "in_words"]
+__all__ = ["SearchSpace", "SourceLayout", "ValueSource"]
 
 _TOLERANCE = 1e-9  # of a given weight against a bound or a frozen value: text is decimal
 
@@ -149,35 +150,20 @@ class SearchSpace:
         """Return the middle of every dimension."""
         return self.space.centre()
 
-    def describe(self) -> dict[str, Any]:
-        """Return it as plain data, for the stored study."""
-        kinds = {
-            p.name: [p.kind, *(["log"] if p.integer and p.log else []), *p.choices]
-            for p in self.space.parameters
-            if p.kind != "float"
-        }
-        layers = {
-            layout.name: {pattern: name for pattern, (_, name) in layout.layers.items()}
-            for layout in self.layouts
-            if layout.layers
-        }
-        return {
-            "parameters": {p.name: [p.low, p.high] for p in self.space.parameters},
-            "blocks": {layout.name: dict(layout.places) for layout in self.layouts},
-            **({"layers": layers} if layers else {}),
-            **({"kinds": kinds} if kinds else {}),
-        }
-
-
-def in_words(kinds: Mapping[str, Sequence[str]], values: Mapping[str, float]) -> dict[str, Any]:
-    """Return values for people: of a choice, the word that is chosen.
-
-    Args:
-        kinds: what :meth:`SearchSpace.describe` tells of parameters that are not plain numbers.
-        values: of some parameters.
-    """
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        kind, *words = kinds.get(name, ("float",))
-        found[name] = words[int(value)] if kind == "categorical" else value
-    return found
+    def describe(self) -> SpaceDefinition:
+        """Return it as it is stored with the study."""
+        log = {p.name for p in self.space.parameters if p.integer and p.log}
+        return SpaceDefinition(
+            parameters={p.name: (p.low, p.high) for p in self.space.parameters},
+            blocks={layout.name: dict(layout.places) for layout in self.layouts},
+            layers={
+                layout.name: {pattern: name for pattern, (_, name) in layout.layers.items()}
+                for layout in self.layouts
+                if layout.layers
+            },
+            kinds={
+                p.name: (p.kind, *(["log"] if p.name in log else []), *p.choices)
+                for p in self.space.parameters
+                if p.kind != "float"
+            },
+        )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import unwritable
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.expected import expected
 from bmerge.study.forked import is_cut_short
 from bmerge.study.home import check_home, enter_home, storage_of
@@ -52,8 +53,7 @@ class Store:
     Args:
         folder: of the study; made if it is not there.
         name: of the study.
-        definition: all that its results depend on, as plain data; stored until the first
-            trial is.
+        definition: all that its results depend on; stored until the first trial is.
         objectives: what is maximised.
         budget: asks that the optimiser will get; stored likewise.
         url: of its storage; None keeps one in the folder.
@@ -69,7 +69,7 @@ class Store:
         folder: Path,
         name: str,
         *,
-        definition: Mapping[str, Any],
+        definition: StudyDefinition,
         objectives: Objectives,
         budget: int,
         url: str | None = None,
@@ -84,7 +84,7 @@ class Store:
             self._storage = open_storage(folder, url, create=True)
             opened.callback(self._storage.close)
             with expected(f"the study in {folder}"):
-                self._open(name, url, {"definition": definition, "budget": budget})
+                self._open(name, url, {"definition": definition.to_json(), "budget": budget})
             self._opened = opened.pop_all()
 
     def _open(self, name: str, url: str | None, attributes: Mapping[str, Any]) -> None:
@@ -98,6 +98,7 @@ class Store:
         if url is not None:
             enter_home(folder, url, storage.attributes(name), self._describe)
         self.attributes = storage.attributes(name)
+        self.definition = StudyDefinition.from_json(self.attributes["definition"])
         self._revisions = read_revisions(self.attributes.get(REVISIONS, {}))
         self._reopened = frozenset(self.attributes.get(_REOPENED, ()))
 
@@ -190,11 +191,12 @@ class Store:
             self._storage.note(self._study, trial.number, {ATTEMPT: token, PARKED: {}})
             self.trials[trial.number] = Trial(trial.number, "running", trial.proposal, token=token)
 
-    def forget(self, **attributes: object) -> None:
+    def forget(self, definition: StudyDefinition, budget: int) -> None:
         """Begin the study anew, as if it never had a trial.
 
         Args:
-            attributes: those of the study that change.
+            definition: all that its results depend on, from now on.
+            budget: asks that the optimiser will get.
 
         Raises:
             StudyError: if one has ever been finished.
@@ -203,8 +205,10 @@ class Store:
             raise StudyError("a study with finished trials cannot begin anew")
         self._storage.delete(self._study)
         self._storage.create(self._study, len(self._objectives.sums))
-        self._describe({**self.attributes, **attributes})
+        changed = {"definition": definition.to_json(), "budget": budget}
+        self._describe({**self.attributes, **changed})
         self.attributes = self._storage.attributes(self._study)
+        self.definition = definition
         self.trials = {}
 
     def revise(self, revisions: Revisions) -> None:
@@ -223,10 +227,11 @@ class Store:
         self._describe(attributes)
         self.attributes = {**self.attributes, **attributes}
 
-    def define(self, definition: Mapping[str, Any]) -> None:
+    def define(self, definition: StudyDefinition) -> None:
         """Store the study's definition, completed by what it did not hold before."""
-        if definition != self.attributes["definition"]:
-            self._describe({"definition": definition})
+        if definition != self.definition:
+            self._describe({"definition": definition.to_json()})
+            self.definition = definition
 
     def _describe(self, attributes: Mapping[str, Any]) -> None:
         self._storage.describe(self._study, attributes)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.errors import StudyError
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.expected import expected
 from bmerge.study.home import is_home, url_of
 from bmerge.study.objective import Objectives
@@ -29,13 +30,15 @@ class StoredStudy:
     Args:
         folder: of the study.
         name: of the study.
-        attributes: what was stored with the study: ``definition``, ``budget``.
+        definition: all that its results depend on.
+        attributes: what else was stored with the study, such as ``budget``.
         objectives: what it maximises.
         trials: number → trial, as it is judged now.
     """
 
     folder: Path
     name: str
+    definition: StudyDefinition
     attributes: Mapping[str, Any]
     objectives: Objectives
     trials: Mapping[int, Trial]
@@ -63,10 +66,11 @@ def read_study(folder: str | Path) -> StoredStudy:
         for name in storage.studies():
             attributes = storage.attributes(name)
             if "folder" in attributes and (url is None or is_home(attributes, folder)):
-                objectives = Objectives.of(attributes["definition"])
+                definition = StudyDefinition.from_json(attributes["definition"])
+                objectives = definition.objectives
                 revisions = read_revisions(attributes.get(REVISIONS, {}))
                 trials = revised(load_trials(storage, name, objectives), revisions, objectives)
-                return StoredStudy(folder, name, attributes, objectives, trials)
+                return StoredStudy(folder, name, definition, attributes, objectives, trials)
         begun = any(map(storage.trials, storage.studies()))
     if not begun and url is None:
         message = f"no study in {folder} yet: its run ended while it made {FILE}"

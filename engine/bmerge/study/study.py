@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import MergedModel
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.config import InitialDesign, Racing
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.design import initial_points
 from bmerge.study.desk import Desk, Evaluates
 from bmerge.study.limits import UNLIMITED, Limits
@@ -147,7 +148,7 @@ class PreparedStudy:
     seed: int
     queue: tuple[Proposal, ...]
     n_iters: int | None
-    definition: Mapping[str, Any]
+    definition: StudyDefinition
     storage: str | None = None
     patience: float = 30.0
     limits: Limits = UNLIMITED

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bmerge.errors import StudyError
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.expected import expected, mapping, number, numbers
 from bmerge.study.home import url_of
 from bmerge.study.lock import FolderLock
-from bmerge.study.objective import Objectives
 from bmerge.study.open_storage import open_storage
 from bmerge.study.protocols import Parameter
 from bmerge.study.sqlite_file import FILE
@@ -91,8 +91,8 @@ def _store(
     storage: Storage, head: Mapping[str, Any], rows: Iterable[StoredTrial], folder: Path
 ) -> None:
     attributes = {**head["attributes"], "folder": str(folder.absolute())}
-    objectives = Objectives.of(attributes["definition"])
-    storage.create(head["study"], len(objectives.sums))
+    definition = StudyDefinition.from_json(attributes["definition"])
+    storage.create(head["study"], len(definition.objectives.sums))
     storage.describe(head["study"], attributes)
     for row in rows:
         storage.add(head["study"], row)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bmerge.study.importance import Importance, importances, points_of
 from bmerge.study.stored import StoredStudy
 from bmerge.study.surface import Curve, Pair, fit_surface
 from bmerge.study.winner import winner_of
 
-__all__ = ["Understanding", "numbers_of", "understand"]
+__all__ = ["Understanding", "understand"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ def understand(study: StoredStudy) -> Understanding:
     """Read what the finished trials of a study say of its parameters."""
     best = winner_of(study.trials, study.objectives)
     trials = [trial for trial in study.trials.values() if trial.state != "running"]
-    bounds = numbers_of(study.attributes["definition"]["space"])
+    bounds = study.definition.space.numbers
     found = () if best is None else importances(trials, best, bounds)
     if best is None or not found:
         return Understanding()
@@ -43,17 +41,3 @@ def understand(study: StoredStudy) -> Understanding:
     scores = [point.score or 0.0 for point in points]
     surface = fit_surface(rows, scores, best.proposal.values, ordered)
     return Understanding(found, surface.curves, surface.pairs)
-
-
-def numbers_of(space: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return parameter → range, of those that are numbers and no choices.
-
-    Args:
-        space: as a study's definition has it.
-    """
-    kinds = space.get("kinds", {})
-    return {
-        name: (low, high)
-        for name, (low, high) in space["parameters"].items()
-        if kinds.get(name, ["float"])[0] not in ("categorical", "simplex")
-    }

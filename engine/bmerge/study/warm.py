@@ -16,10 +16,7 @@ from bmerge.study.space import SearchSpace
 from bmerge.study.stored import StoredStudy, has_study, read_study
 from bmerge.study.trial import Proposal
 
-__all__ = ["KEY", "warm_points", "warm_proposals"]
-
-KEY = "warm start"
-"""Of the study's definition: the points. They stay when the other study continues or is gone."""
+__all__ = ["warm_points", "warm_proposals"]
 
 Point = Mapping[str, float]
 
@@ -29,7 +26,8 @@ def warm_points(config: WarmStartConfig | None, folder: Path, search: SearchSpac
 
     Args:
         config: what the study file says.
-        folder: of the study; if it has begun, it knows its points.
+        folder: of the study; if it has begun, its definition has its points: they stay when the
+            other study continues or is gone.
         search: its space.
 
     Raises:
@@ -38,7 +36,7 @@ def warm_points(config: WarmStartConfig | None, folder: Path, search: SearchSpac
     if config is None:
         return []
     if has_study(folder):
-        known = read_study(folder).attributes["definition"].get(KEY)
+        known = read_study(folder).definition.warm
         if known is not None:
             return [{name: float(value) for name, value in point.items()} for point in known]
     return _best_points(read_study(config.study), config.trials, search)

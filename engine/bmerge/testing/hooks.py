@@ -36,7 +36,7 @@ def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
     if not record.hooks:
         raise PluginError(f"plugin {name!r} has no hook", hint="put @bmerge.hookimpl above one")
     registry = Registry(host)
-    for things in (
+    for catalogue in (
         registry.methods,
         registry.optimisers,
         registry.generators,
@@ -44,7 +44,7 @@ def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
         registry.architectures,
         registry.storages,
     ):
-        len(things)  # asks the plugin
+        len(catalogue)  # asks the plugin
     for broken in host.broken:
         raise PluginError(str(broken.error), plugin=name)
     for kinds in (registry.optimisers, registry.generators, registry.scorers):

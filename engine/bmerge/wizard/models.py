@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bmerge.architectures import Architecture
@@ -49,7 +49,7 @@ _KINDS = {
     "anima": PaintingSettings(1024, 30, 4.0, _BAD, workflow="anima", model_only=True),
 }
 _UNKNOWN = PaintingSettings(1024, 20, 5.0)
-_ALONE = {"flux": "flux_model"}
+_MODEL_ONLY = {"flux": "flux_model"}
 """Architecture → workflow for a diffusion model alone, where there are both."""
 _ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")
 
@@ -97,8 +97,6 @@ def look_at(paths: Sequence[Path], method: str, registry: Registry) -> StudyMode
 
 def _settings(architecture: str, *, whole: bool) -> PaintingSettings:
     settings = _KINDS.get(architecture, _UNKNOWN)
-    if whole or architecture not in _ALONE:
+    if whole or architecture not in _MODEL_ONLY:
         return settings
-    return PaintingSettings(
-        settings.side, settings.steps, settings.cfg, workflow=_ALONE[architecture], model_only=True
-    )
+    return replace(settings, workflow=_MODEL_ONLY[architecture], model_only=True)

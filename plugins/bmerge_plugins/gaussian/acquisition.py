@@ -17,7 +17,7 @@ __all__ = ["Acquisition", "expected_improvement", "improvement_chance", "upper_b
 Acquisition: TypeAlias = Callable[[Array, Array], tuple[Array, Array, Array]]
 """Means and deviations → values, and their slopes by either."""
 
-_FAR = -1.0  # improvements of which more deviations are missing are computed otherwise
+_SPLIT = -1.0  # improvements of which more deviations are missing are computed otherwise
 _ROOT_OF_2_PI = math.sqrt(2 * math.pi)
 
 
@@ -71,10 +71,10 @@ def slopes(acquisition: Acquisition, beliefs: Beliefs) -> tuple[Array, Array]:
 
 
 def _log_h(z: Array) -> Array:
-    near = np.maximum(z, _FAR)
-    log_near = np.log(np.exp(-0.5 * near * near) / _ROOT_OF_2_PI + near * ndtr(near))
-    far = np.minimum(z, _FAR)
-    rest = 1 + far * math.sqrt(math.pi / 2) * erfcx(-far / math.sqrt(2))
-    rest = np.where(far < -1e5, 1 / (far * far), np.maximum(rest, 1e-300))
-    log_far = -0.5 * far * far - math.log(_ROOT_OF_2_PI) + np.log(rest)
-    return np.asarray(np.where(z > _FAR, log_near, log_far))
+    upper = np.maximum(z, _SPLIT)
+    log_upper = np.log(np.exp(-0.5 * upper * upper) / _ROOT_OF_2_PI + upper * ndtr(upper))
+    lower = np.minimum(z, _SPLIT)
+    rest = 1 + lower * math.sqrt(math.pi / 2) * erfcx(-lower / math.sqrt(2))
+    rest = np.where(lower < -1e5, 1 / (lower * lower), np.maximum(rest, 1e-300))
+    log_lower = -0.5 * lower * lower - math.log(_ROOT_OF_2_PI) + np.log(rest)
+    return np.asarray(np.where(z > _SPLIT, log_upper, log_lower))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from bmerge import Alike, MergeMethod, PerModel, Range, Weight, hookimpl, merge_method, ops
-from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, add_weighted
+from bmerge import Alike, MergeMethod, PerModel, Range, hookimpl, merge_method, ops
+from bmerge_plugins.methods._task_vectors import Election, KeptParts, WeightedSum
 
 Gamma = Annotated[float, Range(0, 0.1, minimum=0, maximum=1)]
 
@@ -15,11 +15,9 @@ Gamma = Annotated[float, Range(0, 0.1, minimum=0, maximum=1)]
 def breadcrumbs(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 0.5,
-    density: PerModel[Density] = 0.9,
+    parts: KeptParts = KeptParts(density=0.9),
     gamma: PerModel[Gamma] = 0.01,
-    scale: Scale = 1.0,
-    normalize: bool = False,
+    summed: WeightedSum = WeightedSum(),
 ) -> Alike:
     """Add what models have learned without the smallest changes and the outliers.
 
@@ -33,29 +31,25 @@ def breadcrumbs(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        density: fraction that is kept, one for each model.
+        parts: what counts.
         gamma: fraction of the greatest that is left out, one for each model.
-        scale: factor of the sum; "lambda" of mergekit.
-        normalize: divide by the sum of the weights.
+        summed: how it is added.
 
     Source: Model breadcrumbs (Davari & Belilovsky, 2023, arXiv:2312.06795); breadcrumbs of
     mergekit, which drops whole tensors that have less than 1 / gamma elements.
     """
-    deltas = _between(base, models, density, gamma)
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
+    deltas = _between(base, models, parts.density, gamma)
+    return summed.add(base, deltas, parts.weight)
 
 
 @merge_method
 def breadcrumbs_ties(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 0.5,
-    density: PerModel[Density] = 0.9,
+    parts: KeptParts = KeptParts(density=0.9),
     gamma: PerModel[Gamma] = 0.01,
-    scale: Scale = 1.0,
-    normalize: bool = False,
-    vote: Vote = "sum",
+    summed: WeightedSum = WeightedSum(),
+    election: Election = Election(),
 ) -> Alike:
     """Add what models have learned without extremes, with one sign for each weight.
 
@@ -64,18 +58,16 @@ def breadcrumbs_ties(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        density: fraction that is kept, one for each model.
+        parts: what counts.
         gamma: fraction of the greatest that is left out, one for each model.
-        scale: factor of the sum; "lambda" of mergekit.
-        normalize: divide by the sum of the weights that took part.
-        vote: what elects a sign, as of ties.
+        summed: how it is added.
+        election: of signs.
 
     Source: Model breadcrumbs (Davari & Belilovsky, 2023, arXiv:2312.06795) with TIES (Yadav et
     al., 2023, arXiv:2306.01708); breadcrumbs_ties of mergekit.
     """
-    deltas = _between(base, models, density, gamma)
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    deltas = _between(base, models, parts.density, gamma)
+    return summed.add(base, deltas, parts.weight, election)
 
 
 def _between(

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
-from bmerge_plugins.methods._task_vectors import Density, Rescale, Scale, Vote, add_weighted, drop
+from bmerge import Alike, MergeMethod, hookimpl, merge_method, ops
+from bmerge_plugins.methods._task_vectors import Dropping, Election, KeptParts, WeightedSum
 
 
 @merge_method(aliases=("dare", "DARE"))
 def dare_linear(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 0.5,
-    density: PerModel[Density] = 0.5,
-    scale: Scale = 1.0,
-    normalize: bool = False,
-    rescale: Rescale = "probability",
+    parts: KeptParts = KeptParts(),
+    summed: WeightedSum = WeightedSum(),
+    dropping: Dropping = Dropping(),
 ) -> Alike:
     """Add a random part of what each model has learned, magnified.
 
@@ -30,30 +28,25 @@ def dare_linear(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        density: probability with which an element is kept, one for each model.
-        scale: factor of the sum; "lambda" of mergekit.
-        normalize: divide by the sum of the weights.
-        rescale: "probability" divides by density, as the paper does; "l1" gives each task vector
-            the same sum of absolute values as before, as mergekit does; "none" leaves it.
+        parts: what counts.
+        summed: how it is added.
+        dropping: at random.
 
     Source: DARE (Yu et al., 2023, arXiv:2311.03099); dare_linear of mergekit, DARE of
     Chattiori's merger (density 0.5). Random numbers follow from the recipe's seed and the key.
     """
-    deltas = _dropped(base, models, density, rescale)
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
+    deltas = _dropped(base, models, parts.density, dropping)
+    return summed.add(base, deltas, parts.weight)
 
 
 @merge_method
 def dare_ties(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 0.5,
-    density: PerModel[Density] = 0.5,
-    scale: Scale = 1.0,
-    normalize: bool = False,
-    rescale: Rescale = "probability",
-    vote: Vote = "sum",
+    parts: KeptParts = KeptParts(),
+    summed: WeightedSum = WeightedSum(),
+    dropping: Dropping = Dropping(),
+    election: Election = Election(),
 ) -> Alike:
     """Add a random part of what each model has learned, with one sign for each weight.
 
@@ -62,26 +55,27 @@ def dare_ties(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        density: probability with which an element is kept, one for each model.
-        scale: factor of the sum; "lambda" of mergekit.
-        normalize: divide by the sum of the weights that took part.
-        rescale: as of dare_linear.
-        vote: what elects a sign, as of ties.
+        parts: what counts.
+        summed: how it is added.
+        dropping: at random.
+        election: of signs.
 
     Source: DARE (Yu et al., 2023, arXiv:2311.03099) with TIES (Yadav et al., 2023,
     arXiv:2306.01708); dare_ties of mergekit.
     """
-    deltas = _dropped(base, models, density, rescale)
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    deltas = _dropped(base, models, parts.density, dropping)
+    return summed.add(base, deltas, parts.weight, election)
 
 
 def _dropped(
-    base: ops.Tensor, models: Iterable[ops.Tensor], density: Iterable[ops.Tensor], rescale: Rescale
+    base: ops.Tensor,
+    models: Iterable[ops.Tensor],
+    density: Iterable[ops.Tensor],
+    dropping: Dropping,
 ) -> list[ops.Tensor]:
     pairs = zip(models, density, strict=True)
     return [
-        drop(model - base, fraction, rescale, stream)
+        dropping.drop(model - base, fraction, stream)
         for stream, (model, fraction) in enumerate(pairs)
     ]
 

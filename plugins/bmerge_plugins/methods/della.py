@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
-from bmerge import Alike, MergeMethod, PerModel, Range, Weight, hookimpl, ops, tensor_method
-from bmerge_plugins.methods._task_vectors import (
-    Density,
-    Rescale,
-    Scale,
-    Vote,
-    add_weighted,
-    rescaled,
-)
+from bmerge import Alike, MergeMethod, PerModel, Range, hookimpl, ops, tensor_method
+from bmerge_plugins.methods._task_vectors import Dropping, Election, KeptParts, WeightedSum
 
 Epsilon: TypeAlias = Annotated[float, Range(0, 0.3, minimum=0, maximum=1)]
 
@@ -22,13 +15,11 @@ Epsilon: TypeAlias = Annotated[float, Range(0, 0.3, minimum=0, maximum=1)]
 def della(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 0.5,
-    density: PerModel[Density] = 0.5,
+    parts: KeptParts = KeptParts(),
     epsilon: PerModel[Epsilon] = 0.15,
-    scale: Scale = 1.0,
-    normalize: bool = True,
-    rescale: Rescale = "probability",
-    vote: Vote = "sum",
+    summed: WeightedSum = WeightedSum(normalize=True),
+    dropping: Dropping = Dropping(),
+    election: Election = Election(),
 ) -> Alike:
     """Add the greater part of what models have learned, with one sign for each weight.
 
@@ -37,30 +28,26 @@ def della(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        density: mean probability with which an element is kept, one for each model.
+        parts: what counts.
         epsilon: how far the probabilities are from their mean, one for each model.
-        scale: factor of the sum; "lambda" of mergekit.
-        normalize: divide by the sum of the weights that took part.
-        rescale: as of della_linear.
-        vote: what elects a sign, as of ties.
+        summed: how it is added.
+        dropping: at random.
+        election: of signs.
 
     Source: DELLA (Deep et al., 2024, arXiv:2406.11617); della of mergekit.
     """
-    deltas = _dropped(base, models, density, epsilon, rescale)
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    deltas = _dropped(base, models, parts.density, epsilon, dropping)
+    return summed.add(base, deltas, parts.weight, election)
 
 
 @tensor_method
 def della_linear(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 0.5,
-    density: PerModel[Density] = 0.5,
+    parts: KeptParts = KeptParts(),
     epsilon: PerModel[Epsilon] = 0.15,
-    scale: Scale = 1.0,
-    normalize: bool = False,
-    rescale: Rescale = "probability",
+    summed: WeightedSum = WeightedSum(),
+    dropping: Dropping = Dropping(),
 ) -> Alike:
     """Add a random part of what models have learned, rather its greater changes.
 
@@ -74,21 +61,17 @@ def della_linear(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        density: mean probability with which an element is kept, one for each model.
+        parts: what counts.
         epsilon: how far the probabilities are from their mean, one for each model.
-        scale: factor of the sum; "lambda" of mergekit.
-        normalize: divide by the sum of the weights.
-        rescale: "probability" divides each element by its own, as the paper does; "l1" gives each
-            task vector the same sum of absolute values as before, as mergekit does; "none"
-            leaves it.
+        summed: how it is added.
+        dropping: at random.
 
     Source: DELLA (Deep et al., 2024, arXiv:2406.11617); della_linear of mergekit. A row is all
     that belongs to one index of dim 0; mergekit ranks along dim 1 of convolutions. Random numbers
     follow from the recipe's seed and the key.
     """
-    deltas = _dropped(base, models, density, epsilon, rescale)
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
+    deltas = _dropped(base, models, parts.density, epsilon, dropping)
+    return summed.add(base, deltas, parts.weight)
 
 
 def _dropped(
@@ -96,7 +79,7 @@ def _dropped(
     models: Iterable[ops.Tensor],
     density: Iterable[float],
     epsilon: Iterable[float],
-    rescale: Rescale,
+    dropping: Dropping,
 ) -> list[ops.Tensor]:
     deltas = []
     numbers = enumerate(zip(models, density, epsilon, strict=True))
@@ -106,7 +89,7 @@ def _dropped(
         if mean >= 1:  # nothing is dropped, whatever the spread
             probability = probability.clip(1, 1)
         drawn = ops.random_uniform(delta, stream=stream)
-        deltas.append(rescaled(delta, delta.where(drawn < probability, 0.0), probability, rescale))
+        deltas.append(dropping.magnified(delta, delta.where(drawn < probability, 0.0), probability))
     return deltas
 
 

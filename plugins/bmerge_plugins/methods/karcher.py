@@ -77,9 +77,9 @@ def _step(point: Coefficients, shares: Coefficients, cosines: Matrix) -> list[op
     along = total(f * dot for f, dot in zip(factors, towards, strict=True))
     direction = [f - along * p for f, p in zip(factors, point, strict=True)]
     size = length(cosines, direction)
-    far, scale = ops.cos(size), quotient(ops.sin(size), size)
+    cosine, scale = ops.cos(size), quotient(ops.sin(size), size)
     moved = _normalised(
-        [far * p + scale * d for p, d in zip(point, direction, strict=True)], cosines
+        [cosine * p + scale * d for p, d in zip(point, direction, strict=True)], cosines
     )
     return [ops.where(size < TOLERANCE, p, m) for p, m in zip(point, moved, strict=True)]
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method
-from bmerge_plugins.methods._task_vectors import Scale, add_weighted
+from bmerge import Alike, MergeMethod, hookimpl, merge_method
+from bmerge_plugins.methods._task_vectors import ModelWeights, WeightedSum
 
 
 @merge_method
 def task_arithmetic(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 0.3,
-    scale: Scale = 1.0,
-    normalize: bool = False,
+    weights: ModelWeights = ModelWeights(weight=0.3),
+    summed: WeightedSum = WeightedSum(),
 ) -> Alike:
     """Add what any number of models have learned to their base.
 
@@ -27,15 +26,14 @@ def task_arithmetic(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        scale: factor of the sum; "lambda" of mergekit.
-        normalize: divide by the sum of the weights.
+        weights: of the models.
+        summed: how it is added.
 
     Source: Task arithmetic (Ilharco et al., 2022, arXiv:2212.04089), whose best weight is about
     0.3; task_arithmetic of mergekit.
     """
     deltas = [model - base for model in models]
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale)
+    return summed.add(base, deltas, weights.weight)
 
 
 @hookimpl

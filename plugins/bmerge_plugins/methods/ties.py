@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmerge import Alike, MergeMethod, PerModel, Weight, hookimpl, merge_method, ops
+from bmerge import Alike, MergeMethod, Weight, hookimpl, merge_method, ops
 from bmerge_plugins.methods._common import Share
-from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, add_weighted, trim
+from bmerge_plugins.methods._task_vectors import Election, KeptParts, WeightedSum, trim
 
 
 @merge_method(aliases=("ties_sum", "add_difference_ties"))
 def ties(
     base: Alike,
     *models: Alike,
-    weight: PerModel[Weight] = 1.0,
-    density: PerModel[Density] = 0.2,
-    scale: Scale = 1.0,
-    normalize: bool = True,
-    vote: Vote = "sum",
+    parts: KeptParts = KeptParts(weight=1.0, density=0.2),
+    summed: WeightedSum = WeightedSum(normalize=True),
+    election: Election = Election(),
 ) -> Alike:
     """Merge what models have learned without letting them cancel each other.
 
@@ -31,20 +29,17 @@ def ties(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        weight: one for each model.
-        density: fraction that is kept, one for each model.
-        scale: factor of the merged change; "lambda" of the paper and of mergekit.
-        normalize: divide by the sum of the weights that took part.
-        vote: "sum" elects the sign of the weighted sum, positive where it is 0; "count" that
-            which more models have, and nothing is added where as many have the other.
+        parts: what counts.
+        summed: how it is added.
+        election: of signs.
 
     Source: TIES (Yadav et al., 2023, arXiv:2306.01708), whose density is 0.2; ties of mergekit
     (density 1 by default), ties_sum and add_difference_ties of sd-mecha (count by default, k for
     density).
     """
-    pairs = zip(models, density, strict=True)
+    pairs = zip(models, parts.density, strict=True)
     deltas = [trim(model - base, fraction) for model, fraction in pairs]
-    return add_weighted(base, deltas, weight, normalize=normalize, scale=scale, vote=vote)
+    return summed.add(base, deltas, parts.weight, election)
 
 
 @merge_method
@@ -70,7 +65,8 @@ def ties_add_difference(
     value is kept here too: int((1 - beta) * n), at least 1.
     """
     deltas = [_top(model - c, beta) for model in (a, b)]
-    return add_weighted(c, deltas, (1.0, 1.0), normalize=True, scale=alpha, vote="count")
+    mean = WeightedSum(scale=alpha, normalize=True)
+    return mean.add(c, deltas, (1.0, 1.0), Election(vote="count"))
 
 
 def _top(delta: ops.Tensor, fraction: ops.Tensor) -> ops.Tensor:

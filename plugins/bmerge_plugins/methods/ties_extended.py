@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from bmerge import Alike, MergeMethod, Range, hookimpl, merge_method, ops, tensor_method
+from bmerge import (
+    Alike,
+    MergeMethod,
+    ParameterGroup,
+    Range,
+    hookimpl,
+    merge_method,
+    ops,
+    option,
+    tensor_method,
+)
 from bmerge_plugins.methods._common import Share, stock_share, total
 from bmerge_plugins.methods._span import median
-from bmerge_plugins.methods._task_vectors import Density, Scale, Vote, agreement, trim
+from bmerge_plugins.methods._task_vectors import Density, Election, Scale, Vote, agreement, trim
 
 Mean: TypeAlias = Literal["stock", "median", "plain"]
 Epsilon: TypeAlias = Annotated[float, Range(0, 0.3, minimum=0, maximum=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrimmedMean(ParameterGroup):
+    """The mean of trimmed task vectors, without what does not have the elected sign."""
+
+    density: Density = option(0.2, "fraction of each task vector that is kept")
+    scale: Scale = option(1.0, "factor of the merged change")
+    mean: Mean = option(
+        "plain",
+        '"stock" multiplies the mean by model stock\'s t, "median" takes the geometric median of '
+        'the tensors, "plain" is ties',
+    )
+
+    def of(self, deltas: Sequence[ops.Tensor], vote: Vote) -> ops.Tensor:
+        """Return it, not yet multiplied by ``scale``."""
+        if not deltas:
+            return 0.0
+        cut = [trim(delta, self.density) for delta in deltas]
+        agree = agreement(cut, vote)
+        kept = [ops.where(a, delta, 0.0) for a, delta in zip(agree, cut, strict=True)]
+        if self.mean == "median":
+            return median(kept, [1.0] * len(kept))
+        count = total(ops.where(a, 1.0, 0.0) for a in agree)
+        merged = total(kept) / ops.maximum(count, 1.0)
+        if self.mean == "plain" or len(kept) == 1:
+            return merged
+        return stock_share(kept, axis=-1) * merged
 
 
 @merge_method(aliases=("ties_sum_extended", "add_difference_ties_extended"))
 def ties_extended(
     base: Alike,
     *models: Alike,
-    density: Density = 0.2,
-    scale: Scale = 1.0,
-    mean: Mean = "stock",
-    vote: Vote = "count",
+    trimmed: TrimmedMean = TrimmedMean(mean="stock"),
+    election: Election = Election(vote="count"),
 ) -> Alike:
     """Merge what models have learned by TIES, and trust it as far as the models agree.
 
@@ -36,17 +73,15 @@ def ties_extended(
     Args:
         base: what the models were trained from.
         models: fine-tunes of it.
-        density: fraction that is kept.
-        scale: factor of the merged change.
-        mean: "stock" multiplies the mean by model stock's t, "median" takes the geometric median
-            of the tensors, "plain" is ties.
-        vote: what elects a sign, as of ties.
+        trimmed: what is added.
+        election: of signs.
 
     Source: ties_sum_extended of sd-mecha, whose apply_stock means its opposite and whose t takes
     the angles of neighbouring models only; TIES (Yadav et al., 2023, arXiv:2306.01708), Model
     stock (Jang et al., 2024, arXiv:2403.19522).
     """
-    return base + scale * _merged([model - base for model in models], density, mean, vote)
+    deltas = [model - base for model in models]
+    return base + trimmed.scale * trimmed.of(deltas, election.vote)
 
 
 @tensor_method(aliases=("ties_sum_with_dropout", "add_ties_with_dare"))
@@ -55,11 +90,9 @@ def ties_with_dropout(
     *models: Alike,
     probability: Share = 0.9,
     epsilon: Epsilon = 0.0,
-    density: Density = 0.2,
-    scale: Scale = 1.0,
+    trimmed: TrimmedMean = TrimmedMean(),
     rescale: bool = True,
-    mean: Mean = "plain",
-    vote: Vote = "count",
+    election: Election = Election(vote="count"),
 ) -> Alike:
     """Drop most of what models have learned at random, and merge the rest by TIES.
 
@@ -75,11 +108,9 @@ def ties_with_dropout(
         models: fine-tunes of it.
         probability: with which an element is dropped; at 1 the result is the base.
         epsilon: how much more often great changes are kept than small ones; 0 is DARE.
-        density: fraction of what is left that is kept.
-        scale: factor of the merged change.
+        trimmed: what is added.
         rescale: divide by 1 - probability.
-        mean: as of ties_extended.
-        vote: what elects a sign, as of ties.
+        election: of signs.
 
     Source: ties_sum_with_dropout and add_ties_with_dare of sd-mecha (k for density, della_eps for
     epsilon); DARE (Yu et al., 2023, arXiv:2311.03099), DELLA (Deep et al., 2024,
@@ -91,26 +122,8 @@ def ties_with_dropout(
         _dropped(model - base, 1 - probability, epsilon, stream)
         for stream, model in enumerate(models)
     ]
-    factor = scale / (1 - probability) if rescale else scale
-    return base + factor * _merged(left, density, mean, vote)
-
-
-def _merged(
-    deltas: Sequence[ops.Tensor], density: ops.Tensor, mean: Mean, vote: Vote
-) -> ops.Tensor:
-    """Return the mean of trimmed task vectors, without what has not the elected sign."""
-    if not deltas:
-        return 0.0
-    trimmed = [trim(delta, density) for delta in deltas]
-    agree = agreement(trimmed, vote)
-    kept = [ops.where(a, delta, 0.0) for a, delta in zip(agree, trimmed, strict=True)]
-    if mean == "median":
-        return median(kept, [1.0] * len(kept))
-    count = total(ops.where(a, 1.0, 0.0) for a in agree)
-    merged = total(kept) / ops.maximum(count, 1.0)
-    if mean == "plain" or len(kept) == 1:
-        return merged
-    return stock_share(kept, axis=-1) * merged
+    factor = trimmed.scale / (1 - probability) if rescale else trimmed.scale
+    return base + factor * trimmed.of(left, election.vote)
 
 
 def _dropped(delta: ops.Tensor, keep: float, epsilon: float, stream: int) -> ops.Tensor:

@@ -75,14 +75,15 @@ def _smooth(rng: np.random.Generator, dimensions: int) -> Callable[[Array], floa
 
 def _basins(rng: np.random.Generator, dimensions: int) -> Callable[[Array], float]:
     chosen = rng.choice(dimensions, 6, replace=False)
-    near, far = np.full(dimensions, 0.5), rng.uniform(0.3, 0.7, dimensions)
-    near[chosen] += rng.uniform(-0.1, 0.1, 6)
-    far[chosen] = np.abs(rng.integers(0, 2, 6) - rng.uniform(0.02, 0.12, 6))
+    wide_top, narrow_top = np.full(dimensions, 0.5), rng.uniform(0.3, 0.7, dimensions)
+    wide_top[chosen] += rng.uniform(-0.1, 0.1, 6)
+    narrow_top[chosen] = np.abs(rng.integers(0, 2, 6) - rng.uniform(0.02, 0.12, 6))
     wide, narrow = np.full(dimensions, 0.05), np.full(dimensions, 0.1)
     wide[chosen], narrow[chosen] = 0.8, 3.5
 
     def quality(x: Array) -> float:
-        return float(max(0.75 * np.exp(-wide @ (x - near) ** 2), np.exp(-narrow @ (x - far) ** 2)))
+        lower = 0.75 * np.exp(-wide @ (x - wide_top) ** 2)
+        return float(max(lower, np.exp(-narrow @ (x - narrow_top) ** 2)))
 
     return quality
 

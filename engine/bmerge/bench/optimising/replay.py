@@ -19,7 +19,6 @@ from bmerge.errors import StudyError
 from bmerge.study.importance import FEWEST, points_of
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.trial import Trial
-from bmerge.study.understanding import numbers_of
 
 __all__ = ["replay"]
 
@@ -40,7 +39,7 @@ def replay(folder: Path) -> Landscape:
         StudyError: if there is none, or it has too few trials with a score.
     """
     study = read_study(folder)
-    bounds = numbers_of(study.attributes["definition"]["space"])
+    bounds = study.definition.space.numbers
     trials = points_of(study.trials.values(), bounds)
     if len(trials) < FEWEST or not bounds:
         message = f"the study in {folder} has too few trials for a landscape"

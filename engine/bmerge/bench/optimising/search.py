@@ -21,7 +21,7 @@ from bmerge.study.gallery import record_of
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.protocols import Optimiser, Parameter, Space
-from bmerge.study.racing import Race, in_random_order
+from bmerge.study.race import Race, in_random_order
 from bmerge.study.trial import Phase, Proposal, Trial, best_of, results_of
 from bmerge.study.winner import winner_of
 

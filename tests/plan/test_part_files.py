@@ -150,9 +150,9 @@ REFUSED = {
     "deeper": (DEEP, "vae", f"{FIT}, which has no tensor '{VAE}decoder.up.4.block.0.conv1.weight'"),
     "incomplete": (NARROW, "vae", f"lacks tensor '{VAE}quant_conv.weight' of 'vae' in"),
     "lacking": (T5, "text_encoder", "part.safetensors holds no part of a.safetensors"),
-    "a vae": (AUTOENCODER, "text_encoder", "part.safetensors has nothing of 'text_encoder'"),
-    "a text encoder": (under("text_model.", ENCODER), "vae", "part.safetensors has nothing of"),
-    "a unet": (unet(levels=2), "vae", "part.safetensors has nothing of 'vae'"),
+    "a vae": (AUTOENCODER, "text_encoder", "part.safetensors has no tensors of 'text_encoder'"),
+    "a text encoder": (under("text_model.", ENCODER), "vae", "part.safetensors has no tensors of"),
+    "a unet": (unet(levels=2), "vae", "part.safetensors has no tensors of 'vae'"),
 }  # fmt: skip
 
 

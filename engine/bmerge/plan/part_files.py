@@ -10,20 +10,20 @@ from bmerge.formats import Checkpoint, Tensor, is_part_alone, kind_of, leading, 
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.positions import is_merged
 
-__all__ = ["check_alone", "parts_alone"]
+__all__ = ["check_part_files", "part_files"]
 
 _HINT = "it takes the place of what the model has; 'bmerge inspect FILE' shows what a file holds"
 
 
-def parts_alone(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
+def part_files(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     """Return the files that hold nothing but a VAE or text encoders, beside a model with more."""
     if is_part_alone(leading(checkpoints).tensors):
         return ()
     return tuple(each for each in checkpoints if is_part_alone(each.tensors))
 
 
-def check_alone(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:
-    """Refuse a VAE or text encoder alone that is for another kind of model.
+def check_part_files(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:
+    """Refuse a file of a VAE or text encoder that is for another kind of model.
 
     The models must have its tensors, in the same shapes. What they have no place for at all, such
     as what a VAE was trained with, may be more.
@@ -35,19 +35,19 @@ def check_alone(checkpoints: Sequence[Checkpoint], architecture: Architecture) -
     Raises:
         ArchitectureError: names the file and a tensor.
     """
-    alone = parts_alone(checkpoints)
-    if not alone:
+    separate = part_files(checkpoints)
+    if not separate:
         return
     known = {
         architecture.canonical(key): info
         for checkpoint in reversed(checkpoints)
-        if checkpoint not in alone
+        if checkpoint not in separate
         for key, info in checkpoint.tensors.items()
     }
     starts = {prefix_of(key) for key in known} - {""}
     name = file_name(leading(checkpoints))
     kinds = set(map(kind_of, starts))
-    for part in alone:
+    for part in separate:
         if kinds.isdisjoint(kind_of(prefix_of(key)) or "none" for key in part.tensors) and any(
             map(prefix_of, part.tensors)
         ):
