@@ -34,6 +34,9 @@ class ModelUsed:
     name: str | None
     hash: str | None
 
+    def __str__(self) -> str:
+        return f"{self.name!r} [{self.hash}]" if self.hash else f"{self.name!r}"
+
 
 def stem(text: str) -> str:
     """Return a model's bare name: no folders of either kind, no ``[hash]``, no ending."""

@@ -219,8 +219,7 @@ class A1111Session:
         wrong_hash = wanted.hash and used.hash and not _same_hash(wanted.hash, used.hash)
         if used.name != wanted.name or wrong_hash:
             raise GeneratorError(
-                f"{what} was made with the model {used.name!r} [{used.hash}], "
-                f"not with {wanted.name!r} [{wanted.hash}]",
+                f"{what} was made with the model {used}, not with {wanted}",
                 transient=True,
                 hint="somebody else may be switching this server's model",
             )
