@@ -2,20 +2,22 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256d, __m256i, _mm256_add_pd, _mm256_add_ps, _mm256_and_ps,
-    _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps,
-    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_pd, _mm256_cvtps_ph,
+    _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_pd, _mm256_cvtps_ph, _mm256_div_ps,
     _mm256_extractf128_ps, _mm256_mul_epu32, _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps,
     _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps,
-    _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_sqrt_ps, _mm256_srli_epi64,
-    _mm256_srlv_epi32, _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128, _mm_andnot_si128,
-    _mm_blendv_epi8, _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_or_si128,
-    _mm_set1_epi16, _mm_slli_epi16, _MM_FROUND_TO_NEAREST_INT,
+    _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_slli_epi32, _mm256_sqrt_ps,
+    _mm256_srli_epi64, _mm256_srlv_epi32, _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128,
+    _mm_andnot_si128, _mm_blendv_epi8, _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128,
+    _mm_or_si128, _mm_set1_epi16, _mm_slli_epi16, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _CMP_NGE_UQ,
+    _MM_FROUND_TO_NEAREST_INT,
 };
 
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
-use super::lanes::{combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use super::lanes::{change_with, combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
 use crate::dtype::Dtype;
+use crate::program::LEAST_WEIGHT;
 use crate::rng::{round_keys, Words, MULTIPLIERS};
 
 /// AVX2 and F16C. Used only where AVX2 and F16C were detected (`vm/simd.rs`).
@@ -75,6 +77,12 @@ impl Isa for Avx2 {
     ) -> Summed {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { products::<P, N, S>(dtype, arguments, scalars) }
+    }
+
+    #[inline(always)]
+    fn change(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { change(dtype, arguments, target) }
     }
 
     #[inline(always)]
@@ -224,6 +232,24 @@ impl Lanes for Eights {
         // SAFETY: as above.
         self.zip(other, |x, y| unsafe { signed(x, y) })
     }
+
+    #[inline(always)]
+    fn trimmed(self, least: Self, factor: Self) -> Self {
+        let [low, high] = [0, 1].map(|half| {
+            // SAFETY: as above.
+            unsafe { trimmed(self.0[half], least.0[half], factor.0[half]) }
+        });
+        Self([low, high])
+    }
+
+    #[inline(always)]
+    fn vote<const COUNTED: bool>([x, y]: [Self; 2], [s, t]: [Self; 2]) -> Self {
+        let [low, high] = [0, 1].map(|half| {
+            // SAFETY: as above.
+            unsafe { vote::<COUNTED>([x.0[half], y.0[half]], [s.0[half], t.0[half]]) }
+        });
+        Self([low, high])
+    }
 }
 
 impl Sixteen for Eights {
@@ -253,6 +279,12 @@ impl Sixteen for Eights {
     fn from_f32(bytes: &[u8; 64]) -> Self {
         // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
         Self(unsafe { std::mem::transmute::<[u8; 64], [__m256; 2]>(*bytes) })
+    }
+
+    #[inline(always)]
+    fn numbers(self) -> [f32; SIXTEEN] {
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        unsafe { std::mem::transmute::<[__m256; 2], [f32; SIXTEEN]>(self.0) }
     }
 
     #[inline(always)]
@@ -302,6 +334,41 @@ fn signed(magnitudes: __m256, signs: __m256) -> __m256 {
     _mm256_or_ps(_mm256_andnot_ps(sign, magnitudes), _mm256_and_ps(sign, signs))
 }
 
+/// [`crate::codec::voting::trimmed`].
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn trimmed(d: __m256, least: __m256, factor: __m256) -> __m256 {
+    let magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0), d);
+    let large = _mm256_cmp_ps::<_CMP_GE_OQ>(magnitude, least);
+    _mm256_mul_ps(_mm256_and_ps(large, d), factor)
+}
+
+/// The steps of [`crate::codec::voting`], signs as masks.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn vote<const COUNTED: bool>([x, y]: [__m256; 2], [s, t]: [__m256; 2]) -> __m256 {
+    let zero = _mm256_setzero_ps();
+    let above = [x, y].map(|lane| _mm256_cmp_ps::<_CMP_GT_OQ>(lane, zero));
+    let below = [x, y].map(|lane| _mm256_cmp_ps::<_CMP_LT_OQ>(lane, zero));
+    let either = |x, y| _mm256_or_ps(x, y);
+    let (up, down) = if COUNTED {
+        let more = |one: [__m256; 2], other: [__m256; 2]| {
+            either(_mm256_andnot_ps(other[1], one[0]), _mm256_andnot_ps(other[0], one[1]))
+        };
+        (more(above, below), more(below, above))
+    } else {
+        let sum = _mm256_add_ps(x, y);
+        (_mm256_cmp_ps::<_CMP_GE_OQ>(sum, zero), _mm256_cmp_ps::<_CMP_NGE_UQ>(sum, zero))
+    };
+    let agree =
+        [0, 1].map(|one| either(_mm256_and_ps(above[one], up), _mm256_and_ps(below[one], down)));
+    let sum = |x, y| _mm256_add_ps(_mm256_and_ps(agree[0], x), _mm256_and_ps(agree[1], y));
+    let weights = sum(s, t);
+    let magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0), weights);
+    let none = _mm256_cmp_ps::<_CMP_LT_OQ>(magnitude, _mm256_set1_ps(LEAST_WEIGHT as f32));
+    _mm256_div_ps(sum(x, y), _mm256_blendv_ps(weights, _mm256_set1_ps(1.0), none))
+}
+
 /// Fours of float64, in their order.
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
@@ -333,6 +400,12 @@ fn products<P: Products<N, S>, const N: usize, const S: usize>(
     scalars: [f32; S],
 ) -> Summed {
     products_with::<Eights, P, N, S>(dtype, arguments, scalars)
+}
+
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn change(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]) {
+    change_with::<Eights>(dtype, arguments, target);
 }
 
 /// Eight words in two vectors.

@@ -1,17 +1,19 @@
 //! AVX-512 (F, BW, DQ, VL): sixteen numbers at a time, and what is left over as AVX2 has it.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512d, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
-    _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmple_epu32_mask,
-    _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
-    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps,
-    _mm512_extractf32x8_ps, _mm512_fmadd_pd, _mm512_mask_blend_epi32, _mm512_maskz_compress_epi32,
-    _mm512_maskz_mov_epi32, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps, _mm512_or_si512,
-    _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_epi64,
-    _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_pd, _mm512_slli_epi32, _mm512_slli_epi64,
-    _mm512_sqrt_ps, _mm512_srli_epi32, _mm512_srli_epi64, _mm512_sub_epi32, _mm512_sub_ps,
-    _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64, _mm_cvtsi128_si64, _mm_cvtsi64_si128,
-    _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16, _mm_srli_epi16, _mm_unpacklo_epi8,
+    __m256i, __m512, __m512d, __m512i, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_and_si512, _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi512_ps,
+    _mm512_cmp_ps_mask, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi8,
+    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
+    _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps, _mm512_extractf32x8_ps, _mm512_fmadd_pd,
+    _mm512_mask_blend_epi32, _mm512_mask_mov_ps, _mm512_maskz_compress_epi32,
+    _mm512_maskz_mov_epi32, _mm512_maskz_mov_ps, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps,
+    _mm512_or_si512, _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_pd, _mm512_setzero_ps,
+    _mm512_slli_epi32, _mm512_slli_epi64, _mm512_sqrt_ps, _mm512_srli_epi32, _mm512_srli_epi64,
+    _mm512_sub_epi32, _mm512_sub_ps, _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64,
+    _mm_cvtsi128_si64, _mm_cvtsi64_si128, _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16,
+    _mm_srli_epi16, _mm_unpacklo_epi8, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ,
     _MM_FROUND_TO_NEAREST_INT,
 };
 use std::mem::transmute;
@@ -19,8 +21,9 @@ use std::mem::transmute;
 use super::avx2::Avx2;
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
-use super::lanes::{combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use super::lanes::{change_with, combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
 use crate::dtype::Dtype;
+use crate::program::LEAST_WEIGHT;
 use crate::reduce::{self, Bracket};
 use crate::rng::{round_keys, Numbers, Words, MULTIPLIERS, SCALE};
 
@@ -80,6 +83,12 @@ impl Isa for Avx512 {
     ) -> Summed {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { products::<P, N, S>(dtype, arguments, scalars) }
+    }
+
+    #[inline(always)]
+    fn change(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { change(dtype, arguments, target) }
     }
 
     #[inline(always)]
@@ -232,6 +241,18 @@ impl Lanes for Vector {
         // SAFETY: as above.
         Self(unsafe { signed(self.0, other.0) })
     }
+
+    #[inline(always)]
+    fn trimmed(self, least: Self, factor: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { trimmed(self.0, least.0, factor.0) })
+    }
+
+    #[inline(always)]
+    fn vote<const COUNTED: bool>([x, y]: [Self; 2], [s, t]: [Self; 2]) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vote::<COUNTED>([x.0, y.0], [s.0, t.0]) })
+    }
 }
 
 impl Sixteen for Vector {
@@ -263,6 +284,11 @@ impl Sixteen for Vector {
     fn from_f32(bytes: &[u8; 64]) -> Self {
         // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
         Self(unsafe { transmute::<[u8; 64], __m512>(*bytes) })
+    }
+
+    #[inline(always)]
+    fn numbers(self) -> [f32; SIXTEEN] {
+        narrow(self.0)
     }
 
     #[inline(always)]
@@ -298,6 +324,37 @@ fn signed(magnitudes: __m512, signs: __m512) -> __m512 {
     _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xca>(sign, y, x))
 }
 
+/// [`crate::codec::voting::trimmed`].
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn trimmed(d: __m512, least: __m512, factor: __m512) -> __m512 {
+    let large = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(_mm512_abs_ps(d), least);
+    _mm512_mul_ps(_mm512_maskz_mov_ps(large, d), factor)
+}
+
+/// The steps of [`crate::codec::voting`], signs as masks.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn vote<const COUNTED: bool>([x, y]: [__m512; 2], [s, t]: [__m512; 2]) -> __m512 {
+    let zero = _mm512_setzero_ps();
+    let above = [x, y].map(|lane| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(lane, zero));
+    let below = [x, y].map(|lane| _mm512_cmp_ps_mask::<_CMP_LT_OQ>(lane, zero));
+    let (up, down) = if COUNTED {
+        let up = above[0] & !below[1] | above[1] & !below[0];
+        (up, below[0] & !above[1] | below[1] & !above[0])
+    } else {
+        let up = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(_mm512_add_ps(x, y), zero);
+        (up, !up)
+    };
+    let agree = [above[0] & up | below[0] & down, above[1] & up | below[1] & down];
+    let sum =
+        |x, y| _mm512_add_ps(_mm512_maskz_mov_ps(agree[0], x), _mm512_maskz_mov_ps(agree[1], y));
+    let weights = sum(s, t);
+    let least = _mm512_set1_ps(LEAST_WEIGHT as f32);
+    let none = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(weights), least);
+    _mm512_div_ps(sum(x, y), _mm512_mask_mov_ps(weights, none, _mm512_set1_ps(1.0)))
+}
+
 /// The lower eight numbers as float64, and the upper eight.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
@@ -325,6 +382,12 @@ fn products<P: Products<N, S>, const N: usize, const S: usize>(
     scalars: [f32; S],
 ) -> Summed {
     products_with::<Vector, P, N, S>(dtype, arguments, scalars)
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn change(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]) {
+    change_with::<Vector>(dtype, arguments, target);
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]

@@ -22,6 +22,11 @@ pub(crate) enum Token {
     Root,
     Signed,
     Squared,
+    Trimmed,
+    /// Of two; a sign is elected by how many have it.
+    CountedVote,
+    /// Of two; a sign is elected by that of their sum.
+    Vote,
     Norm,
     Dot,
 }
@@ -119,6 +124,54 @@ impl<X: Formula<N, S>, const N: usize, const S: usize> Formula<N, S> for Squared
     }
 }
 
+/// What is kept of a change, by a least magnitude, times a factor: scalars.
+pub(crate) struct Trimmed<X, const LEAST: usize, const FACTOR: usize>(PhantomData<X>);
+/// What two numbers vote for, with weights: scalars.
+pub(crate) struct Voted<X, Y, const S: usize, const T: usize, const COUNTED: bool>(
+    PhantomData<(X, Y)>,
+);
+
+impl<X, const LEAST: usize, const FACTOR: usize, const N: usize, const S: usize> Formula<N, S>
+    for Trimmed<X, LEAST, FACTOR>
+where
+    X: Formula<N, S>,
+{
+    #[inline(always)]
+    fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L {
+        X::apply(inputs, scalars).trimmed(scalars[LEAST], scalars[FACTOR])
+    }
+
+    fn describe(tokens: &mut Vec<Token>) {
+        X::describe(tokens);
+        tokens.extend([Token::Scalar(LEAST), Token::Scalar(FACTOR), Token::Trimmed]);
+    }
+}
+
+impl<X, Y, const A: usize, const B: usize, const COUNTED: bool, const N: usize, const S: usize>
+    Formula<N, S> for Voted<X, Y, A, B, COUNTED>
+where
+    X: Formula<N, S>,
+    Y: Formula<N, S>,
+{
+    #[inline(always)]
+    fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L {
+        let values = [X::apply(inputs, scalars), Y::apply(inputs, scalars)];
+        L::vote::<COUNTED>(values, [scalars[A], scalars[B]])
+    }
+
+    fn describe(tokens: &mut Vec<Token>) {
+        X::describe(tokens);
+        Y::describe(tokens);
+        let vote = if COUNTED { Token::CountedVote } else { Token::Vote };
+        tokens.extend([Token::Scalar(A), Token::Scalar(B), vote]);
+    }
+}
+
+/// `x * s` and what trimmed changes from x vote for.
+pub(crate) type SumOfVote<const COUNTED: bool> = Plus<
+    Scaled<In<0>, 0>,
+    Scaled<Voted<Trimmed<Change<1, 0>, 1, 2>, Trimmed<Change<2, 0>, 3, 4>, 5, 6, COUNTED>, 7>,
+>;
 /// A number times a scalar.
 pub(crate) type Scaled<X, const I: usize> = Times<X, Of<I>>;
 /// `x * s + y * t`.

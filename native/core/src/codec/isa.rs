@@ -1,7 +1,7 @@
 //! Instruction sets: the few things that have code of their own for each.
 
 use super::formula::{Formula, Products};
-use super::lanes::{combine_with, products_with, Plain, Summed};
+use super::lanes::{change_with, combine_with, products_with, Plain, Summed};
 use super::{decode_with, eight, encode_with, half};
 use crate::dtype::Dtype;
 use crate::reduce::{self, Bracket};
@@ -33,6 +33,8 @@ pub(crate) trait Isa {
         arguments: [&[u8]; N],
         scalars: [f32; S],
     ) -> Summed;
+    /// `x - y` of numbers of F16, BF16 or F32.
+    fn change(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]);
     /// Philox4x32-10 of eight counters; words of 32 bits, and whatever is above them.
     fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4];
 
@@ -114,6 +116,11 @@ impl Isa for Portable {
         scalars: [f32; S],
     ) -> Summed {
         products_with::<Plain, P, N, S>(dtype, arguments, scalars)
+    }
+
+    #[inline(always)]
+    fn change(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]) {
+        change_with::<Plain>(dtype, arguments, target);
     }
 
     #[inline(always)]

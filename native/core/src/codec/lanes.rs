@@ -1,7 +1,7 @@
 //! Numbers that stay in the processor's registers.
 
 use super::formula::{Formula, Products, PRODUCTS};
-use super::{all_finite_bytes, half, quiet, Isa};
+use super::{all_finite_bytes, half, quiet, voting, Isa};
 use crate::dtype::Dtype;
 
 /// Numbers that [`Sixteen`] has.
@@ -16,6 +16,11 @@ pub(crate) trait Lanes: Copy {
     fn root(self) -> Self;
     /// With the sign of another.
     fn signed(self, other: Self) -> Self;
+    /// [`voting::trimmed`].
+    fn trimmed(self, least: Self, factor: Self) -> Self;
+    /// The sum of what has the sign that most have, or else that is [`voting::strongest`], divided by
+    /// the weights that took part.
+    fn vote<const COUNTED: bool>(values: [Self; 2], weights: [Self; 2]) -> Self;
 }
 
 /// Sixteen numbers, of which products are summed in float64: a sum for each lane.
@@ -26,6 +31,7 @@ pub(crate) trait Sixteen: Lanes {
     fn to_f16(self) -> [u8; 32];
     fn from_bf16(bytes: &[u8; 32]) -> Self;
     fn from_f32(bytes: &[u8; 64]) -> Self;
+    fn numbers(self) -> [f32; SIXTEEN];
     fn nothing() -> Self::Sums;
     /// Add the product of each lane, which float64 has exactly, to its sum.
     fn add_products(self, other: Self, sums: &mut Self::Sums);
@@ -61,6 +67,18 @@ impl Lanes for f32 {
     #[inline(always)]
     fn signed(self, other: Self) -> Self {
         self.copysign(other)
+    }
+
+    #[inline(always)]
+    fn trimmed(self, least: Self, factor: Self) -> Self {
+        voting::trimmed(self, least, factor)
+    }
+
+    #[inline(always)]
+    fn vote<const COUNTED: bool>(values: [Self; 2], weights: [Self; 2]) -> Self {
+        let elected = if COUNTED { voting::most(values) } else { voting::strongest(values) };
+        let (sum, agree) = voting::mixed(values, elected);
+        sum / voting::divisor(&weights, agree)
     }
 }
 
@@ -118,6 +136,25 @@ impl Lanes for Plain {
     fn signed(self, other: Self) -> Self {
         self.zip(other, f32::copysign)
     }
+
+    #[inline(always)]
+    fn trimmed(self, least: Self, factor: Self) -> Self {
+        let mut result = self;
+        for ((d, least), factor) in result.0.iter_mut().zip(least.0).zip(factor.0) {
+            *d = voting::trimmed(*d, least, factor);
+        }
+        result
+    }
+
+    #[inline(always)]
+    fn vote<const COUNTED: bool>([x, y]: [Self; 2], [s, t]: [Self; 2]) -> Self {
+        let mut result = x;
+        for (index, result) in result.0.iter_mut().enumerate() {
+            let (values, weights) = ([x.0[index], y.0[index]], [s.0[index], t.0[index]]);
+            *result = f32::vote::<COUNTED>(values, weights);
+        }
+        result
+    }
 }
 
 impl Sixteen for Plain {
@@ -145,6 +182,11 @@ impl Sixteen for Plain {
     #[inline(always)]
     fn from_f32(bytes: &[u8; 64]) -> Self {
         Self::decoded(bytes, f32::from_le_bytes)
+    }
+
+    #[inline(always)]
+    fn numbers(self) -> [f32; SIXTEEN] {
+        self.0
     }
 
     #[inline(always)]
@@ -300,16 +342,8 @@ fn sum<L: Sixteen, P: Products<N, S>, const N: usize, const S: usize, const B: u
         let factors = P::factors(&loaded(&chunks, index, &load), &scalars);
         add_each(&mut lanes, factors);
     }
-    let mut padded = [[0; B]; N];
-    for (padded, tail) in padded.iter_mut().zip(tails) {
-        padded[..tail.len()].copy_from_slice(tail);
-    }
-    let mut last = [L::splat(0.0); N];
-    for (last, padded) in last.iter_mut().zip(&padded) {
-        *last = load(padded);
-    }
     let mut rest = [L::nothing(); PRODUCTS];
-    add_each(&mut rest, P::factors(&last, &scalars));
+    add_each(&mut rest, P::factors(&last(tails, load), &scalars));
     let mut summed = Summed { lanes: Default::default(), rest: Default::default() };
     for (target, sums) in summed.lanes.iter_mut().zip(lanes) {
         *target = L::each(sums);
@@ -363,4 +397,52 @@ fn loaded<L: Lanes, const N: usize, const B: usize>(
         *lane = load(&chunks[index]);
     }
     lanes
+}
+
+/// `x - y` of numbers of F16, BF16 or F32; whether all of each are finite.
+#[inline(always)]
+pub(crate) fn change<I: Isa>(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]) -> [bool; 2] {
+    I::change(dtype, arguments, target);
+    all_finite(dtype, arguments)
+}
+
+/// The same for lanes of a kind.
+#[inline(always)]
+pub(super) fn change_with<L: Sixteen>(dtype: Dtype, arguments: [&[u8]; 2], target: &mut [f32]) {
+    match dtype {
+        Dtype::F16 => subtract::<L, 32>(arguments, target, L::from_f16),
+        Dtype::BF16 => subtract::<L, 32>(arguments, target, L::from_bf16),
+        _ => subtract::<L, 64>(arguments, target, L::from_f32),
+    }
+}
+
+#[inline(always)]
+fn subtract<L: Sixteen, const B: usize>(
+    arguments: [&[u8]; 2],
+    target: &mut [f32],
+    load: impl Fn(&[u8; B]) -> L,
+) {
+    let (target, rest) = target.as_chunks_mut::<SIXTEEN>();
+    let (chunks, tails) = chunks_of::<2, B>(arguments, target.len());
+    for (index, target) in target.iter_mut().enumerate() {
+        let [x, y] = loaded(&chunks, index, &load);
+        *target = x.subtract(y).numbers();
+    }
+    let [x, y] = last(tails, load);
+    rest.copy_from_slice(&x.subtract(y).numbers()[..rest.len()]);
+}
+
+/// Fewer numbers than sixteen, and zeros after them.
+#[inline(always)]
+fn last<L: Sixteen, const N: usize, const B: usize>(
+    tails: [&[u8]; N],
+    load: impl Fn(&[u8; B]) -> L,
+) -> [L; N] {
+    let mut last = [L::splat(0.0); N];
+    for (last, tail) in last.iter_mut().zip(tails) {
+        let mut padded = [0; B];
+        padded[..tail.len()].copy_from_slice(tail);
+        *last = load(&padded);
+    }
+    last
 }

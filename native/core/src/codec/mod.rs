@@ -15,9 +15,10 @@ mod half;
 mod isa;
 mod lanes;
 mod stochastic;
+pub(crate) mod voting;
 
 pub(crate) use isa::{Isa, Portable};
-pub(crate) use lanes::{combine, products, Summed};
+pub(crate) use lanes::{change, combine, products, Summed};
 pub(crate) use stochastic::encode_by_chance;
 
 #[cfg(target_arch = "x86_64")]

@@ -9,15 +9,18 @@ use super::frame::{Encoding, Frame};
 use super::tree::Tree;
 use crate::codec::formula::{
     ChangeAngle, Formula, InputAngle, Products, SideNorms, Sum, SumOfChange, SumOfChanges,
-    SumOfSides,
+    SumOfSides, SumOfVote,
 };
-use crate::codec::{combine, products, Isa, Summed};
+use crate::codec::{change, combine, products, Isa, Summed};
 use crate::dtype::Dtype;
 use crate::reduce::Local;
 
 /// Most inputs and scalars of a formula.
 const INPUTS: usize = 3;
-const SCALARS: usize = 6;
+const SCALARS: usize = 8;
+
+/// Most differences of which k-th values are looked for without registers.
+const CHANGES: usize = 8;
 
 /// What a formula takes: places in the stage's inputs, and scalars.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +43,21 @@ pub(crate) struct DirectProducts {
     arguments: Arguments,
 }
 
+/// The differences of inputs whose k-th values a stage looks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DirectChanges {
+    pairs: [[usize; 2]; CHANGES],
+    count: usize,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Known {
     Sum,
     SumOfChange,
     SumOfChanges,
     SumOfSides,
+    SumOfVote,
+    SumOfCountedVote,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +84,10 @@ impl Direct {
             Known::SumOfChanges
         } else if is::<SumOfSides, 3, 6>(&tree) {
             Known::SumOfSides
+        } else if is::<SumOfVote<false>, 3, 8>(&tree) {
+            Known::SumOfVote
+        } else if is::<SumOfVote<true>, 3, 8>(&tree) {
+            Known::SumOfCountedVote
         } else {
             return None;
         };
@@ -100,6 +116,12 @@ impl Direct {
             Known::SumOfSides => {
                 run::<I, SumOfSides, 3, 6>(&self.arguments, place, nonfinite, target)
             }
+            Known::SumOfVote => {
+                run::<I, SumOfVote<false>, 3, 8>(&self.arguments, place, nonfinite, target)
+            }
+            Known::SumOfCountedVote => {
+                run::<I, SumOfVote<true>, 3, 8>(&self.arguments, place, nonfinite, target)
+            }
         }
     }
 }
@@ -107,10 +129,7 @@ impl Direct {
 impl DirectProducts {
     /// What a stage collects, if there is a loop for it, of inputs of one type.
     pub(crate) fn of(frame: &Frame) -> Option<Self> {
-        let dtype = frame.inputs.first()?.1;
-        let same = frame.inputs.iter().all(|input| input.1 == dtype);
-        let stored = frame.stage.output.is_some();
-        if stored || !same || !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32) {
+        if !is_plain(frame) {
             return None;
         }
         let tree = Tree::of_products(frame)?;
@@ -153,6 +172,45 @@ impl DirectProducts {
             local.add_sums(collector, lanes, &rest[..length % width]);
         }
     }
+}
+
+impl DirectChanges {
+    /// What a stage collects, if that is k-th values of differences of inputs of one type.
+    pub(crate) fn of(frame: &Frame) -> Option<Self> {
+        let count = frame.stage.collects.len();
+        if !is_plain(frame) || !(1..=CHANGES).contains(&count) {
+            return None;
+        }
+        let mut pairs = [[0; 2]; CHANGES];
+        pairs[..count].copy_from_slice(&Tree::of_changes(frame)?);
+        Some(Self { pairs, count })
+    }
+
+    /// Add a block of differences, which lies at `within` in its tile, to the collectors' shares.
+    #[inline(always)]
+    pub(crate) fn run<I: Isa>(
+        &self,
+        frame: &Frame,
+        (offset, within): (usize, usize),
+        (nonfinite, local): (&mut [bool], &mut Local),
+        differences: &mut [f32],
+    ) {
+        for (collector, inputs) in self.pairs[..self.count].iter().enumerate() {
+            let dtype = frame.inputs[inputs[0]].1;
+            let (begin, length) = (offset * dtype.bytes(), differences.len() * dtype.bytes());
+            let bytes = bytes_of(frame, *inputs, begin, length);
+            note(nonfinite, *inputs, change::<I>(dtype, bytes, differences));
+            local.add::<I>(collector, within, differences, differences);
+        }
+    }
+}
+
+/// Whether nothing is stored, and all inputs are of one type that lanes are made of.
+fn is_plain(frame: &Frame) -> bool {
+    let first = frame.inputs.first().map(|input| input.1);
+    let plain = matches!(first, Some(Dtype::F16 | Dtype::BF16 | Dtype::F32));
+    let same = frame.inputs.iter().all(|input| Some(input.1) == first);
+    frame.stage.output.is_none() && plain && same
 }
 
 impl Arguments {

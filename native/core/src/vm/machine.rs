@@ -1,11 +1,11 @@
 //! The registers, and which way a stage is run.
 
 use super::block::Block;
-use super::direct::{Direct, DirectProducts};
+use super::direct::{Direct, DirectChanges, DirectProducts};
 use super::frame::Frame;
 use super::simd::Level;
 use super::table::Table;
-use super::work::{Collect, Encode, LookUp, Run, RunDirect, SumDirect};
+use super::work::{Collect, CollectChanges, Encode, LookUp, Run, RunDirect, SumDirect};
 use crate::program::stage::{Instruction, Register};
 use crate::reduce::Local;
 
@@ -28,6 +28,7 @@ enum Way {
     Registers,
     Direct(Direct),
     Products(DirectProducts),
+    Changes(DirectChanges),
     Table,
 }
 
@@ -72,6 +73,9 @@ impl Machine {
         if let Some(direct) = DirectProducts::of(frame) {
             return Way::Products(direct);
         }
+        if let Some(direct) = DirectChanges::of(frame) {
+            return Way::Changes(direct);
+        }
         let mut table = std::mem::take(&mut self.table);
         let made = table.prepare(frame, |frame, target| self.compute(frame, 0, target));
         self.table = table;
@@ -90,7 +94,9 @@ impl Machine {
             Way::Table => {
                 self.look_up(frame, offset, target) || self.compute(frame, offset, target)
             }
-            Way::Products(_) | Way::Registers => self.compute(frame, offset, target),
+            Way::Products(_) | Way::Changes(_) | Way::Registers => {
+                self.compute(frame, offset, target)
+            }
         }
     }
 
@@ -160,6 +166,12 @@ impl Machine {
         if let Way::Products(direct) = self.way {
             let (place, nonfinite) = ((offset, length), &mut self.nonfinite[..]);
             return self.level.run(SumDirect { direct, frame, place, nonfinite, local });
+        }
+        if let Way::Changes(direct) = self.way {
+            let (spare, nonfinite) = (&mut self.spare.0[..length], &mut self.nonfinite[..]);
+            let place = (offset, offset - tile);
+            let task = CollectChanges { direct, frame, place, nonfinite, local, spare };
+            return self.level.run(task);
         }
         self.collect_registers(frame, local, (tile, offset), length);
     }

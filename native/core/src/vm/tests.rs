@@ -161,7 +161,7 @@ fn weighted(
     let inputs: Vec<(&[u8], Dtype)> =
         stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
     let encoding = Encoding { dtype, by_chance: false };
-    let frame = frame(stage, &inputs, &[0.7, -1.3], LENGTH as u64, encoding);
+    let frame = frame(stage, &inputs, &[0.7, -1.3, 0.2, 1.1], LENGTH as u64, encoding);
     let mut machine = Machine::at_level(level);
     machine.start(&frame);
     let mut output = vec![0; LENGTH * 2];
@@ -208,7 +208,18 @@ fn sums() -> Vec<Vec<RawNode>> {
         node("add", &[0, 9], &[]),
     ];
     let around = [leaves(3, 2), around.to_vec()].concat();
-    two.chain(three).chain([around, sides()]).collect()
+    let votes = [false, true].map(voted_changes);
+    two.chain(three).chain([around, sides()]).chain(votes).collect()
+}
+
+/// A vote of two trimmed changes with a scale.
+fn voted_changes(by_count: bool) -> Vec<RawNode> {
+    let mut nodes = voting(2, by_count, true);
+    let scale = nodes.iter().position(|node| node.0 == "scalar").unwrap();
+    let (_, args, _) = nodes.pop().unwrap();
+    nodes.push(node("multiply", &[args[1], scale], &[]));
+    nodes.push(node("add", &[args[0], nodes.len() - 1], &[]));
+    nodes
 }
 
 /// A root of two squared differences with the sign of another.
@@ -264,6 +275,78 @@ fn summing() -> Vec<Vec<RawNode>> {
     let sides =
         [leaves(), differences.to_vec(), between.to_vec(), norms.to_vec(), both(11).to_vec()];
     vec![inputs, changes, sides.concat()]
+}
+
+/// A program that looks for k-th values of two differences, in its second pass for where they are.
+fn selecting() -> Vec<RawNode> {
+    let step = |name, args: &[usize]| node(name, args, &[]);
+    vec![
+        node("input", &[], &[0.0]),
+        node("input", &[], &[1.0]),
+        node("input", &[], &[2.0]),
+        node("constant", &[], &[100.0]),
+        step("subtract", &[0, 1]),
+        step("subtract", &[2, 1]),
+        step("kth_abs", &[4, 3]),
+        step("kth_abs", &[5, 3]),
+        step("add", &[6, 7]),
+        step("add", &[8, 0]),
+    ]
+}
+
+/// What a block at most of random numbers counts for k-th values, and which inputs are not finite.
+fn counted(
+    level: Level,
+    (stage, bracket): (&Stage, Bracket),
+    dtype: Dtype,
+    (kept, length): (u8, usize),
+    straight: bool,
+) -> (String, Vec<bool>) {
+    // The highest bit of the exponent is in the last byte of a number.
+    let source = |seed| -> Vec<u8> {
+        let mut bytes = bits(BLOCK * dtype.bytes(), seed);
+        bytes.iter_mut().skip(dtype.bytes() - 1).step_by(dtype.bytes()).for_each(|x| *x &= kept);
+        bytes
+    };
+    let sources = [source(1), source(2), source(3)];
+    let inputs: Vec<(&[u8], Dtype)> =
+        stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
+    let encoding = Encoding { dtype, by_chance: false };
+    let frame = frame(stage, &inputs, &[], length as u64, encoding);
+    let mut machine = Machine::at_level(level);
+    machine.start(&frame);
+    assert!(machine.is_short());
+    let mut local = Local::default();
+    local.begin_unit(&Form::all(stage, &frame.geometry, |_| bracket), &frame.geometry);
+    local.begin_tile(0, length as u64);
+    for offset in (0..length).step_by(400) {
+        let count = 400.min(length - offset);
+        if straight {
+            machine.collect(&frame, &mut local, (0, offset), count);
+        } else {
+            machine.collect_registers(&frame, &mut local, (0, offset), count);
+        }
+    }
+    (format!("{local:?}"), machine.nonfinite)
+}
+
+#[test]
+fn counts_straight_from_bytes_are_those_of_the_registers() {
+    let nodes = selecting();
+    let program = Program::new(&nodes, nodes.len() - 1).unwrap();
+    let bracket = Bracket { first: 0.25_f32.to_bits(), length: 1 << 23 };
+    for stage in &program.stages()[..2] {
+        for dtype in [Dtype::F16, Dtype::BF16, Dtype::F32] {
+            for case in [(0xff, BLOCK), (0xbf, 5), (0xbf, 16), (0xbf, 777)] {
+                let wanted = counted(Level::Portable, (stage, bracket), dtype, case, false);
+                assert_eq!(wanted.1.contains(&true), case.0 == 0xff);
+                for level in Level::all() {
+                    let found = counted(level, (stage, bracket), dtype, case, true);
+                    assert!(found == wanted, "{level:?}, {dtype:?}, {case:?}");
+                }
+            }
+        }
+    }
 }
 
 /// The sums that a stage collects of random numbers, a block at most, and which inputs are not finite.

@@ -2,7 +2,7 @@
 
 use super::frame::Frame;
 use crate::codec::formula::Token;
-use crate::program::stage::{Collector, Instruction, Operand, Register, Scaled};
+use crate::program::stage::{Collect, Collector, Instruction, Operand, Register, Scaled};
 use crate::program::{Axis, Binary, Reduction, Unary};
 
 /// Longer formulas have no loop of their own.
@@ -52,6 +52,22 @@ impl Tree {
             }
         }
         Some(Self::numbered(&all))
+    }
+
+    /// The inputs, places in the stage's, whose differences k-th values are taken of.
+    pub(super) fn of_changes(frame: &Frame) -> Option<Vec<[usize; 2]>> {
+        let values = values(frame)?;
+        let collects = frame.stage.collects.iter();
+        let change = |collect: &Collect| match (collect.what, &values[usize::from(collect.x)]) {
+            (Collector::KthBracket | Collector::KthValue, Some(value)) => match value[..] {
+                [Leaf::Input(x), Leaf::Input(y), Leaf::Step(Token::Minus)] => {
+                    Some([usize::from(x), usize::from(y)])
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        collects.map(change).collect()
     }
 
     fn numbered(leaves: &[Leaf]) -> Self {
@@ -147,6 +163,19 @@ fn value(
             let (x, y) = (term(x, 1.0)?, term(y, sign)?);
             let (x, y) = if x.len() > y.len() { (y, x) } else { (x, y) };
             [&x[..], &y, &[Leaf::Step(Token::Plus)]].concat()
+        }
+        Instruction::Trim { x, y, least, factor, .. } => {
+            let factor = factor.map_or(Leaf::Scalar(1.0), scalar);
+            let step = [scalar(*least), factor, Leaf::Step(Token::Trimmed)];
+            match y {
+                Some(y) => [known(*x)?, known(*y)?, &[Leaf::Step(Token::Minus)], &step].concat(),
+                None => [known(*x)?, &step].concat(),
+            }
+        }
+        Instruction::Vote { values, count: 2, by_count, weights: Some(weights), .. } => {
+            let vote = if *by_count { Token::CountedVote } else { Token::Vote };
+            let step = [scalar(weights[0]), scalar(weights[1]), Leaf::Step(vote)];
+            [known(values[0])?, known(values[1])?, &step].concat()
         }
         _ => return None,
     })

@@ -1,7 +1,7 @@
 //! The work of a machine, each piece compiled once for each instruction set.
 
 use super::block::{Block, Source, Strip, STRIP};
-use super::direct::{Direct, DirectProducts};
+use super::direct::{Direct, DirectChanges, DirectProducts};
 use super::frame::{Encoding, Frame};
 use super::index as places;
 use super::kernels;
@@ -150,6 +150,28 @@ impl Task for SumDirect<'_, '_> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         self.direct.run::<I>(self.frame, self.place, self.nonfinite, self.local);
+    }
+}
+
+/// Take differences straight from bytes, for k-th values.
+pub(super) struct CollectChanges<'m, 'f> {
+    pub(super) direct: DirectChanges,
+    pub(super) frame: &'m Frame<'f>,
+    /// Of the block from the run's beginning, and from its tile's.
+    pub(super) place: (usize, usize),
+    pub(super) nonfinite: &'m mut [bool],
+    pub(super) local: &'m mut Local,
+    /// As many numbers as the block has.
+    pub(super) spare: &'m mut [f32],
+}
+
+impl Task for CollectChanges<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { direct, frame, place, nonfinite, local, spare } = self;
+        direct.run::<I>(frame, place, (nonfinite, local), spare);
     }
 }
 
