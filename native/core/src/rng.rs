@@ -43,8 +43,8 @@ pub(crate) fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
     for [k0, k1] in round_keys(key) {
         let p0 = c0.map(|word| word * u64::from(MULTIPLIERS[0]));
         let p1 = c2.map(|word| word * u64::from(MULTIPLIERS[1]));
-        c0 = mix(&p1, &c1, k0);
-        c2 = mix(&p0, &c3, k1);
+        c0 = scramble(&p1, &c1, k0);
+        c2 = scramble(&p0, &c3, k1);
         c1 = p1.map(|product| product & u64::from(u32::MAX));
         c3 = p0.map(|product| product & u64::from(u32::MAX));
     }
@@ -53,12 +53,12 @@ pub(crate) fn philox(counters: [Words; 4], key: [u32; 2]) -> [Words; 4] {
 
 /// The upper half of a product, and a word and a key into it.
 #[inline(always)]
-fn mix(products: &Words, words: &Words, key: u32) -> Words {
-    let mut mixed = [0; LANES];
-    for ((mixed, product), word) in mixed.iter_mut().zip(products).zip(words) {
-        *mixed = (product >> 32) ^ word ^ u64::from(key);
+fn scramble(products: &Words, words: &Words, key: u32) -> Words {
+    let mut scrambled = [0; LANES];
+    for ((target, product), word) in scrambled.iter_mut().zip(products).zip(words) {
+        *target = (product >> 32) ^ word ^ u64::from(key);
     }
-    mixed
+    scrambled
 }
 
 /// Fill a block, or a part of one, with the numbers of the elements from `begin` on.
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_depend_on_the_index_alone() {
+    fn numbers_depend_on_the_index_only() {
         for distribution in [Distribution::Uniform, Distribution::Normal] {
             let from = |begin| {
                 let mut block = Block::zeroed();

@@ -51,11 +51,11 @@ impl Report {
     #[getter]
     fn reading(&self) -> Option<(&'static str, f64, f64)> {
         self.0.reading.map(|found| {
-            let way = match found.way {
-                core::Way::Read => "read",
-                core::Way::Map => "mmap",
+            let mode = match found.mode {
+                core::ReadMode::Read => "read",
+                core::ReadMode::Map => "mmap",
             };
-            (way, found.costs[0], found.costs[1])
+            (mode, found.costs[0], found.costs[1])
         })
     }
 

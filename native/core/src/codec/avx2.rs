@@ -438,9 +438,9 @@ fn philox_round(
     let splat = |word| _mm256_set1_epi64x(i64::from(word));
     let p0 = _mm256_mul_epu32(c0, splat(MULTIPLIERS[0]));
     let p1 = _mm256_mul_epu32(c2, splat(MULTIPLIERS[1]));
-    let mix = |product, word, key| {
+    let scramble = |product, word, key| {
         _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64::<32>(product), word), splat(key))
     };
     // What is above 32 bits is no part of the next product, nor of the result.
-    (mix(p1, c1, k0), p1, mix(p0, c3, k1), p0)
+    (scramble(p1, c1, k0), p1, scramble(p0, c3, k1), p0)
 }

@@ -423,11 +423,11 @@ fn uniforms(counters: [Words; 4], key: [u32; 2], target: &mut Numbers) {
     let [w0, w1, w2, w3] = rounds(counters, key);
     let pair = |x, y| _mm512_mask_blend_epi32(0xaaaa, x, _mm512_slli_epi64::<32>(y));
     let (first, second) = (pair(w0, w1), pair(w2, w3));
-    let near = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
-    let far = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    let front = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    let back = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     let scale = _mm512_set1_ps(SCALE as f32);
     let (halves, _) = target.as_chunks_mut::<16>();
-    for (half, places) in halves.iter_mut().zip([near, far]) {
+    for (half, places) in halves.iter_mut().zip([front, back]) {
         let words = _mm512_permutex2var_epi64(first, places, second);
         // 24 bits, which are exact in a float32.
         let bits = _mm512_srli_epi32::<8>(words);

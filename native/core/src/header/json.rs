@@ -5,19 +5,10 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::parse::check_tensor;
 use super::table::Table;
+use super::tensor::{check_tensor, RawTensor};
 use crate::dtype::Dtype;
 use crate::error::TensorFault;
-
-/// `{"dtype": …, "shape": […], "data_offsets": [begin, end]}`; serde refuses repeated fields and,
-/// like the reference reader, passes over those that it does not know.
-#[derive(serde::Deserialize)]
-pub(super) struct RawTensor {
-    pub(super) dtype: String,
-    pub(super) shape: Vec<u64>,
-    pub(super) data_offsets: (u64, u64),
-}
 
 /// The top-level object: tensors in the order of the file, metadata apart.
 pub(super) struct RawHeader {

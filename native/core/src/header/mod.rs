@@ -8,6 +8,7 @@ mod json;
 mod names;
 mod parse;
 mod table;
+mod tensor;
 
 pub use encode::{encode_header, metadata_json, Layout, LayoutBuilder};
 pub use names::Names;

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::json::{RawHeader, RawTensor};
+use super::json::RawHeader;
 use super::table::Table;
 use super::{Header, MAX_HEADER};
-use crate::dtype::Dtype;
-use crate::error::{Error, HeaderError, Result, TensorFault};
+use crate::error::{Error, HeaderError, Result};
 
 /// Read and validate the header of a file.
 pub fn read_header(path: &Path) -> Result<Header> {
@@ -70,27 +69,6 @@ fn header_length(prefix: [u8; 8], file_size: u64) -> Result<usize> {
         return Err(HeaderError::Truncated { size: file_size, part, needed }.into());
     }
     Ok(length as usize)
-}
-
-/// Check one tensor by itself, and return its type.
-pub(super) fn check_tensor(raw: &RawTensor) -> std::result::Result<Dtype, TensorFault> {
-    let name = || raw.dtype.clone();
-    let Some(dtype) = Dtype::parse(&raw.dtype) else {
-        return Err(TensorFault::Dtype { dtype: name() });
-    };
-    let Some(needed) = dtype.size_of(&raw.shape) else {
-        return Err(TensorFault::Size { shape: raw.shape.clone(), dtype: name() });
-    };
-    let (begin, end) = raw.data_offsets;
-    let given = match end.checked_sub(begin) {
-        Some(range) if end <= u64::MAX - (8 + MAX_HEADER) => range,
-        _ => return Err(TensorFault::Offsets { begin, end }),
-    };
-    if given != needed {
-        let shape = raw.shape.clone();
-        return Err(TensorFault::Range { shape, dtype: name(), needed, given });
-    }
-    Ok(dtype)
 }
 
 /// Check that the tensors, sorted by offset, fill the file from `data` on.

@@ -1,8 +1,10 @@
 //! Everything that can be wrong with a request, found before any work.
 
+use super::encoding::Encoding;
 use super::request::{Copy, Job, Request};
 use super::sink::Sink;
 use super::Sources;
+use crate::codec::blocks::{Codec, Scaled, Scales};
 use crate::dtype::{elements, Dtype};
 use crate::error::{Error, Result};
 
@@ -55,10 +57,54 @@ fn check_job(request: &Request, sources: &Sources, job: &Job) -> Result<Vec<Rang
         return Err(Error::Program("no element of the output is wanted".to_owned()));
     }
     if let Some(encoding) = &job.encoding {
-        return encoding.check(request, job);
+        return check_encoding(encoding, request, job);
     }
     let length = size(job.dtype, &[job.outputs()])?;
     Ok(vec![check_sink(request, job.sink, job.offset, length)?])
+}
+
+/// Check that an encoding fits its job and its sinks; what is written: (sink, first byte, end).
+fn check_encoding(encoding: &Encoding, request: &Request, job: &Job) -> Result<Vec<Range>> {
+    let refused = |what: &str| Error::Program(format!("encoding: {what}"));
+    let sizes =
+        encoding.codec.sizes().map_err(|error| Error::Program(format!("encoding: {error}")))?;
+    match &encoding.codec {
+        Codec::Scaled(scaled) => fitting(scaled).map_err(refused)?,
+        Codec::Levels(_) => return Err(refused("levels are not chosen")),
+        Codec::Packed(_) => return Err(refused("words are only read")),
+        Codec::Ggml(_) => {}
+    }
+    if job.wanted.is_some() || encoding.codec.elements() != job.elements() {
+        return Err(refused("it is for another number of elements"));
+    }
+    let rows = encoding.codec.elements() / encoding.codec.unit();
+    if encoding.rows < rows || sizes.len() != 1 + encoding.companions.len() {
+        return Err(refused("rows or companions are missing"));
+    }
+    let codes = encoding.rows.saturating_mul(encoding.codec.unit_bytes());
+    let mut written = vec![check_sink(request, job.sink, job.offset, codes)?];
+    for ((sink, offset), size) in encoding.companions.iter().zip(&sizes[1..]) {
+        written.push(check_sink(request, *sink, *offset, *size)?);
+    }
+    Ok(written)
+}
+
+/// What numbers with scales cannot be encoded as.
+fn fitting(codec: &Scaled) -> std::result::Result<(), &'static str> {
+    if codec.column_factors || codec.factor.to_bits() != 1.0_f32.to_bits() {
+        return Err("factors cannot be encoded");
+    }
+    let several = matches!(codec.scales, Scales::Grid { rows, .. } if rows > 1);
+    if codec.rotation.is_some() && (several || codec.tensor_scale) {
+        return Err("rotated rows have scales of their own");
+    }
+    if codec.tensor_scale != (codec.scale == Dtype::F8_E4M3) {
+        return Err("a scale of the whole tensor goes with scales of F8_E4M3");
+    }
+    if !(codec.columns * codec.code.bits()).is_multiple_of(8) {
+        return Err("a row ends within a byte");
+    }
+    Ok(())
 }
 
 fn check_copy(request: &Request, sources: &Sources, copy: &Copy) -> Result<Range> {

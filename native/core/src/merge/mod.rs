@@ -8,6 +8,7 @@
 
 mod check;
 mod encoding;
+mod finish;
 mod input;
 mod job;
 mod mapping;
@@ -18,6 +19,7 @@ mod pairs;
 mod pass;
 mod progress;
 mod queue;
+mod read_mode;
 mod report;
 mod request;
 mod rounding;
@@ -25,7 +27,6 @@ mod shared;
 mod sink;
 mod source;
 mod stream;
-mod ways;
 mod worker;
 
 pub use encoding::Encoding;
@@ -34,12 +35,12 @@ pub use input::{
 };
 pub use maps::Maps;
 pub use progress::Progress;
+pub use read_mode::{ReadMode, Reading};
 pub use report::Report;
 pub use request::{Base, Copy, IoMode, Job, OnNonFinite, Options, Request, Rounding};
 pub use rounding::Rounded;
 pub use sink::{SharedBytes, Sink};
 pub use source::Source;
-pub use ways::{Reading, Way};
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -50,9 +51,9 @@ use crate::error::{Error, Result};
 use crate::vm::Level;
 use input::reading::Buffer;
 use queue::Queue;
+use read_mode::ReadModes;
 use shared::Shared;
 use source::Opened;
-use ways::Ways;
 use worker::Worker;
 
 /// How often the calling thread looks after the others.
@@ -69,15 +70,15 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
     let items = job::items(request, &sources, threads);
     let bytes = items.iter().map(|item| item.work).sum();
     progress.begin(bytes);
-    let ways = Ways::new(request, &sources, bytes)?;
+    let modes = ReadModes::new(request, &sources, bytes)?;
     let queue = Queue::new(items, progress);
-    let shared = Shared::new(request, &sources, &ways, &queue, progress);
+    let shared = Shared::new(request, &sources, &modes, &queue, progress);
     work(&shared, threads, tick);
     let report = shared.finish()?;
-    ways.check_whole()?;
+    modes.check_whole()?;
     let writing = request.sinks.iter().find_map(Sink::writing);
     let vectors = Level::detect().name();
-    Ok(Report { reading: ways.found(), writing, threads, vectors, ..report })
+    Ok(Report { reading: modes.found(), writing, threads, vectors, ..report })
 }
 
 /// Decode a whole input to bytes of F32; `target` has four times as many as the input has elements.

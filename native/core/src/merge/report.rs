@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::read_mode::Reading;
 use super::rounding::Rounded;
-use super::ways::Reading;
 use crate::output::Writing;
 
 /// Counters and findings of a run.

@@ -4,9 +4,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::progress::Progress;
 use super::queue::Queue;
+use super::read_mode::ReadModes;
 use super::report::Report;
 use super::request::{OnNonFinite, Request};
-use super::ways::Ways;
 use super::Sources;
 use crate::error::{Error, Result};
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 pub(super) struct Shared<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) sources: &'a Sources<'a>,
-    pub(super) ways: &'a Ways<'a>,
+    pub(super) modes: &'a ReadModes<'a>,
     pub(super) queue: &'a Queue<'a>,
     pub(super) progress: &'a Progress,
     outcome: Mutex<(Report, Option<Error>)>,
@@ -24,12 +24,12 @@ impl<'a> Shared<'a> {
     pub(super) fn new(
         request: &'a Request,
         sources: &'a Sources,
-        ways: &'a Ways,
+        modes: &'a ReadModes,
         queue: &'a Queue,
         progress: &'a Progress,
     ) -> Self {
         let outcome = Mutex::default();
-        Self { request, sources, ways, queue, progress, outcome }
+        Self { request, sources, modes, queue, progress, outcome }
     }
 
     /// Stop the run; the first error is the one that is told.

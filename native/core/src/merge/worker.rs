@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::finish::finish;
 use super::input::bounds::{Limits, Question};
 use super::input::reading;
 use super::job::Task;
 use super::pairs::{self, Pairs, Target};
 use super::queue::Unit;
+use super::read_mode::ReadMode;
 use super::request::{Copy, Job, Rounding};
 use super::rounding::{self, Rounded};
 use super::shared::Shared;
-use super::ways::Way;
 use super::Sources;
 use crate::codec::blocks::encode::{Companions, Encoder};
 use crate::dtype::Dtype;
@@ -30,7 +31,7 @@ const PATIENCE: usize = 32;
 #[derive(Debug, Default)]
 struct Buffer {
     part: reading::Buffer,
-    holds: Option<(usize, u64, u64, Way)>,
+    holds: Option<(usize, u64, u64, ReadMode)>,
 }
 
 /// A thread's own things.
@@ -65,9 +66,9 @@ struct Part<'u, 'a> {
     /// First tile and one past the last, if something is collected.
     tiles: (u64, u64),
     /// Whether inputs are read where they lie, which is not in the caches.
-    far: bool,
+    mapped: bool,
     /// How inputs are read, and from where.
-    way: Way,
+    mode: ReadMode,
     sources: &'a Sources<'a>,
 }
 
@@ -112,7 +113,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         let encoding = job.encoding.as_ref();
-        encoding.map_or(Ok(()), |encoding| encoding.finish(self.shared, job, companions))
+        encoding.map_or(Ok(()), |encoding| finish(encoding, self.shared, job, companions))
     }
 
     fn run_unit(&mut self, unit: &Unit<'a>) -> Result<()> {
@@ -122,9 +123,9 @@ impl<'a> Worker<'a> {
                 let stage = &program.stages()[unit.pass.number];
                 let tiles = unit.pass.tiles(unit.index);
                 let (begin, end) = (unit.begin, unit.end);
-                let (way, timed) = self.shared.ways.pick();
-                let sources = self.shared.ways.sources(way);
-                let far = job.inputs.iter().any(|input| !input.needs_buffer(sources));
+                let (mode, timed) = self.shared.modes.pick();
+                let sources = self.shared.modes.sources(mode);
+                let mapped = job.inputs.iter().any(|input| !input.needs_buffer(sources));
                 let part = Part {
                     unit,
                     index,
@@ -134,14 +135,14 @@ impl<'a> Worker<'a> {
                     begin,
                     end,
                     tiles,
-                    far,
-                    way,
+                    mapped,
+                    mode,
                     sources,
                 };
                 (self.spent, self.read) = (Duration::ZERO, 0);
                 self.run_job(&part)?;
                 if timed {
-                    self.shared.ways.note(way, self.read, self.spent);
+                    self.shared.modes.note(mode, self.read, self.spent);
                 }
                 Ok(())
             }
@@ -274,7 +275,7 @@ impl<'a> Worker<'a> {
         self.inputs.resize_with(count, Buffer::default);
         for input in &part.stage.inputs {
             let buffer = &mut self.inputs[*input];
-            let wanted = Some((part.unit.place, part.begin, part.end, part.way));
+            let wanted = Some((part.unit.place, part.begin, part.end, part.mode));
             if buffer.holds != wanted {
                 let stored = &part.job.inputs[*input];
                 buffer.holds = None;
@@ -350,7 +351,7 @@ fn store(
 ) -> Result<()> {
     let mut finite = true;
     for (place, bytes) in target.chunks_mut(BLOCK * part.job.dtype.bytes()).enumerate() {
-        if part.far {
+        if part.mapped {
             prefetch(frame.inputs, place * BLOCK, BLOCK);
         }
         finite &= machine.produce(frame, place * BLOCK, bytes);
@@ -385,7 +386,7 @@ fn encoded(
     values.clear();
     for (place, offset) in (0..count).step_by(BLOCK).enumerate() {
         let length = BLOCK.min(count - offset);
-        if part.far {
+        if part.mapped {
             prefetch(frame.inputs, offset, length);
         }
         let results = machine.results(frame, offset, length);
@@ -461,7 +462,7 @@ fn collect(
         let elements = (end - begin) as usize;
         for offset in (0..elements).step_by(BLOCK) {
             let length = BLOCK.min(elements - offset);
-            if part.far {
+            if part.mapped {
                 prefetch(frame.inputs, within + offset, length);
             }
             machine.collect(frame, local, (within, within + offset), length);

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(windows, ignore = "Wine does not replace what is open, as Windows 10 does")]
-    fn a_file_that_somebody_reads_is_replaced() {
+    fn a_file_that_is_being_read_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
         fs::write(&from, b"new").unwrap();

@@ -16,14 +16,14 @@ pub(crate) struct Machine {
     spare: Box<Block>,
     table: Table,
     /// How the stage's output, or what it collects, is computed, since [`Machine::start`].
-    way: Way,
+    strategy: Strategy,
     /// One per input of the stage, since [`Machine::start`].
     pub(crate) nonfinite: Vec<bool>,
 }
 
-/// Ways from the inputs' bytes to the output's, or to what is collected.
+/// Strategies from the inputs' bytes to the output's, or to what is collected.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum Strategy {
     /// Instruction by instruction.
     Registers,
     Direct(Direct),
@@ -45,7 +45,7 @@ impl Machine {
             registers: Vec::new(),
             spare: Block::zeroed(),
             table: Table::default(),
-            way: Way::Registers,
+            strategy: Strategy::Registers,
             nonfinite: Vec::new(),
         }
     }
@@ -62,39 +62,39 @@ impl Machine {
                 self.registers[usize::from(*target)].0.fill(value);
             }
         }
-        self.way = self.way(frame);
+        self.strategy = self.strategy(frame);
     }
 
-    /// Find the fastest way to what the stage stores or collects.
-    fn way(&mut self, frame: &Frame) -> Way {
+    /// Find the fastest strategy for what the stage stores or collects.
+    fn strategy(&mut self, frame: &Frame) -> Strategy {
         if let Some(direct) = Direct::of(frame) {
-            return Way::Direct(direct);
+            return Strategy::Direct(direct);
         }
         if let Some(direct) = DirectProducts::of(frame) {
-            return Way::Products(direct);
+            return Strategy::Products(direct);
         }
         if let Some(direct) = DirectChanges::of(frame) {
-            return Way::Changes(direct);
+            return Strategy::Changes(direct);
         }
         let mut table = std::mem::take(&mut self.table);
         let made = table.prepare(frame, |frame, target| self.compute(frame, 0, target));
         self.table = table;
         if made {
-            Way::Table
+            Strategy::Table
         } else {
-            Way::Registers
+            Strategy::Registers
         }
     }
 
     /// Compute and encode the stage's output at `offset` from the run's beginning, a block at most;
     /// false if a number is not finite then.
     pub(crate) fn produce(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
-        match self.way {
-            Way::Direct(direct) => self.run_direct(direct, frame, offset, target),
-            Way::Table => {
+        match self.strategy {
+            Strategy::Direct(direct) => self.run_direct(direct, frame, offset, target),
+            Strategy::Table => {
                 self.look_up(frame, offset, target) || self.compute(frame, offset, target)
             }
-            Way::Products(_) | Way::Changes(_) | Way::Registers => {
+            Strategy::Products(_) | Strategy::Changes(_) | Strategy::Registers => {
                 self.compute(frame, offset, target)
             }
         }
@@ -109,7 +109,7 @@ impl Machine {
     /// Whether [`Machine::produce`] or [`Machine::collect`] need no registers.
     #[cfg(test)]
     pub(super) fn is_short(&self) -> bool {
-        !matches!(self.way, Way::Registers)
+        !matches!(self.strategy, Strategy::Registers)
     }
 
     fn look_up(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
@@ -163,11 +163,11 @@ impl Machine {
         (tile, offset): (usize, usize),
         length: usize,
     ) {
-        if let Way::Products(direct) = self.way {
+        if let Strategy::Products(direct) = self.strategy {
             let (place, nonfinite) = ((offset, length), &mut self.nonfinite[..]);
             return self.level.run(SumDirect { direct, frame, place, nonfinite, local });
         }
-        if let Way::Changes(direct) = self.way {
+        if let Strategy::Changes(direct) = self.strategy {
             let (spare, nonfinite) = (&mut self.spare.0[..length], &mut self.nonfinite[..]);
             let place = (offset, offset - tile);
             let task = CollectChanges { direct, frame, place, nonfinite, local, spare };

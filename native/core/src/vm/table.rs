@@ -114,9 +114,9 @@ impl Table {
 /// Whether what a stage computes of an element depends on its inputs there alone.
 pub(crate) fn is_pointwise(stage: &Stage) -> bool {
     use Instruction::{Random, RowIndex, Spread};
-    let alone =
+    let local =
         |step: &Instruction| !matches!(step, Spread { .. } | RowIndex { .. } | Random { .. });
-    stage.body.iter().all(alone)
+    stage.body.iter().all(local)
 }
 
 impl Key {

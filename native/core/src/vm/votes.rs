@@ -44,19 +44,19 @@ fn vote_of<const N: usize>(
 ) {
     let plain = |mixed, _| mixed;
     match (by_count, weights.and_then(|weights| weights.first_chunk::<N>())) {
-        (true, None) => mix(target, values, most, plain),
-        (false, None) => mix(target, values, strongest, plain),
+        (true, None) => elect_strip(target, values, most, plain),
+        (false, None) => elect_strip(target, values, strongest, plain),
         (true, Some(weights)) => {
-            mix(target, values, most, |mixed, agree| mixed / divisor(weights, agree));
+            elect_strip(target, values, most, |mixed, agree| mixed / divisor(weights, agree));
         }
         (false, Some(weights)) => {
-            mix(target, values, strongest, |mixed, agree| mixed / divisor(weights, agree));
+            elect_strip(target, values, strongest, |mixed, agree| mixed / divisor(weights, agree));
         }
     }
 }
 
 #[inline(always)]
-fn mix<const N: usize>(
+fn elect_strip<const N: usize>(
     target: &mut Strip,
     values: [&Strip; N],
     elect: impl Fn([f32; N]) -> f32,

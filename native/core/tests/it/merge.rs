@@ -24,7 +24,7 @@ fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
 }
 
 #[test]
-fn files_give_the_same_bytes_by_every_way_of_reading() {
+fn files_give_the_same_bytes_in_every_read_mode() {
     let folder = tempfile::tempdir().unwrap();
     let paths = files(&folder);
     let program = lerp();
@@ -92,7 +92,7 @@ fn shorten(file: &fs::File, size: u64, io: IoMode) -> bool {
 }
 
 #[test]
-fn a_source_that_shrinks_is_an_error_by_every_way_of_reading() {
+fn a_source_that_shrinks_is_an_error_in_every_read_mode() {
     for io in [IoMode::Read, IoMode::Mmap] {
         let folder = tempfile::tempdir().unwrap();
         let paths = files(&folder);
@@ -140,7 +140,7 @@ fn slow() -> Program {
 }
 
 #[test]
-fn a_source_that_loses_its_last_bytes_is_an_error_by_every_way_of_reading() {
+fn a_source_that_loses_its_last_bytes_is_an_error_in_every_read_mode() {
     for io in [IoMode::Read, IoMode::Mmap] {
         for lost in [1, 3, 4095] {
             let folder = tempfile::tempdir().unwrap();

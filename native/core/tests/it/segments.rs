@@ -34,7 +34,7 @@ fn shuffled(seed: u64) -> Vec<u8> {
 }
 
 #[test]
-fn runs_of_several_files_are_one_tensor_by_every_way_of_reading() {
+fn runs_of_several_files_are_one_tensor_in_every_read_mode() {
     let folder = tempfile::tempdir().unwrap();
     let paths = [1, 2].map(|source| folder.path().join(format!("{source}.bin")));
     for (path, seed) in paths.iter().zip([1, 1]) {

@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::memory::page;
+use super::page::page;
 
 /// Maps that can be guarded at the same time.
 const SLOTS: usize = 256;

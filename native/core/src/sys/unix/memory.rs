@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
 
 use super::fault::Guard;
 
@@ -83,16 +82,6 @@ impl Drop for View {
 fn unmap(start: NonNull<u8>, length: usize) {
     // SAFETY: exactly what was mapped; the owner is being dropped or was never made.
     unsafe { libc::munmap(start.as_ptr().cast(), length) };
-}
-
-/// The size of a page.
-pub(super) fn page() -> usize {
-    static PAGE: OnceLock<usize> = OnceLock::new();
-    *PAGE.get_or_init(|| {
-        // SAFETY: sysconf takes no pointers.
-        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(size).unwrap_or(4096)
-    })
 }
 
 /// Bytes of memory that can be had without swapping, the page cache among them; `None` if nobody

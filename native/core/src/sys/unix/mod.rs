@@ -5,6 +5,7 @@ use std::io;
 mod fault;
 pub(super) mod file;
 pub(super) mod memory;
+mod page;
 
 /// Turn the result of a system call into a `Result`.
 fn check(result: libc::c_int) -> io::Result<()> {

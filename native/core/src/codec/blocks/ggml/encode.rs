@@ -4,10 +4,10 @@
 
 #![allow(non_camel_case_types)] // the formats' own names
 
+use super::block::{store, Block};
 use super::lanes::ALIGNER;
 use super::superblocks::{Q4_K, Q5_K, Q6_K};
 use super::Kind;
-use crate::codec::half;
 
 /// Encode whole blocks; whether all values are finite, and the scales that they need.
 #[inline(always)]
@@ -24,12 +24,7 @@ pub(super) fn encode(kind: Kind, values: &[f32], codes: &mut [u8]) -> bool {
     }
 }
 
-/// A kind of block of `B` bytes, which `N` elements are encoded to; whether its scales are finite.
-pub(super) trait Block<const N: usize, const B: usize> {
-    fn encode(values: &[f32; N], block: &mut [u8; B]) -> bool;
-}
-
-/// The same of one kind.
+/// Encode whole blocks of one kind.
 #[inline(always)]
 fn blocks<const N: usize, const B: usize, K: Block<N, B>>(
     values: &[f32],
@@ -55,20 +50,6 @@ fn greatest(values: &[f32]) -> f32 {
         greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
     }
     f32::from_bits(greatest)
-}
-
-/// Store a half float; whether it is finite.
-#[inline(always)]
-pub(super) fn store(block: &mut [u8], at: usize, value: f32) -> bool {
-    let bits = half::to_f16(value);
-    block[at..at + 2].copy_from_slice(&bits.to_le_bytes());
-    bits & 0x7fff < 0x7c00
-}
-
-/// A half float that was stored.
-#[inline(always)]
-pub(super) fn stored(block: &[u8], at: usize) -> f32 {
-    half::from_f16(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
 /// One over a number, zero for zero.

@@ -1,6 +1,7 @@
 //! Blocks of GGUF files, as ggml lays them out; values by the arithmetic of its dequantisers, codes
 //! by that of its reference quantisers.
 
+mod block;
 mod decode;
 mod encode;
 mod lanes;

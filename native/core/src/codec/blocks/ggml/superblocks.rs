@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types)] // the formats' own names
 
-use super::encode::{store, stored, Block};
+use super::block::{store, stored, Block};
 use super::lanes::{bits, whole, Eight, LANES};
 use super::search::{symmetric, Affine};
 

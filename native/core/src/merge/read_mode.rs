@@ -1,7 +1,7 @@
 //! Two ways of reading the inputs of a merge into files: into buffers, or where they lie in maps.
 //!
 //! Which is the faster depends on the processor, and on how the page cache holds a file; nobody tells.
-//! So units take turns until enough of each way were timed, and the rest goes the faster one. What is
+//! So units take turns until enough units of each were timed, and the rest goes the faster one. What is
 //! timed is reading and computing: with maps the one happens during the other. Writing is left out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use super::source::Opened;
 use super::{IoMode, Request, Sink, Source, Sources};
 use crate::error::Result;
 
-/// Timed units of each way; half of them may have been interrupted.
+/// Timed units of each mode; half of them may have been interrupted.
 const TRIED: usize = 12;
 
 /// A run that reads less than so many bytes is over before it matters.
@@ -23,27 +23,27 @@ const LEAST: u64 = 128 * 1024 * 1024;
 const RESIDENT: u64 = 8 * 1024 * 1024;
 const MOST: usize = 32;
 
-/// A way of reading.
+/// How inputs are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum ReadMode {
     /// Positioned reads into buffers.
     Read,
     /// Memory maps.
     Map,
 }
 
-/// What was found out about the ways of reading.
+/// What was found out about the two.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reading {
     /// The one that was taken.
-    pub way: Way,
+    pub mode: ReadMode,
     /// Nanoseconds per byte that was read, of reads and of maps: the median of the timed units.
     pub costs: [f64; 2],
 }
 
-/// The ways of a run.
+/// Both, for one run.
 #[derive(Debug)]
-pub(super) struct Ways<'a> {
+pub(super) struct ReadModes<'a> {
     read: &'a Sources<'a>,
     /// The same sources as maps, if there is a choice.
     map: Option<Vec<Opened<'a>>>,
@@ -52,7 +52,7 @@ pub(super) struct Ways<'a> {
     found: OnceLock<Reading>,
 }
 
-impl<'a> Ways<'a> {
+impl<'a> ReadModes<'a> {
     /// Open the sources as maps too, if it may be worth it.
     pub(super) fn new(request: &'a Request, read: &'a Sources<'a>, bytes: u64) -> Result<Self> {
         let files = request.sources.iter().filter(|source| matches!(source, Source::Path(_)));
@@ -67,37 +67,37 @@ impl<'a> Ways<'a> {
         Ok(Self { read, map, turns, costs, found: OnceLock::new() })
     }
 
-    /// The way for the next unit, and whether it is to be timed.
-    pub(super) fn pick(&self) -> (Way, bool) {
+    /// How the next unit is read, and whether it is to be timed.
+    pub(super) fn pick(&self) -> (ReadMode, bool) {
         if self.map.is_none() {
-            return (Way::Read, false);
+            return (ReadMode::Read, false);
         }
         if let Some(found) = self.found.get() {
-            return (found.way, false);
+            return (found.mode, false);
         }
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-        (if turn.is_multiple_of(2) { Way::Read } else { Way::Map }, true)
+        (if turn.is_multiple_of(2) { ReadMode::Read } else { ReadMode::Map }, true)
     }
 
     /// The sources to read from.
-    pub(super) fn sources(&self, way: Way) -> &Sources<'a> {
-        match (&self.map, way) {
-            (Some(map), Way::Map) => map,
+    pub(super) fn sources(&self, mode: ReadMode) -> &Sources<'a> {
+        match (&self.map, mode) {
+            (Some(map), ReadMode::Map) => map,
             _ => self.read,
         }
     }
 
     /// Note how long a unit took that read so many bytes.
-    pub(super) fn note(&self, way: Way, bytes: u64, took: Duration) {
+    pub(super) fn note(&self, mode: ReadMode, bytes: u64, took: Duration) {
         if bytes == 0 {
             return;
         }
         let mut costs = self.costs.lock().unwrap_or_else(PoisonError::into_inner);
-        costs[usize::from(way == Way::Map)].push(took.as_secs_f64() * 1e9 / bytes as f64);
+        costs[usize::from(mode == ReadMode::Map)].push(took.as_secs_f64() * 1e9 / bytes as f64);
         if costs.iter().all(|costs| costs.len() >= TRIED) {
             let costs = costs.each_mut().map(|costs| median(costs));
-            let way = if costs[1] < costs[0] { Way::Map } else { Way::Read };
-            self.found.get_or_init(|| Reading { way, costs });
+            let mode = if costs[1] < costs[0] { ReadMode::Map } else { ReadMode::Read };
+            self.found.get_or_init(|| Reading { mode, costs });
         }
     }
 
@@ -121,38 +121,38 @@ fn median(costs: &mut [f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn after(costs: [u64; 2], slow: impl Fn(usize) -> bool) -> Way {
+    fn after(costs: [u64; 2], slow: impl Fn(usize) -> bool) -> ReadMode {
         let read = [];
         let map = Some(Vec::new());
         let (turns, noted) = (AtomicUsize::new(0), Mutex::default());
-        let ways = Ways { read: &read, map, turns, costs: noted, found: OnceLock::new() };
+        let modes = ReadModes { read: &read, map, turns, costs: noted, found: OnceLock::new() };
         for turn in 0..2 * TRIED {
-            assert_eq!(ways.found(), None);
-            let (way, timed) = ways.pick();
+            assert_eq!(modes.found(), None);
+            let (mode, timed) = modes.pick();
             assert!(timed);
-            let cost = costs[usize::from(way == Way::Map)] * if slow(turn) { 50 } else { 1 };
-            ways.note(way, 0, Duration::ZERO);
-            ways.note(way, 1000, Duration::from_nanos(1000 * cost));
+            let cost = costs[usize::from(mode == ReadMode::Map)] * if slow(turn) { 50 } else { 1 };
+            modes.note(mode, 0, Duration::ZERO);
+            modes.note(mode, 1000, Duration::from_nanos(1000 * cost));
         }
-        let found = ways.found().unwrap();
+        let found = modes.found().unwrap();
         assert_eq!(found.costs, costs.map(|cost| cost as f64));
-        assert_eq!(ways.pick(), (found.way, false));
-        found.way
+        assert_eq!(modes.pick(), (found.mode, false));
+        found.mode
     }
 
     #[test]
-    fn the_faster_way_is_taken_though_some_units_were_interrupted() {
-        assert_eq!(after([3, 2], |_| false), Way::Map);
-        assert_eq!(after([2, 3], |_| false), Way::Read);
-        assert_eq!(after([3, 2], |turn| turn % 2 == 1 && turn < 10), Way::Map);
-        assert_eq!(after([2, 3], |turn| turn % 2 == 0 && turn < 10), Way::Read);
+    fn the_faster_mode_is_taken_though_some_units_were_interrupted() {
+        assert_eq!(after([3, 2], |_| false), ReadMode::Map);
+        assert_eq!(after([2, 3], |_| false), ReadMode::Read);
+        assert_eq!(after([3, 2], |turn| turn % 2 == 1 && turn < 10), ReadMode::Map);
+        assert_eq!(after([2, 3], |turn| turn % 2 == 0 && turn < 10), ReadMode::Read);
     }
 
     #[test]
     fn without_a_choice_nothing_is_timed() {
         let read = [];
         let (turns, costs) = (AtomicUsize::new(0), Mutex::default());
-        let ways = Ways { read: &read, map: None, turns, costs, found: OnceLock::new() };
-        assert_eq!(ways.pick(), (Way::Read, false));
+        let modes = ReadModes { read: &read, map: None, turns, costs, found: OnceLock::new() };
+        assert_eq!(modes.pick(), (ReadMode::Read, false));
     }
 }
