@@ -3,7 +3,8 @@
 maturin packs Python from one root only (``python-source``, here ``engine/``). This
 module lets it do all the work and then adds the built-in plugins: their files to a
 wheel, their path to an editable wheel. To the sdist, for which ``[tool.maturin] include`` names
-``plugins/`` and this folder, it adds the crates.
+``plugins/`` and this folder, it adds the crates. A wheel for Windows is tagged for Python 3.11:
+from then on the library of the stable ABI has the buffer protocol; elsewhere 3.10 has it, too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def build_wheel(
         if path.is_file() and "__pycache__" not in path.parts
     }
     _add(Path(wheel_directory, name), files)
-    return name
+    return tagged(Path(wheel_directory, name)).name
 
 
 def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:
@@ -57,8 +58,21 @@ def build_editable(
     return name
 
 
+def tagged(wheel: Path) -> Path:
+    """Tag a wheel for the oldest Python that loads it; return where it is then."""
+    if "-cp310-abi3-win" not in wheel.name:
+        return wheel
+    right = wheel.with_name(wheel.name.replace("-cp310-", "-cp311-"))
+    wheel.rename(right)
+    with zipfile.ZipFile(right) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/WHEEL")]
+        text = archive.read(name).replace(b"Tag: cp310-", b"Tag: cp311-")
+    _add(right, {name: text})
+    return right
+
+
 def _add(wheel: Path, files: dict[str, bytes]) -> None:
-    """Add ``files`` to ``wheel`` in place and list them in its RECORD."""
+    """Put ``files`` into ``wheel`` in place and list them in its RECORD."""
     old = wheel.with_suffix(".old")
     wheel.rename(old)
     with (
@@ -67,9 +81,9 @@ def _add(wheel: Path, files: dict[str, bytes]) -> None:
     ):
         (record,) = [n for n in source.namelist() if n.endswith(".dist-info/RECORD")]
         rows = list(csv.reader(io.StringIO(source.read(record).decode())))
-        rows = [row for row in rows if row[0] != record]
+        rows = [row for row in rows if row[0] not in {record, *files}]
         for item in source.infolist():
-            if item.filename != record:
+            if item.filename not in {record, *files}:
                 target.writestr(item, source.read(item))
         for name, data in files.items():
             _write(target, name, data)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -82,6 +85,28 @@ def test_record_lists_every_file_of_the_wheel(wheel):
         listed = {line.split(",")[0] for line in archive.read(record).decode().splitlines()}
         assert archive.testzip() is None
         assert listed == set(archive.namelist())
+
+
+def test_wheel_for_windows_is_for_the_oldest_python_that_loads_it(wheel, tmp_path):
+    """Before 3.11 the library of its stable ABI lacks the buffer protocol."""
+    made = tmp_path / wheel.name.replace("linux_x86_64", "win_amd64")
+    shutil.copy2(wheel, made)
+    code = (
+        "import sys; sys.path.insert(0, 'native/packaging'); import pathlib, bmerge_build;"
+        f"print(bmerge_build.tagged(pathlib.Path({str(made)!r})).name)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (found,) = tmp_path.iterdir()
+    assert done.stdout.strip() == found.name == made.name.replace("cp310", "cp311")
+    assert _names(found) == _names(wheel)
+    with zipfile.ZipFile(found) as archive:
+        (tags,) = [name for name in _names(found) if name.endswith("dist-info/WHEEL")]
+        text = archive.read(tags)
+        assert b"\nTag: cp311-abi3-" in text
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
+        record = archive.read(tags.replace("WHEEL", "RECORD")).decode()
+        assert f"{tags},sha256={digest},{len(text)}\n" in record
 
 
 @pytest.mark.slow

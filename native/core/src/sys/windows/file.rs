@@ -12,7 +12,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_USER_MAPPED_FILE,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     GetFileInformationByHandle, BY_HANDLE_FILE_INFORMATION,
 };
@@ -61,7 +63,7 @@ pub(crate) fn hold(_file: &File) {}
 /// Let a file take the place of another, at once; one that others have open too, if they let it be
 /// removed meanwhile.
 pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    let busy = [ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION];
+    let busy = [ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_USER_MAPPED_FILE];
     for _ in 1..TRIES {
         match fs::rename(from, to) {
             Err(error)
