@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 
 from bmerge.architectures.architecture import Architecture
-from bmerge.formats.prefixes import OF_VAES, is_part_alone
+from bmerge.formats.prefixes import OF_VAES, is_part_file
 
 __all__ = ["MODEL", "TEXT_ENCODER", "VAE", "components_of"]
 
@@ -28,8 +28,8 @@ _RULES = (
     (r"text_encoder(?:_(?P<place>\d+))?\.|cond_stage_model\.", TEXT_ENCODER),
 )
 _STARTS = [(re.compile(start), name) for start, name in _RULES]
-_ALONE_VAE = re.compile(rf"(?:{OF_VAES})\.")
-_TEXT_ALONE = re.compile(r"encoder\.(?:layers|block|embed_tokens|final_layer_norm)\b")
+_VAE_KEY = re.compile(rf"(?:{OF_VAES})\.")
+_TEXT_KEY = re.compile(r"encoder\.(?:layers|block|embed_tokens|final_layer_norm)\b")
 _WEIGHTLESS = re.compile(r"v_pred|ztsnr|edm_mean|edm_std|edm_vpred\.\w+|scaled_fp8|\w+_info")
 
 
@@ -42,8 +42,8 @@ def components_of(
         keys: of one file.
         architecture: of it; what is known for no picture model is just called a model.
     """
-    if is_part_alone(keys):
-        return {key: _component(key) or _alone(key) for key in keys}
+    if is_part_file(keys):
+        return {key: _component(key) or _of_part_file(key) for key in keys}
     known = architecture is None or architecture.text_encoders is not None
     model = MODEL if known else "model"
     return {key: _component(key) or _other(key, model) for key in keys}
@@ -59,8 +59,8 @@ def _component(key: str) -> str:
     return ""
 
 
-def _alone(key: str) -> str:
-    vae = _ALONE_VAE.match(key) and not _TEXT_ALONE.match(key)
+def _of_part_file(key: str) -> str:
+    vae = _VAE_KEY.match(key) and not _TEXT_KEY.match(key)
     return VAE if vae else TEXT_ENCODER
 
 

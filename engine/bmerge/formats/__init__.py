@@ -10,7 +10,7 @@ from bmerge.formats.housed import housed
 from bmerge.formats.layouts import LAYOUTS
 from bmerge.formats.one_layout import in_form, in_one_layout
 from bmerge.formats.open import open_checkpoint
-from bmerge.formats.prefixes import is_part_alone, kind_of, leading, prefix_of
+from bmerge.formats.prefixes import is_part_file, kind_of, leading, prefix_of
 from bmerge.formats.quantised import (
     QuantisedWeight,
     as_floats,
@@ -41,7 +41,7 @@ __all__ = [
     "housed",
     "in_form",
     "in_one_layout",
-    "is_part_alone",
+    "is_part_file",
     "kind_of",
     "leading",
     "native_input",

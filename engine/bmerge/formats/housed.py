@@ -13,7 +13,7 @@ from dataclasses import replace
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import in_layout
-from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, leading, parted
+from bmerge.formats.prefixes import HEAD, is_part_file, kind_of, leading, parted
 from bmerge.formats.wholes import Whole, whole_of
 
 __all__ = ["housed"]
@@ -57,7 +57,7 @@ def housed(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
 def _placed(part: Checkpoint, whole: Whole, present: Collection[str]) -> Checkpoint:
     """Return a part by its names in a whole model, if that has none of its kind."""
     groups = parted(part.tensors)
-    if not is_part_alone(part.tensors) or list(groups) != [""]:
+    if not is_part_file(part.tensors) or list(groups) != [""]:
         return part
     own = groups[""]
     if "vae" not in present and any(map(_VAE.match, own)):

@@ -15,7 +15,7 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed, reshaped
 from bmerge.formats.layouts import are_alike, other_layouts
 from bmerge.formats.padded import is_padded, without_padding
-from bmerge.formats.prefixes import HEAD, is_part_alone, kind_of, leading, parted, prefix_of
+from bmerge.formats.prefixes import HEAD, is_part_file, kind_of, leading, parted, prefix_of
 from bmerge.formats.quantised import decoded
 from bmerge.formats.relaid import Form, relaid
 from bmerge.formats.target import GGUF_SUFFIX
@@ -43,7 +43,7 @@ def in_one_layout(
     if all(each.tensors.keys() == first for each in checkpoints):
         return _in_one_shape(checkpoints)
     checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]  # codes cannot be cut
-    are_parts = [is_part_alone(checkpoint.tensors) for checkpoint in checkpoints]
+    are_parts = [is_part_file(checkpoint.tensors) for checkpoint in checkpoints]
     bare = [not any(map(prefix_of, each.tensors)) for each in checkpoints]
     found = list(checkpoints)
     known: dict[str, dict[str, Tensor]] = {}

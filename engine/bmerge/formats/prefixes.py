@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 
-__all__ = ["HEAD", "OF_VAES", "is_part_alone", "kind_of", "leading", "parted", "prefix_of"]
+__all__ = ["HEAD", "OF_VAES", "is_part_file", "kind_of", "leading", "parted", "prefix_of"]
 
 HEAD = "text_model."
 """What text encoders of old files, and of new transformers, lack before their names."""
@@ -45,11 +45,11 @@ _BARE = re.compile(
 
 def leading(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     """Return the model that others go by: the first that is more than a VAE or a text encoder."""
-    found = (each for each in checkpoints if not is_part_alone(each.tensors))
+    found = (each for each in checkpoints if not is_part_file(each.tensors))
     return next(found, checkpoints[0])
 
 
-def is_part_alone(keys: Collection[str]) -> bool:
+def is_part_file(keys: Collection[str]) -> bool:
     """Tell whether a file holds nothing but a VAE or text encoders, by its keys."""
     found = False
     for key in keys:

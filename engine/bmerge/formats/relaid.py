@@ -10,7 +10,7 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import LAYOUTS, in_layout
-from bmerge.formats.prefixes import is_part_alone, kind_of, parted
+from bmerge.formats.prefixes import is_part_file, kind_of, parted
 from bmerge.formats.quantised import decoded
 from bmerge.formats.wholes import Whole, whole_of
 
@@ -82,7 +82,7 @@ def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:
 
 def _in_layout(checkpoint: Checkpoint, parts: _Parts, layout: str) -> _Parts:
     bare = "" in parts and len(parts) == 1
-    if bare and is_part_alone(checkpoint.tensors):
+    if bare and is_part_file(checkpoint.tensors):
         return {"": _part_in(parts[""], layout) or parts[""]}
     picture = next((start for start in parts if kind_of(start) == "picture"), "")
     whole = whole_of(parts, parts.get(picture, {}))
@@ -142,7 +142,7 @@ def _unknown(checkpoint: Checkpoint, layout: str) -> Mapping[str, Tensor]:
 
 def _taken(checkpoint: Checkpoint, parts: _Parts, wanted: Sequence[str]) -> _Parts:
     """Return the parts that are kept."""
-    whole = not is_part_alone(checkpoint.tensors)
+    whole = not is_part_file(checkpoint.tensors)
     bare = "unet" if whole else next((each for each in wanted if each != "unet"), "")
     found = {
         start: part

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError
-from bmerge.formats import Checkpoint, Tensor, is_part_alone, kind_of, leading, prefix_of
+from bmerge.formats import Checkpoint, Tensor, is_part_file, kind_of, leading, prefix_of
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.positions import is_merged
 
@@ -17,9 +17,9 @@ _HINT = "it takes the place of what the model has; 'bmerge inspect FILE' shows w
 
 def part_files(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     """Return the files that hold nothing but a VAE or text encoders, beside a model with more."""
-    if is_part_alone(leading(checkpoints).tensors):
+    if is_part_file(leading(checkpoints).tensors):
         return ()
-    return tuple(each for each in checkpoints if is_part_alone(each.tensors))
+    return tuple(each for each in checkpoints if is_part_file(each.tensors))
 
 
 def check_part_files(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:
