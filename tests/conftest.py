@@ -70,10 +70,14 @@ def write_plugin(tmp_path) -> Callable[[str, str], Path]:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C interrupt this process and those it starts, also where it was ignored before.
+    """Let signals end this process and those it starts, also where they were ignored before.
 
-    It is, in background jobs of a shell without job control.
+    Ctrl-C is, in background jobs of a shell without job control, and SIGHUP under nohup.
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

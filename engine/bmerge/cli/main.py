@@ -47,7 +47,8 @@ def _tells_version(words: list[str]) -> bool:
     from bmerge._native import __version__
 
     try:
-        print(f"bmerge {__version__}", flush=True)  # noqa: T201  what may print is not there yet
+        sys.stdout.write(f"bmerge {__version__}\n")  # what prints else is not there yet
+        sys.stdout.flush()
     except OSError:  # what reads it has gone, which is said as of any command
         return False
     return True

@@ -91,7 +91,7 @@ def bmerge_storages() -> Iterable[StorageKind]:  # type: ignore[empty-body]
 def bmerge_commands(group: click.Group) -> None:
     """Add commands to the ``bmerge`` command line.
 
-    Called once, from the main thread, when a word of the command line is no command of bmerge's.
+    Called once, from the main thread, when the command line names a command that bmerge lacks.
     """
 
 
