@@ -12,6 +12,7 @@ async function refresh() {
     try {
       const response = await fetch("/live/parts");
       if (response.ok) replace(await response.text());
+      else state.textContent = `the study cannot be read now (${response.status})`;
     } catch {
       // the connection is gone; the events' error says so
     }
