@@ -28,6 +28,7 @@ pub(crate) trait Sixteen: Lanes {
     type Sums: Copy;
     fn from_f16(bytes: &[u8; 32]) -> Self;
     /// Rounded to nearest even.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // as `combine_f16_with`
     fn to_f16(self) -> [u8; 32];
     fn from_bf16(bytes: &[u8; 32]) -> Self;
     fn from_f32(bytes: &[u8; 64]) -> Self;
@@ -281,6 +282,7 @@ pub(super) fn combine_with<F: Formula<N, S>, const N: usize, const S: usize>(
 }
 
 /// A formula of half floats, sixteen at a time; what is left over.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // elsewhere nothing gains by it
 #[inline(always)]
 pub(super) fn combine_f16_with<'a, L: Sixteen, F: Formula<N, S>, const N: usize, const S: usize>(
     arguments: [&'a [u8]; N],
