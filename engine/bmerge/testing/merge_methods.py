@@ -129,7 +129,7 @@ class _Case:
             assert np.isfinite(array).all(), f"{where}: {key} is not finite for finite models"
         if self.method.opaque:
             again = self._run(plan, torch)
-            _compare(result, again, 0, self.dtype, f"{where}: torch gives another result again")
+            _compare(result, again, 0, self.dtype, f"{where}: torch differs the second time")
             return
         native = self._run(plan, NativeExecutor(threads=1))
         graph = self.method.graph(len(self.models), self.options)

@@ -35,7 +35,7 @@ def check_scorer(scorer: Scorer, *, prompts: Sequence[str] = ("a red circle",)) 
     assert [p.image.tobytes() for p in pictures] == before, "the scorer changes its pictures"
     _same(_score(scorer, pictures), scores, "the same pictures get other scores the second time")
     singly = [_score(scorer, [picture])[0] for picture in pictures]
-    _same(singly, scores, "a picture gets another score alone than among others")
+    _same(singly, scores, "the score of a picture depends on the pictures beside it")
     backwards = _score(scorer, pictures[::-1])[::-1]
     _same(backwards, scores, "scores depend on the order of the pictures")
     assert _score(scorer, []) == [], "no pictures must get no scores"

@@ -102,7 +102,7 @@ class Nevergrad:
         try:
             _guarded(lambda: self._optimiser.tell(candidate, loss))
         except TellNotAskedNotSupportedError:
-            _logger.debug("%s takes no foreign points", self._optimiser.name)
+            _logger.debug("%s does not accept points of others", self._optimiser.name)
 
 
 def _construct(dimensions: int, seed: int, budget: int, algorithm: str, workers: int) -> Any:

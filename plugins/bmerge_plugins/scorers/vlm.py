@@ -193,7 +193,9 @@ def _key(variable: str | None) -> ApiKey | None:
     if variable and not key:
         raise ScorerError(f"{_NAME}: the environment variable {variable} is not set", blame="study")
     if not (key.isascii() and key.isprintable()):
-        message = f"{_NAME}: the key in {variable or _KEY_VARIABLE} has signs that no key can have"
+        message = (
+            f"{_NAME}: the key in {variable or _KEY_VARIABLE} has characters that no key can have"
+        )
         raise ScorerError(message, blame="study")
     return ApiKey(key) if key else None
 

@@ -201,7 +201,7 @@ class HttpServer:
         except httpx2.RequestError as error:
             raise self._transport_error(what, error, timeout) from error
         except (httpx2.InvalidURL, UnicodeError) as error:
-            message = f"{what}: there cannot be such an address"
+            message = f"{what}: this is not a valid address"
             raise GeneratorError(message, blame="study") from error
 
     def _exchange(

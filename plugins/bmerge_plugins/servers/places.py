@@ -53,7 +53,7 @@ class Delivery(OptionGroup):
                 )
             return [_upload(address, self.upload, self.remove) for address in addresses]
         if self.remove is not None:
-            raise GeneratorError("remove is set but not upload", blame="study")
+            raise GeneratorError("remove is set, but upload is not", blame="study")
         mapping = _mapping(self.remote_models)
         if self.models_dir is not None:
             folders = _each(self.models_dir, len(addresses))

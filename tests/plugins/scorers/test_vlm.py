@@ -215,7 +215,7 @@ def test_key_comes_from_the_environment_and_is_never_shown(monkeypatch):
         monkeypatch.setenv("BMERGE_VLM_API_KEY", "sk-geheim\n")  # as a file's content has it
         assert make(endpoint).score(one()) == [10.0]
         monkeypatch.setenv("BMERGE_VLM_API_KEY", "sk-\x01geheim")
-        with pytest.raises(ScorerError, match="signs that no key can have") as info:
+        with pytest.raises(ScorerError, match="characters that no key can have") as info:
             make(endpoint)
         assert "geheim" not in str(info.value)
         with pytest.raises(ScorerError, match="variable ABSENT is not set"):
