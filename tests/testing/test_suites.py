@@ -156,7 +156,7 @@ def _darken(scorer, pictures):
         (lambda s, p: [math.nan] * len(p), "the score nan is not finite"),
         (lambda s, p: [float(s.calls)] * len(p), "other scores the second time"),
         (lambda s, p: [float(len(p))] * len(p), "depends on the pictures beside it"),
-        (lambda s, p: [float(i * (len(p) > 1)) for i, _ in enumerate(p)], "alone than among"),
+        (lambda s, p: [float(i * (len(p) > 1)) for i, _ in enumerate(p)], "pictures beside it"),
         (_darken, "changes its pictures"),
     ],
     ids=["count", "nan", "memory", "batch", "order", "pixels"],
