@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from bmerge.formats.hashes import cache_folder
+
 __all__ = ["FOLDER_VARIABLE", "Download", "scorer_folder"]
 
 FOLDER_VARIABLE = "BMERGE_SCORER_MODELS"
@@ -58,5 +60,4 @@ def scorer_folder(option: str | Path | None = None) -> Path:
     named = option or os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "bmerge" / "scorers"
+    return cache_folder() / "scorers"

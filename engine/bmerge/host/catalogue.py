@@ -1,6 +1,6 @@
 """All items of one kind that the plugins offer, by name; asked for at the first use.
 
-A item often has the name of its plugin. So one that is looked up is first asked of the plugin
+An item often has the name of its plugin. So one that is looked up is first asked of the plugin
 of that name and of those that are loaded anyway, and only then of all others.
 """
 

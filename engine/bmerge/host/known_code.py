@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from bmerge.errors import PluginError
+from bmerge.formats.hashes import cache_folder
 from bmerge.host.code import code_sha256
 
 __all__ = ["known_place", "remember"]
@@ -55,5 +56,4 @@ def _load() -> dict[str, str]:
 
 
 def _list() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "bmerge" / "plugins.json"
+    return cache_folder() / "plugins.json"

@@ -25,15 +25,13 @@ from bmerge.study.sections import (
     GeneratorDefinition,
     MergeDefinition,
     OptimiserDefinition,
+    Plain,
     ScorerDefinition,
 )
 from bmerge.study.space import SearchSpace
 from bmerge.study.space_definition import SpaceDefinition
 
 __all__ = ["Ingredients", "StudyDefinition", "definition_of"]
-
-Plain = Mapping[str, Any]
-"""A mapping that survives JSON unchanged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ def read_choices(node: Node, merge: Node, read_merge: Callable[[Node], Recipe]) 
         blocks = _blocks(entry)
         if blocks:
             merge = _with_blocks(merge, parts, blocks, entry)
-        spots += [_spot((*parts, *block), entry, merge) for block in blocks or [()]]
+        places = [(*parts, block) for block in blocks] or [parts]
+        spots += [_spot(each, entry, merge) for each in places]
 
     def recipe_at(values: Mapping[str, float]) -> Recipe:
         section = merge
@@ -64,27 +65,25 @@ class _Spot:
         return replace(self.nodes[0], value=int(value) if self.choice.parameter.integer else value)
 
 
-def _blocks(node: Node) -> list[tuple[str, ...]]:
-    """Return the blocks, or ranges of blocks, that have a number each; none for one number."""
+def _blocks(node: Node) -> list[str]:
+    """Return the blocks that have a number each; none for one number."""
     if not isinstance(node.value, dict) or "blocks" not in node.value:
         return []
     entry = node.value["blocks"]
     names = [item.text() for item in entry.sequence()]
     if not names or len(set(names)) < len(names):
         raise entry.error(f"{entry.name} must be one or more blocks, each once")
-    return [(name,) for name in names]
+    return names
 
 
-def _with_blocks(
-    merge: Node, parts: Sequence[str], blocks: Sequence[tuple[str, ...]], node: Node
-) -> Node:
+def _with_blocks(merge: Node, parts: Sequence[str], blocks: Sequence[str], node: Node) -> Node:
     """Return the section with block weights at a place: in each of the blocks what is there now."""
     own = _found(merge, parts, node)
     if own is None:
         raise node.error(f"{node.name}: the merge must have a value there")
     known: dict[str, Node] = own.value if isinstance(own.value, dict) else {"*": own}
     named: dict[str, Node] = {}
-    for (block,) in blocks:
+    for block in blocks:
         here = known.get(block, known.get("*"))
         if here is None:
             raise node.error(f"{node.name}: the merge must have a value there for {block} or *")

@@ -13,6 +13,7 @@ __all__ = [
     "GeneratorDefinition",
     "MergeDefinition",
     "OptimiserDefinition",
+    "Plain",
     "ScorerDefinition",
 ]
 

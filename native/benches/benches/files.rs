@@ -10,9 +10,9 @@ mod common;
 
 use std::fs;
 
-use bmerge_core::merge::{run, IoMode, Progress, Request, Sink, Source};
+use bmerge_core::merge::{run, IoMode, Progress, Sink};
 use bmerge_core::OutputFile;
-use common::{bytes, job, lerp, numbers, options};
+use common::{bytes, from_files, lerp, numbers, options};
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 
 const COUNT: usize = 1 << 24;
@@ -35,15 +35,7 @@ fn bench(criterion: &mut Criterion) {
                 let output = OutputFile::create(&target, 4 * COUNT as u64).unwrap();
                 let mut options = options(0, 1 << 25);
                 options.io = io;
-                let request = Request {
-                    programs: vec![&program],
-                    sources: paths.iter().cloned().map(Source::Path).collect(),
-                    sinks: vec![Sink::File(&output)],
-                    jobs: vec![job(&program, &[COUNT as u64])],
-                    copies: Vec::new(),
-                    maps: None,
-                    options,
-                };
+                let request = from_files(&program, &paths, Sink::File(&output), COUNT, options);
                 run(&request, &Progress::new(), || true).unwrap();
                 output.commit(false)
             });

@@ -294,6 +294,13 @@ fn selecting() -> Vec<RawNode> {
     ]
 }
 
+/// A block of random numbers; of the last byte of each, with the highest bit of the exponent, `kept`.
+fn masked(dtype: Dtype, kept: u8, seed: u64) -> Vec<u8> {
+    let mut bytes = bits(BLOCK * dtype.bytes(), seed);
+    bytes.iter_mut().skip(dtype.bytes() - 1).step_by(dtype.bytes()).for_each(|x| *x &= kept);
+    bytes
+}
+
 /// What a block at most of random numbers counts for k-th values, and which inputs are not finite.
 fn counted(
     level: Level,
@@ -302,13 +309,7 @@ fn counted(
     (kept, length): (u8, usize),
     straight: bool,
 ) -> (String, Vec<bool>) {
-    // The highest bit of the exponent is in the last byte of a number.
-    let source = |seed| -> Vec<u8> {
-        let mut bytes = bits(BLOCK * dtype.bytes(), seed);
-        bytes.iter_mut().skip(dtype.bytes() - 1).step_by(dtype.bytes()).for_each(|x| *x &= kept);
-        bytes
-    };
-    let sources = [source(1), source(2), source(3)];
+    let sources = [1, 2, 3].map(|seed| masked(dtype, kept, seed));
     let inputs: Vec<(&[u8], Dtype)> =
         stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
     let encoding = Encoding { dtype, by_chance: false };
@@ -359,13 +360,7 @@ fn summed(
 ) -> (Vec<u64>, Vec<bool>) {
     let program = Program::new(nodes, nodes.len() - 1).unwrap();
     let stage = &program.stages()[0];
-    // The highest bit of the exponent is in the last byte of a number.
-    let source = |seed| -> Vec<u8> {
-        let mut bytes = bits(BLOCK * dtype.bytes(), seed);
-        bytes.iter_mut().skip(dtype.bytes() - 1).step_by(dtype.bytes()).for_each(|x| *x &= kept);
-        bytes
-    };
-    let sources = [source(1), source(2), source(3)];
+    let sources = [1, 2, 3].map(|seed| masked(dtype, kept, seed));
     let inputs: Vec<(&[u8], Dtype)> =
         stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
     let encoding = Encoding { dtype, by_chance: false };

@@ -1,6 +1,8 @@
 //! Programs and runs in memory, for the tests.
 #![allow(dead_code)] // not every test uses everything
 
+use std::path::PathBuf;
+
 use bmerge_core::merge::{
     run, IoMode, Job, OnNonFinite, Options, Plain, Progress, Report, Request, Rounding,
     SharedBytes, Sink, Source,
@@ -88,6 +90,25 @@ pub fn run_f32(program: &Program, shape: &[u64], threads: usize, memory: u64) ->
     let job = job(program, shape);
     run_jobs(&[program], sources, &mut output, vec![job], options(threads, memory)).unwrap();
     output
+}
+
+/// One job on two files of F32.
+pub fn from_files<'a>(
+    program: &'a Program,
+    paths: &[PathBuf],
+    sink: Sink<'a>,
+    count: usize,
+    options: Options,
+) -> Request<'a> {
+    Request {
+        programs: vec![program],
+        sources: paths.iter().cloned().map(Source::Path).collect(),
+        sinks: vec![sink],
+        jobs: vec![job(program, &[count as u64])],
+        copies: Vec::new(),
+        maps: None,
+        options,
+    }
 }
 
 /// Run jobs that write to one buffer.

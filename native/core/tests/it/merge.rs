@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::common::{bytes, job, lerp, lerped, node, numbers, options, run_jobs};
+use crate::common::{bytes, from_files, job, lerp, lerped, node, numbers, options, run_jobs};
 use bmerge_core::merge::{
     run, Copy, Input, IoMode, Job, OnNonFinite, Plain, Progress, Request, Segment, SharedBytes,
     Sink, Source, Stored,
@@ -34,15 +34,7 @@ fn files_give_the_same_bytes_in_every_read_mode() {
             let output = OutputFile::create(&target, 4 * COUNT as u64).unwrap();
             let mut options = options(threads, memory);
             options.io = io;
-            let request = Request {
-                programs: vec![&program],
-                sources: paths.iter().cloned().map(Source::Path).collect(),
-                sinks: vec![Sink::File(&output)],
-                jobs: vec![job(&program, &[COUNT as u64])],
-                copies: Vec::new(),
-                maps: None,
-                options,
-            };
+            let request = from_files(&program, &paths, Sink::File(&output), COUNT, options);
             let progress = Progress::new();
             let report = run(&request, &progress, || true).unwrap();
             assert_eq!(
@@ -100,16 +92,9 @@ fn a_source_that_shrinks_is_an_error_in_every_read_mode() {
         let mut output = vec![0; 4 * COUNT];
         let mut options = options(1, 1 << 20);
         options.io = io;
-        let request = Request {
-            programs: vec![&program],
-            sources: paths.iter().cloned().map(Source::Path).collect(),
-            sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
-            // Many passes over the same bytes, so that there is time to shrink the file.
-            jobs: vec![job(&program, &[COUNT as u64])],
-            copies: Vec::new(),
-            maps: None,
-            options,
-        };
+        // Many passes over the same bytes, so that there is time to shrink the file.
+        let sink = Sink::Bytes(SharedBytes::new(&mut output));
+        let request = from_files(&program, &paths, sink, COUNT, options);
         // A truncated length within a page, which a map reads as zeros without a signal.
         let progress = Progress::new();
         let file = fs::OpenOptions::new().write(true).open(&paths[1]).unwrap();
@@ -149,15 +134,8 @@ fn a_source_that_loses_its_last_bytes_is_an_error_in_every_read_mode() {
             let mut output = vec![0; 4 * COUNT];
             let mut options = options(1, 1 << 20);
             options.io = io;
-            let request = Request {
-                programs: vec![&program],
-                sources: paths.iter().cloned().map(Source::Path).collect(),
-                sinks: vec![Sink::Bytes(SharedBytes::new(&mut output))],
-                jobs: vec![job(&program, &[COUNT as u64])],
-                copies: Vec::new(),
-                maps: None,
-                options,
-            };
+            let sink = Sink::Bytes(SharedBytes::new(&mut output));
+            let request = from_files(&program, &paths, sink, COUNT, options);
             // While the first elements are computed, long before the last ones are read.
             let file = fs::OpenOptions::new().write(true).open(&paths[1]).unwrap();
             let mut shrunk = None;
