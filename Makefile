@@ -23,6 +23,8 @@ help: ## this list
 
 $(VENV)/installed: $(BUILT_FROM)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Scripts that old pips write import re, which takes longer than bmerge --version.
+	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from bmerge.study.storage import Storage, StorageKind, StoredTrial
     from bmerge.system import split_command
     from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
+    from bmerge.version import __version__
 
 __all__ = [
     "About",
@@ -135,6 +136,7 @@ __all__ = [
     "TensorInfo",
     "TrialScorer",
     "Weight",
+    "__version__",
     "convert",
     "detect",
     "diff",
@@ -198,6 +200,7 @@ _HOME = {
     "bmerge.study.cube": "Cube",
     "bmerge.study.storage": "Storage StorageKind StoredTrial",
     "bmerge.study.protocols": "Optimiser Parameter ParameterKind Result Space",
+    "bmerge.version": "__version__",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 

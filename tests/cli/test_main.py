@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import sys
 
 import pytest
 
+import bmerge as bmerge_package
+from bmerge import _native
 from bmerge.cli.root import COMMANDS, root
 from bmerge.cli.session import Session
 
@@ -47,7 +50,12 @@ def commands(write_plugin):
 def test_version_is_said(bmerge):
     called = bmerge("--version")
     assert (called.status, called.err) == (0, "")
-    assert called.out.startswith("bmerge 0.")
+    assert called.out == f"bmerge {importlib.metadata.version('bmerge')}\n"
+
+
+def test_one_version_is_told_by_everything():
+    installed = importlib.metadata.version("bmerge")
+    assert (bmerge_package.__version__, _native.__version__) == (installed, installed)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]], ids=["long", "short"])

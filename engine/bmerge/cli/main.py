@@ -10,8 +10,6 @@ import gc
 import os
 import sys
 
-from bmerge.cli import signals
-
 TYPE_CHECKING = False  # typing itself takes as long to import as all of this
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the command line without the program's name; None takes the process's own, and
             the process's signals too.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if _tells_version(words):
+        sys.exit(0)
+    from bmerge.cli import signals  # which the version is told without
+
     try:
         if arguments is None:
             signals.watch()
-        words = sys.argv[1:] if arguments is None else list(arguments)
-        status = 0 if _tells_version(words) else _call(words)
+        status = _call(words)
         signals.settle()
     except BaseException:
         # Where a signal comes while a module is being imported, it can be any exception.
@@ -44,7 +46,7 @@ def _tells_version(words: list[str]) -> bool:
     """Print the version if that is all that is asked: to read the command line takes longer."""
     if words != ["--version"]:
         return False
-    from bmerge._native import __version__
+    from bmerge.version import __version__
 
     try:
         sys.stdout.write(f"bmerge {__version__}\n")  # what prints else is not there yet
@@ -64,7 +66,9 @@ def _call(words: list[str]) -> int:
 
 
 def _interrupted() -> int:
-    """Say so with what is there without importing anything."""
+    """Say so with what is there without importing anything more."""
+    from bmerge.cli import signals
+
     signals.settle()
     try:  # noqa: SIM105
         os.write(2, b"stopped\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bmerge._native import IoError, OutputFile, __version__
+from bmerge._native import IoError, OutputFile
 from bmerge.cli.output import json_option, print_json, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
@@ -20,6 +20,7 @@ from bmerge.formats.target import refuse_inputs, target_of
 from bmerge.pipeline.aligned import alignment_note
 from bmerge.pipeline.metadata import model_of, origin_text
 from bmerge.recipe.ancestry import FOREIGN, RECIPE_KEY, Ancestors
+from bmerge.version import __version__
 
 __all__ = ["command"]
 

@@ -168,7 +168,7 @@ def _commands_of_plugins(ctx: click.Context) -> Mapping[str, click.Command]:
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
     if not value or context.resilient_parsing:
         return
-    from bmerge._native import __version__
+    from bmerge.version import __version__
 
     show(f"bmerge {__version__}")
     context.exit()

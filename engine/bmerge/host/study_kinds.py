@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from bmerge import _native
 from bmerge.errors import PluginError, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.evaluate.protocols import DependentScorer, TrialScorer
@@ -24,6 +23,7 @@ from bmerge.study.definition import Ingredients
 from bmerge.study.protocols import Optimiser, ParameterKind, Space
 from bmerge.study.prove import check_provable
 from bmerge.study.racing import check_racing
+from bmerge.version import __version__
 
 __all__ = ["StudyKinds", "methods_data"]
 
@@ -95,7 +95,7 @@ class StudyKinds:
             scorers=tuple(section_of(registry.scorers, s.name, s.options) for s in config.scorers),
             optimiser=section_of(registry.optimisers, optimiser.name, optimiser.options),
             files=payload_files(config.payloads),
-            bmerge=_native.__version__,
+            bmerge=__version__,
             plugins=self.plugins(of_merges),
         )
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bmerge import _native
 from bmerge.architectures.patterns import Contents
 from bmerge.formats import Checkpoint, leading
 from bmerge.lora.patched import loras_of
 from bmerge.plan import OutputTensor, Plan, PlannedStep
 from bmerge.recipe import ModelRef, Recipe, Step, lora_data, recipe_data
 from bmerge.recipe.ancestry import FOREIGN, RECIPE_KEY, VERSION, Ancestors, distances, shortened
+from bmerge.version import __version__
 
 __all__ = ["build_metadata", "fitted", "model_of", "origin_text"]
 
@@ -60,7 +60,7 @@ def build_metadata(plan: Plan, hashes: Mapping[Path, str] | None) -> dict[str, s
     return {
         "format": "pt",
         RECIPE_KEY: origin_text(_origin(plan, hashes)),
-        "bmerge.version": _native.__version__,
+        "bmerge.version": __version__,
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.title": f"{plan.title} of {', '.join(names)}",
         "modelspec.merged_from": ", ".join(names),

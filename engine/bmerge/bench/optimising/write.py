@@ -6,13 +6,13 @@ import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bmerge import _native
 from bmerge.bench.optimising.landscapes import LANDSCAPES
 from bmerge.bench.optimising.plot import plot
 from bmerge.bench.optimising.run import Contest
 from bmerge.bench.optimising.search import DESIGN, PICTURES
 from bmerge.bench.optimising.table import ContestLine, markdown
 from bmerge.errors import StudyError
+from bmerge.version import __version__
 
 __all__ = ["write_contest"]
 
@@ -41,7 +41,7 @@ def _facts(contest: Contest) -> Iterator[str]:
         f"True quality (optimum 1) of the merge that is returned after {contest.pictures // 2} and "
         f"{contest.pictures} pictures: medians over the seeds {seeds[0]} to {seeds[-1]} with their "
         "95 % intervals between order statistics. `bmerge bench optimisers` makes this table; "
-        f"bmerge {_native.__version__}, Python {platform.python_version()}, {platform.machine()}."
+        f"bmerge {__version__}, Python {platform.python_version()}, {platform.machine()}."
     )
     yield ""
     yield (
