@@ -6,10 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+from bmerge.architectures.first_layers import differ_in_channels
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
-from bmerge.formats import Checkpoint, decoded
+from bmerge.formats import Checkpoint, Tensor, decoded
 from bmerge.lora.changes import AppliedLora, Change
 from bmerge.lora.modules import Lora, Module, rows_of_module
 from bmerge.lora.names import Fused, LayerNames, LayerPlace, index_names
@@ -47,21 +49,21 @@ def apply_loras(
     changes: defaultdict[str, list[Change]] = defaultdict(list)
     applied = []
     for lora, weight_of in loras:
-        found, unmatched = _match(lora, names, floats)
-        if not found:
+        found = _match(lora, names, floats)
+        if not found.changes:
             raise _nothing_changed(lora, names, checkpoint)
         if not partial:
-            _check_most(lora, unmatched, checkpoint)
+            _check_most(lora, found.unmatched, checkpoint)
         weights = {}
-        for change in found:
+        for change in found.changes:
             block = block_of(change.place.key)
             weights[block] = weight_of(block)
             if weights[block]:
                 changes[change.place.key].append(replace(change, weight=weights[block]))
-        keys = tuple(dict.fromkeys(change.place.key for change in found))
-        applied.append(AppliedLora(lora, weights, keys, unmatched))
+        keys = tuple(dict.fromkeys(change.place.key for change in found.changes))
+        applied.append(AppliedLora(lora, weights, keys, (*found.unmatched, *found.biases)))
     tensors = {
-        key: PatchedTensor(info, tuple(changes[key])) if key in changes else info
+        key: _patched(info, changes[key]) if key in changes else info
         for key, info in checkpoint.tensors.items()
     }
     return PatchedCheckpoint(
@@ -69,20 +71,43 @@ def apply_loras(
     )
 
 
-def _match(
-    lora: Lora, names: LayerNames, shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[list[Change], tuple[str, ...]]:
-    """Return the changes of a LoRA whose layers are there, and the names of the others."""
+def _patched(info: Tensor, changes: Sequence[Change]) -> PatchedTensor:
+    """Return a tensor with changes on it, with as many channels as the widest of them has."""
+    stored = max(info.shape[1:2], default=0)
+    most = max(change.channels or stored for change in changes)
+    if most <= stored:
+        return PatchedTensor(info, tuple(changes))
+    cut = (replace(change, channels=change.channels or stored) for change in changes)
+    return PatchedTensor(info, tuple(cut), most)
+
+
+class _Match(NamedTuple):
+    """Where the layers of a LoRA are in a model.
+
+    Args:
+        changes: of those that are there.
+        unmatched: names of the others.
+        biases: names of the biases that it changes and the layers have not.
+    """
+
+    changes: list[Change]
+    unmatched: tuple[str, ...]
+    biases: tuple[str, ...]
+
+
+def _match(lora: Lora, names: LayerNames, shapes: Mapping[str, tuple[int, ...]]) -> _Match:
+    """Find the layers of a LoRA among those of a model."""
     found: list[Change] = []
     unmatched: list[str] = []
+    biases: list[str] = []
     taken: dict[tuple[object, ...], Module] = {}
     for module in lora.modules:
         layer = names.find(module.name)
         fused = {} if layer else names.find_fused(module.name) or {}
         changes = list(_changes(module, layer or {}, shapes))
         changes += _parts_of(module, fused, shapes)
+        changes = [_fitted(lora, change, shapes[change.place.key]) for change in changes]
         for change in changes:
-            _check_size(lora, change, shapes[change.place.key])
             what = change.place.key, change.place.rows, change.is_bias
             first = taken.setdefault(what, module)
             if first is not module:
@@ -91,7 +116,9 @@ def _match(
         found += changes
         if not changes:
             unmatched.append(module.name)
-    return found, tuple(unmatched)
+        elif module.bias is not None and not any(change.is_bias for change in changes):
+            biases.append(f"{module.name}.bias")
+    return _Match(found, tuple(unmatched), tuple(biases))
 
 
 def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) -> None:
@@ -143,17 +170,28 @@ def _part(module: Module, place: LayerPlace) -> tuple[Module, LayerPlace] | None
     return None if module.magnitude or module.matrix is None else (module, place)
 
 
-def _check_size(lora: Lora, change: Change, shape: tuple[int, ...]) -> None:
+def _fitted(lora: Lora, change: Change, shape: tuple[int, ...]) -> Change:
+    """Return a change of a tensor of a shape, with how many of its channels it is for.
+
+    Raises:
+        ArchitectureError: if it is for a tensor of another size.
+    """
     rows, columns = _size(change)
     wanted = _rows(change.place, shape), math.prod(shape[1:])
     if change.place.turn == "transposed":
         wanted = wanted[1], wanted[0]
-    if (rows, columns) != wanted:
+    if (rows, columns) == wanted:
+        return change
+    channels = columns // max(math.prod(shape[2:]), 1)
+    meant = (rows, channels, *shape[2:])
+    whole = change.place == LayerPlace(change.place.key) and math.prod(meant[1:]) == columns
+    if not (whole and differ_in_channels(change.place.key, [shape, meant])):
         message = (
             f"{lora.path.name}: {change.module.name!r} changes {rows} x {columns} numbers, "
             f"and {change.place.key!r} has {wanted[0]} x {wanted[1]}"
         )
         raise ArchitectureError(message, hint="this LoRA is for another model")
+    return replace(change, channels=channels)
 
 
 def _size(change: Change) -> tuple[int, int]:

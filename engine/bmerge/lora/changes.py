@@ -20,12 +20,15 @@ class Change:
         place: where in the tensor.
         is_bias: whether its bias is meant, not its weight.
         weight: what the change is multiplied by.
+        channels: of the tensor's input channels, how many it changes, from the first on, where it
+            is for another number than the tensor is stored with; None: all.
     """
 
     module: Module
     place: LayerPlace
     is_bias: bool = False
     weight: float = 1.0
+    channels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class AppliedLora:
         lora: the file.
         weights: block → what its changes are multiplied by; only blocks that it changes.
         changed: keys of the checkpoint's tensors that it changes.
-        unmatched: its layers that the checkpoint does not have.
+        unmatched: its layers that the checkpoint does not have, and biases of those that it has.
     """
 
     lora: Lora

@@ -44,11 +44,14 @@ _SPELLINGS = {
     "embedding_down": r"\.lora_embedding_A(?:\.[^.]+)*",
     "embedding_up": r"\.lora_embedding_B(?:\.[^.]+)*",
     "magnitude": r"\.lora_magnitude_vector(?:\.[^.]+)*",
+    "up_bias": r"\.lora_B(?:\.[^.]+)?\.bias|\.lora_up\.bias",
+    "set": r"\.set_weight|(?<=_norm)\.scale|(?<=\.norm_[qk])\.weight"
+    r"|(?<=\.norm_added_[qk])\.weight",
 }
-"""Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs."""
+"""Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs, BFL."""
 _PLAIN = (
     r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
-    r"|lokr_w[12](?:_[ab])?|lokr_t2"
+    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight"
 )
 """Roles that are written as they are called here: those of LyCORIS."""
 _KEY = re.compile(
@@ -56,15 +59,19 @@ _KEY = re.compile(
     + "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
     + rf"|\.(?P<plain>{_PLAIN}))"
 )
-_BY_ROWS = {"up", "hada_w1_a", "hada_w2_a", "diff", "diff_b", "w_norm", "b_norm"}
+_BY_ROWS = {"up", "up_bias", "hada_w1_a", "hada_w2_a", "diff", "diff_b", "w_norm", "b_norm", "set"}
 """Roles whose rows are those of the layer's output."""
 _LENGTHS = {"dora_scale", "magnitude"}
 _OF_BLOCK = "diff_m"
 """What Wan's distilled LoRAs call the difference of a block's own modulation."""
+_NEEDLESS = "reshape_weight"
+"""ComfyUI's word for the shape of a widened weight, which the factors tell."""
+_MODELS_TOO = {"plain", "set"}
+"""Groups of :data:`_KEY` that keys of models match as well."""
 _NETWORKS = {
     "down": "LoRA", "up": "LoRA", "embedding_down": "LoRA", "embedding_up": "LoRA",
     "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full",
-    "diff_m": "full", "w_norm": "norm", "diff_b": "full", "b_norm": "norm",
+    "diff_m": "full", "w_norm": "norm", "diff_b": "full", "b_norm": "norm", "set": "norm",
 }  # fmt: skip
 """The role that tells a network type; the first one counts, so a bias that is changed beside a
 weight comes last."""
@@ -110,7 +117,18 @@ class Module:
     @property
     def bias(self) -> Tensor | None:
         """The change of the layer's bias."""
-        return self.tensors.get("diff_b", self.tensors.get("b_norm"))
+        roles = ("diff_b", "b_norm", "up_bias")
+        return next((self.tensors[role] for role in roles if role in self.tensors), None)
+
+    @property
+    def bias_is_scaled(self) -> bool:
+        """Whether the change of the bias is multiplied as the product of the factors is."""
+        return self.bias is not None and self.bias is self.tensors.get("up_bias")
+
+    @property
+    def value(self) -> Tensor | None:
+        """What the layer's weight becomes, where that is not told as a change of it."""
+        return self.tensors.get("set")
 
     @property
     def magnitude(self) -> Tensor | None:
@@ -166,7 +184,7 @@ class Lora:
 def is_lora(checkpoint: Checkpoint) -> bool:
     """Tell whether a file holds changes of a model rather than a model."""
     roles = (found for key in checkpoint.tensors if (found := _KEY.fullmatch(key)))
-    return any(found.lastgroup != "plain" or found["plain"] in _NETWORKS for found in roles)
+    return any(found.lastgroup not in _MODELS_TOO or found["plain"] in _NETWORKS for found in roles)
 
 
 def is_lora_file(checkpoint: Checkpoint) -> bool:
@@ -205,6 +223,8 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
             unknown.append(key)
             continue
         role, name = found["plain"] or str(found.lastgroup), found["name"]
+        if role == _NEEDLESS:
+            continue
         if role == _OF_BLOCK:
             role, name = "diff", f"{name}.modulation"
         first = layers[name].setdefault(role, info)

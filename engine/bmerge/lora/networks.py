@@ -23,6 +23,8 @@ from bmerge.lora.scale import SINGLE, scale_of
 
 __all__ = ["change_of"]
 
+_ASIDE = ("diff_b", "b_norm", "up_bias", "dora_scale", "magnitude")
+"""Roles that are not part of the change of a weight."""
 _LINEAR = ("up", "embedding_up", "hada_w1_a", "lokr_w1", "lokr_w1_a", "diff", "w_norm")
 """The factor that takes the scale: a small one, where there is one."""
 
@@ -37,7 +39,7 @@ def change_of(module: Module, weight: float = 1.0) -> Array:
     arrays = {
         role: read_array(info)
         for role, info in module.tensors.items()
-        if role not in {*SINGLE, "diff_b", "b_norm", "dora_scale", "magnitude"}
+        if role not in {*SINGLE, *_ASIDE}
     }
     factor = next(role for role in _LINEAR if role in arrays)
     arrays[factor] *= np.float32(weight * scale_of(module))

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bmerge.errors import FormatError
 from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of, rows_of
@@ -19,7 +21,7 @@ from bmerge.lora.changes import Change
 from bmerge.lora.names import Turn
 from bmerge.lora.networks import change_of
 from bmerge.lora.patched import PatchedTensor
-from bmerge.lora.scale import scale_of
+from bmerge.lora.scale import bias_scale_of, scale_of
 
 __all__ = ["float_blocks", "patched_blocks"]
 
@@ -80,22 +82,35 @@ def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
 
 
 def _whole(info: PatchedTensor) -> Array:
-    stored = read_array(info.base)
-    again = len(info.changes) > 1 and any(change.module.magnitude for change in info.changes)
+    stored = _widened(read_array(info.base), info.channels)
+    modules = [change.module for change in info.changes]
+    again = len(modules) > 1 and any(each.magnitude or each.value for each in modules)
     values = stored.copy() if again else stored
     for change in info.changes:
         first, last = change.place.rows or (0, len(stored) if stored.ndim else 1)
         before = stored[first:last] if stored.ndim else stored
         target = values[first:last] if values.ndim else values
+        if change.channels is not None:
+            before, target = before[:, : change.channels], target[:, : change.channels]
         target += _delta(change, before)
     return values
+
+
+def _widened(values: Array, channels: int | None) -> Array:
+    """Return values with so many columns, those that are new as zeros."""
+    if channels is None:
+        return values
+    wide = np.zeros((len(values), channels, *values.shape[2:]), "f4")
+    wide[:, : values.shape[1]] = values
+    return wide
 
 
 def _is_plain(change: Change) -> bool:
     """Tell whether a change is a product of two factors whose rows are those of the tensor."""
     module = change.module
     plain = {"up", "down"} <= module.tensors.keys() and "mid" not in module.tensors
-    return plain and not (change.is_bias or change.place.turn or module.magnitude)
+    whole = change.channels is None and not change.place.turn
+    return plain and whole and not (change.is_bias or module.magnitude)
 
 
 def _factors_of(change: Change) -> tuple[Array, Array]:
@@ -106,21 +121,27 @@ def _factors_of(change: Change) -> tuple[Array, Array]:
     return up.reshape(len(up), -1), down.reshape(len(down), -1)
 
 
-def _delta(change: Change, before: Array) -> Array:
+def _delta(change: Change, before: Array) -> NDArray[Any]:
     """Return the change of the rows that it is for, in their shape."""
-    weight, magnitude = np.float32(change.weight), change.module.magnitude
+    module, turn = change.module, change.place.turn
+    weight, magnitude = np.float32(change.weight), module.magnitude
     if change.is_bias:
-        assert change.module.bias is not None
-        return read_array(change.module.bias).reshape(before.shape) * weight
-    delta = change_of(change.module, change.weight if magnitude is None else 1.0)
+        assert module.bias is not None
+        scale = np.float32(change.weight * bias_scale_of(module))
+        return _turned(read_array(module.bias).reshape(before.shape) * scale, turn)
+    if module.value is not None:
+        # in float64, so that what is set at a weight of 1 is what is stored
+        value = read_array(module.value).reshape(before.shape)
+        return (_turned(value, turn).astype("f8") - before) * change.weight
+    delta = change_of(module, change.weight if magnitude is None else 1.0)
     if change.place.of is not None:
         delta = delta[slice(*change.place.of)]
-    as_trained = _turned(before, change.place.turn)
+    as_trained = _turned(before, turn)
     delta = delta.reshape(as_trained.shape)
     if magnitude is not None:
         delta = _decomposed(magnitude, as_trained, delta) - as_trained
         delta *= weight
-    return _turned(delta, change.place.turn)
+    return _turned(delta, turn)
 
 
 def _turned(values: Array, turn: Turn) -> Array:

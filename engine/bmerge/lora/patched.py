@@ -7,6 +7,7 @@ which rounds once. Every plan asks for these, so nothing else of this room is im
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +29,14 @@ class PatchedTensor:
     Args:
         base: the tensor without them.
         changes: each of them is a change of it; they are summed.
+        channels: how many input channels it has, if more than are stored: control LoRAs of Flux
+            are for a first layer that takes a picture too. Those that are new are 0 before
+            changes.
     """
 
     base: Tensor
     changes: tuple[Change, ...]
+    channels: int | None = None
 
     @property
     def key(self) -> str:
@@ -46,7 +51,8 @@ class PatchedTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Extent of each dimension."""
-        return self.base.shape
+        stored = self.base.shape
+        return stored if self.channels is None else (stored[0], self.channels, *stored[2:])
 
     @property
     def file(self) -> Path:
@@ -61,7 +67,7 @@ class PatchedTensor:
     @property
     def numel(self) -> int:
         """Number of elements."""
-        return self.base.numel
+        return self.base.numel if self.channels is None else math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:

@@ -24,7 +24,7 @@ from bmerge.lora.write import LoraWriter, rank_metadata
 __all__ = ["merge_loras", "resize_lora"]
 
 _FACTORED = ("LoRA", "LoHa", "LoKr")
-_KEPT = ("dora_scale", "magnitude", "diff_b", "b_norm")
+_KEPT = ("dora_scale", "magnitude", "diff_b", "b_norm", "up_bias")
 """Tensors of a layer that have no rank."""
 
 
@@ -47,7 +47,7 @@ def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16")
             if factors is None:
                 _keep(writer, module, tuple(module.tensors), found)
                 continue
-            _keep(writer, module, _KEPT, found)
+            _keep(writer, module, _KEPT, found, scale_of(module))
             _add(writer, module, factors)
             found.count(module.name, factors)
         most = wanted.rank if wanted.energy is None else None
@@ -75,7 +75,7 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
     layers: dict[str, list[tuple[Module, float]]] = {}
     for lora, weight in loras:
         for module in lora.modules:
-            if set(module.tensors) - {"up", "down", "alpha", "scalar"}:
+            if set(module.tensors) - {"up", "down", "up_bias", "alpha", "scalar"}:
                 message = f"{lora.path}: {module.name!r} is not a plain LoRA layer"
                 hint = "bmerge lora resize turns LoHa, LoKr and cores into plain layers"
                 raise FormatError(message, path=lora.path, key=module.name, hint=hint)
@@ -85,6 +85,7 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
         for parts in layers.values():
             factors = _beside(parts)
             _add(writer, parts[0][0], factors)
+            _add_bias(writer, parts)
             found.count(parts[0][0].name, factors)
         merged = [{**_identity(lora), "weight": weight} for lora, weight in loras]
         metadata = {**_inherited(loras[0][0]), **rank_metadata(found.ranks.values(), None)}
@@ -117,6 +118,18 @@ def _beside(parts: Sequence[tuple[Module, float]]) -> Factors:
     factors = [_factors(module, weight * scale_of(module)) for module, weight in parts]
     ups, downs = zip(*factors, strict=True)
     return Factors(np.concatenate(ups, axis=1), np.concatenate(downs, axis=0), 1.0, 1.0)
+
+
+def _add_bias(writer: LoraWriter, parts: Sequence[tuple[Module, float]]) -> None:
+    """Write the sum of the changes that a layer's factors bring along for its bias, if any do."""
+    found = [
+        (module.tensors["up_bias"], weight * scale_of(module))
+        for module, weight in parts
+        if "up_bias" in module.tensors
+    ]
+    if found:
+        biases = [read_array(info).astype("f8") * scale for info, scale in found]
+        writer.add(found[0][0].key, np.sum(biases, axis=0).astype("f4"))
 
 
 def _factors(module: Module, scale: float) -> tuple[Array, Array]:
@@ -154,11 +167,25 @@ def _add(writer: LoraWriter, module: Module, factors: Factors) -> None:
         writer.add(tensors["alpha"].key, np.array(factors.rank, "f4"))
 
 
-def _keep(writer: LoraWriter, module: Module, roles: Sequence[str], found: Layers) -> None:
+def _keep(
+    writer: LoraWriter, module: Module, roles: Sequence[str], found: Layers, scale: float = 1.0
+) -> None:
+    """Write tensors of a layer as they are.
+
+    Args:
+        writer: of the file.
+        module: the layer.
+        roles: of the tensors, as far as they are there.
+        found: what is said of them.
+        scale: of the factors, which hold it from now on: their bias is multiplied by it.
+    """
     for role in roles:
         info: Tensor | None = module.tensors.get(role)
         if info is not None:
-            writer.add(info.key, read_array(info))
+            values = read_array(info)
+            if role == "up_bias":
+                values *= np.float32(scale)
+            writer.add(info.key, values)
             found.whole.append(info.key)
 
 

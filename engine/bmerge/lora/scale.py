@@ -14,7 +14,7 @@ from bmerge.formats import Tensor, values_of
 from bmerge.formats.stored import read_bytes
 from bmerge.lora.modules import Module
 
-__all__ = ["SINGLE", "read_number", "scale_of"]
+__all__ = ["SINGLE", "bias_scale_of", "read_number", "scale_of"]
 
 SINGLE = ("alpha", "scalar")
 """Roles of tensors of one number."""
@@ -32,6 +32,11 @@ def scale_of(module: Module) -> float:
     if alpha is not None:
         return scale * alpha / rank
     return scale if module.configured is None else scale * module.configured.scale(rank)
+
+
+def bias_scale_of(module: Module) -> float:
+    """Return what the change of a layer's bias is multiplied by."""
+    return scale_of(module) if module.bias_is_scaled else 1.0
 
 
 def read_number(info: Tensor) -> float:

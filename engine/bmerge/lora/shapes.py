@@ -55,7 +55,7 @@ def rank_of(network: str, shapes: Shapes) -> int | None:
 def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
     """Return rows and columns of a layer's change, a convolution's kernel among the columns."""
     if network in {"full", "norm"}:
-        shape = shapes.get("diff", shapes.get("w_norm"))
+        shape = shapes.get("diff", shapes.get("w_norm", shapes.get("set")))
         return None if shape is None else _flat(shape)
     if network == "LoHa":
         return _pair(shapes, "hada_w1_", shapes.get("hada_t1"))

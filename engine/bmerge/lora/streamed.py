@@ -2,7 +2,8 @@
 
 Those are products of two factors (LoRA), of two such products (LoHa), Kronecker products (LoKr) and
 differences that are stored as they are. What needs the whole tensor (DoRA), a factor with a core or
-another order of its elements is computed by :mod:`.patch` instead.
+another order of its elements, or another number of
+input channels is computed by :mod:`.patch` instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bmerge.formats import ComposedTensor, Tensor, TensorInfo, native_input, pie
 from bmerge.lora.changes import Change
 from bmerge.lora.modules import Module
 from bmerge.lora.patched import PatchedTensor
-from bmerge.lora.scale import scale_of
+from bmerge.lora.scale import bias_scale_of, scale_of
 
 __all__ = ["files_of", "is_streamed", "streamed_input"]
 
@@ -65,7 +66,9 @@ def streamed_input(tensor: Tensor, source: Callable[[Path], int]) -> Any:
 def _form(change: Change) -> tuple[Kind, tuple[Factor, ...]] | None:
     """Return how a change is made of stored matrices, or None if the core cannot do it."""
     module, turn = change.module, change.place.turn
-    if module.magnitude is not None or turn == "transposed" or change.place.of is not None:
+    if module.magnitude is not None or turn == "transposed":
+        return None
+    if change.place.of is not None or change.channels is not None:
         return None
     found = _bias(module) if change.is_bias else _weight(module)
     if found is None or (turn and found[0] == "kronecker"):
@@ -109,7 +112,7 @@ def _changes(change: Change, rows: int, source: Callable[[Path], int]) -> Iterat
     form = _form(change)
     assert form is not None, "asked before"
     kind, factors = form
-    scale = change.weight if change.is_bias else change.weight * scale_of(change.module)
+    scale = (bias_scale_of if change.is_bias else scale_of)(change.module) * change.weight
     begin, end = change.place.rows or (0, rows)
     half = (end - begin) // 2
     parts = [(begin, 0, end - begin)]

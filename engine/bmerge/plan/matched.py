@@ -156,7 +156,8 @@ class Matched:
         info, widest = rule.tensors(self._values.tables, key)
         form, inputs = _distinct(rule.form, key, self._values)
         stored = unpatched(info)
-        base = stored if rule.channels is None and not is_patched(stored) else None
+        whole = rule.channels is None and stored.shape == output.shape
+        base = stored if whole and not is_patched(stored) else None
         return Match(output, block, form, inputs, rule.channels, widest, base=base)
 
     def _output(self, index: int, key: str) -> OutputTensor:

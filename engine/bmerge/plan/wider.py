@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from bmerge.architectures import Architecture
 from bmerge.architectures.components import components_of
+from bmerge.architectures.first_layers import FIRST_LAYERS, differ_in_channels
 from bmerge.formats import Checkpoint, Tensor, leading
-from bmerge.plan.shapes import FIRST_LAYERS, differ_in_channels
 
 __all__ = ["Widths", "with_wider"]
 
