@@ -168,6 +168,16 @@ PLAIN = {
         *beside("F8_E4M3", (64, 64)), (f"{X}.scale.weight", "F8_E4M3", (64,)),
         ("blocks.1.scale.weight", "F32", (64, 64)),
     ],
+    "scales of what is around them": [
+        (f"{X}.weight", "F8_E4M3", (64, 64)), ("blocks.0.attn.scale", "BF16", (64,)),
+        ("blocks.0.scale", "F32", ()), ("scale_shift_table", "BF16", (6, 64)),
+        ("blocks.0.attn.proj_norm.scale", "BF16", (64,)), ("blocks.0.attn.q_scale", "F32", (64,)),
+    ],
+    "layers that are called so": [
+        ("conv.weight", "F8_E4M3", (64, 64)), ("quant_conv.weight", "BF16", (64, 64)),
+        ("a.lin.weight", "F8_E4M3", (64, 64)), ("a.scale_lin.weight", "BF16", (64, 64)),
+        ("quant_conv.bias", "F8_E4M3", (64,)), ("post_quant_conv.weight", "BF16", (8,)),
+    ],
     "scales of columns": beside("F8_E4M3", (64, 32), scale=("F32", (32,))),
     "norms": beside("F16", (64, 64), scale=("F32", (64,)), weight_scale=ONE),
     "counts and places": [

@@ -127,6 +127,56 @@ def test_codes_of_any_name_with_scales_beside_them_are_refused(tmp_path, codes, 
         decoded(checkpoint)
 
 
+UNKNOWN = [
+    "qscale", "wscale", "wscales", "w_scale", "scale_w", "weight_qscale", "weight_scales",
+    "weight.scales", "scales", "fp8_scale", "scale_fp8", "weight_fp8_scale", "dequant_scale",
+    "deq_scale", "weight_scaling_factor", "weightScale", "scale_factor", "scaling_factor",
+    "scaling", "scale_inv", "inv_scale", "descale", "weight_amax", "amax", "absmax",
+    "weight.absmax", "quant_scale", "_scale", "weight._scale", "_weight_scale", "weight:_scale",
+    "weight_quantizer.scale", "quantizer.scale", "quant_state.scale", "scale_channel",
+    "channel_scale", "row_scale", "weight_block_scale", "weight_global_scale", "smooth",
+    "smooth_factor", "weight_multiplier", "zero_point", "zeros", "lut", "weight_max",
+    "scales.weight", "parametrizations.weight.0.scale", "out_scale", "act_scale", "/proj_scale",
+    "/proj_scale_inv", "/proj_weight_scale", "/scale_proj", "/scales.proj", "//scales.{}",
+    "//scale.{}.weight", "//weight_scales.{}", "//quant_state.{}.weight",
+]  # fmt: skip
+"""Names of scales beside a layer's weight; after a stroke beside the layer, after two anywhere."""
+
+
+@pytest.mark.parametrize("scale", UNKNOWN)
+def test_8_bit_floats_beside_what_looks_like_their_scale_are_refused(tmp_path, scale):
+    """Taken for plain numbers they would make a wrong file."""
+    key = f"{X}.{scale}"
+    if scale.startswith("//"):
+        key = scale[2:].format(X)
+    elif scale.startswith("/"):
+        key = X.rpartition(".")[0] + "." + scale[1:]
+    layout = [(f"{X}.weight", "F8_E4M3", (64, 64)), (key, "F32", (64,))]
+    checkpoint = open_checkpoint(write_layout(tmp_path / "q.safetensors", layout))
+    (weight,) = quantised_weights(checkpoint)
+    assert [info.key for info in weight.companions.values()] == [key]
+    with pytest.raises(FormatError, match="q.safetensors holds quantised weights") as caught:
+        decoded(checkpoint)
+    assert f"{X}.weight" in str(caught.value)
+
+
+@pytest.mark.parametrize(("codes", "scale"), [
+    (X, f"{X}_scale"), (f"{X}.weight_fp8", f"{X}.scale"), (f"{X}.weight_q", f"{X}.scale"),
+    (f"{X}.weight:_data", f"{X}.weight:_scale"), (f"{X}.fp8", f"{X}.fp8_scale"),
+    (f"{X}.w", f"{X}.w_scale"), ("experts.gate_up", "experts.gate_up_scales"),
+])  # fmt: skip
+def test_8_bit_floats_of_other_names_are_refused_beside_their_scales(tmp_path, codes, scale):
+    layout = [(codes, "F8_E5M2", (4, 64, 64)), (scale, "BF16", (4, 64))]
+    with pytest.raises(FormatError, match=f"{codes!r} with {scale!r}"):
+        decoded(open_checkpoint(write_layout(tmp_path / "q.safetensors", layout)))
+
+
+def test_a_second_scale_that_is_not_known_refuses_a_known_format(tmp_path):
+    layout = beside("F8_E4M3", (64, 64), weight_scale=ONE, channel_scales=("F32", (64,)))
+    with pytest.raises(FormatError, match="holds quantised weights"):
+        decoded(open_checkpoint(write_layout(tmp_path / "q.safetensors", layout)))
+
+
 def test_small_integers_beside_scales_that_belong_to_others_are_plain(tmp_path):
     """A mask of bytes beside no scale, and scales that are bytes beside scales."""
     layout = [

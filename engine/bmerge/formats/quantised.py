@@ -22,6 +22,7 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.codecs import coded_tensor
 from bmerge.formats.coded import CodedTensor
 from bmerge.formats.quantisation import CODES, EIGHT, PACKED, declared_name, format_of
+from bmerge.formats.suspects import Suspects
 
 __all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
 
@@ -173,6 +174,7 @@ def _refuse(checkpoint: Checkpoint, found: Sequence[QuantisedWeight]) -> NoRetur
 def _found(
     modules: _Modules, declared: Mapping[str, Any], marked: tuple[str, ...]
 ) -> Iterator[QuantisedWeight]:
+    suspects = Suspects(info for own in modules.values() for info in own.values())
     for module, own in modules.items():
         for leaf, info in own.items():
             told = leaf == "weight" and module in declared
@@ -182,12 +184,32 @@ def _found(
             if not (info.dtype in CODES or wide or told or _has_absmax(modules, info)):
                 continue
             companions = _companions(modules, info, own, leaf)
+            if info.dtype in EIGHT or _is_small(info):
+                companions |= _unknown(suspects, info, leaf, companions)
             matrix = leaf == "weight" and len(info.shape) > 1 and info.dtype in CODES
             coded = matrix and (info.dtype not in EIGHT or info.key.startswith(marked))
             if companions or packed or told or coded:
                 name = declared_name(said) if told else format_of(info, leaf, companions)
                 sound = said if isinstance(said, dict) else {}
                 yield QuantisedWeight(name, info, companions, sound)
+
+
+def _unknown(
+    suspects: Suspects, codes: TensorInfo, leaf: str, known: Mapping[str, TensorInfo]
+) -> dict[str, TensorInfo]:
+    """Return role → what seems to belong to codes too, but nobody knows how."""
+    if _BESIDE.fullmatch(leaf) or leaf.endswith(_AFTER):
+        return {}
+    claimed = {info.key for info in known.values()}
+    module = codes.key.removesuffix(leaf)
+    found = {}
+    for info in suspects.of(codes):
+        role = info.key.removeprefix(module)
+        bare = _BARE.fullmatch(role) is not None or role.removesuffix(".weight") in _SCALERS
+        judged = info.key in claimed or (leaf == "weight" and bare)
+        if info.dtype not in EIGHT and not judged:
+            found[role] = info
+    return found
 
 
 def _is_wide(key: str, info: Tensor) -> bool:
