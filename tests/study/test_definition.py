@@ -12,6 +12,7 @@ from bmerge.errors import StudyError
 from bmerge.recipe.schema import PluginRef
 from bmerge.study.definition import StudyDefinition
 from bmerge.study.objective import Objective, Objectives
+from bmerge.study.recorded import Recorded
 from bmerge.study.sections import ArchitectureDefinition
 from bmerge.study.unchanged import check_definition
 from toy_study import make_study
@@ -47,7 +48,7 @@ def test_a_definition_of_the_first_release_is_understood(first):
     assert known.objectives == Objectives((Objective("score", {"brightness": 1.0}),))
     assert (known.optimiser.init, known.optimiser.init_points) == ("sobol", 2)
     assert known.attempts == ({"pull": 1.5},)
-    assert (known.files, known.bmerge, known.plugins, known.architecture) == (None,) * 4
+    assert known.recorded == Recorded()
 
 
 def test_a_definition_of_the_first_release_is_stored_as_it_was(first):
@@ -59,13 +60,15 @@ def test_a_definition_of_the_first_release_is_stored_as_it_was(first):
 def test_everything_that_is_recorded_survives_json(tmp_path):
     definition = replace(
         make_study(tmp_path).definition,
-        files={"a.png": "a.png, sha256 ab"},
-        bmerge="1.0",
-        plugins=(PluginRef(path="/x.py", sha256="ab"), PluginRef(None, "dist", "2")),
-        architecture=ArchitectureDefinition("sd1", "sha256 cd", code="sha256 ef"),
-        tried=({"alpha": {"BASE": 0.5}},),
-        warm=({"alpha.BASE": 0.5},),
-        choose=({"models": ["ab"], "method": "m"},),
+        recorded=Recorded(
+            files={"a.png": "a.png, sha256 ab"},
+            bmerge="1.0",
+            plugins=(PluginRef(path="/x.py", sha256="ab"), PluginRef(None, "dist", "2")),
+            architecture=ArchitectureDefinition("sd1", "sha256 cd", code="sha256 ef"),
+            tried=({"alpha": {"BASE": 0.5}},),
+            warm=({"alpha.BASE": 0.5},),
+            choose=({"models": ["ab"], "method": "m"},),
+        ),
         others={"of a later release": [1]},
     )
     stored = json.loads(json.dumps(definition.to_json()))
@@ -85,8 +88,7 @@ def test_what_the_first_release_did_not_record_is_taken_over(first, tmp_path):
         stored,
         merge=replace(stored.merge, code="sha256 ab", others={**DEFAULTS, **stored.merge.others}),
         generator=replace(stored.generator, options={"side": 8}),
-        bmerge="1.0",
-        architecture=ArchitectureDefinition("sd1", "sha256 cd"),
+        recorded=Recorded(bmerge="1.0", architecture=ArchitectureDefinition("sd1", "sha256 cd")),
     )
     assert check_definition(stored, now, tmp_path) == now
 

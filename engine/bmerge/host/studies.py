@@ -72,13 +72,14 @@ def build_study(
     merge = replace(with_hashes(config.merge, checkpoints), plugins=plugins)
     wholes = tuple(whole_recipes(merge, matching))
     queue = tuple(queue_of(config, architecture, search, registry, warm, wholes))
-    ingredients = replace(
-        kinds.ingredients(plugins),
+    recorded = replace(
+        kinds.recorded(plugins),
         architecture=_architecture_data(architecture, checkpoints[0], registry),
         tried=tuple(weights_of_try(queue)),
         warm=tuple(warm) or None,
         choose=tuple(chosen_data(config.choices, registry)) if config.choices else None,
     )
+    ingredients = kinds.ingredients(recorded)
     plain = partial(
         Merger,
         merge,
@@ -181,7 +182,7 @@ def stored_plugins(folder: Path) -> tuple[PluginRef, ...]:
         StudyError: if it is locked or does not answer, which has been waited for.
     """
     try:
-        return read_study(folder).definition.plugins or ()
+        return read_study(folder).definition.recorded.plugins or ()
     except StudyError as error:
         if error.blame == "surroundings":
             raise

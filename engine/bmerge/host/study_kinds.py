@@ -23,6 +23,7 @@ from bmerge.study.definition import Ingredients
 from bmerge.study.protocols import Optimiser, ParameterKind, Space
 from bmerge.study.prove import check_provable
 from bmerge.study.racing import check_racing
+from bmerge.study.recorded import Recorded
 from bmerge.version import __version__
 
 __all__ = ["StudyKinds", "methods_data"]
@@ -85,8 +86,20 @@ class StudyKinds:
         refs = (ref for record in origins if record and (ref := record.ref))
         return tuple(dict.fromkeys((*of_merges, *refs, *registry.files)))
 
-    def ingredients(self, of_merges: Iterable[PluginRef]) -> Ingredients:
-        """Return what the study file only names, as far as its plugins and payloads tell."""
+    def recorded(self, of_merges: Iterable[PluginRef]) -> Recorded:
+        """Return what a definition records of plugins and payloads."""
+        return Recorded(
+            files=payload_files(self._config.payloads),
+            bmerge=__version__,
+            plugins=self.plugins(of_merges),
+        )
+
+    def ingredients(self, recorded: Recorded) -> Ingredients:
+        """Return what the study file only names.
+
+        Args:
+            recorded: what the definition records beside the sections of plugins.
+        """
         config, registry = self._config, self._registry
         generator, optimiser = config.generator, config.optimiser
         return Ingredients(
@@ -94,9 +107,7 @@ class StudyKinds:
             generator=section_of(registry.generators, generator.name, generator.options),
             scorers=tuple(section_of(registry.scorers, s.name, s.options) for s in config.scorers),
             optimiser=section_of(registry.optimisers, optimiser.name, optimiser.options),
-            files=payload_files(config.payloads),
-            bmerge=__version__,
-            plugins=self.plugins(of_merges),
+            recorded=recorded,
         )
 
     def optimiser(self, space: Space, seed: int, budget: int, /) -> Optimiser:

@@ -8,20 +8,18 @@ at the edge: :meth:`StudyDefinition.from_json` understands what every release ha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import redacted
 from bmerge.evaluate.protocols import Payload
-from bmerge.recipe.dump import plugin_data
-from bmerge.recipe.schema import PluginRef
 from bmerge.study.config import StudyConfig
 from bmerge.study.expected import mapping
 from bmerge.study.objective import Objectives
+from bmerge.study.recorded import Recorded
 from bmerge.study.sections import (
-    ArchitectureDefinition,
     GeneratorDefinition,
     MergeDefinition,
     OptimiserDefinition,
@@ -48,13 +46,7 @@ class StudyDefinition:
         optimiser: what proposes merges.
         baselines: whether the pure models and the centre of the space come first.
         attempts: merges that are tried next, as the study file has them.
-        files: name of a file in the payloads → its content's hash.
-        bmerge: the release that began the study.
-        plugins: that are loaded for it.
-        architecture: of the models.
-        tried: block weights, or the recipe, of each attempt.
-        warm: points of the space that another study found best.
-        choose: contents and code of each merge that can be chosen.
+        recorded: what the first release did not store yet.
         others: what another release recorded.
     """
 
@@ -67,13 +59,7 @@ class StudyDefinition:
     optimiser: OptimiserDefinition
     baselines: bool = True
     attempts: tuple[Plain, ...] = ()
-    files: Mapping[str, str] | None = None
-    bmerge: str | None = None
-    plugins: tuple[PluginRef, ...] | None = None
-    architecture: ArchitectureDefinition | None = None
-    tried: tuple[Plain, ...] | None = None
-    warm: tuple[Mapping[str, float], ...] | None = None
-    choose: tuple[Plain, ...] | None = None
+    recorded: Recorded = field(default_factory=Recorded)
     others: Plain = field(default_factory=dict)
 
     @classmethod
@@ -85,7 +71,6 @@ class StudyDefinition:
                 :func:`bmerge.study.expected.expected`.
         """
         known = mapping(stored, "the definition")
-        plugins, place = known.get("plugins"), known.get("architecture")
         return cls(
             merge=MergeDefinition.from_json(known["merge"]),
             space=SpaceDefinition.from_json(known["space"]),
@@ -96,22 +81,12 @@ class StudyDefinition:
             optimiser=OptimiserDefinition.from_json(known["optimiser"]),
             baselines=known.get("baselines", True),
             attempts=tuple(known.get("try", ())),
-            files=known.get("files"),
-            bmerge=known.get("bmerge"),
-            plugins=None if plugins is None else tuple(PluginRef(**each) for each in plugins),
-            architecture=None if place is None else ArchitectureDefinition.from_json(place),
-            tried=_tuple(known.get(_TRIED)),
-            warm=_tuple(known.get(_WARM)),
-            choose=_tuple(known.get("choose")),
+            recorded=Recorded.from_json(known),
             others={key: value for key, value in known.items() if key not in _KEYS},
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` reads."""
-        return {**self._always(), **dict(self._recorded()), **self.others}
-
-    def _always(self) -> dict[str, Any]:
-        """Return the entries that every release has stored."""
         return {
             "merge": self.merge.to_json(),
             "space": self.space.to_json(),
@@ -122,33 +97,23 @@ class StudyDefinition:
             "optimiser": self.optimiser.to_json(),
             "baselines": self.baselines,
             "try": list(self.attempts),
+            **self.recorded.to_json(),
+            **self.others,
         }
-
-    def _recorded(self) -> Iterator[tuple[str, Any]]:
-        """Yield the entries that later releases have added, where there are any."""
-        plain: dict[str, Any] = {"files": self.files, "bmerge": self.bmerge}
-        rows = {_TRIED: self.tried, _WARM: self.warm, "choose": self.choose}
-        if self.plugins is not None:
-            plain["plugins"] = [plugin_data(ref) for ref in self.plugins]
-        if self.architecture is not None:
-            plain["architecture"] = self.architecture.to_json()
-        yield from ((key, value) for key, value in plain.items() if value is not None)
-        yield from ((key, list(value)) for key, value in rows.items() if value is not None)
 
     @property
     def of_evaluators(self) -> StudyDefinition:
         """The definition without what only the run that asks and tells has to know."""
         optimiser = OptimiserDefinition("", 0, "", 0)
-        return replace(self, attempts=(), tried=None, warm=None, optimiser=optimiser)
+        recorded = replace(self.recorded, tried=None, warm=None)
+        return replace(self, attempts=(), recorded=recorded, optimiser=optimiser)
 
 
-_TRIED = "weights of try"
-_WARM = "warm start"
 _KEYS = {
-    *(each.name for each in fields(StudyDefinition) if each.name != "others"),
+    *(each.name for each in fields(StudyDefinition)),
     *Objectives(()).describe(),
-    *("try", _TRIED, _WARM),
-}
+    *("try", *Recorded.KEYS),
+} - {"attempts", "recorded", "others"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +125,14 @@ class Ingredients:
         generator: its ``options`` on which pictures depend, and its ``code``.
         scorers: the same of each scorer, and its ``weights``.
         optimiser: as of the generator.
-        files: that payloads name → hash.
-        bmerge: this release.
-        plugins: that take part.
-        architecture: of the models.
-        tried: block weights, or the recipe, of each attempt.
-        warm: points of the space that another study found best.
-        choose: contents and code of each merge that can be chosen.
+        recorded: what stands in the definition as it is here.
     """
 
     method: Plain = field(default_factory=dict)
     generator: Plain = field(default_factory=dict)
     scorers: tuple[Plain, ...] = ()
     optimiser: Plain = field(default_factory=dict)
-    files: Mapping[str, str] | None = None
-    bmerge: str | None = None
-    plugins: tuple[PluginRef, ...] | None = None
-    architecture: ArchitectureDefinition | None = None
-    tried: tuple[Plain, ...] | None = None
-    warm: tuple[Mapping[str, float], ...] | None = None
-    choose: tuple[Plain, ...] | None = None
+    recorded: Recorded = field(default_factory=Recorded)
 
 
 def definition_of(
@@ -216,13 +169,7 @@ def definition_of(
         optimiser=OptimiserDefinition.from_json({**optimiser, **named.optimiser}),
         baselines=config.baselines,
         attempts=tuple(each for each in config.attempts if not isinstance(each, Path)),
-        files=named.files,
-        bmerge=named.bmerge,
-        plugins=named.plugins,
-        architecture=named.architecture,
-        tried=named.tried,
-        warm=named.warm,
-        choose=named.choose,
+        recorded=named.recorded,
     )
     # A password may change between runs, and must not be stored: plugins may take addresses, too.
     plain = redacted(json.dumps(definition.to_json(), default=str))
@@ -232,7 +179,3 @@ def definition_of(
 def _payload(stored: Any) -> Payload:
     known = mapping(stored, "payloads")
     return Payload(**{**known, "tags": tuple(known.get("tags", ()))})
-
-
-def _tuple(stored: Sequence[Any] | None) -> tuple[Any, ...] | None:
-    return None if stored is None else tuple(stored)

@@ -38,7 +38,8 @@ def check_definition(
     """
     before, now = stored.to_json(), wanted.to_json()
     check_unchanged(before, now, folder, what=what, accept_changes=accept_changes)
-    return replace(wanted, bmerge=stored.bmerge or wanted.bmerge)
+    release = stored.recorded.bmerge or wanted.recorded.bmerge
+    return replace(wanted, recorded=replace(wanted.recorded, bmerge=release))
 
 
 def check_unchanged(

@@ -36,7 +36,7 @@ def warm_points(config: WarmStartConfig | None, folder: Path, search: SearchSpac
     if config is None:
         return []
     if has_study(folder):
-        known = read_study(folder).definition.warm
+        known = read_study(folder).definition.recorded.warm
         if known is not None:
             return [{name: float(value) for name, value in point.items()} for point in known]
     return _best_points(read_study(config.study), config.trials, search)
