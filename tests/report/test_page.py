@@ -17,8 +17,8 @@ from bmerge.foreign.lineage import HowMade, Lineage, Member
 from bmerge.pages import number
 from bmerge.report.data import Candidate, ReportData
 from bmerge.report.page import picture, render
+from bmerge.study.comparison import Comparison
 from bmerge.study.importance import Importance
-from bmerge.study.proof import Comparison
 from bmerge.study.surface import Curve, Pair
 
 _VOID = {"meta", "link", "img", "br", "input"}

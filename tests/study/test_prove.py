@@ -13,6 +13,7 @@ from scipy import stats
 from bmerge import Payload, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
 from bmerge.recipe import BlockWeights
+from bmerge.study.constraint import Constraint
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
 from bmerge.study.proof import Contender, ProofStore, compared, load_proof
@@ -68,6 +69,33 @@ def test_weighted_pictures_count_by_their_weights(tmp_path):
     proof = compared(store, [Contender("one", "a"), Contender("other", "b")], ONE.scale({}))
     difference = np.average(np.subtract(one, other), weights=weights)
     assert proof.comparisons[0].difference == pytest.approx(difference)
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [
+    (0.5, "holds"), (-0.1, "not shown to hold"), (-0.5, "breaks"),
+])  # fmt: skip
+def test_a_constraint_is_judged_on_the_fresh_pictures_that_its_scorer_judges(
+    tmp_path, shift, verdict
+):
+    rng = np.random.default_rng(4)
+    hard = rng.normal(0, 5, 16)
+    one, model = hard + rng.normal(shift, 0.3, 16), hard + rng.normal(0, 0.3, 16)
+    store = ProofStore(tmp_path)
+    store.pictures = {"one": records(range(20)), "model": records(range(20))}
+    for key, scores in (("one", one), ("model", model)):
+        for place, score in enumerate(scores):  # the last four are not of hands
+            store.pictures[key][f"p{place}-fresh-0"]["scores"]["hands"] = score
+    contenders = [Contender("one", "trial 7"), Contender("model", "trial 0", "model a")]
+    hands = Constraint("hands", "a", slack=0.1)
+    proof = compared(store, contenders, replace(ONE, constraints=(hands,)).scale({}))
+    margin = proof.margins[str(hands)]["trial 7"]
+    low, high = stats.ttest_rel(one, model).confidence_interval()
+    assert margin.least == pytest.approx(np.mean(one - model) + 0.1)
+    assert (margin.low, margin.high) == pytest.approx((low + 0.1, high + 0.1))
+    assert margin.verdict == verdict
+    assert proof.margins[str(hands)]["trial 0"].verdict == "holds"
+    alone = compared(store, contenders[:1], replace(ONE, constraints=(hands,)).scale({}))
+    assert not alone.margins, "the model is not among them"
 
 
 def test_fresh_pictures_have_seeds_that_the_search_has_not_and_more_begin_alike():

@@ -18,9 +18,10 @@ from bmerge.errors import StudyError
 from bmerge.executors import ExecutorOptions
 from bmerge.host.outside import outside_recipe
 from bmerge.report import write_report
+from bmerge.study.comparison import Comparison
 from bmerge.study.figures import figure, interval
 from bmerge.study.limits import pictures_of
-from bmerge.study.proof import Comparison, Proof
+from bmerge.study.proof import Proof
 from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, prove, share_of
 from bmerge.study.stored import StoredStudy
 from bmerge.study.study import PreparedStudy
@@ -96,6 +97,14 @@ def print_proof(proof: Proof) -> None:
             *(_row(proof, comparison) for comparison in proof.comparisons),
         ],
     )
+    for constraint, margins in proof.margins.items():
+        print_table(
+            (constraint, "margin", "95 % interval", ""),
+            [
+                (name, figure(m.least), interval(m.low, m.high), m.verdict)
+                for name, m in margins.items()
+            ],
+        )
 
 
 def _objectives(proof: Proof) -> Sequence[str]:

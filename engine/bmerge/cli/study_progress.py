@@ -146,6 +146,7 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
         )
     text += f"score {figure(trial.score)}" + (f" = {parts}" if parts else "")
     text += f" ({means})" if len(trial.means) > 1 else ""
+    text += "  breaks a constraint" if trial.broken else ""
     return f"{text}  {_best_text(best)}" if best else text
 
 

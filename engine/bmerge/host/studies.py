@@ -79,7 +79,6 @@ def build_study(
         warm=tuple(warm) or None,
         choose=tuple(chosen_data(config.choices, registry)) if config.choices else None,
     )
-    ingredients = kinds.ingredients(recorded)
     plain = partial(
         Merger,
         merge,
@@ -110,7 +109,7 @@ def build_study(
         n_iters=config.optimiser.n_iters,
         limits=config.optimiser.limits,
         least_gain=config.optimiser.least_gain,
-        definition=definition_of(config, search, identities, ingredients),
+        definition=definition_of(config, search, identities, kinds.ingredients(recorded)),
         storage=config.storage,
         patience=config.patience,
         racing=config.racing,

@@ -12,8 +12,9 @@ from typing import Literal
 
 from bmerge.foreign.lineage import Lineage
 from bmerge.recipe.schema import BlockWeights
+from bmerge.study.comparison import Comparison
 from bmerge.study.importance import Importance
-from bmerge.study.proof import Comparison, Proof
+from bmerge.study.proof import Proof
 from bmerge.study.surface import Curve, Pair
 
 __all__ = ["Candidate", "ReportData", "Role", "Shot", "TrialRow", "WeightMap"]

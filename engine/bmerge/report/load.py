@@ -25,9 +25,10 @@ from bmerge.report.provenance import (
     stored_recipe,
     versions,
 )
+from bmerge.study.comparison import Comparison, comparison
 from bmerge.study.expected import expected
 from bmerge.study.objective import Objective, Objectives, Scale
-from bmerge.study.proof import Comparison, comparison, load_proof
+from bmerge.study.proof import load_proof
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.times import time_of_a_trial, times_in_words
 from bmerge.study.trial import Trial, best_of, front_of

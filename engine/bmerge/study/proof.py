@@ -12,15 +12,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bmerge.evaluate.durable import append_durably, write_durably
+from bmerge.study.comparison import Comparison, Margin, comparison, margin, on_scale
 from bmerge.study.expected import expected
 from bmerge.study.objective import Scale
-from bmerge.study.picture_record import PictureRecord, ProofRecord
+from bmerge.study.picture_record import ProofRecord
 from bmerge.study.trial import dominates
 
-__all__ = ["Comparison", "Contender", "Proof", "ProofStore", "compared", "comparison", "load_proof"]
+__all__ = ["Contender", "Proof", "ProofStore", "compared", "load_proof"]
 
 FOLDER = "confirm"
 _FILE = "pictures.json"
@@ -35,38 +36,12 @@ class Contender:
     Args:
         key: of what it is, by which its pictures are found again.
         name: to be shown.
+        source: what its proposal came from, such as ``model a``; empty where that is not known.
     """
 
     key: str
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The first contender against another one.
-
-    Args:
-        rival: the other one's name.
-        difference: of the objective's means on the same pictures; above 0 the first is better.
-        low: lower end of its 95 % confidence interval.
-        high: upper end.
-        p: of the two-sided paired t-test; small where chance alone makes no such difference.
-        pictures: that both have.
-    """
-
-    rival: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    pictures: int
-
-    @property
-    def verdict(self) -> str:
-        """Whether the first one wins, as one word or two."""
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "not shown to be better"
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +53,14 @@ class Proof:
         means: contender's name → objective on the fresh pictures; that of the first one first.
         comparisons: with each of the others.
         parts: contender's name → objective's name → its mean, where there are several objectives.
+        margins: constraint in words → contender's name → by how much it holds.
     """
 
     first: str
     means: Mapping[str, float]
     comparisons: tuple[Comparison, ...]
     parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    margins: Mapping[str, Mapping[str, Margin]] = field(default_factory=dict)
 
     @property
     def front(self) -> tuple[str, ...]:
@@ -148,13 +125,14 @@ def compared(store: ProofStore, contenders: Sequence[Contender], scale: Scale) -
     """
     columns = [store.records(contender) for contender in contenders]
     ids = [i for i in columns[0] if all(i in column for column in columns)]
-    shares = [scale.shares([_scored(column[i]) for i in ids]) for column in columns]
+    shares = [scale.shares([on_scale(column[i]) for i in ids]) for column in columns]
     pairs = list(zip(contenders, shares, strict=True))
     return Proof(
         contenders[0].name,
         {contender.name: math.fsum(own) / len(own) for contender, own in pairs if own},
         tuple(comparison(c.name, shares[0], own) for c, own in pairs[1:] if own),
         _parts(contenders, columns, ids, scale),
+        _margins(contenders, columns, ids, scale),
     )
 
 
@@ -185,40 +163,31 @@ def _parts(
     singles = {one.name: replace(scale, sums=(one,)) for one in scale.sums}
     return {
         contender.name: {
-            name: math.fsum(single.shares([_scored(column[i]) for i in ids])) / len(ids)
+            name: math.fsum(single.shares([on_scale(column[i]) for i in ids])) / len(ids)
             for name, single in singles.items()
         }
         for contender, column in zip(contenders, columns, strict=True)
     }
 
 
-def comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comparison:
-    """Compare two merges picture by picture.
-
-    Args:
-        rival: name of the second one.
-        own: shares of the first one's pictures in its score.
-        other: those of the second one's, of the same payloads in the same order.
-    """
-    differences = [a - b for a, b in zip(own, other, strict=True)]
-    count = len(differences)
-    mean = math.fsum(differences) / count
-    if count < 2:
-        return Comparison(rival, mean, -math.inf, math.inf, 1.0, count)
-    spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (count - 1) / count)
-    if spread == 0:
-        return Comparison(rival, mean, mean, mean, float(mean == 0), count)
-    # Student's t; scipy.stats has it too, but takes a second to import.
-    from scipy.special import stdtr, stdtrit  # type: ignore[import-untyped]
-
-    margin = float(stdtrit(count - 1, 0.975)) * spread
-    p = 2 * float(stdtr(count - 1, -abs(mean) / spread))
-    return Comparison(rival, mean, mean - margin, mean + margin, p, count)
-
-
-def _scored(record: ProofRecord) -> PictureRecord:
-    """Return a record as the objective knows it: normalisation goes by the payload's own id."""
-    return cast("PictureRecord", {**record, "id": record["payload"]})
+def _margins(
+    contenders: Sequence[Contender],
+    columns: Sequence[Mapping[str, ProofRecord]],
+    ids: Sequence[str],
+    scale: Scale,
+) -> dict[str, dict[str, Margin]]:
+    """Return by how much each contender holds each constraint whose model is among them."""
+    models = {c.source: column for c, column in zip(contenders, columns, strict=True)}
+    found: dict[str, dict[str, Margin]] = {}
+    for constraint in scale.rates:
+        model = models.get(f"model {constraint.model}")
+        judged = [i for i in ids if model and constraint.scorer in model[i]["scores"]]
+        if model is not None and judged:
+            found[str(constraint)] = {
+                contender.name: margin(constraint, [(own[i], model[i]) for i in judged])
+                for contender, own in zip(contenders, columns, strict=True)
+            }
+    return found
 
 
 def _lines(path: Path) -> list[bytes]:

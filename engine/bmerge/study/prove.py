@@ -79,7 +79,8 @@ def entry_of(study: PreparedStudy, trial: Trial) -> Entry:
     name = f"trial {trial.number}"
     if proposal.phase in ("baseline", "try"):
         name += f" ({proposal.source})"
-    return Entry(Contender(key_of(study.merger.recipe(proposal.merge)), name), proposal.merge)
+    key = key_of(study.merger.recipe(proposal.merge))
+    return Entry(Contender(key, name, proposal.source), proposal.merge)
 
 
 def outside_entry(name: object, recipe: Recipe) -> Entry:

@@ -14,10 +14,11 @@ from typing import Literal
 
 from bmerge.errors import StudyError
 from bmerge.study.baselines import model_name
+from bmerge.study.comparison import Comparison, comparison
 from bmerge.study.events import Event
 from bmerge.study.painting import Entry, key_of, paint
 from bmerge.study.picture_record import PictureRecord
-from bmerge.study.proof import Comparison, Contender, ProofStore, comparison
+from bmerge.study.proof import Contender, ProofStore
 from bmerge.study.protocols import Parameter
 from bmerge.study.prove import LEAST, check_provable
 from bmerge.study.race import in_random_order
