@@ -183,12 +183,14 @@ class Architecture:
         return self.certainty(keys if isinstance(keys, Contents) else Contents(keys)) > 0
 
     def certainty(self, contents: Contents) -> int:
-        """Return how many conditions a checkpoint fulfils; none, if it is of another one."""
+        """Return how many conditions a checkpoint fulfils; none, if it is of another one.
+
+        What is absent does not count: it tells of others, not of this one.
+        """
         if not contents.fulfil(f"!{pattern}" for pattern in self.absent):
             return 0
         layouts = (layout for layout in (self.detect, *self.layouts) if contents.fulfil(layout))
-        asked = max(map(len, layouts), default=0)
-        return asked + len(self.absent) if asked else 0
+        return max(map(len, layouts), default=0)
 
     def fitted(self, contents: Contents) -> Architecture:
         """Return this architecture with as many blocks as a checkpoint has, and its variant."""
