@@ -16,7 +16,7 @@ from bmerge.architectures.load import builtin
 from bmerge.dtypes import SIZES
 from bmerge.formats.checkpoint import ComposedTensor, Tensor, TensorInfo
 from bmerge.formats.layouts import in_layout
-from bmerge.formats.prefixes import kind_of, parted
+from bmerge.formats.prefixes import ADAPTER, CONDITIONER, kind_of, parted
 from bmerge.formats.wholes import whole_of
 
 __all__ = ["ParameterPlace", "PipelineParts", "pipeline_parts"]
@@ -76,7 +76,12 @@ def pipeline_parts(shapes: Mapping[str, Sequence[int]]) -> PipelineParts | None:
         if start == picture or kind_of(start):
             component = whole.component_of(start, [*found])
             same = start == picture and whole.same
-            found[component] = _places(part, same=same)
+            places = _places(part, same=same)
+            found[component] = {n: p for n, p in places.items() if not n.startswith(ADAPTER)}
+            if len(places) > len(found[component]):
+                found[CONDITIONER.rstrip(".")] = {
+                    n.removeprefix(ADAPTER): p for n, p in places.items() if n.startswith(ADAPTER)
+                }
     return PipelineParts(detect(table, builtin()).id, whole.picture, found)
 
 

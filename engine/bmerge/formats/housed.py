@@ -13,7 +13,7 @@ from dataclasses import replace
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import in_layout
-from bmerge.formats.prefixes import HEAD, is_part_file, kind_of, leading, parted
+from bmerge.formats.prefixes import HEAD, is_part_file, key_of, kind_of, leading, parted
 from bmerge.formats.wholes import Whole, whole_of
 
 __all__ = ["housed"]
@@ -82,7 +82,7 @@ def _text_start(own: Mapping[str, Tensor], whole: Whole) -> str | None:
 
 def _under(checkpoint: Checkpoint, parts: Mapping[str, Mapping[str, Tensor]]) -> Checkpoint:
     tensors = (
-        renamed(tensor, start + name)
+        renamed(tensor, key_of(start, name))
         for start, part in parts.items()
         for name, tensor in part.items()
     )

@@ -15,7 +15,7 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed, reshaped
 from bmerge.formats.layouts import are_alike, other_layouts
 from bmerge.formats.padded import is_padded, without_padding
-from bmerge.formats.prefixes import HEAD, is_part_file, kind_of, leading, parted, prefix_of
+from bmerge.formats.prefixes import HEAD, is_part_file, key_of, kind_of, leading, parted, prefix_of
 from bmerge.formats.quantised import decoded
 from bmerge.formats.relaid import Form, relaid
 from bmerge.formats.target import GGUF_SUFFIX
@@ -164,7 +164,7 @@ class _Place:
             if short in self.known:
                 yield renamed(tensor, self.known[short].key)
             else:
-                yield renamed(tensor, (self.start if short in concerned else "") + name)
+                yield renamed(tensor, key_of(self.start if short in concerned else "", name))
 
     @cached_property
     def _concerned(self) -> Mapping[str, Tensor]:

@@ -12,10 +12,26 @@ from functools import lru_cache
 
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 
-__all__ = ["HEAD", "OF_VAES", "is_part_file", "kind_of", "leading", "parted", "prefix_of"]
+__all__ = [
+    "ADAPTER",
+    "CONDITIONER",
+    "HEAD",
+    "OF_VAES",
+    "is_part_file",
+    "key_of",
+    "kind_of",
+    "leading",
+    "parted",
+    "prefix_of",
+]
 
 HEAD = "text_model."
 """What text encoders of old files, and of new transformers, lack before their names."""
+
+ADAPTER, CONDITIONER = "llm_adapter.", "text_conditioner."
+"""A part of Anima's diffusion model, and the component of its own that diffusers makes of it."""
+_COMPONENT = "transformer."
+"""What that component lies beside."""
 
 _PREFIX = re.compile(
     r"(?P<picture>model\.diffusion_model\.|net\.|unet\.|transformer\.(?!resblocks\.|h\.|w[tp]e\."
@@ -80,6 +96,17 @@ def parted(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Return what is before the keys of each part → its tensors by their names in it."""
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        start = prefix_of(key)
-        parts.setdefault(start, {})[key[len(start) :]] = tensor
+        if key.startswith(CONDITIONER):
+            start, name = _COMPONENT, ADAPTER + key.removeprefix(CONDITIONER)
+        else:
+            start = prefix_of(key)
+            name = key[len(start) :]
+        parts.setdefault(start, {})[name] = tensor
     return parts
+
+
+def key_of(start: str, name: str) -> str:
+    """Return the key of a tensor of a part; see :func:`parted`."""
+    if start == _COMPONENT and name.startswith(ADAPTER):
+        return CONDITIONER + name.removeprefix(ADAPTER)
+    return start + name

@@ -10,7 +10,7 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import LAYOUTS, in_layout
-from bmerge.formats.prefixes import is_part_file, kind_of, parted
+from bmerge.formats.prefixes import ADAPTER, is_part_file, key_of, kind_of, parted
 from bmerge.formats.quantised import decoded
 from bmerge.formats.wholes import Whole, whole_of
 
@@ -71,7 +71,7 @@ def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:
     if prefix is not None:
         parts = _prefixed(checkpoint, parts, prefix)
     tensors = [
-        renamed(t, start + name) for start, part in parts.items() for name, t in part.items()
+        renamed(t, key_of(start, name)) for start, part in parts.items() for name, t in part.items()
     ]
     table = {tensor.key: tensor for tensor in tensors}
     if len(table) != len(tensors):
@@ -104,7 +104,8 @@ def _in_layout(checkpoint: Checkpoint, parts: _Parts, layout: str) -> _Parts:
         own = part if start == picture and whole.same else _own(part, start, home, layout)
         new = start if bare else _start(whole, component, start)
         if layout == "diffusers":
-            new = "" if len(parts) == 1 else f"{component}."
+            several = len(parts) > 1 or any(name.startswith(ADAPTER) for name in part)
+            new = f"{component}." if several else ""
         found[new] = own or _unknown(checkpoint, layout)
     return found
 

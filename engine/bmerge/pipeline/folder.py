@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FolderFiles", "is_folder"]
 
 _MODEL = "model.safetensors"
-_DIFFUSERS = ("unet", "transformer", "vae")
+_DIFFUSERS = ("unet", "transformer", "text_conditioner", "vae")
 _THEIRS = "diffusion_pytorch_model.safetensors"
 
 

@@ -19,7 +19,7 @@ from bmerge.recipe.weights import block_range
 __all__ = ["COMPONENTS", "Parts", "others_of"]
 
 COMPONENTS = {
-    "unet": ("model.diffusion_model.", "net.", "unet.", "transformer."),
+    "unet": ("model.diffusion_model.", "net.", "unet.", "transformer.", "text_conditioner."),
     "text_encoder": (
         "cond_stage_model.", "conditioner.", "text_encoders.", "text_encoder.", "text_encoder_2.",
     ),
