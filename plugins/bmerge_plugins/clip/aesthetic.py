@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bmerge import Picture, ScorerError
+from bmerge_plugins.batches import Batches
 from bmerge_plugins.clip.head import Head
 from bmerge_plugins.clip.tower import Tower
 from bmerge_plugins.sample import sample_picture
@@ -19,14 +20,14 @@ class Aesthetic:
         name: of the scorer, for messages.
         tower: what embeds them.
         head: what rates an embedding.
-        batch: how many pictures go through the model at a time.
+        batch: how many pictures go through the model at a time, at most.
     """
 
     def __init__(self, name: str, tower: Tower, head: Head, *, batch: int) -> None:
         self._name = name
         self._tower = tower
         self._head = head
-        self._batch = batch
+        self._batches = Batches(batch)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.
@@ -46,7 +47,7 @@ class Aesthetic:
         if not pictures:
             return []
         images = [picture.image for picture in pictures]
-        embeddings = self._tower.pictures(images, batch=self._batch)
+        embeddings = self._tower.pictures(images, batches=self._batches)
         width = embeddings.shape[1]
         if width != self._head.width:
             raise ScorerError(

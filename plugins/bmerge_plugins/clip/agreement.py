@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bmerge import Picture
+from bmerge_plugins.batches import Batches
 from bmerge_plugins.clip.tower import Tower
 from bmerge_plugins.sample import sample_picture
 
@@ -20,13 +21,13 @@ class PromptAgreement:
     Args:
         tower: what embeds them.
         scale: maps a cosine, -1 … 1, to the score.
-        batch: how many pictures go through the model at a time.
+        batch: how many pictures go through the model at a time, at most.
     """
 
     def __init__(self, tower: Tower, scale: Callable[[float], float], *, batch: int) -> None:
         self._tower = tower
         self._scale = scale
-        self._batch = batch
+        self._batches = Batches(batch)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.
@@ -40,7 +41,7 @@ class PromptAgreement:
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return one number for each picture."""
         images = [picture.image for picture in pictures]
-        shown = self._tower.pictures(images, batch=self._batch)
+        shown = self._tower.pictures(images, batches=self._batches)
         texts = [picture.payload.prompt for picture in pictures]
-        asked = self._tower.prompts(texts, batch=self._batch)
+        asked = self._tower.prompts(texts, batches=self._batches)
         return [self._scale(float(cosine)) for cosine in (shown * asked).sum(axis=1)]

@@ -30,7 +30,7 @@ class NetworkOptions(OptionGroup):
     device: str = option("auto", "auto, cpu, cuda, cuda:1 …", incidental=True)
     precision: Literal["fp32", "fp16", "bf16"] = option("fp32", "of the network's numbers")
     batch: int = option(
-        16, "how many pictures go through the network at a time", least=1, incidental=True
+        16, "how many pictures go through the network at a time, at most", least=1, incidental=True
     )
 
 

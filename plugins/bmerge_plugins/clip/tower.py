@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bmerge_plugins.batches import Batches
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -59,22 +61,22 @@ class Tower:
         """The factor, learnt with the model, by which cosines were multiplied in training."""
         return float(self._model.logit_scale.exp())
 
-    def pictures(self, images: Sequence[Image], *, batch: int) -> Array:
+    def pictures(self, images: Sequence[Image], *, batches: Batches) -> Array:
         """Return one embedding for each picture.
 
         Args:
             images: of any size and mode.
-            batch: how many go through the model at a time.
+            batches: how many go through the model at a time.
 
         Returns:
             n × width, each of length 1.
         """
         keys = [_digest(image) for image in images]
-        return self._pictures.get(keys, images, batch, self._encode_pictures)
+        return self._pictures.get(keys, images, batches, self._encode_pictures)
 
-    def prompts(self, texts: Sequence[str], *, batch: int) -> Array:
+    def prompts(self, texts: Sequence[str], *, batches: Batches) -> Array:
         """Return one embedding for each prompt; as :meth:`pictures`."""
-        return self._prompts.get(texts, texts, batch, self._encode_prompts)
+        return self._prompts.get(texts, texts, batches, self._encode_prompts)
 
     def _encode_pictures(self, images: Sequence[Image]) -> Array:
         import torch
@@ -102,24 +104,21 @@ class _Memory:
         self._lock = threading.Lock()
 
     def get(
-        self, keys: Sequence[object], items: Sequence[Any], batch: int, encode: Encode
+        self, keys: Sequence[object], items: Sequence[Any], batches: Batches, encode: Encode
     ) -> Array:
         import numpy as np
 
         with self._lock:  # scorers of several evaluators share a tower
-            found = self._found(keys, items, batch, encode)
+            found = self._found(keys, items, batches, encode)
         return np.stack([found[key] for key in keys]) if keys else np.empty((0, 0))
 
     def _found(
-        self, keys: Sequence[object], items: Sequence[Any], batch: int, encode: Encode
+        self, keys: Sequence[object], items: Sequence[Any], batches: Batches, encode: Encode
     ) -> dict[object, Array]:
         found = {key: self._known[key] for key in keys if key in self._known}
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in found}
-        names = list(missing)
-        for start in range(0, len(names), batch):
-            part = names[start : start + batch]
-            made = encode([missing[key] for key in part])
-            found.update(zip(part, made, strict=True))
+        made = batches.map(encode, list(missing.values()))
+        found.update(zip(missing, made, strict=True))
         self._keep(found)
         return found
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest, unfolded
+from bmerge_plugins.batches import Batches
 from bmerge_plugins.clip import NetworkOptions, find_folder, torch_device, torch_dtype
 from bmerge_plugins.sample import sample_picture
 
@@ -43,7 +44,7 @@ class ImageClassifier:
         self._processor, model = _load(place)
         self._label = _index(class_label, model.config.label2id, place)
         self._model = model.eval().to(self._device, self._dtype)
-        self._batch = network.batch
+        self._batches = Batches(network.batch)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.
@@ -56,11 +57,7 @@ class ImageClassifier:
 
     def score(self, pictures: Sequence[Picture]) -> list[float]:
         """Return the label's probability for each picture."""
-        return [
-            score
-            for start in range(0, len(pictures), self._batch)
-            for score in self._some([p.image for p in pictures[start : start + self._batch]])
-        ]
+        return self._batches.map(self._some, [picture.image for picture in pictures])
 
     def _some(self, images: Sequence[Image]) -> Iterator[float]:
         import torch
