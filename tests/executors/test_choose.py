@@ -174,3 +174,19 @@ def test_machine_without_driver_is_probed_without_torch(monkeypatch):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_memory_that_torch_keeps_of_an_earlier_merge_is_free_for_the_next(tmp_path, monkeypatch):
+    import torch
+
+    state = {"mem_get_info": (2 * GB, 24 * GB), "memory_reserved": 20 * GB, "memory_allocated": 0,
+             "get_device_name": "a GPU", "is_available": True, "device_count": 1}  # fmt: skip
+    for name, value in state.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(probe, "_has_driver", lambda: True)
+    found = SystemProbe().memory("cuda")
+    assert (found.free, found.usable, found.total) == (22 * GB, int(17.6 * GB), 24 * GB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 5 * GB)  # of a pipeline
+    assert SystemProbe().memory("cuda").free == 17 * GB
+    plan = plan_of(tmp_path, 400_000_000)
+    assert choose_executor(plan, probe=SystemProbe()).executor.name == "torch (cuda)"

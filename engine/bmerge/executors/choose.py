@@ -24,9 +24,6 @@ __all__ = ["ChosenExecutor", "DeviceMemory", "DeviceProbe", "choose_executor"]
 
 _NOTHING_ASKED = ExecutorOptions()
 
-_SHARE = 0.8
-"""Of the free GPU memory that a merge may use; the rest is for the driver and fragmentation."""
-
 
 @dataclass(frozen=True, slots=True)
 class ChosenExecutor:
@@ -93,7 +90,7 @@ def _budget(device: str | None, vram: int | None, probe: DeviceProbe) -> _Budget
         return None
     if vram is not None:
         return _Budget(memory.name, vram, f"{_size(vram)} of GPU memory is allowed", vram)
-    usable = int(memory.free * _SHARE)
+    usable = memory.usable
     text = f"{_size(usable)} may be used of {_size(memory.free)} free on {memory.name}"
     return _Budget(memory.name, usable, text, None)
 

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from bmerge.errors import ExecutorError
+from bmerge.executors.probe import memory_of
 from bmerge.executors.working_set import AHEAD
 
 __all__ = ["CpuDevice", "CudaDevice", "Device", "Downloaded", "PendingTransfer", "open_device"]
-
-_SHARE = 0.8
-"""Of the free GPU memory that is used; the rest is for the driver and fragmentation."""
 
 
 class PendingTransfer(Protocol):
@@ -119,8 +117,7 @@ class CudaDevice:  # pragma: no cover  needs a GPU; tests/executors/test_torch_c
     def budget(self, memory: int, vram: int | None) -> int:
         """Return the budget of GPU memory."""
         del memory
-        free, _ = torch.cuda.mem_get_info(self.torch)
-        return int(free * _SHARE) if vram is None else vram
+        return memory_of(self.torch).usable if vram is None else vram
 
     def host_buffer(self, nbytes: int) -> Tensor:
         """Return page-locked bytes: the GPU fetches them while the processor goes on."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bmerge.extras import absent, install_line
 
-__all__ = ["DeviceMemory", "DeviceProbe", "SystemProbe", "no_gpu"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DeviceMemory", "DeviceProbe", "SystemProbe", "memory_of", "no_gpu"]
+
+_SHARE = 0.8
+"""Of the free memory that a merge may use; the rest is for the driver and fragmentation."""
 
 _SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Files of a GPU's driver: NVIDIA's own, Windows' for WSL, and AMD's, which torch calls cuda."""
@@ -21,13 +27,18 @@ class DeviceMemory:
 
     Args:
         name: what the device calls itself.
-        free: bytes that nobody uses now.
+        free: bytes that nobody uses now, or this process's torch alone, to have them at hand.
         total: bytes in all.
     """
 
     name: str
     free: int
     total: int
+
+    @property
+    def usable(self) -> int:
+        """Bytes that a merge may use."""
+        return int(self.free * _SHARE)
 
 
 class DeviceProbe(Protocol):
@@ -49,8 +60,17 @@ class SystemProbe:
         index = int(device.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
             return None
-        free, total = torch.cuda.mem_get_info(index)
-        return DeviceMemory(torch.cuda.get_device_name(index), free, total)
+        return memory_of(torch.device("cuda", index))
+
+
+def memory_of(device: torch.device) -> DeviceMemory:
+    """Return the memory of a CUDA device that is there."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    # After a merge torch keeps the memory that it had: the next one of a study gets it again.
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return DeviceMemory(torch.cuda.get_device_name(device), free + idle, total)
 
 
 def no_gpu() -> str:
