@@ -1,4 +1,4 @@
-"""Batches of pictures as large as the device has room for.
+"""FittingBatches of pictures as large as the device has room for.
 
 How much memory a picture takes depends on the network, and what is free on what else computes
 there; neither is guessed. When a batch does not fit it is tried again by halves, and later ones are
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bmerge import ScorerError
 
-__all__ = ["Batches"]
+__all__ = ["FittingBatches"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,7 +21,7 @@ _SAID = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says on its devices, where it has no class of error for it."""
 
 
-class Batches:
+class FittingBatches:
     """Of one network, for as long as it is used.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bmerge import Picture, ScorerError
-from bmerge_plugins.batches import Batches
+from bmerge_plugins.batches import FittingBatches
 from bmerge_plugins.clip.head import Head
 from bmerge_plugins.clip.tower import Tower
 from bmerge_plugins.sample import sample_picture
@@ -27,7 +27,7 @@ class Aesthetic:
         self._name = name
         self._tower = tower
         self._head = head
-        self._batches = Batches(batch)
+        self._batches = FittingBatches(batch)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bmerge import Picture
-from bmerge_plugins.batches import Batches
+from bmerge_plugins.batches import FittingBatches
 from bmerge_plugins.clip.tower import Tower
 from bmerge_plugins.sample import sample_picture
 
@@ -27,7 +27,7 @@ class PromptAgreement:
     def __init__(self, tower: Tower, scale: Callable[[float], float], *, batch: int) -> None:
         self._tower = tower
         self._scale = scale
-        self._batches = Batches(batch)
+        self._batches = FittingBatches(batch)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bmerge_plugins.batches import Batches
+from bmerge_plugins.batches import FittingBatches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ class Tower:
         """The factor, learnt with the model, by which cosines were multiplied in training."""
         return float(self._model.logit_scale.exp())
 
-    def pictures(self, images: Sequence[Image], *, batches: Batches) -> Array:
+    def pictures(self, images: Sequence[Image], *, batches: FittingBatches) -> Array:
         """Return one embedding for each picture.
 
         Args:
@@ -74,7 +74,7 @@ class Tower:
         keys = [_digest(image) for image in images]
         return self._pictures.get(keys, images, batches, self._encode_pictures)
 
-    def prompts(self, texts: Sequence[str], *, batches: Batches) -> Array:
+    def prompts(self, texts: Sequence[str], *, batches: FittingBatches) -> Array:
         """Return one embedding for each prompt; as :meth:`pictures`."""
         return self._prompts.get(texts, texts, batches, self._encode_prompts)
 
@@ -104,7 +104,7 @@ class _Memory:
         self._lock = threading.Lock()
 
     def get(
-        self, keys: Sequence[object], items: Sequence[Any], batches: Batches, encode: Encode
+        self, keys: Sequence[object], items: Sequence[Any], batches: FittingBatches, encode: Encode
     ) -> Array:
         import numpy as np
 
@@ -113,7 +113,7 @@ class _Memory:
         return np.stack([found[key] for key in keys]) if keys else np.empty((0, 0))
 
     def _found(
-        self, keys: Sequence[object], items: Sequence[Any], batches: Batches, encode: Encode
+        self, keys: Sequence[object], items: Sequence[Any], batches: FittingBatches, encode: Encode
     ) -> dict[object, Array]:
         found = {key: self._known[key] for key in keys if key in self._known}
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in found}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest, unfolded
-from bmerge_plugins.batches import Batches
+from bmerge_plugins.batches import FittingBatches
 from bmerge_plugins.clip import NetworkOptions, find_folder, torch_device, torch_dtype
 from bmerge_plugins.sample import sample_picture
 
@@ -44,7 +44,7 @@ class ImageClassifier:
         self._processor, model = _load(place)
         self._label = _index(class_label, model.config.label2id, place)
         self._model = model.eval().to(self._device, self._dtype)
-        self._batches = Batches(network.batch)
+        self._batches = FittingBatches(network.batch)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmerge import Download, Picture, ScorerKind, hookimpl, unfolded
-from bmerge_plugins.batches import Batches
+from bmerge_plugins.batches import FittingBatches
 from bmerge_plugins.blip import WordPiece, load_reward
 from bmerge_plugins.clip import NetworkOptions, find_file, torch_device, torch_dtype
 from bmerge_plugins.needs import CLIP
@@ -57,7 +57,7 @@ class ImageReward:
         self._tokens = WordPiece(find(vocabulary, _VOCABULARY))
         self._blip, self._head = load_reward(file, self._device, self._dtype)
         self._preprocess = _preprocess(self._blip.side)
-        self._batches = Batches(network.batch)
+        self._batches = FittingBatches(network.batch)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

@@ -1,4 +1,4 @@
-"""Batches on a device with room for some pictures only."""
+"""FittingBatches on a device with room for some pictures only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bmerge import ScorerError
-from bmerge_plugins.batches import Batches
+from bmerge_plugins.batches import FittingBatches
 
 OUT_OF_MEMORY = [
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -41,7 +41,7 @@ class FakeDevice:
     ],
 )
 def test_batches_are_halved_until_they_fit_and_stay_so(error, room, sizes, next_sizes):
-    device, batches = FakeDevice(room, error), Batches(16)
+    device, batches = FakeDevice(room, error), FittingBatches(16)
     for expected in (sizes, next_sizes):
         device.sizes.clear()
         assert batches.map(device, range(20)) == [2 * number for number in range(20)]
@@ -50,7 +50,7 @@ def test_batches_are_halved_until_they_fit_and_stay_so(error, room, sizes, next_
 
 def test_device_without_room_for_one_is_not_the_merges_fault():
     with pytest.raises(ScorerError, match="too little free memory for one picture") as caught:
-        Batches(16).map(FakeDevice(0, OUT_OF_MEMORY[0]), [1, 2])
+        FittingBatches(16).map(FakeDevice(0, OUT_OF_MEMORY[0]), [1, 2])
     assert caught.value.blame == "surroundings"
     assert "precision" in caught.value.hint
 
@@ -58,11 +58,11 @@ def test_device_without_room_for_one_is_not_the_merges_fault():
 def test_other_errors_are_told_at_once():
     device = FakeDevice(1, RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        Batches(16).map(device, [1, 2])
+        FittingBatches(16).map(device, [1, 2])
     assert device.sizes == [2]
 
 
 def test_nothing_is_asked_of_no_pictures():
     device = FakeDevice(1, MemoryError())
-    assert Batches(16).map(device, []) == []
+    assert FittingBatches(16).map(device, []) == []
     assert device.sizes == []

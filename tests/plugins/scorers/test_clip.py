@@ -17,7 +17,7 @@ from PIL import Image
 from bmerge import BmergeError, Payload, Picture, Scorer, ScorerError
 from bmerge.testing import check_scorer
 from bmerge.testing.scorers import sample_pictures
-from bmerge_plugins.batches import Batches
+from bmerge_plugins.batches import FittingBatches
 from bmerge_plugins.clip import load, load_head, load_tower
 from bmerge_plugins.scorers.clip_score import clip_score
 from bmerge_plugins.scorers.hps import hps
@@ -191,7 +191,7 @@ def test_tokenizer_that_would_be_downloaded_is_refused(tiny_clip):
     tower = load_tower(
         tiny_clip.name, tiny_clip.folder / "tiny.safetensors", device="cpu", precision="fp32"
     )
-    assert tower.prompts(["a", "b", "a"], batches=Batches(1)).shape == (3, 32)
+    assert tower.prompts(["a", "b", "a"], batches=FittingBatches(1)).shape == (3, 32)
     with pytest.raises(ScorerError, match="is not part of open_clip"):
         load._tokenizer("ViT-B-16-SigLIP")
 
