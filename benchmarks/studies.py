@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ from bmerge.method import Hyperparameter
 from bmerge.recipe import ModelRef, Recipe
 from bmerge.report import write_report
 from bmerge.study.baselines import baselines
-from bmerge.study.completed import completed
+from bmerge.study.definition import StudyDefinition
 from bmerge.study.events import Event, TrialFinished
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
+from bmerge.study.sections import GeneratorDefinition, MergeDefinition, OptimiserDefinition
 from bmerge.study.space_config import build_space
 from bmerge.study.space_entry import HyperparameterSpace
 from bmerge.study.study import PreparedStudy, initial_proposals
@@ -41,7 +43,7 @@ from bmerge.study.transfer import export_study, import_study
 
 BLOCKS = tuple(f"B{place:02d}" for place in range(26))
 PAYLOADS = tuple(Payload(f"p{place:02d}", f"picture {place}", seed=place) for place in range(16))
-SEED, SAMPLE = 5, 20
+SEED, SAMPLE, INITIAL = 5, 20, 10
 
 
 class _Merged:
@@ -56,6 +58,9 @@ class _Merger:
     """Merges nothing; a merge is its weights."""
 
     scratch = Path("/")
+
+    def close(self) -> None:
+        """Keep nothing."""
 
     def model(self, merge: Any) -> _Merged:
         return _Merged(merge)
@@ -100,15 +105,18 @@ def _study(folder: Path, trials: int) -> PreparedStudy:
     layout = Architecture("plain", "plain", BLOCKS, (Rule("", BLOCKS[0]),))
     search = build_space({"alpha": HyperparameterSpace()}, [alpha], layout)
     pure = {0: {"alpha": 0.0}, 1: {"alpha": 1.0}}
-    queue = (*baselines(search, pure, 2), *initial_proposals(search, "sobol", 10, SEED))
+    queue = (*baselines(search, pure, 2), *initial_proposals(search, "sobol", INITIAL, SEED))
     kind = load_registry(()).optimiser("random")
-    definition = {
-        "optimiser": {"name": "random", "seed": SEED},
-        "merge": {"method": "weighted_sum", "models": ["/a.safetensors", "/b.safetensors"]},
-        "payloads": [{"id": p.id, "prompt": p.prompt, "seed": p.seed} for p in PAYLOADS],
-        "space": search.describe(),
-        **objectives.describe(),
-    }
+    merge = json.loads(json.dumps(asdict(Recipe("weighted_sum", ()))))
+    definition = StudyDefinition(
+        merge=MergeDefinition.from_json({**merge, "models": ["0" * 64, "1" * 64]}),
+        space=search.describe(),
+        payloads=PAYLOADS,
+        generator=GeneratorDefinition("painter"),
+        scorers=(),
+        objectives=objectives,
+        optimiser=OptimiserDefinition("random", SEED, "sobol", INITIAL),
+    )
     return PreparedStudy(
         name="plain",
         folder=folder,
@@ -121,7 +129,7 @@ def _study(folder: Path, trials: int) -> PreparedStudy:
         seed=SEED,
         queue=queue,
         n_iters=trials - len(queue),
-        definition=completed(definition, definition),
+        definition=definition,
         racing="off",
         confirm=0,
     )
