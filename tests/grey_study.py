@@ -52,7 +52,7 @@ class Model:
         self.alpha = weights["alpha"]
 
     def into(self, state_dict: object) -> None: ...
-    def file(self) -> Path: ...  # type: ignore[empty-body]
+    def file(self, *, lent: bool = False) -> Path: ...  # type: ignore[empty-body]
     def close(self) -> None: ...
 
 
@@ -64,6 +64,8 @@ class StandInMerger:
         output.write_bytes(b"merged")
 
     scratch = Path("/")
+
+    def close(self) -> None: ...
 
     def size(self, merge: Mapping[str, BlockWeights] | int) -> int:
         return 0

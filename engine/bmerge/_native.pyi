@@ -243,7 +243,7 @@ class Layout:
         """
 
 def encode_header(
-    tensors: Iterable[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str]
+    tensors: Iterable[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str], room: int = 0
 ) -> Layout:
     """Lay out a safetensors file whose tensors follow one another in the given order.
 
@@ -252,6 +252,7 @@ def encode_header(
     Args:
         tensors: (name, dtype, shape) per tensor, taken one by one; names are unique.
         metadata: written as ``__metadata__`` when not empty.
+        room: bytes that the header has at least, filled with spaces: a multiple of 8.
 
     Raises:
         HeaderError: duplicate name, unknown dtype, size overflow, or a header over 100 MB.
@@ -360,6 +361,19 @@ class OutputFile:
 
         Raises:
             IoError: the folder cannot be written, or there is no space (errno ENOSPC).
+        """
+    @staticmethod
+    def rewrite(existing: _Path, path: _Path) -> OutputFile:
+        """Make a file that is there the temporary of another target in its folder.
+
+        It loses its name at once; what is not written stays as it is.
+
+        Args:
+            existing: the file.
+            path: the target.
+
+        Raises:
+            IoError: it cannot be opened or renamed; it has its name then.
         """
     @property
     def path(self) -> str:

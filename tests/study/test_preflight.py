@@ -27,7 +27,7 @@ class OfFiles(Generator):
 
 
 class WrittenModel(Model):
-    def file(self):
+    def file(self, *, lent=False):
         self.written = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,8 +46,10 @@ class Scene:
         generator's live model.
         """
         scored: list[ScoredPicture] = []
-        merger = self._merger(recipe, method)
-        with merger.model(recipe.hyperparameters) as model:
+        with (
+            closing(self._merger(recipe, method)) as merger,
+            merger.model(recipe.hyperparameters) as model,
+        ):
             replace(self.tuner, payloads=self._bench.pictures).evaluate(model, scored.append)
         return scored
 

@@ -103,10 +103,15 @@ class MergedModel(Protocol):
     def layout(self) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of every tensor that the merge has, by key; nothing is computed."""
 
-    def file(self) -> Path:
+    def file(self, *, lent: bool = False) -> Path:
         """Return a checkpoint file of the merge, written at the first call.
 
-        It has a fresh name for each merge and is removed when the trial ends.
+        It has a fresh name for each merge and is gone when the trial ends.
+
+        Args:
+            lent: whether the next trial's file may be made of it, under another name, by writing
+                what differs. That is for files that only programs of this machine read, none of
+                which computes with it once the last picture is made.
         """
 
 

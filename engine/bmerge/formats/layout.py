@@ -42,10 +42,13 @@ class SafetensorsLayout(Mapping[str, int]):
     Args:
         tensors: in their order.
         metadata: of the file.
+        room: bytes that the header has at least; a multiple of 8.
     """
 
-    def __init__(self, tensors: Iterable[TensorRow], metadata: Mapping[str, str]) -> None:
-        self._layout = _native.encode_header(tensors, metadata)
+    def __init__(
+        self, tensors: Iterable[TensorRow], metadata: Mapping[str, str], room: int = 0
+    ) -> None:
+        self._layout = _native.encode_header(tensors, metadata, room)
         self._metadata = metadata
         self._begun = False
         self.size = self._layout.size

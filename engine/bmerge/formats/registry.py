@@ -74,7 +74,9 @@ def offer(formats: Callable[[], Iterable[Format]]) -> None:
     _offered = formats
 
 
-def lay_out(path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str]) -> Layout:
+def lay_out(
+    path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str], *, room: int = 0
+) -> Layout:
     """Lay out a file in the format that its suffix says.
 
     The size and all offsets depend on the lengths of ``metadata`` alone, not on what it says.
@@ -83,6 +85,7 @@ def lay_out(path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str
         path: the name that the file will have.
         tensors: in their order; gone through once, as there may be a million.
         metadata: of the file.
+        room: bytes that the header of a safetensors file has at least; a multiple of 8.
 
     Raises:
         FormatError: if the format cannot hold them.
@@ -91,7 +94,7 @@ def lay_out(path: Path, tensors: Iterable[TensorRow], metadata: Mapping[str, str
     found = format_of(path)
     try:
         if found is None or found.lay_out is None or found.suffixes == SAFETENSORS_SUFFIXES:
-            return SafetensorsLayout(tensors, metadata)
+            return SafetensorsLayout(tensors, metadata, room)
         return found.lay_out(path, tuple(tensors), metadata)
     except _native.HeaderError as error:
         raise FormatError(f"{path} cannot be stored: {error}", path=path) from error

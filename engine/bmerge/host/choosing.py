@@ -63,6 +63,10 @@ class ChoosingMerger:
         """Return the recipe of one merge."""
         return self._merger.recipe(self._meant(merge))
 
+    def close(self) -> None:
+        """Remove what is kept of one trial for the next."""
+        self._merger.close()
+
     def check(self, weights: Mapping[str, BlockWeights]) -> None:
         """Plan the merge of every word that may be chosen, with ``weights`` for the rest.
 

@@ -1,7 +1,7 @@
 """Many merges of the same inputs with different weights: what a study needs.
 
 Tables of contents and the matching of tensors are computed once. A live model gets only those
-tensors again whose job has changed since the last merge into it.
+tensors again whose job has changed since the last merge into it, and so does a file that was lent.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from bmerge.formats import Checkpoint
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
 from bmerge.pipeline.measure import Statistics
+from bmerge.pipeline.trial_files import TrialFile, TrialFiles
 from bmerge.pipeline.whole import models_of, whole_model
 from bmerge.plan import Job, Matching, Methods, Plan, build_plan, match_tensors
 from bmerge.recipe import BlockWeights, PluginRef, Recipe
-from bmerge.temporaries import fresh_name, remove_left_over
+from bmerge.temporaries import remove_left_over
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -89,6 +90,7 @@ class Merger:
         self._executor = executor
         self._scratch = scratch
         self._live = _Live(executor)
+        self._files = TrialFiles(executor, scratch)
         self._statistics = Statistics(executor)
         remove_left_over(scratch)  # of studies that were killed
 
@@ -136,7 +138,7 @@ class Merger:
     def model(self, merge: Merge) -> TrialMerge:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
         plan, known = self.plan(merge), self._statistics_of(merge)
-        return TrialMerge(plan, self._executor, self._live, self._scratch, known, self._on_start)
+        return TrialMerge(plan, self._live, self._files, known, self._on_start)
 
     def write(
         self,
@@ -153,6 +155,10 @@ class Merger:
         for warning in report.warnings[len(plan.warnings) :]:
             _LOG.warning("%s: %s", output.name, warning)
         return report
+
+    def close(self) -> None:
+        """Remove what is kept of one trial for the next; there may be more of them."""
+        self._files.close()
 
     def _statistics_of(self, merge: Merge) -> Statistics:
         """Return the statistics of a merge's models: those of another recipe are its own."""
@@ -213,19 +219,17 @@ class TrialMerge:
     def __init__(
         self,
         plan: Plan,
-        executor: Executor,
         live: _Live,
-        scratch: Path,
+        files: TrialFiles,
         statistics: Statistics,
         on_start: Callable[[Plan], None],
     ) -> None:
         self.plan = plan
         self._on_start = on_start
         self._statistics = statistics
-        self._executor = executor
-        self._live = live
-        self._scratch = scratch
-        self._file: Path | None = None
+        self._live, self._files = live, files
+        self._file: TrialFile | None = None
+        self._lent = True
         self.seconds = 0.0
         """That merging has taken so far."""
 
@@ -243,21 +247,21 @@ class TrialMerge:
         """Return the shape of every tensor of the merge, by key."""
         return {output.key: output.shape for output in self.plan.outputs}
 
-    def file(self) -> Path:
-        """Return a file of the merge, written at the first call and removed by ``close``.
+    def file(self, *, lent: bool = False) -> Path:
+        """Return a file of the merge, written at the first call and taken back by ``close``.
+
+        Args:
+            lent: whether the next trial's file may be made of it then.
 
         Raises:
             ExecutorError: if it cannot be written.
         """
+        self._lent = self._lent and lent
         if self._file is None:
-            self._scratch.mkdir(parents=True, exist_ok=True)
-            path = self._scratch / fresh_name(".safetensors")
             self._on_start(self.plan)
             with self._counted():
-                plan = self._statistics.fill(self.plan)
-                merge_to_file(plan, path, executor=self._executor, hashes=False, sync=False)
-            self._file = path
-        return self._file
+                self._file = self._files.write(self._statistics.fill(self.plan))
+        return self._file.path
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -268,9 +272,9 @@ class TrialMerge:
             self.seconds += time.perf_counter() - start
 
     def close(self) -> None:
-        """Remove the file, if there is one."""
+        """Let the file go, if there is one."""
         if self._file is not None:
-            self._file.unlink(missing_ok=True)
+            self._files.let_go(self._file, lent=self._lent)
             self._file = None
 
     def __enter__(self) -> Self:

@@ -174,7 +174,7 @@ class OutputFiles:
             first.discard()
             appear(staged, shards, last, sync=sync)
         except OSError as error:
-            raise self._explained(error) from error
+            raise explained(error, self._output, self.nbytes) from error
         return ()
 
     def _new_index(self, names: Sequence[Path]) -> _native.OutputFile:
@@ -219,22 +219,22 @@ class OutputFiles:
         for file in (*self._files, *self._indices):
             file.discard()
         if isinstance(error, _native.IoError):
-            raise self._explained(error) from error
+            raise explained(error, self._output, self.nbytes) from error
 
-    def _explained(self, error: _native.IoError | OSError) -> ExecutorError:
-        """Return an error that says what the user can do."""
-        output, size = self._output, self.nbytes
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            import shutil
 
-            free = shutil.disk_usage(output.parent).free
-            message = f"no space for {output}: it needs {size:,} bytes and {free:,} are free"
-            return ExecutorError(message, hint="free some space, or write to another disk")
-        if error.errno == errno.EFBIG:
-            message = f"{output} would be larger than this system allows: {size:,} bytes"
-            return ExecutorError(message, hint="write shards: --shard-size 4G")
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            reason = os.strerror(error.errno).lower()
-            hint = "write to another folder"
-            return ExecutorError(f"cannot write {output}: {reason}", hint=hint)
-        return ExecutorError(str(error))
+def explained(error: _native.IoError | OSError, output: Path, size: int) -> ExecutorError:
+    """Return an error of writing an output of so many bytes that says what the user can do."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        import shutil
+
+        free = shutil.disk_usage(output.parent).free
+        message = f"no space for {output}: it needs {size:,} bytes and {free:,} are free"
+        return ExecutorError(message, hint="free some space, or write to another disk")
+    if error.errno == errno.EFBIG:
+        message = f"{output} would be larger than this system allows: {size:,} bytes"
+        return ExecutorError(message, hint="write shards: --shard-size 4G")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        reason = os.strerror(error.errno).lower()
+        hint = "write to another folder"
+        return ExecutorError(f"cannot write {output}: {reason}", hint=hint)
+    return ExecutorError(str(error))

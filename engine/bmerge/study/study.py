@@ -71,6 +71,9 @@ class MergesModels(Protocol):
     def recipe(self, merge: Mapping[str, BlockWeights] | int | Recipe, /) -> Recipe:
         """Return the recipe whose merge ``write`` writes."""
 
+    def close(self) -> None:
+        """Remove what is kept of one trial for the next; there may be more of them."""
+
 
 class OptimiserFactory(Protocol):
     """Makes the optimiser once its space, seed and budget are known."""
@@ -171,11 +174,12 @@ class PreparedStudy:
         return len(self.workplaces) if self.remote is None else self.remote.number
 
     def close(self) -> None:
-        """Close all generators, and let evaluators elsewhere go."""
+        """Close all generators and mergers, and let evaluators elsewhere go."""
         if self.remote is not None:
             self.remote.close()
         for place in self.workplaces:
             place.evaluator.close()
+            place.merger.close()
 
     def pending(self, trials: Mapping[int, Trial]) -> list[Proposal]:
         """Return what of the queue no trial has begun yet, in order.

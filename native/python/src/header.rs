@@ -217,13 +217,15 @@ fn metadata_json(py: Python<'_>, metadata: &Bound<'_, PyMapping>) -> PyResult<St
 
 /// Lay out a safetensors file whose tensors follow one another in the given order.
 #[pyfunction]
+#[pyo3(signature = (tensors, metadata, room = 0))]
 pub(crate) fn encode_header(
     py: Python<'_>,
     tensors: &Bound<'_, PyAny>,
     metadata: &Bound<'_, PyMapping>,
+    room: usize,
 ) -> PyResult<Layout> {
     let failed = |error| to_python(py, &error);
-    let mut layout = LayoutBuilder::new(&pairs(metadata)?).map_err(failed)?;
+    let mut layout = LayoutBuilder::new(&pairs(metadata)?).map_err(failed)?.with_room(room);
     for row in tensors.try_iter()? {
         let (name, dtype, shape): Row = row?.extract()?;
         let dtype = Dtype::parse(&dtype).ok_or_else(|| {

@@ -21,6 +21,13 @@ impl OutputFile {
         file.map(|file| Self(file.flushing(flushing))).map_err(|error| to_python(py, &error))
     }
 
+    /// Make a file that is there the temporary of another target in its folder.
+    #[staticmethod]
+    fn rewrite(py: Python<'_>, existing: PathBuf, path: PathBuf) -> PyResult<Self> {
+        let file = py.detach(|| bmerge_core::OutputFile::rewrite(&existing, &path));
+        file.map(Self).map_err(|error| to_python(py, &error))
+    }
+
     /// The target's path.
     #[getter]
     fn path(&self) -> OsString {

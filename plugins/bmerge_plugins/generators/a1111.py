@@ -33,9 +33,10 @@ def make_a1111(
     from bmerge_plugins.servers.a1111_session import A1111Session
 
     clients = connection.clients(addresses)
-    places = delivery.places([client.address for client in clients])
+    known = [client.address for client in clients]
+    places, here = delivery.places(known), delivery.is_here(known)
     sessions = [A1111Session(client, list_timeout=delivery.list_timeout) for client in clients]
-    return ServerPool(list(zip(sessions, places, strict=True)))
+    return ServerPool(list(zip(sessions, places, strict=True)), here=here)
 
 
 @hookimpl

@@ -38,9 +38,10 @@ def make_comfyui(
 
     filled = Workflow(read_workflow(workflow), slots or {}, inputs)
     clients = connection.clients(addresses)
-    places = delivery.places([client.address for client in clients])
+    known = [client.address for client in clients]
+    places, here = delivery.places(known), delivery.is_here(known)
     sessions = [ComfySession(each, filled, list_timeout=delivery.list_timeout) for each in clients]
-    return ServerPool(list(zip(sessions, places, strict=True)))
+    return ServerPool(list(zip(sessions, places, strict=True)), here=here)
 
 
 @hookimpl

@@ -54,7 +54,7 @@ def make_sdcpp(
         if server
         else _programs(command or _CLI, len(parsed), timeout)
     )
-    return ServerPool([(session, InPlace()) for session in sessions])
+    return ServerPool([(session, InPlace()) for session in sessions], here=True)
 
 
 @hookimpl

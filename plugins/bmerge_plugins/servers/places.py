@@ -40,6 +40,11 @@ class Delivery(OptionGroup):
         60.0, "seconds until the server must have found a new checkpoint", least=0, incidental=True
     )
 
+    def is_here(self, addresses: Sequence[Address]) -> bool:
+        """Tell whether servers run on this machine and read its files by their own paths."""
+        mapped = self.upload is not None or self.remote_models is not None
+        return not mapped and all(address.is_local for address in addresses)
+
     def places(self, addresses: Sequence[Address]) -> list[Place]:
         """Return a place for each address.
 

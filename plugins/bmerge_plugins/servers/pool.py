@@ -88,11 +88,15 @@ class ServerPool:
 
     Args:
         sessions: each with the place where its server looks for models.
+        here: whether all servers run on this machine and read its files by their own paths.
     """
 
     takes_files = True
 
-    def __init__(self, sessions: Sequence[tuple[PooledSession, Place]]) -> None:
+    def __init__(
+        self, sessions: Sequence[tuple[PooledSession, Place]], *, here: bool = False
+    ) -> None:
+        self._here = here
         self._sessions = [session for session, _ in sessions]
         self._places = [place for _, place in sessions]
         self._published: dict[Place, Published] = {}
@@ -133,7 +137,8 @@ class ServerPool:
         """
         self._withdraw()
         self.handed_over = 0.0
-        file = model.file()
+        # Caches of file systems between machines may hold on to what a file has had.
+        file = model.file(lent=self._here)
         # Long patience with a server that failed just now would hold up every trial.
         asked = [one for one in self._sessions if one not in self._out or one.answers()]
         try:

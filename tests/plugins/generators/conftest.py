@@ -18,6 +18,7 @@ class MergedFile:
         MergedFile.count += 1
         self.weights = weights
         self._path = folder / f"trial-{MergedFile.count}.safetensors"
+        self.lent = None
 
     def layout(self):
         raise AssertionError("a server looks at the file")
@@ -25,7 +26,8 @@ class MergedFile:
     def into(self, state_dict) -> None:
         raise AssertionError("a server has no live tensors")
 
-    def file(self) -> Path:
+    def file(self, *, lent: bool = False) -> Path:
+        self.lent = lent
         if not self._path.exists():
             self._path.write_bytes(self.weights)
         return self._path

@@ -19,6 +19,7 @@ from bmerge import BmergeError, GeneratorError, Payload, fresh_name, open_checkp
 from bmerge.study.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
+from bmerge_plugins.servers.a1111_session import A1111Session
 from servers.fake_a1111 import FakeA1111
 from servers.faulty_http import HttpError, colour, only, png, rate
 
@@ -210,6 +211,28 @@ def test_remote_models_alone_serves_files_from_where_they_are(
         (picture,) = one.generate(payloads(1))
     assert pixel(picture) == expected(model, picture.payload)
     assert model.file().exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "linked", "ways", "lent"),
+    [
+        ("127.0.0.1:7860", True, {}, True),
+        ("http://localhost:7860", True, {}, True),
+        ("192.168.0.7:7860", True, {}, False),
+        ("127.0.0.1:7860", True, {"remote_models": {"/": "/"}}, False),
+        ("127.0.0.1:7860", False, {"remote_models": {"/": "/"}}, False),
+        ("127.0.0.1:7860", False, {"upload": "true {checkpoint} {name}"}, False),
+    ],
+)
+def test_files_are_lent_where_the_server_reads_this_machines_disk(
+    merged, generator, monkeypatch, address, linked, ways, lent
+):
+    monkeypatch.setattr(A1111Session, "load", lambda *_: None)
+    monkeypatch.setattr(A1111Session, "close", lambda _: None)
+    model, other = merged(), "127.0.0.1:7861"
+    one = generator(address, other, **({} if linked else {"models_dir": None}), **ways)
+    one.load(model)
+    assert model.lent is lent
 
 
 def test_upload_and_remove_commands_carry_the_file(

@@ -58,6 +58,7 @@ def test_a_study_over_failing_servers_accounts_for_every_trial(
     out = tmp_path / "out"
     run = bmerge("run", file, "--out", out)
     assert run.status == 0, run.err
+    assert list((out / "scratch").iterdir()) == []
     shown = json.loads(bmerge("studies", "show", out, "--json").out)
     assert [trial["state"] for trial in shown["trials"]] == ["complete"] * 7
     assert one.pictures + two.pictures >= 7 * 4

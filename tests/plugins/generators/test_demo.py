@@ -36,7 +36,7 @@ class Merge:
         for key, tensor in state_dict.items():
             tensor.copy_(self.tensors[key])
 
-    def file(self) -> Path:
+    def file(self, *, lent: bool = False) -> Path:
         raise AssertionError("the demo generator needs no file")
 
 

@@ -10,7 +10,7 @@ use crate::error::{HeaderError, Result, TensorFault};
 /// Where everything goes in a file that is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// The first bytes of the file: length, JSON, spaces up to a multiple of 8.
+    /// The first bytes of the file: length, JSON, spaces up to a multiple of 8 at least.
     pub header: Vec<u8>,
     /// First byte of every tensor, from the start of the file, in the given order.
     pub begins: Vec<u64>,
@@ -49,6 +49,7 @@ pub struct LayoutBuilder {
     begins: Vec<u64>,
     names: Names,
     position: u64,
+    room: usize,
 }
 
 impl LayoutBuilder {
@@ -56,7 +57,14 @@ impl LayoutBuilder {
     pub fn new(metadata: &BTreeMap<String, String>) -> Result<Self> {
         let mut json = vec![0; 8];
         json.extend_from_slice(metadata_json(metadata)?.as_bytes());
-        Ok(Self { json, begins: Vec::new(), names: Names::default(), position: 0 })
+        Ok(Self { json, begins: Vec::new(), names: Names::default(), position: 0, room: 0 })
+    }
+
+    /// Let the header have so many bytes at least, where that is a multiple of 8 and allowed.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.room = bytes;
+        self
     }
 
     /// Add a tensor.
@@ -88,9 +96,10 @@ impl LayoutBuilder {
 
     /// Pad the JSON and turn relative places into absolute ones.
     pub fn finish(self) -> Result<Layout> {
-        let Self { json: mut header, mut begins, names, position } = self;
+        let Self { json: mut header, mut begins, names, position, room } = self;
         header.push(b'}');
-        let padded = (header.len() - 8).next_multiple_of(8);
+        let padded = (header.len() - 8).max(room.saturating_sub(8).min(MAX_HEADER as usize));
+        let padded = padded.next_multiple_of(8);
         if padded as u64 > MAX_HEADER {
             let what = format!("header of {padded} bytes is over {MAX_HEADER}");
             return Err(HeaderError::TooLarge { what }.into());

@@ -39,8 +39,22 @@ impl OutputFile {
             let error = io::ErrorKind::IsADirectory.into();
             return Err(Error::io(target, "replace folder", error));
         }
-        let (temporary, file) = temporary::create(target)?;
-        let output = Self {
+        let output = Self::new(target, temporary::create(target)?, size);
+        sys::allocate(&output.file, size).map_err(output.io("allocate space"))?;
+        Ok(output)
+    }
+
+    /// Make a file that is there the temporary of `target`, in the same folder. It loses its name
+    /// at once, and what is not written stays as it is.
+    pub fn rewrite(existing: &Path, target: &Path) -> Result<Self> {
+        let (temporary, file) = temporary::take(existing, target)?;
+        let mut output = Self::new(target, (temporary, file), 0);
+        output.size = output.file.metadata().map_err(output.io("look at"))?.len();
+        Ok(output)
+    }
+
+    fn new(target: &Path, (temporary, file): (PathBuf, File), size: u64) -> Self {
+        Self {
             target: target.to_owned(),
             temporary,
             file,
@@ -50,9 +64,7 @@ impl OutputFile {
             written: AtomicU64::new(0),
             pieces: Pieces::default(),
             backlog: Backlog::default(),
-        };
-        sys::allocate(&output.file, size).map_err(output.io("allocate space"))?;
-        Ok(output)
+        }
     }
 
     /// Let the disk begin while the file is being written, for one that is committed with `sync`:

@@ -25,16 +25,8 @@ pub(super) fn folder(path: &Path) -> &Path {
 
 /// Create and lock a temporary `.{name}.{pid}-{random}.bmerge-tmp` beside the target.
 pub(super) fn create(target: &Path) -> Result<(PathBuf, File)> {
-    let Some(name) = target.file_name() else {
-        let error = io::ErrorKind::InvalidInput.into();
-        return Err(Error::io(target, "name output file", error));
-    };
-    let name = name.to_string_lossy();
-    let name = shorten(&name);
     loop {
-        let random = RandomState::new().build_hasher().finish();
-        let file_name = format!(".{name}.{}-{random:016x}{SUFFIX}", std::process::id());
-        let path = folder(target).join(file_name);
+        let path = fresh_path(target)?;
         match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
             Ok(file) => {
                 sys::hold(&file);
@@ -44,6 +36,29 @@ pub(super) fn create(target: &Path) -> Result<(PathBuf, File)> {
             Err(error) => return Err(Error::io(target, "create output file", error)),
         }
     }
+}
+
+/// Lock a file that is there and make it the temporary of a target in the same folder.
+pub(super) fn take(existing: &Path, target: &Path) -> Result<(PathBuf, File)> {
+    let failed = |error| Error::io(existing, "take file", error);
+    let file = OpenOptions::new().read(true).write(true).open(existing).map_err(failed)?;
+    sys::hold(&file);
+    let path = fresh_path(target)?;
+    sys::replace(existing, &path).map_err(failed)?;
+    Ok((path, file))
+}
+
+/// A name for a temporary that is as good as sure not to be there.
+fn fresh_path(target: &Path) -> Result<PathBuf> {
+    let Some(name) = target.file_name() else {
+        let error = io::ErrorKind::InvalidInput.into();
+        return Err(Error::io(target, "name output file", error));
+    };
+    let name = name.to_string_lossy();
+    let name = shorten(&name);
+    let random = RandomState::new().build_hasher().finish();
+    let file_name = format!(".{name}.{}-{random:016x}{SUFFIX}", std::process::id());
+    Ok(folder(target).join(file_name))
 }
 
 /// The longest prefix within the limit that ends between characters.

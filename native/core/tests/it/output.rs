@@ -38,6 +38,25 @@ fn without_commit_nothing_remains() {
 }
 
 #[test]
+fn a_file_is_rewritten_in_parts_without_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old.bin"), folder.path().join("new.bin"));
+    fs::write(&old, b"abcdef").unwrap();
+    let output = OutputFile::rewrite(&old, &new).unwrap();
+    assert_eq!(output.size(), 6);
+    output.write_at(2, b"xy").unwrap();
+    assert!(matches!(output.write_at(4, b"xyz"), Err(Error::Range { .. })));
+    assert!(!old.exists() && !new.exists());
+    output.commit(false).unwrap();
+    assert_eq!(fs::read(&new).unwrap(), b"abxyef");
+    drop(output);
+    drop(OutputFile::rewrite(&new, &old).unwrap());
+    assert!(names(&folder).is_empty());
+    assert!(OutputFile::rewrite(&old, &new).is_err());
+    assert!(names(&folder).is_empty());
+}
+
+#[test]
 fn writes_outside_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let output = OutputFile::create(&folder.path().join("a.bin"), 6).unwrap();
