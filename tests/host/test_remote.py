@@ -140,7 +140,16 @@ def test_a_node_and_an_evaluator_that_are_killed_in_mid_trial_cost_one_picture_e
 
     monkeypatch.setenv("SLOW", "0.3")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+
+    def add_machine(attempts=5):
+        try:
+            return cluster.add_node(num_cpus=1)
+        except Exception as error:  # Ray gives it 30 s, which is little on a busy machine
+            if attempts == 1 or "timed out during startup" not in str(error):
+                raise
+            return add_machine(attempts - 1)
+
+    nodes = [add_machine() for _ in range(2)]
     done, killed, paused = [], [], []
 
     def on_event(event):
@@ -157,7 +166,7 @@ def test_a_node_and_an_evaluator_that_are_killed_in_mid_trial_cost_one_picture_e
             raylet = nodes[0].all_processes["raylet"][0].process
             os.kill(raylet.pid, signal.SIGKILL)
             killed.append("node")
-            cluster.add_node(num_cpus=1)
+            add_machine()
 
     try:
         run_study(built(study, tmp_path / "out", address=cluster.address), on_event=on_event)
@@ -169,7 +178,8 @@ def test_a_node_and_an_evaluator_that_are_killed_in_mid_trial_cost_one_picture_e
     trials = read_study(tmp_path / "out").trials
     assert [(t.number, t.state) for t in trials.values()] == [(n, "complete") for n in range(14)]
     assert sorted(t.sequence for t in trials.values()) == list(range(14))
-    assert len(done) == len(set(done)) == 14 * 6, "a picture that had arrived was made again"
+    assert len(done) == len(set(done)), "a picture that had arrived was made again"
+    assert 14 * 6 - 2 <= len(done), "more was not told of than what came as a painter died"
     painted = (tmp_path / "painted").read_text().splitlines()
     assert 14 * 6 <= len(painted) <= 14 * 6 + 4, "more was lost than what was being painted"
     assert len({line.split()[0] for line in painted}) >= 3, "nobody took their place"
