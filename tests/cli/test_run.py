@@ -610,3 +610,17 @@ def test_choice_that_cannot_be_merged_is_refused_before_the_start(bmerge, study_
     assert called.status == 1
     assert "lost.safetensors" in called.err
     assert "trial 0" not in called.err
+
+
+def test_a_space_of_a_few_points_is_tried_once_and_whole(bmerge, study_file, example):
+    text = study_file.read_text().replace("name: walk", "name: auto")
+    head, _, rest = text.partition("space:")
+    _, _, rest = rest.partition("\npayloads:")
+    space = "{pull: {range: [0, 4], per: single, integer: true}}"
+    study_file.write_text(f"{head}space: {space}\npayloads:{rest}")
+    ran = bmerge("run", "study.yaml", "--trials", "30", *example)
+    assert ran.status == 0, ran.err
+    assert "all 5 merges of the space were tried" in ran.out
+    trials = json.loads(bmerge("studies", "show", "runs/small", "--json").out)["trials"]
+    points = [trial["params"]["pull"] for trial in trials if trial["params"]]
+    assert sorted(points) == [0, 1, 2, 3, 4]

@@ -179,7 +179,7 @@ def test_a_node_and_an_evaluator_that_are_killed_in_mid_trial_cost_one_picture_e
     assert [(t.number, t.state) for t in trials.values()] == [(n, "complete") for n in range(14)]
     assert sorted(t.sequence for t in trials.values()) == list(range(14))
     assert len(done) == len(set(done)), "a picture that had arrived was made again"
-    assert 14 * 6 - 2 <= len(done), "more was not told of than what came as a painter died"
+    assert len(done) >= 14 * 6 - 2, "more was not told of than what came as a painter died"
     painted = (tmp_path / "painted").read_text().splitlines()
     assert 14 * 6 <= len(painted) <= 14 * 6 + 4, "more was lost than what was being painted"
     assert len({line.split()[0] for line in painted}) >= 3, "nobody took their place"

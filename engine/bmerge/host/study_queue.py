@@ -43,6 +43,8 @@ def queue_of(
 ) -> Iterator[Proposal]:
     """Yield the proposals that need no optimiser: baselines, attempts, warm start, design.
 
+    Of a space with a finite number of points, the design has none that came before.
+
     Args:
         config: of the study.
         architecture: of its models.
@@ -51,6 +53,24 @@ def queue_of(
         warm: points of the space that another study found best.
         wholes: of a merge of steps, the index of each model that can be given as it is, and how.
     """
+    given = [*_given(config, architecture, search, registry, wholes), *warm_proposals(warm, search)]
+    yield from given
+    tried = [proposal.values for proposal in given]
+    design = config.optimiser
+    for proposal in initial_proposals(search, design.init, design.init_points, design.seed):
+        if search.space.size is None or proposal.values not in tried:
+            tried.append(proposal.values)
+            yield proposal
+
+
+def _given(
+    config: StudyConfig,
+    architecture: Architecture,
+    search: SearchSpace,
+    registry: Registry,
+    wholes: Sequence[tuple[int, Recipe]],
+) -> Iterator[Proposal]:
+    """Yield baselines and attempts."""
     merge = config.merge
     if config.baselines:
         yield from _whole(merge, wholes)
@@ -62,9 +82,6 @@ def queue_of(
             continue
         weights = _weights(attempt, merge, registry, architecture, f"try[{number - 1}]")
         yield Proposal("try", f"try {number}", _values(search, weights), weights)
-    yield from warm_proposals(warm, search)
-    design = config.optimiser
-    yield from initial_proposals(search, design.init, design.init_points, design.seed)
 
 
 def whole_recipes(merge: Recipe, matching: Matching) -> Iterator[tuple[int, Recipe]]:

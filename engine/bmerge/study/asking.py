@@ -59,12 +59,14 @@ class Asking:
     def propose(self) -> Proposal | None:
         """Return the proposal of a new trial: the next in the queue, or the optimiser's.
 
-        It is None, and :attr:`over` says why, where the optimiser has nothing left to propose or
-        expects less of it than the study asks for.
+        It is None, and :attr:`over` says why, where every point of the space was tried, or the
+        optimiser has nothing left to propose or expects less of it than the study asks for.
         """
         study = self._study
         if pending := study.pending(self._store.trials):
             return pending[0]
+        if self._is_exhausted():
+            return None
         try:
             values = self._ask()
         except _NothingLeftError as error:
@@ -98,6 +100,17 @@ class Asking:
         if self._begun and trial.proposal.values:
             with self._explained(f"was told of trial {trial.number}"):
                 self._optimiser.tell(replace(trial.result, proposed=known))
+
+    def _is_exhausted(self) -> bool:
+        space = self._study.search.space
+        if space.size is None:
+            return False
+        points = [trial.proposal.values for trial in self._store.trials.values()]
+        tried = {tuple(point[n] for n in space.names) for point in points if point}
+        if len(tried) < space.size:
+            return False
+        self.over = f"all {space.size} merges of the space were tried"
+        return True
 
     def _expects_too_little(self) -> bool:
         least, optimiser = self._study.least_gain, self._optimiser

@@ -65,6 +65,13 @@ class Space:
         return tuple(parameter.name for parameter in self.parameters)
 
     @property
+    def size(self) -> int | None:
+        """How many points there are; None where numbers lie between any two."""
+        if not all(p.kind in ("integer", "categorical") for p in self.parameters):
+            return None
+        return math.prod(int(p.high - p.low) + 1 for p in self.parameters)
+
+    @property
     def simplices(self) -> dict[str, tuple[Parameter, ...]]:
         """Name of each simplex → its parameters, in order."""
         found: dict[str, tuple[Parameter, ...]] = {}

@@ -2,10 +2,14 @@
 
 Candidates are points anywhere, corners of the cube, and the best known points with a few
 coordinates changed: a little, or all the way to 0 or 1, as blocks that are taken from one model
-are.
+are. Where many points stand for one, because there are whole numbers or choices, what counts is
+what that one promises (Garrido-Merchán and Hernández-Lobato 2020); one that is not known yet is
+proposed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize  # type: ignore[import-untyped]
@@ -21,10 +25,15 @@ _ANYWHERE, _CORNERS, _CHANGED = 600, 100, 80  # candidates
 _KNOWN, _CLIMBERS = 3, 6
 _STEPS, _POLISH = 40, 15
 _STRIDE, _LEAST_STRIDE, _INERTIA = 0.25, 0.01, 0.8
+_SAME = 1e-9  # difference of coordinates up to which two points are one
 
 
 def argmax(
-    process: Process, acquisition: Acquisition, rng: np.random.Generator, box: Box | None = None
+    process: Process,
+    acquisition: Acquisition,
+    rng: np.random.Generator,
+    box: Box | None = None,
+    snap: Callable[[Array], Array] | None = None,
 ) -> Array:
     """Return the point of the unit cube that promises most.
 
@@ -33,6 +42,7 @@ def argmax(
         acquisition: what is promised.
         rng: draws the candidates.
         box: bounds of the point; None is the whole cube.
+        snap: rows of the cube → the rows that stand for the same; None where each is its own.
     """
     dimensions = process.points.shape[1]
     box = box or Box(np.zeros(dimensions), np.ones(dimensions))
@@ -42,7 +52,18 @@ def argmax(
     promise = values(acquisition, process, candidates)
     best = np.argsort(-promise, kind="stable")[:_CLIMBERS]
     point = _climb(process, acquisition, np.concatenate([candidates[best], known[:2]]), box)
-    return _polish(process, acquisition, point, box)
+    point = _polish(process, acquisition, point, box)
+    if snap is None:
+        return point
+    return _unknown(process, acquisition, snap(np.concatenate([point[None], candidates])))
+
+
+def _unknown(process: Process, acquisition: Acquisition, points: Array) -> Array:
+    """Return the best of the points that the process does not know; of all, if it knows them."""
+    near = np.abs(points[:, None] - process.points).max(2) < _SAME
+    fresh = points[~near.any(1)]
+    points = fresh if len(fresh) else points
+    return np.asarray(points[values(acquisition, process, points).argmax()])
 
 
 def _candidates(known: Array, rng: np.random.Generator) -> Array:

@@ -41,6 +41,7 @@ def proposal(
     alike: bool,
     noise: float | None = None,
     box: Box | None = None,
+    snap: Callable[[Array], Array] | None = None,
 ) -> Promising:
     """Return the point of the unit cube that promises most.
 
@@ -54,6 +55,7 @@ def proposal(
         noise: variance of the scores' errors beside the one that is given, as a part of the
             scores' variance; None finds it out.
         box: bounds of the proposal; None is the whole cube.
+        snap: rows of the cube → the rows that stand for the same; None where each is its own.
     """
     points, raw, variances = scored
     scores, scale = standardised(raw)
@@ -65,6 +67,6 @@ def proposal(
         scores = np.concatenate([scores, expected])
         process = Process(points, scores, np.resize(variances, len(points)), process.shape)
     best = float(process.expect(process.points)[0].max())
-    point = argmax(process, acquisition(best), rng, box)
+    point = argmax(process, acquisition(best), rng, box, snap)
     gain = values(expected_improvement(best), process, point[None])  # its logarithm
     return Promising(point, scale.deviation * math.exp(float(gain[0])))

@@ -22,6 +22,8 @@ class Results:
 
     def __init__(self, space: Space) -> None:
         self.cube, self.centre = Cube(space), space.centre()
+        self.stepped = any(p.kind in ("integer", "categorical") for p in space.parameters)
+        """Whether many coordinates mean the same point of the space."""
         self.told: list[Result] = []
         self.asks = 0
         self._flying: list[dict[str, float]] = []
@@ -43,6 +45,13 @@ class Results:
         """Keep what earlier runs did."""
         self.told = list(results)
         self.asks = sum(result.proposed for result in results)
+
+    def snapped(self, units: Array) -> Array:
+        """Return rows of coordinates as they are told once what they mean was tried."""
+        import numpy as np
+
+        rows = [self.cube.unit(self.cube.values(row)) for row in units.tolist()]
+        return np.array(rows, dtype=np.float64).reshape(units.shape)
 
     @property
     def flying(self) -> Array:

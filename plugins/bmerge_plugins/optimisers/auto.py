@@ -95,7 +95,13 @@ class Auto:
         promise, alike = self._turn(results.asks)
         with threadpool_limits(1):
             promising = proposal(
-                results.scored(), results.flying, promise, rng, alike=alike, noise=_NOISE
+                results.scored(),
+                results.flying,
+                promise,
+                rng,
+                alike=alike,
+                noise=_NOISE,
+                snap=results.snapped if results.stepped else None,
             )
         if not alike:  # the other one goes where little is known, not where it expects most
             self.expected_gain = promising.gain

@@ -100,6 +100,7 @@ class Bayes:
                 alike=self._alike,
                 noise=self._noise,
                 box=self._box(),
+                snap=results.snapped if results.stepped else None,
             )
         self.expected_gain = promising.gain
         return results.propose(promising.point.tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bmerge import Parameter, Result, Space
 from bmerge_plugins.gaussian.acquisition import (
     expected_improvement,
     improvement_chance,
@@ -16,6 +17,8 @@ from bmerge_plugins.gaussian.bounds import reduced
 from bmerge_plugins.gaussian.fit import _Likelihood, fit, standardised
 from bmerge_plugins.gaussian.maximum import argmax
 from bmerge_plugins.gaussian.process import MEAN_VARIANCE, Process, Shape
+from bmerge_plugins.optimisers.auto import Auto
+from bmerge_plugins.optimisers.bayes import Bayes
 
 RNG = np.random.default_rng(3)
 POINTS = RNG.random((30, 5))
@@ -170,3 +173,22 @@ def test_standardised_scores_of_any_size():
         assert np.isfinite(found).all()
         assert np.isfinite([scale.mean, scale.deviation]).all()
         assert abs(found.mean()) < 1e-9
+
+
+@pytest.mark.parametrize("kind", [Auto, Bayes])
+def test_points_of_choices_and_whole_numbers_are_proposed_once_each(kind):
+    space = Space(
+        (
+            Parameter("preset", 0.0, 2.0, choices=("v", "a", "cosine")),
+            Parameter("steps", 1.0, 4.0, integer=True),
+        )
+    )
+    assert space.size == 12
+    optimiser = kind(space, 5, 12)
+    optimiser.replay([Result(0, space.centre(), 0.9, proposed=False)])
+    points = [space.centre()]
+    for number in range(1, 12):
+        points.append(dict(optimiser.ask()))
+        optimiser.tell(Result(number, points[-1], -abs(points[-1]["steps"] - 3)))
+    assert len({tuple(point.values()) for point in points}) == 12
+    assert dict(optimiser.ask()) in points, "there is nothing else"
