@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
-use super::lanes::{change_with, combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
 use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
 use crate::rng::{round_keys, Words, MULTIPLIERS};
@@ -388,7 +388,8 @@ fn combine<F: Formula<N, S>, const N: usize, const S: usize>(
     scalars: [f32; S],
     target: &mut [u8],
 ) {
-    let (tails, rest) = combine_f16_with::<Eights, F, N, S>(arguments, scalars, target);
+    let (load, store) = (Eights::from_f16, Eights::to_f16);
+    let (tails, rest) = combine_sixteen::<Eights, F, N, S>(arguments, scalars, target, load, store);
     Portable::combine_f16::<F, N, S>(tails, scalars, rest);
 }
 

@@ -3,10 +3,10 @@
 use std::arch::x86_64::{
     __m256i, __m512, __m512d, __m512i, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps,
     _mm512_and_si512, _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cmp_ps_mask, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi8,
-    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
-    _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps, _mm512_extractf32x8_ps, _mm512_fmadd_pd,
-    _mm512_mask_blend_epi32, _mm512_mask_mov_ps, _mm512_maskz_compress_epi32,
+    _mm512_cmp_ps_mask, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16,
+    _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi32,
+    _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps, _mm512_extractf32x8_ps,
+    _mm512_fmadd_pd, _mm512_mask_blend_epi32, _mm512_mask_mov_ps, _mm512_maskz_compress_epi32,
     _mm512_maskz_mov_epi32, _mm512_maskz_mov_ps, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps,
     _mm512_or_si512, _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_set1_epi32,
     _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_pd, _mm512_setzero_ps,
@@ -21,7 +21,7 @@ use std::mem::transmute;
 use super::avx2::Avx2;
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
-use super::lanes::{change_with, combine_f16_with, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
 use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
 use crate::reduce::{self, Bracket};
@@ -73,6 +73,16 @@ impl Isa for Avx512 {
     ) {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { combine::<F, N, S>(arguments, scalars, target) }
+    }
+
+    #[inline(always)]
+    fn combine_bf16<F: Formula<N, S>, const N: usize, const S: usize>(
+        arguments: [&[u8]; N],
+        scalars: [f32; S],
+        target: &mut [u8],
+    ) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { combine_bf16::<F, N, S>(arguments, scalars, target) }
     }
 
     #[inline(always)]
@@ -370,8 +380,31 @@ fn combine<F: Formula<N, S>, const N: usize, const S: usize>(
     scalars: [f32; S],
     target: &mut [u8],
 ) {
-    let (tails, rest) = combine_f16_with::<Vector, F, N, S>(arguments, scalars, target);
+    let (load, store) = (Vector::from_f16, Vector::to_f16);
+    let (tails, rest) = combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store);
     Portable::combine_f16::<F, N, S>(tails, scalars, rest);
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn combine_bf16<F: Formula<N, S>, const N: usize, const S: usize>(
+    arguments: [&[u8]; N],
+    scalars: [f32; S],
+    target: &mut [u8],
+) {
+    let (load, store) = (Vector::from_bf16, |lanes: Vector| stored(shortened(lanes.0)));
+    let (tails, rest) = combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store);
+    Portable::combine_bf16::<F, N, S>(tails, scalars, rest);
+}
+
+/// [`crate::codec::half::finite_to_bf16`]; the instruction of AVX512-BF16 makes subnormals zero.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn shortened(floats: __m512) -> __m256i {
+    let bits = _mm512_castps_si512(floats);
+    let last = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+    let rounding = _mm512_add_epi32(last, _mm512_set1_epi32(0x7fff));
+    _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_add_epi32(bits, rounding)))
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]

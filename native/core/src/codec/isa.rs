@@ -1,7 +1,7 @@
 //! Instruction sets: the few things that have code of their own for each.
 
 use super::formula::{Formula, Products};
-use super::lanes::{change_with, combine_with, products_with, Plain, Summed};
+use super::lanes::{change_with, combine_with, decode_bf16, products_with, Plain, Summed};
 use super::{decode_with, eight, encode_with, half};
 use crate::dtype::Dtype;
 use crate::reduce::{self, Bracket};
@@ -27,6 +27,16 @@ pub(crate) trait Isa {
         scalars: [f32; S],
         target: &mut [u8],
     );
+    /// A formula of BF16, for arguments and results that are finite.
+    #[inline(always)]
+    fn combine_bf16<F: Formula<N, S>, const N: usize, const S: usize>(
+        arguments: [&[u8]; N],
+        scalars: [f32; S],
+        target: &mut [u8],
+    ) {
+        let encode = |x| half::finite_to_bf16(x).to_le_bytes();
+        combine_with::<F, N, S>(arguments, scalars, target, decode_bf16, encode);
+    }
     /// Sums of products of numbers of F16, BF16 or F32.
     fn products<P: Products<N, S>, const N: usize, const S: usize>(
         dtype: Dtype,

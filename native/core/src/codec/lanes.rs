@@ -28,7 +28,7 @@ pub(crate) trait Sixteen: Lanes {
     type Sums: Copy;
     fn from_f16(bytes: &[u8; 32]) -> Self;
     /// Rounded to nearest even.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // as `combine_f16_with`
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // as `combine_sixteen`
     fn to_f16(self) -> [u8; 32];
     fn from_bf16(bytes: &[u8; 32]) -> Self;
     fn from_f32(bytes: &[u8; 64]) -> Self;
@@ -214,7 +214,7 @@ fn decode_f16(bytes: [u8; 2]) -> f32 {
 }
 
 #[inline(always)]
-fn decode_bf16(bytes: [u8; 2]) -> f32 {
+pub(super) fn decode_bf16(bytes: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
@@ -227,19 +227,19 @@ pub(crate) fn combine<I: Isa, F: Formula<N, S>, const N: usize, const S: usize>(
     scalars: [f32; S],
     target: &mut [u8],
 ) -> ([bool; N], bool) {
-    let finite = all_finite(dtype, arguments);
+    // This loop comes first: the processor fetches what several streams take side by side, but not
+    // what is looked through in turns of a block.
     if dtype == Dtype::F16 {
         I::combine_f16::<F, N, S>(arguments, scalars, target);
-        return (finite, all_finite_bytes(dtype, target));
+    } else {
+        I::combine_bf16::<F, N, S>(arguments, scalars, target);
     }
-    if finite == [true; N] {
-        // What is not finite comes of arithmetic then, and shows in the result.
-        let encode = |x| half::finite_to_bf16(x).to_le_bytes();
-        combine_with::<F, N, S>(arguments, scalars, target, decode_bf16, encode);
-        if all_finite_bytes(dtype, target) {
-            return (finite, true);
-        }
+    let finite = all_finite(dtype, arguments);
+    let result = all_finite_bytes(dtype, target);
+    if dtype == Dtype::F16 || result && finite == [true; N] {
+        return (finite, result);
     }
+    // A NaN may have become another one, or none.
     let careful = |bytes| f32::from_bits(quiet(decode_bf16(bytes).to_bits()));
     let encode = |x| half::to_bf16(x).to_le_bytes();
     combine_with::<F, N, S>(arguments, scalars, target, careful, encode);
@@ -281,20 +281,22 @@ pub(super) fn combine_with<F: Formula<N, S>, const N: usize, const S: usize>(
     }
 }
 
-/// A formula of half floats, sixteen at a time; what is left over.
+/// A formula of 16-bit numbers, sixteen at a time; what is left over.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // elsewhere nothing gains by it
 #[inline(always)]
-pub(super) fn combine_f16_with<'a, L: Sixteen, F: Formula<N, S>, const N: usize, const S: usize>(
+pub(super) fn combine_sixteen<'a, L: Sixteen, F: Formula<N, S>, const N: usize, const S: usize>(
     arguments: [&'a [u8]; N],
     scalars: [f32; S],
     target: &'a mut [u8],
+    load: impl Fn(&[u8; 32]) -> L,
+    store: impl Fn(L) -> [u8; 32],
 ) -> ([&'a [u8]; N], &'a mut [u8]) {
     let (target, rest) = target.as_chunks_mut::<32>();
     let (chunks, tails) = chunks_of::<N, 32>(arguments, target.len());
     let scalars = splats::<L, S>(scalars);
     for (index, target) in target.iter_mut().enumerate() {
-        let lanes = loaded(&chunks, index, L::from_f16);
-        *target = F::apply(&lanes, &scalars).to_f16();
+        let lanes = loaded(&chunks, index, &load);
+        *target = store(F::apply(&lanes, &scalars));
     }
     (tails, rest)
 }

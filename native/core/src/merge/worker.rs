@@ -350,8 +350,9 @@ fn store(
     target: &mut [u8],
 ) -> Result<()> {
     let mut finite = true;
+    let fetches = part.mapped && !machine.streams();
     for (place, bytes) in target.chunks_mut(BLOCK * part.job.dtype.bytes()).enumerate() {
-        if part.mapped {
+        if fetches {
             prefetch(frame.inputs, place * BLOCK, BLOCK);
         }
         finite &= machine.produce(frame, place * BLOCK, bytes);
@@ -455,6 +456,7 @@ fn collect(
     local: &mut Local,
 ) -> Result<()> {
     let stopped = || shared.progress.cancelled() || shared.queue.stopped();
+    let fetches = part.mapped && !machine.streams();
     for tile in part.tiles.0..part.tiles.1 {
         let (begin, end) = gather.tiling.range(tile);
         local.begin_tile(begin, end);
@@ -462,7 +464,7 @@ fn collect(
         let elements = (end - begin) as usize;
         for offset in (0..elements).step_by(BLOCK) {
             let length = BLOCK.min(elements - offset);
-            if part.mapped {
+            if fetches {
                 prefetch(frame.inputs, within + offset, length);
             }
             machine.collect(frame, local, (within, within + offset), length);

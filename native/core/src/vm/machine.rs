@@ -100,6 +100,12 @@ impl Machine {
         }
     }
 
+    /// Whether the stage reads its inputs side by side in one loop, which processors fetch ahead of
+    /// by themselves.
+    pub(crate) fn streams(&self) -> bool {
+        !matches!(self.strategy, Strategy::Registers | Strategy::Table)
+    }
+
     /// [`Machine::produce`] in registers.
     pub(super) fn compute(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
         self.run(frame, offset, target.len() / frame.encoding.dtype.bytes());
