@@ -14,9 +14,6 @@ use crate::sys::View;
 /// Bytes that are dropped together: the largest piece that the kernel maps at once.
 const CHUNK: usize = 2 * 1024 * 1024;
 
-/// More chunks than this gain nothing (measured).
-const MOST: u64 = 8;
-
 /// A whole file, mapped for reading.
 ///
 /// Where the file may shrink under the map, whoever reads asks [`Mapping::intact`] afterwards.
@@ -38,7 +35,7 @@ impl Mapping {
         if length == 0 {
             return Ok(None); // nothing to map, and nothing to read either
         }
-        let kept = resident.map(|bytes| (bytes / CHUNK as u64).clamp(1, MOST) as usize);
+        let kept = resident.map(|bytes| (bytes / CHUNK as u64).max(1) as usize);
         let view = View::new(file, length)?;
         Ok(view.map(|view| Self { view, length, read: Mutex::default(), kept }))
     }

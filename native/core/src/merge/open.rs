@@ -12,10 +12,20 @@ use super::sink::Sink;
 use super::source::{Opened, Source};
 use crate::error::{Error, Result};
 
+/// More bytes of a map gain nothing where they are read once, and little where they are read again.
+const ONCE: u64 = 16 * 1024 * 1024;
+const AGAIN: u64 = 32 * 1024 * 1024;
+
+/// Bytes of each source that may stay in memory while it is a map.
+fn resident(request: &Request) -> u64 {
+    let again = request.programs.iter().any(|program| program.passes() > 1);
+    let share = request.options.memory / request.sources.len().max(1) as u64;
+    share.min(if again { AGAIN } else { ONCE })
+}
+
 /// Open every source.
 pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
-    let sources = &request.sources;
-    let resident = request.options.memory / sources.len().max(1) as u64;
+    let (sources, resident) = (&request.sources, resident(request));
     // Maps are faster into memory wherever measured; into files it depends, see `ways`.
     let to_memory = request.sinks.iter().all(Sink::is_memory);
     let maps = match request.options.io {
@@ -38,7 +48,7 @@ pub(super) fn open_all<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
 
 /// Open every source as a map that lasts for the run, as far as files can be mapped.
 pub(super) fn open_as_maps<'a>(request: &'a Request) -> Result<Vec<Opened<'a>>> {
-    let resident = request.options.memory / request.sources.len().max(1) as u64;
+    let resident = resident(request);
     let open = |source: &'a Source| match source {
         Source::Path(path) => open(path, Some(resident), None),
         Source::Bytes(bytes) => Ok(Opened::Bytes(bytes)),

@@ -68,8 +68,11 @@ impl<'a> ReadModes<'a> {
     }
 
     /// How the next unit is read, and whether it is to be timed.
-    pub(super) fn pick(&self) -> (ReadMode, bool) {
-        if self.map.is_none() {
+    ///
+    /// A sample is read: its pieces are pages apart, and the kernel maps as many pages for each as if
+    /// all between them were wanted.
+    pub(super) fn pick(&self, samples: bool) -> (ReadMode, bool) {
+        if self.map.is_none() || samples {
             return (ReadMode::Read, false);
         }
         if let Some(found) = self.found.get() {
@@ -128,7 +131,8 @@ mod tests {
         let modes = ReadModes { read: &read, map, turns, costs: noted, found: OnceLock::new() };
         for turn in 0..2 * TRIED {
             assert_eq!(modes.found(), None);
-            let (mode, timed) = modes.pick();
+            assert_eq!(modes.pick(true), (ReadMode::Read, false));
+            let (mode, timed) = modes.pick(false);
             assert!(timed);
             let cost = costs[usize::from(mode == ReadMode::Map)] * if slow(turn) { 50 } else { 1 };
             modes.note(mode, 0, Duration::ZERO);
@@ -136,7 +140,8 @@ mod tests {
         }
         let found = modes.found().unwrap();
         assert_eq!(found.costs, costs.map(|cost| cost as f64));
-        assert_eq!(modes.pick(), (found.mode, false));
+        assert_eq!(modes.pick(false), (found.mode, false));
+        assert_eq!(modes.pick(true), (ReadMode::Read, false));
         found.mode
     }
 
@@ -153,6 +158,6 @@ mod tests {
         let read = [];
         let (turns, costs) = (AtomicUsize::new(0), Mutex::default());
         let modes = ReadModes { read: &read, map: None, turns, costs, found: OnceLock::new() };
-        assert_eq!(modes.pick(), (ReadMode::Read, false));
+        assert_eq!(modes.pick(false), (ReadMode::Read, false));
     }
 }

@@ -123,7 +123,7 @@ impl<'a> Worker<'a> {
                 let stage = &program.stages()[unit.pass.number];
                 let tiles = unit.pass.tiles(unit.index);
                 let (begin, end) = (unit.begin, unit.end);
-                let (mode, timed) = self.shared.modes.pick();
+                let (mode, timed) = self.shared.modes.pick(unit.pass.samples());
                 let sources = self.shared.modes.sources(mode);
                 let mapped = job.inputs.iter().any(|input| !input.needs_buffer(sources));
                 let part = Part {
