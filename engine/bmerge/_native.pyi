@@ -14,6 +14,7 @@ from typing_extensions import Buffer
 
 __all__ = [
     "Cancelled",
+    "Findings",
     "Header",
     "HeaderError",
     "IoError",
@@ -413,6 +414,19 @@ class Maps:
         """Keep none yet; ``limit`` is in bytes."""
 
 @final
+class Findings:
+    """What passes have found in source files, kept from one :func:`merge` to the next.
+
+    Sums, norms, products and k-th values of whole tensors that lie in files as they are, by all that
+    they depend on: the program, the numbers that enter, and the files, which are known by number,
+    size and time of change. Nothing is kept of a file that was changed less than three seconds ago.
+    About 16 MB at most; the bytes of a merge are the same with and without.
+    """
+
+    def __new__(cls) -> Findings:
+        """Keep none yet."""
+
+@final
 class Report:
     """What one :func:`merge` did."""
 
@@ -464,6 +478,7 @@ def merge(
     wanted: Sequence[tuple[int, int]] = (),
     bases: Sequence[tuple[int, _Input, int]] = (),
     maps: Maps | None = None,
+    findings: Findings | None = None,
 ) -> Report:
     """Run every job and copy; everything is validated before any work starts.
 
@@ -492,6 +507,7 @@ def merge(
             the middle of the tensor.
         maps: takes and keeps maps of source files, if all sinks are buffers and ``io`` is not
             "read".
+        findings: takes what earlier merges have found, and keeps what this one finds.
 
     Raises:
         ProgramError: a job or copy does not fit its program, sources or sinks.

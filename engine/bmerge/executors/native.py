@@ -50,8 +50,8 @@ _AT_ONCE = 1 << 13
 class NativeExecutor:
     """Runs plans in Rust, streaming from file to file.
 
-    Files that are merged into live tensors stay mapped for the next merge, as long as the executor
-    lives.
+    Files that are merged into live tensors stay mapped for the next merge, and norms and k-th values
+    that were found in files stay known, as long as the executor lives.
 
     Args:
         memory: budget in bytes for all buffers together, and for files that stay mapped. None
@@ -65,10 +65,12 @@ class NativeExecutor:
     threads: int = 0
     io: IoMode = "auto"
     maps: _native.Maps = field(init=False, repr=False, compare=False)
+    findings: _native.Findings = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Keep no maps yet."""
+        """Keep no maps and findings yet."""
         object.__setattr__(self, "maps", _native.Maps(self.memory))
+        object.__setattr__(self, "findings", _native.Findings())
 
     @property
     def name(self) -> str:
@@ -176,6 +178,7 @@ class _Run:
             "io": executor.io,
             "on_nonfinite": recipe.on_nonfinite,
             "maps": executor.maps,
+            "findings": executor.findings,
         }
         if recipe.rounding != "nearest":
             call["rounding"] = recipe.rounding

@@ -56,6 +56,7 @@ fuzz_target!(|input: (Vec<Step>, u8, [u8; 3])| {
         }],
         copies: Vec::new(),
         maps: None,
+        findings: None,
         options: Options {
             threads: 2,
             memory: 1 << 22,

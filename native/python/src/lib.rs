@@ -28,6 +28,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<progress::Progress>()?;
     module.add_class::<output::OutputFile>()?;
     module.add_class::<merge::Maps>()?;
+    module.add_class::<merge::Findings>()?;
     module.add_class::<merge::Report>()?;
     module.add_function(wrap_pyfunction!(header::read_header, module)?)?;
     module.add_function(wrap_pyfunction!(header::encode_header, module)?)?;

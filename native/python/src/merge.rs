@@ -107,6 +107,18 @@ impl Maps {
     }
 }
 
+/// What passes have found in files, kept from merge to merge.
+#[pyclass(frozen, module = "bmerge._native")]
+pub(crate) struct Findings(core::Findings);
+
+#[pymethods]
+impl Findings {
+    #[new]
+    fn new() -> Self {
+        Self(core::Findings::default())
+    }
+}
+
 /// A job as Python gives it.
 type RawJob<'py> =
     (usize, Vec<Bound<'py, PyAny>>, Vec<f64>, Vec<u64>, usize, u64, Bound<'py, PyAny>, u64);
@@ -134,10 +146,11 @@ enum Output<'py> {
 #[pyo3(
     signature = (*, programs, sources, sinks, jobs, copies = Vec::new(), threads = 0,
         memory = 33_554_432, progress = None, on_nonfinite = "error", io = "auto",
-        rounding = "nearest", wanted = Vec::new(), bases = Vec::new(), maps = None),
+        rounding = "nearest", wanted = Vec::new(), bases = Vec::new(), maps = None,
+        findings = None),
     text_signature = "(*, programs, sources, sinks, jobs, copies=(), threads=0, \
         memory=33554432, progress=None, on_nonfinite='error', io='auto', rounding='nearest', \
-        wanted=(), bases=(), maps=None)"
+        wanted=(), bases=(), maps=None, findings=None)"
 )]
 #[allow(clippy::too_many_arguments)] // keyword-only, as documented
 pub(crate) fn merge<'py>(
@@ -156,6 +169,7 @@ pub(crate) fn merge<'py>(
     wanted: Vec<(usize, u64)>,
     bases: Vec<RawBase<'py>>,
     maps: Option<PyRef<'py, Maps>>,
+    findings: Option<PyRef<'py, Findings>>,
 ) -> PyResult<Report> {
     let inputs = sources.iter().map(pin_source).collect::<PyResult<Vec<_>>>()?;
     let mut outputs = sinks.iter().map(pin_sink).collect::<PyResult<Vec<_>>>()?;
@@ -182,6 +196,7 @@ pub(crate) fn merge<'py>(
         jobs,
         copies: copies.into_iter().map(copy).collect(),
         maps: maps.as_ref().map(|maps| &maps.0),
+        findings: findings.as_ref().map(|findings| &findings.0),
         options: Options {
             threads,
             memory,

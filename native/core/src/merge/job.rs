@@ -94,17 +94,19 @@ pub(super) fn items<'a>(request: &'a Request, sources: &Sources, threads: usize)
 
 /// Input bytes of all passes, but for those that look at a sample.
 fn work(program: &Program, job: &Job, geometry: &Geometry) -> u64 {
-    let pass = |stage: &Stage| {
-        let elements = if stage.output.is_some() { job.outputs() } else { job.elements() };
-        let bytes = stage.inputs.iter().map(|input| job.inputs[*input].bytes_before(elements));
-        bytes.fold(0, u64::saturating_add)
-    };
     let stages = program.stages().iter().filter(|stage| !may_sample(stage, geometry));
-    let once = stages.map(pass).fold(0, u64::saturating_add);
+    let once = stages.map(|stage| bytes_of(stage, job)).fold(0, u64::saturating_add);
     // What is measured before it is encoded is computed twice.
     let measured = job.encoding.as_ref().is_some_and(|encoding| encoding.codec.is_measured());
     let last = program.stages().last().filter(|_| measured);
-    once.saturating_add(last.map_or(0, pass))
+    once.saturating_add(last.map_or(0, |stage| bytes_of(stage, job)))
+}
+
+/// Input bytes of a pass.
+pub(super) fn bytes_of(stage: &Stage, job: &Job) -> u64 {
+    let elements = if stage.output.is_some() { job.outputs() } else { job.elements() };
+    let bytes = stage.inputs.iter().map(|input| job.inputs[*input].bytes_before(elements));
+    bytes.fold(0, u64::saturating_add)
 }
 
 /// Whether a pass only looks for where k-th values are, and of a large tensor.

@@ -7,7 +7,9 @@
 //! over; meanwhile threads take units of other jobs.
 
 mod check;
+mod course;
 mod encoding;
+mod findings;
 mod finish;
 mod input;
 mod job;
@@ -30,6 +32,7 @@ mod stream;
 mod worker;
 
 pub use encoding::Encoding;
+pub use findings::Findings;
 pub use input::{
     Change, Coded, Delta, Factor, Input, Matrix, Patched, Place, Plain, Segment, Stored,
 };
@@ -49,6 +52,7 @@ use crate::codec::{self, Portable};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::vm::Level;
+use course::Course;
 use input::reading::Buffer;
 use queue::Queue;
 use read_mode::ReadModes;
@@ -71,8 +75,10 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
     let bytes = items.iter().map(|item| item.work).sum();
     progress.begin(bytes);
     let modes = ReadModes::new(request, &sources, bytes)?;
-    let queue = Queue::new(items, progress);
-    let shared = Shared::new(request, &sources, &modes, &queue, progress);
+    let recollection = request.findings.map(|findings| findings.begin(request, &sources));
+    let course = Course::new(recollection, progress);
+    let queue = Queue::new(items, &course, progress);
+    let shared = Shared::new(request, &sources, &modes, (&queue, &course), progress);
     work(&shared, threads, tick);
     let report = shared.finish()?;
     modes.check_whole()?;

@@ -52,31 +52,67 @@ impl Pass {
         Self { values, vectors, ..Self::default() }.prepared(item)
     }
 
-    /// The pass after this one, whose units are all over; `None` if it was the last.
-    pub(super) fn next(&self, item: &Item) -> Option<Self> {
+    /// What was collected of each, when all units are over; nothing in the last pass, nor where a
+    /// sample has misled.
+    pub(super) fn found(&self, item: &Item) -> Option<Vec<Found>> {
         let (Task::Job { program, .. }, Some(gather)) = (item.task, &self.gather) else {
-            return self.measures.then(|| self.measured());
+            return None;
         };
+        let found = self.ranks(program).into_iter().enumerate();
+        let found: Vec<Found> = found.map(|(index, k)| gather.finish(index, k)).collect();
+        let sure = !found.iter().any(|each| matches!(each, Found::Unsure));
+        sure.then_some(found)
+    }
+
+    /// The pass after this one, which found that.
+    pub(super) fn after(&self, item: &Item, found: &[Found]) -> Self {
         let (mut values, mut vectors) = (self.values.clone(), self.vectors.clone());
         let mut brackets = HashMap::new();
-        for (index, collect) in program.stages()[self.number].collects.iter().enumerate() {
-            let k = rank(program, collect.node, &values);
-            match gather.finish(index, k) {
-                Found::Scalar(value) => {
-                    values[collect.node] = value;
-                    // An axis that is the whole tensor: one column, one vector.
-                    vectors[collect.node] = Arc::new(vec![value as f32]);
+        if let Task::Job { program, .. } = item.task {
+            for (collect, found) in program.stages()[self.number].collects.iter().zip(found) {
+                match found {
+                    Found::Scalar(value) => {
+                        values[collect.node] = *value;
+                        // An axis that is the whole tensor: one column, one vector.
+                        vectors[collect.node] = Arc::new(vec![*value as f32]);
+                    }
+                    Found::Vector(all) => vectors[collect.node] = Arc::clone(all),
+                    Found::Bracket(bracket) => {
+                        brackets.insert(collect.node, *bracket);
+                    }
+                    Found::Unsure => {} // is not handed out by `found`
                 }
-                Found::Vector(all) => vectors[collect.node] = Arc::new(all),
-                Found::Bracket(bracket) => {
-                    brackets.insert(collect.node, bracket);
-                }
-                Found::Unsure => return Some(self.again().prepared(item)),
             }
         }
         let (number, fresh) = (self.number + 1, self.fresh);
         let pass = Self { number, values, vectors, brackets, fresh, ..Self::default() };
-        Some(pass.prepared(item))
+        pass.prepared(item)
+    }
+
+    /// The pass after this one, which has found nothing; `None` if it was the last.
+    pub(super) fn beyond(&self, item: &Item) -> Option<Self> {
+        match self.gather {
+            Some(_) => Some(self.again().prepared(item)),
+            None => self.measures.then(|| self.measured()),
+        }
+    }
+
+    /// The rank that each selection asks for; 0 for what selects nothing.
+    fn ranks(&self, program: &Program) -> Vec<f64> {
+        let collects = &program.stages()[self.number].collects;
+        collects.iter().map(|collect| rank(program, collect.node, &self.values)).collect()
+    }
+
+    /// All numbers that what is collected depends on, beside the elements of inputs and vectors.
+    pub(super) fn parameters(&self, program: &Program) -> Vec<u64> {
+        let brackets = program.stages()[self.number].collects.iter().flat_map(|collect| {
+            let Bracket { first, length } =
+                self.brackets.get(&collect.node).copied().unwrap_or_default();
+            [u64::from(first), u64::from(length)]
+        });
+        let scalars = self.scalars.iter().map(|scalar| u64::from(scalar.to_bits()));
+        let ranks = self.ranks(program).into_iter().map(f64::to_bits);
+        scalars.chain(ranks).chain(brackets).collect()
     }
 
     /// The same pass, which stores what this one has measured.

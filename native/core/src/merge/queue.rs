@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::course::Course;
 use super::job::{Item, Task};
 use super::pass::Pass;
 use super::progress::Progress;
@@ -44,14 +45,19 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Queue<'a> {
     items: Vec<Item<'a>>,
+    course: &'a Course<'a>,
     progress: &'a Progress,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn new(items: Vec<Item<'a>>, progress: &'a Progress) -> Self {
-        Self { items, progress, state: Mutex::default(), changed: Condvar::new() }
+    pub(super) fn new(
+        items: Vec<Item<'a>>,
+        course: &'a Course<'a>,
+        progress: &'a Progress,
+    ) -> Self {
+        Self { items, course, progress, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Hand out no more units.
@@ -135,7 +141,7 @@ impl<'a> Queue<'a> {
         if item.length == 0 {
             return self.finished(item);
         }
-        let pass = Arc::new(Pass::first(item));
+        let pass = Arc::new(self.course.first(item));
         state.active.push(Active { place, pass, issued: 0, running: 0 });
     }
 

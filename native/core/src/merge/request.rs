@@ -1,6 +1,7 @@
 //! What a caller asks for.
 
 use super::encoding::Encoding;
+use super::findings::Findings;
 use super::input::Input;
 use super::maps::Maps;
 use super::sink::Sink;
@@ -130,6 +131,8 @@ pub struct Request<'a> {
     pub copies: Vec<Copy>,
     /// Where maps stay for the next run, if all sinks are memory; none do without.
     pub maps: Option<&'a Maps>,
+    /// Where it is kept what passes find, for the next run.
+    pub findings: Option<&'a Findings>,
     /// How to run.
     pub options: Options,
 }

@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::course::Course;
+use super::job::{Item, Task};
 use super::progress::Progress;
 use super::queue::Queue;
 use super::read_mode::ReadModes;
@@ -16,6 +18,7 @@ pub(super) struct Shared<'a> {
     pub(super) sources: &'a Sources<'a>,
     pub(super) modes: &'a ReadModes<'a>,
     pub(super) queue: &'a Queue<'a>,
+    pub(super) course: &'a Course<'a>,
     pub(super) progress: &'a Progress,
     outcome: Mutex<(Report, Option<Error>)>,
 }
@@ -25,11 +28,11 @@ impl<'a> Shared<'a> {
         request: &'a Request,
         sources: &'a Sources,
         modes: &'a ReadModes,
-        queue: &'a Queue,
+        (queue, course): (&'a Queue, &'a Course),
         progress: &'a Progress,
     ) -> Self {
         let outcome = Mutex::default();
-        Self { request, sources, modes, queue, progress, outcome }
+        Self { request, sources, modes, queue, course, progress, outcome }
     }
 
     /// Stop the run; the first error is the one that is told.
@@ -48,6 +51,16 @@ impl<'a> Shared<'a> {
             None if self.progress.cancelled() => Err(Error::Cancelled),
             None => Ok(report.tidy()),
         }
+    }
+
+    /// Whether no NaN or infinity was found in an item so far.
+    pub(super) fn is_sound(&self, item: &Item) -> bool {
+        let Task::Job { index, .. } = item.task else {
+            return true;
+        };
+        let mut found = false;
+        self.update(|outcome| found = outcome.0.nonfinite.iter().any(|row| row.0 == index));
+        !found
     }
 
     /// Change the report or the error.

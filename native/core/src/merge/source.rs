@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::mapping::Mapping;
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::sys::{self, Version};
 
 /// A file or memory.
 #[derive(Debug)]
@@ -31,6 +31,14 @@ impl Opened<'_> {
         match self {
             Self::File { size, .. } | Self::Mapped { size, .. } => *size,
             Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Which contents it has; `None` if that may change unseen.
+    pub(super) fn version(&self) -> Option<Version> {
+        match self {
+            Self::File { file, .. } | Self::Mapped { file, .. } => sys::version(file),
+            Self::Bytes(_) => None,
         }
     }
 

@@ -95,7 +95,8 @@ impl<'a> Worker<'a> {
                 return self.shared.fail(error);
             }
             if self.shared.queue.complete(&unit) {
-                let next = unit.pass.next(&unit.item);
+                let sound = self.shared.is_sound(&unit.item);
+                let next = self.shared.course.next(&unit.item, &unit.pass, sound);
                 if next.is_none() {
                     if let Err(error) = self.finish(&unit) {
                         return self.shared.fail(error);

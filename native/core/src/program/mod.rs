@@ -43,6 +43,7 @@ pub struct Program {
     inputs: usize,
     scalars: usize,
     stages: Vec<Stage>,
+    text: String,
 }
 
 /// A node as it is given: name, argument indices, constants.
@@ -69,7 +70,8 @@ impl Program {
         let leaves = || nodes.iter().map(|node| node.op);
         let inputs = count(leaves().map(matches_input));
         let scalars = count(leaves().map(matches_scalar));
-        Ok(Self { nodes, output, inputs, scalars, stages })
+        let text = format!("{output} of {raw:?}");
+        Ok(Self { nodes, output, inputs, scalars, stages, text })
     }
 
     /// How often the inputs are streamed.
@@ -95,6 +97,11 @@ impl Program {
     /// The node that is stored.
     pub fn output(&self) -> usize {
         self.output
+    }
+
+    /// What is the same of programs that do the same, and of no others.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     pub(crate) fn stages(&self) -> &[Stage] {

@@ -127,3 +127,13 @@ pub(crate) struct Stage {
     /// The register to store; only in the last pass.
     pub(crate) output: Option<Register>,
 }
+
+impl Stage {
+    /// Whether blocks follow from the inputs, the scalars and the shape.
+    pub(crate) fn is_plain(&self) -> bool {
+        let other = |each: &Instruction| {
+            matches!(each, Instruction::Random { .. } | Instruction::Spread { .. })
+        };
+        !self.body.iter().any(other)
+    }
+}

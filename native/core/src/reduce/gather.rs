@@ -1,7 +1,7 @@
 //! What all threads found in a pass, put together in the order of the tiles.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::kth::{self, Within};
@@ -17,12 +17,12 @@ const PARKED: usize = 64;
 const TICK: Duration = Duration::from_millis(20);
 
 /// The result of a collector.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Found {
     /// One per tensor.
     Scalar(f64),
     /// One per column or vector.
-    Vector(Vec<f32>),
+    Vector(Arc<Vec<f32>>),
     /// Where the k-th value is.
     Bracket(Bracket),
     /// A sample has misled: the pass that took it must run again without.
@@ -145,11 +145,11 @@ impl Gather {
             (Form::Vectors(op), Whole::Tiles(tiles)) => {
                 let vectors = tiles.chunks(self.tiling.per_period() as usize);
                 let finish = |tiles| fold::finish(op, together(op, tiles), last) as f32;
-                Found::Vector(vectors.map(finish).collect())
+                Found::Vector(Arc::new(vectors.map(finish).collect()))
             }
             (Form::Columns(op), Whole::Columns(all)) => {
                 let finish = |folded: &f64| fold::finish(op, *folded, rows) as f32;
-                Found::Vector(all.iter().map(finish).collect())
+                Found::Vector(Arc::new(all.iter().map(finish).collect()))
             }
             (Form::Coarse, Whole::Counts(counts)) => {
                 let rank = kth::rank(k, elements);
@@ -164,7 +164,7 @@ impl Gather {
                 let value = within.select(bracket, *below, kth::rank(k, elements));
                 value.map_or(Found::Unsure, Found::Scalar)
             }
-            (_, Whole::Vectors(all)) => Found::Vector(std::mem::take(all)),
+            (_, Whole::Vectors(all)) => Found::Vector(Arc::new(std::mem::take(all))),
             _ => Found::Scalar(f64::NAN), // forms and parts were made together
         }
     }
@@ -232,7 +232,7 @@ mod tests {
             assert!(gather.deliver(tile, &mut local, || true));
         }
         match gather.finish(0, 0.0) {
-            Found::Vector(sums) => sums,
+            Found::Vector(sums) => sums.to_vec(),
             other => panic!("{other:?}"),
         }
     }

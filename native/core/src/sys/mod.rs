@@ -3,8 +3,12 @@
 //! No other module names a system. Each has the same functions here:
 //!
 //! - files: [`read_exact_at`], [`write_all_at`], [`allocate`], [`start_writeback`], [`replace`],
-//!   [`sync_folder`], [`hold`], [`Identity`] by [`identity`] and [`identity_at`];
+//!   [`sync_folder`], [`hold`], [`Identity`] by [`identity`] and [`identity_at`], and with it
+//!   [`Version`] by [`version`];
 //! - memory: [`View`] of a file, [`available_memory`].
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
 mod unix;
@@ -24,6 +28,25 @@ pub(crate) use system::memory::{available_memory, View};
 
 /// Volume, number and size of a file: another one may have its name by now.
 pub(crate) type Identity = [u64; 3];
+
+/// A file that was changed less than this ago may be changed again without having a later time; the
+/// coarsest file system counts in steps of two seconds.
+const SETTLED: Duration = Duration::from_millis(2500);
+
+/// Which contents a file has, as far as its size and the time of its last change tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Version {
+    file: Identity,
+    changed: SystemTime,
+}
+
+/// The version of a file; `None` if it was changed just now, or nobody tells when.
+pub(crate) fn version(file: &File) -> Option<Version> {
+    let changed = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
+    let settled = changed.elapsed().is_ok_and(|age| age >= SETTLED);
+    let file = identity(file).ok()?;
+    settled.then_some(Version { file, changed })
+}
 
 #[cfg(test)]
 mod tests {

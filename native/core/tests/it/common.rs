@@ -107,6 +107,7 @@ pub fn from_files<'a>(
         jobs: vec![job(program, &[count as u64])],
         copies: Vec::new(),
         maps: None,
+        findings: None,
         options,
     }
 }
@@ -126,6 +127,7 @@ pub fn run_jobs(
         jobs,
         copies: Vec::new(),
         maps: None,
+        findings: None,
         options,
     };
     run(&request, &Progress::new(), || true)

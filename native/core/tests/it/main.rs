@@ -3,6 +3,7 @@
 
 mod bounds;
 mod common;
+mod findings;
 mod header;
 mod maps;
 mod merge;

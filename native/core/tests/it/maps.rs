@@ -43,6 +43,7 @@ fn merged(folder: &Path, maps: &Maps, io: IoMode, target: Option<&Path>) -> Resu
         jobs: vec![job(&program, &[COUNT as u64])],
         copies: Vec::new(),
         maps: Some(maps),
+        findings: None,
         options,
     };
     run(&request, &Progress::new(), || true)?;

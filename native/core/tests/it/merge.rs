@@ -66,6 +66,7 @@ fn copies_go_between_files_and_memory() {
         jobs: Vec::new(),
         copies: vec![copy(0, 0, 0), copy(1, 0, size), copy(0, 1, size), copy(1, 1, 0)],
         maps: None,
+        findings: None,
         options: options(3, 1 << 22),
     };
     let report = run(&request, &Progress::new(), || true).unwrap();
@@ -166,6 +167,7 @@ fn cancelling_ends_the_run() {
         jobs: vec![job(&program, &[COUNT as u64])],
         copies: Vec::new(),
         maps: None,
+        findings: None,
         options: options(2, 1 << 20),
     };
     let progress = Progress::new();
@@ -284,6 +286,7 @@ fn no_byte_is_written_by_two_jobs_or_copies() {
             jobs: vec![Job { offset: job_at, ..job(&program, &[8]) }],
             copies: vec![Copy { source: 0, source_offset: 0, length, sink: 0, offset: copy_at }],
             maps: None,
+            findings: None,
             options: options(1, 1 << 20),
         };
         run(&request, &Progress::new(), || true)

@@ -184,6 +184,7 @@ fn watched(program: &Program, values: &[f32], shape: &[u64], progress: &Progress
         jobs: vec![job(program, shape)],
         copies: Vec::new(),
         maps: None,
+        findings: None,
         options: options(3, 1 << 20),
     };
     run(&request, progress, || true).unwrap();

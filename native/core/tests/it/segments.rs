@@ -66,6 +66,7 @@ fn runs_of_several_files_are_one_tensor_in_every_read_mode() {
                 jobs: vec![work.clone()],
                 copies: Vec::new(),
                 maps: None,
+                findings: None,
                 options,
             };
             let progress = Progress::new();
