@@ -9,8 +9,8 @@ use std::arch::x86_64::{
     _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_slli_epi32, _mm256_sqrt_ps,
     _mm256_srli_epi64, _mm256_srlv_epi32, _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128,
     _mm_andnot_si128, _mm_blendv_epi8, _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128,
-    _mm_or_si128, _mm_set1_epi16, _mm_slli_epi16, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _CMP_NGE_UQ,
-    _MM_FROUND_TO_NEAREST_INT,
+    _mm_or_si128, _mm_set1_epi16, _mm_slli_epi16, _mm_stream_si128, _CMP_GE_OQ, _CMP_GT_OQ,
+    _CMP_LT_OQ, _CMP_NGE_UQ, _MM_FROUND_TO_NEAREST_INT,
 };
 
 use super::formula::{Formula, Products};
@@ -64,9 +64,10 @@ impl Isa for Avx2 {
         arguments: [&[u8]; N],
         scalars: [f32; S],
         target: &mut [u8],
-    ) {
+        past: bool,
+    ) -> u16 {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { combine::<F, N, S>(arguments, scalars, target) }
+        unsafe { combine::<F, N, S>(arguments, scalars, target, past) }
     }
 
     #[inline(always)]
@@ -312,6 +313,25 @@ impl Sixteen for Eights {
     }
 }
 
+/// Whether bytes begin where those begin that [`stream`] takes, of which there are many.
+#[inline(always)]
+pub(super) fn is_aligned(bytes: &[u8]) -> bool {
+    bytes.as_ptr().addr().is_multiple_of(16)
+}
+
+/// Write sixteen numbers past the caches, so that their lines are not read before; the same numbers.
+/// What they are part of [`is_aligned`].
+#[inline(always)]
+pub(super) fn stream(numbers: [u8; 32], target: &mut [u8; 32]) -> [u8; 32] {
+    debug_assert!(is_aligned(target));
+    for (half, target) in halves(&numbers).into_iter().zip(target.as_chunks_mut::<16>().0) {
+        // SAFETY: sixteen bytes to write at an aligned address; every processor of this architecture
+        // has the instruction.
+        unsafe { _mm_stream_si128(target.as_mut_ptr().cast(), half) };
+    }
+    numbers
+}
+
 /// Sixteen halves as they are stored.
 #[inline(always)]
 fn halves(bytes: &[u8; 32]) -> [__m128i; 2] {
@@ -387,10 +407,20 @@ fn combine<F: Formula<N, S>, const N: usize, const S: usize>(
     arguments: [&[u8]; N],
     scalars: [f32; S],
     target: &mut [u8],
-) {
-    let (load, store) = (Eights::from_f16, Eights::to_f16);
-    let (tails, rest) = combine_sixteen::<Eights, F, N, S>(arguments, scalars, target, load, store);
-    Portable::combine_f16::<F, N, S>(tails, scalars, rest);
+    past: bool,
+) -> u16 {
+    let load = Eights::from_f16;
+    let (greatest, tails, rest) = if past && is_aligned(target) {
+        let store = |lanes: Eights, target: &mut [u8; 32]| stream(lanes.to_f16(), target);
+        combine_sixteen::<Eights, F, N, S>(arguments, scalars, target, load, store)
+    } else {
+        let store = |lanes: Eights, target: &mut [u8; 32]| {
+            *target = lanes.to_f16();
+            *target
+        };
+        combine_sixteen::<Eights, F, N, S>(arguments, scalars, target, load, store)
+    };
+    greatest.max(Portable::combine_f16::<F, N, S>(tails, scalars, rest, false))
 }
 
 #[target_feature(enable = "avx2,f16c")]

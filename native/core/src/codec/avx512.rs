@@ -18,7 +18,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::avx2::Avx2;
+use super::avx2::{is_aligned, stream, Avx2};
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
@@ -70,9 +70,10 @@ impl Isa for Avx512 {
         arguments: [&[u8]; N],
         scalars: [f32; S],
         target: &mut [u8],
-    ) {
+        past: bool,
+    ) -> u16 {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { combine::<F, N, S>(arguments, scalars, target) }
+        unsafe { combine::<F, N, S>(arguments, scalars, target, past) }
     }
 
     #[inline(always)]
@@ -80,9 +81,10 @@ impl Isa for Avx512 {
         arguments: [&[u8]; N],
         scalars: [f32; S],
         target: &mut [u8],
-    ) {
+        past: bool,
+    ) -> u16 {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { combine_bf16::<F, N, S>(arguments, scalars, target) }
+        unsafe { combine_bf16::<F, N, S>(arguments, scalars, target, past) }
     }
 
     #[inline(always)]
@@ -379,10 +381,20 @@ fn combine<F: Formula<N, S>, const N: usize, const S: usize>(
     arguments: [&[u8]; N],
     scalars: [f32; S],
     target: &mut [u8],
-) {
-    let (load, store) = (Vector::from_f16, Vector::to_f16);
-    let (tails, rest) = combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store);
-    Portable::combine_f16::<F, N, S>(tails, scalars, rest);
+    past: bool,
+) -> u16 {
+    let load = Vector::from_f16;
+    let (greatest, tails, rest) = if past && is_aligned(target) {
+        let store = |lanes: Vector, target: &mut [u8; 32]| stream(lanes.to_f16(), target);
+        combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store)
+    } else {
+        let store = |lanes: Vector, target: &mut [u8; 32]| {
+            *target = lanes.to_f16();
+            *target
+        };
+        combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store)
+    };
+    greatest.max(Portable::combine_f16::<F, N, S>(tails, scalars, rest, false))
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
@@ -391,10 +403,21 @@ fn combine_bf16<F: Formula<N, S>, const N: usize, const S: usize>(
     arguments: [&[u8]; N],
     scalars: [f32; S],
     target: &mut [u8],
-) {
-    let (load, store) = (Vector::from_bf16, |lanes: Vector| stored(shortened(lanes.0)));
-    let (tails, rest) = combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store);
-    Portable::combine_bf16::<F, N, S>(tails, scalars, rest);
+    past: bool,
+) -> u16 {
+    let load = Vector::from_bf16;
+    let (greatest, tails, rest) = if past && is_aligned(target) {
+        let store =
+            |lanes: Vector, target: &mut [u8; 32]| stream(stored(shortened(lanes.0)), target);
+        combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store)
+    } else {
+        let store = |lanes: Vector, target: &mut [u8; 32]| {
+            *target = stored(shortened(lanes.0));
+            *target
+        };
+        combine_sixteen::<Vector, F, N, S>(arguments, scalars, target, load, store)
+    };
+    greatest.max(Portable::combine_bf16::<F, N, S>(tails, scalars, rest, false))
 }
 
 /// [`crate::codec::half::finite_to_bf16`]; the instruction of AVX512-BF16 makes subnormals zero.

@@ -33,6 +33,8 @@ pub(crate) enum Token {
 
 /// What is computed of `N` inputs and `S` scalars, each step of it rounded.
 pub(crate) trait Formula<const N: usize, const S: usize> {
+    /// The inputs, as bits, that a result tells of: where one is not finite, the result is not.
+    const SHOWN: u32;
     fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L;
     fn describe(tokens: &mut Vec<Token>);
 }
@@ -55,6 +57,8 @@ pub(crate) struct Root<X>(PhantomData<X>);
 pub(crate) struct Squared<X>(PhantomData<X>);
 
 impl<const I: usize, const N: usize, const S: usize> Formula<N, S> for In<I> {
+    const SHOWN: u32 = 1 << I;
+
     #[inline(always)]
     fn apply<L: Lanes>(inputs: &[L; N], _: &[L; S]) -> L {
         inputs[I]
@@ -66,6 +70,8 @@ impl<const I: usize, const N: usize, const S: usize> Formula<N, S> for In<I> {
 }
 
 impl<const I: usize, const N: usize, const S: usize> Formula<N, S> for Of<I> {
+    const SHOWN: u32 = 0;
+
     #[inline(always)]
     fn apply<L: Lanes>(_: &[L; N], scalars: &[L; S]) -> L {
         scalars[I]
@@ -77,12 +83,14 @@ impl<const I: usize, const N: usize, const S: usize> Formula<N, S> for Of<I> {
 }
 
 macro_rules! two {
-    ($($name:ident $step:ident)*) => {$(
+    ($($name:ident $step:ident $second:expr;)*) => {$(
         impl<X, Y, const N: usize, const S: usize> Formula<N, S> for $name<X, Y>
         where
             X: Formula<N, S>,
             Y: Formula<N, S>,
         {
+            const SHOWN: u32 = X::SHOWN | if $second { Y::SHOWN } else { 0 };
+
             #[inline(always)]
             fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L {
                 X::apply(inputs, scalars).$step(Y::apply(inputs, scalars))
@@ -97,9 +105,12 @@ macro_rules! two {
     )*};
 }
 
-two! { Plus add Minus subtract Times multiply Signed signed }
+// Of the second number of the last, only the sign is left.
+two! { Plus add true; Minus subtract true; Times multiply true; Signed signed false; }
 
 impl<X: Formula<N, S>, const N: usize, const S: usize> Formula<N, S> for Root<X> {
+    const SHOWN: u32 = X::SHOWN;
+
     #[inline(always)]
     fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L {
         X::apply(inputs, scalars).root()
@@ -112,6 +123,8 @@ impl<X: Formula<N, S>, const N: usize, const S: usize> Formula<N, S> for Root<X>
 }
 
 impl<X: Formula<N, S>, const N: usize, const S: usize> Formula<N, S> for Squared<X> {
+    const SHOWN: u32 = X::SHOWN;
+
     #[inline(always)]
     fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L {
         let x = X::apply(inputs, scalars);
@@ -136,6 +149,8 @@ impl<X, const LEAST: usize, const FACTOR: usize, const N: usize, const S: usize>
 where
     X: Formula<N, S>,
 {
+    const SHOWN: u32 = 0;
+
     #[inline(always)]
     fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L {
         X::apply(inputs, scalars).trimmed(scalars[LEAST], scalars[FACTOR])
@@ -153,6 +168,8 @@ where
     X: Formula<N, S>,
     Y: Formula<N, S>,
 {
+    const SHOWN: u32 = 0;
+
     #[inline(always)]
     fn apply<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> L {
         let values = [X::apply(inputs, scalars), Y::apply(inputs, scalars)];
@@ -197,6 +214,8 @@ pub(crate) type SumOfSides = Plus<
 
 /// Pairs of factors, whose products are summed.
 pub(crate) trait Products<const N: usize, const S: usize> {
+    /// The inputs, as bits, that the sums tell of: where one is not finite, not all sums are.
+    const SHOWN: u32;
     fn factors<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> [[L; 2]; PRODUCTS];
     /// The tokens of each sum, one after the other.
     fn describe(tokens: &mut Vec<Token>);
@@ -212,6 +231,8 @@ where
     X: Formula<N, S>,
     Y: Formula<N, S>,
 {
+    const SHOWN: u32 = X::SHOWN | Y::SHOWN;
+
     #[inline(always)]
     fn factors<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> [[L; 2]; PRODUCTS] {
         let (x, y) = (X::apply(inputs, scalars), Y::apply(inputs, scalars));
@@ -235,6 +256,8 @@ where
     Y: Formula<N, S>,
     Z: Formula<N, S>,
 {
+    const SHOWN: u32 = X::SHOWN | Y::SHOWN | Z::SHOWN;
+
     #[inline(always)]
     fn factors<L: Lanes>(inputs: &[L; N], scalars: &[L; S]) -> [[L; 2]; PRODUCTS] {
         let x = X::apply(inputs, scalars);

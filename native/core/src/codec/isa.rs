@@ -21,21 +21,24 @@ pub(crate) trait Isa {
     fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
-    /// A formula of half floats.
+    /// A formula of half floats; the bits of the result's greatest magnitude. With `past` it is written
+    /// past the caches, if this set does that.
     fn combine_f16<F: Formula<N, S>, const N: usize, const S: usize>(
         arguments: [&[u8]; N],
         scalars: [f32; S],
         target: &mut [u8],
-    );
-    /// A formula of BF16, for arguments and results that are finite.
+        past: bool,
+    ) -> u16;
+    /// The same of BF16, for arguments and results that are finite.
     #[inline(always)]
     fn combine_bf16<F: Formula<N, S>, const N: usize, const S: usize>(
         arguments: [&[u8]; N],
         scalars: [f32; S],
         target: &mut [u8],
-    ) {
+        _past: bool,
+    ) -> u16 {
         let encode = |x| half::finite_to_bf16(x).to_le_bytes();
-        combine_with::<F, N, S>(arguments, scalars, target, decode_bf16, encode);
+        combine_with::<F, N, S>(arguments, scalars, target, decode_bf16, encode)
     }
     /// Sums of products of numbers of F16, BF16 or F32.
     fn products<P: Products<N, S>, const N: usize, const S: usize>(
@@ -113,10 +116,11 @@ impl Isa for Portable {
         arguments: [&[u8]; N],
         scalars: [f32; S],
         target: &mut [u8],
-    ) {
+        _past: bool,
+    ) -> u16 {
         let decode = |bytes| half::from_f16(u16::from_le_bytes(bytes));
         let encode = |x| half::to_f16(x).to_le_bytes();
-        combine_with::<F, N, S>(arguments, scalars, target, decode, encode);
+        combine_with::<F, N, S>(arguments, scalars, target, decode, encode)
     }
 
     #[inline(always)]

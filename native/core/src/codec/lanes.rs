@@ -1,7 +1,7 @@
 //! Numbers that stay in the processor's registers.
 
 use super::formula::{Formula, Products, PRODUCTS};
-use super::{all_finite_bytes, half, quiet, voting, Isa};
+use super::{all_finite_bytes, greatest_half, half, infinity, quiet, voting, Isa};
 use crate::dtype::Dtype;
 
 /// Numbers that [`Sixteen`] has.
@@ -219,31 +219,36 @@ pub(super) fn decode_bf16(bytes: [u8; 2]) -> f32 {
 }
 
 /// Compute numbers of a 16-bit type from as many of the same type; whether all of each argument are
-/// finite, and all of the result.
+/// finite, and all of the result. `past` asks for stores past the caches, where the instruction set
+/// has them.
 #[inline(always)]
 pub(crate) fn combine<I: Isa, F: Formula<N, S>, const N: usize, const S: usize>(
     dtype: Dtype,
     arguments: [&[u8]; N],
     scalars: [f32; S],
     target: &mut [u8],
+    past: bool,
 ) -> ([bool; N], bool) {
     // This loop comes first: the processor fetches what several streams take side by side, but not
     // what is looked through in turns of a block.
-    if dtype == Dtype::F16 {
-        I::combine_f16::<F, N, S>(arguments, scalars, target);
+    let greatest = if dtype == Dtype::F16 {
+        I::combine_f16::<F, N, S>(arguments, scalars, target, past)
     } else {
-        I::combine_bf16::<F, N, S>(arguments, scalars, target);
+        I::combine_bf16::<F, N, S>(arguments, scalars, target, past)
+    };
+    let result = greatest < infinity(dtype);
+    if result && F::SHOWN == (1 << N) - 1 {
+        return ([true; N], true);
     }
     let finite = all_finite(dtype, arguments);
-    let result = all_finite_bytes(dtype, target);
     if dtype == Dtype::F16 || result && finite == [true; N] {
         return (finite, result);
     }
     // A NaN may have become another one, or none.
     let careful = |bytes| f32::from_bits(quiet(decode_bf16(bytes).to_bits()));
     let encode = |x| half::to_bf16(x).to_le_bytes();
-    combine_with::<F, N, S>(arguments, scalars, target, careful, encode);
-    (finite, all_finite_bytes(dtype, target))
+    let greatest = combine_with::<F, N, S>(arguments, scalars, target, careful, encode);
+    (finite, greatest < infinity(dtype))
 }
 
 /// Whether all numbers of each argument are finite.
@@ -256,7 +261,7 @@ fn all_finite<const N: usize>(dtype: Dtype, arguments: [&[u8]; N]) -> [bool; N] 
     finite
 }
 
-/// A formula of 16-bit numbers, one by one.
+/// A formula of 16-bit numbers, one by one; the bits of the greatest magnitude.
 ///
 /// Arrays are filled by loops: their own functions may stay functions, without the instruction set.
 #[inline(always)]
@@ -266,7 +271,7 @@ pub(super) fn combine_with<F: Formula<N, S>, const N: usize, const S: usize>(
     target: &mut [u8],
     decode: impl Fn([u8; 2]) -> f32,
     encode: impl Fn(f32) -> [u8; 2],
-) {
+) -> u16 {
     let (target, _) = target.as_chunks_mut::<2>();
     let mut halves: [&[[u8; 2]]; N] = [&[]; N];
     for (halves, bytes) in halves.iter_mut().zip(arguments) {
@@ -279,9 +284,11 @@ pub(super) fn combine_with<F: Formula<N, S>, const N: usize, const S: usize>(
         }
         *target = encode(F::apply(&lanes, &scalars));
     }
+    greatest_half(target.as_flattened())
 }
 
-/// A formula of 16-bit numbers, sixteen at a time; what is left over.
+/// A formula of 16-bit numbers, sixteen at a time; the bits of the greatest magnitude, and what is left
+/// over.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // elsewhere nothing gains by it
 #[inline(always)]
 pub(super) fn combine_sixteen<'a, L: Sixteen, F: Formula<N, S>, const N: usize, const S: usize>(
@@ -289,16 +296,24 @@ pub(super) fn combine_sixteen<'a, L: Sixteen, F: Formula<N, S>, const N: usize, 
     scalars: [f32; S],
     target: &'a mut [u8],
     load: impl Fn(&[u8; 32]) -> L,
-    store: impl Fn(L) -> [u8; 32],
-) -> ([&'a [u8]; N], &'a mut [u8]) {
+    store: impl Fn(L, &mut [u8; 32]) -> [u8; 32],
+) -> (u16, [&'a [u8]; N], &'a mut [u8]) {
     let (target, rest) = target.as_chunks_mut::<32>();
     let (chunks, tails) = chunks_of::<N, 32>(arguments, target.len());
     let scalars = splats::<L, S>(scalars);
+    let mut greatest = [0_u16; SIXTEEN];
     for (index, target) in target.iter_mut().enumerate() {
         let lanes = loaded(&chunks, index, &load);
-        *target = store(F::apply(&lanes, &scalars));
+        let stored = store(F::apply(&lanes, &scalars), target);
+        for (greatest, half) in greatest.iter_mut().zip(stored.as_chunks::<2>().0) {
+            *greatest = (*greatest).max(u16::from_le_bytes(*half) & 0x7fff);
+        }
     }
-    (tails, rest)
+    let mut all = 0;
+    for lane in greatest {
+        all = all.max(lane);
+    }
+    (all, tails, rest)
 }
 
 /// Sums of products of sixteen elements after sixteen: one for each lane, and for each of the elements
@@ -308,6 +323,19 @@ pub(crate) struct Summed {
     pub(crate) rest: [[f64; SIXTEEN]; PRODUCTS],
 }
 
+impl Summed {
+    #[inline(always)]
+    fn is_finite(&self) -> bool {
+        let mut greatest = 0;
+        for sums in [&self.lanes, &self.rest] {
+            for sum in sums.as_flattened() {
+                greatest = greatest.max(sum.to_bits() & (u64::MAX >> 1));
+            }
+        }
+        greatest < f64::INFINITY.to_bits()
+    }
+}
+
 /// Sum the products of numbers of F16, BF16 or F32; and whether all of each argument are finite.
 #[inline(always)]
 pub(crate) fn products<I: Isa, P: Products<N, S>, const N: usize, const S: usize>(
@@ -315,7 +343,11 @@ pub(crate) fn products<I: Isa, P: Products<N, S>, const N: usize, const S: usize
     arguments: [&[u8]; N],
     scalars: [f32; S],
 ) -> (Summed, [bool; N]) {
-    (I::products::<P, N, S>(dtype, arguments, scalars), all_finite(dtype, arguments))
+    let summed = I::products::<P, N, S>(dtype, arguments, scalars);
+    if P::SHOWN == (1 << N) - 1 && summed.is_finite() {
+        return (summed, [true; N]);
+    }
+    (summed, all_finite(dtype, arguments))
 }
 
 /// The same for lanes of a kind.

@@ -82,8 +82,7 @@ fn is_finite_as(dtype: Dtype, values: &[f32], bytes: &[u8]) -> bool {
 #[inline(always)]
 pub(crate) fn all_finite_bytes(dtype: Dtype, bytes: &[u8]) -> bool {
     match dtype {
-        Dtype::F16 => greatest_half(bytes) < 0x7c00,
-        Dtype::BF16 => greatest_half(bytes) < 0x7f80,
+        Dtype::F16 | Dtype::BF16 => greatest_half(bytes) < infinity(dtype),
         Dtype::F32 => greatest_float(bytes) < f32::INFINITY.to_bits(),
         Dtype::F8_E5M2 => greatest_eight(bytes) < 0x7c,
         _ => greatest_eight(bytes) < 0x7f,
@@ -98,6 +97,16 @@ fn all_finite(values: &[f32]) -> bool {
         greatest = greatest.max(value.to_bits() & 0x7fff_ffff);
     }
     greatest < f32::INFINITY.to_bits()
+}
+
+/// The bits of infinity in a 16-bit type.
+#[inline(always)]
+fn infinity(dtype: Dtype) -> u16 {
+    if dtype == Dtype::F16 {
+        0x7c00
+    } else {
+        0x7f80
+    }
 }
 
 /// The greatest magnitude of 16-bit numbers, as bits.

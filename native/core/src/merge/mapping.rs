@@ -2,9 +2,9 @@
 //!
 //! They are dropped by large chunks and some time after they were read: the kernel maps as much as
 //! a chunk at once where the page cache has it in one piece, and to drop a part of that costs more
-//! than to copy it.
+//! than to copy it. What was read last stays, for it is what the next pass begins with.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -21,9 +21,9 @@ const CHUNK: usize = 2 * 1024 * 1024;
 pub(super) struct Mapping {
     view: View,
     length: usize,
-    /// Chunks that were read and not dropped since.
-    read: Mutex<BTreeSet<usize>>,
-    /// So many are dropped together; none ever if that is not given.
+    /// Chunks that were read and not dropped since, in the order in which they were first read.
+    read: Mutex<VecDeque<usize>>,
+    /// So many stay at most, the latest; all if that is not given.
     kept: Option<usize>,
 }
 
@@ -55,16 +55,18 @@ impl Mapping {
         let Some(kept) = self.kept else {
             return;
         };
-        let chunks = {
+        let mut chunks: Vec<usize> = {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            read.extend(begin / CHUNK..(begin + length).div_ceil(CHUNK));
-            if read.len() < kept || !self.intact() {
-                return;
+            for chunk in begin / CHUNK..(begin + length).div_ceil(CHUNK) {
+                if !read.contains(&chunk) {
+                    read.push_back(chunk);
+                }
             }
-            std::mem::take(&mut *read)
+            let surplus = if self.intact() { read.len().saturating_sub(kept) } else { 0 };
+            read.drain(..surplus).collect()
         };
+        chunks.sort_unstable();
         // Neighbours in one call: every other thread is interrupted for each.
-        let chunks: Vec<usize> = chunks.into_iter().collect();
         for run in chunks.chunk_by(|one, next| one + 1 == *next) {
             let (begin, end) = (run[0] * CHUNK, (run[0] + run.len()) * CHUNK);
             self.view.discard(begin, end.min(self.length));

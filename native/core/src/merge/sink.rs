@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::stream::stream;
+use super::stream::{end_streams, stream};
 use crate::error::Result;
 use crate::output::{OutputFile, Writing};
 
@@ -66,6 +66,28 @@ impl Sink<'_> {
 
     pub(super) fn is_memory(&self) -> bool {
         matches!(self, Self::Bytes(_))
+    }
+
+    /// Let `fill` put the bytes of a range of memory where they belong, past the caches; into a file as
+    /// [`Sink::write`] does.
+    ///
+    /// # Safety
+    /// The range is within the sink and no other range in use at the same time overlaps it.
+    pub(super) unsafe fn write_in_place<T>(
+        &self,
+        begin: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+        fill: impl FnOnce(&mut [u8]) -> Result<T>,
+    ) -> Result<T> {
+        let Self::Bytes(bytes) = self else {
+            // SAFETY: what this function asks of its caller.
+            return unsafe { self.write(begin, length, buffer, fill) };
+        };
+        // SAFETY: what this function asks of its caller.
+        let result = fill(unsafe { bytes.range(begin as usize, length) });
+        end_streams();
+        result
     }
 
     /// Let `fill` produce the bytes of a range and put them there.

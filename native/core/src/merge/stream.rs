@@ -4,7 +4,7 @@
 /// Both have the same length.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn stream(source: &[u8], target: &mut [u8]) {
-    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
 
     // SAFETY: every bit pattern is a valid vector of 16 bytes.
     let (head, lines, tail) = unsafe { target.align_to_mut::<__m128i>() };
@@ -18,10 +18,19 @@ pub(super) fn stream(source: &[u8], target: &mut [u8]) {
         // SAFETY: 16 bytes to write at an aligned address.
         unsafe { _mm_stream_si128(line, vector) };
     }
-    // Such writes are not in order with others: end them before another thread is told.
-    // SAFETY: every processor of this architecture has the instruction.
-    unsafe { _mm_sfence() };
+    end_streams();
 }
+
+/// End writes past the caches, which are not in order with others, before another thread is told.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn end_streams() {
+    // SAFETY: every processor of this architecture has the instruction.
+    unsafe { std::arch::x86_64::_mm_sfence() };
+}
+
+/// Nothing is written past the caches.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn end_streams() {}
 
 /// Copy.
 #[cfg(not(target_arch = "x86_64"))]

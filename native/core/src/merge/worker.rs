@@ -316,14 +316,20 @@ impl<'a> Worker<'a> {
             written = part.output_length();
             let sink = &shared.request.sinks[part.job.sink];
             let machine = &mut self.machine;
+            let past = sink.is_memory() && machine.writes_past(&frame);
             let fill = |target: &mut [u8]| {
-                store(shared, machine, &frame, part, target)?;
+                store(shared, machine, &Frame { past, ..frame }, part, target)?;
                 busy = start.elapsed();
                 Ok(())
             };
             let begin = part.job.offset + part.begin * part.job.dtype.bytes() as u64;
-            // SAFETY: `check` found no overlapping ranges in the sinks.
-            unsafe { sink.write(begin, written, &mut self.output, fill) }?;
+            if past {
+                // SAFETY: `check` found no overlapping ranges in the sinks.
+                unsafe { sink.write_in_place(begin, written, &mut self.output, fill) }?;
+            } else {
+                // SAFETY: `check` found no overlapping ranges in the sinks.
+                unsafe { sink.write(begin, written, &mut self.output, fill) }?;
+            }
         }
         (self.spent, self.read) = (self.spent + busy, self.read + read);
         if part.unit.pass.counts() {
@@ -522,6 +528,7 @@ impl Part<'_, '_> {
             seed: self.job.seed,
             begin: self.begin,
             encoding,
+            past: false,
         }
     }
 }

@@ -256,7 +256,8 @@ fn run<I: Isa, F: Formula<N, S>, const N: usize, const S: usize>(
     let dtype = frame.encoding.dtype;
     let inputs = arguments.inputs::<N>();
     let bytes = bytes_of(frame, inputs, offset * dtype.bytes(), target.len());
-    let (finite, result) = combine::<I, F, N, S>(dtype, bytes, arguments.scalars(), target);
+    let (finite, result) =
+        combine::<I, F, N, S>(dtype, bytes, arguments.scalars(), target, frame.past);
     note(nonfinite, inputs, finite);
     result
 }

@@ -22,6 +22,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) begin: u64,
     /// How the output is encoded; for a stage without any it means nothing.
     pub(crate) encoding: Encoding,
+    /// Whether the output is written past the caches, as [`super::machine::Machine::writes_past`] can.
+    pub(crate) past: bool,
 }
 
 /// How numbers become bytes.

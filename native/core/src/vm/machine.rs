@@ -106,6 +106,12 @@ impl Machine {
         !matches!(self.strategy, Strategy::Registers | Strategy::Table)
     }
 
+    /// Whether [`Machine::produce`] can write past the caches, to memory that nobody reads soon.
+    pub(crate) fn writes_past(&self, frame: &Frame) -> bool {
+        let direct = matches!(self.strategy, Strategy::Direct(_));
+        direct && self.level.writes_past(frame.encoding.dtype)
+    }
+
     /// [`Machine::produce`] in registers.
     pub(super) fn compute(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
         self.run(frame, offset, target.len() / frame.encoding.dtype.bytes());

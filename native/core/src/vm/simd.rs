@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]
 use crate::codec::{Avx2, Avx512};
 use crate::codec::{Isa, Portable};
+use crate::dtype::Dtype;
 
 /// The environment variable that names the best level to take.
 const VARIABLE: &str = "BMERGE_VECTORS";
@@ -70,6 +71,18 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "avx512",
         }
+    }
+
+    /// Whether formulas of numbers of a type write their results past the caches when asked to.
+    pub(crate) fn writes_past(self, dtype: Dtype) -> bool {
+        let dtypes: &[Dtype] = match self {
+            Self::Portable => &[],
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => &[Dtype::F16],
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => &[Dtype::F16, Dtype::BF16],
+        };
+        dtypes.contains(&dtype)
     }
 
     /// Do work as it is compiled for this level.

@@ -42,7 +42,17 @@ fn frame<'a>(
     encoding: Encoding,
 ) -> Frame<'a> {
     let geometry = Geometry::of(&[elements]);
-    Frame { stage, inputs, scalars, vectors: &[], geometry, seed: 0, begin: 0, encoding }
+    Frame {
+        stage,
+        inputs,
+        scalars,
+        vectors: &[],
+        geometry,
+        seed: 0,
+        begin: 0,
+        encoding,
+        past: false,
+    }
 }
 
 /// Encode a program's block; NaN made one, since their payloads differ between instructions.
@@ -64,6 +74,7 @@ fn run(level: Level, nodes: &[RawNode], from: Dtype, to: Dtype) -> Vec<u8> {
             seed: 9,
             begin: 1000,
             encoding: Encoding { dtype: to, by_chance },
+            past: false,
         };
         let mut machine = Machine::at_level(level);
         machine.start(&frame);
