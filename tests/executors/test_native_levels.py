@@ -40,7 +40,9 @@ WAYS = (("read", 1), ("read", 3), ("mmap", 1), ("mmap", 3))
 DTYPES = {"odd.weight": "F16", "large.weight": "F16", "wide.weight": "BF16", "tiny.weight": "BF16"}
 """The rest is F32."""
 
-METHODS = ("weighted_sum", "slerp", "model_stock", "euclidean_add_difference", "ties", "dare_linear")
+METHODS = (
+    "weighted_sum", "slerp", "model_stock", "euclidean_add_difference", "ties", "dare_linear",
+)  # fmt: skip
 """One of each kind: straight from bytes, with sums, with k-th values, with random numbers."""
 
 ALL = sorted(OFFERED.keys() - {"add"})

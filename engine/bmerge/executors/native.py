@@ -50,8 +50,8 @@ _AT_ONCE = 1 << 13
 class NativeExecutor:
     """Runs plans in Rust, streaming from file to file.
 
-    Files that are merged into live tensors stay mapped for the next merge, and norms and k-th values
-    that were found in files stay known, as long as the executor lives.
+    Files that are merged into live tensors stay mapped for the next merge, and norms and k-th
+    values that were found in files stay known, as long as the executor lives.
 
     Args:
         memory: budget in bytes for all buffers together, and for files that stay mapped. None
