@@ -419,8 +419,8 @@ class Findings:
 
     Sums, norms, products and k-th values of whole tensors that lie in files as they are, by all
     that they depend on: the program, the numbers that enter, and the files, which are known by
-    number, size and time of change. Nothing is kept of a file that was changed less than three seconds ago.
-    About 16 MB at most; the bytes of a merge are the same with and without.
+    number, size and time of change. Nothing is kept of a file that was changed less than three
+    seconds ago. About 16 MB at most; the bytes of a merge are the same with and without.
     """
 
     def __new__(cls) -> Findings:
