@@ -135,7 +135,8 @@ def _make_lora(kind: Kind, rank: int, path: Path) -> None:
     shapes = {key: shape for key, _, shape in kind.layout() if len(shape) in {2, 4}}
     tensors: dict[str, np.ndarray] = {}
     for name, role, place in kohya_layers(shapes):
-        shape = shapes[place.key]
+        first, end = place.rows or (0, shapes[place.key][0])
+        shape = (end - first, *shapes[place.key][1:])
         if role != "weight" or "embedding" in name or f"{name}.alpha" in tensors:
             continue
         count = min(rank, shape[0], math.prod(shape[1:]))
