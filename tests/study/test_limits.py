@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bmerge import BmergeError, PluginError
+from bmerge import BmergeError, PluginError, StudyError
 from bmerge.cli.outlook import Outlook
 from bmerge.host import load_registry
 from bmerge.host.study_kinds import StudyKinds
@@ -156,3 +156,14 @@ def test_least_gain_is_refused_with_an_optimiser_that_does_not_tell(tmp_path):
     kinds("auto, least_gain: 0.1")
     with pytest.raises(BmergeError, match="least_gain must be above 0, not 0"):
         kinds("auto, least_gain: 0")
+
+
+@pytest.mark.parametrize("limits", [Limits(pictures=2), Limits(trials=0)])
+def test_a_limit_that_no_trial_fits_is_refused_before_anything_is_made(tmp_path, limits):
+    with pytest.raises(StudyError, match="no trial can begin: "):
+        run_study(make_study(tmp_path, n_iters=None, limits=limits))
+    assert not read_study(tmp_path).trials
+    assert not list(tmp_path.rglob("*.png"))
+    run_study(make_study(tmp_path), trials=1)
+    run_study(make_study(tmp_path), limits=limits)  # what is there stays, and its best is written
+    assert len(read_study(tmp_path).trials) == 1

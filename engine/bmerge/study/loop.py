@@ -130,7 +130,11 @@ class _Run:
         if retry_failed:
             self.patience.through(self.store.reopen)
         self.on_event(self._started())
-        if self.store.running or not self._limit():
+        limit = self._limit()
+        if limit and not self.store.trials:
+            message = f"no trial can begin: {limit}"
+            raise StudyError(message, hint="allow for more pictures, trials or minutes")
+        if self.store.running or not limit:
             self.patience.through(self._check)
         reopened = self.store.reopened  # before the optimiser hears of the others
         self.again = [*reopened, *(t for t in self.store.running if t not in reopened)]
