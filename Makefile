@@ -10,6 +10,9 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(shell $(PYTHON) -c "import os; print(1 + os.cpu_count())") \
 	--dist loadfile --no-loadscope-reorder
 
+# Of the benchmark of optimisers: one made landscape after the other, then real networks.
+LANDSCAPES := smooth basins ridge corners wide digits
+
 # What the installed package is built from. Python files of engine/ and plugins/ are used in
 # place (an editable install), so only these make a new build necessary.
 BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock \
@@ -39,8 +42,12 @@ demo-proof: install ## the demo's result on pictures and seeds that the search n
 bench-methods: install ## every merge method on the demo: quality, time and memory
 	$(BIN)/python -m benchmarks.methods
 
-bench-optimisers: install ## what each optimiser finds, by pictures painted; choose with BENCH="--optimiser … --jobs …"
-	$(BIN)/bmerge bench optimisers --out runs/bench-optimisers $(BENCH)
+runs/demo/report.html: | install
+	$(BIN)/bmerge run examples/demo.yaml
+
+bench-optimisers: install runs/demo/report.html ## what each optimiser finds, by pictures painted; choose with BENCH="--optimiser … --jobs …"
+	$(BIN)/bmerge bench optimisers $(LANDSCAPES:%=--landscape %) --replay runs/demo \
+		--first-seed 100 --out runs/bench-optimisers $(BENCH)
 	cp runs/bench-optimisers/optimisers.md runs/bench-optimisers/optimisers.svg benchmarks/results/
 
 bench-merge: install ## time and memory of full-size merges; choose with BENCH="--work … --model …"
