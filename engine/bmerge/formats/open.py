@@ -15,6 +15,7 @@ from bmerge.formats.folders import PIPELINE, components_of, is_index, weights_of
 from bmerge.formats.registry import format_of
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.sharded import open_sharded
+from bmerge.formats.unwrapped import unwrapped
 from bmerge.reading import check_regular
 
 __all__ = ["open_checkpoint"]
@@ -41,13 +42,18 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _open_file(path: Path, *, named: Path | None = None) -> Checkpoint:
+    return unwrapped(_as_stored(path, named=named))
+
+
+def _as_stored(path: Path, *, named: Path | None = None) -> Checkpoint:
+    """Read a file's table of contents by the names that it has."""
     try:
         check_regular(path)
     except OSError as error:
         message = f"{path}: cannot be read as a checkpoint: {error.strerror}"
         raise FormatError(message, path=path) from error
     if is_index(path):
-        return open_sharded(path, _open_file, named=named)
+        return open_sharded(path, _as_stored, named=named)
     known = format_of(path)
     if known is None:  # whatever it is called: its bytes say whether it is
         return open_safetensors(path, named=named)

@@ -12,7 +12,16 @@ from typing import Any
 from bmerge.dtypes import BITS, FLOATS
 from bmerge.formats.checkpoint import TensorInfo
 
-__all__ = ["CODES", "EIGHT", "ORIGINAL_SHAPE", "PACKED", "POWERS", "declared_name", "format_of"]
+__all__ = [
+    "CODES",
+    "EIGHT",
+    "METADATA",
+    "ORIGINAL_SHAPE",
+    "PACKED",
+    "POWERS",
+    "declared_name",
+    "format_of",
+]
 
 EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
 """8-bit floats, which are plain values where no scale lies beside them."""
@@ -23,6 +32,8 @@ PACKED = re.compile(
     r"|(?:int|quanti[sz]ed|quant)_weight|weight_u?int\d"
 )
 """Names that only codes have."""
+METADATA = "_quantization_metadata"
+"""Where a header says what layers are quantised, in ComfyUI's way."""
 
 ORIGINAL_SHAPE = "orig_shape"
 """What bmerge's files say of a padded matrix beside its format; other readers leave it alone."""

@@ -21,14 +21,13 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.codecs import coded_tensor
 from bmerge.formats.coded import CodedTensor
-from bmerge.formats.quantisation import CODES, EIGHT, PACKED, declared_name, format_of
+from bmerge.formats.quantisation import CODES, EIGHT, METADATA, PACKED, declared_name, format_of
 from bmerge.formats.suspects import Suspects
 
 __all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
 
 _Modules: TypeAlias = "dict[str, dict[str, TensorInfo]]"
 
-_METADATA = "_quantization_metadata"
 _MARKER = "scaled_fp8"
 _DECLARATION = "comfy_quant"
 _LARGEST_DECLARATION = 1 << 16
@@ -85,7 +84,7 @@ def quantised_weights(checkpoint: Checkpoint) -> tuple[QuantisedWeight, ...]:
     the few bytes in which ComfyUI's files say a layer's format are.
     """
     tensors = checkpoint.tensors
-    if _METADATA not in checkpoint.metadata and not any(
+    if METADATA not in checkpoint.metadata and not any(
         info.dtype in CODES or _is_wide(key, info) for key, info in tensors.items()
     ):
         return ()
@@ -289,7 +288,7 @@ def _is_scale(name: str, info: TensorInfo, codes: TensorInfo) -> bool:
 def _of_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return layer → what the header's metadata says of it."""
     try:
-        layers = json.loads(metadata.get(_METADATA, "{}"))["layers"]
+        layers = json.loads(metadata.get(METADATA, "{}"))["layers"]
         return dict(layers)
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}  # the tensors tell

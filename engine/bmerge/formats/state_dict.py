@@ -18,8 +18,6 @@ _WRAPPERS = (
 )
 """What trainers put a state dict under, the one to take first if there are several."""
 _DEEPEST = 4
-_PARALLEL = "module."
-"""What torch puts before all names of a model that was trained on several devices."""
 
 
 def state_dict_of(
@@ -37,11 +35,7 @@ def state_dict_of(
     inner = content.get("state_dict")
     if isinstance(inner, dict) and depth < _DEEPEST:
         return state_dict_of(inner, tensor, depth=depth + 1)
-    names = [name for name, value in content.items() if isinstance(value, tensor)]
-    if names:
-        texts = [name for name in names if isinstance(name, str)]
-        if len(texts) == len(names) and all(name.startswith(_PARALLEL) for name in texts):
-            return {name.removeprefix(_PARALLEL): content[name] for name in texts}
+    if any(isinstance(value, tensor) for value in content.values()):
         return content
     if depth < _DEEPEST:
         for wrapper in _WRAPPERS:

@@ -1,0 +1,90 @@
+"""Names of tensors without what training has left in them.
+
+torch names the tensors of a model that is compiled, checkpointed or spread over devices after what
+it is wrapped in, and trainers put a word of their own before all names. A word that nothing knows
+is left out where the rest is a model that is known; so such a file is the same model as any other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from bmerge.formats.checkpoint import Checkpoint
+from bmerge.formats.composed import renamed
+from bmerge.formats.prefixes import prefix_of
+from bmerge.formats.quantisation import METADATA
+from bmerge.formats.wholes import whole_of
+
+__all__ = ["unwrapped"]
+
+_LOG = logging.getLogger(__name__)
+_WRAPPERS = re.compile(r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
+"""What torch wraps any module in."""
+_PARALLEL = "module."
+"""What it puts before all names of a model that was trained on several devices."""
+
+
+def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint by the names that its tensors have when nothing is trained."""
+    tensors = checkpoint.tensors
+    keys = list(tensors)
+    inside = any("_orig_mod." in key or "_wrapped_module." in key for key in keys)
+    if not inside and not _common_start(keys):
+        return checkpoint
+    rename = _renaming([_WRAPPERS.sub("", key) for key in keys], checkpoint.path.name)
+    names = [rename(key) for key in keys]
+    if names == keys or len(set(names)) < len(names):
+        return checkpoint
+    found = {name: renamed(tensors[key], name) for name, key in zip(names, keys, strict=True)}
+    metadata = dict(checkpoint.metadata)
+    if METADATA in metadata:
+        metadata[METADATA] = _renamed(metadata[METADATA], rename)
+    return replace(checkpoint, tensors=found, metadata=metadata)
+
+
+def _renaming(keys: Collection[str], file: str) -> Callable[[str], str]:
+    """Return what gives a name without what is not of the model.
+
+    Args:
+        keys: without wrappers.
+        file: named where something is left out.
+    """
+    start = ""
+    if all(key.startswith(_PARALLEL) for key in keys):
+        start = _PARALLEL
+    rest = [key[len(start) :] for key in keys]
+    common = _common_start(rest)
+    if common and not any(map(prefix_of, rest)):
+        bare = [key[len(common) :] for key in rest]
+        if _is_known(bare) and not _is_known(rest):
+            _LOG.warning("%s: %r before all keys is left out", file, common)
+            start += common
+    return lambda key: _WRAPPERS.sub("", key).removeprefix(start)
+
+
+def _common_start(keys: Collection[str]) -> str:
+    """Return the words with which all keys start."""
+    first, last = min(keys, default=""), max(keys, default="")
+    pairs = enumerate(zip(first, last, strict=False))
+    apart = next((place for place, (x, y) in pairs if x != y), min(len(first), len(last)))
+    return first[: first.rfind(".", 0, apart) + 1]
+
+
+def _is_known(names: Collection[str]) -> bool:
+    return whole_of({"": names}, frozenset(names)) is not None
+
+
+def _renamed(text: str, rename: Callable[[str], str]) -> str:
+    """Return what the header says of quantised layers by their new names."""
+    try:
+        said = json.loads(text)
+        layers = {
+            rename(f"{name}.").removesuffix("."): told for name, told in said["layers"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return text  # which says nothing as it is
+    return json.dumps({**said, "layers": layers})

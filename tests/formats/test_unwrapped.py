@@ -1,0 +1,103 @@
+"""Names that training has wrapped, in files of every kind: the same model as without."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from bmerge.formats import decoded, open_checkpoint, quantised_weights
+from layouts import small_model
+
+NAME = "auraflow"
+LAYER = "double_layers.0.attn.w1q."
+
+
+def model(seed):
+    return small_model(NAME, seed, start="model.diffusion_model.", layers=1)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["plain first", "wrapped first"])
+@pytest.mark.parametrize(
+    "start",
+    ["module.", "_orig_mod.", "module._orig_mod.", "_fsdp_wrapped_module.", "pipe.dit.",
+     "diffusion_model.", "student.model.", "student._fsdp_wrapped_module.", "pipe.transformer."],
+)  # fmt: skip
+def test_model_with_words_before_all_names_merges_with_one_without(bmerge, tmp_path, start, order):
+    plain, other = model(1), model(2)
+    save_file(plain, tmp_path / "0.safetensors")
+    save_file({start + key: array for key, array in other.items()}, tmp_path / "1.safetensors")
+    files = [tmp_path / f"{number}.safetensors" for number in order]
+    out = tmp_path / "o.safetensors"
+    called = bmerge("merge", "weighted_sum", *files, "--alpha", "0.25", "-o", out)
+    assert called.status == 0, called.err
+    alpha = 0.25 if order == (0, 1) else 0.75
+    found = load_file(out)
+    assert found.keys() == plain.keys()
+    for key, array in found.items():
+        exact = (1 - alpha) * plain[key].astype("f8") + alpha * other[key]
+        np.testing.assert_allclose(array, exact, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_wrappers_within_names_are_left_out(tmp_path):
+    arrays = {
+        key.replace("layers.0.", "layers.0._checkpoint_wrapped_module.").replace(
+            "attn.", "attn._orig_mod."
+        ): array
+        for key, array in model(1).items()
+    }
+    assert arrays.keys() != model(1).keys()
+    save_file(arrays, tmp_path / "w.safetensors")
+    assert open_checkpoint(tmp_path / "w.safetensors").tensors.keys() == model(1).keys()
+
+
+@pytest.mark.parametrize("name", ["w.ckpt", "model.safetensors.index.json"])
+def test_pickles_and_shards_are_named_alike(tmp_path, name):
+    arrays = {f"module._orig_mod.{key}": array for key, array in model(1).items()}
+    if name == "w.ckpt":
+        tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+        torch.save({"model": tensors}, tmp_path / name)
+    else:
+        keys = list(arrays)
+        shards = {"1.safetensors": keys[::2], "2.safetensors": keys[1::2]}
+        for file, own in shards.items():
+            save_file({key: arrays[key] for key in own}, tmp_path / file)
+        weight_map = {key: file for file, own in shards.items() for key in own}
+        (tmp_path / name).write_text(json.dumps({"weight_map": weight_map}))
+    assert open_checkpoint(tmp_path / name).tensors.keys() == model(1).keys()
+
+
+def test_words_before_an_unknown_model_stay(tmp_path):
+    names = ["policy.head.weight", "policy.trunk.0.weight", "policy.trunk.1.weight"]
+    save_file({name: np.ones((2, 2), "f4") for name in names}, tmp_path / "p.safetensors")
+    assert sorted(open_checkpoint(tmp_path / "p.safetensors").tensors) == names
+
+
+def test_what_the_header_says_of_layers_is_of_the_new_names(tmp_path):
+    arrays = {f"pipe.dit.{key}": array for key, array in model(1).items()}
+    weight = arrays[f"pipe.dit.{LAYER}weight"]
+    codes = torch.from_numpy(weight).to(torch.float8_e4m3fn).view(torch.uint8).numpy()
+    text, data = {}, b""
+    arrays[f"pipe.dit.{LAYER}weight_scale"] = np.float32(2).reshape(())
+    for key, array in arrays.items():
+        coded = key == f"pipe.dit.{LAYER}weight"
+        raw = (codes if coded else array).tobytes()
+        dtype = "F8_E4M3" if coded else "F32"
+        offsets = [len(data), len(data) + len(raw)]
+        text[key] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": offsets}
+        data += raw
+    said = {
+        "format_version": "1.0",
+        "layers": {f"pipe.dit.{LAYER[:-1]}": {"format": "float8_e4m3fn"}},
+    }
+    text["__metadata__"] = {"_quantization_metadata": json.dumps(said)}
+    header = json.dumps(text).encode()
+    file = tmp_path / "q.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + data)
+    checkpoint = open_checkpoint(file)
+    (found,) = quantised_weights(checkpoint)
+    assert (found.codes.key, found.said) == (f"{LAYER}weight", {"format": "float8_e4m3fn"})
+    assert f"{LAYER}weight_scale" not in decoded(checkpoint).tensors
