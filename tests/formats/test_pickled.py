@@ -361,3 +361,31 @@ def test_a_tensor_that_repeats_few_numbers_makes_no_large_file(tmp_path):
     torch.save({"few": few, "many": torch.zeros(2).expand(10**6, 10**6, 2)}, path)
     with pytest.raises(FormatError, match="'many' of 8000000000000 bytes repeats the 8 of it"):
         open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{}, {"step": 7, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}},
+     {"lr_schedulers": [{"x": torch.ones(2)}], "rng_state": [1, 2, 3]}],
+    ids=["alone", "optimiser", "other states"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["generator_ema", "unet", "dit", "weights", "ema_state_dict"])
+def test_state_dict_may_be_under_any_name_where_it_is_the_only_one(tmp_path, name, beside):
+    tensors = {"a.weight": torch.ones(2, 2), "b.weight": torch.zeros(3)}
+    torch.save({name: tensors, **beside}, tmp_path / "m.pt")
+    assert open_checkpoint(tmp_path / "m.pt").tensors.keys() == tensors.keys()
+
+
+def test_names_of_several_state_dicts_are_told(tmp_path):
+    torch.save({name: {"a": torch.ones(2)} for name in ("student", "teacher")}, tmp_path / "m.pt")
+    with pytest.raises(FormatError, match="holds no tensors") as caught:
+        open_checkpoint(tmp_path / "m.pt")
+    assert "'student', 'teacher'" in caught.value.hint
+
+
+def test_mapping_that_holds_itself_is_read_in_no_time(tmp_path):
+    content = {}
+    content.update({f"x{number}": content for number in range(30)})
+    torch.save(content, tmp_path / "m.pt")
+    with pytest.raises(FormatError, match="holds no tensors"):
+        open_checkpoint(tmp_path / "m.pt")

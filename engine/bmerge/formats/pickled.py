@@ -33,6 +33,10 @@ _LARGEST_PICKLE = 1 << 28
 """Bytes; that of SDXL with its optimiser has less than 10 MB."""
 
 
+_NAMED = 5
+"""How many names of what a file holds are told."""
+
+
 class _NotStreamableError(Exception):
     """The tensors do not lie in the file as bmerge reads them."""
 
@@ -54,8 +58,6 @@ def open_pickled(path: Path, *, named: Path | None = None) -> Checkpoint:
         return spool(path, named=named or path)
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}", path=path) from error
-    if not tensors:
-        raise FormatError(f"{path}: holds no tensors", path=path)
     return Checkpoint(named or path, tensors, metadata)
 
 
@@ -72,6 +74,10 @@ def _contents(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
         for key, value in state_dict.items()
         if isinstance(value, StoredTensor) and isinstance(key, str)
     }
+    if not tensors:
+        names = ", ".join(f"{name!r}" for name in list(state_dict)[:_NAMED])
+        hint = f"it holds {names}: save the one that is the model alone" if names else None
+        raise FormatError(f"{path}: holds no tensors", path=path, hint=hint)
     return tensors, _metadata(state_dict)
 
 
