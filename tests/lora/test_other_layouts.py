@@ -129,3 +129,10 @@ def test_fused_layers_of_other_networks_change_split_weights(baked, tmp_path, ne
     found = baked(by_diffusers(convert, model), tmp_path / "x.safetensors")
     changed = {**model, key: (model[key] + change).astype("f4")}
     assert_close(found, by_diffusers(convert, changed))
+
+
+@pytest.mark.parametrize("start", ["pipe.dit.", "dit.", "model.", "student.transformer."])
+def test_words_of_trainers_before_all_layers_are_left_out(baked, tmp_path, start):
+    model = small_model("flux2_dev", 1, layers=1)
+    expected = lora_of(tmp_path / "x.safetensors", model, start)
+    assert_close(baked(model, tmp_path / "x.safetensors"), expected)

@@ -19,7 +19,7 @@ from bmerge.formats.prefixes import prefix_of
 from bmerge.formats.quantisation import METADATA
 from bmerge.formats.wholes import whole_of
 
-__all__ = ["unwrapped"]
+__all__ = ["common_start", "unwrapped"]
 
 _LOG = logging.getLogger(__name__)
 _WRAPPERS = re.compile(r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
@@ -33,7 +33,7 @@ def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
     tensors = checkpoint.tensors
     keys = list(tensors)
     inside = any("_orig_mod." in key or "_wrapped_module." in key for key in keys)
-    if not inside and not _common_start(keys):
+    if not inside and not common_start(keys):
         return checkpoint
     rename = _renaming([_WRAPPERS.sub("", key) for key in keys], checkpoint.path.name)
     names = [rename(key) for key in keys]
@@ -44,6 +44,14 @@ def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
     if METADATA in metadata:
         metadata[METADATA] = _renamed(metadata[METADATA], rename)
     return replace(checkpoint, tensors=found, metadata=metadata)
+
+
+def common_start(keys: Collection[str]) -> str:
+    """Return the words with which all keys start."""
+    first, last = min(keys, default=""), max(keys, default="")
+    pairs = enumerate(zip(first, last, strict=False))
+    apart = next((place for place, (x, y) in pairs if x != y), min(len(first), len(last)))
+    return first[: first.rfind(".", 0, apart) + 1]
 
 
 def _renaming(keys: Collection[str], file: str) -> Callable[[str], str]:
@@ -57,21 +65,13 @@ def _renaming(keys: Collection[str], file: str) -> Callable[[str], str]:
     if all(key.startswith(_PARALLEL) for key in keys):
         start = _PARALLEL
     rest = [key[len(start) :] for key in keys]
-    common = _common_start(rest)
+    common = common_start(rest)
     if common and not any(map(prefix_of, rest)):
         bare = [key[len(common) :] for key in rest]
         if _is_known(bare) and not _is_known(rest):
             _LOG.warning("%s: %r before all keys is left out", file, common)
             start += common
     return lambda key: _WRAPPERS.sub("", key).removeprefix(start)
-
-
-def _common_start(keys: Collection[str]) -> str:
-    """Return the words with which all keys start."""
-    first, last = min(keys, default=""), max(keys, default="")
-    pairs = enumerate(zip(first, last, strict=False))
-    apart = next((place for place, (x, y) in pairs if x != y), min(len(first), len(last)))
-    return first[: first.rfind(".", 0, apart) + 1]
 
 
 def _is_known(names: Collection[str]) -> bool:

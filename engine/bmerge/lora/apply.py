@@ -12,6 +12,7 @@ from bmerge.architectures.first_layers import differ_in_channels
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
 from bmerge.formats import Checkpoint, Tensor, decoded
+from bmerge.formats.unwrapped import common_start
 from bmerge.lora.changes import AppliedLora, Change
 from bmerge.lora.modules import Lora, Module, rows_of_module
 from bmerge.lora.names import Fused, LayerNames, LayerPlace, index_names
@@ -51,6 +52,8 @@ def apply_loras(
     for lora, weight_of in loras:
         found = _match(lora, names, floats)
         if not found.changes:
+            found = _match(_without_start(lora), names, floats)
+        if not found.changes:
             raise _nothing_changed(lora, names, checkpoint)
         if not partial:
             _check_most(lora, found.unmatched, checkpoint)
@@ -69,6 +72,13 @@ def apply_loras(
     return PatchedCheckpoint(
         checkpoint.path, tensors, checkpoint.metadata, checkpoint.origin, tuple(applied)
     )
+
+
+def _without_start(lora: Lora) -> Lora:
+    """Return a LoRA without the words with which the names of all its layers start."""
+    start = common_start([module.name for module in lora.modules])
+    modules = (replace(each, name=each.name.removeprefix(start)) for each in lora.modules)
+    return replace(lora, modules=tuple(modules))
 
 
 def _patched(info: Tensor, changes: Sequence[Change]) -> PatchedTensor:
