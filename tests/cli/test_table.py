@@ -65,6 +65,15 @@ def test_without_a_terminal_each_row_is_a_line_as_long_as_it_is():
     assert "\x1b" not in "".join(lines)
 
 
+@pytest.mark.parametrize("value", ["0", "*=0,*attn2*=0.3"])
+def test_column_of_nothing_takes_no_room(bmerge, monkeypatch, value):
+    """Values that are all zero have bars of no length."""
+    monkeypatch.setenv("COLUMNS", "80")
+    called = bmerge("weights", "show", value)
+    assert called.status == 0, called.err
+    assert "0.000000" in called.out
+
+
 def test_width_that_is_told_folds_in_a_pipe_too(bmerge, monkeypatch):
     assert max(map(len, bmerge("methods").out.splitlines())) > 100
     monkeypatch.setenv("COLUMNS", "100")

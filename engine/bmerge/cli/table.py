@@ -78,7 +78,7 @@ def _fitting(widths: Sequence[int], total: int) -> list[int]:
 def _styled(row: Sequence[str], widths: Sequence[int], *, bold: bool) -> list[str]:
     """Return the lines of one row; further lines of a cell stand below its first."""
     cells = [
-        textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+        textwrap.wrap(cell, max(width, 1), break_on_hyphens=False) or [""]
         for cell, width in zip(row, widths, strict=True)
     ]
     lines = []
