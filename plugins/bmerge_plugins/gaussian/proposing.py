@@ -65,7 +65,8 @@ def proposal(
         expected, _ = process.expect(flying)
         points = np.concatenate([points, flying])
         scores = np.concatenate([scores, expected])
-        process = Process(points, scores, np.resize(variances, len(points)), process.shape)
+        variances = np.concatenate([variances, np.zeros(len(flying))])
+        process = Process(points, scores, variances, process.shape)
     best = float(process.expect(process.points)[0].max())
     point = argmax(process, acquisition(best), rng, box, snap)
     gain = values(expected_improvement(best), process, point[None])  # its logarithm

@@ -187,10 +187,11 @@ def test_wrong_option_is_a_plugin_error(name, options, message, hint):
     assert hint is None or hint in caught.value.hint
 
 
-def test_bayes_asks_elsewhere_while_a_trial_is_in_flight():
+@pytest.mark.parametrize("variance", [0.0, 9.0], ids=["sure", "first two unsure"])
+def test_bayes_asks_elsewhere_while_a_trial_is_in_flight(variance):
     optimiser = KINDS["bayes"].create(SPACE, 1, 5, options={"acquisition": "ei"})
     for result in DESIGN:
-        optimiser.tell(result)
+        optimiser.tell(replace(result, variance=variance if result.number < 2 else 0.0))
     first, second, third = (optimiser.ask() for _ in range(3))
     for one, other in ((first, second), (second, third), (first, third)):
         apart = [abs(one[p.name] - other[p.name]) / (p.high - p.low) for p in SPACE.parameters]
