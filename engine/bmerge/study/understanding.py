@@ -39,5 +39,10 @@ def understand(study: StoredStudy) -> Understanding:
     points = points_of(trials, list(ordered))
     rows = [point.proposal.values for point in points]
     scores = [point.score or 0.0 for point in points]
-    surface = fit_surface(rows, scores, best.proposal.values, ordered)
+    import scipy.linalg  # type: ignore[import-untyped]  # noqa: F401  what is there is limited
+    from threadpoolctl import threadpool_limits
+
+    # On busy cores threads that wait for each other take three times as much of the processor.
+    with threadpool_limits(1, user_api="blas"):
+        surface = fit_surface(rows, scores, best.proposal.values, ordered)
     return Understanding(found, surface.curves, surface.pairs)
