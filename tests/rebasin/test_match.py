@@ -6,6 +6,7 @@ import pytest
 from bmerge.errors import FormatError
 from bmerge.formats import open_checkpoint
 from bmerge.rebasin import FamilyFacts, match_weights, rule_of, write_in_order
+from bmerge.rebasin.match import _Matching
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint, write_random
 from bmerge.testing.layouts import sdxl_layout, shrink
 from quantised import write_layout
@@ -125,3 +126,22 @@ def test_a_quantised_reference_is_refused(shuffled, tmp_path):
     model = open_checkpoint(shuffled)
     with pytest.raises(FormatError, match=r"quantised weights \(int8\)"):
         match_weights(reference, model, rule_of(model))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.3, 1.0], ids=["same", "near", "far"])
+def test_what_is_certain_is_what_all_weights_say(tmp_path, monkeypatch, apart):
+    random = np.random.default_rng(5)
+    tensors = {
+        key: (array + apart * array.std() * random.standard_normal(array.shape)).astype(array.dtype)
+        if array.ndim > 1
+        else array
+        for key, array in read_checkpoint(BASE).items()
+    }
+    write_checkpoint(tmp_path / "noisy.safetensors", tensors)
+    models = open_checkpoint(BASE), open_checkpoint(tmp_path / "noisy.safetensors")
+    found = match_weights(*models, rule_of(models[1]))
+    monkeypatch.setattr(_Matching, "_is_best", lambda *_: False)
+    expected = match_weights(*models, rule_of(models[1]))
+    assert found.orders.keys() == expected.orders.keys()
+    for name, order in expected.orders.items():
+        assert np.array_equal(found.orders[name], order), name

@@ -7,7 +7,7 @@ only bring the models nearer to each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -26,6 +26,13 @@ __all__ = ["Alignment", "match_weights"]
 _MOST_SWEEPS = 50
 _SIGNIFICANT = 1e-7
 """Part of the gain by which an order must be better: float32 sums are no more exact."""
+
+_SAMPLE = 64
+"""Weights that tell a channel from others in a tensor, and are compared at least."""
+_PART = 16
+"""Of more weights the first of so many parts are compared."""
+_ROUNDING = 1e-5
+"""Part of squares by which float32 may sum them up wrongly, and more."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -112,6 +119,10 @@ class _Use:
     segment: Segment
 
 
+_Rows: TypeAlias = "tuple[slice, Gain, Gain]"
+"""Places on a space, and the weights of two models that belong to them, one row for each."""
+
+
 class _Matching:
     """Two models and what is wired to what in them."""
 
@@ -146,37 +157,80 @@ class _Matching:
             first: whether spaces without an order yet are unknown, and what is wired to them
                 tells nothing.
         """
-        gain, complete = self._gain(name, orders, known=orders if first else None)
-        old = orders.get(name, np.arange(len(gain)))
+        told = self._told(name, known=orders if first else None)
+        again = set() if len(told) == len(self._uses[name]) else {name}
+        old = orders.setdefault(name, np.arange(self._rule.sizes[name]))
+        if self._is_best(name, told, orders):
+            return again
+        gain = self._gain(name, told, orders)
         new = best_order(self._rule.structures[name], gain)
         places = np.arange(len(gain))
         was, will_be = (gain[places, o].sum(dtype=np.float64) for o in (old, new))
-        better = will_be - was > _SIGNIFICANT * abs(was)
-        orders[name] = new if better else old
-        again = set() if complete else {name}
-        return again | (self._neighbours(name) if better else set())
+        if will_be - was <= _SIGNIFICANT * abs(was):
+            return again
+        orders[name] = new
+        return again | self._neighbours(name)
 
-    def _gain(
-        self, name: str, orders: Mapping[str, Order], known: Collection[str] | None
-    ) -> tuple[Gain, bool]:
-        """Return what each place is worth to each channel, and whether all tensors told so."""
+    def _told(self, name: str, known: Collection[str] | None) -> list[str]:
+        """Return the tensors that tell of a space: those whose other axes are in known orders."""
+        return [
+            key
+            for key, uses in self._uses[name].items()
+            if known is None or _spaces(self._others(key, uses[0])) <= set(known)
+        ]
+
+    def _others(self, key: str, use: _Use) -> tuple[Axis, ...]:
+        """Return the axes of a tensor without the one of a use."""
+        axes = self._rule.axes[key]
+        return tuple(() if dim == use.dim else axis for dim, axis in enumerate(axes))
+
+    def _rows(self, name: str, key: str, orders: Mapping[str, Order]) -> Iterator[_Rows]:
+        """Yield where a tensor has channels of a space, and both models' weights of each."""
+        uses = self._uses[name][key]
+        theirs = floats(self._reference[key], rows=uses[0].dim)
+        ours = floats(self._model[key], self._others(key, uses[0]), orders, rows=uses[0].dim)
+        for use in uses:
+            stretch = slice(use.at, use.at + use.segment.length)
+            place = slice(use.segment.start, use.segment.start + use.segment.length)
+            yield place, theirs[stretch], ours[stretch]
+
+    def _gain(self, name: str, told: Iterable[str], orders: Mapping[str, Order]) -> Gain:
+        """Return what each place is worth to each channel."""
         size = self._rule.sizes[name]
         gain = np.zeros((size, size), np.float32)
-        complete = True
-        for key, uses in self._uses[name].items():
-            axes = self._rule.axes[key]
-            dim = uses[0].dim
-            others = tuple(() if d == dim else axis for d, axis in enumerate(axes))
-            if known is not None and not _spaces(others) <= set(known):
-                complete = False
-                continue
-            theirs = floats(self._reference[key], rows=dim)
-            ours = floats(self._model[key], others, orders, rows=dim)
-            for use in uses:
-                stretch = slice(use.at, use.at + use.segment.length)
-                place = slice(use.segment.start, use.segment.start + use.segment.length)
-                gain[place, place] += theirs[stretch] @ ours[stretch].T
-        return gain, complete
+        for key in told:
+            for place, theirs, ours in self._rows(name, key, orders):
+                gain[place, place] += theirs @ ours.T
+        return gain
+
+    def _is_best(self, name: str, told: Iterable[str], orders: Mapping[str, Order]) -> bool:
+        """Tell whether it is certain that no order is better, at a fraction of the cost.
+
+        The best order has the least sum of squared distances between places and their channels,
+        and distances over some of the weights are not greater than those over all. So where the
+        order of a space is best though all other channels are compared by some weights alone, it
+        is best.
+        """
+        order, size = orders[name], self._rule.sizes[name]
+        least = np.zeros((size, size), np.float32)
+        own = np.zeros(size)
+        for key in told:
+            for place, theirs, ours in self._rows(name, key, orders):
+                within, columns = order[place] - place.start, theirs.shape[1]
+                pairs = zip(theirs, within, strict=True)
+                apart = np.array([_square(row - ours[channel]) for row, channel in pairs])
+                sample = max(columns // _PART, min(columns, _SAMPLE))
+                some = _distances(theirs[:, :sample], ours[:, :sample])
+                own[place] += apart
+                least[place, place] += some
+                some[np.arange(len(some)), within] = np.inf
+                if apart.sum() * sample > some.min(axis=1).sum() * columns and columns > _SAMPLE:
+                    return False  # as good as certain: the rest need not be read twice
+        places = np.arange(size)
+        least[places, order] = own
+        best = best_order(self._rule.structures[name], -least)
+        found, present = (least[places, o].sum(dtype=np.float64) for o in (best, order))
+        return bool(found >= present)
 
     def _neighbours(self, name: str) -> set[str]:
         """Return the spaces that share a tensor with a space, on another axis."""
@@ -197,6 +251,18 @@ class _Matching:
             norm += float(np.square(theirs).sum(dtype=np.float64))
             apart += float(np.square(np.subtract(ours, theirs, out=theirs)).sum(dtype=np.float64))
         return float(np.sqrt(apart / norm)) if norm else 0.0
+
+
+def _square(row: Gain) -> float:
+    return float(np.dot(row, row))
+
+
+def _distances(one: Gain, other: Gain) -> Gain:
+    """Return squared distances between all rows of two matrices, none greater than it is."""
+    squares = [np.square(rows).sum(axis=1)[:, None] for rows in (one, other)]
+    together = squares[0] + squares[1].T
+    found: Gain = (1 - _ROUNDING) * together - 2 * (one @ other.T)
+    return found.clip(min=0)
 
 
 def _spaces(axes: Iterable[Axis]) -> set[str]:
