@@ -1,9 +1,10 @@
 """``python -m benchmarks.loop``: what a trial's time goes into, by generator.
 
-``bmerge run`` optimises all blocks of two SD1.5 checkpoints with full shapes and random values; the
-table has the medians of its trials: merge, hand-over, load, paint, wait for scores. ``diffusers``
-paints in the process, tiny pictures of one step; ``a1111`` talks to the tests' own server, which
-paints nothing, but reads the whole file and takes its SHA-256 when it loads a checkpoint.
+``bmerge run`` optimises all blocks, or one, of two SD1.5 checkpoints with full shapes and random
+values; the table has the medians of its trials: merge, hand-over, load, paint, wait for scores.
+``diffusers`` paints in the process, tiny pictures of one step; ``a1111`` talks to the tests' own
+server, which paints nothing, but reads the whole file and takes its SHA-256 when it loads a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -29,14 +31,15 @@ from servers.fake_a1111 import FakeA1111  # noqa: E402
 
 KNOWN = ("diffusers", "a1111")
 PARTS = ("merge", "hand_over", "load", "generate", "wait", "total")
-SKIPPED = 2
+SKIPPED = 3
+SPACES = {"all": "{range: [0, 1]}", "one block": "{freeze: 0.5, blocks: {IN05: [0, 1]}}"}
 STUDY = """\
 name: loop
 merge:
   method: {method}
   models: [{models}]
 space:
-  alpha: {{range: [0, 1]}}
+  alpha: {space}
 payloads:
   seeds: [1, 2]
   prompts: [a cat]
@@ -78,10 +81,13 @@ def _generator(name: str, folder: Path) -> Iterator[str]:
         yield f"{{name: {name}, addresses: ['{server.url}'], models_dir: {folder / 'models'}}}"
 
 
-def _measure(name: str, method: str, models: str, folder: Path, trials: int) -> dict[str, float]:
+def _measure(
+    name: str, space: str, method: str, models: str, folder: Path, trials: int
+) -> dict[str, float]:
     """Run a study; return part → median seconds, without the first trials, which build all."""
     with _generator(name, folder) as generator:
-        text = STUDY.format(method=method, models=models, generator=generator)
+        known = {"method": method, "models": models, "space": SPACES[space]}
+        text = STUDY.format(generator=generator, **known)
         (folder / "study.yaml").write_text(text, encoding="utf-8")
         command = [str(Path(sys.executable).with_name("bmerge")), "run", str(folder / "study.yaml")]
         limit = ["--trials", str(trials), "--out", str(folder / "run")]
@@ -109,15 +115,15 @@ def main() -> None:
         lines = [
             "# What a trial's time goes into",
             "",
-            "| generator | merge | hand-over | load | paint | wait | in all |",
-            "|---|---|---|---|---|---|---|",
+            "| generator | blocks that change | merge | hand-over | load | paint | wait | in all |",
+            "|---|---|---|---|---|---|---|---|",
         ]
-        for name in options.generator:
-            folder = Path(scratch) / name
+        for name, space in itertools.product(options.generator, SPACES):
+            folder = Path(scratch) / f"{name} {space}"
             folder.mkdir()
-            times = _measure(name, options.method, models, folder, options.trials)
+            times = _measure(name, space, options.method, models, folder, options.trials)
             cells = " | ".join(f"{times[part]:.2f}" for part in PARTS)
-            lines.append(f"| {name} | {cells} |")
+            lines.append(f"| {name} | {space} | {cells} |")
     cores, load = os.cpu_count(), os.getloadavg()[0]
     trials = f"{options.trials - SKIPPED} trials of {options.method}, {kind.title}"
     lines += ["", f"Seconds, medians of {trials}; {cores} cores, load {load:.1f}.", ""]
