@@ -13,9 +13,11 @@ use std::arch::x86_64::{
     _CMP_LT_OQ, _CMP_NGE_UQ, _MM_FROUND_TO_NEAREST_INT,
 };
 
+use super::blocks::{Column, Sums};
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use super::search_avx2;
 use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
 use crate::rng::{round_keys, Words, MULTIPLIERS};
@@ -24,6 +26,31 @@ use crate::rng::{round_keys, Words, MULTIPLIERS};
 pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
+    #[inline(always)]
+    fn search_codes(
+        values: &[Column; 32],
+        weights: &[Column; 32],
+        factor: &Column,
+        minimum: &Column,
+        most: f32,
+        codes: &mut [Column; 32],
+    ) -> Sums {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { search_avx2::codes(values, weights, factor, minimum, most, codes) }
+    }
+
+    #[inline(always)]
+    fn search_error(
+        values: &[Column; 32],
+        weights: &[Column; 32],
+        codes: &[Column; 32],
+        scale: &Column,
+        minimum: &Column,
+    ) -> Column {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { search_avx2::error(values, weights, codes, scale, minimum) }
+    }
+
     #[inline(always)]
     fn decode_f16(source: &[u8], target: &mut [f32]) {
         // SAFETY: the features were detected; see the type's documentation.

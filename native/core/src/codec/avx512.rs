@@ -19,6 +19,7 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::avx2::{is_aligned, stream, Avx2};
+use super::blocks::{Column, Sums};
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
@@ -31,6 +32,29 @@ use crate::rng::{round_keys, Numbers, Words, MULTIPLIERS, SCALE};
 pub(crate) struct Avx512;
 
 impl Isa for Avx512 {
+    #[inline(always)]
+    fn search_codes(
+        values: &[Column; 32],
+        weights: &[Column; 32],
+        factor: &Column,
+        minimum: &Column,
+        most: f32,
+        codes: &mut [Column; 32],
+    ) -> Sums {
+        Avx2::search_codes(values, weights, factor, minimum, most, codes)
+    }
+
+    #[inline(always)]
+    fn search_error(
+        values: &[Column; 32],
+        weights: &[Column; 32],
+        codes: &[Column; 32],
+        scale: &Column,
+        minimum: &Column,
+    ) -> Column {
+        Avx2::search_error(values, weights, codes, scale, minimum)
+    }
+
     #[inline(always)]
     fn decode_f16(source: &[u8], target: &mut [f32]) {
         // SAFETY: the features were detected; see the type's documentation.

@@ -1,5 +1,6 @@
 //! Instruction sets: the few things that have code of their own for each.
 
+use super::blocks::{self, Column, Sums};
 use super::formula::{Formula, Products};
 use super::lanes::{change_with, combine_with, decode_bf16, products_with, Plain, Summed};
 use super::{decode_with, eight, encode_with, half};
@@ -21,6 +22,33 @@ pub(crate) trait Isa {
     fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
+
+    /// Codes from 0 to `most` of eight sub-blocks side by side, for a factor and a minimum of each;
+    /// and their weighted sums, which ggml's search goes by.
+    #[inline(always)]
+    fn search_codes(
+        values: &[Column; 32],
+        weights: &[Column; 32],
+        factor: &Column,
+        minimum: &Column,
+        most: f32,
+        codes: &mut [Column; 32],
+    ) -> Sums {
+        blocks::search_codes(values, weights, factor, minimum, most, codes)
+    }
+
+    /// The weighted squares of what is wrong with codes, for a scale and a minimum of each of them.
+    #[inline(always)]
+    fn search_error(
+        values: &[Column; 32],
+        weights: &[Column; 32],
+        codes: &[Column; 32],
+        scale: &Column,
+        minimum: &Column,
+    ) -> Column {
+        blocks::search_error(values, weights, codes, scale, minimum)
+    }
+
     /// A formula of half floats; the bits of the result's greatest magnitude. With `past` it is written
     /// past the caches, if this set does that.
     fn combine_f16<F: Formula<N, S>, const N: usize, const S: usize>(

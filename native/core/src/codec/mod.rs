@@ -14,6 +14,8 @@ pub(crate) mod formula;
 mod half;
 mod isa;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod search_avx2;
 mod stochastic;
 pub(crate) mod voting;
 

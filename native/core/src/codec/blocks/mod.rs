@@ -13,6 +13,9 @@ mod rotation;
 mod round;
 mod scaled;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use ggml::ALIGNER;
+pub(super) use ggml::{search_codes, search_error, Column, Sums};
 pub use ggml::{Ggml, Kind};
 pub use levels::{Absmax, Levels};
 pub use packed::{Groups, Packed, Words};

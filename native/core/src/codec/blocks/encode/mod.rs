@@ -113,7 +113,7 @@ impl Task for Encode<'_> {
                 Rows { scaled, companions }.encode::<I>(self.unit, self.values, self.codes)
             }
             Codec::Levels(_) | Codec::Packed(_) => false, // jobs are refused these before a run starts
-            Codec::Ggml(ggml) => ggml.encode(self.values, self.codes),
+            Codec::Ggml(ggml) => ggml.encode::<I>(self.values, self.codes),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What every kind of block is encoded by, and the half floats in it.
 
-use crate::codec::half;
+use crate::codec::{half, Isa};
 
 /// A kind of block of `B` bytes, which `N` elements are encoded to; whether its scales are finite.
 pub(super) trait Block<const N: usize, const B: usize> {
-    fn encode(values: &[f32; N], block: &mut [u8; B]) -> bool;
+    fn encode<I: Isa>(values: &[f32; N], block: &mut [u8; B]) -> bool;
 }
 
 /// Store a half float; whether it is finite.

@@ -8,35 +8,36 @@ use super::block::{store, Block};
 use super::lanes::ALIGNER;
 use super::superblocks::{Q4_K, Q5_K, Q6_K};
 use super::Kind;
+use crate::codec::Isa;
 
 /// Encode whole blocks; whether all values are finite, and the scales that they need.
 #[inline(always)]
-pub(super) fn encode(kind: Kind, values: &[f32], codes: &mut [u8]) -> bool {
+pub(super) fn encode<I: Isa>(kind: Kind, values: &[f32], codes: &mut [u8]) -> bool {
     match kind {
-        Kind::Q4_0 => blocks::<32, 18, Q4_0>(values, codes),
-        Kind::Q4_1 => blocks::<32, 20, Q4_1>(values, codes),
-        Kind::Q5_0 => blocks::<32, 22, Q5_0>(values, codes),
-        Kind::Q5_1 => blocks::<32, 24, Q5_1>(values, codes),
-        Kind::Q8_0 => blocks::<32, 34, Q8_0>(values, codes),
-        Kind::Q4_K => blocks::<256, 144, Q4_K>(values, codes),
-        Kind::Q5_K => blocks::<256, 176, Q5_K>(values, codes),
-        Kind::Q6_K => blocks::<256, 210, Q6_K>(values, codes),
+        Kind::Q4_0 => blocks::<I, 32, 18, Q4_0>(values, codes),
+        Kind::Q4_1 => blocks::<I, 32, 20, Q4_1>(values, codes),
+        Kind::Q5_0 => blocks::<I, 32, 22, Q5_0>(values, codes),
+        Kind::Q5_1 => blocks::<I, 32, 24, Q5_1>(values, codes),
+        Kind::Q8_0 => blocks::<I, 32, 34, Q8_0>(values, codes),
+        Kind::Q4_K => blocks::<I, 256, 144, Q4_K>(values, codes),
+        Kind::Q5_K => blocks::<I, 256, 176, Q5_K>(values, codes),
+        Kind::Q6_K => blocks::<I, 256, 210, Q6_K>(values, codes),
     }
 }
 
 /// Encode whole blocks of one kind.
 #[inline(always)]
-fn blocks<const N: usize, const B: usize, K: Block<N, B>>(
+fn blocks<I: Isa, const N: usize, const B: usize, K: Block<N, B>>(
     values: &[f32],
     codes: &mut [u8],
 ) -> bool {
     let mut finite = true;
     for (values, block) in values.as_chunks::<N>().0.iter().zip(codes.as_chunks_mut::<B>().0) {
         if greatest(values) < f32::INFINITY {
-            finite &= K::encode(values, block);
+            finite &= K::encode::<I>(values, block);
         } else {
             finite = false;
-            K::encode(&values.map(|x| if x.is_finite() { x } else { 0.0 }), block);
+            K::encode::<I>(&values.map(|x| if x.is_finite() { x } else { 0.0 }), block);
         }
     }
     finite
@@ -75,7 +76,7 @@ struct Q8_0;
 
 impl Block<32, 34> for Q8_0 {
     #[inline(always)]
-    fn encode(values: &[f32; 32], block: &mut [u8; 34]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 34]) -> bool {
         let scale = greatest(values) / 127.0;
         let factor = inverse(scale);
         for (code, value) in block[2..].iter_mut().zip(values) {
@@ -147,7 +148,7 @@ struct Q4_0;
 
 impl Block<32, 18> for Q4_0 {
     #[inline(always)]
-    fn encode(values: &[f32; 32], block: &mut [u8; 18]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 18]) -> bool {
         let scale = extreme(values) / -8.0;
         nibbles(&codes(values, inverse(scale), 8.5, 15.0), &mut block[2..]);
         store(block, 0, scale)
@@ -158,7 +159,7 @@ struct Q5_0;
 
 impl Block<32, 22> for Q5_0 {
     #[inline(always)]
-    fn encode(values: &[f32; 32], block: &mut [u8; 22]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 22]) -> bool {
         let scale = extreme(values) / -16.0;
         let codes = codes(values, inverse(scale), 16.5, 31.0);
         fifths(&codes, &mut block[2..6]);
@@ -171,7 +172,7 @@ struct Q4_1;
 
 impl Block<32, 20> for Q4_1 {
     #[inline(always)]
-    fn encode(values: &[f32; 32], block: &mut [u8; 20]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 20]) -> bool {
         let (least, greatest) = range(values);
         let scale = (greatest - least) / 15.0;
         nibbles(&codes(&above(values, least), inverse(scale), 0.5, 15.0), &mut block[4..]);
@@ -183,7 +184,7 @@ struct Q5_1;
 
 impl Block<32, 24> for Q5_1 {
     #[inline(always)]
-    fn encode(values: &[f32; 32], block: &mut [u8; 24]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 24]) -> bool {
         let (least, greatest) = range(values);
         let scale = (greatest - least) / 31.0;
         let codes = codes(&above(values, least), inverse(scale), 0.5, 31.0);

@@ -6,7 +6,7 @@
 pub(super) const LANES: usize = 8;
 
 /// Between 2^23 and 2^24: the last bits of sums with it are whole numbers.
-pub(super) const ALIGNER: f32 = 12_582_912.0;
+pub(in crate::codec) const ALIGNER: f32 = 12_582_912.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Eight(pub(super) [f32; LANES]);

@@ -8,6 +8,10 @@ mod lanes;
 mod search;
 mod superblocks;
 
+#[cfg(target_arch = "x86_64")]
+pub(in crate::codec) use lanes::ALIGNER;
+pub(in crate::codec) use search::{codes as search_codes, error as search_error, Column, Sums};
+
 use super::product;
 use crate::codec::Isa;
 
@@ -88,7 +92,7 @@ impl Ggml {
 
     /// Encode whole blocks; whether all values are finite, and what they become.
     #[inline(always)]
-    pub(super) fn encode(&self, values: &[f32], codes: &mut [u8]) -> bool {
-        encode::encode(self.kind, values, codes)
+    pub(super) fn encode<I: Isa>(&self, values: &[f32], codes: &mut [u8]) -> bool {
+        encode::encode::<I>(self.kind, values, codes)
     }
 }

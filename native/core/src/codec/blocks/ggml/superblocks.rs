@@ -4,15 +4,17 @@
 
 use super::block::{store, stored, Block};
 use super::lanes::{bits, whole, Eight, LANES};
-use super::search::{symmetric, Affine};
+use super::search::{symmetric, Affine, Column};
+use crate::codec::Isa;
 
 pub(super) struct Q4_K;
 
 impl Block<256, 144> for Q4_K {
     #[inline(always)]
-    fn encode(values: &[f32; 256], block: &mut [u8; 144]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 256], block: &mut [u8; 144]) -> bool {
         let (head, codes) = block.split_at_mut(16);
-        let (found, finite) = affine(Affine { most: 15.0, start: -1.0, steps: 20 }, values, head);
+        let (found, finite) =
+            affine::<I>(Affine { most: 15.0, start: -1.0, steps: 20 }, values, head);
         for (chunk, bytes) in codes.chunks_exact_mut(32).enumerate() {
             let (low, high) = (&found[2 * chunk], &found[2 * chunk + 1]);
             for (index, byte) in bytes.iter_mut().enumerate() {
@@ -27,10 +29,11 @@ pub(super) struct Q5_K;
 
 impl Block<256, 176> for Q5_K {
     #[inline(always)]
-    fn encode(values: &[f32; 256], block: &mut [u8; 176]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 256], block: &mut [u8; 176]) -> bool {
         let (head, rest) = block.split_at_mut(16);
         let (fifths, codes) = rest.split_at_mut(32);
-        let (found, finite) = affine(Affine { most: 31.0, start: -0.5, steps: 15 }, values, head);
+        let (found, finite) =
+            affine::<I>(Affine { most: 31.0, start: -0.5, steps: 15 }, values, head);
         fifths.fill(0);
         for (chunk, bytes) in codes.chunks_exact_mut(32).enumerate() {
             let (low, high) = (&found[2 * chunk], &found[2 * chunk + 1]);
@@ -45,12 +48,16 @@ impl Block<256, 176> for Q5_K {
 
 /// Store the scales and minima of eight sub-blocks; their codes, and whether the scales are finite.
 #[inline(always)]
-fn affine(search: Affine, values: &[f32; 256], head: &mut [u8]) -> ([[u8; 32]; LANES], bool) {
-    let mut x = [Eight::splat(0.0); 32];
+fn affine<I: Isa>(
+    search: Affine,
+    values: &[f32; 256],
+    head: &mut [u8],
+) -> ([[u8; 32]; LANES], bool) {
+    let mut x = [Column::default(); 32];
     for (index, x) in x.iter_mut().enumerate() {
-        *x = Eight::gather(values, index, 32);
+        *x = Eight::gather(values, index, 32).0;
     }
-    let (scales, minima) = search.find(&x);
+    let (scales, minima) = search.find::<I>(&x);
     let greatest =
         |all: Eight| all.0.iter().fold(0.0_f32, |most, x| if *x > most { *x } else { most });
     let (scale, minimum) = (greatest(scales), greatest(minima));
@@ -83,7 +90,7 @@ pub(super) struct Q6_K;
 
 impl Block<256, 210> for Q6_K {
     #[inline(always)]
-    fn encode(values: &[f32; 256], block: &mut [u8; 210]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 256], block: &mut [u8; 210]) -> bool {
         let mut scales = [0.0; 16];
         for (half, scales) in scales.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut x = [Eight::splat(0.0); 16];
