@@ -318,16 +318,42 @@ components:
             ),
             "only 'merge' is read",
         ),
+        (CONFIG.replace("init_points: 7", "init_points: x"), "init_points must be a whole number"),
+        (CONFIG.replace("n_iters: 30", "n_iters: [3]"), "n_iters must be a whole number"),
         ("- a list", "config.yaml: is not a mapping"),
         ("a: [", "config.yaml: is not YAML"),
     ],
-    ids=["method", "models", "payloads", "mode", "list", "damaged"],
+    ids=["method", "models", "payloads", "mode", "points", "iterations", "list", "damaged"],
 )
 def test_what_cannot_be_read_is_one_line(bmerge, conf, config, said, tmp_path):
     called = bmerge("import-config", conf(config, GUIDE), "-o", tmp_path / "study.yaml")
     assert (called.status, called.out) == (1, "")
     assert said in called.err
     assert not (tmp_path / "study.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "guide",
+    ["frozen_params: 3", "custom_ranges: [1]", "groups: [3]",
+     "frozen_params: {block_0_alpha: high}", "custom_ranges: {block_0_alpha: 0.5}"],
+)  # fmt: skip
+def test_guide_that_no_tool_would_take_is_one_line(bmerge, conf, guide, tmp_path):
+    called = bmerge("import-config", conf(CONFIG, guide), "-o", tmp_path / "study.yaml")
+    assert (called.status, called.out) == (1, "")
+    assert "bug" not in called.err
+    assert not (tmp_path / "study.yaml").exists()
+
+
+def test_files_may_be_named_with_their_suffix(bmerge, conf, tmp_path):
+    config = CONFIG.replace("payloads: cargo", "payloads: cargo.yaml")
+    config = config.replace("optimisation_guide: guide", "optimisation_guide: guide.yaml")
+    said = []
+    for text in (CONFIG, config):
+        out = tmp_path / "study.yaml"
+        called = bmerge("import-config", conf(text, GUIDE), "-o", out, "--force")
+        assert called.status == 0, called.err
+        said.append(out.read_text())
+    assert said[0] == said[1]
 
 
 def test_folder_without_a_configuration_is_one_line(bmerge, tmp_path):

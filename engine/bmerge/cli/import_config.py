@@ -47,7 +47,7 @@ def command(
         check_yaml_target(target, "study", force=force)
     old = open_folder(Path(folder).expanduser())
     method = _method(session, old)
-    data = study_of_optim(old, method) if old.is_optim else study_of_merger(old, method)
+    data = _study(old, method)
     for line in old.lost:
         note(f"not carried over: {line}")
     if as_json:
@@ -67,6 +67,16 @@ def _method(session: Session, old: OldFolder) -> MergeMethod:
     if not isinstance(name, str):
         raise RecipeError("names no merge method", path=old.path / "config.yaml")
     return session.registry().method(name)
+
+
+def _study(old: OldFolder, method: MergeMethod) -> dict[str, Any]:
+    try:
+        return study_of_optim(old, method) if old.is_optim else study_of_merger(old, method)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        # A list where the tools have a mapping, a word where they have a number, and so on.
+        message = f"holds what cannot be read as the tool's settings: {error}"
+        hint = "config.yaml and the guide that it names are read as the tool reads them"
+        raise RecipeError(message, path=old.path, hint=hint) from error
 
 
 def _text(old: OldFolder, data: dict[str, Any]) -> str:

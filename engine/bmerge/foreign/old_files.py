@@ -15,7 +15,7 @@ from typing import Any
 from bmerge.errors import FormatError, RecipeError
 from bmerge.reading import read_text
 
-__all__ = ["OldFolder", "open_folder"]
+__all__ = ["OldFolder", "open_folder", "whole_number"]
 
 _GUIDES = ("optimisation_guide", "optimization_guide")
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
@@ -60,6 +60,26 @@ class OldFolder:
             self.lost.append(what)
 
 
+def whole_number(folder: OldFolder, settings: Mapping[str, Any], key: str, default: int) -> int:
+    """Return a setting that is a whole number.
+
+    Args:
+        folder: the configuration, which an error names.
+        settings: those that may have it.
+        key: its name.
+        default: what holds where it is not given.
+
+    Raises:
+        RecipeError: if it is none.
+    """
+    value = settings.get(key, default)
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"{key} must be a whole number, not {value!r}"
+        raise RecipeError(message, path=folder.path / "config.yaml") from error
+
+
 def open_folder(folder: Path) -> OldFolder:
     """Read a configuration folder, or the one in a tool's own folder.
 
@@ -77,12 +97,17 @@ def open_folder(folder: Path) -> OldFolder:
     guide: Mapping[str, Any] = {}
     for name in _GUIDES:
         if isinstance(chosen.get(name), str):
-            guide = _read(path / name / f"{chosen[name]}.yaml")
+            guide = _read(path / name / _file(chosen[name]))
     payloads = chosen.get("payloads")
-    file = path / "payloads" / f"{payloads}.yaml" if isinstance(payloads, str) else None
+    file = path / "payloads" / _file(payloads) if isinstance(payloads, str) else None
     if file is not None and not file.is_file():
         raise FormatError(f"there is no payload file {file}", path=file)
     return OldFolder(path, config, guide, file)
+
+
+def _file(name: str) -> str:
+    """Return the file that a choice names, with its suffix or without."""
+    return name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
 
 
 def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:

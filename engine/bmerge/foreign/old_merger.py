@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bmerge.errors import RecipeError
-from bmerge.foreign.old_files import OldFolder
+from bmerge.foreign.old_files import OldFolder, whole_number
 from bmerge.foreign.old_parts import a1111, scorers, shared
 from bmerge.method import MergeMethod
 
@@ -147,6 +147,6 @@ def _optimiser(folder: OldFolder) -> dict[str, Any]:
         "name": _OPTIMISERS.get(old, "auto"),
         "seed": 1,
         "init": "lhs" if config.get("latin_hypercube_sampling") else "random",
-        "init_points": int(config.get("init_points", 1)),
-        "n_iters": int(config.get("n_iters", 1)),
+        "init_points": whole_number(folder, config, "init_points", 1),
+        "n_iters": whole_number(folder, config, "n_iters", 1),
     }

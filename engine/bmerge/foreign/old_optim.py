@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmerge.errors import RecipeError
-from bmerge.foreign.old_files import OldFolder
+from bmerge.foreign.old_files import OldFolder, whole_number
 from bmerge.foreign.old_optim_space import GuideReader
 from bmerge.foreign.old_parts import a1111, scorers, shared
 from bmerge.method import MergeMethod
@@ -79,8 +79,8 @@ def _optimiser(folder: OldFolder) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": "auto",
         "seed": seed if isinstance(seed, int) and seed >= 0 else 0,
-        "init_points": int(old.get("init_points", 10)),
-        "n_iters": int(old.get("n_iters", 20)),
+        "init_points": whole_number(folder, old, "init_points", 10),
+        "n_iters": whole_number(folder, old, "n_iters", 20),
     }
     if old.get("bayes"):
         return {**found, **_bayes(folder, old.get("bayes_config") or {})}
