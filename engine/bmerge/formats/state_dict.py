@@ -18,7 +18,7 @@ _WRAPPERS = (
 )
 """What trainers put a state dict under, the one to take first if there are several."""
 _OF_TRAINING = ("optim", "sched", "lr_", "scaler", "grad_", "rng", "callbacks", "loops")
-"""How names start of what is no model, but may hold tensors."""
+"""How names start of things that may hold tensors and are not models."""
 _DEEPEST = 4
 
 

@@ -56,7 +56,7 @@ class Suspects:
                     self._found[rest].append(info)
 
     def of(self, codes: TensorInfo) -> Iterator[TensorInfo]:
-        """Yield what may scale codes, which are no scale themselves: there is less of it."""
+        """Yield what may scale codes, and is not a scale itself: there is less of it."""
         stem = _words(codes.key)
         while True:
             yield from (info for info in self._found.get(stem, ()) if 2 * info.numel <= codes.numel)
