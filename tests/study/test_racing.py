@@ -21,7 +21,8 @@ from bmerge.study.objective import Objective, Objectives
 from bmerge.study.race import Race
 from bmerge.study.racing import check_racing, cost_of_a_merge
 from bmerge.study.stored import read_study
-from bmerge.study.trial import Proposal, Trial, best_of, results_of
+from bmerge.study.told import results_of
+from bmerge.study.trial import Proposal, Trial, best_of
 from grey_study import STUDY
 from noisy_study import BOTH, PAYLOADS, Judge, N, Painter, race_study
 from toy_study import ONE, TWO
@@ -82,7 +83,7 @@ def test_a_trial_stops_at_the_first_picture_from_the_fourth_on_that_shows_it_beh
 
 def test_a_pruned_trial_is_told_as_the_best_plus_the_difference_with_its_variance(raced):
     trials = read_study(raced[0]).trials
-    for result in results_of(trials):
+    for result in results_of(trials, BOTH):
         trial = trials[result.number]
         assert (result.pictures, result.pruned) == (len(trial.pictures), trial.state == "pruned")
         if not result.pruned:
@@ -103,6 +104,35 @@ def test_a_pruned_trial_is_told_as_the_best_plus_the_difference_with_its_varianc
                 parts[at] += weight * len(ids) * w * d / w.sum()
         variance = parts.var(ddof=1) / len(ids) * (1 - len(ids) / N)
         assert result.variance == pytest.approx(variance, rel=1e-9)
+
+
+def test_pictures_are_told_one_by_one_as_parts_of_the_score(raced):
+    trials = read_study(raced[0]).trials
+    for result in results_of(trials, BOTH):
+        trial = trials[result.number]
+        whole = trial if trial.incumbent is None else trials[trial.incumbent]
+        assert result.pruned == (whole is not trial)
+        totals = {
+            label: sum(p["weight"] for p in whole.pictures if label in p["scores"])
+            for label in BOTH.sums[0].weights
+        }
+        for picture in trial.pictures:
+            parts = [
+                weight * picture["weight"] * picture["scores"][label] / totals[label]
+                for label, weight in BOTH.sums[0].weights.items()
+                if label in picture["scores"]
+            ]
+            assert result.by_picture[picture["id"]] == pytest.approx(N * sum(parts))
+        assert len(result.by_picture) == len(trial.pictures)
+        if not result.pruned:
+            assert np.mean([*result.by_picture.values()]) == pytest.approx(result.score)
+
+
+@pytest.mark.parametrize("tallies", [{}, {"judge": "min"}])
+def test_pictures_that_do_not_add_up_to_the_score_are_not_told(raced, tallies):
+    trials = read_study(raced[0]).trials
+    other = replace(BOTH, tallies=tallies) if tallies else replace(BOTH, sums=BOTH.sums * 2)
+    assert not any(result.by_picture for result in results_of(other.scored(trials), other))
 
 
 def test_only_complete_trials_win_though_an_estimate_may_be_higher(raced):

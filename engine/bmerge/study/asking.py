@@ -18,7 +18,8 @@ from bmerge.study.points import checked_point
 from bmerge.study.protocols import Foreseeing, Optimiser
 from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Proposal, Trial, results_of
+from bmerge.study.told import result_of, results_of
+from bmerge.study.trial import Proposal, Trial
 
 __all__ = ["Asking"]
 
@@ -98,8 +99,9 @@ class Asking:
             known: whether the optimiser proposed it in this process.
         """
         if self._begun and trial.proposal.values:
+            result = result_of(trial, self._store.trials, self._study.objectives)
             with self._explained(f"was told of trial {trial.number}"):
-                self._optimiser.tell(replace(trial.result, proposed=known))
+                self._optimiser.tell(replace(result, proposed=known))
 
     def _is_exhausted(self) -> bool:
         space = self._study.search.space
@@ -129,7 +131,7 @@ class Asking:
             if normalise != "none" and not reference(self._store.trials):
                 message = "scores cannot be normalised: no trial before the optimiser's is complete"
                 raise StudyError(message, hint="set normalise to none")
-            if results := results_of(self._store.trials):
+            if results := results_of(self._store.trials, self._study.objectives):
                 with self._explained(f"was told of {len(results)} finished trials"):
                     self._optimiser.replay(results)
         with self._explained(f"was asked for trial {len(self._store.trials)}"):

@@ -202,12 +202,37 @@ class Scale:
         normal = {label: self._normal(label, picture) for label in picture["scores"]}
         return math.fsum(_sum(one.weights, normal) for one in self.sums)
 
-    def shares(self, pictures: Sequence[PictureRecord]) -> list[float]:
-        """Return a number for each picture; their mean is the score of a trial of just these."""
+    def by_picture(self, trial: Trial, trials: Mapping[int, Trial]) -> dict[str, float]:
+        """Return what each picture of a trial says, by its id.
+
+        Args:
+            trial: with its score.
+            trials: among which is the one that a pruned trial was behind.
+
+        Returns:
+            Numbers whose mean over all pictures of the study is the score; none where the score is
+            no such mean.
+        """
+        if trial.score is None or trial.broken or len(self.sums) > 1 or self.tallies:
+            return {}
+        whole = trial if trial.incumbent is None else trials[trial.incumbent]
+        shares = self.shares(trial.pictures, whole.pictures)
+        return {p["id"]: share for p, share in zip(trial.pictures, shares, strict=True)}
+
+    def shares(
+        self, pictures: Sequence[PictureRecord], among: Sequence[PictureRecord] = ()
+    ) -> list[float]:
+        """Return a number for each picture; their mean is the score of a trial of just these.
+
+        Args:
+            pictures: of a trial.
+            among: pictures of another one, if the mean is to be over pictures like these instead.
+        """
+        among = among or pictures
         labels = dict.fromkeys(label for picture in pictures for label in picture["scores"])
-        totals = {label: _weight(pictures, label) for label in labels}
+        totals = {label: _weight(among, label) for label in labels}
         return [
-            len(pictures)
+            len(among)
             * math.fsum(
                 weight * p["weight"] * self._normal(label, p) / totals[label]
                 for one in self.sums

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 __all__ = ["Foreseeing", "Optimiser", "Parameter", "ParameterKind", "Result", "Space"]
@@ -117,6 +117,10 @@ class Result:
         pruned: whether the trial was stopped early, because it was behind the best one on the
             pictures that it had. Its score is then the best one's plus the mean difference on
             those pictures: too low for a good merge that was unlucky, hardly ever too high.
+        by_picture: id of each picture → what it says of the trial. The mean of all pictures of a
+            complete trial is its score; the same id is the same prompt and seed in every trial.
+            Empty where pictures do not add up to the score: with several objectives, with a tally
+            other than the mean, where a constraint lowers the score, and for a failed trial.
     """
 
     number: int
@@ -129,6 +133,7 @@ class Result:
     variance: float = 0.0
     pictures: int | None = None
     pruned: bool = False
+    by_picture: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -8,7 +8,6 @@ from typing import Literal
 
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.study.picture_record import PictureRecord
-from bmerge.study.protocols import Result
 
 __all__ = [
     "Phase",
@@ -18,7 +17,6 @@ __all__ = [
     "best_of",
     "dominates",
     "front_of",
-    "results_of",
 ]
 
 Phase = Literal["baseline", "try", "init", "iters"]
@@ -99,22 +97,6 @@ class Trial:
     broken: bool = False
     token: str = ""
 
-    @property
-    def result(self) -> Result:
-        """The trial as an optimiser sees it."""
-        return Result(
-            number=self.number,
-            values=self.proposal.values,
-            score=self.score,
-            proposed=self.proposal.asked,
-            sequence=self.sequence or 0,
-            asks_before=self.asks_before,
-            scores=self.scores,
-            variance=self.variance,
-            pictures=len(self.pictures),
-            pruned=self.state == "pruned",
-        )
-
 
 def best_of(trials: Mapping[int, Trial]) -> Trial | None:
     """Return the complete trial with the greatest score, the first of equals, or None.
@@ -140,9 +122,3 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     """Tell whether scores excel others in one objective and equal them in all, at least."""
     pairs = list(zip(one, other, strict=True))
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
-
-
-def results_of(trials: Mapping[int, Trial]) -> list[Result]:
-    """Return the finished trials of the search space in the order of their tells."""
-    told = [t for t in trials.values() if t.state != "running" and t.proposal.values]
-    return [trial.result for trial in sorted(told, key=lambda t: t.sequence or 0)]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular  # type: ignore[import-untyped]
 
+from bmerge_plugins.gaussian.evidence import Evidence
 from bmerge_plugins.gaussian.kernel import Array, matern, squared_distances
 
-__all__ = ["MEAN_VARIANCE", "Beliefs", "Process", "Shape", "inverse"]
+__all__ = ["MEAN_VARIANCE", "Beliefs", "Process", "Shape", "covariance", "inverse"]
 
 MEAN_VARIANCE = 4.0  # of the unknown mean of scores, in those of the standardised scores
+_OFFSET_VARIANCE = 4.0  # of the unknown mean of a picture
 _JITTER = 1e-8
 _LEAST = 1e-10  # of a variance
 
@@ -23,11 +25,15 @@ class Shape:
     Args:
         lengths: length scale of each dimension.
         variance: of the scores over the space.
-        noise: variance that they have beside the one that was told.
+        taste: variance of what one picture likes over the space, as a part of ``variance``.
+        error: variance of the error of a picture that no other trial's has.
+        noise: variance that scores have beside the one that was told.
     """
 
     lengths: Array
     variance: float
+    taste: float
+    error: float
     noise: float
 
 
@@ -49,22 +55,24 @@ class Beliefs:
 
 
 class Process:
-    """A Gaussian process given some scores.
+    """A Gaussian process given some scores: what it expects are scores by all pictures.
 
     Args:
-        points: rows of the unit cube.
-        scores: of the points, standardised.
-        variances: of the scores' errors.
+        evidence: what is known.
         shape: of the process.
     """
 
-    def __init__(self, points: Array, scores: Array, variances: Array, shape: Shape) -> None:
-        self.points, self.shape = points, shape
-        self._scaled = points / shape.lengths
-        covariance = self._covariance(self._scaled)
-        covariance[np.diag_indices(len(points))] += variances + shape.noise
-        self._inverse, _ = inverse(covariance)
-        self._weights = self._inverse @ scores
+    def __init__(self, evidence: Evidence, shape: Shape) -> None:
+        self.evidence, self.shape = evidence, shape
+        self._scaled = evidence.points / shape.lengths
+        correlation, _ = matern(squared_distances(self._scaled, self._scaled))
+        self._inverse, _ = inverse(covariance(evidence, shape, correlation))
+        self._weights = self._inverse @ evidence.scores
+
+    @property
+    def points(self) -> Array:
+        """The points of which something is known, each once."""
+        return np.unique(self.evidence.points, axis=0)
 
     def expect(self, points: Array) -> tuple[Array, Array]:
         """Return the means and standard deviations of the scores at ``points``."""
@@ -101,6 +109,21 @@ class Process:
         known = (covariance * solved).sum(1)
         variance = self.shape.variance + MEAN_VARIANCE - known
         return np.asarray(np.sqrt(np.maximum(variance, _LEAST)))
+
+
+def covariance(evidence: Evidence, shape: Shape, correlation: Array) -> Array:
+    """Return the covariance of what is known.
+
+    Args:
+        evidence: the rows.
+        shape: of the process.
+        correlation: of the rows' points.
+    """
+    shared = evidence.shared
+    found = shape.variance * correlation * (1 + shape.taste * shared) + MEAN_VARIANCE
+    found += _OFFSET_VARIANCE * shared + shape.error * evidence.own
+    found[np.diag_indices(len(found))] += evidence.variances + shape.noise
+    return np.asarray(found)
 
 
 def inverse(covariance: Array) -> tuple[Array, float]:

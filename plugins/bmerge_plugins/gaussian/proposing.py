@@ -10,7 +10,8 @@ import numpy as np
 
 from bmerge_plugins.gaussian.acquisition import Acquisition, expected_improvement, values
 from bmerge_plugins.gaussian.bounds import Box
-from bmerge_plugins.gaussian.fit import fit, standardised
+from bmerge_plugins.gaussian.evidence import Told, evidence_of
+from bmerge_plugins.gaussian.fit import fit
 from bmerge_plugins.gaussian.kernel import Array
 from bmerge_plugins.gaussian.maximum import argmax
 from bmerge_plugins.gaussian.process import Process
@@ -33,7 +34,7 @@ class Promising:
 
 
 def proposal(
-    scored: tuple[Array, Array, Array],
+    told: Told,
     flying: Array,
     acquisition: Callable[[float], Acquisition],
     rng: np.random.Generator,
@@ -46,7 +47,7 @@ def proposal(
     """Return the point of the unit cube that promises most.
 
     Args:
-        scored: points, scores and the variances of their errors; at least one.
+        told: the trials; at least one.
         flying: points that are evaluated now. Each counts as if it had the score that is expected
             there, so that nothing new is to be learned beside it.
         acquisition: the greatest score that is expected at a known point → what is promised.
@@ -57,16 +58,11 @@ def proposal(
         box: bounds of the proposal; None is the whole cube.
         snap: rows of the cube → the rows that stand for the same; None where each is its own.
     """
-    points, raw, variances = scored
-    scores, scale = standardised(raw)
-    variances = variances / max(scale.deviation**2, 1e-300)
-    process = fit(points, scores, variances, alike=alike, noise=noise)
+    evidence, scale = evidence_of(told)
+    process = fit(evidence, alike=alike, noise=noise)
     if len(flying):
         expected, _ = process.expect(flying)
-        points = np.concatenate([points, flying])
-        scores = np.concatenate([scores, expected])
-        variances = np.concatenate([variances, np.zeros(len(flying))])
-        process = Process(points, scores, variances, process.shape)
+        process = Process(evidence.joined(flying, expected), process.shape)
     best = float(process.expect(process.points)[0].max())
     point = argmax(process, acquisition(best), rng, box, snap)
     gain = values(expected_improvement(best), process, point[None])  # its logarithm

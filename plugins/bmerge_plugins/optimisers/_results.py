@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bmerge import Cube, Result, Space
 
 if TYPE_CHECKING:
+    from bmerge_plugins.gaussian.evidence import Told
     from bmerge_plugins.gaussian.kernel import Array
 
 __all__ = ["Results"]
@@ -61,20 +62,28 @@ class Results:
         units = [self.cube.unit(values) for values in self._flying]
         return np.array(units).reshape(len(units), self.cube.width)
 
-    def scored(self) -> tuple[Array, Array, Array]:
-        """Return coordinates, scores and variances of everything that was told.
+    def scored(self) -> Told:
+        """Return everything that was told.
 
         A failed trial counts as the worst score, so that its surroundings are avoided; where all
         have failed, all are equal.
         """
         import numpy as np
 
+        from bmerge_plugins.gaussian.evidence import Told
+
         worst = min((r.score for r in self.told if r.score is not None), default=0.0)
         points = [self.cube.unit(result.values) for result in self.told]
         scores = [worst if r.score is None else r.score for r in self.told]
-        variances = [r.variance for r in self.told]
-        return (
+        names = dict.fromkeys(name for result in self.told for name in result.by_picture)
+        column = {name: place for place, name in enumerate(names)}
+        pictures = np.full((len(points), len(column)), np.nan)
+        for row, result in enumerate(self.told):
+            for name, score in result.by_picture.items():
+                pictures[row, column[name]] = score
+        return Told(
             np.array(points).reshape(len(points), self.cube.width),
             np.array(scores, dtype=np.float64),
-            np.array(variances, dtype=np.float64),
+            np.array([r.variance for r in self.told], dtype=np.float64),
+            pictures,
         )

@@ -3,8 +3,9 @@
 Two Gaussian processes take turns. One has a length scale for each dimension and proposes where the
 expected improvement is greatest: it finds out which few blocks matter. The other has one length
 scale for all and proposes by its upper bound: it is right sooner where many blocks matter alike, as
-at the corners of the space and on ridges, and goes where little is known. Their time grows with the
-cube of the number of trials, so that CMA-ES continues, from the best, where they get slow.
+at the corners of the space and on ridges, and goes where little is known. Both know which pictures
+each trial was judged by. Their time grows with the cube of the number of trials, so that CMA-ES
+continues, from the best, where they get slow.
 """
 
 from __future__ import annotations

@@ -133,8 +133,8 @@ class Bayes:
             return None
         from bmerge_plugins.gaussian.bounds import reduced
 
-        points, scores, _ = self._results.scored()
-        return reduced(points, scores, *self._reduction)
+        told = self._results.scored()
+        return reduced(told.points, told.scores, *self._reduction)
 
 
 def _check(**options: float) -> None:

@@ -14,7 +14,8 @@ from bmerge_plugins.gaussian.acquisition import (
     values,
 )
 from bmerge_plugins.gaussian.bounds import reduced
-from bmerge_plugins.gaussian.fit import _Likelihood, fit, standardised
+from bmerge_plugins.gaussian.evidence import Evidence, Told, evidence_of, standardised
+from bmerge_plugins.gaussian.fit import _Likelihood, fit
 from bmerge_plugins.gaussian.maximum import argmax
 from bmerge_plugins.gaussian.process import MEAN_VARIANCE, Process, Shape
 from bmerge_plugins.optimisers.auto import Auto
@@ -24,8 +25,9 @@ RNG = np.random.default_rng(3)
 POINTS = RNG.random((30, 5))
 SCORES, _ = standardised(np.cos(4 * POINTS[:, 0]) - POINTS[:, 1] ** 2)
 VARIANCES = np.where(RNG.random(30) < 0.5, 0.05, 0.0)
-SHAPE = Shape(np.array([0.5, 0.8, 2.0, 3.0, 4.0]), 1.3, 0.01)
-PROCESS = Process(POINTS, SCORES, VARIANCES, SHAPE)
+PLAIN = Evidence.plain(POINTS, SCORES, VARIANCES)
+SHAPE = Shape(np.array([0.5, 0.8, 2.0, 3.0, 4.0]), 1.3, 0.2, 0.05, 0.01)
+PROCESS = Process(PLAIN, SHAPE)
 ELSEWHERE = RNG.random((8, 5))
 
 
@@ -41,30 +43,106 @@ def test_process_expects_what_scikit_learn_expects():
     found = PROCESS.expect(ELSEWHERE)
     np.testing.assert_allclose(found[0], mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found[1], deviation, rtol=1e-5)
-    expected = oracle.log_marginal_likelihood()
-    loss, _ = _likelihood(SHAPE).loss(_logarithms(SHAPE))
+    likelihood = _Likelihood(PLAIN, alike=False)
+    at = np.log([*SHAPE.lengths / 1.2, 1.2, 1.3, 0.2, 0.05, 0.01])
+    loss, _ = likelihood.loss(at)
+    spreads = [*[0.7] * 5, 1.0, 1.0, 1.5, 1.0, 1.5]
+    usual = np.log([*[1.0] * 5, 0.5 * np.sqrt(5), 1.0, 0.1, 0.02, 1e-3])
+    unusual = 0.5 * np.sum(((at - usual) / spreads) ** 2)
     constant = -0.5 * len(POINTS) * np.log(2 * np.pi)
-    assert constant - loss == pytest.approx(expected - _unusual(SHAPE), rel=1e-5)
+    expected = oracle.log_marginal_likelihood()
+    assert constant - loss + unusual == pytest.approx(expected, rel=1e-5)
 
 
-def _likelihood(shape, *, alike=False):
-    return _Likelihood(POINTS, SCORES, VARIANCES, alike=alike)
+def raced():
+    """Return trials of 12 pictures, of which the first four have all, the others 3 or 5."""
+    rng = np.random.default_rng(4)
+    points = rng.random((20, 5))
+    pictures = np.cos(3 * points[:, :1]) + rng.normal(0, 3, 12) + rng.normal(0, 0.1, (20, 12))
+    scores = pictures.mean(1)
+    for trial in range(4, 20):
+        pictures[trial, 3 + 2 * (trial % 2) :] = np.nan
+        lead = np.nanmean(pictures[trial] - pictures[0])
+        scores[trial] = scores[0] + lead
+    return Told(points, scores, np.where(np.arange(20) < 4, 0.0, 0.1), pictures)
 
 
-def _logarithms(shape):
-    return np.log([*shape.lengths, shape.variance, shape.noise])
+def test_process_of_means_is_the_process_of_their_pictures():
+    """The oracle has every picture of every trial as a row, then takes means of some of them."""
+    told = raced()
+    evidence, scale = evidence_of(told)
+    mean, deviation = Process(evidence, SHAPE).expect(ELSEWHERE)
+    trial, picture = np.nonzero(~np.isnan(told.pictures))
+    offsets = (told.pictures[:4] - told.scores[:4, None]).mean(0)
+    values = (told.pictures[trial, picture] - offsets[picture] - scale.mean) / scale.deviation
+    parts = [(trial == t) & side for t in range(20) for side in (picture < 3, picture >= 3)]
+    rows = np.array([part / part.sum() for part in parts if part.any()])
+
+    def correlation(a, b):
+        away = np.sqrt(5 * (((a[:, None] - b) / SHAPE.lengths) ** 2).sum(-1))
+        return 1.3 * (1 + away + away**2 / 3) * np.exp(-away)
+
+    points = told.points[trial]
+    apart = (picture[:, None] == picture) - 1 / 12  # of a picture's deviation from the mean
+    covariance = correlation(points, points) * (1 + 0.2 * apart) + MEAN_VARIANCE + 4.0 * apart
+    covariance += 0.05 * apart * (trial[:, None] == trial)
+    covariance = rows @ covariance @ rows.T + 0.01 * np.eye(len(rows))
+    cross = (correlation(ELSEWHERE, points) + MEAN_VARIANCE) @ rows.T
+    weights = np.linalg.solve(covariance, cross.T).T
+    np.testing.assert_allclose(mean, weights @ rows @ values, rtol=1e-5, atol=1e-6)
+    spread = np.sqrt(1.3 + MEAN_VARIANCE - (cross * weights).sum(1))
+    np.testing.assert_allclose(deviation, spread, rtol=1e-5)
 
 
-def _unusual(shape):
-    """Return what the fit takes off for a shape that is not usual."""
-    usual = [0.5 * np.sqrt(5)] * 5
-    parts = np.log(shape.lengths / usual), np.log(shape.variance), np.log(shape.noise / 1e-3) / 1.5
-    return 0.5 * sum(np.sum(np.square(part)) for part in parts)
+def test_trials_judged_by_the_same_pictures_are_compared_more_surely_than_by_their_scores():
+    told = raced()
+    evidence, _ = evidence_of(told)
+    both = told.points[[4, 6]]
+    first, second = Process(evidence, SHAPE).expect(both)[0]
+    plain = Evidence.plain(told.points, *standardised(told.scores)[:1], told.variances)
+    separate = Process(plain, SHAPE).expect(both)[0]
+    true = np.cos(3 * both[:, 0])
+    scale = told.scores.std()
+    error = abs((first - second) - (true[0] - true[1]) / scale)
+    assert error < abs(separate[0] - separate[1] - (true[0] - true[1]) / scale)
+
+
+def test_a_score_without_pictures_counts_as_one_of_all_with_the_error_it_was_told_with():
+    told = raced()
+    told.pictures[[2, 7]] = np.nan
+    evidence, scale = evidence_of(told)
+    for trial, error in ((2, 0.0), (7, 0.1)):
+        (row,) = np.flatnonzero((evidence.points == told.points[trial]).all(1))
+        assert evidence.scores[row] == pytest.approx(
+            (told.scores[trial] - scale.mean) / scale.deviation
+        )
+        assert evidence.variances[row] == pytest.approx(error / scale.deviation**2)
+        np.testing.assert_allclose(evidence.shared[row], 0, atol=1e-12)
+
+
+def test_where_no_trial_has_all_pictures_the_scores_count():
+    told = raced()
+    told.pictures[:4, 11] = np.nan
+    told.pictures[5, 11] = 0.0
+    evidence, _ = evidence_of(told)
+    np.testing.assert_allclose(evidence.scores, standardised(told.scores)[0])
+    assert not evidence.shared.any()
+
+
+def test_pictures_of_complete_trials_alone_say_no_more_than_the_scores():
+    told = raced()
+    complete = Told(
+        *(part[:4] for part in (told.points, told.scores)), np.zeros(4), told.pictures[:4]
+    )
+    evidence, _ = evidence_of(complete)
+    scores, _ = standardised(complete.scores)
+    np.testing.assert_allclose(evidence.scores, scores, atol=1e-9)
+    np.testing.assert_allclose(evidence.shared, 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("alike", [False, True], ids=["each", "alike"])
 def test_fit_has_the_gradient_of_its_loss(alike):
-    likelihood = _likelihood(SHAPE, alike=alike)
+    likelihood = _Likelihood(evidence_of(raced())[0], alike=alike)
     at = likelihood.usual + RNG.normal(0, 0.3, len(likelihood.usual))
     _, gradient = likelihood.loss(at)
     steps = 1e-5 * np.eye(len(at))
@@ -113,10 +191,8 @@ def test_process_believes_a_score_the_less_the_less_sure_it_is():
     at = np.array([[0.5]])
     expected = [
         Process(
-            points,
-            np.array([-0.7, 1.4, -0.7]),
-            np.array([0.0, v, 0.0]),
-            Shape(np.array([0.3]), 1.0, 1e-4),
+            Evidence.plain(points, np.array([-0.7, 1.4, -0.7]), np.array([0.0, v, 0.0])),
+            Shape(np.array([0.3]), 1.0, 0.1, 0.02, 1e-4),
         ).expect(at)[0][0]
         for v in (0.0, 1.0, 100.0)
     ]
@@ -128,9 +204,10 @@ def test_process_believes_a_score_the_less_the_less_sure_it_is():
 def test_fit_finds_which_dimensions_matter():
     points = np.random.default_rng(5).random((60, 12))
     scores, _ = standardised(-((points[:, 3] - 0.7) ** 2) - (points[:, 8] - 0.2) ** 2)
-    lengths = fit(points, scores, np.zeros(60)).shape.lengths
+    known = Evidence.plain(points, scores, np.zeros(60))
+    lengths = fit(known).shape.lengths
     assert {*np.argsort(lengths)[:2]} == {3, 8}
-    assert len({*fit(points, scores, np.zeros(60), alike=True).shape.lengths}) == 1
+    assert len({*fit(known, alike=True).shape.lengths}) == 1
 
 
 def test_argmax_is_as_good_as_a_million_points():

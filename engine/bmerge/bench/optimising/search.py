@@ -22,7 +22,8 @@ from bmerge.study.objective import Objective, Objectives
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.protocols import Optimiser, Parameter, Space
 from bmerge.study.race import Race, in_random_order
-from bmerge.study.trial import Phase, Proposal, Trial, best_of, results_of
+from bmerge.study.told import result_of, results_of
+from bmerge.study.trial import Phase, Proposal, Trial, best_of
 from bmerge.study.winner import winner_of
 
 __all__ = ["DESIGN", "PICTURES", "SearchOutcome", "search"]
@@ -74,12 +75,13 @@ def search(
     queue = [dict.fromkeys(names, value) for value in (0.0, 1.0, 0.5)]
     found = SearchOutcome(start=tuple(landscape.quality(_array(point)) for point in queue))
     queue += initial_points("sobol", space, DESIGN, seed)
-    asking = _Asking(make(space, seed, max(1, marks[-1] // PICTURES - len(queue))), found)
     trials = _Trials(Painter(landscape, PICTURES, seed), seed, racing=racing)
+    optimiser = make(space, seed, max(1, marks[-1] // PICTURES - len(queue)))
+    asking = _Asking(optimiser, trials, found)
     left = list(marks)
     while left:
         number = found.trials
-        values = queue[number] if number < len(queue) else asking.ask(trials.trials)
+        values = queue[number] if number < len(queue) else asking.ask()
         before = trials.winner if trials.painted + PICTURES > left[0] else None
         phase: Phase = "baseline" if number < _WHOLE else "iters"
         proposal = Proposal(phase, "bench", values, {}, asked=number >= len(queue))
@@ -94,13 +96,13 @@ def search(
 class _Asking:
     """The talk with the optimiser, timed."""
 
-    def __init__(self, optimiser: Optimiser, found: SearchOutcome) -> None:
-        self._optimiser, self._found = optimiser, found
+    def __init__(self, optimiser: Optimiser, trials: _Trials, found: SearchOutcome) -> None:
+        self._optimiser, self._trials, self._found = optimiser, trials, found
 
-    def ask(self, trials: dict[int, Trial]) -> dict[str, float]:
+    def ask(self) -> dict[str, float]:
         start = time.process_time()
         if not self._found.asks:
-            self._optimiser.replay(results_of(trials))
+            self._optimiser.replay(results_of(self._trials.trials, self._trials.objectives))
         values = dict(self._optimiser.ask())
         self._found.asks += 1
         self._found.seconds += time.process_time() - start
@@ -109,7 +111,7 @@ class _Asking:
     def tell(self, trial: Trial) -> None:
         if self._found.asks:
             start = time.process_time()
-            self._optimiser.tell(trial.result)
+            self._optimiser.tell(result_of(trial, self._trials.trials, self._trials.objectives))
             self._found.seconds += time.process_time() - start
 
 
@@ -118,8 +120,8 @@ class _Trials:
 
     def __init__(self, painter: Painter, seed: int, *, racing: bool) -> None:
         self._painter, self._seed, self._racing = painter, seed, racing
-        self._objectives = Objectives((Objective("score", {"judge": 1.0}),))
-        self._scale = self._objectives.scale({})
+        self.objectives = Objectives((Objective("score", {"judge": 1.0}),))
+        self._scale = self.objectives.scale({})
         payloads = [Payload(f"p{place:02d}", "", seed=place) for place in range(PICTURES)]
         self._order = [payload.seed for payload in in_random_order(payloads, seed)]
         self.trials: dict[int, Trial] = {}
@@ -132,7 +134,7 @@ class _Trials:
     @property
     def winner(self) -> Trial | None:
         """The trial that a study would return now."""
-        return winner_of(self.trials, self._objectives)
+        return winner_of(self.trials, self.objectives)
 
     def evaluate(self, trial: Trial) -> Trial:
         """Return the trial, complete or pruned."""

@@ -1,0 +1,46 @@
+"""What an optimiser is told of the trials that are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bmerge.study.objective import Objectives, Scale
+from bmerge.study.protocols import Result
+from bmerge.study.trial import Trial
+
+__all__ = ["result_of", "results_of"]
+
+
+def results_of(trials: Mapping[int, Trial], objectives: Objectives) -> list[Result]:
+    """Return the finished trials of the search space in the order of their tells.
+
+    Args:
+        trials: of the study, with their present scores.
+        objectives: of the study.
+    """
+    told = [t for t in trials.values() if t.state != "running" and t.proposal.values]
+    if not told:
+        return []
+    scale = objectives.scale(trials)
+    return [_result(trial, trials, scale) for trial in sorted(told, key=lambda t: t.sequence or 0)]
+
+
+def result_of(trial: Trial, trials: Mapping[int, Trial], objectives: Objectives) -> Result:
+    """Return one of the trials as an optimiser sees it."""
+    return _result(trial, trials, objectives.scale(trials))
+
+
+def _result(trial: Trial, trials: Mapping[int, Trial], scale: Scale) -> Result:
+    return Result(
+        number=trial.number,
+        values=trial.proposal.values,
+        score=trial.score,
+        proposed=trial.proposal.asked,
+        sequence=trial.sequence or 0,
+        asks_before=trial.asks_before,
+        scores=trial.scores,
+        variance=trial.variance,
+        pictures=len(trial.pictures),
+        pruned=trial.state == "pruned",
+        by_picture=scale.by_picture(trial, trials),
+    )
