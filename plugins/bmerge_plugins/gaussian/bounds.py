@@ -1,6 +1,6 @@
-"""Sequential domain reduction: bounds that follow the best point and close in on it.
+"""Bounds that follow the best point: a box that breathes, and sequential domain reduction.
 
-After Stander and Craig, "On the robustness of a simple domain reduction scheme for
+The reduction is after Stander and Craig, "On the robustness of a simple domain reduction scheme for
 simulation-based optimization" (2002). A dimension's bounds contract the less, the more steadily
 the best point moves on in it, and the more, the more it swings to and fro.
 """
@@ -13,7 +13,10 @@ import numpy as np
 
 from bmerge_plugins.gaussian.kernel import Array
 
-__all__ = ["Box", "reduced"]
+__all__ = ["Box", "around_best", "reduced"]
+
+_HALF, _LEAST_HALF, _GREATEST_HALF = 0.4, 0.1, 0.8
+_FAILURES, _SUCCESSES = 8, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,35 @@ class Box:
     def unit(self, points: Array) -> Array:
         """Return points between the bounds as rows of the unit cube."""
         return np.clip((points - self.low) / self.width, 0.0, 1.0)
+
+
+def around_best(points: Array, scores: Array, sure: Array, asked: Array) -> Box:
+    """Return a box around the best point, halved while it yields nothing and doubled while it does.
+
+    It is 0.8 wide at first, halved after 8 points in turn without a better one, to 0.2 at least,
+    and doubled after 2 in turn that were better. The rule is that of trust regions in TuRBO
+    (Eriksson et al. 2019), but the box moves on instead of beginning anew.
+
+    Args:
+        points: in the order in which they were told.
+        scores: of the points.
+        sure: whether a score is of all pictures: only such are the best.
+        asked: whether a point was proposed: only such tell of the box.
+    """
+    half, failures, successes = _HALF, 0, 0
+    best = -1
+    for place, score in enumerate(scores):
+        better = bool(sure[place]) and (best < 0 or score > scores[best])
+        best = place if better else best
+        if not asked[place]:
+            continue
+        failures, successes = (0, successes + 1) if better else (failures + 1, 0)
+        if successes == _SUCCESSES:
+            half, successes = min(_GREATEST_HALF, 2 * half), 0
+        if failures == _FAILURES:
+            half, failures = max(_LEAST_HALF, half / 2), 0
+    centre = points[best] if best >= 0 else np.full(points.shape[1], 0.5)
+    return Box(np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0))
 
 
 def reduced(

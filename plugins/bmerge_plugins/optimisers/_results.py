@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bmerge import Cube, Result, Space
 
 if TYPE_CHECKING:
+    from bmerge_plugins.gaussian.bounds import Box
     from bmerge_plugins.gaussian.evidence import Told
     from bmerge_plugins.gaussian.kernel import Array
 
@@ -53,6 +54,18 @@ class Results:
 
         rows = [self.cube.unit(self.cube.values(row)) for row in units.tolist()]
         return np.array(rows, dtype=np.float64).reshape(units.shape)
+
+    @property
+    def box(self) -> Box:
+        """A box around the best complete trial, which closes in where it yields nothing."""
+        import numpy as np
+
+        from bmerge_plugins.gaussian.bounds import around_best
+
+        told = self.scored()
+        sure = [result.score is not None and not result.pruned for result in self.told]
+        asked = [result.proposed for result in self.told]
+        return around_best(told.points, told.scores, np.array(sure), np.array(asked))
 
     @property
     def flying(self) -> Array:

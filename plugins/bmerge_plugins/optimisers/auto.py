@@ -1,18 +1,20 @@
 """``auto``: what found most in ``bmerge bench optimisers``, by a rule that is written down here.
 
-Two Gaussian processes take turns. One has a length scale for each dimension and proposes where the
-expected improvement is greatest: it finds out which few blocks matter. The other has one length
-scale for all and proposes by its upper bound: it is right sooner where many blocks matter alike, as
-at the corners of the space and on ridges, and goes where little is known. Both know which pictures
-each trial was judged by. Their time grows with the cube of the number of trials, so that CMA-ES
-continues, from the best, where they get slow.
+Two Gaussian processes take turns. One has a length scale for each dimension: it finds out which few
+blocks matter. It proposes where the expected improvement is greatest, and later, when there is a
+good merge to begin from, where its upper bound is, within a box around the best one that closes in
+while it yields nothing. The other has one length scale for all and proposes by its upper bound,
+anywhere: it is right sooner where many blocks matter alike, as at the corners of the space and on
+ridges, and goes where little is known. Both know which pictures each trial was judged by. Their
+time grows with the cube of the number of trials, so that CMA-ES continues, from the best, where
+they get slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bmerge import OptimiserKind, PluginError, Result, Space, hookimpl
 from bmerge_plugins.optimisers._common import ALL_KINDS
@@ -21,12 +23,24 @@ from bmerge_plugins.optimisers.cmaes import Evolution
 
 if TYPE_CHECKING:
     from bmerge_plugins.gaussian.acquisition import Acquisition
+    from bmerge_plugins.gaussian.bounds import Box
 
 __all__ = ["Auto", "bmerge_optimisers"]
 
 _NOISE = 1e-6
 """Of scores beside what racing tells, as a part of their variance: pictures are the same in every
 trial. A process that finds its own noise takes for it what it cannot explain yet."""
+
+_WIDE = 24
+"""Asks without a box, in which half of the proposals are where improvement is expected."""
+
+
+class _Turn(NamedTuple):
+    """How one ask is answered: what a point promises, by a process of which shape, and where."""
+
+    promise: Callable[[float], Acquisition]
+    alike: bool
+    box: Box | None
 
 
 class Auto:
@@ -93,28 +107,32 @@ class Auto:
         if not results.told:
             return results.propose(results.cube.unit(results.centre))
         rng = np.random.default_rng((self._seed, results.asks))
-        promise, alike = self._turn(results.asks)
+        turn = self._turn(results.asks)
         with threadpool_limits(1):
             promising = proposal(
                 results.scored(),
                 results.flying,
-                promise,
+                turn.promise,
                 rng,
-                alike=alike,
+                alike=turn.alike,
                 noise=_NOISE,
+                box=turn.box,
                 snap=results.snapped if results.stepped else None,
             )
-        if not alike:  # the other one goes where little is known, not where it expects most
+        if not turn.alike:  # the other one goes where little is known, not where it expects most
             self.expected_gain = promising.gain
         return results.propose(promising.point.tolist())
 
-    def _turn(self, number: int) -> tuple[Callable[[float], Acquisition], bool]:
-        """Return the acquisition of a turn, and whether all length scales are alike in it."""
+    def _turn(self, number: int) -> _Turn:
+        """Return how an ask is answered."""
         from bmerge_plugins.gaussian.acquisition import expected_improvement, upper_bound
 
+        bound = upper_bound(self._kappa)
         if number % 2:
-            return (lambda _: upper_bound(self._kappa)), True
-        return expected_improvement, False
+            return _Turn(lambda _: bound, alike=True, box=None)
+        if number < _WIDE or self._results.stepped:  # a box may have no untried point of few
+            return _Turn(expected_improvement, alike=False, box=None)
+        return _Turn(lambda _: bound, alike=False, box=self._results.box)
 
     def _count_ask(self) -> None:
         self._asks += 1

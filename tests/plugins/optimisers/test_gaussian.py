@@ -13,7 +13,7 @@ from bmerge_plugins.gaussian.acquisition import (
     upper_bound,
     values,
 )
-from bmerge_plugins.gaussian.bounds import reduced
+from bmerge_plugins.gaussian.bounds import around_best, reduced
 from bmerge_plugins.gaussian.evidence import Evidence, Told, evidence_of, standardised
 from bmerge_plugins.gaussian.fit import _Likelihood, fit
 from bmerge_plugins.gaussian.maximum import argmax
@@ -242,6 +242,55 @@ def test_bounds_close_in_as_the_old_tool_has_them():
     assert wide.width == pytest.approx(0.25)
     assert wide.low.min() >= 0
     assert wide.high.max() <= 1
+
+
+def _box(scores, sure=None, asked=None):
+    points = np.linspace(0.5, 0.6, len(scores))[:, None]
+    everything = np.ones(len(scores), dtype=bool)
+    found = around_best(
+        points,
+        np.array(scores, dtype=float),
+        everything if sure is None else np.array(sure),
+        everything if asked is None else np.array(asked),
+    )
+    return float(found.low[0]), float(found.high[0])
+
+
+def test_box_closes_in_around_the_best_while_it_yields_nothing():
+    design = [False]
+    assert _box([1.0]) == pytest.approx((0.1, 0.9))
+    assert _box([1.0, *[0.0] * 7], asked=design + [True] * 7) == pytest.approx((0.1, 0.9))
+    assert _box([1.0, *[0.0] * 8], asked=design + [True] * 8) == pytest.approx((0.3, 0.7))
+    assert _box([1.0, *[0.0] * 40], asked=design + [True] * 40) == pytest.approx((0.4, 0.6))
+    assert _box([1.0, *[0.0] * 8], asked=[False] * 9) == pytest.approx((0.1, 0.9))
+
+
+def test_box_opens_again_and_moves_on_with_what_is_better():
+    failed = [1.0, *[0.0] * 8]
+    once, twice = _box([*failed, 2.0]), _box([*failed, 2.0, 3.0])
+    assert once == pytest.approx((0.4, 0.8))  # 0.2 to either side of the last point
+    assert twice == pytest.approx((0.2, 1.0))
+
+
+def test_box_stays_at_the_best_that_is_sure():
+    assert _box([1.0, 9.0], sure=[True, False]) == pytest.approx((0.1, 0.9))
+    assert _box([1.0, 9.0], sure=[False, False]) == pytest.approx((0.1, 0.9))  # of the whole
+
+
+def test_auto_proposes_near_the_best_once_it_knows_the_space():
+    space = Space(tuple(Parameter(name, 0.0, 1.0) for name in "abcde"))
+    rng, best = np.random.default_rng(6), dict.fromkeys("abcde", 0.3)
+    told = [Result(0, best, 1.0, proposed=False)]
+    for number in range(1, 60):
+        values = dict(zip("abcde", rng.random(5).tolist(), strict=True))
+        told.append(Result(number, values, -float(sum(values.values())), pruned=True))
+    distances = []
+    for asks in (58, 59):
+        optimiser = Auto(space, 1, 80)
+        optimiser.replay([told[0], *told[60 - asks :]])
+        distances.append(max(abs(value - 0.3) for value in optimiser.ask().values()))
+    assert distances[0] <= 0.1 + 1e-9  # half the least box
+    assert distances[1] > 0.1  # by turns anywhere
 
 
 def test_standardised_scores_of_any_size():
