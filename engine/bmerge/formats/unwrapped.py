@@ -26,6 +26,8 @@ _WRAPPERS = re.compile(r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wr
 """What torch wraps any module in."""
 _PARALLEL = "module."
 """What it puts before all names of a model that was trained on several devices."""
+_FACTOR = re.compile(r"[._](?:lora|lokr|hada)_")
+"""In names of LoRAs, which trainers put words of their own before as well; those are known."""
 
 
 def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
@@ -66,7 +68,7 @@ def _renaming(keys: Collection[str], file: str) -> Callable[[str], str]:
         start = _PARALLEL
     rest = [key[len(start) :] for key in keys]
     common = common_start(rest)
-    if common and not any(map(prefix_of, rest)):
+    if common and not any(prefix_of(name) or _FACTOR.search(name) for name in rest):
         bare = [key[len(common) :] for key in rest]
         if _is_known(bare) and not _is_known(rest):
             _LOG.warning("%s: %r before all keys is left out", file, common)
