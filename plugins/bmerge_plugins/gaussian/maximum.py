@@ -44,11 +44,10 @@ def argmax(
         box: bounds of the point; None is the whole cube.
         snap: rows of the cube → the rows that stand for the same; None where each is its own.
     """
-    points = process.points
-    dimensions = points.shape[1]
+    dimensions = process.points.shape[1]
     box = box or Box(np.zeros(dimensions), np.ones(dimensions))
-    order = np.argsort(-process.expect(points)[0], kind="stable")
-    known = np.clip(points[order[:_KNOWN]], box.low, box.high)
+    order = np.argsort(-process.expect(process.points)[0], kind="stable")
+    known = np.clip(process.points[order[:_KNOWN]], box.low, box.high)
     candidates = box.point(_candidates(box.unit(known), rng))
     promise = values(acquisition, process, candidates)
     best = np.argsort(-promise, kind="stable")[:_CLIMBERS]

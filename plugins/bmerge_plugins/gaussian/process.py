@@ -64,15 +64,12 @@ class Process:
 
     def __init__(self, evidence: Evidence, shape: Shape) -> None:
         self.evidence, self.shape = evidence, shape
+        self.points = np.unique(evidence.points, axis=0)
+        """The points of which something is known, each once."""
         self._scaled = evidence.points / shape.lengths
         correlation, _ = matern(squared_distances(self._scaled, self._scaled))
         self._inverse, _ = inverse(covariance(evidence, shape, correlation))
         self._weights = self._inverse @ evidence.scores
-
-    @property
-    def points(self) -> Array:
-        """The points of which something is known, each once."""
-        return np.unique(self.evidence.points, axis=0)
 
     def expect(self, points: Array) -> tuple[Array, Array]:
         """Return the means and standard deviations of the scores at ``points``."""

@@ -55,14 +55,16 @@ class Results:
         rows = [self.cube.unit(self.cube.values(row)) for row in units.tolist()]
         return np.array(rows, dtype=np.float64).reshape(units.shape)
 
-    @property
-    def box(self) -> Box:
-        """A box around the best complete trial, which closes in where it yields nothing."""
+    def box(self, told: Told) -> Box:
+        """Return a box around the best complete trial, which closes in where it yields nothing.
+
+        Args:
+            told: everything that was told, see :meth:`scored`.
+        """
         import numpy as np
 
         from bmerge_plugins.gaussian.bounds import around_best
 
-        told = self.scored()
         sure = [result.score is not None and not result.pruned for result in self.told]
         asked = [result.proposed for result in self.told]
         return around_best(told.points, told.scores, np.array(sure), np.array(asked))

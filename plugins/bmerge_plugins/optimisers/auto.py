@@ -24,6 +24,7 @@ from bmerge_plugins.optimisers.cmaes import Evolution
 if TYPE_CHECKING:
     from bmerge_plugins.gaussian.acquisition import Acquisition
     from bmerge_plugins.gaussian.bounds import Box
+    from bmerge_plugins.gaussian.evidence import Told
 
 __all__ = ["Auto", "bmerge_optimisers"]
 
@@ -107,10 +108,11 @@ class Auto:
         if not results.told:
             return results.propose(results.cube.unit(results.centre))
         rng = np.random.default_rng((self._seed, results.asks))
-        turn = self._turn(results.asks)
+        told = results.scored()
+        turn = self._turn(results.asks, told)
         with threadpool_limits(1):
             promising = proposal(
-                results.scored(),
+                told,
                 results.flying,
                 turn.promise,
                 rng,
@@ -123,7 +125,7 @@ class Auto:
             self.expected_gain = promising.gain
         return results.propose(promising.point.tolist())
 
-    def _turn(self, number: int) -> _Turn:
+    def _turn(self, number: int, told: Told) -> _Turn:
         """Return how an ask is answered."""
         from bmerge_plugins.gaussian.acquisition import expected_improvement, upper_bound
 
@@ -132,7 +134,7 @@ class Auto:
             return _Turn(lambda _: bound, alike=True, box=None)
         if number < _WIDE or self._results.stepped:  # a box may have no untried point of few
             return _Turn(expected_improvement, alike=False, box=None)
-        return _Turn(lambda _: bound, alike=False, box=self._results.box)
+        return _Turn(lambda _: bound, alike=False, box=self._results.box(told))
 
     def _count_ask(self) -> None:
         self._asks += 1

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bmerge_plugins.gaussian.acquisition import Acquisition
     from bmerge_plugins.gaussian.bounds import Box
+    from bmerge_plugins.gaussian.evidence import Told
 
 __all__ = ["Bayes", "bmerge_optimisers"]
 
@@ -91,15 +92,16 @@ class Bayes:
         rng = np.random.default_rng((self._seed, results.asks))
         if not results.told:
             return results.propose(rng.random(results.cube.width).tolist())
+        told = results.scored()
         with threadpool_limits(1):
             promising = proposal(
-                results.scored(),
+                told,
                 results.flying,
                 self._promise(),
                 rng,
                 alike=self._alike,
                 noise=self._noise,
-                box=self._box(),
+                box=self._box(told),
                 snap=results.snapped if results.stepped else None,
             )
         self.expected_gain = promising.gain
@@ -127,13 +129,12 @@ class Bayes:
         promise = expected_improvement if self._acquisition == "ei" else improvement_chance
         return lambda best: promise(best + self._xi)
 
-    def _box(self) -> Box | None:
+    def _box(self, told: Told) -> Box | None:
         """Return the bounds that are left, or None for the whole cube."""
         if not self._reduces:
             return None
         from bmerge_plugins.gaussian.bounds import reduced
 
-        told = self._results.scored()
         return reduced(told.points, told.scores, *self._reduction)
 
 
