@@ -63,7 +63,7 @@ class Process:
     """
 
     def __init__(self, evidence: Evidence, shape: Shape) -> None:
-        self.evidence, self.shape = evidence, shape
+        self.shape = shape
         self.points = np.unique(evidence.points, axis=0)
         """The points of which something is known, each once."""
         self._scaled = evidence.points / shape.lengths
