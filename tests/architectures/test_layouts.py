@@ -37,10 +37,10 @@ NAMES = {
     "hidream": "hidream", "d_hidream": "hidream", "wan21_t2v_14b": "wan text to video 14B",
     "wan21_t2v_1_3b": "wan text to video 1.3B", "wan21_comfy_prefixed": "wan text to video 14B",
     "d_wan": "wan text to video 14B", "wan21_i2v_14b": "wan 2.1 image to video",
-    "wan22_ti2v_5b": "wan 2.2 text or image to video 5B", "ltxv_2b": "ltx-video",
-    "d_ltx": "ltx-video", "hunyuan_video": "hunyuan-video", "d_hunyuanvideo": "hunyuan-video",
+    "wan22_ti2v_5b": "wan 2.2 text or image to video 5B", "ltxv_2b": "ltx-video 2B",
+    "d_ltx": "ltx-video 2B", "hunyuan_video": "hunyuan-video", "d_hunyuanvideo": "hunyuan-video",
     "cosmos_predict2_2b": "cosmos-predict2 2B", "pixart_sigma": "pixart",
-    "d_cogvideox": "cogvideox",
+    "d_cogvideox": "cogvideox 2B",
     "d_clip_l": "clip", "d_clip_g": "clip", "d_t5xxl": "t5", "d_vae": "vae",
     "llama3_8b": "llama", "qwen2_7b": "llama",
 }  # fmt: skip

@@ -15,10 +15,11 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from bmerge.architectures.architecture import Architecture, Rule
 from bmerge.architectures.divided import divided
-from bmerge.architectures.patterns import bare
+from bmerge.architectures.patterns import PREFIXES, bare
 from bmerge.errors import ArchitectureError
 
 __all__ = ["generic"]
@@ -49,6 +50,8 @@ def generic(keys: Collection[str]) -> Architecture:
     """
     if not keys:
         raise ArchitectureError("a checkpoint without tensors has no architecture")
+    if prefix := _prefix_of_all(keys):
+        return _under_any_prefix(generic(_without(keys, prefix)))
     components = {key: found[1] for key in keys if (found := _COMPONENT.match(key))}
     components = {key: start for key, start in components.items() if not _NOTATION & set(start)}
     if len(components) == len(keys):  # a text encoder or VAE alone is the model
@@ -98,6 +101,30 @@ def generic(keys: Collection[str]) -> Architecture:
         tuple(blocks),
         tuple(Rule(start, block) for start, block in rules.items()),
     )
+
+
+def _prefix_of_all(keys: Collection[str]) -> str:
+    """Return what stands before all keys of the picture model, if some writer of files puts it."""
+    model = [key for key in keys if "." in key and not _COMPONENT.match(key)]
+    return next((each for each in PREFIXES if model and all(k.startswith(each) for k in model)), "")
+
+
+def _without(keys: Collection[str], prefix: str) -> Collection[str]:
+    """Return keys, with what is known of their tensors, without a prefix."""
+    if isinstance(keys, Mapping):
+        return {key.removeprefix(prefix): info for key, info in keys.items()}
+    return [key.removeprefix(prefix) for key in keys]
+
+
+def _under_any_prefix(found: Architecture) -> Architecture:
+    """Return an architecture whose rules speak of the keys of a picture model under any prefix."""
+    rules = tuple(
+        rule
+        if not rule.key or _COMPONENT.fullmatch(rule.key)
+        else replace(rule, key=f"~{rule.key}")
+        for rule in found.rules
+    )
+    return replace(found, rules=rules)
 
 
 def _sizes(keys: Collection[str]) -> Iterator[tuple[str, int]]:
