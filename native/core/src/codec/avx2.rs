@@ -26,6 +26,9 @@ use crate::rng::{round_keys, Words, MULTIPLIERS};
 pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
+    type Sixteen = Eights;
+    const TALL: usize = 6;
+
     #[inline(always)]
     fn search_codes(
         values: &[Column; 32],
@@ -215,7 +218,7 @@ fn encode(values: &[f32], target: &mut [u8]) {
 
 /// Sixteen numbers in two vectors.
 #[derive(Clone, Copy)]
-struct Eights([__m256; 2]);
+pub(crate) struct Eights([__m256; 2]);
 
 impl Eights {
     #[inline(always)]
@@ -227,7 +230,7 @@ impl Eights {
 impl Lanes for Eights {
     #[inline(always)]
     fn splat(value: f32) -> Self {
-        // SAFETY: made only in `combine` and `products`, where the feature is.
+        // SAFETY: made only where the feature is.
         Self([unsafe { _mm256_set1_ps(value) }; 2])
     }
 
@@ -307,6 +310,12 @@ impl Sixteen for Eights {
     fn from_f32(bytes: &[u8; 64]) -> Self {
         // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
         Self(unsafe { std::mem::transmute::<[u8; 64], [__m256; 2]>(*bytes) })
+    }
+
+    #[inline(always)]
+    fn from_numbers(numbers: [f32; SIXTEEN]) -> Self {
+        // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+        Self(unsafe { std::mem::transmute::<[f32; SIXTEEN], [__m256; 2]>(numbers) })
     }
 
     #[inline(always)]

@@ -32,6 +32,9 @@ use crate::rng::{round_keys, Numbers, Words, MULTIPLIERS, SCALE};
 pub(crate) struct Avx512;
 
 impl Isa for Avx512 {
+    type Sixteen = Vector;
+    const TALL: usize = 8;
+
     #[inline(always)]
     fn search_codes(
         values: &[Column; 32],
@@ -239,12 +242,12 @@ fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
 
 /// Sixteen numbers in a vector.
 #[derive(Clone, Copy)]
-struct Vector(__m512);
+pub(crate) struct Vector(__m512);
 
 impl Lanes for Vector {
     #[inline(always)]
     fn splat(value: f32) -> Self {
-        // SAFETY: made only in `combine` and `products`, where the feature is.
+        // SAFETY: made only where the feature is.
         Self(unsafe { _mm512_set1_ps(value) })
     }
 
@@ -320,6 +323,11 @@ impl Sixteen for Vector {
     fn from_f32(bytes: &[u8; 64]) -> Self {
         // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
         Self(unsafe { transmute::<[u8; 64], __m512>(*bytes) })
+    }
+
+    #[inline(always)]
+    fn from_numbers(numbers: [f32; SIXTEEN]) -> Self {
+        Self(wide(numbers))
     }
 
     #[inline(always)]

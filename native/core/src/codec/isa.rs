@@ -2,7 +2,7 @@
 
 use super::blocks::{self, Column, Sums};
 use super::formula::{Formula, Products};
-use super::lanes::{change_with, combine_with, decode_bf16, products_with, Plain, Summed};
+use super::lanes::{change_with, combine_with, decode_bf16, products_with, Plain, Sixteen, Summed};
 use super::{decode_with, eight, encode_with, half};
 use crate::dtype::Dtype;
 use crate::reduce::{self, Bracket};
@@ -10,6 +10,11 @@ use crate::rng::{self, Numbers, Words};
 
 /// What differs between instruction sets; the results do not.
 pub(crate) trait Isa {
+    /// Numbers in registers.
+    type Sixteen: Sixteen;
+    /// How many of these are summed at once, beside what is added to them; at most 8.
+    const TALL: usize;
+
     /// Decode half floats.
     fn decode_f16(source: &[u8], target: &mut [f32]);
     /// Decode `F8_E4M3`.
@@ -96,6 +101,9 @@ pub(crate) trait Isa {
 pub(crate) struct Portable;
 
 impl Isa for Portable {
+    type Sixteen = Plain;
+    const TALL: usize = 4;
+
     #[inline(always)]
     fn decode_f16(source: &[u8], target: &mut [f32]) {
         decode_with(source, target, |bytes| half::from_f16(u16::from_le_bytes(bytes)));

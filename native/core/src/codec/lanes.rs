@@ -32,6 +32,7 @@ pub(crate) trait Sixteen: Lanes {
     fn to_f16(self) -> [u8; 32];
     fn from_bf16(bytes: &[u8; 32]) -> Self;
     fn from_f32(bytes: &[u8; 64]) -> Self;
+    fn from_numbers(numbers: [f32; SIXTEEN]) -> Self;
     fn numbers(self) -> [f32; SIXTEEN];
     fn nothing() -> Self::Sums;
     /// Add the product of each lane, which float64 has exactly, to its sum.
@@ -85,7 +86,7 @@ impl Lanes for f32 {
 
 /// Sixteen numbers as the compiler likes to lay them.
 #[derive(Clone, Copy)]
-pub(super) struct Plain([f32; SIXTEEN]);
+pub(crate) struct Plain([f32; SIXTEEN]);
 
 impl Plain {
     #[inline(always)]
@@ -183,6 +184,11 @@ impl Sixteen for Plain {
     #[inline(always)]
     fn from_f32(bytes: &[u8; 64]) -> Self {
         Self::decoded(bytes, f32::from_le_bytes)
+    }
+
+    #[inline(always)]
+    fn from_numbers(numbers: [f32; SIXTEEN]) -> Self {
+        Self(numbers)
     }
 
     #[inline(always)]

@@ -13,7 +13,7 @@ mod eight;
 pub(crate) mod formula;
 mod half;
 mod isa;
-mod lanes;
+pub(crate) mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod search_avx2;
 mod stochastic;

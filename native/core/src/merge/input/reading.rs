@@ -157,10 +157,10 @@ fn widen(
 }
 
 /// Plain numbers that are decoded as fast as this processor does it.
-struct Decode<'a> {
-    dtype: Dtype,
-    bytes: &'a [u8],
-    target: &'a mut [f32],
+pub(super) struct Decode<'a> {
+    pub(super) dtype: Dtype,
+    pub(super) bytes: &'a [u8],
+    pub(super) target: &'a mut [f32],
 }
 
 impl Task for Decode<'_> {

@@ -1,10 +1,11 @@
 //! The factors of changes in memory, as a thread holds them for the tensor that it computes.
 
 use super::super::super::Sources;
-use super::product::{pack, Pair};
+use super::super::reading::Decode;
+use super::product::Pair;
 use super::{Change, Delta, Factor, Matrix, Patched, Plain};
-use crate::codec::{self, Portable};
 use crate::error::Result;
+use crate::vm::simd::Level;
 
 /// The factors of one tensor's changes.
 #[derive(Debug, Default)]
@@ -75,8 +76,8 @@ fn pair(factor: &Factor, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> Re
         unreachable!("checked when the run began");
     };
     let rows = scaled(up, scale, sources, raw)?;
-    let columns = down.columns as usize;
-    Ok(Pair { rank: up.columns as usize, up: rows, down: pack(&all(down, sources, raw)?, columns) })
+    let (rank, columns) = (up.columns as usize, down.columns as usize);
+    Ok(Pair::new(&rows, &all(down, sources, raw)?, rank, columns))
 }
 
 /// A factor as one matrix: its numbers, rows and columns.
@@ -131,7 +132,8 @@ pub(super) fn read(
     let (begin, length) = plain.place(first, target.len() as u64);
     let source = &sources[plain.source];
     source.load(begin, length, raw)?;
-    codec::decode::<Portable>(plain.dtype, source.view(begin, length, raw), target);
+    let bytes = source.view(begin, length, raw);
+    Level::detect().run(Decode { dtype: plain.dtype, bytes, target });
     source.release(begin, length)
 }
 

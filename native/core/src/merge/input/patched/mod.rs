@@ -15,6 +15,7 @@ use super::{Input, Plain};
 use crate::error::{Error, Result};
 use crate::vm::simd::Level;
 use factors::{Loaded, Ready};
+use product::Add;
 
 /// A matrix, row after row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,6 @@ pub struct Patched {
 pub(super) struct Scratch {
     base: Buffer,
     loaded: Loaded,
-    groups: Vec<product::Group>,
     raw: Vec<u8>,
 }
 
@@ -113,7 +113,7 @@ impl Patched {
         values: &mut [f32],
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let Scratch { base, loaded, groups, raw } = scratch;
+        let Scratch { base, loaded, raw } = scratch;
         let (level, end) = (Level::detect(), first + values.len() as u64);
         self.base.values(sources, first, values, base)?;
         let ready = loaded.of(self, sources, raw)?;
@@ -130,7 +130,7 @@ impl Patched {
                     add_stored(plain, change.scale, sources, place as u64, part, raw)?;
                 }
                 Ready::Product(pairs) => {
-                    product::add(level, pairs, self.columns as usize, place, part, groups);
+                    level.run(Add { pairs, columns: self.columns as usize, place, values: part });
                 }
                 Ready::Kronecker(pair) => pair.add(self.columns as usize, place, part),
             }
