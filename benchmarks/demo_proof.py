@@ -119,7 +119,7 @@ def markdown(proof: Proof, names: Mapping[str, str], studies: Sequence[Study]) -
                 f"{best.proposal.values['alpha']:g} is best on the search's own pictures; the "
                 "same merge is compared once."
             ),
-            "Intervals and p: two-sided paired t-test over the pictures.",
+            "Intervals and p: two-sided paired t-test over the prompts.",
             f"Commit {commit()}; {machine()}.",
             "",
         ]

@@ -62,6 +62,20 @@ def test_comparison_is_the_paired_t_test(tmp_path, shift, verdict):
     assert proof.means == pytest.approx({"trial 7": one.mean(), "model a": other.mean()})
 
 
+def test_comparison_counts_prompts(tmp_path):
+    rng, store = np.random.default_rng(3), ProofStore(tmp_path)
+    liked = rng.normal(0.5, 0.3, 8)
+    one, other = np.repeat(liked, 2) + rng.normal(0, 0.05, 16), np.zeros(16)
+    store.pictures = {"one": records(one), "other": records(other)}
+    for row in store.pictures.values():
+        for place, record in enumerate(row.values()):
+            record["payload"] = f"p{place // 2:02d}-s{place % 2}"
+    both = [Contender("one", "trial 7"), Contender("other", "model a")]
+    (found,) = compared(store, both, ONE.scale({})).comparisons
+    assert found.p == pytest.approx(stats.ttest_1samp(one.reshape(8, 2).mean(1), 0).pvalue)
+    assert found.pictures == 16
+
+
 def test_weighted_pictures_count_by_their_weights(tmp_path):
     one, other, weights = [1.0, 2.0, 4.0], [0.0, 2.0, 1.0], [1.0, 2.0, 5.0]
     store = ProofStore(tmp_path)
@@ -108,6 +122,13 @@ def test_fresh_pictures_have_seeds_that_the_search_has_not_and_more_begin_alike(
     ((first, _),) = fresh_payloads([Payload("p", "", seed=1)], 1, seed=5)
     ((other, _),) = fresh_payloads([Payload("p", "", seed=first.seed)], 1, seed=5)
     assert other.seed != first.seed, "the search has seen that one"
+
+
+def test_fresh_pictures_are_of_as_many_prompts_as_there_are():
+    prompts = [f"p{prompt}" for prompt in range(5) for _ in range(3)]
+    payloads = [Payload(f"{prompt}-s{n}", prompt, seed=n) for n, prompt in enumerate(prompts)]
+    fresh = [payload.prompt for payload, _ in fresh_payloads(payloads, 40, seed=5)]
+    assert all(len(set(fresh[n : n + 5])) == 5 for n in range(0, 40, 5))
 
 
 def test_the_winner_is_compared_with_the_next_best_and_all_baselines(tmp_path):

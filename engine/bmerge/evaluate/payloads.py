@@ -6,6 +6,7 @@ only, which makes their comparison several times less noisy than with fresh seed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -13,7 +14,9 @@ from fnmatch import fnmatchcase
 from bmerge.evaluate.protocols import Payload
 from bmerge.evaluate.wildcards import Wildcards
 
-__all__ = ["Prompt", "make_payloads", "matches"]
+__all__ = ["Prompt", "make_payloads", "matches", "prompt_of"]
+
+_ID = re.compile(r"(p\d+)-s\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ def make_payloads(
         for index, prompt in enumerate(prompts)
         for seed in (seeds if prompt.seeds is None else prompt.seeds)
     )
+
+
+def prompt_of(payload: str) -> str:
+    """Return what the ids of all payloads of one prompt have in common; another id stays whole."""
+    found = _ID.fullmatch(payload)
+    return found[1] if found else payload
 
 
 def _rendered(prompt: Prompt, seed: int, wildcards: Wildcards | None) -> Payload:

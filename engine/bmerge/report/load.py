@@ -6,7 +6,7 @@ be writing; trials in flight are left out.
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +25,11 @@ from bmerge.report.provenance import (
     stored_recipe,
     versions,
 )
+from bmerge.study.certainty import score_of
 from bmerge.study.comparison import Comparison, comparison
 from bmerge.study.expected import expected
 from bmerge.study.objective import Objective, Objectives, Scale
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.proof import load_proof
 from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.times import time_of_a_trial, times_in_words
@@ -112,27 +114,24 @@ class _Reader:
     def rows(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[TrialRow]:
         """Yield the trials as the table and the gallery show them."""
         front = {trial.number for trial in front_of(self.study.trials)}
-        own = self._shares(best) if best else {}
+        own = {p["id"]: p for p in best.pictures} if best else {}
         for trial in trials:
             row = _row(trial, dict(zip(self.objectives, trial.scores, strict=False)))
             behind = self._behind(own, trial) if trial is not best else None
             shots = self._shots(trial)
             yield replace(row, front=trial.number in front, shots=shots, behind=behind)
 
-    def _shares(self, trial: Trial) -> dict[str, float]:
-        shares = self.scale.shares(trial.pictures)
-        return {p["id"]: share for p, share in zip(trial.pictures, shares, strict=True)}
-
-    def _behind(self, best: Mapping[str, float], trial: Trial) -> Comparison | None:
+    def _behind(self, best: Mapping[str, PictureRecord], trial: Trial) -> Comparison | None:
         """Return how far the best is ahead of a complete trial on the pictures that both have."""
         if trial.state != "complete":
             return None
-        shares = self._shares(trial)
-        common = [id_ for id_ in best if id_ in shares]
+        own = {p["id"]: p for p in trial.pictures}
+        common = [id_ for id_ in best if id_ in own]
         if len(common) < _PAIRS:
             return None
-        pairs = [best[i] for i in common], [shares[i] for i in common]
-        return comparison(f"trial {trial.number}", *pairs)
+        pairs = [best[i] for i in common], [own[i] for i in common]
+        found = comparison(f"trial {trial.number}", self.scale, *pairs)
+        return found if found.high < math.inf else None
 
     def candidates(self, trials: Sequence[Trial], best: Trial | None) -> Iterable[Candidate]:
         """Yield the parents, the best uniform merge that is not a parent, and the best merge."""
@@ -191,15 +190,11 @@ class _Reader:
         return shots
 
     def _interval(self, trial: Trial) -> tuple[float, float] | None:
-        """Return the 95 % confidence interval of a score, by the spread of its pictures'."""
+        """Return the 95 % confidence interval of a score, by the spread over its prompts."""
         if len(trial.pictures) < _FEWEST:
             return None
-        parts = self.scale.shares(trial.pictures)
-        unit = max(map(abs, parts)) or 1.0  # squares of the numbers themselves might overflow
-        parts = [part / unit for part in parts]
-        margin = 1.96 * statistics.stdev(parts) / len(parts) ** 0.5
-        mean = statistics.fmean(parts)
-        return (mean - margin) * unit, (mean + margin) * unit
+        low, high = score_of(self.scale, trial.pictures).interval
+        return (low, high) if high < math.inf else None
 
 
 def _row(trial: Trial, objectives: Mapping[str, float]) -> TrialRow:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from bmerge.study.certainty import lead_of
 from bmerge.study.constraint import Constraint
 from bmerge.study.objective import Objective, Scale
 from bmerge.study.picture_record import PictureRecord, ProofRecord
@@ -23,7 +23,8 @@ class Comparison:
         difference: of the objective's means on the same pictures; above 0 the first is better.
         low: lower end of its 95 % confidence interval.
         high: upper end.
-        p: of the two-sided paired t-test; small where chance alone makes no such difference.
+        p: of the two-sided paired t-test over prompts; small where chance alone makes no such
+            difference.
         pictures: that both have.
     """
 
@@ -64,28 +65,19 @@ class Margin:
         return "breaks" if self.high < 0 else "not shown to hold"
 
 
-def comparison(rival: str, own: Sequence[float], other: Sequence[float]) -> Comparison:
+def comparison(
+    rival: str, scale: Scale, own: Sequence[PictureRecord], other: Sequence[PictureRecord]
+) -> Comparison:
     """Compare two merges picture by picture.
 
     Args:
         rival: name of the second one.
-        own: shares of the first one's pictures in its score.
-        other: those of the second one's, of the same payloads in the same order.
+        scale: scores pictures.
+        own: pictures of the first one, one at least.
+        other: those of the second one, of the same payloads in the same order.
     """
-    differences = [a - b for a, b in zip(own, other, strict=True)]
-    count = len(differences)
-    mean = math.fsum(differences) / count
-    if count < 2:
-        return Comparison(rival, mean, -math.inf, math.inf, 1.0, count)
-    spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (count - 1) / count)
-    if spread == 0:
-        return Comparison(rival, mean, mean, mean, float(mean == 0), count)
-    # Student's t; scipy.stats has it too, but takes a second to import.
-    from scipy.special import stdtr, stdtrit  # type: ignore[import-untyped]
-
-    margin = float(stdtrit(count - 1, 0.975)) * spread
-    p = 2 * float(stdtr(count - 1, -abs(mean) / spread))
-    return Comparison(rival, mean, mean - margin, mean + margin, p, count)
+    lead = lead_of(scale, own, other)
+    return Comparison(rival, lead.value, *lead.interval, lead.p, len(own))
 
 
 def margin(constraint: Constraint, pairs: Sequence[tuple[ProofRecord, ProofRecord]]) -> Margin:
@@ -96,8 +88,8 @@ def margin(constraint: Constraint, pairs: Sequence[tuple[ProofRecord, ProofRecor
         pairs: the merge's record of each picture that its scorer judges, and the model's.
     """
     plain = Scale((Objective("", {constraint.scorer: 1.0}),), {})
-    own, other = (plain.shares([*map(on_scale, side)]) for side in zip(*pairs, strict=True))
-    beside = comparison("", own, other)
+    own, other = ([*map(on_scale, side)] for side in zip(*pairs, strict=True))
+    beside = comparison("", plain, own, other)
     slack = constraint.slack
     return Margin(beside.difference + slack, beside.low + slack, beside.high + slack)
 

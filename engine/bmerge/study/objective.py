@@ -172,22 +172,7 @@ class Scale:
             The mean difference on the same pictures, and the variance of its error as the
             difference on all: ``s² / n · (1 - n / N)`` for n of N pictures, drawn at random.
         """
-        mean, variance = self.difference(pictures, incumbent)
-        missing = 1 - len(pictures) / len(incumbent.pictures)
-        return mean, min(variance * missing, _GREATEST)
-
-    def difference(self, pictures: Sequence[PictureRecord], other: Trial) -> tuple[float, float]:
-        """Return the mean difference to another trial's same pictures, and its variance.
-
-        Args:
-            pictures: of the trial, one at least.
-            other: with the same pictures, or more.
-
-        Returns:
-            The mean, and the variance of its error as the difference on all pictures that could
-            be painted: ``s² / n``.
-        """
-        rival = {picture["id"]: picture for picture in other.pictures}
+        rival = {picture["id"]: picture for picture in incumbent.pictures}
         own = self.shares(pictures)
         others = self.shares([rival[picture["id"]] for picture in pictures])
         differences = [a - b for a, b in zip(own, others, strict=True)]
@@ -195,7 +180,8 @@ class Scale:
         mean = math.fsum(differences) / count
         unit = max(map(abs, differences)) or 1.0  # squares of the numbers themselves might overflow
         squares = math.fsum(((d - mean) / unit) ** 2 for d in differences)
-        return mean, min(squares / max(1, count - 1) / count * unit * unit, _GREATEST)
+        variance = min(squares / max(1, count - 1) / count * unit * unit, _GREATEST)
+        return mean, variance * (1 - count / len(incumbent.pictures))
 
     def picture(self, picture: PictureRecord) -> float:
         """Return a picture's own value: the sum of all objectives over its scores."""

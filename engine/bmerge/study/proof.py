@@ -125,12 +125,12 @@ def compared(store: ProofStore, contenders: Sequence[Contender], scale: Scale) -
     """
     columns = [store.records(contender) for contender in contenders]
     ids = [i for i in columns[0] if all(i in column for column in columns)]
-    shares = [scale.shares([on_scale(column[i]) for i in ids]) for column in columns]
-    pairs = list(zip(contenders, shares, strict=True))
+    pictures = [[on_scale(column[i]) for i in ids] for column in columns]
+    pairs = list(zip(contenders, pictures, strict=True)) if ids else []
     return Proof(
         contenders[0].name,
-        {contender.name: math.fsum(own) / len(own) for contender, own in pairs if own},
-        tuple(comparison(c.name, shares[0], own) for c, own in pairs[1:] if own),
+        {contender.name: math.fsum(scale.shares(own)) / len(own) for contender, own in pairs},
+        tuple(comparison(c.name, scale, pictures[0], own) for c, own in pairs[1:]),
         _parts(contenders, columns, ids, scale),
         _margins(contenders, columns, ids, scale),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.evaluation import WeightedScorer
+from bmerge.evaluate.payloads import prompt_of
 from bmerge.evaluate.protocols import Payload, TrialScorer
 from bmerge.recipe.schema import Recipe
 from bmerge.study.events import Event
@@ -104,9 +106,10 @@ def fresh_payloads(payloads: Sequence[Payload], count: int, seed: int) -> list[F
     """Return fresh payloads, each with the id of the study's payload that it is made of.
 
     Each has the prompt and the settings of one of the study's and a seed that none of them has.
-    The first ones are the same for any ``count``.
+    The first ones are the same for any ``count``, and of as many prompts as there are: a second
+    picture of a prompt says less of two merges than the first one of another.
     """
-    ordered = in_random_order(payloads, seed + 1)
+    ordered = _spread_over_prompts(in_random_order(payloads, seed + 1))
     used = {payload.seed for payload in payloads}
     fresh: list[Fresh] = []
     for index in range(count):
@@ -118,6 +121,16 @@ def fresh_payloads(payloads: Sequence[Payload], count: int, seed: int) -> list[F
         payload = replace(source, id=f"{source.id}-fresh-{turn}", seed=number)
         fresh.append((payload, source.id))
     return fresh
+
+
+def _spread_over_prompts(payloads: Sequence[Payload]) -> list[Payload]:
+    """Return the payloads with one of each prompt first, then a second one of each."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for payload in payloads:
+        turns.append(seen[prompt_of(payload.id)])
+        seen[prompt_of(payload.id)] += 1
+    return [payloads[place] for place in sorted(range(len(payloads)), key=turns.__getitem__)]
 
 
 def prove(

@@ -121,17 +121,17 @@ def scan(
     def files(entry: Entry) -> dict[str, Path]:
         return {record["id"]: study.folder / record["file"] for record in column(entry)}
 
-    own = scale.shares(column(base))
-    shares = [scale.shares(column(entry)) for entry in others]
-    found = [comparison(name, each, own) for each in shares]
+    def score(entry: Entry) -> float:
+        return math.fsum(scale.shares(column(entry))) / len(payloads)
+
+    found = [comparison(name, scale, column(entry), column(base)) for entry in others]
     effects = [
-        Effect(entry.contender.name, each, p, math.fsum(share) / len(share), files(entry))
-        for entry, each, p, share in zip(others, found, _holm(found), shares, strict=True)
+        Effect(entry.contender.name, each, p, score(entry), files(entry))
+        for entry, each, p in zip(others, found, _holm(found), strict=True)
     ]
     effects.sort(key=lambda effect: -effect.comparison.difference)
     prompts = {payload.id: payload.prompt for payload in payloads}
-    whole = math.fsum(own) / len(own)
-    return Scan(name, whole, tuple(effects), prompts, files(base), bool(models))
+    return Scan(name, score(base), tuple(effects), prompts, files(base), bool(models))
 
 
 def _start(

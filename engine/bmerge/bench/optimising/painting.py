@@ -11,8 +11,9 @@ import numpy as np
 
 from bmerge.bench.optimising.landscapes import Array, Landscape
 
-__all__ = ["BETWEEN", "Painter"]
+__all__ = ["BETWEEN", "SEEDS", "Painter"]
 
+SEEDS = 2  # of each prompt
 BETWEEN, _WHIM, _NOISE = 0.3, 0.1, 0.04  # standard deviations
 _LENGTH, _WAVES = 1.5, 64  # of what a prompt likes, over the space
 
@@ -26,7 +27,7 @@ class Painter:
 
     Args:
         landscape: the quality.
-        pictures: how many there are; an even number.
+        pictures: how many there are, those of one prompt beside each other.
         seed: of all that is random.
     """
 
@@ -35,7 +36,7 @@ class Painter:
         self._own = landscape.painter(own, pictures) if landscape.painter else None
         self._quality = landscape.quality
         self._rng = rng = np.random.default_rng((seed, 1))
-        prompts = pictures // 2
+        prompts = pictures // SEEDS
         self._offsets = rng.normal(0, BETWEEN, pictures)
         shape = (prompts, _WAVES, landscape.dimensions)
         self._waves = rng.standard_normal(shape) / _LENGTH
@@ -48,7 +49,7 @@ class Painter:
         self.painted += 1
         if self._own is not None:
             return self._own(point, picture)
-        prompt = picture // 2
+        prompt = picture // SEEDS
         waves = np.cos(self._waves[prompt] @ point + self._phases[prompt])
         whim = _WHIM * np.sqrt(2 / _WAVES) * waves.sum()
         hidden = self._offsets[picture] + whim + self._rng.normal(0, _NOISE)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from bmerge.bench.optimising.landscapes import Array, Landscape
-from bmerge.bench.optimising.painting import Painter
+from bmerge.bench.optimising.painting import SEEDS, Painter
+from bmerge.evaluate.payloads import Prompt, make_payloads
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.design import initial_points
 from bmerge.study.gallery import record_of
@@ -122,8 +123,10 @@ class _Trials:
         self._painter, self._seed, self._racing = painter, seed, racing
         self.objectives = Objectives((Objective("score", {"judge": 1.0}),))
         self._scale = self.objectives.scale({})
-        payloads = [Payload(f"p{place:02d}", "", seed=place) for place in range(PICTURES)]
-        self._order = [payload.seed for payload in in_random_order(payloads, seed)]
+        prompts = [Prompt(Payload("", ""))] * (PICTURES // SEEDS)
+        payloads = make_payloads(prompts, range(SEEDS))
+        places = {payload.id: place for place, payload in enumerate(payloads)}
+        self._order = [(p, places[p.id]) for p in in_random_order(payloads, seed)]
         self.trials: dict[int, Trial] = {}
 
     @property
@@ -144,9 +147,8 @@ class _Trials:
             race = None
         pictures: list[PictureRecord] = []
         while len(pictures) < PICTURES and not (race and race.is_lost(pictures)):
-            place = self._order[len(pictures)]
+            payload, place = self._order[len(pictures)]
             scores = {"judge": self._painter.score(point, place)}
-            payload = Payload(f"p{place:02d}", "", seed=place)
             pictures.append(record_of(payload, "", scores))
         done = replace(trial, pictures=tuple(pictures), means=_means(pictures), state="complete")
         if race is not None and len(pictures) < PICTURES:

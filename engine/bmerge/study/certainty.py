@@ -1,0 +1,163 @@
+"""Scores and differences of scores, and how sure they are.
+
+A prompt likes one merge better than another, whatever the seed: pictures of one prompt are no
+independent witnesses. So the error of a mean difference is that of sums over prompts: a cluster-
+robust variance with the correction that makes it right where pictures do not hang together, and
+the degrees of freedom that go with it (Bell and McCaffrey 2002, "Bias reduction in standard errors
+for linear regression with multi-stage samples"). Where all prompts have the same number of pictures
+of the same weight, both are those of the paired t-test over the means of the prompts; where each
+has one picture, of that over the pictures. Of a single prompt nothing can be known but other seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from bmerge.evaluate.payloads import prompt_of
+from bmerge.study.objective import Objective, Scale
+from bmerge.study.picture_record import PictureRecord
+
+__all__ = ["Estimate", "lead_of", "score_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A score, or by how much one merge's score exceeds another's.
+
+    Args:
+        value: on these pictures.
+        error: its standard error; infinite if a single picture counts, or none.
+        freedom: degrees of freedom of that.
+    """
+
+    value: float
+    error: float
+    freedom: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval."""
+        if not self.error:
+            return self.value, self.value
+        if math.isinf(self.error):
+            return -math.inf, math.inf
+        # Student's t; scipy.stats has it too, but takes a second to import.
+        from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+        margin = float(stdtrit(self.freedom, 0.975)) * self.error
+        return self.value - margin, self.value + margin
+
+    @property
+    def p(self) -> float:
+        """How often chance alone makes a value that is as far from 0: a two-sided t-test."""
+        if not self.error:
+            return float(self.value == 0)
+        if math.isinf(self.error):
+            return 1.0
+        from scipy.special import stdtr
+
+        return 2 * float(stdtr(self.freedom, -abs(self.value) / self.error))
+
+
+def score_of(scale: Scale, pictures: Sequence[PictureRecord]) -> Estimate:
+    """Return the score of a trial of some pictures, and how sure it is.
+
+    Args:
+        scale: scores pictures.
+        pictures: of one merge.
+    """
+    return _estimate(_influences(scale, pictures), pictures, by_prompt=True)
+
+
+def lead_of(
+    scale: Scale,
+    own: Sequence[PictureRecord],
+    other: Sequence[PictureRecord],
+    *,
+    by_prompt: bool = True,
+) -> Estimate:
+    """Return by how much a merge leads another one.
+
+    Args:
+        scale: scores pictures.
+        own: pictures of the one.
+        other: pictures of the other one, of the same payloads in the same order, judged by the
+            same scorers.
+        by_prompt: whether pictures of one prompt hang together; if not, each is on its own.
+    """
+    one, two = _influences(scale, own), _influences(scale, other)
+    errors = [a - b for a, b in zip(one.errors, two.errors, strict=True)]
+    apart = _Influences(one.score - two.score, errors, one.parts)
+    return _estimate(apart, own, by_prompt=by_prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Influences:
+    """A score, and of each picture: its part in the error, and in the weight of the whole."""
+
+    score: float
+    errors: Sequence[float]
+    parts: Sequence[float]
+
+
+def _influences(scale: Scale, pictures: Sequence[PictureRecord]) -> _Influences:
+    """Return what each picture does to the score: each scorer has a mean of its own."""
+    score, errors, parts = 0.0, [0.0] * len(pictures), [0.0] * len(pictures)
+    for label, weight in _weights(scale).items():
+        counts = [p["weight"] if label in p["scores"] else 0.0 for p in pictures]
+        if not (total := math.fsum(counts)):
+            continue
+        shares = replace(scale, sums=(Objective("", {label: weight}),)).shares(pictures)
+        mean = math.fsum(share / len(pictures) for share in shares)
+        score += mean
+        for place, (share, count) in enumerate(zip(shares, counts, strict=True)):
+            errors[place] += share / len(pictures) - mean * count / total
+            parts[place] += abs(weight) * count / total
+    return _Influences(score, errors, parts)
+
+
+def _estimate(
+    found: _Influences, pictures: Sequence[PictureRecord], *, by_prompt: bool
+) -> Estimate:
+    prompts = [prompt_of(picture["id"]) for picture in pictures]
+    judged = {prompt for prompt, part in zip(prompts, found.parts, strict=True) if part}
+    together = by_prompt and len(judged) > 1
+    groups = prompts if together else range(len(pictures))
+    return Estimate(found.score, *_certainty(found.errors, found.parts, groups))
+
+
+def _weights(scale: Scale) -> dict[str, float]:
+    """Return each scorer's weight, of all objectives together."""
+    weights: dict[str, float] = defaultdict(float)
+    for one in scale.sums:
+        for label, weight in one.weights.items():
+            weights[label] += weight
+    return {label: weight for label, weight in weights.items() if weight}
+
+
+def _certainty(
+    errors: Sequence[float], parts: Sequence[float], groups: Sequence[Hashable]
+) -> tuple[float, float]:
+    """Return the standard error of a sum and its degrees of freedom.
+
+    With e the sum of a group's errors and q its part in the whole, the variance is
+    Σ e² / (1 − q), and 1 / freedom is Σ q² + Σ (q r)² / ((1 − q) (1 − r)), the second sum
+    over all ordered pairs of groups.
+    """
+    sums: dict[Hashable, float] = defaultdict(float)
+    shares: dict[Hashable, float] = defaultdict(float)
+    whole = math.fsum(parts)
+    for error, part, group in zip(errors, parts, groups, strict=True):
+        if part:
+            sums[group] += error
+            shares[group] += part / whole
+    if len(sums) < 2:
+        return math.inf, 1.0
+    unit = max(map(abs, sums.values())) or 1.0  # squares of the numbers themselves might overflow
+    variance = math.fsum((sums[g] / unit) ** 2 / (1 - shares[g]) for g in sums)
+    terms = [q * q / (1 - q) for q in shares.values()]
+    pairs = math.fsum(terms) ** 2 - math.fsum(term * term for term in terms)
+    return unit * math.sqrt(variance), 1 / (math.fsum(q * q for q in shares.values()) + pairs)
