@@ -339,6 +339,44 @@ def test_an_operation_that_torch_refuses_is_named_without_advice_to_run_it(tmp_p
         open_checkpoint(path)
 
 
+ODD = {
+    "sparse": lambda: torch.eye(3).to_sparse(), "sparse_csr": lambda: torch.eye(3).to_sparse_csr(),
+    "meta": lambda: torch.empty(3, device="meta"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "before 1.6"])
+def test_a_tensor_that_does_not_hold_its_numbers_is_refused_and_not_left_out(tmp_path, kind, old):
+    content = {"a": torch.ones(2), "x": ODD[kind]()}
+    torch.save(content, tmp_path / "m.ckpt", _use_new_zipfile_serialization=not old)
+    with pytest.raises(
+        FormatError, match=rf"'x' is a {kind[:4]}\w* tensor, which is not"
+    ) as caught:
+        open_checkpoint(tmp_path / "m.ckpt")
+    assert caught.value.key == "x"
+
+
+class Named(torch.nn.Parameter):
+    pass
+
+
+def test_tensors_with_attributes_and_of_other_classes_are_not_left_out(tmp_path):
+    noted = torch.arange(3.0)
+    noted.note = "of a trainer"
+    content_of_file = {"a": torch.ones(2), "x": noted, "y": Named(torch.full((2,), 7.0))}
+    torch.save(content_of_file, tmp_path / "m.ckpt")
+    assert_equal(open_checkpoint(tmp_path / "m.ckpt"), content_of_file)
+
+
+def test_a_tensor_of_a_maker_that_is_not_known_is_refused(tmp_path):
+    data = b"}" + _text(b"x") + b"ctorch._utils\n_rebuild_from_type_v2\n(cfoo\nBar\nN)Nt" + b"Rs."
+    write_zip(tmp_path / "m.ckpt", data)
+    with pytest.raises(FormatError, match="a tensor that nothing known makes"):
+        open_checkpoint(tmp_path / "m.ckpt")
+
+
 def test_numbers_in_the_byte_order_of_another_machine_are_turned_round(tmp_path):
     path, numbers = tmp_path / "m.pt", np.arange(6, dtype="<f4") + 0.5
     torch.save({"x": torch.from_numpy(numbers)}, tmp_path / "little.pt")

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, TensorInfo
-from bmerge.formats.spool import spool
+from bmerge.formats.spool import DENSE, spool
 from bmerge.formats.state_dict import state_dict_of
 from bmerge.formats.torch_pickle import METADATA
 from bmerge.formats.unpickle import OrderedDict, StoredTensor, unpickle
@@ -150,6 +150,9 @@ def _locate(
     if not _is_unicode(key):
         message = f"{path}: the name of tensor {key!r} is not Unicode"
         raise FormatError(message, path=path, key=key)
+    if not tensor.storage:
+        message = f"{path}: {key!r} is a {tensor.dtype}, which is not read"
+        raise FormatError(message, path=path, key=key, hint=DENSE)
     if tensor.dtype not in SIZES:
         message = f"{path}: tensor {key!r} has the unsupported dtype {tensor.dtype}"
         raise FormatError(message, path=path, key=key)

@@ -19,12 +19,14 @@ from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.state_dict import state_dict_of
 from bmerge.temporaries import temporary_folder_until_exit
 
-__all__ = ["spool"]
+__all__ = ["DENSE", "spool"]
 
 _REASON = re.compile(r"(?:WeightsUnpickler error:\s*|(?=Trying to load unsupported))(.+)")
 """What torch says beside advice to load the file anyway, which runs what is in it."""
 _REPEATED = 1 << 26
 """Bytes that a tensor may have beyond those that are stored of it."""
+DENSE = "save the model with tensors that hold all of their numbers, one after another"
+"""What to do about tensors that do not."""
 _EXPECTED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError)
 
 
@@ -80,6 +82,7 @@ def _write(path: Path, tensors: dict[str, Any]) -> None:
     import torch
 
     for key, tensor in tensors.items():
+        _refuse_other(path, key, tensor)
         _refuse_repeated(path, key, tensor)
     layout = [
         (key, _tag(path, key, tensor), tuple(tensor.shape)) for key, tensor in tensors.items()
@@ -88,8 +91,18 @@ def _write(path: Path, tensors: dict[str, Any]) -> None:
     with path.open("wb") as file:
         file.write(header)
         for tensor in tensors.values():
-            flat = tensor.detach().contiguous().reshape(-1)
+            flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
             file.write(flat.view(torch.uint8).numpy().data)
+
+
+def _refuse_other(path: Path, key: str, tensor: Any) -> None:
+    """Refuse a tensor that is not stored as its elements."""
+    layout = str(tensor.layout).removeprefix("torch.")
+    kinds = {"nested": tensor.is_nested, "meta": tensor.is_meta, layout: layout != "strided"}
+    kind = next((kind for kind, found in kinds.items() if found), None)
+    if kind is not None:
+        message = f"{path.stem}: {key!r} is a {kind} tensor, which is not read"
+        raise FormatError(message, path=path, key=key, hint=DENSE)
 
 
 def _refuse_repeated(path: Path, key: str, tensor: Any) -> None:

@@ -49,7 +49,8 @@ class StoredTensor:
 
     Args:
         dtype: safetensors tag, or torch's name where there is none.
-        storage: name of the archive's member that holds its bytes.
+        storage: name of the archive's member that holds its bytes; empty if these do not lie in
+            one piece, whose kind is then the dtype.
         offset: of its first element in the storage, in elements.
         shape: extent of each dimension.
         stride: elements from one index to the next, per dimension.
@@ -123,8 +124,8 @@ class _Unpickler(_Reader):  # type: ignore[misc]
             return _Dtype(_STORAGES[name])
         if module == "torch" and name in TAGS:
             return _Dtype(TAGS[name])
-        if module in {"torch._utils", "torch._tensor"} and name in _REBUILD:
-            return partial(_REBUILD[name])
+        if module in {"torch._utils", "torch._tensor"} and name.startswith(_MAKER):
+            return partial(_REBUILD[name]) if name in _REBUILD else partial(_other, name)
         return self._inert
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -234,10 +235,31 @@ def _parameter(data: StoredTensor, *_: object) -> StoredTensor:
     return data
 
 
+def _of_class(
+    make: Callable[..., StoredTensor], _: object, arguments: tuple[object, ...], *__: object
+) -> StoredTensor:
+    """Make the tensor that one of a class of its own, or with attributes, is made of."""
+    if not isinstance(make, partial):
+        raise pickle.UnpicklingError("a tensor that nothing known makes")
+    made: StoredTensor = make(*arguments)
+    return made
+
+
+def _other(name: str, *_: object) -> StoredTensor:
+    """Make what stands for a tensor that is not stored as its elements, so that it is told of."""
+    return StoredTensor(
+        f"{name.removeprefix(_MAKER).partition('_tensor')[0]} tensor", "", 0, (), ()
+    )
+
+
+_MAKER = "_rebuild_"
+"""How the names of all functions start that make tensors of what torch stores."""
 _REBUILD: dict[str, Callable[..., StoredTensor]] = {
     "_rebuild_tensor": _tensor,
     "_rebuild_tensor_v2": _tensor,
     "_rebuild_tensor_v3": _tensor_with_dtype,
     "_rebuild_parameter": _parameter,
     "_rebuild_parameter_with_state": _parameter,
+    "_rebuild_from_type": _of_class,
+    "_rebuild_from_type_v2": _of_class,
 }
