@@ -7,7 +7,13 @@ import json
 import pytest
 
 from bmerge.errors import FormatError
-from bmerge.formats import decoded, open_checkpoint, quantised_weights, refuse_quantised
+from bmerge.formats import (
+    CodedTensor,
+    decoded,
+    open_checkpoint,
+    quantised_weights,
+    refuse_quantised,
+)
 from quantised import LAYOUTS, ONE, PLAIN, X, beside, write_layout
 
 
@@ -93,6 +99,26 @@ def test_a_declaration_that_is_not_json_still_refuses(tmp_path):
     layout = beside("F8_E4M3", (8, 8), comfy_quant=("U8", (4,)))
     (weight,) = quantised_weights(open_checkpoint(write_layout(tmp_path / "q.safetensors", layout)))
     assert weight.format == "a format of ComfyUI"
+
+
+@pytest.mark.parametrize(
+    "text", [b"{[", b"[]", b'{"format": 3}', b'{"format": "int8_"}', b'{"format": "nvfp4"}',
+             b'{"format": "float8_e5m2"}', b'{"format": "of_2027"}', b'{"convrot": true}'],
+)  # fmt: skip
+def test_codes_that_are_not_what_is_declared_are_refused(tmp_path, text):
+    layout = beside("F8_E4M3", (8, 8), weight_scale=ONE, comfy_quant=("U8", (len(text),)))
+    file = write_layout(tmp_path / "q.safetensors", layout, contents={f"{X}.comfy_quant": text})
+    with pytest.raises(FormatError, match="q.safetensors holds quantised weights") as caught:
+        decoded(open_checkpoint(file))
+    assert caught.value.key == f"{X}.weight"
+
+
+@pytest.mark.parametrize("said", ["float8_e4m3fn", "float8_e4m3fn_rowwise"])
+def test_codes_that_are_what_is_declared_are_decoded(tmp_path, said):
+    text = json.dumps({"format": said}).encode()
+    layout = beside("F8_E4M3", (8, 8), weight_scale=("F32", (8,)), comfy_quant=("U8", (len(text),)))
+    file = write_layout(tmp_path / "q.safetensors", layout, contents={f"{X}.comfy_quant": text})
+    assert isinstance(decoded(open_checkpoint(file)).tensors[f"{X}.weight"], CodedTensor)
 
 
 def test_all_formats_of_a_mixed_file_are_named(tmp_path):

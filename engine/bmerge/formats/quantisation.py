@@ -21,6 +21,7 @@ __all__ = [
     "POWERS",
     "declared_name",
     "format_of",
+    "is_as_declared",
 ]
 
 EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
@@ -42,6 +43,12 @@ _DECLARED = {
     "float8_e5m2": "scaled fp8",
     "int8_tensorwise": "int8",
 }
+_SAID_CODES = (
+    ("float8_e4m3fn", "F8_E4M3"), ("float8_e5m2", "F8_E5M2"), ("mxfp8", "F8_E4M3"), ("nvfp4", "U8"),
+    ("int8", "I8"), ("convrot_w4a4", "I8"),
+)  # fmt: skip
+"""How names of formats start in ComfyUI's way, and the number format of the codes."""
+_UNSOUND = "a format of ComfyUI"
 _OF_ROLES = {
     "absmax": "bitsandbytes, 4 bits",
     "quant_map": "bitsandbytes, 4 bits",
@@ -79,12 +86,29 @@ def declared_name(said: Any) -> str:
         said: what it says of a layer, parsed: ``{"format": …}`` if it is sound.
     """
     if not isinstance(said, dict) or not isinstance(said.get("format"), str):
-        return "a format of ComfyUI"
+        return _UNSOUND
     said_name: str = said["format"]
     name = _DECLARED.get(said_name, said_name)
     inner = said.get("params")
     turned = said.get("convrot") or (isinstance(inner, dict) and inner.get("convrot"))
     return f"{name} with ConvRot" if turned and "convrot" not in name else name
+
+
+def is_as_declared(codes: TensorInfo, name: str, said: Mapping[str, Any]) -> bool:
+    """Tell whether codes are those of the format that a file declares, if it declares one.
+
+    What is declared in other words than are known here, or is not what lies there, would be decoded
+    otherwise by whoever wrote it.
+
+    Args:
+        codes: the tensor of codes.
+        name: what the format is called, from :func:`declared_name` if it is declared.
+        said: what the file says of the layer, as far as it is sound.
+    """
+    if not said:
+        return name != _UNSOUND
+    told = str(said.get("format"))
+    return any(told.startswith(start) and codes.dtype == dtype for start, dtype in _SAID_CODES)
 
 
 def format_of(codes: TensorInfo, leaf: str, companions: Mapping[str, TensorInfo]) -> str:

@@ -21,7 +21,15 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.codecs import coded_tensor
 from bmerge.formats.coded import CodedTensor
-from bmerge.formats.quantisation import CODES, EIGHT, METADATA, PACKED, declared_name, format_of
+from bmerge.formats.quantisation import (
+    CODES,
+    EIGHT,
+    METADATA,
+    PACKED,
+    declared_name,
+    format_of,
+    is_as_declared,
+)
 from bmerge.formats.suspects import Suspects
 
 __all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
@@ -139,6 +147,8 @@ def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:
 
     None if it is not known how it is decoded.
     """
+    if not is_as_declared(weight.codes, weight.format, weight.said):
+        return None
     bias = checkpoint.tensors.get(weight.codes.key.removesuffix("weight") + "bias")
     rows = bias.shape[0] if bias is not None and len(bias.shape) == 1 else None
     tensor = coded_tensor(weight.codes, weight.companions, weight.format, weight.said, rows)
