@@ -144,29 +144,35 @@ def w4a4(rng, shape=(17, 64), group=16):
     return Layer(tensors, rotated(codes.astype(np.float32) * scale[:, None], group))
 
 
-def mxfp8(rng, shape=(40, 160)):
-    """Return a layer whose rows are padded to a multiple of 32, as its bias tells."""
-    rows = -(-shape[0] // 32) * 32
-    codes = np.zeros((rows, shape[1]), np.uint8)
-    codes[: shape[0]] = eights(rng, shape)
-    powers = rng.integers(100, 130, (rows, shape[1] // 32)).astype(np.uint8)
+def padded(array, multiple):
+    """Return a matrix with zeros up to whole tiles."""
+    return np.pad(array, [(0, -size % multiple) for size in array.shape])
+
+
+def mxfp8(rng, shape=(40, 160), *, told=True):
+    """Return a layer that is padded to multiples of 32, of whose rows its bias tells."""
+    codes = padded(eights(rng, shape), 32)
+    powers = rng.integers(100, 130, (codes.shape[0], codes.shape[1] // 32)).astype(np.uint8)
     powers[0, 0] = 0
     factors = np.where(powers > 0, 2.0 ** (powers.astype(np.float64) - 127), 0)
     values = float8(codes) * np.repeat(factors.astype(np.float32), 32, 1)
     grid = tiled(powers)
     tensors = {
-        "weight": ("F8_E4M3", codes.shape, codes.tobytes()), "bias": f32(np.zeros(shape[0])),
+        "weight": ("F8_E4M3", codes.shape, codes.tobytes()),
         "weight_scale": ("U8", grid.shape, grid.tobytes()),
     }  # fmt: skip
-    return Layer(tensors, values[: shape[0]])
+    if told:
+        tensors["bias"] = f32(np.zeros(shape[0]))
+    return Layer(tensors, crop(values, shape))
 
 
 def nvfp4(rng, shape=(144, 96), *, factors=False):
-    codes = rng.integers(0, 16, shape)
+    """Return a layer that is padded to multiples of 16."""
+    codes = padded(rng.integers(0, 16, shape), 16)
     numbers = np.where(codes > 7, -1, 1).astype(np.float32) * E2M1[codes & 7]
-    grid = eights(rng, (shape[0], shape[1] // 16)) & 0x7F
+    grid = eights(rng, (codes.shape[0], codes.shape[1] // 16)) & 0x7F
     of_all = np.float32(0.0123)
-    values = numbers * np.repeat(of_all * float8(grid), 16, 1)
+    values = crop(numbers * np.repeat(of_all * float8(grid), 16, 1), shape)
     data, grid = packed(codes[:, 1::2], codes[:, 0::2]), tiled(grid)
     tensors = {
         "weight": ("U8", data.shape, data.tobytes()), "weight_scale_2": f32(of_all),
@@ -327,8 +333,8 @@ def weight_in(tensors, name, shape):
     if kind in {"U8", "F8_E8M0"}:
         exponents = untiled(scale)[: len(codes), : codes.shape[1] // 32].astype(np.float64)
         grid = np.repeat(np.where(exponents > 0, 2.0 ** (exponents - 127), 0), 32, 1)
-    elif scale.ndim == 2 and min(scale.shape) > 1:
-        block = -(-codes.shape[0] // scale.shape[0])
+    elif scale.ndim == 2 and scale.shape[1] > 1:
+        block = -(-codes.shape[1] // scale.shape[1])
         block = 128 if block > 64 else block
         grid = np.kron(scale, np.ones((block, block)))[: codes.shape[0], : codes.shape[1]]
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import click
 
 from bmerge.dtype_rules import canonical_rule
 from bmerge.formats import LAYOUTS
+from bmerge.recipe.schema import Quantise
 
 __all__ = ["recipe_options"]
 
@@ -24,7 +25,7 @@ _OPTIONS = (
     ),
     click.option(
         "--quantise",
-        type=click.Choice(["auto", "none", "fp8_scaled", "mxfp8", "nvfp4", "int8"]),
+        type=click.Choice(get_args(Quantise)),
         help="Quantise weights of layers; default: auto, as in the first model.",
     ),
     click.option("--arch", metavar="ID", help="Block map; default: detected from the first model."),

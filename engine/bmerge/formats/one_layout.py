@@ -62,18 +62,40 @@ def _in_one_shape(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     matrices that were padded.
     """
     from_gguf = [each.path.suffix.lower() == GGUF_SUFFIX for each in checkpoints]
-    vague = [
-        {key for key, tensor in each.tensors.items() if gguf or is_padded(tensor)}
-        for each, gguf in zip(checkpoints, from_gguf, strict=True)
+    padded = [
+        {key for key, tensor in each.tensors.items() if is_padded(tensor)} for each in checkpoints
     ]
-    if not any(vague):
+    if not any(from_gguf) and not any(padded):
         return tuple(checkpoints)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for each, unsure in zip(checkpoints, vague, strict=True):
-        told = {key: t.shape for key, t in each.tensors.items() if key not in unsure}
-        shapes = told | shapes
+    shapes = _told(checkpoints, from_gguf, padded)
+    vague = [
+        each.tensors if gguf else unsure
+        for each, gguf, unsure in zip(checkpoints, from_gguf, padded, strict=True)
+    ]
     pairs = zip(checkpoints, vague, strict=True)
     return tuple(_in_shapes(each, shapes, unsure) for each, unsure in pairs)
+
+
+def _told(
+    checkpoints: Sequence[Checkpoint], from_gguf: Sequence[bool], padded: Sequence[Collection[str]]
+) -> dict[str, tuple[int, ...]]:
+    """Return key → shape: of files that have it as it is, then of GGUF files, then without padding.
+
+    Where all are padded, what one has not is padding of the others.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for asked in (False, True):
+        for each, gguf, unsure in zip(checkpoints, from_gguf, padded, strict=True):
+            if gguf is asked:
+                own = {key: t.shape for key, t in each.tensors.items() if key not in unsure}
+                shapes = own | shapes
+    least: dict[str, tuple[int, ...]] = {}
+    for each, unsure in zip(checkpoints, padded, strict=True):
+        for key in unsure:
+            shape = each.tensors[key].shape
+            pairs = zip(least.get(key, shape), shape, strict=True)
+            least[key] = tuple(min(extents) for extents in pairs)
+    return least | shapes
 
 
 def _in_shapes(
