@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +224,10 @@ def test_what_is_no_file_is_not_waited_for(tmp_path, suffix):
     path.touch()
     with pytest.raises(FormatError):
         open_checkpoint(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux")
+def test_file_whose_first_bytes_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "a.safetensors").symlink_to("/proc/self/mem")
+    with pytest.raises(FormatError, match=r"a.safetensors"):
+        open_checkpoint(tmp_path / "a.safetensors")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmerge import _native
-from bmerge.dtypes import SIZES, TAGS
+from bmerge.dtypes import BITS, SIZES, TAGS
+from bmerge.errors import FormatError
 from bmerge.formats import open_checkpoint
 from bmerge.formats.registry import lay_out
 from bmerge.formats.torch_file import TorchLayout
@@ -91,6 +93,13 @@ def test_keys_are_the_tensors_alone(tmp_path):
     assert getattr(loaded, METADATA) == {"a": "b"}
 
 
+@pytest.mark.parametrize("tag", sorted(BITS.keys() - SIZES.keys()))
+def test_a_dtype_that_torch_has_not_is_refused(tmp_path, tag):
+    with pytest.raises(FormatError, match=f"torch has no {tag}, which 'a' is of") as caught:
+        lay_out(tmp_path / "m.ckpt", [("a", tag, (8,))], {})
+    assert caught.value.key == "a"
+
+
 @pytest.mark.parametrize("count", [1, pytest.param(65_534, marks=pytest.mark.slow)])
 def test_archive_of_many_members(tmp_path, count):
     write(tmp_path / "a.ckpt", [(f"k{i}", "U8", (1,)) for i in range(count)])
@@ -103,7 +112,7 @@ def test_archive_of_many_members(tmp_path, count):
 def test_members_and_places_beyond_4_gb(tmp_path):
     """Of a sparse file: a tensor of more than 4 GiB, and one whose header lies beyond that."""
     rows = [("large", "U8", (1 << 32,)), ("after", "U8", (3,))]
-    layout = TorchLayout(rows, {})
+    layout = TorchLayout(Path("m.ckpt"), rows, {})
     assert layout.offsets[1] > 1 << 32
     path = tmp_path / "a.ckpt"
     headers = [member.local(7) for member in layout._members]

@@ -350,6 +350,8 @@ PAIR = {"lora_up.weight": _ones(6, 2), "lora_down.weight": _ones(2, 8)}
             {"lokr_w1": _ones(2, 2), "lokr_w2_a": _ones(3, 0), "lokr_w2_b": _ones(0, 4)},
             "has a rank of 0: lokr_w2_a",
         ),
+        ({"lora_up.weight": _ones(0, 2), "lora_down.weight": _ones(2, 8)}, "holds no numbers"),
+        ({"diff": _ones(6, 0)}, "has a diff of shape [6, 0], which holds no numbers"),
         ({**PAIR, "lora_up.weight": _ones(6, 2, 1, 1, 1, 1)}, "up of shape [6, 2, 1, 1, 1, 1]"),
         ({**PAIR, "lora_down.weight": _ones(2, 8, 1, 1, 1, 1)}, "which has too many dimensions"),
         ({**PAIR, "lora_up.weight": _ones(6, 2, 3, 3)}, "which has too many dimensions"),

@@ -110,10 +110,12 @@ def _open_pickled(path: Path, named: Path) -> Checkpoint:
     return open_pickled(path, named=named)
 
 
-def _lay_out_pickled(_: Path, tensors: Sequence[TensorRow], metadata: Mapping[str, str]) -> Layout:
+def _lay_out_pickled(
+    path: Path, tensors: Sequence[TensorRow], metadata: Mapping[str, str]
+) -> Layout:
     from bmerge.formats.torch_file import TorchLayout  # few merges write these
 
-    return TorchLayout(tensors, metadata)
+    return TorchLayout(path, tensors, metadata)
 
 
 def _open_gguf(path: Path, named: Path) -> Checkpoint:

@@ -60,8 +60,11 @@ def _with_path(path: Path, error: Exception) -> str:
 
 def _hint(path: Path) -> str | None:
     """Return what else a file that is not safetensors may be."""
-    with path.open("rb") as file:
-        start = file.read(64)
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:  # which the error tells
+        return None
     if start.startswith((b"PK\x03\x04", b"\x80\x02")):
         return "this is a pickled checkpoint: give it the suffix .ckpt or .pt"
     if start.startswith(b"version https://git-lfs"):

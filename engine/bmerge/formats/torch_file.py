@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from bmerge import _native
 from bmerge.dtypes import SIZES
+from bmerge.errors import FormatError
 from bmerge.formats.torch_pickle import state_dict_pickle
 
 __all__ = ["TorchLayout"]
@@ -67,11 +68,28 @@ class _Member:
 
 
 class TorchLayout:
-    """A file that ``torch.load(weights_only=True)`` opens; see :class:`.layout.Layout`."""
+    """A file that ``torch.load(weights_only=True)`` opens; see :class:`.layout.Layout`.
+
+    Args:
+        path: of the file, for messages.
+        tensors: key, tag and shape of each.
+        metadata: of the file.
+
+    Raises:
+        FormatError: if there is a dtype that torch has not.
+    """
 
     def __init__(
-        self, tensors: Sequence[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str]
+        self,
+        path: Path,
+        tensors: Sequence[tuple[str, str, Sequence[int]]],
+        metadata: Mapping[str, str],
     ) -> None:
+        for key, dtype, _ in tensors:
+            if dtype not in SIZES:
+                message = f"{path}: torch has no {dtype}, which {key!r} is of"
+                hint = "write a .safetensors file"
+                raise FormatError(message, path=path, key=key, hint=hint)
         self._pickle = state_dict_pickle(tensors, metadata)
         sizes = [math.prod(shape) * SIZES[dtype] for _, dtype, shape in tensors]
         self._members: list[_Member] = []

@@ -23,7 +23,7 @@ from bmerge.formats import (
     rows_of,
 )
 from bmerge.lora.peft import Configured, configuration_of
-from bmerge.lora.shapes import check_factors, check_kinds, matrix_of, rank_of
+from bmerge.lora.shapes import check_factors, check_filled, check_kinds, matrix_of, rank_of
 
 __all__ = [
     "Lora",
@@ -253,7 +253,7 @@ def _module(
         raise FormatError(message, path=path, key=name, hint="is the file complete?")
     shapes = {role: info.shape for role, info in tensors.items()}
     kinds = {role: (info.dtype, info.shape) for role, info in tensors.items()}
-    problem = check_kinds(kinds) or check_factors(network, shapes)
+    problem = check_kinds(kinds) or check_factors(network, shapes) or check_filled(shapes)
     if problem is not None:
         raise FormatError(f"{path}: {name!r} {problem}", path=path, key=name)
     return Module(name, network, dict(tensors), configured)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from bmerge.dtypes import is_float
 
-__all__ = ["check_factors", "check_kinds", "matrix_of", "rank_of"]
+__all__ = ["check_factors", "check_filled", "check_kinds", "matrix_of", "rank_of"]
 
 Shape: TypeAlias = "tuple[int, ...]"
 Shapes: TypeAlias = Mapping[str, Shape]
@@ -105,6 +105,14 @@ def check_factors(network: str, shapes: Shapes) -> str | None:
         if first != second:
             return f"has two products of different shapes: {first} and {second}"
     return None
+
+
+def check_filled(shapes: Shapes) -> str | None:
+    """Return which of a layer's tensors holds no numbers, in a few words, or None."""
+    role = next((role for role, shape in shapes.items() if 0 in shape), None)
+    if role is None:
+        return None
+    return f"has a {role} of shape {list(shapes[role])}, which holds no numbers"
 
 
 def _joints(network: str, shapes: Shapes) -> Iterator[tuple[str, int, str, int]]:

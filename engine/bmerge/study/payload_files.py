@@ -100,7 +100,7 @@ def _draft(payload: Node, shared: Mapping[str, Node]) -> Draft:
     extra = {name: keys[name].plain() for name in keys if name in _EXTRA}
     kept = {k: v for k, v in extra.items() if v is not None and _WITHOUT_EFFECT.get(k) != v}
     settings["extra"] = {**settings.get("extra", {}), **kept}
-    if seed is None or seed.value in {None, -1}:  # any seed: the study's
+    if seed is None or seed.value is None or seed.value == -1:  # any seed: the study's
         return Draft(prompt, prompt.text(), settings, None, count if count > 1 else None)
     first = read_seed(seed)
     return Draft(prompt, prompt.text(), settings, tuple(range(first, first + count)))
