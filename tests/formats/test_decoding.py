@@ -45,6 +45,23 @@ def test_weights_are_decoded_to_the_bit_from_any_element_on(tmp_path, what):
         assert part.tobytes() == whole[begin : begin + count].tobytes()
 
 
+@pytest.mark.parametrize("what", LAYERS)
+def test_layers_with_numbers_for_names_are_told_apart(tmp_path, what):
+    """``mlp.0.weight_scale_2`` is not a scale of ``mlp.2.weight``, as in Flux and Wan."""
+    rng = np.random.default_rng(2)
+    made = {f"mlp.{number}": LAYERS[what](rng) for number in (0, 1, 2)}
+    if any(role.startswith("/") for layer in made.values() for role in layer.tensors):
+        return  # of the whole file
+    layout = [entry for name, layer in made.items() for entry in layer.layout(name)]
+    contents = {k: v for name, layer in made.items() for k, v in layer.contents(name).items()}
+    file = write_layout(tmp_path / "q.safetensors", layout, contents=contents)
+    table = decoded(open_checkpoint(file)).tensors
+    for name, layer in made.items():
+        exact = layer.values.reshape(-1)
+        values = floats(values_of(table[f"{name}.weight"]))
+        assert np.abs(values - exact).max() <= 1e-6 * np.abs(exact).max()
+
+
 @pytest.mark.parametrize(
     ("name", "size", "halves", "expected"),
     [

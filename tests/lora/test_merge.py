@@ -220,6 +220,11 @@ def test_lora_of_other_sizes_is_refused(bmerge, model, tmp_path):
         ({"hada_w1_a": (4, 2), "hada_w1_b": (2, 4), "hada_w2_a": (4, 2)}, "has no hada_w2_b"),
         ({"lokr_w1": (2, 2), "lokr_w2_a": (2, 1)}, "has no lokr_w2_b"),
         ({"weight": (4, 4)}, "is not a LoRA"),
+        ({"oft_blocks": (2, 2, 2), "alpha": ()}, "its layers are of OFT, which is not read"),
+        (
+            {f"{factor}.weight": (4, 4) for factor in ("a1", "a2", "b1", "b2")} | {"alpha": ()},
+            "its layers are of GLoRA, which is not read",
+        ),
     ],
 )
 def test_broken_lora_is_one_line(roles, message, bmerge, model, tmp_path):
@@ -269,14 +274,14 @@ def test_layers_and_tensors_that_are_left_out_are_told(bmerge, model, write_lora
     up, down = np.ones((4, 2), "f4"), np.ones((2, 4), "f4")
     more = {
         "lora_unet_foo.lora_up.weight": up, "lora_unet_foo.lora_down.weight": down,
-        "lora_unet_bar.oft_blocks": up,
+        "lora_unet_bar.oft_blocks": up, "lora_unet_bar.alpha": np.float32(1),
     }  # fmt: skip
     write_lora("x.safetensors", more=more.items())
     words = ("model.safetensors", "--lora", "x.safetensors", "--dry-run")
     called = bmerge("merge", "add_difference", *words)
     assert called.status == 0, called.err
     assert "warning: x.safetensors: the model has no layer 'lora_unet_foo': left out" in called.err
-    lost = "warning: x.safetensors: tensor 'lora_unet_bar.oft_blocks' of no known network"
+    lost = "warning: x.safetensors: 2 tensors ('lora_unet_bar.oft_blocks', …) of no known network"
     assert lost in called.err
     assert "model         model.safetensors + x.safetensors\n" in called.out
     data = json.loads(bmerge("merge", "add_difference", *words, "--json").out)

@@ -308,6 +308,59 @@ def test_adapter_of_anima_goes_by_two_names(start, name):
     assert index.find(f"{name}blocks.0.self_attn.q_proj")["weight"].key == key
 
 
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("transformer.single_transformer_blocks.0.attn.to_k", (4, 8)),
+        ("lora_transformer_single_transformer_blocks_0_proj_mlp", (12, 36)),
+        ("single_blocks.0.processor.qkv", (0, 12)),
+        ("diffusion_model.single_blocks.0.linear1_qkv", (0, 12)),
+    ],
+)
+def test_gated_blocks_of_flux2_are_as_wide_as_their_stream(name, rows):
+    shapes = {"single_blocks.0.linear1.weight": (36, 4), "single_blocks.0.linear2.weight": (4, 16),
+              "double_stream_modulation_img.lin.weight": (24, 4)}  # fmt: skip
+    assert index_names(shapes).find(name)["weight"].rows == rows
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("model.diffusion_model.time_embed.0.bias", "diffusion_model.time_embed.0.bias"),
+        ("model.diffusion_model.blocks.0.prenorm.scale", "diffusion_model.blocks.0.prenorm.scale"),
+        ("blocks.0.modulation", "diffusion_model.blocks.0.modulation"),
+        ("model.diffusion_model.label_emb.0.2.weight", "unet.class_embedding.linear_2"),
+        ("blocks.3.attn.wq.weight", "unet.base_model.model.blocks.3.attn.wq"),
+    ],
+)
+def test_parameters_by_names_that_comfyui_and_diffusers_have(key, name):
+    place = index_names({key: (4, 4), f"{key}s": (4, 4)}).find(name)["weight"]
+    assert (place.key, place.rows) == (key, None)
+
+
+OPEN_CLIP = "conditioner.embedders.0.model.transformer.resblocks.20.mlp.c_fc.weight"
+ONLY_T5 = "text_encoders.t5xxl.transformer.encoder.block.3.layer.0.SelfAttention.q.weight"
+QWEN = "text_encoders.qwen3_4b.transformer.model.layers.1.self_attn.k_proj.weight"
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (OPEN_CLIP, "lora_te_text_model_encoder_layers_20_mlp_fc1"),
+        (OPEN_CLIP, "text_encoder.text_model.encoder.layers.20.mlp.fc1"),
+        (ONLY_T5, "lora_te1_encoder_block_3_layer_0_SelfAttention_q"),
+        (ONLY_T5, "text_encoders.transformer.encoder.block.3.layer.0.SelfAttention.q"),
+        (QWEN, "text_encoders.transformer.model.layers.1.self_attn.k_proj"),
+    ],
+)
+def test_only_text_encoder_is_the_first(key, name):
+    unet = {"model.diffusion_model.out.2.weight": (4, 4)}
+    assert index_names({key: (4, 4), **unet}).find(name)["weight"].key == key
+    other = {"cond_stage_model.transformer.text_model.final_layer_norm.weight": (4,)}
+    found = index_names({key: (4, 4), **unet, **other}).find(name)
+    assert (found is None) == (not name.startswith("text_encoders."))
+
+
 def test_bias_and_weight_of_a_layer_are_found_together():
     layer = index_names(FLUX).find("transformer.single_transformer_blocks.0.attn.to_k")
     assert layer["bias"].key == "single_blocks.0.linear1.bias"

@@ -183,7 +183,12 @@ def _refuse(checkpoint: Checkpoint, found: Sequence[QuantisedWeight]) -> NoRetur
 def _found(
     modules: _Modules, declared: Mapping[str, Any], marked: tuple[str, ...]
 ) -> Iterator[QuantisedWeight]:
-    suspects = Suspects(info for own in modules.values() for info in own.values())
+    suspects = Suspects(
+        info
+        for own in modules.values()
+        for leaf, info in own.items()
+        if not (_BESIDE.fullmatch(leaf) and _holds_codes(own))  # whose they are is known
+    )
     for module, own in modules.items():
         for leaf, info in own.items():
             told = leaf == "weight" and module in declared
@@ -219,6 +224,12 @@ def _unknown(
         if info.dtype not in EIGHT and not judged:
             found[role] = info
     return found
+
+
+def _holds_codes(module: Mapping[str, TensorInfo]) -> bool:
+    """Tell whether a module has a weight that what is called as scales of one belongs to."""
+    weight = module.get("weight")
+    return weight is not None and weight.dtype in CODES
 
 
 def _is_wide(key: str, info: Tensor) -> bool:

@@ -118,7 +118,7 @@ def _match(lora: Lora, names: LayerNames, shapes: Mapping[str, tuple[int, ...]])
         changes += _parts_of(module, fused, shapes)
         changes = [_fitted(lora, change, shapes[change.place.key]) for change in changes]
         for change in changes:
-            what = change.place.key, change.place.rows, change.is_bias
+            what = change.place.key, change.place.rows
             first = taken.setdefault(what, module)
             if first is not module:
                 message = f"{lora.path.name}: {first.name!r} and {module.name!r} are one layer"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,6 +68,12 @@ _NEEDLESS = "reshape_weight"
 """ComfyUI's word for the shape of a widened weight, which the factors tell."""
 _MODELS_TOO = {"plain", "set"}
 """Groups of :data:`_KEY` that keys of models match as well."""
+_UNREAD = re.compile(
+    r".+?\.(?:(?P<OFT>oft_(?:blocks|diag|R(?:\.[^.]+)?(?:\.weight)?))|(?P<GLoRA>[ab][12]\.weight))"
+)
+"""Networks that are known by their tensors, and not read."""
+_BESIDE = (".alpha", ".dora_scale", ".rescale")
+"""How keys end of what stands beside weights of any network."""
 _NETWORKS = {
     "down": "LoRA", "up": "LoRA", "embedding_down": "LoRA", "embedding_up": "LoRA",
     "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full",
@@ -232,16 +238,44 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
             message = f"{checkpoint.path.name}: {first.key!r} and {key!r} are both {role}"
             hint = "a file holds one LoRA of each layer"
             raise FormatError(message, path=checkpoint.path, key=key, hint=hint)
+    for name in _of_unknown_networks(layers, unknown):
+        unknown += [info.key for info in layers.pop(name).values()]
     configured = configuration_of(checkpoint)
     modules = tuple(
         _module(checkpoint.path, name, tensors, configured(name))
         for name, tensors in layers.items()
     )
     if not modules:
+        raise _no_modules(checkpoint, unknown)
+    return Lora(checkpoint, modules, tuple(unknown))
+
+
+def _of_unknown_networks(
+    layers: Mapping[str, Mapping[str, Tensor]], unknown: Sequence[str]
+) -> list[str]:
+    """Return the layers of which only what stands beside the weights is known, as an alpha is."""
+    aside = [name for name, tensors in layers.items() if not tensors.keys() & _NETWORKS.keys()]
+    if not aside:
+        return []
+    starts = {start for key in unknown for start in _starts_of(key)}
+    return [name for name in aside if name in starts]
+
+
+def _starts_of(key: str) -> Iterator[str]:
+    """Yield what is before each of a key's dots."""
+    return (key[: dot.start()] for dot in re.finditer(r"\.", key))
+
+
+def _no_modules(checkpoint: Checkpoint, unknown: Sequence[str]) -> FormatError:
+    hint = "supported: LoRA, LoHa, LoKr, full"
+    weights = [key for key in unknown if not key.endswith(_BESIDE)]
+    unread = [found for key in weights if (found := _UNREAD.fullmatch(key))]
+    if unread and len(unread) == len(weights):
+        message = f"{checkpoint.path}: its layers are of {unread[0].lastgroup}, which is not read"
+    else:
         example = next(iter(checkpoint.tensors), "nothing")
         message = f"{checkpoint.path} is not a LoRA: it holds {example!r}, for example"
-        raise FormatError(message, path=checkpoint.path, hint="supported: LoRA, LoHa, LoKr, full")
-    return Lora(checkpoint, modules, tuple(unknown))
+    return FormatError(message, path=checkpoint.path, hint=hint)
 
 
 def _module(

@@ -52,18 +52,23 @@ _SPELLINGS = (
     ("lora_te4_", ("te1",)), ("lora_te_", ("te1",)), ("text_encoder_2_", ("te2", "te3")),
     ("text_encoder_3_", ("te3",)), ("text_encoder_4_", ("te1",)), ("text_encoder_", ("te1",)),
     ("lycoris_text_encoder_", ("te1",)), ("lora_unet_", ("unet",)), ("lora_unet__", ("unet",)),
-    ("lora_transformer_", ("unet",)), ("lycoris_", ("unet",)), ("unet_", ("unet",)),
+    ("text_encoders_transformer_", ("te3", "te1")),
+    ("lora_transformer_", ("unet",)), ("lycoris_", ("unet",)),
+    ("unet_base_model_model_", ("unet",)), ("unet_", ("unet",)),
     ("transformer_", ("unet",)),
     ("model_diffusion_model_", ("unet",)), ("diffusion_model_", ("unet",)), ("net_", ("unet",)),
     ("base_model_model_", ("unet", "te1")), ("", ("unet", "te1")),
 )  # fmt: skip
 """How the names of layers start in LoRA files, and the parts that may be meant: T5 is the second
-text encoder of Flux and the third of SD3, and a language model the only one or the fourth."""
+text encoder of Flux and the third of SD3, and a language model the only one or the fourth. ComfyUI
+calls T5 and language models after the part of them alone, too."""
 
 _ADAPTERS = ("text_conditioner_", "llm_adapter_")
 """What diffusers calls a part of Anima's transformer, and what its own code does."""
 _ENCODER = re.compile(r"text_encoders\.[^.]+\.transformer\.")
 _PARAMETER = re.compile(r"(.+?)(?:\.(weight|bias|scale)|_(weight|bias))?")
+_NOT_WEIGHT = (".bias", ".scale")
+"""How keys end whose tensors ComfyUI calls by the whole key, as if they were layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,10 @@ def index_names(shapes: Mapping[str, tuple[int, ...]]) -> LayerNames:
             continue
         for name, place in names_of(key, shape):
             layers.setdefault((part, _shared(part, _flat(name))), {}).setdefault(role, place)
+        if key.endswith(_NOT_WEIGHT):
+            whole = (part, _shared(part, _flat(_path_of(key)[1])))
+            layers.setdefault(whole, {}).setdefault("weight", LayerPlace(key))
+    layers.update(_first_encoder(layers))
     fused: dict[tuple[str, str], dict[str, tuple[LayerPlace, ...]]] = {}
     for stem, role, places in _elsewhere(shapes):
         layer = ("unet", _flat(stem))
@@ -150,6 +159,14 @@ def index_names(shapes: Mapping[str, tuple[int, ...]]) -> LayerNames:
         else:
             layers.setdefault(layer, {}).setdefault(role, places[0])
     return LayerNames(layers, fused)
+
+
+def _first_encoder(layers: Mapping[tuple[str, str], T]) -> dict[tuple[str, str], T]:
+    """Return a model's only text encoder as its first, where it is the second of others."""
+    encoders = {part for part, _ in layers} - {"unet"}
+    if len(encoders) != 1 or "te1" in encoders:
+        return {}
+    return {("te1", name): layer for (part, name), layer in layers.items() if part in encoders}
 
 
 def _elsewhere(
@@ -192,13 +209,19 @@ def part_of(name: str) -> str:
 
 def stem_of(key: str) -> tuple[str, str, str]:
     """Return the part of the model that a key belongs to, its path in it, weight or bias."""
-    start, part = next((start, part) for start, part in _PARTS if key.startswith(start))
-    if not start and (encoder := _ENCODER.match(key)):  # a language model is the only one
-        start, part = encoder[0], "te1"
-    found = _PARAMETER.fullmatch(key[len(start) :])
+    part, path = _path_of(key)
+    found = _PARAMETER.fullmatch(path)
     assert found is not None
     role = found[2] or found[3] or "weight"
     return part, found[1], "bias" if role == "bias" else "weight"
+
+
+def _path_of(key: str) -> tuple[str, str]:
+    """Return the part of the model that a key belongs to, and what the key is in it."""
+    start, part = next((start, part) for start, part in _PARTS if key.startswith(start))
+    if not start and (encoder := _ENCODER.match(key)):  # a language model is the only one
+        start, part = encoder[0], "te1"
+    return part, key[len(start) :]
 
 
 def _names(

@@ -125,11 +125,13 @@ def _flux_single(number: int, rest: str, shape: Sequence[int]) -> Iterator[Named
     if rest in _FLUX_SINGLE:
         yield block + _FLUX_SINGLE[rest], None, ""
     elif rest == "linear1":
-        # Queries, keys and values as wide as the stream, then four times that for the MLP.
-        width = shape[0] // 7
+        # Queries, keys and values as wide as the stream, then the MLP: in Flux.1, which alone
+        # has biases, four times as wide, in Flux.2 six times.
+        width = shape[1] if len(shape) > 1 else shape[0] // 7
         yield from _thirds(f"{block}attn.", _QKV, width)
         yield f"{block}proj_mlp", (3 * width, shape[0]), ""
-        yield f"single_blocks.{number}.qkv", (0, 3 * width), ""
+        for name in ("qkv", "linear1_qkv"):  # of XLabs, and of ComfyUI for such LoRAs
+            yield f"single_blocks.{number}.{name}", (0, 3 * width), ""
     if rest == "linear2":
         yield f"single_blocks.{number}.proj", None, ""
 

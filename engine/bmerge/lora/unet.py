@@ -16,6 +16,10 @@ _OUTSIDE = {
     "label_emb.0.0": "add_embedding.linear_1", "label_emb.0.2": "add_embedding.linear_2",
     "input_blocks.0.0": "conv_in", "out.0": "conv_norm_out", "out.2": "conv_out",
 }  # fmt: skip
+_CLASSES = {
+    "label_emb.0.0": "class_embedding.linear_1", "label_emb.0.2": "class_embedding.linear_2",
+}  # fmt: skip
+"""What diffusers calls layers of a UNet that takes a class or a picture's embedding."""
 _RESIDUAL = {
     "in_layers.0": "norm1", "in_layers.2": "conv1", "emb_layers.1": "time_emb_proj",
     "out_layers.0": "norm2", "out_layers.3": "conv2", "skip_connection": "conv_shortcut",
@@ -25,13 +29,15 @@ _MIDDLE = re.compile(r"middle_block\.([012])\.(.+)")
 
 
 def unet_names(stem: str) -> Iterator[str]:
-    """Yield the name in diffusers of a layer with an LDM name.
+    """Yield the names in diffusers of a layer with an LDM name, the usual one first.
 
     Args:
         stem: the layer's path in the UNet.
     """
     if stem in _OUTSIDE:
         yield _OUTSIDE[stem]
+        if stem in _CLASSES:
+            yield _CLASSES[stem]
     elif found := _MIDDLE.fullmatch(stem):
         number, rest = int(found[1]), found[2]
         kind = "attentions.0" if number == 1 else f"resnets.{number // 2}"
