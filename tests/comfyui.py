@@ -1,7 +1,7 @@
 """The tensors of models that ComfyUI knows: names and shapes at their true size.
 
 ``data/comfyui_layouts.json.gz`` has them as ComfyUI's own classes make them; a ``#`` in a name
-stands for the numbers in the ranges behind its shape.
+stands for the numbers in the ranges behind its shape. Those of autoencoders begin with ``vae_``.
 """
 
 from __future__ import annotations

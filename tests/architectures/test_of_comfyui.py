@@ -61,7 +61,7 @@ LARGE = {
 
 
 def test_all_models_are_expected_to_be_something():
-    assert set(NAMES) == set(LAYOUTS)
+    assert set(NAMES) == {name for name in LAYOUTS if not name.startswith("vae_")}
 
 
 @pytest.mark.parametrize("name", NAMES)

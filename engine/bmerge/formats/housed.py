@@ -60,7 +60,9 @@ def _placed(part: Checkpoint, whole: Whole, present: Collection[str]) -> Checkpo
     if not is_part_file(part.tensors) or list(groups) != [""]:
         return part
     own = groups[""]
-    if "vae" not in present and any(map(_VAE.match, own)):
+    if any(map(_VAE.match, own)):
+        if "vae" in present:
+            return part
         return _under(part, {whole.starts["vae"]: in_layout(own, "original") or own})
     start = None if "text" in present else _text_start(own, whole)
     if start is None:

@@ -9,12 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bmerge.formats.layouts.pair import pairs
+from bmerge.formats.layouts.pair import has, pairs
 from bmerge.formats.prefixes import HEAD, kind_of
 
 __all__ = ["Whole", "whole_of"]
 
 _PICTURES = ("unet", "transformer")
+_COMFY = "_comfy"
+"""How layouts that are only another name for those of a family end."""
 
 
 @dataclass(frozen=True)
@@ -64,33 +66,49 @@ def whole_of(parts: Mapping[str, Collection[str]], picture: Collection[str]) -> 
         parts: what is before the keys of each part → its names.
         picture: names of the diffusion model.
     """
-    family = next((pair.name for pair in pairs() if pair.side_of(picture) is not None), None)
-    if family is not None:
-        family = family.removesuffix("_comfy")
+    family = _family_of(picture)
     same = next((kind for kind in _kinds() if _is_same(kind, picture)), None)
     if same is not None:
         return Whole(same["starts"], same=True, gguf=same.get("gguf"))
     if family is None:
         return None
     alike = [kind for kind in _kinds() if kind.get("picture") == family]
-    best = max(alike, key=lambda kind: _likeness(kind, parts), default=None)
+    best = max(alike, key=lambda kind: _likeness(kind, parts, picture), default=None)
     if best is None:
         return None
     return Whole(best["starts"], same=False, gguf=best.get("gguf"), comfy="comfy" in best)
 
 
+def _family_of(picture: Collection[str]) -> str | None:
+    """Return the name of the layouts that a diffusion model is in.
+
+    Relatives that ComfyUI names alike are told apart in their own layout.
+    """
+    found = [pair for pair in pairs() if pair.side_of(picture) is not None]
+    own = [pair.name for pair in found if not pair.name.endswith(_COMFY)]
+    if own or not found:
+        return next(iter(own), None)
+    if found[0].side_of(picture) == 0:
+        return None
+    if isinstance(picture, Mapping):
+        return _family_of(found[0].converted(picture, 0))
+    return found[0].name.removesuffix(_COMFY)
+
+
 def _is_same(kind: Mapping[str, Any], picture: Collection[str]) -> bool:
-    return "same" in kind and all(name in picture for name in kind["same"])
+    return "same" in kind and all(has(picture, name) for name in kind["same"])
 
 
-def _likeness(kind: Mapping[str, Any], parts: Mapping[str, Collection[str]]) -> int:
+def _likeness(
+    kind: Mapping[str, Any], parts: Mapping[str, Collection[str]], picture: Collection[str]
+) -> int:
     """Return by how many of its parts a model is of a kind, less those by which it is not."""
     starts = {*kind["starts"].values(), *(f"{name}." for name in kind["starts"])}
     likeness = sum(1 if start in starts else -1 for start in parts if kind_of(start) == "text")
     for component, name in kind.get("has", {}).items():
         names = parts.get(f"{component}.", ())
         likeness += 1 if name in names or HEAD + name in names else -1 if names else 0
-    return likeness
+    return likeness + any(has(picture, name) for name in kind.get("shaped", ()))
 
 
 @cache

@@ -12,6 +12,9 @@ from bmerge.formats.transposed import transposed
 
 __all__ = ["moved_left", "moved_right"]
 
+_PIXEL = {"matrix": (1, 1), "matrix 3D": (1, 1, 1)}
+"""What is done → the last extents of a convolution of one pixel, which is a matrix."""
+
 
 def moved_right(
     tensor: Tensor, rule: LayoutRule, names: Sequence[str]
@@ -27,7 +30,7 @@ def moved_right(
         if len(tensor.shape) != 1 or tensor.shape[0] % rule.rows:
             return None
         tensor = reshaped(tensor, (rule.rows, tensor.shape[0] // rule.rows))
-    elif rule.how == "matrix" and tensor.shape[2:] == (1, 1):
+    elif rule.how in _PIXEL and tensor.shape[2:] == _PIXEL[rule.how]:
         tensor = reshaped(tensor, tensor.shape[:2])
     return _one(tensor, rule, names[0])
 
@@ -40,8 +43,8 @@ def moved_left(parts: Sequence[Tensor], rule: LayoutRule, name: str) -> Tensor |
     tensor = parts[0]
     if rule.rows:
         tensor = reshaped(tensor, (math.prod(tensor.shape),))
-    elif rule.how == "matrix" and len(tensor.shape) == 2:
-        tensor = reshaped(tensor, (*tensor.shape, 1, 1))
+    elif rule.how in _PIXEL and len(tensor.shape) == 2:
+        tensor = reshaped(tensor, (*tensor.shape, *_PIXEL[rule.how]))
     found = _one(tensor, rule, name)
     return found[0][1] if found else None
 

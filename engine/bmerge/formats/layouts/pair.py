@@ -17,7 +17,7 @@ from bmerge.formats.layouts.paths import Found, Paths, filled
 from bmerge.formats.layouts.rules import LayoutRule, expanded
 from bmerge.formats.prefixes import HEAD
 
-__all__ = ["LayoutPair", "Tensors", "pairs"]
+__all__ = ["LayoutPair", "Tensors", "has", "pairs"]
 
 Tensors: TypeAlias = "dict[str, Tensor]"
 """Tensors by their names in a part: without what is before the keys of the part in its file."""
@@ -46,7 +46,7 @@ class LayoutPair:
     def side_of(self, names: Collection[str]) -> int | None:
         """Return in which of the two layouts a model is; None if it is another kind of model."""
         for side, wanted in enumerate(self.detect):
-            if all(_has(names, name) for name in wanted):
+            if all(has(names, name) for name in wanted):
                 return side
         return None
 
@@ -82,13 +82,17 @@ def pairs() -> tuple[LayoutPair, ...]:
 
 def _load(file: Path) -> LayoutPair:
     data = json.loads(file.read_text("utf-8"))
+    if "like" in data:
+        base = json.loads((file.parent / f"{data['like']}.json").read_text("utf-8"))
+        data["rules"] += base["rules"]
     (first, second), (one, other) = data["layouts"], data["detect"]
     return LayoutPair(file.stem, (first, second), (tuple(one), tuple(other)), data)
 
 
-def _has(names: Collection[str], name: str) -> bool:
+def has(names: Collection[str], name: str) -> bool:
+    """Tell whether a model has a tensor; see :class:`LayoutPair` for the notation."""
     if name.startswith("!"):
-        return not _has(names, name[1:])
+        return not has(names, name[1:])
     name, _, shape = name.partition(" ")
     if shape:
         return isinstance(names, Mapping) and name in names and is_of(names[name].shape, shape)

@@ -4,12 +4,14 @@ A rule has a path of names on either side, ``{i}`` in it for a number, and holds
 whose names are or begin with it; the longest path counts, and of equal ones the first. Where one
 side has several paths, its tensors are those of the other side's one, cut along the first axis.
 The third entry says what is done to the tensor beside: ``halves swapped`` along the first axis,
-``matrix`` (two extents of 1 left out), ``transposed``, ``{"rows": n}`` (a vector as so many rows),
+``matrix`` (two extents of 1 left out), ``matrix 3D`` (three), ``transposed``, ``{"rows": n}``
+(a vector as so many rows),
 ``{"shares": [1, 1, 4]}`` (how large the parts of a cut are to each other; else they are equal).
 
 ``{"under": [left, right], "rules": …}`` puts paths before those of the rules in it, ``"table"``
 before those of a named table; ``{"for": {"b": 3}, "rules": …}`` repeats rules with ``b`` = 0, 1, 2,
-and ``{3b+1}`` then is a number. ``counts`` are numbers that a model has: of a list of layers.
+and ``{3b+1}`` then is a number. ``counts`` are numbers that a model has: of a list of layers. After
+the rules of a file come those of the one that is named by ``like``.
 """
 
 from __future__ import annotations

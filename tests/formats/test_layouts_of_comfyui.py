@@ -1,0 +1,157 @@
+"""ComfyUI's names of tensors against those of diffusers' classes, at the models' true shapes."""
+
+from __future__ import annotations
+
+import re
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from bmerge.formats import open_checkpoint
+from bmerge.formats.layouts import in_layout, layout_of
+from comfyui import shapes_of, table_of
+from layouts import values
+
+COG = {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True}
+REFINER = {"in_channels": 128, "num_attention_heads": 26, "patch_size": (1, 1, 1)}
+IMAGE_VAE = {
+    "in_channels": 3, "out_channels": 3, "latent_channels": 64, "sample_size": 384,
+    "block_out_channels": (128, 256, 512, 512, 1024, 1024), "layers_per_block": 2,
+    "spatial_compression_ratio": 32, "scaling_factor": 0.75,
+}  # fmt: skip
+MODELS = [
+    ("cosmos1_7b", "CosmosTransformer3DModel", {}),
+    ("cog_2b", "CogVideoXTransformer3DModel", {}),
+    ("cog15_i2v", "CogVideoXTransformer3DModel",
+     {**COG, "in_channels": 32, "ofs_embed_dim": 512, "patch_size_t": 2, "patch_bias": False}),
+    ("ideogram4", "Ideogram4Transformer2DModel", {}),
+    ("longcat", "LongCatImageTransformer2DModel", {"num_layers": 10, "num_single_layers": 20}),
+    ("hv15", "HunyuanVideo15Transformer3DModel", {}),
+    ("hv15_sr", "HunyuanVideo15Transformer3DModel", {"in_channels": 98, "use_meanflow": True}),
+    ("hy_image21_distilled", "HunyuanImageTransformer2DModel",
+     {"guidance_embeds": True, "use_meanflow": True, "text_embed_2_dim": 1472}),
+    ("hy_image21_refiner", "HunyuanImageTransformer2DModel",
+     {**REFINER, "rope_axes_dim": (16, 56, 56)}),
+    ("vae_hunyuan_video", "AutoencoderKLHunyuanVideo", {}),
+    ("vae_hunyuan_image", "AutoencoderKLHunyuanImage", IMAGE_VAE),
+    ("vae_hunyuan_refiner", "AutoencoderKLHunyuanImageRefiner", {}),
+    ("vae_hunyuan_refiner", "AutoencoderKLHunyuanVideo15", {}),
+]  # fmt: skip
+SAME = [
+    ("ernie", "ErnieImageTransformer2DModel",
+     {"hidden_size": 4096, "num_attention_heads": 32, "num_layers": 36, "text_in_dim": 3072,
+      "ffn_hidden_size": 12288}),
+    ("joyimage", "JoyImageEditTransformer3DModel", {}),
+    ("vae_cogvideox", "AutoencoderKLCogVideoX", {}),
+]  # fmt: skip
+
+
+def class_table(name, settings):
+    """Return the table of contents of a model of a class, without weights."""
+    with torch.device("meta"):
+        model = getattr(diffusers, name)(**settings)
+    return table_of({key: tuple(value.shape) for key, value in model.state_dict().items()})
+
+
+def shapes(tensors):
+    return {key: tensor.shape for key, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "settings"), MODELS, ids=[f"{n}-{c}" for n, c, _ in MODELS]
+)
+def test_each_layout_is_made_of_the_other(name, other, settings):
+    """ComfyUI calls the norms of HunyuanVideo's attention weights now; what it reads are both."""
+    comfy, theirs = table_of(shapes_of(name)), class_table(other, settings)
+    assert layout_of(comfy) != layout_of(theirs) == "diffusers"
+    assert shapes(in_layout(comfy, "diffusers")) == shapes(theirs)
+    back = shapes(in_layout(theirs, layout_of(comfy)))
+    assert {re.sub(r"norm\.scale$", "norm.weight", key): back[key] for key in back} == shapes(comfy)
+
+
+@pytest.mark.parametrize(("name", "other", "settings"), SAME, ids=[name for name, _, _ in SAME])
+def test_names_are_the_same(name, other, settings):
+    assert shapes_of(name) == shapes(class_table(other, settings))
+
+
+ONES = [
+    ("vae_hunyuan_video", "decoder.up.3.block.0.conv1.conv.weight",
+     "decoder.up_blocks.0.resnets.0.conv1.conv.weight"),
+    ("vae_hunyuan_video", "encoder.down.1.downsample.conv.conv.bias",
+     "encoder.down_blocks.1.downsamplers.0.conv.conv.bias"),
+    ("vae_hunyuan_image", "decoder.up.1.upsample.conv.weight", "decoder.up_blocks.7.conv.weight"),
+    ("vae_hunyuan_image", "encoder.down.3.block.1.norm2.weight",
+     "encoder.down_blocks.10.norm2.weight"),
+    ("vae_hunyuan_refiner", "decoder.up.1.block.2.conv2.conv.bias",
+     "decoder.up_blocks.1.resnets.2.conv2.conv.bias"),
+    ("hy_image21", "time_in.in_layer.bias", "time_guidance_embed.timestep_embedder.linear_1.bias"),
+    ("hv15", "time_in.in_layer.bias", "time_embed.timestep_embedder.linear_1.bias"),
+    ("hv15", "vision_in.proj.3.bias", "image_embedder.linear_2.bias"),
+    ("cosmos1_7b", "blocks.block3.blocks.1.block.attn.to_q.1.weight",
+     "transformer_blocks.3.attn2.norm_q.weight"),
+    ("cog_2b", "blocks.3.ff_out.bias", "transformer_blocks.3.ff.net.2.bias"),
+    ("ltx2_3", "audio_prompt_adaln_single.linear.bias", "audio_prompt_adaln.linear.bias"),
+]  # fmt: skip
+"""A model, a tensor of it as ComfyUI names it, and as the scripts of diffusers do; of those with
+the same shape in other places."""
+
+
+@pytest.mark.parametrize(("name", "here", "there"), ONES, ids=[f"{n}-{k}" for n, k, _ in ONES])
+def test_tensor_has_the_name_of_the_converters(name, here, there):
+    table = table_of(shapes_of(name))
+    others = {key: tensor for key, tensor in table.items() if key != here}
+    found, without = (shapes(in_layout(each, "diffusers")) for each in (table, others))
+    assert found.keys() - without.keys() == {there}
+
+
+def test_vae_of_cogvideox_counts_the_levels_of_its_decoder_from_the_other_end(tmp_path):
+    """By the names in the script that diffusers converts it with."""
+    model = diffusers.AutoencoderKLCogVideoX(block_out_channels=(4, 4, 8, 8), norm_num_groups=2)
+    arrays = {key: value.numpy() for key, value in model.state_dict().items()}
+    save_file(arrays, tmp_path / "a.safetensors")
+    tensors = dict(open_checkpoint(tmp_path / "a.safetensors").tensors)
+    original = in_layout(tensors, "original")
+    names = {
+        "decoder.up.3.block.1.norm1.conv_y.conv.weight":
+            "decoder.up_blocks.0.resnets.1.norm1.conv_y.conv.weight",
+        "decoder.up.1.upsample.conv.bias": "decoder.up_blocks.2.upsamplers.0.conv.bias",
+        "encoder.down.2.block.0.nin_shortcut.weight":
+            "encoder.down_blocks.2.resnets.0.conv_shortcut.weight",
+        "encoder.mid.block_2.conv1.conv.weight": "encoder.mid_block.resnets.1.conv1.conv.weight",
+    }  # fmt: skip
+    for name, there in names.items():
+        assert np.array_equal(values(original[name]), arrays[there]), name
+    assert not [name for name in original if "_blocks" in name or "resnets" in name]
+    assert shapes(in_layout(original, "diffusers")) == {k: v.shape for k, v in arrays.items()}
+
+
+@pytest.mark.parametrize("levels", [3, 4], ids=["LTX-2", "LTX-2.3"])
+def test_vae_of_ltx2_is_told_from_that_of_ltx_video(levels):
+    """The names are those of the script that diffusers converts it with."""
+    sizes = {
+        "latent_channels": 4, "block_out_channels": (8, 16, 32, 64), "layers_per_block": (1,) * 5,
+        "decoder_block_out_channels": (8, 16, 16, 16)[:levels],
+        "decoder_layers_per_block": (1,) * (levels + 1), "upsample_residual": (True,) * levels,
+        "decoder_spatio_temporal_scaling": (True,) * levels, "upsample_factor": (2,) * levels,
+        "decoder_inject_noise": (False,) * (levels + 1),
+        "upsample_type": ("spatiotemporal",) * levels,
+    }  # fmt: skip
+    theirs = class_table("AutoencoderKLLTX2Video", sizes)
+    original = in_layout(theirs, "original")
+    assert {
+        "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight",
+        f"decoder.up_blocks.{2 * levels}.res_blocks.0.conv1.conv.weight",
+        "decoder.up_blocks.3.conv.conv.weight",
+        "encoder.down_blocks.8.res_blocks.0.conv2.conv.bias",
+        "encoder.down_blocks.7.conv.conv.weight",
+        "per_channel_statistics.mean-of-means",
+    } <= original.keys()
+    assert not [name for name in original if "resnets" in name or "mid_block" in name]
+    assert shapes(in_layout(original, "diffusers")) == shapes(theirs)
+
+
+def test_model_that_only_looks_like_one_with_a_layout_has_none():
+    assert layout_of(table_of(shapes_of("omnigen2"))) is None
