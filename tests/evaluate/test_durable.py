@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bmerge import StudyError
-from bmerge.evaluate.durable import write_durably
+from bmerge.evaluate.durable import copy_durably, write_durably
 
 
 @pytest.fixture
@@ -86,4 +86,36 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail_for_folders)
     write_durably(tmp_path / "new" / "p.png", b"picture")
+    assert (tmp_path / "new" / "p.png").read_bytes() == b"picture"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks its descriptors up there")
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_copies_are_there_and_their_folders_reach_the_disk_last(
+    tmp_path, steps, monkeypatch, links
+):
+    def no_link(*_):
+        raise OSError(errno.EXDEV, "another disk")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    old, new = tmp_path / "old", tmp_path / "new"
+    copies = [(old / f"{name}.png", new / f"{name}.png") for name in "ab"]
+    for source, _ in copies:
+        write_durably(source, source.name.encode())
+    new.mkdir()
+    (new / "a.png").write_bytes(b"of one that was cut short")
+    steps.clear()
+    copy_durably(copies)
+    assert [target.read_bytes() for _, target in copies] == [b"a.png", b"b.png"]
+    written = [(each, new / f"{name}.p{end}") for name in "ab"
+               for each, end in (("sync", "art"), ("rename", "ng"))]  # fmt: skip
+    assert steps == [*([] if links else written), ("sync", new)]
+
+
+def test_a_copy_of_a_link_is_a_file(tmp_path):
+    (tmp_path / "whole.png").write_bytes(b"picture")
+    (tmp_path / "link.png").symlink_to("whole.png")
+    copy_durably([(tmp_path / "link.png", tmp_path / "new" / "p.png")])
+    assert not (tmp_path / "new" / "p.png").is_symlink()
     assert (tmp_path / "new" / "p.png").read_bytes() == b"picture"

@@ -67,10 +67,11 @@ class Forgetful(OptunaStorage):
 
 
 class Doubling(OptunaStorage):
-    def add(self, study, trial):
-        if trial.number == 5:
-            self._rdb.create_new_trial(self._id(study))
-        super().add(study, replace(trial, number=len(self.trials(study))))
+    def add(self, study, trials):
+        for trial in trials:
+            if trial.number == 5:
+                self._rdb.create_new_trial(self._id(study))
+            super().add(study, [replace(trial, number=len(self.trials(study)))])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_what_an_unanswered_call_has_left_is_not_doubled(tmp_path):
     for number in (0, 1, 1, 2, 2):
         own = len(storage.trials("study"))
         row = StoredTrial(number, "running", {"alpha": own / 10}, alpha, {"own": own})
-        storage.add("study", row)
+        storage.add("study", [row])
     kept = [(t.number, t.values["alpha"], t.attributes) for t in storage.trials("study")]
     assert kept == [(0, 0.0, {"own": 0}), (1, 0.2, {"own": 2}), (2, 0.3, {"own": 3})]
     storage.close()
@@ -188,7 +189,7 @@ def test_a_trial_takes_the_place_of_what_a_call_that_failed_has_left(tmp_path):
     storage = OptunaStorage(tmp_path, None, create=True)
     storage.create("s", 1)
     for word in ("left over", "left over too", "its own"):
-        storage.add("s", StoredTrial(0, "running", {}, {}, {"word": word}))
+        storage.add("s", [StoredTrial(0, "running", {}, {}, {"word": word})])
     (trial,) = storage.trials("s")
     storage.close()
     assert (trial.number, trial.attributes) == (0, {"word": "its own"})

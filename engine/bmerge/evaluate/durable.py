@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from bmerge.errors import StudyError
 from bmerge.system import sync_folder
 
-__all__ = ["FOR_GOOD", "append_durably", "unwritable", "write_durably"]
+__all__ = ["FOR_GOOD", "append_durably", "copy_durably", "unwritable", "write_durably"]
 
 FOR_GOOD = frozenset(
     {errno.EFBIG, errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
@@ -30,23 +31,64 @@ def write_durably(path: Path, data: bytes) -> None:
     Raises:
         StudyError: if it cannot be written.
     """
-    part = path.with_suffix(".part")
     try:
         _make(path.parent)
-        try:
-            part.unlink(missing_ok=True)  # of a process that was killed, or a trap: a link
-            with part.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
+        _write(path, data)
         _sync(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def copy_durably(copies: Iterable[tuple[Path, Path]]) -> None:
+    """Copy files that were written durably; all are on disk when this returns.
+
+    They are links, where the file system has them: neither is ever changed, only replaced.
+
+    Args:
+        copies: the files, each with where it goes; folders that are not there are made.
+
+    Raises:
+        StudyError: if one cannot be written.
+    """
+    folders: set[Path] = set()
+    for source, target in copies:
+        try:
+            if target.parent not in folders:
+                _make(target.parent)
+                folders.add(target.parent)
+            _link(source, target)
+        except OSError as error:
+            raise unwritable(target, error) from error
+    for folder in folders:
+        _sync(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that appears complete or not at all; its name may still be lost."""
+    part = path.with_suffix(".part")
+    try:
+        part.unlink(missing_ok=True)  # of a process that was killed, or a trap: a link
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let a file have another name, or copy it where that cannot be."""
+    target.unlink(missing_ok=True)  # of a fork that was cut short
+    try:
+        if not source.is_symlink():
+            os.link(source, target)
+            return
+    except OSError:  # on another disk, or one without links
+        pass
+    _write(target, source.read_bytes())
 
 
 def append_durably(path: Path, data: bytes, at: int) -> None:

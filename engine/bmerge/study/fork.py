@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from bmerge.errors import StudyError
-from bmerge.evaluate.durable import write_durably
-from bmerge.evaluate.pictures import picture_file, place_of
+from bmerge.evaluate.durable import copy_durably
+from bmerge.evaluate.pictures import PictureFinder, place_of
 from bmerge.evaluate.protocols import Payload
 from bmerge.study.completed import completed
 from bmerge.study.definition import StudyDefinition
 from bmerge.study.forked import FORK, cut_short, is_cut_short
 from bmerge.study.picture_record import PictureRecord
-from bmerge.study.store import Store
 from bmerge.study.stored import StoredStudy, has_study, read_study
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Proposal, Trial
@@ -66,14 +66,20 @@ def fork_study(stored: StoredStudy, study: PreparedStudy) -> list[Fate]:
     of = str(stored.folder.absolute())
     with study.open_store(forking=True) as store:
         store.describe(cut_short(of))
-        fates = [fork.take(trial, store) for trial in stored.trials.values()]
+        fates = [fork.take(trial) for trial in stored.trials.values()]
+        fork.copy_pictures()
+        store.adopt(fork.taken, study.search.space)
         taken = {fate.now: fate.number for fate in fates if fate.now is not None}
         store.describe({FORK: {"of": of, "trials": taken}})
     return fates
 
 
 class _Fork:
-    """Decides about one trial after the other, and takes over those that count."""
+    """Decides about one trial after the other, and takes over those that count.
+
+    Attributes:
+        taken: these, as the new study has them.
+    """
 
     def __init__(self, stored: StoredStudy, study: PreparedStudy) -> None:
         for entry in study.evaluator.trial_scorers:
@@ -88,23 +94,26 @@ class _Fork:
         self._payloads = dict(_same_payloads(before, now))
         self._queue = list(study.queue)
         self._now: dict[int, int] = {}
+        self._finder = PictureFinder(stored.folder)
+        self._copies: list[tuple[Path, Path]] = []
+        self.taken: list[Trial] = []
 
-    def take(self, trial: Trial, store: Store) -> Fate:
-        """Store a trial in the new study, if it counts."""
+    def take(self, trial: Trial) -> Fate:
+        """Take a trial over, if it counts."""
         try:
             proposal, records = self._proposal(trial), self._records(trial)
             incumbent = self._incumbent(trial)
         except StudyError as error:
             return Fate(trial.number, None, str(error))
-        now = len(store.trials)
+        now = len(self.taken)
         pictures = tuple(self._copied(record, now) for record in records)
         means = dict(trial.means)
         if trial.state == "complete":
             means = self._study.evaluator.means([(p["weight"], p["scores"]) for p in pictures])
-        fresh = store.start(proposal, self._study.search.space)
-        taken = replace(
-            fresh,
-            state=trial.state,
+        taken = Trial(
+            now,
+            trial.state,
+            proposal,
             means=means,
             pictures=pictures,
             seconds=trial.seconds,
@@ -112,9 +121,13 @@ class _Fork:
             variance=trial.variance,
             incumbent=incumbent,
         )
-        store.finish(taken)
+        self.taken.append(taken)
         self._now[trial.number] = now
         return Fate(trial.number, now)
+
+    def copy_pictures(self) -> None:
+        """Copy the pictures of the trials that were taken."""
+        copy_durably(self._copies)
 
     def _proposal(self, trial: Trial) -> Proposal:
         """Return what the new study calls a trial's proposal; it is none of its optimiser's."""
@@ -154,7 +167,7 @@ class _Fork:
         ]
 
     def _record(self, record: PictureRecord, payload: Payload) -> PictureRecord:
-        if picture_file(self._stored.folder, record["file"]) is None:
+        if self._finder.find(record["file"]) is None:
             raise StudyError(f"{record['file']} is gone")
         judges = [e.label for e in self._study.evaluator.picture_scorers if e.judges(payload)]
         for label in judges:
@@ -172,10 +185,9 @@ class _Fork:
         return self._now[trial.incumbent]
 
     def _copied(self, record: PictureRecord, number: int) -> PictureRecord:
-        """Copy a picture into the new folder and return its record."""
+        """Return the record of a picture that is to be copied into the new folder."""
         name = f"{place_of(number)}/{record['id']}.png"
-        target = self._study.folder / name
-        write_durably(target, (self._stored.folder / record["file"]).read_bytes())
+        self._copies.append((self._stored.folder / record["file"], self._study.folder / name))
         return {**record, "file": name}
 
 

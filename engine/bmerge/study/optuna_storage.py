@@ -15,7 +15,7 @@ from bmerge.study.distributions import distribution_of, parameter_of, stored_val
 from bmerge.study.lock import lock_of_database
 from bmerge.study.storage import StoredTrial
 from bmerge.study.trial import TrialState
-from bmerge.study.trial_rows import add_trial, finish_trial, reopen_trials
+from bmerge.study.trial_rows import add_trials, finish_trial, reopen_trials
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -78,20 +78,10 @@ class OptunaStorage:
         rows = self._rdb.get_all_trials(self._id(study), deepcopy=False)
         return [_stored(row) for row in sorted(rows, key=lambda row: row.number)]
 
-    def add(self, study: str, trial: StoredTrial) -> None:
-        """Store a trial, in one transaction."""
-        from optuna.trial import TrialState as State
-        from optuna.trial import create_trial
-
-        known = trial.parameters
-        row = create_trial(
-            state=State[_NAMES[trial.state]],
-            values=list(trial.scores) or None,
-            params={name: stored_value(known[name], v) for name, v in trial.values.items()},
-            distributions={name: distribution_of(known[name]) for name in trial.values},
-            user_attrs=dict(trial.attributes),
-        )
-        add_trial(self._rdb, self._id(study), trial.number, row)
+    def add(self, study: str, trials: Sequence[StoredTrial]) -> None:
+        """Store trials, in one transaction."""
+        rows = {trial.number: _frozen(trial) for trial in trials}
+        add_trials(self._rdb, self._id(study), rows)
 
     def note(self, study: str, number: int, attributes: Mapping[str, Any]) -> None:
         """Store attributes of a running trial."""
@@ -131,6 +121,21 @@ class OptunaStorage:
 
     def _row(self, study: str, number: int) -> int:
         return self._rdb.get_trial_id_from_study_id_trial_number(self._id(study), number)
+
+
+def _frozen(trial: StoredTrial) -> FrozenTrial:
+    """Return a trial as a row of Optuna."""
+    from optuna.trial import TrialState as State
+    from optuna.trial import create_trial
+
+    known = trial.parameters
+    return create_trial(
+        state=State[_NAMES[trial.state]],
+        values=list(trial.scores) or None,
+        params={name: stored_value(known[name], v) for name, v in trial.values.items()},
+        distributions={name: distribution_of(known[name]) for name in trial.values},
+        user_attrs=dict(trial.attributes),
+    )
 
 
 def _stored(row: FrozenTrial) -> StoredTrial:

@@ -65,11 +65,11 @@ class Storage(Protocol):
     def trials(self, study: str) -> list[StoredTrial]:
         """Return all trials by number; called when a study is opened or read."""
 
-    def add(self, study: str, trial: StoredTrial) -> None:
-        """Store a trial, all of it or nothing. Its number is the next one.
+    def add(self, study: str, trials: Sequence[StoredTrial]) -> None:
+        """Store trials, all of them or nothing. Their numbers are the next ones, in order.
 
-        A trial of that number or a greater one is left over from a call that failed: this one
-        takes its place.
+        Trials of the first one's number or a greater one are left over from a call that failed:
+        these take their place.
         """
 
     def note(self, study: str, number: int, attributes: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ the present ones. A store is written by one process at a time; anybody may read 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -145,15 +145,16 @@ class Store:
 
     def start(self, proposal: Proposal, space: Space) -> Trial:
         """Store a trial as running, in one transaction, and return it with its number."""
-        token = secrets.token_hex(8)
-        number = len(self.trials)
-        known = {p.name: p for p in space.parameters if p.name in proposal.values}
-        attributes = start_attributes(proposal, token)
-        row = StoredTrial(number, "running", proposal.values, known, attributes)
-        self._storage.add(self._study, row)
-        trial = Trial(number, "running", proposal, token=token)
-        self.trials[number] = trial
+        trial = Trial(len(self.trials), "running", proposal, token=secrets.token_hex(8))
+        self._storage.add(self._study, [_row(trial, space)])
+        self.trials[trial.number] = trial
         return trial
+
+    def adopt(self, trials: Sequence[Trial], space: Space) -> None:
+        """Score finished trials and store them as the study's first ones, all of them or none."""
+        known = self._objectives.scored({trial.number: trial for trial in trials})
+        self._storage.add(self._study, [_row(trial, space) for trial in known.values()])
+        self.trials = known
 
     def finish(self, trial: Trial) -> Trial:
         """Score a trial and store what came of it; return it with its score.
@@ -166,9 +167,8 @@ class Store:
         else:  # the reference has grown
             known = self._objectives.scored(known)
         known[trial.number] = trial = replace(known[trial.number], token="")
-        scores = () if trial.score is None else trial.scores or (trial.score,)
         attributes = finish_attributes(trial)
-        self._storage.finish(self._study, trial.number, trial.state, scores, attributes)
+        self._storage.finish(self._study, trial.number, trial.state, _scores(trial), attributes)
         self.trials = known
         return trial
 
@@ -235,6 +235,21 @@ class Store:
 
     def _describe(self, attributes: Mapping[str, Any]) -> None:
         self._storage.describe(self._study, attributes)
+
+
+def _row(trial: Trial, space: Space) -> StoredTrial:
+    """Return a trial as it is stored whole."""
+    values = trial.proposal.values
+    known = {p.name: p for p in space.parameters if p.name in values}
+    attributes = start_attributes(trial.proposal, trial.token)
+    if trial.state == "running":
+        return StoredTrial(trial.number, trial.state, values, known, attributes)
+    attributes |= finish_attributes(trial)
+    return StoredTrial(trial.number, trial.state, values, known, attributes, _scores(trial))
+
+
+def _scores(trial: Trial) -> tuple[float, ...]:
+    return () if trial.score is None else trial.scores or (trial.score,)
 
 
 def _prepare(folder: Path) -> FolderLock:

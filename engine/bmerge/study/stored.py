@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bmerge.study.sqlite_file import FILE
 from bmerge.study.storage import Storage
 from bmerge.study.trial import Trial
 
-__all__ = ["StoredStudy", "has_study", "load_trials", "read_study"]
+__all__ = ["StoredStudy", "has_study", "load_trials", "opened_study", "read_study"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,21 @@ def read_study(folder: str | Path) -> StoredStudy:
         StudyError: if there is none.
     """
     folder = Path(folder)
+    with opened_study(folder) as (storage, name, attributes):
+        definition = StudyDefinition.from_json(attributes["definition"])
+        objectives = definition.objectives
+        revisions = read_revisions(attributes.get(REVISIONS, {}))
+        trials = revised(load_trials(storage, name, objectives), revisions, objectives)
+        return StoredStudy(folder, name, definition, attributes, objectives, trials)
+
+
+@contextmanager
+def opened_study(folder: Path) -> Iterator[tuple[Storage, str, dict[str, Any]]]:
+    """Open the storage of the study in ``folder`` for reading; give its name and attributes, too.
+
+    Raises:
+        StudyError: if there is none, or what is read of it is not what bmerge stores.
+    """
     url = url_of(folder)
     if not has_study(folder):
         raise StudyError(f"no study in {folder}", hint="give the folder that `bmerge run` made")
@@ -66,11 +81,8 @@ def read_study(folder: str | Path) -> StoredStudy:
         for name in storage.studies():
             attributes = storage.attributes(name)
             if "folder" in attributes and (url is None or is_home(attributes, folder)):
-                definition = StudyDefinition.from_json(attributes["definition"])
-                objectives = definition.objectives
-                revisions = read_revisions(attributes.get(REVISIONS, {}))
-                trials = revised(load_trials(storage, name, objectives), revisions, objectives)
-                return StoredStudy(folder, name, definition, attributes, objectives, trials)
+                yield storage, name, attributes
+                return
         begun = any(map(storage.trials, storage.studies()))
     if not begun and url is None:
         message = f"no study in {folder} yet: its run ended while it made {FILE}"

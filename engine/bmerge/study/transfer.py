@@ -7,8 +7,9 @@ folder.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -17,13 +18,13 @@ from typing import Any, get_args
 from bmerge.errors import StudyError
 from bmerge.study.definition import StudyDefinition
 from bmerge.study.expected import expected, mapping, number, numbers
-from bmerge.study.home import url_of
 from bmerge.study.lock import FolderLock
 from bmerge.study.open_storage import open_storage
 from bmerge.study.protocols import Parameter
+from bmerge.study.rows import trial_of
 from bmerge.study.sqlite_file import FILE
 from bmerge.study.storage import Storage, StoredTrial
-from bmerge.study.stored import has_study, read_study
+from bmerge.study.stored import has_study, opened_study, read_study
 from bmerge.study.trial import TrialState
 
 __all__ = ["export_study", "import_study"]
@@ -38,20 +39,23 @@ def export_study(folder: Path) -> Iterator[str]:
     Raises:
         StudyError: if there is none.
     """
-    name = read_study(folder).name
-    with (
-        closing(open_storage(folder, url_of(folder), create=False)) as storage,
-        expected(f"the study in {folder}"),
-    ):
-        attributes = storage.attributes(name)
+    with opened_study(folder) as (storage, name, attributes):
         rows = storage.trials(name)
-        kept = {key: value for key, value in attributes.items() if key not in _OF_PLACE}
-        yield json.dumps({"format": FORMAT, "study": name, "attributes": kept})
         for row in rows:
-            spaces = {key: asdict(p) for key, p in row.parameters.items()}
-            line = {**asdict(row), "parameters": spaces, "trial": row.number}
-            del line["number"]
-            yield json.dumps(line)
+            trial_of(row)  # or complain
+    kept = {key: value for key, value in attributes.items() if key not in _OF_PLACE}
+    yield json.dumps({"format": FORMAT, "study": name, "attributes": kept})
+    described = functools.cache(asdict)
+    for row in rows:
+        line = {
+            "state": row.state,
+            "values": row.values,
+            "parameters": {key: described(p) for key, p in row.parameters.items()},
+            "attributes": row.attributes,
+            "scores": row.scores,
+            "trial": row.number,
+        }
+        yield json.dumps(line)
 
 
 def import_study(lines: Iterable[str], folder: Path, *, source: str) -> str:
@@ -88,14 +92,13 @@ def import_study(lines: Iterable[str], folder: Path, *, source: str) -> str:
 
 
 def _store(
-    storage: Storage, head: Mapping[str, Any], rows: Iterable[StoredTrial], folder: Path
+    storage: Storage, head: Mapping[str, Any], rows: Sequence[StoredTrial], folder: Path
 ) -> None:
     attributes = {**head["attributes"], "folder": str(folder.absolute())}
     definition = StudyDefinition.from_json(attributes["definition"])
     storage.create(head["study"], len(definition.objectives.sums))
     storage.describe(head["study"], attributes)
-    for row in rows:
-        storage.add(head["study"], row)
+    storage.add(head["study"], rows)
 
 
 def _row(stored: Mapping[str, Any], place: int) -> StoredTrial:

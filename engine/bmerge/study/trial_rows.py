@@ -6,6 +6,7 @@ a trial that is taken back: what is finished is finished for good.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sqlalchemy.engine import Connection, CursorResult
 
-__all__ = ["add_trial", "finish_trial", "reopen_trials"]
+__all__ = ["add_trials", "finish_trial", "reopen_trials"]
 
 _PARTS = tuple(
     f"trial_{kind}"
@@ -33,7 +34,7 @@ _TRIAL = (
     "INSERT INTO trials (study_id, number, state, datetime_start, datetime_complete)"
     " VALUES (:study, :number, :state, :start, :end)"
 )
-_ID = "SELECT trial_id FROM trials WHERE study_id = :study AND number = :number"
+_IDS = "SELECT number, trial_id FROM trials WHERE study_id = :study AND number >= :first"
 _PARAMETER = (
     "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)"
     " VALUES (:trial, :name, :value, :distribution)"
@@ -56,37 +57,47 @@ _REOPENED = (
 )
 
 
-def add_trial(storage: RDBStorage, study: int, number: int, trial: FrozenTrial) -> None:
-    """Store a trial; one that has its number goes, with all after it.
+def add_trials(storage: RDBStorage, study: int, trials: Mapping[int, FrozenTrial]) -> None:
+    """Store trials; those that have the first one's number or a greater one go.
 
     Args:
         storage: from :func:`~bmerge.study.database.open_database`.
         study: id of the study.
-        number: of the trial.
-        trial: parameters, attributes, state and scores; all scores are finite.
+        trials: number → parameters, attributes, state and scores; all scores are finite.
     """
     from optuna.distributions import distribution_to_json
 
-    bound = {
-        "study": study, "number": number, "state": trial.state.name,
-        "start": trial.datetime_start, "end": trial.datetime_complete,
-    }  # fmt: skip
-    parameters = [
+    if not trials:
+        return
+    written = functools.cache(distribution_to_json)
+    first = min(trials)
+    bound = [
         {
-            "name": name,
-            "value": distribution.to_internal_repr(trial.params[name]),
-            "distribution": distribution_to_json(distribution),
+            "study": study, "number": number, "state": trial.state.name,
+            "start": trial.datetime_start, "end": trial.datetime_complete,
         }
+        for number, trial in trials.items()
+    ]  # fmt: skip
+    parameters = [
+        (number, name, distribution.to_internal_repr(trial.params[name]), written(distribution))
+        for number, trial in trials.items()
         for name, distribution in trial.distributions.items()
     ]
 
     def carry_out(connection: Connection) -> None:
-        _drop(connection, study, number)
-        _execute(connection, _TRIAL, [bound])
-        [(row,)] = _execute(connection, _ID, [bound])
-        _each(connection, _PARAMETER, [{"trial": row, **each} for each in parameters])
-        _each(connection, _ATTRIBUTE, _attributes(row, trial.user_attrs))
-        _each(connection, _SCORE, _scores(row, trial.values or ()))
+        _drop(connection, study, first)
+        _execute(connection, _TRIAL, bound)
+        found = _execute(connection, _IDS, [{"study": study, "first": first}])
+        rows = {row.number: row.trial_id for row in found}
+        known = [
+            {"trial": rows[number], "name": name, "value": value, "distribution": distribution}
+            for number, name, value, distribution in parameters
+        ]
+        pairs = [(rows[number], trial) for number, trial in trials.items()]
+        _each(connection, _PARAMETER, known)
+        attributes = [a for row, t in pairs for a in _attributes(row, t.user_attrs)]
+        _each(connection, _ATTRIBUTE, attributes)
+        _each(connection, _SCORE, [s for row, t in pairs for s in _scores(row, t.values or ())])
 
     transact(storage, carry_out)
 

@@ -88,9 +88,10 @@ def _check_trials(storage: Storage, open_it: Opening) -> None:
     point = {**MIXED.centre(), "method": 2.0}
     known = {p.name: p for p in MIXED.parameters}
     for number in range(3):
-        storage.add(_STUDY, StoredTrial(number, "running", point, known, {"own": number}))
-    storage.add(_STUDY, StoredTrial(3, "complete", point, known, dict(_DEEP), (0.1, -2.5)))
-    storage.add(_STUDY, StoredTrial(4, "failed", attributes={"reason": "none"}))
+        storage.add(_STUDY, [StoredTrial(number, "running", point, known, {"own": number})])
+    complete = StoredTrial(3, "complete", point, known, dict(_DEEP), (0.1, -2.5))
+    storage.add(_STUDY, [complete, StoredTrial(4, "failed", attributes={"reason": "none"})])
+    storage.add(_STUDY, [])
     storage.note(_STUDY, 1, {"parked": dict(_DEEP)})
     storage.note(_STUDY, 1, {"own": "another"})
     storage.finish(_STUDY, 0, "complete", (1 / 3, 1e-300), {"done": 1})
@@ -128,7 +129,7 @@ def _check_parameter(found: Parameter, wanted: Parameter) -> None:
 def _check_repeats(storage: Storage, open_it: Opening) -> None:
     """Do again what may have been done although it failed."""
     for own in ("first", "second"):
-        storage.add(_STUDY, StoredTrial(5, "running", attributes={"own": own}))
+        storage.add(_STUDY, [StoredTrial(5, "running", attributes={"own": own})])
     storage.create(_STUDY, 2)
     for score in (0.5, 0.6):
         storage.finish(_STUDY, 5, "complete", (score, score), {"own": score})
