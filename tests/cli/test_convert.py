@@ -108,6 +108,24 @@ def test_prefix_is_what_is_asked_for(converted, given, start):
     assert_same(converted(arrays, "--prefix", given), under(start, bare))
 
 
+@pytest.mark.parametrize("name", ["sd1_ema", "sd3_medium_incl"])
+def test_nothing_is_lost_with_the_prefix(bmerge, tmp_path, name):
+    """Tables of noise levels and copies for training have no prefix of their own."""
+    arrays = small_model(name, 1)
+    save_file(arrays, tmp_path / "in.safetensors")
+    out = tmp_path / "out.safetensors"
+    called = bmerge("convert", tmp_path / "in.safetensors", "--prefix", "none", "-o", out)
+    assert called.status == 0, called.err
+    assert called.err.count("ComfyUI loads the diffusion model alone") == 1
+    expected = {
+        key.removeprefix(PICTURE).removeprefix("model."): array for key, array in arrays.items()
+    }
+    found = load_file(out)
+    assert found.keys() == expected.keys()
+    same = (key for key in found if not key.endswith(IDS))
+    assert all(np.array_equal(found[key], expected[key]) for key in same)
+
+
 def test_number_format_changes_floats_alone(converted, sdxl):
     found = converted(sdxl, "--dtype", "fp16", "--parts", "text_encoder")
     kinds = {key: str(array.dtype) for key, array in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor
@@ -23,6 +23,8 @@ _KINDS = {"picture": "unet", "text": "text_encoder", "vae": "vae"}
 _OPEN_CLIP = ".model."
 """How the prefix of a text encoder ends that has the names of OpenCLIP."""
 _COMPONENTS = ("unet.", "transformer.")
+_BESIDE, _DIFFUSION = "model.", "diffusion_model."
+"""What is before all that a diffusion model is made of in one file, and before its weights."""
 _Parts: TypeAlias = "dict[str, Mapping[str, Tensor]]"
 
 
@@ -75,8 +77,7 @@ def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:
     ]
     table = {tensor.key: tensor for tensor in tensors}
     if len(table) != len(tensors):
-        message = f"{checkpoint.path.name}: two tensors would get the same name"
-        raise FormatError(message, path=checkpoint.path, hint="keep a prefix before the keys")
+        _refuse_same_names(checkpoint)
     return replace(checkpoint, tensors=table, origin=checkpoint.files)
 
 
@@ -161,9 +162,30 @@ def _taken(checkpoint: Checkpoint, parts: _Parts, wanted: Sequence[str]) -> _Par
     return found
 
 
+def _out_of_model(part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return what lies beside a diffusion model in one file without the start that they share.
+
+    ComfyUI takes the keys that have it, were it one with noise levels, for the whole of a model.
+    """
+    return {name.removeprefix(_BESIDE): tensor for name, tensor in part.items()}
+
+
+def _refuse_same_names(checkpoint: Checkpoint) -> NoReturn:
+    message = f"{checkpoint.path.name}: two tensors would get the same name"
+    raise FormatError(message, path=checkpoint.path, hint="keep a prefix before the keys")
+
+
 def _prefixed(checkpoint: Checkpoint, parts: _Parts, prefix: str) -> _Parts:
     picture = [start for start in parts if kind_of(start) == "picture"] or [*parts][:1]
     if len(parts) > 1 and not any(map(kind_of, picture)) and "" not in picture:
         message = f"{checkpoint.path.name} has no diffusion model whose keys get a prefix"
         raise FormatError(message, path=checkpoint.path)
-    return {prefix if start in picture else start: part for start, part in parts.items()}
+    if _BESIDE + _DIFFUSION in picture and not prefix.startswith(_BESIDE):
+        parts = {start: part if start else _out_of_model(part) for start, part in parts.items()}
+    found: _Parts = {}
+    for start, part in parts.items():
+        new = prefix if start in picture else start
+        if found.get(new, {}).keys() & part.keys():
+            _refuse_same_names(checkpoint)
+        found[new] = {**found.get(new, {}), **part}
+    return found

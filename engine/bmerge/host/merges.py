@@ -18,8 +18,10 @@ from bmerge.formats import (
     housed,
     in_form,
     in_one_layout,
+    kind_of,
     leading,
     open_checkpoint,
+    prefix_of,
 )
 from bmerge.formats.lost import lost_tensors
 from bmerge.host.loras import UNVERIFIED, add_loras
@@ -142,11 +144,23 @@ def inputs_of(
     given = housed(checkpoints) if recipe.picks else checkpoints
     models = in_form(given, recipe.form)
     notes = tuple(_lost(given, models)) if recipe.layout is not None else ()
+    if recipe.form.prefix == "":
+        notes += tuple(_unseen(leading(models)))
     models = in_one_layout(models, whole_first=recipe.picks)
     architecture = architecture_of(recipe.architecture, models, registry)
     partial = recipe.partial_loras
     patched = add_loras(recipe.models, models, architecture, folder, partial=partial)
     return MergeInputs(patched, architecture, notes)
+
+
+def _unseen(model: Checkpoint) -> Iterator[str]:
+    """Yield a note if a model has no prefix before its diffusion model, but other parts."""
+    kinds = {kind_of(prefix_of(key)) for key in model.tensors}
+    if "" in kinds and kinds & {"text", "vae"}:
+        yield (
+            "ComfyUI loads the diffusion model alone of a file in which its keys have no prefix; "
+            "its text encoders and VAE need files of their own: --parts"
+        )
 
 
 def _lost(before: Sequence[Checkpoint], after: Sequence[Checkpoint]) -> Iterator[str]:
