@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from bmerge import merge
 from bmerge.architectures import builtin, detect
+from bmerge.architectures.patterns import Contents
 from bmerge.testing import write_checkpoint
 from comfyui import LAYOUTS, shapes_of, table_of
 
@@ -116,3 +117,41 @@ def test_weight_of_one_block_changes_its_tensors_alone(tmp_path, name, block, in
     changed = {key for key in merged if not np.array_equal(merged[key], first[key])}
     assert changed == {key for key in first if key.startswith(inside)}
     assert all(np.array_equal(merged[key], second[key]) for key in changed)
+
+
+SPEC = {
+    "sd21_unclip_h": "stable-diffusion-v2-unclip-h",
+    "sd21_unclip_l": "stable-diffusion-v2-unclip-l",
+    "sdxl_ip2p": "stable-diffusion-xl-v1-edit", "svd": "stable-video-diffusion-img2vid-v1",
+    "cascade_b": "stable-cascade-v1-stage-b", "cascade_c": "stable-cascade-v1-stage-c",
+    "flux_dev": "Flux.1-dev", "flux_canny": "Flux.1-dev/depth", "ovis": "ovis",
+    "longcat": "longcat-image", "flux2_klein9b": "flux.2-klein-9b", "lens": "lens",
+    "mochi": "genmo-mochi-1", "ltxv_13b": "lightricks-ltx-video",
+    "ltx2_19b": "lightricks-ltx-video-2", "ltx2_3": "lightricks-ltx-video-2-3",
+    "ltx2_5": "lightricks-ltx-video-2-5", "minimax_h3": "minimax-h3",
+    "hv_i2v": "hunyuan-video-i2v", "hv_sky": "hunyuan-video-skyreels-i2v",
+    "hy_image21_distilled": "hunyuan-image-2_1",
+    "hy_image21_refiner": "hunyuan-image-2_1-refiner",
+    "hv15": "hunyuan-video-1_5", "hv15_sr": "hunyuan-video-1_5-sr",
+    "cosmos1_7b": "nvidia-cosmos-1-7b-text2world",
+    "cosmos1_7b_i2v": "nvidia-cosmos-1-7b-video2world",
+    "cosmos1_14b": "nvidia-cosmos-1-14b-text2world",
+    "cosmos_p2_14b": "nvidia-cosmos-predict2-t2i-14b", "anima": "anima",
+    "zimage_omni": "z-image", "zimage_pixel": "zeta-chroma", "pixeldit": "pixeldit", "pid": "pid",
+    "wan_flf": "wan-2_1-flf2v-14b", "wan22_i2v": "wan-2_2-image2video-14b",
+    "wan_funinp13": "wan-2_1-image2video-1_3b", "wan_vace14": "wan-2_1-vace-14b",
+    "wan_vace13": "wan-2_1-vace-1_3b", "hidream_o1": "hidream-o1", "radiance": "chroma-radiance",
+    "seedvr2_3b": "seedvr2", "ace15": "ace-step-1_5", "omnigen2": "omnigen-2", "boogu": "boogu",
+    "ideogram4": "ideogram-4", "krea2": "krea-2", "mage_flow": "mage-flow",
+    "qwen_layered": "qwen-image", "k5_lite": "kandinsky5-video-lite",
+    "k5_pro": "kandinsky5-video-pro", "k5_image": "kandinsky5-image-lite", "ernie": "ernie-image",
+}  # fmt: skip
+"""Model → id in ModelSpec: those of the specification, then those that SwarmUI looks up, which it
+does without regard to case."""
+
+
+@pytest.mark.parametrize("name", SPEC)
+def test_modelspec_has_the_id_that_is_looked_up(name):
+    contents = Contents(table_of(shapes_of(name)))
+    spec = detect(contents.keys, builtin()).modelspec_of(contents)
+    assert spec["modelspec.architecture"].lower() == SPEC[name].lower()

@@ -13,6 +13,7 @@ from bmerge.pipeline import merge_to_file
 from bmerge.pipeline.metadata import build_metadata, fitted
 from bmerge.testing.checkpoints import write_checkpoint, write_random
 from bmerge.testing.layouts import sd1_layout, shrink
+from comfyui import shapes_of
 from merges import plan_of
 
 NATIVE = NativeExecutor(threads=1)
@@ -166,6 +167,26 @@ def test_modelspec_is_that_of_the_output(tmp_path, first, second, told):
     metadata = open_checkpoint(merged(tmp_path / "out.safetensors", files)).metadata
     assert metadata["modelspec.sai_model_spec"] == "1.0.1"
     assert {key: metadata.get(key) for key in told} == told
+
+
+DEPTH, CANNY = "Flux.1-dev/depth", "Flux.1-dev/canny"
+
+
+@pytest.mark.parametrize(
+    ("said", "width", "told"),
+    [(None, 128, DEPTH), (CANNY, 128, CANNY), (CANNY, 64, "Flux.1-dev"), ("a", 128, DEPTH)],
+    ids=["nothing", "the other", "no longer", "strange"],
+)
+def test_modelspec_of_variants_that_no_key_tells_apart_is_kept(tmp_path, said, width, told):
+    tensors = {
+        key: np.zeros((4, width) if key == "img_in.weight" else [min(n, 4) for n in shape], "f4")
+        for key, shape in shapes_of("flux_canny").items()
+        if ".1." not in key
+    }
+    file = write_checkpoint(
+        tmp_path / "a.safetensors", tensors, metadata={ID: said} if said else {}
+    )
+    assert open_checkpoint(merged(tmp_path / "out.safetensors", [file] * 2)).metadata[ID] == told
 
 
 def test_ancestry_is_shortened_to_what_a_header_has_room_for(tmp_path):

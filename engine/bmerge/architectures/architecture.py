@@ -66,11 +66,13 @@ class Variant:
         name: for people.
         conditions: that hold for its checkpoints, see :mod:`bmerge.architectures.patterns`.
         modelspec: metadata keys of the modelspec standard that are not as the others'.
+        also: other ids that its models may have in the standard, which no key tells apart.
     """
 
     name: str
     conditions: tuple[str, ...]
     modelspec: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,12 @@ def _build(data: dict[str, Any]) -> Architecture:
         leftovers=tuple(map(str, data.get("leftovers", ()))),
         text_encoders=None if (count := data.get("text_encoders")) is None else int(count),
         variants=tuple(
-            Variant(str(name), tuple(map(str, variant["detect"])), _spec(variant.get("modelspec")))
+            Variant(
+                str(name),
+                tuple(map(str, variant["detect"])),
+                _spec(variant.get("modelspec")),
+                tuple(map(str, variant.get("also", ()))),
+            )
             for name, variant in data.get("variants", {}).items()
         ),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,11 @@ def _carried(plan: Plan) -> dict[str, str]:
         spec = architecture.modelspec_of(contents)
     found = {**spec, **_inherited(first)}
     for key in _BY_VARIANT & spec.keys():
-        special = {each.modelspec[key] for each in architecture.variants if key in each.modelspec}
+        named = [each for each in architecture.variants if key in each.modelspec]
+        also = {each.modelspec[key]: each.also for each in named}
+        if found[key] in also.get(spec[key], ()):
+            continue
+        special = {*also, *chain.from_iterable(also.values())}
         if spec[key] != architecture.modelspec.get(key) or found[key] in special:
             found[key] = spec[key]
     if _CONFIG not in found:  # loaders of video models ask for it
