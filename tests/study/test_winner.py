@@ -39,16 +39,16 @@ def leading_by(errors, count=16):
 
 
 @pytest.mark.parametrize("count", [4, 16])
-@pytest.mark.parametrize(("errors", "number"), [(3.4, 1), (3.6, 2)])
-def test_a_lead_of_some_standard_errors_over_the_best_baseline_wins(count, errors, number):
+@pytest.mark.parametrize(("errors", "number"), [(2.9, 1), (3.1, 2)])
+def test_a_lead_of_three_standard_errors_over_the_best_baseline_wins(count, errors, number):
     centre, found = leading_by(errors, count)
     trials = [trial(0, centre - 9, "baseline"), trial(1, centre, "baseline"), trial(2, found)]
     assert winner_of(dict(enumerate(trials)), ONE).number == number
     assert best_of(dict(enumerate(trials))).number == 2
 
 
-@pytest.mark.parametrize(("prompts", "number"), [(16, 1), (4, 0), (1, 1)])
-def test_pictures_of_one_prompt_count_as_one_witness_unless_there_is_no_other(prompts, number):
+@pytest.mark.parametrize("prompts", [16, 4, 1])
+def test_a_merge_that_helps_some_prompts_much_and_others_not_wins(prompts):
     liked = np.repeat([2.0, 1.5, 1.0, 0.0], 4)  # 5.9 errors above 0 by pictures, 2.6 by prompts
     trials = {}
     for place, (row, phase) in enumerate([(0 * liked, "baseline"), (liked, "iters")]):
@@ -56,7 +56,7 @@ def test_pictures_of_one_prompt_count_as_one_witness_unless_there_is_no_other(pr
         ids = [f"p{picture * prompts // 16:02d}-s{picture}" for picture in range(16)]
         pictures = tuple({**p, "id": id_} for p, id_ in zip(one.pictures, ids, strict=True))
         trials[place] = replace(one, pictures=pictures)
-    assert winner_of(trials, ONE).number == number
+    assert winner_of(trials, ONE).number == 1
 
 
 @pytest.mark.parametrize("case", ["few", "objectives", "tally", "judges", "no baseline"])
