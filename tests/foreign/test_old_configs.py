@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -318,12 +319,42 @@ components:
             ),
             "only 'merge' is read",
         ),
-        (CONFIG.replace("init_points: 7", "init_points: x"), "init_points must be a whole number"),
-        (CONFIG.replace("n_iters: 30", "n_iters: [3]"), "n_iters must be a whole number"),
+        (
+            CONFIG.replace("init_points: 7", "init_points: x"),
+            "config.yaml: init_points must be a whole number, not 'x'",
+        ),
+        (CONFIG.replace("n_iters: 30", "n_iters: [3]"), "n_iters must be a whole number, not [3]"),
+        (CONFIG.replace("batch_size: 2", "batch_size: .inf"), "batch_size must be a whole number"),
+        (CONFIG.replace("n_iters: 30", f"n_iters: {'9' * 400}"), "n_iters must be a whole number"),
+        (
+            CONFIG.replace("scorer_device: cpu", "scorer_weight: {laion: [1]}"),
+            "config.yaml: scorer_weight.laion must be a number, not [1]",
+        ),
+        (
+            CONFIG.replace("scorer_device: cpu", "scorer_weight: [laion]"),
+            "config.yaml: scorer_weight must be a mapping, not ['laion']",
+        ),
+        (CONFIG.replace("models/a.safetensors", "{}"), "names 2 models"),
+        (CONFIG.replace("models/a.safetensors", "[a]"), "model_a must be a text, not ['a']"),
         ("- a list", "config.yaml: is not a mapping"),
         ("a: [", "config.yaml: is not YAML"),
     ],
-    ids=["method", "models", "payloads", "mode", "points", "iterations", "list", "damaged"],
+    ids=[
+        "method",
+        "models",
+        "payloads",
+        "mode",
+        "points",
+        "iterations",
+        "infinity",
+        "digits",
+        "weight",
+        "weights",
+        "no model",
+        "models in a list",
+        "list",
+        "damaged",
+    ],
 )
 def test_what_cannot_be_read_is_one_line(bmerge, conf, config, said, tmp_path):
     called = bmerge("import-config", conf(config, GUIDE), "-o", tmp_path / "study.yaml")
@@ -333,15 +364,84 @@ def test_what_cannot_be_read_is_one_line(bmerge, conf, config, said, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "guide",
-    ["frozen_params: 3", "custom_ranges: [1]", "groups: [3]",
-     "frozen_params: {block_0_alpha: high}", "custom_ranges: {block_0_alpha: 0.5}"],
+    ("guide", "said"),
+    [
+        ("frozen_params: 3", "frozen_params must be a mapping, not 3"),
+        ("custom_ranges: [1]", "custom_ranges must be a mapping, not [1]"),
+        ("groups: [[block_0_alpha], 3]", "groups.2 must be a list, not 3"),
+        ("groups: [[block_0_alpha, [x]]]", "groups.1.2 must be a text, not ['x']"),
+        ("frozen_params: {block_0_alpha: high}",
+         "frozen_params.block_0_alpha must be a number, not 'high'"),
+        ("custom_ranges: {block_0_alpha: 0.5}",
+         "custom_ranges.block_0_alpha must be a list of two numbers, not 0.5"),
+        ("custom_ranges: {block_0_alpha: [0, 1, 2]}", "must be a list of two numbers"),
+        ("custom_ranges: {block_0_alpha: [0, .nan]}", "must be a list of two numbers"),
+    ],
 )  # fmt: skip
-def test_guide_that_no_tool_would_take_is_one_line(bmerge, conf, guide, tmp_path):
+def test_guide_that_no_tool_would_take_is_one_line(bmerge, conf, guide, said, tmp_path):
     called = bmerge("import-config", conf(CONFIG, guide), "-o", tmp_path / "study.yaml")
     assert (called.status, called.out) == (1, "")
-    assert "bug" not in called.err
+    assert f"guide.yaml: {said}" in called.err or said in called.err
     assert not (tmp_path / "study.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("guide", "said"),
+    [
+        ("components: [3]", "components.1 must be a mapping, not 3"),
+        ("components: [{name: unet, strategies: 3}]",
+         "components.1.strategies must be a list, not 3"),
+        ("components: [{name: unet, strategies: [{type: [all]}]}]",
+         "components.1.strategies.1.type must be a text, not ['all']"),
+        ("components: [{optimize_params: [alpha], strategies: [{type: select, keys: UNET_IN01}]}]",
+         "components.1.strategies.1.keys must be a list, not 'UNET_IN01'"),
+        ("custom_bounds: [1]", "custom_bounds must be a mapping, not [1]"),
+    ],
+)  # fmt: skip
+def test_guide_that_sd_optim_would_not_take_is_one_line(bmerge, conf, guide, said):
+    called = bmerge("import-config", conf(OPTIM, guide, "optimization_guide"))
+    assert (called.status, called.out) == (1, "")
+    assert f"guide.yaml: {said}" in called.err
+
+
+ODD = [None, -1, 3, 2**70, 1e308, float("nan"), float("inf"), "", "x", "~nobody/x", "${n_iters}",
+       [], [3], {}, [None], {"a": 1}, True, [[[]]], ["x", 1], {"range": 3}]  # fmt: skip
+
+
+def places(data, at=()):
+    """Yield where something is in a file."""
+    yield at
+    inner = enumerate(data) if isinstance(data, list) else ()
+    for key, value in data.items() if isinstance(data, dict) else inner:
+        yield from places(value, (*at, key))
+
+
+@pytest.mark.parametrize("tool", ["bayesian merger", "sd-optim"])
+def test_any_value_in_any_place_is_read_or_one_line_with_file_and_key(bmerge, conf, tool):
+    chance = random.Random(tool)
+    files = [CONFIG, GUIDE, PAYLOAD] if tool[0] == "b" else [OPTIM, STRATEGIES, PAYLOAD]
+    folder = "optimisation_guide" if tool[0] == "b" else "optimization_guide"
+    refused = 0
+    for _ in range(40):
+        parsed = [yaml.safe_load(text) for text in files]
+        data = chance.choice(parsed[:2])
+        *above, last = chance.choice([at for at in places(data) if at])
+        holder = data
+        for key in above:
+            holder = holder[key]
+        holder[last] = chance.choice(ODD)
+        texts = [yaml.safe_dump(each) for each in parsed]
+        called = bmerge("import-config", conf(*texts[:2], folder))
+        assert "bug" not in called.err, (texts, called.err)
+        assert called.status in {0, 1}
+        if called.status:
+            refused += 1
+            error, *hints = [x for x in called.err.splitlines() if not x.startswith("not carried")]
+            assert error.startswith("error: "), called.err
+            assert all(hint.startswith("hint: ") for hint in hints)
+            where = next(str(key) for key in reversed((*above, last)) if isinstance(key, str))
+            assert "yaml" in error or where in error or "method" in error, error
+    assert 4 < refused < 36
 
 
 def test_files_may_be_named_with_their_suffix(bmerge, conf, tmp_path):

@@ -195,6 +195,12 @@ def test_more_pictures_than_a_trial_can_have_are_refused(load, payloads, message
         load(payloads, **files)
 
 
+@pytest.mark.parametrize("seed", ["[1]", "{a: 1}", "x", "1.5"])
+def test_seed_of_a_payload_file_that_is_no_number_is_refused(load, seed):
+    with pytest.raises(RecipeError, match=r"p.yaml:2: .*seed"):
+        load("prompts: [{from: p.yaml}]", p_yaml=f"prompt: x\nseed: {seed}")
+
+
 @pytest.mark.parametrize("name", ["p.txt", "p.yaml", "p.png", "wildcards/hat.txt"])
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
 def test_a_pipe_is_not_waited_for(load, tmp_path, name):

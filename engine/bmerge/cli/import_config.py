@@ -70,13 +70,7 @@ def _method(session: Session, old: OldFolder) -> MergeMethod:
 
 
 def _study(old: OldFolder, method: MergeMethod) -> dict[str, Any]:
-    try:
-        return study_of_optim(old, method) if old.is_optim else study_of_merger(old, method)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        # A list where the tools have a mapping, a word where they have a number, and so on.
-        message = f"holds what cannot be read as the tool's settings: {error}"
-        hint = "config.yaml and the guide that it names are read as the tool reads them"
-        raise RecipeError(message, path=old.path, hint=hint) from error
+    return study_of_optim(old, method) if old.is_optim else study_of_merger(old, method)
 
 
 def _text(old: OldFolder, data: dict[str, Any]) -> str:

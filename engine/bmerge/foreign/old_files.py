@@ -7,15 +7,16 @@ payloads and a guide. Their YAML is that of PyYAML (``False``, ``1e3`` as a word
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import FormatError, RecipeError
+from bmerge.foreign.old_settings import Settings
 from bmerge.reading import read_text
 
-__all__ = ["OldFolder", "open_folder", "whole_number"]
+__all__ = ["OldFolder", "open_folder"]
 
 _GUIDES = ("optimisation_guide", "optimization_guide")
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
@@ -35,8 +36,8 @@ class OldFolder:
     """
 
     path: Path
-    config: Mapping[str, Any]
-    guide: Mapping[str, Any]
+    config: Settings
+    guide: Settings
     payloads: Path | None
     lost: list[str] = field(default_factory=list)
 
@@ -50,34 +51,19 @@ class OldFolder:
         """Whether it is sd-optim's rather than sd-webui-bayesian-merger's."""
         return "merge_method" in self.config or "model_paths" in self.config
 
-    def place(self, path: object) -> Path:
+    def place(self, path: str) -> Path:
         """Return a path as the tool takes it."""
-        return (self.root / Path(str(path)).expanduser()).absolute()
+        name = Path(path)
+        try:
+            name = name.expanduser()
+        except RuntimeError:  # nobody has a home of that name
+            return (self.root / name).absolute()
+        return (self.root / name).absolute()
 
     def lose(self, what: str) -> None:
         """Put something on the list of what is lost, once."""
         if what not in self.lost:
             self.lost.append(what)
-
-
-def whole_number(folder: OldFolder, settings: Mapping[str, Any], key: str, default: int) -> int:
-    """Return a setting that is a whole number.
-
-    Args:
-        folder: the configuration, which an error names.
-        settings: those that may have it.
-        key: its name.
-        default: what holds where it is not given.
-
-    Raises:
-        RecipeError: if it is none.
-    """
-    value = settings.get(key, default)
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        message = f"{key} must be a whole number, not {value!r}"
-        raise RecipeError(message, path=folder.path / "config.yaml") from error
 
 
 def open_folder(folder: Path) -> OldFolder:
@@ -92,17 +78,18 @@ def open_folder(folder: Path) -> OldFolder:
         message = f"{folder} has no config.yaml, nor conf/config.yaml"
         raise FormatError(message, path=folder, hint="name the tool's folder, or its folder conf")
     path = places[-1].absolute()
-    config = _filled(_read(path / "config.yaml"))
+    config = Settings(path / "config.yaml", _filled(_read(path / "config.yaml")))
     chosen = _chosen(config)
-    guide: Mapping[str, Any] = {}
+    guide = Settings(config.path)
     for name in _GUIDES:
         if isinstance(chosen.get(name), str):
-            guide = _read(path / name / _file(chosen[name]))
+            file = path / name / _file(chosen[name])
+            guide = Settings(file, _read(file))
     payloads = chosen.get("payloads")
-    file = path / "payloads" / _file(payloads) if isinstance(payloads, str) else None
-    if file is not None and not file.is_file():
-        raise FormatError(f"there is no payload file {file}", path=file)
-    return OldFolder(path, config, guide, file)
+    cargo = path / "payloads" / _file(payloads) if isinstance(payloads, str) else None
+    if cargo is not None and not cargo.is_file():
+        raise FormatError(f"there is no payload file {cargo}", path=cargo)
+    return OldFolder(path, config, guide, cargo)
 
 
 def _file(name: str) -> str:
@@ -110,7 +97,7 @@ def _file(name: str) -> str:
     return name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
 
 
-def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+def _chosen(config: Settings) -> dict[str, Any]:
     """Return what ``defaults`` says: group → file."""
     defaults = config.get("defaults")
     entries = defaults if isinstance(defaults, list) else []
@@ -146,15 +133,20 @@ def _filled(config: dict[str, Any]) -> dict[str, Any]:
             return {key: filled(item) for key, item in value.items()}
         if isinstance(value, list):
             return [filled(item) for item in value]
-        if not isinstance(value, str) or "${" not in value:
-            return value
-        keyed, whole = _KEYED.fullmatch(value), _REFERENCE.fullmatch(value)
-        if keyed is not None:
-            known = value_of(keyed[1])
-            return known.get(value_of(keyed[2]), value) if isinstance(known, dict) else value
-        if whole is not None:
-            known = value_of(whole[1])
-            return value if known is None else known
-        return _REFERENCE.sub(lambda found: str(value_of(found[1]) or found[0]), value)
+        return _filled_text(value, value_of) if isinstance(value, str) else value
 
     return {key: filled(value) for key, value in config.items()}
+
+
+def _filled_text(text: str, value_of: Callable[[str], object]) -> object:
+    """Return what a text refers to, or the text with what it refers to."""
+    keyed, whole = _KEYED.fullmatch(text), _REFERENCE.fullmatch(text)
+    if keyed is not None:
+        known, chosen = value_of(keyed[1]), value_of(keyed[2])
+        if isinstance(known, dict) and isinstance(chosen, str):
+            return known.get(chosen, text)
+        return text
+    if whole is not None:
+        known = value_of(whole[1])
+        return text if known is None else known
+    return _REFERENCE.sub(lambda found: str(value_of(found[1]) or found[0]), text)

@@ -7,12 +7,13 @@ OUT00 … OUT11), and the same for beta; each is searched from 0 to 1 unless the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bmerge.errors import RecipeError
-from bmerge.foreign.old_files import OldFolder, whole_number
+from bmerge.foreign.old_files import OldFolder
 from bmerge.foreign.old_parts import a1111, scorers, shared
+from bmerge.foreign.old_settings import Settings
 from bmerge.method import MergeMethod
 
 __all__ = ["study_of_merger"]
@@ -31,15 +32,14 @@ def study_of_merger(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
         method: the merge method that it names.
 
     Raises:
-        RecipeError: if it names fewer models than the method takes.
+        RecipeError: if it names fewer models than the method takes, or has what is no setting.
     """
-    config = folder.config
     return {
         "name": method.name,
         "merge": _merge(folder, method),
         "space": _space(folder, method),
-        "payloads": shared(folder, count=config.get("batch_size", 1)),
-        "generator": a1111(folder, config.get("url")),
+        "payloads": shared(folder),
+        "generator": a1111(folder),
         "scorers": list(scorers(folder)),
         "optimiser": _optimiser(folder),
     }
@@ -47,14 +47,14 @@ def study_of_merger(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
 
 def _merge(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
     config = folder.config
-    named = [config[key] for key in _MODELS if config.get(key)]
+    named = [config.text(key) for key in _MODELS if config.get(key)]
     count = len(method.model_names)
     if len(named) < count:
         message = f"names {len(named)} models, but {method.name} takes {count}"
         raise RecipeError(message, path=folder.path / "config.yaml")
     found: dict[str, Any] = {
         "method": method.name, "models": [str(folder.place(model)) for model in named[:count]],
-        "dtype": "fp32" if str(config.get("best_precision")) == "32" else "fp16",
+        "dtype": "fp32" if config.text("best_precision") == "32" else "fp16",
     }  # fmt: skip
     if config.get("prune"):
         found["prune"] = True
@@ -69,25 +69,32 @@ def _merge(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
 
 def _space(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
     letters = [h.name for h in method.hyperparameters if h.name in {"alpha", "beta"}]
-    guide = folder.guide if folder.config.get("guided_optimisation") else {}
-    if folder.guide and not guide:
+    guided = bool(folder.config.get("guided_optimisation"))
+    guide = folder.guide if guided else Settings(folder.guide.path)
+    if folder.guide.data and not guided:
         folder.lose("optimisation_guide: guided_optimisation is off, so it had no effect")
     space: dict[str, Any] = {letter: {"range": [0.0, 1.0]} for letter in letters}
-    frozen, ranges = guide.get("frozen_params") or {}, guide.get("custom_ranges") or {}
-    _set(folder, space, ranges, lambda value: [float(each) for each in value])
-    _set(folder, space, frozen, float)
-    for number, group in enumerate(guide.get("groups") or [], 1):
-        _add_group(folder, space, number, [str(name) for name in group or []], frozen, ranges)
+    frozen, ranges = guide.within("frozen_params"), guide.within("custom_ranges")
+    _set(folder, space, ranges, ranges.numbers)
+    _set(folder, space, frozen, frozen.number)
+    groups = guide.entries("groups")
+    for number in groups:
+        _add_group(folder, space, number, groups.texts(number), frozen, ranges)
     return space
 
 
-def _set(folder: OldFolder, space: Mapping[str, Any], values: Mapping[str, Any], read: Any) -> None:
+def _set(
+    folder: OldFolder,
+    space: Mapping[str, Any],
+    values: Settings,
+    read: Callable[[object], float | list[float]],
+) -> None:
     """Give blocks what the guide says of them."""
-    for name, value in values.items():
+    for name in values:
         place = _place(folder, space, str(name))
         if place is not None:
             letter, block = place
-            space[letter].setdefault("blocks", {})[block] = read(value)
+            space[letter].setdefault("blocks", {})[block] = read(name)
 
 
 def _add_group(
@@ -95,8 +102,8 @@ def _add_group(
     space: Mapping[str, Any],
     number: int,
     names: Sequence[str],
-    frozen: Mapping[str, Any],
-    ranges: Mapping[str, Any],
+    frozen: Settings,
+    ranges: Settings,
 ) -> None:
     """Let blocks share a value; all are frozen if one is, at the first value that there is."""
     places = [place for name in names if (place := _place(folder, space, name)) is not None]
@@ -107,7 +114,7 @@ def _add_group(
         return
     own = space[letters.pop()]
     blocks = own.setdefault("blocks", {})
-    fixed = [float(frozen[name]) for name in names if name in frozen]
+    fixed = [frozen.number(name) for name in names if name in frozen]
     for _, block in places:
         blocks.pop(block, None)
     if fixed:
@@ -116,7 +123,7 @@ def _add_group(
         label = f"group{number}"
         own.setdefault("groups", {})[label] = [block for _, block in places]
         if names[0] in ranges:
-            blocks[label] = [float(each) for each in ranges[names[0]]]
+            blocks[label] = ranges.numbers(names[0])
     if not blocks:
         del own["blocks"]
 
@@ -136,7 +143,7 @@ def _place(folder: OldFolder, space: Mapping[str, Any], name: str) -> tuple[str,
 
 def _optimiser(folder: OldFolder) -> dict[str, Any]:
     config = folder.config
-    old = str(config.get("optimiser", "bayes"))
+    old = config.text("optimiser", "bayes")
     if old not in _OPTIMISERS:
         folder.lose(f"optimiser {old}: the default takes its place")
     elif old == "atpe":
@@ -147,6 +154,6 @@ def _optimiser(folder: OldFolder) -> dict[str, Any]:
         "name": _OPTIMISERS.get(old, "auto"),
         "seed": 1,
         "init": "lhs" if config.get("latin_hypercube_sampling") else "random",
-        "init_points": whole_number(folder, config, "init_points", 1),
-        "n_iters": whole_number(folder, config, "n_iters", 1),
+        "init_points": config.whole("init_points", 1),
+        "n_iters": config.whole("n_iters", 1),
     }

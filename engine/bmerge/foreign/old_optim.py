@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from bmerge.errors import RecipeError
-from bmerge.foreign.old_files import OldFolder, whole_number
+from bmerge.foreign.old_files import OldFolder
 from bmerge.foreign.old_optim_space import GuideReader
-from bmerge.foreign.old_parts import a1111, scorers, shared
+from bmerge.foreign.old_parts import a1111, address_of, scorers, shared
+from bmerge.foreign.old_settings import Settings
 from bmerge.method import MergeMethod
 
 __all__ = ["study_of_optim"]
@@ -28,10 +28,9 @@ def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
         method: the merge method that it names.
 
     Raises:
-        RecipeError: if it optimises something else than one merge.
+        RecipeError: if it optimises something else than one merge, or has what is no setting.
     """
-    config = folder.config
-    mode = config.get("optimization_mode", "merge")
+    mode = folder.config.text("optimization_mode", "merge")
     if mode != "merge":
         message = f"optimises in the mode {mode!r}; only 'merge' is read"
         raise RecipeError(message, path=folder.path / "config.yaml")
@@ -39,7 +38,7 @@ def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
         "name": method.name,
         "merge": _merge(folder, method),
         "space": GuideReader(folder, method).read(),
-        "payloads": shared(folder, count=config.get("batch_size", 1)),
+        "payloads": shared(folder),
         "generator": _generator(folder),
         "scorers": list(scorers(folder)),
         "optimiser": _optimiser(folder),
@@ -48,49 +47,50 @@ def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
 
 def _merge(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
     config = folder.config
-    models = [str(folder.place(path)) for path in config.get("model_paths") or []]
+    models = [str(folder.place(path)) for path in config.texts("model_paths")]
     base = config.get("base_model_index")
     if "c" in method.model_names and isinstance(base, int) and 0 <= base < len(models):
         models.append(models.pop(base))
         folder.lose(f"base_model_index: the base, {models[-1]}, is now the last model")
-    if isinstance(config.get("fallback_model_index"), int) and config["fallback_model_index"] >= 0:
+    if config.whole("fallback_model_index", -1) >= 0:
         folder.lose("fallback_model_index: a recipe of steps has `fallback`, a study has not")
     if config.get("add_extra_keys"):
         folder.lose("add_extra_keys: v_pred and ztsnr are kept where the first model has them")
-    if config.get("merge_dtype") in {"fp64", "fp16", "bf16"}:
-        folder.lose(f"merge_dtype {config['merge_dtype']}: merges are computed in float32")
-    dtype = config.get("save_dtype")
-    return {"method": method.name, "models": models, **({"dtype": str(dtype)} if dtype else {})}
+    if config.text("merge_dtype") in {"fp64", "fp16", "bf16"}:
+        folder.lose(f"merge_dtype {config.text('merge_dtype')}: merges are computed in float32")
+    dtype = config.text("save_dtype")
+    return {"method": method.name, "models": models, **({"dtype": dtype} if dtype else {})}
 
 
 def _generator(folder: OldFolder) -> dict[str, Any]:
-    webui, url = folder.config.get("webui", "a1111"), folder.config.get("url")
+    webui = folder.config.text("webui", "a1111")
     if webui == "comfy":
         folder.lose("ComfyUI's folder of models and a workflow: see docs/generators.md")
-        return {"name": "comfyui", "addresses": [str(url).rstrip("/")]}
+        return {"name": "comfyui", "addresses": [address_of(folder)]}
     if webui not in _WEBUIS:
         folder.lose(f"webui {webui}: no generator here knows it; a1111 stands in its place")
-    return a1111(folder, url)
+    return a1111(folder)
 
 
 def _optimiser(folder: OldFolder) -> dict[str, Any]:
-    old = folder.config.get("optimizer") or {}
-    seed = old.get("random_state", -1)
+    old = folder.config.within("optimizer")
+    seed = -1 if old.get("random_state") is None else old.whole("random_state", -1)
     found: dict[str, Any] = {
         "name": "auto",
-        "seed": seed if isinstance(seed, int) and seed >= 0 else 0,
-        "init_points": whole_number(folder, old, "init_points", 10),
-        "n_iters": whole_number(folder, old, "n_iters", 20),
+        "seed": max(seed, 0),
+        "init_points": old.whole("init_points", 10),
+        "n_iters": old.whole("n_iters", 20),
     }
     if old.get("bayes"):
-        return {**found, **_bayes(folder, old.get("bayes_config") or {})}
-    settings = old.get("optuna_config") or {}
-    kind = (settings.get("sampler") or {}).get("type", "tpe")
+        return {**found, **_bayes(folder, old.within("bayes_config"))}
+    settings = old.within("optuna_config")
+    sampler = settings.within("sampler")
+    kind = sampler.text("type", "tpe")
     if kind not in _SAMPLERS:
         folder.lose(f"sampler {kind}: the default optimiser takes its place")
     elif kind == "botorch":
         folder.lose("sampler botorch: gp takes its place")
-    others = set(settings.get("sampler") or {}) - {"type"}
+    others = {str(key) for key in sampler} - {"type"}
     if others:
         named = ", ".join(sorted(others)[:_MOST_NAMED])
         folder.lose(f"settings of the sampler: {named}{', …' if len(others) > _MOST_NAMED else ''}")
@@ -100,17 +100,17 @@ def _optimiser(folder: OldFolder) -> dict[str, Any]:
     return {**found, "name": _SAMPLERS.get(kind, "auto"), "init": "random"}
 
 
-def _bayes(folder: OldFolder, settings: Mapping[str, Any]) -> dict[str, Any]:
-    design = settings.get("sampler", "random")
+def _bayes(folder: OldFolder, settings: Settings) -> dict[str, Any]:
+    design = settings.text("sampler", "random")
     if design not in _DESIGNS:
         folder.lose(f"sampler {design}: sobol takes its place")
-    if (settings.get("bounds_transformer") or {}).get("enabled"):
+    if settings.within("bounds_transformer").get("enabled"):
         folder.lose("bounds_transformer: no optimiser here narrows its ranges that way")
-    acquisition = settings.get("acquisition_function") or {}
+    acquisition = settings.within("acquisition_function")
     found: dict[str, Any] = {"name": "bayes", "init": _DESIGNS.get(design, "sobol")}
     if "kind" in acquisition:
-        found["acquisition"] = acquisition["kind"]
+        found["acquisition"] = acquisition.text("kind")
     for key in ("kappa", "xi", "kappa_decay", "kappa_decay_delay"):
         if isinstance(acquisition.get(key), (int, float)):
-            found[key] = acquisition[key]
+            found[key] = acquisition.get(key)
     return found

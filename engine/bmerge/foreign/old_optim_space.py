@@ -8,13 +8,14 @@ the method's default.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from bmerge.foreign.old_files import OldFolder
 from bmerge.foreign.old_optim_kinds import KINDS_OF_OPTIM
+from bmerge.foreign.old_settings import Settings
 from bmerge.method import MergeMethod
 
 __all__ = ["GuideReader"]
@@ -68,7 +69,7 @@ class GuideReader:
     @property
     def _config(self) -> str:
         """What sd-optim's configuration of blocks is called."""
-        return str(self.folder.guide.get("custom_block_config_id") or "")
+        return self.folder.guide.text("custom_block_config_id")
 
     def read(self) -> dict[str, Any]:
         """Return the section ``space`` of a study file."""
@@ -76,22 +77,21 @@ class GuideReader:
             self.folder.lose(f"custom_block_config_id {self._config}: read as sdxl-optim_blocks")
         defaults = {h.name: h.default for h in self.method.hyperparameters}
         space: dict[str, Any] = {name: {} for name in defaults}
-        for component in self.folder.guide.get("components") or []:
-            if isinstance(component, dict):
-                self._component(space, component)
+        for component in self.folder.guide.mappings("components"):
+            self._component(space, component)
         for name, own in space.items():
             own["freeze"] = defaults[name]
         self._bounds(space)
         return space
 
-    def _component(self, space: dict[str, Any], component: Mapping[str, Any]) -> None:
-        name = str(component.get("name"))
-        for strategy in component.get("strategies") or []:
-            kind = strategy.get("type")
+    def _component(self, space: dict[str, Any], component: Settings) -> None:
+        name = component.text("name")
+        for strategy in component.mappings("strategies"):
+            kind = strategy.text("type")
             if kind == "none":
                 continue
-            wanted = strategy.get("optimize_params") or component.get("optimize_params") or []
-            for parameter in map(str, wanted):
+            own = strategy.texts("optimize_params")
+            for parameter in own or component.texts("optimize_params"):
                 if parameter not in space:
                     self.folder.lose(f"{name}: {self.method.name} has no {parameter!r} to search")
                     continue
@@ -102,21 +102,20 @@ class GuideReader:
         own: dict[str, Any],
         parameter: str,
         component: str,
-        kind: object,
-        strategy: Mapping[str, Any],
+        kind: str,
+        strategy: Settings,
     ) -> None:
         if component in _PICTURE and self._config in KINDS_OF_OPTIM and kind != "single":
             self._layers(own, parameter, component, kind, strategy)
             return
         if kind == "group":
-            for group in strategy.get("groups") or []:
-                label = str(group.get("name"))
-                self._share(own, parameter, component, label, group.get("keys") or [])
+            for group in strategy.mappings("groups"):
+                self._share(own, parameter, component, group.text("name"), group.texts("keys"))
             return
         if kind == "single":
             self._share(own, parameter, component, f"{component}_single", ["*"])
             return
-        patterns = ["*"] if kind == "all" else strategy.get("keys") or []
+        patterns = ["*"] if kind == "all" else strategy.texts("keys")
         if kind == "all" and not self._config:
             self.folder.lose(f"{component}: blocks have a value each, not keys")
         for old, blocks in self._free(parameter, component, patterns):
@@ -131,8 +130,8 @@ class GuideReader:
         own: dict[str, Any],
         parameter: str,
         component: str,
-        kind: object,
-        strategy: Mapping[str, Any],
+        kind: str,
+        strategy: Settings,
     ) -> None:
         """Search kinds of layers, each with one value in the whole picture model."""
         known = KINDS_OF_OPTIM[self._config]
@@ -160,7 +159,7 @@ class GuideReader:
         parameter: str,
         component: str,
         label: str,
-        patterns: Sequence[object],
+        patterns: Sequence[str],
     ) -> None:
         free = self._free(parameter, component, patterns)
         blocks = [block for _, several in free for block in several]
@@ -176,7 +175,7 @@ class GuideReader:
         self.names[old] = parameter, label
 
     def _free(
-        self, parameter: str, component: str, patterns: Sequence[object]
+        self, parameter: str, component: str, patterns: Sequence[str]
     ) -> Iterator[tuple[str, list[str]]]:
         """Yield what patterns name, with the blocks here that nothing before has taken."""
         for old, blocks in self._named(component, patterns):
@@ -191,7 +190,7 @@ class GuideReader:
             if free:
                 yield old, free
 
-    def _named(self, component: str, patterns: Sequence[object]) -> Iterator[tuple[str, list[str]]]:
+    def _named(self, component: str, patterns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         """Yield what patterns name: sd-optim's block, and those here."""
         if component not in _PICTURE:
             if patterns == ["*"]:
@@ -200,7 +199,7 @@ class GuideReader:
                 self.folder.lose(f"{component}: its blocks are one here, BASE")
             return
         known = _CONFIGS.get(self._config, _OPTIM)
-        for pattern in map(str, patterns):
+        for pattern in patterns:
             found = {old: known[old] for old in known if fnmatchcase(old, pattern)}
             if not found and _of_keys(pattern):
                 found = {pattern: [_of_keys(pattern)]}
@@ -210,7 +209,7 @@ class GuideReader:
             yield from found.items()
 
     def _bounds(self, space: dict[str, Any]) -> None:
-        for name, bound in (self.folder.guide.get("custom_bounds") or {}).items():
+        for name, bound in self.folder.guide.within("custom_bounds").data.items():
             value = _range(bound)
             if value is None:
                 self.folder.lose(f"custom_bounds of {name}: choices are not searched for one block")
@@ -225,7 +224,7 @@ class GuideReader:
 
     def _base_bounds(self, own: dict[str, Any], name: str, value: float | list[float]) -> None:
         """Give all that is searched of a hyperparameter its range, or fix it."""
-        special = self.folder.guide.get("custom_bounds") or {}
+        special = self.folder.guide.within("custom_bounds")
         for full, (parameter, place) in self.names.items():
             if parameter == name and full not in special:
                 own["blocks"][place] = value
@@ -241,15 +240,13 @@ class GuideReader:
             self.folder.lose(f"custom_bounds of {name}: its step")
 
 
-def _wanted(
-    kind: object, strategy: Mapping[str, Any]
-) -> Iterator[tuple[str | None, Sequence[str]]]:
+def _wanted(kind: str, strategy: Settings) -> Iterator[tuple[str | None, Sequence[str]]]:
     """Yield what a strategy searches: the name of what is searched together, and patterns."""
     if kind == "group":
-        for group in strategy.get("groups") or []:
-            yield str(group.get("name")), [str(key) for key in group.get("keys") or []]
+        for group in strategy.mappings("groups"):
+            yield group.text("name"), group.texts("keys")
         return
-    yield None, ["*"] if kind == "all" else [str(key) for key in strategy.get("keys") or []]
+    yield None, ["*"] if kind == "all" else strategy.texts("keys")
 
 
 def _of_keys(pattern: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bmerge.foreign.old_files import OldFolder
 
-__all__ = ["a1111", "scorers", "shared"]
+__all__ = ["a1111", "address_of", "scorers", "shared"]
 
 _SCORERS: dict[str, dict[str, Any]] = {
     "laion": {"name": "laion_aesthetic"},
@@ -30,27 +30,29 @@ _PLACEHOLDER = "path/to"
 def scorers(folder: OldFolder) -> Iterator[dict[str, Any]]:
     """Yield the scorers: one, or a list of them with weights and devices by name."""
     config = folder.config
-    methods = config.get("scorer_method") or ["manual"]
-    methods = methods if isinstance(methods, list) else [methods]
-    weights, devices = config.get("scorer_weight") or {}, config.get("scorer_device") or {}
+    several = isinstance(config.get("scorer_method"), list)
+    methods = config.texts("scorer_method") if several else [config.text("scorer_method")]
+    weights = config.within("scorer_weight")
+    of_each = isinstance(config.get("scorer_device"), dict)
+    devices = config.within("scorer_device") if of_each else None
     for key in ("scorer_average_type", "img_average_type"):
-        if config.get(key, "arithmetic") != "arithmetic":
-            folder.lose(f"{key} {config[key]}: means are arithmetic here")
-    if any((config.get("scorer_filters") or {}).values()):
+        if config.text(key, "arithmetic") != "arithmetic":
+            folder.lose(f"{key} {config.text(key)}: means are arithmetic here")
+    if any(config.within("scorer_filters").data.values()):
         folder.lose("scorer_filters: `only` of a scorer names the payloads that it judges")
     seen: set[str] = set()
-    for name in map(str, methods):
-        device = devices.get(name) if isinstance(devices, dict) else devices
-        scorer = _scorer(folder, name, device or config.get("scorer_default_device"))
+    for name in filter(None, methods or ["manual"]):
+        device = config.text("scorer_device") if devices is None else devices.text(name)
+        scorer = _scorer(folder, name, device or config.text("scorer_default_device"))
         if scorer["name"] in seen:
             if scorer["name"] == "person":
                 continue
             scorer["label"] = name
         seen.add(scorer["name"])
-        yield {**scorer, "weight": float(weights[name])} if name in weights else scorer
+        yield {**scorer, "weight": weights.number(name)} if name in weights else scorer
 
 
-def _scorer(folder: OldFolder, old: str, device: object) -> dict[str, Any]:
+def _scorer(folder: OldFolder, old: str, device: str) -> dict[str, Any]:
     """Return a scorer; a person takes the place of one that is not known here.
 
     Args:
@@ -66,28 +68,27 @@ def _scorer(folder: OldFolder, old: str, device: object) -> dict[str, Any]:
     elif old == "chad" and not folder.is_optim:
         found["head"] = _OLD_CHAD
     if found["name"] not in _WITHOUT_WEIGHTS:
-        weights = folder.config.get("scorer_model_dir")
-        if weights and _PLACEHOLDER not in str(weights):
+        weights = folder.config.text("scorer_model_dir")
+        if weights and _PLACEHOLDER not in weights:
             found["scorer_model_dir"] = str(folder.place(weights))
         if device:
-            found["device"] = str(device)
+            found["device"] = device
     return found
 
 
-def shared(folder: OldFolder, *, count: object) -> dict[str, Any]:
+def shared(folder: OldFolder) -> dict[str, Any]:
     """Return the payloads: the tool's own file, read as it is, and seeds for those that have none.
 
     Args:
         folder: the configuration.
-        count: how many pictures were made of each payload.
     """
-    pictures = max(1, int(count)) if isinstance(count, (int, float)) else 1
+    pictures = max(1, folder.config.whole("batch_size", 1))
     prompts: list[Any] = [{"from": str(folder.payloads)}] if folder.payloads else ["a photo"]
     if folder.payloads is None:
         folder.lose("payloads: the configuration names no file of them; write prompts instead")
     found: dict[str, Any] = {"seeds": {"start": 0, "count": pictures}, "prompts": prompts}
-    wildcards = folder.config.get("wildcards_dir")
-    if wildcards and _PLACEHOLDER not in str(wildcards):
+    wildcards = folder.config.text("wildcards_dir")
+    if wildcards and _PLACEHOLDER not in wildcards:
         place = folder.place(wildcards)
         if place.is_dir():
             found["wildcards"] = str(place)
@@ -96,7 +97,12 @@ def shared(folder: OldFolder, *, count: object) -> dict[str, Any]:
     return found
 
 
-def a1111(folder: OldFolder, url: object) -> dict[str, Any]:
+def a1111(folder: OldFolder) -> dict[str, Any]:
     """Return the generator: the web UI, which merged in memory and is now handed files."""
     folder.lose("the web UI's folder of models: fill in `models_dir` of the generator")
-    return {"name": "a1111", "addresses": [str(url or "http://127.0.0.1:7860").rstrip("/")]}
+    return {"name": "a1111", "addresses": [address_of(folder)]}
+
+
+def address_of(folder: OldFolder) -> str:
+    """Return the address of the server that paints."""
+    return (folder.config.text("url") or "http://127.0.0.1:7860").rstrip("/")

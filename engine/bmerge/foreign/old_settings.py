@@ -1,0 +1,152 @@
+"""Settings in the files of another optimiser's folder, checked as they are asked for.
+
+What is missing or empty is the default, as in those tools, whatever it should be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bmerge.errors import RecipeError
+
+__all__ = ["Settings"]
+
+_HINT = "config.yaml and the guide that it names are read as the tool reads them"
+_LONGEST = 80
+"""Characters of a value that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A mapping or a list in a file.
+
+    Args:
+        path: the file.
+        data: key → value, as YAML has them; of a list, the number of each entry → the entry.
+        at: keys above it, each with a dot after it.
+    """
+
+    path: Path
+    data: Mapping[Any, Any] = field(default_factory=dict)
+    at: str = ""
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether a setting is there."""
+        return key in self.data
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the keys, or the numbers of entries, from 1."""
+        return iter(self.data)
+
+    def get(self, key: object, default: object = None) -> Any:
+        """Return a value as it is."""
+        return self.data.get(key, default)
+
+    def text(self, key: object, default: str = "") -> str:
+        """Return a word or a number, as text.
+
+        Raises:
+            RecipeError: if it is none.
+        """
+        value = self.data.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self._error(key, "a text")
+        return str(value)
+
+    def number(self, key: object) -> float:
+        """Return a number, which may be written as text: YAML takes ``1e3`` for a word.
+
+        Raises:
+            RecipeError: if it is none, or not finite.
+        """
+        value = _number(self.data.get(key))
+        if value is None:
+            raise self._error(key, "a number")
+        return value
+
+    def whole(self, key: object, default: int) -> int:
+        """Return a whole number; what is behind its point is left out.
+
+        Raises:
+            RecipeError: if it is none.
+        """
+        value = _number(self.data.get(key, default))
+        if value is None:
+            raise self._error(key, "a whole number")
+        return int(value)
+
+    def numbers(self, key: object) -> list[float]:
+        """Return a range: two numbers.
+
+        Raises:
+            RecipeError: if it is none.
+        """
+        value = self.data.get(key)
+        found = [_number(each) for each in value] if isinstance(value, list) else []
+        numbers = [each for each in found if each is not None]
+        if not len(numbers) == len(found) == 2:
+            raise self._error(key, "a list of two numbers")
+        return numbers
+
+    def within(self, key: object) -> Settings:
+        """Return what is below a key; nothing if there is nothing.
+
+        Raises:
+            RecipeError: if it is no mapping.
+        """
+        value = self.data.get(key) or {}
+        if not isinstance(value, dict):
+            raise self._error(key, "a mapping")
+        return Settings(self.path, value, f"{self.at}{key}.")
+
+    def entries(self, key: object) -> Settings:
+        """Return the entries of a list by their numbers, from 1; nothing if there is nothing.
+
+        Raises:
+            RecipeError: if it is no list.
+        """
+        value = self.data.get(key) or []
+        if not isinstance(value, list):
+            raise self._error(key, "a list")
+        return Settings(self.path, dict(enumerate(value, 1)), f"{self.at}{key}.")
+
+    def texts(self, key: object) -> list[str]:
+        """Return the entries of a list of words.
+
+        Raises:
+            RecipeError: if it is none.
+        """
+        entries = self.entries(key)
+        return [entries.text(number) for number in entries]
+
+    def mappings(self, key: object) -> list[Settings]:
+        """Return the entries of a list of mappings.
+
+        Raises:
+            RecipeError: if it is none.
+        """
+        entries = self.entries(key)
+        return [entries.within(number) for number in entries]
+
+    def _error(self, key: object, what: str) -> RecipeError:
+        value = repr(self.data.get(key))
+        shown = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+        message = f"{self.at}{key} must be {what}, not {shown}"
+        return RecipeError(message, path=self.path, hint=_HINT)
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number that is one or is written as text; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):  # of a text, and of a number of 400 digits
+        return None
+    return number if math.isfinite(number) else None
