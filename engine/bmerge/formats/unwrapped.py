@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from bmerge.formats.changes import is_change
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.composed import renamed
 from bmerge.formats.prefixes import prefix_of
@@ -26,8 +27,6 @@ _WRAPPERS = re.compile(r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wr
 """What torch wraps any module in."""
 _PARALLEL = "module."
 """What it puts before all names of a model that was trained on several devices."""
-_FACTOR = re.compile(r"[._](?:lora|lokr|hada)_")
-"""In names of LoRAs, which trainers put words of their own before as well; those are known."""
 
 
 def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
@@ -68,7 +67,8 @@ def _renaming(keys: Collection[str], file: str) -> Callable[[str], str]:
         start = _PARALLEL
     rest = [key[len(start) :] for key in keys]
     common = common_start(rest)
-    if common and not any(prefix_of(name) or _FACTOR.search(name) for name in rest):
+    # Trainers put words of their own before LoRAs as well: those tell the part of the model.
+    if common and not any(prefix_of(name) or is_change(name) for name in rest):
         bare = [key[len(common) :] for key in rest]
         if _is_known(bare) and not _is_known(rest):
             _LOG.warning("%s: %r before all keys is left out", file, common)

@@ -1,13 +1,11 @@
 """What is in a LoRA file: the layers that it changes, and the tensors that say how.
 
-A key is a layer's name and the role of a tensor in it: ``lora_unet_mid_block_….lora_up.weight``
-is the ``up`` of a layer. The same role has another spelling with each trainer; here they are
-told apart once. No tensor is read, but two that claim the same role.
+Which layer and role a key names is told by :mod:`bmerge.formats.changes`. No tensor is read, but
+two that claim the same role.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ from bmerge.formats import (
     refuse_quantised,
     rows_of,
 )
+from bmerge.formats.changes import is_change, role_of, unread_network
 from bmerge.lora.peft import Configured, configuration_of
 from bmerge.lora.shapes import check_factors, check_filled, check_kinds, matrix_of, rank_of
 
@@ -35,30 +34,6 @@ __all__ = [
     "rows_of_module",
 ]
 
-_SPELLINGS = {
-    "down": r"\.lora_down\.weight|\.lora_A(?:(?:\.[^.]+)?\.weight)?|(?:\.|_)lora\.down\.weight"
-    r"|\.lora_linear_layer\.down\.weight|(?<=_lora[12])\.down\.weight",
-    "up": r"\.lora_up\.weight|\.lora_B(?:(?:\.[^.]+)?\.weight)?|(?:\.|_)lora\.up\.weight"
-    r"|\.lora_linear_layer\.up\.weight|(?<=_lora[12])\.up\.weight",
-    "mid": r"\.lora_mid\.weight",
-    "embedding_down": r"\.lora_embedding_A(?:\.[^.]+)*",
-    "embedding_up": r"\.lora_embedding_B(?:\.[^.]+)*",
-    "magnitude": r"\.lora_magnitude_vector(?:\.[^.]+)*",
-    "up_bias": r"\.lora_B(?:\.[^.]+)?\.bias|\.lora_up\.bias",
-    "set": r"\.set_weight|(?<=_norm)\.scale|(?<=\.norm_[qk])\.weight"
-    r"|(?<=\.norm_added_[qk])\.weight",
-}
-"""Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs, BFL."""
-_PLAIN = (
-    r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
-    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight"
-)
-"""Roles that are written as they are called here: those of LyCORIS."""
-_KEY = re.compile(
-    r"(?P<name>.+?)(?:"
-    + "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
-    + rf"|\.(?P<plain>{_PLAIN}))"
-)
 _BY_ROWS = {"up", "up_bias", "hada_w1_a", "hada_w2_a", "diff", "diff_b", "w_norm", "b_norm", "set"}
 """Roles whose rows are those of the layer's output."""
 _LENGTHS = {"dora_scale", "magnitude"}
@@ -66,12 +41,6 @@ _OF_BLOCK = "diff_m"
 """What Wan's distilled LoRAs call the difference of a block's own modulation."""
 _NEEDLESS = "reshape_weight"
 """ComfyUI's word for the shape of a widened weight, which the factors tell."""
-_MODELS_TOO = {"plain", "set"}
-"""Groups of :data:`_KEY` that keys of models match as well."""
-_UNREAD = re.compile(
-    r".+?\.(?:(?P<OFT>oft_(?:blocks|diag|R(?:\.[^.]+)?(?:\.weight)?))|(?P<GLoRA>[ab][12]\.weight))"
-)
-"""Networks that are known by their tensors, and not read."""
 _BESIDE = (".alpha", ".dora_scale", ".rescale")
 """How keys end of what stands beside weights of any network."""
 _NETWORKS = {
@@ -189,13 +158,12 @@ class Lora:
 
 def is_lora(checkpoint: Checkpoint) -> bool:
     """Tell whether a file holds changes of a model rather than a model."""
-    roles = (found for key in checkpoint.tensors if (found := _KEY.fullmatch(key)))
-    return any(found.lastgroup not in _MODELS_TOO or found["plain"] in _NETWORKS for found in roles)
+    return any(map(is_change, checkpoint.tensors))
 
 
 def is_lora_file(checkpoint: Checkpoint) -> bool:
     """Tell whether all that a file holds is a LoRA, without a look at many keys of a model."""
-    return all(map(_KEY.fullmatch, checkpoint.tensors)) and is_lora(checkpoint)
+    return all(map(role_of, checkpoint.tensors)) and is_lora(checkpoint)
 
 
 def open_lora(path: str | Path) -> Lora:
@@ -224,11 +192,11 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
     layers: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     unknown = []
     for key, info in checkpoint.tensors.items():
-        found = _KEY.fullmatch(key)
+        found = role_of(key)
         if found is None:
             unknown.append(key)
             continue
-        role, name = found["plain"] or str(found.lastgroup), found["name"]
+        name, role = found
         if role == _NEEDLESS:
             continue
         if role == _OF_BLOCK:
@@ -263,15 +231,15 @@ def _of_unknown_networks(
 
 def _starts_of(key: str) -> Iterator[str]:
     """Yield what is before each of a key's dots."""
-    return (key[: dot.start()] for dot in re.finditer(r"\.", key))
+    return (key[:place] for place, letter in enumerate(key) if letter == ".")
 
 
 def _no_modules(checkpoint: Checkpoint, unknown: Sequence[str]) -> FormatError:
     hint = "supported: LoRA, LoHa, LoKr, full"
     weights = [key for key in unknown if not key.endswith(_BESIDE)]
-    unread = [found for key in weights if (found := _UNREAD.fullmatch(key))]
+    unread = [found for key in weights if (found := unread_network(key))]
     if unread and len(unread) == len(weights):
-        message = f"{checkpoint.path}: its layers are of {unread[0].lastgroup}, which is not read"
+        message = f"{checkpoint.path}: its layers are of {unread[0]}, which is not read"
     else:
         example = next(iter(checkpoint.tensors), "nothing")
         message = f"{checkpoint.path} is not a LoRA: it holds {example!r}, for example"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bmerge.architectures import Architecture, builtin, detect
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, leading
+from bmerge.formats.changes import role_of
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.part_files import check_part_files, part_files
 from bmerge.plan.parts import COMPONENTS
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_architectures", "check_blocks", "check_merged", "check_models"]
 
-_ROLES = ("lora", "dora", "w_norm", "b_norm", "hada_", "lokr_")
-_LAST_ROLES = (".alpha", ".scalar", ".diff", ".diff_b", ".diff_m")
-"""What is in the name of each tensor of a LoRA, or its end: its role, in some spelling of it."""
 _INSPECT = "'bmerge inspect FILE' shows what a file holds"
 
 
@@ -73,7 +71,7 @@ def check_models(checkpoints: Sequence[Checkpoint]) -> None:
 def _is_lora(checkpoint: Checkpoint) -> bool:
     """Tell whether a file is a LoRA; what knows them is imported if its first key looks so."""
     first = next(iter(checkpoint.tensors), "")
-    if not any(word in first for word in _ROLES) and not first.endswith(_LAST_ROLES):
+    if role_of(first) is None:
         return False
     from bmerge.lora.modules import is_lora_file
 

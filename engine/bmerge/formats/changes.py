@@ -1,0 +1,65 @@
+"""Names in files that hold changes of weights rather than weights: LoRAs and their kin.
+
+A key is a layer's name and the role of a tensor in it: ``lora_unet_mid_block_….lora_up.weight`` is
+the ``up`` of a layer. The same role has another spelling with each trainer; here they are told
+apart once. What the roles mean is in :mod:`bmerge.lora`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+__all__ = ["is_change", "role_of", "unread_network"]
+
+_SPELLINGS = {
+    "down": r"\.lora_down\.weight|\.lora_A(?:(?:\.[^.]+)?\.weight)?|(?:\.|_)lora\.down\.weight"
+    r"|\.lora_linear_layer\.down\.weight|(?<=_lora[12])\.down\.weight",
+    "up": r"\.lora_up\.weight|\.lora_B(?:(?:\.[^.]+)?\.weight)?|(?:\.|_)lora\.up\.weight"
+    r"|\.lora_linear_layer\.up\.weight|(?<=_lora[12])\.up\.weight",
+    "mid": r"\.lora_mid\.weight",
+    "embedding_down": r"\.lora_embedding_A(?:\.[^.]+)*",
+    "embedding_up": r"\.lora_embedding_B(?:\.[^.]+)*",
+    "magnitude": r"\.lora_magnitude_vector(?:\.[^.]+)*",
+    "up_bias": r"\.lora_B(?:\.[^.]+)?\.bias|\.lora_up\.bias",
+    "set": r"\.set_weight|(?<=_norm)\.scale|(?<=\.norm_[qk])\.weight"
+    r"|(?<=\.norm_added_[qk])\.weight",
+}
+"""Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs, BFL."""
+_PLAIN = (
+    r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
+    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight"
+)
+"""Roles that are written as they are called here: those of LyCORIS."""
+_MODELS_TOO = {"set", "alpha", "scalar"}
+"""Roles that keys of models match as well."""
+
+_UNREAD = (
+    r".+?\.(?:(?P<OFT>oft_(?:blocks|diag|R(?:\.[^.]+)?(?:\.weight)?))|(?P<GLoRA>[ab][12]\.weight))"
+)
+"""Networks that are known by their tensors, and not read."""
+
+
+@cache
+def _key() -> re.Pattern[str]:
+    """Return the pattern of keys: to compile it takes as long as small merges should not wait."""
+    spelt = "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
+    return re.compile(rf"(?P<name>.+?)(?:{spelt}|\.(?P<plain>{_PLAIN}))")
+
+
+def role_of(key: str) -> tuple[str, str] | None:
+    """Return the layer and the role that a key names; None if it names none."""
+    found = _key().fullmatch(key)
+    return None if found is None else (found["name"], found["plain"] or str(found.lastgroup))
+
+
+def is_change(key: str) -> bool:
+    """Tell whether a key is one that no model has."""
+    found = role_of(key)
+    return found is not None and found[1] not in _MODELS_TOO
+
+
+def unread_network(key: str) -> str | None:
+    """Return the network that a key is of, if that is one of those that are not read."""
+    found = re.fullmatch(_UNREAD, key)
+    return None if found is None else found.lastgroup
