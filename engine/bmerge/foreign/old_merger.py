@@ -32,7 +32,7 @@ def study_of_merger(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
         method: the merge method that it names.
 
     Raises:
-        RecipeError: if it names fewer models than the method takes, or has what is no setting.
+        RecipeError: if it names fewer models than the method takes, or a value cannot be right.
     """
     return {
         "name": method.name,

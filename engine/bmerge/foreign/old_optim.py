@@ -28,7 +28,7 @@ def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
         method: the merge method that it names.
 
     Raises:
-        RecipeError: if it optimises something else than one merge, or has what is no setting.
+        RecipeError: if it optimises something else than one merge, or a value cannot be right.
     """
     mode = folder.config.text("optimization_mode", "merge")
     if mode != "merge":

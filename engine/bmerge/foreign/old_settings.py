@@ -98,7 +98,7 @@ class Settings:
         """Return what is below a key; nothing if there is nothing.
 
         Raises:
-            RecipeError: if it is no mapping.
+            RecipeError: if it is not a mapping.
         """
         value = self.data.get(key) or {}
         if not isinstance(value, dict):
@@ -109,7 +109,7 @@ class Settings:
         """Return the entries of a list by their numbers, from 1; nothing if there is nothing.
 
         Raises:
-            RecipeError: if it is no list.
+            RecipeError: if it is not a list.
         """
         value = self.data.get(key) or []
         if not isinstance(value, list):
