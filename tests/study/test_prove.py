@@ -192,6 +192,15 @@ def test_what_proves_nothing_is_refused(tmp_path):
     assert share_of(200, 9000, 5) == 40
 
 
+def test_winner_without_rivals_needs_no_proof(tmp_path):
+    study = study_of(tmp_path, Painter(), n_iters=0, confirm=None)
+    alone = replace(study, queue=study.queue[:1] * 4)  # one merge, as where races leave one
+    finished = run_study(alone)
+    assert (len(read_study(tmp_path).trials), finished.proof) == (4, None)
+    with pytest.raises(StudyError, match=r"no merge to compare trial \d \(model a\) with"):
+        run_study(replace(alone, confirm=60))
+
+
 def test_normalised_scores_are_compared_too(tmp_path):
     objectives = Objectives((Objective("one", {"judge": 1.0}),), "zscore")
     proof = run_study(study_of(tmp_path, Painter(), objectives=objectives, confirm=60)).proof

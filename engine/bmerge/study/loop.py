@@ -232,13 +232,14 @@ class _Run:
             raise StudyError(message, hint=hint)
 
     def _confirm(self) -> Proof | None:
-        """Compare the winner with its rivals on fresh pictures, if there are enough of them."""
+        """Compare the winner with its rivals, if it has any, on fresh pictures, if they suffice."""
         study, trials = self.study, self.store.revised
         if study.confirm == 0 or best_of(trials) is None:
             return None
         entries = contenders_of(study, trials, ())
         count = share_of(study.confirm, pictures_of(trials.values()), len(entries))
-        if study.confirm is None and (count < LEAST or study.evaluator.trial_scorers):
+        few = len(entries) < 2 or count < LEAST
+        if study.confirm is None and (few or study.evaluator.trial_scorers):
             return None
         return prove(study, trials, entries, count, self.on_event)
 

@@ -155,12 +155,15 @@ def prove(
         settle: whether the study's report shows this comparison from now on.
 
     Raises:
-        StudyError: if there are too few pictures, or a scorer judges whole trials.
+        StudyError: if there is one contender or too few pictures, or a scorer judges whole trials.
     """
     check_provable(study.evaluator.scorers)
-    if count < LEAST or len(entries) < 2:
+    if len(entries) < 2:
+        message = f"there is no merge to compare {entries[0].contender.name} with"
+        raise StudyError(message, hint="name a model, or another trial that has all its pictures")
+    if count < LEAST:
         message = f"{count} pictures for each of {len(entries)} merges prove nothing"
-        raise StudyError(message, hint=f"give {LEAST * max(2, len(entries))} pictures or more")
+        raise StudyError(message, hint=f"give {LEAST * len(entries)} pictures or more")
     store = ProofStore(study.folder)
     fresh = fresh_payloads(study.evaluator.payloads, count, study.seed)
     paint(study, store, entries, fresh, on_event)
