@@ -84,7 +84,8 @@ def _load(file: Path) -> LayoutPair:
     data = json.loads(file.read_text("utf-8"))
     if "like" in data:
         base = json.loads((file.parent / f"{data['like']}.json").read_text("utf-8"))
-        data["rules"] += base["rules"]
+        rules = [*data["rules"], *base["rules"]]
+        data = {**base, **data, "rules": rules}
     (first, second), (one, other) = data["layouts"], data["detect"]
     return LayoutPair(file.stem, (first, second), (tuple(one), tuple(other)), data)
 

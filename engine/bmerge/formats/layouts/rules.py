@@ -10,8 +10,8 @@ The third entry says what is done to the tensor beside: ``halves swapped`` along
 
 ``{"under": [left, right], "rules": …}`` puts paths before those of the rules in it, ``"table"``
 before those of a named table; ``{"for": {"b": 3}, "rules": …}`` repeats rules with ``b`` = 0, 1, 2,
-and ``{3b+1}`` then is a number. ``counts`` are numbers that a model has: of a list of layers. After
-the rules of a file come those of the one that is named by ``like``.
+and ``{3b+1}`` then is a number. ``counts`` are numbers that a model has: of a list of layers. What
+a file does not say is as in the one that is named by ``like``, whose rules come after its own.
 """
 
 from __future__ import annotations
