@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from bmerge import merge
 from bmerge.architectures import builtin, detect
+from bmerge.architectures.components import components_of
 from bmerge.architectures.patterns import Contents
 from bmerge.testing import write_checkpoint
 from comfyui import LAYOUTS, shapes_of, table_of
@@ -155,3 +156,25 @@ def test_modelspec_has_the_id_that_is_looked_up(name):
     contents = Contents(table_of(shapes_of(name)))
     spec = detect(contents.keys, builtin()).modelspec_of(contents)
     assert spec["modelspec.architecture"].lower() == SPEC[name].lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("chroma", True), ("radiance", False), ("zimage_pixel", False), ("hidream_o1", False)],
+)
+def test_model_that_works_on_pixels_needs_no_vae(name, needed):
+    shapes = shapes_of("radiance" if name == "chroma" else name)
+    kept = {key: shape for key, shape in shapes.items() if name != "chroma" or "nerf" not in key}
+    assert detect(table_of(kept), builtin()).needs_vae is needed
+
+
+def test_parts_of_stable_cascade_and_stable_audio_are_told_apart():
+    starts = ("model.diffusion_model.", "vae.", "clip_l_vision.", "pretransform.model.")
+    kinds = ("picture model", "VAE", "image encoder", "VAE")
+    shapes = shapes_of("cascade_c")
+    keys = table_of(shapes, starts[0]) | {start + "x.weight": None for start in starts[1:]}
+    architecture = detect(keys, builtin())
+    found = components_of(keys, architecture)
+    named = [starts[0] + next(iter(shapes)), *(start + "x.weight" for start in starts[1:])]
+    assert [found[key] for key in named] == list(kinds)
+    assert [architecture.block_of(key) for key in named[1:]] == ["VAE", "CLIP_G", "VAE"]

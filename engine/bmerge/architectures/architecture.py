@@ -67,12 +67,14 @@ class Variant:
         conditions: that hold for its checkpoints, see :mod:`bmerge.architectures.patterns`.
         modelspec: metadata keys of the modelspec standard that are not as the others'.
         also: other ids that its models may have in the standard, which no key tells apart.
+        vae: whether they need a VAE.
     """
 
     name: str
     conditions: tuple[str, ...]
     modelspec: Mapping[str, str] = field(default_factory=dict)
     also: tuple[str, ...] = ()
+    vae: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Architecture:
             :data:`LEFTOVERS`; they may be pruned. One that ends with a dot says how keys start,
             any other is a whole key.
         text_encoders: how many a whole picture model has beside its VAE; None of others.
+        vae: whether it needs a VAE; none that works on pixels does.
         variants: that its checkpoints may be of; several may hold at once.
         variant: those that a checkpoint is of, once fitted to it.
     """
@@ -117,6 +120,7 @@ class Architecture:
     modelspec: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
     text_encoders: int | None = None
+    vae: bool = True
     variants: tuple[Variant, ...] = ()
     variant: tuple[str, ...] = ()
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -205,6 +209,11 @@ class Architecture:
         }
         variant = tuple(each.name for each in variants)
         return replace(self, blocks=blocks, lists=lists, variant=variant)
+
+    @property
+    def needs_vae(self) -> bool:
+        """Whether models of the variant that it is fitted to need a VAE."""
+        return self.vae and all(each.vae for each in self.variants if each.name in self.variant)
 
     def modelspec_of(self, contents: Contents) -> dict[str, str]:
         """Return what the metadata of a checkpoint of this architecture says, by its variants."""

@@ -19,10 +19,13 @@ TEXT_ENCODER = "text encoder"
 
 _RULES = (
     (r"model_ema\.|ema\.|ema_model\.|unet_ema\.", "EMA"),
-    (r"first_stage_model\.|vae\.", VAE),
+    (r"first_stage_model\.|vae\.|pretransform\.", VAE),
     (r"audio_vae\.", "audio VAE"),
     (r"vocoder\.", "vocoder"),
-    (r"clip_vision\.|image_encoder\.|conditioner\.embedders\.0\.open_clip\.", "image encoder"),
+    (
+        r"clip_vision\.|clip_l_vision\.|image_encoder\.|conditioner\.embedders\.0\.open_clip\.",
+        "image encoder",
+    ),
     (r"text_encoders\.(?P<name>[^.]+)\.", TEXT_ENCODER),
     (r"conditioner\.embedders\.(?P<number>\d+)\.", TEXT_ENCODER),
     (r"text_encoder(?:_(?P<place>\d+))?\.|cond_stage_model\.", TEXT_ENCODER),

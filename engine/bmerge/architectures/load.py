@@ -26,7 +26,8 @@ __all__ = ["builtin", "load_architecture"]
 
 _FIELDS = frozenset(
     {"id", "name", "blocks", "rules", "detect", "absent", "aliases", "follows", "lists"}
-    | {"modelspec", "leftovers", "text_encoders", "about", "layouts", "variants", "like", *STACK}
+    | {"modelspec", "leftovers", "text_encoders", "vae", "about", "layouts", "variants", "like"}
+    | STACK
 )
 _RANGE = re.compile(r"([A-Z_]+)(\d+)-\1(\d+)")
 
@@ -102,12 +103,14 @@ def _build(data: dict[str, Any]) -> Architecture:
         modelspec=_texts(data.get("modelspec", {})),
         leftovers=tuple(map(str, data.get("leftovers", ()))),
         text_encoders=None if (count := data.get("text_encoders")) is None else int(count),
+        vae=bool(data.get("vae", True)),
         variants=tuple(
             Variant(
                 str(name),
                 tuple(map(str, variant["detect"])),
                 _spec(variant.get("modelspec")),
                 tuple(map(str, variant.get("also", ()))),
+                bool(variant.get("vae", True)),
             )
             for name, variant in data.get("variants", {}).items()
         ),

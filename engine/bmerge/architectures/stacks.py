@@ -18,9 +18,9 @@ STACK = frozenset({"layers", "out", "encoders", "before"})
 
 _ENCODERS = (
     "(text_encoders|text_encoder|text_encoder_2|text_encoder_3|text_encoder_4|conditioner|"
-    "cond_stage_model|clip_vision|image_encoder)."
+    "cond_stage_model|clip_vision|clip_l_vision|image_encoder)."
 )
-_VAE = "(first_stage_model|vae|audio_vae|vocoder)."
+_VAE = "(first_stage_model|vae|audio_vae|vocoder|pretransform)."
 
 
 def written_out(data: dict[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _components(checkpoint: Checkpoint, architecture: Architecture) -> dict[str,
         lacking = architecture.text_encoders - sum(n.startswith(TEXT_ENCODER) for n in found)
         if lacking > 0:
             missing.append(TEXT_ENCODER if lacking == 1 else f"{lacking} {TEXT_ENCODER}s")
-        if VAE not in found:
+        if architecture.needs_vae and VAE not in found:
             missing.append(VAE)
     return {"components": found, "missing": missing}
 
