@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from bmerge.executors import NativeExecutor
 from bmerge.formats import open_checkpoint, values_of
@@ -195,3 +197,25 @@ def test_numbers_that_are_not_finite_are_told_of(models, tmp_path):
     values = np.frombuffer(values_of(tensor), "<f4").reshape(SHAPES[LAYER])
     assert values[5, 7] == 0
     assert np.isfinite(values).all()
+
+
+def test_parameters_that_are_no_layers_stay_numbers_of_torch(bmerge, tmp_path):
+    """ComfyUI-GGUF takes BF16 for blocks, which it decodes in linear layers and 2D convolutions."""
+    shapes = {
+        "patch_embedding.weight": (64, 16, 1, 2, 2), "blocks.0.modulation": (1, 6, 256),
+        "head.modulation": (1, 8, 256), "scale_shift_table": (8, 256),
+        "block.ff_i.gate.weight": (8, 256), "proj.weight": (8, 256, 1, 1),
+        "text_embedding.0.weight": (64, 64), "blocks.0.ffn.0.weight": (64, 256),
+    }  # fmt: skip
+    stay = {
+        "text_embedding.0.weight": BF16, "proj.weight": BF16,
+        "blocks.0.ffn.0.weight": BLOCKS["Q8_0"][0],
+    }  # fmt: skip
+    table = {key: torch.full(shape, 1.5, dtype=torch.bfloat16) for key, shape in shapes.items()}
+    save_torch(table, tmp_path / "a.safetensors")
+    out = tmp_path / "m.gguf"
+    called = bmerge("convert", tmp_path / "a.safetensors", "--quantise", "q8_0", "-o", out)
+    assert called.status == 0, called.err
+    _, tensors = read(out.read_bytes())
+    kinds = {key: kind for key, (_, kind, _) in tensors.items()}
+    assert kinds == {**dict.fromkeys(shapes, F32), **stay}

@@ -27,6 +27,9 @@ _INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 _REPEATED = re.compile(r"(?:^|\.)\d+\..*\.weight")
 _KEPT = re.compile(r"embed|norm|pos_|time_|final|refiner|router|ff_i\.gate|^head\.", re.IGNORECASE)
 """Layers whose weights stay floats, wherever they are."""
+_LAYER = re.compile(r"(?!.*ff_i\.gate\.).*\.weight")
+"""Weights that are a layer's: ComfyUI-GGUF, to which BF16 is blocks, decodes those of linear layers
+and 2D convolutions alone, not other parameters (Wan's modulation, tables, HiDream's gates)."""
 _SMALL = 1024
 """Tensors of so many elements are F32 in files of others."""
 _ROW = 256
@@ -99,9 +102,14 @@ def _written(
             merge_of(job, output), base=None, encoding=Encoding(codec, blocks, ())
         ), tensor
     small = len(output.shape) < 2 or math.prod(output.shape) <= _SMALL
-    if widen and small and output.dtype in {"F16", "BF16"} and isinstance(job, MergeJob | CopyJob):
+    widened = {"F16", "BF16"} if small else set() if _is_layer(output) else {"BF16"}
+    if widen and output.dtype in widened and isinstance(job, MergeJob | CopyJob):
         return merge_of(job, output), replace(output, dtype="F32")
     return job, output
+
+
+def _is_layer(output: OutputTensor) -> bool:
+    return len(output.shape) in {2, 4} and _LAYER.fullmatch(output.key) is not None
 
 
 def _block_of(job: Job) -> str:
