@@ -87,6 +87,8 @@ _Change: TypeAlias = tuple[
     float,  # what the change is multiplied by, in its first factor
     Literal["one", "elementwise", "kronecker"],  # the latter two of two factors
     Sequence[Sequence[_Matrix]],  # factors: a matrix, or two that are multiplied
+    # lengths that vectors get: source, offset, dtype, how many, whether of rows, and a weight
+    tuple[int, int, str, int, bool, float] | None,
 ]
 """What is added to some rows: a stored matrix or a product, two products by element, or a
 Kronecker product. Products are summed over the rank in float32, in order and without fusing."""

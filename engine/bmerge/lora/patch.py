@@ -18,6 +18,7 @@ from bmerge.errors import FormatError
 from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of, rows_of
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.changes import Change
+from bmerge.lora.lengths import are_of_rows
 from bmerge.lora.names import Turn
 from bmerge.lora.networks import change_of
 from bmerge.lora.patched import PatchedTensor
@@ -156,10 +157,8 @@ def _decomposed(info: Tensor, before: Array, delta: Array) -> Array:
     lengths = read_array(info)
     after = before + delta
     rows, columns = after.shape[0], after.shape[1]
-    by_rows = lengths.size == rows and (
-        info.shape[0] == rows or rows != columns or info.key.endswith("magnitude_vector")
-    )
-    if not by_rows and lengths.size != columns:
+    by_rows = are_of_rows(info, rows, columns)
+    if by_rows is None:
         message = f"{info.file}: {info.key!r} has {lengths.size} lengths for {rows} x {columns}"
         raise FormatError(message, path=info.file, key=info.key)
     others = tuple(axis for axis in range(after.ndim) if axis != (0 if by_rows else 1))

@@ -1,6 +1,6 @@
 //! Inputs that `LoRA`s change, as Python gives them.
 
-use bmerge_core::merge::{Change, Delta, Factor, Matrix, Patched, Plain};
+use bmerge_core::merge::{Change, Delta, Factor, Found, Lengths, Matrix, Patched, Plain};
 use pyo3::prelude::*;
 
 use crate::errors::ProgramError;
@@ -10,8 +10,11 @@ use crate::input::{input, parse_dtype};
 pub(crate) type RawPatched<'py> = (String, Bound<'py, PyAny>, u64, u64, Vec<RawChange>);
 
 /// A change of some rows: the first and one past the last, scale, kind, and its factors, each of them
-/// one matrix or two that are multiplied.
-type RawChange = (u64, u64, f32, String, Vec<Vec<RawMatrix>>);
+/// one matrix or two that are multiplied; and the lengths that vectors get, if any.
+type RawChange = (u64, u64, f32, String, Vec<Vec<RawMatrix>>, Option<RawLengths>);
+
+/// Source, offset, dtype and number of lengths, whether they are of rows, and a weight.
+type RawLengths = (usize, u64, String, u64, bool, f32);
 
 /// A matrix: source, offset, dtype, rows, columns.
 type RawMatrix = (usize, u64, String, u64, u64);
@@ -25,7 +28,7 @@ pub(crate) fn patched((name, base, rows, columns, changes): RawPatched) -> PyRes
     Ok(Patched { base: Box::new(input(&base)?), rows, columns, changes })
 }
 
-fn change((begin, end, scale, kind, raw): RawChange) -> PyResult<Change> {
+fn change((begin, end, scale, kind, raw, lengths): RawChange) -> PyResult<Change> {
     let factors = raw.into_iter().map(factor).collect::<PyResult<Vec<_>>>()?;
     let delta = match (kind.as_str(), factors.as_slice()) {
         ("one", [one]) => Delta::One(*one),
@@ -36,7 +39,13 @@ fn change((begin, end, scale, kind, raw): RawChange) -> PyResult<Change> {
             return Err(ProgramError::new_err(message));
         }
     };
-    Ok(Change { rows: (begin, end), scale, delta })
+    let lengths = lengths.map(stretched).transpose()?;
+    Ok(Change { rows: (begin, end), scale, delta, lengths })
+}
+
+fn stretched((source, offset, dtype, count, by_rows, weight): RawLengths) -> PyResult<Lengths> {
+    let plain = Plain { source, offset, dtype: parse_dtype(&dtype)? };
+    Ok(Lengths { plain, count, by_rows, weight, found: Found::default() })
 }
 
 fn factor(raw: Vec<RawMatrix>) -> PyResult<Factor> {

@@ -34,7 +34,8 @@ mod worker;
 pub use encoding::Encoding;
 pub use findings::Findings;
 pub use input::{
-    Change, Coded, Delta, Factor, Input, Matrix, Patched, Place, Plain, Segment, Stored,
+    Change, Coded, Delta, Factor, Found, Input, Lengths, Matrix, Patched, Place, Plain, Segment,
+    Stored,
 };
 pub use maps::Maps;
 pub use progress::Progress;

@@ -2,7 +2,8 @@
 
 use crate::common::{bytes, job, node, numbers, options, run_jobs};
 use bmerge_core::merge::{
-    decode, Change, Delta, Factor, Input, Matrix, Patched, Plain, Segment, Source, Stored,
+    decode, Change, Delta, Factor, Found, Input, Lengths, Matrix, Patched, Plain, Segment, Source,
+    Stored,
 };
 use bmerge_core::{Dtype, Error, Program};
 
@@ -59,6 +60,7 @@ fn patched() -> (Patched, Vec<Vec<f32>>) {
         rows: (begin as u64, end as u64),
         scale,
         delta,
+        lengths: None,
     };
     let changes = vec![
         change(0, ROWS, 0.7, Delta::One(product(1, ROWS, 5, COLUMNS))),
@@ -168,6 +170,80 @@ fn changes_of_every_kind_are_added_and_the_same_bits_however_the_tensor_is_cut()
 }
 
 #[test]
+fn vectors_of_changed_rows_get_their_lengths() {
+    let (wide, begin, end) = (306, 7, 602);
+    let values: Vec<Vec<f32>> =
+        [(ROWS * wide, 0), (595 * 3, 1), (3 * wide, 2), (ROWS, 3), (595 * 2, 4)]
+            .into_iter()
+            .map(|(size, seed)| numbers(size, seed))
+            .collect();
+    let stored: Vec<Vec<u8>> = values.iter().map(|values| bytes(values)).collect();
+    let factor = Factor::Product(matrix(1, 595, 3), matrix(2, 3, wide));
+    for (count, by_rows) in [(595, true), (306, false), (102, false), (1, false)] {
+        let plain = Plain { source: 3, offset: 4, dtype: Dtype::F32 };
+        let found = Found::default();
+        let lengths = Lengths { plain, count, by_rows, weight: -0.7, found };
+        let rows = (begin as u64, end as u64);
+        let delta = Delta::One(factor);
+        let one = Change { rows, scale: 0.3, delta, lengths: Some(lengths) };
+        // One that is added as it is does not change what the other is of.
+        let delta = Delta::One(Factor::Whole(matrix(4, 2, wide)));
+        let mut other = Change { rows: (6, 8), scale: 0.5, delta, lengths: None };
+        if let Delta::One(Factor::Whole(matrix)) = &mut other.delta {
+            matrix.plain.source = 2;
+        }
+        let base = Plain { source: 0, offset: 0, dtype: Dtype::F32 };
+        let (base, changes) = (Box::new(base.into()), vec![other.clone(), one.clone()]);
+        let patched = Patched { base, rows: ROWS as u64, columns: wide as u64, changes };
+        let changed = |row: usize, column: usize| {
+            f64::from(values[0][row * wide + column]) + exact(&one, row - begin, column, &values)
+        };
+        let vector = |row: usize, column: usize| {
+            if by_rows {
+                row - begin
+            } else {
+                column / (wide / count as usize)
+            }
+        };
+        let mut squares = vec![0.0; count as usize];
+        for row in begin..end {
+            (0..wide).for_each(|c| squares[vector(row, c)] += changed(row, c).powi(2));
+        }
+        let expected = |row: usize, column: usize| {
+            let base = f64::from(values[0][row * wide + column]);
+            let mut sum = base;
+            if (6..8).contains(&row) {
+                sum += exact(&other, row - 6, column, &values);
+            }
+            if (begin..end).contains(&row) {
+                let at = vector(row, column);
+                let scale = f64::from(values[3][at + 1]) / squares[at].sqrt();
+                sum += (changed(row, column) * scale - base) * f64::from(-0.7_f32);
+            }
+            sum
+        };
+        let input = Input::One(Stored::Patched(patched));
+        let program = identity();
+        let mut first = Vec::new();
+        for (threads, memory) in [(1, 1 << 30), (3, 1 << 20)] {
+            let mut output = vec![0; 4 * ROWS * wide];
+            let mut job = job(&program, &[(ROWS * wide) as u64]);
+            job.inputs = vec![input.clone()];
+            let sources = stored.iter().map(|bytes| Source::Bytes(bytes)).collect();
+            run_jobs(&[&program], sources, &mut output, vec![job], options(threads, memory))
+                .unwrap();
+            for (at, found) in output.as_chunks::<4>().0.iter().enumerate() {
+                let wanted = expected(at / wide, at % wide);
+                let error = (f64::from(f32::from_le_bytes(*found)) - wanted).abs();
+                assert!(error <= 1e-5 * (1.0 + wanted.abs()), "{count}: {at}: {error} of {wanted}");
+            }
+            assert!(first.is_empty() || first == output);
+            first = output;
+        }
+    }
+}
+
+#[test]
 fn changes_that_do_not_fit_are_refused() {
     let (good, values) = patched();
     let stored: Vec<Vec<u8>> = values.iter().map(|values| bytes(values)).collect();
@@ -189,6 +265,19 @@ fn changes_that_do_not_fit_are_refused() {
     refused("of 397 x 307, its rows of 396 x 307", &|patched| patched.changes[1].rows.0 = 4);
     refused("source 99", &|patched| {
         patched.changes[5].delta = Delta::One(Factor::Whole(matrix(99, 7, COLUMNS)));
+    });
+    let plain = Plain { source: 0, offset: 0, dtype: Dtype::F32 };
+    let found = Found::default();
+    let lengths = Lengths { plain, count: 306, by_rows: false, weight: 1.0, found };
+    refused("306 lengths for 613 x 307", &|patched| {
+        patched.changes[0].lengths = Some(lengths.clone());
+    });
+    refused("306 lengths for 613 x 307", &|patched| {
+        patched.changes[0].lengths = Some(Lengths { by_rows: true, ..lengths.clone() });
+    });
+    refused("source 99", &|patched| {
+        let plain = Plain { source: 99, ..plain };
+        patched.changes[0].lengths = Some(Lengths { plain, count: 307, ..lengths.clone() });
     });
     refused("5 columns and 4 rows", &|patched| {
         let (up, down) = (matrix(1, ROWS, 5), matrix(2, 4, COLUMNS));

@@ -12,7 +12,7 @@ pub(super) mod reading;
 mod stored;
 
 pub use coded::{Coded, Place};
-pub use patched::{Change, Delta, Factor, Matrix, Patched};
+pub use patched::{Change, Delta, Factor, Found, Lengths, Matrix, Patched};
 pub use stored::{Plain, Stored};
 
 use super::Sources;

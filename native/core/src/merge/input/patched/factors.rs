@@ -1,11 +1,17 @@
 //! The factors of changes in memory, as a thread holds them for the tensor that it computes.
 
+use std::sync::Arc;
+
 use super::super::super::Sources;
 use super::super::reading::Decode;
-use super::product::Pair;
-use super::{Change, Delta, Factor, Matrix, Patched, Plain};
+use super::lengths::{Lengths, Squares};
+use super::product::{Add, Pair};
+use super::{Buffer, Change, Delta, Factor, Matrix, Patched, Plain};
 use crate::error::Result;
 use crate::vm::simd::Level;
+
+/// Elements that are computed at a time to find the lengths of vectors, at least one row.
+const AT_ONCE: usize = 1 << 16;
 
 /// The factors of one tensor's changes.
 #[derive(Debug, Default)]
@@ -17,7 +23,15 @@ pub(super) struct Loaded {
 
 /// A change that can be added.
 #[derive(Debug)]
-pub(super) enum Ready {
+pub(super) struct Ready {
+    pub(super) delta: Loose,
+    /// What vectors are multiplied by that get lengths of their own.
+    pub(super) factors: Option<Arc<Vec<f32>>>,
+}
+
+/// What is added.
+#[derive(Debug)]
+pub(super) enum Loose {
     /// Read where it is needed.
     Stored(Plain),
     /// Products that are multiplied element by element.
@@ -41,12 +55,21 @@ impl Loaded {
         patched: &Patched,
         sources: &Sources,
         raw: &mut Vec<u8>,
+        base: &mut Buffer,
     ) -> Result<&[Ready]> {
         let address = std::ptr::from_ref(patched).addr();
         if self.of != address {
             self.changes.clear();
             self.of = 0;
-            let ready = patched.changes.iter().map(|change| load(change, sources, raw));
+            let ready = patched.changes.iter().map(|change| {
+                let delta = load(change, sources, raw)?;
+                let find = |lengths: &Lengths| {
+                    let find = || measured(patched, change, lengths, &delta, sources, raw, base);
+                    lengths.found.or_find(find)
+                };
+                let factors = change.lengths.as_ref().map(find).transpose()?;
+                Ok(Ready { delta, factors })
+            });
             self.changes = ready.collect::<Result<_>>()?;
             self.of = address;
         }
@@ -54,20 +77,83 @@ impl Loaded {
     }
 }
 
-fn load(change: &Change, sources: &Sources, raw: &mut Vec<u8>) -> Result<Ready> {
+fn load(change: &Change, sources: &Sources, raw: &mut Vec<u8>) -> Result<Loose> {
     Ok(match change.delta {
-        Delta::One(Factor::Whole(matrix)) => Ready::Stored(matrix.plain),
-        Delta::One(factor) => Ready::Product(vec![pair(&factor, change.scale, sources, raw)?]),
-        Delta::Elementwise(one, other) => Ready::Product(vec![
+        Delta::One(Factor::Whole(matrix)) => Loose::Stored(matrix.plain),
+        Delta::One(factor) => Loose::Product(vec![pair(&factor, change.scale, sources, raw)?]),
+        Delta::Elementwise(one, other) => Loose::Product(vec![
             pair(&one, change.scale, sources, raw)?,
             pair(&other, 1.0, sources, raw)?,
         ]),
         Delta::Kronecker(one, other) => {
             let second = whole(&other, 1.0, sources, raw)?;
             let first = whole(&one, change.scale, sources, raw)?.0;
-            Ready::Kronecker(Kronecker { first, second: second.0, shape: second.1 })
+            Loose::Kronecker(Kronecker { first, second: second.0, shape: second.1 })
         }
     })
+}
+
+/// What the vectors of changed rows are multiplied by to get their lengths.
+fn measured(
+    patched: &Patched,
+    change: &Change,
+    lengths: &Lengths,
+    delta: &Loose,
+    sources: &Sources,
+    raw: &mut Vec<u8>,
+    base: &mut Buffer,
+) -> Result<Vec<f32>> {
+    let columns = patched.columns as usize;
+    let step = (AT_ONCE / columns.max(1)).max(1) as u64;
+    let mut squares = Squares::new(lengths, columns);
+    let mut values = Vec::new();
+    for row in (change.rows.0..change.rows.1).step_by(step as usize) {
+        let (first, count) = ((row - change.rows.0) as usize, step.min(change.rows.1 - row));
+        values.resize(count as usize * columns, 0.0);
+        patched.base.values(sources, row * patched.columns, &mut values, base)?;
+        delta.add(change.scale, sources, columns, first * columns, &mut values, raw)?;
+        squares.add(first, &values);
+    }
+    let mut wanted = vec![0.0; lengths.count as usize];
+    read(sources, &lengths.plain, 0, &mut wanted, raw)?;
+    Ok(squares.factors(&wanted))
+}
+
+impl Loose {
+    /// Add its elements from `place` on, of rows of so many columns; the scale is that of the change.
+    pub(super) fn add(
+        &self,
+        scale: f32,
+        sources: &Sources,
+        columns: usize,
+        place: usize,
+        values: &mut [f32],
+        raw: &mut Vec<u8>,
+    ) -> Result<()> {
+        match self {
+            Self::Stored(plain) => add_stored(plain, scale, sources, place as u64, values, raw)?,
+            Self::Product(pairs) => Level::detect().run(Add { pairs, columns, place, values }),
+            Self::Kronecker(pair) => pair.add(columns, place, values),
+        }
+        Ok(())
+    }
+}
+
+/// Add what is stored as it is, times a scale.
+fn add_stored(
+    plain: &Plain,
+    scale: f32,
+    sources: &Sources,
+    place: u64,
+    values: &mut [f32],
+    raw: &mut Vec<u8>,
+) -> Result<()> {
+    let mut change = vec![0.0; values.len()];
+    read(sources, plain, place, &mut change, raw)?;
+    for (value, change) in values.iter_mut().zip(change) {
+        *value += change * scale;
+    }
+    Ok(())
 }
 
 /// A product's factors, the scale in the first.

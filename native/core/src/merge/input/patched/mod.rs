@@ -6,6 +6,7 @@
 //! ranks.
 
 mod factors;
+mod lengths;
 mod product;
 
 use super::super::check::{check_source, size};
@@ -14,8 +15,9 @@ use super::reading::Buffer;
 use super::{Input, Plain};
 use crate::error::{Error, Result};
 use crate::vm::simd::Level;
-use factors::{Loaded, Ready};
-use product::Add;
+use factors::Loaded;
+use lengths::Stretch;
+pub use lengths::{Found, Lengths};
 
 /// A matrix, row after row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub enum Delta {
 }
 
 /// A change of some rows.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The first row and one past the last.
     pub rows: (u64, u64),
@@ -57,6 +59,8 @@ pub struct Change {
     pub scale: f32,
     /// The change.
     pub delta: Delta,
+    /// The lengths that vectors of the changed rows get.
+    pub lengths: Option<Lengths>,
 }
 
 /// A tensor with changes, which are summed.
@@ -78,13 +82,20 @@ pub(super) struct Scratch {
     base: Buffer,
     loaded: Loaded,
     raw: Vec<u8>,
+    /// A part before all changes, and after one of them, where lengths are given.
+    stored: Vec<f32>,
+    changed: Vec<f32>,
 }
 
 impl Patched {
     /// Bytes of factors that a thread holds while it computes the tensor.
     pub(super) fn held(&self) -> u64 {
         let changes = self.changes.iter();
-        changes.map(|change| 4 * change.delta.held()).fold(0, u64::saturating_add)
+        let held = changes.map(|change| {
+            let lengths = change.lengths.as_ref().map_or(0, |lengths| lengths.count);
+            4 * change.delta.held().saturating_add(lengths)
+        });
+        held.fold(0, u64::saturating_add)
     }
 
     /// Check the changes against the tensor and the sources.
@@ -101,6 +112,9 @@ impl Patched {
                 let message = format!("a change of rows {begin} to {end}; there are {rows}");
                 return Err(Error::Program(message));
             }
+            if let Some(lengths) = &change.lengths {
+                lengths.check(sources, (end - begin, *columns))?;
+            }
             change.delta.check(sources, (end - begin, *columns))
         })
     }
@@ -113,47 +127,37 @@ impl Patched {
         values: &mut [f32],
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let Scratch { base, loaded, raw } = scratch;
-        let (level, end) = (Level::detect(), first + values.len() as u64);
+        let Scratch { base, loaded, raw, stored, changed } = scratch;
+        let end = first + values.len() as u64;
         self.base.values(sources, first, values, base)?;
-        let ready = loaded.of(self, sources, raw)?;
+        if self.changes.iter().any(|change| change.lengths.is_some()) {
+            stored.clear();
+            stored.extend_from_slice(values);
+        }
+        let ready = loaded.of(self, sources, raw, base)?;
         for (change, ready) in self.changes.iter().zip(ready) {
             let [low, high] = [change.rows.0, change.rows.1].map(|row| row * self.columns);
             let (begin, end) = (first.max(low), end.min(high));
             if begin >= end {
                 continue;
             }
-            let part = &mut values[(begin - first) as usize..(end - first) as usize];
-            let place = (begin - low) as usize;
-            match ready {
-                Ready::Stored(plain) => {
-                    add_stored(plain, change.scale, sources, place as u64, part, raw)?;
-                }
-                Ready::Product(pairs) => {
-                    level.run(Add { pairs, columns: self.columns as usize, place, values: part });
-                }
-                Ready::Kronecker(pair) => pair.add(self.columns as usize, place, part),
-            }
+            let range = (begin - first) as usize..(end - first) as usize;
+            let part = &mut values[range.clone()];
+            let (columns, place) = (self.columns as usize, (begin - low) as usize);
+            let (Some(lengths), Some(factors)) = (&change.lengths, &ready.factors) else {
+                ready.delta.add(change.scale, sources, columns, place, part, raw)?;
+                continue;
+            };
+            changed.clear();
+            changed.extend_from_slice(&stored[range.clone()]);
+            ready.delta.add(change.scale, sources, columns, place, changed, raw)?;
+            let (stored, changed) = (&stored[range], &changed[..]);
+            let stretch =
+                Stretch { lengths, factors, columns, place, stored, changed, values: part };
+            Level::detect().run(stretch);
         }
         Ok(())
     }
-}
-
-/// Add what is stored as it is, times a scale.
-fn add_stored(
-    plain: &Plain,
-    scale: f32,
-    sources: &Sources,
-    place: u64,
-    values: &mut [f32],
-    raw: &mut Vec<u8>,
-) -> Result<()> {
-    let mut change = vec![0.0; values.len()];
-    factors::read(sources, plain, place, &mut change, raw)?;
-    for (value, change) in values.iter_mut().zip(change) {
-        *value += change * scale;
-    }
-    Ok(())
 }
 
 impl Delta {
@@ -189,6 +193,20 @@ impl Delta {
         }
         let ((rows, columns), (a, b)) = (shape, expected);
         Err(Error::Program(format!("a change is of {rows} x {columns}, its rows of {a} x {b}")))
+    }
+}
+
+impl Lengths {
+    /// Check them against the sources, and the rows and columns of the change.
+    fn check(&self, sources: &Sources, (rows, columns): (u64, u64)) -> Result<()> {
+        let Self { plain, count, by_rows, .. } = self;
+        let fits =
+            if *by_rows { *count == rows } else { *count > 0 && columns.is_multiple_of(*count) };
+        if !fits {
+            let message = format!("{count} lengths for {rows} x {columns}");
+            return Err(Error::Program(message));
+        }
+        check_source(sources, plain.source, plain.offset, size(plain.dtype, &[*count])?)
     }
 }
 
