@@ -27,7 +27,7 @@ class Aesthetic:
         self._name = name
         self._tower = tower
         self._head = head
-        self._batches = FittingBatches(batch)
+        self._batches = FittingBatches(batch, tower.memory)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

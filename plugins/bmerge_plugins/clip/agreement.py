@@ -27,7 +27,7 @@ class PromptAgreement:
     def __init__(self, tower: Tower, scale: Callable[[float], float], *, batch: int) -> None:
         self._tower = tower
         self._scale = scale
-        self._batches = FittingBatches(batch)
+        self._batches = FittingBatches(batch, tower.memory)
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

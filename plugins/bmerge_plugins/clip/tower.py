@@ -12,7 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bmerge_plugins.batches import FittingBatches
+from bmerge_plugins.batches import DeviceMemory, FittingBatches
+from bmerge_plugins.torch_options import memory_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,11 @@ class Tower:
     def logit_scale(self) -> float:
         """The factor, learnt with the model, by which cosines were multiplied in training."""
         return float(self._model.logit_scale.exp())
+
+    @property
+    def memory(self) -> DeviceMemory | None:
+        """The memory of the device where the model is, if it tells of it."""
+        return memory_of(self._device)
 
     def pictures(self, images: Sequence[Image], *, batches: FittingBatches) -> Array:
         """Return one embedding for each picture.

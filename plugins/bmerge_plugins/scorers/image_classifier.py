@@ -17,6 +17,7 @@ from bmerge import Picture, ScorerError, ScorerKind, hookimpl, nearest, unfolded
 from bmerge_plugins.batches import FittingBatches
 from bmerge_plugins.clip import NetworkOptions, find_folder, torch_device, torch_dtype
 from bmerge_plugins.sample import sample_picture
+from bmerge_plugins.torch_options import memory_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,7 +45,7 @@ class ImageClassifier:
         self._processor, model = _load(place)
         self._label = _index(class_label, model.config.label2id, place)
         self._model = model.eval().to(self._device, self._dtype)
-        self._batches = FittingBatches(network.batch)
+        self._batches = FittingBatches(network.batch, memory_of(self._device))
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

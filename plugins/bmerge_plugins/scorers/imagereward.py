@@ -12,6 +12,7 @@ from bmerge_plugins.blip import WordPiece, load_reward
 from bmerge_plugins.clip import NetworkOptions, find_file, torch_device, torch_dtype
 from bmerge_plugins.needs import CLIP
 from bmerge_plugins.sample import sample_picture
+from bmerge_plugins.torch_options import memory_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +58,7 @@ class ImageReward:
         self._tokens = WordPiece(find(vocabulary, _VOCABULARY))
         self._blip, self._head = load_reward(file, self._device, self._dtype)
         self._preprocess = _preprocess(self._blip.side)
-        self._batches = FittingBatches(network.batch)
+        self._batches = FittingBatches(network.batch, memory_of(self._device))
 
     def check(self, *, paint: bool) -> None:
         """Judge a picture; the weights have been found when it was constructed.

@@ -66,3 +66,63 @@ def test_nothing_is_asked_of_no_pictures():
     device = FakeDevice(1, MemoryError())
     assert FittingBatches(16).map(device, []) == []
     assert device.sizes == []
+
+
+class FakeMemory(FakeDevice):
+    """Such a device that tells of its memory, of which other programs take some."""
+
+    def __init__(self, nbytes):
+        super().__init__(0, MemoryError())
+        self.nbytes, self.each, self.peak = nbytes, 10, 0
+
+    def __call__(self, numbers):
+        self.room = self.nbytes // self.each
+        self.peak = max(self.peak, self.each * len(numbers))
+        return super().__call__(numbers)
+
+    def free(self):
+        return self.nbytes
+
+    def watch(self):
+        self.peak = 0
+
+    def taken(self):
+        return self.peak
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "sizes", "next_sizes"),
+    [
+        (10**6, [1, 16, 3], [16, 4]),
+        (100, [1, 7, 7, 5], [7, 7, 6]),
+        (13, [1] * 20, [1] * 20),
+        (10, [1] * 20, [1] * 20),
+    ],
+)
+def test_batches_take_most_of_the_memory_that_is_free(nbytes, sizes, next_sizes):
+    device = FakeMemory(nbytes)
+    batches = FittingBatches(16, device)
+    for expected in (sizes, next_sizes):
+        device.sizes.clear()
+        assert batches.map(device, range(20)) == [2 * number for number in range(20)]
+        assert device.sizes == expected
+
+
+def test_batches_follow_what_other_programs_leave():
+    device = FakeMemory(100)
+    batches = FittingBatches(16, device)
+    batches.map(device, range(20))
+    device.nbytes = 40
+    device.sizes.clear()
+    batches.map(device, range(7))
+    assert device.sizes == [3, 3, 1]
+
+
+def test_batches_that_do_not_fit_all_the_same_are_halved():
+    device = FakeMemory(100)
+    batches = FittingBatches(16, device)
+    batches.map(device, range(3))
+    device.each = 40  # larger pictures
+    device.sizes.clear()
+    batches.map(device, range(9))
+    assert device.sizes == [7, 3, *[1] * 9]
