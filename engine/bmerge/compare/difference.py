@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 from bmerge import ops
@@ -47,19 +48,21 @@ class Distance:
     base: float | None = None
     greatest: float = 0.0
 
-    def __add__(self, other: Distance) -> Distance:
-        """Return the distance in the tensors of both."""
-        return Distance(
-            self.keys + other.keys,
-            self.changed + other.changed,
-            self.elements + other.elements,
-            self.elements_changed + other.elements_changed,
-            self.nonfinite + other.nonfinite,
-            self.a + other.a,
-            self.b + other.b,
-            self.apart + other.apart,
-            other.base if self.base is None else self.base + (other.base or 0.0),
-            max(self.greatest, other.greatest),
+    @classmethod
+    def of(cls, distances: Sequence[Distance]) -> Distance:
+        """Return the distance in the tensors of all."""
+        bases = [each.base for each in distances if each.base is not None]
+        return cls(
+            sum(each.keys for each in distances),
+            sum(each.changed for each in distances),
+            sum(each.elements for each in distances),
+            sum(each.elements_changed for each in distances),
+            sum(each.nonfinite for each in distances),
+            sum((each.a for each in distances), 0.0),
+            sum((each.b for each in distances), 0.0),
+            sum((each.apart for each in distances), 0.0),
+            sum(bases) if bases else None,
+            max((each.greatest for each in distances), default=0.0),
         )
 
     @property
@@ -117,7 +120,7 @@ class Difference:
     @cached_property
     def total(self) -> Distance:
         """In all tensors."""
-        return reduce(Distance.__add__, self.components.values(), Distance())
+        return Distance.of(list(self.components.values()))
 
     def by(self, *kinds: Callable[[TensorRow], str]) -> dict[tuple[str, ...], Distance]:
         """Return the distance in each group of tensors.
@@ -125,11 +128,10 @@ class Difference:
         Args:
             kinds: what tensors of one group have in common.
         """
-        groups: dict[tuple[str, ...], Distance] = {}
+        groups: defaultdict[tuple[str, ...], list[Distance]] = defaultdict(list)
         for row, distance in self.distances:
-            group = tuple(kind(row) for kind in kinds)
-            groups[group] = groups.get(group, Distance()) + distance
-        return groups
+            groups[tuple(kind(row) for kind in kinds)].append(distance)
+        return {group: Distance.of(several) for group, several in groups.items()}
 
     @cached_property
     def components(self) -> dict[str, Distance]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 
@@ -22,7 +23,7 @@ _KINDS = {
 LAYERS = (*_KINDS, "other")
 """Kinds of layers; the first that a key has a word of is its own, the words nearest to the end
 of the key going before."""
-_WORDS = {kind: re.compile(words) for kind, words in _KINDS.items()}
+_WORDS = tuple(map(re.compile, _KINDS.values()))
 
 
 def layer_of(key: str) -> str:
@@ -33,7 +34,10 @@ def layer_of(key: str) -> str:
     path = key.lower()
     parts = path.split(".")
     pairs = [f"{one}.{other}" for one, other in itertools.pairwise(parts)]
-    for kind, words in _WORDS.items():
-        if any(map(words.fullmatch, (*parts, *pairs))):
-            return kind
-    return "other"
+    return LAYERS[min(map(_first, (*parts, *pairs)))]
+
+
+@functools.lru_cache(1 << 14)
+def _first(word: str) -> int:
+    """Return the place of the first kind that has a word."""
+    return next((at for at, words in enumerate(_WORDS) if words.fullmatch(word)), len(_WORDS))
