@@ -2,7 +2,7 @@
 
 How much memory a picture takes depends on the network, and what is free on what else computes
 there; neither is guessed. Where the device tells, the first picture goes alone and is measured, and
-each batch takes no more than most of what is free then. When one does not fit all the same it is
+each batch takes no more than most of what is free then. When one does not fit, it is
 tried again by halves, and later ones are no larger.
 """
 
@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from bmerge import ScorerError
 
-__all__ = ["DeviceMemory", "FittingBatches"]
+__all__ = ["FittingBatches", "MemoryGauge"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,7 +26,7 @@ _SHARE = 0.75
 """Of what is free: as much is for what the network takes at moments, and for other programs."""
 
 
-class DeviceMemory(Protocol):
+class MemoryGauge(Protocol):
     """The memory of a device, as this process may use it."""
 
     def free(self) -> int:
@@ -47,7 +47,7 @@ class FittingBatches:
         memory: of the device; None where it tells nothing.
     """
 
-    def __init__(self, most: int, memory: DeviceMemory | None = None) -> None:
+    def __init__(self, most: int, memory: MemoryGauge | None = None) -> None:
         self._size = most
         self._memory = memory
         self._each: int | None = None  # bytes that a picture takes

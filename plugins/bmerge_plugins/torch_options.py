@@ -6,7 +6,7 @@ And the memory that there is where it computes.
 from __future__ import annotations
 
 from bmerge import BmergeError
-from bmerge_plugins.batches import DeviceMemory
+from bmerge_plugins.batches import MemoryGauge
 
 __all__ = ["DTYPES", "memory_of", "usable_device"]
 
@@ -32,7 +32,7 @@ def usable_device(wanted: str, error: type[BmergeError]) -> str:
     return wanted
 
 
-def memory_of(device: str) -> DeviceMemory | None:
+def memory_of(device: str) -> MemoryGauge | None:
     """Return the memory of a device that tells of it: of CUDA alone."""
     return _CudaMemory(device) if device.startswith("cuda") else None
 

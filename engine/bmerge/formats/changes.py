@@ -56,7 +56,7 @@ def role_of(key: str) -> tuple[str, str] | None:
 def is_change(key: str) -> bool:
     """Tell whether a key is one that no model has."""
     if "lora" not in key and not re.fullmatch(_PLAIN, key.rpartition(".")[2]):
-        return False  # as most keys of models, in a twentieth of the time
+        return False  # as most keys of models, in a fraction of the time
     found = role_of(key)
     return found is not None and found[1] not in _MODELS_TOO
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bmerge_plugins.batches import DeviceMemory, FittingBatches
+from bmerge_plugins.batches import FittingBatches, MemoryGauge
 from bmerge_plugins.torch_options import memory_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Tower:
         return float(self._model.logit_scale.exp())
 
     @property
-    def memory(self) -> DeviceMemory | None:
+    def memory(self) -> MemoryGauge | None:
         """The memory of the device where the model is, if it tells of it."""
         return memory_of(self._device)
 

@@ -118,7 +118,7 @@ def test_batches_follow_what_other_programs_leave():
     assert device.sizes == [3, 3, 1]
 
 
-def test_batches_that_do_not_fit_all_the_same_are_halved():
+def test_batches_of_larger_pictures_are_halved():
     device = FakeMemory(100)
     batches = FittingBatches(16, device)
     batches.map(device, range(3))
