@@ -109,16 +109,15 @@ def kill(where, *arguments):
 
 def test_killed_merges_leave_nothing_that_the_next_one_does_not_remove(bmerge, tmp_path):
     torch = pytest.importorskip("torch")
-    layer = "model.diffusion_model.input_blocks.1.1.proj_in.weight"
-    arrays = {layer: np.ones((6, 6)), "first_stage_model.x": np.ones(3)}
+    layer = "model.diffusion_model.input_blocks.1.0.in_layers.2.weight"
+    arrays = {layer: np.ones((6, 6, 3, 3)), "first_stage_model.x": np.ones(3)}
     for name, value in (("a", 1.0), ("b", 2.0)):
         write_checkpoint(Path(f"{name}.safetensors"), {k: v * value for k, v in arrays.items()})
-    loras = {
-        "lora_unet_input_blocks_1_1_proj_in.lora_up.weight": np.ones((6, 2)),
-        "lora_unet_input_blocks_1_1_proj_in.lora_down.weight": np.ones((2, 6)),
-        "lora_unet_input_blocks_1_1_proj_in.dora_scale": np.ones(
-            (6, 1)
-        ),  # which goes by way of a file
+    name = "lora_unet_input_blocks_1_0_in_layers_2"
+    loras = {  # with a core, which goes by way of a file
+        f"{name}.lora_up.weight": np.ones((6, 2, 1, 1)),
+        f"{name}.lora_mid.weight": np.ones((2, 2, 3, 3)),
+        f"{name}.lora_down.weight": np.ones((2, 6, 1, 1)),
     }
     write_checkpoint(Path("x.safetensors"), loras)
     old = {key: torch.tensor(array) for key, array in arrays.items()}
