@@ -6,11 +6,12 @@ from bmerge's own code.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
 
-__all__ = ["NETWORKS", "low_rank"]
+__all__ = ["NETWORKS", "SHAPES", "glora", "low_rank", "oft"]
 
 
 def _draw(rng, *shape):
@@ -142,6 +143,94 @@ def _full(rng, base):
     return {"diff": change}, change.astype("f8")
 
 
+def _cayley(block, shrink=1.0):
+    q = (block - block.T) * shrink
+    one = np.eye(len(q))
+    return (one + q) @ np.linalg.inv(one - q)
+
+
+def _diagonal(blocks):
+    """Return a matrix with blocks on its diagonal."""
+    size = len(blocks[0])
+    whole = np.zeros((len(blocks) * size,) * 2)
+    for n, block in enumerate(blocks):
+        whole[n * size : (n + 1) * size, n * size : (n + 1) * size] = block
+    return whole
+
+
+def _shrink(blocks, alpha):
+    """Return what all Q are multiplied by, so that their norm is no more than alpha times rows."""
+    rows = blocks.shape[-3] * blocks.shape[-1]
+    norm = np.sqrt(sum(np.sum((b - b.T) ** 2) for b in blocks.reshape(-1, *blocks.shape[-2:])))
+    return min(1.0, alpha * rows / norm) if alpha else 1.0
+
+
+def oft(size, alpha=None, *, rescaled=False):
+    """Return a builder of OFT with blocks of a size."""
+
+    def build(rng, base):
+        rows = len(base)
+        tensors = {"oft_blocks": _draw(rng, rows // size, size, size) / 2}
+        blocks = tensors["oft_blocks"].astype("f8")
+        if alpha is not None:
+            tensors["alpha"] = np.float32(alpha)
+        shrink = _shrink(blocks, float(np.float32(alpha or 0)))
+        weight = base.reshape(rows, -1).astype("f8")
+        after = _diagonal([_cayley(block, shrink) for block in blocks]).T @ weight
+        if rescaled:
+            tensors["rescale"] = 1 + _draw(rng, rows, *[1] * (base.ndim - 1)) / 4
+            after *= tensors["rescale"].reshape(-1, 1)
+        return tensors, (after - weight).reshape(base.shape)
+
+    return build
+
+
+def _boft(stages, size, alpha=0.0, *, rescaled=False):
+    """Return a builder of BOFT: before each stage the rows of two runs are interleaved."""
+
+    def build(rng, base):
+        rows = len(base)
+        blocks = _draw(rng, stages, rows // size, size, size) / 2
+        tensors = {"oft_blocks": blocks, "alpha": np.float32(alpha)}
+        shrink = _shrink(blocks.astype("f8"), float(np.float32(alpha)))
+        weight = base.reshape(rows, -1).astype("f8")
+        after = weight
+        for stage in range(stages):
+            run = 2**stage * size // 2
+            mixed = np.zeros((rows, rows))
+            for row in range(rows):
+                pair, half, place = row // (2 * run), row // run % 2, row % run
+                mixed[pair * 2 * run + 2 * place + half, row] = 1
+            turns = [_cayley(block, shrink) for block in blocks[stage].astype("f8")]
+            after = mixed.T @ _diagonal(turns) @ mixed @ after
+        if rescaled:
+            tensors["rescale"] = 1 + _draw(rng, rows, *[1] * (base.ndim - 1)) / 4
+            after *= tensors["rescale"].reshape(-1, 1)
+        return tensors, (after - weight).reshape(base.shape)
+
+    return build
+
+
+def glora(rng, base, *, old=False, core=False, rank=3):
+    """Return a GLoRA: what is added to each position of a kernel is of all its input channels."""
+    rows, columns, *kernel = base.shape
+    ones = [1] * len(kernel)
+    a1, a2 = _draw(rng, columns, rank, *ones), _draw(rng, rank, columns, *ones)
+    b1, b2 = _draw(rng, rows, rank, *ones), _draw(rng, rank, columns, *(ones if core else kernel))
+    flat = [each.astype("f8").reshape(len(each), -1) for each in (a1, a2, b1, b2)]
+    change = np.einsum("oi...,ij->oj...", base.astype("f8"), flat[0] @ flat[1])
+    tensors = {}
+    if core:
+        tensors["bm.weight"] = _draw(rng, rank, rank, *kernel)
+        change += _tucker(flat[2].T, tensors["bm.weight"].astype("f8"), flat[3])
+    else:
+        change += (flat[2] @ flat[3]).reshape(base.shape)
+    named = ("a2", "a1", "b2", "b1") if old else ("a1", "a2", "b1", "b2")
+    for name, each in zip(named, (a1, a2, b1, b2), strict=True):
+        tensors[f"{name}.weight"] = each
+    return {**tensors, "alpha": np.float32(2)}, 2 / rank * change
+
+
 def _norm(rng, base):
     change = _draw(rng, *base.shape)
     return {"w_norm": change}, change.astype("f8")
@@ -166,6 +255,12 @@ def _dora(axis, role="dora_scale", names=("lora_up.weight", "lora_down.weight"),
 
 _PEFT = ("lora_B.weight", "lora_A.weight")
 
+SHAPES = {
+    "linear": (6, 8), "square": (6, 6), "conv": (6, 4, 3, 3), "point": (6, 4, 1, 1), "norm": (6,),
+    "eight": (8, 5), "eights": (8, 3, 3, 3),
+}  # fmt: skip
+"""Kind of layer → shape of its weight."""
+
 NETWORKS = {
     "lora": ("linear", _lora),
     "lora without alpha": ("linear", _lora_without_alpha),
@@ -184,6 +279,20 @@ NETWORKS = {
     "lokr with a core": ("conv", _lokr(first="product", second="core")),
     "full": ("conv", _full),
     "norm": ("norm", _norm),
+    "oft": ("linear", oft(3)),
+    "oft within its bound": ("linear", oft(2, 100.0)),
+    "oft beyond its bound": ("conv", oft(3, 0.1)),
+    "oft with a rescale": ("conv", oft(2, 0.0, rescaled=True)),
+    "oft of a norm": ("norm", oft(2)),
+    "boft": ("eight", _boft(3, 2)),
+    "boft of wider blocks": ("eight", _boft(2, 4, 0.05)),
+    "boft of a convolution": ("eights", _boft(2, 2, rescaled=True)),
+    "glora": ("linear", glora),
+    "glora of a square": ("square", glora),
+    "glora of a convolution": ("conv", glora),
+    "glora with a core": ("conv", partial(glora, core=True)),
+    "glora of old": ("linear", partial(glora, old=True)),
+    "glora of old of a square": ("square", partial(glora, old=True)),
     "dora of rows": ("linear", _dora(0)),
     "dora of columns": ("linear", _dora(1)),
     "dora of a square's columns": ("square", _dora(1)),

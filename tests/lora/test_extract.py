@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bmerge.formats import open_checkpoint, sha256_of
 from bmerge.lora.decompose import Wanted, factorise, refactorise
 from bmerge.testing import read_checkpoint, tiny_sd1, tiny_sdxl, write_checkpoint
-from loras import NETWORKS, low_rank
+from loras import NETWORKS, SHAPES, low_rank
 
 UNET = "model.diffusion_model."
 QUERY = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"
@@ -238,8 +238,7 @@ def test_changes_without_a_rank_are_told_or_stored(bmerge, folder):
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_resize_at_full_rank_changes_nothing(network, bmerge, folder):
     kind, build = NETWORKS[network]
-    shape = {"linear": (6, 8), "square": (6, 6), "conv": (6, 4, 3, 3), "point": (6, 4, 1, 1)}
-    base = np.random.default_rng(0).normal(size=shape.get(kind, (6,))).astype("f4")
+    base = np.random.default_rng(0).normal(size=SHAPES[kind]).astype("f4")
     write_checkpoint(folder / "model.safetensors", {"a.0.l.weight": base, "a.1.l.weight": base})
     roles, change = build(np.random.default_rng(1), base)
     write_checkpoint(

@@ -220,11 +220,10 @@ def test_lora_of_other_sizes_is_refused(bmerge, model, tmp_path):
         ({"hada_w1_a": (4, 2), "hada_w1_b": (2, 4), "hada_w2_a": (4, 2)}, "has no hada_w2_b"),
         ({"lokr_w1": (2, 2), "lokr_w2_a": (2, 1)}, "has no lokr_w2_b"),
         ({"weight": (4, 4)}, "is not a LoRA"),
-        ({"oft_blocks": (2, 2, 2), "alpha": ()}, "its layers are of OFT, which is not read"),
-        (
-            {f"{factor}.weight": (4, 4) for factor in ("a1", "a2", "b1", "b2")} | {"alpha": ()},
-            "its layers are of GLoRA, which is not read",
-        ),
+        ({"oft_R.weight": (2, 2, 2), "alpha": ()}, "are of OFT of PEFT, which is not read"),
+        ({"oft_R.default.weight": (2, 6)}, "are of OFT of PEFT, which is not read"),
+        ({"oft_diag": (2, 2, 2), "alpha": ()}, "are of OFT of early LyCORIS, which is not read"),
+        ({"oft_blocks.0": (2, 2, 2)}, "are of OFT of parts of layers, which is not read"),
     ],
 )
 def test_broken_lora_is_one_line(roles, message, bmerge, model, tmp_path):
@@ -274,14 +273,14 @@ def test_layers_and_tensors_that_are_left_out_are_told(bmerge, model, write_lora
     up, down = np.ones((4, 2), "f4"), np.ones((2, 4), "f4")
     more = {
         "lora_unet_foo.lora_up.weight": up, "lora_unet_foo.lora_down.weight": down,
-        "lora_unet_bar.oft_blocks": up, "lora_unet_bar.alpha": np.float32(1),
+        "lora_unet_bar.oft_diag": up, "lora_unet_bar.alpha": np.float32(1),
     }  # fmt: skip
     write_lora("x.safetensors", more=more.items())
     words = ("model.safetensors", "--lora", "x.safetensors", "--dry-run")
     called = bmerge("merge", "add_difference", *words)
     assert called.status == 0, called.err
     assert "warning: x.safetensors: the model has no layer 'lora_unet_foo': left out" in called.err
-    lost = "warning: x.safetensors: 2 tensors ('lora_unet_bar.oft_blocks', …) of no known network"
+    lost = "warning: x.safetensors: 2 tensors ('lora_unet_bar.oft_diag', …) of no known network"
     assert lost in called.err
     assert "model         model.safetensors + x.safetensors\n" in called.out
     data = json.loads(bmerge("merge", "add_difference", *words, "--json").out)
@@ -294,7 +293,7 @@ def test_layers_and_tensors_that_are_left_out_are_told(bmerge, model, write_lora
 
 def _extra(count, known):
     """Return the tensors of layers that no model has, of a known network or of none."""
-    role = "diff" if known else "oft_blocks"
+    role = "diff" if known else "oft_diag"
     return {f"lora_unet_foo_{n}.{role}": np.ones((2, 2), "f4") for n in range(count)}
 
 

@@ -16,11 +16,7 @@ from bmerge.lora.patch import float_blocks
 from bmerge.lora.patched import PatchedTensor
 from bmerge.lora.streamed import files_of, is_streamed, streamed_input
 from bmerge.testing import read_checkpoint, write_checkpoint
-from loras import NETWORKS, low_rank
-
-SHAPES = {
-    "linear": (6, 8), "square": (6, 6), "conv": (6, 4, 3, 3), "point": (6, 4, 1, 1), "norm": (6,),
-}  # fmt: skip
+from loras import NETWORKS, SHAPES, low_rank, oft
 
 
 @pytest.fixture
@@ -124,6 +120,61 @@ def test_change_goes_to_rows_with_halves_swapped(network, tmp_path):
             _native.decode(files, streamed_input(tensor, files.index), target)
             values = np.frombuffer(target, "f4").reshape(exact.shape)
             np.testing.assert_allclose(values, exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["oft", "oft with a rescale", "boft", "glora"])
+@pytest.mark.parametrize("turn", ["", "halves swapped"])
+def test_change_of_a_weight_is_of_the_rows_that_it_is_for(network, turn, tmp_path):
+    """And of the values that are stored, whatever another change of the same rows is."""
+    _, build = NETWORKS[network]
+    rng = np.random.default_rng(4)
+    base = rng.standard_normal((29, 8)).astype("f4")
+    write_checkpoint(tmp_path / "model.safetensors", {"weight": base})
+    stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
+    place, half = LayerPlace("weight", (3, 27), turn), 12 if turn else 0
+    exact, changes = base.astype("f8"), []
+    for number, weight in enumerate((0.7, -1.5)):
+        roles, change = build(rng, np.roll(base[3:27], half, axis=0))
+        _write(tmp_path, "layer", roles, f"{number}.safetensors")
+        (module,) = open_lora(tmp_path / f"{number}.safetensors").modules
+        changes.append(Change(module, place, weight=weight))
+        exact[3:27] += weight * np.roll(change, half, axis=0)
+    tensor = PatchedTensor(stored, tuple(changes))
+    found = np.concatenate([block.reshape(-1) for block in float_blocks(tensor)])
+    np.testing.assert_allclose(found.reshape(exact.shape), exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (8e37, "'lora_unet_layers_0_linear.oft_blocks' holds numbers too large for a rotation"),
+        (
+            np.inf,
+            "'layers.0.linear.weight' holds NaN or infinity in model.safetensors with its LoRAs",
+        ),
+    ],
+)
+def test_rotation_that_cannot_be_computed_is_an_error(value, message, base, bmerge, tmp_path):
+    blocks = np.arange(18, dtype="f4").reshape(2, 3, 3) % 5
+    blocks[blocks > 0] *= np.float32(value)
+    _write(tmp_path, "lora_unet_layers_0_linear", {"oft_blocks": blocks})
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert (called.status, message in called.err) == (1, True), called.err
+    assert "Warning" not in called.err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_blocks_that_are_rotated_some_at_a_time_have_one_bound(base, bmerge, tmp_path, monkeypatch):
+    monkeypatch.setattr("bmerge.lora.reparametrised._BATCH", 1)
+    key = "layers.0.conv.weight"
+    roles, change = oft(3, 0.1)(np.random.default_rng(1), base[key])
+    _write(tmp_path, "lora_unet_layers_0_conv", roles)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words, "--executor", "torch")
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    np.testing.assert_allclose(merged[key], base[key] + change, rtol=1e-5, atol=1e-5)
 
 
 def test_several_loras_are_summed_whatever_their_order(base, bmerge, tmp_path):
@@ -337,6 +388,12 @@ def _ones(*shape, dtype="f4"):
 PAIR = {"lora_up.weight": _ones(6, 2), "lora_down.weight": _ones(2, 8)}
 
 
+def _glora(**others):
+    """Return a GLoRA of the linear layer, some of whose factors are of other shapes."""
+    shapes = {"a1": (8, 2), "a2": (2, 8), "b1": (6, 2), "b2": (2, 8), **others}
+    return {f"{name}.weight": _ones(*shape) for name, shape in shapes.items()}
+
+
 @pytest.mark.parametrize(
     ("roles", "message"),
     [
@@ -359,6 +416,25 @@ PAIR = {"lora_up.weight": _ones(6, 2), "lora_down.weight": _ones(2, 8)}
             {f"hada_w{n}_{s}": _ones(2, 6, 8) for n in (1, 2) for s in "ab"},
             "hada_w1_a of shape [2, 6, 8], which has too many",
         ),
+        ({"oft_blocks": _ones(6, 6)}, "oft_blocks of shape [6, 6], which are not square blocks"),
+        ({"oft_blocks": _ones(2, 3, 2)}, "of shape [2, 3, 2], which are not square blocks"),
+        ({"oft_blocks": _ones(1, 1, 2, 3, 3)}, "which are not square blocks"),
+        ({"oft_blocks": _ones(1, 2, 3, 3)}, "which are not the stages of a butterfly"),
+        ({"oft_blocks": _ones(2, 3, 2, 2)}, "which are not the stages of a butterfly"),
+        ({"oft_blocks": _ones(2, 0, 0)}, "oft_blocks of shape [2, 0, 0], which holds no numbers"),
+        ({"oft_blocks": _ones(0, 3, 2, 2)}, "which holds no numbers"),
+        ({"oft_blocks": _ones(2, 3, 3), "rescale": _ones(5, 1)}, "rescale of shape [5, 1] for 6"),
+        ({"oft_blocks": _ones(2, 3, 3), "alpha": _ones(6)}, "which is not one number"),
+        ({"oft_blocks": _ones(2, 3, 3, dtype="i8")}, "oft_blocks of the dtype I64, not of floats"),
+        ({"a1.weight": _ones(8, 2), "a2.weight": _ones(2, 8)}, "has no b1"),
+        (_glora(a1=(8,)), "has a a1 of shape [8], which is not a matrix"),
+        (_glora(a1=(8, 3)), "do not fit each other: a1 [8, 3], a2 [2, 8]"),
+        (_glora(b2=(3, 8)), "do not fit each other: b1 [6, 2], b2 [3, 8]"),
+        (_glora(a1=(8, 0), a2=(0, 8)), "has a rank of 0: a1"),
+        (_glora(a1=(4, 2)), "has factors of different inputs: a1 [4, 2], a2 [2, 8], b2 [2, 8]"),
+        (_glora(a1=(4, 2), a2=(2, 4)), "has factors of different inputs: a1 [4, 2], a2 [2, 4]"),
+        (_glora(a1=(8, 2, 3, 3)), "has a1 of shape [8, 2, 3, 3], which has too many dimensions"),
+        (_glora(b1=(6, 2, 3, 3)), "has b1 of shape [6, 2, 3, 3], which has too many dimensions"),
         ({**PAIR, "alpha": _ones(2)}, "has alpha of shape [2], which is not one number"),
         ({**PAIR, "alpha": _ones(0)}, "has alpha of shape [0], which is not one number"),
         ({**PAIR, "alpha": _ones(dtype="?")}, "has alpha of the dtype BOOL, not of floats"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -9,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from bmerge.formats import open_checkpoint
 from bmerge.formats.layouts import in_layout
 from layouts import CASES, by_diffusers, small_model, values
-from loras import NETWORKS, low_rank
+from loras import NETWORKS, glora, low_rank, oft
 
 PEFT = ("lora_B.weight", "lora_A.weight")
 NAMES = ("wan21_i2v_14b", "auraflow", "flux2_dev", "ltxv_2b", "cosmos_predict2_2b")
@@ -117,7 +119,8 @@ def test_language_model_is_the_text_encoder(baked, tmp_path, start):
     assert_close(baked(whole, tmp_path / "x.safetensors"), {**whole, key: whole[key] + change})
 
 
-@pytest.mark.parametrize("network", ["lokr whole", "lokr with two products", "loha"])
+@pytest.mark.parametrize("network", ["lokr whole", "lokr with two products", "loha", "glora",
+                                     "glora of old"])  # fmt: skip
 def test_fused_layers_of_other_networks_change_split_weights(baked, tmp_path, network):
     start, _, convert = CASES["flux2_dev"]
     model = small_model("flux2_dev", 1, start=start, layers=1)
@@ -129,6 +132,30 @@ def test_fused_layers_of_other_networks_change_split_weights(baked, tmp_path, ne
     found = baked(by_diffusers(convert, model), tmp_path / "x.safetensors")
     changed = {**model, key: (model[key] + change).astype("f4")}
     assert_close(found, by_diffusers(convert, changed))
+
+
+@pytest.mark.parametrize("network", ["oft", "boft", "glora"])
+def test_fused_layers_whose_rows_mean_nothing_alone_are_left_out(network, bmerge, tmp_path):
+    """GLoRA of a rank as great as its size: the rows of one part fit both orders of its factors."""
+    start, _, convert = CASES["flux2_dev"]
+    model = small_model("flux2_dev", 1, start=start, layers=1)
+    fused, other = (f"double_blocks.0.img_attn.{name}.weight" for name in ("qkv", "proj"))
+    rng = np.random.default_rng(4)
+    build = partial(glora, rank=model[fused].shape[1]) if network == "glora" else oft(2)
+    if network == "boft":
+        build = NETWORKS["boft"][1]
+    roles, _ = build(rng, model[fused])
+    more, change = low_rank(rng, model[other].shape)
+    tensors = {"double_blocks.0.img_attn.qkv": roles, "double_blocks.0.img_attn.proj": more}
+    save_file({f"{name}.{role}": np.asarray(array) for name, each in tensors.items()
+               for role, array in each.items()}, tmp_path / "x.safetensors")  # fmt: skip
+    save_file(by_diffusers(convert, model), tmp_path / "m.safetensors")
+    words = (tmp_path / "m.safetensors", "--lora", tmp_path / "x.safetensors")
+    called = bmerge("merge", "add_difference", *words, "-o", tmp_path / "o.safetensors")
+    assert called.status == 0, called.err
+    assert "the model has no layer 'double_blocks.0.img_attn.qkv': left out" in called.err
+    changed = {**model, other: (model[other] + change).astype("f4")}
+    assert_close(load_file(tmp_path / "o.safetensors"), by_diffusers(convert, changed))
 
 
 @pytest.mark.parametrize("start", ["pipe.dit.", "dit.", "model.", "student.transformer."])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ from coded import (
     weight_in,
 )
 from gguf_files import BLOCKS, F32, block_values, gguf, read
-from loras import low_rank
+from loras import NETWORKS, low_rank
 from merges import recipe_of
 from oracle import METHODS as FIRST
 from oracle import terms
@@ -234,13 +235,18 @@ def test_any_formats_are_merged_as_what_they_stand_for(seed, bmerge, tmp_path):
     check(tmp_path, seed, bmerge)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_any_formats_take_a_lora_and_are_told_apart(seed, bmerge, tmp_path):
+@pytest.mark.parametrize(
+    ("seed", "network"),
+    [*((seed, None) for seed in range(4)), (4, "oft with a rescale"), (5, "boft"), (6, "glora")],
+)
+def test_any_formats_take_a_lora_and_are_told_apart(seed, network, bmerge, tmp_path):
     rng = random.Random(seed)
     (path, other), (values, others), _ = drawn(tmp_path, rng, 2)
     draws, changes, loras = np.random.default_rng(seed), {}, {}
     for name, shape in SHAPES.items():
-        roles, changes[f"{name}.weight"] = low_rank(draws, shape, alpha=2)
+        key = f"{name}.weight"
+        build = NETWORKS[network][1] if network else partial(low_rank, alpha=2)
+        roles, changes[key] = build(draws, others[key] if network else shape)
         flat = name.removeprefix(START).replace(".", "_")
         loras |= {f"lora_unet_{flat}.{role}": array for role, array in roles.items()}
     write_checkpoint(tmp_path / "lora.safetensors", loras)

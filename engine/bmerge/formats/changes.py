@@ -22,21 +22,25 @@ _SPELLINGS = {
     "embedding_up": r"\.lora_embedding_B(?:\.[^.]+)*",
     "magnitude": r"\.lora_magnitude_vector(?:\.[^.]+)*",
     "up_bias": r"\.lora_B(?:\.[^.]+)?\.bias|\.lora_up\.bias",
+    **{role: rf"\.{role}\.weight" for role in ("a1", "a2", "b1", "b2", "bm")},
     "set": r"\.set_weight|(?<=_norm)\.scale|(?<=\.norm_[qk])\.weight"
     r"|(?<=\.norm_added_[qk])\.weight",
 }
 """Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs, BFL."""
 _PLAIN = (
     r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
-    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight"
+    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight|oft_blocks|rescale"
 )
 """Roles that are written as they are called here: those of LyCORIS."""
-_MODELS_TOO = {"set", "alpha", "scalar"}
+_GLORA = (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight")
+_MODELS_TOO = {"set", "alpha", "scalar", "rescale", "bm"}
 """Roles that keys of models match as well."""
 
-_UNREAD = (
-    r".+?\.(?:(?P<OFT>oft_(?:blocks|diag|R(?:\.[^.]+)?(?:\.weight)?))|(?P<GLoRA>[ab][12]\.weight))"
-)
+_UNREAD = {
+    "OFT of PEFT": r".+?\.oft_[Rr](?:\.[^.]+)*",
+    "OFT of early LyCORIS": r".+?\.oft_diag",
+    "OFT of parts of layers": r".+?\.oft_blocks\.\d+",
+}
 """Networks that are known by their tensors, and not read."""
 
 
@@ -55,7 +59,8 @@ def role_of(key: str) -> tuple[str, str] | None:
 
 def is_change(key: str) -> bool:
     """Tell whether a key is one that no model has."""
-    if "lora" not in key and not re.fullmatch(_PLAIN, key.rpartition(".")[2]):
+    known = "lora" in key or key.endswith(_GLORA)
+    if not known and not re.fullmatch(_PLAIN, key.rpartition(".")[2]):
         return False  # as most keys of models, in a fraction of the time
     found = role_of(key)
     return found is not None and found[1] not in _MODELS_TOO
@@ -63,5 +68,4 @@ def is_change(key: str) -> bool:
 
 def unread_network(key: str) -> str | None:
     """Return the network that a key is of, if that is one of those that are not read."""
-    found = re.fullmatch(_UNREAD, key)
-    return None if found is None else found.lastgroup
+    return next((name for name, keys in _UNREAD.items() if re.fullmatch(keys, key)), None)

@@ -147,10 +147,11 @@ def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) ->
 def _changes(
     module: Module, layer: Mapping[str, LayerPlace], shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[Change]:
-    if module.matrix is not None and "weight" in layer:
+    if (module.matrix is not None or module.rotated is not None) and "weight" in layer:
         place = layer["weight"]
         # PEFT says it once for all layers, though it holds for those of one kind alone.
-        turned = module.inputs_first and shapes[place.key] == module.matrix[::-1]
+        matrix = module.matrix
+        turned = module.inputs_first and matrix and shapes[place.key] == matrix[::-1]
         yield Change(module, replace(place, turn="transposed") if turned else place)
     if module.bias is not None and "bias" in layer:
         yield Change(module, layer["bias"], is_bias=True)
@@ -170,14 +171,14 @@ def _parts_of(
 def _part(module: Module, place: LayerPlace) -> tuple[Module, LayerPlace] | None:
     """Return what changes a tensor that has some rows of a layer: of factors, or of their product.
 
-    None if no such rows are named, or lengths of vectors are learned that only a whole layer has.
+    None if no such rows are named, or the change depends on the weight of the whole layer.
     """
     if place.of is None:
         return None
     rows = rows_of_module(module, *place.of)
     if rows is not None:
         return rows, replace(place, of=None)
-    return None if module.magnitude or module.matrix is None else (module, place)
+    return None if module.needs_weight or module.matrix is None else (module, place)
 
 
 def _fitted(lora: Lora, change: Change, shape: tuple[int, ...]) -> Change:
@@ -186,10 +187,10 @@ def _fitted(lora: Lora, change: Change, shape: tuple[int, ...]) -> Change:
     Raises:
         ArchitectureError: if it is for a tensor of another size.
     """
-    rows, columns = _size(change)
     wanted = _rows(change.place, shape), math.prod(shape[1:])
     if change.place.turn == "transposed":
         wanted = wanted[1], wanted[0]
+    rows, columns = _size(change, wanted[1])
     if (rows, columns) == wanted:
         return change
     channels = columns // max(math.prod(shape[2:]), 1)
@@ -204,10 +205,13 @@ def _fitted(lora: Lora, change: Change, shape: tuple[int, ...]) -> Change:
     return replace(change, channels=channels)
 
 
-def _size(change: Change) -> tuple[int, int]:
+def _size(change: Change, columns: int) -> tuple[int, int]:
+    """Return rows and columns of a change; a rotation takes as many columns as there are."""
     module, of = change.module, change.place.of
     if change.is_bias and module.bias is not None:
         return module.bias.numel, 1
+    if module.rotated is not None:
+        return module.rotated, columns
     assert module.matrix is not None
     rows, columns = module.matrix
     return (rows if of is None else of[1] - of[0]), columns

@@ -22,7 +22,15 @@ from bmerge.formats import (
 )
 from bmerge.formats.changes import is_change, role_of, unread_network
 from bmerge.lora.peft import Configured, configuration_of
-from bmerge.lora.shapes import check_factors, check_filled, check_kinds, matrix_of, rank_of
+from bmerge.lora.shapes import (
+    check_factors,
+    check_filled,
+    check_kinds,
+    glora_order,
+    matrix_of,
+    rank_of,
+    rotated_rows,
+)
 
 __all__ = [
     "Lora",
@@ -45,7 +53,8 @@ _BESIDE = (".alpha", ".dora_scale", ".rescale")
 """How keys end of what stands beside weights of any network."""
 _NETWORKS = {
     "down": "LoRA", "up": "LoRA", "embedding_down": "LoRA", "embedding_up": "LoRA",
-    "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "diff": "full",
+    "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "oft_blocks": "OFT",
+    "a1": "GLoRA", "a2": "GLoRA", "b1": "GLoRA", "b2": "GLoRA", "diff": "full",
     "diff_m": "full", "w_norm": "norm", "diff_b": "full", "b_norm": "norm", "set": "norm",
 }  # fmt: skip
 """The role that tells a network type; the first one counts, so a bias that is changed beside a
@@ -58,7 +67,8 @@ class Module:
 
     Args:
         name: of the layer, as the file has it.
-        network: ``LoRA`` (also of convolutions), ``LoHa``, ``LoKr``, ``full`` or ``norm``.
+        network: ``LoRA`` (also of convolutions), ``LoHa``, ``LoKr``, ``OFT``, ``BOFT``, ``GLoRA``,
+            ``full`` or ``norm``.
         tensors: role → where it lies.
         configured: what stands elsewhere than in tensors, or None.
     """
@@ -75,8 +85,22 @@ class Module:
 
     @property
     def matrix(self) -> tuple[int, int] | None:
-        """Rows and columns of the change of the layer's weight; None if only its bias changes."""
+        """Rows and columns of the change of the layer's weight.
+
+        None if only its bias changes, or its rows are rotated, however many columns they have.
+        """
         return matrix_of(self.network, self.shapes)
+
+    @property
+    def rotated(self) -> int | None:
+        """How many rows are rotated; None for networks that rotate none."""
+        return rotated_rows(self.network, self.shapes)
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether the change depends on what the layer's weight is."""
+        found = self.magnitude or self.value
+        return found is not None or self.network in {"OFT", "BOFT", "GLoRA"}
 
     @property
     def rank(self) -> int | None:
@@ -119,16 +143,20 @@ def rows_of_module(module: Module, begin: int, end: int) -> Module | None:
         begin: the first row.
         end: the one after the last.
     """
-    if any(role.startswith(("lokr", "hada_t", "embedding")) for role in module.tensors):
+    if any(role.startswith(("lokr", "hada_t", "embedding", "oft")) for role in module.tensors):
         return None
+    by_rows = _BY_ROWS | ({glora_order(module.shapes)[2]} if module.network == "GLoRA" else set())
     whole = module.matrix[0] if module.matrix else module.bias.numel if module.bias else 0
     tensors = {
         role: rows_of(tensor, tensor.key, begin, end)
-        if role in _BY_ROWS or (role in _LENGTHS and tensor.shape[:1] == (whole,))
+        if role in by_rows or (role in _LENGTHS and tensor.shape[:1] == (whole,))
         else tensor
         for role, tensor in module.tensors.items()
     }
-    return replace(module, tensors=tensors)
+    some = replace(module, tensors=tensors)
+    if module.network == "GLoRA" and glora_order(some.shapes) != glora_order(module.shapes):
+        return None  # of a rank no less than the size: the rows alone would be taken for others
+    return some
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +263,7 @@ def _starts_of(key: str) -> Iterator[str]:
 
 
 def _no_modules(checkpoint: Checkpoint, unknown: Sequence[str]) -> FormatError:
-    hint = "supported: LoRA, LoHa, LoKr, full"
+    hint = "supported: LoRA, LoHa, LoKr, OFT, BOFT, GLoRA, full"
     weights = [key for key in unknown if not key.endswith(_BESIDE)]
     unread = [found for key in weights if (found := unread_network(key))]
     if unread and len(unread) == len(weights):
@@ -255,6 +283,8 @@ def _module(
         raise FormatError(message, path=path, key=name, hint="is the file complete?")
     shapes = {role: info.shape for role, info in tensors.items()}
     kinds = {role: (info.dtype, info.shape) for role, info in tensors.items()}
+    if network == "OFT" and len(shapes["oft_blocks"]) == 4:
+        network = "BOFT"
     problem = check_kinds(kinds) or check_factors(network, shapes) or check_filled(shapes)
     if problem is not None:
         raise FormatError(f"{path}: {name!r} {problem}", path=path, key=name)

@@ -21,7 +21,7 @@ from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.modules import Module
 from bmerge.lora.scale import SINGLE, scale_of
 
-__all__ = ["change_of"]
+__all__ = ["change_of", "tucker"]
 
 _ASIDE = ("diff_b", "b_norm", "up_bias", "dora_scale", "magnitude")
 """Roles that are not part of the change of a weight."""
@@ -59,7 +59,7 @@ def _product(network: str, arrays: Mapping[str, Array]) -> Array:
         return (arrays["embedding_up"] @ arrays["embedding_down"]).T
     up, down = _flat(arrays["up"]), arrays["down"]
     if "mid" in arrays:
-        return _tucker(up.T, arrays["mid"], _flat(down))
+        return tucker(up.T, arrays["mid"], _flat(down))
     return up @ _flat(down)
 
 
@@ -72,10 +72,10 @@ def _factor(arrays: Mapping[str, Array], name: str, core: str) -> Array:
 
 def _pair(arrays: Mapping[str, Array], name: str, core: str) -> Array:
     a, b = arrays[f"{name}_a"], arrays[f"{name}_b"]
-    return _tucker(a, arrays[core], b) if core in arrays else a @ _flat(b)
+    return tucker(a, arrays[core], b) if core in arrays else a @ _flat(b)
 
 
-def _tucker(a: Array, core: Array, b: Array) -> Array:
+def tucker(a: Array, core: Array, b: Array) -> Array:
     """Return the sum over i and j of a[i, p] core[i, j, …] b[j, q], as p rows."""
     inner = np.tensordot(core, b, axes=(1, 0))  # i, …, q
     inner = np.moveaxis(inner, -1, 1)

@@ -22,6 +22,7 @@ from bmerge.lora.lengths import are_of_rows
 from bmerge.lora.names import Turn
 from bmerge.lora.networks import change_of
 from bmerge.lora.patched import PatchedTensor
+from bmerge.lora.reparametrised import change_of_weight
 from bmerge.lora.scale import bias_scale_of, scale_of
 
 __all__ = ["float_blocks", "patched_blocks"]
@@ -85,7 +86,7 @@ def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
 def _whole(info: PatchedTensor) -> Array:
     stored = _widened(read_array(info.base), info.channels)
     modules = [change.module for change in info.changes]
-    again = len(modules) > 1 and any(each.magnitude or each.value for each in modules)
+    again = len(modules) > 1 and any(each.needs_weight for each in modules)
     values = stored.copy() if again else stored
     for change in info.changes:
         first, last = change.place.rows or (0, len(stored) if stored.ndim else 1)
@@ -134,7 +135,11 @@ def _delta(change: Change, before: Array) -> NDArray[Any]:
         # in float64, so that what is set at a weight of 1 is what is stored
         value = read_array(module.value).reshape(before.shape)
         return (_turned(value, turn).astype("f8") - before) * change.weight
-    delta = change_of(module, change.weight if magnitude is None else 1.0)
+    if module.network in {"OFT", "BOFT", "GLoRA"}:
+        delta = change_of_weight(module, _turned(before, turn))
+        delta *= weight if magnitude is None else 1
+    else:
+        delta = change_of(module, change.weight if magnitude is None else 1.0)
     if change.place.of is not None:
         delta = delta[slice(*change.place.of)]
     as_trained = _turned(before, turn)

@@ -1,7 +1,8 @@
 """What the shapes of a layer's tensors say: its rank, its size, and whether they fit together.
 
 A factor pair is ``a @ b``; with a core ``t`` (Tucker, "CP" in LyCORIS) of two ranks and a
-kernel it is ``a[i, p] t[i, j, …] b[j, q]``, summed over i and j.
+kernel it is ``a[i, p] t[i, j, …] b[j, q]``, summed over i and j. A rotation has blocks on the
+diagonal, or (BOFT) that many stages of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from typing import TypeAlias
 
 from bmerge.dtypes import is_float
 
-__all__ = ["check_factors", "check_filled", "check_kinds", "matrix_of", "rank_of"]
+__all__ = [
+    "check_factors",
+    "check_filled",
+    "check_kinds",
+    "glora_order",
+    "matrix_of",
+    "rank_of",
+    "rotated_rows",
+]
 
 Shape: TypeAlias = "tuple[int, ...]"
 Shapes: TypeAlias = Mapping[str, Shape]
@@ -22,11 +31,11 @@ _SINGLE = frozenset({"alpha", "scalar"})
 _FACTORS = frozenset(
     {"up", "down", "mid", "embedding_up", "embedding_down", "hada_w1_a", "hada_w1_b", "hada_w2_a"}
     | {"hada_w2_b", "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2"}
-    | {"lokr_w2_a", "lokr_w2_b", "lokr_t2"}
+    | {"lokr_w2_a", "lokr_w2_b", "lokr_t2", "a1", "a2", "b1", "b2", "bm"}
 )
 _PLAIN = frozenset(
     {"embedding_up", "embedding_down", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}
-    | {"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b"}
+    | {"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "a1", "a2"}
 )
 """Factors without a kernel."""
 _MOST = 5
@@ -38,12 +47,15 @@ _NEEDED = {
         ("lokr_w1", "lokr_w1_a"), ("lokr_w1", "lokr_w1_b"),
         ("lokr_w2", "lokr_w2_a"), ("lokr_w2", "lokr_w2_b"),
     ),
+    "GLoRA": (("a1",), ("a2",), ("b1",), ("b2",)),
 }  # fmt: skip
 """Network type → the roles that a layer must have, one of each group."""
 
 
 def rank_of(network: str, shapes: Shapes) -> int | None:
     """Return the rank that alpha is divided by, or None if there is none."""
+    if network == "GLoRA":
+        return shapes[glora_order(shapes)[3]][0]
     roles = {
         "LoRA": ("down", "embedding_down"),
         "LoHa": ("hada_w1_b",),
@@ -53,7 +65,12 @@ def rank_of(network: str, shapes: Shapes) -> int | None:
 
 
 def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
-    """Return rows and columns of a layer's change, a convolution's kernel among the columns."""
+    """Return rows and columns of a layer's change, a convolution's kernel among the columns.
+
+    None if the tensors do not tell, since only a bias changes or rows are rotated.
+    """
+    if network in {"OFT", "BOFT"}:
+        return None
     if network in {"full", "norm"}:
         shape = shapes.get("diff", shapes.get("w_norm", shapes.get("set")))
         return None if shape is None else _flat(shape)
@@ -64,8 +81,30 @@ def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
         return a * c, b * d
     if "embedding_up" in shapes:
         return shapes["embedding_down"][1], shapes["embedding_up"][0]
-    kernel = math.prod(shapes.get("mid", ())[2:])
-    return shapes["up"][0], math.prod(shapes["down"][1:]) * kernel
+    up, down, core = "up", "down", "mid"
+    if network == "GLoRA":
+        (up, down), core = glora_order(shapes)[2:], "bm"
+    kernel = math.prod(shapes.get(core, ())[2:])
+    return shapes[up][0], math.prod(shapes[down][1:]) * kernel
+
+
+def rotated_rows(network: str, shapes: Shapes) -> int | None:
+    """Return how many rows OFT and BOFT rotate: blocks of so many each; None for other networks."""
+    return math.prod(shapes["oft_blocks"][-3:-1]) if network in {"OFT", "BOFT"} else None
+
+
+def glora_order(shapes: Shapes) -> tuple[str, str, str, str]:
+    """Return the roles c, d, e, f of GLoRA's ``W @ c @ d + e @ f``.
+
+    The first versions of LyCORIS had them the other way round. Those of a square weight fit both:
+    there the rank is taken to be less than the size, as ComfyUI finds by the weight.
+    """
+    a1, a2, b1, b2 = (shapes[role] for role in ("a1", "a2", "b1", "b2"))
+    new = a1[1] == a2[0] == b1[1] == b2[0]
+    old = a1[0] == a2[1] == b1[0] == b2[1] and "bm" not in shapes
+    if old and (not new or a2[0] >= a2[1]):
+        return "a2", "a1", "b2", "b1"
+    return "a1", "a2", "b1", "b2"
 
 
 def check_kinds(tensors: Mapping[str, tuple[str, Shape]]) -> str | None:
@@ -94,16 +133,52 @@ def check_factors(network: str, shapes: Shapes) -> str | None:
     for role, shape in shapes.items():
         if role in _FACTORS and len(shape) < 2:
             return f"has a {role} of shape {list(shape)}, which is not a matrix"
+    return _check_joints(network, shapes) or _check_more(network, shapes)
+
+
+def _check_joints(network: str, shapes: Shapes) -> str | None:
     for left, i, right, j in _joints(network, shapes):
         both = f"{left} {list(shapes[left])}, {right} {list(shapes[right])}"
         if shapes[left][i] != shapes[right][j]:
             return f"has factors that do not fit each other: {both}"
         if shapes[left][i] == 0:
             return f"has a rank of 0: {both}"
+    return None
+
+
+def _check_more(network: str, shapes: Shapes) -> str | None:
+    """Return what is wrong with shapes whose ranks fit."""
     if network == "LoHa":
         first, second = matrix_of(network, shapes), _pair(shapes, "hada_w2_", shapes.get("hada_t2"))
         if first != second:
             return f"has two products of different shapes: {first} and {second}"
+    if network == "GLoRA":
+        return _check_glora(shapes)
+    return _check_rotation(shapes) if network in {"OFT", "BOFT"} else None
+
+
+def _check_glora(shapes: Shapes) -> str | None:
+    first, second, up, down = glora_order(shapes)
+    if set(shapes[up][2:]) - {1}:
+        return f"has {up} of shape {list(shapes[up])}, which has too many dimensions"
+    inputs = {shapes[down][1], math.prod(shapes[down][1:])}
+    if shapes[first][0] != shapes[second][1] or shapes[first][0] not in inputs:
+        some = ", ".join(f"{role} {list(shapes[role])}" for role in (first, second, down))
+        return f"has factors of different inputs: {some}"
+    return None
+
+
+def _check_rotation(shapes: Shapes) -> str | None:
+    """Return what is wrong with blocks that rotate rows; stage i of BOFT takes 2 ** i at once."""
+    blocks, rescale = shapes["oft_blocks"], shapes.get("rescale")
+    if len(blocks) not in {3, 4} or blocks[-1] != blocks[-2]:
+        return f"has oft_blocks of shape {list(blocks)}, which are not square blocks"
+    stages = blocks[0] if len(blocks) == 4 else 0
+    if stages and (blocks[-1] % 2 or blocks[1] % 2 ** (stages - 1)):
+        return f"has oft_blocks of shape {list(blocks)}, which are not the stages of a butterfly"
+    rows = math.prod(blocks[-3:-1])
+    if rescale is not None and math.prod(rescale) != rows:
+        return f"has a rescale of shape {list(rescale)} for {rows} rows"
     return None
 
 
@@ -124,6 +199,13 @@ def _joints(network: str, shapes: Shapes) -> Iterator[tuple[str, int, str, int]]
             yield from (("up", 1, "mid", 0), ("mid", 1, "down", 0))
         else:
             yield "up", 1, "down", 0
+    if network == "GLoRA":
+        first, second, up, down = glora_order(shapes)
+        yield first, 1, second, 0
+        if "bm" in shapes:
+            yield from ((up, 1, "bm", 0), ("bm", 1, down, 0))
+        else:
+            yield up, 1, down, 0
     pairs = {
         "LoHa": (("hada_w1_", "hada_t1"), ("hada_w2_", "hada_t2")),
         "LoKr": (("lokr_w1_", ""), ("lokr_w2_", "lokr_t2")),

@@ -1,0 +1,126 @@
+"""Changes of a layer that depend on its weight W, in float32.
+
+- GLoRA: s * (W a1 a2 + b1 b2), where a1 a2 is of input channels; s = alpha / rank
+- OFT: rows are rotated in blocks, each by the transpose of R = (I + Q) (I - Q)^-1 (Cayley), where
+  Q is the block less its transpose
+- BOFT: stages of such blocks, each by R: stage i takes rows that are half a block times 2^i apart
+
+alpha of OFT and BOFT multiplies nothing: times the number of rows it is the most that the norm of
+all Q together may be, as LyCORIS and kohya's trainer have it; 0 sets no bound. rescale multiplies
+the rows that were rotated.
+
+Sources: Chavan et al., 2023 (GLoRA, arXiv:2306.07967); Qiu et al., 2023 (OFT, arXiv:2306.07280);
+Liu et al., 2023 (BOFT, arXiv:2311.06243); Yeh et al., 2023 (LyCORIS, arXiv:2309.14859).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmerge.errors import FormatError
+from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.modules import Module
+from bmerge.lora.networks import tucker
+from bmerge.lora.scale import read_number, scale_of
+from bmerge.lora.shapes import glora_order
+
+__all__ = ["change_of_weight"]
+
+_BATCH = 1 << 20
+"""Elements of blocks that are inverted at once, in float64."""
+
+
+def change_of_weight(module: Module, weight: Array) -> Array:
+    """Read a layer's tensors and return the change of its weight, as rows and columns.
+
+    Args:
+        module: a layer of OFT, BOFT or GLoRA.
+        weight: the layer's, of any shape with its rows first.
+
+    Raises:
+        FormatError: if a rotation cannot be computed, or alpha is not finite.
+    """
+    rows = weight.reshape(len(weight), -1)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told of the merge
+        found = _generalised(module, rows) if module.network == "GLoRA" else _rotated(module, rows)
+        found *= np.float32(scale_of(module))
+    return found
+
+
+def _generalised(module: Module, rows: Array) -> Array:
+    roles = glora_order(module.shapes)
+    first, second, up, down = (
+        array.reshape(len(array), -1) for array in (read_array(module.tensors[r]) for r in roles)
+    )
+    by_inputs = rows.reshape(len(rows), len(first), -1)  # a kernel is last, if they are channels
+    inner = np.tensordot(np.tensordot(by_inputs, first, axes=(1, 0)), second, axes=(2, 0))
+    found = np.ascontiguousarray(np.moveaxis(inner, 2, 1)).reshape(rows.shape)
+    core = module.tensors.get("bm")
+    found += up @ down if core is None else tucker(up.T, read_array(core), down)
+    return found
+
+
+def _rotated(module: Module, rows: Array) -> Array:
+    turns = _turns(module, len(rows))
+    if module.network == "OFT":
+        found = np.empty_like(rows)
+        size = turns.shape[-1]
+        blocks, turned = (values.reshape(-1, size, rows.shape[1]) for values in (rows, found))
+        np.matmul(turns.swapaxes(1, 2), blocks, out=turned)
+    else:
+        found = np.zeros_like(rows)
+        for stage, turn in enumerate(turns):
+            found += _butterfly(turn, rows + found, stage)
+    rescale = module.tensors.get("rescale")
+    if rescale is not None:
+        factors = read_array(rescale).reshape(-1, 1)
+        found *= factors
+        found += (factors - 1) * rows
+    return found
+
+
+def _butterfly(turn: Array, rows: Array, stage: int) -> Array:
+    """Return what a stage of BOFT adds to rows: its blocks are of two runs of rows, interleaved."""
+    count, columns = rows.shape
+    run = 2**stage * turn.shape[-1] // 2
+    mixed = rows.reshape(-1, 2, run, columns).swapaxes(1, 2)
+    added = turn @ mixed.reshape(-1, turn.shape[-1], columns)
+    return added.reshape(-1, run, 2, columns).swapaxes(1, 2).reshape(count, columns)
+
+
+def _turns(module: Module, count: int) -> Array:
+    """Return R - I = 2 (I - Q)^-1 Q of all blocks.
+
+    Args:
+        module: the layer.
+        count: of its rows.
+    """
+    info = module.tensors["oft_blocks"]
+    blocks = read_array(info)
+    size = blocks.shape[-1]
+    flat = blocks.reshape(-1, size, size)
+    step = max(1, _BATCH // size**2)
+    parts = [slice(begin, begin + step) for begin in range(0, len(flat), step)]
+    bound = read_number(module.tensors["alpha"]) * count if "alpha" in module.tensors else 0.0
+    shrink = 1.0
+    if bound > 0:
+        norm = sum(float(np.sum(np.square(_skew(flat[part])))) for part in parts) ** 0.5
+        shrink = min(1.0, bound / (norm + 1e-8))
+    turns = np.empty_like(flat)
+    for part in parts:
+        skew = _skew(flat[part]) * shrink
+        try:
+            turns[part] = np.linalg.solve(np.eye(size) - skew, 2 * skew)
+        except np.linalg.LinAlgError as error:
+            message = f"{info.file}: {info.key!r} holds numbers too large for a rotation"
+            raise FormatError(message, path=info.file, key=info.key) from error
+    return turns.reshape(blocks.shape)
+
+
+def _skew(blocks: Array) -> NDArray[Any]:
+    wide: NDArray[Any] = blocks.astype("f8")
+    wide -= wide.swapaxes(1, 2).copy()
+    return wide
