@@ -243,6 +243,25 @@ def test_factors_may_be_bare_parameters(ending, base, bmerge, tmp_path):
     np.testing.assert_allclose(merged, base[key] + change, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("network", "executor"), [("oft", "native"), ("glora", "torch")])
+def test_networks_are_known_without_a_word_of_them_in_the_names(
+    network, executor, base, bmerge, tmp_path
+):
+    key = "layers.0.linear.weight"
+    roles, change = NETWORKS[network][1](np.random.default_rng(3), base[key])
+    _write(tmp_path, "diffusion_model.layers.0.linear", roles)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words, "--executor", executor)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + change, rtol=1e-5, atol=1e-5)
+    named = "GLoRA" if network == "glora" else "OFT"
+    assert f"networks      {named}" in bmerge("inspect", "x.safetensors").out
+    models = ("model.safetensors", "x.safetensors")
+    called = bmerge("merge", "weighted_sum", *models, "-o", "other.safetensors")
+    assert "x.safetensors is a LoRA, not a model" in called.err
+
+
 def test_alpha_of_peft_stands_beside_the_file(base, bmerge, tmp_path):
     key = "layers.0.linear.weight"
     names = ("lora_B.weight", "lora_A.weight")
