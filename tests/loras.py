@@ -236,11 +236,16 @@ def _norm(rng, base):
     return {"w_norm": change}, change.astype("f8")
 
 
-def _dora(axis, role="dora_scale", names=("lora_up.weight", "lora_down.weight"), alpha=2.0):
+def _dora(
+    axis, role="dora_scale", names=("lora_up.weight", "lora_down.weight"), alpha=2.0, on=None
+):
     """Return a builder of DoRA whose lengths are those of rows (0) or of columns (1)."""
 
     def build(rng, base):
-        tensors, change = low_rank(rng, base.shape, alpha=alpha, names=names)
+        if on is None:
+            tensors, change = low_rank(rng, base.shape, alpha=alpha, names=names)
+        else:
+            tensors, change = on(rng, base)
         shape = [1] * base.ndim
         shape[axis] = base.shape[axis]
         lengths = np.abs(_draw(rng, *shape)) + 1
@@ -297,6 +302,8 @@ NETWORKS = {
     "dora of columns": ("linear", _dora(1)),
     "dora of a square's columns": ("square", _dora(1)),
     "dora of a convolution": ("conv", _dora(1)),
+    "dora on glora": ("conv", _dora(0, on=glora)),
+    "dora on oft": ("linear", _dora(1, on=oft(3))),
     "dora of peft": ("square", _dora(0, "lora_magnitude_vector", _PEFT, None)),
 }
 """Name → (kind of layer, builder of tensors by role and the change that they mean)."""
