@@ -20,7 +20,7 @@ from bmerge.errors import FormatError
 from bmerge.formats import open_checkpoint
 from bmerge.testing.checkpoints import write_checkpoint
 from coded import LAYERS, X
-from loras import NETWORKS
+from loras import NETWORKS, SHAPES
 from quantised import write_layout
 
 ODD = [None, -1, 0, 3, 2**31, 2**63, 2**70, 1.5, 1e308, math.nan, math.inf, "", "x", "\n", "\0",
@@ -175,10 +175,8 @@ CONFIG = {"peft_type": "LORA", "r": 3, "lora_alpha": 6, "use_rslora": False, "ra
 
 def test_broken_loras_are_one_line_or_a_whole_model(judged, tmp_path):
     chance, refused, rng = random.Random(6), 0, np.random.default_rng(0)
-    shapes = {"linear": (6, 8), "square": (6, 6), "conv": (6, 4, 3, 3), "point": (6, 4, 1, 1),
-              "norm": (6,)}  # fmt: skip
-    base = {f"layers.0.{k}.weight": rng.standard_normal(s).astype("f4") for k, s in shapes.items()}
-    base |= {f"layers.0.{kind}.bias": np.zeros(6, "f4") for kind in shapes}
+    base = {f"layers.0.{k}.weight": rng.standard_normal(s).astype("f4") for k, s in SHAPES.items()}
+    base |= {f"layers.0.{kind}.bias": np.zeros(s[0], "f4") for kind, s in SHAPES.items()}
     model = write_checkpoint(tmp_path / "m.safetensors", base)
     lora, config = tmp_path / "x.safetensors", tmp_path / "adapter_config.json"
     for _ in range(60):

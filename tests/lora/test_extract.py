@@ -360,6 +360,17 @@ def test_loras_that_hold_nan_are_refused(network, spoiled, words, bmerge, folder
     assert not (folder / "x.safetensors").exists()
 
 
+@pytest.mark.parametrize("network", ["lora", "loha"])
+def test_loras_whose_products_are_beyond_float32_are_refused(network, bmerge, folder):
+    roles, _ = NETWORKS[network][1](np.random.default_rng(0), np.zeros(SHAPES["linear"], "f4"))
+    named = {f"lora_unet_a.{r}": a * (1e30 if a.ndim else 1) for r, a in roles.items()}
+    write_checkpoint(folder / "big.safetensors", {k: a.astype("f4") for k, a in named.items()})
+    called = bmerge("lora", "resize", "big.safetensors", "--rank", "2", "-o", "x.safetensors")
+    assert called.status == 1
+    assert "holds NaN or infinity in big.safetensors, or is beyond float32" in called.err
+    assert not (folder / "x.safetensors").exists()
+
+
 @pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "1e400"])
 def test_weights_of_loras_are_finite(weight, bmerge, folder):
     roles, _ = low_rank(np.random.default_rng(0), (6, 8), rank=2, alpha=1)

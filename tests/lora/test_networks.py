@@ -54,6 +54,51 @@ def test_bake_adds_the_weighted_change_of(network, executor, base, bmerge, tmp_p
         assert np.array_equal(merged[other], base[other]), other
 
 
+FLAT = {
+    "hada_w1_a",
+    "hada_w1_b",
+    "hada_w2_a",
+    "hada_w2_b",
+    "lokr_w1",
+    "lokr_w1_a",
+    "lokr_w1_b",
+    "lokr_w2_a",
+    "lokr_w2_b",
+    "lora_embedding_A",
+    "lora_embedding_B",
+    "a1.weight",
+    "a2.weight",
+}
+
+
+FLAT_NETWORKS = [
+    name
+    for name, (kind, build) in NETWORKS.items()
+    if FLAT & build(np.random.default_rng(1), np.ones(SHAPES[kind], "f4"))[0].keys()
+]
+
+
+@pytest.mark.parametrize("executor", ["native", "torch"])
+@pytest.mark.parametrize("network", FLAT_NETWORKS)
+def test_factors_may_have_dimensions_of_one_more(network, executor, base, bmerge, tmp_path):
+    kind, build = NETWORKS[network]
+    roles, _ = build(np.random.default_rng(1), base[f"layers.0.{kind}.weight"])
+    longer = {role: a[..., None] if role in FLAT else a for role, a in roles.items()}
+    written = []
+    for each in (roles, longer):
+        _write(tmp_path, f"lora_unet_layers_0_{kind}", each)
+        baked = ("merge", "add_difference", "model.safetensors", "--lora", "x.safetensors=0.7")
+        resized = ("lora", "resize", "x.safetensors", "--rank", "2")
+        for words in ((*baked, "--executor", executor), resized):
+            called = bmerge(*words, "-o", "out.safetensors", "--force")
+            assert called.status == 0, called.err
+            written.append(read_checkpoint(tmp_path / "out.safetensors"))
+    for one, other in zip(written[:2], written[2:], strict=True):
+        assert one.keys() == other.keys()
+        for key in one:
+            np.testing.assert_array_equal(np.squeeze(other[key]), np.squeeze(one[key]))
+
+
 @pytest.mark.parametrize(("role", "kind"), [("diff_b", "conv"), ("b_norm", "norm")])
 def test_bias_has_a_change_of_its_own(role, kind, base, bmerge, tmp_path):
     change = np.arange(6, dtype="f4")

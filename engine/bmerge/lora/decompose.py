@@ -101,9 +101,17 @@ def _factorised(matrix: Array, total: float, wanted: Wanted, seed: int) -> Facto
 
 
 def refactorise(up: Array, down: Array, wanted: Wanted) -> Factors:
-    """Return the product that is nearest to another product, without computing that one."""
+    """Return the product that is nearest to another product, without computing that one.
+
+    Raises:
+        OverflowError: if that one is beyond float32.
+    """
     (q, r), (p, s) = np.linalg.qr(up.astype("f8")), np.linalg.qr(down.T.astype("f8"))
-    inner = factorise((r @ s.T).astype("f4"), wanted)
+    with np.errstate(over="ignore"):
+        core = (r @ s.T).astype("f4")
+    if not np.isfinite(core).all():
+        raise OverflowError("a product of factors is beyond float32")
+    inner = factorise(core, wanted)
     return Factors(
         (q @ inner.up).astype("f4"), (inner.down @ p.T).astype("f4"), inner.total, inner.kept
     )

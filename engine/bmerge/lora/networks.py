@@ -42,8 +42,9 @@ def change_of(module: Module, weight: float = 1.0) -> Array:
         if role not in {*SINGLE, *_ASIDE}
     }
     factor = next(role for role in _LINEAR if role in arrays)
-    arrays[factor] *= np.float32(weight * scale_of(module))
-    return _product(module.network, arrays)
+    with np.errstate(over="ignore", invalid="ignore"):  # callers refuse what is not finite
+        arrays[factor] *= np.float32(weight * scale_of(module))
+        return _product(module.network, arrays)
 
 
 def _product(network: str, arrays: Mapping[str, Array]) -> Array:
@@ -56,7 +57,7 @@ def _product(network: str, arrays: Mapping[str, Array]) -> Array:
     if "diff" in arrays or "w_norm" in arrays:
         return _flat(arrays.get("diff", arrays.get("w_norm", np.empty(0, "f4"))))
     if "embedding_up" in arrays:
-        return (arrays["embedding_up"] @ arrays["embedding_down"]).T
+        return (_flat(arrays["embedding_up"]) @ _flat(arrays["embedding_down"])).T
     up, down = _flat(arrays["up"]), arrays["down"]
     if "mid" in arrays:
         return tucker(up.T, arrays["mid"], _flat(down))
@@ -71,8 +72,8 @@ def _factor(arrays: Mapping[str, Array], name: str, core: str) -> Array:
 
 
 def _pair(arrays: Mapping[str, Array], name: str, core: str) -> Array:
-    a, b = arrays[f"{name}_a"], arrays[f"{name}_b"]
-    return tucker(a, arrays[core], b) if core in arrays else a @ _flat(b)
+    a, b = _flat(arrays[f"{name}_a"]), _flat(arrays[f"{name}_b"])
+    return tucker(a, arrays[core], b) if core in arrays else a @ b
 
 
 def tucker(a: Array, core: Array, b: Array) -> Array:

@@ -79,7 +79,8 @@ def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
             first, last = place or (0, rows)
             low, high = max(begin, first), min(end, last)
             if low < high:
-                flat[low - begin : high - begin] += up[low - first : high - first] @ down
+                with np.errstate(over="ignore", invalid="ignore"):
+                    flat[low - begin : high - begin] += up[low - first : high - first] @ down
         yield values
 
 
@@ -94,7 +95,8 @@ def _whole(info: PatchedTensor) -> Array:
         target = values[first:last] if values.ndim else values
         if change.channels is not None:
             before, target = before[:, : change.channels], target[:, : change.channels]
-        target += _delta(change, before)
+        with np.errstate(over="ignore", invalid="ignore"):  # the merge refuses what is not finite
+            target += _delta(change, before)
     return values
 
 

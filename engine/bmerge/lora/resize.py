@@ -108,7 +108,10 @@ def _resized(module: Module, wanted: Wanted) -> Factors | None:
     if module.network not in _FACTORED or "embedding_up" in module.tensors:
         return None
     if "up" in module.tensors and "mid" not in module.tensors:
-        return refactorise(*_factors(module, scale_of(module)), wanted)
+        try:
+            return refactorise(*_factors(module, scale_of(module)), wanted)
+        except OverflowError as error:
+            raise _beyond(module) from error
     least = min(module.matrix or (1, 1))
     rank = least if wanted.rank is None else wanted.rank
     return factorise(_finite(change_of(module), module), Wanted(min(rank, least), wanted.energy))
@@ -147,9 +150,13 @@ def _finite(values: Array, module: Module) -> Array:
     """
     if np.isfinite(values).all():
         return values
+    raise _beyond(module)
+
+
+def _beyond(module: Module) -> FormatError:
     file = next(iter(module.tensors.values())).file
-    message = f"{module.name!r} holds NaN or infinity in {file.name}, or times its weight"
-    raise FormatError(message, path=file, key=module.name)
+    message = f"{module.name!r} holds NaN or infinity in {file.name}, or is beyond float32"
+    return FormatError(message, path=file, key=module.name)
 
 
 def _add(writer: LoraWriter, module: Module, factors: Factors) -> None:
