@@ -19,11 +19,16 @@ from bmerge.formats import (
     values_of,
 )
 
-__all__ = ["Array", "encode", "read_array"]
+__all__ = ["Array", "encode", "flat", "read_array"]
 
 Array: TypeAlias = NDArray[np.float32]
 
 _NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "F8_E5M2": "u1", "F8_E4M3": "u1", "BF16": "<u2"}
+
+
+def flat(array: Array) -> Array:
+    """Return an array as a matrix: its rows, and all else as columns."""
+    return array.reshape(array.shape[0] if array.ndim else 1, -1)
 
 
 def read_array(info: Tensor) -> Array:

@@ -97,10 +97,14 @@ class Module:
         return rotated_rows(self.network, self.shapes)
 
     @property
+    def reparametrised(self) -> bool:
+        """Whether the network makes its change of the layer's weight."""
+        return self.network in {"OFT", "BOFT", "GLoRA"}
+
+    @property
     def needs_weight(self) -> bool:
         """Whether the change depends on what the layer's weight is."""
-        found = self.magnitude or self.value
-        return found is not None or self.network in {"OFT", "BOFT", "GLoRA"}
+        return self.reparametrised or (self.magnitude or self.value) is not None
 
     @property
     def rank(self) -> int | None:

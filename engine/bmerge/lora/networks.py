@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.arrays import Array, flat, read_array
 from bmerge.lora.modules import Module
 from bmerge.lora.scale import SINGLE, scale_of
 
@@ -53,15 +53,15 @@ def _product(network: str, arrays: Mapping[str, Array]) -> Array:
     if network == "LoKr":
         # A kernel stays innermost, so that it may count as columns of the second factor.
         w1, w2 = _factor(arrays, "lokr_w1", ""), _factor(arrays, "lokr_w2", "lokr_t2")
-        return np.kron(_flat(w1), _flat(w2))
+        return np.kron(flat(w1), flat(w2))
     if "diff" in arrays or "w_norm" in arrays:
-        return _flat(arrays.get("diff", arrays.get("w_norm", np.empty(0, "f4"))))
+        return flat(arrays.get("diff", arrays.get("w_norm", np.empty(0, "f4"))))
     if "embedding_up" in arrays:
-        return (_flat(arrays["embedding_up"]) @ _flat(arrays["embedding_down"])).T
-    up, down = _flat(arrays["up"]), arrays["down"]
+        return (flat(arrays["embedding_up"]) @ flat(arrays["embedding_down"])).T
+    up, down = flat(arrays["up"]), arrays["down"]
     if "mid" in arrays:
-        return tucker(up.T, arrays["mid"], _flat(down))
-    return up @ _flat(down)
+        return tucker(up.T, arrays["mid"], flat(down))
+    return up @ flat(down)
 
 
 def _factor(arrays: Mapping[str, Array], name: str, core: str) -> Array:
@@ -72,7 +72,7 @@ def _factor(arrays: Mapping[str, Array], name: str, core: str) -> Array:
 
 
 def _pair(arrays: Mapping[str, Array], name: str, core: str) -> Array:
-    a, b = _flat(arrays[f"{name}_a"]), _flat(arrays[f"{name}_b"])
+    a, b = flat(arrays[f"{name}_a"]), flat(arrays[f"{name}_b"])
     return tucker(a, arrays[core], b) if core in arrays else a @ b
 
 
@@ -80,8 +80,4 @@ def tucker(a: Array, core: Array, b: Array) -> Array:
     """Return the sum over i and j of a[i, p] core[i, j, …] b[j, q], as p rows."""
     inner = np.tensordot(core, b, axes=(1, 0))  # i, …, q
     inner = np.moveaxis(inner, -1, 1)
-    return a.T @ _flat(inner)
-
-
-def _flat(array: Array) -> Array:
-    return array.reshape(array.shape[0] if array.ndim else 1, -1)
+    return a.T @ flat(inner)

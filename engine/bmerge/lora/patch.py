@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bmerge.errors import FormatError
 from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of, rows_of
-from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.arrays import Array, flat, read_array
 from bmerge.lora.changes import Change
 from bmerge.lora.lengths import are_of_rows
 from bmerge.lora.names import Turn
@@ -74,13 +74,13 @@ def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
     for begin in range(0, rows, step):
         end = min(begin + step, rows)
         values = read_array(rows_of(info.base, info.key, begin, end))
-        flat = values.reshape(end - begin, -1)
+        matrix = flat(values)
         for place, up, down in factors:
             first, last = place or (0, rows)
             low, high = max(begin, first), min(end, last)
             if low < high:
                 with np.errstate(over="ignore", invalid="ignore"):
-                    flat[low - begin : high - begin] += up[low - first : high - first] @ down
+                    matrix[low - begin : high - begin] += up[low - first : high - first] @ down
         yield values
 
 
@@ -122,7 +122,7 @@ def _factors_of(change: Change) -> tuple[Array, Array]:
     module = change.module
     up, down = (read_array(module.tensors[role]) for role in ("up", "down"))
     up *= np.float32(change.weight * scale_of(module))
-    return up.reshape(len(up), -1), down.reshape(len(down), -1)
+    return flat(up), flat(down)
 
 
 def _delta(change: Change, before: Array) -> NDArray[Any]:
@@ -137,7 +137,7 @@ def _delta(change: Change, before: Array) -> NDArray[Any]:
         # in float64, so that what is set at a weight of 1 is what is stored
         value = read_array(module.value).reshape(before.shape)
         return (_turned(value, turn).astype("f8") - before) * change.weight
-    if module.network in {"OFT", "BOFT", "GLoRA"}:
+    if module.reparametrised:
         delta = change_of_weight(module, _turned(before, turn))
         delta *= weight if magnitude is None else 1
     else:

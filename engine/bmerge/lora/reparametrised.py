@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmerge.errors import FormatError
-from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.arrays import Array, flat, read_array
 from bmerge.lora.modules import Module
 from bmerge.lora.networks import tucker
 from bmerge.lora.scale import read_number, scale_of
@@ -43,18 +43,15 @@ def change_of_weight(module: Module, weight: Array) -> Array:
     Raises:
         FormatError: if a rotation cannot be computed, or alpha is not finite.
     """
-    rows = weight.reshape(len(weight), -1)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told of the merge
-        found = _generalised(module, rows) if module.network == "GLoRA" else _rotated(module, rows)
-        found *= np.float32(scale_of(module))
+    rows = flat(weight)
+    found = _generalised(module, rows) if module.network == "GLoRA" else _rotated(module, rows)
+    found *= np.float32(scale_of(module))
     return found
 
 
 def _generalised(module: Module, rows: Array) -> Array:
     roles = glora_order(module.shapes)
-    first, second, up, down = (
-        array.reshape(len(array), -1) for array in (read_array(module.tensors[r]) for r in roles)
-    )
+    first, second, up, down = (flat(read_array(module.tensors[role])) for role in roles)
     by_inputs = rows.reshape(len(rows), len(first), -1)  # a kernel is last, if they are channels
     inner = np.tensordot(np.tensordot(by_inputs, first, axes=(1, 0)), second, axes=(2, 0))
     found = np.ascontiguousarray(np.moveaxis(inner, 2, 1)).reshape(rows.shape)

@@ -12,7 +12,7 @@ import numpy as np
 
 from bmerge.errors import FormatError
 from bmerge.formats import Tensor, checkpoint_sha256
-from bmerge.lora.arrays import Array, read_array
+from bmerge.lora.arrays import Array, flat, read_array
 from bmerge.lora.decompose import Factors, Wanted, factorise, refactorise
 from bmerge.lora.extract import Layers
 from bmerge.lora.modules import Lora, Module
@@ -137,7 +137,7 @@ def _add_bias(writer: LoraWriter, parts: Sequence[tuple[Module, float]]) -> None
 
 def _factors(module: Module, scale: float) -> tuple[Array, Array]:
     """Return up, which holds the scale, and down."""
-    up, down = (_flat(read_array(module.tensors[role])) for role in ("up", "down"))
+    up, down = (flat(read_array(module.tensors[role])) for role in ("up", "down"))
     with np.errstate(over="ignore"):
         return _finite(up * np.float32(scale), module), _finite(down, module)
 
@@ -217,7 +217,3 @@ def _configuration(modules: Sequence[Module]) -> dict[str, str]:
 
 def _identity(lora: Lora) -> dict[str, str]:
     return {"name": lora.path.name, "sha256": checkpoint_sha256(lora.checkpoint)}
-
-
-def _flat(array: Array) -> Array:
-    return array.reshape(len(array), -1)
