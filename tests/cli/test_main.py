@@ -53,6 +53,22 @@ def test_version_is_said(bmerge):
     assert called.out == f"bmerge {importlib.metadata.version('bmerge')}\n"
 
 
+GARBAGE = """
+import atexit, gc, sys
+atexit.register(lambda: print(f"garbage: {gc.isenabled()}", file=sys.stderr))
+from bmerge.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("verb", ["methods", "hello"])
+def test_garbage_is_looked_for_while_a_verb_works(commands, verb):
+    called = subprocess.run(
+        [sys.executable, "-c", GARBAGE, *commands, verb], capture_output=True, text=True, check=True
+    )
+    assert "garbage: True" in called.stderr
+
+
 def test_one_version_is_told_by_everything():
     installed = importlib.metadata.version("bmerge")
     assert (bmerge_package.__version__, _native.__version__) == (installed, installed)

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         if arguments is None:
+            # What a command imports lives until its end: to look for garbage among it is a tenth
+            # of the time that a small merge takes. It begins when the verb is there.
+            gc.disable()
             signals.watch()
         status = _call(words)
         signals.settle()
@@ -57,9 +60,6 @@ def _tells_version(words: list[str]) -> bool:
 
 
 def _call(words: list[str]) -> int:
-    # What a command imports and plans lives until its end; to look for garbage among it is a sixth
-    # of the time that a small merge takes.
-    gc.set_threshold(10_000)
     from bmerge.cli.call import call  # may take a while, and may be interrupted already
 
     return call(words)

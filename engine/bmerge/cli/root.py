@@ -6,6 +6,7 @@ quick. Verbs that plugins add are looked for only when the word is none of ours.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Mapping
@@ -116,13 +117,12 @@ class Root(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one of our verbs, or ask the plugins for theirs."""
         if cmd_name in COMMANDS:
-            module = importlib.import_module(COMMANDS[cmd_name][0])
-            if "bmerge.formats" in sys.modules:  # the verb may open files
-                session_of(ctx).offer_formats()
-            command: click.Command = module.command
-            name_variables(command, f"BMERGE_{cmd_name.replace('-', '_').upper()}")
-            return command
-        return _commands_of_plugins(ctx).get(cmd_name)
+            command: click.Command | None = _command_of_ours(ctx, cmd_name)
+        else:
+            command = _commands_of_plugins(ctx).get(cmd_name)
+        if not gc.isenabled():
+            _look_for_garbage()
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -151,6 +151,23 @@ class Root(click.Group):
                     (word.ljust(longest), COMMANDS[word][1]) for word in words if word in COMMANDS
                 ]
                 formatter.write_dl(known)
+
+
+def _command_of_ours(ctx: click.Context, name: str) -> click.Command:
+    """Import one of our verbs."""
+    module = importlib.import_module(COMMANDS[name][0])
+    if "bmerge.formats" in sys.modules:  # the verb may open files
+        session_of(ctx).offer_formats()
+    command: click.Command = module.command
+    name_variables(command, f"BMERGE_{name.replace('-', '_').upper()}")
+    return command
+
+
+def _look_for_garbage() -> None:
+    """Look for it from now on, seldom, and not among what has been imported."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 def _commands_of_plugins(ctx: click.Context) -> Mapping[str, click.Command]:
