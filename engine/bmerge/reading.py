@@ -6,11 +6,15 @@ by these. What goes wrong is an OSError whose ``strerror`` completes "cannot be 
 
 from __future__ import annotations
 
+import codecs
 import errno
 import stat
 from pathlib import Path
 
-__all__ = ["check_regular", "read_text"]
+__all__ = ["NOT_TEXT", "SAVE_AS_TEXT", "check_regular", "read_text"]
+
+NOT_TEXT, SAVE_AS_TEXT = "not a text file in UTF-8", "an editor can save text as UTF-8"
+"""What is to be said of a UnicodeDecodeError."""
 
 _LARGEST_TEXT = 1 << 24
 """Bytes; a recipe of thousands of steps has less than one million."""
@@ -32,12 +36,11 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
 
 
-def read_text(path: Path, *, encoding: str = "utf-8") -> str:
-    """Return what a text file holds.
+def read_text(path: Path) -> str:
+    """Return what a text file holds: UTF-8, or UTF-16 that says so, as PowerShell writes it.
 
     Args:
         path: the file.
-        encoding: of its bytes.
 
     Raises:
         OSError: if it is no such file, cannot be read, or is larger than any text of its kind.
@@ -49,4 +52,5 @@ def read_text(path: Path, *, encoding: str = "utf-8") -> str:
     if len(data) > _LARGEST_TEXT:
         limit = f"it is larger than {_LARGEST_TEXT >> 20} MiB"
         raise OSError(errno.EFBIG, limit, str(path))
-    return data.decode(encoding)
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if marked else "utf-8-sig")

@@ -41,6 +41,25 @@ BUG = """
             raise KeyboardInterrupt
 """
 
+STRAY = """
+    import os
+    import subprocess
+    import click
+    from bmerge import hookimpl
+
+    @hookimpl
+    def bmerge_commands(group):
+        @group.command("stray")
+        def stray():
+            with open({opened!r}, "wb", buffering=0) as file:
+                file.write(b"mine")
+                for number in (1, 2):
+                    os.write(number, b"stray")
+                subprocess.run("echo stray; echo stray >&2", shell=True, check=True)
+                click.echo("stray")
+                click.echo("stray", err=True)
+"""
+
 
 @pytest.fixture
 def commands(write_plugin):
@@ -198,6 +217,32 @@ def test_reader_that_has_gone_is_no_traceback():
     finally:
         os.close(writing)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"], ids=["out", "err", "all"])
+def test_closed_streams_lead_to_nowhere(closed, tmp_path, write_plugin):
+    opened = tmp_path / "opened"
+    plugin = write_plugin("stray.py", STRAY.format(opened=str(opened)))
+    line = f'exec "$@" {closed}'
+    called = subprocess.run(
+        ["/bin/sh", "-c", line, "sh", *COMMAND, "--plugin", plugin, "stray"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert called.returncode == 0
+    assert opened.read_bytes() == b"mine"  # not what native code and programs say
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full")  # noqa: PTH110
+def test_what_cannot_take_the_result_is_named():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        called = subprocess.run(
+            [*COMMAND, "architectures"], check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert called.stderr == "error: standard output: No space left on device\n"
+    assert called.returncode == 1
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"]], ids=["version", "help"])

@@ -59,6 +59,16 @@ def test_a_scan_from_the_other_model_and_from_the_best(bmerge, study, example):
     assert "error: 2 pictures of each merge tell nothing of a block" in few.err
 
 
+def test_a_scan_of_few_pictures_is_of_as_many_prompts_as_there_are(
+    bmerge, study_file, example, tmp_path
+):
+    study_file.write_text(STUDY.replace("hello, world", "a, b, c, d, e, f, g"))
+    assert bmerge("run", study_file, "--trials", "2", *example).status == 0
+    assert bmerge("scan", "runs/small", "--pictures", "7", *example).status == 0
+    painted = {path.name[:3] for path in tmp_path.glob("runs/small/scan/*/*.png")}
+    assert painted == {f"p0{prompt}" for prompt in range(7)}
+
+
 def test_where_the_space_holds_no_models_values_go_to_the_ends_of_their_ranges(
     bmerge, study_file, example
 ):

@@ -128,6 +128,15 @@ def changed(**fields):
         ("[1]", 1, "the recipe must be a mapping, not a list", None),
         ("", 1, "the recipe is empty", None),
         ("method: [", 1, "not well-formed", None),
+        ("a:\n\tb: 1", 2, "not well-formed: found character '\\t'", "indent with spaces"),
+        ('a: "C:\\models"', 1, "unknown escape character 'm'", "write a path with / or in ''"),
+        ('a: "C:\\users"', 1, "expected escape sequence", "write a path with / or in ''"),
+        ("a: 1\n b: 2", 2, "mapping values", "begins in the same column"),
+        ("a: [@b]", 1, "found character '@'", "goes in single quotes"),
+        ("a: *b", 1, "undefined alias 'b'", "goes in single quotes"),
+        ("a: 1\n---\na: 2", 2, "another document", "leave '---' out"),
+        ("method:\n" + TEXT[TEXT.index("models") :], 1, "must be text, but it is empty", None),
+        ("method: true\n" + TEXT[TEXT.index("models") :], 1, "must be text, not true", None),
         ("models: &x [1]\nmethod: *x\n", 1, "aliases (*name) are not allowed", None),
         ("a: 1\nb: " + "9" * 5000, 2, "the number 99999999999999999999… is too large", None),
         ("a: 1\nb: -1e400", 2, "the number -1e400 is too large", None),
@@ -145,6 +154,23 @@ def test_mistakes_are_named_with_file_and_line(tmp_path, text, line, message, hi
     assert str(caught.value).startswith(f"{file}:{line}: ")
     assert message in str(caught.value)
     assert hint is None or hint in caught.value.hint
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_text_of_windows_is_read_if_it_says_what_it_is(tmp_path, encoding):
+    file = tmp_path / "r.yaml"
+    marked = "\ufeff" if encoding == "utf-16-le" else ""
+    file.write_bytes((marked + TEXT.replace("\n", "\r\n")).encode(encoding))
+    assert load_recipe(file) == parse_recipe(TEXT)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+def test_text_in_another_encoding_says_what_to_do(tmp_path, encoding):
+    file = tmp_path / "r.yaml"
+    file.write_bytes(f"# é\n{TEXT}".encode(encoding))
+    with pytest.raises(RecipeError, match="r.yaml: not ") as caught:
+        load_recipe(file)
+    assert caught.value.hint == "an editor can save text as UTF-8"
 
 
 def test_list_without_architecture_says_what_is_needed():
@@ -176,7 +202,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
             load_recipe(tmp_path / name)
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "No such"), (b"\xff\xfe", "not a text")])
+@pytest.mark.parametrize(("content", "message"), [(None, "No such"), (b"\xff\xff", "not a text")])
 def test_unreadable_file_is_named(tmp_path, content, message):
     file = tmp_path / "r.yaml"
     if content is not None:

@@ -158,6 +158,24 @@ optimiser: {name: random}
 """
 
 
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [
+        ("[x, y, x]", "prompts 1 and 3 are both 'x' with the same settings: give each once"),
+        ("[x, {prompt: x, seed: 3, weight: 2}, x]", "prompts 1 and 2 are both 'x' with the same"),
+        ("[x, {prompt: x, seed: 3, weight: 2}, x]", "settings (2 repeat others): give"),
+        ("[x, {prompt: x, steps: 3}, X, {prompt: x, extra: {a: 1}}]", None),
+    ],
+)
+def test_load_study_tells_of_a_prompt_that_counts_as_several(load, caplog, prompts, told):
+    load(
+        "merge: {method: m, models: [a, b]}\n"
+        f"payloads: {{prompts: {prompts}}}\n"
+        "generator: {name: g}\nscorers: [{name: s}]\n"
+    )
+    assert (told in caplog.text) if told else not caplog.text
+
+
 def test_load_study_reads_objectives_and_filters(load):
     study = load(SCORED)
     assert study.objectives == Objectives(

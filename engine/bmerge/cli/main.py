@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             the process's signals too.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    _open_what_is_closed()
     if _tells_version(words):
         sys.exit(0)
     from bmerge.cli import signals  # which the version is told without
@@ -43,6 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         status = _interrupted()
     sys.exit(status)
+
+
+def _open_what_is_closed() -> None:
+    """Let standard streams that the caller has closed lead to nowhere.
+
+    The next file that is opened would take the number of such a stream, and get what native code
+    and other programs write to it: a model that is being written, for instance.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, number == descriptor)
+            mode = "w" if number else "r"
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _tells_version(words: list[str]) -> bool:

@@ -96,7 +96,12 @@ def note(message: str, *, lines: bool = False) -> None:
 def _write(stream: TextIO, text: str) -> None:
     """Write what the stream's encoding cannot express as escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, nl=False)
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        click.echo(text, file=stream, nl=False)
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def tell(notes: Iterable[str], warnings: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import RecipeError, nearest
-from bmerge.reading import read_text
+from bmerge.reading import NOT_TEXT, SAVE_AS_TEXT, read_text
 
 __all__ = ["Wildcards", "wildcards_in"]
 
@@ -134,9 +134,9 @@ class Wildcards:
 
 def _read(file: Path) -> Sequence[_Line]:
     try:
-        rows = read_text(file, encoding="utf-8-sig").splitlines()
+        rows = read_text(file).splitlines()
     except UnicodeDecodeError as error:
-        raise RecipeError("not a text file", path=file) from error
+        raise RecipeError(NOT_TEXT, path=file, hint=SAVE_AS_TEXT) from error
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", path=file) from error
     lines = []

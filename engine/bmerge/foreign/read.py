@@ -16,7 +16,7 @@ from bmerge.foreign.webui import read_webui
 from bmerge.formats import open_checkpoint
 from bmerge.formats.folders import holds_model, is_index
 from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES
-from bmerge.reading import read_text
+from bmerge.reading import NOT_TEXT, SAVE_AS_TEXT, read_text
 from bmerge.recipe import Recipe, read_document
 from bmerge.recipe.ancestry import RECIPE_KEY, origin_of
 from bmerge.recipe.load import ArchitectureOf, recipe_of
@@ -92,6 +92,6 @@ def _text(path: Path) -> str:
     try:
         return read_text(path)
     except UnicodeDecodeError as error:
-        raise RecipeError("not a text file", path=path) from error
+        raise RecipeError(NOT_TEXT, path=path, hint=SAVE_AS_TEXT) from error
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", path=path) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bmerge.errors import RecipeError
-from bmerge.reading import read_text
+from bmerge.reading import NOT_TEXT, SAVE_AS_TEXT, read_text
 from bmerge.recipe.node import Node
 
 __all__ = ["Node", "parse_document", "read_document"]
@@ -28,7 +28,7 @@ def read_document(path: Path, *, name: str = "the document") -> Node:
     try:
         text = read_text(path)
     except UnicodeDecodeError as error:
-        raise RecipeError("not a text file", path=path) from error
+        raise RecipeError(NOT_TEXT, path=path, hint=SAVE_AS_TEXT) from error
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", path=path) from error
     return parse_document(text, path=path, name=name)

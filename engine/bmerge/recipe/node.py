@@ -133,7 +133,9 @@ class Node:
         return self.value
 
     def _wrong(self, wanted: str) -> RecipeError:
-        found = repr(self.value)
+        if self.value is None:
+            return self.error(f"{self.name} must be {wanted}, but it is empty")
+        found = str(self.value).lower() if isinstance(self.value, bool) else repr(self.value)
         if isinstance(self.value, (dict, list)):
             found = "a mapping" if isinstance(self.value, dict) else "a list"
         return self.error(f"{self.name} must be {wanted}, not {found}")

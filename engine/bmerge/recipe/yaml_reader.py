@@ -9,12 +9,22 @@ from pathlib import Path
 import yaml
 
 from bmerge.errors import RecipeError
+from bmerge.reading import SAVE_AS_TEXT
 from bmerge.recipe.node import Node, Scalar
 
 __all__ = ["read"]
 
 _DEEPEST = 100
 _TOO_DEEP = f"nested too deeply; {_DEEPEST} levels are allowed"
+_QUOTES = "text with : # , @ * & ! % or brackets in it goes in single quotes: 'a (b:1.2), c'"
+_HINTS = (
+    (r"'\t'", "indent with spaces: a tab is not allowed"),
+    ("escape", "in double quotes a backslash begins an escape: write a path with / or in ''"),
+    ("another document", "a file holds one document: leave '---' out"),
+    ("block end", "what belongs together begins in the same column"),
+    ("mapping values", f"what belongs together begins in the same column; {_QUOTES}"),
+)
+"""What a message of PyYAML has in it, and what to do then."""
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -22,16 +32,18 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 def read(text: str, *, path: Path | None, name: str) -> Node:
     """Read YAML or JSON text; see :func:`bmerge.recipe.document.read_document`."""
+    json = text.lstrip()[:1] in "{["
     try:
         # A tab is space in JSON and an error in YAML; inside JSON's strings it cannot stand.
-        tabless = text.replace("\t", " ") if text.lstrip()[:1] in "{[" else text
-        root = yaml.compose(tabless, Loader=yaml.SafeLoader)
+        root = yaml.compose(text.replace("\t", " ") if json else text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise RecipeError(f"not well-formed: {error.problem}", path=path, line=line) from error
+        message = f"not well-formed: {error.problem}"
+        hint = next((hint for sign, hint in _HINTS if sign in message), _QUOTES)
+        raise RecipeError(message, path=path, line=line, hint=None if json else hint) from error
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise RecipeError(f"not well-formed: {reason}", path=path) from error
+        raise RecipeError(f"not well-formed: {reason}", path=path, hint=SAVE_AS_TEXT) from error
     except RecursionError as error:
         raise RecipeError(_TOO_DEEP, path=path) from error
     if root is None:
@@ -51,7 +63,8 @@ class _Converter:
         value: Scalar | list[Node] | dict[str, Node]
         line = node.start_mark.line + 1
         if id(node) in self._seen:
-            raise RecipeError("aliases (*name) are not allowed", path=self._path, line=line)
+            message = "aliases (*name) are not allowed"
+            raise RecipeError(message, path=self._path, line=line, hint=_QUOTES)
         self._seen.add(id(node))
         if self._depth == _DEEPEST:
             raise RecipeError(_TOO_DEEP, path=self._path, line=line)

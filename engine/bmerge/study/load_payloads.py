@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from bmerge.study.payload_settings import (
 from bmerge.study.prompt_texts import read_prompt_texts
 
 __all__ = ["read_payloads"]
+
+_logger = logging.getLogger(__name__)
 
 _KEYS = ("defaults", "seeds", "prompts", "wildcards")
 _PROMPT = ("prompt", "from", "seed", "seeds")
@@ -61,10 +65,34 @@ def read_payloads(node: Node, folder: Path) -> tuple[Payload, ...]:
         raise node.error(f"{count} are more than the {MOST_PICTURES} pictures of a trial")
     for draft, prompt in zip(drafts, prompts, strict=True):
         _check_wildcards(draft.place, prompt, wildcards)
+    _tell_repeated(prompts)
     payloads = make_payloads(prompts, seeds, wildcards)
     if not any(payload.weight > 0 for payload in payloads):
         raise node.error("payloads must hold at least one prompt with a weight above 0")
     return payloads
+
+
+def _tell_repeated(prompts: Sequence[Prompt]) -> None:
+    """Say which prompts are there more than once with the same settings.
+
+    Each entry counts as a prompt of its own where it is told how sure a comparison is.
+    """
+    places: dict[str, int] = {}
+    repeated: list[tuple[int, int]] = []
+    for place, prompt in enumerate(prompts, start=1):
+        first = places.setdefault(repr(replace(prompt.payload, weight=1.0, tags=())), place)
+        if first != place:
+            repeated.append((first, place))
+    if repeated:
+        one, other = repeated[0]
+        _logger.warning(
+            "prompts %d and %d are both %r with the same settings%s: give each once, with all its "
+            "seeds or a weight; as several, comparisons look surer than they are",
+            one,
+            other,
+            prompts[other - 1].payload.prompt,
+            f" ({len(repeated)} repeat others)" if len(repeated) > 1 else "",
+        )
 
 
 def _wildcards(node: Node | None, folder: Path) -> Wildcards | None:

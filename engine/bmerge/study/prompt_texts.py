@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bmerge.errors import RecipeError, nearest
-from bmerge.reading import read_text
+from bmerge.reading import NOT_TEXT, SAVE_AS_TEXT, read_text
 from bmerge.recipe.document import Node
 from bmerge.study.payload_settings import Draft, read_seed, read_settings
 
@@ -31,9 +31,9 @@ def read_prompt_texts(file: Path) -> list[Draft]:
         RecipeError: with file and line, if one is not valid.
     """
     try:
-        rows = read_text(file, encoding="utf-8-sig").splitlines()
+        rows = read_text(file).splitlines()
     except UnicodeDecodeError as error:
-        raise RecipeError("not a text file", path=file) from error
+        raise RecipeError(NOT_TEXT, path=file, hint=SAVE_AS_TEXT) from error
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", path=file) from error
     drafts = [

@@ -30,6 +30,7 @@ __all__ = [
     "outside_entry",
     "prove",
     "share_of",
+    "spread_over_prompts",
 ]
 
 LEAST = 4  # pictures of each contender, for a comparison to mean something
@@ -109,7 +110,7 @@ def fresh_payloads(payloads: Sequence[Payload], count: int, seed: int) -> list[F
     The first ones are the same for any ``count``, and of as many prompts as there are: a second
     picture of a prompt says less of two merges than the first one of another.
     """
-    ordered = _spread_over_prompts(in_random_order(payloads, seed + 1))
+    ordered = spread_over_prompts(in_random_order(payloads, seed + 1))
     used = {payload.seed for payload in payloads}
     fresh: list[Fresh] = []
     for index in range(count):
@@ -123,7 +124,7 @@ def fresh_payloads(payloads: Sequence[Payload], count: int, seed: int) -> list[F
     return fresh
 
 
-def _spread_over_prompts(payloads: Sequence[Payload]) -> list[Payload]:
+def spread_over_prompts(payloads: Sequence[Payload]) -> list[Payload]:
     """Return the payloads with one of each prompt first, then a second one of each."""
     seen: Counter[str] = Counter()
     turns = []

@@ -20,7 +20,7 @@ from bmerge.study.painting import Entry, key_of, paint
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.proof import Contender, ProofStore
 from bmerge.study.protocols import Parameter
-from bmerge.study.prove import LEAST, check_provable
+from bmerge.study.prove import LEAST, check_provable, spread_over_prompts
 from bmerge.study.race import in_random_order
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of
@@ -100,7 +100,8 @@ def scan(
             compared.
     """
     check_provable(study.evaluator.scorers)
-    payloads = in_random_order(study.evaluator.payloads, study.seed)[:pictures]
+    ordered = spread_over_prompts(in_random_order(study.evaluator.payloads, study.seed))
+    payloads = ordered[:pictures]
     if len(payloads) < LEAST:
         message = f"{len(payloads)} pictures of each merge tell nothing of a block"
         raise StudyError(message, hint=f"give {LEAST} or more")
