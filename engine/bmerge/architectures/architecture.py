@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from bmerge.architectures.patterns import Contents, compiled, starts_of
 from bmerge.errors import ArchitectureError
+from bmerge.records import dataclass
 
 __all__ = ["LEFTOVERS", "Architecture", "Rule", "Variant"]
 

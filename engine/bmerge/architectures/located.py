@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.architectures.detect import detect
@@ -18,6 +17,7 @@ from bmerge.formats.checkpoint import ComposedTensor, Tensor, TensorInfo
 from bmerge.formats.layouts import in_layout
 from bmerge.formats.prefixes import ADAPTER, CONDITIONER, kind_of, parted
 from bmerge.formats.wholes import whole_of
+from bmerge.records import dataclass
 
 __all__ = ["ParameterPlace", "PipelineParts", "pipeline_parts"]
 

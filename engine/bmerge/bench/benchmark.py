@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ from bmerge.host.merges import architecture_of, open_models
 from bmerge.host.studies import model_identity
 from bmerge.method import MergeMethod
 from bmerge.recipe import Recipe
+from bmerge.records import dataclass
 from bmerge.study.config import StudyConfig
 from bmerge.study.space_entry import HyperparameterSpace
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bmerge.bench.rows import Stage
 from bmerge.bench.summary import SummaryLine
+from bmerge.records import dataclass
 from bmerge.report.axes import Axis, axis_of
 from bmerge.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 

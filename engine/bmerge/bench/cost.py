@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bmerge.errors import ExecutorError
 from bmerge.executors import Executor, ExecutorOptions, choose_executor
 from bmerge.plan import Plan
 from bmerge.recipe import Recipe, dump_recipe
+from bmerge.records import dataclass
 
 __all__ = ["Cost", "Where", "measure"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from bmerge.bench.benchmark import Benchmark
@@ -22,6 +22,7 @@ from bmerge.host import Registry
 from bmerge.host.studies import build_study
 from bmerge.method import MergeMethod, merge_method
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
+from bmerge.records import dataclass
 from bmerge.study.events import Event as StudyEvent
 from bmerge.study.lock import FolderLock
 from bmerge.study.loop import run_study

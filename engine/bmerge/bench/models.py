@@ -7,12 +7,12 @@ Methods name their inputs: ``base`` is the model that the others were trained fr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import MethodError
 from bmerge.method import ContentKind, MergeMethod
 from bmerge.recipe import ModelRef
+from bmerge.records import dataclass
 
 __all__ = ["BenchModels", "models_of"]
 

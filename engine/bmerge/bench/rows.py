@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from bmerge.bench.cost import Cost
 from bmerge.errors import StudyError
 from bmerge.recipe import BlockWeights
+from bmerge.records import dataclass
 
 __all__ = ["MergeRow", "MergeRows", "Stage"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bmerge.bench.rows import MergeRow
 from bmerge.evaluate.protocols import Payload
+from bmerge.records import dataclass
 from bmerge.study.gallery import record_of
 from bmerge.study.normal import Normal
 from bmerge.study.objective import Objectives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bmerge.extras import absent, install_line
 from bmerge.formats.target import write_file
 from bmerge.host import Registry
 from bmerge.host.kinds import ScorerKind
+from bmerge.records import dataclass
 from bmerge.study.load import load_study
 from bmerge.wizard import (
     Answers,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,6 +16,7 @@ from bmerge.cli.variables import Negation
 from bmerge.errors import FormatError
 from bmerge.formats.target import GGUF_SUFFIX, PICKLED_SUFFIXES, SAFETENSORS_SUFFIXES, target_of
 from bmerge.pipeline.shards import index_of
+from bmerge.records import dataclass
 
 __all__ = ["OutputOptions", "output_options"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from bmerge.cli.output import show
 from bmerge.cli.session import Session, shared_options
 from bmerge.errors import PluginError
 from bmerge.host import Registry
+from bmerge.records import dataclass
 
 __all__ = ["command"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,6 +15,7 @@ from bmerge.cli.session import Session, shared_options
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, open_checkpoint
 from bmerge.recipe import BlockWeights, load_presets, parse_weights
+from bmerge.records import dataclass
 
 __all__ = ["command"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,7 @@ from bmerge.compare.pairs import AlignedModels, TensorRow
 from bmerge.compare.same import same_values
 from bmerge.dtypes import is_float
 from bmerge.executors import Executor, ProgressCallback
+from bmerge.records import dataclass
 
 __all__ = ["Difference", "Distance", "compare"]
 

@@ -6,10 +6,10 @@ Pure text without a library: cells carry their number as a tooltip, and read in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 
 from bmerge.colours import ink_on, weight_colour
+from bmerge.records import dataclass
 
 __all__ = ["HeatGrid", "page", "svg"]
 

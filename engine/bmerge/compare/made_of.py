@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -19,6 +18,7 @@ from bmerge.compare.measured import measured
 from bmerge.compare.pairs import AlignedModels
 from bmerge.dtypes import is_float
 from bmerge.executors import Executor, ProgressCallback
+from bmerge.records import dataclass
 
 __all__ = ["Fit", "MadeOf", "made_of"]
 

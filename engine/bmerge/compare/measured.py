@@ -8,7 +8,6 @@ there are numbers is read once for each half of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +21,7 @@ from bmerge.formats.composed import reshaped
 from bmerge.pipeline.execute import execute
 from bmerge.plan import Jobs, MergeJob, Plan
 from bmerge.recipe import Recipe
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from bmerge.architectures import Architecture
@@ -12,6 +11,7 @@ from bmerge.compare.layers import layer_of
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, Tensor, decoded, in_one_layout
+from bmerge.records import dataclass
 
 __all__ = ["AlignedModels", "TensorRow", "align"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import FormatError
 from bmerge.formats import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.composed import runs_of
+from bmerge.records import dataclass
 
 __all__ = ["Sameness", "same_values", "sameness"]
 

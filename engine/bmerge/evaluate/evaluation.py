@@ -12,7 +12,6 @@ import math
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
 from functools import partial
 from types import GeneratorType
 from typing import Protocol, TypeVar
@@ -32,6 +31,7 @@ from bmerge.evaluate.protocols import (
     TrialScorer,
 )
 from bmerge.faults import FAILURES, explained, in_one_line
+from bmerge.records import dataclass
 
 __all__ = [
     "Evaluation",

@@ -13,12 +13,12 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmerge.errors import ScorerError, redacted
 from bmerge.evaluate.weights import Download
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     import httpx2

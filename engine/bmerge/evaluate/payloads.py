@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from bmerge.evaluate.protocols import Payload
 from bmerge.evaluate.wildcards import Wildcards
+from bmerge.records import dataclass
 
 __all__ = ["Prompt", "make_payloads", "matches", "prompt_of"]
 

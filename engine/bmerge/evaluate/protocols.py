@@ -7,9 +7,11 @@ knows of optimisers, trials or plugins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from PIL.Image import Image

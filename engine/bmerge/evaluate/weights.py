@@ -7,10 +7,10 @@ has to agree to. ``bmerge scorers fetch`` fetches them; :mod:`bmerge.evaluate.fe
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.formats.hashes import cache_folder
+from bmerge.records import dataclass
 
 __all__ = ["FOLDER_VARIABLE", "Download", "scorer_folder"]
 

@@ -10,11 +10,11 @@ import math
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import RecipeError, nearest
 from bmerge.reading import NOT_TEXT, SAVE_AS_TEXT, read_text
+from bmerge.records import dataclass
 
 __all__ = ["Wildcards", "wildcards_in"]
 

@@ -8,13 +8,13 @@ tensor completely or raises.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from bmerge.errors import ExecutorError
 from bmerge.formats import Tensor
 from bmerge.lora.patched import is_patched
 from bmerge.plan import MergeJob, Plan
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -8,7 +8,6 @@ What was asked for and cannot be had is an error, never something else.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
@@ -19,6 +18,7 @@ from bmerge.executors.working_set import largest_staging, largest_working_set
 from bmerge.extras import require
 from bmerge.options import unfolded
 from bmerge.plan import Plan
+from bmerge.records import dataclass
 
 __all__ = ["ChosenExecutor", "DeviceMemory", "DeviceProbe", "choose_executor"]
 

@@ -5,7 +5,6 @@ Everything else of the torch executor is the same on both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from bmerge.errors import ExecutorError
 from bmerge.executors.probe import memory_of
 from bmerge.executors.working_set import AHEAD
+from bmerge.records import dataclass
 
 __all__ = ["CpuDevice", "CudaDevice", "Device", "Downloaded", "PendingTransfer", "open_device"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from bmerge.expr.kinds import FILTERS
 from bmerge.formats import Tensor, native_input, runs_of
 from bmerge.lora.patched import is_patched
 from bmerge.plan import CopyJob, Encoding, FillJob, Job, MergeJob, Plan
+from bmerge.records import dataclass
 
 __all__ = ["NativeExecutor", "program_of"]
 

@@ -6,10 +6,11 @@ from this class; what an executor does with one is the executor's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Literal, TypeAlias, TypedDict
 
 from bmerge.options import OptionGroup, option
+from bmerge.records import dataclass
 
 __all__ = ["ExecutorKeywords", "ExecutorName", "ExecutorOptions", "IoMode"]
 

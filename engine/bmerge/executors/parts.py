@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.device import Device
 from bmerge.executors.working_set import staging, working_set
 from bmerge.expr.window import Window
 from bmerge.plan import MergeJob
+from bmerge.records import dataclass
 
 __all__ = ["JobCutter", "JobPart"]
 

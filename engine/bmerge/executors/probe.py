@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bmerge.extras import absent, install_line
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     import torch

@@ -6,13 +6,13 @@ it is nearer to that, so that the mean of many roundings is the value itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from bmerge.expr import philox
+from bmerge.records import dataclass
 
 __all__ = ["FORMATS", "encode_by_chance"]
 

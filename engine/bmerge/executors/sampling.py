@@ -6,11 +6,10 @@ written: nothing is read or computed a second time but what they are changes of,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bmerge.executors.base import Rounded
 from bmerge.formats import Tensor
 from bmerge.plan import MergeJob, Plan
+from bmerge.records import dataclass
 
 __all__ = ["Sample", "Samples", "samples_of"]
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 
 import torch
@@ -39,6 +39,7 @@ from bmerge.executors.sampling import Sample, samples_of
 from bmerge.expr.evaluate import evaluate
 from bmerge.lora.patched import is_patched
 from bmerge.plan import CopyJob, FillJob, Jobs, MergeJob, Plan
+from bmerge.records import dataclass
 
 __all__ = ["TorchExecutor"]
 

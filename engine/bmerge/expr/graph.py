@@ -8,8 +8,10 @@ torch executor runs the same nodes one by one. A body that cannot be taken apart
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
+
+from bmerge.records import dataclass
 
 __all__ = ["IDENTITY", "Function", "Graph", "GraphNode", "call", "needed"]
 

@@ -10,12 +10,12 @@ Booleans take part in arithmetic only where torch, run eagerly, would mean the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import reduce
 from typing import Final
 
 from bmerge.expr.graph import Graph
+from bmerge.records import dataclass
 
 __all__ = ["FILTERS", "WHOLE", "Extent", "KindError", "ValueKind", "extent_of", "kind_of"]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 from bmerge.expr.graph import REDUCTIONS, Graph, GraphNode
 from bmerge.expr.scalars import SCALARS
+from bmerge.records import dataclass
 
 __all__ = ["reduces_to_input"]
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bmerge.expr import philox
 from bmerge.expr.seeds import STREAMS
+from bmerge.records import dataclass
 
 __all__ = ["POSITIONS", "Window", "position", "seeded"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from bmerge.recipe.ancestry import Ancestors
+from bmerge.records import dataclass
 
 __all__ = ["HowMade", "Lineage", "Member", "lineage"]
 

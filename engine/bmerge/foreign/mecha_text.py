@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from bmerge.errors import RecipeError
+from bmerge.records import dataclass
 
 __all__ = ["Argument", "Instruction", "Ref", "parse_mecha"]
 

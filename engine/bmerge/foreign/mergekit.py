@@ -8,7 +8,7 @@ and the result picks from these by the names of keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from bmerge.architectures import Architecture
@@ -25,6 +25,7 @@ from bmerge.foreign.mergekit_values import (
 )
 from bmerge.recipe import BlockWeights, ModelRef, Node, Recipe, Value
 from bmerge.recipe.settings import read_settings
+from bmerge.records import dataclass
 
 __all__ = ["is_mergekit", "read_mergekit"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from bmerge.recipe import BlockWeights
+from bmerge.records import dataclass
 
 __all__ = ["METHODS", "KitMethod"]
 

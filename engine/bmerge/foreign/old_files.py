@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import FormatError, RecipeError
 from bmerge.foreign.old_settings import Settings
 from bmerge.reading import read_text
+from bmerge.records import dataclass
 
 __all__ = ["OldFolder", "open_folder"]
 

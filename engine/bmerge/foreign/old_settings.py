@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import RecipeError
+from bmerge.records import dataclass
 
 __all__ = ["Settings"]
 

@@ -7,11 +7,12 @@ native core decodes them, some elements at a time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge.formats.checkpoint import ComposedTensor, Tensor, TensorInfo
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,13 +14,13 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.target import SAFETENSORS_SUFFIXES, write_file
+from bmerge.records import dataclass
 
 __all__ = [
     "Digests",

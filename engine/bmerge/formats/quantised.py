@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NoReturn, TypeAlias
 
 from bmerge.dtypes import BITS
@@ -31,6 +31,7 @@ from bmerge.formats.quantisation import (
     is_as_declared,
 )
 from bmerge.formats.suspects import Suspects
+from bmerge.records import dataclass
 
 __all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
 

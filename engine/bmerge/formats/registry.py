@@ -7,7 +7,6 @@ too, lays a file out before any tensor is there; what fills it may come in any o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.layout import Layout, SafetensorsLayout, TensorRow, in_utf8
 from bmerge.formats.safetensors import open_safetensors
+from bmerge.records import dataclass
 
 __all__ = [
     "GGUF_SUFFIX",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
 from bmerge.errors import FormatError
@@ -13,6 +13,7 @@ from bmerge.formats.layouts import LAYOUTS, in_layout
 from bmerge.formats.prefixes import ADAPTER, is_part_file, key_of, kind_of, parted
 from bmerge.formats.quantised import decoded
 from bmerge.formats.wholes import Whole, whole_of
+from bmerge.records import dataclass
 
 __all__ = ["PARTS", "Form", "relaid"]
 

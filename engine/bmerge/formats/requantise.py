@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 from bmerge.formats.coded import Codec, CodedTensor
 from bmerge.formats.quantisation import ORIGINAL_SHAPE
 from bmerge.formats.stored import read_bytes
+from bmerge.records import dataclass
 
 __all__ = [
     "FORMATS",

@@ -10,7 +10,6 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +17,7 @@ from bmerge import _native
 from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
 from bmerge.formats.torch_pickle import state_dict_pickle
+from bmerge.records import dataclass
 
 __all__ = ["TorchLayout"]
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 from bmerge.dtypes import TAGS
+from bmerge.records import dataclass
 
 __all__ = ["OrderedDict", "StoredTensor", "unpickle"]
 

@@ -7,7 +7,6 @@ same way as everybody's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from bmerge.errors import PluginError, nearest
 from bmerge.host.entry_points import EntryPoint, entry_points
 from bmerge.host.plugin_files import import_file, plugins_in
 from bmerge.host.records import OWN
+from bmerge.records import dataclass
 
 __all__ = ["PluginCandidate", "installed", "of_path", "restrict", "without"]
 

@@ -11,9 +11,10 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+
+from bmerge.records import dataclass
 
 __all__ = ["EntryPoint", "entry_points"]
 

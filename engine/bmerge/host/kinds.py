@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from bmerge.errors import BmergeError, PluginError, nearest
@@ -17,6 +17,7 @@ from bmerge.extras import as_missing_extra, require
 from bmerge.faults import FAILURES, in_one_line
 from bmerge.options import annotations_of, problem
 from bmerge.options.about import about, bare
+from bmerge.records import dataclass
 from bmerge.study.protocols import Optimiser, ParameterKind
 
 __all__ = ["FactoryOption", "GeneratorKind", "OptimiserKind", "PluginKind", "ScorerKind"]

@@ -6,7 +6,7 @@ Recipes name things; plans and everything below them take objects. Here names ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bmerge.architectures import Architecture
@@ -30,6 +30,7 @@ from bmerge.lora.patched import loras_of
 from bmerge.plan import Plan, make_plan
 from bmerge.plan.notes import some
 from bmerge.recipe import ModelRef, Recipe, Step
+from bmerge.records import dataclass
 
 __all__ = [
     "MergeInputs", "architecture_of", "inputs_of", "open_models", "plan_merge", "with_hashes",

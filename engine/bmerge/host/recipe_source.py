@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bmerge.host.registry import Registry
 from bmerge.pipeline import merge_to_file
 from bmerge.plan import Plan
 from bmerge.recipe import Recipe
+from bmerge.records import dataclass
 from bmerge.temporaries import temporary_folder
 
 __all__ = ["RecipeSource"]

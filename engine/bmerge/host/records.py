@@ -5,11 +5,11 @@ Read by listings (``bmerge plugins``) and by error messages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.host.code import code_sha256
 from bmerge.recipe.schema import PluginRef
+from bmerge.records import dataclass
 
 __all__ = ["OWN", "PluginRecord"]
 

@@ -10,7 +10,7 @@ import platform
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bmerge.errors import Blame, BmergeError, StudyError
@@ -21,6 +21,7 @@ from bmerge.faults import in_one_line
 from bmerge.host.finding import located
 from bmerge.host.registry import load_registry
 from bmerge.host.studies import build_study
+from bmerge.records import dataclass
 from bmerge.study.attempt import Attempts
 from bmerge.study.config import StudyConfig
 from bmerge.study.definition import StudyDefinition

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.names import LayerPlace
+from bmerge.records import dataclass
 
 __all__ = ["AppliedLora", "Change"]
 

@@ -10,13 +10,14 @@ vectors, so what it keeps is known without computing it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bmerge.lora.arrays import Array
+from bmerge.records import dataclass
 
 __all__ = ["Factors", "Wanted", "factorise", "refactorise"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.formats import ComposedTensor, Tensor, TensorInfo
 from bmerge.formats.layouts import other_layouts
+from bmerge.records import dataclass
 
 __all__ = ["StoredRows", "rows_elsewhere"]
 

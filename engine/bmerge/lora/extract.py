@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ from bmerge.lora.kohya import base_version, kohya_layers
 from bmerge.lora.names import LayerPlace
 from bmerge.lora.spread import in_order
 from bmerge.lora.write import LoraWriter, rank_metadata
+from bmerge.records import dataclass
 
 __all__ = ["Layers", "extract_lora"]
 

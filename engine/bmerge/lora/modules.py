@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bmerge.errors import FormatError
@@ -31,6 +31,7 @@ from bmerge.lora.shapes import (
     rank_of,
     rotated_rows,
 )
+from bmerge.records import dataclass
 
 __all__ = [
     "Lora",

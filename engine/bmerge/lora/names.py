@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from bmerge.lora.elsewhere import rows_elsewhere
 from bmerge.lora.text import text_names
 from bmerge.lora.transformers import flux_names, sd3_names
 from bmerge.lora.unet import unet_names
+from bmerge.records import dataclass
 
 __all__ = [
     "Layer",

@@ -8,11 +8,12 @@ which rounds once. Every plan asks for these, so nothing else of this room is im
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmerge.formats import Checkpoint, Tensor, TensorInfo, pieces_of
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from typing_extensions import Self

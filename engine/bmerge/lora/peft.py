@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bmerge.errors import FormatError
 from bmerge.formats import Checkpoint
+from bmerge.records import dataclass
 
 __all__ = ["Configured", "configuration_of"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bmerge.options import OptionGroup
+from bmerge.records import dataclass
 
 __all__ = ["ParameterGroup"]
 

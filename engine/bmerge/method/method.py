@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from bmerge.method.content import ContentKind
 from bmerge.method.hyperparameter import Hyperparameter
 from bmerge.method.option import Option, OptionValue
 from bmerge.method.statistic import Statistic
+from bmerge.records import dataclass
 
 __all__ = ["MergeMethod"]
 

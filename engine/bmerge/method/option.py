@@ -5,8 +5,9 @@ Unlike a hyperparameter an option is not a number, is the same for all blocks an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from bmerge.records import dataclass
 
 __all__ = ["Option", "OptionValue"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from bmerge.errors import MethodError
 from bmerge.expr import Extent, Graph, extent_of, trace
+from bmerge.records import dataclass
 
 __all__ = ["Statistic"]
 

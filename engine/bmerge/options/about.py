@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
 from typing import Any
+
+from bmerge.records import dataclass
 
 __all__ = ["About", "about", "bare"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, cast
 
 from bmerge.errors import PluginError
 from bmerge.options.about import About, about
 from bmerge.options.fitting import problem
+from bmerge.records import dataclass
 from bmerge.sizes import parse_size
 
 __all__ = ["OptionGroup", "option"]

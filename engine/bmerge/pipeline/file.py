@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
 from bmerge.plan import BLOCK_TYPES, Plan, encoded
 from bmerge.recipe.ancestry import RECIPE_KEY
+from bmerge.records import dataclass
 
 __all__ = ["MergeReport", "merge_to_file"]
 

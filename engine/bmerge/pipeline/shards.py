@@ -10,10 +10,10 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.plan import OutputTensor
+from bmerge.records import dataclass
 
 __all__ = ["Shard", "cut", "index_of", "index_text", "previous_shards", "staged_name"]
 

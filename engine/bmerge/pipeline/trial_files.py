@@ -10,7 +10,6 @@ dies meanwhile leaves no file that looks whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge import _native
@@ -25,6 +24,7 @@ from bmerge.pipeline.output import explained
 from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.sinks import FileSink, OnePlace
 from bmerge.plan import Job, OutputTensor, Plan, encoded
+from bmerge.records import dataclass
 from bmerge.temporaries import fresh_name
 
 __all__ = ["TrialFile", "TrialFiles"]

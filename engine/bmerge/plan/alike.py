@@ -7,13 +7,13 @@ these, so thousands of steps cost little with thousands of keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 from bmerge.formats import Tensor, TensorInfo
 from bmerge.plan.forms import Form, Leaf
 from bmerge.plan.parts import Parts
 from bmerge.plan.positions import is_merged
 from bmerge.plan.shapes import MergedShape
+from bmerge.records import dataclass
 
 __all__ = ["AlikeKeys", "AlikeRule", "FoundTensor"]
 

@@ -7,7 +7,6 @@ so that what remains of a recipe is copied wherever that is all there is to do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ from bmerge.errors import RecipeError
 from bmerge.expr import Composition, Graph, reduces_to_input
 from bmerge.plan.forms import Applied, Form, Forms, Leaf, Minus, Zero, leaves, parts_first
 from bmerge.plan.steps import PlannedStep
+from bmerge.records import dataclass
 
 __all__ = ["Composed", "Composer"]
 

@@ -11,10 +11,11 @@ without a look at their parts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from bmerge.recipe.order import in_order
+from bmerge.records import dataclass
 
 __all__ = ["Applied", "Form", "Forms", "Leaf", "Minus", "Zero", "leaves", "parts_first"]
 

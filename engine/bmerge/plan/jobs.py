@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from bmerge.architectures import Architecture
@@ -21,6 +21,7 @@ from bmerge.method import MergeMethod
 from bmerge.plan.made import Made
 from bmerge.plan.steps import PlannedStep
 from bmerge.recipe import BlockWeights, Recipe
+from bmerge.records import dataclass
 
 __all__ = [
     "Alike", "CopyJob", "Encoding", "FillJob", "Job", "Jobs", "Measure", "MergeJob", "OutputTensor",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bmerge.architectures import Architecture
 from bmerge.architectures.patterns import Contents
 from bmerge.formats import Checkpoint
 from bmerge.method import MergeMethod
 from bmerge.recipe import Recipe, Step
+from bmerge.records import dataclass
 
 __all__ = ["kind_warnings"]
 

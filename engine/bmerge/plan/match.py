@@ -7,7 +7,6 @@ is decided here is the same for every trial of a study, so it is computed once.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from bmerge.architectures import Architecture
 from bmerge.errors import ArchitectureError, RecipeError
@@ -26,6 +25,7 @@ from bmerge.plan.steps import Methods, methods_of
 from bmerge.plan.values import Values
 from bmerge.plan.wider import with_wider
 from bmerge.recipe import Recipe
+from bmerge.records import dataclass
 
 __all__ = ["Matching", "match_tensors"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from bmerge.architectures import Architecture
@@ -23,6 +22,7 @@ from bmerge.plan.jobs import Alike, OutputTensor
 from bmerge.plan.made import Made
 from bmerge.plan.positions import repaired_ids
 from bmerge.plan.values import Values
+from bmerge.records import dataclass
 
 __all__ = ["Match", "Matched"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
@@ -11,6 +10,7 @@ from bmerge.formats import Checkpoint, leading
 from bmerge.lora.patched import loras_of
 from bmerge.plan.positions import is_merged
 from bmerge.plan.values import Findings, Values
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from bmerge.plan.matched import Matched

@@ -6,13 +6,13 @@ The channels of the noise are merged; the others are kept from the widest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from bmerge.architectures.first_layers import differ_in_channels, noise_channels
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Tensor
 from bmerge.plan.forms import Form, Leaf
+from bmerge.records import dataclass
 
 __all__ = ["MergedShape", "common_extent"]
 

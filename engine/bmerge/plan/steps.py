@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from bmerge.architectures import Architecture
@@ -13,6 +13,7 @@ from bmerge.errors import BmergeError, MethodError, RecipeError, nearest
 from bmerge.expr import Graph, clamped, with_seed
 from bmerge.method import MergeMethod
 from bmerge.recipe import BlockWeights, Recipe, Step
+from bmerge.records import dataclass
 
 __all__ = [
     "UNKNOWN", "Methods", "PlannedStep", "graph_of", "methods_of", "naming", "plan_steps",

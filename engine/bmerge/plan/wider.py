@@ -8,12 +8,13 @@ model, so that they come out as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from bmerge.architectures import Architecture
 from bmerge.architectures.components import components_of
 from bmerge.architectures.first_layers import FIRST_LAYERS, differ_in_channels
 from bmerge.formats import Checkpoint, Tensor, leading
+from bmerge.records import dataclass
 
 __all__ = ["Widths", "with_wider"]
 

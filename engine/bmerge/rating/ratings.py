@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +20,7 @@ from bmerge.rating.queries import (
 )
 from bmerge.rating.schema import FILE, open_ratings
 from bmerge.rating.strengths import AnsweredPair
+from bmerge.records import dataclass
 
 __all__ = ["ANSWERS", "Mode", "Offer", "Question", "Rating", "RatingProgress", "Ratings"]
 

@@ -6,11 +6,11 @@ Scores of earlier trials move a little whenever later answers tell more of them.
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
 
 from bmerge.rating.pairs import linked
 from bmerge.rating.ratings import Offer, Ratings
 from bmerge.rating.strengths import fit_strengths
+from bmerge.records import dataclass
 
 __all__ = ["Standing", "standings"]
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

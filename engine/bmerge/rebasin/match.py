@@ -8,7 +8,6 @@ only bring the models nearer to each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
@@ -20,6 +19,7 @@ from bmerge.rebasin.rule import ChannelRule
 from bmerge.rebasin.structure import Gain, Order, best_order
 from bmerge.rebasin.weights import floats
 from bmerge.rebasin.wiring import Axis, Segment
+from bmerge.records import dataclass
 
 __all__ = ["Alignment", "match_weights"]
 

@@ -7,7 +7,6 @@ these follow from the widths by which the families of models differ.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, refuse_quantised
@@ -15,6 +14,7 @@ from bmerge.rebasin.structure import Structure
 from bmerge.rebasin.towers import wire_autoencoder, wire_text_encoders
 from bmerge.rebasin.unet import wire_unet
 from bmerge.rebasin.wiring import Axis, Wiring
+from bmerge.records import dataclass
 
 __all__ = ["ChannelRule", "FamilyFacts", "rule_of"]
 

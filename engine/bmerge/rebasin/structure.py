@@ -8,12 +8,13 @@ normalisation makes such structures: a channel may leave its group only together
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+
+from bmerge.records import dataclass
 
 __all__ = [
     "AlikeParts",

@@ -7,10 +7,10 @@ down, keeping each block's result; through the middle; and up, each block taking
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bmerge.errors import ArchitectureError
 from bmerge.rebasin.wiring import FIXED, Axis, Wiring
+from bmerge.records import dataclass
 
 __all__ = ["attention", "wire_unet"]
 

@@ -9,11 +9,12 @@ data from the input to the output and note it here, layer by layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from bmerge.errors import ArchitectureError
 from bmerge.rebasin.structure import AlikeParts, Cell, Fixed, Free, Structure, nested
+from bmerge.records import dataclass
 
 __all__ = ["FIXED", "Axis", "Segment", "Wiring"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from bmerge.errors import nearest
@@ -16,6 +16,7 @@ from bmerge.recipe.document import Node
 from bmerge.recipe.order import CircleError, in_order
 from bmerge.recipe.schema import ZERO, AnyStep, BlockWeights, Fallback, ModelRef, Pick, Step, Value
 from bmerge.recipe.settings import read_settings
+from bmerge.records import dataclass
 
 __all__ = ["read_models", "read_steps"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from bmerge.errors import RecipeError, nearest
+from bmerge.records import dataclass
 
 __all__ = ["Node", "Scalar"]
 

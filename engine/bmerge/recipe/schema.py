@@ -11,12 +11,13 @@ turning its block weights into a number per tensor in :mod:`bmerge.recipe.weight
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, TypeAlias
 
 from bmerge.errors import RecipeError
 from bmerge.formats import Form
 from bmerge.recipe.order import CircleError, in_order
+from bmerge.records import dataclass
 
 __all__ = [
     "ZERO",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from bmerge.records import dataclass
 
 __all__ = ["Axis", "axis_of"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from bmerge.records import dataclass
 
 __all__ = ["BlockBox", "Drawing", "Link", "draw_blocks"]
 

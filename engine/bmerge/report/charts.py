@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bmerge.colours import PALETTE
+from bmerge.records import dataclass
 from bmerge.report.axes import Axis, axis_of
 from bmerge.report.data import ReportData, TrialRow
 

@@ -7,8 +7,8 @@ the pictures that differ most in score, either way, and the one in the middle.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from bmerge.records import dataclass
 from bmerge.report.data import Candidate, ReportData, Shot
 
 __all__ = ["Group", "Slide", "Source", "common_pictures", "side_by_side", "slides", "top_five"]

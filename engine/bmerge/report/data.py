@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 from bmerge.foreign.lineage import Lineage
 from bmerge.recipe.schema import BlockWeights
+from bmerge.records import dataclass
 from bmerge.study.comparison import Comparison
 from bmerge.study.importance import Importance
 from bmerge.study.proof import Proof

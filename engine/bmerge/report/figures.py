@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bmerge.pages import environment
+from bmerge.records import dataclass
 from bmerge.report.blocks import draw_blocks
 from bmerge.report.charts import Scatter, convergence, fronts, phases, scatters
 from bmerge.report.data import ReportData

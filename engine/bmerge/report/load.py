@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bmerge.architectures import builtin
 from bmerge.evaluate.pictures import PictureFinder
 from bmerge.recipe.schema import BlockWeights
+from bmerge.records import dataclass
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
 from bmerge.report.provenance import (
     RECIPE,

@@ -10,12 +10,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.protocols import Payload
 from bmerge.faults import in_one_line
+from bmerge.records import dataclass
 from bmerge.study.control import Control
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bmerge.evaluate.payloads import prompt_of
+from bmerge.records import dataclass
 from bmerge.study.objective import Objective, Scale
 from bmerge.study.picture_record import PictureRecord
 

@@ -8,9 +8,10 @@ and shown as they are; the merger makes a recipe of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.records import dataclass
 from bmerge.study.protocols import Parameter, Space
 from bmerge.study.space import SearchSpace
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
+from bmerge.records import dataclass
 from bmerge.study.certainty import lead_of
 from bmerge.study.constraint import Constraint
 from bmerge.study.objective import Objective, Scale

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from bmerge.evaluate.protocols import Payload
 from bmerge.executors import ExecutorOptions
 from bmerge.recipe.schema import PluginRef, Recipe
+from bmerge.records import dataclass
 from bmerge.study.choices import Choices
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.objective import Objectives

@@ -9,8 +9,8 @@ them is as much as how much of the score.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
+from bmerge.records import dataclass
 from bmerge.study.trial import Trial
 
 __all__ = ["Constraint", "exchange_rate"]

@@ -7,8 +7,9 @@ asked, what worked before is the evidence. In the study, above evaluation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from bmerge.records import dataclass
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 

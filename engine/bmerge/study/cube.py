@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from bmerge.records import dataclass
 from bmerge.study.protocols import Parameter, Space
 
 __all__ = ["Cube"]

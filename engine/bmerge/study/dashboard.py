@@ -13,12 +13,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import unwritable
 from bmerge.evaluate.pictures import picture_file
+from bmerge.records import dataclass
 from bmerge.study.database import close_database, open_database, without_password
 from bmerge.study.home import url_of
 from bmerge.study.lock import FolderLock, lock_of_database

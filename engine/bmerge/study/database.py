@@ -12,13 +12,13 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.sqlite import failure_of, is_locked
 from bmerge.extras import require
+from bmerge.records import dataclass
 from bmerge.study import sqlite_file
 from bmerge.study.sqlite_file import FILE, connect
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import redacted
 from bmerge.evaluate.protocols import Payload
+from bmerge.records import dataclass
 from bmerge.study.config import StudyConfig
 from bmerge.study.expected import mapping
 from bmerge.study.objective import Objectives

@@ -9,9 +9,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from bmerge.records import dataclass
 from bmerge.study.events import Event
 from bmerge.study.race import Race
 from bmerge.study.store import Store

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from bmerge.records import dataclass
 from bmerge.study.limits import UNLIMITED, Limits
 from bmerge.study.proof import Proof
 from bmerge.study.trial import Phase, Trial

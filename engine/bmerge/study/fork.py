@@ -8,7 +8,7 @@ those that have pictures of all of them, and other weights of scorers all: they 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bmerge.errors import StudyError
 from bmerge.evaluate.durable import copy_durably
 from bmerge.evaluate.pictures import PictureFinder, place_of
 from bmerge.evaluate.protocols import Payload
+from bmerge.records import dataclass
 from bmerge.study.completed import completed
 from bmerge.study.definition import StudyDefinition
 from bmerge.study.forked import FORK, cut_short, is_cut_short

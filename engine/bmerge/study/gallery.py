@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
 from bmerge.evaluate.protocols import Payload
+from bmerge.records import dataclass
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial

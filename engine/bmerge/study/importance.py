@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
+from bmerge.records import dataclass
 from bmerge.study.divergence import Divergence
 from bmerge.study.trial import Trial
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from bmerge.records import dataclass
 from bmerge.study.trial import Trial
 
 __all__ = ["UNLIMITED", "Limits", "minutes_of", "pictures_of"]

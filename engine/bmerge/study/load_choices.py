@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bmerge.recipe.document import Node
 from bmerge.recipe.schema import Recipe
+from bmerge.records import dataclass
 from bmerge.study.choices import PREFIX, Choice, Choices
 from bmerge.study.load_space import read_range
 from bmerge.study.protocols import Parameter

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Any, Literal
 
+from bmerge.records import dataclass
 from bmerge.study.constraint import Constraint, exchange_rate
 from bmerge.study.normal import Normal, columns, rank, zscore
 from bmerge.study.picture_record import PictureRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from bmerge.evaluate.evaluation import Evaluator, ScoredPicture
@@ -12,6 +12,7 @@ from bmerge.evaluate.pictures import save_picture
 from bmerge.evaluate.protocols import Payload
 from bmerge.recipe import dump_recipe
 from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.records import dataclass
 from bmerge.study.events import Event, ProofPicture
 from bmerge.study.picture_record import ProofRecord
 from bmerge.study.proof import Contender, ProofStore

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from bmerge.recipe.document import Node
+from bmerge.records import dataclass
 
 __all__ = [
     "MOST_PICTURES",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
+from bmerge.records import dataclass
 from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock
 from bmerge.study.room import Need, check_room, needs_of, takes_files

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 from bmerge.evaluate.durable import append_durably, write_durably
+from bmerge.records import dataclass
 from bmerge.study.comparison import Comparison, Margin, comparison, margin, on_scale
 from bmerge.study.expected import expected
 from bmerge.study.objective import Scale

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, runtime_checkable
+
+from bmerge.records import dataclass
 
 __all__ = ["Foreseeing", "Optimiser", "Parameter", "ParameterKind", "Result", "Space"]
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from bmerge.evaluate.protocols import Payload
+from bmerge.records import dataclass
 from bmerge.study.objective import Scale
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.trial import Trial

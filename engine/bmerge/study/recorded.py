@@ -6,11 +6,11 @@ Each is None where a release did not record it, and is not stored then.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bmerge.recipe.dump import plugin_data
 from bmerge.recipe.schema import PluginRef
+from bmerge.records import dataclass
 from bmerge.study.sections import ArchitectureDefinition, Plain
 
 __all__ = ["Recorded"]

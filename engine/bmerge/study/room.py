@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.protocols import TakesFiles
+from bmerge.records import dataclass
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial
 

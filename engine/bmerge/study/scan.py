@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bmerge.errors import StudyError
+from bmerge.records import dataclass
 from bmerge.study.baselines import model_name
 from bmerge.study.comparison import Comparison, comparison
 from bmerge.study.events import Event

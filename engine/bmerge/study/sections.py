@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
+from bmerge.records import dataclass
 from bmerge.study.expected import mapping, number, text
 
 __all__ = [

@@ -8,11 +8,12 @@ the dimensions only; :class:`SearchSpace` turns its proposals into block weights
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from bmerge.errors import StudyError
 from bmerge.recipe.schema import BlockWeights
+from bmerge.records import dataclass
 from bmerge.study.points import checked_point
 from bmerge.study.protocols import Space
 from bmerge.study.space_definition import SpaceDefinition

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from bmerge.records import dataclass
 from bmerge.study.expected import mapping, number
 
 __all__ = ["SpaceDefinition"]

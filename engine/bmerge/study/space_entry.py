@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NoReturn
 
 from bmerge.errors import RecipeError
+from bmerge.records import dataclass
 
 __all__ = ["HyperparameterSpace", "Range"]
 

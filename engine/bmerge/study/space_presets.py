@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
 from bmerge.errors import BmergeError, StudyError
 from bmerge.recipe import BlockWeights, load_presets, parse_weights
+from bmerge.records import dataclass
 from bmerge.study.protocols import Parameter
 from bmerge.study.space_entry import HyperparameterSpace
 

@@ -7,9 +7,10 @@ ships, :mod:`bmerge.study.optuna_storage`; plugins offer others for addresses of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from bmerge.records import dataclass
 from bmerge.study.protocols import Parameter
 from bmerge.study.trial import TrialState
 

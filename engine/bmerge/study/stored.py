@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import StudyError
+from bmerge.records import dataclass
 from bmerge.study.definition import StudyDefinition
 from bmerge.study.expected import expected
 from bmerge.study.home import is_home, url_of

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import MergedModel
 from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.records import dataclass
 from bmerge.study.config import InitialDesign, Racing
 from bmerge.study.definition import StudyDefinition
 from bmerge.study.design import initial_points

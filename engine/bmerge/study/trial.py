@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from bmerge.recipe.schema import BlockWeights, Recipe
+from bmerge.records import dataclass
 from bmerge.study.picture_record import PictureRecord
 
 __all__ = [

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bmerge.records import dataclass
 from bmerge.study.importance import Importance, importances, points_of
 from bmerge.study.stored import StoredStudy
 from bmerge.study.surface import Curve, Pair, fit_surface

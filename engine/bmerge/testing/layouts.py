@@ -7,8 +7,10 @@ tested against the other. A layout is a list of (key, safetensors tag, shape) in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
+
+from bmerge.records import dataclass
 
 __all__ = ["Entry", "Layout", "sd1_layout", "sdxl_layout", "shrink"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmerge.evaluate.pictures import picture_file
 from bmerge.rating import Ratings
+from bmerge.records import dataclass
 
 __all__ = ["Newest", "PageGallery"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bmerge.architectures import Architecture
 from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.host.registry import Registry
 from bmerge.recipe import ModelRef, Recipe
+from bmerge.records import dataclass
 
 __all__ = ["PaintingSettings", "StudyModels", "look_at"]
 

@@ -8,9 +8,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bmerge.records import dataclass
 
 __all__ = ["USUAL", "Server", "find_servers"]
 

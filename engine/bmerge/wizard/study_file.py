@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import resources
 from typing import Any
 
 from bmerge.errors import StudyError
+from bmerge.records import dataclass
 from bmerge.wizard.models import StudyModels
 
 __all__ = ["Answers", "fewest_trials", "study_text"]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 from bmerge.bench.optimising.search import SearchOutcome
 from bmerge.errors import StudyError
+from bmerge.records import dataclass
 
 __all__ = ["OLD_TOOL", "UNRACED", "ContestRow", "Contestant", "append", "read_rows", "row_of"]
 

@@ -9,13 +9,13 @@ that no optimiser is tuned to one place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bmerge.bench.optimising.digits import LAYERS, Digits
+from bmerge.records import dataclass
 
 __all__ = ["LANDSCAPES", "Landscape", "landscape"]
 

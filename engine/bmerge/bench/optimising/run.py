@@ -9,12 +9,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from threading import Lock
 
 from bmerge.bench.optimising.contest import Contestant, ContestRow, append, read_rows, row_of
 from bmerge.errors import StudyError
+from bmerge.records import dataclass
 
 __all__ = ["Contest", "run_contest"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bmerge.bench.optimising.contest import ContestRow
+from bmerge.records import dataclass
 
 __all__ = ["Cell", "ContestLine", "flat", "lines_of", "markdown"]
 

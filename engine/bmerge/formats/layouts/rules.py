@@ -19,8 +19,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from bmerge.records import dataclass
 
 __all__ = ["LayoutRule", "expanded"]
 

@@ -1,0 +1,203 @@
+"""Dataclasses whose ``__init__`` is written when their first object is made.
+
+The standard library writes and compiles six methods for each frozen dataclass. A small merge
+imports a hundred of them and makes objects of half: that was a quarter of its time. Here what
+prints, compares and copies is shared, and ``__init__`` alone is written, once it is needed. For
+type checkers, for :mod:`dataclasses`' own functions, ``match`` and ``pickle`` they are dataclasses
+as any other. Everything may import this; it imports nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import operator
+import reprlib
+import threading
+import types
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["dataclass"]
+
+_TOLD = ("__dataclass_fields__", "__dataclass_params__", "__match_args__", "__init__")
+"""What tells of the fields, or sets them."""
+
+_writing = threading.RLock()  # what a class inherits is written while the class is
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+
+    def dataclass(
+        cls: type | None = None,
+        /,
+        *,
+        frozen: bool = False,
+        slots: bool = False,
+        eq: bool = True,
+        repr: bool = True,  # noqa: A002
+        kw_only: bool = False,
+    ) -> Any:
+        """Make a class a dataclass, as :func:`dataclasses.dataclass` does.
+
+        Those that are frozen and have slots are made here, and may have no ``InitVar``; all others
+        are the standard library's.
+        """
+
+        def decorated(cls: type) -> type:
+            if frozen and slots:
+                return _slotted(cls, compared=eq, shown=repr, kw_only=kw_only)
+            make = dataclasses.dataclass(
+                frozen=frozen, slots=slots, eq=eq, repr=repr, kw_only=kw_only
+            )
+            return make(cls)
+
+        return decorated if cls is None else decorated(cls)
+
+
+def _slotted(origin: type, *, compared: bool, shown: bool, kw_only: bool) -> type:
+    """Return ``origin`` with slots, and with methods that are shared or written later."""
+    annotated = inspect.get_annotations(origin).items()
+    names = [name for name, kind in annotated if not str(kind).startswith("ClassVar")]
+    left = {*names, "__dict__", "__weakref__"}
+    body = {name: value for name, value in origin.__dict__.items() if name not in left}
+    inherited = {name for base in origin.__mro__ for name in base.__dict__.get("__slots__", ())}
+    body["__slots__"] = tuple(name for name in names if name not in inherited)
+    if body.get("__hash__", ...) is None:  # as Python sets it for a class that has __eq__
+        del body["__hash__"]
+    methods: dict[str, object] = {**_SHARED, "__repr__": _shown} if shown else {**_SHARED}
+    for name in (*_TOLD, *(("__eq__", "__hash__") if compared else ())):
+        methods[name] = _Later(origin, kw_only=kw_only)
+    return type(origin)(origin.__name__, origin.__bases__, {**methods, **body})
+
+
+class _Later:
+    """An attribute of a class that is not there before it is asked for.
+
+    Args:
+        origin: the class as it stands in the source.
+        kw_only: whether its fields are given by their names alone.
+    """
+
+    def __init__(self, origin: type, *, kw_only: bool) -> None:
+        self._origin = origin
+        self._kw_only = kw_only
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        with _writing:
+            if vars(self._owner)[self._name] is self:
+                _write(self._owner, self._origin, kw_only=self._kw_only)
+        return getattr(owner if instance is None else instance, self._name)
+
+
+def _write(cls: type, origin: type, *, kw_only: bool) -> None:
+    """Give ``cls`` what it was to have later."""
+    derived = any(map(dataclasses.is_dataclass, cls.__mro__[1:]))  # both are frozen, or neither is
+    told: Any = dataclasses.dataclass(
+        init=False, repr=False, eq=False, frozen=derived, kw_only=kw_only
+    )(origin)
+    told.__dataclass_params__.frozen = True
+    fields = dataclasses.fields(told)
+    written = {name: getattr(told, name) for name in _TOLD}
+    written["__init__"] = _initialiser(cls, fields)
+    written["__eq__"], written["__hash__"] = _comparing(f.name for f in fields if f.compare)
+    for name, value in written.items():
+        if isinstance(vars(cls).get(name), _Later):
+            setattr(cls, name, value)
+
+
+class _Factory:
+    """Stands in signatures for a default that is made for each object."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_FACTORY = _Factory()
+
+
+def _initialiser(cls: type, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
+    """Write and compile ``__init__``."""
+    scope: dict[str, Any] = {
+        "__name__": cls.__module__,
+        "_set": object.__setattr__,
+        "_factory": _FACTORY,
+    }
+    parameters: dict[bool, list[str]] = {False: ["self"], True: []}
+    lines = []
+    for field in fields:
+        name = value = declared = field.name
+        default = f"_default_{name}"
+        if field.default_factory is not dataclasses.MISSING:
+            scope[default] = field.default_factory
+            default += "()"
+            value, declared = f"{default} if {name} is _factory else {name}", f"{name}=_factory"
+        elif field.default is not dataclasses.MISSING:
+            scope[default] = field.default
+            declared = f"{name}={default}"
+        if field.init:
+            parameters[field.kw_only is True].append(declared)
+        elif declared != name:
+            value = default
+        else:
+            continue  # set by __post_init__
+        lines.append(f"_set(self, {name!r}, {value})")
+    if hasattr(cls, "__post_init__"):
+        lines.append("self.__post_init__()")
+    declared = ", ".join(parameters[False] + ["*", *parameters[True]] * bool(parameters[True]))
+    exec(f"def __init__({declared}):\n " + "\n ".join(lines or ["pass"]), scope)  # noqa: S102
+    made: types.FunctionType = scope["__init__"]
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    made.__annotations__ = {f.name: f.type for f in fields if f.init} | {"return": None}
+    return made
+
+
+def _comparing(names: Iterable[str]) -> tuple[Callable[..., bool], Callable[..., int]]:
+    """Return ``__eq__`` and ``__hash__`` of objects with the attributes ``names``."""
+    values = operator.attrgetter("__class__", *names)
+
+    def __eq__(self: object, other: object) -> bool:  # noqa: N807
+        return (
+            values(self) == values(other) if self.__class__ is other.__class__ else NotImplemented
+        )
+
+    def __hash__(self: object) -> int:  # noqa: N807
+        return hash(values(self))
+
+    return __eq__, __hash__
+
+
+@reprlib.recursive_repr()
+def _shown(self: Any) -> str:
+    values = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.repr]
+    return f"{self.__class__.__qualname__}({', '.join(values)})"
+
+
+def _refuse_to_set(_: object, name: str, __: object) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_to_delete(_: object, name: str) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _state(self: Any) -> list[object]:
+    return [getattr(self, field.name) for field in dataclasses.fields(self)]
+
+
+def _set_state(self: Any, state: list[object]) -> None:
+    for field, value in zip(dataclasses.fields(self), state, strict=True):
+        object.__setattr__(self, field.name, value)
+
+
+_SHARED: dict[str, object] = {
+    "__setattr__": _refuse_to_set,
+    "__delattr__": _refuse_to_delete,
+    "__getstate__": _state,
+    "__setstate__": _set_state,
+    "__replace__": dataclasses.replace,
+}
