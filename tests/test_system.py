@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
 from bmerge import split_command
+from bmerge.system import sync_folder
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,21 @@ def test_a_command_of_unix_is_split_as_by_its_shell():
     assert split_command(r"a\ b 'c  d' # e", backslashes=False) == ["a b", "c  d", "#", "e"]
     with pytest.raises(ValueError, match="quotation"):
         split_command("'a", backslashes=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be opened")
+def test_a_folder_whose_file_system_cannot_flush_it_is_no_failure(tmp_path, monkeypatch):
+    def failing(number):
+        def fsync(descriptor):
+            raise OSError(number, os.strerror(number))
+
+        return fsync
+
+    sync_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_folder(tmp_path / "not there")
+    monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))  # shared folders of VirtualBox
+    sync_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        sync_folder(Path(tmp_path))

@@ -5,6 +5,7 @@ Lowest layer beside the errors; the native core has a seam of its own for what i
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -136,6 +137,8 @@ else:
     import fcntl
     import resource
 
+    _REFUSALS = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES}
+
     def owns(status: os.stat_result) -> bool:
         """Tell whether a file is ours."""
         return status.st_uid == os.getuid()
@@ -190,16 +193,23 @@ else:
             return None
 
     def sync_folder(folder: Path) -> None:
-        """Wait until the names in a folder are safe from a power failure.
+        """Wait until the names in a folder are safe from a power failure, where that can be done.
+
+        Shared folders of virtual machines and some network file systems refuse, and a folder may
+        be one to write into only.
 
         Raises:
-            OSError: if the folder cannot be read, or its file system cannot do that.
+            OSError: if it fails.
         """
-        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
 
     def cores() -> int:
         """Return how many cores this process may use."""

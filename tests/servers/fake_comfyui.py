@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from pathlib import Path
 
 from servers.faulty_http import HttpError, JsonServer, colour, png
@@ -46,6 +47,7 @@ class FakeComfyUI(JsonServer):
         self.before_run = lambda graph: None
         self.ignored: dict[str, object] = {}  # node_errors of outputs that are left out
         self.interrupted = threading.Event()
+        self.beginning = 0.0  # seconds from taking a prompt to beginning with it
         self.hold_from: int | None = None
         self._work: queue.Queue[str | None] = queue.Queue()
         self._worker = threading.Thread(target=self._run_all)
@@ -136,6 +138,9 @@ class FakeComfyUI(JsonServer):
                 continue
             self.running = item
             self.runs += 1
+            if self.beginning:
+                time.sleep(self.beginning)
+                self.interrupted.clear()  # as the real one does before it begins
             if self.hold_from is not None and self.runs >= self.hold_from:
                 self.interrupted.wait(20)
             status, outputs = self._run(body["prompt"])

@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 _LIST_POLL = 0.5
 _SHORTEST, _LONGEST = 0.1, 1.0
 _MISSES = 3
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 0.8)
+"""Seconds between requests to let a prompt go; a server may finish a step first."""
 
 
 class ComfySession:
@@ -193,11 +195,15 @@ class ComfySession:
                 )
 
     def _submit(self, graph: Mapping[str, Any], what: str) -> str:
-        body = {"prompt": graph, "client_id": self._client_id, "prompt_id": str(uuid.uuid4())}
+        wanted = str(uuid.uuid4())
+        body = {"prompt": graph, "client_id": self._client_id, "prompt_id": wanted}
         try:
             answer = self._http.post("/prompt", body)
         except StatusError as error:
             raise self._refusal(error.body, what) or error from error
+        except GeneratorError:
+            self._drop(wanted)  # the answer alone may have been lost
+            raise
         with understood(what):
             prompt_id = str(answer["prompt_id"])
         if refused := refusal(answer, self._checkpoint, what):
@@ -237,14 +243,31 @@ class ComfySession:
         return self._events.wait(seconds) if self._events else self._http.sleep(seconds)
 
     def _drop(self, prompt_id: str) -> None:
-        """Take a prompt of ours out of the queue, or stop it if it runs; leave others alone."""
-        with contextlib.suppress(GeneratorError):
-            self._http.post_once("/queue", {"delete": [prompt_id]})
-            # Old versions stop whatever runs, so it has to be ours.
-            with understood(self.name):
-                running, _ = queue_ids(self._http.get("/queue"))
-            if prompt_id in running:
-                self._http.post_once("/interrupt", {"prompt_id": prompt_id})
+        """Take a prompt of ours out of the queue, or stop it if it runs; leave others alone.
+
+        Again until it has gone: a request may fail, and the server forgets an interruption that
+        comes between taking a prompt and beginning with it.
+        """
+        failures = 0
+        for pause in _PAUSES:
+            try:
+                if self._is_gone(prompt_id):
+                    return
+            except GeneratorError:
+                failures += 1
+                if failures > 1:
+                    return
+            time.sleep(pause)
+
+    def _is_gone(self, prompt_id: str) -> bool:
+        """Tell whether a prompt is in the queue no more; if it is, do what lets it go."""
+        self._http.post_once("/queue", {"delete": [prompt_id]})
+        with understood(self.name):
+            running, pending = queue_ids(self._http.get_once("/queue"))
+        # Old versions stop whatever runs, so it has to be ours.
+        if prompt_id in running:
+            self._http.post_once("/interrupt", {"prompt_id": prompt_id})
+        return prompt_id not in running | pending
 
     def _check_model(self, entry: Mapping[str, Any], what: str) -> None:
         """Look into the workflow that the server ran, which its extensions can change."""

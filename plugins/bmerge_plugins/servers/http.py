@@ -112,6 +112,15 @@ class HttpServer:
         """
         return self._retried("POST", path, None, body, self.timeout, as_json=True)
 
+    def get_once(self, path: str) -> Any:
+        """GET ``path`` at once, without a second attempt; return the JSON that comes back.
+
+        Raises:
+            GeneratorError: if it fails.
+        """
+        content = self._once("GET", path, None, None, _QUICK)
+        return decode_json(content, f"GET {self.address}{path}", self._redact)
+
     def post_once(self, path: str, body: Any = None, *, timeout: float = _QUICK) -> None:
         """POST without a second attempt, where failing does not matter.
 

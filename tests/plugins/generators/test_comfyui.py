@@ -550,6 +550,25 @@ def test_stopping_early_leaves_the_prompts_of_others_alone(server, generator, me
     assert server.running == "somebody else's"
 
 
+@pytest.mark.parametrize("trouble", ["it begins", "a request fails"])
+def test_stopping_early_is_asked_for_until_the_prompt_has_gone(
+    trouble, server, generator, merged, payloads
+):
+    server.hold_from = 2
+    server.beginning = 0.3 if trouble == "it begins" else 0.0
+    one = generator(server.url)
+    one.load(merged())
+    pictures = one.generate(payloads(30))
+    next(pictures)
+    until(lambda: server.runs == 2)
+    if trouble == "a request fails":
+        server.faults = only("/interrupt", "cut")
+    pictures.close()
+    assert server.running is None
+    assert not server.pending
+    assert server.runs == 2
+
+
 def until(condition):
     ends = time.monotonic() + 10
     while not condition():

@@ -62,6 +62,18 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn folders_whose_file_system_cannot_flush_them_are_no_failure() {
+        let folder = std::path::Path::new("/proc");
+        assert_eq!(
+            File::open(folder).unwrap().sync_all().unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
+        sync_folder(folder).unwrap();
+        assert!(sync_folder(std::path::Path::new("/not/there")).is_err());
+    }
+
     #[test]
     fn positioned_reads_and_writes_meet() {
         let file = tempfile::tempfile().unwrap();

@@ -31,10 +31,19 @@ pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Wait until the disk knows which names a folder has.
+/// Wait until the disk knows which names a folder has, where the file system can be told to.
+///
+/// Shared folders of virtual machines and some network file systems refuse, and a folder may be
+/// one to write into only: a file that is there already is no failure for that.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if REFUSALS.contains(&error.raw_os_error().unwrap_or(0)) => Ok(()),
+        result => result,
+    }
 }
+
+const REFUSALS: [i32; 5] =
+    [libc::EINVAL, libc::EBADF, libc::ENOSYS, libc::EOPNOTSUPP, libc::EACCES];
 
 /// Which file it is.
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
