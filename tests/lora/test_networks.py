@@ -336,6 +336,33 @@ def test_alpha_of_diffusers_stands_in_the_metadata(base, bmerge, tmp_path):
     np.testing.assert_allclose(merged, base[key] + 9 / 3 * change, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("network", "scale"), [("loha", 5 / 2), ("lokr with one product", 5 / 3), ("lokr whole", 5 / 4)]
+)
+@pytest.mark.parametrize("pattern", [False, True], ids=["for all", "of its own"])
+def test_alpha_of_loha_and_lokr_by_peft_stands_beside(
+    network, scale, pattern, base, bmerge, tmp_path
+):
+    """As its LoHaConfig and LoKrConfig are saved; the rank is told where no factor has it."""
+    key = "layers.0.linear.weight"
+    roles, change = NETWORKS[network][1](np.random.default_rng(3), base[key])
+    given = {"loha": 0.5 / 2, "lokr with one product": 5 / 3}.get(network, 1.0)
+    del roles["alpha"]
+    config = {"peft_type": "LOHA", "alpha": 5, "r": 4}
+    if pattern:
+        own = {r"layers\.\d\.linear": 5, "other": 3}
+        config |= {"alpha": 2, "alpha_pattern": own, "r": 9, "rank_pattern": {"0.linear": 4}}
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    _write(folder, "base_model.model.layers.0.linear", roles, "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    words = ("model.safetensors", "--lora", "adapter", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + change / given * scale, rtol=1e-5, atol=1e-5)
+
+
 def test_embedding_of_peft(base, bmerge, tmp_path):
     rng = np.random.default_rng(3)
     a, b = rng.normal(size=(2, 6)).astype("f4"), rng.normal(size=(8, 2)).astype("f4")

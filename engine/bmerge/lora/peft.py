@@ -1,15 +1,17 @@
 """What PEFT and diffusers say of their LoRAs elsewhere than in tensors.
 
 It stands in ``adapter_config.json`` beside ``adapter_model.safetensors``, or, since diffusers
-0.34, in the file's metadata with the part of the pipeline before each name: alpha, and whether a
-layer stores its weight with the inputs first (``fan_in_fan_out``, the Conv1D of GPT-2), so that
-changes are transposed. Where alpha stands nowhere the scale is 1, as in diffusers.
+0.34, in the file's metadata with the part of the pipeline before each name: alpha (``alpha`` of
+LoHa and LoKr, ``lora_alpha`` of others), the rank, and whether a layer stores its weight with the
+inputs first (``fan_in_fan_out``, the Conv1D of GPT-2), so that changes are transposed. Where alpha
+stands nowhere the scale is 1, as in diffusers.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,11 +33,13 @@ class Configured:
         alpha: divided by the rank, or by its root; None: the scale is 1.
         root: whether by its root (rsLoRA).
         inputs_first: whether the layer's weight is stored transposed.
+        rank: that alpha is divided by where no factor has it: of a LoKr of two whole matrices.
     """
 
     alpha: float | None
     root: bool
     inputs_first: bool
+    rank: int | None = None
 
     def scale(self, rank: int) -> float:
         """Return what the product of a layer's factors is multiplied by, for its rank."""
@@ -51,8 +55,8 @@ def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | Non
         FormatError: if there is a configuration that cannot be read.
     """
     config, where = _config(checkpoint)
-    words = ("lora_alpha", "fan_in_fan_out")
-    parts = {key.removesuffix(word) for key in config for word in words if key.endswith(word)}
+    found = (re.fullmatch(r"(|.*\.)(?:lora_alpha|alpha|fan_in_fan_out)", key) for key in config)
+    parts = {match[1] for match in found if match}
     closest = sorted(parts, key=lambda part: -len(part))  # the part that is named most closely
 
     def number(value: object, key: str) -> float | None:
@@ -65,10 +69,19 @@ def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | Non
         part = next((part for part in closest if name.startswith(part)), None)
         if part is None:
             return None
-        own = number(_pattern(config.get(f"{part}alpha_pattern"), name), "alpha_pattern")
-        alpha = number(config.get(f"{part}lora_alpha"), "lora_alpha") if own is None else own
-        flags = (config.get(f"{part}{word}") for word in ("use_rslora", "fan_in_fan_out"))
-        return Configured(alpha, *map(bool, flags))
+        word = "lora_alpha" if f"{part}lora_alpha" in config else "alpha"
+        alpha = of_layer(part, word, "alpha_pattern", name)
+        rank = of_layer(part, "r", "rank_pattern", name)
+        return Configured(
+            alpha,
+            root=bool(config.get(f"{part}use_rslora")),
+            inputs_first=bool(config.get(f"{part}fan_in_fan_out")),
+            rank=None if rank is None else int(rank),
+        )
+
+    def of_layer(part: str, word: str, pattern: str, name: str) -> float | None:
+        own = number(_pattern(config.get(f"{part}{pattern}"), name), pattern)
+        return number(config.get(f"{part}{word}"), word) if own is None else own
 
     return configured
 
@@ -94,6 +107,13 @@ def _config(checkpoint: Checkpoint) -> tuple[Mapping[str, Any], str]:
 
 
 def _pattern(pattern: object, name: str) -> object:
-    """Return a layer's own alpha; PEFT names layers by how their names end."""
+    """Return a layer's own number; PEFT names layers by how their names end, or by a pattern."""
     entries = pattern.items() if isinstance(pattern, dict) else ()
-    return next((alpha for end, alpha in entries if f".{name}".endswith(f".{end}")), None)
+    return next((number for end, number in entries if _ends(name, end)), None)
+
+
+def _ends(name: str, end: str) -> bool:
+    try:
+        return re.fullmatch(rf"(?:.*\.)?(?:{end})", name) is not None
+    except re.error:
+        return False

@@ -26,12 +26,12 @@ def scale_of(module: Module) -> float:
         read_number(module.tensors[role]) if role in module.tensors else None for role in SINGLE
     )
     scale = 1.0 if scalar is None else scalar
-    rank = module.rank
-    if rank is None:
-        return scale
+    rank, configured = module.rank, module.configured
     if alpha is not None:
-        return scale * alpha / rank
-    return scale if module.configured is None else scale * module.configured.scale(rank)
+        return scale if rank is None else scale * alpha / rank
+    if rank is None and configured is not None and module.network == "LoKr":
+        rank = configured.rank  # to PEFT the scale of two whole matrices is alpha / r too
+    return scale if rank is None or configured is None else scale * configured.scale(rank)
 
 
 def bias_scale_of(module: Module) -> float:
