@@ -2,13 +2,12 @@
 
 A graph gives one tensor; the first elements of it, which alone are computed, are the numbers. Each
 is split into two float32 that together are exact to 2⁻⁴⁷. A tensor that has fewer elements than
-there are numbers is read once for each half of one.
+there are halves is read several times, for as many of them as it has elements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bmerge import ops
@@ -21,7 +20,6 @@ from bmerge.formats.composed import reshaped
 from bmerge.pipeline.execute import execute
 from bmerge.plan import Jobs, MergeJob, Plan
 from bmerge.recipe import Recipe
-from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -57,17 +55,17 @@ def measured(
     """
     if not inputs:
         return []
-    graphs = _graphs(formulas, len(inputs[0]))
-    halves = len(graphs.halves)
+    graphs = _Graphs(formulas, len(inputs[0]))
+    halves = graphs.halves
     table = _Table(len(inputs) * halves)
     jobs: list[MergeJob] = []
     for index, infos in enumerate(inputs):
-        first = index * halves
-        if infos[0].numel >= halves:
-            jobs.append(_job(graphs.packed, infos, first, halves))
-        elif infos[0].numel:
-            each = enumerate(graphs.halves, first)
-            jobs += (_job(graph, infos, place, 1) for place, graph in each)
+        room = min(infos[0].numel, halves)
+        shape = (infos[0].numel,)  # flat, so that an element's index is its row
+        flat = tuple(reshaped(info, shape) for info in infos)
+        for first, graph in graphs.of(room).items():
+            place, wanted = str(index * halves + first), min(room, halves - first)
+            jobs.append(MergeJob(place, "", graph, flat, (), shape, "F32", seed=0, wanted=wanted))
     recipe = Recipe("", (), on_nonfinite="report")
     plan = Plan(recipe, (), architecture, (), Jobs.of(jobs), (), ())
     execute(plan, table, executor=executor, progress=progress)
@@ -103,45 +101,44 @@ class _Table:
             yield tuple(values[place] + values[place + 1] for place in places)
 
 
-def _job(graph: Graph, infos: Sequence[Tensor], place: int, wanted: int) -> MergeJob:
-    shape = (infos[0].numel,)  # flat, so that an element's index is its row
-    flat = tuple(reshaped(info, shape) for info in infos)
-    return MergeJob(str(place), "", graph, flat, (), shape, "F32", seed=0, wanted=wanted)
-
-
-@dataclass(frozen=True, slots=True)
 class _Graphs:
-    """What is computed of a tensor: all halves of numbers at once, and each alone."""
+    """What is computed of a tensor.
 
-    packed: Graph
-    halves: tuple[Graph, ...]
+    Args:
+        formulas: what is measured.
+        n_models: of how many models.
+    """
 
+    def __init__(self, formulas: Formulas, n_models: int) -> None:
+        self._formulas = formulas
+        self._n_models = n_models
+        self._of: dict[int, dict[int, Graph]] = {0: {}}
+        self.halves = 0
+        self._traced(0, None)
 
-def _graphs(formulas: Formulas, n_models: int) -> _Graphs:
-    count = 0
+    def of(self, room: int) -> Mapping[int, Graph]:
+        """Return the graphs for tensors of ``room`` elements, by the first half that each gives."""
+        if room not in self._of:
+            firsts = range(0, self.halves, room)
+            self._of[room] = {first: self._traced(first, first + room) for first in firsts}
+        return self._of[room]
 
-    def packed(*models: Any) -> Any:
-        nonlocal count
-        halves = _halves(formulas, models)
-        count = len(halves)
-        return _packed(halves, models[0])
+    def _traced(self, first: int, end: int | None) -> Graph:
+        def packed(*models: Any) -> Any:
+            halves = _halves(self._formulas, models)
+            self.halves = len(halves)
+            return _packed(halves[first:end], models[0])
 
-    whole = trace(packed, n_models, ())
-    halves = (partial(_half, formulas, half) for half in range(count))
-    return _Graphs(whole, tuple(trace(half, n_models, (), name="measured") for half in halves))
+        return trace(packed, self._n_models, ())
 
 
 def _packed(halves: Sequence[Any], model: Any) -> Any:
-    """Return a tensor whose first elements are the halves of all numbers."""
+    """Return a tensor whose first elements are ``halves``."""
     *before, result = halves
     index = ops.row_index(model)
     for place in reversed(range(len(before))):
         result = ops.where(index <= place, before[place], result)
     return result
-
-
-def _half(formulas: Formulas, half: int, *models: Any) -> Any:
-    return _halves(formulas, models)[half]
 
 
 def _halves(formulas: Formulas, models: Sequence[Any]) -> list[Any]:
