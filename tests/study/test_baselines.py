@@ -13,7 +13,7 @@ from bmerge import MethodError, RecipeError, load_registry
 from bmerge.architectures import builtin, detect
 from bmerge.executors import NativeExecutor
 from bmerge.formats import open_checkpoint
-from bmerge.host.study_queue import queue_of
+from bmerge.host.study_queue import given_proposals, queue_of
 from bmerge.method import Hyperparameter
 from bmerge.pipeline import TAKES, Merger
 from bmerge.recipe import ModelRef, Recipe
@@ -65,7 +65,9 @@ def parts(folder, method, count):
         scratch=folder / "scratch",
     )
     search = build_space({}, method.hyperparameters_of(count), architecture)
-    return merger, list(queue_of(load_study(file), architecture, search, REGISTRY)), paths
+    config = load_study(file)
+    given = tuple(given_proposals(config, architecture, search, REGISTRY))
+    return merger, list(queue_of(config, search, given)), paths
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])

@@ -21,7 +21,7 @@ from bmerge.host.merges import inputs_of, open_models, with_hashes
 from bmerge.host.outside import outside_plan, outside_recipe
 from bmerge.host.registry import Registry
 from bmerge.host.study_kinds import StudyKinds
-from bmerge.host.study_queue import queue_of, weights_of_try, whole_recipes
+from bmerge.host.study_queue import given_proposals, queue_of, weights_of_try, whole_recipes
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline import TAKES, Merger
 from bmerge.plan import Plan, build_plan, match_tensors
@@ -71,11 +71,11 @@ def build_study(
     plugins = registry.plugins_of(kinds.methods, architecture.id)
     merge = replace(with_hashes(config.merge, checkpoints), plugins=plugins)
     wholes = tuple(whole_recipes(merge, matching))
-    queue = tuple(queue_of(config, architecture, search, registry, warm, wholes))
+    given = tuple(given_proposals(config, architecture, search, registry, warm, wholes))
     recorded = replace(
         kinds.recorded(plugins),
         architecture=_architecture_data(architecture, checkpoints[0], registry),
-        tried=tuple(weights_of_try(queue)),
+        tried=tuple(weights_of_try(given)),
         warm=tuple(warm) or None,
         choose=tuple(chosen_data(config.choices, registry)) if config.choices else None,
     )
@@ -105,7 +105,7 @@ def build_study(
         optimiser=kinds.optimiser,
         optimiser_name=config.optimiser.name,
         seed=config.optimiser.seed,
-        queue=queue,
+        queue=queue_of(config, search, given),
         n_iters=config.optimiser.n_iters,
         limits=config.optimiser.limits,
         least_gain=config.optimiser.least_gain,

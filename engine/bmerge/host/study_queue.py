@@ -25,15 +25,39 @@ from bmerge.recipe import (
 )
 from bmerge.study.baselines import baselines, pure_models
 from bmerge.study.config import StudyConfig
+from bmerge.study.queue import Queue
 from bmerge.study.space import SearchSpace
 from bmerge.study.study import initial_proposals
 from bmerge.study.trial import Proposal
 from bmerge.study.warm import warm_proposals
 
-__all__ = ["queue_of", "weights_of_try", "whole_recipes"]
+__all__ = ["given_proposals", "queue_of", "weights_of_try", "whole_recipes"]
 
 
-def queue_of(
+def queue_of(config: StudyConfig, search: SearchSpace, given: Sequence[Proposal]) -> Queue:
+    """Return the proposals that need no optimiser: those that are given, and the initial design.
+
+    Of a space with a finite number of points, the design has none that came before.
+
+    Args:
+        config: of the study.
+        search: its space.
+        given: from :func:`given_proposals`.
+    """
+    design = config.optimiser
+    make = partial(initial_proposals, search, design.init, design.init_points, design.seed)
+    if search.space.size is None:
+        return Queue(given, make, design.init_points)
+    tried = [proposal.values for proposal in given]
+    fresh = []
+    for proposal in make():
+        if proposal.values not in tried:
+            tried.append(proposal.values)
+            fresh.append(proposal)
+    return Queue([*given, *fresh], tuple, 0)
+
+
+def given_proposals(
     config: StudyConfig,
     architecture: Architecture,
     search: SearchSpace,
@@ -41,9 +65,7 @@ def queue_of(
     warm: Sequence[Mapping[str, float]] = (),
     wholes: Sequence[tuple[int, Recipe]] = (),
 ) -> Iterator[Proposal]:
-    """Yield the proposals that need no optimiser: baselines, attempts, warm start, design.
-
-    Of a space with a finite number of points, the design has none that came before.
+    """Yield baselines, attempts and warm start.
 
     Args:
         config: of the study.
@@ -53,24 +75,6 @@ def queue_of(
         warm: points of the space that another study found best.
         wholes: of a merge of steps, the index of each model that can be given as it is, and how.
     """
-    given = [*_given(config, architecture, search, registry, wholes), *warm_proposals(warm, search)]
-    yield from given
-    tried = [proposal.values for proposal in given]
-    design = config.optimiser
-    for proposal in initial_proposals(search, design.init, design.init_points, design.seed):
-        if search.space.size is None or proposal.values not in tried:
-            tried.append(proposal.values)
-            yield proposal
-
-
-def _given(
-    config: StudyConfig,
-    architecture: Architecture,
-    search: SearchSpace,
-    registry: Registry,
-    wholes: Sequence[tuple[int, Recipe]],
-) -> Iterator[Proposal]:
-    """Yield baselines and attempts."""
     merge = config.merge
     if config.baselines:
         yield from _whole(merge, wholes)
@@ -82,6 +86,7 @@ def _given(
             continue
         weights = _weights(attempt, merge, registry, architecture, f"try[{number - 1}]")
         yield Proposal("try", f"try {number}", _values(search, weights), weights)
+    yield from warm_proposals(warm, search)
 
 
 def whole_recipes(merge: Recipe, matching: Matching) -> Iterator[tuple[int, Recipe]]:
@@ -154,12 +159,12 @@ def _values(search: SearchSpace, weights: Mapping[str, BlockWeights]) -> dict[st
         return {}
 
 
-def weights_of_try(queue: Iterable[Proposal]) -> list[dict[str, Any]]:
+def weights_of_try(given: Iterable[Proposal]) -> list[dict[str, Any]]:
     """Return the block weights of the merges that a person wants to have tried."""
     return [
         {name: weights.assignments for name, weights in proposal.weights.items()}
         if proposal.recipe is None
         else {"recipe": dump_recipe(proposal.recipe)}
-        for proposal in queue
+        for proposal in given
         if proposal.phase == "try"
     ]

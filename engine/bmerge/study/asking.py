@@ -55,7 +55,7 @@ class Asking:
         """
         if self._begun or not self._study.objectives.refer:
             return True
-        return not in_flight or bool(self._study.pending(self._store.trials))
+        return not in_flight or any(True for _ in self._study.pending(self._store.trials))
 
     def propose(self) -> Proposal | None:
         """Return the proposal of a new trial: the next in the queue, or the optimiser's.
@@ -64,8 +64,8 @@ class Asking:
         optimiser has nothing left to propose or expects less of it than the study asks for.
         """
         study = self._study
-        if pending := study.pending(self._store.trials):
-            return pending[0]
+        if pending := next(study.pending(self._store.trials), None):
+            return pending
         if self._is_exhausted():
             return None
         try:

@@ -7,7 +7,7 @@ plugins; the loop in :mod:`bmerge.study.loop` does the rest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
@@ -150,7 +150,7 @@ class PreparedStudy:
     optimiser: OptimiserFactory
     optimiser_name: str
     seed: int
-    queue: tuple[Proposal, ...]
+    queue: Collection[Proposal]
     n_iters: int | None
     definition: StudyDefinition
     storage: str | None = None
@@ -182,19 +182,17 @@ class PreparedStudy:
             place.evaluator.close()
             place.merger.close()
 
-    def pending(self, trials: Mapping[int, Trial]) -> list[Proposal]:
-        """Return what of the queue no trial has begun yet, in order.
+    def pending(self, trials: Mapping[int, Trial]) -> Iterator[Proposal]:
+        """Yield what of the queue no trial has begun yet, in order.
 
         A study of an earlier release may have begun without some baselines: it gets them now.
         """
         begun = Counter((t.proposal.phase, t.proposal.source) for t in trials.values())
-        found = []
         for proposal in self.queue:
             kind = proposal.phase, proposal.source
             if not begun[kind]:
-                found.append(proposal)
+                yield proposal
             begun[kind] -= begun[kind] > 0
-        return found
 
     def open_store(self, *, forking: bool = False) -> Store:
         """Open the study's trials, or begin them; see :class:`bmerge.study.store.Store`."""
