@@ -21,7 +21,7 @@ models:
     parameters: {weight: 0.6}
 merge_method: ties
 base_model: base
-parameters: {normalize: false, lambda: 1.1, density: 0.9, int8_mask: false}
+parameters: {normalize: false, lambda: 1.1, density: 0.9, int8_mask: true}
 dtype: bfloat16
 out_dtype: float16
 """
@@ -284,7 +284,7 @@ MODELS = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {
         (MODELS + "merge_method: ram\n", 2, "ram needs a base_model"),
         (MODELS + "merge_method: multislerp\nparameters: {eps: 1}\n", 3, "eps: 1 of multislerp"),
         (MODELS + "merge_method: ties\n", 2, "ties needs a base_model"),
-        (TIES.replace("int8_mask: false", "rescale: true"), 9, "rescale: True of ties has no"),
+        (TIES.replace("int8_mask: true", "rescale: true"), 9, "rescale: True of ties has no"),
         (SLERP.replace("a, layer_range: [0", "a, layer_range: [1"), 2, "that are put elsewhere"),
         (SLERP.replace("merge_method", "  - sources: []\nmerge_method"), 1, "slices that put"),
         (FILTERS.replace("    - value: 0.75\n", ""), 5, "no value for all other tensors"),

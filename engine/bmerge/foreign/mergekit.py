@@ -215,7 +215,7 @@ class _Reader:
     def _check_names(self, shared: Sequence[Mapping[str, Node]]) -> None:
         """Refuse parameters that have no counterpart."""
         known = self._known
-        allowed = {*known.per_model, *known.shared, *known.options, *known.refused}
+        allowed = {*known.per_model, *known.shared, *known.options, *known.refused, *known.ignored}
         for parameters in (*shared, *(model.parameters for model in self._models)):
             for name, node in parameters.items():
                 if name not in allowed:

@@ -29,6 +29,7 @@ class KitMethod:
         options: parameter of all that is true or false → the option here, and its default.
         fixed: options of the method here.
         refused: parameter of all → the one value that has a counterpart.
+        ignored: parameters of all that change no number, whatever they are.
         with_base: the method here where there is a base model; empty: ``ours`` is for both.
         finish: makes of its weights and options what the method here takes.
         two: whether it takes two models; one that differences are taken from is not counted.
@@ -41,6 +42,7 @@ class KitMethod:
     options: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     fixed: Mapping[str, str | bool] = field(default_factory=dict)
     refused: Mapping[str, object] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     with_base: str = ""
     finish: Callable[[Weights, Options], tuple[Weights, Options]] | None = None
     two: bool = False
@@ -66,9 +68,10 @@ _DENSE = {**_WEIGHT, "density": ("density", 1.0)}
 _SCALE = {"lambda": ("scale", 1.0)}
 _PLAIN = {"normalize": ("normalize", False)}
 _TIES = {"normalize": ("normalize", True)}
-_MASK: Mapping[str, object] = {"int8_mask": False}
-_RESCALED: Mapping[str, object] = {**_MASK, "rescale": True}
-_UNSCALED: Mapping[str, object] = {**_MASK, "rescale": False}
+_MASK = ("int8_mask",)
+"""Which number format mergekit compares signs in: a matter of its memory."""
+_RESCALED: Mapping[str, object] = {"rescale": True}
+_UNSCALED: Mapping[str, object] = {"rescale": False}
 _L1: Mapping[str, str | bool] = {"rescale": "l1"}
 _CRUMBS = {**_DENSE, "gamma": ("gamma", 0.01)}
 _RAM = {"epsilon": ("epsilon", 1e-5)}
@@ -96,21 +99,25 @@ METHODS: Mapping[str, KitMethod] = {
         with_base="multislerp_from_base",
     ),
     "task_arithmetic": KitMethod(
-        "task_arithmetic", "base", _WEIGHT, _SCALE, _PLAIN, refused=_UNSCALED
+        "task_arithmetic", "base", _WEIGHT, _SCALE, _PLAIN, refused=_UNSCALED, ignored=_MASK
     ),
-    "ties": KitMethod("ties", "base", _DENSE, _SCALE, _TIES, refused=_UNSCALED),
-    "dare_linear": KitMethod("dare_linear", "base", _DENSE, _SCALE, _PLAIN, _L1, _RESCALED),
-    "dare_ties": KitMethod("dare_ties", "base", _DENSE, _SCALE, _PLAIN, _L1, _RESCALED),
-    "breadcrumbs": KitMethod("breadcrumbs", "base", _CRUMBS, _SCALE, _PLAIN, refused=_UNSCALED),
+    "ties": KitMethod("ties", "base", _DENSE, _SCALE, _TIES, refused=_UNSCALED, ignored=_MASK),
+    "dare_linear": KitMethod("dare_linear", "base", _DENSE, _SCALE, _PLAIN, _L1, _RESCALED, _MASK),
+    "dare_ties": KitMethod("dare_ties", "base", _DENSE, _SCALE, _PLAIN, _L1, _RESCALED, _MASK),
+    "breadcrumbs": KitMethod(
+        "breadcrumbs", "base", _CRUMBS, _SCALE, _PLAIN, refused=_UNSCALED, ignored=_MASK
+    ),
     "breadcrumbs_ties": KitMethod(
-        "breadcrumbs_ties", "base", _CRUMBS, _SCALE, _PLAIN, refused=_UNSCALED
+        "breadcrumbs_ties", "base", _CRUMBS, _SCALE, _PLAIN, refused=_UNSCALED, ignored=_MASK
     ),
-    "della": KitMethod("della", "base", _DELLA, _SCALE, _TIES, _L1, _RESCALED),
-    "della_linear": KitMethod("della_linear", "base", _DELLA, _SCALE, _PLAIN, _L1, _RESCALED),
+    "della": KitMethod("della", "base", _DELLA, _SCALE, _TIES, _L1, _RESCALED, _MASK),
+    "della_linear": KitMethod(
+        "della_linear", "base", _DELLA, _SCALE, _PLAIN, _L1, _RESCALED, _MASK
+    ),
     "model_stock": KitMethod(
         "model_stock", "base", options={"filter_wise": ("filter_wise", False)}
     ),
-    "sce": KitMethod("sce", "base", shared={"select_topk": ("select_topk", 1.0)}, refused=_MASK),
+    "sce": KitMethod("sce", "base", shared={"select_topk": ("select_topk", 1.0)}, ignored=_MASK),
     "ram": KitMethod("ram", "base", shared=_RAM),
     "ramplus_tl": KitMethod(
         "ramplus_tl", "base", shared={**_RAM, "r": ("r", 0.1), "alpha": ("alpha", 0.2)}
