@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from bmerge import _native, ops
+from bmerge import Weight, _native, merge_method, ops
 from bmerge.errors import MethodError
 from bmerge.expr import GraphNode, trace
 
@@ -109,9 +110,33 @@ def test_trace_refuses_and_says_what_to_write(body, words):
     assert "\n" not in str(caught.value)
 
 
-def test_trace_names_the_method_and_what_python_says():
-    with pytest.raises(MethodError, match="mine cannot be traced: unsupported operand"):
-        trace(lambda a: a % 2, 1, [], name="mine")
+def test_trace_names_the_method_what_python_says_and_the_line():
+    body = lambda a: a % 2  # noqa: E731
+    with pytest.raises(MethodError, match="mine cannot be traced: unsupported operand") as caught:
+        trace(body, 1, [], name="mine")
+    assert str(caught.value).endswith(f" ({__file__}:{body.__code__.co_firstlineno})")
+    assert caught.value.hint == "a method's body is made of operators and bmerge.ops"
+
+
+def test_what_a_body_may_not_do_is_told_with_its_line():
+    def body(a):
+        b = a * 2
+        return a if b > 0 else b
+
+    with pytest.raises(MethodError, match="a decision on a traced value") as caught:
+        trace(body, 1, [], name="mine")
+    assert str(caught.value).endswith(f" ({__file__}:{body.__code__.co_firstlineno + 2})")
+
+
+@pytest.mark.parametrize("result", [None, "mask"])
+def test_what_a_method_returns_wrongly_is_told_with_its_place(result):
+    @merge_method
+    def mine(a, b, *, alpha: Weight = 0.5):
+        return result and a > b
+
+    line = inspect.unwrap(mine.function).__code__.co_firstlineno
+    with pytest.raises(MethodError, match=rf"mine: returns \S.*test_trace.py:{line}\)"):
+        mine.graph(2)
 
 
 def test_trace_refuses_values_of_another_trace():

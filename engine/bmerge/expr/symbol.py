@@ -13,12 +13,13 @@ from bmerge.errors import MethodError
 from bmerge.expr.graph import GraphNode
 from bmerge.expr.kinds import KindError, ValueKind, kind_of
 
-__all__ = ["Operand", "Recorder", "Symbol"]
+__all__ = ["USE_OPS", "Operand", "Recorder", "Symbol"]
 
 Operand: TypeAlias = "Symbol | float"
 
 _SQUARE = 2
-_USE_OPS = "a method's body is made of operators and bmerge.ops"
+USE_OPS = "a method's body is made of operators and bmerge.ops"
+"""What to do where something else is in it."""
 
 
 class Recorder:
@@ -140,14 +141,14 @@ class Symbol:
     __hash__ = None  # type: ignore[assignment]
 
     __bool__ = _impossible("a decision on a traced value", "use ops.where(condition, x, y)")
-    __float__ = __int__ = __index__ = _impossible("a Python number of a traced value", _USE_OPS)
-    __iter__ = __getitem__ = __len__ = _impossible("taking parts of a traced value", _USE_OPS)
+    __float__ = __int__ = __index__ = _impossible("a Python number of a traced value", USE_OPS)
+    __iter__ = __getitem__ = __len__ = _impossible("taking parts of a traced value", USE_OPS)
 
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse attributes of tensors, such as ``.shape`` or ``.mean()``."""
         if name.startswith("__"):  # what Python and libraries probe for
             raise AttributeError(name)
-        self.recorder.fail(f"a traced value has no {name!r}", _USE_OPS)
+        self.recorder.fail(f"a traced value has no {name!r}", USE_OPS)
 
     @classmethod
     def __torch_function__(
@@ -155,4 +156,4 @@ class Symbol:
     ) -> NoReturn:
         """Refuse torch's functions, whose meaning other executors do not share."""
         name = getattr(function, "__name__", "function")
-        raise MethodError(f"torch's {name} cannot be traced", hint=_USE_OPS)
+        raise MethodError(f"torch's {name} cannot be traced", hint=USE_OPS)

@@ -7,7 +7,8 @@ from typing import Any
 
 from bmerge.errors import MethodError
 from bmerge.expr.graph import Graph, needed
-from bmerge.expr.symbol import Recorder, Symbol
+from bmerge.expr.symbol import USE_OPS, Recorder, Symbol
+from bmerge.faults import place_of
 
 __all__ = ["trace"]
 
@@ -18,6 +19,7 @@ def trace(
     scalar_names: Sequence[str],
     *,
     name: str | None = None,
+    place: str = "",
 ) -> Graph:
     """Turn a method's body into a graph.
 
@@ -26,6 +28,7 @@ def trace(
         n_models: how many input models to give it, as positional arguments.
         scalar_names: hyperparameters to give it, as keyword arguments.
         name: of the method, for messages; the function's own if left out.
+        place: file and line where it stands, for messages; empty if that is not known.
 
     Returns:
         The graph, without duplicate nodes and without those that the result does not need.
@@ -42,17 +45,24 @@ def trace(
     try:
         result = function(*models, **scalars)
     except TypeError as error:  # an operator or function that symbols do not have
-        raise MethodError(f"{recorder.method} cannot be traced: {error}") from error
-    output = _output(recorder, result)
+        message = f"{recorder.method} cannot be traced: {error}{_at(place_of(error))}"
+        raise MethodError(message, hint=USE_OPS) from error
+    except MethodError as error:
+        raise MethodError(f"{error}{_at(place_of(error))}", hint=error.hint) from error
+    output = _output(recorder, result, place)
     nodes, index = needed(recorder.nodes, output.index)
     return Graph(nodes, index, n_models, tuple(scalar_names))
 
 
-def _output(recorder: Recorder, result: object) -> Symbol:
+def _at(place: str | None) -> str:
+    return f" ({place})" if place else ""
+
+
+def _output(recorder: Recorder, result: object, place: str) -> Symbol:
     if isinstance(result, (int, float)) and not isinstance(result, bool):
         return recorder.apply("constant", constants=[result])
     if not isinstance(result, Symbol) or result.recorder is not recorder:
-        recorder.fail(f"returns {type(result).__name__}", "return the merged tensor")
+        recorder.fail(f"returns {type(result).__name__}{_at(place)}", "return the merged tensor")
     if result.kind.boolean:
-        recorder.fail("returns a boolean", "return the merged tensor")
+        recorder.fail(f"returns a boolean{_at(place)}", "return the merged tensor")
     return result

@@ -209,11 +209,10 @@ def _graph(
                 numbers[h.name] = tuple(numbers.pop(each.name) for each in h.of_models(count))
         return method.function(*models, **numbers, **dict(options))
 
-    if method.opaque:
-        code = getattr(inspect.unwrap(method.function), "__code__", None)
-        place = f"{code.co_filename}:{code.co_firstlineno}" if code else ""
-        return call(body, n_models, names, name=method.name, place=place)
-    return trace(body, n_models, names, name=method.name)
+    code = getattr(inspect.unwrap(method.function), "__code__", None)
+    place = f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+    make = call if method.opaque else trace
+    return make(body, n_models, names, name=method.name, place=place)
 
 
 def _further(method: MergeMethod, n_models: int) -> int:
