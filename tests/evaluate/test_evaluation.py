@@ -136,8 +136,12 @@ def test_evaluation_keeps_what_was_painted_before_a_failure(patient):
             lambda pictures: iter([blackened(pictures[0], "RGBA")]),
             "the picture 'p00' is black all over",
         ),
+        (
+            lambda pictures: iter([replace(pictures[0], image="p00.png")]),
+            "the generator made a str as the picture 'p00'",
+        ),
     ],
-    ids=["too few", "wrong order", "black", "black and opaque"],
+    ids=["too few", "wrong order", "black", "black and opaque", "no image"],
 )
 def test_evaluation_blames_the_generator(change, message):
     with pytest.raises(GeneratorError, match=message):
@@ -153,9 +157,11 @@ def test_evaluation_blames_the_generator(change, message):
         (lambda scores: [10**400] * len(scores), "'red' gave inf to the picture 'p00'"),
         (lambda scores: [*scores[:2], None, *scores[3:]], "'red' gave None .* 'p02', not a number"),
         (lambda scores: ["a" * 999] * len(scores), "'red' gave 'a{1,40}[.]{3}a* ?.* not a number"),
+        (lambda _: None, "'red' gave nothing, not a list of scores"),
+        (lambda scores: scores[0], "'red' gave 0, not a list of scores"),
         (lambda _: sys.exit(0), "'red' failed at 'p00', 'p01', 'p02', …: SystemExit: 0"),
     ],
-    ids=["too few", "nan", "huge", "beyond floats", "nothing", "text", "exit"],
+    ids=["too few", "nan", "huge", "beyond floats", "nothing", "text", "no list", "number", "exit"],
 )
 def test_evaluation_blames_the_scorer(change, message):
     with pytest.raises(ScorerError, match=message):

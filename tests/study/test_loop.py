@@ -220,9 +220,11 @@ class Scripted:
     [
         ({"alpha.M00": 1.2}, r"'given' proposed alpha.M00 = 1.2, outside \[0, 1\]"),
         ({"alpha.M00": float("nan")}, "proposed alpha.M00 = nan"),
-        ({"alpha.M01": 0.5}, "proposed values for other parameters"),
+        ({"alpha.M00": "much"}, "proposed alpha.M00 = 'much', which is no number"),
+        ({"alpha.M00": None}, "proposed alpha.M00 = None, which is no number"),
+        ({"alpha.M01": 0.5}, "for other parameters than asked for: one for alpha.M01"),
     ],
-    ids=["bounds", "nan", "names"],
+    ids=["bounds", "nan", "text", "none", "names"],
 )
 def test_run_study_refuses_a_wrong_proposal(tmp_path, change, message):
     study = make_study(tmp_path)
@@ -230,6 +232,19 @@ def test_run_study_refuses_a_wrong_proposal(tmp_path, change, message):
     study = make_study(tmp_path, optimiser=lambda *_: Scripted(proposal))
     with pytest.raises(PluginError, match=message):
         run_study(study)
+
+
+@pytest.mark.parametrize(
+    ("proposal", "message"),
+    [
+        (None, "'given' proposed a NoneType, not a mapping of values"),
+        ([0.5], "'given' proposed a list, not a mapping of values"),
+        ({}, "'given' proposed values for other parameters than asked for: no alpha.BASE"),
+    ],
+)
+def test_run_study_refuses_what_is_no_proposal(tmp_path, proposal, message):
+    with pytest.raises(PluginError, match=message):
+        run_study(make_study(tmp_path, optimiser=lambda *_: Scripted(proposal)))
 
 
 def test_run_study_warns_where_an_optimiser_cannot_go_on_exactly(tmp_path, caplog):

@@ -10,7 +10,7 @@ import collections.abc
 import logging
 import math
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from functools import partial
 from types import GeneratorType
@@ -242,7 +242,7 @@ class Evaluator:
             if picture.payload.id != payload.id:
                 got = picture.payload.id
                 raise GeneratorError(f"the generator made {got!r} where {payload.id!r} was next")
-            _refuse_black(picture)
+            _check_image(picture)
             yield picture
 
     def _judging(
@@ -331,7 +331,11 @@ def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
         return []
     ids = [picture.payload.id for picture in pictures]
     with entry.explained(ids):
-        scores = list(entry.scorer.score(pictures))
+        given: object = entry.scorer.score(pictures)
+        if not isinstance(given, Iterable):
+            got = "nothing" if given is None else reprlib.repr(given)
+            raise ScorerError(f"the scorer {entry.label!r} gave {got}, not a list of scores")
+        scores = list(given)
     return checked_scores(entry, scores, ids)
 
 
@@ -379,9 +383,15 @@ def _mean(pictures: Sequence[tuple[float, Mapping[str, float]]], label: str) -> 
     return math.fsum(w * score for w, score in judged) / math.fsum(w for w, _ in judged)
 
 
-def _refuse_black(picture: Picture) -> None:
-    """Refuse a picture without a single pixel that is not black: the merge has overflowed."""
-    image = picture.image
+def _check_image(picture: Picture) -> None:
+    """Refuse what is no image, and one that is black all over: the merge has overflowed."""
+    from PIL.Image import Image
+
+    image: object = picture.image
+    if not isinstance(image, Image):
+        got = type(image).__name__
+        message = f"the generator made a {got} as the picture {picture.payload.id!r}"
+        raise GeneratorError(message, hint="a PIL image was expected")
     if (image if image.mode == "RGB" else image.convert("RGB")).getbbox() is None:
         message = f"the picture {picture.payload.id!r} is black all over"
         raise GeneratorError(message, blame="merge", hint=_OVERFLOW)

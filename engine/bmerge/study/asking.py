@@ -136,7 +136,7 @@ class Asking:
                     self._optimiser.replay(results)
         with self._explained(f"was asked for trial {len(self._store.trials)}"):
             try:
-                proposal = dict(self._optimiser.ask())
+                proposal: object = self._optimiser.ask()
             except StudyError as error:
                 raise _NothingLeftError(str(error)) from error
         return self._checked(proposal)
@@ -147,9 +147,12 @@ class Asking:
         doing = f"the optimiser {name!r} failed when it {when}"
         return explained(doing, partial(PluginError, plugin=name))
 
-    def _checked(self, proposal: Mapping[str, float]) -> dict[str, float]:
+    def _checked(self, proposal: object) -> dict[str, float]:
         """Return the proposal as floats of their kinds, or blame the optimiser."""
         name = self._study.optimiser_name
+        if not isinstance(proposal, Mapping):
+            message = f"the optimiser {name!r} proposed a {type(proposal).__name__}"
+            raise PluginError(f"{message}, not a mapping of values", plugin=name)
         try:
             return checked_point(self._study.search.space, proposal)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 
 from bmerge.study.protocols import Parameter, Space
@@ -22,14 +23,24 @@ def checked_point(space: Space, point: Mapping[str, float]) -> dict[str, float]:
     Raises:
         ValueError: that says what of it is wrong.
     """
-    if set(point) != set(space.names):
-        raise ValueError("values for other parameters than asked for")
-    values = {p.name: _checked(p, float(point[p.name])) for p in space.parameters}
+    given, asked = set(point), set(space.names)
+    if given != asked:
+        named = min(given - asked, default=None, key=str)
+        told = f"no {min(asked - given)}" if named is None else f"one for {named}"
+        raise ValueError(f"values for other parameters than asked for: {told}")
+    values = {p.name: _checked(p, _number(p, point[p.name])) for p in space.parameters}
     for group, members in space.simplices.items():
         total = math.fsum(values[p.name] for p in members)
         if abs(total - 1) > _TOLERANCE * len(members):
             raise ValueError(f"weights of {group} that sum to {total:g}, not to 1")
     return values
+
+
+def _number(p: Parameter, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{p.name} = {reprlib.repr(value)}, which is no number") from error
 
 
 def _checked(p: Parameter, value: float) -> float:
