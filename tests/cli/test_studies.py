@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from bmerge.testing import read_checkpoint
+
 
 @pytest.fixture
 def study(bmerge, study_file, example):
@@ -80,3 +82,27 @@ def test_export_and_import(bmerge, study, tmp_path):
     assert (again.status, "holds a study already" in again.err) == (1, True)
     gone = bmerge("studies", "import", "gone.jsonl")
     assert (gone.status, "gone.jsonl cannot be read" in gone.err) == (1, True)
+
+
+def test_recipe_of_any_trial_is_the_merge_that_it_was(bmerge, study, example, tmp_path):
+    trial = json.loads(bmerge("studies", "show", "runs/small", "--json").out)["trials"][2]
+    words = ["studies", "recipe", "runs/small"]
+    called = bmerge(*words, 2, "-o", "two.yaml")
+    assert (called.status, called.out) == (0, "two.yaml\n"), called.err
+    assert bmerge(*words, 2).out == (tmp_path / "two.yaml").read_text()
+    assert bmerge("merge", "two.yaml", "-o", "two.safetensors").status == 0
+    assert bmerge(
+        "merge", "from_middle", "a.safetensors", "b.safetensors", "--pull", trial["params"]["pull"],
+        "-o", "same.safetensors", *example,
+    ).status == 0  # fmt: skip
+    two, same = (read_checkpoint(tmp_path / f"{name}.safetensors") for name in ("two", "same"))
+    assert {key: value.tobytes() for key, value in two.items()} == {
+        key: value.tobytes() for key, value in same.items()
+    }
+    best = (tmp_path / "runs/small/best/recipe.yaml").read_text()
+    texts = [bmerge(*words, number).out for number in range(3)]
+    assert texts.count(best) == 1
+    assert bmerge(*words, 2, "-o", "two.yaml").err.startswith("error: two.yaml exists")
+    missing = bmerge(*words, 9)
+    assert (missing.status, missing.out) == (1, "")
+    assert "error: the study has no trial 9" in missing.err

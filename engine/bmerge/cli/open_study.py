@@ -1,4 +1,4 @@
-"""The study of a file, built for ``bmerge run``, ``prove``, ``scan`` and ``studies fork``."""
+"""The study of a file, built for ``bmerge run``, ``prove``, ``scan`` and ``studies``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bmerge.study.stored import StoredStudy, read_study
 from bmerge.study.study import PreparedStudy
 from bmerge.study.unchanged import check_definition
 
-__all__ = ["open_again", "open_study", "study_option"]
+__all__ = ["open_again", "open_study", "rebuilt", "study_option"]
 
 study_option = click.option(
     "--study",
@@ -65,9 +65,18 @@ def open_study(
 def open_again(
     session: Session, folder: Path, file: Path | None, where: ExecutorOptions
 ) -> Iterator[tuple[StoredStudy, PreparedStudy, Registry]]:
+    """Do as :func:`rebuilt`, and lock the study's folder meanwhile."""
+    with rebuilt(session, folder, file, where) as found, FolderLock(folder):
+        yield found
+
+
+@contextmanager
+def rebuilt(
+    session: Session, folder: Path, file: Path | None, where: ExecutorOptions
+) -> Iterator[tuple[StoredStudy, PreparedStudy, Registry]]:
     """Have a study that was run already built again, with what is stored of it.
 
-    Its folder is locked meanwhile; the study is closed at the end.
+    The study is closed at the end.
 
     Args:
         session: of the command.
@@ -80,8 +89,7 @@ def open_again(
     study, registry = open_study(session, load_study(file), file, folder, where)
     try:
         check_definition(stored.definition, study.definition, folder)
-        with FolderLock(folder):
-            yield stored, study, registry
+        yield stored, study, registry
     finally:
         study.close()
 

@@ -14,7 +14,6 @@ from bmerge.cli.output import print_table, show
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
-from bmerge.errors import StudyError
 from bmerge.executors import ExecutorOptions
 from bmerge.host.outside import outside_recipe
 from bmerge.report import write_report
@@ -136,7 +135,4 @@ def _entries(
 ) -> list[Entry]:
     if not trials:
         return contenders_of(study, stored.trials, more)
-    for number in trials:
-        if number not in stored.trials:
-            raise StudyError(f"the study has no trial {number}")
-    return [*(entry_of(study, stored.trials[number]) for number in trials), *more]
+    return [*(entry_of(study, stored.trial(number)) for number in trials), *more]

@@ -142,6 +142,8 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
         show(f"best        trial {best.number}, score {figure(best.score or 0.0)}")
         if finished.leader is not None and finished.leader != best:
             show(f"            {leader_text(finished.leader, best)}")
+            recipe = f"bmerge studies recipe {report.parent} {finished.leader.number} -o FILE.yaml"
+            show(f"            its recipe: {recipe}")
         show(f"checkpoint  {finished.checkpoint}")
         show(f"recipe      {finished.recipe}")
     if finished.front:

@@ -14,6 +14,7 @@ from bmerge.cli.session import shared_options
 from bmerge.cli.studies_dashboard import command as dashboard
 from bmerge.cli.studies_fork import command as fork
 from bmerge.cli.studies_importance import command as importance
+from bmerge.cli.studies_recipe import command as recipe
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import write_durably
 from bmerge.reading import check_regular
@@ -47,6 +48,7 @@ def command() -> None:
 command.add_command(dashboard)
 command.add_command(fork)
 command.add_command(importance)
+command.add_command(recipe)
 
 
 @command.command("list")

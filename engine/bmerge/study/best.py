@@ -10,7 +10,7 @@ from bmerge.recipe import dump_recipe
 from bmerge.study.study import MergesModels
 from bmerge.study.trial import Trial
 
-__all__ = ["front_recipe", "write_best", "write_front"]
+__all__ = ["front_recipe", "recipe_text", "write_best", "write_front"]
 
 
 def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, Path]:
@@ -32,7 +32,7 @@ def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, 
     checkpoint = folder / "best" / "best.safetensors"
     recipe = folder / "best" / "recipe.yaml"
     merge = trial.proposal.merge
-    text = _recipe_text(merger, trial)
+    text = recipe_text(merger, trial)
     if checkpoint.exists() and recipe.exists() and recipe.read_text(encoding="utf-8") == text:
         return checkpoint, recipe
     try:
@@ -64,7 +64,7 @@ def write_front(merger: MergesModels, front: Sequence[Trial], folder: Path) -> t
     recipes = tuple(front_recipe(folder, trial) for trial in front)
     try:
         for path, trial in zip(recipes, front, strict=True):
-            write_durably(path, _recipe_text(merger, trial).encode())
+            write_durably(path, recipe_text(merger, trial).encode())
         for path in set((folder / "front").glob("trial-*.yaml")) - set(recipes):
             path.unlink()
     except OSError as error:
@@ -72,5 +72,11 @@ def write_front(merger: MergesModels, front: Sequence[Trial], folder: Path) -> t
     return recipes
 
 
-def _recipe_text(merger: MergesModels, trial: Trial) -> str:
+def recipe_text(merger: MergesModels, trial: Trial) -> str:
+    """Return the recipe of a trial's merge as a file has it.
+
+    Args:
+        merger: of the study.
+        trial: any, whatever became of it.
+    """
     return dump_recipe(merger.recipe(trial.proposal.merge))

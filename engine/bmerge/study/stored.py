@@ -43,6 +43,17 @@ class StoredStudy:
     objectives: Objectives
     trials: Mapping[int, Trial]
 
+    def trial(self, number: int) -> Trial:
+        """Return a trial by its number.
+
+        Raises:
+            StudyError: if there is none.
+        """
+        if number not in self.trials:
+            hint = f"`bmerge studies show {self.folder}` lists them"
+            raise StudyError(f"the study has no trial {number}", hint=hint)
+        return self.trials[number]
+
 
 def has_study(folder: Path) -> bool:
     """Tell whether a run has ever begun in ``folder``."""
