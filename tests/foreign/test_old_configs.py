@@ -111,6 +111,16 @@ def test_configuration_of_bayesian_merger_is_a_study(bmerge, conf, tmp_path):
     assert "cannot be run" not in lost
 
 
+def test_settings_that_are_not_known_are_named_if_they_are_set(bmerge, conf):
+    more = "rebasin_iterations: 5\nwork_dtype: bf16\nmystery: 0\nsave_best: True\ndevice: cpu\n"
+    called = bmerge("import-config", conf(CONFIG + more, GUIDE), "--json")
+    assert called.status == 0, called.err
+    unknown = [line for line in json.loads(called.out)["lost"] if "is not known here" in line]
+    assert unknown == [
+        "rebasin_iterations: it is not known here", "work_dtype: it is not known here",
+    ]  # fmt: skip
+
+
 def test_several_scorers_of_a_fork_of_bayesian_merger_are_kept_apart(bmerge, conf, tmp_path):
     several = "scorer_method: [laion, chad, cafe, manual]\nscorer_weight: {chad: 2}"
     tool = conf(CONFIG.replace("scorer_method: laion", several), GUIDE)

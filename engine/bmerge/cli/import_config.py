@@ -70,7 +70,9 @@ def _method(session: Session, old: OldFolder) -> MergeMethod:
 
 
 def _study(old: OldFolder, method: MergeMethod) -> dict[str, Any]:
-    return study_of_optim(old, method) if old.is_optim else study_of_merger(old, method)
+    data = study_of_optim(old, method) if old.is_optim else study_of_merger(old, method)
+    old.lose_others()
+    return data
 
 
 def _text(old: OldFolder, data: dict[str, Any]) -> str:

@@ -20,6 +20,14 @@ from bmerge.records import dataclass
 __all__ = ["OldFolder", "open_folder"]
 
 _GUIDES = ("optimisation_guide", "optimization_guide")
+_OF_NO_RESULT = {
+    *("hydra", "run_name", "webui_urls", "device", "work_device", "threads"),
+    *("save_imgs", "save_best", "save_merge_method_code", "scorer_print_individual"),
+    *("draw_unet_weights", "draw_unet_base_alpha", "visualizations"),
+    "recipe_optimization",  # of a mode that is refused
+    *("scorer_model_dir", "scorer_default_device"),  # read where a scorer needs them
+}
+"""Settings without which a study finds the same."""
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 _KEYED = re.compile(r"\$\{(\w+)\[\$\{(\w+)\}\]\}")
 
@@ -60,6 +68,12 @@ class OldFolder:
         except RuntimeError:  # nobody has a home of that name
             return (self.root / name).absolute()
         return (self.root / name).absolute()
+
+    def lose_others(self) -> None:
+        """Put what is set in the configuration and was not read on the list of what is lost."""
+        for key, value in self.config.others().items():
+            if value and key not in _OF_NO_RESULT:
+                self.lose(f"{key}: it is not known here")
 
     def lose(self, what: str) -> None:
         """Put something on the list of what is lost, once."""

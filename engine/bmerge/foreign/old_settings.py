@@ -29,14 +29,17 @@ class Settings:
         path: the file.
         data: key → value, as YAML has them; of a list, the number of each entry → the entry.
         at: keys above it, each with a dot after it.
+        asked: keys that were asked for; grows.
     """
 
     path: Path
     data: Mapping[Any, Any] = field(default_factory=dict)
     at: str = ""
+    asked: set[object] = field(default_factory=set)
 
     def __contains__(self, key: object) -> bool:
         """Tell whether a setting is there."""
+        self.asked.add(key)
         return key in self.data
 
     def __iter__(self) -> Iterator[Any]:
@@ -45,7 +48,12 @@ class Settings:
 
     def get(self, key: object, default: object = None) -> Any:
         """Return a value as it is."""
+        self.asked.add(key)
         return self.data.get(key, default)
+
+    def others(self) -> dict[Any, Any]:
+        """Return what is set and nobody has asked for."""
+        return {key: value for key, value in self.data.items() if key not in self.asked}
 
     def text(self, key: object, default: str = "") -> str:
         """Return a word or a number, as text.
@@ -53,7 +61,7 @@ class Settings:
         Raises:
             RecipeError: if it is none.
         """
-        value = self.data.get(key)
+        value = self.get(key)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -66,7 +74,7 @@ class Settings:
         Raises:
             RecipeError: if it is none, or not finite.
         """
-        value = _number(self.data.get(key))
+        value = _number(self.get(key))
         if value is None:
             raise self._error(key, "a number")
         return value
@@ -77,7 +85,7 @@ class Settings:
         Raises:
             RecipeError: if it is none.
         """
-        value = _number(self.data.get(key, default))
+        value = _number(self.get(key, default))
         if value is None:
             raise self._error(key, "a whole number")
         return int(value)
@@ -88,7 +96,7 @@ class Settings:
         Raises:
             RecipeError: if it is none.
         """
-        value = self.data.get(key)
+        value = self.get(key)
         found = [_number(each) for each in value] if isinstance(value, list) else []
         numbers = [each for each in found if each is not None]
         if not len(numbers) == len(found) == 2:
@@ -101,7 +109,7 @@ class Settings:
         Raises:
             RecipeError: if it is not a mapping.
         """
-        value = self.data.get(key) or {}
+        value = self.get(key) or {}
         if not isinstance(value, dict):
             raise self._error(key, "a mapping")
         return Settings(self.path, value, f"{self.at}{key}.")
@@ -112,7 +120,7 @@ class Settings:
         Raises:
             RecipeError: if it is not a list.
         """
-        value = self.data.get(key) or []
+        value = self.get(key) or []
         if not isinstance(value, list):
             raise self._error(key, "a list")
         return Settings(self.path, dict(enumerate(value, 1)), f"{self.at}{key}.")
