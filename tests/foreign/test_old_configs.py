@@ -216,6 +216,28 @@ def test_configuration_of_sd_optim_is_a_study(bmerge, conf, tmp_path):
         assert word in lost
 
 
+def test_guides_of_the_first_versions_have_one_strategy_for_all_parameters(bmerge, conf):
+    guide = """
+components:
+  - {name: unet, strategy: select, keys: ["*.input_blocks.4.*", UNET_MID00]}
+  - {name: clip_l, strategy: single}
+  - {name: vae, strategy: none}
+custom_bounds: {alpha: [0.2, 0.4]}
+"""
+    called = bmerge("import-config", conf(OPTIM, guide, "optimization_guide"), "--json")
+    assert called.status == 0, called.err
+    alpha = json.loads(called.out)["study"]["space"]["alpha"]
+    assert alpha["groups"] == {"clip_l_single": ["BASE"]}
+    assert alpha["blocks"] == {key: [0.2, 0.4] for key in ("IN04", "M00", "clip_l_single")}
+
+
+def test_a_guide_that_names_nothing_to_search_is_told(bmerge, conf):
+    guide = "components: [{name: unet, optimise: {alpha: all}}]\n"
+    called = bmerge("import-config", conf(OPTIM, guide, "optimization_guide"))
+    assert called.status == 0
+    assert "not carried over: optimization_guide: no strategy of it names what" in called.err
+
+
 LUMI = """
 custom_block_config_id: sdxl-lumi_blocks
 components:

@@ -81,16 +81,20 @@ class GuideReader:
             self._component(space, component)
         for name, own in space.items():
             own["freeze"] = defaults[name]
+        if not any("blocks" in own for own in space.values()):
+            self.folder.lose("optimization_guide: no strategy of it names what is searched")
         self._bounds(space)
         return space
 
     def _component(self, space: dict[str, Any], component: Settings) -> None:
         name = component.text("name")
-        for strategy in component.mappings("strategies"):
-            kind = strategy.text("type")
+        strategies = component.mappings("strategies")
+        older = not strategies and "strategy" in component  # one, for all parameters
+        for strategy in [component] if older else strategies:
+            kind = strategy.text("strategy" if older else "type")
             if kind == "none":
                 continue
-            own = strategy.texts("optimize_params")
+            own = list(space) if older else strategy.texts("optimize_params")
             for parameter in own or component.texts("optimize_params"):
                 if parameter not in space:
                     self.folder.lose(f"{name}: {self.method.name} has no {parameter!r} to search")
