@@ -29,6 +29,21 @@ def test_listing_as_json_says_the_same(bmerge, kind):
         assert entry["plugin"]
 
 
+@pytest.mark.parametrize("words", [("{}", "--json"), ("--json", "{}"), ("{}", "{}", "--json")])
+@pytest.mark.parametrize("kind", [*KINDS, "architectures", "plugins"])
+def test_every_listing_takes_words(bmerge, kind, words):
+    key = "id" if kind == "architectures" else "name"
+    everything = [entry[key] for entry in json.loads(bmerge(kind, "--json").out)]
+    word = everything[-1]
+    called = bmerge(kind, *(each.format(word.upper()) for each in words))
+    found = [entry[key] for entry in json.loads(called.out)]
+    assert word in found
+    assert len(found) < len(everything) or len(everything) == 1
+    missing = bmerge(kind, "nosuchword")
+    assert (missing.status, missing.out) == (1, "")
+    assert missing.err.startswith("error: nothing in this list has 'nosuchword' in it")
+
+
 def test_methods_as_json_have_models_and_hyperparameters(bmerge):
     entries = {e["name"]: e for e in json.loads(bmerge("methods", "--json").out)}
     assert entries["add_difference"]["models"] == ["a", "b", "c"]

@@ -18,22 +18,54 @@ from bmerge.evaluate.weights import Download, scorer_folder
 __all__ = ["command"]
 
 
-@click.group("scorers", invoke_without_command=True)
+class _Listing(click.Group):
+    """A group that lists what has the given words in it, where the first is none of its verbs."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or take all that is left for words of the listing."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return "WORDS", _listed, args
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the usage line of both."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] [WORDS]...")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", "       ")
+
+
+@click.group("scorers", cls=_Listing, invoke_without_command=True)
 @json_option()
 @shared_options
 @click.pass_context
 def command(context: click.Context, *, as_json: bool) -> None:
     """List the scorers, or fetch the weights of one.
 
+    With WORDS, only those that have every one in their name or summary.
+
     \b
     Examples:
       bmerge scorers
-      bmerge scorers --json
+      bmerge scorers aesthetic
       bmerge scorers fetch laion_aesthetic
     """
     if context.invoked_subcommand is None:
         session: Session = context.obj
         print_kinds("scorer", session.registry().scorers, as_json=as_json)
+
+
+@click.command("WORDS")
+@click.argument("words", nargs=-1)
+@json_option()
+@shared_options
+@click.pass_context
+def _listed(context: click.Context, *, words: tuple[str, ...], as_json: bool) -> None:
+    """List the scorers that have every one of WORDS in their name or summary."""
+    assert context.parent is not None
+    as_json = as_json or context.parent.params["as_json"]
+    session: Session = context.obj
+    print_kinds("scorer", session.registry().scorers, as_json=as_json, words=words)
 
 
 @command.command("fetch")
