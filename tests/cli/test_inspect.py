@@ -9,6 +9,7 @@ import numpy as np
 from bmerge.testing import write_checkpoint
 from bmerge.testing.checkpoints import write_random
 from bmerge.testing.layouts import sdxl_layout, shrink
+from gguf_files import F32, Q8_0, gguf, pair, q8_0
 
 
 def test_inspect_counts_keys_and_bytes_per_block(bmerge, sd1_models):
@@ -140,3 +141,21 @@ def test_family_tree_draws_every_merge_once(bmerge, sd1_models, tmp_path):
     assert len(data["merges"]) == 3
     assert data["merges"][data["file"]["made"]]["how"] == "weighted_sum, alpha 0.5"
     assert bmerge("inspect", a, "--lineage").out == "a.safetensors\n"
+
+
+def test_types_of_a_gguf_file_are_told(bmerge, tmp_path):
+    values = np.ones((4, 64), "f4")
+    tensors = [
+        ("double_blocks.0.img_mod.lin.weight", (4, 64), Q8_0, q8_0(values)),
+        ("double_blocks.0.txt_mod.lin.weight", (4, 64), Q8_0, q8_0(values)),
+        ("double_blocks.0.img_mod.lin.bias", (4,), F32, np.ones(4, "<f4").tobytes()),
+    ]
+    (tmp_path / "flux.gguf").write_bytes(gguf(tensors, [pair("general.architecture", 8, "flux")]))
+    data = json.loads(bmerge("inspect", tmp_path / "flux.gguf", "--json").out)
+    assert data["quantised"] == {"Q8_0": 2}
+    assert data["dtypes"] == {"Q8_0": 2, "F32": 1}
+    (component,) = data["components"].values()
+    assert component["dtypes"] == {"Q8_0": 2, "F32": 1}
+    out = bmerge("inspect", tmp_path / "flux.gguf").out
+    assert "quantised     Q8_0 (2 weights)\n" in out
+    assert "cannot merge" not in out

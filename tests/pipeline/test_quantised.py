@@ -17,7 +17,7 @@ from bmerge.pipeline import merge_to_file
 from bmerge.plan import Jobs, encoded
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint
 from coded import LAYERS, f32, raw_tensors, scaled_fp8, weight_in
-from merges import plan_of
+from merges import names_in, plan_of
 from quantised import write_layout
 
 EXECUTORS = pytest.mark.parametrize(
@@ -218,6 +218,23 @@ def test_layers_of_a_plain_model_are_quantised_on_request(plain, tmp_path, name)
     assert again.tensors[ragged].shape == (130, 72)
     values = np.frombuffer(values_of(again.tensors[ragged]), "<f4").reshape(130, 72)
     near(values, weight_in(tensors, layers[1], (130, 72))[0])
+
+
+@pytest.mark.parametrize("name", ["fp8_scaled", "nvfp4", "mxfp8", "int8", "q8_0", "q4_k"])
+def test_a_format_that_no_weight_would_have_is_refused(bmerge, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    small = {
+        "model.diffusion_model.input_blocks.1.1.proj_in.weight": np.ones((24, 24), "f4"),
+        "first_stage_model.decoder.up.1.proj.weight": np.ones((256, 256), "f4"),
+    }
+    if name.startswith("q"):
+        del small["first_stage_model.decoder.up.1.proj.weight"]
+    write_checkpoint(tmp_path / "small.safetensors", small, dtype="F16")
+    out = "out.gguf" if name.startswith("q") else "out.safetensors"
+    called = bmerge("convert", "small.safetensors", "--quantise", name, "-o", out)
+    assert called.status == 1
+    assert f"error: no weight of small.safetensors would be written in {name}\n" in called.err
+    assert names_in(tmp_path) == ["small.safetensors"]
 
 
 def test_a_zero_weight_is_quantised(tmp_path):

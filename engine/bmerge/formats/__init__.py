@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmerge.formats.checkpoint import Checkpoint, ComposedTensor, Piece, Tensor, TensorInfo
-from bmerge.formats.coded import Codec, CodedTensor, native_input, values_of
+from bmerge.formats.coded import Codec, CodedTensor, coded_part, native_input, values_of
 from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
 from bmerge.formats.housed import housed
@@ -36,6 +36,7 @@ __all__ = [
     "as_floats",
     "cached_sha256",
     "checkpoint_sha256",
+    "coded_part",
     "decoded",
     "elements_of",
     "housed",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["Codec", "CodedTensor", "native_input", "values_of"]
+__all__ = ["Codec", "CodedTensor", "coded_part", "native_input", "values_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,13 @@ class CodedTensor:
     def named(self, key: str, shape: tuple[int, ...] | None = None) -> Self:
         """Return the same tensor by another name, and in another shape of as many elements."""
         return replace(self, key=key, shape=self.shape if shape is None else shape)
+
+
+def coded_part(tensor: Tensor | None) -> CodedTensor | None:
+    """Return the first of the weights that a tensor is made of, if all of them are codes."""
+    pieces = tensor.pieces if isinstance(tensor, ComposedTensor) else ()
+    parts = [piece.tensor for piece in pieces if isinstance(piece.tensor, CodedTensor)]
+    return parts[0] if parts and len(parts) == len(pieces) else None
 
 
 def native_input(tensor: Tensor, source: Callable[[Path], int]) -> Any:

@@ -10,7 +10,15 @@ from typing import Any
 from bmerge.architectures import Architecture, detect
 from bmerge.architectures.components import TEXT_ENCODER, VAE, components_of
 from bmerge.foreign.maker import makers
-from bmerge.formats import Checkpoint, as_floats, open_checkpoint, quantised_weights
+from bmerge.formats import (
+    Checkpoint,
+    CodedTensor,
+    Tensor,
+    as_floats,
+    coded_part,
+    open_checkpoint,
+    quantised_weights,
+)
 from bmerge.formats.hashes import cached_digests, digests_of, legacy_hash_of
 from bmerge.host.registry import Registry
 from bmerge.lora.modules import Lora, is_lora, parse_lora
@@ -66,7 +74,7 @@ def _components(checkpoint: Checkpoint, architecture: Architecture) -> dict[str,
         component = found.setdefault(name, {"keys": 0, "bytes": 0, "dtypes": Counter()})
         component["keys"] += 1
         component["bytes"] += info.nbytes
-        component["dtypes"][info.dtype] += 1
+        component["dtypes"][_stored_as(info)] += 1
     missing = []
     if architecture.text_encoders is not None:
         lacking = architecture.text_encoders - sum(n.startswith(TEXT_ENCODER) for n in found)
@@ -125,7 +133,7 @@ def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
         "files": [str(file) for file in checkpoint.files],
         "keys": len(checkpoint.tensors),
         "bytes": checkpoint.nbytes,
-        "dtypes": dict(Counter(info.dtype for info in checkpoint.tensors.values())),
+        "dtypes": dict(Counter(map(_stored_as, checkpoint.tensors.values()))),
         "made_by": makers(checkpoint.metadata),
         **_quantised(checkpoint),
     }
@@ -134,13 +142,25 @@ def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
 def _quantised(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return which formats weights are quantised in, and which of these are not decoded."""
     found = quantised_weights(checkpoint)
+    blocks = filter(None, map(_block_format, checkpoint.tensors.values()))
     lora = is_lora(checkpoint)  # whose layers are read by name, not as those of a model
     refused = (each for each in found if lora or as_floats(checkpoint, each) is None)
     opaque = dict.fromkeys(each.format for each in refused)
     return {
-        "quantised": dict(Counter(weight.format for weight in found)),
+        "quantised": dict(Counter([*(weight.format for weight in found), *blocks])),
         "not_decoded": list(opaque),
     }
+
+
+def _stored_as(tensor: Tensor) -> str:
+    """Return a tensor's number format in its file, of a GGUF file's blocks their type."""
+    return _block_format(tensor) or tensor.dtype
+
+
+def _block_format(tensor: Tensor) -> str | None:
+    """Return the type of a tensor that a GGUF file has in blocks; None of any other."""
+    stored = tensor if isinstance(tensor, CodedTensor) else coded_part(tensor)
+    return None if stored is None else stored.format
 
 
 def _decoded(text: str) -> Any:

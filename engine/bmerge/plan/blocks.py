@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bmerge.dtypes import BLOCKS, is_float
-from bmerge.formats import Codec, CodedTensor, leading
+from bmerge.formats import Codec, CodedTensor, coded_part, leading
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, Job, Jobs, MergeJob, OutputTensor, Plan
-from bmerge.plan.rewriting import base_of, is_kept, merge_of, part_of, placed
+from bmerge.plan.rewriting import base_of, is_kept, merge_of, placed
 
 __all__ = ["TYPES", "in_blocks"]
 
@@ -42,7 +42,7 @@ def in_blocks(plan: Plan) -> Plan:
     if wanted == "none":
         return plan
     first = leading(plan.checkpoints).tensors.values()
-    coded = any(isinstance(tensor, CodedTensor) or part_of(tensor) for tensor in first)
+    coded = any(isinstance(tensor, CodedTensor) or coded_part(tensor) for tensor in first)
     dtypes = Dtypes.of_keys(plan.recipe.dtype, [output.key for output in plan.outputs])
     if wanted == "auto" and not coded:
         return plan
@@ -63,7 +63,7 @@ def in_blocks(plan: Plan) -> Plan:
 def _as_first(job: Job, output: OutputTensor) -> str | None:
     """Return the type that a tensor has in the first model, if it can be cut into its blocks."""
     base = base_of(job)
-    stored = base if isinstance(base, CodedTensor) else part_of(base)
+    stored = base if isinstance(base, CodedTensor) else coded_part(base)
     if stored is None or stored.codec.name != "ggml":
         return None
     kind: str = stored.codec.parameters[0]
@@ -75,7 +75,7 @@ def _as_named(kind: str, job: Job, output: OutputTensor, *, coded: bool) -> str 
     """Return a named type, or what is taken in its place, of a tensor that becomes blocks."""
     base = base_of(job)
     if coded:
-        chosen = isinstance(base, CodedTensor) or part_of(base) is not None
+        chosen = isinstance(base, CodedTensor) or coded_part(base) is not None
     else:
         named = _REPEATED.search(output.key) and not _KEPT.search(output.key)
         chosen = bool(named) and len(output.shape) == 2 and math.prod(output.shape) > _SMALL

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TypeAlias, cast
 
 from bmerge.architectures.components import MODEL, components_of
-from bmerge.dtypes import is_float
-from bmerge.formats import CodedTensor, leading
+from bmerge.dtypes import BLOCKS, is_float
+from bmerge.errors import FormatError
+from bmerge.formats import CodedTensor, coded_part, leading
 from bmerge.formats.requantise import (
     OF_INPUTS,
     WEIGHT,
@@ -28,7 +29,7 @@ from bmerge.formats.table import LargeTable
 from bmerge.plan.blocks import TYPES, in_blocks
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
-from bmerge.plan.rewriting import base_of, is_kept, merge_of, part_of, placed
+from bmerge.plan.rewriting import base_of, is_kept, merge_of, placed
 
 __all__ = ["encoded"]
 
@@ -50,13 +51,17 @@ def encoded(plan: Plan, *, gguf: bool = False) -> Plan:
         gguf: whether its output is a GGUF file, which has blocks of ggml's types.
 
     Raises:
-        FormatError: if the first model's file has become shorter.
+        FormatError: if the first model's file has become shorter, or no weight can be of the
+            format that the recipe names.
     """
     wanted, first = plan.recipe.quantise, leading(plan.checkpoints).tensors
     if gguf or wanted in TYPES:
-        return in_blocks(plan)
+        found = in_blocks(plan)
+        if wanted in TYPES and not any(output.dtype in BLOCKS for output in found.outputs):
+            raise _nothing(plan, "more than 1024 elements, in rows of whole blocks")
+        return found
     coded = not isinstance(first, LargeTable) and any(
-        isinstance(t, CodedTensor) or part_of(t) for t in first.values()
+        isinstance(t, CodedTensor) or coded_part(t) for t in first.values()
     )
     if wanted == "auto":
         return _as_first(plan) if coded else plan
@@ -67,10 +72,22 @@ def encoded(plan: Plan, *, gguf: bool = False) -> Plan:
     def choose(job: Job, output: OutputTensor) -> Quantised | None:
         base = base_of(job)
         of_model = components[output.key] == MODEL and _is_large(output)
-        chosen = bool(isinstance(base, CodedTensor) or part_of(base)) if coded else of_model
+        chosen = bool(isinstance(base, CodedTensor) or coded_part(base)) if coded else of_model
         return as_new(cast("Format", wanted), output.shape) if chosen else None
 
-    return _rebuilt(plan, choose)
+    found = _rebuilt(plan, choose)
+    floats = {(output.key, output.dtype) for output in plan.outputs}
+    if all((output.key, output.dtype) in floats for output in found.outputs):
+        raise _nothing(plan, f"{_LEAST} rows and columns or more")
+    return found
+
+
+def _nothing(plan: Plan, large: str) -> FormatError:
+    """Return the error of a plan of which nothing would be quantised."""
+    path = leading(plan.checkpoints).path
+    message = f"no weight of {path.name} would be written in {plan.recipe.quantise}"
+    hint = f"quantised are the matrices of layers that a picture model repeats, of {large}"
+    return FormatError(message, path=path, hint=hint)
 
 
 def _as_first(plan: Plan) -> Plan:
@@ -83,7 +100,7 @@ def _as_first(plan: Plan) -> Plan:
         base = base_of(job)
         if isinstance(base, CodedTensor):
             return as_before(base)
-        inner = part_of(base)
+        inner = coded_part(base)
         return None if inner is None else as_like(inner, output.key, output.shape)
 
     return _rebuilt(plan, choose)

@@ -6,17 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from bmerge.expr import IDENTITY
-from bmerge.formats import CodedTensor, ComposedTensor, Tensor
+from bmerge.formats import Tensor
 from bmerge.plan.jobs import CopyJob, Job, MergeJob, OutputTensor
 
-__all__ = ["base_of", "is_kept", "merge_of", "part_of", "placed"]
-
-
-def part_of(tensor: Tensor | None) -> CodedTensor | None:
-    """Return the first of the weights that a tensor is made of, if all of them are codes."""
-    pieces = tensor.pieces if isinstance(tensor, ComposedTensor) else ()
-    parts = [piece.tensor for piece in pieces if isinstance(piece.tensor, CodedTensor)]
-    return parts[0] if parts and len(parts) == len(pieces) else None
+__all__ = ["base_of", "is_kept", "merge_of", "placed"]
 
 
 def base_of(job: Job) -> Tensor | None:
