@@ -18,6 +18,7 @@ from servers.fake_a1111 import FakeA1111
 from servers.fake_comfyui import FakeComfyUI
 
 PAINTS = ("--generator", "diffusers", "--judge", "contrast")
+BOTH = ("a.safetensors", "b.safetensors")
 NOBODY = ("--address", "http://127.0.0.1:9")
 
 
@@ -139,14 +140,43 @@ def test_comfyui_gets_the_workflow_and_the_folder_of_the_architecture(here, bmer
         (("a.safetensors", *NOBODY, "--method", "weighted_sum"), "takes 2 models"),
         (("a.safetensors", "gone.safetensors", *NOBODY), "gone.safetensors"),
         (("a.safetensors", "b.safetensors", *PAINTS, "--trials", 4), "4 trials are too few"),
+        (("a.safetensors", *PAINTS), "one model is nothing to merge"),
+        ((*BOTH, "--generator", "slurp", "--judge", "contrast"), "unknown generator 'slurp'"),
+        ((*BOTH, "--generator", "command"), "command needs 'command', which init does not ask"),
+        ((*BOTH, "--judge", "vlm"), "vlm needs 'address' and 'model', which init does not"),
+        ((*BOTH, *PAINTS, "-o", "study.txt"), "a study is a YAML file"),
     ],
-    ids=["no models", "no server", "method", "one model", "missing model", "trials"],
+    ids=[
+        "no models",
+        "no server",
+        "method",
+        "one model",
+        "missing model",
+        "trials",
+        "alone",
+        "generator",
+        "generator's options",
+        "scorer's options",
+        "suffix",
+    ],
 )
 def test_what_is_wrong_is_said_and_nothing_written(here, bmerge, words, message):
     called = bmerge("init", *words)
     assert called.status != 0
     assert message in called.err
     assert not Path("study.yaml").exists()
+
+
+@pytest.mark.parametrize("wrong", [("--models-dir", "gone"), ("--generator", "slurp")])
+def test_existing_file_stays_where_a_forced_one_would_not_run(here, webui, bmerge, wrong):
+    Path("study.yaml").write_text("mine")
+    called = bmerge("init", *BOTH, "--address", webui.url, *wrong, "--force")
+    assert called.status == 1
+    assert wrong[1] in called.err
+    assert Path("study.yaml").read_text() == "mine"
+    assert sorted(path.name for path in here.iterdir()) == [
+        "a.safetensors", "b.safetensors", "study.yaml", "webui",
+    ]  # fmt: skip
 
 
 def test_existing_file_stays_unless_force_is_given(here, webui, bmerge):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import click
 
 from bmerge.cli.output import human_bytes, human_time, note, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.targets import force_option, named_output, refuse_existing
-from bmerge.errors import BmergeError, GeneratorError, RecipeError
+from bmerge.cli.targets import check_yaml_target, force_option, named_output
+from bmerge.errors import GeneratorError, RecipeError
 from bmerge.evaluate.weights import scorer_folder
 from bmerge.extras import absent, install_line
 from bmerge.formats.target import write_file
 from bmerge.host import Registry
-from bmerge.host.kinds import ScorerKind
+from bmerge.host.kinds import GeneratorKind, ScorerKind
 from bmerge.records import dataclass
 from bmerge.study.load import load_study
 from bmerge.wizard import (
@@ -96,13 +96,19 @@ def command(
           --models-dir /mnt/webui/models/Stable-diffusion
     """
     file = named_output(output)
-    refuse_existing(file, force=force)
+    check_yaml_target(file, "study", force=force)
     registry, ask = session.registry(), _Asker(_is_terminal())
+    for name in judges:
+        _check_options(registry.scorer(name))
     paths = [Path(model).expanduser() for model in models] or ask.models()
+    if len(paths) == 1 and method is None:
+        message = "one model is nothing to merge: name another one"
+        raise RecipeError(message, hint="or a --method that takes one, such as passthrough")
     method = method or ask.text("Merge method", _METHODS.get(len(paths), "linear"))
     seen = look_at([path.absolute() for path in paths], method, registry)
     show(f"models      {len(paths)}, {seen.architecture.name}, {human_bytes(seen.nbytes)} a merge")
     painter = _painter(seen, ask, addresses or None, generator, models_dir)
+    _check_options(registry.generator(painter.name), painter.options)
     scorers = judges or (ask.choice("What judges the pictures?", *_judges(registry)),)
     answers = Answers(
         name=file.stem,
@@ -115,18 +121,22 @@ def command(
         pictures=pictures or ask.number("Pictures of every trial", len(prompts) or 12),
         trials=trials or ask.number("Trials in all", 40, fewest_trials(seen)),
     )
-    _write(file, study_text(answers))
+    text = study_text(answers)
+    load_study(file, text)  # odd answers would make one that does not run
+    write_file(file, text.encode())
     _tell(answers, file, registry)
 
 
-def _write(file: Path, text: str) -> None:
-    """Write the study file; one that would not run, after odd answers, does not stay."""
-    write_file(file, text.encode())
-    try:
-        load_study(file)
-    except BmergeError:
-        file.unlink()
-        raise
+def _check_options(kind: ScorerKind | GeneratorKind, given: Collection[str] = ()) -> None:
+    """Refuse a scorer or generator with options that must be given, which nobody is asked for.
+
+    Raises:
+        RecipeError: names it and them.
+    """
+    needed = [repr(each.name) for each in kind.options if each.required and each.name not in given]
+    if needed:
+        message = f"{kind.name} needs {' and '.join(needed)}, which init does not ask for"
+        raise RecipeError(message, hint="take another one, and change the study file afterwards")
 
 
 def _is_terminal() -> bool:
@@ -214,6 +224,8 @@ def _painter(
 
 
 def _over(server: Server, models: StudyModels, ask: _Asker, folder: str | None) -> _Painter:
+    if folder is not None and not Path(folder).expanduser().is_dir():
+        raise GeneratorError(f"there is no folder {folder}", hint="--models-dir names one")
     folders = server.model_folders if models.settings.model_only else server.folders
     if folder is None and not folders and not ask.terminal:
         message = f"where {server.what} looks for checkpoints is not known on this machine"

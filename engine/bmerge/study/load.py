@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from bmerge.recipe.document import Node, read_document
+from bmerge.recipe.document import Node, parse_document, read_document
 from bmerge.recipe.settings import read_plugins
 from bmerge.study.choices import Choices
 from bmerge.study.config import (
@@ -50,18 +50,22 @@ _OPTIMISER = (
 )
 
 
-def load_study(path: str | Path) -> StudyConfig:
+def load_study(path: str | Path, text: str | None = None) -> StudyConfig:
     """Read a study file.
 
     Args:
         path: a YAML file; paths of models in it are relative to its folder, the study's own
             folder (``out``) is relative to the working directory.
+        text: what the file is to hold, if it is not to be read.
 
     Raises:
         RecipeError: if it is not a valid study, with file and line.
     """
     path = Path(path)
-    node = read_document(path, name="the study")
+    if text is None:
+        node = read_document(path, name="the study")
+    else:
+        node = parse_document(text, path=path, name="the study")
     keys = node.mapping(TOP)
     name = _get(keys, "name", Node.text, path.stem)
     payloads = read_payloads(_need(node, "payloads"), path.parent)
