@@ -220,8 +220,8 @@ class Scripted:
     [
         ({"alpha.M00": 1.2}, r"'given' proposed alpha.M00 = 1.2, outside \[0, 1\]"),
         ({"alpha.M00": float("nan")}, "proposed alpha.M00 = nan"),
-        ({"alpha.M00": "much"}, "proposed alpha.M00 = 'much', which is no number"),
-        ({"alpha.M00": None}, "proposed alpha.M00 = None, which is no number"),
+        ({"alpha.M00": "much"}, "proposed alpha.M00 = 'much', not a number"),
+        ({"alpha.M00": None}, "proposed alpha.M00 = None, not a number"),
         ({"alpha.M01": 0.5}, "for other parameters than asked for: one for alpha.M01"),
     ],
     ids=["bounds", "nan", "text", "none", "names"],

@@ -384,7 +384,7 @@ def _mean(pictures: Sequence[tuple[float, Mapping[str, float]]], label: str) -> 
 
 
 def _check_image(picture: Picture) -> None:
-    """Refuse what is no image, and one that is black all over: the merge has overflowed."""
+    """Refuse what is not an image, and one that is black all over: the merge has overflowed."""
     from PIL.Image import Image
 
     image: object = picture.image

@@ -40,7 +40,7 @@ def _number(p: Parameter, value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{p.name} = {reprlib.repr(value)}, which is no number") from error
+        raise ValueError(f"{p.name} = {reprlib.repr(value)}, not a number") from error
 
 
 def _checked(p: Parameter, value: float) -> float:
