@@ -73,7 +73,16 @@ def _classes(dataclass):
     class Empty:
         pass
 
-    return Plain, Derived, Keywords, Bare, Own, Empty
+    @dataclass(slots=True)
+    class Mutable:
+        name: str
+        parts: list[int] = field(default_factory=list)
+
+    @dataclass(slots=True)
+    class Second(Mutable):
+        more: int = 1
+
+    return Plain, Derived, Keywords, Bare, Own, Empty, Mutable, Second
 
 
 OURS, THEIRS = _classes(dataclass), _classes(dataclasses.dataclass)
@@ -84,12 +93,14 @@ VALUES = [
     ({"name": "a"}, {"name": "b"}),
     ({"name": "a"}, {"name": "b"}),
     ({}, {}),
+    ({"name": "a"}, {"name": "b"}),
+    ({"name": "a"}, {"name": "b"}),
 ]
 CASES = [
     pytest.param(*case, id=case[0].__name__) for case in zip(OURS, THEIRS, VALUES, strict=True)
 ]
 # What pickle finds by name.
-Plain, Derived, Keywords, Bare, Own, Empty = OURS
+Plain, Derived, Keywords, Bare, Own, Empty, Mutable, Second = OURS
 for _each in OURS:
     _each.__qualname__ = _each.__name__
 
@@ -107,6 +118,7 @@ def test_records_are_made_as_dataclasses_are(ours, theirs, values):
     assert str(inspect.signature(ours)) == str(inspect.signature(theirs))
     assert ours.__slots__ == theirs.__slots__
     assert ours.__match_args__ == theirs.__match_args__
+    assert (ours.__hash__ is None) == (theirs.__hash__ is None)
     for told in (
         _outcome,
         lambda kind: _outcome(kind, "a"),
@@ -140,16 +152,12 @@ def test_records_compare_print_and_change_as_dataclasses_do(ours, theirs, values
     changed = _outcome(dataclasses.replace, a, name="z")
     assert type(changed) is (type(a) if values[0] else tuple)
     for name in dataclasses.asdict(a):
-        with pytest.raises(
-            dataclasses.FrozenInstanceError, match=f"cannot assign to field '{name}'"
-        ):
-            setattr(a, name, 1)
-        with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot delete field '{name}'"):
-            delattr(a, name)
+        assert _outcome(setattr, a, name, 1) == _outcome(setattr, c, name, 1)
+        assert _outcome(delattr, a, name) == _outcome(delattr, c, name)
     assert hasattr(a, "__dict__") is hasattr(c, "__dict__")
 
 
-@pytest.mark.parametrize("kind", [Plain, Derived, Keywords, Own, Empty])
+@pytest.mark.parametrize("kind", [Plain, Derived, Keywords, Own, Empty, Second])
 def test_records_are_copied_and_pickled(kind):
     made = kind(**({"name": "a"} if kind is not Empty else {}))
     for again in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
@@ -202,7 +210,7 @@ def test_records_are_written_once_by_many_threads_at_once():
     assert not failures
 
 
-@pytest.mark.parametrize("options", [{}, {"frozen": True}, {"slots": True}, {"eq": False}])
+@pytest.mark.parametrize("options", [{}, {"frozen": True}, {"eq": False}])
 def test_other_dataclasses_are_the_standard_librarys(options):
     made, real = (
         make(**options)(type("Other", (), {"__annotations__": {"name": str}}))
@@ -215,7 +223,7 @@ def test_other_dataclasses_are_the_standard_librarys(options):
 def test_the_engine_makes_its_records_by_this():
     engine = Path(__file__).parents[1] / "engine" / "bmerge"
     theirs = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
-    slotted = re.compile(r"^ *@dataclass\(frozen=True, slots=True", re.MULTILINE)
+    slotted = re.compile(r"^ *@dataclass\(.*slots=True", re.MULTILINE)
     texts = {file.relative_to(engine): file.read_text() for file in engine.rglob("*.py")}
     assert not [
         file for file, text in texts.items() if theirs.search(text) and slotted.search(text)

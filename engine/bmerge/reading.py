@@ -47,10 +47,9 @@ def read_text(path: Path) -> str:
         UnicodeDecodeError: if it is not text.
     """
     check_regular(path)
-    with path.open("rb") as file:
-        data = file.read(_LARGEST_TEXT + 1)
-    if len(data) > _LARGEST_TEXT:
+    if path.stat().st_size > _LARGEST_TEXT:
         limit = f"it is larger than {_LARGEST_TEXT >> 20} MiB"
         raise OSError(errno.EFBIG, limit, str(path))
+    data = path.read_bytes()
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if marked else "utf-8-sig")

@@ -16,7 +16,7 @@ import reprlib
 import threading
 import types
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 __all__ = ["dataclass"]
 
@@ -41,22 +41,26 @@ else:
     ) -> Any:
         """Make a class a dataclass, as :func:`dataclasses.dataclass` does.
 
-        Those that are frozen and have slots are made here, and may have no ``InitVar``; all others
-        are the standard library's.
+        Those with slots are made here, and may have no ``InitVar``; all others are the standard
+        library's.
         """
 
         def decorated(cls: type) -> type:
-            if frozen and slots:
-                return _slotted(cls, compared=eq, shown=repr, kw_only=kw_only)
-            make = dataclasses.dataclass(
-                frozen=frozen, slots=slots, eq=eq, repr=repr, kw_only=kw_only
-            )
-            return make(cls)
+            if slots:
+                return _slotted(cls, _Kind(frozen, kw_only), compared=eq, shown=repr)
+            return dataclasses.dataclass(frozen=frozen, eq=eq, repr=repr, kw_only=kw_only)(cls)
 
         return decorated if cls is None else decorated(cls)
 
 
-def _slotted(origin: type, *, compared: bool, shown: bool, kw_only: bool) -> type:
+class _Kind(NamedTuple):
+    """What ``__init__`` and the fields of a class depend on."""
+
+    frozen: bool
+    kw_only: bool
+
+
+def _slotted(origin: type, kind: _Kind, *, compared: bool, shown: bool) -> type:
     """Return ``origin`` with slots, and with methods that are shared or written later."""
     annotated = inspect.get_annotations(origin).items()
     names = [name for name, kind in annotated if not str(kind).startswith("ClassVar")]
@@ -66,9 +70,14 @@ def _slotted(origin: type, *, compared: bool, shown: bool, kw_only: bool) -> typ
     body["__slots__"] = tuple(name for name in names if name not in inherited)
     if body.get("__hash__", ...) is None:  # as Python sets it for a class that has __eq__
         del body["__hash__"]
-    methods: dict[str, object] = {**_SHARED, "__repr__": _shown} if shown else {**_SHARED}
+    methods: dict[str, object] = {**_FROZEN} if kind.frozen else {}
+    methods["__replace__"] = dataclasses.replace
+    if shown:
+        methods["__repr__"] = _shown
     for name in (*_TOLD, *(("__eq__", "__hash__") if compared else ())):
-        methods[name] = _Later(origin, kw_only=kw_only)
+        methods[name] = _Later(origin, kind)
+    if compared and not kind.frozen:
+        methods["__hash__"] = None
     return type(origin)(origin.__name__, origin.__bases__, {**methods, **body})
 
 
@@ -77,12 +86,11 @@ class _Later:
 
     Args:
         origin: the class as it stands in the source.
-        kw_only: whether its fields are given by their names alone.
+        kind: that it is to be.
     """
 
-    def __init__(self, origin: type, *, kw_only: bool) -> None:
-        self._origin = origin
-        self._kw_only = kw_only
+    def __init__(self, origin: type, kind: _Kind) -> None:
+        self._origin, self._kind = origin, kind
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._owner, self._name = owner, name
@@ -90,20 +98,21 @@ class _Later:
     def __get__(self, instance: object, owner: type) -> Any:
         with _writing:
             if vars(self._owner)[self._name] is self:
-                _write(self._owner, self._origin, kw_only=self._kw_only)
+                _write(self._owner, self._origin, self._kind)
         return getattr(owner if instance is None else instance, self._name)
 
 
-def _write(cls: type, origin: type, *, kw_only: bool) -> None:
+def _write(cls: type, origin: type, kind: _Kind) -> None:
     """Give ``cls`` what it was to have later."""
-    derived = any(map(dataclasses.is_dataclass, cls.__mro__[1:]))  # both are frozen, or neither is
+    # What is derived must be frozen where that is which it is derived from.
+    frozen = kind.frozen and any(map(dataclasses.is_dataclass, cls.__mro__[1:]))
     told: Any = dataclasses.dataclass(
-        init=False, repr=False, eq=False, frozen=derived, kw_only=kw_only
+        init=False, repr=False, eq=False, frozen=frozen, kw_only=kind.kw_only
     )(origin)
-    told.__dataclass_params__.frozen = True
+    told.__dataclass_params__.frozen = kind.frozen
     fields = dataclasses.fields(told)
     written = {name: getattr(told, name) for name in _TOLD}
-    written["__init__"] = _initialiser(cls, fields)
+    written["__init__"] = _initialiser(cls, fields, frozen=kind.frozen)
     written["__eq__"], written["__hash__"] = _comparing(f.name for f in fields if f.compare)
     for name, value in written.items():
         if isinstance(vars(cls).get(name), _Later):
@@ -120,7 +129,9 @@ class _Factory:
 _FACTORY = _Factory()
 
 
-def _initialiser(cls: type, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
+def _initialiser(
+    cls: type, fields: tuple[dataclasses.Field[Any], ...], *, frozen: bool
+) -> Callable[..., None]:
     """Write and compile ``__init__``."""
     scope: dict[str, Any] = {
         "__name__": cls.__module__,
@@ -145,7 +156,7 @@ def _initialiser(cls: type, fields: tuple[dataclasses.Field[Any], ...]) -> Calla
             value = default
         else:
             continue  # set by __post_init__
-        lines.append(f"_set(self, {name!r}, {value})")
+        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
     declared = ", ".join(parameters[False] + ["*", *parameters[True]] * bool(parameters[True]))
@@ -194,10 +205,9 @@ def _set_state(self: Any, state: list[object]) -> None:
         object.__setattr__(self, field.name, value)
 
 
-_SHARED: dict[str, object] = {
+_FROZEN: dict[str, object] = {
     "__setattr__": _refuse_to_set,
     "__delattr__": _refuse_to_delete,
     "__getstate__": _state,
     "__setstate__": _set_state,
-    "__replace__": dataclasses.replace,
 }

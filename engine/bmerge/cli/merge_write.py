@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bmerge.cli.merge_explain import explanation, show_explanation
 from bmerge.cli.merge_output import OutputOptions
 from bmerge.cli.output import human_bytes, note, print_json, show, tell
 from bmerge.cli.progress import ByteBar, LiveLine
@@ -88,7 +87,11 @@ def show_written(
     plan: Plan, report: MergeReport, seconds: float, *, explain: bool = False, as_json: bool
 ) -> None:
     """Say what was written, on stdout, and how if that is asked for."""
-    how = explanation(plan, report.execution) if explain else None
+    how = None
+    if explain:
+        from bmerge.cli.merge_explain import explanation, show_explanation  # few ask for it
+
+        how = explanation(plan, report.execution)
     if as_json:
         print_json(_as_data(plan, report, seconds) | ({"explanation": how} if how else {}))
         return

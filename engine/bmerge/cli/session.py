@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bmerge.cli.output import note
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from bmerge.host import Registry

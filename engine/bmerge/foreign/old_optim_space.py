@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,6 +17,7 @@ from bmerge.foreign.old_files import OldFolder
 from bmerge.foreign.old_optim_kinds import KINDS_OF_OPTIM
 from bmerge.foreign.old_settings import Settings
 from bmerge.method import MergeMethod
+from bmerge.records import dataclass
 
 __all__ = ["GuideReader"]
 

@@ -14,12 +14,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from bmerge.dtypes import BITS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
-from bmerge.formats.codecs import coded_tensor
 from bmerge.formats.coded import CodedTensor
 from bmerge.formats.quantisation import (
     CODES,
@@ -30,8 +29,10 @@ from bmerge.formats.quantisation import (
     format_of,
     is_as_declared,
 )
-from bmerge.formats.suspects import Suspects
 from bmerge.records import dataclass
+
+if TYPE_CHECKING:
+    from bmerge.formats.suspects import Suspects
 
 __all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
 
@@ -152,6 +153,8 @@ def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:
         return None
     bias = checkpoint.tensors.get(weight.codes.key.removesuffix("weight") + "bias")
     rows = bias.shape[0] if bias is not None and len(bias.shape) == 1 else None
+    from bmerge.formats.codecs import coded_tensor  # as few need it as there are quantised models
+
     tensor = coded_tensor(weight.codes, weight.companions, weight.format, weight.said, rows)
     if isinstance(tensor, CodedTensor) and weight.said:
         return replace(tensor, declared=json.dumps(weight.said))
@@ -184,6 +187,8 @@ def _refuse(checkpoint: Checkpoint, found: Sequence[QuantisedWeight]) -> NoRetur
 def _found(
     modules: _Modules, declared: Mapping[str, Any], marked: tuple[str, ...]
 ) -> Iterator[QuantisedWeight]:
+    from bmerge.formats.suspects import Suspects  # few models hold what may be quantised
+
     suspects = Suspects(
         info
         for own in modules.values()

@@ -23,7 +23,6 @@ from bmerge.formats import (
     open_checkpoint,
     prefix_of,
 )
-from bmerge.formats.lost import lost_tensors
 from bmerge.host.loras import UNVERIFIED, add_loras
 from bmerge.host.registry import Registry
 from bmerge.lora.patched import loras_of
@@ -166,6 +165,8 @@ def _unseen(model: Checkpoint) -> Iterator[str]:
 
 def _lost(before: Sequence[Checkpoint], after: Sequence[Checkpoint]) -> Iterator[str]:
     """Yield a note for each model that loses tensors to its layout."""
+    from bmerge.formats.lost import lost_tensors  # few merges have another layout than their models
+
     for one, other in zip(before, after, strict=True):
         lost = lost_tensors(decoded(one), other) if one is not other else ()
         if lost:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bmerge.executors import Executor, ProgressCallback, Sink
 from bmerge.plan import MergeJob, Plan
+from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from bmerge.errors import ExecutorError
 from bmerge.executors import ExecutionReport
-from bmerge.pipeline.aligned import aligned
 from bmerge.pipeline.execute import LAST, run
 from bmerge.pipeline.lowering import Lowering, Pass
 from bmerge.pipeline.measure import Statistics
@@ -42,6 +41,8 @@ def carry_out(plan: Plan, work: Lowering) -> tuple[Plan, ExecutionReport]:
 def _align(plan: Plan, work: Lowering) -> Plan:
     if not plan.recipe.rebasin:
         return plan
+    from bmerge.pipeline.aligned import aligned  # few models need it
+
     if work.folder is None:
         message = "models are aligned in files only, not for a merge into live tensors"
         raise ExecutorError(message, hint="write an aligned file first: bmerge rebasin A B -o FILE")

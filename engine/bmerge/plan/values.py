@@ -7,7 +7,7 @@ of its first input; tensors that are not merged are the first input's.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from bmerge.architectures import Architecture
@@ -24,6 +24,7 @@ from bmerge.plan.steps import naming
 from bmerge.plan.wider import Widths
 from bmerge.recipe import ZERO, AnyStep, Fallback, Pick, Recipe, Step, Value
 from bmerge.recipe.asking import Asking, answered
+from bmerge.records import dataclass
 
 __all__ = ["Findings", "Values"]
 

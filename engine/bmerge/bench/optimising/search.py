@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from bmerge.bench.optimising.landscapes import Array, Landscape
 from bmerge.bench.optimising.painting import SEEDS, Painter
 from bmerge.evaluate.payloads import Prompt, make_payloads
 from bmerge.evaluate.protocols import Payload
+from bmerge.records import dataclass
 from bmerge.study.design import initial_points
 from bmerge.study.gallery import record_of
 from bmerge.study.objective import Objective, Objectives
