@@ -101,3 +101,27 @@ def test_without_the_plugin_its_suffix_is_unknown(tmp_path, toy):
     load_registry()
     with pytest.raises(FormatError):
         open_checkpoint(tmp_path / "b.toy")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("return bmerge.Checkpoint(named, tensors)", "return tensors"),
+         "error: the format 'toy' opens {}/b.toy as a dict\n"),
+        (("open_toy, ToyLayout)", "open_toy, lambda *_: 3)"),
+         "error: the format 'toy' lays {}/o.toy out as a int\n"),
+    ],
+    ids=["opened", "laid out"],
+)  # fmt: skip
+def test_a_format_that_gives_something_else_is_to_blame(
+    bmerge, tmp_path, write_plugin, change, message
+):
+    assert change[0] in PLUGIN
+    plugin = write_plugin("toy.py", PLUGIN.replace(*change))
+    line = json.dumps({"a": ("F32", (2,), 200)}).encode().ljust(199) + b"\n"
+    (tmp_path / "b.toy").write_bytes(line + bytes(8))
+    out = tmp_path / "o.toy"
+    called = bmerge("convert", tmp_path / "b.toy", "-o", out, "--plugin", plugin)
+    assert called.status == 1
+    assert message.format(tmp_path) in called.err
+    assert not out.exists()

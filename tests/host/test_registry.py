@@ -181,10 +181,27 @@ def test_plugin_whose_hook_fails_is_recorded(install, source, error):
 def test_two_plugins_with_one_name_are_an_error_that_names_both(install, clash):
     install("first", method_source("mix", "lerp"))
     install("second", method_source(clash))
+    install("other", method_source("other"))
+    registry = load_registry()
     with pytest.raises(PluginError, match="'first' and 'second' both offer") as caught:
-        load_registry().method("mix")
+        registry.method(clash)
     assert caught.value.hint == "leave one out: -p no:second"
-    assert list(load_registry(blocked=["second"]).methods) == ["mix"]
+    assert list(registry.methods) == ["mix", "other"]
+    assert registry.method("other").name == "other"
+    assert [r.name for r in registry.plugins if r.error] == ["second"]
+    assert list(load_registry(blocked=["second", "other"]).methods) == ["mix"]
+
+
+def test_a_plugin_with_the_name_of_a_built_in_method_is_to_blame(bmerge, write_plugin):
+    plugin = write_plugin("mine.py", method_source("slerp"))
+    told = "plugins 'mine' and 'slerp' both offer the merge method 'slerp'"
+    refused = bmerge("merge", "slerp", "a.safetensors", "b.safetensors", "--plugin", plugin)
+    assert refused.err.endswith(f"\nerror: {told}\nhint: leave one out: -p no:mine\n")
+    listed = bmerge("plugins", "mine", "--plugin", plugin)
+    assert listed.status == 0
+    assert f"NOT WORKING: {told}" in listed.out
+    assert bmerge("merge", "ties", "--help", "--plugin", plugin).status == 0
+    assert "weighted_sum" in bmerge("methods", "--plugin", plugin).out
 
 
 def test_two_plugins_of_one_name_are_told_apart(install, write_plugin):

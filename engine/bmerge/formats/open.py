@@ -57,7 +57,11 @@ def _as_stored(path: Path, *, named: Path | None = None) -> Checkpoint:
     known = format_of(path)
     if known is None:  # whatever it is called: its bytes say whether it is
         return open_safetensors(path, named=named)
-    return known.open(path, named or path)
+    found: object = known.open(path, named or path)
+    if not isinstance(found, Checkpoint):
+        message = f"the format {known.name!r} opens {path} as a {type(found).__name__}"
+        raise FormatError(message, path=path, hint="its plugin must return a bmerge.Checkpoint")
+    return found
 
 
 def _open_pipeline(folder: Path) -> Checkpoint:

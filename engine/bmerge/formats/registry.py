@@ -95,9 +95,14 @@ def lay_out(
     try:
         if found is None or found.lay_out is None or found.suffixes == SAFETENSORS_SUFFIXES:
             return SafetensorsLayout(tensors, metadata, room)
-        return found.lay_out(path, tuple(tensors), metadata)
+        made = found.lay_out(path, tuple(tensors), metadata)
     except _native.HeaderError as error:
         raise FormatError(f"{path} cannot be stored: {error}", path=path) from error
+    if not all(hasattr(made, name) for name in ("offsets", "size", "finish")):
+        message = f"the format {found.name!r} lays {path} out as a {type(made).__name__}"
+        hint = "its plugin must return an object with offsets, size and finish"
+        raise FormatError(message, path=path, hint=hint)
+    return made
 
 
 def _open_safetensors(path: Path, named: Path) -> Checkpoint:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from bmerge.errors import BmergeError, PluginError, nearest
 from bmerge.host.manager import PluginHost
-from bmerge.host.records import PluginRecord
+from bmerge.host.records import OWN, PluginRecord
 
 __all__ = ["Catalogue"]
 
@@ -50,6 +50,7 @@ class Catalogue(Mapping[str, T], Generic[T]):
         self._error = error
         self._found: dict[str, tuple[str, T]] = {}
         self._aliases: dict[str, str] = {}
+        self._clashes: dict[str, PluginError] = {}
 
     def __getitem__(self, name: str) -> T:
         items = self._items()
@@ -66,8 +67,11 @@ class Catalogue(Mapping[str, T], Generic[T]):
 
         Raises:
             BmergeError: of the kind's own class, with the nearest name, if there is none.
+            PluginError: if two plugins offer one of that name.
         """
         self._ask(name)
+        if name in self._clashes:
+            raise self._clashes[name]
         if self._aliases.get(name, name) in self._found or name in self:
             return self._found[self._aliases.get(name, name)][1]
         for record in self._host.broken:
@@ -115,15 +119,21 @@ class Catalogue(Mapping[str, T], Generic[T]):
         name: str = getattr(item, self._attribute)
         aliases = getattr(item, "aliases", ())
         # Those of an architecture are a mapping: other names of keys, not of itself.
-        for word in (name, *(aliases if isinstance(aliases, tuple) else ())):
-            self._check_free(plugin, word)
-            if word != name:
-                self._aliases[word] = name
-        self._found[name] = (plugin, item)
+        words = (name, *(aliases if isinstance(aliases, tuple) else ()))
+        free = [word for word in words if self._is_free(plugin, word)]
+        if name in free:
+            self._found[name] = (plugin, item)
+            self._aliases.update((word, name) for word in free if word != name)
 
-    def _check_free(self, plugin: str, word: str) -> None:
+    def _is_free(self, plugin: str, word: str) -> bool:
+        """Tell whether no other plugin has a word; where one has, blame the one not of bmerge."""
         taken = self._found.get(self._aliases.get(word, word))
-        if taken is not None:
-            message = f"plugins {taken[0]!r} and {plugin!r} both offer the {self._noun} {word!r}"
-            hint = f"leave one out: -p no:{plugin}"
-            raise PluginError(message, plugin=plugin, hint=hint)
+        if taken is None:
+            return True
+        record = self._host.record(plugin)
+        blamed = taken[0] if record is not None and record.distribution == OWN else plugin
+        message = f"plugins {taken[0]!r} and {plugin!r} both offer the {self._noun} {word!r}"
+        hint = f"leave one out: -p no:{blamed}"
+        self._clashes[word] = PluginError(message, plugin=blamed, hint=hint)
+        self._host.fail(blamed, message, hint)
+        return False
