@@ -192,13 +192,29 @@ def test_what_proves_nothing_is_refused(tmp_path):
     assert share_of(200, 9000, 5) == 40
 
 
-def test_winner_without_rivals_needs_no_proof(tmp_path):
+@pytest.mark.parametrize("pictures", [1, 11])
+def test_a_confirmation_that_would_prove_nothing_is_refused_before_the_first_trial(
+    tmp_path, pictures
+):
+    message = rf"confirm: {pictures} pictures for 3 merges or more prove nothing"
+    with pytest.raises(StudyError, match=message):
+        run_study(study_of(tmp_path, Painter(), confirm=pictures))
+    assert not list(tmp_path.glob("pictures/*"))
+
+
+def test_a_confirmation_is_left_out_where_the_search_made_too_many_merges(tmp_path, caplog):
+    finished = run_study(study_of(tmp_path, Painter(), confirm=16))
+    assert (finished.proof, finished.checkpoint.is_file()) == (None, True)
+    assert "is not confirmed: 16 pictures for 5 merges prove nothing" in caplog.text
+
+
+def test_winner_without_rivals_needs_no_proof(tmp_path, caplog):
     study = study_of(tmp_path, Painter(), n_iters=0, confirm=None)
     alone = replace(study, queue=study.queue[:1] * 4)  # one merge, as where races leave one
     finished = run_study(alone)
     assert (len(read_study(tmp_path).trials), finished.proof) == (4, None)
-    with pytest.raises(StudyError, match=r"no merge to compare trial \d \(model a\) with"):
-        run_study(replace(alone, confirm=60))
+    assert run_study(replace(alone, confirm=60)).proof is None
+    assert "is not confirmed: there is no other merge to compare it with" in caplog.text
 
 
 def test_normalised_scores_are_compared_too(tmp_path):

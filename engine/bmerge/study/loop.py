@@ -8,6 +8,7 @@ decided in :mod:`bmerge.study.failures`, and waited for in :mod:`bmerge.study.wa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,6 +33,8 @@ from bmerge.study.waiting import Patience
 from bmerge.study.winner import winner_of
 
 __all__ = ["run_study"]
+
+_logger = logging.getLogger(__name__)
 
 _FAILURES = 3  # failed trials in a row after which something is wrong that trials do not fix
 
@@ -240,6 +243,12 @@ class _Run:
         count = share_of(study.confirm, pictures_of(trials.values()), len(entries))
         few = len(entries) < 2 or count < LEAST
         if study.confirm is None and (few or study.evaluator.trial_scorers):
+            return None
+        if few:  # of what was only known when the search had ended
+            why = f"{study.confirm} pictures for {len(entries)} merges prove nothing"
+            if len(entries) < 2:
+                why = "there is no other merge to compare it with"
+            _logger.warning("the winner is not confirmed: %s", why)
             return None
         return prove(study, trials, entries, count, self.on_event)
 

@@ -16,6 +16,7 @@ from bmerge.evaluate.protocols import Checked
 from bmerge.records import dataclass
 from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock
+from bmerge.study.prove import check_confirmable
 from bmerge.study.room import Need, check_room, needs_of, takes_files
 from bmerge.study.stored import StoredStudy
 from bmerge.study.study import PreparedStudy
@@ -69,6 +70,7 @@ def check_before(study: PreparedStudy, trials: Mapping[int, Trial], *, keep_best
     Raises:
         BmergeError: the first complaint.
     """
+    check_confirmable(study)
     check_room(needs_of(study, trials, keep_best=keep_best))
     for place in study.workplaces:
         for _, part in _parts(place.evaluator):
@@ -96,6 +98,8 @@ def check_all(
             check = partial(check_definition, accept_changes=accept_changes)
             here = partial(check, known, study.definition, study.folder)
             yield _finding("the study so far", here)
+        if study.confirm:
+            yield _finding("confirmation", lambda: check_confirmable(study))
         yield _finding("room", lambda: check_room(needs_of(study, trials)))
         for what, part in (each for place in study.workplaces for each in _parts(place.evaluator)):
             if isinstance(part, Checked):

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.evaluation import WeightedScorer
@@ -23,6 +24,7 @@ from bmerge.study.winner import winner_of
 __all__ = [
     "LEAST",
     "Entry",
+    "check_confirmable",
     "check_provable",
     "contenders_of",
     "entry_of",
@@ -184,6 +186,26 @@ def check_provable(scorers: Sequence[WeightedScorer]) -> None:
         if entry.weight and isinstance(entry.scorer, TrialScorer):
             message = f"the scorer {entry.label!r} judges whole trials, so nothing can be confirmed"
             raise StudyError(message, hint="set the pictures of confirm to 0")
+
+
+def check_confirmable(study: PreparedStudy) -> None:
+    """Complain, before the first trial, of a confirmation that would prove nothing after the last.
+
+    Raises:
+        StudyError: if its pictures are too few for the merges that are known to be compared, or
+            :func:`check_provable` complains.
+    """
+    if not study.confirm:
+        return
+    check_provable(study.evaluator.scorers)
+    baselines = takewhile(lambda proposal: proposal.phase == "baseline", study.queue)
+    known = {key_of(study.merger.recipe(proposal.merge)) for proposal in baselines}
+    known |= {key_of(recipe) for recipe in study.rivals.values()}
+    count = max(2, len(known))
+    if study.confirm < LEAST * count:
+        message = f"confirm: {study.confirm} pictures for {count} merges or more prove nothing"
+        hint = f"give {LEAST * (count + _FEW)}, or 0 for no confirmation"
+        raise StudyError(message, hint=hint)
 
 
 def _seed(text: str) -> int:
