@@ -209,3 +209,11 @@ def test_no_modules_import_each_other_in_a_circle():
 
 def test_circles_are_found():
     assert _circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == [["b", "c"]]
+
+
+def test_dataclasses_with_slots_are_made_by_records():
+    theirs = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
+    slotted = re.compile(r"^ *@dataclass\(.*slots=True", re.MULTILINE)
+    texts = {file.relative_to(ENGINE): file.read_text() for file in ENGINE.rglob("*.py")}
+    wrong = [file for file, text in texts.items() if theirs.search(text) and slotted.search(text)]
+    assert not wrong, f"import dataclass from bmerge.records in {wrong}"

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from dataclasses import field
-from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 import pytest
@@ -218,13 +217,3 @@ def test_other_dataclasses_are_the_standard_librarys(options):
     )
     assert sorted(vars(made)) == sorted(vars(real))
     assert (made("a") == made("a")) is (real("a") == real("a"))
-
-
-def test_the_engine_makes_its_records_by_this():
-    engine = Path(__file__).parents[1] / "engine" / "bmerge"
-    theirs = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
-    slotted = re.compile(r"^ *@dataclass\(.*slots=True", re.MULTILINE)
-    texts = {file.relative_to(engine): file.read_text() for file in engine.rglob("*.py")}
-    assert not [
-        file for file, text in texts.items() if theirs.search(text) and slotted.search(text)
-    ]
