@@ -105,6 +105,37 @@ def begun(bmerge, study_file, tmp_path, monkeypatch):
     return go_on
 
 
+def test_a_model_that_changes_under_a_run_ends_it_and_costs_no_trial(
+    bmerge, study_file, example, write_plugin, tmp_path
+):
+    model = tmp_path / "b.safetensors"
+    whole = model.read_bytes()
+    watcher = write_plugin(
+        "writer.py",
+        f"""
+        from pathlib import Path
+        from bmerge import hookimpl
+
+        @hookimpl
+        def bmerge_trial_finished(trial):
+            if trial.number == 3:
+                model = Path({str(model)!r})
+                model.write_bytes(model.read_bytes()[:-4] + b"1234")
+        """,
+    )
+    stopped = bmerge("run", study_file, *example, "--plugin", watcher)
+    assert stopped.status == 1
+    assert f"error: {model}: it was changed while it was in use" in stopped.err
+    model.write_bytes(whole)
+    assert bmerge("run", study_file, *example).status == 0
+    resumed = json.loads(bmerge("studies", "show", "runs/small", "--json").out)
+    assert bmerge("run", study_file, *example, "--out", "runs/undisturbed").status == 0
+    undisturbed = json.loads(bmerge("studies", "show", "runs/undisturbed", "--json").out)
+    for shown in (resumed, undisturbed):
+        shown["trials"] = [[trial["state"], trial["values"]] for trial in shown["trials"]]
+    assert resumed["trials"] == undisturbed["trials"]
+
+
 def test_a_file_with_another_content_is_named(begun, tmp_path):
     for file, place in {
         "flow.json": "generator.workflow",

@@ -231,3 +231,16 @@ def test_file_whose_first_bytes_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "a.safetensors").symlink_to("/proc/self/mem")
     with pytest.raises(FormatError, match=r"a.safetensors"):
         open_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_download_of_aria2_is_no_model_before_it_has_ended(model):
+    longest = model.rename(model.with_name(f"{'m' * 240}.safetensors"))
+    assert open_checkpoint(longest).tensors
+    model = longest.rename(model)
+    control = model.with_name(f"{model.name}.aria2")
+    control.touch()
+    with pytest.raises(FormatError, match="aria2 has not finished its download") as caught:
+        open_checkpoint(model)
+    assert str(control) in caught.value.hint
+    control.unlink()
+    assert open_checkpoint(model).tensors

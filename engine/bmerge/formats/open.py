@@ -6,6 +6,7 @@ format then checks the bytes.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bmerge.errors import FormatError
@@ -52,6 +53,10 @@ def _as_stored(path: Path, *, named: Path | None = None) -> Checkpoint:
     except OSError as error:
         message = f"{path}: cannot be read as a checkpoint: {error.strerror}"
         raise FormatError(message, path=path) from error
+    control = f"{path}.aria2"  # such a file has its whole size already
+    if os.path.exists(control):  # noqa: PTH110  which says no where a name is too long
+        message = f"{path}: aria2 has not finished its download"
+        raise FormatError(message, path=path, hint=f"wait for it, or remove {control}")
     if is_index(path):
         return open_sharded(path, _as_stored, named=named)
     known = format_of(path)

@@ -25,6 +25,7 @@ from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.readers import notes_on_readers
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
+from bmerge.pipeline.unchanged import Unchanged
 from bmerge.plan import BLOCK_TYPES, Plan, encoded
 from bmerge.recipe.ancestry import RECIPE_KEY
 from bmerge.records import dataclass
@@ -94,6 +95,7 @@ def merge_to_file(
     Raises:
         ExecutorError: if it cannot be carried out or written.
         FormatError: if an input cannot be read, or a file of that name cannot be written.
+        RecipeError: if an input was changed meanwhile.
         KeyboardInterrupt: if the user interrupts.
     """
     merge, plan, hashes = plan, _written(plan, output), hashes and metadata
@@ -110,6 +112,7 @@ def merge_to_file(
     hashing: AbstractContextManager[InputHashes | None] = (
         InputHashes(plan) if hashes else contextlib.nullcontext()
     )
+    unchanged = Unchanged.of(plan)
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
         encode = None if plan is merge else partial(_written, output=output)
@@ -121,6 +124,7 @@ def merge_to_file(
         if digests is not None:
             text = _filled(text, stands_for, digests.wait())
         files.finish(text)
+        unchanged.check()
         files.check(overwrite=overwrite)
         notes += files.commit(sync=sync)
     if shard_size is not None and output.name == "model.safetensors":

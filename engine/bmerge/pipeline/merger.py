@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from bmerge.architectures import Architecture
 from bmerge.executors import Executor, ProgressCallback
 from bmerge.formats import Checkpoint
+from bmerge.lora.patched import loras_of
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.trial_files import TrialFile, TrialFiles
+from bmerge.pipeline.unchanged import Unchanged
 from bmerge.pipeline.whole import models_of, whole_model
 from bmerge.plan import Job, Matching, Methods, Plan, build_plan, match_tensors
 from bmerge.recipe import BlockWeights, PluginRef, Recipe
@@ -44,7 +46,7 @@ Hyperparameters of steps are called ``STEP.NAME``.
 class Merger:
     """Merges the same models again and again.
 
-    Used from one thread. What the inputs are may not change while it lives.
+    Used from one thread. Of inputs that change while it lives nothing is made.
 
     Args:
         recipe: the merge; hyperparameters that a trial does not give are taken from it.
@@ -86,10 +88,11 @@ class Merger:
         if matching is None:
             matching = match_tensors(recipe, checkpoints, architecture, method=method)
         self._matching = matching
+        self._unchanged = Unchanged(_known(recipe, matching.checkpoints))
         self._wholes: dict[int, tuple[Recipe, Matching]] = {}
         self._executor = executor
         self._scratch = scratch
-        self._live = _Live(executor)
+        self._live = _Live(executor, self._unchanged)
         self._files = TrialFiles(executor, scratch)
         self._statistics = Statistics(executor)
         remove_left_over(scratch)  # of studies that were killed
@@ -138,7 +141,7 @@ class Merger:
     def model(self, merge: Merge) -> TrialMerge:
         """Return a merge that is carried out when it is asked for; see :meth:`plan`."""
         plan, known = self.plan(merge), self._statistics_of(merge)
-        return TrialMerge(plan, self._live, self._files, known, self._on_start)
+        return TrialMerge(plan, self._live, self._files, known, self._on_start, self._unchanged)
 
     def write(
         self,
@@ -185,11 +188,21 @@ class Merger:
         return next(i for i, table in enumerate(tables) if table.get(split.key) == split)
 
 
+def _known(
+    recipe: Recipe, checkpoints: Sequence[Checkpoint]
+) -> Iterator[tuple[Checkpoint, str | None]]:
+    """Yield the models and LoRAs of a recipe, each with the hash by which it knows them."""
+    for model, checkpoint in zip(recipe.models, checkpoints, strict=True):
+        yield checkpoint, model.sha256
+        for ref, applied in zip(model.loras, loras_of(checkpoint), strict=True):
+            yield applied.lora.checkpoint, ref.sha256
+
+
 class _Live:
     """What was last merged into which live model."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, unchanged: Unchanged) -> None:
+        self._executor, self._unchanged = executor, unchanged
         self._state_dict: Mapping[str, Any] | None = None
         self._written: dict[str, tuple[Job, Any]] = {}
 
@@ -201,6 +214,7 @@ class _Live:
         self._state_dict, self._written = None, {}  # in case the merge fails half-way
         if changed:
             merge_into(plan.only(changed), state_dict, executor=self._executor)
+            self._unchanged.check()
         self._state_dict, self._written = state_dict, current
 
 
@@ -223,8 +237,10 @@ class TrialMerge:
         files: TrialFiles,
         statistics: Statistics,
         on_start: Callable[[Plan], None],
+        unchanged: Unchanged,
     ) -> None:
         self.plan = plan
+        self._unchanged = unchanged
         self._on_start = on_start
         self._statistics = statistics
         self._live, self._files = live, files
@@ -238,6 +254,7 @@ class TrialMerge:
 
         Raises:
             ExecutorError: if a key is missing there or has another shape, or the merge fails.
+            RecipeError: if an input has changed.
         """
         self._on_start(self.plan)
         with self._counted():
@@ -255,13 +272,23 @@ class TrialMerge:
 
         Raises:
             ExecutorError: if it cannot be written.
+            RecipeError: if an input has changed.
         """
         self._lent = self._lent and lent
         if self._file is None:
             self._on_start(self.plan)
             with self._counted():
-                self._file = self._files.write(self._statistics.fill(self.plan))
+                self._file = self._written()
         return self._file.path
+
+    def _written(self) -> TrialFile:
+        file = self._files.write(self._statistics.fill(self.plan))
+        try:
+            self._unchanged.check()
+        except BaseException:
+            self._files.let_go(file, lent=False)
+            raise
+        return file
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
