@@ -141,6 +141,10 @@ def test_family_tree_draws_every_merge_once(bmerge, sd1_models, tmp_path):
     assert len(data["merges"]) == 3
     assert data["merges"][data["file"]["made"]]["how"] == "weighted_sum, alpha 0.5"
     assert bmerge("inspect", a, "--lineage").out == "a.safetensors\n"
+    vae = tmp_path / "vae.safetensors"
+    bmerge("convert", a, "--parts", "vae", "--dtype", "fp32", "-o", vae)
+    first, _ = bmerge("inspect", vae, "--lineage").out.splitlines()
+    assert first == "vae.safetensors  = copy, parts vae, dtype F32"
 
 
 def test_types_of_a_gguf_file_are_told(bmerge, tmp_path):

@@ -75,8 +75,26 @@ def test_spoilt_metadata_has_no_parents(text):
             {"ss_sd_scripts_commit_hash": "1", "ss_network_module": "lycoris.kohya"},
             ["trained with kohya's sd-scripts", "trained with LyCORIS"],
         ),
+        (
+            {"bmerge.lora.extracted": "{}", "ss_network_module": "networks.lora"},
+            ["made by bmerge"],
+        ),
+        (
+            {"bmerge.lora.resized": "{}", "ss_network_module": "networks.lora"},
+            ["made by bmerge", "trained with a tool of kohya's"],
+        ),
     ],
-    ids=["nobody", "bmerge", "webui", "comfyui", "ai-toolkit", "spoilt", "kohya"],
+    ids=[
+        "nobody",
+        "bmerge",
+        "webui",
+        "comfyui",
+        "ai-toolkit",
+        "spoilt",
+        "kohya",
+        "extracted",
+        "resized",
+    ],
 )
 def test_makers_are_told_by_what_they_write(metadata, expected):
     assert makers(metadata) == expected

@@ -396,3 +396,16 @@ def test_values_that_the_number_format_cannot_hold_are_refused(dtype, weight, bm
     good = f"good.safetensors={weight / 100}"
     if dtype != "fp32":
         assert bmerge("lora", "merge", good, *words[1:]).status == 0
+
+
+def test_position_ids_that_a_tool_has_cast_are_no_layer(bmerge, folder):
+    ids = "cond_stage_model.transformer.text_model.embeddings.position_ids"
+    tensors = read_checkpoint(tiny_sd1(folder / "sd1.safetensors", 1))
+    drifted = {ids: np.arange(77, dtype="f4")[None] * 1.01, QUERY: tensors[QUERY] + 1}
+    write_checkpoint("base.safetensors", {**tensors, ids: np.arange(77, dtype="f4")[None]})
+    write_checkpoint("tuned.safetensors", {**tensors, **drifted})
+    words = ("base.safetensors", "tuned.safetensors", "-o", "x.safetensors", "--everything")
+    called = bmerge("lora", "extract", *words)
+    assert called.status == 0, called.err
+    names = {key.partition(".")[0] for key in read_checkpoint("x.safetensors")}
+    assert names == {"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"}

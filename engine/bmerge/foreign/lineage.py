@@ -115,11 +115,20 @@ def _summary(recipe: Mapping[str, Any]) -> str:
     if isinstance(steps, dict):
         methods = (s.get("method") for s in steps.values() if isinstance(s, dict))
         return ", ".join(dict.fromkeys(m if isinstance(m, str) else "pick" for m in methods))
+    if "method" not in recipe and "models" in recipe:  # one model in another form
+        told = ("parts", "layout", "dtype", "quantise")
+        return ", ".join(
+            ["copy", *(f"{key} {_words(recipe[key])}" for key in told if key in recipe)]
+        )
     if "method" not in recipe:
         return str(next(iter(recipe), ""))  # rebasin, lora: what was done
     values = recipe.get("hyperparameters")
     items = values.items() if isinstance(values, dict) else ()
     return ", ".join([str(recipe["method"]), *(f"{name} {_value(v)}" for name, v in items)])
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _value(value: object) -> str:

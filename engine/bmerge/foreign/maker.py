@@ -25,7 +25,7 @@ def makers(metadata: Mapping[str, str]) -> list[str]:
 
 
 def _makers(metadata: Mapping[str, str]) -> Iterator[str]:
-    if "bmerge.recipe" in metadata:
+    if "bmerge.recipe" in metadata or any(key.startswith("bmerge.lora.") for key in metadata):
         yield f"made by bmerge {metadata.get('bmerge.version', '')}".rstrip()
     if "sd_merge_recipe" in metadata:
         kind = _data(metadata["sd_merge_recipe"]).get("type")
@@ -51,6 +51,8 @@ def _trainers(metadata: Mapping[str, str]) -> Iterator[str]:
     module = metadata.get("ss_network_module", "")
     if "ss_sd_scripts_commit_hash" in metadata:
         yield "trained with kohya's sd-scripts"
+    elif "bmerge.lora.extracted" in metadata:  # called as kohya's trainers do, but not trained
+        pass
     elif module.startswith("networks.") or any(key.startswith("ss_") for key in metadata):
         yield "trained with a tool of kohya's"
     if module.startswith("lycoris"):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from bmerge.formats.checkpoint import Checkpoint, ComposedTensor, Piece, Tensor, TensorInfo
+from bmerge.formats.checkpoint import (
+    POSITION_IDS,
+    Checkpoint,
+    ComposedTensor,
+    Piece,
+    Tensor,
+    TensorInfo,
+)
 from bmerge.formats.coded import Codec, CodedTensor, coded_part, native_input, values_of
 from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
@@ -24,6 +31,7 @@ from bmerge.formats.stored import read_bytes
 __all__ = [
     "LAYOUTS",
     "PARTS",
+    "POSITION_IDS",
     "Checkpoint",
     "Codec",
     "CodedTensor",

@@ -18,7 +18,10 @@ from bmerge.records import dataclass
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Checkpoint", "ComposedTensor", "Piece", "Tensor", "TensorInfo"]
+__all__ = ["POSITION_IDS", "Checkpoint", "ComposedTensor", "Piece", "Tensor", "TensorInfo"]
+
+POSITION_IDS = "embeddings.position_ids"
+"""How keys end of what a text encoder counts: no weights, even where a tool has cast them."""
 
 
 class Tensor(Protocol):

@@ -16,7 +16,7 @@ from bmerge.architectures import builtin, detect
 from bmerge.architectures.patterns import Contents
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
-from bmerge.formats import Checkpoint, Tensor, checkpoint_sha256, decoded, values_of
+from bmerge.formats import POSITION_IDS, Checkpoint, Tensor, checkpoint_sha256, decoded, values_of
 from bmerge.lora.arrays import Array
 from bmerge.lora.decompose import Factors, Wanted, factorise
 from bmerge.lora.kohya import base_version, kohya_layers
@@ -129,7 +129,7 @@ def _pairs(
     pairs = {}
     for key, info in base.tensors.items():
         other = others.get(canonical(key))
-        if other is None or other.shape != info.shape:
+        if other is None or other.shape != info.shape or key.endswith(POSITION_IDS):
             continue
         if is_float(info.dtype) and is_float(other.dtype):
             pairs[key] = (info, other)

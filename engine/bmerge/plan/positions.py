@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 
 from bmerge.dtypes import SIZES, is_float
-from bmerge.formats import Tensor, elements_of, read_bytes
+from bmerge.formats import POSITION_IDS, Tensor, elements_of, read_bytes
 
 __all__ = ["are_other_integers", "is_merged", "repaired_ids"]
 
-_POSITION_IDS = "embeddings.position_ids"
 _CHUNK = 1 << 20
 _COMPARED = 16 << 20
 """Bytes of a tensor that are compared: what models count and look up has less."""
@@ -17,12 +16,12 @@ _COMPARED = 16 << 20
 
 def is_merged(info: Tensor) -> bool:
     """Tell whether a tensor is one of weights; integers and position ids are never merged."""
-    return is_float(info.dtype) and not info.key.endswith(_POSITION_IDS)
+    return is_float(info.dtype) and not info.key.endswith(POSITION_IDS)
 
 
 def repaired_ids(info: Tensor) -> bytes | None:
     """Return what position ids must hold, or None if they do: a few hundred bytes are read."""
-    if not info.key.endswith(_POSITION_IDS):
+    if not info.key.endswith(POSITION_IDS):
         return None
     counted = struct.pack(f"<{info.numel}q", *range(info.numel))
     if is_float(info.dtype):
@@ -32,7 +31,7 @@ def repaired_ids(info: Tensor) -> bytes | None:
 
 def are_other_integers(first: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors of one key hold other integers; position ids are always repaired."""
-    if first.key.endswith(_POSITION_IDS):
+    if first.key.endswith(POSITION_IDS):
         return False
     if (first.dtype, first.shape) != (other.dtype, other.shape):
         return True
