@@ -111,3 +111,17 @@ def test_diff_of_large_files_takes_little_memory(tmp_path):
     command = [sys.executable, "-c", PEAK, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stderr) * 1024 < sum(file.stat().st_size for file in files) / 1.5
+
+
+@pytest.mark.parametrize("words", [("a", "x"), ("x", "a"), ("x", "x"), ("a", "a", "--base", "x")])
+def test_diff_of_a_lora_is_refused(bmerge, sd1_models, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    layer = "lora_unet_mid_block_attentions_0_proj_in"
+    factors = {
+        f"{layer}.lora_up.weight": np.ones((8, 2)),
+        f"{layer}.lora_down.weight": np.ones((2, 8)),
+    }
+    files = {"a": sd1_models[0], "x": write_checkpoint(tmp_path / "x.safetensors", factors)}
+    called = bmerge("diff", *(files.get(word, word) for word in words))
+    assert (called.status, called.out) == (1, "")
+    assert called.err.startswith("error: x.safetensors is a LoRA, whose factors do not tell")

@@ -11,6 +11,7 @@ from bmerge.compare.layers import layer_of
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, Tensor, decoded, in_one_layout
+from bmerge.lora.modules import is_lora_file
 from bmerge.records import dataclass
 
 __all__ = ["AlignedModels", "TensorRow", "align"]
@@ -99,9 +100,15 @@ def align(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> Alig
         architecture: the block map of the first.
 
     Raises:
-        ArchitectureError: if they have no tensor in common.
+        ArchitectureError: if they have no tensor in common, or one is a LoRA: equal changes may
+            have different factors.
         FormatError: if the weights of one are quantised in a way that cannot be decoded.
     """
+    for checkpoint in checkpoints:
+        if is_lora_file(checkpoint):
+            message = f"{checkpoint.path.name} is a LoRA, whose factors do not tell how far it is"
+            hint = "compare models with it: 'bmerge merge add_difference MODEL --lora FILE -o OUT'"
+            raise ArchitectureError(message, hint=hint)
     checkpoints = [decoded(checkpoint) for checkpoint in checkpoints]
     found = AlignedModels(in_one_layout(checkpoints), architecture)
     if not found.rows:
