@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import shutil
 import sqlite3
+import sys
 import threading
 from dataclasses import replace
 
@@ -171,6 +172,17 @@ def test_a_read_only_database_is_read_and_called_read_only_when_it_is_to_be_writ
             store.start(study.queue[1], study.search.space)
         assert len(store.trials) == 1
     assert caught.value.blame == "surroundings"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open keeps its folder")
+def test_a_folder_that_is_moved_under_a_run_is_called_so(study):
+    with open_store(study) as store:
+        study.folder.rename(study.folder.with_name("elsewhere"))
+        with pytest.raises(StudyError, match="was moved or removed while it was open") as caught:
+            store.start(study.queue[1], study.search.space)
+        study.folder.with_name("elsewhere").rename(study.folder)
+    assert caught.value.blame == "surroundings"
+    assert len(read_study(study.folder).trials) == 1
 
 
 @pytest.mark.parametrize(

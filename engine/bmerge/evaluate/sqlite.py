@@ -40,6 +40,9 @@ def failure_of(place: Path | str, error: sqlite3.Error) -> StudyError:
     elif _says(error, _FULL) or (_says(error, _INPUT_OUTPUT) and _has_no_room(place)):
         blame, message = "surroundings", f"no room is left for {place}"
         hint = "make room on its disk"
+    elif _says(error, _READ_ONLY) and isinstance(place, Path) and not place.exists():
+        blame, message = "surroundings", f"{place} was moved or removed while it was open"
+        hint = "put it back"
     elif _says(error, _READ_ONLY):
         blame, message = "surroundings", f"{place} cannot be written: it is read-only"
     elif _says(error, _DAMAGED):
