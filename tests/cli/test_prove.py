@@ -46,3 +46,12 @@ def test_prove_says_what_it_lacks(bmerge, study_file, example):
     assert (gone.status, "study.yaml is gone" in gone.err, "--study" in gone.err) == (1, True, True)
     study = ["--study", "moved.yaml"]
     assert bmerge("prove", "runs/small", *study, "--pictures", "30", *example).status == 0
+
+
+def test_prove_says_how_to_have_a_trial_that_is_better(bmerge, study_file, example):
+    assert bmerge("run", "study.yaml", "--trials", "3", *example).status == 0
+    words = ("prove", "runs/small", "--pictures", "16", *example)
+    worse = bmerge(*words, "--trials", 0, "--trials", 1).out
+    assert "trial 0 (model a) is worse" in worse
+    assert "recipe  of trial 1: bmerge studies recipe runs/small 1 -o FILE.yaml\n" in worse
+    assert "recipe" not in bmerge(*words, "--trials", 1, "--trials", 0).out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from bmerge.study.stored import StoredStudy
 from bmerge.study.study import PreparedStudy
 
 __all__ = ["command", "print_proof"]
+
+_TRIAL = re.compile(r"trial (\d+)")
 
 
 @click.command("prove")
@@ -83,6 +86,11 @@ def command(
             settle = not trials
             proof = prove(study, stored.trials, entries, count, on_event, settle=settle)
     print_proof(proof)
+    for comparison in proof.comparisons:
+        better = _TRIAL.match(comparison.rival) if comparison.verdict == "worse" else None
+        if better is not None:
+            number = better[1]
+            show(f"recipe  of trial {number}: bmerge studies recipe {folder} {number} -o FILE.yaml")
     if not trials:
         show(f"report  {write_report(folder)}")
 
