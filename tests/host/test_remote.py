@@ -99,7 +99,7 @@ def test_a_worker_finds_models_by_their_hashes_and_sends_what_the_run_would_have
     (tmp_path / "b.safetensors").rename(tmp_path / "elsewhere" / "renamed.safetensors")
     worker = Worker()
     assert worker.prepare(job) is None
-    proposal = here.queue[2]
+    _, _, proposal, *_ = here.queue
     trial = Trial(7, "running", proposal, token="word")
     messages = list(worker.evaluate(trial, None))
     arrived = [m for m in messages if isinstance(m, Arrived)]
