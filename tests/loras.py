@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-__all__ = ["NETWORKS", "SHAPES", "glora", "low_rank", "oft"]
+__all__ = ["NETWORKS", "SHAPES", "glora", "ia3", "low_rank", "oft", "oft_in_parts", "oft_of_inputs"]
 
 
 def _draw(rng, *shape):
@@ -185,6 +185,58 @@ def oft(size, alpha=None, *, rescaled=False):
     return build
 
 
+def oft_in_parts(rng, base):
+    """Return OFT as kohya's trainer for Flux has it: some rows by blocks, others by others."""
+    tensors, changes, alpha = {"alpha": np.float32(0.1)}, [], 0.1
+    for number, (begin, end, size) in enumerate(((0, 2, 2), (2, len(base), 4))):
+        part, change = oft(size, alpha)(rng, base[begin:end])
+        tensors[f"oft_blocks.{number}"] = part["oft_blocks"]
+        changes.append(change)
+    return tensors, np.concatenate(changes)
+
+
+def oft_of_inputs(count, size, *, terms=5, bound=0.0, name="oft_R.weight"):
+    """Return a builder of PEFT's OFT: inputs turned by R, by its series or (0 terms) exactly."""
+
+    def build(rng, base):
+        above = _draw(rng, count, size * (size - 1) // 2) / 4
+        weight = base.reshape(len(base), -1).astype("f8")
+        turns = []
+        for numbers in above.astype("f8"):
+            q = np.zeros((size, size))
+            q[np.triu_indices(size, 1)] = numbers
+            q -= q.T
+            if bound:
+                q *= min(1, bound / count**0.5 / np.linalg.norm(q))
+            one = np.eye(size)
+            turn = (one - q) @ np.linalg.inv(one + q)
+            if terms:
+                powers = [np.linalg.matrix_power(q, n) for n in range(terms)]
+                turn = one + 2 * sum(powers[1:-1]) + powers[-1] if terms > 2 else one + 2 * q
+            turns.append(turn)
+        turns *= weight.shape[1] // (count * size)
+        return {name: above}, (weight @ _diagonal(turns).T - weight).reshape(base.shape)
+
+    return build
+
+
+def ia3(role, *, of_rows):
+    """Return a builder of IA3, as PEFT (``ia3_l``) or LyCORIS stores it."""
+
+    def build(rng, base):
+        axis = 0 if of_rows else 1
+        shape = [1] * base.ndim
+        shape[axis] = base.shape[axis]
+        numbers = _draw(rng, *shape)
+        change = numbers.astype("f8") * base
+        if role == "ia3_l":
+            return {role: numbers}, change - base
+        stored = numbers.reshape(1, -1, *shape[2:]) if base.ndim > 2 else numbers.reshape(-1)
+        return {"weight": stored, "on_input": np.int64(not of_rows)}, change
+
+    return build
+
+
 def _boft(stages, size, alpha=0.0, *, rescaled=False):
     """Return a builder of BOFT: before each stage the rows of two runs are interleaved."""
 
@@ -289,6 +341,14 @@ NETWORKS = {
     "oft beyond its bound": ("conv", oft(3, 0.1)),
     "oft with a rescale": ("conv", oft(2, 0.0, rescaled=True)),
     "oft of a norm": ("norm", oft(2)),
+    "oft in parts": ("linear", oft_in_parts),
+    "oft of inputs": ("linear", oft_of_inputs(2, 4)),
+    "oft of inputs of a convolution": ("conv", oft_of_inputs(9, 4)),
+    "oft of inputs with one block": ("conv", oft_of_inputs(1, 6, name="oft_R.default.weight")),
+    "ia3 of rows": ("linear", ia3("ia3_l", of_rows=True)),
+    "ia3 of inputs": ("square", ia3("ia3_l", of_rows=False)),
+    "ia3 of rows by lycoris": ("conv", ia3("weight", of_rows=True)),
+    "ia3 of inputs by lycoris": ("conv", ia3("weight", of_rows=False)),
     "boft": ("eight", _boft(3, 2)),
     "boft of wider blocks": ("eight", _boft(2, 4, 0.05)),
     "boft of a convolution": ("eights", _boft(2, 2, rescaled=True)),

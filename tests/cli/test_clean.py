@@ -114,11 +114,8 @@ def test_killed_merges_leave_nothing_that_the_next_one_does_not_remove(bmerge, t
     for name, value in (("a", 1.0), ("b", 2.0)):
         write_checkpoint(Path(f"{name}.safetensors"), {k: v * value for k, v in arrays.items()})
     name = "lora_unet_input_blocks_1_0_in_layers_2"
-    loras = {  # with a core, which goes by way of a file
-        f"{name}.lora_up.weight": np.ones((6, 2, 1, 1)),
-        f"{name}.lora_mid.weight": np.ones((2, 2, 3, 3)),
-        f"{name}.lora_down.weight": np.ones((2, 6, 1, 1)),
-    }
+    # of BOFT, which goes by way of a file
+    loras = {f"{name}.oft_blocks": np.ones((1, 3, 2, 2))}
     write_checkpoint(Path("x.safetensors"), loras)
     old = {key: torch.tensor(array) for key, array in arrays.items()}
     torch.save(old, "old.ckpt", _use_new_zipfile_serialization=False)

@@ -220,10 +220,19 @@ def test_lora_of_other_sizes_is_refused(bmerge, model, tmp_path):
         ({"hada_w1_a": (4, 2), "hada_w1_b": (2, 4), "hada_w2_a": (4, 2)}, "has no hada_w2_b"),
         ({"lokr_w1": (2, 2), "lokr_w2_a": (2, 1)}, "has no lokr_w2_b"),
         ({"weight": (4, 4)}, "is not a LoRA"),
-        ({"oft_R.weight": (2, 2, 2), "alpha": ()}, "are of OFT of PEFT, which is not read"),
-        ({"oft_R.default.weight": (2, 6)}, "are of OFT of PEFT, which is not read"),
+        ({"oft_r": (2, 2, 2), "alpha": ()}, "are of OFT of early PEFT, which is not read"),
+        ({"boft_R": (1, 2, 2, 2), "boft_s": (4, 1)}, "are of BOFT of PEFT, which is not read"),
+        ({"vera_lambda_b": (4,), "vera_lambda_d": (4,)}, "are of VeRA, which is not read"),
+        ({"hra_u": (4, 2)}, "are of HRA, which is not read"),
+        (
+            {"q_layer.weight": (2, 4), "p_layer.weight": (4, 2), "lambda_layer": (1, 2)},
+            "are of T-LoRA, which is not read",
+        ),
         ({"oft_diag": (2, 2, 2), "alpha": ()}, "are of OFT of early LyCORIS, which is not read"),
-        ({"oft_blocks.0": (2, 2, 2)}, "are of OFT of parts of layers, which is not read"),
+        ({"oft_R.weight": (2, 2, 2)}, "oft_R of shape [2, 2, 2], which are not halves of square"),
+        ({"oft_R.default.weight": (2, 5)}, "oft_R of shape [2, 5], which are not halves of square"),
+        ({"ia3_l": (2, 4)}, "ia3_l of shape [2, 4], which is not one number for each channel"),
+        ({"ia3_l": (1, 4, 1, 1)}, "multiplies outputs or inputs is told nowhere"),
     ],
 )
 def test_broken_lora_is_one_line(roles, message, bmerge, model, tmp_path):

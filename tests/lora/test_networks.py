@@ -16,7 +16,7 @@ from bmerge.lora.patch import float_blocks
 from bmerge.lora.patched import PatchedTensor
 from bmerge.lora.streamed import files_of, is_streamed, streamed_input
 from bmerge.testing import read_checkpoint, write_checkpoint
-from loras import NETWORKS, SHAPES, low_rank, oft
+from loras import NETWORKS, SHAPES, ia3, low_rank, oft, oft_of_inputs
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_bake_adds_the_weighted_change_of(network, executor, base, bmerge, tmp_p
     merged = read_checkpoint(tmp_path / "out.safetensors")
     exact = base[key].astype("f8") + 0.7 * change
     np.testing.assert_allclose(merged[key], exact, rtol=1e-5, atol=1e-5)
-    for other in base.keys() - {key}:
+    for other in base.keys() - {key, f"layers.0.{kind}.bias" if "ia3" in network else key}:
         assert np.array_equal(merged[other], base[other]), other
 
 
@@ -167,6 +167,25 @@ def test_change_goes_to_rows_with_halves_swapped(network, tmp_path):
             np.testing.assert_allclose(values, exact, rtol=1e-5, atol=1e-5)
 
 
+def test_products_are_added_to_transposed_weights_while_they_are_read(tmp_path):
+    """As to the text_projection of OpenCLIP."""
+    rng = np.random.default_rng(4)
+    roles, change = low_rank(rng, (6, 8))
+    base = rng.standard_normal((8, 6)).astype("f4")
+    write_checkpoint(tmp_path / "model.safetensors", {"weight": base})
+    _write(tmp_path, "layer", roles)
+    (module,) = open_lora(tmp_path / "x.safetensors").modules
+    stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
+    place = LayerPlace("weight", None, "transposed")
+    tensor = PatchedTensor(stored, (Change(module, place, weight=0.7),))
+    assert is_streamed(tensor)
+    files = list(dict.fromkeys(files_of(tensor)))
+    target = bytearray(4 * base.size)
+    _native.decode(files, streamed_input(tensor, files.index), target)
+    values = np.frombuffer(target, "f4").reshape(base.shape)
+    np.testing.assert_allclose(values, base + 0.7 * change.T, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("network", ["oft", "oft with a rescale", "boft", "glora"])
 @pytest.mark.parametrize("turn", ["", "halves swapped"])
 def test_change_of_a_weight_is_of_the_rows_that_it_is_for(network, turn, tmp_path):
@@ -190,24 +209,102 @@ def test_change_of_a_weight_is_of_the_rows_that_it_is_for(network, turn, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("executor", "value", "message"),
     [
-        (8e37, "'lora_unet_layers_0_linear.oft_blocks' holds numbers too large for a rotation"),
         (
-            np.inf,
-            "'layers.0.linear.weight' holds NaN or infinity in model.safetensors with its LoRAs",
+            "torch",
+            8e37,
+            "'lora_unet_layers_0_linear.oft_blocks' holds numbers too large for a rotation",
         ),
+        ("native", 8e37, "'layers.0.linear.weight' holds NaN or infinity in model.safetensors"),
+        ("native", np.inf, "'layers.0.linear.weight' holds NaN or infinity in model.safetensors"),
     ],
 )
-def test_rotation_that_cannot_be_computed_is_an_error(value, message, base, bmerge, tmp_path):
+def test_rotation_that_cannot_be_computed_is_an_error(
+    executor, value, message, base, bmerge, tmp_path
+):
     blocks = np.arange(18, dtype="f4").reshape(2, 3, 3) % 5
     blocks[blocks > 0] *= np.float32(value)
     _write(tmp_path, "lora_unet_layers_0_linear", {"oft_blocks": blocks})
     words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
-    called = bmerge("merge", "add_difference", *words)
+    called = bmerge("merge", "add_difference", *words, "--executor", executor)
     assert (called.status, message in called.err) == (1, True), called.err
     assert "Warning" not in called.err
     assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("executor", ["native", "torch"])
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ({"use_cayley_neumann": False}, {"terms": 0}),
+        ({"num_cayley_neumann_terms": 2}, {"terms": 2}),
+        ({"num_cayley_neumann_terms": 3}, {"terms": 4}),
+        ({"coft": True, "eps": 0.5}, {"bound": 0.5}),
+        ({"coft": False, "eps": 0.5, "num_cayley_neumann_terms": 7}, {"terms": 7}),
+    ],
+    ids=str,
+)
+def test_how_peft_makes_rotations_stands_beside(config, options, executor, base, bmerge, tmp_path):
+    key = "layers.0.linear.weight"
+    build = oft_of_inputs(2, 4, **options)
+    roles, change = build(np.random.default_rng(3), base[key])
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    _write(folder, "base_model.model.layers.0.linear", roles, "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "OFT", **config}))
+    words = ("model.safetensors", "--lora", "adapter=0.7", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words, "--executor", executor)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")[key]
+    np.testing.assert_allclose(merged, base[key] + 0.7 * change, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_told_beside_is_not_lost_by_a_resize(base, bmerge, tmp_path):
+    roles, _ = oft_of_inputs(2, 4)(np.random.default_rng(3), base["layers.0.linear.weight"])
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    _write(folder, "base_model.model.layers.0.linear", roles, "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"peft_type": "OFT", "coft": true}')
+    called = bmerge("lora", "resize", "adapter", "-o", "out.safetensors")
+    assert called.status == 1
+    assert "'base_model.model.layers.0.linear' is of OFTv2, which has no rank" in called.err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_parts_of_a_layer_are_rotated_if_they_are_all_of_its_rows(base, bmerge, tmp_path):
+    roles, _ = NETWORKS["oft in parts"][1](np.random.default_rng(1), base["layers.0.linear.weight"])
+    roles |= {"oft_blocks.2": roles["oft_blocks.0"]}
+    _write(tmp_path, "oft_unet_layers_0_linear", roles)
+    words = ("model.safetensors", "--lora", "x.safetensors", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 1
+    assert "'oft_unet_layers_0_linear' changes 2 x 8 numbers, and " in called.err
+
+
+@pytest.mark.parametrize("executor", ["native", "torch"])
+@pytest.mark.parametrize("modules", [["conv"], r"layers\.0\.conv", []], ids=str)
+def test_ia3_of_a_convolution_is_of_inputs_where_it_is_a_feedforward(
+    modules, executor, base, bmerge, tmp_path
+):
+    """Its outputs' biases are multiplied too: PEFT multiplies what the layer gives."""
+    key, bias = "layers.0.conv.weight", "layers.0.conv.bias"
+    of_rows = not modules
+    roles, change = ia3("ia3_l", of_rows=of_rows)(np.random.default_rng(3), base[key])
+    numbers = roles["ia3_l"].reshape(1, -1, 1, 1)
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    layer = "base_model.model.layers.0.conv"
+    _write(folder, layer, {"ia3_l": numbers}, "adapter_model.safetensors")
+    config = {"peft_type": "IA3", "feedforward_modules": modules}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    words = ("model.safetensors", "--lora", "adapter=0.7", "-o", "out.safetensors")
+    called = bmerge("merge", "add_difference", *words, "--executor", executor)
+    assert called.status == 0, called.err
+    merged = read_checkpoint(tmp_path / "out.safetensors")
+    np.testing.assert_allclose(merged[key], base[key] + 0.7 * change, rtol=1e-5, atol=1e-5)
+    factors = 1 + 0.7 * (numbers.reshape(-1) - 1) if of_rows else 1
+    np.testing.assert_allclose(merged[bias], base[bias] * factors, rtol=1e-5, atol=1e-5)
 
 
 def test_blocks_that_are_rotated_some_at_a_time_have_one_bound(base, bmerge, tmp_path, monkeypatch):

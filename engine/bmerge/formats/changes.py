@@ -23,23 +23,31 @@ _SPELLINGS = {
     "magnitude": r"\.lora_magnitude_vector(?:\.[^.]+)*",
     "up_bias": r"\.lora_B(?:\.[^.]+)?\.bias|\.lora_up\.bias",
     **{role: rf"\.{role}\.weight" for role in ("a1", "a2", "b1", "b2", "bm")},
+    "oft_R": r"\.oft_R(?:\.[^.]+)?\.weight",
+    "ia3_l": r"\.ia3_l(?:\.[^.]+)?",
     "set": r"\.set_weight|(?<=_norm)\.scale|(?<=\.norm_[qk])\.weight"
     r"|(?<=\.norm_added_[qk])\.weight",
 }
 """Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs, BFL."""
 _PLAIN = (
     r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
-    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight|oft_blocks|rescale"
+    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight|oft_blocks(?:\.\d+)?|rescale|on_input"
 )
 """Roles that are written as they are called here: those of LyCORIS."""
 _GLORA = (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight")
+_IN_KEYS = ("lora", ".oft_", ".ia3_l")
 _MODELS_TOO = {"set", "alpha", "scalar", "rescale", "bm"}
 """Roles that keys of models match as well."""
 
 _UNREAD = {
-    "OFT of PEFT": r".+?\.oft_[Rr](?:\.[^.]+)*",
+    "OFT of early PEFT": r".+?\.oft_r(?:\.[^.]+)*",
     "OFT of early LyCORIS": r".+?\.oft_diag",
-    "OFT of parts of layers": r".+?\.oft_blocks\.\d+",
+    "BOFT of PEFT": r".+?\.boft_[RsP](?:\.[^.]+)*",
+    "T-LoRA": r".+?\.(?:[qp]_layer\.weight|lambda_layer)",
+    "VeRA": r".+?\.vera_(?:lambda_[bd]|[AB])(?:\.[^.]+)*",
+    "HRA": r".+?\.hra_u(?:\.[^.]+)*",
+    "DeLoRA": r".+?\.delora_[AB](?:\.[^.]+)*|.+?\.delora_lambda(?:\.[^.]+)*",
+    "FourierFT": r".+?\.fourierft_spectrum(?:\.[^.]+)*",
 }
 """Networks that are known by their tensors, and not read."""
 
@@ -59,7 +67,7 @@ def role_of(key: str) -> tuple[str, str] | None:
 
 def is_change(key: str) -> bool:
     """Tell whether a key is one that no model has."""
-    known = "lora" in key or key.endswith(_GLORA)
+    known = any(word in key for word in _IN_KEYS) or key.endswith(_GLORA)
     if not known and not re.fullmatch(_PLAIN, key.rpartition(".")[2]):
         return False  # as most keys of models, in a fraction of the time
     found = role_of(key)

@@ -147,14 +147,23 @@ def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) ->
 def _changes(
     module: Module, layer: Mapping[str, LayerPlace], shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[Change]:
-    if (module.matrix is not None or module.rotated is not None) and "weight" in layer:
-        place = layer["weight"]
+    if (module.matrix is not None or module.reparametrised) and "weight" in layer:
+        place = _place(module, layer["weight"], shapes)
         # PEFT says it once for all layers, though it holds for those of one kind alone.
         matrix = module.matrix
         turned = module.inputs_first and matrix and shapes[place.key] == matrix[::-1]
         yield Change(module, replace(place, turn="transposed") if turned else place)
-    if module.bias is not None and "bias" in layer:
+    if (module.bias is not None or module.scales_bias) and "bias" in layer:
         yield Change(module, layer["bias"], is_bias=True)
+
+
+def _place(module: Module, place: LayerPlace, shapes: Mapping[str, tuple[int, ...]]) -> LayerPlace:
+    """Return where the weight lies that a module changes: some rows of its layer's, perhaps."""
+    begin, end = place.rows or (0, shapes[place.key][0] if shapes[place.key] else 1)
+    if module.part is None or place.turn or module.part[1] != end - begin:
+        return place
+    first = begin + module.part[0]
+    return replace(place, rows=(first, first + (module.rotated or 0)))
 
 
 def _parts_of(
@@ -178,6 +187,8 @@ def _part(module: Module, place: LayerPlace) -> tuple[Module, LayerPlace] | None
     rows = rows_of_module(module, *place.of)
     if rows is not None:
         return rows, replace(place, of=None)
+    if module.network == "OFTv2" or (module.network == "IA3" and not module.of_rows):
+        return module, replace(place, of=None)
     return None if module.needs_weight or module.matrix is None else (module, place)
 
 
@@ -190,7 +201,7 @@ def _fitted(lora: Lora, change: Change, shape: tuple[int, ...]) -> Change:
     wanted = _rows(change.place, shape), math.prod(shape[1:])
     if change.place.turn == "transposed":
         wanted = wanted[1], wanted[0]
-    rows, columns = _size(change, wanted[1])
+    rows, columns = _size(change, wanted, shape)
     if (rows, columns) == wanted:
         return change
     channels = columns // max(math.prod(shape[2:]), 1)
@@ -205,15 +216,12 @@ def _fitted(lora: Lora, change: Change, shape: tuple[int, ...]) -> Change:
     return replace(change, channels=channels)
 
 
-def _size(change: Change, columns: int) -> tuple[int, int]:
-    """Return rows and columns of a change; a rotation takes as many columns as there are."""
+def _size(change: Change, wanted: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return rows and columns of a change: its tensor's where it has no number of its own."""
     module, of = change.module, change.place.of
-    if change.is_bias and module.bias is not None:
-        return module.bias.numel, 1
-    if module.rotated is not None:
-        return module.rotated, columns
-    assert module.matrix is not None
-    rows, columns = module.matrix
+    if change.is_bias:
+        return (module.bias or module.scaling).numel, 1
+    rows, columns = module.fits(wanted[0], max(shape[1:2], default=1), wanted[1])
     return (rows if of is None else of[1] - of[0]), columns
 
 

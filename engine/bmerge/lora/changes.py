@@ -50,7 +50,7 @@ class AppliedLora:
     @property
     def note(self) -> str:
         """What it does, in one line."""
-        name, layers = self.lora.path.name, len(self.lora.modules)
+        name, layers = self.lora.path.name, self.lora.layers
         networks = " and ".join(self.lora.networks)
         return f"{name} ({networks}) changes {len(self.changed)} tensors of {layers} layers"
 

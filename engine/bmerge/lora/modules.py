@@ -27,6 +27,7 @@ from bmerge.lora.shapes import (
     check_filled,
     check_kinds,
     glora_order,
+    inputs_turned,
     matrix_of,
     rank_of,
     rotated_rows,
@@ -48,11 +49,14 @@ _BY_ROWS = {"up", "up_bias", "hada_w1_a", "hada_w2_a", "diff", "diff_b", "w_norm
 _LENGTHS = {"dora_scale", "magnitude"}
 _OF_BLOCK = "diff_m"
 """What Wan's distilled LoRAs call the difference of a block's own modulation."""
+_ON_INPUT = ".on_input"
+"""How LyCORIS says of a layer of IA3, whose numbers are called its weight, what they multiply."""
 _NEEDLESS = "reshape_weight"
 """ComfyUI's word for the shape of a widened weight, which the factors tell."""
 _BESIDE = (".alpha", ".dora_scale", ".rescale")
 """How keys end of what stands beside weights of any network."""
 _NETWORKS = {
+    "oft_R": "OFTv2", "ia3_l": "IA3", "ia3": "IA3",
     "down": "LoRA", "up": "LoRA", "embedding_down": "LoRA", "embedding_up": "LoRA",
     "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "oft_blocks": "OFT",
     "a1": "GLoRA", "a2": "GLoRA", "b1": "GLoRA", "b2": "GLoRA", "diff": "full",
@@ -68,16 +72,21 @@ class Module:
 
     Args:
         name: of the layer, as the file has it.
-        network: ``LoRA`` (also of convolutions), ``LoHa``, ``LoKr``, ``OFT``, ``BOFT``, ``GLoRA``,
-            ``full`` or ``norm``.
+        network: ``LoRA`` (also of convolutions), ``LoHa``, ``LoKr``, ``OFT``, ``BOFT``, ``OFTv2``
+            (that of PEFT), ``GLoRA``, ``IA3``, ``full`` or ``norm``.
         tensors: role → where it lies.
         configured: what stands elsewhere than in tensors, or None.
+        part: of the layer's rows the first that it is for, and how many the layer has, where
+            they are rotated in parts; None: it is for all.
+        of_rows: of IA3, whether rows are multiplied, not inputs.
     """
 
     name: str
     network: str
     tensors: Mapping[str, Tensor]
     configured: Configured | None = None
+    part: tuple[int, int] | None = None
+    of_rows: bool = False
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -88,7 +97,7 @@ class Module:
     def matrix(self) -> tuple[int, int] | None:
         """Rows and columns of the change of the layer's weight.
 
-        None if only its bias changes, or its rows are rotated, however many columns they have.
+        None if only its bias changes, or the change is of as many as the weight has: :meth:`fits`.
         """
         return matrix_of(self.network, self.shapes)
 
@@ -97,10 +106,39 @@ class Module:
         """How many rows are rotated; None for networks that rotate none."""
         return rotated_rows(self.network, self.shapes)
 
+    def fits(self, rows: int, channels: int, columns: int) -> tuple[int, int]:
+        """Return rows and columns of the change of a weight.
+
+        Args:
+            rows: of the weight.
+            channels: its input channels.
+            columns: these for each place of its kernel.
+        """
+        if self.rotated is not None:
+            return self.rotated, columns
+        if self.network == "OFTv2":
+            count, size = inputs_turned(self.shapes)
+            return rows, columns if count == 1 and columns % size == 0 else count * size
+        if self.network == "IA3":
+            count = self.scaling.numel
+            return (count, columns) if self.of_rows else (rows, columns // channels * count)
+        assert self.matrix is not None
+        return self.matrix
+
     @property
     def reparametrised(self) -> bool:
         """Whether the network makes its change of the layer's weight."""
-        return self.network in {"OFT", "BOFT", "GLoRA"}
+        return self.network in {"OFT", "BOFT", "OFTv2", "GLoRA", "IA3"}
+
+    @property
+    def scales_bias(self) -> bool:
+        """Whether the layer's bias is multiplied as the rows of its weight are: as PEFT does it."""
+        return self.of_rows and "ia3_l" in self.tensors
+
+    @property
+    def scaling(self) -> Tensor:
+        """The numbers of IA3: what rows or inputs are multiplied by (PEFT), or 1 less (LyCORIS)."""
+        return self.tensors["ia3_l" if "ia3_l" in self.tensors else "ia3"]
 
     @property
     def needs_weight(self) -> bool:
@@ -186,7 +224,13 @@ class Lora:
     @property
     def networks(self) -> dict[str, int]:
         """Network type → number of layers, the most frequent first."""
-        return dict(Counter(module.network for module in self.modules).most_common())
+        networks = {(module.name, module.network) for module in self.modules}
+        return dict(Counter(network for _, network in networks).most_common())
+
+    @property
+    def layers(self) -> int:
+        """How many layers it has."""
+        return len({module.name for module in self.modules})
 
 
 def is_lora(checkpoint: Checkpoint) -> bool:
@@ -224,8 +268,11 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
     """Return the layers that an open file changes; see :func:`open_lora`."""
     layers: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     unknown = []
+    scaled = {key.removesuffix(_ON_INPUT) for key in checkpoint.tensors if key.endswith(_ON_INPUT)}
     for key, info in checkpoint.tensors.items():
         found = role_of(key)
+        if found is None and (name := key.removesuffix(".weight")) in scaled:
+            found = name, "ia3"
         if found is None:
             unknown.append(key)
             continue
@@ -243,8 +290,9 @@ def parse_lora(checkpoint: Checkpoint) -> Lora:
         unknown += [info.key for info in layers.pop(name).values()]
     configured = configuration_of(checkpoint)
     modules = tuple(
-        _module(checkpoint.path, name, tensors, configured(name))
+        module
         for name, tensors in layers.items()
+        for module in _modules(checkpoint.path, name, tensors, configured(name))
     )
     if not modules:
         raise _no_modules(checkpoint, unknown)
@@ -268,7 +316,7 @@ def _starts_of(key: str) -> Iterator[str]:
 
 
 def _no_modules(checkpoint: Checkpoint, unknown: Sequence[str]) -> FormatError:
-    hint = "supported: LoRA, LoHa, LoKr, OFT, BOFT, GLoRA, full"
+    hint = "supported: LoRA, LoHa, LoKr, OFT, BOFT, GLoRA, IA3, full"
     weights = [key for key in unknown if not key.endswith(_BESIDE)]
     unread = [found for key in weights if (found := unread_network(key))]
     if unread and len(unread) == len(weights):
@@ -277,6 +325,25 @@ def _no_modules(checkpoint: Checkpoint, unknown: Sequence[str]) -> FormatError:
         example = next(iter(checkpoint.tensors), "nothing")
         message = f"{checkpoint.path} is not a LoRA: it holds {example!r}, for example"
     return FormatError(message, path=checkpoint.path, hint=hint)
+
+
+def _modules(
+    path: Path, name: str, tensors: Mapping[str, Tensor], configured: Configured | None
+) -> Iterator[Module]:
+    """Yield a layer, or its parts where each has rotations of its own: kohya's trainer for Flux."""
+    numbers = [role for role in tensors if role.startswith("oft_blocks.")]
+    if not numbers:
+        yield _module(path, name, tensors, configured)
+        return
+    others = {role: info for role, info in tensors.items() if role not in numbers}
+    numbers.sort(key=lambda role: int(role.rpartition(".")[2]))
+    parts = [
+        _module(path, name, {**others, "oft_blocks": tensors[role]}, configured) for role in numbers
+    ]
+    total, first = sum(part.rotated or 0 for part in parts), 0
+    for part in parts:
+        yield replace(part, part=(first, total))
+        first += part.rotated or 0
 
 
 def _module(
@@ -293,4 +360,22 @@ def _module(
     problem = check_kinds(kinds) or check_factors(network, shapes) or check_filled(shapes)
     if problem is not None:
         raise FormatError(f"{path}: {name!r} {problem}", path=path, key=name)
-    return Module(name, network, dict(tensors), configured)
+    of_rows = network == "IA3" and _are_of_rows(path, name, tensors, configured)
+    return Module(name, network, dict(tensors), configured, of_rows=of_rows)
+
+
+def _are_of_rows(
+    path: Path, name: str, tensors: Mapping[str, Tensor], configured: Configured | None
+) -> bool:
+    """Tell whether numbers of IA3 are of a layer's outputs, by their shape or what is beside."""
+    if "ia3" in tensors:
+        on_input = tensors.get("on_input")
+        return on_input is not None and not any(read_bytes(on_input))
+    shape = tensors["ia3_l"].shape
+    if len(shape) == 2 and shape != (1, 1):
+        return shape[1] == 1
+    if configured is None or configured.feedforward is None:
+        message = f"{path}: whether {name!r} multiplies outputs or inputs is told nowhere"
+        hint = "adapter_config.json, which PEFT writes beside it, says so"
+        raise FormatError(message, path=path, key=name, hint=hint)
+    return not configured.feedforward

@@ -53,7 +53,7 @@ _SPELLINGS = (
     ("text_encoder_3_", ("te3",)), ("text_encoder_4_", ("te1",)), ("text_encoder_", ("te1",)),
     ("lycoris_text_encoder_", ("te1",)), ("lora_unet_", ("unet",)), ("lora_unet__", ("unet",)),
     ("text_encoders_transformer_", ("te3", "te1")),
-    ("lora_transformer_", ("unet",)), ("lycoris_", ("unet",)),
+    ("lora_transformer_", ("unet",)), ("lycoris_", ("unet",)), ("oft_unet_", ("unet",)),
     ("unet_base_model_model_", ("unet",)), ("unet_", ("unet",)),
     ("transformer_", ("unet",)),
     ("model_diffusion_model_", ("unet",)), ("diffusion_model_", ("unet",)), ("net_", ("unet",)),

@@ -129,6 +129,8 @@ def _delta(change: Change, before: Array) -> NDArray[Any]:
     """Return the change of the rows that it is for, in their shape."""
     module, turn = change.module, change.place.turn
     weight, magnitude = np.float32(change.weight), module.magnitude
+    if change.is_bias and module.scales_bias:
+        return change_of_weight(module, before).reshape(before.shape) * weight
     if change.is_bias:
         assert module.bias is not None
         scale = np.float32(change.weight * bias_scale_of(module))

@@ -19,8 +19,10 @@ from bmerge.errors import FormatError
 from bmerge.formats import Checkpoint
 from bmerge.records import dataclass
 
-__all__ = ["Configured", "configuration_of"]
+__all__ = ["TERMS", "Configured", "configuration_of"]
 
+TERMS = 5
+"""Terms of the series that PEFT makes a rotation of unless told otherwise."""
 _METADATA = "lora_adapter_metadata"
 _MODEL, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -34,12 +36,18 @@ class Configured:
         root: whether by its root (rsLoRA).
         inputs_first: whether the layer's weight is stored transposed.
         rank: that alpha is divided by where no factor has it: of a LoKr of two whole matrices.
+        terms: of OFTv2, how many of the series a rotation is made of; 0: it is exact.
+        bound: of OFTv2, the most that the norm of a layer's blocks may be; 0: anything.
+        feedforward: of IA3, whether inputs are multiplied, not outputs; None: that is not told.
     """
 
     alpha: float | None
     root: bool
     inputs_first: bool
     rank: int | None = None
+    terms: int = TERMS
+    bound: float = 0.0
+    feedforward: bool | None = None
 
     def scale(self, rank: int) -> float:
         """Return what the product of a layer's factors is multiplied by, for its rank."""
@@ -55,7 +63,9 @@ def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | Non
         FormatError: if there is a configuration that cannot be read.
     """
     config, where = _config(checkpoint)
-    found = (re.fullmatch(r"(|.*\.)(?:lora_alpha|alpha|fan_in_fan_out)", key) for key in config)
+    found = (
+        re.fullmatch(r"(|.*\.)(?:lora_alpha|alpha|fan_in_fan_out|peft_type)", key) for key in config
+    )
     parts = {match[1] for match in found if match}
     closest = sorted(parts, key=lambda part: -len(part))  # the part that is named most closely
 
@@ -72,11 +82,17 @@ def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | Non
         word = "lora_alpha" if f"{part}lora_alpha" in config else "alpha"
         alpha = of_layer(part, word, "alpha_pattern", name)
         rank = of_layer(part, "r", "rank_pattern", name)
+        terms = of_layer(part, "num_cayley_neumann_terms", "", name)
+        is_series = config.get(f"{part}use_cayley_neumann", True)
+        bound = of_layer(part, "eps", "", name) if config.get(f"{part}coft") else None
         return Configured(
             alpha,
             root=bool(config.get(f"{part}use_rslora")),
             inputs_first=bool(config.get(f"{part}fan_in_fan_out")),
             rank=None if rank is None else int(rank),
+            terms=_terms(terms) if is_series else 0,
+            bound=bound or 0.0,
+            feedforward=_is_named(config.get(f"{part}feedforward_modules"), name),
         )
 
     def of_layer(part: str, word: str, pattern: str, name: str) -> float | None:
@@ -110,6 +126,18 @@ def _pattern(pattern: object, name: str) -> object:
     """Return a layer's own number; PEFT names layers by how their names end, or by a pattern."""
     entries = pattern.items() if isinstance(pattern, dict) else ()
     return next((number for end, number in entries if _ends(name, end)), None)
+
+
+def _terms(terms: float | None) -> int:
+    """Return how many terms PEFT sums; of three that are wanted it sums as many as of four."""
+    return TERMS if terms is None else 4 if terms == 3 else int(terms)
+
+
+def _is_named(names: object, name: str) -> bool | None:
+    """Tell whether a layer is one of those that a list of ends or a pattern names."""
+    if isinstance(names, str):
+        return re.fullmatch(names, name.removeprefix("base_model.model.")) is not None
+    return any(f".{name}".endswith(f".{end}") for end in names) if isinstance(names, list) else None
 
 
 def _ends(name: str, end: str) -> bool:

@@ -4,13 +4,18 @@
 - OFT: rows are rotated in blocks, each by the transpose of R = (I + Q) (I - Q)^-1 (Cayley), where
   Q is the block less its transpose
 - BOFT: stages of such blocks, each by R: stage i takes rows that are half a block times 2^i apart
+- OFTv2: runs of each row are rotated, by the transpose of R = (I - Q) (I + Q)^-1, or as PEFT has it
+  by that of the first terms of the series of its inverse, I + 2 Q + 2 Q^2 + …, the last once; what
+  is above the diagonal of Q is stored. One block may be for all runs
+- IA3: rows or input channels are multiplied, by what PEFT stores or by 1 more than LyCORIS stores
 
 alpha of OFT and BOFT multiplies nothing: times the number of rows it is the most that the norm of
 all Q together may be, as LyCORIS and kohya's trainer have it; 0 sets no bound. rescale multiplies
 the rows that were rotated.
 
 Sources: Chavan et al., 2023 (GLoRA, arXiv:2306.07967); Qiu et al., 2023 (OFT, arXiv:2306.07280);
-Liu et al., 2023 (BOFT, arXiv:2311.06243); Yeh et al., 2023 (LyCORIS, arXiv:2309.14859).
+Liu et al., 2023 (BOFT, arXiv:2311.06243); Qiu et al., 2025 (OFTv2, arXiv:2506.19847); Liu et al.,
+2022 (IA3, arXiv:2205.05638); Yeh et al., 2023 (LyCORIS, arXiv:2309.14859).
 """
 
 from __future__ import annotations
@@ -24,8 +29,9 @@ from bmerge.errors import FormatError
 from bmerge.lora.arrays import Array, flat, read_array
 from bmerge.lora.modules import Module
 from bmerge.lora.networks import tucker
+from bmerge.lora.peft import TERMS
 from bmerge.lora.scale import read_number, scale_of
-from bmerge.lora.shapes import glora_order
+from bmerge.lora.shapes import glora_order, inputs_turned
 
 __all__ = ["change_of_weight"]
 
@@ -37,13 +43,17 @@ def change_of_weight(module: Module, weight: Array) -> Array:
     """Read a layer's tensors and return the change of its weight, as rows and columns.
 
     Args:
-        module: a layer of OFT, BOFT or GLoRA.
+        module: a layer of OFT, BOFT, OFTv2, GLoRA or IA3.
         weight: the layer's, of any shape with its rows first.
 
     Raises:
         FormatError: if a rotation cannot be computed, or alpha is not finite.
     """
     rows = flat(weight)
+    if module.network == "IA3":
+        return _scaled(module, weight)
+    if module.network == "OFTv2":
+        return _inputs_rotated(module, rows)
     found = _generalised(module, rows) if module.network == "GLoRA" else _rotated(module, rows)
     found *= np.float32(scale_of(module))
     return found
@@ -58,6 +68,39 @@ def _generalised(module: Module, rows: Array) -> Array:
     core = module.tensors.get("bm")
     found += up @ down if core is None else tucker(up.T, read_array(core), down)
     return found
+
+
+def _scaled(module: Module, weight: Array) -> Array:
+    factors = read_array(module.scaling).reshape(-1)
+    if "ia3_l" in module.tensors:
+        factors = factors - np.float32(1)
+    after = (1,) * (weight.ndim - (1 if module.of_rows else 2))
+    return flat(weight * factors.reshape(-1, *after))
+
+
+def _inputs_rotated(module: Module, rows: Array) -> Array:
+    count, size = inputs_turned(module.shapes)
+    info = module.tensors["oft_R"]
+    skew = np.zeros((count, size, size))
+    above = np.triu_indices(size, 1)
+    skew[:, above[0], above[1]] = read_array(info)
+    skew -= skew.swapaxes(1, 2).copy()
+    terms = TERMS if module.configured is None else module.configured.terms
+    bound = 0.0 if module.configured is None else module.configured.bound / count**0.5
+    if bound > 0:
+        norms = np.linalg.norm(skew, axis=(1, 2), keepdims=True)
+        skew *= np.minimum(1, bound / np.maximum(norms, np.finfo("f8").tiny))
+    turns: NDArray[Any] = np.zeros_like(skew)
+    if terms:
+        power = -skew
+        for term in range(1, terms):
+            turns += power * (1 if term == terms - 1 > 1 else 2)
+            power = power @ -skew
+    else:
+        turns = np.linalg.solve(np.eye(size) - skew, 2 * skew)
+    runs = np.moveaxis(rows.reshape(len(rows), -1, size), 1, 0)
+    turned = runs @ turns.astype("f4")
+    return np.ascontiguousarray(np.moveaxis(turned, 0, 1)).reshape(rows.shape)
 
 
 def _rotated(module: Module, rows: Array) -> Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bmerge.dtypes import is_float
 from bmerge.errors import FormatError
 from bmerge.formats import Tensor, checkpoint_sha256
 from bmerge.lora.arrays import Array, flat, read_array
@@ -17,7 +18,7 @@ from bmerge.lora.decompose import Factors, Wanted, factorise, refactorise
 from bmerge.lora.extract import Layers
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.networks import change_of
-from bmerge.lora.scale import scale_of
+from bmerge.lora.scale import read_number, scale_of
 from bmerge.lora.spread import in_order
 from bmerge.lora.write import LoraWriter, rank_metadata
 
@@ -45,6 +46,7 @@ def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16")
         tasks = ((_need(module), partial(_resized, module, wanted)) for module in lora.modules)
         for module, factors in zip(lora.modules, in_order(tasks), strict=True):
             if factors is None:
+                _check_complete(module)
                 _keep(writer, module, tuple(module.tensors), found)
                 continue
             _keep(writer, module, _KEPT, found, scale_of(module))
@@ -93,6 +95,14 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
         metadata["bmerge.lora.merged"] = json.dumps(merged, separators=(",", ":"))
         found.nbytes = writer.commit(metadata)
     return found
+
+
+def _check_complete(module: Module) -> None:
+    """Refuse a layer that could be kept as it is, but whose file does not say what it means."""
+    if module.configured is not None and module.network in {"OFTv2", "IA3"}:
+        file = next(iter(module.tensors.values())).file
+        message = f"{file}: {module.name!r} is of {module.network}, which has no rank to change"
+        raise FormatError(message, path=file, key=module.name)
 
 
 def _need(module: Module) -> int:
@@ -188,8 +198,9 @@ def _keep(
     """
     for role in roles:
         info: Tensor | None = module.tensors.get(role)
-        if info is not None:
-            values = read_array(info)
+        if info is not None and info.key not in found.whole:  # parts of a layer have one alpha
+            number = not is_float(info.dtype)
+            values = np.array(read_number(info), "f4") if number else read_array(info)
             if role == "up_bias":
                 values *= np.float32(scale)
             writer.add(info.key, values)

@@ -2,7 +2,7 @@
 
 A factor pair is ``a @ b``; with a core ``t`` (Tucker, "CP" in LyCORIS) of two ranks and a
 kernel it is ``a[i, p] t[i, j, …] b[j, q]``, summed over i and j. A rotation has blocks on the
-diagonal, or (BOFT) that many stages of them.
+diagonal, or (BOFT) that many stages of them; of OFTv2 what is above the diagonal is stored.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "check_filled",
     "check_kinds",
     "glora_order",
+    "inputs_turned",
     "matrix_of",
     "rank_of",
     "rotated_rows",
@@ -27,7 +28,7 @@ Shape: TypeAlias = "tuple[int, ...]"
 Shapes: TypeAlias = Mapping[str, Shape]
 Matrix: TypeAlias = "tuple[int, int]"
 
-_SINGLE = frozenset({"alpha", "scalar"})
+_SINGLE = frozenset({"alpha", "scalar", "on_input"})
 _FACTORS = frozenset(
     {"up", "down", "mid", "embedding_up", "embedding_down", "hada_w1_a", "hada_w1_b", "hada_w2_a"}
     | {"hada_w2_b", "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2"}
@@ -69,7 +70,7 @@ def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
 
     None if the tensors do not tell, since only a bias changes or rows are rotated.
     """
-    if network in {"OFT", "BOFT"}:
+    if network in {"OFT", "BOFT", "OFTv2", "IA3"}:
         return None
     if network in {"full", "norm"}:
         shape = shapes.get("diff", shapes.get("w_norm", shapes.get("set")))
@@ -91,6 +92,12 @@ def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
 def rotated_rows(network: str, shapes: Shapes) -> int | None:
     """Return how many rows OFT and BOFT rotate: blocks of so many each; None for other networks."""
     return math.prod(shapes["oft_blocks"][-3:-1]) if network in {"OFT", "BOFT"} else None
+
+
+def inputs_turned(shapes: Shapes) -> tuple[int, int]:
+    """Return how many blocks OFTv2 has, and of how many inputs each is: n (n - 1) / 2 numbers."""
+    count, numbers = shapes["oft_R"]
+    return count, (1 + math.isqrt(1 + 8 * numbers)) // 2
 
 
 def glora_order(shapes: Shapes) -> tuple[str, str, str, str]:
@@ -154,7 +161,25 @@ def _check_more(network: str, shapes: Shapes) -> str | None:
             return f"has two products of different shapes: {first} and {second}"
     if network == "GLoRA":
         return _check_glora(shapes)
+    if network == "OFTv2":
+        return _check_triangles(shapes["oft_R"])
+    if network == "IA3":
+        return _check_factors_of_weight(shapes)
     return _check_rotation(shapes) if network in {"OFT", "BOFT"} else None
+
+
+def _check_triangles(shape: Shape) -> str | None:
+    size = inputs_turned({"oft_R": shape})[1] if len(shape) == 2 else 0
+    if len(shape) == 2 and shape[1] and 2 * shape[1] == size * (size - 1):
+        return None
+    return f"has oft_R of shape {list(shape)}, which are not halves of square blocks"
+
+
+def _check_factors_of_weight(shapes: Shapes) -> str | None:
+    role = next(role for role in ("ia3_l", "ia3") if role in shapes)
+    if math.prod(shapes[role]) == max(shapes[role], default=1):
+        return None
+    return f"has {role} of shape {list(shapes[role])}, which is not one number for each channel"
 
 
 def _check_glora(shapes: Shapes) -> str | None:

@@ -1,17 +1,18 @@
 """Changes that the native core adds to a tensor while it reads it, a few rows at a time.
 
-Those are products of two factors (LoRA), of two such products (LoHa), Kronecker products (LoKr) and
-differences that are stored as they are, each with or without lengths for its vectors (DoRA).
-A factor with a core or another order of its elements, or another number of input channels is
-computed by :mod:`.patch` instead.
+Those are products of two factors (LoRA), with a core between them too, of two such products (LoHa),
+Kronecker products (LoKr), differences that are stored as they are, and what networks make of the
+weight itself, but for BOFT, whose last stage is of rows that are far apart. Each may have lengths
+for its vectors (DoRA). Other changes of transposed weights than products of two factors, and those
+of another number of input channels are computed by :mod:`.patch` instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from bmerge.dtypes import SIZES, is_float
 from bmerge.formats import ComposedTensor, Tensor, TensorInfo, native_input, pieces_of
@@ -19,22 +20,50 @@ from bmerge.lora.changes import Change
 from bmerge.lora.lengths import are_of_rows
 from bmerge.lora.modules import Module
 from bmerge.lora.patched import PatchedTensor
-from bmerge.lora.scale import bias_scale_of, scale_of
+from bmerge.lora.peft import TERMS
+from bmerge.lora.scale import bias_scale_of, read_number, scale_of
+from bmerge.lora.shapes import glora_order, inputs_turned
 
 __all__ = ["files_of", "is_streamed", "streamed_input"]
 
-Kind: TypeAlias = Literal["one", "elementwise", "kronecker"]
-Factor: TypeAlias = tuple[Tensor, ...]
-"""One matrix, or two that are multiplied; what is beyond the first dimension are columns."""
+Kind: TypeAlias = Literal["one", "elementwise", "kronecker", "through", "rows", "inputs", "scaled"]
 
-_CORES = {"mid", "hada_t1", "hada_t2", "lokr_t2", "embedding_up"}
+
+class Part(NamedTuple):
+    """A stored matrix of a factor; what is beyond the first dimension are columns.
+
+    Args:
+        info: where it lies.
+        turned: whether its rows are stored as columns.
+    """
+
+    info: Tensor
+    turned: bool = False
+
+
+Factor: TypeAlias = tuple[Part, ...]
+"""One matrix, two that are multiplied, or two with a core between them."""
+
+
+class Summand(NamedTuple):
+    """How a change, or a summand of one, is made of stored matrices.
+
+    Args:
+        kind: what the core calls it.
+        factors: of products.
+        others: what it is made of instead, of changes of the weight itself.
+    """
+
+    kind: Kind
+    factors: tuple[Factor, ...] = ()
+    others: tuple[Tensor, ...] = ()
 
 
 def is_streamed(tensor: Tensor) -> bool:
     """Tell whether the core can compute a tensor that LoRAs are on, or on a part of it."""
     patched = (piece.tensor for piece in pieces_of(tensor))
     some = (each for each in patched if isinstance(each, PatchedTensor) and each.numel)
-    return all(_form(change, each.shape) is not None for each in some for change in each.changes)
+    return all(_summands(change, each.shape) for each in some for change in each.changes)
 
 
 def files_of(tensor: Tensor) -> Iterator[Path]:
@@ -68,24 +97,38 @@ def _rows(shape: tuple[int, ...]) -> int:
     return shape[0] if shape else 1
 
 
-def _form(change: Change, shape: tuple[int, ...]) -> tuple[Kind, tuple[Factor, ...]] | None:
-    """Return how a change is made of stored matrices, or None if the core cannot do it."""
+def _summands(change: Change, shape: tuple[int, ...]) -> tuple[Summand, ...]:
+    """Return the summands of a change; none if the core cannot do it."""
     module, turn = change.module, change.place.turn
-    if turn == "transposed":
-        return None
-    if _has_lengths(change) and _by_rows(change, shape) is None:
-        return None
     if change.place.of is not None or change.channels is not None:
-        return None
+        return ()
     found = _bias(module) if change.is_bias else _weight(module)
-    if found is None or (turn and found[0] == "kronecker"):
-        return None
-    plain = (
-        isinstance(info, TensorInfo) and is_float(info.dtype)
-        for factor in found[1]
-        for info in factor
-    )
-    return found if all(plain) else None
+    if turn == "transposed":
+        found = () if _has_lengths(change) else _transposed(found)
+    if _has_lengths(change) and (len(found) != 1 or _by_rows(change, shape) is None):
+        return ()
+    if turn == "halves swapped" and not all(map(_by_parts_of_rows, found)):
+        return ()
+    read = [part.info for form in found for factor in form.factors for part in factor]
+    read += [info for form in found for info in form.others]
+    plain = all(isinstance(info, TensorInfo) and is_float(info.dtype) for info in read)
+    return found if plain else ()
+
+
+def _transposed(forms: tuple[Summand, ...]) -> tuple[Summand, ...]:
+    """Return what adds the transposed change; nothing but where it is a product of two matrices."""
+    if len(forms) != 1 or forms[0].kind != "one" or len(forms[0].factors[0]) != 2:
+        return ()
+    (factor,) = forms[0].factors
+    turned = (Part(info, not turned) for info, turned in reversed(factor))
+    return (Summand("one", (tuple(turned),)),)
+
+
+def _by_parts_of_rows(form: Summand) -> bool:
+    """Tell whether some rows of a change can be had without the others."""
+    if form.kind in {"one", "elementwise"}:
+        return not any(factor[0].turned for factor in form.factors)
+    return form.kind in {"through", "inputs"}
 
 
 def _has_lengths(change: Change) -> bool:
@@ -103,47 +146,91 @@ def _by_rows(change: Change, shape: tuple[int, ...]) -> bool | None:
     return are_of_rows(info, end - begin, shape[1])
 
 
-def _bias(module: Module) -> tuple[Kind, tuple[Factor, ...]] | None:
-    return None if module.bias is None else ("one", ((module.bias,),))
+def _bias(module: Module) -> tuple[Summand, ...]:
+    if module.scales_bias:
+        return _weight(module)
+    return () if module.bias is None else (Summand("one", ((Part(module.bias),),)),)
 
 
-def _weight(module: Module) -> tuple[Kind, tuple[Factor, ...]] | None:
+def _weight(module: Module) -> tuple[Summand, ...]:
+    made = _NETWORKS.get(module.network)
+    return () if made is None else made(module)
+
+
+def _low_rank(module: Module) -> tuple[Summand, ...]:
     tensors = module.tensors
-    if _CORES & tensors.keys():
-        return None
-    if "up" in tensors:
-        return "one", ((tensors["up"], tensors["down"]),)
-    if "hada_w1_a" in tensors:
-        pairs = [(tensors[f"hada_w{i}_a"], tensors[f"hada_w{i}_b"]) for i in (1, 2)]
-        return "elementwise", tuple(pairs)
-    if module.network == "LoKr":
-        return "kronecker", tuple(_kronecker(module, f"lokr_w{i}") for i in (1, 2))
-    stored = tensors.get("diff", tensors.get("w_norm"))
-    return None if stored is None else ("one", ((stored,),))
+    if "embedding_up" in tensors:
+        turned = (Part(tensors[f"embedding_{role}"], turned=True) for role in ("down", "up"))
+        return (Summand("one", (tuple(turned),)),)
+    roles = ("up", "mid", "down")
+    return (Summand("one", (tuple(Part(tensors[role]) for role in roles if role in tensors),)),)
 
 
-def _kronecker(module: Module, name: str) -> Factor:
-    whole = module.tensors.get(name)
+def _elementwise(module: Module) -> tuple[Summand, ...]:
+    return (
+        Summand("elementwise", tuple(_pair(module, f"hada_w{i}", f"hada_t{i}") for i in (1, 2))),
+    )
+
+
+def _stored(module: Module) -> tuple[Summand, ...]:
+    stored = module.tensors.get("diff", module.tensors.get("w_norm"))
+    return () if stored is None else (Summand("one", ((Part(stored),),)),)
+
+
+def _generalised(module: Module) -> tuple[Summand, ...]:
+    tensors = module.tensors
+    first, second, up, down = (Part(tensors[role]) for role in glora_order(module.shapes))
+    added = (up, Part(tensors["bm"]), down) if "bm" in tensors else (up, down)
+    return Summand("through", ((first, second),)), Summand("one", (added,))
+
+
+def _rotated(module: Module) -> tuple[Summand, ...]:
+    roles = (role for role in ("oft_blocks", "rescale") if role in module.tensors)
+    return (Summand("rows", others=tuple(module.tensors[role] for role in roles)),)
+
+
+def _kroneckers(module: Module) -> tuple[Summand, ...]:
+    return (Summand("kronecker", tuple(_kronecker(module, number) for number in (1, 2))),)
+
+
+_NETWORKS: Mapping[str, Callable[[Module], tuple[Summand, ...]]] = {
+    "LoRA": _low_rank,
+    "LoHa": _elementwise,
+    "LoKr": _kroneckers,
+    "full": _stored,
+    "norm": _stored,
+    "GLoRA": _generalised,
+    "OFT": _rotated,
+    "OFTv2": lambda module: (Summand("inputs", others=(module.tensors["oft_R"],)),),
+    "IA3": lambda module: (Summand("scaled", others=(module.scaling,)),),
+}
+
+
+def _kronecker(module: Module, number: int) -> Factor:
+    whole = module.tensors.get(f"lokr_w{number}")
     if whole is not None:
-        return (whole,)
-    return module.tensors[f"{name}_a"], module.tensors[f"{name}_b"]
+        return (Part(whole),)
+    return _pair(module, f"lokr_w{number}", f"lokr_t{number}")
+
+
+def _pair(module: Module, name: str, core: str) -> Factor:
+    a, b = (module.tensors[f"{name}_{side}"] for side in "ab")
+    if core not in module.tensors:
+        return Part(a), Part(b)
+    return Part(a, turned=True), Part(module.tensors[core]), Part(b)
 
 
 def _changes(
     change: Change, shape: tuple[int, ...], source: Callable[[Path], int]
 ) -> Iterator[Any]:
     """Yield a change as the core takes it; one whose halves are swapped are two."""
-    form = _form(change, shape)
-    assert form is not None, "asked before"
-    kind, factors = form
     scale = (bias_scale_of if change.is_bias else scale_of)(change.module)
     lengths = None
     if _has_lengths(change):
         info = change.module.magnitude
         assert isinstance(info, TensorInfo), "asked before"
         by_rows = bool(_by_rows(change, shape))
-        raw = source(info.file), info.offset, info.dtype, info.numel
-        lengths = (*raw, by_rows, change.weight)
+        lengths = (*_plain(info, source), info.numel, by_rows, change.weight)
     else:
         scale *= change.weight
     begin, end = change.place.rows or (0, _rows(shape))
@@ -151,20 +238,54 @@ def _changes(
     parts = [(begin, 0, end - begin)]
     if change.place.turn == "halves swapped":
         parts = [(begin, end - begin - half, half), (begin + half, 0, end - begin - half)]
-    for place, first, count in parts:
-        cut = None if kind == "kronecker" else (first, count)
-        parted = [_factor(factor, cut, source) for factor in factors]
-        yield place, place + count, scale, kind, parted, lengths
+    for form in _summands(change, shape):
+        for place, first, count in parts:
+            cut = (first, count) if change.place.turn == "halves swapped" else None
+            made = _made(form, change.module, end - begin, cut, source)
+            yield place, place + count, scale, form.kind, made, lengths
+
+
+def _made(
+    form: Summand,
+    module: Module,
+    rows: int,
+    cut: tuple[int, int] | None,
+    source: Callable[[Path], int],
+) -> Any:
+    """Return what a summand of so many rows is made of, or some of its rows."""
+    if form.kind == "rows":
+        blocks, *rescale = (_plain(info, source) for info in form.others)
+        count, size = form.others[0].shape[:2]
+        bound = read_number(module.tensors["alpha"]) * rows if "alpha" in module.tensors else 0.0
+        return blocks, count, size, None, bound, False, rescale[0] if rescale else None
+    if form.kind == "inputs":
+        (info,), configured = form.others, module.configured
+        count, size = inputs_turned(module.shapes)
+        terms = TERMS if configured is None else configured.terms
+        bound = 0.0 if configured is None else configured.bound / math.sqrt(count)
+        return _plain(info, source), count, size, terms, bound, True, None
+    if form.kind == "scaled":
+        (info,) = form.others
+        return _plain(info, source), info.numel, module.of_rows, float("ia3_l" in module.tensors)
+    if form.kind == "through":
+        cut = None
+    return [_factor(factor, cut, source) for factor in form.factors]
 
 
 def _factor(factor: Factor, cut: tuple[int, int] | None, source: Callable[[Path], int]) -> Any:
     """Return a factor, of its rows only some: the first of them, and how many."""
     raw = []
-    for number, info in enumerate(factor):
+    for number, (info, turned) in enumerate(factor):
         assert isinstance(info, TensorInfo), info
         rows = info.shape[0] if info.shape else 1
         columns = math.prod(info.shape[1:])
         first, count = (0, rows) if cut is None or number else cut
         offset = info.offset + first * columns * SIZES[info.dtype]
-        raw.append((source(info.file), offset, info.dtype, count, columns))
+        sizes = (columns, count) if turned else (count, columns)
+        raw.append((source(info.file), offset, info.dtype, *sizes, turned))
     return raw
+
+
+def _plain(info: Tensor, source: Callable[[Path], int]) -> tuple[int, int, str]:
+    assert isinstance(info, TensorInfo), info
+    return source(info.file), info.offset, info.dtype

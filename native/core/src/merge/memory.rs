@@ -15,6 +15,10 @@ const MOST_DECODED: u64 = 32 * 1024;
 /// Elements per unit of what lies in many short runs: the more rows, the longer are these.
 const MOST_SCATTERED: u64 = 512 * 1024;
 
+/// Elements per unit of what is best computed together, and is no more than that: as many units as
+/// compute the same rows read what these are made of.
+const MOST_TOGETHER: u64 = 1024 * 1024;
+
 /// Fewer elements per unit are not worth a system call.
 const LEAST: u64 = 16 * 1024;
 
@@ -50,5 +54,14 @@ pub(super) fn unit_elements(
         MOST
     };
     let fitting = (share / per_element).clamp(LEAST, most);
-    fitting - fitting % LEAST
+    match together(job) {
+        1 => fitting - fitting % LEAST,
+        group if group <= fitting => fitting - fitting % group,
+        group => group.min((share / per_element).clamp(LEAST, MOST_TOGETHER)),
+    }
+}
+
+/// Elements of a job that are best computed together; 1 if it makes no difference.
+pub(super) fn together(job: &Job) -> u64 {
+    job.inputs.iter().map(Input::together).max().unwrap_or(1)
 }

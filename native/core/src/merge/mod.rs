@@ -34,8 +34,8 @@ mod worker;
 pub use encoding::Encoding;
 pub use findings::Findings;
 pub use input::{
-    Change, Coded, Delta, Factor, Found, Input, Lengths, Matrix, Patched, Place, Plain, Segment,
-    Stored,
+    Change, Coded, Delta, Factor, Form, Found, Input, Lengths, Matrix, Patched, Place, Plain,
+    Segment, Stored, Turns,
 };
 pub use maps::Maps;
 pub use progress::Progress;

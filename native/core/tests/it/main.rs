@@ -7,6 +7,7 @@ mod findings;
 mod header;
 mod maps;
 mod merge;
+mod of_weight;
 mod output;
 mod pairs;
 mod patched;

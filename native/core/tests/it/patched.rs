@@ -14,7 +14,7 @@ const COLUMNS: usize = 307;
 /// A matrix of [`numbers`]; its seed is the index of its source.
 fn matrix(source: usize, rows: usize, columns: usize) -> Matrix {
     let plain = Plain { source, offset: 0, dtype: Dtype::F32 };
-    Matrix { plain, rows: rows as u64, columns: columns as u64 }
+    Matrix { plain, rows: rows as u64, columns: columns as u64, turned: false }
 }
 
 fn product(source: usize, rows: usize, rank: usize, columns: usize) -> Factor {
@@ -32,6 +32,7 @@ fn element(factor: &Factor, row: usize, column: usize, values: &[Vec<f32>]) -> f
             let terms = (0..up.columns as usize).map(|k| at(up, row, k) * at(down, k, column));
             terms.sum()
         }
+        Factor::Core(..) => unreachable!("in of_weight.rs"),
     }
 }
 
@@ -39,6 +40,7 @@ fn exact(change: &Change, row: usize, column: usize, values: &[Vec<f32>]) -> f64
     let sized = |factor: &Factor| match factor {
         Factor::Whole(matrix) => (matrix.rows as usize, matrix.columns as usize),
         Factor::Product(up, down) => (up.rows as usize, down.columns as usize),
+        Factor::Core(..) => unreachable!("in of_weight.rs"),
     };
     let value = match &change.delta {
         Delta::One(factor) => element(factor, row, column, values),
@@ -50,6 +52,7 @@ fn exact(change: &Change, row: usize, column: usize, values: &[Vec<f32>]) -> f64
             element(one, row / rows, column / columns, values)
                 * element(other, row % rows, column % columns, values)
         }
+        _ => unreachable!("in of_weight.rs"),
     };
     f64::from(change.scale) * value
 }
@@ -90,10 +93,12 @@ fn patched() -> (Patched, Vec<Vec<f32>>) {
     let factors = changes.iter().flat_map(|change| match change.delta {
         Delta::One(factor) => vec![factor],
         Delta::Elementwise(one, other) | Delta::Kronecker(one, other) => vec![one, other],
+        _ => unreachable!("in of_weight.rs"),
     });
     for matrix in factors.flat_map(|factor| match factor {
         Factor::Whole(matrix) => vec![matrix],
         Factor::Product(up, down) => vec![up, down],
+        Factor::Core(..) => unreachable!("in of_weight.rs"),
     }) {
         sizes[matrix.plain.source] = (matrix.rows * matrix.columns) as usize;
     }

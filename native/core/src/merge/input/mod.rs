@@ -12,7 +12,7 @@ pub(super) mod reading;
 mod stored;
 
 pub use coded::{Coded, Place};
-pub use patched::{Change, Delta, Factor, Found, Lengths, Matrix, Patched};
+pub use patched::{Change, Delta, Factor, Form, Found, Lengths, Matrix, Patched, Turns};
 pub use stored::{Plain, Stored};
 
 use super::Sources;
@@ -112,6 +112,14 @@ impl Input {
             Self::Segments(segments) => {
                 segments.iter().map(|segment| segment.stored.held()).max().unwrap_or(0)
             }
+        }
+    }
+
+    /// Elements that are best computed together; 1 if it makes no difference.
+    pub(super) fn together(&self) -> u64 {
+        match self {
+            Self::One(Stored::Patched(patched)) => patched.together(),
+            Self::One(_) | Self::Segments(_) => 1,
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::super::super::Sources;
 use super::super::reading::Decode;
 use super::lengths::{Lengths, Squares};
-use super::product::{Add, Pair};
+use super::of_weight::OfWeight;
+use super::product::{Add, Panels, Up};
 use super::{Buffer, Change, Delta, Factor, Matrix, Patched, Plain};
 use crate::error::Result;
 use crate::vm::simd::Level;
@@ -34,9 +35,39 @@ pub(super) struct Ready {
 pub(super) enum Loose {
     /// Read where it is needed.
     Stored(Plain),
+    /// A product.
+    Product(Up, Panels),
     /// Products that are multiplied element by element.
-    Product(Vec<Pair>),
+    Products([(Up, Panels); 2]),
     Kronecker(Kronecker),
+    OfWeight(OfWeight),
+}
+
+/// A change, its tensor, and what reading it takes.
+pub(super) struct Within<'a> {
+    pub(super) patched: &'a Patched,
+    pub(super) change: &'a Change,
+    pub(super) sources: &'a Sources<'a>,
+    pub(super) raw: &'a mut Vec<u8>,
+    pub(super) base: &'a mut Buffer,
+}
+
+impl Within<'_> {
+    /// Elements of a row.
+    pub(super) fn columns(&self) -> usize {
+        self.patched.columns as usize
+    }
+
+    /// What the change is multiplied by.
+    pub(super) fn scale(&self) -> f32 {
+        self.change.scale
+    }
+
+    /// What is stored, from an element of the change's rows on.
+    pub(super) fn weight(&mut self, place: usize, values: &mut [f32]) -> Result<()> {
+        let first = self.change.rows.0 * self.patched.columns + place as u64;
+        self.patched.base.values(self.sources, first, values, self.base)
+    }
 }
 
 /// Two whole matrices.
@@ -63,9 +94,9 @@ impl Loaded {
             self.of = 0;
             let ready = patched.changes.iter().map(|change| {
                 let delta = load(change, sources, raw)?;
+                let mut within = Within { patched, change, sources, raw, base };
                 let find = |lengths: &Lengths| {
-                    let find = || measured(patched, change, lengths, &delta, sources, raw, base);
-                    lengths.found.or_find(find)
+                    lengths.found.or_find(|| measured(&mut within, lengths, &delta))
                 };
                 let factors = change.lengths.as_ref().map(find).transpose()?;
                 Ok(Ready { delta, factors })
@@ -78,78 +109,108 @@ impl Loaded {
 }
 
 fn load(change: &Change, sources: &Sources, raw: &mut Vec<u8>) -> Result<Loose> {
-    Ok(match change.delta {
+    let scale = change.scale;
+    Ok(match &change.delta {
         Delta::One(Factor::Whole(matrix)) => Loose::Stored(matrix.plain),
-        Delta::One(factor) => Loose::Product(vec![pair(&factor, change.scale, sources, raw)?]),
-        Delta::Elementwise(one, other) => Loose::Product(vec![
-            pair(&one, change.scale, sources, raw)?,
-            pair(&other, 1.0, sources, raw)?,
-        ]),
+        Delta::One(factor) => {
+            let (up, down) = pair(factor, scale, sources, raw)?;
+            Loose::Product(up, down)
+        }
+        Delta::Elementwise(one, other) => {
+            let one = pair(one, scale, sources, raw)?;
+            Loose::Products([one, pair(other, 1.0, sources, raw)?])
+        }
         Delta::Kronecker(one, other) => {
-            let second = whole(&other, 1.0, sources, raw)?;
-            let first = whole(&one, change.scale, sources, raw)?.0;
+            let second = whole(other, 1.0, sources, raw)?;
+            let first = whole(one, scale, sources, raw)?.0;
             Loose::Kronecker(Kronecker { first, second: second.0, shape: second.1 })
         }
+        of_weight => Loose::OfWeight(load_of_weight(of_weight, scale, sources, raw)?),
+    })
+}
+
+fn load_of_weight(
+    delta: &Delta,
+    scale: f32,
+    sources: &Sources,
+    raw: &mut Vec<u8>,
+) -> Result<OfWeight> {
+    Ok(match delta {
+        Delta::Rows(turns) => {
+            let (blocks, size) = (turns.blocks(sources, raw)?, turns.size as usize);
+            let count = turns.count as usize * size;
+            let rescale = turns.rescale.map(|plain| numbers(&plain, count, sources, raw));
+            OfWeight::Rows { blocks, size, rescale: rescale.transpose()? }
+        }
+        Delta::Inputs(turns) => {
+            let size = turns.size as usize;
+            let blocks = turns.blocks(sources, raw)?;
+            let scaled: Vec<f32> = blocks.iter().map(|x| x * scale).collect();
+            let blocks = scaled.chunks_exact(size * size).map(|x| Panels::new(x, size, size));
+            OfWeight::Inputs { blocks: blocks.collect(), size }
+        }
+        Delta::Through(first, second) => {
+            let (rank, inputs) = (second.rows as usize, second.columns as usize);
+            let first = Panels::new(&all(first, sources, raw)?, inputs, rank);
+            let second = Panels::new(&scaled(second, scale, sources, raw)?, rank, inputs);
+            OfWeight::Through { first, second, rank, inputs }
+        }
+        Delta::Scaled { by, count, of_rows, less } => {
+            let mut by = numbers(by, *count as usize, sources, raw)?;
+            for x in &mut by {
+                *x = scale * (*x - less);
+            }
+            OfWeight::Scaled { by, of_rows: *of_rows }
+        }
+        _ => unreachable!("loaded by the caller"),
     })
 }
 
 /// What the vectors of changed rows are multiplied by to get their lengths.
-fn measured(
-    patched: &Patched,
-    change: &Change,
-    lengths: &Lengths,
-    delta: &Loose,
-    sources: &Sources,
-    raw: &mut Vec<u8>,
-    base: &mut Buffer,
-) -> Result<Vec<f32>> {
-    let columns = patched.columns as usize;
-    let step = (AT_ONCE / columns.max(1)).max(1) as u64;
+fn measured(within: &mut Within, lengths: &Lengths, delta: &Loose) -> Result<Vec<f32>> {
+    let (columns, rows) = (within.columns(), within.change.rows);
+    let rows = (rows.1 - rows.0) as usize;
+    let together = within.change.together() as usize;
+    let step = (AT_ONCE / columns.max(1)).max(together);
     let mut squares = Squares::new(lengths, columns);
     let mut values = Vec::new();
-    for row in (change.rows.0..change.rows.1).step_by(step as usize) {
-        let (first, count) = ((row - change.rows.0) as usize, step.min(change.rows.1 - row));
-        values.resize(count as usize * columns, 0.0);
-        patched.base.values(sources, row * patched.columns, &mut values, base)?;
-        delta.add(change.scale, sources, columns, first * columns, &mut values, raw)?;
+    for first in (0..rows).step_by(step) {
+        values.resize(step.min(rows - first) * columns, 0.0);
+        within.weight(first * columns, &mut values)?;
+        delta.add(within, first * columns, &mut values)?;
         squares.add(first, &values);
     }
-    let mut wanted = vec![0.0; lengths.count as usize];
-    read(sources, &lengths.plain, 0, &mut wanted, raw)?;
+    let wanted = numbers(&lengths.plain, lengths.count as usize, within.sources, within.raw)?;
     Ok(squares.factors(&wanted))
 }
 
 impl Loose {
-    /// Add its elements from `place` on, of rows of so many columns; the scale is that of the change.
-    pub(super) fn add(
-        &self,
-        scale: f32,
-        sources: &Sources,
-        columns: usize,
-        place: usize,
-        values: &mut [f32],
-        raw: &mut Vec<u8>,
-    ) -> Result<()> {
+    /// Add its elements from `place` on, of the rows of its change.
+    pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
+        let columns = within.columns();
+        let (row, range) = (0, (0, columns));
         match self {
-            Self::Stored(plain) => add_stored(plain, scale, sources, place as u64, values, raw)?,
-            Self::Product(pairs) => Level::detect().run(Add { pairs, columns, place, values }),
+            Self::Stored(plain) => add_stored(plain, within, place as u64, values)?,
+            Self::Product(up, down) => {
+                let pairs = &[(up, down)];
+                Level::detect().run(Add { pairs, row, range, columns, place, values });
+            }
+            Self::Products(pairs) => {
+                let pairs = &pairs.each_ref().map(|(up, down)| (up, down));
+                Level::detect().run(Add { pairs, row, range, columns, place, values });
+            }
             Self::Kronecker(pair) => pair.add(columns, place, values),
+            Self::OfWeight(change) => change.add(within, place, values)?,
         }
         Ok(())
     }
 }
 
 /// Add what is stored as it is, times a scale.
-fn add_stored(
-    plain: &Plain,
-    scale: f32,
-    sources: &Sources,
-    place: u64,
-    values: &mut [f32],
-    raw: &mut Vec<u8>,
-) -> Result<()> {
+fn add_stored(plain: &Plain, within: &mut Within, place: u64, values: &mut [f32]) -> Result<()> {
     let mut change = vec![0.0; values.len()];
-    read(sources, plain, place, &mut change, raw)?;
+    read(within.sources, plain, place, &mut change, within.raw)?;
+    let scale = within.scale();
     for (value, change) in values.iter_mut().zip(change) {
         *value += change * scale;
     }
@@ -157,13 +218,53 @@ fn add_stored(
 }
 
 /// A product's factors, the scale in the first.
-fn pair(factor: &Factor, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> Result<Pair> {
-    let Factor::Product(up, down) = factor else {
-        unreachable!("checked when the run began");
-    };
-    let rows = scaled(up, scale, sources, raw)?;
-    let (rank, columns) = (up.columns as usize, down.columns as usize);
-    Ok(Pair::new(&rows, &all(down, sources, raw)?, rank, columns))
+fn pair(factor: &Factor, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> Result<(Up, Panels)> {
+    let (rows, up, down) = product(factor, scale, sources, raw)?;
+    let rank = up.len() / rows.max(1);
+    let columns = down.len() / rank.max(1);
+    Ok((Up::new(rows, rank, |row, k| up[row * rank + k]), Panels::new(&down, rank, columns)))
+}
+
+/// A product's rows and both matrices, the scale in the first; a core is multiplied with the second.
+fn product(
+    factor: &Factor,
+    scale: f32,
+    sources: &Sources,
+    raw: &mut Vec<u8>,
+) -> Result<(usize, Vec<f32>, Vec<f32>)> {
+    match factor {
+        Factor::Whole(_) => unreachable!("checked when the run began"),
+        Factor::Product(up, down) => {
+            let matrix = scaled(up, scale, sources, raw)?;
+            Ok((up.rows as usize, matrix, all(down, sources, raw)?))
+        }
+        Factor::Core(up, core, down) => {
+            let matrix = scaled(up, scale, sources, raw)?;
+            let inner = spread(core, down, sources, raw)?;
+            Ok((up.rows as usize, matrix, inner))
+        }
+    }
+}
+
+/// A core times a matrix: for each of the core's rows, the matrix's columns with the kernel innermost.
+fn spread(core: &Matrix, down: &Matrix, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
+    let (wide, columns) = (core.columns as usize, down.columns as usize);
+    let kernel = wide / (down.rows as usize).max(1);
+    let (core, down) = (all(core, sources, raw)?, all(down, sources, raw)?);
+    let mut values = vec![0.0; core.len() / wide.max(1) * columns * kernel];
+    let mut line = vec![0.0; columns];
+    let lines = values.chunks_exact_mut((columns * kernel).max(1));
+    for (values, core) in lines.zip(core.chunks_exact(wide.max(1))) {
+        for at in 0..kernel {
+            line.fill(0.0);
+            for (core, down) in core.chunks_exact(kernel).zip(down.chunks_exact(columns)) {
+                line.iter_mut().zip(down).for_each(|(value, down)| *value += core[at] * down);
+            }
+            let places = values[at..].iter_mut().step_by(kernel);
+            places.zip(&line).for_each(|(value, x)| *value = *x);
+        }
+    }
+    Ok(values)
 }
 
 /// A factor as one matrix: its numbers, rows and columns.
@@ -173,24 +274,20 @@ fn whole(
     sources: &Sources,
     raw: &mut Vec<u8>,
 ) -> Result<(Vec<f32>, (usize, usize))> {
-    match factor {
-        Factor::Whole(matrix) => {
-            let shape = (matrix.rows as usize, matrix.columns as usize);
-            Ok((scaled(matrix, scale, sources, raw)?, shape))
-        }
-        Factor::Product(up, down) => {
-            let (rows, columns) = (up.rows as usize, down.columns as usize);
-            let (up, down) = (scaled(up, scale, sources, raw)?, all(down, sources, raw)?);
-            let mut values = vec![0.0; rows * columns];
-            let rank = up.len() / rows.max(1);
-            for (row, line) in values.chunks_exact_mut(columns.max(1)).enumerate() {
-                for (up, down) in up[row * rank..][..rank].iter().zip(down.chunks_exact(columns)) {
-                    line.iter_mut().zip(down).for_each(|(value, down)| *value += up * down);
-                }
-            }
-            Ok((values, (rows, columns)))
+    if let Factor::Whole(matrix) = factor {
+        let shape = (matrix.rows as usize, matrix.columns as usize);
+        return Ok((scaled(matrix, scale, sources, raw)?, shape));
+    }
+    let (rows, up, down) = product(factor, scale, sources, raw)?;
+    let rank = up.len() / rows.max(1);
+    let columns = down.len() / rank.max(1);
+    let mut values = vec![0.0; rows * columns];
+    for (row, line) in values.chunks_exact_mut(columns.max(1)).enumerate() {
+        for (up, down) in up[row * rank..][..rank].iter().zip(down.chunks_exact(columns)) {
+            line.iter_mut().zip(down).for_each(|(value, down)| *value += up * down);
         }
     }
+    Ok((values, (rows, columns)))
 }
 
 fn scaled(matrix: &Matrix, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
@@ -201,9 +298,24 @@ fn scaled(matrix: &Matrix, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> 
     Ok(values)
 }
 
+/// A matrix, row after row.
 fn all(matrix: &Matrix, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
-    let mut values = vec![0.0; (matrix.rows * matrix.columns) as usize];
-    read(sources, &matrix.plain, 0, &mut values, raw)?;
+    let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
+    let stored = numbers(&matrix.plain, rows * columns, sources, raw)?;
+    if !matrix.turned {
+        return Ok(stored);
+    }
+    let mut values = vec![0.0; rows * columns];
+    for (column, line) in stored.chunks_exact(rows.max(1)).enumerate() {
+        values[column..].iter_mut().step_by(columns).zip(line).for_each(|(x, y)| *x = *y);
+    }
+    Ok(values)
+}
+
+/// So many numbers.
+fn numbers(plain: &Plain, count: usize, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
+    let mut values = vec![0.0; count];
+    read(sources, plain, 0, &mut values, raw)?;
     Ok(values)
 }
 

@@ -14,39 +14,61 @@ const CACHED: usize = 16;
 /// One row of a panel.
 type Line = [f32; SIXTEEN];
 
-/// The factors of a product.
+/// Rows of a product's first factor.
 #[derive(Debug)]
-pub(super) struct Pair {
-    rank: usize,
-    /// Column after column of the first.
-    up: Vec<f32>,
+pub(super) struct Up {
+    /// Column after column.
+    numbers: Vec<f32>,
     /// From one column to the next.
     stride: usize,
-    /// Panel after panel of the second; of each, a line for every rank.
-    down: Vec<Line>,
 }
 
-impl Pair {
-    /// Arrange matrices of rows x rank and rank x columns.
-    pub(super) fn new(up: &[f32], down: &[f32], rank: usize, columns: usize) -> Self {
-        let rows = up.len() / rank.max(1);
+/// A product's second factor.
+#[derive(Debug)]
+pub(super) struct Panels {
+    rank: usize,
+    /// Panel after panel; of each, a line for every rank.
+    lines: Vec<Line>,
+}
+
+impl Up {
+    /// Arrange so many rows and columns; each number is asked for by its row and column.
+    pub(super) fn new(rows: usize, rank: usize, number: impl Fn(usize, usize) -> f32) -> Self {
         // An odd number of cached lines: a row's numbers do not drive each other out.
         let stride = (rows.div_ceil(CACHED) | 1) * CACHED;
-        let mut turned = vec![0.0; stride * rank];
-        for (row, numbers) in up.chunks_exact(rank.max(1)).enumerate() {
-            for (k, number) in numbers.iter().enumerate() {
-                turned[k * stride + row] = *number;
+        let mut numbers = vec![0.0; stride * rank];
+        for row in 0..rows {
+            for k in 0..rank {
+                numbers[k * stride + row] = number(row, k);
             }
         }
-        Self { rank, up: turned, stride, down: pack(down, columns) }
+        Self { numbers, stride }
+    }
+}
+
+impl Panels {
+    /// Cut a matrix of so many rows and columns into panels; the last one is filled up with zeros.
+    pub(super) fn new(matrix: &[f32], rank: usize, columns: usize) -> Self {
+        let mut lines = vec![[0.0; SIXTEEN]; columns.div_ceil(SIXTEEN) * rank];
+        for (k, row) in matrix.chunks_exact(columns.max(1)).enumerate() {
+            for (panel, part) in row.chunks(SIXTEEN).enumerate() {
+                lines[panel * rank + k][..part.len()].copy_from_slice(part);
+            }
+        }
+        Self { rank, lines }
     }
 
     /// Some rows of a panel, summed in order.
     #[inline(always)]
-    fn multiply<S: Sixteen, const ROWS: usize>(&self, panel: usize, row: usize) -> [S; ROWS] {
-        let lines = &self.down[panel * self.rank..][..self.rank];
+    fn multiply<S: Sixteen, const ROWS: usize>(
+        &self,
+        up: &Up,
+        panel: usize,
+        row: usize,
+    ) -> [S; ROWS] {
+        let lines = &self.lines[panel * self.rank..][..self.rank];
         let mut tile = [S::splat(0.0); ROWS];
-        for (line, ups) in lines.iter().zip(self.up.chunks_exact(self.stride)) {
+        for (line, ups) in lines.iter().zip(up.numbers.chunks_exact(up.stride)) {
             let line = S::from_numbers(*line);
             for (sum, up) in tile.iter_mut().zip(&ups[row..row + ROWS]) {
                 *sum = sum.add(S::splat(*up).multiply(line));
@@ -56,22 +78,15 @@ impl Pair {
     }
 }
 
-/// Cut a matrix of so many columns into panels; the last one is filled up with zeros.
-fn pack(matrix: &[f32], columns: usize) -> Vec<Line> {
-    let rank = matrix.len() / columns.max(1);
-    let mut panels = vec![[0.0; SIXTEEN]; columns.div_ceil(SIXTEEN) * rank];
-    for (k, row) in matrix.chunks_exact(columns.max(1)).enumerate() {
-        for (panel, part) in row.chunks(SIXTEEN).enumerate() {
-            panels[panel * rank + k][..part.len()].copy_from_slice(part);
-        }
-    }
-    panels
-}
-
 /// Add the element-wise product of some products to values.
 pub(super) struct Add<'a> {
-    /// All of as many rows and columns.
-    pub(super) pairs: &'a [Pair],
+    /// Both factors of each; all of as many rows and columns.
+    pub(super) pairs: &'a [(&'a Up, &'a Panels)],
+    /// The first of the matrix's rows that the products have.
+    pub(super) row: usize,
+    /// The first of its columns that they have, and one past the last.
+    pub(super) range: (usize, usize),
+    /// Columns of the matrix.
     pub(super) columns: usize,
     /// The first element of the values.
     pub(super) place: usize,
@@ -85,9 +100,10 @@ impl Task for Add<'_> {
     #[inline(always)]
     fn run<I: Isa>(mut self) {
         let (columns, place, end) = (self.columns, self.place, self.place + self.values.len());
-        for panel in 0..columns.div_ceil(SIXTEEN) {
-            let first = panel * SIXTEEN;
-            let wide = SIXTEEN.min(columns - first);
+        let (from, to) = self.range;
+        for panel in 0..(to - from).div_ceil(SIXTEEN) {
+            let first = from + panel * SIXTEEN;
+            let wide = SIXTEEN.min(to - first);
             let mut row = (place + columns - first - wide) / columns;
             let last = (end + columns - 1 - first) / columns;
             while row < last {
@@ -113,18 +129,19 @@ impl Add<'_> {
     /// Add what some rows have of a panel.
     #[inline(always)]
     fn tile<S: Sixteen, const ROWS: usize>(&mut self, panel: usize, row: usize) {
-        let Some((first, others)) = self.pairs.split_first() else {
+        let Some(((up, down), others)) = self.pairs.split_first() else {
             return;
         };
-        let mut tile = first.multiply::<S, ROWS>(panel, row);
-        for pair in others {
-            let other = pair.multiply::<S, ROWS>(panel, row);
+        let mut tile = down.multiply::<S, ROWS>(up, panel, row - self.row);
+        for (up, down) in others {
+            let other = down.multiply::<S, ROWS>(up, panel, row - self.row);
             tile.iter_mut().zip(other).for_each(|(value, other)| *value = value.multiply(other));
         }
-        let column = panel * SIXTEEN;
+        let (from, to) = self.range;
+        let column = from + panel * SIXTEEN;
         let start = row * self.columns + column;
         let end = start + (ROWS - 1) * self.columns + SIXTEEN;
-        let whole = column + SIXTEEN <= self.columns;
+        let whole = column + SIXTEEN <= to;
         if whole && start >= self.place && end <= self.place + self.values.len() {
             for (r, line) in tile.into_iter().enumerate() {
                 let target = &mut self.values[start - self.place + r * self.columns..];
@@ -133,7 +150,7 @@ impl Add<'_> {
                 }
             }
         } else {
-            self.edge(&tile.map(S::numbers), start, SIXTEEN.min(self.columns - column));
+            self.edge(&tile.map(S::numbers), start, SIXTEEN.min(to - column));
         }
     }
 
@@ -166,7 +183,8 @@ mod tests {
             let [one, two] =
                 [3, 4].map(|rank| (numbers(19 * rank, rank), numbers(rank * columns, 5), rank));
             let pair = |(up, down, rank): &(Vec<f32>, Vec<f32>, usize)| {
-                Pair::new(up, down, *rank, columns)
+                let up = Up::new(19, *rank, |row, k| up[row * rank + k]);
+                (up, Panels::new(down, *rank, columns))
             };
             let expected = |place: usize| {
                 let product = |(up, down, rank): &(Vec<f32>, Vec<f32>, usize)| {
@@ -190,9 +208,17 @@ mod tests {
         }
     }
 
-    fn added(level: Level, pairs: &[Pair], columns: usize, place: usize, count: usize) -> Vec<u32> {
+    fn added(
+        level: Level,
+        pairs: &[(Up, Panels); 2],
+        columns: usize,
+        place: usize,
+        count: usize,
+    ) -> Vec<u32> {
         let mut values = vec![0.25; count];
-        level.run(Add { pairs, columns, place, values: &mut values });
+        let pairs = &pairs.each_ref().map(|(up, down)| (up, down));
+        let (row, range) = (0, (0, columns));
+        level.run(Add { pairs, row, range, columns, place, values: &mut values });
         values.into_iter().map(f32::to_bits).collect()
     }
 }
