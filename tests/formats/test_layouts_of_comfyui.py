@@ -22,7 +22,22 @@ IMAGE_VAE = {
     "block_out_channels": (128, 256, 512, 512, 1024, 1024), "layers_per_block": 2,
     "spatial_compression_ratio": 32, "scaling_factor": 0.75,
 }  # fmt: skip
+HUNYUAN_DIT = {
+    "num_attention_heads": 16, "attention_head_dim": 88, "in_channels": 4, "patch_size": 2,
+    "mlp_ratio": 4.3637, "num_layers": 40, "learn_sigma": True, "cross_attention_dim": 1024,
+    "sample_size": 128, "hidden_size": 1408,
+}  # fmt: skip
+UNCLIP = {
+    "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True,
+    "cross_attention_dim": 1024, "class_embed_type": "projection",
+    "projection_class_embeddings_input_dim": 2048,
+}  # fmt: skip
 MODELS = [
+    ("svd", "UNetSpatioTemporalConditionModel", {"num_attention_heads": (5, 10, 20, 20)}),
+    ("sd21_unclip_h", "UNet2DConditionModel", UNCLIP),
+    ("ovis", "OvisImageTransformer2DModel", {}),
+    ("hydit", "HunyuanDiT2DModel", {**HUNYUAN_DIT, "use_style_cond_and_image_meta_size": False}),
+    ("hydit1", "HunyuanDiT2DModel", HUNYUAN_DIT),
     ("cosmos1_7b", "CosmosTransformer3DModel", {}),
     ("cog_2b", "CogVideoXTransformer3DModel", {}),
     ("cog15_i2v", "CogVideoXTransformer3DModel",
@@ -92,6 +107,9 @@ ONES = [
     ("hv15", "vision_in.proj.3.bias", "image_embedder.linear_2.bias"),
     ("cosmos1_7b", "blocks.block3.blocks.1.block.attn.to_q.1.weight",
      "transformer_blocks.3.attn2.norm_q.weight"),
+    ("hydit", "blocks.3.norm2.bias", "blocks.3.norm3.bias"),
+    ("hydit", "blocks.3.default_modulation.1.bias", "blocks.3.norm1.linear.bias"),
+    ("hydit", "pooler.c_proj.bias", "time_extra_emb.pooler.c_proj.bias"),
     ("cog_2b", "blocks.3.ff_out.bias", "transformer_blocks.3.ff.net.2.bias"),
     ("ltx2_3", "audio_prompt_adaln_single.linear.bias", "audio_prompt_adaln.linear.bias"),
 ]  # fmt: skip
@@ -151,6 +169,34 @@ def test_vae_of_ltx2_is_told_from_that_of_ltx_video(levels):
     } <= original.keys()
     assert not [name for name in original if "resnets" in name or "mid_block" in name]
     assert shapes(in_layout(original, "diffusers")) == shapes(theirs)
+
+
+def test_gate_of_ovis_comes_after_what_it_is_of(tmp_path):
+    """As the script has it by which diffusers converts the model."""
+    random = np.random.default_rng(1)
+    arrays = {
+        key: random.standard_normal([max(4, extent // 512) for extent in shape], "f4")
+        for key, shape in shapes_of("ovis").items()
+        if not re.search(r"blocks\.[1-9]", key)
+    }
+    save_file(arrays, tmp_path / "a.safetensors")
+    tensors = dict(open_checkpoint(tmp_path / "a.safetensors").tensors)
+    found = {key: values(tensor) for key, tensor in in_layout(tensors, "diffusers").items()}
+    for here, there in (("img_mlp", "ff"), ("txt_mlp", "ff_context")):
+        up, gate = (arrays[f"double_blocks.0.{here}.{name}_proj.weight"] for name in ("up", "gate"))
+        fused = found[f"transformer_blocks.0.{there}.net.0.proj.weight"]
+        assert np.array_equal(fused, np.concatenate([up, gate]))
+    shift, scale = np.split(arrays["final_layer.adaLN_modulation.1.bias"], 2)
+    assert np.array_equal(found["norm_out.linear.bias"], np.concatenate([scale, shift]))
+    save_file(found, tmp_path / "b.safetensors")
+    theirs = dict(open_checkpoint(tmp_path / "b.safetensors").tensors)
+    back = in_layout(theirs, "comfy")
+    assert back.keys() == arrays.keys()
+    assert all(np.array_equal(values(back[key]), arrays[key]) for key in arrays)
+    own = in_layout(theirs, "original")
+    renamed = {key.replace("semantic_", ""): tensor for key, tensor in own.items()}
+    assert len(own.keys() - arrays.keys()) == 3
+    assert all(np.array_equal(values(renamed[key]), arrays[key]) for key in arrays)
 
 
 def test_model_that_only_looks_like_one_with_a_layout_has_none():

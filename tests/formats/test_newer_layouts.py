@@ -43,7 +43,37 @@ def sana(checkpoint):
     return oracle.convert_sana_transformer_to_diffusers({**checkpoint, **unused})
 
 
+def unet(checkpoint):
+    """Convert a UNet that diffusers expects under a prefix."""
+    prefixed = {f"model.diffusion_model.{key}": value for key, value in checkpoint.items()}
+    settings = {"layers_per_block": 1, "addition_embed_type": "text_time"}
+    return oracle.convert_ldm_unet_checkpoint(prefixed, settings)
+
+
+KOALA = {
+    "layers_per_block": 1, "block_out_channels": (4, 8, 16), "norm_num_groups": 2,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "cross_attention_dim": 8, "attention_head_dim": 4, "use_linear_projection": True,
+    "addition_embed_type": "text_time", "addition_time_embed_dim": 4,
+    "projection_class_embeddings_input_dim": 8,
+}  # fmt: skip
+SMALL_KOALA = {"transformer_layers_per_block": [1, 2, 5], "mid_block_type": None}
+ANIMATE = {
+    "num_attention_heads": 2, "attention_head_dim": 16, "text_dim": 8, "freq_dim": 8,
+    "ffn_dim": 16, "num_layers": 2, "image_dim": 8, "motion_encoder_size": 512,
+    "face_encoder_hidden_dim": 32, "face_encoder_num_heads": 2, "inject_face_latents_blocks": 1,
+    "motion_encoder_dim": 8, "motion_style_dim": 8,
+}  # fmt: skip
 CASES = {
+    "koala 1B": ("UNet2DConditionModel",
+                 {**KOALA, "transformer_layers_per_block": [1, 2, 6]}, "original", unet),
+    "koala 700M": ("UNet2DConditionModel", {**KOALA, **SMALL_KOALA}, "original", unet),
+    "wan Animate": ("WanAnimateTransformer3DModel", ANIMATE, "original",
+                    oracle.convert_wan_transformer_to_diffusers),
+    "wan Animate 2": ("WanAnimate2Transformer3DModel",
+                      {"num_layers": 2}, "original",
+                      oracle.convert_wan_animate_2_transformer_to_diffusers),
     "sana": ("SanaTransformer2DModel", {"num_layers": 2}, "original", sana),
     "flux3": ("Flux3Transformer2DModel", {}, "original",
               oracle.convert_flux3_transformer_checkpoint_to_diffusers),

@@ -35,7 +35,7 @@ _COMPONENT = "transformer."
 
 _PREFIX = re.compile(
     r"(?P<picture>model\.diffusion_model\.|net\.|unet\.|transformer\.(?!resblocks\.|h\.|w[tp]e\."
-    r"|ln_f\.|encoder\.|embedding\.|word_embeddings|output_layer\.|rotary_pos_emb)"
+    r"|ln_f\.|encoder\.|embedding\.(?!1\.)|word_embeddings|output_layer\.|rotary_pos_emb)"
     # AuraFlow, and HunyuanVideo as ComfyUI saves it; not the layers of a language model
     r"|model\.(?=double_layers\.|single_layers\.|init_x_linear\.|cond_seq_linear\.|register_tokens"
     r"|positional_encoding|t_embedder\.|modF\.|final_linear\.)"

@@ -5,25 +5,42 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from bmerge.formats.checkpoint import Tensor
 from bmerge.formats.extents import is_of
-from bmerge.formats.layouts.moves import moved_left, moved_right
+from bmerge.formats.layouts.moves import moved
 from bmerge.formats.layouts.paths import Found, Paths, filled
 from bmerge.formats.layouts.rules import LayoutRule, expanded
 from bmerge.formats.prefixes import HEAD
+from bmerge.records import dataclass
 
 __all__ = ["LayoutPair", "Tensors", "has", "pairs"]
 
 Tensors: TypeAlias = "dict[str, Tensor]"
 """Tensors by their names in a part: without what is before the keys of the part in its file."""
 
-_Left: TypeAlias = "Paths[LayoutRule]"
-_Right: TypeAlias = "Paths[tuple[LayoutRule, int]]"
+_Steps: TypeAlias = "Paths[_Step]"
+"""To one of two layouts: what is done to a tensor, by its name in the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A rule that is followed to one of its sides: from some paths to others."""
+
+    rule: LayoutRule
+    here: tuple[str, ...]
+    there: tuple[str, ...]
+
+    def taken(self, found: Found[_Step]) -> list[str]:
+        """Return the names of the tensors that it takes, as one that it was found by tells."""
+        return [filled(path, found.numbers) + found.rest for path in self.here]
+
+    def names(self, found: Found[_Step]) -> list[str]:
+        """Return the names of what comes of them."""
+        return [filled(path, found.numbers) + found.rest for path in self.there]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +76,8 @@ class LayoutPair:
             tensors: in one of the layouts.
             side: the layout that is wanted.
         """
-        left, right = _compiled(self, tuple(self._numbers(tensors, 1 - side).items()))
-        found = _to_right(tensors, left) if side else _to_left(tensors, right)
+        numbers = tuple(self._numbers(tensors, 1 - side).items())
+        found = _moved(tensors, _compiled(self, numbers)[side], side)
         gone = _gone(tuple(self.data.get("without", {}).get(self.layouts[side], ())))
         return {name: tensor for name, tensor in found if gone.find(name) is None}
 
@@ -101,14 +118,16 @@ def has(names: Collection[str], name: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _compiled(pair: LayoutPair, numbers: tuple[tuple[str, int], ...]) -> tuple[_Left, _Right]:
-    left: _Left = Paths()
-    right: _Right = Paths()
+def _compiled(pair: LayoutPair, numbers: tuple[tuple[str, int], ...]) -> tuple[_Steps, _Steps]:
+    """Return the steps to the left and to the right."""
+    sides: tuple[_Steps, _Steps] = (Paths(), Paths())
     for rule in expanded(pair.data["rules"], pair.data.get("tables", {}), dict(numbers)):
-        left.enter(rule.left, rule)
-        for part, path in enumerate(rule.right):
-            right.enter(path, (rule, part))
-    return left, right
+        for found, there, here in zip(
+            sides, (rule.left, rule.right), (rule.right, rule.left), strict=True
+        ):
+            for path in here:
+                found.enter(path, _Step(rule, here, there))
+    return sides
 
 
 @lru_cache(maxsize=64)
@@ -120,35 +139,23 @@ def _gone(paths: tuple[str, ...]) -> Paths[bool]:
     return found
 
 
-def _to_right(tensors: Mapping[str, Tensor], paths: _Left) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in tensors.items():
-        found = paths.find(name)
-        moved = None
-        if found is not None:
-            names = [filled(path, found.numbers) + found.rest for path in found.value.right]
-            moved = moved_right(tensor, found.value, names)
-        yield from moved or {name: tensor}.items()
-
-
-def _to_left(tensors: Mapping[str, Tensor], paths: _Right) -> Iterator[tuple[str, Tensor]]:
-    founds = {name: paths.find(name) for name in tensors}
+def _moved(tensors: Mapping[str, Tensor], steps: _Steps, side: int) -> Iterator[tuple[str, Tensor]]:
     done: set[str] = set()
-    for name, found in founds.items():
-        target = found and filled(found.value[0].left, found.numbers) + found.rest
-        if target in done:
+    for name, tensor in tensors.items():
+        found = steps.find(name)
+        names = found.value.names(found) if found else []
+        if names and names[0] in done:
             continue
         parts = _parts(found, tensors) if found else None
-        moved = moved_left(parts, found.value[0], target) if found and parts and target else None
-        if moved is None:
-            yield name, tensors[name]
+        there = moved(parts, found.value.rule, names, side) if found and parts else None
+        if there is None:
+            yield name, tensor
         else:
-            done.add(moved.key)
-            yield moved.key, moved
+            done.add(names[0])
+            yield from ((each.key, each) for each in there)
 
 
-def _parts(
-    found: Found[tuple[LayoutRule, int]], tensors: Mapping[str, Tensor]
-) -> list[Tensor] | None:
-    """Return the tensors that make one of the left, if all are there."""
-    names = [filled(path, found.numbers) + found.rest for path in found.value[0].right]
+def _parts(found: Found[_Step], tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
+    """Return all tensors that a step takes, if they are there."""
+    names = found.value.taken(found)
     return [tensors[name] for name in names] if all(map(tensors.__contains__, names)) else None

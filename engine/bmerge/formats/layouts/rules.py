@@ -4,8 +4,8 @@ A rule has a path of names on either side, ``{i}`` in it for a number, and holds
 whose names are or begin with it; the longest path counts, and of equal ones the first. Where one
 side has several paths, its tensors are those of the other side's one, cut along the first axis.
 The third entry says what is done to the tensor beside: ``halves swapped`` along the first axis,
-``matrix`` (two extents of 1 left out), ``matrix 3D`` (three), ``transposed``, ``{"rows": n}``
-(a vector as so many rows),
+``matrix`` (two extents of 1 left out), ``matrix 3D`` (three), ``vector`` (three left
+out), ``transposed``, ``{"rows": n}`` (a vector as so many rows),
 ``{"shares": [1, 1, 4]}`` (how large the parts of a cut are to each other; else they are equal).
 
 ``{"under": [left, right], "rules": …}`` puts paths before those of the rules in it, ``"table"``
@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bmerge.records import dataclass
@@ -34,14 +35,14 @@ class LayoutRule:
     """How tensors under a path of one layout are made of those of another.
 
     Args:
-        left: path in the first layout.
-        right: paths in the second.
+        left: paths in the first layout.
+        right: paths in the second; one, if there are several in the first.
         how: what else is done to the tensor on the way from left to right.
-        shares: sizes of the parts on the right, in proportion.
+        shares: sizes of the parts of a cut, in proportion.
         rows: of the tensor on the right, which is a vector on the left; 0 if that is not so.
     """
 
-    left: str
+    left: tuple[str, ...]
     right: tuple[str, ...]
     how: str = ""
     shares: tuple[int, ...] = (1,)
@@ -77,22 +78,23 @@ def expanded(
         inner = tables[rule["table"]] if "table" in rule else rule["rules"]
         left, right = (_filled(path, numbers) for path in rule["under"])
         for each in expanded(inner, tables, numbers):
-            under = tuple(_under(right, path) for path in each.right)
-            yield LayoutRule(_under(left, each.left), under, each.how, each.shares, each.rows)
+            yield replace(each, left=_under(left, each.left), right=_under(right, each.right))
 
 
 def _rule(entry: Sequence[Any], numbers: Mapping[str, int]) -> LayoutRule:
-    left, right, *rest = entry
-    paths = tuple(_filled(path, numbers) for path in ([right] if isinstance(right, str) else right))
-    extra = rest[0] if rest else {}
+    *sides, extra = entry if len(entry) > 2 else [*entry, {}]
+    left, right = (
+        tuple(_filled(path, numbers) for path in ([side] if isinstance(side, str) else side))
+        for side in sides
+    )
     how = extra if isinstance(extra, str) else ""
     given = {} if isinstance(extra, str) else extra
-    shares = tuple(given.get("shares", (1,) * len(paths)))
-    return LayoutRule(_filled(left, numbers), paths, how, shares, given.get("rows", 0))
+    shares = tuple(given.get("shares", (1,) * max(len(left), len(right))))
+    return LayoutRule(left, right, how, shares, given.get("rows", 0))
 
 
-def _under(start: str, path: str) -> str:
-    return f"{start}.{path}" if path else start
+def _under(start: str, paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{start}.{path}" if path else start for path in paths)
 
 
 def _filled(path: str, numbers: Mapping[str, int]) -> str:
