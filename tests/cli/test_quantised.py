@@ -126,4 +126,4 @@ def test_words_of_a_group_that_is_not_there_are_refused(bmerge, tmp_path):
     file = write_layout(tmp_path / "a.safetensors", layer.layout(), contents=layer.contents())
     called = bmerge("merge", "weighted_sum", file, file, "-o", tmp_path / "out.safetensors")
     assert called.status == 1
-    assert "holds quantised weights (GPTQ), which cannot be merged" in called.err
+    assert "g_idx' has not a group of 'blocks.0.attn.proj.scales' for each column" in called.err

@@ -108,7 +108,7 @@ def test_a_declaration_that_is_not_json_still_refuses(tmp_path):
 def test_codes_that_are_not_what_is_declared_are_refused(tmp_path, text):
     layout = beside("F8_E4M3", (8, 8), weight_scale=ONE, comfy_quant=("U8", (len(text),)))
     file = write_layout(tmp_path / "q.safetensors", layout, contents={f"{X}.comfy_quant": text})
-    with pytest.raises(FormatError, match="q.safetensors holds quantised weights") as caught:
+    with pytest.raises(FormatError, match="holds quantised|cannot be decoded: .*quant") as caught:
         decoded(open_checkpoint(file))
     assert caught.value.key == f"{X}.weight"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bmerge.cli.output import human_bytes, note, print_table, show
@@ -11,6 +11,8 @@ from bmerge.foreign.lineage import Lineage, Member
 
 __all__ = ["print_checkpoint", "print_lineage", "print_lora"]
 
+_MOST_FAULTS = 3
+"""Damaged weights that are told of, one a line."""
 _PARTS = {
     "unet": "UNet or transformer", "te1": "text encoder", "te2": "text encoder 2",
     "te3": "text encoder 3",
@@ -28,6 +30,7 @@ def print_checkpoint(data: Mapping[str, Any]) -> None:
     show(f"tensors       {data['keys']}, {human_bytes(data['bytes'])}")
     show(f"dtypes        {dtypes or 'none'}")
     _print_quantised(data["quantised"], data["not_decoded"])
+    _print_damaged(data["damaged"])
     if data["missing"]:
         show(f"missing       {', '.join(data['missing'])}")
     _print_origin(data)
@@ -103,6 +106,13 @@ def _print_quantised(formats: Mapping[str, int], refused: Collection[str]) -> No
         weights = "1 weight" if count == 1 else f"{count} weights"
         refusal = ": bmerge cannot merge it" if name in refused else ""
         show(f"quantised     {name} ({weights}){refusal}")
+
+
+def _print_damaged(faults: Sequence[str]) -> None:
+    for fault in faults[:_MOST_FAULTS]:
+        show(f"damaged       {fault}")
+    if len(faults) > _MOST_FAULTS:
+        show(f"damaged       and {len(faults) - _MOST_FAULTS} weights more")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

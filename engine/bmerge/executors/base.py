@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from bmerge.errors import ExecutorError
-from bmerge.formats import Tensor
+from bmerge.formats import Tensor, nonfinite_scale
 from bmerge.lora.patched import is_patched
 from bmerge.plan import MergeJob, Plan
 from bmerge.records import dataclass
@@ -225,5 +225,7 @@ def nonfinite_error(job: MergeJob, index: int | None) -> ExecutorError:
     else:
         tensor = job.inputs[index]
         loras = " with its LoRAs" if is_patched(tensor) else ""
-        message = f"{job.key!r} holds NaN or infinity in {tensor.file.name}{loras}"
+        scale = None if is_patched(tensor) else nonfinite_scale(tensor)
+        holder = repr(job.key) if scale is None else f"{scale.key!r}, a scale of {job.key!r},"
+        message = f"{holder} holds NaN or infinity in {tensor.file.name}{loras}"
     return ExecutorError(message, key=job.key, hint=hint)

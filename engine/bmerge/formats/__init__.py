@@ -12,6 +12,7 @@ from bmerge.formats.checkpoint import (
 )
 from bmerge.formats.coded import Codec, CodedTensor, coded_part, native_input, values_of
 from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
+from bmerge.formats.damage import nonfinite_scale
 from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
 from bmerge.formats.housed import housed
 from bmerge.formats.layouts import LAYOUTS
@@ -21,6 +22,7 @@ from bmerge.formats.prefixes import is_part_file, kind_of, leading, prefix_of
 from bmerge.formats.quantised import (
     QuantisedWeight,
     as_floats,
+    damage,
     decoded,
     quantised_weights,
     refuse_quantised,
@@ -45,6 +47,7 @@ __all__ = [
     "cached_sha256",
     "checkpoint_sha256",
     "coded_part",
+    "damage",
     "decoded",
     "elements_of",
     "housed",
@@ -54,6 +57,7 @@ __all__ = [
     "kind_of",
     "leading",
     "native_input",
+    "nonfinite_scale",
     "open_checkpoint",
     "pieces_of",
     "prefix_of",

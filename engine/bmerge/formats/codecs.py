@@ -16,29 +16,32 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Tensor, TensorInfo
 from bmerge.formats.coded import Codec, CodedTensor
 from bmerge.formats.packed import of_words
-from bmerge.formats.quantisation import EIGHT, ORIGINAL_SHAPE, POWERS
+from bmerge.formats.quantisation import EIGHT, ORIGINAL_SHAPE, POWERS, is_contradicted
 from bmerge.formats.stored import read_bytes
 
-__all__ = ["coded_tensor"]
+__all__ = ["ASIDE", "SCALES", "SCALE_DTYPES", "TILE", "coded_tensor", "rotation"]
 
-_SCALES = ("weight_scale", "scale_weight", "weight_scale_inv", "scale", "weights_scaling_factor",
+SCALES = ("weight_scale", "scale_weight", "weight_scale_inv", "scale", "weights_scaling_factor",
            "weight_quantizer._scale", "scale.weight", "weight_scale.weight")  # fmt: skip
 """Roles of what codes are multiplied by, the inverse of DeepSeek's among them."""
 _OF_ACTIVATIONS = {
     "input_scale", "scale_input", "comfy_quant", "activation_scale", "activation_scaling_factor",
     "input_quantizer._amax", "input_quantizer._scale",
 }  # fmt: skip
-_ASIDE = {
+ASIDE = {
     *_OF_ACTIVATIONS, "weight_scale_2", "weight_format", "SCB", "pre_quant_scale",
     "weight_quantizer._amax",
 }  # fmt: skip
 """Roles that are not a reason to refuse: they are seen to, or say nothing of the weight."""
 _CODES = {"F8_E4M3": "E4M3", "F8_E5M2": "E5M2", "I8": "I8"}
-_SCALE_DTYPES = {"F32", "F16", "BF16", "F8_E4M3", "F8_E8M0"}
+SCALE_DTYPES = {"F32", "F16", "BF16", "F8_E4M3", "F8_E8M0"}
+"""Number formats of scales."""
 _LEAST_LIST = 16
+_NESTED_LIST = 256
 _STANDS_FOR = "BF16"
 """What a weight is written as if it is not quantised again: most such models were made of it."""
-_TILE = (128, 4)
+TILE = (128, 4)
+"""Rows and columns of scales that lie together, as cuBLAS takes them."""
 _ROWS = 16
 """Padding adds fewer rows than this to nvfp4, and twice as many to mxfp8."""
 
@@ -70,9 +73,9 @@ def coded_tensor(
         return _of_levels(codes, roles, name)
     if name in {"GPTQ", "AWQ"}:
         return of_words(codes, roles, name, _STANDS_FOR)
-    if codes.dtype in EIGHT and roles.keys() <= _OF_ACTIVATIONS:
+    if codes.dtype in EIGHT and roles.keys() <= _OF_ACTIVATIONS and not said:
         return codes
-    known = roles.keys() <= {*_SCALES, *_ASIDE}
+    known = roles.keys() <= {*SCALES, *ASIDE}
     known &= codes.key.rpartition(".")[2] == "weight"  # as the floats are called, too
     if not known or len(codes.shape) < 2 or codes.numel == 0:
         return None
@@ -93,8 +96,8 @@ def _of_scales(
         return None
     if "SCB" in roles:
         return _of_rows_of_127(codes, roles, name)
-    scale = next((roles[role] for role in _SCALES if role in roles), None)
-    if scale is None:
+    scale = next((roles[role] for role in SCALES if role in roles), None)
+    if scale is None or is_contradicted(said, scale):
         return None
     packed = said.get("format") == "convrot_w4a4"
     shape = (codes.shape[0], 2 * codes.shape[1]) if packed else codes.shape
@@ -104,12 +107,12 @@ def _of_scales(
         fitting = _fitting(said, rows, shape, 2 * _ROWS)
         return _tiled(codes, roles, name, (tiles, 32, dtype), scale, fitting)
     cells = _cells(shape[0], columns, scale)
-    rotation = _rotation(said, packed=packed)
-    if cells is None or dtype not in _SCALE_DTYPES or (rotation and columns % rotation):
+    turned = rotation(said, packed=packed)
+    if cells is None or dtype not in SCALE_DTYPES or (turned and columns % turned):
         return None
     sizes = (shape[0], columns, columns)
     code = "I4" if packed else _CODES[codes.dtype]
-    codec = Codec("scaled", (code, sizes, ("grid", *cells), dtype, False, False, 1.0, rotation))
+    codec = Codec("scaled", (code, sizes, ("grid", *cells), dtype, False, False, 1.0, turned))
     return _made(codes, shape, name, codec, (codes, scale), roles)
 
 
@@ -181,14 +184,24 @@ def _of_levels(codes: TensorInfo, roles: Mapping[str, TensorInfo], name: str) ->
     if absmax is None or levels is None or not _are_sizes(shape) or not _are_sizes([block]):
         return None
     assert isinstance(shape, list)
+    assert isinstance(block, int)
     elements, nested, parts = math.prod(shape), None, [codes, absmax, levels]
     if absmax.dtype == "U8":
         extra = [roles.get("nested_absmax"), roles.get("nested_quant_map")]
         size, offset = state.get("nested_blocksize"), state.get("nested_offset")
         if None in extra or not _are_sizes([size]) or not isinstance(offset, float):
             return None
+        assert isinstance(size, int)
         nested = (size, offset)
         parts += [info for info in extra if info is not None]
+    blocks = -(-elements // block)
+    wanted = [(absmax, blocks)]
+    if nested is not None:
+        wanted = [(parts[3], -(-blocks // nested[0])), (parts[4], _NESTED_LIST)]
+    if any((info.dtype, info.numel) != ("F32", count) for info, count in wanted):
+        return None
+    if absmax.numel != blocks:
+        return None
     listed = levels.numel == _LEAST_LIST and levels.dtype == "F32"
     if not listed or codes.nbytes < (elements + 1) // 2:
         return None
@@ -233,7 +246,7 @@ def _cells(rows: int, columns: int, scale: TensorInfo) -> tuple[int, int, int] |
 
 def _tiles(shape: tuple[int, ...], scale: TensorInfo, block: int) -> int:
     """Return how many tiles of scales are side by side; 0 if they are not in tiles."""
-    down, across = _TILE
+    down, across = TILE
     rows, blocks = -(-shape[0] // down) * down, -(-(shape[1] // block) // across)
     return blocks if scale.shape == (rows, blocks * across) and len(shape) == 2 else 0
 
@@ -254,7 +267,7 @@ def _fitting(
     return (rows, *shape[1:])
 
 
-def _rotation(said: Mapping[str, Any], *, packed: bool) -> int | None:
+def rotation(said: Mapping[str, Any], *, packed: bool) -> int | None:
     """Return the columns of a group that ConvRot has rotated; None if it has not."""
     inner = said.get("params")
     told = {**(inner if isinstance(inner, dict) else {}), **said}

@@ -83,8 +83,8 @@ def _sizes(
         return None
     each = _WORD // bits
     columns, stored = (down, rows // each) if name == "AWQ" else (down * each, rows)
-    fits = across == stored and zeros.shape == (groups, rows // each) and rows % each == 0
-    return (bits, rows, columns) if fits and scales.shape[0] <= columns else None
+    fits = across == stored and zeros.shape[1] * each == rows and scales.shape[0] == groups
+    return (bits, rows, columns) if fits and groups <= columns else None
 
 
 def _listed(

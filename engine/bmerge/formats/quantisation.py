@@ -19,9 +19,12 @@ __all__ = [
     "ORIGINAL_SHAPE",
     "PACKED",
     "POWERS",
+    "UNSOUND",
+    "codes_said",
     "declared_name",
     "format_of",
     "is_as_declared",
+    "is_contradicted",
 ]
 
 EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
@@ -48,7 +51,9 @@ _SAID_CODES = (
     ("int8", "I8"), ("convrot_w4a4", "I8"),
 )  # fmt: skip
 """How names of formats start in ComfyUI's way, and the number format of the codes."""
-_UNSOUND = "a format of ComfyUI"
+_OF_POWERS = "mxfp8"
+UNSOUND = "a format of ComfyUI"
+"""What a format is called that is declared, but not in words."""
 _OF_ROLES = {
     "absmax": "bitsandbytes, 4 bits",
     "quant_map": "bitsandbytes, 4 bits",
@@ -86,7 +91,7 @@ def declared_name(said: Any) -> str:
         said: what it says of a layer, parsed: ``{"format": …}`` if it is sound.
     """
     if not isinstance(said, dict) or not isinstance(said.get("format"), str):
-        return _UNSOUND
+        return UNSOUND
     said_name: str = said["format"]
     name = _DECLARED.get(said_name, said_name)
     inner = said.get("params")
@@ -106,9 +111,25 @@ def is_as_declared(codes: TensorInfo, name: str, said: Mapping[str, Any]) -> boo
         said: what the file says of the layer, as far as it is sound.
     """
     if not said:
-        return name != _UNSOUND
+        return name != UNSOUND
+    return codes.dtype == codes_said(str(said.get("format")))
+
+
+def codes_said(told: str) -> str | None:
+    """Return the number format of codes of a declared format; None if it is not known."""
+    return next((dtype for start, dtype in _SAID_CODES if told.startswith(start)), None)
+
+
+def is_contradicted(said: Mapping[str, Any], scale: TensorInfo) -> bool:
+    """Tell whether 8-bit floats have a scale that the format that a file declares has not.
+
+    Args:
+        said: what the file says of the layer.
+        scale: of its weight.
+    """
     told = str(said.get("format"))
-    return any(told.startswith(start) and codes.dtype == dtype for start, dtype in _SAID_CODES)
+    eight = codes_said(told) in EIGHT
+    return eight and told.startswith(_OF_POWERS) != (scale.dtype in POWERS)
 
 
 def format_of(codes: TensorInfo, leaf: str, companions: Mapping[str, TensorInfo]) -> str:

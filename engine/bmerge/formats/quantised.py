@@ -20,6 +20,7 @@ from bmerge.dtypes import BITS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.coded import CodedTensor
+from bmerge.formats.damage import fault_of
 from bmerge.formats.quantisation import (
     CODES,
     EIGHT,
@@ -34,7 +35,14 @@ from bmerge.records import dataclass
 if TYPE_CHECKING:
     from bmerge.formats.suspects import Suspects
 
-__all__ = ["QuantisedWeight", "as_floats", "decoded", "quantised_weights", "refuse_quantised"]
+__all__ = [
+    "QuantisedWeight",
+    "as_floats",
+    "damage",
+    "decoded",
+    "quantised_weights",
+    "refuse_quantised",
+]
 
 _Modules: TypeAlias = "dict[str, dict[str, TensorInfo]]"
 
@@ -137,6 +145,7 @@ def decoded(checkpoint: Checkpoint) -> Checkpoint:
         else:
             made[weight.codes.key] = tensor
     if refused:
+        _refuse_damaged(checkpoint, refused)
         _refuse(checkpoint, refused)
     beside = {info.key for weight in found for info in weight.companions.values()}
     kept = (key for key in stored if key not in beside and key.rpartition(".")[2] != _MARKER)
@@ -161,6 +170,14 @@ def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:
     return tensor
 
 
+def damage(weight: QuantisedWeight) -> str | None:
+    """Return what is wrong with a weight that is no float tensor for :func:`as_floats`.
+
+    None if its format is not known.
+    """
+    return fault_of(weight.codes, weight.companions, weight.format, weight.said)
+
+
 def refuse_quantised(checkpoint: Checkpoint) -> None:
     """Refuse a checkpoint whose values cannot be computed with.
 
@@ -170,6 +187,18 @@ def refuse_quantised(checkpoint: Checkpoint) -> None:
     found = quantised_weights(checkpoint)
     if found:
         _refuse(checkpoint, found)
+
+
+def _refuse_damaged(checkpoint: Checkpoint, refused: Sequence[QuantisedWeight]) -> None:
+    """Refuse the first of these weights of which it is known what is wrong with it, if any."""
+    faults = ((weight, damage(weight)) for weight in refused)
+    weight, fault = next(((weight, fault) for weight, fault in faults if fault), (None, None))
+    if weight is None:
+        return
+    key = weight.codes.key
+    message = f"{checkpoint.path.name}: {key!r} ({weight.format}) cannot be decoded: {fault}"
+    hint = "the file is damaged or incomplete: download it, or quantise the model, once more"
+    raise FormatError(message, path=checkpoint.path, key=key, hint=hint)
 
 
 def _refuse(checkpoint: Checkpoint, found: Sequence[QuantisedWeight]) -> NoReturn:

@@ -16,6 +16,7 @@ from bmerge.formats import (
     Tensor,
     as_floats,
     coded_part,
+    damage,
     open_checkpoint,
     quantised_weights,
 )
@@ -140,15 +141,16 @@ def _contents(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _quantised(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return which formats weights are quantised in, and which of these are not decoded."""
+    """Return which formats weights are quantised in, which are not decoded, and what is damaged."""
     found = quantised_weights(checkpoint)
     blocks = filter(None, map(_block_format, checkpoint.tensors.values()))
     lora = is_lora(checkpoint)  # whose layers are read by name, not as those of a model
-    refused = (each for each in found if lora or as_floats(checkpoint, each) is None)
-    opaque = dict.fromkeys(each.format for each in refused)
+    refused = [each for each in found if lora or as_floats(checkpoint, each) is None]
+    faults = [] if lora else [fault for each in refused if (fault := damage(each)) is not None]
     return {
         "quantised": dict(Counter([*(weight.format for weight in found), *blocks])),
-        "not_decoded": list(opaque),
+        "not_decoded": list(dict.fromkeys(each.format for each in refused)),
+        "damaged": faults,
     }
 
 
