@@ -81,6 +81,17 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn look_up_cells(
+        codes: &[[u8; 8]],
+        high_first: bool,
+        (table, scales): (&[f32; 16], &[f32]),
+        cells: &mut [[f32; 16]],
+    ) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { look_up_cells(codes, high_first, (table, scales), cells) }
+    }
+
+    #[inline(always)]
     fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { encode_e2m1(values, divisor, codes) }
@@ -200,17 +211,36 @@ fn encode(values: &[f32], target: &mut [u8]) {
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
-    let table_wide = wide(*table);
     let (floats, rest) = target.as_chunks_mut::<16>();
     let whole = floats.len();
     for (floats, bytes) in floats.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        let low = _mm_cvtsi64_si128(i64::from_le_bytes(*bytes));
-        let high = _mm_srli_epi16::<4>(low);
-        let places =
-            if high_first { _mm_unpacklo_epi8(high, low) } else { _mm_unpacklo_epi8(low, high) };
-        *floats = narrow(_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(places), table_wide));
+        *floats = narrow(_mm512_permutexvar_ps(places(*bytes, high_first), wide(*table)));
     }
     Avx2::look_up(&bytes[8 * whole..], high_first, table, rest);
+}
+
+/// Sixteen nibbles in the lower four bits of numbers.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn places(bytes: [u8; 8], high_first: bool) -> __m512i {
+    let low = _mm_cvtsi64_si128(i64::from_le_bytes(bytes));
+    let high = _mm_srli_epi16::<4>(low);
+    let [first, second] = if high_first { [high, low] } else { [low, high] };
+    _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(first, second))
+}
+
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn look_up_cells(
+    codes: &[[u8; 8]],
+    high_first: bool,
+    (table, scales): (&[f32; 16], &[f32]),
+    cells: &mut [[f32; 16]],
+) {
+    for ((cell, codes), scale) in cells.iter_mut().zip(codes).zip(scales) {
+        let found = _mm512_permutexvar_ps(places(*codes, high_first), wide(*table));
+        *cell = narrow(_mm512_mul_ps(found, _mm512_set1_ps(*scale)));
+    }
 }
 
 /// The steps of [`crate::codec::eight::to_e2m1`].

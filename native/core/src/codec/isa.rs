@@ -23,6 +23,22 @@ pub(crate) trait Isa {
     fn decode_e5m2(source: &[u8], target: &mut [f32]);
     /// Look up nibbles, the first of a byte in its upper half or in its lower one.
     fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]);
+    /// Look up nibbles in a table, and multiply those of each cell by its scale.
+    #[inline(always)]
+    fn look_up_cells(
+        codes: &[[u8; 8]],
+        high_first: bool,
+        (table, scales): (&[f32; 16], &[f32]),
+        cells: &mut [[f32; 16]],
+    ) {
+        for ((cell, codes), scale) in cells.iter_mut().zip(codes).zip(scales) {
+            let mut scaled = *table;
+            for number in &mut scaled {
+                *number *= *scale;
+            }
+            Self::look_up(codes, high_first, &scaled, cell);
+        }
+    }
     /// Divide numbers and round them to E2M1, the first of two in the upper half of a byte.
     fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]);
     /// Encode half floats, rounding to nearest even.

@@ -36,10 +36,7 @@ pub(crate) fn decode<I: Isa>(dtype: Dtype, source: &[u8], target: &mut [f32]) ->
         Dtype::BF16 => decode_with(source, target, |bytes| {
             f32::from_bits(quiet(u32::from(u16::from_le_bytes(bytes)) << 16))
         }),
-        Dtype::F32 => decode_with(source, target, |bytes| {
-            let bits = quiet(u32::from_le_bytes(bytes));
-            f32::from_bits(bits)
-        }),
+        Dtype::F32 => return decode_f32(source, target),
         Dtype::F64 => decode_with(source, target, |bytes| f64::from_le_bytes(bytes) as f32),
         Dtype::F8_E4M3 => I::decode_e4m3(source, target),
         Dtype::F8_E5M2 => I::decode_e5m2(source, target),
@@ -155,6 +152,24 @@ fn encode_with<const N: usize>(values: &[f32], target: &mut [u8], f: impl Fn(f32
     for (bytes, value) in chunks.iter_mut().zip(values) {
         *bytes = f(*value);
     }
+}
+
+/// The same of F32, in one loop unless there is a NaN.
+#[inline(always)]
+fn decode_f32(source: &[u8], target: &mut [f32]) -> bool {
+    let mut greatest = 0;
+    for (target, bytes) in target.iter_mut().zip(source.as_chunks::<4>().0) {
+        let bits = u32::from_le_bytes(*bytes);
+        greatest = greatest.max((bits & 0x7fff_ffff) as i32);
+        *target = f32::from_bits(bits);
+    }
+    let infinity = f32::INFINITY.to_bits() as i32;
+    if greatest > infinity {
+        for target in target {
+            *target = f32::from_bits(quiet(target.to_bits()));
+        }
+    }
+    greatest < infinity
 }
 
 /// Make a NaN quiet, as a conversion between formats does.

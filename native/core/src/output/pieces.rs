@@ -14,7 +14,7 @@ use std::time::Duration;
 const SIZES: [usize; 2] = [256 * 1024, 32 * 1024];
 
 /// Writes of fewer bytes are not timed: their cost is that of the call.
-const TIMED: usize = 128 * 1024;
+const TIMED: usize = 64 * 1024;
 
 /// One of so many timed writes is made in the worse way, to see whether it is the worse one still.
 const PROBED: u64 = 128;

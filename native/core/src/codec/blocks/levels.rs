@@ -67,16 +67,16 @@ impl Levels {
         let numbers = std::array::from_fn(|level| f32::from_le_bytes(levels[level]));
         let nibbles = Nibbles { numbers, high_first: true };
         let first = begin / self.block;
-        let mut element = begin;
+        // Counted, not divided: a block is so short that divisions would be half of the work.
+        let (mut block, mut left) = (first, self.block - begin % self.block);
+        let mut place = begin % 2;
         let mut rest = target;
         while !rest.is_empty() {
-            let block = element / self.block;
-            let count = rest.len().min((self.block - element % self.block) as usize);
+            let count = rest.len().min(left as usize);
             let (run, others) = rest.split_at_mut(count);
-            let place = element - (begin - begin % 2);
             nibbles.decode::<I>(codes, place, self.absmax_of(parts, first, block), run);
-            element += count as u64;
-            rest = others;
+            place += count as u64;
+            (block, left, rest) = (block + 1, self.block, others);
         }
     }
 

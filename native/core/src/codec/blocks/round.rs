@@ -29,6 +29,41 @@ pub(super) fn greatest(values: &[f32]) -> (f32, bool) {
     (f32::from_bits(greatest.unwrap_or(0)), false)
 }
 
+/// Cells whose greatest magnitudes are looked for side by side, one in each lane of a vector.
+const SIDE: usize = 8;
+
+/// [`greatest`] of each cell; whether all values of all are finite.
+#[inline(always)]
+pub(super) fn greatest_each<const N: usize>(cells: &[[f32; N]], targets: &mut [f32]) -> bool {
+    let (groups, last) = cells.as_chunks::<SIDE>();
+    let (several, targets) = targets.split_at_mut(cells.len() - last.len());
+    let mut finite = true;
+    for (cells, targets) in groups.iter().zip(several.as_chunks_mut::<SIDE>().0) {
+        // Magnitudes fit signed numbers, which more processors compare.
+        let mut found = [0_i32; SIDE];
+        for index in 0..N {
+            for (found, cell) in found.iter_mut().zip(cells) {
+                *found = (*found).max((cell[index].to_bits() & 0x7fff_ffff) as i32);
+            }
+        }
+        let mut most = 0;
+        for (target, found) in targets.iter_mut().zip(found) {
+            (*target, most) = (f32::from_bits(found as u32), most.max(found));
+        }
+        if most >= 0x7f80_0000 {
+            finite = false;
+            for (target, cell) in targets.iter_mut().zip(cells) {
+                *target = greatest(cell).0;
+            }
+        }
+    }
+    for (target, cell) in targets.iter_mut().zip(last) {
+        let (greatest, all) = greatest(cell);
+        (*target, finite) = (greatest, finite & all);
+    }
+    finite
+}
+
 /// Round scaled values to codes.
 #[inline(always)]
 pub(super) fn store(code: Code, values: &[f32], codes: &mut [u8]) {
@@ -67,4 +102,26 @@ pub(super) fn whole(value: f32, largest: f32) -> u32 {
     let above = if value > largest { largest } else { value };
     let limited = if above < -largest { -largest } else { above };
     (limited + ALIGNER).to_bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_side_by_side_have_the_magnitudes_that_each_has_alone() {
+        let value = |place: usize| ((place * 7919) % 1009) as f32 - 500.0;
+        let mut cells: [[f32; 16]; 21] =
+            std::array::from_fn(|cell| std::array::from_fn(|at| value(16 * cell + at)));
+        let all = |cells: &[[f32; 16]]| {
+            let mut found = [0.0; 21];
+            (greatest_each(cells, &mut found), found)
+        };
+        let alone = |cells: &[[f32; 16]; 21]| cells.map(|cell| greatest(&cell).0);
+        assert_eq!(all(&cells), (true, alone(&cells)));
+        (cells[3][5], cells[20][15]) = (f32::NAN, f32::NEG_INFINITY);
+        assert_eq!(all(&cells), (false, alone(&cells)));
+        cells[3][5] = 0.0;
+        assert_eq!(all(&cells), (false, alone(&cells)));
+    }
 }

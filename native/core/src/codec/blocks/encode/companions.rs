@@ -53,11 +53,12 @@ impl Companions {
         f32::from_bits(self.greatest[cell].load(Ordering::Relaxed))
     }
 
-    /// Note the bytes of a scale.
+    /// Note the bytes of scales that lie together, from number `first` on.
     #[inline(always)]
-    pub(super) fn note<const B: usize>(&self, number: usize, bytes: [u8; B]) {
-        for (at, byte) in self.scales[number * B..][..B].iter().zip(bytes) {
-            at.store(byte, Ordering::Relaxed);
+    pub(super) fn note<const B: usize>(&self, first: usize, bytes: &[[u8; B]]) {
+        let bytes = bytes.as_flattened();
+        for (at, byte) in self.scales[first * B..][..bytes.len()].iter().zip(bytes) {
+            at.store(*byte, Ordering::Relaxed);
         }
     }
 

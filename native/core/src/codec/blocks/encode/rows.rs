@@ -1,7 +1,7 @@
 //! Rows of values to rows of codes with scales.
 
 use super::super::rotation::rotate;
-use super::super::round::{greatest, store};
+use super::super::round::{greatest, greatest_each, store};
 use super::super::scaled::{tiled, Code, Scaled, Scales};
 use super::companions::Companions;
 use super::scales::{Note, Rule, CELLS};
@@ -75,11 +75,9 @@ impl Line<'_> {
         let several = cells.chunks_mut(CELLS).zip(codes.chunks_mut(CELLS * bytes));
         for (number, (cells, codes)) in several.enumerate() {
             let mut divisors = [0.0; CELLS];
-            for (divisor, cell) in divisors.iter_mut().zip(&*cells) {
-                let (greatest, all) = greatest(cell);
-                (*divisor, finite) = (greatest, finite & all);
-            }
-            self.scales(number * CELLS, &mut divisors[..cells.len()]);
+            let all = &mut divisors[..cells.len()];
+            finite &= greatest_each(cells, all);
+            self.scales(number * CELLS, all);
             let codes = codes.chunks_exact_mut(bytes);
             for ((values, codes), divisor) in cells.iter_mut().zip(codes).zip(divisors) {
                 self.divide::<I>(values, divisor, codes);
@@ -136,12 +134,18 @@ struct Place<'a> {
 
 impl Note for Place<'_> {
     #[inline(always)]
-    fn note<const B: usize>(&self, number: usize, bytes: [u8; B]) {
-        let (rows, row, cell) = (self.line.rows, self.line.row, self.first + number);
-        let place = match rows.scaled.scales {
-            Scales::Grid { rows, across, .. } => (row / rows * across) as usize + cell,
-            Scales::Tiled { tiles, .. } => tiled(row, cell as u64, tiles),
-        };
-        rows.companions.note(place, bytes);
+    fn note<const B: usize>(&self, bytes: &[[u8; B]]) {
+        let (rows, row) = (self.line.rows, self.line.row);
+        match rows.scaled.scales {
+            Scales::Grid { rows: high, across, .. } => {
+                rows.companions.note((row / high * across) as usize + self.first, bytes);
+            }
+            Scales::Tiled { tiles, .. } => {
+                // In a tile four of a row lie together; those of a whole row begin with such four.
+                for (four, cell) in bytes.chunks(4).zip((self.first as u64..).step_by(4)) {
+                    rows.companions.note(tiled(row, cell, tiles), four);
+                }
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ impl Rule {
     }
 
     /// Make the scale of each greatest magnitude: what values are divided by takes its place, and
-    /// `note` gets the number of each and its bytes.
+    /// `note` gets their bytes.
     #[inline(always)]
     pub(super) fn make<N: Note>(self, cells: &mut [f32], note: &N) {
         match self.dtype {
@@ -69,8 +69,8 @@ impl Rule {
 
 /// Where the bytes of scales go.
 pub(super) trait Note {
-    /// Note the bytes of the scale of that number.
-    fn note<const B: usize>(&self, number: usize, bytes: [u8; B]);
+    /// Note the bytes of all scales.
+    fn note<const B: usize>(&self, bytes: &[[u8; B]]);
 }
 
 /// Cells whose scales are made together.
@@ -88,9 +88,7 @@ fn each<const B: usize, N: Note>(
         let (stored, divisor) = scale(*cell);
         (*bytes, *cell) = (stored, positive(divisor));
     }
-    for (number, bytes) in bytes[..cells.len()].iter().enumerate() {
-        note.note(number, *bytes);
-    }
+    note.note(&bytes[..cells.len()]);
 }
 
 /// The exponent of the least power of two that is not below a scale; 0 for none.

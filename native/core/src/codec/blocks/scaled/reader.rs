@@ -6,6 +6,9 @@ use super::{tiled, Code, Scaled, Scales};
 use crate::codec::{eight, Isa};
 use crate::dtype::Dtype;
 
+/// Cells whose scales are brought together.
+const CELLS: usize = 32;
+
 /// Spans of parts, and what is known of them before any element is.
 pub(super) struct Reader<'a> {
     scaled: &'a Scaled,
@@ -59,7 +62,7 @@ impl<'a> Reader<'a> {
             // Small cells of a known size are unrolled.
             let first = match (self.scaled.scales, column % 16) {
                 (Scales::Tiled { columns: 16, .. }, 0) => {
-                    self.nibble_cells::<I, 16>(nibbles, (row, column, place), target)
+                    self.nibble_cells::<I>(nibbles, (row, column, place), target)
                 }
                 _ => 0,
             };
@@ -80,15 +83,17 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        self.scale(row, column, target);
+        self.scale::<I>(row, column, target);
     }
 
     /// Multiply a run of one row by its scales.
     #[inline(always)]
-    fn scale(&self, row: u64, column: u64, target: &mut [f32]) {
+    fn scale<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) {
         // Small cells of a known size are unrolled.
         let done = match (self.scaled.scales, column % 32) {
-            (Scales::Tiled { columns: 32, .. }, 0) => self.scale_cells::<32>(row, column, target),
+            (Scales::Tiled { columns: 32, .. }, 0) => {
+                self.scale_cells::<I, 32>(row, column, target)
+            }
             _ => 0,
         };
         self.each_cell(row, column + done as u64, &mut target[done..], |_, scale, run| {
@@ -119,40 +124,82 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Decode whole cells of a row of nibbles, whose scales lie in tiles; how many elements they have.
+    /// Decode whole cells of sixteen of a row of nibbles, whose scales lie in tiles; how many elements
+    /// they have.
     #[inline(always)]
-    fn nibble_cells<I: Isa, const N: usize>(
+    fn nibble_cells<I: Isa>(
         &self,
         nibbles: &Nibbles,
         (row, column, place): (u64, u64, u64),
         target: &mut [f32],
     ) -> usize {
-        let (cells, _) = target.as_chunks_mut::<N>();
-        let codes = self.codes[(place / 2) as usize..].chunks_exact(N / 2);
-        let first = column / N as u64;
-        for (number, (cell, codes)) in (first..).zip(cells.iter_mut().zip(codes)) {
-            let mut table = nibbles.numbers;
-            let scale = self.scale_of(row, number);
-            for number in &mut table {
-                *number *= scale;
-            }
-            I::look_up(codes, nibbles.high_first, &table, cell);
+        let (cells, _) = target.as_chunks_mut::<16>();
+        let codes = self.codes[(place / 2) as usize..].as_chunks::<8>().0;
+        let mut scales = [0.0; CELLS];
+        let several = cells.chunks_mut(CELLS).zip(codes.chunks(CELLS));
+        for ((cells, codes), first) in several.zip((column / 16..).step_by(CELLS)) {
+            let scales = &mut scales[..cells.len()];
+            self.scales_of::<I>(row, first, scales);
+            I::look_up_cells(codes, nibbles.high_first, (&nibbles.numbers, scales), cells);
         }
-        cells.len() * N
+        cells.len() * 16
     }
 
     /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
     #[inline(always)]
-    fn scale_cells<const N: usize>(&self, row: u64, column: u64, target: &mut [f32]) -> usize {
+    fn scale_cells<I: Isa, const N: usize>(
+        &self,
+        row: u64,
+        column: u64,
+        target: &mut [f32],
+    ) -> usize {
         let (cells, _) = target.as_chunks_mut::<N>();
-        let first = column / N as u64;
-        for (number, cell) in cells.iter_mut().enumerate() {
-            let scale = self.scale_of(row, first + number as u64);
-            for value in cell {
-                *value *= scale;
+        let mut scales = [0.0; CELLS];
+        for (cells, first) in cells.chunks_mut(CELLS).zip((column / N as u64..).step_by(CELLS)) {
+            let scales = &mut scales[..cells.len()];
+            self.scales_of::<I>(row, first, scales);
+            for (cell, scale) in cells.iter_mut().zip(scales) {
+                for value in cell {
+                    *value *= *scale;
+                }
             }
         }
         cells.len() * N
+    }
+
+    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which lie in tiles.
+    #[inline(always)]
+    fn scales_of<I: Isa>(&self, row: u64, first: u64, target: &mut [f32]) {
+        let Scales::Tiled { tiles, .. } = self.scaled.scales else {
+            return;
+        };
+        let row = row - 128 * self.scales_row;
+        let mut codes = [0; CELLS];
+        let codes = &mut codes[..target.len()];
+        let (mut cell, mut rest) = (first, &mut codes[..]);
+        while !rest.is_empty() {
+            // In a tile four of a row lie together.
+            let count = rest.len().min((4 - cell % 4) as usize);
+            let (part, others) = rest.split_at_mut(count);
+            let bytes = &self.scales[tiled(row, cell, tiles)..][..count];
+            match (part.first_chunk_mut::<4>(), bytes.first_chunk::<4>()) {
+                (Some(four), Some(bytes)) => *four = *bytes,
+                _ => part.copy_from_slice(bytes),
+            }
+            cell += count as u64;
+            rest = others;
+        }
+        // By arithmetic: looked up one by one they would be gathered, which takes longer.
+        if self.scaled.scale == Dtype::F8_E8M0 {
+            for (scale, code) in target.iter_mut().zip(&*codes) {
+                *scale = power(*code);
+            }
+        } else {
+            I::decode_e4m3(codes, target);
+        }
+        for scale in target {
+            *scale *= self.tensor;
+        }
     }
 
     /// The scale of a cell: its row of elements and its number in it.
@@ -221,6 +268,7 @@ const E2M1: [f32; 16] =
     [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 /// A power of two, and zero for code 0; the last code is no number.
+#[inline(always)]
 fn power(code: u8) -> f32 {
     match code {
         255 => f32::NAN,
