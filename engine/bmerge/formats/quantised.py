@@ -171,7 +171,7 @@ def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:
 
 
 def damage(weight: QuantisedWeight) -> str | None:
-    """Return what is wrong with a weight that is no float tensor for :func:`as_floats`.
+    """Return what is wrong with a quantised weight for :func:`as_floats`.
 
     None if its format is not known.
     """
