@@ -27,6 +27,7 @@ __all__ = [
     "ScorerError",
     "StudyError",
     "StudyInterruptedError",
+    "counted",
     "nearest",
     "redacted",
 ]
@@ -243,6 +244,16 @@ def redacted(text: str) -> str:
             or a command, such as ``curl -u me:secret``; also as JSON, which stays whole.
     """
     return _OPTION.sub(r"\1***", _TOKEN.sub(r"\1***", _LOGIN.sub("***@", text)))
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 tensor`` or ``2 tensors``.
+
+    Args:
+        count: how many.
+        noun: in the singular; it gets an s.
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

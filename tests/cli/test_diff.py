@@ -74,7 +74,7 @@ def test_diff_of_dtypes_and_missing_keys_says_so(bmerge, tmp_path):
     )
     out = bmerge("diff", one, two).out
     assert "all 2 tensors that both have are equal" in out
-    assert "only in one.safetensors: 1 tensors (layers.2.w)" in out
+    assert "only in one.safetensors: 1 tensor (layers.2.w)" in out
     assert "F32 in the first, F16 in the second: 2 tensors" in out
 
 

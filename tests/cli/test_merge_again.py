@@ -301,7 +301,7 @@ def test_like_names_the_tensors_that_came_out_otherwise(bmerge):
     out.write_bytes(data)
     called = bmerge("merge", "--like", out)
     assert called.status == 1
-    assert called.out.startswith("1 tensors differ from ab.safetensors: model.diffusion_model.")
+    assert called.out.startswith("not as in ab.safetensors: 1 tensor, model.diffusion_model.")
 
 
 def test_like_tells_metadata_from_tensors(bmerge):

@@ -154,7 +154,9 @@ def test_a_file_with_another_content_is_named(begun, tmp_path):
         called = begun()
         assert called.status == 1
         assert f"the study in runs/small was made with different {place}" in called.err
-        assert "hint: set it back, or start a new study with another --out" in called.err
+        assert ", or start a new study with another --out" in called.err
+        assert file.startswith("wild") == ("hint: write the former value there" in called.err)
+        assert file.startswith("wild") or "hint: put the former one back" in called.err
         assert file.startswith("wild") or "; --accept-changes continues anyway" in called.err
         assert len(called.err.splitlines()) < 6
         path.write_text(before)

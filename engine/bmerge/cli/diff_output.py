@@ -10,6 +10,7 @@ from bmerge.compare import Difference, Distance, MadeOf
 from bmerge.compare.guess import guess
 from bmerge.compare.heat import HeatGrid
 from bmerge.compare.layers import LAYERS
+from bmerge.errors import counted
 
 __all__ = [
     "data",
@@ -94,14 +95,14 @@ def _lines(found: Difference) -> Iterator[str]:
     ):  # fmt: skip
         if keys:
             more = ", …" if len(keys) > 1 else ""
-            yield f"{said}: {len(keys)} tensors ({keys[0]}{more})"
+            yield f"{said}: {counted(len(keys), 'tensor')} ({keys[0]}{more})"
     pairs: dict[tuple[str, ...], int] = {}
     for row, _ in found.distances:
         dtypes = tuple(info.dtype for info in row.infos[:2])
         pairs[dtypes] = pairs.get(dtypes, 0) + 1
     for (one, other), count in pairs.items():
         if one != other:
-            yield f"{one} in the first, {other} in the second: {count} tensors"
+            yield f"{one} in the first, {other} in the second: {counted(count, 'tensor')}"
 
 
 def grid(found: Difference) -> HeatGrid:
@@ -156,7 +157,11 @@ def made_lines(made: MadeOf) -> tuple[str, ...]:
     found = (f"{child.path.name} ({made.alignment.architecture.id})", *named, guess(made, names))
     without = _unexplained(made)
     more = ", …" if len(without) > 1 else ""
-    said = f"not in all parents: {len(without)} tensors ({without[0]}{more})" if without else ""
+    said = (
+        f"not in all parents: {counted(len(without), 'tensor')} ({without[0]}{more})"
+        if without
+        else ""
+    )
     return (*found, said) if said else found
 
 

@@ -13,7 +13,7 @@ import click
 from bmerge.cli.output import human_bytes, human_time, note, show
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.targets import check_yaml_target, force_option, named_output
-from bmerge.errors import GeneratorError, RecipeError
+from bmerge.errors import GeneratorError, RecipeError, counted
 from bmerge.evaluate.weights import scorer_folder
 from bmerge.extras import absent, install_line
 from bmerge.formats.target import write_file
@@ -275,8 +275,8 @@ def _tell(answers: Answers, file: Path, registry: Registry) -> None:
     )
     show(f"judges      {', '.join(answers.scorers)}")
     show(
-        f"costs       {answers.trials} trials of {answers.pictures} pictures, {pictures} in all: "
-        f"{human_time(pictures * _SECONDS)} at {_SECONDS} s a picture"
+        f"costs       {answers.trials} trials of {counted(answers.pictures, 'picture')}, "
+        f"{pictures} in all: {human_time(pictures * _SECONDS)} at {_SECONDS} s a picture"
     )
     disk = human_bytes(2 * answers.models.nbytes)
     show(f"            {disk} of disk, for a trial's merge and the best one")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bmerge.cli.output import human_bytes, note, print_table, show
+from bmerge.errors import counted
 from bmerge.foreign.lineage import Lineage, Member
 
 __all__ = ["print_checkpoint", "print_lineage", "print_lora"]
@@ -21,7 +22,7 @@ _PARTS = {
 
 def print_checkpoint(data: Mapping[str, Any]) -> None:
     """Print what :func:`bmerge.cli.inspect.describe` tells of a checkpoint."""
-    dtypes = ", ".join(f"{tag} ({count} keys)" for tag, count in data["dtypes"].items())
+    dtypes = ", ".join(f"{tag} ({counted(count, 'key')})" for tag, count in data["dtypes"].items())
     show(f"file          {data['path']}")
     if len(data["files"]) > 1:
         show(f"shards        {len(data['files'])}")
@@ -56,7 +57,7 @@ def print_lora(data: Mapping[str, Any]) -> None:
     show(f"dtypes        {_counted(data['dtypes'])}")
     if data["unknown"]:
         unknown = data["unknown"]
-        show(f"not known     {len(unknown)} tensors, as {unknown[0]}")
+        show(f"not known     {counted(len(unknown), 'tensor')}, as {unknown[0]}")
     _print_origin(data)
     show("")
     rows = [(_PARTS.get(part, part), count) for part, count in data["parts"].items()]
@@ -103,9 +104,8 @@ def _print_origin(data: Mapping[str, Any]) -> None:
 
 def _print_quantised(formats: Mapping[str, int], refused: Collection[str]) -> None:
     for name, count in formats.items():
-        weights = "1 weight" if count == 1 else f"{count} weights"
         refusal = ": bmerge cannot merge it" if name in refused else ""
-        show(f"quantised     {name} ({weights}){refusal}")
+        show(f"quantised     {name} ({counted(count, 'weight')}){refusal}")
 
 
 def _print_damaged(faults: Sequence[str]) -> None:

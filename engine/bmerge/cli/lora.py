@@ -21,7 +21,7 @@ from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.targets import force_option, refuse_existing
 from bmerge.dtypes import canonical
-from bmerge.errors import RecipeError
+from bmerge.errors import RecipeError, counted
 from bmerge.formats import in_one_layout, open_checkpoint
 from bmerge.formats.target import refuse_inputs, target_of
 from bmerge.lora.modules import Lora, open_lora
@@ -235,5 +235,5 @@ def _report(found: Layers, output: Path, *, as_json: bool) -> None:
         return
     ranks = sorted(found.ranks.values()) or [0]
     span = f"rank {ranks[0]}" if ranks[0] == ranks[-1] else f"ranks {ranks[0]} to {ranks[-1]}"
-    layers = f"{len(found.ranks)} layers, {span}, {100 * share:.4g} % of the energy"
+    layers = f"{counted(len(found.ranks), 'layer')}, {span}, {100 * share:.4g} % of the energy"
     show(f"{output}  {human_bytes(found.nbytes)}, {layers}")

@@ -16,7 +16,7 @@ from bmerge.cli.merge_write import write
 from bmerge.cli.output import note, print_json, show, tell
 from bmerge.cli.session import Session
 from bmerge.compare.same import Sameness, sameness
-from bmerge.errors import RecipeError
+from bmerge.errors import RecipeError, counted
 from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.foreign import is_merged_file
 from bmerge.formats import open_checkpoint
@@ -126,7 +126,7 @@ def _lines(found: Sameness, like: Path) -> list[str]:
     if found.tensors:
         shown = ", ".join(found.tensors[:_SHOWN])
         more = ", …" if len(found.tensors) > _SHOWN else ""
-        lines.append(f"{len(found.tensors)} tensors differ from {like}: {shown}{more}")
+        lines.append(f"not as in {like}: {counted(len(found.tensors), 'tensor')}, {shown}{more}")
     else:
         lines.append(f"every tensor is the same as in {like}, to the byte")
     if found.metadata:

@@ -18,7 +18,7 @@ from bmerge.cli.prove import print_proof
 from bmerge.cli.run_check import check_study
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress, leader_text
-from bmerge.errors import StudyError
+from bmerge.errors import StudyError, counted
 from bmerge.executors import ExecutorOptions
 from bmerge.host import Registry
 from bmerge.report import write_report
@@ -148,7 +148,7 @@ def _print_end(finished: StudyFinished, report: Path) -> None:
         show(f"recipe      {finished.recipe}")
     if finished.front:
         where = finished.front[0].parent
-        show(f"front       {len(finished.front)} merges, their recipes in {where}")
+        show(f"front       {counted(len(finished.front), 'merge')}: recipes in {where}")
     if finished.proof is not None:
         print_proof(finished.proof)
     if finished.reason:

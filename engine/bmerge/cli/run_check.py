@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bmerge.cli.output import human_bytes, human_time, show
-from bmerge.errors import StudyError
+from bmerge.errors import StudyError, counted
 from bmerge.faults import in_one_line
 from bmerge.study.limits import Limits
 from bmerge.study.preflight import Finding, Forecast, check_all, forecast_of
@@ -75,10 +75,10 @@ def _print_forecast(forecast: Forecast) -> None:
     whole = human_time(forecast.trials * forecast.seconds)
     if forecast.measured:
         mean = f"{human_time(forecast.seconds)} each, the mean of {forecast.measured}"
-        _line("time", f"{whole} for {forecast.trials} trials, {mean}")
+        _line("time", f"{whole} for {counted(forecast.trials, 'trial')}, {mean}")
     else:
         merge = f"one took {forecast.seconds:.1f} s"
-        _line("time", f"{whole} for the merges of {forecast.trials} trials, {merge}")
+        _line("time", f"{whole} for the merges of {counted(forecast.trials, 'trial')}, {merge}")
         _line("", "how long pictures take is not known before the first trial")
 
 

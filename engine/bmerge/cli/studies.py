@@ -15,7 +15,7 @@ from bmerge.cli.studies_dashboard import command as dashboard
 from bmerge.cli.studies_fork import command as fork
 from bmerge.cli.studies_importance import command as importance
 from bmerge.cli.studies_recipe import command as recipe
-from bmerge.errors import StudyError
+from bmerge.errors import StudyError, counted
 from bmerge.evaluate.durable import write_durably
 from bmerge.reading import check_regular
 from bmerge.recipe import dump_recipe
@@ -262,4 +262,4 @@ def _trial_row(
 def _behind(trial: Trial) -> str:
     if trial.incumbent is None:
         return ""
-    return f"behind trial {trial.incumbent} after {len(trial.pictures)} pictures"
+    return f"behind trial {trial.incumbent} after {counted(len(trial.pictures), 'picture')}"

@@ -10,6 +10,7 @@ import click
 from bmerge.cli.completing import complete_study
 from bmerge.cli.output import note, show
 from bmerge.cli.session import shared_options
+from bmerge.errors import counted
 from bmerge.study.dashboard import publish_pictures
 
 __all__ = ["command"]
@@ -32,7 +33,7 @@ def command(folder: Path) -> None:
       bmerge studies dashboard runs/demo
     """
     found = publish_pictures(folder)
-    note(f"{found.count} pictures; pip install optuna-dashboard, then:")
+    note(f"{counted(found.count, 'picture')}; pip install optuna-dashboard, then:")
     show(
         f"optuna-dashboard {shlex.quote(found.url)} --artifact-dir {shlex.quote(str(found.folder))}"
     )

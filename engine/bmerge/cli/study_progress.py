@@ -5,6 +5,7 @@ from __future__ import annotations
 from bmerge.cli.outlook import Outlook
 from bmerge.cli.output import human_time
 from bmerge.cli.progress import LiveLine
+from bmerge.errors import counted
 from bmerge.study.events import (
     Event,
     Paused,
@@ -141,9 +142,8 @@ def trial_text(trial: Trial, best: Trial | None) -> str:
     means = ", ".join(f"{name} {figure(mean, 3)}" for name, mean in trial.means.items())
     parts = " ".join(_signed(score) for score in trial.scores)
     if trial.state == "pruned":
-        return (
-            f"{text}behind after {len(trial.pictures)} pictures, score about {figure(trial.score)}"
-        )
+        painted = counted(len(trial.pictures), "picture")
+        return f"{text}behind after {painted}, score about {figure(trial.score)}"
     text += f"score {figure(trial.score)}" + (f" = {parts}" if parts else "")
     text += f" ({means})" if len(trial.means) > 1 else ""
     text += "  breaks a constraint" if trial.broken else ""

@@ -12,7 +12,7 @@ from bmerge.architectures import Architecture, resolve
 from bmerge.cli.completing import complete_value
 from bmerge.cli.output import json_option, print_json, print_table, show
 from bmerge.cli.session import Session, shared_options
-from bmerge.errors import ArchitectureError
+from bmerge.errors import ArchitectureError, counted
 from bmerge.formats import Checkpoint, open_checkpoint
 from bmerge.recipe import BlockWeights, load_presets, parse_weights
 from bmerge.records import dataclass
@@ -166,7 +166,7 @@ def _matched(shown: _Shown, pattern: str) -> str:
     if shown.model is None:
         return ""
     count = sum(fnmatchcase(key, pattern) for key in shown.model.tensors)
-    return f"{count} keys"
+    return counted(count, "key")
 
 
 def _number(value: float) -> str:

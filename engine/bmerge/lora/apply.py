@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bmerge.architectures.first_layers import differ_in_channels
 from bmerge.dtypes import is_float
-from bmerge.errors import ArchitectureError, FormatError
+from bmerge.errors import ArchitectureError, FormatError, counted
 from bmerge.formats import Checkpoint, Tensor, decoded
 from bmerge.formats.unwrapped import common_start
 from bmerge.lora.changes import AppliedLora, Change
@@ -137,7 +137,7 @@ def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) ->
     without, count = [*unmatched, *unknown], len(lora.modules) + len(unknown)
     if 2 * len(without) > count:
         message = (
-            f"{lora.path.name}: {len(without)} of its {count} layers do not fit "
+            f"{lora.path.name}: {len(without)} of its {counted(count, 'layer')} do not fit "
             f"{checkpoint.path.name} ({without[0]!r}, …)"
         )
         hint = "--partial-loras, or partial_loras: true, adds the others anyway"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from bmerge.errors import counted
 from bmerge.lora.modules import Lora, Module
 from bmerge.lora.names import LayerPlace
 from bmerge.records import dataclass
@@ -50,9 +51,10 @@ class AppliedLora:
     @property
     def note(self) -> str:
         """What it does, in one line."""
-        name, layers = self.lora.path.name, self.lora.layers
+        name, layers = self.lora.path.name, counted(self.lora.layers, "layer")
         networks = " and ".join(self.lora.networks)
-        return f"{name} ({networks}) changes {len(self.changed)} tensors of {layers} layers"
+        tensors = counted(len(self.changed), "tensor")
+        return f"{name} ({networks}) changes {tensors} of {layers}"
 
     @property
     def warnings(self) -> Iterator[str]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from bmerge.errors import MethodError, nearest
+from bmerge.errors import MethodError, counted, nearest
 from bmerge.expr import Graph, call, trace
 from bmerge.method.content import ContentKind
 from bmerge.method.hyperparameter import Hyperparameter
@@ -66,8 +66,8 @@ class MergeMethod:
                 value = parameters.get(h.name, h.default)
                 values = (value,) * count if isinstance(value, (int, float)) else tuple(value)
                 if len(values) != count:
-                    message = f"{self.name}: {h.name} has {len(values)} values for {count} models"
-                    raise MethodError(message)
+                    wrong = f"{counted(len(values), 'value')} for {counted(count, 'model')}"
+                    raise MethodError(f"{self.name}: {h.name} has {wrong}")
                 parameters[h.name] = values
         return self.function(*models, **parameters)
 
@@ -81,7 +81,7 @@ class MergeMethod:
         fits = n >= max(fixed, 1) if self.variadic else n == fixed
         if not fits:
             names = ", ".join((*self.model_names, "…") if self.variadic else self.model_names)
-            count = f"{max(fixed, 1)} or more models" if self.variadic else _plural(fixed, "model")
+            count = f"{max(fixed, 1)} or more models" if self.variadic else counted(fixed, "model")
             raise MethodError(f"{self.name} takes {count} ({names}), got {n}")
 
     def content_of(self, index: int) -> ContentKind:
@@ -218,10 +218,6 @@ def _graph(
 def _further(method: MergeMethod, n_models: int) -> int:
     """Return how many of the models have hyperparameters of their own."""
     return max(n_models - len(method.model_names), 0) if method.variadic else n_models
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _bounds(hyperparameter: Hyperparameter) -> str | None:

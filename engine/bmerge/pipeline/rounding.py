@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from bmerge.errors import counted
 from bmerge.executors import Rounded
 
 __all__ = ["rounding_warnings"]
@@ -45,7 +46,7 @@ def _beyond(rounded: Sequence[Rounded]) -> Iterator[str]:
     for dtype, largest in _LARGEST.items():
         beyond = [each.beyond for each in rounded if each.dtype == dtype and each.beyond]
         if beyond:
-            where = "1 tensor" if len(beyond) == 1 else f"{len(beyond)} tensors"
+            where = counted(len(beyond), "tensor")
             yield (
                 f"{100 * max(beyond):.2g} % of the values of a tensor are beyond {largest}, the "
                 f"largest of {dtype}, and became that (in {where} of those that were looked at): "

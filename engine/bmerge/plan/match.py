@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from bmerge.architectures import Architecture
-from bmerge.errors import ArchitectureError, RecipeError
+from bmerge.errors import ArchitectureError, RecipeError, counted
 from bmerge.formats import Checkpoint
 from bmerge.method import MergeMethod
 from bmerge.plan.checks import check_architectures, check_blocks, check_merged
@@ -80,7 +80,9 @@ def match_tensors(
             nothing, or ``prune`` leaves nothing.
     """
     if len(recipe.models) != len(checkpoints):
-        message = f"the recipe names {len(recipe.models)} models, {len(checkpoints)} are given"
+        message = (
+            f"the recipe names {counted(len(recipe.models), 'model')}, {len(checkpoints)} are given"
+        )
         raise RecipeError(message)
     recipe = recipe.as_steps()
     if recipe.clamp != "none":

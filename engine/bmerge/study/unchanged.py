@@ -73,9 +73,10 @@ def check_unchanged(
         message = f"the {what} in {folder} was made with different {shown}"
         content = HASH in str(before) and HASH in str(now)
         if not (content and accept_changes):
-            advice = "set it back, or start a new {} with another --out"
+            former = "put the former one back" if content else "write the former value there"
+            advice = f"{former}, or start a new {what} with another --out"
             more = "; --accept-changes continues anyway" if content and what == "study" else ""
-            raise StudyError(message, hint=advice.format(what) + more)
+            raise StudyError(message, hint=advice + more)
         _logger.warning("%s", message)
 
 
