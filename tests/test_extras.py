@@ -116,21 +116,15 @@ def test_loras_are_baked_without_an_extra_and_what_needs_one_is_refused(models):
     factors = {"lora_up.weight": up, "lora_down.weight": down, **alpha}
     tensors = {f"{layer}.{role}": values.astype("f4") for role, values in factors.items()}
     write_checkpoint(models / "plain.safetensors", tensors)
-    conv = next(key for key in a if a[key].shape[2:] == (3, 3) and "in_layers" in key)
-    outer, inner = a[conv].shape[:2]
-    name = "lora_unet_" + conv.removeprefix("model.diffusion_model.").removesuffix(".weight")
-    shapes = {"up": (outer, 2, 1, 1), "mid": (2, 2, 3, 3), "down": (2, inner, 1, 1)}
-    core = {
-        f"{name.replace('.', '_')}.lora_{role}.weight": rng.standard_normal(shape).astype("f4")
-        for role, shape in shapes.items()
-    }
-    write_checkpoint(models / "core.safetensors", core)
+    rotations = rng.standard_normal((1, a[key].shape[0] // 2, 2, 2)).astype("f4")
+    boft = {f"{layer}.oft_blocks": rotations - rotations.swapaxes(2, 3)}
+    write_checkpoint(models / "boft.safetensors", boft)
     words = ("merge", "add_difference", "a.safetensors", "-o")
     done = _bare(models, *words, "baked.safetensors", "--lora", "plain.safetensors=0.8")
     assert done.returncode == 0, done.stderr
     baked = read_checkpoint(models / "baked.safetensors")[key]
     np.testing.assert_allclose(baked, a[key] + 0.8 * 0.5 * up @ down, atol=2e-2)
-    done = _bare(models, *words, "never.safetensors", "--lora", "core.safetensors")
+    done = _bare(models, *words, "never.safetensors", "--lora", "boft.safetensors")
     assert done.returncode == 1
     assert done.stderr.endswith("hint: pip install 'bmerge[lora]'\n")
     assert not (models / "never.safetensors").exists()

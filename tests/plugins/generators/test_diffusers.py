@@ -74,10 +74,15 @@ class Tiny:
     family: str
     dtype: str = "F32"
     executor: object = field(default_factory=Counting)
+    scales: dict = field(default_factory=dict)
 
     def __post_init__(self):
         write = FAMILIES[self.family]
         files = [write(self.folder / f"{n}.safetensors", i, self.dtype) for i, n in enumerate("ab")]
+        for file in files if self.scales else ():
+            tensors = read_checkpoint(file)
+            scaled = {key: tensors[key] * np.float32(by) for key, by in self.scales.items()}
+            write_checkpoint(file, tensors | scaled)
         checkpoints = [open_checkpoint(file) for file in files]
         config = self.folder / "config"
         flow = self.family == "sd3"
@@ -377,12 +382,7 @@ def test_clip_skip_counts_from_the_end(sd1, loaded):
 
 def test_a_picture_without_numbers_is_an_error(tmp_path, generator):
     """A merge whose decoder overflows."""
-    tiny = Tiny(tmp_path, "sd1")
-    key = "first_stage_model.decoder.conv_in.weight"
-    for name in "ab":
-        tensors = read_checkpoint(tmp_path / f"{name}.safetensors")
-        tensors[key] = tensors[key] * np.float32(1e38)
-        write_checkpoint(tmp_path / f"{name}.safetensors", tensors)
+    tiny = Tiny(tmp_path, "sd1", scales={"first_stage_model.decoder.conv_in.weight": 1e38})
     one = generator(tiny)
     one.load(tiny.model(ALPHA))
     with pytest.raises(GeneratorError, match="the picture 'p' holds values") as caught:
