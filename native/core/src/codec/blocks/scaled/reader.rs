@@ -83,17 +83,15 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        self.scale::<I>(row, column, target);
+        self.scale(row, column, target);
     }
 
     /// Multiply a run of one row by its scales.
     #[inline(always)]
-    fn scale<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) {
+    fn scale(&self, row: u64, column: u64, target: &mut [f32]) {
         // Small cells of a known size are unrolled.
         let done = match (self.scaled.scales, column % 32) {
-            (Scales::Tiled { columns: 32, .. }, 0) => {
-                self.scale_cells::<I, 32>(row, column, target)
-            }
+            (Scales::Tiled { columns: 32, .. }, 0) => self.scale_cells::<32>(row, column, target),
             _ => 0,
         };
         self.each_cell(row, column + done as u64, &mut target[done..], |_, scale, run| {
@@ -147,21 +145,13 @@ impl<'a> Reader<'a> {
 
     /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
     #[inline(always)]
-    fn scale_cells<I: Isa, const N: usize>(
-        &self,
-        row: u64,
-        column: u64,
-        target: &mut [f32],
-    ) -> usize {
+    fn scale_cells<const N: usize>(&self, row: u64, column: u64, target: &mut [f32]) -> usize {
         let (cells, _) = target.as_chunks_mut::<N>();
-        let mut scales = [0.0; CELLS];
-        for (cells, first) in cells.chunks_mut(CELLS).zip((column / N as u64..).step_by(CELLS)) {
-            let scales = &mut scales[..cells.len()];
-            self.scales_of::<I>(row, first, scales);
-            for (cell, scale) in cells.iter_mut().zip(scales) {
-                for value in cell {
-                    *value *= *scale;
-                }
+        let first = column / N as u64;
+        for (number, cell) in cells.iter_mut().enumerate() {
+            let scale = self.scale_of(row, first + number as u64);
+            for value in cell {
+                *value *= scale;
             }
         }
         cells.len() * N
