@@ -17,6 +17,7 @@ from bmerge.errors import ExecutorError
 from bmerge.extras import require
 from bmerge.formats import Checkpoint, checkpoint_sha256, decoded, in_one_layout, open_checkpoint
 from bmerge.formats.target import refuse_inputs, target_of
+from bmerge.formats.unchanged import Unchanged
 from bmerge.pipeline.aligned import alignment_note
 from bmerge.pipeline.metadata import model_of, origin_text
 from bmerge.recipe.ancestry import FOREIGN, RECIPE_KEY, Ancestors
@@ -61,7 +62,7 @@ def command(
     start, target = time.monotonic(), target_of(named_output(output))
     second, first = in_one_layout([decoded(open_checkpoint(path)) for path in (model, reference)])
     _check(target, (first, second), force=force)
-    rule = rule_of(second)
+    rule, unchanged = rule_of(second), Unchanged.of((first, second))
     with LiveLine() as line:
         count = len(rule.structures)
         found = match_weights(
@@ -73,6 +74,7 @@ def command(
         )
     metadata = _metadata(first, second, seed)
     file = write_in_order(second, rule, found.orders, Path(output), metadata=metadata)
+    unchanged.check()
     _commit(file, target)
     if as_json:
         print_json(

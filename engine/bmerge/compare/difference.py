@@ -15,6 +15,7 @@ from bmerge.compare.pairs import AlignedModels, TensorRow
 from bmerge.compare.same import same_values
 from bmerge.dtypes import is_float
 from bmerge.executors import Executor, ProgressCallback
+from bmerge.formats.unchanged import Unchanged
 from bmerge.records import dataclass
 
 __all__ = ["Difference", "Distance", "compare"]
@@ -167,7 +168,9 @@ def compare(
     Raises:
         ExecutorError: if a file cannot be read.
         FormatError: likewise.
+        RecipeError: if a model was changed meanwhile.
     """
+    unchanged = Unchanged.of(alignment.checkpoints)
     floats = [row for row in alignment.rows if is_float(row.infos[0].dtype)]
     numbers = measured(
         [row.infos for row in floats],
@@ -178,6 +181,7 @@ def compare(
     )
     found = {row.key: _distance(row, each) for row, each in zip(floats, numbers, strict=True)}
     distances = tuple((row, found.get(row.key) or _whole(row)) for row in alignment.rows)
+    unchanged.check()
     return Difference(alignment, distances)
 
 

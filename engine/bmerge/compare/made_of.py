@@ -18,6 +18,7 @@ from bmerge.compare.measured import measured
 from bmerge.compare.pairs import AlignedModels
 from bmerge.dtypes import is_float
 from bmerge.executors import Executor, ProgressCallback
+from bmerge.formats.unchanged import Unchanged
 from bmerge.records import dataclass
 
 __all__ = ["Fit", "MadeOf", "made_of"]
@@ -99,7 +100,9 @@ def made_of(
 
     Raises:
         ExecutorError: if a file cannot be read.
+        RecipeError: if a model was changed meanwhile.
     """
+    unchanged = Unchanged.of(alignment.checkpoints)
     rows = [row for row in alignment.rows if is_float(row.infos[0].dtype)]
     count = len(alignment.checkpoints)
     numbers = measured(
@@ -109,6 +112,7 @@ def made_of(
         executor=executor,
         progress=progress,
     )
+    unchanged.check()
     sums: dict[str, list[float]] = {}
     for row, found in zip(rows, numbers, strict=True):
         known = sums.get(row.block, [0.0] * len(found))

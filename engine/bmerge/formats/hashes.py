@@ -49,22 +49,20 @@ def sha256_of(path: Path, *, stop: Callable[[], bool] = lambda: False) -> str:
         stop: asked after every MiB; when it says True, hashing ends at once.
 
     Raises:
-        FormatError: if the file cannot be read.
+        FormatError: if the file cannot be read, or changes meanwhile.
         InterruptedError: if ``stop`` said so.
     """
     known = cached_sha256(path)
     if known is not None:
         return known
     try:
-        identity = _identity(path)
-        digest = _digest(path, stop)
-        unchanged = identity == _identity(path)
+        with _same_file(path) as identity:
+            digest = _digest(path, stop)
     except InterruptedError:
         raise
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}", path=path) from error
-    if unchanged:
-        _remember(identity, digest)
+    _remember(identity, digest)
     return digest
 
 
@@ -102,27 +100,26 @@ def digests_of(path: Path) -> Digests:
     """Return both digests of a file, which is read once unless they are remembered.
 
     Raises:
-        FormatError: if it cannot be read.
+        FormatError: if it cannot be read, or changes meanwhile.
     """
     known, start = cached_digests(path), _content_start(path)
     if known.whole is not None and (known.content is not None or start is None):
         return known
     whole, content = _sha256(), _sha256()
     try:
-        identity, at = _identity(path), 0
-        for data in _chunks(path):
-            whole.update(data)
-            if start is not None and at + len(data) > start:
-                content.update(data[max(0, start - at) :])
-            at += len(data)
-        unchanged = identity == _identity(path)
+        with _same_file(path) as identity:
+            at = 0
+            for data in _chunks(path):
+                whole.update(data)
+                if start is not None and at + len(data) > start:
+                    content.update(data[max(0, start - at) :])
+                at += len(data)
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}", path=path) from error
     found = Digests(whole.hexdigest(), None if start is None else content.hexdigest())
-    if unchanged:
-        for digest, kind in ((found.whole, _WHOLE), (found.content, _CONTENT)):
-            if digest is not None:
-                _remember(identity, digest, kind)
+    for digest, kind in ((found.whole, _WHOLE), (found.content, _CONTENT)):
+        if digest is not None:
+            _remember(identity, digest, kind)
     return found
 
 
@@ -212,6 +209,21 @@ def _chunks(path: Path) -> Iterator[memoryview]:
         view = memoryview(buffer)
         while count := file.readinto(buffer):
             yield view[:count]
+
+
+@contextlib.contextmanager
+def _same_file(path: Path) -> Iterator[str]:
+    """Give what a file is known by; complain if that is another one after it was read.
+
+    Raises:
+        FormatError: then.
+    """
+    identity = _identity(path)
+    yield identity
+    if _identity(path) != identity:
+        message = f"{path}: it was changed while its hash was computed"
+        hint = "wait until nothing writes to it, and run the same command again"
+        raise FormatError(message, path=path, hint=hint)
 
 
 def _identity(path: Path) -> str:

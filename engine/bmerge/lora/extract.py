@@ -17,6 +17,7 @@ from bmerge.architectures.patterns import Contents
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
 from bmerge.formats import POSITION_IDS, Checkpoint, Tensor, checkpoint_sha256, decoded, values_of
+from bmerge.formats.unchanged import Unchanged
 from bmerge.lora.arrays import Array
 from bmerge.lora.decompose import Factors, Wanted, factorise
 from bmerge.lora.kohya import base_version, kohya_layers
@@ -103,7 +104,9 @@ def extract_lora(
         ArchitectureError: if the models have no layer in common, or do not differ.
         FormatError: if a file cannot be read or written, or a model holds NaN or is
             quantised in a way that cannot be decoded.
+        RecipeError: if a model was changed meanwhile.
     """
+    unchanged = Unchanged.of((base, tuned))
     base, tuned = decoded(base), decoded(tuned)
     pairs = _pairs(base, tuned, canonical)
     shapes = {key: info.shape for key, (info, _) in pairs.items()}
@@ -117,7 +120,9 @@ def extract_lora(
             progress(done, total)
         if not found.ranks and not found.whole:
             raise _nothing(base, tuned, found)
-        found.nbytes = writer.commit(_metadata(base, tuned, shapes, found, wanted))
+        metadata = _metadata(base, tuned, shapes, found, wanted)
+        unchanged.check()
+        found.nbytes = writer.commit(metadata)
     return found
 
 

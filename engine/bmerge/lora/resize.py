@@ -13,6 +13,7 @@ import numpy as np
 from bmerge.dtypes import is_float
 from bmerge.errors import FormatError
 from bmerge.formats import Tensor, checkpoint_sha256
+from bmerge.formats.unchanged import Unchanged
 from bmerge.lora.arrays import Array, flat, read_array
 from bmerge.lora.decompose import Factors, Wanted, factorise, refactorise
 from bmerge.lora.extract import Layers
@@ -40,8 +41,9 @@ def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16")
 
     Raises:
         FormatError: if a file cannot be read or written, or holds NaN or infinity.
+        RecipeError: if the LoRA was changed meanwhile.
     """
-    found = Layers()
+    found, unchanged = Layers(), Unchanged.of([lora.checkpoint])
     with LoraWriter(output, dtype) as writer:
         tasks = ((_need(module), partial(_resized, module, wanted)) for module in lora.modules)
         for module, factors in zip(lora.modules, in_order(tasks), strict=True):
@@ -56,6 +58,7 @@ def resize_lora(lora: Lora, output: Path, *, wanted: Wanted, dtype: str = "F16")
         metadata = {**_inherited(lora), **rank_metadata(found.ranks.values(), most)}
         metadata |= _configuration(lora.modules)
         metadata["bmerge.lora.resized"] = json.dumps(_identity(lora), separators=(",", ":"))
+        unchanged.check()
         found.nbytes = writer.commit(metadata)
     return found
 
@@ -73,7 +76,9 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
     Raises:
         FormatError: if a file cannot be read or written, or one holds NaN, infinity or anything
             but LoRA.
+        RecipeError: if a LoRA was changed meanwhile.
     """
+    unchanged = Unchanged.of(lora.checkpoint for lora, _ in loras)
     layers: dict[str, list[tuple[Module, float]]] = {}
     for lora, weight in loras:
         for module in lora.modules:
@@ -93,6 +98,7 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
         metadata = {**_inherited(loras[0][0]), **rank_metadata(found.ranks.values(), None)}
         metadata |= _configuration([module for parts in layers.values() for module, _ in parts])
         metadata["bmerge.lora.merged"] = json.dumps(merged, separators=(",", ":"))
+        unchanged.check()
         found.nbytes = writer.commit(metadata)
     return found
 

@@ -15,6 +15,7 @@ from bmerge.executors import ExecutionReport, Executor, ProgressCallback
 from bmerge.formats import leading
 from bmerge.formats.folders import PIPELINE
 from bmerge.formats.target import GGUF_SUFFIX
+from bmerge.formats.unchanged import Unchanged
 from bmerge.pipeline.companions import copy_companions, home_of, quantised_parts
 from bmerge.pipeline.folder import FolderFiles, is_folder
 from bmerge.pipeline.hashing import InputHashes
@@ -25,7 +26,6 @@ from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.readers import notes_on_readers
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
-from bmerge.pipeline.unchanged import Unchanged
 from bmerge.plan import BLOCK_TYPES, Plan, encoded
 from bmerge.recipe.ancestry import RECIPE_KEY
 from bmerge.records import dataclass
@@ -112,7 +112,7 @@ def merge_to_file(
     hashing: AbstractContextManager[InputHashes | None] = (
         InputHashes(plan) if hashes else contextlib.nullcontext()
     )
-    unchanged = Unchanged.of(plan)
+    unchanged = Unchanged.of(plan.inputs)
     with hashing as digests, files:
         sink = files.create(text, sync=sync)
         encode = None if plan is merge else partial(_written, output=output)

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from bmerge.architectures import Architecture
 from bmerge.executors import Executor, ProgressCallback
 from bmerge.formats import Checkpoint
+from bmerge.formats.unchanged import Unchanged
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.trial_files import TrialFile, TrialFiles
-from bmerge.pipeline.unchanged import Unchanged
 from bmerge.pipeline.whole import models_of, whole_model
 from bmerge.plan import Job, Matching, Methods, Plan, build_plan, match_tensors
 from bmerge.recipe import BlockWeights, PluginRef, Recipe

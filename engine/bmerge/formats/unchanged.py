@@ -1,4 +1,4 @@
-"""The files that merges read, which must stay what they are until the merges are made.
+"""The files that a work reads, which must stay what they are until it is done.
 
 A file that is written again in place, as training tools and copies do, has the same size more often
 than not: nothing else would tell, and the result would be of no model at all. Where what a file was
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bmerge.errors import RecipeError
-from bmerge.formats import Checkpoint, checkpoint_sha256
-from bmerge.plan import Plan
+from bmerge.formats.checkpoint import Checkpoint
+from bmerge.formats.hashes import checkpoint_sha256
 
 __all__ = ["Unchanged"]
 
@@ -32,9 +32,9 @@ class Unchanged:
         self._states = [_states(checkpoint) for checkpoint, _ in self._inputs]
 
     @classmethod
-    def of(cls, plan: Plan) -> Unchanged:
-        """Return what the inputs of one merge are."""
-        return cls((checkpoint, None) for checkpoint in plan.inputs)
+    def of(cls, inputs: Iterable[Checkpoint]) -> Unchanged:
+        """Return what models and LoRAs are whose hashes are not known."""
+        return cls((checkpoint, None) for checkpoint in inputs)
 
     def check(self) -> None:
         """Complain of a file that has changed since.
