@@ -12,12 +12,12 @@ from bmerge.host.merges import plan_merge
 from bmerge.recipe.load import _KEYS as RECIPE
 from bmerge.recipe.load import _STEPS, parse_recipe
 from bmerge.recipe.load_steps import FORMS, METHOD
-from bmerge.study.load import _OPTIMISER, TOP, load_study
+from bmerge.study.load import OPTIMISER, TOP, load_study
 from bmerge.study.load_executor import KEYS as EXECUTOR
 from bmerge.study.load_merge import KEYS
 from bmerge.study.load_payloads import _KEYS as PAYLOADS
 from bmerge.study.load_payloads import _PROMPT as PROMPT
-from bmerge.study.load_scorers import _KEYS as SCORER
+from bmerge.study.load_scorers import SCORER
 from bmerge.study.load_space import _KEYS as SPACE
 from bmerge.study.objective import NORMALISATIONS
 from bmerge.study.payload_settings import SETTINGS
@@ -38,7 +38,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
         ("payloads", (*SETTINGS, *PAYLOADS, *PROMPT)),
         ("scorers", SCORER),
         ("normalise and objectives", (*NORMALISATIONS[1:], "objectives", "normalise")),
-        ("optimiser", _OPTIMISER),
+        ("optimiser", OPTIMISER),
         ("executor", EXECUTOR),
     ],
 )

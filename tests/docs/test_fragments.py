@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from bmerge import load_registry
-from bmerge.study.load import _OPTIMISER
-from bmerge.study.load_scorers import _KEYS as SCORER
+from bmerge.study.load import OPTIMISER
+from bmerge.study.load_scorers import SCORER
 from consoles import PAGES, blocks
 
 OWN = "plugins.md"  # names what its own examples offer, and runs them
@@ -42,14 +42,14 @@ def registry():
     ids=[f"{page}-{kind}-{entry['name']}" for page, kind, entry in PIECES],
 )
 def test_piece_is_of_a_plugin_and_its_options(registry, kind, entry):
-    of_the_study = {"name", *(SCORER if kind == "scorer" else _OPTIMISER)}
+    of_the_study = {"name", *(SCORER if kind == "scorer" else OPTIMISER)}
     options = {key: value for key, value in entry.items() if key not in of_the_study}
     getattr(registry, kind)(entry["name"]).check(options)
 
 
 def test_no_option_has_the_name_of_a_key_of_the_study(registry):
     """It could not be given: the study takes it for its own."""
-    taken = {"scorers": SCORER, "optimisers": _OPTIMISER, "generators": ("name",)}
+    taken = {"scorers": SCORER, "optimisers": OPTIMISER, "generators": ("name",)}
     for kinds, keys in taken.items():
         for kind in getattr(registry, kinds).values():
             assert not {option.name for option in kind.options}.intersection(keys), kind.name

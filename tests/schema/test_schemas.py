@@ -62,8 +62,8 @@ def test_keys_are_those_that_the_readers_know(schemas):
     assert set(study) == set(load.TOP)
     assert set(study["merge"]["properties"]) == set(load_merge.KEYS)
     assert set(study["executor"]["properties"]) == set(load_executor.KEYS)
-    assert set(study["optimiser"]["properties"]) == set(load._OPTIMISER)
-    assert set(study["scorers"]["items"]["properties"]) == set(load_scorers._KEYS)
+    assert set(study["optimiser"]["properties"]) == set(load.OPTIMISER)
+    assert set(study["scorers"]["items"]["properties"]) == set(load_scorers.SCORER)
     assert set(study["space"]["additionalProperties"]["properties"]) == set(load_space._KEYS)
     payloads = study["payloads"]["properties"]
     assert set(payloads) == set(load_payloads._KEYS)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
+from bmerge import Payload
+from bmerge.evaluate.payloads import Prompt, Witnesses, make_payloads
 from bmerge.study.certainty import lead_of, score_of
 from bmerge.study.comparison import comparison
 from bmerge.study.objective import Objective
@@ -19,7 +21,7 @@ SCALE = ONE.scale({})
 def pictures(prompts, scores, weights=None):
     """Return records of pictures; ``prompts`` says of which prompt each is."""
     return [
-        {"id": f"p{prompt:02d}-s{place}", "file": "", "seed": 0, "weight": float(weight),
+        {"id": f"p{prompt:02d}-s{place}", "file": "", "seed": place, "weight": float(weight),
          "scores": {"judge": float(score)}}
         for place, (prompt, score, weight) in enumerate(
             zip(prompts, scores, weights or [1.0] * len(prompts), strict=True)
@@ -91,6 +93,51 @@ def test_pictures_of_one_prompt_are_compared_one_by_one(by_prompt):
     lead = lead_of(SCALE, one, two, by_prompt=by_prompt)
     assert lead.value / lead.error == pytest.approx(stats.ttest_rel(own, other).statistic)
     assert lead.freedom == pytest.approx(7)
+
+
+def listed(texts, seeds=(1, 2), **settings):
+    """Return the pictures of a study file's prompts, and a scale that knows how they hang."""
+    prompts = [Prompt(Payload("", text, **settings), seeds) for text in texts]
+    payloads = make_payloads(prompts, ())
+    return payloads, replace(SCALE, witnesses=Witnesses.of(payloads))
+
+
+def judged(payloads, scores):
+    return [
+        {"id": p.id, "file": "", "seed": p.seed, "weight": 1.0, "scores": {"judge": float(score)}}
+        for p, score in zip(payloads, scores, strict=True)
+    ]
+
+
+def test_a_prompt_that_is_listed_twice_is_one_witness():
+    payloads, scale = listed(["a cat", "a dog", "a  cat", "a hat", "a fox"])
+    together = [0, 0, 1, 1, 0, 0, 2, 2, 3, 3]
+    own, other = rows(together)
+    lead = lead_of(scale, judged(payloads, own), judged(payloads, other))
+    assert (lead.error, lead.freedom) == pytest.approx(bias_reduced(own - other, together))
+    found = score_of(scale, judged(payloads, own))
+    assert (found.error, found.freedom) == pytest.approx(bias_reduced(own - own.mean(), together))
+
+
+def test_entries_that_wildcards_drew_the_same_text_for_are_one_prompt():
+    payloads, _ = listed(["a", "b", "c", "d"])
+    drawn = [*payloads[:3], replace(payloads[3], prompt="c"), *payloads[4:]]
+    witnesses = Witnesses.of(drawn)
+    prompts = [witnesses.prompt(payload.id) for payload in drawn]
+    assert [prompts.index(prompt) for prompt in prompts] == [0, 0, 2, 2, 2, 2, 6, 6]
+
+
+@pytest.mark.parametrize("texts", [["a", "b", "a", "c"], ["a", "a", "a", "a"]])
+def test_a_picture_that_is_there_twice_is_one_where_each_is_on_its_own(texts):
+    payloads, scale = listed(texts, seeds=(1, 2, 3))
+    doubles = [texts.index(text) * 3 + seed for text in texts for seed in range(3)]
+    own, other = rows(doubles)
+    one, two = judged(payloads, own), judged(payloads, other)
+    lead = lead_of(scale, one, two, by_prompt=False)
+    assert (lead.error, lead.freedom) == pytest.approx(bias_reduced(own - other, doubles))
+    fresh = [[{**p, "seed": n} for n, p in enumerate(row)] for row in (one, two)]
+    apart = lead_of(scale, *fresh, by_prompt=False)
+    assert apart.value / apart.error == pytest.approx(stats.ttest_rel(own, other).statistic)
 
 
 @pytest.mark.parametrize("sizes", [[2] * 8, [4, 4, 2, 2, 1, 1], [3] * 12 + [2] * 12])

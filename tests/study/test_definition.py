@@ -51,6 +51,16 @@ def test_a_definition_of_the_first_release_is_understood(first):
     assert known.recorded == Recorded()
 
 
+def test_a_stored_definition_knows_which_prompts_are_the_same(first):
+    one, other = first["payloads"]
+    witnesses = StudyDefinition.from_json(first).objectives.witnesses
+    assert witnesses.prompt("p00-s0") != witnesses.prompt("p01-s0")
+    other["prompt"] = one["prompt"]
+    witnesses = StudyDefinition.from_json(first).objectives.witnesses
+    assert witnesses.prompt("p00-s0") == witnesses.prompt("p01-s0")
+    assert witnesses.picture("p00-s0", 0) != witnesses.picture("p01-s0", 0), "of other steps"
+
+
 def test_a_definition_of_the_first_release_is_stored_as_it_was(first):
     generator = {"generator": {"name": first["generator"]}}
     objectives = {"constraints": [], "tallies": {}}

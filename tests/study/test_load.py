@@ -161,19 +161,20 @@ optimiser: {name: random}
 @pytest.mark.parametrize(
     ("prompts", "told"),
     [
-        ("[x, y, x]", "prompts 1 and 3 are both 'x' with the same settings: give each once"),
-        ("[x, {prompt: x, seed: 3, weight: 2}, x]", "prompts 1 and 2 are both 'x' with the same"),
-        ("[x, {prompt: x, seed: 3, weight: 2}, x]", "settings (2 repeat others): give"),
-        ("[x, {prompt: x, steps: 3}, X, {prompt: x, extra: {a: 1}}]", None),
+        ("[x, y, x]", "the picture p02-s0 of 'x' is p00-s0 again: give a prompt once"),
+        ("[x, {prompt: x, weight: 2}, {prompt: x, tags: a}]", "again (2 of 3 repeat others): give"),
+        ("[x, {prompt: x, seed: 3}, {prompt: x, steps: 3}, {prompt: x, extra: {a: 1}}]", None),
     ],
 )
-def test_load_study_tells_of_a_prompt_that_counts_as_several(load, caplog, prompts, told):
-    load(
+def test_load_study_tells_of_a_picture_that_would_be_painted_twice(load, caplog, prompts, told):
+    study = load(
         "merge: {method: m, models: [a, b]}\n"
         f"payloads: {{prompts: {prompts}}}\n"
         "generator: {name: g}\nscorers: [{name: s}]\n"
     )
     assert (told in caplog.text) if told else not caplog.text
+    witnesses = study.objectives.witnesses
+    assert witnesses.prompt(study.payloads[0].id) == witnesses.prompt(study.payloads[-1].id)
 
 
 def test_load_study_reads_objectives_and_filters(load):

@@ -131,6 +131,14 @@ def test_fresh_pictures_are_of_as_many_prompts_as_there_are():
     assert all(len(set(fresh[n : n + 5])) == 5 for n in range(0, 40, 5))
 
 
+def test_fresh_pictures_are_of_as_many_prompts_where_one_is_listed_several_times():
+    texts = ["a", "a", "a", "a", "b", "c"]
+    payloads = [Payload(f"p{n:02d}-s1", text, seed=1) for n, text in enumerate(texts)]
+    fresh = [payload.prompt for payload, _ in fresh_payloads(payloads, 12, seed=5)]
+    assert set(fresh[:3]) == {"a", "b", "c"}
+    assert sorted(fresh) == ["a"] * 8 + ["b"] * 2 + ["c"] * 2, "an entry weighs as it is listed"
+
+
 def test_the_winner_is_compared_with_the_next_best_and_all_baselines(tmp_path):
     painter = Painter()
     study = study_of(tmp_path, painter, confirm=60)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bmerge import Picture
+from bmerge import Payload, Picture
 from bmerge.cli.study_progress import leader_text
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.recipe import load_recipe
 from bmerge.study.loop import run_study
 from bmerge.study.stored import read_study
@@ -22,7 +23,7 @@ from toy_study import ONE, TWO, Generator, make_study
 
 def trial(number, values, phase="iters", label="judge"):
     pictures = tuple(
-        {"id": f"p{i}", "weight": 1.0, "scores": {label: float(value)}}
+        {"id": f"p{i}", "seed": 0, "weight": 1.0, "scores": {label: float(value)}}
         for i, value in enumerate(values)
     )
     mean = float(np.mean(values))
@@ -57,6 +58,19 @@ def test_a_merge_that_helps_some_prompts_much_and_others_not_wins(prompts):
         pictures = tuple({**p, "id": id_} for p, id_ in zip(one.pictures, ids, strict=True))
         trials[place] = replace(one, pictures=pictures)
     assert winner_of(trials, ONE).number == 1
+
+
+@pytest.mark.parametrize(("repeats", "number"), [(1, 1), (4, 0)])
+def test_pictures_that_are_there_several_times_make_no_lead_clear(repeats, number):
+    liked = np.tile(leading_by(2.0, 8)[1] - leading_by(2.0, 8)[0], 4)
+    payloads = [Payload(f"p{n:02d}-s0", f"{n % 8 if repeats > 1 else n}") for n in range(32)]
+    objectives = replace(ONE, witnesses=Witnesses.of(payloads))
+    trials = {}
+    for place, (row, phase) in enumerate([(0 * liked, "baseline"), (liked, "iters")]):
+        one = trial(place, row, phase)
+        pictures = zip(one.pictures, payloads, strict=True)
+        trials[place] = replace(one, pictures=tuple({**p, "id": of.id} for p, of in pictures))
+    assert winner_of(trials, objectives).number == number
 
 
 @pytest.mark.parametrize("case", ["few", "objectives", "tally", "judges", "no baseline"])

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from bmerge.evaluate.payloads import prompt_of
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.records import dataclass
 from bmerge.study.objective import Objective, Scale
 from bmerge.study.picture_record import PictureRecord
@@ -70,7 +70,8 @@ def score_of(scale: Scale, pictures: Sequence[PictureRecord]) -> Estimate:
         scale: scores pictures.
         pictures: of one merge.
     """
-    return _estimate(_influences(scale, pictures), pictures, by_prompt=True)
+    found = _influences(scale, pictures)
+    return _estimate(found, pictures, scale.witnesses, by_prompt=True)
 
 
 def lead_of(
@@ -87,12 +88,13 @@ def lead_of(
         own: pictures of the one.
         other: pictures of the other one, of the same payloads in the same order, judged by the
             same scorers.
-        by_prompt: whether pictures of one prompt hang together; if not, each is on its own.
+        by_prompt: whether pictures of one prompt hang together; if not, each is on its own, but
+            for one that is there twice.
     """
     one, two = _influences(scale, own), _influences(scale, other)
     errors = [a - b for a, b in zip(one.errors, two.errors, strict=True)]
     apart = _Influences(one.score - two.score, errors, one.parts)
-    return _estimate(apart, own, by_prompt=by_prompt)
+    return _estimate(apart, own, scale.witnesses, by_prompt=by_prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,16 @@ def _influences(scale: Scale, pictures: Sequence[PictureRecord]) -> _Influences:
 
 
 def _estimate(
-    found: _Influences, pictures: Sequence[PictureRecord], *, by_prompt: bool
+    found: _Influences,
+    pictures: Sequence[PictureRecord],
+    witnesses: Witnesses,
+    *,
+    by_prompt: bool,
 ) -> Estimate:
-    prompts = [prompt_of(picture["id"]) for picture in pictures]
-    judged = {prompt for prompt, part in zip(prompts, found.parts, strict=True) if part}
-    together = by_prompt and len(judged) > 1
-    groups = prompts if together else range(len(pictures))
+    groups = [witnesses.prompt(picture["id"]) for picture in pictures]
+    judged = {prompt for prompt, part in zip(groups, found.parts, strict=True) if part}
+    if not by_prompt or len(judged) < 2:
+        groups = [witnesses.picture(picture["id"], picture["seed"]) for picture in pictures]
     return Estimate(found.score, *_certainty(found.errors, found.parts, groups))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.records import dataclass
 from bmerge.study.certainty import lead_of
 from bmerge.study.constraint import Constraint
@@ -80,14 +81,19 @@ def comparison(
     return Comparison(rival, lead.value, *lead.interval, lead.p, len(own))
 
 
-def margin(constraint: Constraint, pairs: Sequence[tuple[ProofRecord, ProofRecord]]) -> Margin:
+def margin(
+    constraint: Constraint,
+    pairs: Sequence[tuple[ProofRecord, ProofRecord]],
+    witnesses: Witnesses,
+) -> Margin:
     """Return by how much a merge holds a constraint.
 
     Args:
         constraint: that is to hold.
         pairs: the merge's record of each picture that its scorer judges, and the model's.
+        witnesses: how the study's pictures hang together.
     """
-    plain = Scale((Objective("", {constraint.scorer: 1.0}),), {})
+    plain = Scale((Objective("", {constraint.scorer: 1.0}),), {}, witnesses=witnesses)
     own, other = ([*map(on_scale, side)] for side in zip(*pairs, strict=True))
     beside = comparison("", plain, own, other)
     slack = constraint.slack

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.errors import redacted
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.evaluate.protocols import Payload
 from bmerge.records import dataclass
 from bmerge.study.config import StudyConfig
@@ -72,13 +73,14 @@ class StudyDefinition:
                 :func:`bmerge.study.expected.expected`.
         """
         known = mapping(stored, "the definition")
+        payloads = tuple(map(_payload, known["payloads"]))
         return cls(
             merge=MergeDefinition.from_json(known["merge"]),
             space=SpaceDefinition.from_json(known["space"]),
-            payloads=tuple(map(_payload, known["payloads"])),
+            payloads=payloads,
             generator=GeneratorDefinition.from_json(known["generator"]),
             scorers=tuple(map(ScorerDefinition.from_json, known["scorers"])),
-            objectives=Objectives.of(known),
+            objectives=replace(Objectives.of(known), witnesses=Witnesses.of(payloads)),
             optimiser=OptimiserDefinition.from_json(known["optimiser"]),
             baselines=known.get("baselines", True),
             attempts=tuple(known.get("try", ())),

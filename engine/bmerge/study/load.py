@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.recipe.document import Node, parse_document, read_document
 from bmerge.recipe.settings import read_plugins
 from bmerge.study.choices import Choices
@@ -28,7 +30,7 @@ from bmerge.study.load_payloads import read_payloads
 from bmerge.study.load_scorers import read_objectives, read_scorers
 from bmerge.study.load_space import read_space
 
-__all__ = ["TOP", "load_study"]
+__all__ = ["GENERATOR", "OPTIMISER", "TOP", "load_study"]
 
 T = TypeVar("T")
 
@@ -37,17 +39,12 @@ TOP = (
     "optimiser", "baselines", "try", "out", "storage", "executor", "plugins", "patience",
     "racing", "confirm", "evaluators", "choose", "warm_start", "constraints",
 )  # fmt: skip
-_OPTIMISER = (
-    "name",
-    "seed",
-    "init",
-    "init_points",
-    "n_iters",
-    "trials",
-    "pictures",
-    "minutes",
+GENERATOR = ("name",)
+OPTIMISER = (
+    *("name", "seed", "init", "init_points", "n_iters", "trials", "pictures", "minutes"),
     "least_gain",
 )
+"""Keys of the sections that are not options of plugins."""
 
 
 def load_study(path: str | Path, text: str | None = None) -> StudyConfig:
@@ -79,7 +76,7 @@ def load_study(path: str | Path, text: str | None = None) -> StudyConfig:
         payloads=payloads,
         generator=_generator(_need(node, "generator")),
         scorers=scorers,
-        objectives=read_objectives(keys, scorers),
+        objectives=replace(read_objectives(keys, scorers), witnesses=Witnesses.of(payloads)),
         optimiser=_get(keys, "optimiser", _optimiser, OptimiserConfig()),
         baselines=_get(keys, "baselines", Node.boolean, default=True),
         attempts=tuple(_get(keys, "try", partial(_attempts, folder=path.parent), [])),
@@ -121,7 +118,7 @@ def _choices(node: Node, merge: Node, folder: Path) -> Choices:
 
 
 def _generator(node: Node) -> GeneratorConfig:
-    return GeneratorConfig(_need(node, "name").text(), _options(node, ("name",)))
+    return GeneratorConfig(_need(node, "name").text(), _options(node, GENERATOR))
 
 
 def _optimiser(node: Node) -> OptimiserConfig:
@@ -143,7 +140,7 @@ def _optimiser(node: Node) -> OptimiserConfig:
         else default.n_iters,
         limits=limits,
         least_gain=_maybe(keys, "least_gain", _least_gain),
-        options=_options(node, _OPTIMISER),
+        options=_options(node, OPTIMISER),
     )
 
 

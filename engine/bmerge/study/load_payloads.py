@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bmerge.errors import RecipeError
-from bmerge.evaluate.payloads import Prompt, make_payloads
+from bmerge.evaluate.payloads import Prompt, Witnesses, make_payloads
 from bmerge.evaluate.protocols import Payload
 from bmerge.evaluate.wildcards import Wildcards, wildcards_in
 from bmerge.recipe.document import Node
@@ -65,33 +64,26 @@ def read_payloads(node: Node, folder: Path) -> tuple[Payload, ...]:
         raise node.error(f"{count} are more than the {MOST_PICTURES} pictures of a trial")
     for draft, prompt in zip(drafts, prompts, strict=True):
         _check_wildcards(draft.place, prompt, wildcards)
-    _tell_repeated(prompts)
     payloads = make_payloads(prompts, seeds, wildcards)
+    _tell_repeated(payloads)
     if not any(payload.weight > 0 for payload in payloads):
         raise node.error("payloads must hold at least one prompt with a weight above 0")
     return payloads
 
 
-def _tell_repeated(prompts: Sequence[Prompt]) -> None:
-    """Say which prompts are there more than once with the same settings.
-
-    Each entry counts as a prompt of its own where it is told how sure a comparison is.
-    """
-    places: dict[str, int] = {}
-    repeated: list[tuple[int, int]] = []
-    for place, prompt in enumerate(prompts, start=1):
-        first = places.setdefault(repr(replace(prompt.payload, weight=1.0, tags=())), place)
-        if first != place:
-            repeated.append((first, place))
+def _tell_repeated(payloads: Sequence[Payload]) -> None:
+    """Say how many pictures of a trial are there already, under another prompt of the file."""
+    first = Witnesses.of(payloads).pictures
+    repeated = [payload for payload in payloads if first[payload.id] != payload.id]
     if repeated:
-        one, other = repeated[0]
+        one = repeated[0]
         _logger.warning(
-            "prompts %d and %d are both %r with the same settings%s: give each once, with all its "
-            "seeds or a weight; as several, comparisons look surer than they are",
-            one,
-            other,
-            prompts[other - 1].payload.prompt,
-            f" ({len(repeated)} repeat others)" if len(repeated) > 1 else "",
+            "the picture %s of %r is %s again%s: give a prompt once, with all its seeds or a "
+            "weight; what is painted twice costs twice, and tells no more",
+            one.id,
+            one.prompt,
+            first[one.id],
+            f" ({len(repeated)} of {len(payloads)} repeat others)" if len(repeated) > 1 else "",
         )
 
 

@@ -15,9 +15,10 @@ from bmerge.study.constraint import Constraint
 from bmerge.study.objective import NORMALISATIONS, Normalise, Objective, Objectives
 from bmerge.study.tally import TALLIES, Tally
 
-__all__ = ["read_objectives", "read_scorers"]
+__all__ = ["SCORER", "read_objectives", "read_scorers"]
 
-_KEYS = ("name", "label", "weight", "only", "tally")
+SCORER = ("name", "label", "weight", "only", "tally")
+"""Keys of a scorer that are not options of its plugin."""
 _GREATEST = 1e6  # of weights: sums of scores by greater ones might overflow
 
 
@@ -94,7 +95,7 @@ def _scorer(node: Node, payloads: Sequence[Payload]) -> ScorerConfig:
         weight=_weight(keys["weight"]) if "weight" in keys else 1.0,
         only=only,
         tally=cast("Tally", keys["tally"].text(TALLIES)) if "tally" in keys else "mean",
-        options={key: entry.plain() for key, entry in node.mapping().items() if key not in _KEYS},
+        options={key: entry.plain() for key, entry in node.mapping().items() if key not in SCORER},
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from typing import Any, Literal
 
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.records import dataclass
 from bmerge.study.constraint import Constraint, exchange_rate
 from bmerge.study.normal import Normal, columns, rank, zscore
@@ -56,12 +57,14 @@ class Objectives:
         normalise: how scores are made comparable before they are summed up.
         constraints: what must hold beside.
         tallies: scorer's label → how its scores become one number, where that is not their mean.
+        witnesses: how the study's pictures hang together, for who asks how sure scores are.
     """
 
     sums: tuple[Objective, ...]
     normalise: Normalise = "none"
     constraints: tuple[Constraint, ...] = ()
     tallies: Mapping[str, Tally] = field(default_factory=dict)
+    witnesses: Witnesses = field(default_factory=Witnesses, compare=False, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,12 +97,13 @@ class Objectives:
 
     def scale(self, trials: Mapping[int, Trial]) -> Scale:
         """Return what scores trials, with the statistics of the reference among ``trials``."""
+        plain = Scale(self.sums, {}, tallies=self.tallies, witnesses=self.witnesses)
         if self.normalise == "none":
-            return self._constrained(Scale(self.sums, {}, tallies=self.tallies), trials)
+            return self._constrained(plain, trials)
         make = zscore if self.normalise == "zscore" else rank
         judged = columns(reference(trials))
         normal = {label: make(label, some) for label, some in judged.items()}
-        return self._constrained(Scale(self.sums, normal, tallies=self.tallies), trials)
+        return self._constrained(replace(plain, normal=normal), trials)
 
     def _constrained(self, scale: Scale, trials: Mapping[int, Trial]) -> Scale:
         """Return a scale with what a constraint's lack costs."""
@@ -125,12 +129,14 @@ class Scale:
         normal: scorer's label → its normalisation; the scores of others stay raw.
         rates: constraint → score that is taken for each unit that is missing.
         tallies: scorer's label → how its scores become one number, where that is not their mean.
+        witnesses: how the study's pictures hang together.
     """
 
     sums: tuple[Objective, ...]
     normal: Mapping[str, Normal]
     rates: Mapping[Constraint, float] = field(default_factory=dict)
     tallies: Mapping[str, Tally] = field(default_factory=dict)
+    witnesses: Witnesses = field(default_factory=Witnesses)
 
     def scored(self, trial: Trial, trials: Mapping[int, Trial]) -> Trial:
         """Return the trial with its scores, if it is complete or pruned.

@@ -185,7 +185,9 @@ def _margins(
         judged = [i for i in ids if model and constraint.scorer in model[i]["scores"]]
         if model is not None and judged:
             found[str(constraint)] = {
-                contender.name: margin(constraint, [(own[i], model[i]) for i in judged])
+                contender.name: margin(
+                    constraint, [(own[i], model[i]) for i in judged], scale.witnesses
+                )
                 for contender, own in zip(contenders, columns, strict=True)
             }
     return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.evaluation import WeightedScorer
-from bmerge.evaluate.payloads import prompt_of
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.evaluate.protocols import Payload, TrialScorer
 from bmerge.recipe.schema import Recipe
 from bmerge.study.events import Event
@@ -128,11 +128,12 @@ def fresh_payloads(payloads: Sequence[Payload], count: int, seed: int) -> list[F
 
 def spread_over_prompts(payloads: Sequence[Payload]) -> list[Payload]:
     """Return the payloads with one of each prompt first, then a second one of each."""
-    seen: Counter[str] = Counter()
+    witnesses = Witnesses.of(payloads)
+    seen: Counter[Hashable] = Counter()
     turns = []
-    for payload in payloads:
-        turns.append(seen[prompt_of(payload.id)])
-        seen[prompt_of(payload.id)] += 1
+    for prompt in (witnesses.prompt(payload.id) for payload in payloads):
+        turns.append(seen[prompt])
+        seen[prompt] += 1
     return [payloads[place] for place in sorted(range(len(payloads)), key=turns.__getitem__)]
 
 

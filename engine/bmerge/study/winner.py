@@ -24,7 +24,7 @@ prompts much and others not at all, which makes errors by prompt great where the
 the demo's merge leads the centre by 2.9 of them, on the search's pictures and truly.
 """
 
-_FEWEST = 4  # pictures that both have, for an error to be known
+_FEWEST = 4  # pictures that both have, each counted once, for an error to be known
 
 
 def winner_of(trials: Mapping[int, Trial], objectives: Objectives) -> Trial | None:
@@ -51,7 +51,8 @@ def _leads(best: Trial, rival: Trial, scale: Scale) -> bool:
     """Tell whether ``best`` is clearly better, on the pictures that the same scorers judged."""
     judged = {p["id"]: set(p["scores"]) for p in rival.pictures}
     both = tuple(p for p in best.pictures if judged.get(p["id"]) == set(p["scores"]))
-    if len(both) < max(_FEWEST, len(best.pictures)):
+    distinct = {scale.witnesses.picture(p["id"], p["seed"]) for p in both}
+    if len(both) < len(best.pictures) or len(distinct) < _FEWEST:
         return True
     pictures = {p["id"]: p for p in rival.pictures}
     same = [pictures[p["id"]] for p in both]
