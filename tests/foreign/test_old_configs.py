@@ -121,6 +121,14 @@ def test_settings_that_are_not_known_are_named_if_they_are_set(bmerge, conf):
     ]  # fmt: skip
 
 
+def test_bounds_that_close_in_come_along(bmerge, conf):
+    text = CONFIG.replace("bounds_transformer: False", "bounds_transformer: True")
+    for optimiser, reduces in (("bayes", True), ("tpe", None)):
+        config = text.replace("optimiser: tpe", f"optimiser: {optimiser}")
+        called = bmerge("import-config", conf(config, GUIDE), "--json")
+        assert json.loads(called.out)["study"]["optimiser"].get("reduce") is reduces
+
+
 def test_several_scorers_of_a_fork_of_bayesian_merger_are_kept_apart(bmerge, conf, tmp_path):
     several = "scorer_method: [laion, chad, cafe, manual]\nscorer_weight: {chad: 2}"
     tool = conf(CONFIG.replace("scorer_method: laion", several), GUIDE)
@@ -214,6 +222,85 @@ def test_configuration_of_sd_optim_is_a_study(bmerge, conf, tmp_path):
     for word in ("no 'rank'", "UNET_NOWHERE", "clip_g: BASE goes with clip_l", "mid_alpha: choices",
                  "scorer cityaes", "share the value of their block"):  # fmt: skip
         assert word in lost
+
+
+UNKNOWN = """
+mystery: {a: {b: 3, c: null}, d: False}
+nothing: {enabled: False, path: None}
+optimizer:
+  bayes: %s
+  optuna: True
+  oddity: 1
+  bayes_config:
+    sampler: halton
+    acquisition_function: {kind: ei, xi: "1e-2", kappa: null, temperature: 4}
+    bounds_transformer: {enabled: True, gamma_osc: 0.65, gamma_pan: 0.9, eta: 0.83, curve: 1}
+  optuna_config:
+    use_pruning: True
+    pruner_type: median
+    patience: 10
+    n_jobs: 3
+    launch_dashboard: True
+    sampler: {type: tpe, multivariate: True, group: True, constant_liar: False, c: 1, d: 2}
+"""
+
+
+@pytest.mark.parametrize(("bayes", "lost", "optimiser"), [
+    (True, ["sampler halton: sobol takes", "optimizer.bayes_config.acquisition_function.temp",
+            "optimizer.bayes_config.bounds_transformer.curve: it"],
+     {"name": "bayes", "init": "sobol", "acquisition": "ei", "xi": 0.01, "reduce": True,
+      "gamma_osc": 0.65, "gamma_pan": 0.9, "eta": 0.83}),
+    (False, ["use_pruning: see", "n_jobs: `evaluators`",
+             *(f"optimizer.optuna_config.sampler.{key}: it is not known here"
+               for key in ("multivariate", "group", "c", "d"))],
+     {"name": "tpe", "init": "random"}),
+])  # fmt: skip
+def test_every_setting_of_sd_optim_that_does_not_come_along_is_named(
+    bmerge, conf, bayes, lost, optimiser
+):
+    whole = yaml.safe_load(OPTIM) | yaml.safe_load(UNKNOWN % bayes)
+    whole["defaults"].append({"webui_presets": "forge"})
+    guide = yaml.safe_load(STRATEGIES)
+    guide["components"][0]["strategies"][0]["groups"][0]["speed"] = 3
+    guide |= {"merge_keys": {"enabled": False}, "custom_ranges": {"x": [0, 1]}}
+    tool = conf(yaml.safe_dump(whole), yaml.safe_dump(guide), "optimization_guide")
+    called = bmerge("import-config", tool, "--json")
+    assert called.status == 0, called.err
+    told = json.loads(called.out)
+    counts = {"seed": 0, "init_points": 10, "n_iters": 20}
+    assert told["study"]["optimiser"] == counts | optimiser
+    rest = [
+        *("webui_presets forge, of the defaults", "mystery: it", "optimizer.oddity: it"),
+        *("components.1.strategies.1.groups.1.speed of the guide", "custom_ranges of the guide"),
+    ]
+    for start in (*lost, *rest):
+        assert any(line.startswith(start) for line in told["lost"]), start
+    unknown = [line for line in told["lost"] if "not known here" in line and "scorer" not in line]
+    assert len(unknown) == len([start for start in lost if start.startswith("opt")]) + len(rest)
+
+
+def test_settings_of_the_first_versions_of_sd_optim_stand_beside_each_other(bmerge, conf):
+    whole = yaml.safe_load(OPTIM)
+    inner = whole["optimizer"].pop("bayes_config")
+    whole["optimizer"] |= inner | {
+        "sampler": {"type": "cmaes", "multivariate": True}, "use_pruning": True, "n_jobs": 2,
+        "load_log_file": "None", "bounds_transformer": {"enabled": False, "eta": 0.8},
+    }  # fmt: skip
+    read = []
+    for bayes in (True, False):
+        whole["optimizer"]["bayes"] = bayes
+        tool = conf(yaml.safe_dump(whole), STRATEGIES, "optimization_guide")
+        told = json.loads(bmerge("import-config", tool, "--json").out)
+        read.append((told["study"]["optimiser"], "\n".join(told["lost"])))
+    (bayes, of_bayes), (optuna, of_optuna) = read
+    assert (bayes["name"], bayes["kappa"], bayes["kappa_decay_delay"]) == ("bayes", 3.0, 10)
+    assert "reduce" not in bayes
+    assert "optimizer" not in of_bayes
+    assert "use_pruning" not in of_bayes
+    assert optuna["name"] == "cmaes"
+    assert "use_pruning" in of_optuna
+    assert "optimizer.sampler.multivariate: it is not known here" in of_optuna
+    assert of_optuna.count("optimizer.") == 1
 
 
 def test_guides_of_the_first_versions_have_one_strategy_for_all_parameters(bmerge, conf):

@@ -22,7 +22,8 @@ __all__ = ["OldFolder", "open_folder"]
 _GUIDES = ("optimisation_guide", "optimization_guide")
 _OF_NO_RESULT = {
     *("hydra", "run_name", "webui_urls", "device", "work_device", "threads"),
-    *("save_imgs", "save_best", "save_merge_method_code", "scorer_print_individual"),
+    *("save_imgs", "save_best", "save_merge_method_code", "save_merge_artifacts"),
+    "scorer_print_individual",
     *("draw_unet_weights", "draw_unet_base_alpha", "visualizations"),
     "recipe_optimization",  # of a mode that is refused
     *("scorer_model_dir", "scorer_default_device"),  # read where a scorer needs them
@@ -70,10 +71,12 @@ class OldFolder:
         return (self.root / name).absolute()
 
     def lose_others(self) -> None:
-        """Put what is set in the configuration and was not read on the list of what is lost."""
-        for key, value in self.config.others().items():
-            if value and key not in _OF_NO_RESULT:
-                self.lose(f"{key}: it is not known here")
+        """Put what is set in the files and was not read on the list of what is lost."""
+        self.config.skip(*_OF_NO_RESULT)
+        for key in self.config.others():
+            self.lose(f"{key}: it is not known here")
+        for key in self.guide.others():
+            self.lose(f"{key} of the guide: it is not known here")
 
     def lose(self, what: str) -> None:
         """Put something on the list of what is lost, once."""
@@ -104,7 +107,11 @@ def open_folder(folder: Path) -> OldFolder:
     cargo = path / "payloads" / _file(payloads) if isinstance(payloads, str) else None
     if cargo is not None and not cargo.is_file():
         raise FormatError(f"there is no payload file {cargo}", path=cargo)
-    return OldFolder(path, config, guide, cargo)
+    found = OldFolder(path, config, guide, cargo)
+    for group in chosen:
+        if group not in {*_GUIDES, "payloads"} and not group.startswith("override "):
+            found.lose(f"{group} {chosen[group]}, of the defaults: it is not known here")
+    return found
 
 
 def _file(name: str) -> str:
@@ -116,7 +123,7 @@ def _chosen(config: Settings) -> dict[str, Any]:
     """Return what ``defaults`` says: group → file."""
     defaults = config.get("defaults")
     entries = defaults if isinstance(defaults, list) else []
-    return {k: v for entry in entries if isinstance(entry, dict) for k, v in entry.items()}
+    return {str(k): v for entry in entries if isinstance(entry, dict) for k, v in entry.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:

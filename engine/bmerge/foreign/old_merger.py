@@ -73,6 +73,7 @@ def _space(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
     guide = folder.guide if guided else Settings(folder.guide.path)
     if folder.guide.data and not guided:
         folder.lose("optimisation_guide: guided_optimisation is off, so it had no effect")
+        folder.guide.skip()
     space: dict[str, Any] = {letter: {"range": [0.0, 1.0]} for letter in letters}
     frozen, ranges = guide.within("frozen_params"), guide.within("custom_ranges")
     _set(folder, space, ranges, ranges.numbers)
@@ -95,6 +96,7 @@ def _set(
         if place is not None:
             letter, block = place
             space[letter].setdefault("blocks", {})[block] = read(name)
+    values.skip()  # others are told of
 
 
 def _add_group(
@@ -148,12 +150,13 @@ def _optimiser(folder: OldFolder) -> dict[str, Any]:
         folder.lose(f"optimiser {old}: the default takes its place")
     elif old == "atpe":
         folder.lose("optimiser atpe: tpe takes its place")
-    if config.get("bounds_transformer"):
-        folder.lose("bounds_transformer: no optimiser here narrows its ranges that way")
-    return {
+    found: dict[str, Any] = {
         "name": _OPTIMISERS.get(old, "auto"),
         "seed": 1,
         "init": "lhs" if config.get("latin_hypercube_sampling") else "random",
         "init_points": config.whole("init_points", 1),
         "n_iters": config.whole("n_iters", 1),
     }
+    if config.get("bounds_transformer") and found["name"] == "bayes":  # others never had it
+        found["reduce"] = True
+    return found

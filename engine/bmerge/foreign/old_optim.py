@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bmerge.errors import RecipeError
@@ -14,10 +15,18 @@ from bmerge.method import MergeMethod
 __all__ = ["study_of_optim"]
 
 _SAMPLERS = {"tpe": "tpe", "random": "random", "cmaes": "cmaes", "gp": "gp", "nsgaii": "nsga2",
-             "botorch": "gp"}  # fmt: skip
+             "qmc": "qmc", "botorch": "gp"}  # fmt: skip
 _DESIGNS = {"random": "random", "latin_hypercube": "lhs", "sobol": "sobol"}
 _WEBUIS = {"a1111", "forge", "reforge"}
-_MOST_NAMED = 3
+_OF_NO_RESULT = (
+    "optuna", "reset_log_file", "storage_dir", "checkpoint_dir", "checkpoint_interval",
+    "launch_dashboard", "dashboard_port",
+    "pruner_type", "patience", "min_improvement",  # of what is told of by itself
+)  # fmt: skip
+_OF_BAYES = ("sampler", "acquisition_function", "bounds_transformer", "load_log_file")
+_OF_OPTUNA = ("use_pruning", "early_stopping", "n_jobs")
+"""What the first versions had beside each other for both optimisers, of which one was used."""
+_REDUCTION = ("gamma_osc", "gamma_pan", "eta", "minimum_window")
 
 
 def study_of_optim(folder: OldFolder, method: MergeMethod) -> dict[str, Any]:
@@ -81,36 +90,53 @@ def _optimiser(folder: OldFolder) -> dict[str, Any]:
         "init_points": old.whole("init_points", 10),
         "n_iters": old.whole("n_iters", 20),
     }
-    if old.get("bayes"):
-        return {**found, **_bayes(folder, old.within("bayes_config"))}
-    settings = old.within("optuna_config")
+    used, other = ("bayes", "optuna") if old.get("bayes") else ("optuna", "bayes")
+    old.skip(f"{other}_config")
+    settings = old.within(f"{used}_config") if f"{used}_config" in old else old
+    for each in (old, settings):
+        each.skip(*_OF_NO_RESULT)
+    if used == "bayes":
+        settings.skip(*_OF_OPTUNA)
+        return {**found, **_bayes(folder, settings)}
+    settings.skip(*_OF_BAYES)
+    return {**found, **_optuna(folder, settings)}
+
+
+def _optuna(folder: OldFolder, settings: Settings) -> dict[str, Any]:
     sampler = settings.within("sampler")
     kind = sampler.text("type", "tpe")
     if kind not in _SAMPLERS:
         folder.lose(f"sampler {kind}: the default optimiser takes its place")
     elif kind == "botorch":
         folder.lose("sampler botorch: gp takes its place")
-    others = {str(key) for key in sampler} - {"type"}
-    if others:
-        named = ", ".join(sorted(others)[:_MOST_NAMED])
-        folder.lose(f"settings of the sampler: {named}{', …' if len(others) > _MOST_NAMED else ''}")
-    for key in ("use_pruning", "early_stopping", "resume_from_study", "fork_study"):
+    for key in ("use_pruning", "early_stopping", "resume_from_study", "resume_study_name",
+                "fork_study"):  # fmt: skip
         if settings.get(key):
             folder.lose(f"{key}: see docs/files.md for what a study does instead")
-    return {**found, "name": _SAMPLERS.get(kind, "auto"), "init": "random"}
+    if settings.whole("n_jobs", 1) > 1:
+        folder.lose("n_jobs: `evaluators` of a study are as many trials at once")
+    return {"name": _SAMPLERS.get(kind, "auto"), "init": "random"}
 
 
 def _bayes(folder: OldFolder, settings: Settings) -> dict[str, Any]:
-    design = settings.text("sampler", "random")
+    several = isinstance(settings.get("sampler"), dict)  # Optuna's, in the first versions
+    design = "random" if several else settings.text("sampler", "random")
     if design not in _DESIGNS:
         folder.lose(f"sampler {design}: sobol takes its place")
-    if settings.within("bounds_transformer").get("enabled"):
-        folder.lose("bounds_transformer: no optimiser here narrows its ranges that way")
-    acquisition = settings.within("acquisition_function")
     found: dict[str, Any] = {"name": "bayes", "init": _DESIGNS.get(design, "sobol")}
+    acquisition = settings.within("acquisition_function")
     if "kind" in acquisition:
         found["acquisition"] = acquisition.text("kind")
-    for key in ("kappa", "xi", "kappa_decay", "kappa_decay_delay"):
-        if isinstance(acquisition.get(key), (int, float)):
-            found[key] = acquisition.get(key)
+    found |= _given(acquisition, ("kappa", "xi", "kappa_decay"))
+    if acquisition.get("kappa_decay_delay") is not None:
+        found["kappa_decay_delay"] = acquisition.whole("kappa_decay_delay", 0)
+    reduction = settings.within("bounds_transformer")
+    if reduction.get("enabled"):
+        found |= {"reduce": True, **_given(reduction, _REDUCTION)}
+    reduction.skip(*_REDUCTION)
     return found
+
+
+def _given(settings: Settings, keys: Sequence[str]) -> dict[str, float]:
+    """Return those of some numbers that are there."""
+    return {key: settings.number(key) for key in keys if settings.get(key) is not None}

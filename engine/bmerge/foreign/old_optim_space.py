@@ -94,6 +94,7 @@ class GuideReader:
         for strategy in [component] if older else strategies:
             kind = strategy.text("strategy" if older else "type")
             if kind == "none":
+                strategy.skip()
                 continue
             own = list(space) if older else strategy.texts("optimize_params")
             for parameter in own or component.texts("optimize_params"):
@@ -101,6 +102,8 @@ class GuideReader:
                     self.folder.lose(f"{name}: {self.method.name} has no {parameter!r} to search")
                     continue
                 self._strategy(space[parameter], parameter, name, kind, strategy)
+            strategy.skip("keys", "groups")  # of other kinds of strategies
+        component.skip("optimize_params")
 
     def _strategy(
         self,
@@ -214,7 +217,9 @@ class GuideReader:
             yield from found.items()
 
     def _bounds(self, space: dict[str, Any]) -> None:
-        for name, bound in self.folder.guide.within("custom_bounds").data.items():
+        bounds = self.folder.guide.within("custom_bounds")
+        bounds.skip()  # each is read or told of
+        for name, bound in bounds.data.items():
             value = _range(bound)
             if value is None:
                 self.folder.lose(f"custom_bounds of {name}: choices are not searched for one block")

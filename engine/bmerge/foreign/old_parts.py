@@ -40,6 +40,8 @@ def scorers(folder: OldFolder) -> Iterator[dict[str, Any]]:
             folder.lose(f"{key} {config.text(key)}: means are arithmetic here")
     if any(config.within("scorer_filters").data.values()):
         folder.lose("scorer_filters: `only` of a scorer names the payloads that it judges")
+    for unused in (config.within("scorer_filters"), weights, *([devices] if devices else ())):
+        unused.skip()  # what is said of scorers that are not asked
     seen: set[str] = set()
     for name in filter(None, methods or ["manual"]):
         device = config.text("scorer_device") if devices is None else devices.text(name)

@@ -30,12 +30,14 @@ class Settings:
         data: key → value, as YAML has them; of a list, the number of each entry → the entry.
         at: keys above it, each with a dot after it.
         asked: keys that were asked for; grows.
+        inner: key → what is below it, once that was asked for; grows.
     """
 
     path: Path
     data: Mapping[Any, Any] = field(default_factory=dict)
     at: str = ""
     asked: set[object] = field(default_factory=set)
+    inner: dict[object, Settings] = field(default_factory=dict)
 
     def __contains__(self, key: object) -> bool:
         """Tell whether a setting is there."""
@@ -51,9 +53,17 @@ class Settings:
         self.asked.add(key)
         return self.data.get(key, default)
 
-    def others(self) -> dict[Any, Any]:
-        """Return what is set and nobody has asked for."""
-        return {key: value for key, value in self.data.items() if key not in self.asked}
+    def skip(self, *keys: object) -> None:
+        """Take note that some keys, or all if none is named, have no effect or are told of."""
+        self.asked.update(keys or self.data)
+
+    def others(self) -> Iterator[str]:
+        """Yield the keys that are set and nobody has asked for, with those above them."""
+        for key, value in self.data.items():
+            if key in self.inner:
+                yield from self.inner[key].others()
+            elif key not in self.asked and _is_set(value):
+                yield f"{self.at}{key}"
 
     def text(self, key: object, default: str = "") -> str:
         """Return a word or a number, as text.
@@ -112,7 +122,7 @@ class Settings:
         value = self.get(key) or {}
         if not isinstance(value, dict):
             raise self._error(key, "a mapping")
-        return Settings(self.path, value, f"{self.at}{key}.")
+        return self._below(key, value)
 
     def entries(self, key: object) -> Settings:
         """Return the entries of a list by their numbers, from 1; nothing if there is nothing.
@@ -123,7 +133,7 @@ class Settings:
         value = self.get(key) or []
         if not isinstance(value, list):
             raise self._error(key, "a list")
-        return Settings(self.path, dict(enumerate(value, 1)), f"{self.at}{key}.")
+        return self._below(key, dict(enumerate(value, 1)))
 
     def texts(self, key: object) -> list[str]:
         """Return the entries of a list of words.
@@ -143,11 +153,21 @@ class Settings:
         entries = self.entries(key)
         return [entries.within(number) for number in entries]
 
+    def _below(self, key: object, data: Mapping[Any, Any]) -> Settings:
+        return self.inner.setdefault(key, Settings(self.path, data, f"{self.at}{key}."))
+
     def _error(self, key: object, what: str) -> RecipeError:
         value = repr(self.data.get(key))
         shown = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
         message = f"{self.at}{key} must be {what}, not {shown}"
         return RecipeError(message, path=self.path, hint=_HINT)
+
+
+def _is_set(value: object) -> bool:
+    """Tell whether a value, or one of those in it, says something; OmegaConf's users write None."""
+    if isinstance(value, dict):
+        return any(map(_is_set, value.values()))
+    return bool(value) and value != "None"
 
 
 def _number(value: object) -> float | None:
