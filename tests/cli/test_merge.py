@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -9,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmerge import _native, load_registry
+from bmerge import _native, load_registry, merge
+from bmerge.cli.merge import command
 from bmerge.cli.merge_explain import explanation, show_explanation
 from bmerge.executors import ExecutionReport
 from bmerge.executors.base import Processor, Reading, Writing
 from bmerge.formats import open_checkpoint
 from bmerge.host.named_merge import plan_of_method
+from bmerge.method import TAKEN
 from bmerge.testing import read_checkpoint, write_checkpoint
 
 RECIPE = """
@@ -266,6 +269,13 @@ def test_hyperparameter_may_not_hide_an_option(bmerge, write_plugin):
     called = bmerge("merge", "odd", "a", "b", "--plugin", write_plugin("odd_one.py", source))
     assert called.status == 1
     assert "odd has a hyperparameter 'seed', which is an option too" in called.err
+
+
+def test_names_that_hyperparameters_should_not_have_are_those_of_options_and_keywords():
+    spellings = {word for p in command.params for word in (*p.opts, *p.secondary_opts)} | {"--help"}
+    options = {word[2:].replace("-", "_") for word in spellings if word.startswith("--")}
+    keywords = inspect.signature(merge).parameters.values()
+    assert {p.name for p in keywords if p.kind is p.KEYWORD_ONLY} | options == TAKEN
 
 
 def test_observer_is_told_of_the_plan(bmerge, pair, write_plugin, tmp_path):

@@ -14,12 +14,14 @@ from PIL import Image
 
 from bmerge import (
     GeneratorError,
+    GeneratorKind,
     MethodError,
     OptimiserKind,
     Payload,
     PerModel,
     Picture,
     PluginError,
+    ScorerKind,
     Weight,
     hookimpl,
     load_registry,
@@ -106,6 +108,15 @@ def test_method_that_returns_one_number_is_found():
 
     with pytest.raises(AssertionError, match="returns one per tensor, repeated for all elements"):
         check_merge_method(mean)
+
+
+@pytest.mark.parametrize("name", ["seed", "shard_size", "overwrite", "dtype"])
+def test_method_that_is_told_what_an_option_of_merges_is_called_is_found(name):
+    scope = {"Weight": Weight, "Literal": Literal}
+    for annotation in ("Weight = 0.5", "Literal['x'] = 'x'"):
+        exec(f"def odd(a, b, *, {name}: {annotation}):\n 'Mix.'\n return a", scope)
+        with pytest.raises(AssertionError, match=f"'{name}' of odd is an option of bmerge merge"):
+            check_merge_method(merge_method(scope["odd"]))
 
 
 def test_method_without_a_summary_is_found():
@@ -268,6 +279,26 @@ def test_factory_that_a_run_could_not_call_is_found(factory, message):
     with pytest.raises(PluginError, match=message) as caught:
         check_hooks(_plugin(bmerge_optimisers=hookimpl(bmerge_optimisers)))
     assert "keyword-only" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook", "name"),
+    [
+        (GeneratorKind, "bmerge_generators", "name"),
+        (OptimiserKind, "bmerge_optimisers", "init_points"),
+        (ScorerKind, "bmerge_scorers", "weight"),
+    ],
+)
+def test_option_that_is_called_like_a_key_of_study_files_is_found(kind, hook, name):
+    scope = {}
+    exec(f"def factory({', '.join((*kind.positional, '*'))}, {name}=1): ...", scope)
+
+    def offer():
+        return [kind("mine", scope["factory"], "x")]
+
+    offer.__name__ = hook
+    with pytest.raises(PluginError, match=f"the option '{name}' of mine cannot be set"):
+        check_hooks(_plugin(**{hook: hookimpl(offer)}))
 
 
 def test_commands_that_cannot_be_added_are_found():

@@ -13,8 +13,10 @@ from bmerge.method.hyperparameter import Hyperparameter, PerModel, Range, Weight
 from bmerge.method.method import MergeMethod
 from bmerge.method.option import Option, OptionValue, option_text
 from bmerge.method.statistic import Statistic
+from bmerge.method.taken import TAKEN
 
 __all__ = [
+    "TAKEN",
     "Alike",
     "ContentKind",
     "Difference",

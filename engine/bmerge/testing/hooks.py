@@ -11,6 +11,8 @@ from bmerge.faults import explained
 from bmerge.host.discovery import PluginCandidate
 from bmerge.host.manager import PluginHost
 from bmerge.host.registry import Registry
+from bmerge.study.load import GENERATOR, OPTIMISER
+from bmerge.study.load_scorers import SCORER
 
 __all__ = ["check_hooks"]
 
@@ -18,7 +20,8 @@ __all__ = ["check_hooks"]
 def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
     """Check a plugin's hooks as a run calls them: names, arguments, marks, and what they offer.
 
-    Factories must take what they will be given, and commands must be addable.
+    Factories must take what they will be given, options be called like no key of a study file
+    beside which they stand, and commands be addable.
 
     Args:
         plugin: the module or object that holds the hooks.
@@ -50,8 +53,24 @@ def check_hooks(plugin: object, *, name: str = "plugin") -> Registry:
     for kinds in (registry.optimisers, registry.generators, registry.scorers):
         for kind in kinds.values():
             kind.check_factory()
+    _check_settable(registry)
     _check_commands(plugin, name)
     return registry
+
+
+def _check_settable(registry: Registry) -> None:
+    """Complain of an option that no study file can set."""
+    for kinds, keys in (
+        (registry.generators, GENERATOR),
+        (registry.optimisers, OPTIMISER),
+        (registry.scorers, SCORER),
+    ):
+        for kind in kinds.values():
+            for option in kind.options:
+                if option.name in keys:
+                    message = f"the option {option.name!r} of {kind.name} cannot be set"
+                    hint = f"study files take the keys {', '.join(keys)} for themselves"
+                    raise PluginError(message, plugin=kind.name, hint=hint)
 
 
 def _check_commands(plugin: object, name: str) -> None:

@@ -19,7 +19,7 @@ from bmerge.errors import ExecutorError
 from bmerge.executors import Executor, NativeExecutor
 from bmerge.expr import Extent, extent_of
 from bmerge.formats import open_checkpoint
-from bmerge.method import ContentKind, MergeMethod, OptionValue
+from bmerge.method import TAKEN, ContentKind, MergeMethod, OptionValue
 from bmerge.pipeline import merge_to_file
 from bmerge.plan import Plan, make_plan
 from bmerge.recipe import BlockWeights, Content, ModelRef, Recipe
@@ -48,7 +48,8 @@ Tensors = Mapping[str, np.ndarray[Any, Any]]
 def check_merge_method(method: MergeMethod, *, models: int | None = None) -> None:
     """Check that a merge method can be used as all others are.
 
-    It has a name and a summary; its body can be traced; its hyperparameters' defaults and search
+    It has a name and a summary; what it can be told is called like no option of ``bmerge merge``,
+    which would refuse it; its body can be traced; its hyperparameters' defaults and search
     bounds give finite numbers for ordinary models, one for each element; the Rust core gives the
     same bytes for any number of threads, and so does torch (within one unit in the last place, if
     the body has transcendental functions or sums). A ``@tensor_method`` runs on torch alone and
@@ -66,6 +67,10 @@ def check_merge_method(method: MergeMethod, *, models: int | None = None) -> Non
     """
     assert method.name.isidentifier(), f"{method.name!r} must be a word, to be used everywhere"
     assert method.summary, f"{method.name} has no docstring; its first line is shown in listings"
+    names = [*(h.name for h in method.hyperparameters), *(o.name for o in method.options)]
+    for name in names:
+        message = f"{name!r} of {method.name} is an option of bmerge merge, or a keyword"
+        assert name not in TAKEN, f"{message} of bmerge.merge: nobody could set it there"
     count = models or len(method.model_names) + (3 if method.variadic else 0)
     with tempfile.TemporaryDirectory() as folder:
         for dtype, options in itertools.product(DTYPES, _forms(method)):
