@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -147,12 +148,44 @@ def test_import_loads_nothing_heavy(code):
     assert _modules_after(code) == set()
 
 
+def _homes(package: str) -> dict[str, str]:
+    """Return the names that a package imports when they are used, with their modules."""
+    homes = getattr(importlib.import_module(package), "_HOMES", {})
+    return {name: module for module, names in homes.items() for name in names.split()}
+
+
+def _told(init: Path) -> dict[str, str]:
+    """Return the names that type checkers see a package import, with their modules."""
+    nodes = ast.walk(ast.parse(init.read_text()))
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    names = {alias.name: str(node.module) for node in froms for alias in node.names}
+    return {name: home for name, home in names.items() if home not in ABOUT_ROOMS}
+
+
+ABOUT_ROOMS = {"__future__", "bmerge.rooms", "typing"}
+ROOMS = [init for init in sorted(ENGINE.glob("*/__init__.py")) if "offering(" in init.read_text()]
+
+
+@pytest.mark.parametrize("init", ROOMS, ids=lambda init: init.parent.name)
+def test_room_offers_what_it_tells(init):
+    package = ".".join(init.parent.relative_to(ENGINE.parent).parts)
+    room = importlib.import_module(package)
+    assert _homes(package) == _told(init)
+    assert set(room.__all__) == set(_homes(package))
+    assert all(hasattr(room, name) for name in room.__all__)
+    beside = {path.stem for path in init.parent.iterdir()}
+    assert beside.isdisjoint(room.__all__), "an import of the module would replace the name"
+
+
 def test_public_names_are_all_there():
     import bmerge
 
     for name in bmerge.__all__:
         assert getattr(bmerge, name) is not None
-    assert set(bmerge.__all__) == {*bmerge._MODULE_OF, "ops"}
+    told = {name: home for name, home in _told(ENGINE / "__init__.py").items() if name != "ops"}
+    assert set(bmerge.__all__) == {*_homes("bmerge"), "ops"} == {*told, "ops"}
+    with pytest.raises(AttributeError, match="module 'bmerge' has no attribute 'nothing'"):
+        _ = bmerge.nothing
 
 
 def _modules() -> dict[str, set[str]]:

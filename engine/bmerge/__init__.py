@@ -1,7 +1,7 @@
 """Merge Stable Diffusion checkpoints block by block; let an optimiser find the best merge.
 
 The public names, each imported from its room when it is first used: ``import bmerge`` itself
-imports nothing, above all neither torch nor numpy nor optuna. Plugins import from here only.
+imports none of them, above all neither torch nor numpy nor optuna. Plugins import from here only.
 """
 
 from __future__ import annotations
@@ -71,6 +71,55 @@ if TYPE_CHECKING:
     from bmerge.system import split_command
     from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
     from bmerge.version import __version__
+else:
+    from bmerge.rooms import offering
+
+    _HOMES = {
+        "bmerge.api.converting": "convert",
+        "bmerge.api.looking": "diff inspect made_of",
+        "bmerge.api.merging": "merge",
+        "bmerge.api.studies": "Study",
+        "bmerge.architectures": "Architecture Rule detect load_architecture",
+        "bmerge.architectures.located": "PipelineParts ParameterPlace pipeline_parts",
+        "bmerge.errors": (
+            "ArchitectureError Blame BmergeError ExecutorError FormatError GeneratorError "
+            "MethodError MissingExtraError PluginError RecipeError ScorerError "
+            "StudyError StudyInterruptedError nearest"
+        ),
+        "bmerge.evaluate.protocols": (
+            "Checked Exhibit Generator MergedModel Payload Picture Scorer StoredPicture TrialScorer"
+        ),
+        "bmerge.evaluate.weights": "Download scorer_folder",
+        "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",
+        "bmerge.formats.registry": "Format",
+        "bmerge.host.hookspecs": "hookimpl",
+        "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
+        "bmerge.host.registry": "Registry load_registry",
+        "bmerge.method": (
+            "Alike Difference Hyperparameter MergeMethod Option ParameterGroup PerModel Range "
+            "Statistic Weight merge_method tensor_method"
+        ),
+        "bmerge.options": "About OptionGroup option unfolded",
+        "bmerge.pipeline": "Merger merge_to_file",
+        "bmerge.plan": "Plan make_plan",
+        "bmerge.rating": "PersonScorer",
+        "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
+        "bmerge.system": "split_command",
+        "bmerge.temporaries": "fresh_name remove_left_over temporary_folder",
+        "bmerge.study.cube": "Cube",
+        "bmerge.study.storage": "Storage StorageKind StoredTrial",
+        "bmerge.study.protocols": "Optimiser Parameter ParameterKind Result Space",
+        "bmerge.version": "__version__",
+    }
+    _attribute = offering(__name__, _HOMES)
+
+    def __getattr__(name: str) -> Any:
+        if name != "ops":
+            return _attribute(name)
+        import importlib
+
+        return importlib.import_module("bmerge.ops")
+
 
 __all__ = [
     "About",
@@ -164,59 +213,6 @@ __all__ = [
     "tensor_method",
     "unfolded",
 ]
-
-_HOME = {
-    "bmerge.api.converting": "convert",
-    "bmerge.api.looking": "diff inspect made_of",
-    "bmerge.api.merging": "merge",
-    "bmerge.api.studies": "Study",
-    "bmerge.architectures": "Architecture Rule detect load_architecture",
-    "bmerge.architectures.located": "PipelineParts ParameterPlace pipeline_parts",
-    "bmerge.errors": (
-        "ArchitectureError Blame BmergeError ExecutorError FormatError GeneratorError "
-        "MethodError MissingExtraError PluginError RecipeError ScorerError "
-        "StudyError StudyInterruptedError nearest"
-    ),
-    "bmerge.evaluate.protocols": (
-        "Checked Exhibit Generator MergedModel Payload Picture Scorer StoredPicture TrialScorer"
-    ),
-    "bmerge.evaluate.weights": "Download scorer_folder",
-    "bmerge.formats": "Checkpoint TensorInfo open_checkpoint",
-    "bmerge.formats.registry": "Format",
-    "bmerge.host.hookspecs": "hookimpl",
-    "bmerge.host.kinds": "GeneratorKind OptimiserKind ScorerKind",
-    "bmerge.host.registry": "Registry load_registry",
-    "bmerge.method": (
-        "Alike Difference Hyperparameter MergeMethod Option ParameterGroup PerModel Range "
-        "Statistic Weight merge_method tensor_method"
-    ),
-    "bmerge.options": "About OptionGroup option unfolded",
-    "bmerge.pipeline": "Merger merge_to_file",
-    "bmerge.plan": "Plan make_plan",
-    "bmerge.rating": "PersonScorer",
-    "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
-    "bmerge.system": "split_command",
-    "bmerge.temporaries": "fresh_name remove_left_over temporary_folder",
-    "bmerge.study.cube": "Cube",
-    "bmerge.study.storage": "Storage StorageKind StoredTrial",
-    "bmerge.study.protocols": "Optimiser Parameter ParameterKind Result Space",
-    "bmerge.version": "__version__",
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name's module at its first use (PEP 562)."""
-    import importlib
-
-    if name == "ops":
-        return importlib.import_module("bmerge.ops")
-    if name not in _MODULE_OF:
-        message = f"module 'bmerge' has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -11,10 +11,10 @@ import re
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
+from bmerge.executors.memory import largest_staging, largest_working_set
 from bmerge.executors.native import NativeExecutor, program_of
 from bmerge.executors.options import ExecutorName, ExecutorOptions
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe, no_gpu
-from bmerge.executors.working_set import largest_staging, largest_working_set
 from bmerge.extras import require
 from bmerge.options import unfolded
 from bmerge.plan import Plan

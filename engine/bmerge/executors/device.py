@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from bmerge.errors import ExecutorError
+from bmerge.executors.memory import AHEAD
 from bmerge.executors.probe import memory_of
-from bmerge.executors.working_set import AHEAD
 from bmerge.records import dataclass
 
 __all__ = ["CpuDevice", "CudaDevice", "Device", "Downloaded", "PendingTransfer", "open_device"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.device import Device
-from bmerge.executors.working_set import staging, working_set
+from bmerge.executors.memory import staging, working_set
 from bmerge.expr.window import Window
 from bmerge.plan import MergeJob
 from bmerge.records import dataclass

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from bmerge.formats.checkpoint import (
-    POSITION_IDS,
-    Checkpoint,
-    ComposedTensor,
-    Piece,
-    Tensor,
-    TensorInfo,
-)
-from bmerge.formats.coded import Codec, CodedTensor, coded_part, native_input, values_of
-from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
-from bmerge.formats.damage import nonfinite_scale
-from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
-from bmerge.formats.housed import housed
-from bmerge.formats.layouts import LAYOUTS
-from bmerge.formats.one_layout import in_form, in_one_layout
-from bmerge.formats.open import open_checkpoint
-from bmerge.formats.prefixes import is_part_file, kind_of, leading, prefix_of
-from bmerge.formats.quantised import (
-    QuantisedWeight,
-    as_floats,
-    damage,
-    decoded,
-    quantised_weights,
-    refuse_quantised,
-)
-from bmerge.formats.relaid import PARTS, Form
-from bmerge.formats.stored import read_bytes
+from typing import TYPE_CHECKING
+
+from bmerge.rooms import offering
+
+if TYPE_CHECKING:
+    from bmerge.formats.checkpoint import (
+        POSITION_IDS,
+        Checkpoint,
+        ComposedTensor,
+        Piece,
+        Tensor,
+        TensorInfo,
+    )
+    from bmerge.formats.coded import Codec, CodedTensor, coded_part, native_input, values_of
+    from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
+    from bmerge.formats.damage import nonfinite_scale
+    from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
+    from bmerge.formats.layouts import LAYOUTS
+    from bmerge.formats.one_layout import in_form, in_one_layout
+    from bmerge.formats.open import open_checkpoint
+    from bmerge.formats.prefixes import is_part_file, kind_of, leading, prefix_of
+    from bmerge.formats.quantised import (
+        QuantisedWeight,
+        as_floats,
+        damage,
+        decoded,
+        quantised_weights,
+        refuse_quantised,
+    )
+    from bmerge.formats.relaid import PARTS, Form
+    from bmerge.formats.stored import read_bytes
+else:
+    _HOMES = {
+        "bmerge.formats.checkpoint": (
+            "POSITION_IDS Checkpoint ComposedTensor Piece Tensor TensorInfo"
+        ),
+        "bmerge.formats.coded": "Codec CodedTensor coded_part native_input values_of",
+        "bmerge.formats.composed": "elements_of pieces_of rows_of runs_of",
+        "bmerge.formats.damage": "nonfinite_scale",
+        "bmerge.formats.hashes": "cached_sha256 checkpoint_sha256 sha256_of",
+        "bmerge.formats.layouts": "LAYOUTS",
+        "bmerge.formats.one_layout": "in_form in_one_layout",
+        "bmerge.formats.open": "open_checkpoint",
+        "bmerge.formats.prefixes": "is_part_file kind_of leading prefix_of",
+        "bmerge.formats.quantised": (
+            "QuantisedWeight as_floats damage decoded quantised_weights refuse_quantised"
+        ),
+        "bmerge.formats.relaid": "PARTS Form",
+        "bmerge.formats.stored": "read_bytes",
+    }
+    __getattr__ = offering(__name__, _HOMES)
 
 __all__ = [
     "LAYOUTS",
@@ -50,7 +74,6 @@ __all__ = [
     "damage",
     "decoded",
     "elements_of",
-    "housed",
     "in_form",
     "in_one_layout",
     "is_part_file",

@@ -15,7 +15,6 @@ from bmerge.formats import (
     Checkpoint,
     checkpoint_sha256,
     decoded,
-    housed,
     in_form,
     in_one_layout,
     kind_of,
@@ -141,7 +140,11 @@ def inputs_of(
     Raises:
         BmergeError: if models, LoRAs and architecture do not fit together.
     """
-    given = housed(checkpoints) if recipe.picks else checkpoints
+    given = checkpoints
+    if recipe.picks:
+        from bmerge.formats.housed import housed  # few merges put parts together
+
+        given = housed(checkpoints)
     models = in_form(given, recipe.form)
     notes = tuple(_lost(given, models)) if recipe.layout is not None else ()
     if recipe.form.prefix == "":

@@ -18,9 +18,9 @@ from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, Job, Jobs, MergeJob, OutputTensor, Plan
 from bmerge.plan.rewriting import base_of, is_kept, merge_of, placed
 
-__all__ = ["TYPES", "in_blocks"]
+__all__ = ["BLOCK_TYPES", "in_blocks"]
 
-TYPES: Mapping[str, str] = {name.lower(): name for name in BLOCKS}
+BLOCK_TYPES: Mapping[str, str] = {name.lower(): name for name in BLOCKS}
 """What recipes call types of blocks → ggml's names."""
 _INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 """What llama.cpp takes for rows that are not whole blocks of 256."""
@@ -53,7 +53,7 @@ def in_blocks(plan: Plan) -> Plan:
             if wanted == "auto":
                 kind = _as_first(job, output) if dtypes.of(output.key) is None else None
             else:
-                kind = _as_named(TYPES[wanted], job, output, coded=coded)
+                kind = _as_named(BLOCK_TYPES[wanted], job, output, coded=coded)
         made, tensor = _written(job, output, kind, widen=wanted != "auto")
         jobs.append(made)
         outputs.append(tensor)

@@ -26,7 +26,7 @@ from bmerge.formats.requantise import (
     as_new,
 )
 from bmerge.formats.table import LargeTable
-from bmerge.plan.blocks import TYPES, in_blocks
+from bmerge.plan.blocks import BLOCK_TYPES, in_blocks
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
 from bmerge.plan.rewriting import base_of, is_kept, merge_of, placed
@@ -55,9 +55,9 @@ def encoded(plan: Plan, *, gguf: bool = False) -> Plan:
             format that the recipe names.
     """
     wanted, first = plan.recipe.quantise, leading(plan.checkpoints).tensors
-    if gguf or wanted in TYPES:
+    if gguf or wanted in BLOCK_TYPES:
         found = in_blocks(plan)
-        if wanted in TYPES and not any(output.dtype in BLOCKS for output in found.outputs):
+        if wanted in BLOCK_TYPES and not any(output.dtype in BLOCKS for output in found.outputs):
             raise _nothing(plan, "more than 1024 elements, in rows of whole blocks")
         return found
     coded = not isinstance(first, LargeTable) and any(
