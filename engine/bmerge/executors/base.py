@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from bmerge.errors import ExecutorError
-from bmerge.formats import Tensor, nonfinite_scale
+from bmerge.formats import Tensor
 from bmerge.lora.patched import is_patched
 from bmerge.plan import MergeJob, Plan
 from bmerge.records import dataclass
@@ -223,6 +223,8 @@ def nonfinite_error(job: MergeJob, index: int | None) -> ExecutorError:
     if index is None:
         message = f"merging {job.key!r} gives NaN or a value beyond {job.dtype}"
     else:
+        from bmerge.formats import nonfinite_scale  # with all that tells what is damaged
+
         tensor = job.inputs[index]
         loras = " with its LoRAs" if is_patched(tensor) else ""
         scale = None if is_patched(tensor) else nonfinite_scale(tensor)

@@ -17,20 +17,14 @@ if TYPE_CHECKING:
     )
     from bmerge.formats.coded import Codec, CodedTensor, coded_part, native_input, values_of
     from bmerge.formats.composed import elements_of, pieces_of, rows_of, runs_of
-    from bmerge.formats.damage import nonfinite_scale
+    from bmerge.formats.damage import damage_of, nonfinite_scale
     from bmerge.formats.hashes import cached_sha256, checkpoint_sha256, sha256_of
     from bmerge.formats.layouts import LAYOUTS
     from bmerge.formats.one_layout import in_form, in_one_layout
     from bmerge.formats.open import open_checkpoint
     from bmerge.formats.prefixes import is_part_file, kind_of, leading, prefix_of
-    from bmerge.formats.quantised import (
-        QuantisedWeight,
-        as_floats,
-        damage,
-        decoded,
-        quantised_weights,
-        refuse_quantised,
-    )
+    from bmerge.formats.quantisation import QuantisedWeight
+    from bmerge.formats.quantised import as_floats, decoded, quantised_weights, refuse_quantised
     from bmerge.formats.relaid import PARTS, Form
     from bmerge.formats.stored import read_bytes
 else:
@@ -40,15 +34,14 @@ else:
         ),
         "bmerge.formats.coded": "Codec CodedTensor coded_part native_input values_of",
         "bmerge.formats.composed": "elements_of pieces_of rows_of runs_of",
-        "bmerge.formats.damage": "nonfinite_scale",
+        "bmerge.formats.damage": "damage_of nonfinite_scale",
         "bmerge.formats.hashes": "cached_sha256 checkpoint_sha256 sha256_of",
         "bmerge.formats.layouts": "LAYOUTS",
         "bmerge.formats.one_layout": "in_form in_one_layout",
         "bmerge.formats.open": "open_checkpoint",
         "bmerge.formats.prefixes": "is_part_file kind_of leading prefix_of",
-        "bmerge.formats.quantised": (
-            "QuantisedWeight as_floats damage decoded quantised_weights refuse_quantised"
-        ),
+        "bmerge.formats.quantisation": "QuantisedWeight",
+        "bmerge.formats.quantised": "as_floats decoded quantised_weights refuse_quantised",
         "bmerge.formats.relaid": "PARTS Form",
         "bmerge.formats.stored": "read_bytes",
     }
@@ -71,7 +64,7 @@ __all__ = [
     "cached_sha256",
     "checkpoint_sha256",
     "coded_part",
-    "damage",
+    "damage_of",
     "decoded",
     "elements_of",
     "in_form",

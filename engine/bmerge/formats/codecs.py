@@ -6,20 +6,26 @@ refused by the name of its format.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from bmerge.dtypes import TAGS
-from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Tensor, TensorInfo
 from bmerge.formats.coded import Codec, CodedTensor
+from bmerge.formats.levels import STATE, is_shape, of_levels
 from bmerge.formats.packed import of_words
 from bmerge.formats.quantisation import EIGHT, ORIGINAL_SHAPE, POWERS, is_contradicted
 from bmerge.formats.stored import read_bytes
 
-__all__ = ["ASIDE", "SCALES", "SCALE_DTYPES", "TILE", "coded_tensor", "rotation"]
+__all__ = [
+    "ASIDE",
+    "SCALES",
+    "SCALE_DTYPES",
+    "coded_tensor",
+    "rotation",
+    "scale_of",
+    "tiled_shape",
+]
 
 SCALES = ("weight_scale", "scale_weight", "weight_scale_inv", "scale", "weights_scaling_factor",
            "weight_quantizer._scale", "scale.weight", "weight_scale.weight")  # fmt: skip
@@ -36,11 +42,9 @@ ASIDE = {
 _CODES = {"F8_E4M3": "E4M3", "F8_E5M2": "E5M2", "I8": "I8"}
 SCALE_DTYPES = {"F32", "F16", "BF16", "F8_E4M3", "F8_E8M0"}
 """Number formats of scales."""
-_LEAST_LIST = 16
-_NESTED_LIST = 256
 _STANDS_FOR = "BF16"
 """What a weight is written as if it is not quantised again: most such models were made of it."""
-TILE = (128, 4)
+_TILE = (128, 4)
 """Rows and columns of scales that lie together, as cuBLAS takes them."""
 _ROWS = 16
 """Padding adds fewer rows than this to nvfp4, and twice as many to mxfp8."""
@@ -69,8 +73,8 @@ def coded_tensor(
     Raises:
         FormatError: if a file has become shorter.
     """
-    if any(role.startswith("quant_state.") for role in roles):
-        return _of_levels(codes, roles, name)
+    if any(role.startswith(STATE) for role in roles):
+        return of_levels(codes, roles, name, _STANDS_FOR)
     if name in {"GPTQ", "AWQ"}:
         return of_words(codes, roles, name, _STANDS_FOR)
     if codes.dtype in EIGHT and roles.keys() <= _OF_ACTIVATIONS and not said:
@@ -96,7 +100,7 @@ def _of_scales(
         return None
     if "SCB" in roles:
         return _of_rows_of_127(codes, roles, name)
-    scale = next((roles[role] for role in SCALES if role in roles), None)
+    scale = scale_of(roles)
     if scale is None or is_contradicted(said, scale):
         return None
     packed = said.get("format") == "convrot_w4a4"
@@ -176,54 +180,9 @@ def _tiled(
     return _made(codes, shape, name, codec, tuple(parts), roles)
 
 
-def _of_levels(codes: TensorInfo, roles: Mapping[str, TensorInfo], name: str) -> CodedTensor | None:
-    """Return a weight of bitsandbytes in 4 bits."""
-    state = _state(roles)
-    absmax, levels = roles.get("absmax"), roles.get("quant_map")
-    shape, block = state.get("shape"), state.get("blocksize")
-    if absmax is None or levels is None or not _are_sizes(shape) or not _are_sizes([block]):
-        return None
-    assert isinstance(shape, list)
-    assert isinstance(block, int)
-    elements, nested, parts = math.prod(shape), None, [codes, absmax, levels]
-    if absmax.dtype == "U8":
-        extra = [roles.get("nested_absmax"), roles.get("nested_quant_map")]
-        size, offset = state.get("nested_blocksize"), state.get("nested_offset")
-        if None in extra or not _are_sizes([size]) or not isinstance(offset, float):
-            return None
-        assert isinstance(size, int)
-        nested = (size, offset)
-        parts += [info for info in extra if info is not None]
-    blocks = -(-elements // block)
-    wanted = [(absmax, blocks)]
-    if nested is not None:
-        wanted = [(parts[3], -(-blocks // nested[0])), (parts[4], _NESTED_LIST)]
-    if any((info.dtype, info.numel) != ("F32", count) for info, count in wanted):
-        return None
-    if absmax.numel != blocks:
-        return None
-    listed = levels.numel == _LEAST_LIST and levels.dtype == "F32"
-    if not listed or codes.nbytes < (elements + 1) // 2:
-        return None
-    tag = TAGS.get(str(state.get("dtype")), _STANDS_FOR)
-    codec = Codec("levels", (elements, block, nested))
-    return _made(codes, tuple(shape), name, codec, tuple(parts), roles, tag)
-
-
-def _state(roles: Mapping[str, TensorInfo]) -> dict[str, Any]:
-    role = next(role for role in roles if role.startswith("quant_state."))
-    try:
-        state = json.loads(read_bytes(roles[role], 1 << 16))
-    except (ValueError, RecursionError, FormatError):
-        return {}
-    return state if isinstance(state, dict) else {}
-
-
-def _are_sizes(values: Any) -> bool:
-    """Tell whether this is a list of positive whole numbers of a tensor's size."""
-    if not isinstance(values, list):
-        return False
-    return all(type(value) is int and 0 < value < 1 << 40 for value in values)
+def scale_of(roles: Mapping[str, TensorInfo]) -> TensorInfo | None:
+    """Return what codes are multiplied by, of any spelling."""
+    return next((roles[role] for role in SCALES if role in roles), None)
 
 
 def _cells(rows: int, columns: int, scale: TensorInfo) -> tuple[int, int, int] | None:
@@ -246,9 +205,14 @@ def _cells(rows: int, columns: int, scale: TensorInfo) -> tuple[int, int, int] |
 
 def _tiles(shape: tuple[int, ...], scale: TensorInfo, block: int) -> int:
     """Return how many tiles of scales are side by side; 0 if they are not in tiles."""
-    down, across = TILE
-    rows, blocks = -(-shape[0] // down) * down, -(-(shape[1] // block) // across)
-    return blocks if scale.shape == (rows, blocks * across) and len(shape) == 2 else 0
+    fits = len(shape) == 2 and scale.shape == tiled_shape(shape[0], shape[1] // block)
+    return scale.shape[1] // _TILE[1] if fits else 0
+
+
+def tiled_shape(rows: int, blocks: int) -> tuple[int, int]:
+    """Return the shape of scales in tiles: of so many rows with so many blocks each."""
+    down, across = _TILE
+    return -(-rows // down) * down, -(-blocks // across) * across
 
 
 def _fitting(
@@ -256,7 +220,7 @@ def _fitting(
 ) -> tuple[int, ...]:
     """Return a shape without its padding, as far as the file or the layer's bias tells."""
     told = said.get(ORIGINAL_SHAPE)
-    if isinstance(told, list) and _are_sizes(told) and len(told) == len(shape) == 2:
+    if is_shape(told) and len(told) == len(shape) == 2:
         fits = (
             whole - padding < extent <= whole for extent, whole in zip(told, shape, strict=True)
         )
@@ -284,7 +248,6 @@ def _made(
     codec: Codec,
     parts: tuple[TensorInfo, ...],
     roles: Mapping[str, TensorInfo],
-    dtype: str = _STANDS_FOR,
 ) -> CodedTensor:
     others = tuple(sorted(roles.items()))
-    return CodedTensor(codes.key, dtype, tuple(shape), name, codec, parts, others)
+    return CodedTensor(codes.key, _STANDS_FOR, tuple(shape), name, codec, parts, others)

@@ -1,54 +1,51 @@
 """What is wrong with the parts of a quantised weight that should be decoded and cannot be.
 
-Asked by :mod:`.quantised` when :mod:`.codecs` has refused a weight: a line that names the part, as
-whoever made or carried the file needs it. What lies there in a format that is not decoded at all
-has nothing wrong with it.
+Imported when :mod:`.codecs` has refused a weight, or a merge has met NaN: a line that names the
+part, as whoever made or carried the file needs it. What lies there in a format that is not decoded
+at all has nothing wrong with it.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import ComposedTensor, Tensor, TensorInfo
-from bmerge.formats.codecs import ASIDE, SCALE_DTYPES, SCALES, TILE, rotation
+from bmerge.formats.codecs import (
+    ASIDE,
+    SCALE_DTYPES,
+    SCALES,
+    rotation,
+    scale_of,
+    tiled_shape,
+)
 from bmerge.formats.coded import CodedTensor, values_of
+from bmerge.formats.levels import LIST, NESTED_LIST, STATE, is_shape, is_size, read_state
 from bmerge.formats.quantisation import (
     EIGHT,
     METADATA,
     POWERS,
     UNSOUND,
+    QuantisedWeight,
     codes_said,
     is_contradicted,
 )
 from bmerge.formats.stored import read_bytes
 
-__all__ = ["fault_of", "nonfinite_scale"]
+__all__ = ["damage_of", "nonfinite_scale"]
 
 _SCALED = EIGHT | {"I8", "U8"}
-_STATE = "quant_state.bitsandbytes__"
 _NESTED = ("nested_absmax", "nested_quant_map")
 _WORDS, _OF_WORDS = ("I32", "U32"), ("F16", "BF16", "F32")
 """Number formats of what is packed in words, and of its scales."""
 _NOT_FINITE_POWER = 255
 
 
-def fault_of(
-    codes: TensorInfo, roles: Mapping[str, TensorInfo], name: str, said: Mapping[str, Any]
-) -> str | None:
-    """Return what is wrong with a weight that is not decoded; None if its format is not known.
-
-    Args:
-        codes: the tensor of codes.
-        roles: role → what else belongs to it.
-        name: what the format is called.
-        said: what the file declares of it, in ComfyUI's way.
-    """
-    return next(_faults(codes, roles, name, said), None)
+def damage_of(weight: QuantisedWeight) -> str | None:
+    """Return what is wrong with a weight that is not decoded; None if its format is not known."""
+    return next(_faults(weight.codes, weight.companions, weight.format, weight.said), None)
 
 
 def nonfinite_scale(tensor: Tensor) -> TensorInfo | None:
@@ -78,7 +75,7 @@ def _faults(
     if said and codes_said(str(said.get("format"))) is None:
         return
     leaf = codes.key.rpartition(".")[2]
-    state = any(role.startswith(_STATE) for role in roles)
+    state = any(role.startswith(STATE) for role in roles)
     if state or {"absmax", "quant_map"} <= roles.keys():
         yield from _of_levels(codes, roles)
     elif leaf == "qweight" and {"qzeros", "scales"} & roles.keys():
@@ -100,7 +97,7 @@ def _of_declaration(
     wanted = codes_said(str(told))
     if wanted is not None and codes.dtype != wanted:
         yield f"{where} says {told!r}, whose codes are {wanted}, but {_is(codes)}"
-    scale = _scale(roles)
+    scale = scale_of(roles)
     if scale is not None and is_contradicted(said, scale):
         yield f"{where} says {told!r}, but {_is(scale)}"
 
@@ -113,7 +110,7 @@ def _of_scales(
     if "SCB" in roles:
         yield from _differs(roles["SCB"], ("F32",), codes.shape[:1])
         return
-    scale = _scale(roles)
+    scale = scale_of(roles)
     if scale is None:
         yield f"{_beside(codes, 'weight_scale')} is missing"
         return
@@ -123,7 +120,7 @@ def _of_scales(
     columns = math.prod(codes.shape[1:]) * (2 if packed else 1)
     group = rotation(said, packed=packed)
     if scale.dtype == "U8":
-        yield from _differs(scale, ("U8",), _tiled(codes.shape[0], columns // 32))
+        yield from _differs(scale, ("U8",), tiled_shape(codes.shape[0], columns // 32))
     if group is not None and columns % group:
         yield f"{_declaration(roles)} rotates groups that {columns} columns are not made of"
     fitting = "one number, one for each row, or a grid of them"
@@ -139,42 +136,42 @@ def _of_nvfp4(codes: TensorInfo, roles: Mapping[str, TensorInfo]) -> Iterator[st
             yield f"{_is(codes)}; codes with two scales are U8"
         rows, columns = codes.shape[0], 2 * math.prod(codes.shape[1:])
         yield from _differs(roles["weight_scale_2"], ("F32",), ())
-        yield from _differs(roles["weight_scale"], ("F8_E4M3",), _tiled(rows, columns // 16))
+        yield from _differs(roles["weight_scale"], ("F8_E4M3",), tiled_shape(rows, columns // 16))
         if "pre_quant_scale" in roles:
             yield from _differs(roles["pre_quant_scale"], ("F32",), (columns,))
 
 
 def _of_levels(codes: TensorInfo, roles: Mapping[str, TensorInfo]) -> Iterator[str]:
-    state = next((info for role, info in roles.items() if role.startswith(_STATE)), None)
+    state = next((info for role, info in roles.items() if role.startswith(STATE)), None)
     if state is None:
-        yield f"'{codes.key}.{_STATE}…' is missing"
+        yield f"'{codes.key}.{STATE}…' is missing"
         return
     nested = roles["absmax"].dtype == "U8" if "absmax" in roles else False
     for role in ("absmax", "quant_map", *(_NESTED if nested else ())):
         if role not in roles:
             yield f"'{codes.key}.{role}' is missing"
-    told = _json(state)
+    told = read_state(state)
     shape, block = told.get("shape"), told.get("blocksize")
-    if not (isinstance(shape, list) and shape and all(_is_size(size) for size in shape)):
+    if not (shape and is_shape(shape)):
         yield f"{state.key!r} does not tell the shape"
         return
-    if not _is_size(block):
+    if not is_size(block):
         yield f"{state.key!r} does not tell the size of blocks"
         return
-    assert isinstance(block, int)
     elements = math.prod(shape)
     if codes.nbytes < (elements + 1) // 2:
         yield f"{state.key!r} tells a shape of {shape}, but {_has(codes)}"
     blocks = -(-elements // block)
     yield from _differs(roles["absmax"], ("F32", "U8"), (blocks,))
-    yield from _differs(roles["quant_map"], ("F32",), (16,))
+    yield from _differs(roles["quant_map"], ("F32",), (LIST,))
     size = told.get("nested_blocksize")
-    if nested and not (_is_size(size) and isinstance(told.get("nested_offset"), float)):
+    if not nested:
+        return
+    if not (is_size(size) and isinstance(told.get("nested_offset"), float)):
         yield f"{state.key!r} does not tell how its scales are nested"
-    elif nested:
-        assert isinstance(size, int)
+    else:
         yield from _differs(roles["nested_absmax"], ("F32",), (-(-blocks // size),))
-        yield from _differs(roles["nested_quant_map"], ("F32",), (256,))
+        yield from _differs(roles["nested_quant_map"], ("F32",), (NESTED_LIST,))
 
 
 def _of_words(codes: TensorInfo, roles: Mapping[str, TensorInfo]) -> Iterator[str]:
@@ -203,15 +200,6 @@ def _differs(info: TensorInfo, dtypes: tuple[str, ...], shape: tuple[int, ...]) 
         yield f"{_has(info)}; the weight takes {wanted}"
 
 
-def _tiled(rows: int, blocks: int) -> tuple[int, int]:
-    down, across = TILE
-    return -(-rows // down) * down, -(-blocks // across) * across
-
-
-def _scale(roles: Mapping[str, TensorInfo]) -> TensorInfo | None:
-    return next((roles[role] for role in SCALES if role in roles), None)
-
-
 def _declaration(roles: Mapping[str, TensorInfo]) -> str:
     own = roles.get("comfy_quant")
     return f"{METADATA!r} of the header" if own is None else repr(own.key)
@@ -227,15 +215,3 @@ def _is(info: TensorInfo) -> str:
 
 def _has(info: TensorInfo) -> str:
     return f"{info.key!r} has shape {list(info.shape)}"
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 < value < 1 << 40
-
-
-def _json(info: TensorInfo) -> dict[str, Any]:
-    try:
-        read = json.loads(read_bytes(info, 1 << 16))
-    except (ValueError, RecursionError, FormatError):
-        return {}
-    return read if isinstance(read, dict) else {}

@@ -1,4 +1,4 @@
-"""What the formats of quantised weights are called, by how they lie in a file.
+"""Quantised weights, and what their formats are called, by how they lie in a file.
 
 Part of :mod:`.quantised`, which finds them.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import field
 from typing import Any
 
 from bmerge.dtypes import BITS, FLOATS
 from bmerge.formats.checkpoint import TensorInfo
+from bmerge.records import dataclass
 
 __all__ = [
     "CODES",
@@ -20,6 +22,7 @@ __all__ = [
     "PACKED",
     "POWERS",
     "UNSOUND",
+    "QuantisedWeight",
     "codes_said",
     "declared_name",
     "format_of",
@@ -82,6 +85,23 @@ _OF_NAMES = {
 }
 POWERS = frozenset({"U8", "F8_E8M0"})
 """Number formats of scales that are powers of two."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisedWeight:
+    """A weight that is stored as codes.
+
+    Args:
+        format: what the format is called, for example ``nvfp4``.
+        codes: the tensor of codes.
+        companions: role → what else it takes to know the weight's values.
+        said: what the file declares of it in ComfyUI's way; empty if it does not.
+    """
+
+    format: str
+    codes: TensorInfo
+    companions: Mapping[str, TensorInfo]
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 def declared_name(said: Any) -> str:

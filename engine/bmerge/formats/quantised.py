@@ -13,32 +13,29 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from bmerge.dtypes import BITS
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor, TensorInfo
 from bmerge.formats.coded import CodedTensor
-from bmerge.formats.damage import fault_of
 from bmerge.formats.quantisation import (
     CODES,
     EIGHT,
     METADATA,
     PACKED,
+    QuantisedWeight,
     declared_name,
     format_of,
     is_as_declared,
 )
-from bmerge.records import dataclass
 
 if TYPE_CHECKING:
     from bmerge.formats.suspects import Suspects
 
 __all__ = [
-    "QuantisedWeight",
     "as_floats",
-    "damage",
     "decoded",
     "quantised_weights",
     "refuse_quantised",
@@ -76,23 +73,6 @@ _SCALERS = ("scale", "weight_scale")
 _PARAMETRISED = ("original", "parametrizations.weight.")
 """What torch calls a weight that modules beside it compute the layer's weight of, and where."""
 _MOST_STEPS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class QuantisedWeight:
-    """A weight that is stored as codes.
-
-    Args:
-        format: what the format is called, for example ``nvfp4``.
-        codes: the tensor of codes.
-        companions: role → what else it takes to know the weight's values.
-        said: what the file declares of it in ComfyUI's way; empty if it does not.
-    """
-
-    format: str
-    codes: TensorInfo
-    companions: Mapping[str, TensorInfo]
-    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 def quantised_weights(checkpoint: Checkpoint) -> tuple[QuantisedWeight, ...]:
@@ -170,14 +150,6 @@ def as_floats(checkpoint: Checkpoint, weight: QuantisedWeight) -> Tensor | None:
     return tensor
 
 
-def damage(weight: QuantisedWeight) -> str | None:
-    """Return what is wrong with a quantised weight for :func:`as_floats`.
-
-    None if its format is not known.
-    """
-    return fault_of(weight.codes, weight.companions, weight.format, weight.said)
-
-
 def refuse_quantised(checkpoint: Checkpoint) -> None:
     """Refuse a checkpoint whose values cannot be computed with.
 
@@ -191,7 +163,9 @@ def refuse_quantised(checkpoint: Checkpoint) -> None:
 
 def _refuse_damaged(checkpoint: Checkpoint, refused: Sequence[QuantisedWeight]) -> None:
     """Refuse the first of these weights of which it is known what is wrong with it, if any."""
-    faults = ((weight, damage(weight)) for weight in refused)
+    from bmerge.formats.damage import damage_of  # as hardly any is
+
+    faults = ((weight, damage_of(weight)) for weight in refused)
     weight, fault = next(((weight, fault) for weight, fault in faults if fault), (None, None))
     if weight is None:
         return

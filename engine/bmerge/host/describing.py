@@ -16,7 +16,7 @@ from bmerge.formats import (
     Tensor,
     as_floats,
     coded_part,
-    damage,
+    damage_of,
     open_checkpoint,
     quantised_weights,
 )
@@ -146,7 +146,7 @@ def _quantised(checkpoint: Checkpoint) -> dict[str, Any]:
     blocks = filter(None, map(_block_format, checkpoint.tensors.values()))
     lora = is_lora(checkpoint)  # whose layers are read by name, not as those of a model
     refused = [each for each in found if lora or as_floats(checkpoint, each) is None]
-    faults = [] if lora else [fault for each in refused if (fault := damage(each)) is not None]
+    faults = [] if lora else [fault for each in refused if (fault := damage_of(each)) is not None]
     return {
         "quantised": dict(Counter([*(weight.format for weight in found), *blocks])),
         "not_decoded": list(dict.fromkeys(each.format for each in refused)),
