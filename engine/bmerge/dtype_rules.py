@@ -19,7 +19,7 @@ KEEP = "keep"
 WORDS = ("unet", "transformer", "model", "vae", "text_encoder", "image_encoder", "ema")
 """Words for parts that any model may have, or not; others must be there."""
 _OF_MODEL = {"unet", "transformer", "model", "diffusion_model", "picture_model"}
-_WORD = re.compile(r"\*|[a-z0-9_]+")
+_WORD = r"\*|[a-z0-9_]+"
 
 
 def canonical_rule(text: str) -> str | None:
@@ -36,7 +36,7 @@ def canonical_rule(text: str) -> str | None:
     found: dict[str, str] = {}
     for entry in text.split(","):
         part, _, name = (each.strip() for each in entry.partition("="))
-        if not _WORD.fullmatch(part) or not name:
+        if not re.fullmatch(_WORD, part) or not name:
             raise RecipeError(f"dtype {entry.strip()!r} is not part=format", hint=_example())
         if part in found:
             raise RecipeError(f"dtype names {part!r} twice")

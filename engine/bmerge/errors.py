@@ -32,16 +32,14 @@ __all__ = [
     "redacted",
 ]
 
-_LOGIN = re.compile(r"(?<=://)[^/\s@'\"]*:[^/\s'\"]*@")
-_TOKEN = re.compile(
-    r"([?&;][\w.-]*(?:auth|credential|key|passw|pwd|secret|sig|token)[\w.-]*=)[^&;#\s'\"]+",
-    re.IGNORECASE,
+_LOGIN = r"(?<=://)[^/\s@'\"]*:[^/\s'\"]*@"
+_IN_QUERY = (
+    r"(?i)([?&;][\w.-]*(?:auth|credential|key|passw|pwd|secret|sig|token)[\w.-]*=)[^&;#\s'\"]+"
 )
-_OPTION = re.compile(
-    r"((?<![\w-])(?:-u|--user|--proxy-user)[ =][\"'\\]*[^:\s\"'\\]*:"
+_OPTION = (
+    r"(?i)((?<![\w-])(?:-u|--user|--proxy-user)[ =][\"'\\]*[^:\s\"'\\]*:"
     r"|(?<![\w-])--?(?:password|passwd|passphrase|secret|token|api[-_]?key)[ =][\"'\\]*"
-    r"|\bAuthorization: *(?:(?:Basic|Bearer) +)?)[^\s\"'\\]+",
-    re.IGNORECASE,
+    r"|\bAuthorization: *(?:(?:Basic|Bearer) +)?)[^\s\"'\\]+"
 )
 """What commands are given: ``curl -u me:secret``, ``--token secret``, headers."""
 
@@ -243,7 +241,7 @@ def redacted(text: str) -> str:
         text: anything that may quote an address, such as ``http://me:secret@host/x?token=secret``,
             or a command, such as ``curl -u me:secret``; also as JSON, which stays whole.
     """
-    return _OPTION.sub(r"\1***", _TOKEN.sub(r"\1***", _LOGIN.sub("***@", text)))
+    return re.sub(_OPTION, r"\1***", re.sub(_IN_QUERY, r"\1***", re.sub(_LOGIN, "***@", text)))
 
 
 def counted(count: int, noun: str) -> str:

@@ -6,7 +6,6 @@ on the command line, and all of them say in the same words what went wrong where
 
 from __future__ import annotations
 
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,6 +87,8 @@ def _is_ours(file: Path) -> bool:
     """Tell whether a file is bmerge's, Python's, or of a package that stands between them."""
     if _OWN in file.parents or not file.is_absolute():  # <frozen importlib>, <string>
         return True
+    import sysconfig  # as few commands fail in code
+
     library = Path(sysconfig.get_path("stdlib"))
     if library in file.parents and "site-packages" not in file.parts:
         return True

@@ -10,7 +10,7 @@ __all__ = ["parse_size"]
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _LARGEST = 2.0**63
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?"
 
 
 def parse_size(text: str) -> int:
@@ -21,7 +21,7 @@ def parse_size(text: str) -> int:
     Raises:
         ExecutorError: if it is not a size.
     """
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     if match is None:
         raise ExecutorError(f"{text!r} is not a size; write 512M or 4G")
     size = float(match[1]) * _UNITS[match[2].upper()]

@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 _SUFFIX = ".bmerge-tmp"
-_LOCKED = re.compile(r".*\.(\d{1,10})-[0-9a-f]{16}\.bmerge-tmp(\.\w+)?", re.DOTALL)
-_NAMED = re.compile(r"bmerge-([0-9a-f]{6})-(\d{1,10})-[0-9a-f]{12}\.\w+")
+_LOCKED = r"(?s).*\.(\d{1,10})-[0-9a-f]{16}\.bmerge-tmp(\.\w+)?"
+_NAMED = r"bmerge-([0-9a-f]{6})-(\d{1,10})-[0-9a-f]{12}\.\w+"
 _INDEX = "*.safetensors.index.json"
 _GRACE = 60.0
 """Seconds after which something is locked if it ever will be."""
@@ -134,9 +134,9 @@ def is_left_over(path: Path) -> bool:
     is_folder = stat.S_ISDIR(status.st_mode)
     if not system.owns(status) or not (is_folder or stat.S_ISREG(status.st_mode)):
         return False
-    if (named := _NAMED.fullmatch(path.name)) and not is_folder:
+    if (named := re.fullmatch(_NAMED, path.name)) and not is_folder:
         return named[1] == _machine() and not _lives(int(named[2]), status.st_mtime)
-    locked = _LOCKED.fullmatch(path.name)
+    locked = re.fullmatch(_LOCKED, path.name)
     return locked is not None and _is_free(path, int(locked[1]), status.st_mtime)
 
 

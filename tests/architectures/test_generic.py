@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from bmerge.architectures import builtin, detect, generic
+from bmerge.architectures import builtin, detect
+from bmerge.architectures.generic import generic
 from bmerge.errors import ArchitectureError
 
 LLAMA = [

@@ -8,6 +8,7 @@ import pytest
 from bmerge.errors import ExecutorError
 from bmerge.executors import (
     DeviceMemory,
+    ExecutorOptions,
     SystemProbe,
     choose_executor,
     largest_working_set,
@@ -72,7 +73,7 @@ def test_working_set_counts_what_is_alive_at_once(tmp_path):
 def test_auto_takes_cuda_where_the_largest_tensor_fits(tmp_path, free, vram, expected):
     plan = plan_of(tmp_path, SDXL_EMBEDDING)
     assert largest_working_set(plan) == 28 * SDXL_EMBEDDING  # 1.77 GB
-    choice = choose_executor(plan, vram=vram, probe=FakeProbe(free))
+    choice = choose_executor(plan, options=ExecutorOptions(vram=vram), probe=FakeProbe(free))
     assert choice.executor.name == expected
     assert "\n" not in choice.reason
     assert not choice.reason.endswith(".")
@@ -130,7 +131,9 @@ def test_reason_says_why(tmp_path, free, reason):
 )
 def test_what_is_asked_for_is_taken(tmp_path, executor, device, free, expected):
     plan = plan_of(tmp_path, SDXL_EMBEDDING)
-    choice = choose_executor(plan, executor=executor, device=device, probe=FakeProbe(free))
+    choice = choose_executor(
+        plan, options=ExecutorOptions(executor=executor, device=device), probe=FakeProbe(free)
+    )
     assert choice.executor.name == expected
 
 
@@ -147,20 +150,24 @@ def test_what_is_asked_for_is_taken(tmp_path, executor, device, free, expected):
 def test_what_cannot_be_had_is_an_error(tmp_path, executor, device, free, message):
     plan = plan_of(tmp_path, 1000)
     with pytest.raises(ExecutorError, match=message) as caught:
-        choose_executor(plan, executor=executor, device=device, probe=FakeProbe(free))
+        choose_executor(
+            plan, options=ExecutorOptions(executor=executor, device=device), probe=FakeProbe(free)
+        )
     assert caught.value.hint
 
 
 def test_native_executor_gets_its_options(tmp_path):
     plan = plan_of(tmp_path, 1000)
-    choice = choose_executor(plan, executor="native", memory=123, threads=3)
+    choice = choose_executor(
+        plan, options=ExecutorOptions(executor="native", memory=123, threads=3)
+    )
     assert (choice.executor.memory, choice.executor.threads) == (123, 3)
 
 
 def test_gpu_is_not_looked_for_in_vain(tmp_path):
     fake = FakeProbe(None)
-    choose_executor(plan_of(tmp_path, 1000), executor="native", probe=fake)
-    choose_executor(plan_of(tmp_path, 1000), device="cpu", probe=fake)
+    for options in (ExecutorOptions(executor="native"), ExecutorOptions(device="cpu")):
+        choose_executor(plan_of(tmp_path, 1000), options=options, probe=fake)
     assert fake.asked == []
 
 

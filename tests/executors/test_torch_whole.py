@@ -10,7 +10,13 @@ import torch
 
 from bmerge import PerModel, Weight, ops, tensor_method
 from bmerge.errors import ExecutorError
-from bmerge.executors import DeviceMemory, NativeExecutor, choose_executor, working_set
+from bmerge.executors import (
+    DeviceMemory,
+    ExecutorOptions,
+    NativeExecutor,
+    choose_executor,
+    working_set,
+)
 from bmerge.executors.torch import TorchExecutor
 from bmerge.expr import Composition, trace
 from bmerge.plan import PlannedStep
@@ -98,7 +104,9 @@ def test_native_executor_refuses(tmp_path):
 def test_choice_is_torch_with_enough_memory(tmp_path, executor):
     plan, _ = _plan(tmp_path, (1000, 100))
     plan = _named(plan)
-    choice = choose_executor(plan, executor=executor, memory=1000, probe=FakeProbe(None))
+    choice = choose_executor(
+        plan, options=ExecutorOptions(executor=executor, memory=1000), probe=FakeProbe(None)
+    )
     assert choice.executor == TorchExecutor("cpu", memory=working_set(plan.merges[0]))
     assert choice.reason.startswith("torch on the CPU: sort_rows needs whole tensors, the largest")
 
@@ -109,16 +117,20 @@ def test_choice_is_the_gpu_if_it_holds_a_tensor(tmp_path):
     need = working_set(plan.merges[0])
     assert choose_executor(plan, probe=FakeProbe(need * 2)).executor.name == "torch (cuda)"
     assert choose_executor(plan, probe=FakeProbe(need)).executor.name == "torch (cpu)"
-    assert choose_executor(plan, device="cpu", probe=FakeProbe(need * 2)).executor.device == "cpu"
+    on_cpu = ExecutorOptions(device="cpu")
+    choice = choose_executor(plan, options=on_cpu, probe=FakeProbe(need * 2))
+    assert choice.executor.device == "cpu"
 
 
 def test_choice_of_native_is_an_error(tmp_path):
     plan, _ = _plan(tmp_path, (5, 3))
     with pytest.raises(ExecutorError, match="sort_rows needs whole tensors") as error:
-        choose_executor(_named(plan), executor="native")
+        choose_executor(_named(plan), options=ExecutorOptions(executor="native"))
     assert error.value.hint == "use --executor torch, or auto"
     with pytest.raises(ExecutorError, match="there is no device cuda:1"):
-        choose_executor(_named(plan), device="cuda:1", probe=FakeProbe(None))
+        choose_executor(
+            _named(plan), options=ExecutorOptions(device="cuda:1"), probe=FakeProbe(None)
+        )
 
 
 def _named(plan):
@@ -132,8 +144,9 @@ def test_gpu_is_left_where_main_memory_does_not_hold_a_tensor_that_it_needs_whol
     infos, _ = store(tmp_path / "a.bin", [random.standard_normal(10_000)], "F16")
     plan = make_plan([make_job("0", trace(lambda a: a / ops.max(a), 1, []), infos, dtype="F16")])
     probe = FakeProbe(1 << 30)
-    assert choose_executor(plan, memory=120_000, probe=probe).executor.name == "torch (cuda)"
-    choice = choose_executor(plan, memory=119_999, probe=probe)
+    choice = choose_executor(plan, options=ExecutorOptions(memory=120_000), probe=probe)
+    assert choice.executor.name == "torch (cuda)"
+    choice = choose_executor(plan, options=ExecutorOptions(memory=119_999), probe=probe)
     assert choice.executor.name == "native"
     assert "whole tensors take 120 KB of main memory on their way to a GPU" in choice.reason
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bmerge import BlockWeights, Merger, load_registry, open_checkpoint
-from bmerge.architectures import generic
+from bmerge.architectures.generic import generic
 from bmerge.executors import NativeExecutor, Rounded
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.testing import read_checkpoint, write_checkpoint

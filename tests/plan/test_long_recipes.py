@@ -163,7 +163,7 @@ def test_what_is_too_long_for_the_native_executor_is_left_to_torch(folder, tmp_p
     models = {name: f"{name}.safetensors" for name in "ab"}
     recipe = parse_recipe(json.dumps({"models": models, "steps": steps}))
     plan = plan_merge(recipe, open_models(recipe.models, folder), REGISTRY, folder=folder)
-    choice = choose_executor(plan, executor="auto")
+    choice = choose_executor(plan)
     assert choice.executor.name.startswith("torch")
     assert "the native executor refuses this method: program of" in choice.reason
     assert "passes" in choice.reason

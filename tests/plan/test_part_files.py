@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bmerge.architectures import generic
+from bmerge.architectures.generic import generic
 from bmerge.formats import in_one_layout, open_checkpoint
 from bmerge.plan.alike import AlikeKeys
 from bmerge.plan.parts import Parts

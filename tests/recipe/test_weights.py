@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from bmerge.architectures import builtin, generic, load_architecture
+from bmerge.architectures import builtin, load_architecture
+from bmerge.architectures.generic import generic
 from bmerge.errors import RecipeError
 from bmerge.recipe import load_presets, parse_weights
 

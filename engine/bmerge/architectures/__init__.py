@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bmerge.architectures.architecture import Architecture, Rule, Variant
 from bmerge.architectures.detect import detect, resolve
-from bmerge.architectures.generic import generic
 from bmerge.architectures.load import builtin, load_architecture
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "Variant",
     "builtin",
     "detect",
-    "generic",
     "load_architecture",
     "resolve",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from bmerge.architectures.architecture import Architecture
-from bmerge.architectures.generic import generic
 from bmerge.architectures.patterns import Contents
 from bmerge.errors import ArchitectureError, nearest
 
@@ -16,7 +15,7 @@ def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture
     """Return the architecture of a checkpoint.
 
     Where several recognise the keys, the one that asks for most wins, then the first; where
-    none does, the generic rule makes one (:func:`bmerge.architectures.generic`).
+    none does, the generic rule makes one (:mod:`bmerge.architectures.generic`).
 
     Args:
         keys: all keys of the checkpoint; with its table of contents, shapes count too.
@@ -28,6 +27,8 @@ def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture
     contents = Contents(keys)
     found = max(known, key=lambda candidate: candidate.certainty(contents), default=None)
     if found is None or not found.certainty(contents):
+        from bmerge.architectures.generic import generic  # most models are known
+
         del contents  # of a million keys, it takes as much memory as what comes now
         return generic(keys)
     return found.fitted(contents)
@@ -47,6 +48,8 @@ def resolve(name: str | None, keys: Collection[str], known: Sequence[Architectur
     if name is None:
         return detect(keys, known)
     if name == "generic" or name.startswith("generic:"):
+        from bmerge.architectures.generic import generic
+
         return generic(keys)
     ids = {candidate.id: candidate for candidate in known}
     if name not in ids:

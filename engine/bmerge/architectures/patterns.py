@@ -28,7 +28,7 @@ PREFIXES = (
 
 _PREFIX = re.compile("|".join(map(re.escape, PREFIXES)))
 _TOKENS = re.compile(r"\{i\}|[\[\]()|~]|[^\[\]{()|~]+")
-_CHOICE = re.compile(r"\(([^\[\]{()~]*)\)")
+_CHOICE = r"\(([^\[\]{()~]*)\)"
 _NOTATION = re.compile(r"[\[\]{()|~]")
 
 
@@ -73,7 +73,7 @@ def starts_of(pattern: str) -> tuple[str, ...]:
     name = pattern.removeprefix("~")
     head = _NOTATION.split(name, maxsplit=1)[0]
     heads = [head]
-    if not head and name.startswith("(") and (choice := _CHOICE.match(name)):
+    if not head and name.startswith("(") and (choice := re.match(_CHOICE, name)):
         heads = choice[1].split("|")
     prefixes = ("", *PREFIXES) if name != pattern else ("",)
     return tuple(prefix + head for prefix in prefixes for head in heads)

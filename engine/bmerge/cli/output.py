@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _LONGEST = 2000
 """Characters of a line."""
-_STEERING = re.compile(
+_STEERING = (
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 """What moves the cursor, colours, reorders or hides text; parts of names that are not UTF-8."""
@@ -45,7 +45,8 @@ def printable(text: str, *, lines: bool = False) -> str:
         text: from anywhere.
         lines: whether line breaks stay what they are.
     """
-    text = _STEERING.sub(_escaped, text)
+    if not all(map(str.isprintable, text.split("\n"))):
+        text = re.sub(_STEERING, _escaped, text)
     return text if lines else _shortened(text.replace("\n", "\\n"))
 
 
@@ -77,7 +78,7 @@ def print_json(value: Any) -> None:
     """Print ``value`` as JSON on stdout."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     # In JSON these stand within strings only, where an escape means the same.
-    _write(sys.stdout, _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    _write(sys.stdout, re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def note(message: str, *, lines: bool = False) -> None:

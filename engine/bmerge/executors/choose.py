@@ -11,12 +11,10 @@ import re
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
-from bmerge.executors.memory import largest_staging, largest_working_set
 from bmerge.executors.native import NativeExecutor, program_of
 from bmerge.executors.options import ExecutorName, ExecutorOptions
 from bmerge.executors.probe import DeviceMemory, DeviceProbe, SystemProbe, no_gpu
 from bmerge.extras import require
-from bmerge.options import unfolded
 from bmerge.plan import Plan
 from bmerge.records import dataclass
 
@@ -38,7 +36,6 @@ class ChosenExecutor:
     reason: str
 
 
-@unfolded
 def choose_executor(
     plan: Plan, *, options: ExecutorOptions = _NOTHING_ASKED, probe: DeviceProbe | None = None
 ) -> ChosenExecutor:
@@ -46,7 +43,7 @@ def choose_executor(
 
     Args:
         plan: the merge.
-        options: what was asked for; each may be given by its own name.
+        options: what was asked for.
         probe: tells what GPUs there are; None asks this machine.
 
     Raises:
@@ -107,6 +104,8 @@ def _only_torch(plan: Plan) -> _OnlyTorch | None:
     graphs = plan.jobs.totals.graphs
     if any(graph.is_opaque for graph in graphs):
         names = ", ".join(dict.fromkeys(s.method.name for s in plan.steps if s.method.opaque))
+        from bmerge.executors.memory import largest_working_set
+
         why = f"{names} needs whole tensors"
         size = _size(largest_working_set(plan))
         message = f"{why}, which the native executor never holds"
@@ -128,6 +127,8 @@ def _torch_required(
     probe: DeviceProbe,
 ) -> ChosenExecutor:
     """Choose for what only torch can run: a GPU if the tensors fit it, else the CPU."""
+    from bmerge.executors.memory import largest_working_set
+
     need = largest_working_set(plan)
     budget = None if device == "cpu" else _budget(device, vram, probe)
     if device not in {None, "cpu"} and budget is None:
@@ -169,6 +170,8 @@ def _with_gpu(
     budget: _Budget,
     native: NativeExecutor,
 ) -> ChosenExecutor:
+    from bmerge.executors.memory import largest_staging, largest_working_set
+
     need, staged = largest_working_set(plan), largest_staging(plan)
     sizes = f"the largest tensor needs {_size(need)} and {budget.text}"
     if staged > native.buffers and executor == "auto" and device is None:

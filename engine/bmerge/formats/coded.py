@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge.formats.checkpoint import ComposedTensor, Tensor, TensorInfo
+from bmerge.formats.table import LargeTable
 from bmerge.records import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
-__all__ = ["Codec", "CodedTensor", "coded_part", "native_input", "values_of"]
+__all__ = ["Codec", "CodedTensor", "coded_part", "holds_codes", "native_input", "values_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,13 @@ def coded_part(tensor: Tensor | None) -> CodedTensor | None:
     pieces = tensor.pieces if isinstance(tensor, ComposedTensor) else ()
     parts = [piece.tensor for piece in pieces if isinstance(piece.tensor, CodedTensor)]
     return parts[0] if parts and len(parts) == len(pieces) else None
+
+
+def holds_codes(tensors: Mapping[str, Tensor]) -> bool:
+    """Tell whether some of a model's tensors are codes, or are made of codes alone."""
+    return not isinstance(tensors, LargeTable) and any(
+        isinstance(tensor, CodedTensor) or coded_part(tensor) for tensor in tensors.values()
+    )
 
 
 def native_input(tensor: Tensor, source: Callable[[Path], int]) -> Any:

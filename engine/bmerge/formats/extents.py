@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 __all__ = ["is_of"]
 
-_EXTENT = re.compile(r"(?P<number>\d+)|(?P<factor>\d*)n|_")
+_EXTENT = r"(?P<number>\d+)|(?P<factor>\d*)n|_"
 
 
 def is_of(shape: Sequence[int] | None, wanted: str) -> bool:
@@ -20,7 +20,7 @@ def is_of(shape: Sequence[int] | None, wanted: str) -> bool:
     Raises:
         ValueError: if the condition is not sound.
     """
-    extents = [_EXTENT.fullmatch(word.strip()) for word in wanted.strip("() ").split(",")]
+    extents = [re.fullmatch(_EXTENT, word.strip()) for word in wanted.strip("() ").split(",")]
     if shape is None or len(shape) != len(extents):
         return False
     units: set[float] = set()

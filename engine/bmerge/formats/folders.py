@@ -15,25 +15,22 @@ from pathlib import Path
 from bmerge.errors import FormatError
 from bmerge.reading import check_regular
 
-__all__ = ["PIPELINE", "components_of", "holds_model", "is_index", "weights_of"]
+__all__ = ["PIPELINE", "components_of", "holds_model", "home_of", "is_index", "weights_of"]
 
 PIPELINE = "model_index.json"
 """What a folder of diffusers has that holds a whole pipeline."""
 
-_INDEX = re.compile(r".+\.(?:safetensors|bin)\.index(?:\.[^.]+)?\.json")
-_SHARD = re.compile(r".*-\d{5,}-of-(\d{5,})(\..*)?\.(?:safetensors|bin)")
+_INDEX = r".+\.(?:safetensors|bin)\.index(?:\.[^.]+)?\.json"
+_SHARD = r".*-\d{5,}-of-(\d{5,})(\..*)?\.(?:safetensors|bin)"
 _USUAL = r"(?:diffusion_pytorch_model|pytorch_model|model)"
-_KINDS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r".+\.safetensors\.index\.json",
-        rf"(?!{_USUAL}\.[^.]+\.safetensors).+\.safetensors",
-        rf"{_USUAL}\.safetensors\.index\.[^.]+\.json",
-        rf"{_USUAL}\.[^.]+\.safetensors",
-        rf"{_USUAL}\.bin\.index\.json",
-        rf"{_USUAL}(?:\.[^.]+)?\.bin",
-        r".+\.gguf",
-    )
+_KINDS = (
+    r".+\.safetensors\.index\.json",
+    rf"(?!{_USUAL}\.[^.]+\.safetensors).+\.safetensors",
+    rf"{_USUAL}\.safetensors\.index\.[^.]+\.json",
+    rf"{_USUAL}\.[^.]+\.safetensors",
+    rf"{_USUAL}\.bin\.index\.json",
+    rf"{_USUAL}(?:\.[^.]+)?\.bin",
+    r".+\.gguf",
 )
 """Names of what holds a model, the best first: of the first that there is, there must be one."""
 _HINT = "give a .safetensors, .gguf or .ckpt file, a *.index.json, or a folder with one"
@@ -47,7 +44,12 @@ _NAMED = 2
 
 def is_index(path: Path) -> bool:
     """Tell whether a file is the index of shards, by its name."""
-    return _INDEX.fullmatch(path.name) is not None
+    return re.fullmatch(_INDEX, path.name) is not None
+
+
+def home_of(model: Path) -> Path | None:
+    """Return the folder that is one model, with what lies beside its weights; None for a file."""
+    return model if model.is_dir() else model.parent if is_index(model) else None
 
 
 def holds_model(folder: Path) -> bool:
@@ -56,7 +58,7 @@ def holds_model(folder: Path) -> bool:
         names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
     except (OSError, ValueError):  # of a name that no file can have, too
         return False
-    return PIPELINE in names or any(kind.fullmatch(name) for name in names for kind in _KINDS)
+    return PIPELINE in names or any(re.fullmatch(kind, name) for name in names for kind in _KINDS)
 
 
 def weights_of(folder: Path) -> Path:
@@ -69,7 +71,7 @@ def weights_of(folder: Path) -> Path:
     """
     names = sorted(file.name for file in folder.iterdir())
     for kind in _KINDS:
-        found = [name for name in names if kind.fullmatch(name)]
+        found = [name for name in names if re.fullmatch(kind, name)]
         if len(found) == 1:
             return _whole(folder / found[0])
         if found:
@@ -123,7 +125,7 @@ def _entries(path: Path) -> Mapping[str, object]:
 
 def _whole(path: Path) -> Path:
     """Return a file that is the only one in its folder, unless others of its set are missing."""
-    shard = _SHARD.fullmatch(path.name)
+    shard = re.fullmatch(_SHARD, path.name)
     if shard and int(shard[1]) > 1:
         message = f"{path.parent} holds {path.name}, one of {int(shard[1])} shards, and no index"
         hint = "download all files of the model, the *.safetensors.index.json too"

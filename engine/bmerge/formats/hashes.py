@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ __all__ = [
     "cached_sha256",
     "checkpoint_sha256",
     "digests_of",
+    "known_sha256",
     "legacy_hash_of",
     "remembered",
     "sha256_of",
@@ -176,10 +177,24 @@ def checkpoint_sha256(checkpoint: Checkpoint, *, stop: Callable[[], bool] = lamb
         FormatError: if a file cannot be read.
         InterruptedError: if ``stop`` said so.
     """
-    files = sorted(checkpoint.files, key=lambda file: file.name)
+    files = _files_of(checkpoint)
+    return _of_all(files, [sha256_of(file, stop=stop) for file in files])
+
+
+def known_sha256(checkpoint: Checkpoint) -> str | None:
+    """Return the SHA-256 that identifies a checkpoint if those of its files are remembered."""
+    files = _files_of(checkpoint)
+    hashes = [digest for file in files if (digest := cached_sha256(file)) is not None]
+    return _of_all(files, hashes) if len(hashes) == len(files) else None
+
+
+def _files_of(checkpoint: Checkpoint) -> list[Path]:
     if checkpoint.path.is_file() and checkpoint.path.suffix != ".json":
-        files = [checkpoint.path]  # also of a .ckpt that was unpacked into a temporary file
-    hashes = [sha256_of(file, stop=stop) for file in files]
+        return [checkpoint.path]  # also of a .ckpt that was unpacked into a temporary file
+    return sorted(checkpoint.files, key=lambda file: file.name)
+
+
+def _of_all(files: Sequence[Path], hashes: Sequence[str]) -> str:
     if len(files) == 1:
         return hashes[0]
     lines = (f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))

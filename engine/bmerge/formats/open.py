@@ -15,7 +15,6 @@ from bmerge.formats.composed import renamed
 from bmerge.formats.folders import PIPELINE, components_of, is_index, weights_of
 from bmerge.formats.registry import format_of
 from bmerge.formats.safetensors import open_safetensors
-from bmerge.formats.sharded import open_sharded
 from bmerge.formats.unwrapped import unwrapped
 from bmerge.reading import check_regular
 
@@ -58,6 +57,8 @@ def _as_stored(path: Path, *, named: Path | None = None) -> Checkpoint:
         message = f"{path}: aria2 has not finished its download"
         raise FormatError(message, path=path, hint=f"wait for it, or remove {control}")
     if is_index(path):
+        from bmerge.formats.sharded import open_sharded
+
         return open_sharded(path, _as_stored, named=named)
     known = format_of(path)
     if known is None:  # whatever it is called: its bytes say whether it is

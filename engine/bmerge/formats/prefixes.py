@@ -52,7 +52,7 @@ OF_VAES = (
     r"|conv[12]|bn|per_channel_statistics|latents_(?:mean|std)"  # of Wan, Flux.2 and LTX
 )
 """How the keys of a VAE start in a file of its own, as a pattern."""
-_BARE = re.compile(
+_BARE = (
     rf"(?:{OF_VAES}|model_ema|text_model|text_projection|embeddings|final_layer_norm|shared"
     r"|transformer\.resblocks|token_embedding|ln_final|enc|token_embd)\."
 )
@@ -69,7 +69,7 @@ def is_part_file(keys: Collection[str]) -> bool:
     """Tell whether a file holds nothing but a VAE or text encoders, by its keys."""
     found = False
     for key in keys:
-        kind = kind_of(prefix_of(key)) or ("bare" if _BARE.match(key) else "")
+        kind = kind_of(prefix_of(key)) or ("bare" if re.match(_BARE, key) else "")
         if kind == "picture" or (not kind and "." in key):
             return False
         found = found or bool(kind)

@@ -19,7 +19,6 @@ __all__ = [
     "EIGHT",
     "METADATA",
     "ORIGINAL_SHAPE",
-    "PACKED",
     "POWERS",
     "UNSOUND",
     "QuantisedWeight",
@@ -28,13 +27,14 @@ __all__ = [
     "format_of",
     "is_as_declared",
     "is_contradicted",
+    "is_packed",
 ]
 
 EIGHT = frozenset({"F8_E4M3", "F8_E5M2"})
 """8-bit floats, which are plain values where no scale lies beside them."""
 CODES = EIGHT | (BITS.keys() - FLOATS - {"BOOL", "I64", "C64"})
 """Number formats of codes: those that nothing computes with, but for masks and places."""
-PACKED = re.compile(
+_PACKED = (
     r"qweight|q_weight|weight_packed|packed_weight|W_q|_?weight_qdata|\w+:qdata|trellis|Qidxs"
     r"|(?:int|quanti[sz]ed|quant)_weight|weight_u?int\d"
 )
@@ -117,6 +117,11 @@ def declared_name(said: Any) -> str:
     inner = said.get("params")
     turned = said.get("convrot") or (isinstance(inner, dict) and inner.get("convrot"))
     return f"{name} with ConvRot" if turned and "convrot" not in name else name
+
+
+def is_packed(leaf: str) -> bool:
+    """Tell whether only codes have such a name: the last word of a key."""
+    return re.fullmatch(_PACKED, leaf) is not None
 
 
 def is_as_declared(codes: TensorInfo, name: str, said: Mapping[str, Any]) -> bool:

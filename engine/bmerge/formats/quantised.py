@@ -24,11 +24,11 @@ from bmerge.formats.quantisation import (
     CODES,
     EIGHT,
     METADATA,
-    PACKED,
     QuantisedWeight,
     declared_name,
     format_of,
     is_as_declared,
+    is_packed,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _Modules: TypeAlias = "dict[str, dict[str, TensorInfo]]"
 _MARKER = "scaled_fp8"
 _DECLARATION = "comfy_quant"
 _LARGEST_DECLARATION = 1 << 16
-_BESIDE = re.compile(
+_BESIDE = (
     r"(?:weight|input|output|activation|pre_quant)_(?:\w+_)?(?:scales?|scale_inv|scale_\d|scalar"
     r"|zeros?|zero_points?|codebook|shape|g_idx|format|s_rel|s_channel|correction|proj_down"
     r"|proj_up|smooth_factor)|scale_(?:weight|input)|SCB|comfy_quant"
@@ -54,15 +54,15 @@ _BESIDE = re.compile(
     r"|(?:weights?|activation)_(?:scaling_factors?|absmax|amax)"
 )
 """Names that only what belongs to a quantised weight has, beside that weight."""
-_BESIDE_CODES = re.compile(
+_BESIDE_CODES = (
     r"\w*scales?(?:_max)?|\w*zeros?|zero_points?|g_idx|codebooks?|biases"
     r"|smooth_factor\w*|proj_(?:down|up)|su|sv|suh|svh|SU|SV|q_\w+|meta"
     r"|\w+:(?:scale|zero_point)"
 )
 """What lies beside codes that are not called a weight."""
-_BARE = re.compile(r"scales?|zeros?|zero_points?|codebooks?|biases")
+_BARE = r"scales?|zeros?|zero_points?|codebooks?|biases"
 """Names that layers of plain models have too."""
-_BELOW = re.compile(r"(?:nested_)?(?:absmax|quant_map)|_?(?:scales?|shift|zero_points?)|SCB")
+_BELOW = r"(?:nested_)?(?:absmax|quant_map)|_?(?:scales?|shift|zero_points?)|SCB"
 _AFTER = ("_scale", "_scales", "_scale_inv", "_scale_2", "_weight_scale", "_weight_scale_inv",
           "_zero_point", "_zeros", "_codebook", "_absmax")  # fmt: skip
 _INDICES, _INDEXED = ("codes", "indices"), ("codebooks", "centroids")
@@ -196,13 +196,13 @@ def _found(
         info
         for own in modules.values()
         for leaf, info in own.items()
-        if not (_BESIDE.fullmatch(leaf) and _holds_codes(own))  # whose they are is known
+        if not (re.fullmatch(_BESIDE, leaf) and _holds_codes(own))  # whose they are is known
     )
     for module, own in modules.items():
         for leaf, info in own.items():
             told = leaf == "weight" and module in declared
             said = declared[module] if told else {}
-            packed = PACKED.fullmatch(leaf) is not None
+            packed = is_packed(leaf)
             wide = _is_wide(leaf, info)
             if not (info.dtype in CODES or wide or told or _has_absmax(modules, info)):
                 continue
@@ -221,14 +221,14 @@ def _unknown(
     suspects: Suspects, codes: TensorInfo, leaf: str, known: Mapping[str, TensorInfo]
 ) -> dict[str, TensorInfo]:
     """Return role → what seems to belong to codes too, but nobody knows how."""
-    if _BESIDE.fullmatch(leaf) or leaf.endswith(_AFTER):
+    if re.fullmatch(_BESIDE, leaf) or leaf.endswith(_AFTER):
         return {}
     claimed = {info.key for info in known.values()}
     module = codes.key.removesuffix(leaf)
     found = {}
     for info in suspects.of(codes):
         role = info.key.removeprefix(module)
-        bare = _BARE.fullmatch(role) is not None or role.removesuffix(".weight") in _SCALERS
+        bare = re.fullmatch(_BARE, role) is not None or role.removesuffix(".weight") in _SCALERS
         judged = info.key in claimed or (leaf == "weight" and bare)
         if info.dtype not in EIGHT and not judged:
             found[role] = info
@@ -243,7 +243,7 @@ def _holds_codes(module: Mapping[str, TensorInfo]) -> bool:
 
 def _is_wide(key: str, info: Tensor) -> bool:
     """Tell whether a tensor of whole numbers that plain models have too is called as codes are."""
-    return info.dtype == "I64" and PACKED.fullmatch(key.rpartition(".")[2]) is not None
+    return info.dtype == "I64" and is_packed(key.rpartition(".")[2])
 
 
 def _has_absmax(modules: _Modules, info: TensorInfo) -> bool:
@@ -257,19 +257,21 @@ def _companions(
     """Return role → tensor of what belongs to codes, if they are codes."""
     found: dict[str, TensorInfo] = {}
     stem = leaf.removesuffix("_blocks").removesuffix("_data")
-    packed = PACKED.fullmatch(leaf) is not None
-    small = _is_small(codes) and not (_BESIDE.fullmatch(leaf) or _BESIDE_CODES.fullmatch(leaf))
+    packed = is_packed(leaf)
+    small = _is_small(codes) and not (
+        re.fullmatch(_BESIDE, leaf) or re.fullmatch(_BESIDE_CODES, leaf)
+    )
     for name, info in own.items():
         if name == leaf:
             continue
         if packed:
-            belongs = (_BESIDE_CODES.fullmatch(name) or _BESIDE.fullmatch(name)) is not None
+            belongs = (re.fullmatch(_BESIDE_CODES, name) or re.fullmatch(_BESIDE, name)) is not None
         elif leaf == "weight":
-            belongs = _BESIDE.fullmatch(name) is not None or _is_scale(name, info, codes)
+            belongs = re.fullmatch(_BESIDE, name) is not None or _is_scale(name, info, codes)
         else:
             belongs = name.startswith(stem) and name[len(stem) :] in _AFTER
             belongs |= leaf in _INDICES and name in _INDEXED
-            belongs |= small and _BESIDE_CODES.fullmatch(name) is not None
+            belongs |= small and re.fullmatch(_BESIDE_CODES, name) is not None
         if belongs:
             found[name] = info
     return {**found, **_companions_below(modules, codes, leaf)}
@@ -284,7 +286,7 @@ def _companions_below(modules: _Modules, codes: TensorInfo, leaf: str) -> dict[s
     """Return role → tensor of what lies in modules of its own: of the weight, or of its layer."""
     module = codes.key.removesuffix(leaf)
     own = modules.get(codes.key.removesuffix("._data._data"), {})  # quanto packs in two layers
-    found = {name: info for name, info in own.items() if _BELOW.fullmatch(name)}
+    found = {name: info for name, info in own.items() if re.fullmatch(_BELOW, name)}
     children = {"quant_state": f"{codes.key}.quant_state"}
     if leaf == "weight":
         children |= {child: module + child for child in _QUANTISERS}
@@ -307,7 +309,7 @@ def _is_scale(name: str, info: TensorInfo, codes: TensorInfo) -> bool:
     It has one number in all, one for each row, or a grid of them; and whoever casts a whole model
     to 8-bit floats casts it too.
     """
-    if not _BARE.fullmatch(name):
+    if not re.fullmatch(_BARE, name):
         return False
     if codes.dtype not in EIGHT:
         return True

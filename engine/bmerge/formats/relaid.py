@@ -9,16 +9,13 @@ from typing import NoReturn, TypeAlias
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
-from bmerge.formats.layouts import LAYOUTS, in_layout
+from bmerge.formats.form import LAYOUTS, Form
+from bmerge.formats.layouts import in_layout
 from bmerge.formats.prefixes import ADAPTER, is_part_file, key_of, kind_of, parted
 from bmerge.formats.quantised import decoded
 from bmerge.formats.wholes import Whole, whole_of
-from bmerge.records import dataclass
 
-__all__ = ["PARTS", "Form", "relaid"]
-
-PARTS = ("unet", "text_encoder", "vae")
-"""Parts of a model that can be taken out of it."""
+__all__ = ["relaid"]
 
 _KINDS = {"picture": "unet", "text": "text_encoder", "vae": "vae"}
 _OPEN_CLIP = ".model."
@@ -27,26 +24,6 @@ _COMPONENTS = ("unet.", "transformer.")
 _BESIDE, _DIFFUSION = "model.", "diffusion_model."
 """What is before all that a diffusion model is made of in one file, and before its weights."""
 _Parts: TypeAlias = "dict[str, Mapping[str, Tensor]]"
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a model is to be laid out; what is None or empty stays as it is.
-
-    Args:
-        layout: one of :data:`.layouts.LAYOUTS`.
-        parts: those that are kept, of :data:`PARTS`.
-        prefix: what is before the keys of the diffusion model, or of the only part.
-    """
-
-    layout: str | None = None
-    parts: tuple[str, ...] = ()
-    prefix: str | None = None
-
-    @property
-    def is_given(self) -> bool:
-        """Whether anything is asked for."""
-        return self != Form()
 
 
 def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:

@@ -18,12 +18,11 @@ from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.composed import renamed
 from bmerge.formats.prefixes import prefix_of
 from bmerge.formats.quantisation import METADATA
-from bmerge.formats.wholes import whole_of
 
 __all__ = ["common_start", "unwrapped"]
 
 _LOG = logging.getLogger(__name__)
-_WRAPPERS = re.compile(r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
+_WRAPPERS = r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\."
 """What torch wraps any module in."""
 _PARALLEL = "module."
 """What it puts before all names of a model that was trained on several devices."""
@@ -36,7 +35,7 @@ def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
     inside = any("_orig_mod." in key or "_wrapped_module." in key for key in keys)
     if not inside and not common_start(keys):
         return checkpoint
-    rename = _renaming([_WRAPPERS.sub("", key) for key in keys], checkpoint.path.name)
+    rename = _renaming([re.sub(_WRAPPERS, "", key) for key in keys], checkpoint.path.name)
     names = [rename(key) for key in keys]
     if names == keys or len(set(names)) < len(names):
         return checkpoint
@@ -73,10 +72,14 @@ def _renaming(keys: Collection[str], file: str) -> Callable[[str], str]:
         if _is_known(bare) and not _is_known(rest):
             _LOG.warning("%s: %r before all keys is left out", file, common)
             start += common
-    return lambda key: _WRAPPERS.sub("", key).removeprefix(start)
+    return lambda key: re.sub(_WRAPPERS, "", key).removeprefix(start)
 
 
 def _is_known(names: Collection[str]) -> bool:
+    if all(name[:1].isdigit() for name in names):  # of one list, which is no model alone
+        return False
+    from bmerge.formats.wholes import whole_of  # with the names of all models
+
     return whole_of({"": names}, frozenset(names)) is not None
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from bmerge.errors import PluginError, nearest
 from bmerge.host.entry_points import EntryPoint, entry_points
-from bmerge.host.plugin_files import import_file, plugins_in
 from bmerge.host.records import OWN
 from bmerge.records import dataclass
 
@@ -68,6 +67,8 @@ def of_path(path: str | Path) -> tuple[PluginCandidate, ...]:
     Raises:
         PluginError: if there is no such file or folder, or no plugin in it.
     """
+    from bmerge.host.plugin_files import import_file, plugins_in
+
     place = Path(path)
     if place.is_dir():
         files, others = plugins_in(place)

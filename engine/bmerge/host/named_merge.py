@@ -25,7 +25,6 @@ from bmerge.recipe import (
     Recipe,
     load_presets,
     parse_weights,
-    with_parts,
 )
 
 __all__ = ["PARTS", "check_used", "plan_of_method"]
@@ -76,7 +75,11 @@ def plan_of_method(
         for name, value in values.items()
         if name not in options
     }
-    recipe = with_parts(replace(recipe, hyperparameters=weights), parts)
+    recipe = replace(recipe, hyperparameters=weights)
+    if parts:
+        from bmerge.recipe import with_parts
+
+        recipe = with_parts(recipe, parts)
     others = open_models(recipe.models[len(checkpoints) :], Path())
     plan = plan_merge(recipe, (*checkpoints, *others), registry)
     check_used(plan, parts)

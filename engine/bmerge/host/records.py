@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bmerge.host.code import code_sha256
 from bmerge.recipe.schema import PluginRef
 from bmerge.records import dataclass
 
@@ -52,6 +51,8 @@ class PluginRecord:
         """
         if self.distribution == OWN or self.file is None:
             return None
+        from bmerge.host.code import code_sha256
+
         file = Path(self.file).absolute()
         digest = code_sha256(file, installed=self.distribution is not None)
         path = None if self.distribution else str(file)

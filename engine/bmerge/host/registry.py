@@ -16,10 +16,8 @@ from bmerge.errors import ArchitectureError
 from bmerge.formats.registry import Format, offer
 from bmerge.host import discovery
 from bmerge.host.catalogue import Catalogue
-from bmerge.host.known_code import remember
 from bmerge.host.manager import PluginHost
 from bmerge.host.records import PluginRecord
-from bmerge.host.required import load_named, load_required
 from bmerge.method import MergeMethod
 from bmerge.recipe import PluginRef
 from bmerge.study import storages
@@ -136,10 +134,14 @@ class Registry:
 
     def add(self, refs: Iterable[PluginRef], folder: Path) -> None:
         """Load the plugins that a study file names; see :func:`.required.load_named`."""
+        from bmerge.host.required import load_named
+
         load_named(self._host, refs, folder)
 
     def require(self, refs: Iterable[PluginRef], who: str) -> None:
         """Load what a recipe or a stored study needs; see :func:`.required.load_required`."""
+        from bmerge.host.required import load_required
+
         new = [ref for ref in refs if ref not in self._required]
         load_required(self._host, new, who)
         self._required.update(new)
@@ -193,6 +195,8 @@ def load_registry(plugins: Sequence[str] = (), *, blocked: Sequence[str] = ()) -
     host = PluginHost()
     for candidate in everything:
         if candidate.file:  # asked for by path: it must work
+            from bmerge.host.known_code import remember
+
             if not host.has_file(candidate.file):
                 host.add(candidate)
             remember(candidate.file)

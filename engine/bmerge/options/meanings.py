@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 __all__ = ["meanings_of"]
 
-_ARGUMENT = re.compile(r"^ {4,8}(\*{0,2}\w+): (.+(?:\n {12,}\S.*)*)", re.MULTILINE)
+_ARGUMENT = r"^ {4,8}(\*{0,2}\w+): (.+(?:\n {12,}\S.*)*)"
 
 
 def meanings_of(documented: Callable[..., object]) -> dict[str, str]:
@@ -17,4 +17,5 @@ def meanings_of(documented: Callable[..., object]) -> dict[str, str]:
     if isinstance(documented, type):
         doc += "\n" + (inspect.getdoc(documented.__init__) or "")  # type: ignore[misc]
     lines = re.sub(r"^", "    ", doc, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in _ARGUMENT.findall(lines)}
+    found = re.findall(_ARGUMENT, lines, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}

@@ -22,7 +22,8 @@ from bmerge.pipeline.execute import execute
 from bmerge.pipeline.lowering import Lowering
 from bmerge.pipeline.measure import Statistics
 from bmerge.pipeline.sinks import FileSink, OnePlace
-from bmerge.plan import Plan, make_plan, part_files
+from bmerge.plan import Plan, make_plan
+from bmerge.plan.part_files import part_files
 from bmerge.recipe import BlockWeights
 
 if TYPE_CHECKING:

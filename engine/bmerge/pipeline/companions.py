@@ -7,11 +7,11 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from bmerge.formats import Checkpoint, CodedTensor, leading
-from bmerge.formats.folders import PIPELINE, is_index
+from bmerge.formats import CodedTensor, leading
+from bmerge.formats.folders import PIPELINE
 from bmerge.plan import Plan
 
-__all__ = ["companions_of", "copy_companions", "home_of", "quantised_parts"]
+__all__ = ["companions_of", "copy_companions", "quantised_parts"]
 
 _WEIGHTS = re.compile(
     r".+\.(?:safetensors|bin|ckpt|pth?|gguf|msgpack|h5|onnx(?:_data)?|index(?:\.[^.]+)?\.json)"
@@ -21,12 +21,6 @@ _OF_CODES = "quantization_config"
 """The entry of a config by which loaders expect codes."""
 _SETTINGS = frozenset({"quantize_config.json", "quant_config.json"})
 """Files that tell of codes and of nothing else."""
-
-
-def home_of(checkpoint: Checkpoint) -> Path | None:
-    """Return the folder that is one model, with what lies beside its weights; None for a file."""
-    path = checkpoint.path
-    return path if path.is_dir() else path.parent if is_index(path) else None
 
 
 def companions_of(folder: Path, components: Collection[str]) -> Iterator[Path]:

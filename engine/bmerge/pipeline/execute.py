@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback, Sink
-from bmerge.pipeline.computed import Stages, computed, groups_of
 from bmerge.pipeline.encoding import apart, encode_apart
 from bmerge.pipeline.lowering import Lowering, Pass
 from bmerge.pipeline.split import Woven, split
@@ -49,6 +48,8 @@ def _patch(plan: Plan, work: Lowering) -> Plan:
     plan, work.encoded = apart(plan, work.executor)
     if plan.jobs.totals.stored:
         return plan
+    from bmerge.pipeline.computed import groups_of  # as most read what is stored
+
     work.computed = list(groups_of(plan.merges, work.executor.reads))
     later = {job.key for group in work.computed for job in group}
     if not later:
@@ -74,6 +75,11 @@ def run(plan: Plan, work: Lowering) -> ExecutionReport:
 
 def _reports(plan: Plan, work: Lowering) -> Iterator[ExecutionReport]:
     executor, sink = work.executor, work.sink
+    if not (work.computed or work.encoded):
+        yield executor.run(plan, sink, progress=work.progress)
+        return
+    from bmerge.pipeline.computed import Stages, computed
+
     parts = [plan, *(replace(plan, jobs=Jobs.of(group)) for group in work.computed)]
     progress = work.progress
     if work.computed:

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bmerge.errors import FormatError
 from bmerge.executors import ExecutionReport, Executor, ProgressCallback
-from bmerge.formats import leading
-from bmerge.formats.folders import PIPELINE
+from bmerge.formats import holds_codes, leading
+from bmerge.formats.folders import PIPELINE, home_of
 from bmerge.formats.target import GGUF_SUFFIX
 from bmerge.formats.unchanged import Unchanged
-from bmerge.pipeline.companions import copy_companions, home_of, quantised_parts
-from bmerge.pipeline.folder import FolderFiles, is_folder
 from bmerge.pipeline.hashing import InputHashes
 from bmerge.pipeline.lowering import Aligning, Lowering
 from bmerge.pipeline.metadata import build_metadata, fitted
@@ -26,9 +25,12 @@ from bmerge.pipeline.passes import carry_out
 from bmerge.pipeline.readers import notes_on_readers
 from bmerge.pipeline.rounding import rounding_warnings
 from bmerge.pipeline.shards import cut
-from bmerge.plan import BLOCK_TYPES, Plan, encoded
+from bmerge.plan import Plan
 from bmerge.recipe.ancestry import RECIPE_KEY
 from bmerge.records import dataclass
+
+if TYPE_CHECKING:
+    from bmerge.pipeline.folder import FolderFiles
 
 __all__ = ["MergeReport", "merge_to_file"]
 
@@ -101,9 +103,12 @@ def merge_to_file(
     merge, plan, hashes = plan, _written(plan, output), hashes and metadata
     stands_for = _placeholders(plan) if hashes else {}
     text, notes = _text(plan, stands_for or None, metadata=metadata)
+    home = None if output.suffix or shard_size is not None else configs or _home_of(plan)
     files: FolderFiles | OutputFiles
-    if shard_size is None and is_folder(output, plan, configs):
-        files = FolderFiles(plan, output, configs)
+    if home is not None:
+        from bmerge.pipeline.folder import FolderFiles  # few merges go into folders
+
+        files = FolderFiles(plan, output, home)
     else:
         notes += tuple(notes_on_readers(plan))
         shards = cut(plan.outputs, output, shard_size, metadata=len(json.dumps(text)))
@@ -133,11 +138,18 @@ def merge_to_file(
     return MergeReport(files.main, files.nbytes, execution, ready.notes + notes, warnings, text)
 
 
+def _home_of(plan: Plan) -> Path | None:
+    """Return the folder that is the first model, if it is one."""
+    return home_of(leading(plan.checkpoints).path)
+
+
 def _copied(plan: Plan, folder: Path) -> tuple[str, ...]:
     """Copy what lies beside the first model to its shards; return notes about what cannot be."""
-    home = home_of(leading(plan.checkpoints))
+    home = _home_of(plan)
     if home is None or (home / PIPELINE).exists():
         return ()
+    from bmerge.pipeline.companions import copy_companions, quantised_parts
+
     try:
         copy_companions(home, folder, (), quantised_parts(plan))
     except OSError as error:
@@ -148,6 +160,11 @@ def _copied(plan: Plan, folder: Path) -> tuple[str, ...]:
 def _written(plan: Plan, output: Path) -> Plan:
     """Return a plan with quantised weights, of the kinds that the file's format has."""
     gguf, wanted = output.suffix.lower() == GGUF_SUFFIX, plan.recipe.quantise
+    named = gguf or wanted not in {"auto", "none"}
+    if not named and not holds_codes(leading(plan.checkpoints).tensors):
+        return plan
+    from bmerge.plan import BLOCK_TYPES, encoded  # few models are quantised
+
     if wanted not in {"auto", "none"} and gguf != (wanted in BLOCK_TYPES):
         kind = GGUF_SUFFIX if gguf else output.suffix or "safetensors"
         hint = "write a .safetensors file" if gguf else f"write a {GGUF_SUFFIX} file"

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 from bmerge import _native
 from bmerge.errors import ExecutorError, FormatError
-from bmerge.formats import leading
 from bmerge.formats.folders import PIPELINE
 from bmerge.formats.layout import Layout
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output
-from bmerge.pipeline.companions import copy_companions, home_of, quantised_parts
+from bmerge.pipeline.companions import copy_companions, quantised_parts
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import OutputTensor, Plan
 from bmerge.system import sync_folder
@@ -28,17 +27,11 @@ from bmerge.temporaries import temporary_folder
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["FolderFiles", "is_folder"]
+__all__ = ["FolderFiles"]
 
 _MODEL = "model.safetensors"
 _DIFFUSERS = ("unet", "transformer", "text_conditioner", "vae")
 _THEIRS = "diffusion_pytorch_model.safetensors"
-
-
-def is_folder(output: Path, plan: Plan, configs: Path | None) -> bool:
-    """Tell whether a merge goes into a folder: its name has no suffix, and there are configs."""
-    home = configs or home_of(leading(plan.checkpoints))
-    return not output.suffix and home is not None
 
 
 class FolderFiles:
@@ -47,18 +40,17 @@ class FolderFiles:
     Args:
         plan: the merge.
         output: the folder.
-        configs: a folder whose files beside the weights are copied; None: the first model's.
+        configs: a folder whose files beside the weights are copied.
 
     Raises:
         FormatError: if a tensor belongs to no component of a pipeline.
     """
 
-    def __init__(self, plan: Plan, output: Path, configs: Path | None) -> None:
+    def __init__(self, plan: Plan, output: Path, configs: Path) -> None:
         self._output = output
-        home = configs or home_of(leading(plan.checkpoints))
-        if home is None or not home.is_dir():
-            raise FormatError(f"{home} is not a folder with configs", path=home)
-        self._configs = home
+        if not configs.is_dir():
+            raise FormatError(f"{configs} is not a folder with configs", path=configs)
+        self._configs = configs
         self._plan = plan
         self._parts = _by_file(plan, self._configs)
         self._files: list[_native.OutputFile] = []

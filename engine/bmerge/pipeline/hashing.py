@@ -8,16 +8,18 @@ hashed again until it changes.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bmerge.errors import ExecutorError
-from bmerge.formats import checkpoint_sha256
+from bmerge.formats.hashes import checkpoint_sha256, known_sha256
 from bmerge.plan import Plan
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from typing_extensions import Self
 
 __all__ = ["InputHashes"]
@@ -35,11 +37,21 @@ class InputHashes:
         self._plan = plan
         self._stop = threading.Event()
         distinct = {checkpoint.path: checkpoint for checkpoint in plan.inputs}
-        self._pool = ThreadPoolExecutor(len(distinct), thread_name_prefix="bmerge-sha256")
-        self._futures: dict[Path, Future[str]] = {
-            path: self._pool.submit(checkpoint_sha256, checkpoint, stop=self._stop.is_set)
+        self._known = {
+            path: digest
             for path, checkpoint in distinct.items()
+            if (digest := known_sha256(checkpoint)) is not None
         }
+        self._pool: ThreadPoolExecutor | None = None
+        self._futures: dict[Path, Future[str]] = {}
+        if new := {path: each for path, each in distinct.items() if path not in self._known}:
+            from concurrent.futures import ThreadPoolExecutor  # as most models are known
+
+            self._pool = ThreadPoolExecutor(len(new), thread_name_prefix="bmerge-sha256")
+            self._futures = {
+                path: self._pool.submit(checkpoint_sha256, checkpoint, stop=self._stop.is_set)
+                for path, checkpoint in new.items()
+            }
 
     def __enter__(self) -> Self:
         """Return self; the work has begun already."""
@@ -53,7 +65,8 @@ class InputHashes:
     ) -> None:
         """Stop what is still under way."""
         self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def wait(self) -> dict[Path, str]:
         """Return the hashes by the inputs' paths.
@@ -62,10 +75,7 @@ class InputHashes:
             FormatError: if an input could not be read.
             ExecutorError: if an input is not the file that the recipe was written for.
         """
-        while wait(self._futures.values(), timeout=_INTERVAL).not_done:
-            pass  # in steps, so that an interrupt is noticed
-        digests = {path: future.result() for path, future in self._futures.items()}
-        plan = self._plan
+        plan, digests = self._plan, self._known | _finished(self._futures)
         for model, checkpoint in zip(plan.recipe.models, plan.checkpoints, strict=True):
             digest = digests[checkpoint.path]
             if model.sha256 is not None and model.sha256 != digest:
@@ -73,3 +83,14 @@ class InputHashes:
                 hint = f"its sha256 is {digest}, the recipe's {model.sha256}"
                 raise ExecutorError(message, hint=hint)
         return digests
+
+
+def _finished(futures: Mapping[Path, Future[str]]) -> dict[Path, str]:
+    """Wait for what is under way, in steps, so that an interrupt is noticed."""
+    if not futures:
+        return {}
+    from concurrent.futures import wait
+
+    while wait(futures.values(), timeout=_INTERVAL).not_done:
+        pass
+    return {path: future.result() for path, future in futures.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bmerge.formats.wholes import whole_of
 from bmerge.plan import Plan
 
 __all__ = ["notes_on_readers"]
@@ -23,6 +22,8 @@ def notes_on_readers(plan: Plan) -> Iterator[str]:
             "'-o FOLDER --configs FOLDER', ComfyUI and A1111 read '--layout original'"
         )
         return
+    from bmerge.formats.wholes import whole_of
+
     whole = whole_of({"": names}, names)
     if whole is not None and not (whole.same or whole.comfy):
         yield "ComfyUI does not read this model by diffusers' names: '--layout original' is for it"

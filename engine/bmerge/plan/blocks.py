@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bmerge.dtypes import BLOCKS, is_float
-from bmerge.formats import Codec, CodedTensor, coded_part, leading
+from bmerge.formats import Codec, CodedTensor, coded_part, holds_codes, leading
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, Job, Jobs, MergeJob, OutputTensor, Plan
 from bmerge.plan.rewriting import base_of, is_kept, merge_of, placed
@@ -41,8 +41,7 @@ def in_blocks(plan: Plan) -> Plan:
     wanted = plan.recipe.quantise
     if wanted == "none":
         return plan
-    first = leading(plan.checkpoints).tensors.values()
-    coded = any(isinstance(tensor, CodedTensor) or coded_part(tensor) for tensor in first)
+    coded = holds_codes(leading(plan.checkpoints).tensors)
     dtypes = Dtypes.of_keys(plan.recipe.dtype, [output.key for output in plan.outputs])
     if wanted == "auto" and not coded:
         return plan

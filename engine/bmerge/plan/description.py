@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bmerge.lora.patched import loras_of
-from bmerge.plan.encode import encoded
 from bmerge.plan.jobs import CopyJob, FillJob, MergeJob, Plan, SplitJob
 from bmerge.recipe import AnyStep, Fallback, Pick
 
@@ -23,6 +22,8 @@ def describe(plan: Plan) -> dict[str, Any]:
     the model does not have, and their weights in the blocks that they change. ``blocks`` has,
     per block, how many tensors it has and each hyperparameter's value in it.
     """
+    from bmerge.plan.encode import encoded  # as few plans are described
+
     counts = plan.jobs.totals.counts
     written = encoded(plan)
     return {

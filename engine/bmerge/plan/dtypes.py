@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bmerge.architectures.components import components_of
 from bmerge.dtype_rules import DtypeRule
 from bmerge.formats import Tensor
 
@@ -25,6 +24,8 @@ class Dtypes:
     def __init__(self, text: str | None, tables: Sequence[Mapping[str, Tensor]]) -> None:
         self._components: dict[str, str] = {}
         if text is not None and "=" in text:
+            from bmerge.architectures.components import components_of  # few rules name parts
+
             for table in reversed(tables):
                 self._components |= components_of([tensor.key for tensor in table.values()])
         self._rule = DtypeRule(text, self._components.values())
@@ -34,6 +35,8 @@ class Dtypes:
         """Return those of an output with these keys."""
         found = cls(None, ())
         if text is not None and "=" in text:
+            from bmerge.architectures.components import components_of
+
             found._components = components_of(list(keys))
         found._rule = DtypeRule(text, found._components.values())
         return found

@@ -15,7 +15,7 @@ from typing import TypeAlias, cast
 from bmerge.architectures.components import MODEL, components_of
 from bmerge.dtypes import BLOCKS, is_float
 from bmerge.errors import FormatError
-from bmerge.formats import CodedTensor, coded_part, leading
+from bmerge.formats import CodedTensor, coded_part, holds_codes, leading
 from bmerge.formats.requantise import (
     OF_INPUTS,
     WEIGHT,
@@ -25,7 +25,6 @@ from bmerge.formats.requantise import (
     as_like,
     as_new,
 )
-from bmerge.formats.table import LargeTable
 from bmerge.plan.blocks import BLOCK_TYPES, in_blocks
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
@@ -60,9 +59,7 @@ def encoded(plan: Plan, *, gguf: bool = False) -> Plan:
         if wanted in BLOCK_TYPES and not any(output.dtype in BLOCKS for output in found.outputs):
             raise _nothing(plan, "more than 1024 elements, in rows of whole blocks")
         return found
-    coded = not isinstance(first, LargeTable) and any(
-        isinstance(t, CodedTensor) or coded_part(t) for t in first.values()
-    )
+    coded = holds_codes(first)
     if wanted == "auto":
         return _as_first(plan) if coded else plan
     if wanted == "none":

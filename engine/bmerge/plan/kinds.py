@@ -20,12 +20,12 @@ __all__ = ["kind_warnings"]
 
 _PREDICTING = ("sd1", "sdxl", "kolors")
 """Starts of the ids of architectures whose models predict noise unless they say otherwise."""
-_DISTILLED = re.compile(
+_DISTILLED = (
     r"(?<![a-z])(?i:turbo|lightning|hyper(?=[-_ ]?(?:sd|flux))|lcm|dmd2?|schnell|distill(?:ed)?"
     r"|flash|\d+[-_]?steps?)(?![a-z])"
 )
 """Words of names; a capital letter begins another word, as in ``dreamTurboXL``."""
-_HIGH, _LOW = re.compile(r"high[-_ ]?noise"), re.compile(r"low[-_ ]?noise")
+_HIGH, _LOW = r"high[-_ ]?noise", r"low[-_ ]?noise"
 _BASE = 2
 """Index of the model that a method of three takes its difference from."""
 
@@ -96,15 +96,15 @@ def _predicted(model: Checkpoint, architecture: Architecture) -> str | None:
 
 
 def _distilled(model: Checkpoint, _: Architecture) -> str | None:
-    found = _DISTILLED.search(model.path.name)
+    found = re.search(_DISTILLED, model.path.name)
     return "is not, by its name" if found is None else f"is distilled ({found[0].lower()})"
 
 
 def _half(model: Checkpoint, _: Architecture) -> str | None:
     name = model.path.name.lower()
-    if _HIGH.search(name):
+    if re.search(_HIGH, name):
         return "is for high noise"
-    return "is for low noise" if _LOW.search(name) else None
+    return "is for low noise" if re.search(_LOW, name) else None
 
 
 _RULES = (

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
 from bmerge.architectures import Architecture
-from bmerge.architectures.components import components_of
 from bmerge.architectures.first_layers import FIRST_LAYERS, differ_in_channels
 from bmerge.formats import Checkpoint, Tensor, leading
 from bmerge.records import dataclass
@@ -73,6 +72,8 @@ def _brought(
     first: Checkpoint, other: Checkpoint, layer: str, architecture: Architecture
 ) -> dict[str, Tensor]:
     """Return what only a wider model has of the component that its first layer is in."""
+    from bmerge.architectures.components import components_of  # as few bring anything
+
     components = components_of(other.tensors)
     return {
         key: tensor

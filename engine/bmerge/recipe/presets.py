@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from bmerge.recipe.document import read_document
-
 __all__ = ["load_presets"]
 
 _WITHOUT_BASE = 25
@@ -54,6 +52,8 @@ class _Presets(Mapping[str, tuple[float, ...]]):
 
 @cache
 def _read(path: Path) -> Mapping[str, tuple[float, ...]]:
+    from bmerge.recipe.document import read_document  # with yaml
+
     presets: dict[str, tuple[float, ...]] = {}
     for name, node in read_document(path, name="the presets").mapping().items():
         if isinstance(node.value, str):

@@ -25,7 +25,7 @@ __all__ = ["block_range", "is_pattern", "parse_weights"]
 _LOG = logging.getLogger(__name__)
 Presets: TypeAlias = Mapping[str, Sequence[float]]
 _WILD = frozenset("*?[")
-_BETWEEN = re.compile(r"(?P<first>[^:]+):(?P<second>[^@]+)@(?P<share>.+)")
+_BETWEEN = r"(?P<first>[^:]+):(?P<second>[^@]+)@(?P<share>.+)"
 _NO_PRESETS: Presets = MappingProxyType({})
 
 
@@ -74,7 +74,7 @@ def _from_presets(text: str, architecture: Architecture, presets: Presets) -> di
     ``A:B@0.25`` is 0.75 A + 0.25 B in every block, the base included, as sd-meh interpolates
     presets; each may be a number too. Shares below 0 or above 1 go beyond them.
     """
-    between = None if text in presets else _BETWEEN.fullmatch(text)
+    between = None if text in presets else re.fullmatch(_BETWEEN, text)
     if between is None:
         return _from_preset(text, architecture, presets)
     share = _number(between["share"], where=f" for the share of {between['second']}")

@@ -8,10 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from bmerge.formats.checkpoint import Tensor
 from bmerge.formats.layouts.pair import LayoutPair, Tensors, pairs
 
-__all__ = ["LAYOUTS", "are_alike", "in_layout", "layout_of", "other_layouts"]
-
-LAYOUTS = ("original", "comfy", "diffusers")
-"""Names that layouts have: that of a model's own code, of ComfyUI, of diffusers."""
+__all__ = ["are_alike", "in_layout", "layout_of", "other_layouts"]
 
 
 def other_layouts(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensors]]:
@@ -49,7 +46,7 @@ def in_layout(tensors: Mapping[str, Tensor], layout: str) -> Tensors | None:
 
     Args:
         tensors: by their names in the part.
-        layout: one of :data:`LAYOUTS`.
+        layout: one of :data:`bmerge.formats.LAYOUTS`.
     """
     sides = ((pair, pair.side_of(tensors)) for pair in pairs())
     if any(side is not None and pair.layouts[side] == layout for pair, side in sides):
