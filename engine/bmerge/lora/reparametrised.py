@@ -94,8 +94,9 @@ def _inputs_rotated(module: Module, rows: Array) -> Array:
     if terms:
         power = -skew
         for term in range(1, terms):
+            if term > 1:
+                power = power @ -skew
             turns += power * (1 if term == terms - 1 > 1 else 2)
-            power = power @ -skew
     else:
         turns = np.linalg.solve(np.eye(size) - skew, 2 * skew)
     runs = np.moveaxis(rows.reshape(len(rows), -1, size), 1, 0)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::super::Sources;
 use super::super::reading::Decode;
 use super::lengths::{Lengths, Squares};
-use super::of_weight::OfWeight;
+use super::of_weight::{Inputs, Rows, Scaled, Through};
 use super::product::{Add, Panels, Up};
 use super::{Buffer, Change, Delta, Factor, Matrix, Patched, Plain};
 use crate::error::Result;
@@ -40,7 +40,10 @@ pub(super) enum Loose {
     /// Products that are multiplied element by element.
     Products([(Up, Panels); 2]),
     Kronecker(Kronecker),
-    OfWeight(OfWeight),
+    Rows(Rows),
+    Inputs(Inputs),
+    Through(Through),
+    Scaled(Scaled),
 }
 
 /// A change, its tensor, and what reading it takes.
@@ -125,44 +128,14 @@ fn load(change: &Change, sources: &Sources, raw: &mut Vec<u8>) -> Result<Loose> 
             let first = whole(one, scale, sources, raw)?.0;
             Loose::Kronecker(Kronecker { first, second: second.0, shape: second.1 })
         }
-        of_weight => Loose::OfWeight(load_of_weight(of_weight, scale, sources, raw)?),
-    })
-}
-
-fn load_of_weight(
-    delta: &Delta,
-    scale: f32,
-    sources: &Sources,
-    raw: &mut Vec<u8>,
-) -> Result<OfWeight> {
-    Ok(match delta {
-        Delta::Rows(turns) => {
-            let (blocks, size) = (turns.blocks(sources, raw)?, turns.size as usize);
-            let count = turns.count as usize * size;
-            let rescale = turns.rescale.map(|plain| numbers(&plain, count, sources, raw));
-            OfWeight::Rows { blocks, size, rescale: rescale.transpose()? }
-        }
-        Delta::Inputs(turns) => {
-            let size = turns.size as usize;
-            let blocks = turns.blocks(sources, raw)?;
-            let scaled: Vec<f32> = blocks.iter().map(|x| x * scale).collect();
-            let blocks = scaled.chunks_exact(size * size).map(|x| Panels::new(x, size, size));
-            OfWeight::Inputs { blocks: blocks.collect(), size }
-        }
+        Delta::Rows(turns) => Loose::Rows(Rows::load(turns, sources, raw)?),
+        Delta::Inputs(turns) => Loose::Inputs(Inputs::load(turns, scale, sources, raw)?),
         Delta::Through(first, second) => {
-            let (rank, inputs) = (second.rows as usize, second.columns as usize);
-            let first = Panels::new(&all(first, sources, raw)?, inputs, rank);
-            let second = Panels::new(&scaled(second, scale, sources, raw)?, rank, inputs);
-            OfWeight::Through { first, second, rank, inputs }
+            Loose::Through(Through::load((first, second), scale, sources, raw)?)
         }
         Delta::Scaled { by, count, of_rows, less } => {
-            let mut by = numbers(by, *count as usize, sources, raw)?;
-            for x in &mut by {
-                *x = scale * (*x - less);
-            }
-            OfWeight::Scaled { by, of_rows: *of_rows }
+            Loose::Scaled(Scaled::load((by, *count), *of_rows, (*less, scale), sources, raw)?)
         }
-        _ => unreachable!("loaded by the caller"),
     })
 }
 
@@ -200,7 +173,10 @@ impl Loose {
                 Level::detect().run(Add { pairs, row, range, columns, place, values });
             }
             Self::Kronecker(pair) => pair.add(columns, place, values),
-            Self::OfWeight(change) => change.add(within, place, values)?,
+            Self::Rows(change) => change.add(within, place, values)?,
+            Self::Inputs(change) => change.add(within, place, values)?,
+            Self::Through(change) => change.add(within, place, values)?,
+            Self::Scaled(change) => change.add(within, place, values)?,
         }
         Ok(())
     }
@@ -290,7 +266,12 @@ fn whole(
     Ok((values, (rows, columns)))
 }
 
-fn scaled(matrix: &Matrix, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
+pub(super) fn scaled(
+    matrix: &Matrix,
+    scale: f32,
+    sources: &Sources,
+    raw: &mut Vec<u8>,
+) -> Result<Vec<f32>> {
     let mut values = all(matrix, sources, raw)?;
     for value in &mut values {
         *value *= scale;
@@ -299,7 +280,7 @@ fn scaled(matrix: &Matrix, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> 
 }
 
 /// A matrix, row after row.
-fn all(matrix: &Matrix, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
+pub(super) fn all(matrix: &Matrix, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
     let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
     let stored = numbers(&matrix.plain, rows * columns, sources, raw)?;
     if !matrix.turned {
@@ -313,7 +294,12 @@ fn all(matrix: &Matrix, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>
 }
 
 /// So many numbers.
-fn numbers(plain: &Plain, count: usize, sources: &Sources, raw: &mut Vec<u8>) -> Result<Vec<f32>> {
+pub(super) fn numbers(
+    plain: &Plain,
+    count: usize,
+    sources: &Sources,
+    raw: &mut Vec<u8>,
+) -> Result<Vec<f32>> {
     let mut values = vec![0.0; count];
     read(sources, plain, 0, &mut values, raw)?;
     Ok(values)

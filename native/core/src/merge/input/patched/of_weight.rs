@@ -3,51 +3,43 @@
 
 use std::sync::Arc;
 
-use super::factors::Within;
+use super::super::super::Sources;
+use super::factors::{all, numbers, scaled, Within};
 use super::product::{Add, Panels, Up};
+use super::{Matrix, Plain, Turns};
 use crate::error::Result;
 use crate::vm::simd::Level;
 
 /// Elements of a block of the weight's rows that are read at a time.
 const AT_ONCE: usize = 1 << 18;
 
-/// A change that is made of the weight.
+/// Blocks of rows, each multiplied by a square matrix from the left.
 #[derive(Debug)]
-pub(super) enum OfWeight {
-    /// Blocks of rows, each multiplied by a square matrix from the left.
-    Rows { blocks: Arc<Vec<f32>>, size: usize, rescale: Option<Vec<f32>> },
-    /// Runs of each row, each multiplied by a square matrix from the right; the one may be for all.
-    Inputs { blocks: Vec<Panels>, size: usize },
-    /// Inputs taken through two matrices, whatever their place in a kernel.
-    Through { first: Panels, second: Panels, rank: usize, inputs: usize },
-    /// Rows or inputs, each multiplied by a number.
-    Scaled { by: Vec<f32>, of_rows: bool },
+pub(super) struct Rows {
+    blocks: Arc<Vec<f32>>,
+    size: usize,
+    rescale: Option<Vec<f32>>,
 }
 
-impl OfWeight {
-    /// Add its elements from `place` on.
-    pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
-        match self {
-            Self::Rows { .. } => self.add_rows(within, place, values),
-            Self::Inputs { blocks, size } => add_inputs(blocks, *size, within, place, values),
-            Self::Through { .. } => self.add_through(within, place, values),
-            Self::Scaled { by, of_rows } => add_scaled(by, *of_rows, within, place, values),
-        }
+impl Rows {
+    pub(super) fn load(turns: &Turns, sources: &Sources, raw: &mut Vec<u8>) -> Result<Self> {
+        let (blocks, size) = (turns.blocks(sources, raw)?, turns.size as usize);
+        let count = turns.count as usize * size;
+        let rescale = turns.rescale.map(|plain| numbers(&plain, count, sources, raw));
+        Ok(Self { blocks, size, rescale: rescale.transpose()? })
     }
 
-    fn add_rows(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
-        let Self::Rows { blocks, size, rescale } = self else {
-            return Ok(());
-        };
-        let (size, columns, scale) = (*size, within.columns(), within.scale());
+    /// Add its elements from `place` on.
+    pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
+        let (size, columns, scale) = (self.size, within.columns(), within.scale());
         let last = (place + values.len()).div_ceil(columns);
         let (mut down, mut row) = (Vec::new(), place / columns);
         while row < last {
             let (first, end) = (row / size * size, last.min(row / size * size + size));
             let up = Up::new(end - row, size, |at, k| {
                 let (line, column) = (row + at - first, k);
-                let turned = blocks[first * size + column * size + line];
-                let factor = rescale.as_ref().map_or(1.0, |rescale| rescale[row + at]);
+                let turned = self.blocks[first * size + column * size + line];
+                let factor = self.rescale.as_ref().map_or(1.0, |rescale| rescale[row + at]);
                 let own = if line == column { factor - 1.0 } else { 0.0 };
                 scale * (factor * turned + own)
             });
@@ -80,12 +72,74 @@ impl OfWeight {
         }
         Ok(())
     }
+}
 
-    fn add_through(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
-        let Self::Through { first, second, rank, inputs } = self else {
-            return Ok(());
-        };
-        let (rank, inputs, columns) = (*rank, *inputs, within.columns());
+/// Runs of each row, each multiplied by a square matrix from the right; the one may be for all.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    blocks: Vec<Panels>,
+    size: usize,
+}
+
+impl Inputs {
+    pub(super) fn load(
+        turns: &Turns,
+        scale: f32,
+        sources: &Sources,
+        raw: &mut Vec<u8>,
+    ) -> Result<Self> {
+        let (blocks, size) = (turns.blocks(sources, raw)?, turns.size as usize);
+        let scaled: Vec<f32> = blocks.iter().map(|x| x * scale).collect();
+        let blocks = scaled.chunks_exact(size * size).map(|x| Panels::new(x, size, size));
+        Ok(Self { blocks: blocks.collect(), size })
+    }
+
+    /// Add its elements from `place` on.
+    pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
+        let (size, columns) = (self.size, within.columns());
+        let (begin, end) = (place / size * size, (place + values.len()).div_ceil(size) * size);
+        let mut weight = vec![0.0; end - begin];
+        within.weight(begin, &mut weight)?;
+        let row = begin / columns;
+        let rows = end.div_ceil(columns) - row;
+        for first in (0..columns).step_by(size) {
+            let up = Up::new(rows, size, |at, k| {
+                let place = (row + at) * columns + first + k;
+                place.checked_sub(begin).and_then(|at| weight.get(at)).copied().unwrap_or(0.0)
+            });
+            let panels = &self.blocks[first / size % self.blocks.len()];
+            let (pairs, range) = (&[(&up, panels)], (first, first + size));
+            Level::detect().run(Add { pairs, row, range, columns, place, values });
+        }
+        Ok(())
+    }
+}
+
+/// Inputs taken through two matrices, whatever their place in a kernel.
+#[derive(Debug)]
+pub(super) struct Through {
+    first: Panels,
+    second: Panels,
+    rank: usize,
+    inputs: usize,
+}
+
+impl Through {
+    pub(super) fn load(
+        (first, second): (&Matrix, &Matrix),
+        scale: f32,
+        sources: &Sources,
+        raw: &mut Vec<u8>,
+    ) -> Result<Self> {
+        let (rank, inputs) = (second.rows as usize, second.columns as usize);
+        let first = Panels::new(&all(first, sources, raw)?, inputs, rank);
+        let second = Panels::new(&scaled(second, scale, sources, raw)?, rank, inputs);
+        Ok(Self { first, second, rank, inputs })
+    }
+
+    /// Add its elements from `place` on.
+    pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
+        let (rank, inputs, columns) = (self.rank, self.inputs, within.columns());
         let (row, end) = (place / columns, (place + values.len()).div_ceil(columns));
         let (rows, kernel) = (end - row, columns / inputs);
         let mut weight = vec![0.0; rows * columns];
@@ -93,9 +147,9 @@ impl OfWeight {
         let (mut inner, mut found) = (vec![0.0; rows * rank], vec![0.0; rows * inputs]);
         for at in 0..kernel {
             let up = Up::new(rows, inputs, |row, k| weight[row * columns + k * kernel + at]);
-            set(&up, first, rank, &mut inner);
+            set(&up, &self.first, rank, &mut inner);
             let up = Up::new(rows, rank, |row, k| inner[row * rank + k]);
-            set(&up, second, inputs, &mut found);
+            set(&up, &self.second, inputs, &mut found);
             let places = (row * columns + at..).step_by(kernel);
             for (at, found) in places.zip(&found) {
                 if let Some(value) = at.checked_sub(place).and_then(|at| values.get_mut(at)) {
@@ -114,44 +168,38 @@ fn set(up: &Up, down: &Panels, columns: usize, values: &mut [f32]) {
     Level::detect().run(Add { pairs, row: 0, range, columns, place: 0, values });
 }
 
-fn add_inputs(
-    blocks: &[Panels],
-    size: usize,
-    within: &mut Within,
-    place: usize,
-    values: &mut [f32],
-) -> Result<()> {
-    let columns = within.columns();
-    let (begin, end) = (place / size * size, (place + values.len()).div_ceil(size) * size);
-    let mut weight = vec![0.0; end - begin];
-    within.weight(begin, &mut weight)?;
-    let row = begin / columns;
-    let rows = end.div_ceil(columns) - row;
-    for first in (0..columns).step_by(size) {
-        let up = Up::new(rows, size, |at, k| {
-            let place = (row + at) * columns + first + k;
-            place.checked_sub(begin).and_then(|at| weight.get(at)).copied().unwrap_or(0.0)
-        });
-        let panels = &blocks[first / size % blocks.len()];
-        let (pairs, range) = (&[(&up, panels)], (first, first + size));
-        Level::detect().run(Add { pairs, row, range, columns, place, values });
-    }
-    Ok(())
+/// Rows or inputs, each multiplied by a number.
+#[derive(Debug)]
+pub(super) struct Scaled {
+    by: Vec<f32>,
+    of_rows: bool,
 }
 
-fn add_scaled(
-    by: &[f32],
-    of_rows: bool,
-    within: &mut Within,
-    place: usize,
-    values: &mut [f32],
-) -> Result<()> {
-    let columns = within.columns();
-    let span = if of_rows { columns } else { columns / by.len() };
-    let mut weight = vec![0.0; values.len()];
-    within.weight(place, &mut weight)?;
-    for (at, (value, weight)) in (place..).zip(values.iter_mut().zip(weight)) {
-        *value += weight * by[at / span % by.len()];
+impl Scaled {
+    /// Of `count` stored numbers, each less another and times a scale.
+    pub(super) fn load(
+        (plain, count): (&Plain, u64),
+        of_rows: bool,
+        (less, scale): (f32, f32),
+        sources: &Sources,
+        raw: &mut Vec<u8>,
+    ) -> Result<Self> {
+        let mut by = numbers(plain, count as usize, sources, raw)?;
+        for x in &mut by {
+            *x = scale * (*x - less);
+        }
+        Ok(Self { by, of_rows })
     }
-    Ok(())
+
+    /// Add its elements from `place` on.
+    pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
+        let (by, columns) = (&self.by, within.columns());
+        let span = if self.of_rows { columns } else { columns / by.len() };
+        let mut weight = vec![0.0; values.len()];
+        within.weight(place, &mut weight)?;
+        for (at, (value, weight)) in (place..).zip(values.iter_mut().zip(weight)) {
+            *value += weight * by[at / span % by.len()];
+        }
+        Ok(())
+    }
 }

@@ -221,9 +221,11 @@ fn series(skew: &[f64], size: usize, terms: u32) -> Vec<f64> {
     let mut found = vec![0.0; size * size];
     let mut power = turned.clone();
     for term in 1..terms {
+        if term > 1 {
+            power = multiplied(&power, &turned, size);
+        }
         let factor = if term + 1 == terms && term > 1 { 1.0 } else { 2.0 };
         found.iter_mut().zip(&power).for_each(|(x, y)| *x += factor * y);
-        power = multiplied(&power, &turned, size);
     }
     found
 }
