@@ -217,3 +217,44 @@ def test_resolve_hints_at_the_nearest_name():
     with pytest.raises(ArchitectureError, match="unknown architecture 'sdlx'") as caught:
         resolve("sdlx", ["a"], builtin())
     assert caught.value.hint == "did you mean 'sdxl'?"
+
+
+LAYER = ("self_attn.q_proj.weight", "input_layernorm.weight", "post_attention_layernorm.weight")
+PAINTERS = {
+    "bagel": (
+        "language_model.model.",
+        ("layers.0.self_attn.q_proj_moe_gen.weight", "norm_moe_gen.weight"),
+        ("vae2llm.weight", "llm2vae.weight", "vit_model.vision_model.encoder.layers.0.mlp.fc1.w"),
+    ),
+    "sensenova-u1_5": (
+        "language_model.model.",
+        ("layers.0.self_attn.q_proj_mot_gen.weight", "norm_mot_gen.weight"),
+        (
+            "vision_model.embeddings.patch_embedding.weight",
+            "fm_modules.vision_model_mot_gen.embeddings.patch_embedding.weight",
+        ),
+    ),
+    "yue2": (
+        "model.",
+        ("layers.0.self_attn.qkv_proj.weight",),
+        ("vae2llm.weight", "llm2vae.weight", "latent_pos_embed.pe"),
+    ),
+    "omnigen": (
+        "llm.", ("layers.0.self_attn.qkv_proj.weight",),
+        ("input_x_embedder.proj.weight", "time_token.mlp.0.weight"),
+    ),
+}  # fmt: skip
+"""Model → what is before the names of its language model, what it has in it, and beside it."""
+
+
+@pytest.mark.parametrize("name", PAINTERS)
+def test_language_models_that_paint_are_not_called_language_models(name):
+    start, inside, beside = PAINTERS[name]
+    plain = [f"layers.{i}.{part}" for i in range(2) for part in LAYER] + ["embed_tokens.weight"]
+    language = [start + key for key in (*plain, *inside, "norm.weight")]
+    found = detect([*language, *beside], builtin())
+    assert found.id == name
+    blocks = [found.block_of(key) for key in language]
+    assert blocks[:7] == [*["L00"] * 3, *["L01"] * 3, "IN"]
+    assert set(blocks[8:]) <= {"L00", "OUT"}
+    assert detect(["model." + key for key in plain], builtin()).id == "llama"

@@ -237,6 +237,33 @@ def test_a_format_that_no_weight_would_have_is_refused(bmerge, tmp_path, monkeyp
     assert names_in(tmp_path) == ["small.safetensors"]
 
 
+def test_layers_of_a_t5_are_quantised_and_of_a_clip_are_not(bmerge, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    t5 = {
+        "shared.weight": np.ones((80, 64), "f4"),
+        "encoder.block.0.layer.0.SelfAttention.q.weight": np.ones((64, 64), "f4"),
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": np.ones((32, 64)),
+        "encoder.block.0.layer.0.layer_norm.weight": np.ones(64, "f4"),
+        "encoder.block.0.layer.1.DenseReluDense.wo.weight": np.ones((64, 128), "f4"),
+    }
+    clip = {
+        "text_model.embeddings.position_embedding.weight": np.ones((77, 64), "f4"),
+        "text_model.encoder.layers.0.self_attn.q_proj.weight": np.ones((64, 64), "f4"),
+    }
+    write_checkpoint(tmp_path / "t5.safetensors", t5, dtype="F16")
+    write_checkpoint(tmp_path / "clip.safetensors", clip, dtype="F16")
+    asked = ("--quantise", "fp8_scaled", "-o")
+    assert bmerge("convert", "t5.safetensors", *asked, "t5-fp8.safetensors").status == 0
+    written, _ = raw_tensors(tmp_path / "t5-fp8.safetensors")
+    coded = {key for key, (dtype, _) in written.items() if dtype == "F8_E4M3"}
+    assert coded == {key for key in t5 if key.endswith(("q.weight", "wo.weight"))}
+    for key in coded:
+        told = bytes(written[key.removesuffix("weight") + "comfy_quant"][1])
+        assert json.loads(told) == {"format": "float8_e4m3fn"}
+    called = bmerge("convert", "clip.safetensors", *asked, "clip-fp8.safetensors")
+    assert (called.status, names_in(tmp_path).count("clip-fp8.safetensors")) == (1, 0)
+
+
 def test_a_zero_weight_is_quantised(tmp_path):
     key = "model.diffusion_model.layers.0.attention.qkv.weight"
     write_checkpoint(tmp_path / "a.safetensors", {key: np.zeros((64, 64))}, dtype="F32")

@@ -2,7 +2,7 @@
 
 By default that is as the first model has them, whose unchanged weights are copied; a format that
 the recipe names is written for the layers that are quantised in the first model, or, if none is,
-for the large layers that its picture model repeats.
+for the large layers that its picture model repeats, or a T5 in a file of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeAlias, cast
 
-from bmerge.architectures.components import MODEL, components_of
+from bmerge.architectures.components import MODEL, TEXT_ENCODER, components_of
 from bmerge.dtypes import BLOCKS, is_float
 from bmerge.errors import FormatError
 from bmerge.formats import CodedTensor, coded_part, holds_codes, leading
@@ -38,6 +38,8 @@ _Written: TypeAlias = "tuple[Job | None, OutputTensor]"
 _REPEATED = re.compile(r"\.\d+\..*\.weight")
 _KEPT = re.compile(r"embed|norm|modulation|adaln|pos_|time_|final|router", re.IGNORECASE)
 """Layers whose weights nobody quantises, wherever they are."""
+_T5 = "t5"
+"""The architecture of text encoders that ComfyUI loads quantised; of CLIP it knows floats alone."""
 _LEAST = 64
 """Matrices with a smaller extent are not worth it."""
 
@@ -65,10 +67,11 @@ def encoded(plan: Plan, *, gguf: bool = False) -> Plan:
     if wanted == "none":
         return plan
     components = components_of([output.key for output in plan.outputs])
+    repeating = TEXT_ENCODER if plan.architecture.id == _T5 else MODEL
 
     def choose(job: Job, output: OutputTensor) -> Quantised | None:
         base = base_of(job)
-        of_model = components[output.key] == MODEL and _is_large(output)
+        of_model = components[output.key] == repeating and _is_large(output)
         chosen = bool(isinstance(base, CodedTensor) or coded_part(base)) if coded else of_model
         return as_new(cast("Format", wanted), output.shape) if chosen else None
 
@@ -83,7 +86,7 @@ def _nothing(plan: Plan, large: str) -> FormatError:
     """Return the error of a plan of which nothing would be quantised."""
     path = leading(plan.checkpoints).path
     message = f"no weight of {path.name} would be written in {plan.recipe.quantise}"
-    hint = f"quantised are the matrices of layers that a picture model repeats, of {large}"
+    hint = f"quantised are the matrices of layers that a picture model or T5 repeats, of {large}"
     return FormatError(message, path=path, hint=hint)
 
 
