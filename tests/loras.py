@@ -11,7 +11,17 @@ from itertools import product
 
 import numpy as np
 
-__all__ = ["NETWORKS", "SHAPES", "glora", "ia3", "low_rank", "oft", "oft_in_parts", "oft_of_inputs"]
+__all__ = [
+    "NETWORKS",
+    "SHAPES",
+    "dora",
+    "glora",
+    "ia3",
+    "low_rank",
+    "oft",
+    "oft_in_parts",
+    "oft_of_inputs",
+]
 
 
 def _draw(rng, *shape):
@@ -288,9 +298,7 @@ def _norm(rng, base):
     return {"w_norm": change}, change.astype("f8")
 
 
-def _dora(
-    axis, role="dora_scale", names=("lora_up.weight", "lora_down.weight"), alpha=2.0, on=None
-):
+def dora(axis, role="dora_scale", names=("lora_up.weight", "lora_down.weight"), alpha=2.0, on=None):
     """Return a builder of DoRA whose lengths are those of rows (0) or of columns (1)."""
 
     def build(rng, base):
@@ -358,12 +366,12 @@ NETWORKS = {
     "glora with a core": ("conv", partial(glora, core=True)),
     "glora of old": ("linear", partial(glora, old=True)),
     "glora of old of a square": ("square", partial(glora, old=True)),
-    "dora of rows": ("linear", _dora(0)),
-    "dora of columns": ("linear", _dora(1)),
-    "dora of a square's columns": ("square", _dora(1)),
-    "dora of a convolution": ("conv", _dora(1)),
-    "dora on glora": ("conv", _dora(0, on=glora)),
-    "dora on oft": ("linear", _dora(1, on=oft(3))),
-    "dora of peft": ("square", _dora(0, "lora_magnitude_vector", _PEFT, None)),
+    "dora of rows": ("linear", dora(0)),
+    "dora of columns": ("linear", dora(1)),
+    "dora of a square's columns": ("square", dora(1)),
+    "dora of a convolution": ("conv", dora(1)),
+    "dora on glora": ("conv", dora(0, on=glora)),
+    "dora on oft": ("linear", dora(1, on=oft(3))),
+    "dora of peft": ("square", dora(0, "lora_magnitude_vector", _PEFT, None)),
 }
 """Name → (kind of layer, builder of tensors by role and the change that they mean)."""

@@ -221,9 +221,10 @@ def test_lora_of_other_sizes_is_refused(bmerge, model, tmp_path):
         ({"lokr_w1": (2, 2), "lokr_w2_a": (2, 1)}, "has no lokr_w2_b"),
         ({"weight": (4, 4)}, "is not a LoRA"),
         ({"oft_r": (2, 2, 2), "alpha": ()}, "are of OFT of early PEFT, which is not read"),
-        ({"boft_R": (1, 2, 2, 2), "boft_s": (4, 1)}, "are of BOFT of PEFT, which is not read"),
-        ({"vera_lambda_b": (4,), "vera_lambda_d": (4,)}, "are of VeRA, which is not read"),
-        ({"hra_u": (4, 2)}, "are of HRA, which is not read"),
+        ({"boft_R": (1, 2, 2, 3), "boft_s": (4, 1)}, "has tensors that do not fit each other"),
+        ({"vera_lambda_b": (4,), "vera_lambda_d": (4,)}, "has no vera_A and vera_B"),
+        ({"hra_u": (4, 2)}, "is of HRA, and no adapter_config.json beside it says how"),
+        ({"randlora_lambda": (2, 2), "randlora_gamma": (2, 2)}, "are of RandLoRA, which is not"),
         (
             {"q_layer.weight": (2, 4), "p_layer.weight": (4, 2), "lambda_layer": (1, 2)},
             "are of T-LoRA, which is not read",

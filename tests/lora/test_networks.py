@@ -10,13 +10,13 @@ import pytest
 from bmerge import _native
 from bmerge.formats import open_checkpoint
 from bmerge.lora.apply import Change
-from bmerge.lora.modules import open_lora
 from bmerge.lora.names import LayerPlace
-from bmerge.lora.patch import float_blocks
+from bmerge.lora.parsing import open_lora
+from bmerge.lora.patch import float_blocks, write_floats
 from bmerge.lora.patched import PatchedTensor
 from bmerge.lora.streamed import files_of, is_streamed, streamed_input
 from bmerge.testing import read_checkpoint, write_checkpoint
-from loras import NETWORKS, SHAPES, ia3, low_rank, oft, oft_of_inputs
+from loras import NETWORKS, SHAPES, dora, ia3, low_rank, oft, oft_of_inputs
 
 
 @pytest.fixture
@@ -184,6 +184,55 @@ def test_products_are_added_to_transposed_weights_while_they_are_read(tmp_path):
     _native.decode(files, streamed_input(tensor, files.index), target)
     values = np.frombuffer(target, "f4").reshape(base.shape)
     np.testing.assert_allclose(values, base + 0.7 * change.T, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
+@pytest.mark.parametrize("turn", ["transposed", "halves swapped"])
+def test_lengths_are_given_as_the_layer_was_trained(turn, axis, tmp_path):
+    rng = np.random.default_rng(4)
+    trained = rng.standard_normal((6, 10)).astype("f4")
+    roles, change = dora(axis)(rng, trained)
+    turned = {"transposed": np.transpose, "halves swapped": lambda x: np.roll(x, 3, axis=0)}[turn]
+    write_checkpoint(tmp_path / "model.safetensors", {"weight": np.array(turned(trained))})
+    _write(tmp_path, "layer", roles)
+    (module,) = open_lora(tmp_path / "x.safetensors").modules
+    stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
+    tensor = PatchedTensor(stored, (Change(module, LayerPlace("weight", None, turn), weight=0.7),))
+    exact = turned(trained + 0.7 * change)
+    (found,) = float_blocks(tensor)
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
+    # A column's length needs both halves, which are computed one after the other.
+    assert is_streamed(tensor) == (turn == "transposed" or axis == 0)
+    if is_streamed(tensor):
+        files, target = list(dict.fromkeys(files_of(tensor))), bytearray(4 * exact.size)
+        _native.decode(files, streamed_input(tensor, files.index), target)
+        values = np.frombuffer(target, "f4").reshape(exact.shape)
+        np.testing.assert_allclose(values, exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("band", [8, 30, 1000])
+@pytest.mark.parametrize("network", ["boft", "boft of wider blocks", "boft of a convolution"])
+def test_rows_that_are_mixed_are_computed_some_columns_at_a_time(
+    network, band, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("bmerge.lora.patch._BLOCK", 20)
+    monkeypatch.setattr("bmerge.lora.bands._BLOCK", 40)
+    monkeypatch.setattr("bmerge.lora.bands._BAND", band)
+    kind, build = NETWORKS[network]
+    rng = np.random.default_rng(4)
+    base = rng.standard_normal((11, *SHAPES[kind][1:])).astype("f4")
+    roles, change = build(rng, base[2:10])
+    write_checkpoint(tmp_path / "model.safetensors", {"weight": base})
+    _write(tmp_path, "layer", roles)
+    (module,) = open_lora(tmp_path / "x.safetensors").modules
+    stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
+    change_of_rows = Change(module, LayerPlace("weight", (2, 10)), weight=0.7)
+    with (tmp_path / "floats").open("wb") as out:
+        write_floats(PatchedTensor(stored, (change_of_rows,)), out)
+    found = np.fromfile(tmp_path / "floats", "f4").reshape(base.shape)
+    exact = base.astype("f8")
+    exact[2:10] += 0.7 * change
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", ["oft", "oft with a rescale", "boft", "glora"])

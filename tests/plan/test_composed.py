@@ -14,7 +14,7 @@ from bmerge.formats import ComposedTensor, open_checkpoint
 from bmerge.formats.composed import joined
 from bmerge.lora.apply import apply_loras
 from bmerge.lora.extract import Wanted, extract_lora
-from bmerge.lora.modules import open_lora
+from bmerge.lora.parsing import open_lora
 from bmerge.pipeline import Merger, merge_into, merge_to_file
 from bmerge.plan import make_plan
 from bmerge.recipe import BlockWeights

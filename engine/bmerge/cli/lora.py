@@ -24,7 +24,8 @@ from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError, counted
 from bmerge.formats import in_one_layout, open_checkpoint
 from bmerge.formats.target import refuse_inputs, target_of
-from bmerge.lora.modules import Lora, open_lora
+from bmerge.lora.modules import Lora
+from bmerge.lora.parsing import open_lora
 
 if TYPE_CHECKING:
     from bmerge.lora.decompose import Wanted

@@ -11,7 +11,7 @@ from bmerge.compare.layers import layer_of
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError
 from bmerge.formats import Checkpoint, Tensor, decoded, in_one_layout
-from bmerge.lora.modules import is_lora_file
+from bmerge.lora.parsing import is_lora_file
 from bmerge.records import dataclass
 
 __all__ = ["AlignedModels", "TensorRow", "align"]

@@ -25,6 +25,7 @@ _SPELLINGS = {
     **{role: rf"\.{role}\.weight" for role in ("a1", "a2", "b1", "b2", "bm")},
     "oft_R": r"\.oft_R(?:\.[^.]+)?\.weight",
     "ia3_l": r"\.ia3_l(?:\.[^.]+)?",
+    "miss_block": r"\.(?:miss|bone)_block",
     "set": r"\.set_weight|(?<=_norm)\.scale|(?<=\.norm_[qk])\.weight"
     r"|(?<=\.norm_added_[qk])\.weight",
 }
@@ -32,23 +33,27 @@ _SPELLINGS = {
 _PLAIN = (
     r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
     r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight|oft_blocks(?:\.\d+)?|rescale|on_input"
+    r"|lora_E|vera_lambda_[bd]|vera_[AB]|hra_u|boft_[Rs]|delora_[AB]|delora_lambda|delora_w_norm"
+    r"|fourierft_spectrum|shira_weight|shira_indices|c3a_kernel"
 )
-"""Roles that are written as they are called here: those of LyCORIS."""
+"""Roles that are written as they are called here: of LyCORIS, and of PEFT's rarer networks."""
 _GLORA = (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight")
-_IN_KEYS = ("lora", ".oft_", ".ia3_l")
+_IN_KEYS = ("lora", ".oft_", ".ia3_l", ".miss_block", ".bone_block")
 _MODELS_TOO = {"set", "alpha", "scalar", "rescale", "bm"}
 """Roles that keys of models match as well."""
 
 _UNREAD = {
     "OFT of early PEFT": r".+?\.oft_r(?:\.[^.]+)*",
     "OFT of early LyCORIS": r".+?\.oft_diag",
-    "BOFT of PEFT": r".+?\.boft_[RsP](?:\.[^.]+)*",
     "T-LoRA": r".+?\.(?:[qp]_layer\.weight|lambda_layer)",
-    "VeRA": r".+?\.vera_(?:lambda_[bd]|[AB])(?:\.[^.]+)*",
-    "HRA": r".+?\.hra_u(?:\.[^.]+)*",
-    "DeLoRA": r".+?\.delora_[AB](?:\.[^.]+)*|.+?\.delora_lambda(?:\.[^.]+)*",
-    "FourierFT": r".+?\.fourierft_spectrum(?:\.[^.]+)*",
-}
+    **{
+        name: rf".+?\.{name.lower().replace('-', '')}_\w+(?:\..+)?"
+        for name in (
+            "RandLoRA", "VB-LoRA", "GraLoRA", "HiRA", "RoAd", "WaveFT", "PVeRA", "PSOFT", "OSF",
+            "TinyLoRA", "UniLoRA", "Lily", "PEANuT", "FRoD", "AdaMSS", "BEFT", "SuperTuning",
+        )
+    },
+}  # fmt: skip
 """Networks that are known by their tensors, and not read."""
 
 

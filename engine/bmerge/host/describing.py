@@ -22,8 +22,9 @@ from bmerge.formats import (
 )
 from bmerge.formats.hashes import cached_digests, digests_of, legacy_hash_of
 from bmerge.host.registry import Registry
-from bmerge.lora.modules import Lora, is_lora, parse_lora
+from bmerge.lora.modules import Lora
 from bmerge.lora.names import part_of
+from bmerge.lora.parsing import is_lora, parse_lora
 
 __all__ = ["describe_file"]
 

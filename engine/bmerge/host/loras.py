@@ -106,7 +106,7 @@ def _with_loras(
 
 
 def _open(ref: LoraRef, folder: Path) -> Lora:
-    from bmerge.lora.modules import open_lora
+    from bmerge.lora.parsing import open_lora
 
     lora = open_lora(folder / Path(ref.path).expanduser())
     if ref.sha256 is not None:

@@ -17,6 +17,7 @@ from bmerge.lora.changes import AppliedLora, Change
 from bmerge.lora.modules import Lora, Module, rows_of_module
 from bmerge.lora.names import Fused, LayerNames, LayerPlace, index_names
 from bmerge.lora.patched import PatchedCheckpoint, PatchedTensor
+from bmerge.lora.peft_shapes import WHOLE
 
 __all__ = ["apply_loras"]
 
@@ -147,7 +148,8 @@ def _check_most(lora: Lora, unmatched: Sequence[str], checkpoint: Checkpoint) ->
 def _changes(
     module: Module, layer: Mapping[str, LayerPlace], shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[Change]:
-    if (module.matrix is not None or module.reparametrised) and "weight" in layer:
+    has_weight = module.matrix is not None or module.reparametrised or module.is_of_peft
+    if has_weight and "weight" in layer:
         place = _place(module, layer["weight"], shapes)
         # PEFT says it once for all layers, though it holds for those of one kind alone.
         matrix = module.matrix
@@ -187,8 +189,10 @@ def _part(module: Module, place: LayerPlace) -> tuple[Module, LayerPlace] | None
     rows = rows_of_module(module, *place.of)
     if rows is not None:
         return rows, replace(place, of=None)
-    if module.network == "OFTv2" or (module.network == "IA3" and not module.of_rows):
+    if module.network in {"OFTv2", "HRA"} or (module.network == "IA3" and not module.of_rows):
         return module, replace(place, of=None)
+    if module.is_of_peft:
+        return None if module.network in WHOLE else (module, place)
     return None if module.needs_weight or module.matrix is None else (module, place)
 
 

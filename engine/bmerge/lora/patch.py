@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,32 @@ from numpy.typing import NDArray
 from bmerge.errors import FormatError
 from bmerge.formats import ComposedTensor, Piece, Tensor, TensorInfo, elements_of, rows_of
 from bmerge.lora.arrays import Array, flat, read_array
+from bmerge.lora.bands import is_mixed, write_bands
 from bmerge.lora.changes import Change
 from bmerge.lora.lengths import are_of_rows
 from bmerge.lora.names import Turn
 from bmerge.lora.networks import change_of
 from bmerge.lora.patched import PatchedTensor
+from bmerge.lora.peft_changes import ByRows, peft_change
 from bmerge.lora.reparametrised import change_of_weight
 from bmerge.lora.scale import bias_scale_of, scale_of
 
-__all__ = ["float_blocks", "patched_blocks"]
+__all__ = ["float_blocks", "patched_blocks", "write_floats"]
 
-_BLOCK = 1 << 21
+_BLOCK = 1 << 19
 """Elements that are computed at once, where rows do not depend on each other."""
+
+
+def write_floats(tensor: Tensor, out: BinaryIO) -> None:
+    """Write the values of any tensor, however it is stored, as float32.
+
+    Raises:
+        FormatError: as :func:`patched_blocks` does.
+    """
+    if isinstance(tensor, PatchedTensor) and tensor.numel > _BLOCK and is_mixed(tensor):
+        write_bands(tensor, out)
+    else:
+        out.writelines(block.data for block in float_blocks(tensor))
 
 
 def float_blocks(tensor: Tensor) -> Iterator[Array]:
@@ -60,27 +74,28 @@ def _piece_blocks(piece: Piece) -> Iterator[Array]:
 def patched_blocks(info: PatchedTensor) -> Iterator[Array]:
     """Yield the values of a tensor with its changes, some rows at a time.
 
-    What is not a plain product of two factors is computed whole.
+    Whole are computed those alone whose changes are not made by rows.
 
     Raises:
         FormatError: if a file cannot be read, or DoRA's lengths are not those of its layer.
     """
-    if info.numel <= _BLOCK or not all(map(_is_plain, info.changes)):
+    if info.numel <= _BLOCK or not all(map(_is_by_rows, info.changes)):
         yield _whole(info)
         return
-    factors = [(change.place.rows, *_factors_of(change)) for change in info.changes]
+    changes = [(change.place.rows, _by_rows(change, info.shape)) for change in info.changes]
     rows = info.shape[0]
     step = max(1, _BLOCK * rows // info.numel)
     for begin in range(0, rows, step):
         end = min(begin + step, rows)
         values = read_array(rows_of(info.base, info.key, begin, end))
-        matrix = flat(values)
-        for place, up, down in factors:
+        stored = flat(values).copy()
+        for place, change in changes:
             first, last = place or (0, rows)
             low, high = max(begin, first), min(end, last)
             if low < high:
+                own = slice(low - begin, high - begin)
                 with np.errstate(over="ignore", invalid="ignore"):
-                    matrix[low - begin : high - begin] += up[low - first : high - first] @ down
+                    flat(values)[own] += change(low - first, stored[own])
         yield values
 
 
@@ -109,26 +124,35 @@ def _widened(values: Array, channels: int | None) -> Array:
     return wide
 
 
-def _is_plain(change: Change) -> bool:
-    """Tell whether a change is a product of two factors whose rows are those of the tensor."""
+def _is_by_rows(change: Change) -> bool:
+    """Tell whether a change is a product of two factors, or of a network that PEFT alone writes."""
     module = change.module
-    plain = {"up", "down"} <= module.tensors.keys() and "mid" not in module.tensors
+    product = {"up", "down"} <= module.tensors.keys() and "mid" not in module.tensors
     whole = change.channels is None and not change.place.turn
-    return plain and whole and not (change.is_bias or module.magnitude)
+    return (product or module.is_of_peft) and whole and not (change.is_bias or module.magnitude)
 
 
-def _factors_of(change: Change) -> tuple[Array, Array]:
-    """Return the factors of a plain change, with its weight in the first."""
-    module = change.module
-    up, down = (read_array(module.tensors[role]) for role in ("up", "down"))
+def _by_rows(change: Change, shape: tuple[int, ...]) -> ByRows:
+    """Return what gives a change, times its weight, of some of the rows that it is for."""
+    module, first = change.module, (change.place.of or (0,))[0]
+    if module.is_of_peft:
+        begin, end = change.place.rows or (0, shape[0])
+        made = peft_change(module, end - begin, math.prod(shape[1:]))
+        weight = np.float32(change.weight)
+        return lambda row, before: made(first + row, before) * weight
+    up, down = (flat(read_array(module.tensors[role])) for role in ("up", "down"))
     up *= np.float32(change.weight * scale_of(module))
-    return flat(up), flat(down)
+    return lambda row, before: up[first + row : first + row + len(before)] @ down
 
 
 def _delta(change: Change, before: Array) -> NDArray[Any]:
     """Return the change of the rows that it is for, in their shape."""
     module, turn = change.module, change.place.turn
     weight, magnitude = np.float32(change.weight), module.magnitude
+    if module.is_of_peft:
+        as_trained = _turned(before, turn)
+        added = _by_rows(change, as_trained.shape)(0, flat(as_trained))
+        return _turned(added.reshape(as_trained.shape), turn)
     if change.is_bias and module.scales_bias:
         return change_of_weight(module, before).reshape(before.shape) * weight
     if change.is_bias:

@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any
 
 from bmerge.errors import FormatError
@@ -23,6 +24,10 @@ __all__ = ["TERMS", "Configured", "configuration_of"]
 
 TERMS = 5
 """Terms of the series that PEFT makes a rotation of unless told otherwise."""
+_OTHER_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""How LoRAs are begun that take their first product from the weights themselves."""
+_NO_CHANGES = ("alora_invocation_tokens", "use_qalora", "use_bdlora", "kasa_config")
+"""Settings of LoRAs that are more than a product added to the weights."""
 _METADATA = "lora_adapter_metadata"
 _MODEL, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -39,6 +44,7 @@ class Configured:
         terms: of OFTv2, how many of the series a rotation is made of; 0: it is exact.
         bound: of OFTv2, the most that the norm of a layer's blocks may be; 0: anything.
         feedforward: of IA3, whether inputs are multiplied, not outputs; None: that is not told.
+        others: whatever is said, as it stands there.
     """
 
     alpha: float | None
@@ -48,6 +54,7 @@ class Configured:
     terms: int = TERMS
     bound: float = 0.0
     feedforward: bool | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     def scale(self, rank: int) -> float:
         """Return what the product of a layer's factors is multiplied by, for its rank."""
@@ -68,6 +75,9 @@ def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | Non
     )
     parts = {match[1] for match in found if match}
     closest = sorted(parts, key=lambda part: -len(part))  # the part that is named most closely
+    own = {part: _entries(config, part) for part in parts}
+    for entries in own.values():
+        _check_base(entries, where, checkpoint)
 
     def number(value: object, key: str) -> float | None:
         if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
@@ -93,6 +103,7 @@ def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | Non
             terms=_terms(terms) if is_series else 0,
             bound=bound or 0.0,
             feedforward=_is_named(config.get(f"{part}feedforward_modules"), name),
+            others=own[part],
         )
 
     def of_layer(part: str, word: str, pattern: str, name: str) -> float | None:
@@ -100,6 +111,30 @@ def configuration_of(checkpoint: Checkpoint) -> Callable[[str], Configured | Non
         return number(config.get(f"{part}{word}"), word) if own is None else own
 
     return configured
+
+
+def _entries(config: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return what is said of a part of the pipeline."""
+    entries = ((key.removeprefix(part), value) for key, value in config.items())
+    return {key: value for key, value in entries if "." not in key}
+
+
+def _check_base(entries: Mapping[str, Any], where: str, checkpoint: Checkpoint) -> None:
+    """Refuse what is for another weight than the model's, or changes more than a weight.
+
+    Raises:
+        FormatError: then.
+    """
+    begun = str(entries.get("init_lora_weights", "")).lower()
+    setting = next((key for key in _NO_CHANGES if entries.get(key)), None)
+    if setting is not None:
+        message = f"{where}: {setting} is set, which changes more than the model's weights"
+        hint = "let PEFT merge it: merge_and_unload"
+        raise FormatError(message, path=checkpoint.path, hint=hint)
+    if begun.startswith(_OTHER_BASES):
+        message = f"{where}: init_lora_weights is {begun!r}: it is for weights that PEFT changed"
+        hint = "save it with path_initial_model_for_weight_conversion, as a LoRA of the model's own"
+        raise FormatError(message, path=checkpoint.path, hint=hint)
 
 
 def _config(checkpoint: Checkpoint) -> tuple[Mapping[str, Any], str]:

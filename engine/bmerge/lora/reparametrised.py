@@ -20,6 +20,7 @@ Liu et al., 2023 (BOFT, arXiv:2311.06243); Qiu et al., 2025 (OFTv2, arXiv:2506.1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from bmerge.lora.peft import TERMS
 from bmerge.lora.scale import read_number, scale_of
 from bmerge.lora.shapes import glora_order, inputs_turned
 
-__all__ = ["change_of_weight"]
+__all__ = ["change_of_weight", "rotation_of"]
 
 _BATCH = 1 << 20
 """Elements of blocks that are inverted at once, in float64."""
@@ -54,9 +55,9 @@ def change_of_weight(module: Module, weight: Array) -> Array:
         return _scaled(module, weight)
     if module.network == "OFTv2":
         return _inputs_rotated(module, rows)
-    found = _generalised(module, rows) if module.network == "GLoRA" else _rotated(module, rows)
-    found *= np.float32(scale_of(module))
-    return found
+    if module.network == "GLoRA":
+        return _generalised(module, rows) * np.float32(scale_of(module))
+    return rotation_of(module, len(rows))(rows)
 
 
 def _generalised(module: Module, rows: Array) -> Array:
@@ -104,32 +105,48 @@ def _inputs_rotated(module: Module, rows: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(turned, 0, 1)).reshape(rows.shape)
 
 
-def _rotated(module: Module, rows: Array) -> Array:
-    turns = _turns(module, len(rows))
-    if module.network == "OFT":
-        found = np.empty_like(rows)
-        size = turns.shape[-1]
-        blocks, turned = (values.reshape(-1, size, rows.shape[1]) for values in (rows, found))
-        np.matmul(turns.swapaxes(1, 2), blocks, out=turned)
-    else:
-        found = np.zeros_like(rows)
-        for stage, turn in enumerate(turns):
-            found += _butterfly(turn, rows + found, stage)
-    rescale = module.tensors.get("rescale")
-    if rescale is not None:
-        factors = read_array(rescale).reshape(-1, 1)
-        found *= factors
-        found += (factors - 1) * rows
+def rotation_of(module: Module, count: int) -> Callable[[Array], Array]:
+    """Read a layer of OFT or BOFT; return what gives the change of all its rows, or some columns.
+
+    Args:
+        module: the layer.
+        count: of its rows.
+
+    Raises:
+        FormatError: if a rotation cannot be computed, or alpha is not finite.
+    """
+    turns, rescale = _turns(module, count), module.tensors.get("rescale")
+    factors = None if rescale is None else read_array(rescale).reshape(-1, 1)
+    scale = np.float32(scale_of(module))
+
+    def change(rows: Array) -> Array:
+        found = _rotated(turns, rows) if module.network == "OFT" else _in_stages(turns, rows)
+        if factors is not None:
+            found *= factors
+            found += (factors - 1) * rows
+        found *= scale
+        return found
+
+    return change
+
+
+def _rotated(turns: Array, rows: Array) -> Array:
+    found, size = np.empty_like(rows), turns.shape[-1]
+    blocks, turned = (values.reshape(-1, size, rows.shape[1]) for values in (rows, found))
+    np.matmul(turns.swapaxes(1, 2), blocks, out=turned)
     return found
 
 
-def _butterfly(turn: Array, rows: Array, stage: int) -> Array:
-    """Return what a stage of BOFT adds to rows: its blocks are of two runs of rows, interleaved."""
-    count, columns = rows.shape
-    run = 2**stage * turn.shape[-1] // 2
-    mixed = rows.reshape(-1, 2, run, columns).swapaxes(1, 2)
-    added = turn @ mixed.reshape(-1, turn.shape[-1], columns)
-    return added.reshape(-1, run, 2, columns).swapaxes(1, 2).reshape(count, columns)
+def _in_stages(stages: Array, rows: Array) -> Array:
+    """Return what BOFT adds to rows: a stage's blocks are of two runs of rows, interleaved."""
+    found = np.zeros_like(rows)
+    size, columns = stages.shape[-1], rows.shape[1]
+    for stage, turns in enumerate(stages):
+        run = 2**stage * size // 2
+        mixed = (rows + found).reshape(-1, 2, run, columns).swapaxes(1, 2)
+        added = turns @ mixed.reshape(-1, size, columns)
+        found.reshape(-1, 2, run, columns)[:] += added.reshape(-1, run, 2, columns).swapaxes(1, 2)
+    return found
 
 
 def _turns(module: Module, count: int) -> Array:

@@ -105,7 +105,8 @@ def merge_loras(loras: Sequence[tuple[Lora, float]], output: Path, *, dtype: str
 
 def _check_complete(module: Module) -> None:
     """Refuse a layer that could be kept as it is, but whose file does not say what it means."""
-    if module.configured is not None and module.network in {"OFTv2", "IA3"}:
+    configured = module.is_of_peft or module.network in {"OFTv2", "IA3"}
+    if module.configured is not None and configured:
         file = next(iter(module.tensors.values())).file
         message = f"{file}: {module.name!r} is of {module.network}, which has no rank to change"
         raise FormatError(message, path=file, key=module.name)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from bmerge.dtypes import is_float
+from bmerge.lora.peft_shapes import PEFT
 
 __all__ = [
     "check_factors",
@@ -70,7 +71,7 @@ def matrix_of(network: str, shapes: Shapes) -> Matrix | None:
 
     None if the tensors do not tell, since only a bias changes or rows are rotated.
     """
-    if network in {"OFT", "BOFT", "OFTv2", "IA3"}:
+    if network in {"OFT", "BOFT", "OFTv2", "IA3"} or network in PEFT - {"AdaLoRA"}:
         return None
     if network in {"full", "norm"}:
         shape = shapes.get("diff", shapes.get("w_norm", shapes.get("set")))
@@ -122,7 +123,8 @@ def check_kinds(tensors: Mapping[str, tuple[str, Shape]]) -> str | None:
     """
     for role, (dtype, shape) in tensors.items():
         single = role in _SINGLE
-        if not is_float(dtype) and not (single and dtype[0] in "IU"):
+        may_be_whole = single or role == "shira_indices"
+        if not is_float(dtype) and not (may_be_whole and dtype[0] in "IU"):
             return f"has {role} of the dtype {dtype}, not of floats"
         if single and math.prod(shape) != 1:
             return f"has {role} of shape {list(shape)}, which is not one number"

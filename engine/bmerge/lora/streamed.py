@@ -3,8 +3,9 @@
 Those are products of two factors (LoRA), with a core between them too, of two such products (LoHa),
 Kronecker products (LoKr), differences that are stored as they are, and what networks make of the
 weight itself, but for BOFT, whose last stage is of rows that are far apart. Each may have lengths
-for its vectors (DoRA). Other changes of transposed weights than products of two factors, and those
-of another number of input channels are computed by :mod:`.patch` instead.
+for its vectors (DoRA). Other changes of transposed weights than products of two factors, those of
+another number of input channels, and networks that PEFT alone writes are computed by :mod:`.patch`
+instead.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def _summands(change: Change, shape: tuple[int, ...]) -> tuple[Summand, ...]:
         return ()
     found = _bias(module) if change.is_bias else _weight(module)
     if turn == "transposed":
-        found = () if _has_lengths(change) else _transposed(found)
+        found = _transposed(found)
     if _has_lengths(change) and (len(found) != 1 or _by_rows(change, shape) is None):
         return ()
     if turn == "halves swapped" and not all(map(_by_parts_of_rows, found)):
@@ -136,14 +137,19 @@ def _has_lengths(change: Change) -> bool:
 
 
 def _by_rows(change: Change, shape: tuple[int, ...]) -> bool | None:
-    """Tell whether DoRA's lengths are those of rows; None if the core cannot give them."""
+    """Tell whether DoRA's lengths are those of stored rows; None if the core cannot give them."""
     info = change.module.magnitude
     if not isinstance(info, TensorInfo) or not is_float(info.dtype):
         return None
     begin, end = change.place.rows or (0, _rows(shape))
-    if len(shape) < 2 or change.place.turn:
+    if len(shape) < 2:
         return None
-    return are_of_rows(info, end - begin, shape[1])
+    if change.place.turn == "transposed":
+        of_columns = are_of_rows(info, shape[1], end - begin)
+        return None if of_columns is None else not of_columns
+    by_rows = are_of_rows(info, end - begin, shape[1])
+    # Of a column half is computed apart from the other.
+    return None if change.place.turn and not by_rows else by_rows
 
 
 def _bias(module: Module) -> tuple[Summand, ...]:
@@ -225,13 +231,7 @@ def _changes(
 ) -> Iterator[Any]:
     """Yield a change as the core takes it; one whose halves are swapped are two."""
     scale = (bias_scale_of if change.is_bias else scale_of)(change.module)
-    lengths = None
-    if _has_lengths(change):
-        info = change.module.magnitude
-        assert isinstance(info, TensorInfo), "asked before"
-        by_rows = bool(_by_rows(change, shape))
-        lengths = (*_plain(info, source), info.numel, by_rows, change.weight)
-    else:
+    if not _has_lengths(change):
         scale *= change.weight
     begin, end = change.place.rows or (0, _rows(shape))
     half = (end - begin) // 2
@@ -242,7 +242,22 @@ def _changes(
         for place, first, count in parts:
             cut = (first, count) if change.place.turn == "halves swapped" else None
             made = _made(form, change.module, end - begin, cut, source)
+            lengths = _lengths(change, shape, cut, source) if _has_lengths(change) else None
             yield place, place + count, scale, form.kind, made, lengths
+
+
+def _lengths(
+    change: Change,
+    shape: tuple[int, ...],
+    cut: tuple[int, int] | None,
+    source: Callable[[Path], int],
+) -> Any:
+    """Return the lengths of a change's vectors, or of some of its rows."""
+    info, by_rows = change.module.magnitude, _by_rows(change, shape)
+    assert isinstance(info, TensorInfo), "asked before"
+    first, count = (0, info.numel) if cut is None else cut
+    file, offset, dtype = _plain(info, source)
+    return file, offset + first * SIZES[dtype], dtype, count, by_rows, change.weight
 
 
 def _made(

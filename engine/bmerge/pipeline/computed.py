@@ -66,7 +66,7 @@ def _unread(job: MergeJob, reads: Reads) -> list[Tensor]:
 
 
 def _computed(job: MergeJob, inputs: Sequence[Tensor], folder: Path) -> tuple[Tensor, ...]:
-    from bmerge.lora.patch import float_blocks
+    from bmerge.lora.patch import write_floats
 
     folder.mkdir()
     written = []
@@ -76,8 +76,7 @@ def _computed(job: MergeJob, inputs: Sequence[Tensor], folder: Path) -> tuple[Te
         try:
             own.mkdir()
             with file.open("wb") as out:
-                for block in float_blocks(info):
-                    out.write(block.data)
+                write_floats(info, out)
         except OSError as error:
             message = f"cannot write a temporary file in {folder.parent}: {error.strerror}"
             raise ExecutorError(

@@ -73,7 +73,7 @@ def _is_lora(checkpoint: Checkpoint) -> bool:
     first = next(iter(checkpoint.tensors), "")
     if role_of(first) is None:
         return False
-    from bmerge.lora.modules import is_lora_file
+    from bmerge.lora.parsing import is_lora_file
 
     return is_lora_file(checkpoint)
 

@@ -1,0 +1,70 @@
+"""Tensors whose rows BOFT mixes with each other, some columns at a time.
+
+Each column is turned by itself, so that a band of them takes a bounded amount of memory. It is
+written row by row into its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from bmerge.formats import rows_of
+from bmerge.lora.arrays import Array, flat, read_array
+from bmerge.lora.patched import PatchedTensor
+from bmerge.lora.reparametrised import rotation_of
+
+__all__ = ["is_mixed", "write_bands"]
+
+_BAND = 3 << 20
+"""Elements of a band, of which there are four copies at once."""
+_BLOCK = 1 << 19
+
+
+def is_mixed(info: PatchedTensor) -> bool:
+    """Tell whether all changes of a tensor are of BOFT, and made of each column alone."""
+    return all(
+        change.module.network == "BOFT"
+        and not (change.is_bias or change.module.magnitude or change.place.turn)
+        and change.channels is None
+        and change.place.of is None
+        for change in info.changes
+    )
+
+
+def write_bands(info: PatchedTensor, out: BinaryIO) -> None:
+    """Write the values of a tensor of :func:`is_mixed` with its changes, in float32.
+
+    Raises:
+        FormatError: if a file cannot be read, or a rotation not be computed.
+    """
+    rows = info.shape[0]
+    columns = info.numel // rows
+    places = [change.place.rows or (0, rows) for change in info.changes]
+    turns = [
+        rotation_of(change.module, end - begin)
+        for change, (begin, end) in zip(info.changes, places, strict=True)
+    ]
+    step = max(1, _BAND // rows)
+    for first in range(0, columns, step):
+        stored = _band(info, first, min(first + step, columns))
+        values = stored.copy()
+        for change, (begin, end), turn in zip(info.changes, places, turns, strict=True):
+            values[begin:end] += turn(stored[begin:end]) * np.float32(change.weight)
+        for row, line in enumerate(values):
+            out.seek(4 * (row * columns + first))
+            out.write(line.data)
+
+
+def _band(info: PatchedTensor, first: int, last: int) -> Array:
+    """Return some columns of what is stored."""
+    return np.concatenate([flat(block)[:, first:last] for block in _blocks(info)])
+
+
+def _blocks(info: PatchedTensor) -> Iterator[Array]:
+    rows = info.shape[0]
+    step = max(1, _BLOCK * rows // info.numel)
+    for begin in range(0, rows, step):
+        yield read_array(rows_of(info.base, info.key, begin, min(begin + step, rows)))
