@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers.loaders import single_file_utils as oracle
-from safetensors.numpy import save_file
+from diffusers.models.transformers.transformer_minimax_h3 import (
+    MiniMaxH3RotaryPosEmbed as RotaryOfH3,
+)
+from safetensors.numpy import load_file, save_file
 
 from bmerge.architectures import builtin, detect
 from bmerge.formats import open_checkpoint
@@ -116,3 +119,26 @@ def test_original_layout_is_what_diffusers_converts_from(tmp_path, name):
     first, second = (detect(tensors, builtin()) for tensors in (own, theirs))
     assert " ".join([first.id, *first.variant]) == name
     assert (first.id, first.variant, first.blocks) == (second.id, second.variant, second.blocks)
+
+
+def test_what_diffusers_computes_of_minimax_h3_is_written_for_comfyui(bmerge, tmp_path):
+    with torch.device("meta"):
+        model = diffusers.MiniMaxH3Transformer3DModel(num_layers=2)
+    random = np.random.default_rng(1)
+    arrays = {
+        key: random.standard_normal([max(4, n // 256) if n > 16 else n for n in value.shape], "f4")
+        for key, value in model.state_dict().items()
+    }
+    theirs, own = tmp_path / "theirs.safetensors", tmp_path / "own.safetensors"
+    save_file(arrays, theirs)
+    for layout in ("original", "comfy"):
+        assert bmerge("convert", theirs, "--layout", layout, "-o", own, "--force").status == 0
+        written = load_file(own)
+        assert written["rope.inv_freq"].tolist() == RotaryOfH3().inv_freq.tolist()
+    back = tmp_path / "back.safetensors"
+    assert bmerge("convert", own, "--layout", "diffusers", "-o", back).status == 0
+    assert load_file(back).keys() == arrays.keys()
+    merged = tmp_path / "merged.safetensors"
+    called = bmerge("merge", "weighted_sum", own, theirs, "--alpha", "0.5", "-o", merged)
+    assert (called.status, load_file(merged).keys()) == (0, written.keys())
+    assert "not in" not in called.err

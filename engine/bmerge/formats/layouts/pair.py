@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bmerge.formats.checkpoint import Tensor
+from bmerge.formats.checkpoint import Tensor, TensorInfo
 from bmerge.formats.extents import is_of
 from bmerge.formats.layouts.moves import moved
 from bmerge.formats.layouts.paths import Found, Paths, filled
@@ -70,7 +70,8 @@ class LayoutPair:
     def converted(self, tensors: Mapping[str, Tensor], side: int) -> Tensors:
         """Return a model's tensors in the other of the two layouts.
 
-        What no rule is for, or does not have the shape that its rule takes, keeps its name.
+        What no rule is for, or does not have the shape that its rule takes, keeps its name. What
+        one layout has and the other computes is taken from a file beside this one.
 
         Args:
             tensors: in one of the layouts.
@@ -79,7 +80,8 @@ class LayoutPair:
         numbers = tuple(self._numbers(tensors, 1 - side).items())
         found = _moved(tensors, _compiled(self, numbers)[side], side)
         gone = _gone(tuple(self.data.get("without", {}).get(self.layouts[side], ())))
-        return {name: tensor for name, tensor in found if gone.find(name) is None}
+        kept = {name: tensor for name, tensor in found if gone.find(name) is None}
+        return _constants(self, side) | kept
 
     def _numbers(self, names: Iterable[str], side: int) -> dict[str, int]:
         """Return the numbers that rules go by: how many layers a model has in a list."""
@@ -115,6 +117,16 @@ def has(names: Collection[str], name: str) -> bool:
     if shape:
         return isinstance(names, Mapping) and name in names and is_of(names[name].shape, shape)
     return name in names or HEAD + name in names
+
+
+@cache
+def _constants(pair: LayoutPair, side: int) -> dict[str, Tensor]:
+    """Return what is the same in all models that are in a layout, and in none of the other."""
+    found: dict[str, Tensor] = {}
+    for name, (dtype, shape, data) in pair.data.get("with", {}).get(pair.layouts[side], {}).items():
+        file = Path(__file__).with_name(data)
+        found[name] = TensorInfo(name, dtype, tuple(shape), file, 0, file.stat().st_size)
+    return found
 
 
 @lru_cache(maxsize=256)
