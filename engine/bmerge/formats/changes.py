@@ -41,6 +41,11 @@ _GLORA = (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight")
 _IN_KEYS = ("lora", ".oft_", ".ia3_l", ".miss_block", ".bone_block")
 _MODELS_TOO = {"set", "alpha", "scalar", "rescale", "bm"}
 """Roles that keys of models match as well."""
+_ENDS_TOO = (
+    *(".bm.weight", ".set_weight", "_norm.scale"),
+    *(f".norm_{added}{of}.weight" for added in ("", "added_") for of in "qk"),
+)
+"""How such keys end, but for those that are written as they are called."""
 
 _UNREAD = {
     "OFT of early PEFT": r".+?\.oft_r(?:\.[^.]+)*",
@@ -66,17 +71,22 @@ def _key() -> re.Pattern[str]:
 
 def role_of(key: str) -> tuple[str, str] | None:
     """Return the layer and the role that a key names; None if it names none."""
+    if not (_is_telling(key) or key.endswith(_ENDS_TOO)):
+        return None
     found = _key().fullmatch(key)
     return None if found is None else (found["name"], found["plain"] or str(found.lastgroup))
 
 
 def is_change(key: str) -> bool:
     """Tell whether a key is one that no model has."""
-    known = any(word in key for word in _IN_KEYS) or key.endswith(_GLORA)
-    if not known and not re.fullmatch(_PLAIN, key.rpartition(".")[2]):
-        return False  # as most keys of models, in a fraction of the time
-    found = role_of(key)
+    found = role_of(key) if _is_telling(key) else None
     return found is not None and found[1] not in _MODELS_TOO
+
+
+def _is_telling(key: str) -> bool:
+    """Tell most keys of models from all that may be changes, in a fraction of the time."""
+    known = any(word in key for word in _IN_KEYS) or key.endswith(_GLORA)
+    return known or re.fullmatch(_PLAIN, key.rpartition(".")[2]) is not None
 
 
 def unread_network(key: str) -> str | None:

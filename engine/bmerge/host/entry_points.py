@@ -8,6 +8,7 @@ first distribution of a name hides later ones. It does not look into zip files.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -58,37 +59,40 @@ def entry_points(group: str, path: Sequence[str] | None = None) -> list[EntryPoi
         path: folders in which distributions are installed; None takes ``sys.path``.
     """
     found = []
-    for folder, describing in _distributions(sys.path if path is None else path):
-        entries = _section(folder / "entry_points.txt", group)
+    for folder in _distributions(sys.path if path is None else path):
+        entries = _section(f"{folder}/entry_points.txt", group)
         if entries:
-            name, version = _identity(folder / describing)
+            name, version = _identity(folder)
             found += [EntryPoint(key, value, name, version) for key, value in entries]
     return found
 
 
-def _distributions(path: Sequence[str]) -> Iterator[tuple[Path, str]]:
-    """Yield (folder of a description, name of its main file), the first of each name."""
+def _distributions(path: Sequence[str]) -> Iterator[str]:
+    """Yield the folders that describe distributions, the first of each name."""
     seen: set[str] = set()
     for place in dict.fromkeys(path):
         try:
-            folders = [folder for folder in Path(place).iterdir() if folder.suffix in _SUFFIXES]
+            names = os.listdir(place or ".")  # noqa: PTH208  there are hundreds
         except OSError:  # sys.path may name what is not there, or a zip file
             continue
-        for folder in sorted(folders):
-            name = re.sub(r"[-_.]+", "_", folder.stem.partition("-")[0]).lower()
+        for folder in sorted(name for name in names if name.endswith(tuple(_SUFFIXES))):
+            name = re.sub(r"[-_.]+", "_", folder[: folder.rindex(".")].partition("-")[0]).lower()
             if name not in seen:
                 seen.add(name)
-                yield folder, _SUFFIXES[folder.suffix]
+                yield f"{place or '.'}/{folder}"
 
 
-def _section(file: Path, group: str) -> list[tuple[str, str]]:
+def _section(file: str, group: str) -> list[tuple[str, str]]:
     """Return the (name, value) pairs of one section of a file; none if there is no such file."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123  as there are hundreds
+            data = opened.read()
     except OSError:
         return []
+    if group.encode() not in data:
+        return []
     section, pairs = "", []
-    for line in map(str.strip, lines):
+    for line in map(str.strip, data.decode().splitlines()):
         if line.startswith("["):
             section = line.strip("[]")
         elif section == group and line and not line.startswith("#"):
@@ -97,8 +101,9 @@ def _section(file: Path, group: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _identity(file: Path) -> tuple[str, str]:
+def _identity(folder: str) -> tuple[str, str]:
     """Return name and version from the head of a distribution's description."""
+    file = Path(folder, _SUFFIXES[folder[folder.rindex(".") :]])
     head = file.read_text(encoding="utf-8").partition("\n\n")[0]
     fields = dict(line.split(": ", 1) for line in head.splitlines() if ": " in line)
     return fields["Name"].strip(), fields["Version"].strip()

@@ -16,7 +16,6 @@ from bmerge.method.hyperparameter import EACH_MODEL, Hyperparameter, Range
 from bmerge.method.method import MergeMethod
 from bmerge.method.option import Option
 from bmerge.method.statistic import Statistic
-from bmerge.options import unfolded
 from bmerge.options.about import bare
 
 __all__ = ["merge_method", "tensor_method"]
@@ -98,7 +97,11 @@ def tensor_method(
 
 
 def _declare(function: Body, name: str, aliases: tuple[str, ...], *, opaque: bool) -> MergeMethod:
-    body = unfolded(function) if _has_groups(function) else function
+    body = function
+    if _has_groups(function):
+        from bmerge.options import unfolded  # few methods have any
+
+        body = unfolded(function)
     signature = inspect.signature(body)
     parameters = signature.parameters.values()
     for parameter in parameters:

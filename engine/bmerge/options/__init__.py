@@ -7,11 +7,25 @@ schemas and documentation.
 
 from __future__ import annotations
 
-from bmerge.options.about import About
-from bmerge.options.fitting import annotations_of, problem
-from bmerge.options.group import OptionGroup, option
-from bmerge.options.meanings import meanings_of
-from bmerge.options.unfold import unfolded
+from typing import TYPE_CHECKING
+
+from bmerge.rooms import offering
+
+if TYPE_CHECKING:
+    from bmerge.options.about import About
+    from bmerge.options.fitting import annotations_of, problem
+    from bmerge.options.group import OptionGroup, option
+    from bmerge.options.meanings import meanings_of
+    from bmerge.options.unfold import unfolded
+else:
+    _HOMES = {
+        "bmerge.options.about": "About",
+        "bmerge.options.fitting": "annotations_of problem",
+        "bmerge.options.group": "OptionGroup option",
+        "bmerge.options.meanings": "meanings_of",
+        "bmerge.options.unfold": "unfolded",
+    }
+    __getattr__ = offering(__name__, _HOMES)
 
 __all__ = [
     "About",

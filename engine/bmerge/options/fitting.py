@@ -17,7 +17,6 @@ from typing import Any
 
 from bmerge.errors import ExecutorError
 from bmerge.options.about import about, bare
-from bmerge.sizes import parse_size
 
 __all__ = ["annotations_of", "problem"]
 
@@ -87,6 +86,8 @@ def problem(value: object, annotation: Any) -> str | None:
 
 
 def _no_size(text: str) -> str | None:
+    from bmerge.sizes import parse_size  # few options are sizes
+
     try:
         parse_size(text)
     except ExecutorError:

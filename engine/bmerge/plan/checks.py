@@ -10,7 +10,6 @@ from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, leading
 from bmerge.formats.changes import role_of
 from bmerge.plan.notes import file_name, some
-from bmerge.plan.part_files import check_part_files, part_files
 from bmerge.plan.parts import COMPONENTS
 from bmerge.plan.steps import naming
 from bmerge.plan.values import Findings
@@ -33,11 +32,13 @@ def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archite
     Raises:
         ArchitectureError: names both.
     """
-    known = [*(other for other in builtin() if other.id != architecture.id), architecture]
     first = leading(checkpoints)
     others = [each for each in checkpoints if each.tensors.keys() != first.tensors.keys()]
     if not others:
         return
+    from bmerge.plan.part_files import check_part_files, part_files
+
+    known = [*(other for other in builtin() if other.id != architecture.id), architecture]
     check_part_files(checkpoints, architecture)
     separate = part_files(checkpoints)
     detected = detect(first.tensors, known)

@@ -20,7 +20,6 @@ from bmerge.plan.jobs import Alike, OutputTensor
 from bmerge.plan.kinds import kind_warnings
 from bmerge.plan.matched import Match, Matched
 from bmerge.plan.notes import notes_of, some
-from bmerge.plan.selection import excluded, kept
 from bmerge.plan.steps import Methods, methods_of
 from bmerge.plan.values import Values
 from bmerge.plan.wider import with_wider
@@ -114,6 +113,8 @@ def _matched(recipe: Recipe, values: Values, architecture: Architecture) -> Matc
     keys = values.keys(recipe.result)
     findings = values.findings
     if recipe.prune or recipe.exclude:
+        from bmerge.plan.selection import excluded, kept  # few recipes leave anything out
+
         origins = ((key, values.origin(recipe.result, key)) for key in keys)
         found = ((key, rule.found(values.tables, key)) for key, rule in origins)
         names = {origin.info.key: key for key, origin in found if origin is not None}
