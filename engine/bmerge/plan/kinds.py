@@ -13,7 +13,7 @@ from bmerge.architectures import Architecture
 from bmerge.architectures.patterns import Contents
 from bmerge.formats import Checkpoint
 from bmerge.method import MergeMethod
-from bmerge.recipe import Recipe, Step
+from bmerge.recipe import Pick, Recipe, Step
 from bmerge.records import dataclass
 
 __all__ = ["kind_warnings"]
@@ -26,6 +26,8 @@ _DISTILLED = (
 )
 """Words of names; a capital letter begins another word, as in ``dreamTurboXL``."""
 _HIGH, _LOW = r"high[-_ ]?noise", r"low[-_ ]?noise"
+_REST = "*"
+"""What a step that picks calls all that it does not name."""
 _BASE = 2
 """Index of the model that a method of three takes its difference from."""
 
@@ -57,14 +59,17 @@ def kind_warnings(
         checkpoints: its models.
         architecture: of these.
     """
-    names = [model.name for model in recipe.models]
+    models = {model.name: each for model, each in zip(recipe.models, checkpoints, strict=True)}
     found: dict[str, None] = {}
     for step in recipe.in_order():
+        inputs = [value.name for value in step.inputs if value.minus is None]
+        known = [models[name] for name in inputs if name in models]
         if isinstance(step, Step):
-            inputs = [value.name for value in step.inputs if value.minus is None]
-            models = [checkpoints[names.index(name)] for name in inputs if name in names]
-            subtracts = not methods[step.name].variadic and len(models) == _BASE + 1
-            found.update(dict.fromkeys(_unlike(models, architecture, subtracts=subtracts)))
+            subtracts = not methods[step.name].variadic and len(known) == _BASE + 1
+            found.update(dict.fromkeys(_unlike(known, architecture, subtracts=subtracts)))
+        first = step.parts.get(_REST) if isinstance(step, Pick) else next(iter(step.inputs), None)
+        if first is not None and first.minus is None and first.name in models:
+            models[step.name] = models[first.name]  # what comes of it is of the kind of this one
     return tuple(found)
 
 
