@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from bmerge import GeneratorError, StudyError
 from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.study import loop
 from bmerge.study.events import PictureDone, TrialFinished, TrialStarted
 from bmerge.study.limits import Limits
 from bmerge.study.loop import run_study
@@ -73,6 +75,35 @@ def test_trials_are_evaluated_at_the_same_time_each_generator_in_a_thread_of_its
     points = [tuple(t.proposal.values.values()) for t in trials if t.proposal.asked]
     assert len(set(points)) == 9, "a point was proposed twice"
     assert all(maker.closed == 1 for maker in makers)
+
+
+@pytest.mark.parametrize(("long", "ahead"), [
+    (math.inf, [0, 0, 1, 1, 1, 1, 1, 1, 0, 0]),
+    (0.0, [0, 0, 1, 0, 0, 0, 0, 0, 0, 0]),  # as for trials that last long, but the first ask
+])  # fmt: skip
+def test_the_next_proposal_is_made_while_all_evaluators_are_busy(
+    tmp_path, monkeypatch, long, ahead
+):
+    monkeypatch.setattr(loop, "_LONG", long)
+    asks, started, found = [], [], []
+
+    def make(space, seed, budget):
+        inner = factory("random")(space, seed, budget)
+        ask = inner.ask
+        inner.ask = lambda: asks.append(ask()) or asks[-1]
+        return inner
+
+    def note(event):
+        if isinstance(event, TrialStarted):
+            started.append(event.phase == "iters")
+        if isinstance(event, TrialFinished):
+            found.append(len(asks) - sum(started))
+
+    study, _ = crew_study(tmp_path, 2, n_iters=6, init=1, design="random", optimiser=make)
+    run_study(study, on_event=note)
+    assert found == ahead
+    trials = read_study(tmp_path).trials.values()
+    assert [t.proposal.values for t in trials if t.proposal.asked] == asks
 
 
 @pytest.mark.parametrize("optimiser", ["random", "gp", "nevergrad", "cmaes"])

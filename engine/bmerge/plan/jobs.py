@@ -246,7 +246,7 @@ class Jobs(Made[Job]):
             if self._groups is None:
                 self._totals = _totals((job, None) for job in self)
             else:
-                self._totals = _totals((self[group.first], group) for group in self._groups)
+                self._totals = _totals((self._make(group.first), group) for group in self._groups)
         return self._totals
 
 

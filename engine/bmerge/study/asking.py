@@ -6,6 +6,7 @@ Whatever it proposes is checked here, so that no wrong proposal reaches a merge.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -43,6 +44,8 @@ class Asking:
         self._begun = False
         self.over = ""
         """Why nothing more is proposed; empty as long as there is no reason."""
+        self.seconds: float | None = None
+        """That the optimiser's last proposal took."""
         self._optimiser: Optimiser = study.optimiser(
             study.search.space, study.seed, store.attributes["budget"]
         )
@@ -68,11 +71,13 @@ class Asking:
             return pending
         if self._is_exhausted():
             return None
+        start = time.perf_counter()
         try:
             values = self._ask()
         except _NothingLeftError as error:
             self.over = str(error)
             return None
+        self.seconds = time.perf_counter() - start
         if self._expects_too_little():
             return None
         return Proposal(

@@ -27,7 +27,7 @@ from bmerge.study.racing import Races
 from bmerge.study.slots import slots_of
 from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial, best_of, front_of
+from bmerge.study.trial import Proposal, Trial, best_of, front_of
 from bmerge.study.unchanged import check_definition
 from bmerge.study.waiting import Patience
 from bmerge.study.winner import winner_of
@@ -37,6 +37,7 @@ __all__ = ["run_study"]
 _logger = logging.getLogger(__name__)
 
 _FAILURES = 3  # failed trials in a row after which something is wrong that trials do not fix
+_LONG = 100.0  # proposals that a trial lasts for which no evaluator needs one in advance
 
 
 def run_study(
@@ -125,6 +126,8 @@ class _Run:
         self.slots = slots_of(study, store, self.patience, on_event)
         self.flying: dict[int, bool] = {}  # trials in slots, whether the optimiser knows them
         self.again: list[Trial] = []  # that an earlier run has begun
+        self.ahead: Proposal | None = None  # of the next trial, made while all slots are busy
+        self.lasted = 0.0  # seconds of the last trial
         self.races = Races(study, store, on_event)
         self.failures = 0
 
@@ -177,6 +180,7 @@ class _Run:
                 pass
             if not self.slots.busy:
                 return
+            self._look_ahead()
             try:
                 outcome = self.slots.wait()
             except BmergeError as error:
@@ -184,6 +188,20 @@ class _Run:
                     self.store.forget(self.study.definition, self.study.asks)
                 raise
             self._end(outcome)
+
+    def _look_ahead(self) -> None:
+        """Have the next proposal ready for whichever of several slots is free first.
+
+        It does not know of one trial more than if it was made then, which costs more than it saves
+        where trials last long.
+        """
+        if self.study.slots == 1 or self.ahead or self.again or self._limit():
+            return
+        known = self.asking.seconds  # None before the first, which imports what it needs
+        if known is not None and self.lasted > _LONG * known:
+            return
+        if self.asking.ready(in_flight=True):
+            self.ahead = self.asking.propose()
 
     def _begin_next(self) -> bool:
         """Begin the next trial, if there is one: what an earlier run has begun comes first."""
@@ -194,7 +212,7 @@ class _Run:
         elif self._limit() or not self.asking.ready(in_flight=bool(self.flying)):
             return False
         else:
-            proposal = self.asking.propose()
+            proposal, self.ahead = self.ahead or self.asking.propose(), None
             if proposal is None:
                 return False
             start = lambda: self.store.start(proposal, self.study.search.space)  # noqa: E731
@@ -207,6 +225,7 @@ class _Run:
 
     def _end(self, outcome: Trial) -> None:
         """Store what came of a trial and tell the optimiser."""
+        self.lasted = outcome.seconds.get("total", self.lasted)
         finished = self.patience.through(lambda: self._store(outcome), outcome.number)
         self.asking.tell(finished, known=self.flying.pop(finished.number))
         self.on_event(TrialFinished(finished, best_of(self.store.revised)))
