@@ -79,8 +79,8 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
-        Portable::encode_e2m1(values, divisor, codes);
+    fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
+        Portable::encode_e2m1(cells, divisors, codes);
     }
 
     #[inline(always)]

@@ -3,23 +3,24 @@
 use std::arch::x86_64::{
     __m256i, __m512, __m512d, __m512i, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps,
     _mm512_and_si512, _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cmp_ps_mask, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16,
-    _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi32,
-    _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps, _mm512_extractf32x8_ps,
-    _mm512_fmadd_pd, _mm512_mask_blend_epi32, _mm512_mask_mov_ps, _mm512_maskz_compress_epi32,
-    _mm512_maskz_mov_epi32, _mm512_maskz_mov_ps, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps,
-    _mm512_or_si512, _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_set1_epi32,
+    _mm512_cmp_ps_mask, _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi32_epi8,
+    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
+    _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps, _mm512_extractf32x8_ps, _mm512_fmadd_pd,
+    _mm512_mask_blend_epi32, _mm512_mask_mov_ps, _mm512_maskz_compress_epi32,
+    _mm512_maskz_min_epu32, _mm512_maskz_mov_ps, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps,
+    _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_range_ps, _mm512_set1_epi32,
     _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_pd, _mm512_setzero_ps,
     _mm512_slli_epi32, _mm512_slli_epi64, _mm512_sqrt_ps, _mm512_srli_epi32, _mm512_srli_epi64,
     _mm512_sub_epi32, _mm512_sub_ps, _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64,
     _mm_cvtsi128_si64, _mm_cvtsi64_si128, _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16,
-    _mm_srli_epi16, _mm_unpacklo_epi8, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ,
+    _mm_srli_epi16, _mm_unpacklo_epi8, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _CMP_ORD_Q,
     _MM_FROUND_TO_NEAREST_INT,
 };
 use std::mem::transmute;
 
 use super::avx2::{is_aligned, stream, Avx2};
 use super::blocks::{Column, Sums};
+use super::eight::{E2M1_ALIGNERS, E2M1_LARGEST};
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
@@ -92,9 +93,9 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
+    fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { encode_e2m1(values, divisor, codes) }
+        unsafe { encode_e2m1(cells, divisors, codes) }
     }
 
     #[inline(always)]
@@ -246,28 +247,26 @@ fn look_up_cells(
 /// The steps of [`crate::codec::eight::to_e2m1`].
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
-    const LARGEST: f32 = 6.0;
-    // Its last bit is that of the least number, as in every sum with a number below 1.
-    const ALIGNER: f32 = 4_194_304.0;
-    let splat = |bits: u32| _mm512_set1_epi32(bits as i32);
-    let bits = _mm512_castps_si512(_mm512_div_ps(wide(*values), _mm512_set1_ps(divisor)));
-    let sign = _mm512_and_si512(_mm512_srli_epi32::<28>(bits), splat(8));
-    let magnitude = _mm512_and_si512(bits, splat(0x7fff_ffff));
-    let number = _mm512_cmple_epu32_mask(magnitude, splat(f32::INFINITY.to_bits()));
-    let limited = _mm512_min_epu32(magnitude, splat(LARGEST.to_bits()));
-    let rebiased = _mm512_sub_epi32(limited, splat(126 << 23));
-    let last = _mm512_and_si512(_mm512_srli_epi32::<22>(rebiased), splat(1));
-    let rounding = _mm512_add_epi32(last, splat((1 << 21) - 1));
-    let normal = _mm512_srli_epi32::<22>(_mm512_add_epi32(rebiased, rounding));
-    let sum = _mm512_add_ps(_mm512_castsi512_ps(limited), _mm512_set1_ps(ALIGNER));
-    let subnormal = _mm512_sub_epi32(_mm512_castps_si512(sum), splat(ALIGNER.to_bits()));
-    let small = _mm512_cmplt_epu32_mask(limited, splat(1.0_f32.to_bits()));
-    let finite = _mm512_mask_blend_epi32(small, normal, subnormal);
-    let all = _mm512_or_si512(_mm512_maskz_mov_epi32(number, finite), sign);
-    // The first of two times 16, and the second.
-    let pairs = _mm_maddubs_epi16(_mm512_cvtepi32_epi8(all), _mm_set1_epi16(0x0110));
-    *codes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)).to_le_bytes();
+fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
+    /// The less of two magnitudes, without a sign.
+    const MAGNITUDE: i32 = 0b1010;
+    for ((cell, divisor), codes) in cells.iter().zip(divisors).zip(codes) {
+        let value = _mm512_div_ps(wide(*cell), _mm512_set1_ps(*divisor));
+        let limited = _mm512_range_ps::<MAGNITUDE>(value, _mm512_set1_ps(E2M1_LARGEST));
+        let [halves, ones, twos] = E2M1_ALIGNERS.map(|(aligner, first)| {
+            let sum = _mm512_add_ps(limited, _mm512_set1_ps(aligner));
+            let offset = _mm512_set1_epi32((aligner.to_bits() - first) as i32);
+            _mm512_sub_epi32(_mm512_castps_si512(sum), offset)
+        });
+        let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
+        let code = _mm512_maskz_min_epu32(number, halves, _mm512_min_epu32(ones, twos));
+        let sign = _mm512_srli_epi32::<28>(_mm512_castps_si512(value));
+        // The first, or both others.
+        let signed = _mm512_ternarylogic_epi32::<0xf8>(code, sign, _mm512_set1_epi32(8));
+        // The first of two times 16, and the second.
+        let pairs = _mm_maddubs_epi16(_mm512_cvtepi32_epi8(signed), _mm_set1_epi16(0x0110));
+        *codes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)).to_le_bytes();
+    }
 }
 
 /// Sixteen numbers in a vector.

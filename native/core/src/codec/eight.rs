@@ -28,11 +28,27 @@ pub(super) fn to_e5m2(value: f32) -> u8 {
     to_eight::<2, 15>(value, 57344.0, 0x7f)
 }
 
+/// The largest number of E2M1.
+pub(super) const E2M1_LARGEST: f32 = 6.0;
+
+/// Numbers of E2M1 are halves up to 2, then whole ones, then twos. Of a sum with the first of a pair
+/// the last bits are a number's nearest of these, if they are counted from the second on; the least
+/// of the three is its code.
+pub(super) const E2M1_ALIGNERS: [(f32, u32); 3] =
+    [(4_194_304.0, 0), (8_388_608.0, 2), (16_777_216.0, 4)];
+
 /// Sign, two exponent bits, bias 1, one mantissa bit; a NaN becomes zero.
 #[inline(always)]
 pub(super) fn to_e2m1(value: f32) -> u8 {
+    let absolute = value.abs();
+    let limited = if absolute < E2M1_LARGEST { absolute } else { E2M1_LARGEST };
+    let mut code = i32::MAX;
+    for (aligner, first) in E2M1_ALIGNERS {
+        let sum = (limited + aligner).to_bits();
+        code = code.min((sum - aligner.to_bits() + first) as i32); // signed: more processors have it
+    }
     let sign = (value.to_bits() >> 28) as u8 & 8;
-    sign | if value.is_nan() { 0 } else { magnitude::<1, 1>(value, 6.0) as u8 }
+    sign | if value.is_nan() { 0 } else { code as u8 }
 }
 
 #[inline(always)]

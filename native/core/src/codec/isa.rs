@@ -39,8 +39,9 @@ pub(crate) trait Isa {
             Self::look_up(codes, high_first, &scaled, cell);
         }
     }
-    /// Divide numbers and round them to E2M1, the first of two in the upper half of a byte.
-    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]);
+    /// Divide the numbers of each cell and round them to E2M1, the first of two in the upper half of a
+    /// byte.
+    fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
 
@@ -144,17 +145,19 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
-    fn encode_e2m1(values: &[f32; 16], divisor: f32, codes: &mut [u8; 8]) {
-        let mut apart = [0_u8; 16];
-        for (code, value) in apart.iter_mut().zip(values) {
-            *code = eight::to_e2m1(*value / divisor);
-        }
-        // All of it in the same steps, without a branch.
-        for (four, eight) in codes.as_chunks_mut::<4>().0.iter_mut().zip(apart.as_chunks().0) {
-            let eight = u64::from_le_bytes(*eight);
-            let pairs = (eight << 4 | eight >> 8) & 0x00ff_00ff_00ff_00ff;
-            let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-            *four = ((fours | fours >> 16) as u32).to_le_bytes();
+    fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
+        for ((cell, divisor), codes) in cells.iter().zip(divisors).zip(codes) {
+            let mut apart = [0_u8; 16];
+            for (code, value) in apart.iter_mut().zip(cell) {
+                *code = eight::to_e2m1(*value / divisor);
+            }
+            // All of it in the same steps, without a branch.
+            for (four, eight) in codes.as_chunks_mut::<4>().0.iter_mut().zip(apart.as_chunks().0) {
+                let eight = u64::from_le_bytes(*eight);
+                let pairs = (eight << 4 | eight >> 8) & 0x00ff_00ff_00ff_00ff;
+                let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+                *four = ((fours | fours >> 16) as u32).to_le_bytes();
+            }
         }
     }
 

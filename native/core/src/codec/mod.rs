@@ -90,7 +90,7 @@ pub(crate) fn all_finite_bytes(dtype: Dtype, bytes: &[u8]) -> bool {
 
 /// The same of float32.
 #[inline(always)]
-fn all_finite(values: &[f32]) -> bool {
+pub(crate) fn all_finite(values: &[f32]) -> bool {
     let mut greatest = 0;
     for value in values {
         greatest = greatest.max(value.to_bits() & 0x7fff_ffff);

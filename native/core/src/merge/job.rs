@@ -46,8 +46,11 @@ impl Item<'_> {
             return 0;
         }
         match self.task {
-            Task::Job { job, .. } if job.encoding.is_some() || memory::together(job) > 1 => 0,
-            Task::Job { job, .. } => job.offset / job.dtype.bytes() as u64 % self.step,
+            Task::Job { job, .. } if job.encoding.is_some() => 0,
+            Task::Job { job, .. } => {
+                let lead = job.offset / job.dtype.bytes() as u64 % self.step;
+                lead - lead % memory::together(job)
+            }
             Task::Copy(copy) => copy.offset % self.step,
         }
     }

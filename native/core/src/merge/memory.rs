@@ -9,7 +9,7 @@ use crate::vm::BLOCK;
 /// More elements per unit gain nothing (measured), fewer cost system calls.
 const MOST: u64 = 128 * 1024;
 
-/// More elements per unit than this, decoded before they are computed with, leave the caches.
+/// More elements per unit than this, put together before they are computed with, leave the caches.
 const MOST_DECODED: u64 = 32 * 1024;
 
 /// Elements per unit of what lies in many short runs: the more rows, the longer are these.
@@ -48,7 +48,7 @@ pub(super) fn unit_elements(
     let per_element = (input_bytes + job.dtype.bytes()) as u64;
     let most = if job.inputs.iter().any(Input::is_scattered) {
         MOST_SCATTERED
-    } else if job.encoding.is_some() || job.inputs.iter().any(Input::is_decoded) {
+    } else if job.inputs.iter().any(Input::is_decoded) {
         MOST_DECODED
     } else {
         MOST

@@ -6,11 +6,11 @@
 //! results, and few runs have a bound above what was found already. A part in which a result is not finite goes the
 //! usual way, which says whose fault it is.
 
-use super::input::{Coded, Input, Stored};
+use super::input::{Coded, Input};
 use super::request::Job;
 use super::Sources;
 use crate::codec::blocks::encode::{Companions, Encoder};
-use crate::codec::blocks::{self, Code, Codec, Scaled, Scales};
+use crate::codec::blocks::{Code, Codec, Scaled, Scales, Window};
 use crate::codec::Isa;
 use crate::error::Result;
 use crate::program::stage::Stage;
@@ -67,9 +67,7 @@ pub(super) fn inputs_of<'a>(job: &'a Job, stage: &Stage) -> Option<[&'a Coded; 2
 
 /// An input of 8-bit codes that lie one after another and have one scale.
 fn eight(input: &Input) -> Option<&Coded> {
-    let Input::One(Stored::Coded(coded)) = input else {
-        return None;
-    };
+    let coded = input.coded()?;
     let Codec::Scaled(codec) = &coded.codec else {
         return None;
     };
@@ -214,7 +212,7 @@ fn numbers(coded: &Coded, sources: &Sources) -> Result<Vec<f32>> {
     let scales = Scales::Grid { rows: 1, columns: 256, across: 1 };
     let line = Scaled { rows: 1, columns: 256, stride: 256, scales, ..codec.clone() };
     let mut numbers = vec![0.0; 256];
-    blocks::decode(&Codec::Scaled(line), &[&all, &scale], 0, &mut numbers);
+    Window::new(&Codec::Scaled(line), [&all[..], &scale], (0, 256)).read(&mut numbers);
     Ok(numbers)
 }
 

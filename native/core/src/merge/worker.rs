@@ -22,10 +22,14 @@ use crate::vm::frame::{Encoding, Frame};
 use crate::vm::geometry::Geometry;
 use crate::vm::machine::Machine;
 use crate::vm::prefetch::prefetch;
+use crate::vm::view::View;
 use crate::vm::BLOCK;
 
 /// Blocks between two looks at whether the run was cancelled.
 const PATIENCE: usize = 32;
+
+/// Elements that are encoded together, few enough to stay in the first-level cache.
+const TOGETHER: u64 = 4 * BLOCK as u64;
 
 /// A buffer and which range of which item it holds.
 #[derive(Debug, Default)]
@@ -220,7 +224,7 @@ impl<'a> Worker<'a> {
         let (shared, machine) = (self.shared, &mut self.machine);
         self.pairs.prepare(part.unit.place, inputs, part.sources, |numbers| {
             let bytes = numbers.map(bytes_of);
-            let inputs = [(&bytes[0][..], Dtype::F32), (&bytes[1][..], Dtype::F32)];
+            let inputs = [0, 1].map(|input| View::Plain(&bytes[input], Dtype::F32));
             let frame = part.frame(&inputs, false);
             machine.start(&frame);
             machine.results(&frame, 0, BLOCK).to_vec()
@@ -290,15 +294,11 @@ impl<'a> Worker<'a> {
     /// Run the stage over the part's blocks.
     fn compute(&mut self, part: &Part) -> Result<()> {
         let shared = self.shared;
-        let inputs: Vec<(&[u8], Dtype)> = part
-            .stage
-            .inputs
-            .iter()
-            .map(|input| {
-                let (stored, buffer) = (&part.job.inputs[*input], &self.inputs[*input].part);
-                (stored.view(part.sources, part.begin, part.end, buffer), stored.dtype())
-            })
-            .collect();
+        let view = |input: &usize| {
+            let (stored, buffer) = (&part.job.inputs[*input], &self.inputs[*input].part);
+            stored.view(part.sources, part.begin, part.end, buffer)
+        };
+        let inputs: Vec<View> = part.stage.inputs.iter().map(view).collect();
         let by_chance = shared.request.options.rounding == Rounding::Stochastic;
         let frame = part.frame(&inputs, by_chance);
         let read = part.bytes_read();
@@ -375,8 +375,8 @@ fn store(
     Ok(())
 }
 
-/// Compute all blocks of a part that is encoded: measure them, or store them; the number of bytes
-/// that are written.
+/// Compute all of a part that is encoded: measure it, or store it; the number of bytes that are
+/// written.
 fn encoded(
     shared: &Shared,
     machine: &mut Machine,
@@ -387,42 +387,65 @@ fn encoded(
     let Some(encoding) = &part.job.encoding else {
         return Ok(0);
     };
-    let encoder = Encoder { codec: &encoding.codec, companions };
-    let (codec, measures) = (&encoding.codec, part.unit.pass.measures);
-    let count = (part.end - part.begin) as usize;
+    let (codec, count) = (&encoding.codec, part.end - part.begin);
+    let encoder = Encoder { codec, companions };
     let (mut finite, mut written) = (true, 0);
-    values.clear();
-    for (place, offset) in (0..count).step_by(BLOCK).enumerate() {
-        let length = BLOCK.min(count - offset);
-        if part.mapped {
-            prefetch(frame.inputs, offset, length);
+    if part.unit.pass.measures {
+        for piece in pieces(part, BLOCK as u64) {
+            results(shared, machine, frame, (part, piece), values)?;
+            finite &= encoder.measure(piece.0, values);
         }
-        let results = machine.results(frame, offset, length);
-        if measures {
-            finite &= encoder.measure(part.begin + offset as u64, results);
-        } else {
-            values.extend_from_slice(results);
-        }
-        if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
-    }
-    if !measures {
-        let (row, bytes) = (part.begin / codec.unit(), codec.unit_bytes());
-        written = (count as u64 / codec.unit() * bytes) as usize;
-        let sink = &shared.request.sinks[part.job.sink];
+    } else {
+        let (unit, bytes) = (codec.unit(), codec.unit_bytes());
+        let several = unit * (TOGETHER / unit).max(1);
+        written = (count / unit * bytes) as usize;
         let fill = |target: &mut [u8]| {
-            finite = encoder.encode(row, values, target);
+            let targets = target.chunks_mut((several / unit * bytes) as usize);
+            for (piece, target) in pieces(part, several).zip(targets) {
+                results(shared, machine, frame, (part, piece), values)?;
+                finite &= encoder.encode(piece.0 / unit, values, target);
+            }
             Ok(())
         };
+        let begin = part.job.offset + part.begin / unit * bytes;
+        let sink = &shared.request.sinks[part.job.sink];
         // SAFETY: `check` found no overlapping ranges in the sinks.
-        unsafe { sink.write(part.job.offset + row * bytes, written, output, fill) }?;
+        unsafe { sink.write(begin, written, output, fill) }?;
     }
     blame(shared, machine, part)?;
     if !finite && !machine.nonfinite.contains(&true) {
         shared.nonfinite(part.index, None)?;
     }
     Ok(written)
+}
+
+/// Elements of a part, so many at a time: (begin, end).
+fn pieces(part: &Part, length: u64) -> impl Iterator<Item = (u64, u64)> {
+    let end = part.end;
+    (part.begin..end).step_by(length as usize).map(move |begin| (begin, end.min(begin + length)))
+}
+
+/// The results of a piece of a part, before they are encoded.
+fn results(
+    shared: &Shared,
+    machine: &mut Machine,
+    frame: &Frame,
+    (part, (begin, end)): (&Part, (u64, u64)),
+    values: &mut Vec<f32>,
+) -> Result<()> {
+    values.clear();
+    let [begin, end] = [begin, end].map(|element| (element - part.begin) as usize);
+    for offset in (begin..end).step_by(BLOCK) {
+        let length = BLOCK.min(end - offset);
+        if part.mapped {
+            prefetch(frame.inputs, offset, length);
+        }
+        values.extend_from_slice(machine.results(frame, offset, length));
+    }
+    if shared.progress.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    Ok(())
 }
 
 /// Tell how much of the part's changes rounding has left, in a sample of its results.
@@ -515,7 +538,7 @@ impl Part<'_, '_> {
         (self.end - self.begin) as usize * self.job.dtype.bytes()
     }
 
-    fn frame<'f>(&'f self, inputs: &'f [(&'f [u8], Dtype)], by_chance: bool) -> Frame<'f> {
+    fn frame<'f>(&'f self, inputs: &'f [View<'f>], by_chance: bool) -> Frame<'f> {
         let dtype = self.job.dtype;
         // What is not rounded needs no draws.
         let encoding = Encoding { dtype, by_chance: by_chance && dtype.bytes() < 4 };

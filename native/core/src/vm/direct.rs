@@ -7,6 +7,7 @@
 
 use super::frame::{Encoding, Frame};
 use super::tree::Tree;
+use super::view::View;
 use crate::codec::formula::{
     ChangeAngle, Formula, InputAngle, Products, SideNorms, Sum, SumOfChange, SumOfChanges,
     SumOfSides, SumOfVote,
@@ -41,6 +42,7 @@ pub(crate) struct Direct {
 pub(crate) struct DirectProducts {
     products: KnownProducts,
     arguments: Arguments,
+    dtype: Dtype,
 }
 
 /// The differences of inputs whose k-th values a stage looks for.
@@ -48,6 +50,7 @@ pub(crate) struct DirectProducts {
 pub(crate) struct DirectChanges {
     pairs: [[usize; 2]; CHANGES],
     count: usize,
+    dtype: Dtype,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +74,7 @@ impl Direct {
     /// What a stage stores, if there is a loop for it, of inputs and the output of one 16-bit type.
     pub(crate) fn of(frame: &Frame) -> Option<Self> {
         let Encoding { dtype, by_chance } = frame.encoding;
-        let same = frame.inputs.iter().all(|input| input.1 == dtype);
+        let same = frame.inputs.iter().all(|input| input.dtype() == Some(dtype));
         if by_chance || !same || !matches!(dtype, Dtype::F16 | Dtype::BF16) {
             return None;
         }
@@ -129,9 +132,7 @@ impl Direct {
 impl DirectProducts {
     /// What a stage collects, if there is a loop for it, of inputs of one type.
     pub(crate) fn of(frame: &Frame) -> Option<Self> {
-        if !is_plain(frame) {
-            return None;
-        }
+        let dtype = plain(frame)?;
         let tree = Tree::of_products(frame)?;
         let products = if has::<InputAngle, 2, 0>(&tree) {
             KnownProducts::InputAngle
@@ -142,7 +143,7 @@ impl DirectProducts {
         } else {
             return None;
         };
-        Some(Self { products, arguments: Arguments::of(&tree) })
+        Some(Self { products, arguments: Arguments::of(&tree), dtype })
     }
 
     /// Add the products of a block to the collectors' shares. Inputs that are not finite are noted.
@@ -154,7 +155,7 @@ impl DirectProducts {
         nonfinite: &mut [bool],
         local: &mut Local,
     ) {
-        let block = (frame, offset, length);
+        let block = (frame, self.dtype, offset, length);
         let summed = match self.products {
             KnownProducts::InputAngle => {
                 summed::<I, InputAngle, 2, 0>(&self.arguments, block, nonfinite)
@@ -177,13 +178,13 @@ impl DirectProducts {
 impl DirectChanges {
     /// What a stage collects, if that is k-th values of differences of inputs of one type.
     pub(crate) fn of(frame: &Frame) -> Option<Self> {
-        let count = frame.stage.collects.len();
-        if !is_plain(frame) || !(1..=CHANGES).contains(&count) {
+        let (count, dtype) = (frame.stage.collects.len(), plain(frame)?);
+        if !(1..=CHANGES).contains(&count) {
             return None;
         }
         let mut pairs = [[0; 2]; CHANGES];
         pairs[..count].copy_from_slice(&Tree::of_changes(frame)?);
-        Some(Self { pairs, count })
+        Some(Self { pairs, count, dtype })
     }
 
     /// Add a block of differences, which lies at `within` in its tile, to the collectors' shares.
@@ -196,21 +197,21 @@ impl DirectChanges {
         differences: &mut [f32],
     ) {
         for (collector, inputs) in self.pairs[..self.count].iter().enumerate() {
-            let dtype = frame.inputs[inputs[0]].1;
-            let (begin, length) = (offset * dtype.bytes(), differences.len() * dtype.bytes());
+            let width = self.dtype.bytes();
+            let (begin, length) = (offset * width, differences.len() * width);
             let bytes = bytes_of(frame, *inputs, begin, length);
-            note(nonfinite, *inputs, change::<I>(dtype, bytes, differences));
+            note(nonfinite, *inputs, change::<I>(self.dtype, bytes, differences));
             local.add::<I>(collector, within, differences, differences);
         }
     }
 }
 
-/// Whether nothing is stored, and all inputs are of one type that lanes are made of.
-fn is_plain(frame: &Frame) -> bool {
-    let first = frame.inputs.first().map(|input| input.1);
-    let plain = matches!(first, Some(Dtype::F16 | Dtype::BF16 | Dtype::F32));
-    let same = frame.inputs.iter().all(|input| Some(input.1) == first);
-    frame.stage.output.is_none() && plain && same
+/// The type of all inputs, if lanes are made of it and nothing is stored.
+fn plain(frame: &Frame) -> Option<Dtype> {
+    let first = frame.inputs.first().and_then(View::dtype)?;
+    let plain = matches!(first, Dtype::F16 | Dtype::BF16 | Dtype::F32);
+    let same = frame.inputs.iter().all(|input| input.dtype() == Some(first));
+    (frame.stage.output.is_none() && plain && same).then_some(first)
 }
 
 impl Arguments {
@@ -265,11 +266,10 @@ fn run<I: Isa, F: Formula<N, S>, const N: usize, const S: usize>(
 #[inline(always)]
 fn summed<I: Isa, P: Products<N, S>, const N: usize, const S: usize>(
     arguments: &Arguments,
-    (frame, offset, length): (&Frame, usize, usize),
+    (frame, dtype, offset, length): (&Frame, Dtype, usize, usize),
     nonfinite: &mut [bool],
 ) -> Summed {
     let inputs = arguments.inputs::<N>();
-    let dtype = frame.inputs[inputs[0]].1;
     let bytes = bytes_of(frame, inputs, offset * dtype.bytes(), length * dtype.bytes());
     let (summed, finite) = products::<I, P, N, S>(dtype, bytes, arguments.scalars());
     note(nonfinite, inputs, finite);
@@ -285,7 +285,7 @@ fn bytes_of<'f, const N: usize>(
 ) -> [&'f [u8]; N] {
     let mut arguments: [&[u8]; N] = [&[]; N];
     for (bytes, input) in arguments.iter_mut().zip(inputs) {
-        *bytes = &frame.inputs[input].0[begin..begin + length];
+        *bytes = &frame.inputs[input].bytes()[begin..begin + length];
     }
     arguments
 }

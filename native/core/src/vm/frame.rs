@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::geometry::Geometry;
+use super::view::View;
 use crate::dtype::Dtype;
 use crate::program::stage::Stage;
 
@@ -11,7 +12,7 @@ use crate::program::stage::Stage;
 pub(crate) struct Frame<'a> {
     pub(crate) stage: &'a Stage,
     /// The stage's inputs from element `begin` on.
-    pub(crate) inputs: &'a [(&'a [u8], Dtype)],
+    pub(crate) inputs: &'a [View<'a>],
     /// The stage's scalars.
     pub(crate) scalars: &'a [f32],
     /// One place per node; filled for reductions along an axis.

@@ -23,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
+pub(crate) mod view;
 mod votes;
 mod work;
 

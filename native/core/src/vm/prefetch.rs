@@ -1,6 +1,6 @@
 //! Brings bytes near before they are needed.
 
-use crate::dtype::Dtype;
+use super::view::View;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -13,8 +13,11 @@ const AHEAD: usize = 4096;
 /// For inputs that are not in the caches yet: the processor follows a stream of bytes by itself,
 /// but not several that are read in turns of a block.
 #[inline]
-pub(crate) fn prefetch(inputs: &[(&[u8], Dtype)], offset: usize, length: usize) {
-    for (bytes, dtype) in inputs {
+pub(crate) fn prefetch(inputs: &[View], offset: usize, length: usize) {
+    for input in inputs {
+        let View::Plain(bytes, dtype) = input else {
+            continue;
+        };
         let begin = offset * dtype.bytes() + AHEAD;
         let ahead = bytes.get(begin..).unwrap_or_default();
         let wanted = ahead.len().min(length * dtype.bytes());

@@ -4,6 +4,7 @@
 //! results, so they are the same to the bit, and whatever it does costs one look into the table.
 
 use super::frame::Frame;
+use super::view::View;
 use super::BLOCK;
 use crate::codec;
 use crate::dtype::Dtype;
@@ -64,6 +65,7 @@ impl Table {
             let mut all = true;
             for (xs, results) in blocks {
                 let inputs = [(xs, key.inputs[0]), (&ys[..], key.inputs[1])];
+                let inputs = inputs.map(|(bytes, dtype)| View::Plain(bytes, dtype));
                 all &= compute(&Frame { inputs: &inputs, ..*frame }, results);
             }
             if !all {
@@ -94,14 +96,14 @@ impl Table {
             return false;
         };
         let (targets, _) = target.as_chunks_mut::<N>();
-        let [x, y] = [0, 1].map(|input| {
-            let (bytes, dtype) = frame.inputs[input];
-            (&bytes[offset..offset + targets.len()], dtype)
-        });
-        if !codec::all_finite_bytes(x.1, x.0) || !codec::all_finite_bytes(y.1, y.0) {
+        let [View::Plain(xs, first), View::Plain(ys, second)] = frame.inputs else {
+            return false;
+        };
+        let [xs, ys] = [xs, ys].map(|bytes| &bytes[offset..offset + targets.len()]);
+        if !codec::all_finite_bytes(*first, xs) || !codec::all_finite_bytes(*second, ys) {
             return false;
         }
-        for (place, (x, y)) in self.places.iter_mut().zip(x.0.iter().zip(y.0)) {
+        for (place, (x, y)) in self.places.iter_mut().zip(xs.iter().zip(ys)) {
             *place = u16::from_be_bytes([*x, *y]);
         }
         for (target, place) in targets.iter_mut().zip(&self.places) {
@@ -123,7 +125,7 @@ impl Key {
     /// Of a stage whose results depend on two 8-bit inputs only and take a byte or two.
     fn of(frame: &Frame) -> Option<Self> {
         let Stage { inputs, output, .. } = frame.stage;
-        let [(_, x), (_, y)] = frame.inputs else {
+        let [View::Plain(_, x), View::Plain(_, y)] = frame.inputs else {
             return None;
         };
         let encoding = frame.encoding;

@@ -6,6 +6,7 @@ use super::frame::{Encoding, Frame};
 use super::geometry::Geometry;
 use super::machine::Machine;
 use super::simd::Level;
+use super::view::View;
 use super::BLOCK;
 use crate::dtype::Dtype;
 use crate::program::stage::Stage;
@@ -36,7 +37,7 @@ fn bits(count: usize, seed: u64) -> Vec<u8> {
 /// A run from the first of so many elements on, without anything random.
 fn frame<'a>(
     stage: &'a Stage,
-    inputs: &'a [(&'a [u8], Dtype)],
+    inputs: &'a [View<'a>],
     scalars: &'a [f32],
     elements: u64,
     encoding: Encoding,
@@ -60,8 +61,8 @@ fn run(level: Level, nodes: &[RawNode], from: Dtype, to: Dtype) -> Vec<u8> {
     let program = Program::new(nodes, nodes.len() - 1).unwrap();
     let stage = &program.stages()[0];
     let sources = [bits(LENGTH * 8, 1), bits(LENGTH * 8, 2)];
-    let inputs: Vec<(&[u8], Dtype)> =
-        stage.inputs.iter().map(|input| (&sources[*input][..], from)).collect();
+    let inputs: Vec<View> =
+        stage.inputs.iter().map(|input| View::Plain(&sources[*input][..], from)).collect();
     let vectors: Vec<Arc<Vec<f32>>> = Vec::new();
     let geometry = Geometry::of(&[3, LENGTH as u64]);
     let results = [false, true].map(|by_chance| {
@@ -172,8 +173,8 @@ fn weighted(level: Level, nodes: &[RawNode], dtype: Dtype, (kept, set): (u16, u1
         halves.flat_map(|half| (half & kept | set).to_le_bytes()).collect()
     };
     let sources = [masked(1), masked(2), masked(3)];
-    let inputs: Vec<(&[u8], Dtype)> =
-        stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
+    let inputs: Vec<View> =
+        stage.inputs.iter().map(|input| View::Plain(&sources[*input][..], dtype)).collect();
     let encoding = Encoding { dtype, by_chance: false };
     let frame = frame(stage, &inputs, &[0.7, -1.3, 0.2, 1.1], LENGTH as u64, encoding);
     let mut machine = Machine::at_level(level);
@@ -332,8 +333,8 @@ fn counted(
     straight: bool,
 ) -> (String, Vec<bool>) {
     let sources = [1, 2, 3].map(|seed| masked(dtype, kept, seed));
-    let inputs: Vec<(&[u8], Dtype)> =
-        stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
+    let inputs: Vec<View> =
+        stage.inputs.iter().map(|input| View::Plain(&sources[*input][..], dtype)).collect();
     let encoding = Encoding { dtype, by_chance: false };
     let frame = frame(stage, &inputs, &[], length as u64, encoding);
     let mut machine = Machine::at_level(level);
@@ -383,8 +384,8 @@ fn summed(
     let program = Program::new(nodes, nodes.len() - 1).unwrap();
     let stage = &program.stages()[0];
     let sources = [1, 2, 3].map(|seed| masked(dtype, kept, seed));
-    let inputs: Vec<(&[u8], Dtype)> =
-        stage.inputs.iter().map(|input| (&sources[*input][..], dtype)).collect();
+    let inputs: Vec<View> =
+        stage.inputs.iter().map(|input| View::Plain(&sources[*input][..], dtype)).collect();
     let encoding = Encoding { dtype, by_chance: false };
     let frame = frame(stage, &inputs, &[0.7, -1.3], length as u64, encoding);
     let mut machine = Machine::at_level(level);
@@ -502,7 +503,7 @@ const LOOKED_UP: usize = 61;
 fn tabled(level: Level, programs: [&Program; 2], from: [Dtype; 2], to: Dtype) {
     let sources: [Vec<u8>; 2] =
         [(0..=255).flat_map(|x| [x; 256]).collect(), (0..=255).collect::<Vec<u8>>().repeat(256)];
-    let inputs = [0, 1].map(|input| (&sources[input][..], from[input]));
+    let inputs = [0, 1].map(|input| View::Plain(&sources[input][..], from[input]));
     let encoding = Encoding { dtype: to, by_chance: false };
     let stages = programs.map(|program| &program.stages()[0]);
     // Neighbours differ in the scalar only, or in the stage only.
@@ -570,7 +571,7 @@ fn no_table_is_made_of_what_is_no_function_of_two_bytes() {
     let short = |nodes: &[RawNode], from: [Dtype; 2], encoding: Encoding, elements: u64| {
         let program = Program::new(nodes, nodes.len() - 1).unwrap();
         let stage = &program.stages()[0];
-        let inputs = from.map(|dtype| (&[0_u8; 8][..], dtype));
+        let inputs = from.map(|dtype| View::Plain(&[0_u8; 8][..], dtype));
         let inputs = &inputs[..stage.inputs.len()];
         let frame = frame(stage, inputs, &[2e38], elements, encoding);
         let mut machine = Machine::new();
@@ -702,8 +703,11 @@ fn a_vote_in_one_loop_is_that_of_its_formula() {
             let trims = stage.body.iter().filter(|step| matches!(step, Trim { .. })).count();
             let votes = stage.body.iter().filter(|step| matches!(step, Vote { .. })).count();
             assert_eq!((trims, votes), (models, usize::from(models < 5)));
-            let inputs: Vec<(&[u8], Dtype)> =
-                stage.inputs.iter().map(|input| (&sources[*input][..], Dtype::F32)).collect();
+            let inputs: Vec<View> = stage
+                .inputs
+                .iter()
+                .map(|input| View::Plain(&sources[*input][..], Dtype::F32))
+                .collect();
             let known: Vec<f32> = stage
                 .scalars
                 .iter()

@@ -178,8 +178,7 @@ impl Task for CollectChanges<'_, '_> {
 /// Decode a strip of an input; false if a value is not finite.
 #[inline(always)]
 fn load<I: Isa>(frame: &Frame, input: u16, target: &mut [f32], offset: usize) -> bool {
-    let (bytes, dtype) = frame.inputs[usize::from(input)];
-    codec::decode::<I>(dtype, &bytes[offset * dtype.bytes()..], target)
+    frame.inputs[usize::from(input)].decode::<I>(frame.begin, offset, target)
 }
 
 /// Every instruction but [`Instruction::Load`].

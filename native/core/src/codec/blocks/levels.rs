@@ -1,6 +1,6 @@
 //! The 4-bit formats of bitsandbytes: levels times the greatest magnitude of each block.
 
-use super::{product, Nibbles};
+use super::{product, Nibbles, Window};
 use crate::codec::Isa;
 
 /// How the greatest magnitudes are stored.
@@ -62,25 +62,25 @@ impl Levels {
     }
 
     #[inline(always)]
-    pub(super) fn decode<I: Isa>(&self, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
-        let (codes, levels) = (parts[0], floats(parts[2]));
+    pub(super) fn decode<I: Isa>(&self, window: &Window, first: u64, target: &mut [f32]) {
+        let (codes, levels) = (window.parts[0], floats(window.parts[2]));
         let numbers = std::array::from_fn(|level| f32::from_le_bytes(levels[level]));
         let nibbles = Nibbles { numbers, high_first: true };
-        let first = begin / self.block;
+        let start = window.begin / self.block;
         // Counted, not divided: a block is so short that divisions would be half of the work.
-        let (mut block, mut left) = (first, self.block - begin % self.block);
-        let mut place = begin % 2;
+        let (mut block, mut left) = (first / self.block, self.block - first % self.block);
+        let mut place = first - (window.begin - window.begin % 2);
         let mut rest = target;
         while !rest.is_empty() {
             let count = rest.len().min(left as usize);
             let (run, others) = rest.split_at_mut(count);
-            nibbles.decode::<I>(codes, place, self.absmax_of(parts, first, block), run);
+            nibbles.decode::<I>(codes, place, self.absmax_of(&window.parts, start, block), run);
             place += count as u64;
             (block, left, rest) = (block + 1, self.block, others);
         }
     }
 
-    /// The greatest magnitude of a block, given the first one of the span.
+    /// The greatest magnitude of a block, given the first one of the window.
     #[inline(always)]
     fn absmax_of(&self, parts: &[&[u8]], first: u64, block: u64) -> f32 {
         let within = (block - first) as usize;

@@ -1,9 +1,9 @@
 //! Weights that are stored as codes with scales, decoded to float32.
 //!
 //! A [`Codec`] says how the elements of one tensor lie in its *parts*: the codes first, then what
-//! else it takes to know their values, each part a range of bytes. Any run of elements is decoded
-//! from the bytes that [`Codec::runs`] names. Arithmetic is float32 in the order of each format's
-//! reference, without fusing, so that its values come out to the bit.
+//! else it takes to know their values, each part a range of bytes. A [`Window`] has the bytes that
+//! [`Codec::runs`] names of some elements; any run of these is decoded from it. Arithmetic is float32
+//! in the order of each format's reference, without fusing, so that its values come out to the bit.
 
 pub(crate) mod encode;
 mod ggml;
@@ -12,6 +12,7 @@ mod packed;
 mod rotation;
 mod round;
 mod scaled;
+mod window;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use ggml::ALIGNER;
@@ -21,10 +22,9 @@ pub use levels::{Absmax, Levels};
 pub use packed::{Groups, Packed, Words};
 pub(crate) use scaled::Bounds;
 pub use scaled::{Code, Scaled, Scales};
+pub(crate) use window::Window;
 
 use super::Isa;
-use crate::vm::simd::Task;
-use crate::vm::Level;
 
 /// How a tensor's elements are stored in parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,46 +96,6 @@ impl Codec {
     pub(crate) fn is_scattered(&self) -> bool {
         matches!(self, Self::Packed(_))
     }
-
-    /// Decode elements from `begin` on, given the bytes of their spans.
-    #[inline(always)]
-    pub(crate) fn decode<I: Isa>(&self, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
-        match self {
-            Self::Scaled(scaled) => scaled.decode::<I>(parts, begin, target),
-            Self::Levels(levels) => levels.decode::<I>(parts, begin, target),
-            Self::Ggml(ggml) => ggml.decode::<I>(parts, begin, target),
-            Self::Packed(packed) => packed.decode(parts, begin, target),
-        }
-    }
-}
-
-/// Decode elements from `begin` on with the instructions of this processor.
-pub(crate) fn decode(codec: &Codec, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
-    decode_at(Level::detect(), codec, parts, begin, target);
-}
-
-fn decode_at(level: Level, codec: &Codec, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
-    if target.is_empty() {
-        return;
-    }
-    level.run(Decode { codec, parts, begin, target });
-}
-
-/// See [`decode`].
-struct Decode<'a> {
-    codec: &'a Codec,
-    parts: &'a [&'a [u8]],
-    begin: u64,
-    target: &'a mut [f32],
-}
-
-impl Task for Decode<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        self.codec.decode::<I>(self.parts, self.begin, self.target);
-    }
 }
 
 /// A product of sizes, or what to say about it.
@@ -177,6 +137,7 @@ mod tests {
 
     use super::*;
     use crate::dtype::Dtype;
+    use crate::vm::Level;
 
     /// Bytes without any order; as scales of F16 and F32 they may be infinite or no number.
     fn noise(count: u64, seed: u32) -> Vec<u8> {
@@ -237,7 +198,8 @@ mod tests {
         for codec in codecs() {
             let sizes = codec.sizes().unwrap();
             let parts: Vec<_> = sizes.iter().zip(1..).map(|(size, i)| noise(*size, i)).collect();
-            let window = |level, begin: u64, end: u64| {
+            // Elements of a window of others: (begin, end) of both.
+            let decoded = |level, (begin, end): (u64, u64), (first, last): (u64, u64)| {
                 let spans = parts.iter().enumerate().map(|(index, part)| {
                     let runs = codec.runs(index, begin, end);
                     let starts =
@@ -245,23 +207,25 @@ mod tests {
                     starts.flat_map(|at| part[at..at + runs.length as usize].to_vec()).collect()
                 });
                 let spans: Vec<Vec<u8>> = spans.collect();
-                let views: Vec<&[u8]> = spans.iter().map(Vec::as_slice).collect();
-                let mut target = vec![0.0; (end - begin) as usize];
-                decode_at(level, &codec, &views, begin, &mut target);
+                let views = spans.iter().map(Vec::as_slice);
+                let mut target = vec![0.0; (last - first) as usize];
+                Window::new(&codec, views, (begin, end)).read_at(level, first, &mut target);
                 target
                     .iter()
                     .map(|value| if value.is_nan() { 1 } else { value.to_bits() })
                     .collect()
             };
-            let count = codec.elements();
-            let whole: Vec<u32> = window(Level::Portable, 0, count);
+            let all = (0, codec.elements());
+            let whole: Vec<u32> = decoded(Level::Portable, all, all);
             for level in Level::all() {
-                assert!(whole == window(level, 0, count), "{codec:?} {level:?}");
+                assert!(whole == decoded(level, all, all), "{codec:?} {level:?}");
             }
-            for (begin, end) in [(1, 2), (0, 95), (31, 97), (95, 700), (255, 514), (64, 64)] {
-                let expected = &whole[begin as usize..end as usize];
-                let found: Vec<u32> = window(Level::detect(), begin, end);
-                assert!(found == expected, "{codec:?} {begin} {end}");
+            for run in [(1, 2), (0, 95), (31, 97), (95, 700), (255, 514), (64, 64)] {
+                let expected = &whole[run.0 as usize..run.1 as usize];
+                for window in [run, all, (run.0 / 2, 700)] {
+                    let found: Vec<u32> = decoded(Level::detect(), window, run);
+                    assert!(found == expected, "{codec:?} {window:?} {run:?}");
+                }
             }
         }
     }

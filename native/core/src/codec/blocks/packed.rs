@@ -3,7 +3,7 @@
 //! A word holds neighbours along the columns (GPTQ) or the rows (AWQ) of the weight. A row of it is
 //! a column of what is stored, so some rows are runs of bytes that lie a stored row apart.
 
-use super::{product, Runs};
+use super::{product, Runs, Window};
 use crate::codec::half::from_f16;
 use crate::dtype::Dtype;
 
@@ -106,16 +106,16 @@ impl Packed {
     }
 
     #[inline(always)]
-    pub(super) fn decode(&self, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
-        let first = begin / self.columns;
-        let last = (begin + target.len() as u64 - 1) / self.columns;
+    pub(super) fn decode(&self, window: &Window, first: u64, target: &mut [f32]) {
+        let (parts, columns) = (&window.parts, self.columns);
+        let span = (window.begin / columns, (window.end - 1) / columns);
         let mut lines = vec![(0.0, 0.0); self.group_count() as usize];
-        let (mut row, mut column, mut rest) = (first, begin % self.columns, target);
+        let (mut row, mut column, mut rest) = (first / columns, first % columns, target);
         while !rest.is_empty() {
-            let count = rest.len().min((self.columns - column) as usize);
+            let count = rest.len().min((columns - column) as usize);
             let (run, others) = rest.split_at_mut(count);
-            self.read_lines(parts, (first, last), row, &mut lines);
-            self.read_numbers(parts[0], (first, last), (row, column), run);
+            self.read_lines(parts, span, row, &mut lines);
+            self.read_numbers(parts[0], span, (row, column), run);
             self.scale(parts, &lines, column, run);
             (row, column, rest) = (row + 1, 0, others);
         }

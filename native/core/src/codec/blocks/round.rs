@@ -35,10 +35,9 @@ const SIDE: usize = 8;
 /// [`greatest`] of each cell; whether all values of all are finite.
 #[inline(always)]
 pub(super) fn greatest_each<const N: usize>(cells: &[[f32; N]], targets: &mut [f32]) -> bool {
+    let mut most = [0_i32; SIDE];
     let (groups, last) = cells.as_chunks::<SIDE>();
-    let (several, targets) = targets.split_at_mut(cells.len() - last.len());
-    let mut finite = true;
-    for (cells, targets) in groups.iter().zip(several.as_chunks_mut::<SIDE>().0) {
+    for (cells, targets) in groups.iter().zip(targets.as_chunks_mut::<SIDE>().0) {
         // Magnitudes fit signed numbers, which more processors compare.
         let mut found = [0_i32; SIDE];
         for index in 0..N {
@@ -46,18 +45,13 @@ pub(super) fn greatest_each<const N: usize>(cells: &[[f32; N]], targets: &mut [f
                 *found = (*found).max((cell[index].to_bits() & 0x7fff_ffff) as i32);
             }
         }
-        let mut most = 0;
-        for (target, found) in targets.iter_mut().zip(found) {
-            (*target, most) = (f32::from_bits(found as u32), most.max(found));
-        }
-        if most >= 0x7f80_0000 {
-            finite = false;
-            for (target, cell) in targets.iter_mut().zip(cells) {
-                *target = greatest(cell).0;
-            }
+        for ((target, most), found) in targets.iter_mut().zip(&mut most).zip(found) {
+            (*target, *most) = (f32::from_bits(found as u32), (*most).max(found));
         }
     }
-    for (target, cell) in targets.iter_mut().zip(last) {
+    let mut finite = most.iter().all(|most| *most < 0x7f80_0000);
+    let alone = if finite { cells.len() - last.len() } else { 0 };
+    for (target, cell) in targets[alone..].iter_mut().zip(&cells[alone..]) {
         let (greatest, all) = greatest(cell);
         (*target, finite) = (greatest, finite & all);
     }

@@ -7,7 +7,7 @@
 use super::super::request::Job;
 use super::super::Sources;
 use super::raw::Raw;
-use super::{Coded, Input, Stored};
+use super::Coded;
 use crate::codec::blocks::{Bounds, Codec, Scaled};
 use crate::error::Result;
 use crate::program::stage::{Instruction, Operand, Stage};
@@ -98,11 +98,9 @@ fn inputs_of<'a>(question: &Question<'a>) -> Option<Vec<(&'a Coded, &'a Scaled, 
     let Question { job, stage, begin, end, .. } = *question;
     let gains = gains(stage, question.scalars)?;
     let inputs = stage.inputs.iter().zip(gains).map(|(input, gain)| {
-        let Input::One(Stored::Coded(coded)) = &job.inputs[*input] else {
-            return None;
-        };
+        let coded = job.inputs[*input].coded()?;
         match &coded.codec {
-            Codec::Scaled(scaled) if Bounds::are_known(scaled) => Some((&**coded, scaled, gain)),
+            Codec::Scaled(scaled) if Bounds::are_known(scaled) => Some((coded, scaled, gain)),
             _ => None,
         }
     });

@@ -3,7 +3,7 @@
 use super::super::check::check_source;
 use super::super::Sources;
 use super::raw::{Range, Raw};
-use crate::codec::blocks::{self, Codec, Runs};
+use crate::codec::blocks::{Codec, Runs, Window};
 use crate::error::{Error, Result};
 
 /// Where a part of a coded tensor begins.
@@ -51,11 +51,48 @@ impl Coded {
         Err(Error::Program(format!("codes of {has} elements; {elements} are asked for")))
     }
 
+    /// Whether its bytes take a buffer.
+    pub(super) fn needs_buffer(&self, sources: &Sources) -> bool {
+        let buffered = |part: &Place| sources[part.source].needs_buffer();
+        self.codec.is_scattered() || self.parts.iter().any(buffered)
+    }
+
     /// The bytes of a part that elements from `begin` up to `end` take.
     pub(super) fn range(&self, part: usize, begin: u64, end: u64) -> Range {
         let Place { source, offset } = self.parts[part];
         let runs = self.codec.runs(part, begin, end);
         Range { source, runs: Runs { begin: offset + runs.begin, ..runs } }
+    }
+
+    /// Bring the bytes of elements into memory, unless they are there.
+    pub(super) fn load(
+        &self,
+        sources: &Sources,
+        (begin, end): (u64, u64),
+        buffers: &mut Vec<Raw>,
+    ) -> Result<()> {
+        buffers.resize_with(buffers.len().max(self.parts.len()), Raw::default);
+        let parts = (0..self.parts.len()).zip(buffers);
+        let mut parts = parts.map(|(part, buffer)| (self.range(part, begin, end), buffer));
+        parts.try_for_each(|(range, buffer)| buffer.load(sources, range))
+    }
+
+    /// Elements after [`Coded::load`].
+    pub(super) fn view<'b>(
+        &'b self,
+        sources: &'b Sources,
+        (begin, end): (u64, u64),
+        buffers: &'b [Raw],
+    ) -> Window<'b> {
+        let parts = (0..self.parts.len()).zip(buffers);
+        let views = parts.map(|(part, buffer)| buffer.view(sources, self.range(part, begin, end)));
+        Window::new(&self.codec, views, (begin, end))
+    }
+
+    /// Be done with elements after [`Coded::view`].
+    pub(super) fn release(&self, sources: &Sources, (begin, end): (u64, u64)) -> Result<()> {
+        let mut parts = 0..self.parts.len();
+        parts.try_for_each(|part| self.range(part, begin, end).release(sources))
     }
 
     /// Decode elements from `first` on.
@@ -66,16 +103,9 @@ impl Coded {
         target: &mut [f32],
         buffers: &mut Vec<Raw>,
     ) -> Result<()> {
-        let end = first + target.len() as u64;
-        buffers.resize_with(buffers.len().max(self.parts.len()), Raw::default);
-        let ranges = (0..self.parts.len()).map(|part| self.range(part, first, end));
-        let ranges: Vec<_> = ranges.collect();
-        for (range, buffer) in ranges.iter().zip(&mut *buffers) {
-            buffer.load(sources, *range)?;
-        }
-        let views = ranges.iter().zip(&*buffers);
-        let views: Vec<&[u8]> = views.map(|(range, buffer)| buffer.view(sources, *range)).collect();
-        blocks::decode(&self.codec, &views, first, target);
-        ranges.iter().try_for_each(|range| range.release(sources))
+        let elements = (first, first + target.len() as u64);
+        self.load(sources, elements, buffers)?;
+        self.view(sources, elements, buffers).read(target);
+        self.release(sources, elements)
     }
 }

@@ -19,6 +19,9 @@ use super::Sources;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
+/// Whole blocks of codes of most formats: to decode a part of one takes as long.
+const BLOCK: u64 = 256;
+
 /// An input of a job: a tensor of the job's shape.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -80,14 +83,22 @@ impl Input {
         }
     }
 
-    /// Whether its elements are decoded before a program gets them.
-    pub(super) fn is_decoded(&self) -> bool {
-        let coded = |stored: &Stored| !matches!(stored, Stored::Plain(_));
+    /// The codes, if the input is no more than those.
+    pub(super) fn coded(&self) -> Option<&Coded> {
         match self {
-            Self::One(stored) => coded(stored),
+            Self::One(Stored::Coded(coded)) => Some(coded),
+            Self::One(_) | Self::Segments(_) => None,
+        }
+    }
+
+    /// Whether its elements are computed before a program gets them.
+    pub(super) fn is_decoded(&self) -> bool {
+        match self {
+            Self::One(stored) => matches!(stored, Stored::Patched(_)),
             Self::Segments(segments) => {
                 let dtype = self.dtype();
-                segments.iter().any(|each| coded(&each.stored) || each.stored.dtype() != dtype)
+                let plain = |stored: &Stored| matches!(stored, Stored::Plain(_));
+                segments.iter().any(|each| !plain(&each.stored) || each.stored.dtype() != dtype)
             }
         }
     }
@@ -102,7 +113,11 @@ impl Input {
 
     /// Whether a part of it takes a buffer.
     pub(super) fn needs_buffer(&self, sources: &Sources) -> bool {
-        self.plain().is_none_or(|plain| sources[plain.source].needs_buffer())
+        match self {
+            Self::One(Stored::Plain(plain)) => sources[plain.source].needs_buffer(),
+            Self::One(Stored::Coded(coded)) => coded.needs_buffer(sources),
+            Self::One(Stored::Patched(_)) | Self::Segments(_) => true,
+        }
     }
 
     /// Bytes that a thread holds while it computes the input, beside its part.
@@ -119,7 +134,8 @@ impl Input {
     pub(super) fn together(&self) -> u64 {
         match self {
             Self::One(Stored::Patched(patched)) => patched.together(),
-            Self::One(_) | Self::Segments(_) => 1,
+            Self::One(Stored::Coded(_)) => BLOCK,
+            Self::One(Stored::Plain(_)) | Self::Segments(_) => 1,
         }
     }
 

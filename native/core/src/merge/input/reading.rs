@@ -9,6 +9,7 @@ use crate::codec::{self, Isa};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::vm::simd::{Level, Task};
+use crate::vm::view::View;
 
 /// Where a thread keeps a part of an input, if it does not lie in memory by itself.
 #[derive(Debug, Default)]
@@ -41,6 +42,9 @@ impl Input {
             let (first, length) = plain.place(begin, end - begin);
             return sources[plain.source].load(first, length, &mut buffer.bytes);
         }
+        if let Some(coded) = self.coded() {
+            return coded.load(sources, (begin, end), &mut buffer.decoding.raw);
+        }
         let count = (end - begin) as usize;
         if !self.is_decoded() {
             return self.gather(sources, begin, end, &mut buffer.bytes);
@@ -55,32 +59,39 @@ impl Input {
         Ok(())
     }
 
-    /// The bytes of elements after [`Input::load`], of [`Input::dtype`].
+    /// Elements after [`Input::load`].
     pub(in super::super) fn view<'b>(
-        &self,
+        &'b self,
         sources: &'b Sources,
         begin: u64,
         end: u64,
         buffer: &'b Buffer,
-    ) -> &'b [u8] {
-        if let Some(plain) = self.plain() {
-            let (first, length) = plain.place(begin, end - begin);
-            return sources[plain.source].view(first, length, &buffer.bytes);
-        }
+    ) -> View<'b> {
         let count = (end - begin) as usize;
-        if self.is_decoded() {
-            return bytes_of(&buffer.values[..count]);
-        }
-        &buffer.bytes[..count * self.dtype().bytes()]
+        let bytes = match self {
+            Self::One(Stored::Coded(coded)) => {
+                return View::Coded(coded.view(sources, (begin, end), &buffer.decoding.raw));
+            }
+            Self::One(Stored::Plain(plain)) => {
+                let (first, length) = plain.place(begin, end - begin);
+                sources[plain.source].view(first, length, &buffer.bytes)
+            }
+            _ if self.is_decoded() => bytes_of(&buffer.values[..count]),
+            _ => &buffer.bytes[..count * self.dtype().bytes()],
+        };
+        View::Plain(bytes, self.dtype())
     }
 
     /// Be done with elements after [`Input::view`].
     pub(in super::super) fn release(&self, sources: &Sources, begin: u64, end: u64) -> Result<()> {
-        let Some(plain) = self.plain() else {
-            return Ok(()); // copied already
-        };
-        let (first, length) = plain.place(begin, end - begin);
-        sources[plain.source].release(first, length)
+        match self {
+            Self::One(Stored::Plain(plain)) => {
+                let (first, length) = plain.place(begin, end - begin);
+                sources[plain.source].release(first, length)
+            }
+            Self::One(Stored::Coded(coded)) => coded.release(sources, (begin, end)),
+            Self::One(Stored::Patched(_)) | Self::Segments(_) => Ok(()), // copied already
+        }
     }
 
     /// The values of elements from `begin` on.

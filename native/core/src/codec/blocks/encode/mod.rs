@@ -214,4 +214,45 @@ mod tests {
         let rounded = [0.5, 1.5, -2.5, 126.7, -300.0].map(|x| whole(x, 127.0) as i8);
         assert_eq!(rounded, [0, 2, -2, 127, -127]);
     }
+
+    #[test]
+    fn what_is_next_to_a_middle_is_rounded_to_the_nearer_code_on_every_processor() {
+        let middles = [0.25_f32, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0];
+        let near = |middle: f32, by: i32| f32::from_bits((middle.to_bits() as i32 + by) as u32);
+        let scales = Scales::Tiled { columns: 16, tiles: 1 };
+        let codec = Codec::Scaled(Scaled {
+            code: Code::E2M1,
+            rows: 1,
+            columns: 64,
+            stride: 64,
+            scales,
+            scale: Dtype::F8_E4M3,
+            tensor_scale: true,
+            column_factors: false,
+            factor: 1.0,
+            rotation: None,
+        });
+        for level in Level::all() {
+            // The first cell makes the scale of the tensor 1, a six that of each other cell.
+            let mut values = [0.0_f32; 64];
+            values[0] = 6.0 * 448.0;
+            let mut expected = vec![7];
+            expected.resize(64, 0);
+            for (at, (lower, middle)) in (16..).step_by(2).zip((0..).zip(middles)) {
+                values[at] = near(middle, -1);
+                values[at + 1] = -near(middle, 1);
+                expected[at] = lower;
+                expected[at + 1] = 9 + lower;
+            }
+            (values[31], values[47], values[63]) = (6.0, -6.0, 6.0);
+            (expected[31], expected[47], expected[63]) = (7, 15, 7);
+            let companions = Companions::new(&codec, 512);
+            let encoder = Encoder { codec: &codec, companions: &companions };
+            encoder.measure(0, &values);
+            let mut codes = [0; 32];
+            encoder.encode_at(level, 0, &mut values, &mut codes);
+            let apart: Vec<u8> = codes.iter().flat_map(|code| [code >> 4, code & 15]).collect();
+            assert_eq!(apart, expected, "{level:?}");
+        }
+    }
 }

@@ -61,7 +61,7 @@ impl Line<'_> {
         let cells = values[done..].chunks_mut(cell);
         let codes = codes.chunks_mut(scaled.code_bytes(cell as u64).max(1));
         for (number, (values, codes)) in (done / cell..).zip(cells.zip(codes)) {
-            finite &= self.cell::<I>(number, values, codes);
+            finite &= self.cell(number, values, codes);
         }
         finite
     }
@@ -78,9 +78,14 @@ impl Line<'_> {
             let all = &mut divisors[..cells.len()];
             finite &= greatest_each(cells, all);
             self.scales(number * CELLS, all);
+            if N == 16 && self.rows.scaled.code == Code::E2M1 {
+                let cells = cells.as_flattened().as_chunks().0;
+                I::encode_e2m1(cells, &divisors, codes.as_chunks_mut().0);
+                continue;
+            }
             let codes = codes.chunks_exact_mut(bytes);
             for ((values, codes), divisor) in cells.iter_mut().zip(codes).zip(divisors) {
-                self.divide::<I>(values, divisor, codes);
+                self.divide(values, divisor, codes);
             }
         }
         (done, finite)
@@ -88,7 +93,7 @@ impl Line<'_> {
 
     /// Encode a cell's values; whether all are finite, as far as that is looked at.
     #[inline(always)]
-    fn cell<I: Isa>(self, number: usize, values: &mut [f32], codes: &mut [u8]) -> bool {
+    fn cell(self, number: usize, values: &mut [f32], codes: &mut [u8]) -> bool {
         let (greatest, finite) = match self.rows.scaled.scales {
             Scales::Grid { rows, across, .. } if rows > 1 => {
                 let cell = (self.row / rows * across) as usize + number;
@@ -98,21 +103,12 @@ impl Line<'_> {
         };
         let mut divisor = [greatest];
         self.scales(number, &mut divisor);
-        self.divide::<I>(values, divisor[0], codes);
+        self.divide(values, divisor[0], codes);
         finite
     }
 
     #[inline(always)]
-    fn divide<I: Isa>(self, values: &mut [f32], divisor: f32, codes: &mut [u8]) {
-        let (mut values, mut codes) = (values, codes);
-        if self.rows.scaled.code == Code::E2M1 {
-            let (blocks, rest) = values.as_chunks_mut::<16>();
-            let (whole, last) = codes.split_at_mut(8 * blocks.len());
-            for (block, codes) in blocks.iter().zip(whole.as_chunks_mut().0) {
-                I::encode_e2m1(block, divisor, codes);
-            }
-            (values, codes) = (rest, last);
-        }
+    fn divide(self, values: &mut [f32], divisor: f32, codes: &mut [u8]) {
         for value in &mut *values {
             *value /= divisor;
         }
@@ -141,9 +137,14 @@ impl Note for Place<'_> {
                 rows.companions.note((row / high * across) as usize + self.first, bytes);
             }
             Scales::Tiled { tiles, .. } => {
-                // In a tile four of a row lie together; those of a whole row begin with such four.
-                for (four, cell) in bytes.chunks(4).zip((self.first as u64..).step_by(4)) {
+                // In a tile four of a row lie together; those of several cells begin with such four.
+                let (fours, rest) = bytes.as_chunks::<4>();
+                let first = self.first as u64;
+                for (four, cell) in fours.iter().zip((first..).step_by(4)) {
                     rows.companions.note(tiled(row, cell, tiles), four);
+                }
+                for (one, cell) in rest.iter().zip(first + 4 * fours.len() as u64..) {
+                    rows.companions.note(tiled(row, cell, tiles), &[*one]);
                 }
             }
         }

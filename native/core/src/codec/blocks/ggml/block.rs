@@ -2,10 +2,9 @@
 
 use crate::codec::{half, Isa};
 
-/// A kind of block of `B` bytes, which `N` elements are encoded to, given their greatest magnitude;
-/// whether its scales are finite.
+/// A kind of block of `B` bytes, which `N` elements are encoded to; whether its scales are finite.
 pub(super) trait Block<const N: usize, const B: usize> {
-    fn encode<I: Isa>(values: &[f32; N], greatest: f32, block: &mut [u8; B]) -> bool;
+    fn encode<I: Isa>(values: &[f32; N], block: &mut [u8; B]) -> bool;
 }
 
 /// Store a half float; whether it is finite.

@@ -4,7 +4,7 @@
 
 #![allow(non_camel_case_types)] // the formats' own names
 
-use super::super::round::greatest_each;
+use super::super::round::greatest;
 use super::block::{store, Block};
 use super::lanes::ALIGNER;
 use super::superblocks::{Q4_K, Q5_K, Q6_K};
@@ -26,9 +26,6 @@ pub(super) fn encode<I: Isa>(kind: Kind, values: &[f32], codes: &mut [u8]) -> bo
     }
 }
 
-/// Blocks whose greatest magnitudes are looked for together.
-const BLOCKS: usize = 8;
-
 /// Encode whole blocks of one kind.
 #[inline(always)]
 fn blocks<I: Isa, const N: usize, const B: usize, K: Block<N, B>>(
@@ -36,18 +33,12 @@ fn blocks<I: Isa, const N: usize, const B: usize, K: Block<N, B>>(
     codes: &mut [u8],
 ) -> bool {
     let mut finite = true;
-    let (values, codes) = (values.as_chunks::<N>().0, codes.as_chunks_mut::<B>().0);
-    for (values, codes) in values.chunks(BLOCKS).zip(codes.chunks_mut(BLOCKS)) {
-        let mut found = [0.0; BLOCKS];
-        let all = greatest_each(values, &mut found[..values.len()]);
-        for ((values, block), greatest) in values.iter().zip(codes).zip(found) {
-            if all || values.iter().all(|x| x.is_finite()) {
-                finite &= K::encode::<I>(values, greatest, block);
-            } else {
-                finite = false;
-                let zeroed = values.map(|x| if x.is_finite() { x } else { 0.0 });
-                K::encode::<I>(&zeroed, greatest, block);
-            }
+    for (values, block) in values.as_chunks::<N>().0.iter().zip(codes.as_chunks_mut::<B>().0) {
+        if greatest(values).1 {
+            finite &= K::encode::<I>(values, block);
+        } else {
+            finite = false;
+            K::encode::<I>(&values.map(|x| if x.is_finite() { x } else { 0.0 }), block);
         }
     }
     finite
@@ -76,8 +67,8 @@ struct Q8_0;
 
 impl Block<32, 34> for Q8_0 {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 32], greatest: f32, block: &mut [u8; 34]) -> bool {
-        let scale = greatest / 127.0;
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 34]) -> bool {
+        let scale = greatest(values).0 / 127.0;
         let factor = inverse(scale);
         for (code, value) in block[2..].iter_mut().zip(values) {
             *code = rounded(value * factor) as u8;
@@ -148,7 +139,7 @@ struct Q4_0;
 
 impl Block<32, 18> for Q4_0 {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 32], _greatest: f32, block: &mut [u8; 18]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 18]) -> bool {
         let scale = extreme(values) / -8.0;
         nibbles(&codes(values, inverse(scale), 8.5, 15.0), &mut block[2..]);
         store(block, 0, scale)
@@ -159,7 +150,7 @@ struct Q5_0;
 
 impl Block<32, 22> for Q5_0 {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 32], _greatest: f32, block: &mut [u8; 22]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 22]) -> bool {
         let scale = extreme(values) / -16.0;
         let codes = codes(values, inverse(scale), 16.5, 31.0);
         fifths(&codes, &mut block[2..6]);
@@ -172,7 +163,7 @@ struct Q4_1;
 
 impl Block<32, 20> for Q4_1 {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 32], _greatest: f32, block: &mut [u8; 20]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 20]) -> bool {
         let (least, greatest) = range(values);
         let scale = (greatest - least) / 15.0;
         nibbles(&codes(&above(values, least), inverse(scale), 0.5, 15.0), &mut block[4..]);
@@ -184,7 +175,7 @@ struct Q5_1;
 
 impl Block<32, 24> for Q5_1 {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 32], _greatest: f32, block: &mut [u8; 24]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 32], block: &mut [u8; 24]) -> bool {
         let (least, greatest) = range(values);
         let scale = (greatest - least) / 31.0;
         let codes = codes(&above(values, least), inverse(scale), 0.5, 31.0);

@@ -11,7 +11,7 @@ pub(super) struct Q4_K;
 
 impl Block<256, 144> for Q4_K {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 256], _greatest: f32, block: &mut [u8; 144]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 256], block: &mut [u8; 144]) -> bool {
         let (head, codes) = block.split_at_mut(16);
         let (found, finite) =
             affine::<I>(Affine { most: 15.0, start: -1.0, steps: 20 }, values, head);
@@ -29,7 +29,7 @@ pub(super) struct Q5_K;
 
 impl Block<256, 176> for Q5_K {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 256], _greatest: f32, block: &mut [u8; 176]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 256], block: &mut [u8; 176]) -> bool {
         let (head, rest) = block.split_at_mut(16);
         let (fifths, codes) = rest.split_at_mut(32);
         let (found, finite) =
@@ -90,7 +90,7 @@ pub(super) struct Q6_K;
 
 impl Block<256, 210> for Q6_K {
     #[inline(always)]
-    fn encode<I: Isa>(values: &[f32; 256], _greatest: f32, block: &mut [u8; 210]) -> bool {
+    fn encode<I: Isa>(values: &[f32; 256], block: &mut [u8; 210]) -> bool {
         let mut scales = [0.0; 16];
         for (half, scales) in scales.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut x = [Eight::splat(0.0); 16];

@@ -40,10 +40,12 @@ impl Bounds {
     /// Add the bounds of a row's runs, given the scales of rows from number `first` on.
     pub(crate) fn add(&self, scales: &[u8], first: u64, row: u64, sums: &mut [f64]) {
         let row = row - first / 128 * 128;
-        for (run, sum) in (0..).zip(sums) {
-            let place = tiled(row, 4 * run, self.tiles);
-            let [a, b, c, d] = [0, 1, 2, 3].map(|cell| scales[place + cell] & 0x7f);
-            *sum += self.of_scale[usize::from(a.max(b).max(c.max(d)))];
+        // In a tile four of a row lie together.
+        for (tile, sum) in scales[tiled(row, 0, self.tiles)..].chunks(512).zip(sums) {
+            if let Some(four) = tile.first_chunk::<4>() {
+                let [a, b, c, d] = four.map(|scale| scale & 0x7f);
+                *sum += self.of_scale[usize::from(a.max(b).max(c.max(d)))];
+            }
         }
     }
 }

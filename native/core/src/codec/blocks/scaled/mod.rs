@@ -5,8 +5,8 @@ mod reader;
 
 pub(crate) use bounds::Bounds;
 
-use super::product;
 use super::rotation::is_group;
+use super::{product, Window};
 use crate::codec::Isa;
 use crate::dtype::Dtype;
 use reader::Reader;
@@ -173,21 +173,17 @@ impl Scaled {
     }
 
     #[inline(always)]
-    pub(super) fn decode<I: Isa>(&self, parts: &[&[u8]], begin: u64, target: &mut [f32]) {
-        let end = begin + target.len() as u64;
-        let (from, to) = self.widened(begin, end);
-        let reader = Reader::new(self, parts, from, to);
-        let group = self.rotation.unwrap_or(1);
-        let mut element = begin;
+    pub(super) fn decode<I: Isa>(&self, window: &Window, first: u64, target: &mut [f32]) {
+        let reader = Reader::new(self, window);
+        let mut element = first;
         let mut rest = target;
         while !rest.is_empty() {
             let (row, column) = (element / self.columns, element % self.columns);
             let count = rest.len().min((self.columns - column) as usize);
             let (run, others) = rest.split_at_mut(count);
-            if self.rotation.is_none() {
-                reader.read::<I>(row, column, run);
-            } else {
-                reader.read_groups::<I>(row, column, group, run);
+            match self.rotation {
+                None => reader.read::<I>(row, column, run),
+                Some(group) => reader.read_groups::<I>(row, column, group, run),
             }
             reader.finish(column, run);
             element += count as u64;

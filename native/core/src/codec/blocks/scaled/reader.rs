@@ -1,7 +1,7 @@
 //! Runs of rows of codes, decoded.
 
 use super::super::rotation::rotate;
-use super::super::Nibbles;
+use super::super::{Nibbles, Window};
 use super::{tiled, Code, Scaled, Scales};
 use crate::codec::{eight, Isa};
 use crate::dtype::Dtype;
@@ -19,23 +19,18 @@ pub(super) struct Reader<'a> {
     /// First row of the scales.
     scales_row: u64,
     columns: Option<&'a [u8]>,
-    /// Each byte as a scale, the scale of the tensor included, where scales are bytes.
-    of_byte: [f32; 256],
     tensor: f32,
     /// What nibbles are.
     nibbles: Option<Nibbles>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(scaled: &'a Scaled, parts: &[&'a [u8]], begin: u64, end: u64) -> Self {
-        let tensor = if scaled.tensor_scale { float(parts[2], 0) } else { 1.0 };
-        let of_byte = |byte: u8| match scaled.scale {
-            Dtype::F8_E8M0 => tensor * power(byte),
-            _ => tensor * eight::from_e4m3(byte),
-        };
+    #[inline(always)]
+    pub(super) fn new(scaled: &'a Scaled, window: &Window<'a>) -> Self {
+        let parts = window.parts;
         let numbers = match scaled.code {
             Code::E2M1 => Some(E2M1),
-            Code::I4 => Some(std::array::from_fn(|code| (code as f32 + 8.0) % 16.0 - 8.0)),
+            Code::I4 => Some(I4),
             _ => None,
         };
         let high_first = scaled.code == Code::E2M1;
@@ -43,12 +38,11 @@ impl<'a> Reader<'a> {
         Self {
             scaled,
             codes: parts[0],
-            codes_at: scaled.span(0, begin, end).0,
+            codes_at: scaled.span(0, window.begin, window.end).0,
             scales: parts[1],
-            scales_row: begin / scaled.columns / rows,
-            columns: scaled.column_factors.then(|| parts[parts.len() - 1]),
-            of_byte: std::array::from_fn(|byte| of_byte(byte as u8)),
-            tensor,
+            scales_row: window.begin / scaled.columns / rows,
+            columns: scaled.column_factors.then_some(parts[2 + usize::from(scaled.tensor_scale)]),
+            tensor: if scaled.tensor_scale { float(parts[2], 0) } else { 1.0 },
             nibbles: numbers.map(|numbers| Nibbles { numbers, high_first }),
         }
     }
@@ -60,9 +54,11 @@ impl<'a> Reader<'a> {
         if let Some(nibbles) = &self.nibbles {
             let place = place - 2 * self.codes_at;
             // Small cells of a known size are unrolled.
-            let first = match (self.scaled.scales, column % 16) {
-                (Scales::Tiled { columns: 16, .. }, 0) => {
-                    self.nibble_cells::<I>(nibbles, (row, column, place), target)
+            let first = match (self.scaled.scales, self.scaled.scale) {
+                (Scales::Tiled { columns: 16, tiles }, Dtype::F8_E4M3)
+                    if column.is_multiple_of(16) =>
+                {
+                    self.nibble_cells::<I>(nibbles, tiles, (row, column, place), target)
                 }
                 _ => 0,
             };
@@ -128,6 +124,7 @@ impl<'a> Reader<'a> {
     fn nibble_cells<I: Isa>(
         &self,
         nibbles: &Nibbles,
+        tiles: u64,
         (row, column, place): (u64, u64, u64),
         target: &mut [f32],
     ) -> usize {
@@ -137,7 +134,7 @@ impl<'a> Reader<'a> {
         let several = cells.chunks_mut(CELLS).zip(codes.chunks(CELLS));
         for ((cells, codes), first) in several.zip((column / 16..).step_by(CELLS)) {
             let scales = &mut scales[..cells.len()];
-            self.scales_of::<I>(row, first, scales);
+            self.scales_of::<I>(tiles, (row, first), scales);
             I::look_up_cells(codes, nibbles.high_first, (&nibbles.numbers, scales), cells);
         }
         cells.len() * 16
@@ -157,36 +154,18 @@ impl<'a> Reader<'a> {
         cells.len() * N
     }
 
-    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which lie in tiles.
+    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which are E4M3 in tiles.
     #[inline(always)]
-    fn scales_of<I: Isa>(&self, row: u64, first: u64, target: &mut [f32]) {
-        let Scales::Tiled { tiles, .. } = self.scaled.scales else {
-            return;
-        };
-        let row = row - 128 * self.scales_row;
-        let mut codes = [0; CELLS];
-        let codes = &mut codes[..target.len()];
-        let (mut cell, mut rest) = (first, &mut codes[..]);
-        while !rest.is_empty() {
-            // In a tile four of a row lie together.
-            let count = rest.len().min((4 - cell % 4) as usize);
-            let (part, others) = rest.split_at_mut(count);
-            let bytes = &self.scales[tiled(row, cell, tiles)..][..count];
-            match (part.first_chunk_mut::<4>(), bytes.first_chunk::<4>()) {
-                (Some(four), Some(bytes)) => *four = *bytes,
-                _ => part.copy_from_slice(bytes),
-            }
-            cell += count as u64;
-            rest = others;
+    fn scales_of<I: Isa>(&self, tiles: u64, (row, first): (u64, u64), target: &mut [f32]) {
+        let place = tiled(row - 128 * self.scales_row, first - first % 4, tiles);
+        let skipped = (first % 4) as usize;
+        let mut codes = [[0; 4]; CELLS / 4 + 1];
+        // In a tile four of a row lie together.
+        let fours = codes[..(skipped + target.len()).div_ceil(4)].iter_mut();
+        for (four, place) in fours.zip((place..).step_by(512)) {
+            four.copy_from_slice(&self.scales[place..][..4]);
         }
-        // By arithmetic: looked up one by one they would be gathered, which takes longer.
-        if self.scaled.scale == Dtype::F8_E8M0 {
-            for (scale, code) in target.iter_mut().zip(&*codes) {
-                *scale = power(*code);
-            }
-        } else {
-            I::decode_e4m3(codes, target);
-        }
+        I::decode_e4m3(&codes.as_flattened()[skipped..], target);
         for scale in target {
             *scale *= self.tensor;
         }
@@ -195,22 +174,19 @@ impl<'a> Reader<'a> {
     /// The scale of a cell: its row of elements and its number in it.
     #[inline(always)]
     fn scale_of(&self, row: u64, cell: u64) -> f32 {
-        match self.scaled.scales {
+        let index = match self.scaled.scales {
             Scales::Grid { rows, across, .. } => {
-                let index = ((row / rows - self.scales_row) * across + cell) as usize;
-                match self.scaled.scale {
-                    Dtype::F32 => self.tensor * float(self.scales, index),
-                    Dtype::F16 | Dtype::BF16 => {
-                        self.tensor * half(self.scaled.scale, self.scales, index)
-                    }
-                    _ => self.of_byte[usize::from(self.scales[index])],
-                }
+                ((row / rows - self.scales_row) * across + cell) as usize
             }
-            Scales::Tiled { tiles, .. } => {
-                let place = tiled(row - 128 * self.scales_row, cell, tiles);
-                self.of_byte[usize::from(self.scales[place])]
-            }
-        }
+            Scales::Tiled { tiles, .. } => tiled(row - 128 * self.scales_row, cell, tiles),
+        };
+        let scale = match self.scaled.scale {
+            Dtype::F32 => float(self.scales, index),
+            Dtype::F16 | Dtype::BF16 => half(self.scaled.scale, self.scales, index),
+            Dtype::F8_E8M0 => power(self.scales[index]),
+            _ => eight::from_e4m3(self.scales[index]),
+        };
+        self.tensor * scale
     }
 
     /// Decode a run of one row out of whole groups, which are rotated back.
@@ -256,6 +232,10 @@ impl<'a> Reader<'a> {
 /// The sixteen numbers of one sign, two exponent and one mantissa bits.
 const E2M1: [f32; 16] =
     [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+
+/// The sixteen whole numbers, by their lower four bits.
+const I4: [f32; 16] =
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0];
 
 /// A power of two, and zero for code 0; the last code is no number.
 #[inline(always)]
