@@ -16,7 +16,7 @@ from bmerge.formats import CodedTensor, decoded, open_checkpoint, values_of
 from bmerge.pipeline import merge_to_file
 from bmerge.plan import Jobs, encoded
 from bmerge.testing.checkpoints import read_checkpoint, write_checkpoint
-from coded import LAYERS, f32, raw_tensors, scaled_fp8, weight_in
+from coded import LAYERS, by_blocks, f32, int8, raw_tensors, scaled_fp8, weight_in
 from merges import names_in, plan_of
 from quantised import write_layout
 
@@ -136,6 +136,32 @@ def test_a_merge_is_written_as_the_first_model_is(models, executor, tmp_path):
         merge_to_file(plan_of([a, b], 0.3), again, executor=NativeExecutor(threads=threads))
         assert raw_tensors(again)[0].keys() == after.keys()
         assert again.read_bytes() == output.read_bytes()
+
+
+def test_rows_that_share_a_scale_do_so_whatever_their_length(tmp_path):
+    rng = np.random.default_rng(5)
+    made = {
+        "sixteen": scaled_fp8(rng, (40, 16)), "thirty two": scaled_fp8(rng, (64, 32)),
+        "e5m2": scaled_fp8(rng, (64, 32), "F8_E5M2"), "int8": int8(rng, (64, 32), ()),
+        "blocks": by_blocks(rng, (96, 128), block=32), "small": by_blocks(rng, (48, 32), block=16),
+    }  # fmt: skip
+    layout, contents = [], {}
+    for name, layer in made.items():
+        layout += layer.layout(name)
+        contents |= layer.contents(name)
+    a = write_layout(tmp_path / "a.safetensors", layout, contents=contents)
+    second = {
+        f"{name}.weight": rng.standard_normal(layer.values.shape).astype("f4")
+        for name, layer in made.items()
+    }
+    b = write_checkpoint(tmp_path / "b.safetensors", second, dtype="F32")
+    output = tmp_path / "m.safetensors"
+    merge_to_file(plan_of([a, b], 0.3), output, executor=NativeExecutor())
+    exact = {
+        f"{name}.weight": 0.7 * layer.values.astype("f8") + 0.3 * second[f"{name}.weight"]
+        for name, layer in made.items()
+    }
+    assert_within_a_step(output, exact, made)
 
 
 def test_weights_that_do_not_change_are_copied_with_all_that_belongs_to_them(tmp_path):

@@ -4,7 +4,7 @@ use super::encoding::Encoding;
 use super::request::{Copy, Job, Request};
 use super::sink::Sink;
 use super::Sources;
-use crate::codec::blocks::{Codec, Scaled, Scales};
+use crate::codec::blocks::{Codec, Scaled};
 use crate::dtype::{elements, Dtype};
 use crate::error::{Error, Result};
 
@@ -94,8 +94,7 @@ fn fitting(codec: &Scaled) -> std::result::Result<(), &'static str> {
     if codec.column_factors || codec.factor.to_bits() != 1.0_f32.to_bits() {
         return Err("factors cannot be encoded");
     }
-    let several = matches!(codec.scales, Scales::Grid { rows, .. } if rows > 1);
-    if codec.rotation.is_some() && (several || codec.tensor_scale) {
+    if codec.rotation.is_some() && (codec.shares_cells() || codec.tensor_scale) {
         return Err("rotated rows have scales of their own");
     }
     if codec.tensor_scale != (codec.scale == Dtype::F8_E4M3) {

@@ -77,7 +77,9 @@ impl Companions {
 fn cells(scaled: &Scaled) -> u64 {
     match scaled.scales {
         _ if scaled.tensor_scale => 1,
-        Scales::Grid { rows, across, .. } if rows > 1 => scaled.rows.div_ceil(rows) * across,
+        Scales::Grid { rows, across, .. } if scaled.shares_cells() => {
+            scaled.rows.div_ceil(rows) * across
+        }
         _ => 0,
     }
 }

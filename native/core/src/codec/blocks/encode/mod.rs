@@ -12,7 +12,6 @@ mod scales;
 
 pub(crate) use companions::Companions;
 
-use super::scaled::Scales;
 use super::Codec;
 use crate::codec::Isa;
 use crate::vm::simd::Task;
@@ -45,8 +44,7 @@ impl Codec {
         let Self::Scaled(scaled) = self else {
             return false;
         };
-        let several = matches!(scaled.scales, Scales::Grid { rows, .. } if rows > 1);
-        scaled.tensor_scale || several
+        scaled.tensor_scale || scaled.shares_cells()
     }
 }
 
@@ -123,7 +121,7 @@ mod tests {
     #![allow(clippy::unwrap_used)] // a panic is a failed test
 
     use super::super::round::whole;
-    use super::super::{Code, Ggml, Kind, Scaled};
+    use super::super::{Code, Ggml, Kind, Scaled, Scales};
     use super::scales::power_above;
     use super::*;
     use crate::codec::eight::to_e2m1 as e2m1;

@@ -51,10 +51,10 @@ impl Line<'_> {
     fn encode<I: Isa>(self, values: &mut [f32], codes: &mut [u8]) -> bool {
         let scaled = self.rows.scaled;
         let cell = scaled.cell() as usize;
-        // Small cells of a known size are unrolled.
+        // Small cells of a known size are unrolled, unless several rows have a part in them.
         let (done, mut finite) = match cell {
-            16 => self.cells::<I, 16>(values, codes),
-            32 => self.cells::<I, 32>(values, codes),
+            16 if !scaled.shares_cells() => self.cells::<I, 16>(values, codes),
+            32 if !scaled.shares_cells() => self.cells::<I, 32>(values, codes),
             _ => (0, true),
         };
         let codes = &mut codes[scaled.code_bytes(done as u64)..];
@@ -95,7 +95,7 @@ impl Line<'_> {
     #[inline(always)]
     fn cell(self, number: usize, values: &mut [f32], codes: &mut [u8]) -> bool {
         let (greatest, finite) = match self.rows.scaled.scales {
-            Scales::Grid { rows, across, .. } if rows > 1 => {
+            Scales::Grid { rows, across, .. } if self.rows.scaled.shares_cells() => {
                 let cell = (self.row / rows * across) as usize + number;
                 (self.rows.companions.greatest_in(cell), true)
             }

@@ -113,6 +113,11 @@ impl Scaled {
         }
     }
 
+    /// Whether several rows have a part in a cell, whose scale none of them tells alone.
+    pub(crate) fn shares_cells(&self) -> bool {
+        matches!(self.scales, Scales::Grid { rows, .. } if rows > 1)
+    }
+
     fn scale_bytes(&self) -> Result<u64, String> {
         let known = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F8_E4M3, Dtype::F8_E8M0];
         if !known.contains(&self.scale) {
