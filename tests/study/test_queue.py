@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from bmerge.study.queue import Queue
+from bmerge.study.queue import Queue, baselines_of
 from bmerge.study.trial import Proposal
 
 GIVEN, DESIGN = (
@@ -29,6 +29,15 @@ def test_the_design_is_made_once_and_not_before_it_is_reached():
     assert [*queue] == [*queue] == [*GIVEN, *DESIGN]
     assert DESIGN[1] in queue
     assert made == [1]
+
+
+def test_baselines_are_told_without_the_design():
+    def make():
+        raise AssertionError("made")
+
+    for given in (GIVEN, (*GIVEN, *DESIGN)):
+        assert [*baselines_of(Queue(given, make, 2))] == [*GIVEN]
+    assert [*baselines_of((*GIVEN, *DESIGN))] == [*GIVEN]
 
 
 FIRST = """

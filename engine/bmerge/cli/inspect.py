@@ -7,7 +7,6 @@ import click
 from bmerge.cli.inspect_output import print_checkpoint, print_lineage, print_lora
 from bmerge.cli.output import json_option, print_json
 from bmerge.cli.session import Session, shared_options
-from bmerge.foreign.lineage import lineage
 from bmerge.formats import open_checkpoint
 from bmerge.host.describing import describe_file
 
@@ -37,6 +36,8 @@ def command(session: Session, file: str, *, hashes: bool, family: bool, as_json:
       bmerge inspect merged.safetensors --json
     """
     if family:
+        from bmerge.foreign.lineage import lineage  # few ask for it
+
         checkpoint = open_checkpoint(file)
         tree = lineage(checkpoint.path.name, checkpoint.metadata)
         print_json(tree.data) if as_json else print_lineage(tree)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bmerge.cli.output import human_bytes, note, print_table, show
 from bmerge.errors import counted
-from bmerge.foreign.lineage import Lineage, Member
+
+if TYPE_CHECKING:
+    from bmerge.foreign.lineage import Lineage, Member
 
 __all__ = ["print_checkpoint", "print_lineage", "print_lora"]
 

@@ -6,6 +6,14 @@ counterpart here is an error that names it.
 
 from __future__ import annotations
 
-from bmerge.foreign.read import is_merged_file, own_file, read_any_recipe
+from typing import TYPE_CHECKING
+
+from bmerge.rooms import offering
+
+if TYPE_CHECKING:
+    from bmerge.foreign.read import is_merged_file, own_file, read_any_recipe
+else:
+    _HOMES = {"bmerge.foreign.read": "is_merged_file own_file read_any_recipe"}
+    __getattr__ = offering(__name__, _HOMES)
 
 __all__ = ["is_merged_file", "own_file", "read_any_recipe"]

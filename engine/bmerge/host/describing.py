@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,16 @@ from bmerge.foreign.maker import makers
 from bmerge.formats import (
     Checkpoint,
     CodedTensor,
+    QuantisedWeight,
     Tensor,
     as_floats,
     coded_part,
-    damage_of,
     open_checkpoint,
     quantised_weights,
 )
 from bmerge.formats.hashes import cached_digests, digests_of, legacy_hash_of
 from bmerge.host.registry import Registry
 from bmerge.lora.modules import Lora
-from bmerge.lora.names import part_of
 from bmerge.lora.parsing import is_lora, parse_lora
 
 __all__ = ["describe_file"]
@@ -116,6 +116,8 @@ def _hashes_of(checkpoint: Checkpoint, *, compute: bool) -> dict[str, str]:
 
 def _describe_lora(lora: Lora) -> dict[str, Any]:
     """Return what there is to say about a LoRA, as plain data."""
+    from bmerge.lora.names import part_of  # with all names that layers have
+
     ranks = Counter(module.rank for module in lora.modules if module.rank is not None)
     return {
         "kind": "lora",
@@ -147,12 +149,20 @@ def _quantised(checkpoint: Checkpoint) -> dict[str, Any]:
     blocks = filter(None, map(_block_format, checkpoint.tensors.values()))
     lora = is_lora(checkpoint)  # whose layers are read by name, not as those of a model
     refused = [each for each in found if lora or as_floats(checkpoint, each) is None]
-    faults = [] if lora else [fault for each in refused if (fault := damage_of(each)) is not None]
     return {
         "quantised": dict(Counter([*(weight.format for weight in found), *blocks])),
         "not_decoded": list(dict.fromkeys(each.format for each in refused)),
-        "damaged": faults,
+        "damaged": [] if lora else _damaged(refused),
     }
+
+
+def _damaged(refused: Sequence[QuantisedWeight]) -> list[str]:
+    """Return what is wrong with weights that are not decoded, as far as it is known."""
+    if not refused:
+        return []
+    from bmerge.formats import damage_of
+
+    return [fault for each in refused if (fault := damage_of(each)) is not None]
 
 
 def _stored_as(tensor: Tensor) -> str:

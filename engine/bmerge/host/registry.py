@@ -18,7 +18,6 @@ from bmerge.host import discovery
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.manager import PluginHost
 from bmerge.host.records import PluginRecord
-from bmerge.method import MergeMethod
 from bmerge.recipe import PluginRef
 from bmerge.study import storages
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from bmerge.formats import Checkpoint
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
+    from bmerge.method import MergeMethod
     from bmerge.study.storage import StorageKind
 
 __all__ = ["Registry", "load_registry"]
@@ -39,7 +39,6 @@ class Registry:
         host: the loaded plugins; they are asked for each kind when it is first needed.
 
     Attributes:
-        methods: merge methods by name or alias.
         architectures: by id.
         formats: of files, beside bmerge's own; :func:`bmerge.open_checkpoint` knows those of the
             registry that was loaded last.
@@ -50,9 +49,6 @@ class Registry:
         self._required: set[PluginRef] = set()
         self._resolved: tuple[str | None, Checkpoint, list[Architecture], Architecture] | None
         self._resolved = None
-        self.methods = Catalogue(
-            host, "bmerge_merge_methods", noun="merge method", kind=MergeMethod
-        )
         self.architectures = Catalogue(
             host,
             "bmerge_architectures",
@@ -64,6 +60,13 @@ class Registry:
         self.formats = Catalogue(host, "bmerge_formats", noun="format", kind=Format)
         offer(self.formats.values)
         storages.offer(lambda: self.storages.values())  # noqa: PLW0108  made when it is needed
+
+    @cached_property
+    def methods(self) -> Catalogue[MergeMethod]:
+        """Merge methods by name or alias."""
+        from bmerge.method import MergeMethod  # with all that traces them
+
+        return Catalogue(self._host, "bmerge_merge_methods", noun="merge method", kind=MergeMethod)
 
     def architecture_of(self, name: str | None, checkpoint: Checkpoint) -> Architecture:
         """Return the architecture that is named, or that of a checkpoint; the last one is kept.

@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.evaluation import WeightedScorer
@@ -16,6 +15,7 @@ from bmerge.recipe.schema import Recipe
 from bmerge.study.events import Event
 from bmerge.study.painting import Entry, Fresh, key_of, paint
 from bmerge.study.proof import Contender, Proof, ProofStore, compared
+from bmerge.study.queue import baselines_of
 from bmerge.study.race import in_random_order
 from bmerge.study.study import PreparedStudy
 from bmerge.study.trial import Trial, best_of, front_of
@@ -199,7 +199,7 @@ def check_confirmable(study: PreparedStudy) -> None:
     if not study.confirm:
         return
     check_provable(study.evaluator.scorers)
-    baselines = takewhile(lambda proposal: proposal.phase == "baseline", study.queue)
+    baselines = baselines_of(study.queue)
     known = {key_of(study.merger.recipe(proposal.merge)) for proposal in baselines}
     known |= {key_of(recipe) for recipe in study.rivals.values()}
     count = max(2, len(known))

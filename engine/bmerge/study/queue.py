@@ -6,12 +6,13 @@ half of what else comes before the first trial; evaluators elsewhere never reach
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import takewhile
 
 from bmerge.study.trial import Proposal
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "baselines_of"]
 
 
 class Queue(Collection[Proposal]):
@@ -44,3 +45,14 @@ class Queue(Collection[Proposal]):
     @cached_property
     def _design(self) -> Sequence[Proposal]:
         return self._make() if self._count else ()
+
+    @property
+    def given(self) -> Sequence[Proposal]:
+        """The first ones, for which no design is made."""
+        return self._given
+
+
+def baselines_of(queue: Iterable[Proposal]) -> Iterator[Proposal]:
+    """Yield the baselines of a study, which come first; no design is made for it."""
+    given = queue.given if isinstance(queue, Queue) else queue
+    return takewhile(lambda proposal: proposal.phase == "baseline", given)
