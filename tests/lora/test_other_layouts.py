@@ -163,3 +163,27 @@ def test_words_of_trainers_before_all_layers_are_left_out(baked, tmp_path, start
     model = small_model("flux2_dev", 1, layers=1)
     expected = lora_of(tmp_path / "x.safetensors", model, start)
     assert_close(baked(model, tmp_path / "x.safetensors"), expected)
+
+
+def in_original(path):
+    tensors = open_checkpoint(path).tensors
+    return {key: values(t) for key, t in (in_layout(tensors, "original") or tensors).items()}
+
+
+@pytest.mark.parametrize("name", ["d_zimage", "d_flux2_klein", "d_wan", "d_qwen"])
+def test_lora_from_models_of_diffusers_has_the_names_that_comfyui_knows(
+    bmerge, baked, tmp_path, name
+):
+    base, other, lora = (tmp_path / f"{file}.safetensors" for file in ("base", "tuned", "x"))
+    model = small_model(name, 1, layers=1)
+    tuned = lora_of(lora, model, "transformer.")
+    save_file(model, base)
+    save_file(tuned, other)
+    words = (base, other, "--rank", "8", "--dtype", "fp32", "-o", lora, "--force")
+    called = bmerge("lora", "extract", *words)
+    assert called.status == 0, called.err
+    original = in_original(base)
+    known = {f"lora_unet_{key.removesuffix('.weight').replace('.', '_')}" for key in original}
+    assert {key.partition(".")[0] for key in load_file(lora)} <= known
+    assert_close(baked(model, lora), tuned)
+    assert_close(baked(original, lora), in_original(other))

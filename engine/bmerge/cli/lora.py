@@ -139,8 +139,10 @@ def extract(
           --rank 256
     """
     from bmerge.lora.extract import extract_lora
+    from bmerge.lora.kohya import in_known_layout
 
-    first, second = in_one_layout((open_checkpoint(base), open_checkpoint(tuned)))
+    named = in_known_layout(open_checkpoint(base))
+    first, second = in_one_layout((named, open_checkpoint(tuned)))
     refuse_inputs(output, (first, second))
     architecture = detect(first.tensors, list(session.registry().architectures.values()))
     with LiveLine() as line:

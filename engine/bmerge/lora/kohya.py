@@ -1,17 +1,28 @@
 """What kohya's trainers, and the programs that load their files, call the layers of a model.
 
-SD1 and SD2 have the names of diffusers; SDXL, SD3 and Flux those of their own code; every text
-encoder those of transformers.
+SD1 and SD2 have the names of diffusers; SDXL and all transformers those of their own code, as
+ComfyUI lays them out; every text encoder those of transformers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from bmerge.errors import FormatError
+from bmerge.formats import Checkpoint, Form
+from bmerge.formats.relaid import relaid
 from bmerge.lora.names import LayerPlace, names_of, stem_of
 from bmerge.lora.unet import unet_names
 
-__all__ = ["base_version", "kohya_layers"]
+__all__ = ["base_version", "in_known_layout", "kohya_layers"]
+
+
+def in_known_layout(model: Checkpoint) -> Checkpoint:
+    """Return a model in the layout after which LoRAs of it are named: ComfyUI's, if it has one."""
+    try:
+        return relaid(model, Form(layout="comfy"))
+    except FormatError:
+        return model
 
 
 def kohya_layers(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str, LayerPlace]]:
