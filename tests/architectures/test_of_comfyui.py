@@ -168,6 +168,11 @@ def test_model_that_works_on_pixels_needs_no_vae(name, needed):
     assert detect(table_of(kept), builtin()).needs_vae is needed
 
 
+@pytest.mark.parametrize("name", ["svd", "sv3d_u", "hy3d", "hy3d21", "seedvr2_3b"])
+def test_model_that_sees_and_does_not_read_needs_no_text_encoder(name):
+    assert detect(table_of(shapes_of(name)), builtin()).text_encoders == 0
+
+
 def test_parts_of_stable_cascade_and_stable_audio_are_told_apart():
     starts = ("model.diffusion_model.", "vae.", "clip_l_vision.", "pretransform.model.")
     kinds = ("picture model", "VAE", "image encoder", "VAE")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from bmerge import convert
+from bmerge import convert, merge
 from bmerge.formats import open_checkpoint
 from bmerge.formats.layouts import in_layout
 from bmerge.formats.wholes import whole_of
@@ -70,3 +70,31 @@ def test_vae_takes_the_place_of_one_where_there_is_no_text_encoder(tmp_path, lay
     expected = model | {f"vae.{key}": array for key, array in vae.items()}
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[key], expected[key]) for key in found)
+
+
+def test_bert_of_hunyuan_dit_is_the_same_in_both_layouts(tmp_path):
+    bert = {
+        "embeddings.word_embeddings.weight": (9, 4),
+        "encoder.layer.0.attention.self.query.weight": (4, 4), "pooler.dense.weight": (4, 4),
+    }  # fmt: skip
+    random = np.random.default_rng(1)
+    start = "text_encoders.hydit_clip.transformer.bert."
+    shapes = {
+        f"model.diffusion_model.{key}": [n if n < 352 else n // 352 for n in shape]
+        for key, shape in shapes_of("hydit").items()
+    } | {start + key: shape for key, shape in bert.items()}
+    model = {key: random.standard_normal(shape, "f4") for key, shape in shapes.items()}
+    comfy, theirs, back, out = (tmp_path / f"{name}.safetensors" for name in "abcd")
+    save_file(model, comfy)
+    convert(comfy, output=theirs, layout="diffusers")
+    found = load_file(theirs)
+    assert {key for key in found if key.startswith("text")} == {f"text_encoder.{k}" for k in bert}
+    convert(theirs, output=back, layout="comfy")
+    again = load_file(back)
+    assert again.keys() == model.keys()
+    assert all(np.array_equal(again[key], model[key]) for key in model)
+    save_file({key: array + 1 for key, array in found.items()}, theirs)
+    merge("weighted_sum", comfy, theirs, output=out, alpha=1.0)
+    merged = load_file(out)
+    assert merged.keys() == model.keys()
+    assert all(np.array_equal(merged[start + key], model[start + key] + 1) for key in bert)

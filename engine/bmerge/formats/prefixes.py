@@ -44,7 +44,7 @@ _PREFIX = re.compile(
     r"|(?P<vae>first_stage_model\.|vae\.)"
     r"|(?P<text>cond_stage_model\.(?:transformer|model)\."
     r"|conditioner\.embedders\.\d+\.(?:transformer|model)\."
-    r"|text_encoders\.[^.]+\.transformer\.|text_encoder(?:_\d)?\.)"
+    r"|text_encoders\.[^.]+\.transformer\.(?:bert\.)?|text_encoder(?:_\d)?\.)"
 )
 """How the keys of the parts of a whole checkpoint or folder start, by kind."""
 OF_VAES = (
