@@ -89,6 +89,7 @@ def test_parts_are_taken_out_and_put_together(converted, sdxl):
     vae = converted(sdxl, "--parts", "vae", "--layout", "diffusers")
     assert_same(vae, by_diffusers(CASES["sd2"][2], part(sdxl, VAE)))
     both = converted(sdxl, "--parts", "unet, vae")
+    assert_same(converted(sdxl, "--parts", "unet", "--parts", "vae"), both)
     assert_same(both, {k: v for k, v in sdxl.items() if k.startswith((PICTURE, VAE))})
     files = {
         "vae.safetensors": vae,

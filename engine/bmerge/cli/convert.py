@@ -39,7 +39,8 @@ _NONE = "none"
     "--parts",
     "kept",
     metavar="NAMES",
-    help="Write only these parts: unet, text_encoder, vae; separate several by commas.",
+    multiple=True,
+    help="Write only these parts: unet, text_encoder, vae; several by commas, or repeated.",
 )
 @part_options
 @click.option(
@@ -77,7 +78,7 @@ def command(
     to: OutputOptions,
     parts: tuple[tuple[str, str], ...],
     layout: str | None,
-    kept: str | None,
+    kept: tuple[str, ...],
     prefix: str | None,
     configs: str | None,
     dtype: str | None,
@@ -111,7 +112,7 @@ def command(
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
     if target is not None and not target.suffix and configs is None:
         _check_folder(model, target)
-    wanted = tuple(name.strip() for name in (kept or "").split(",") if name.strip())
+    wanted = tuple(name.strip() for name in ",".join(kept).split(",") if name.strip())
     registry = session.registry()
     fields = {
         "layout": layout,
