@@ -6,7 +6,6 @@ written row by row into its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -18,8 +17,8 @@ from bmerge.lora.reparametrised import rotation_of
 
 __all__ = ["is_mixed", "write_bands"]
 
-_BAND = 3 << 20
-"""Elements of a band, of which there are four copies at once."""
+_BAND = 1 << 20
+"""Elements of a band, of which there are some copies at once."""
 _BLOCK = 1 << 19
 
 
@@ -60,11 +59,11 @@ def write_bands(info: PatchedTensor, out: BinaryIO) -> None:
 
 def _band(info: PatchedTensor, first: int, last: int) -> Array:
     """Return some columns of what is stored."""
-    return np.concatenate([flat(block)[:, first:last] for block in _blocks(info)])
-
-
-def _blocks(info: PatchedTensor) -> Iterator[Array]:
     rows = info.shape[0]
     step = max(1, _BLOCK * rows // info.numel)
+    found = np.empty((rows, last - first), "f4")
     for begin in range(0, rows, step):
-        yield read_array(rows_of(info.base, info.key, begin, min(begin + step, rows)))
+        end = min(begin + step, rows)
+        block = flat(read_array(rows_of(info.base, info.key, begin, end)))
+        found[begin:end] = block[:, first:last]
+    return found
