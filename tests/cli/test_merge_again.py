@@ -253,15 +253,20 @@ def test_a_damaged_recipe_in_the_metadata_is_called_so(bmerge, damaged):
         {"method": "weighted_sum", "models": [{"name": 5, "ancestor": 0}] * 2},
         {"method": "weighted_sum", "models": {"a": {"name": "a.safetensors"}}},
         {"method": "weighted_sum"},
+        {"method": "weighted_sum", "models": 3},
+        {"method": "weighted_sum", "models": [{"sha256": None}] * 2},
+        {"method": "weighted_sum", "models": [{"name": "a.safetensors", "loras": 3}] * 2},
+        {"method": "weighted_sum", "models": [{"name": "a.safetensors", "loras": [{}]}] * 2},
         {"rebasin": {"seed": 0}, "models": [{"name": "a.safetensors"}]},
     ],
-    ids=range(6),
+    ids=range(10),
 )
 def test_spoilt_metadata_is_one_clear_line(bmerge, recipe):
     text = json.dumps({"version": 2, **recipe})
     arrays = read_checkpoint(Path("a.safetensors"))
     write_checkpoint(Path("bad.safetensors"), arrays, metadata={"bmerge.recipe": text})
     for command in (("merge", "bad.safetensors", "-o", "x.safetensors"),
+                    ("merge", "--like", "bad.safetensors"),
                     ("recipe", "import", "bad.safetensors")):  # fmt: skip
         called = bmerge(*command)
         assert called.status == 1, called.out

@@ -311,6 +311,22 @@ def test_merged_loras_do_what_they_do_together(bmerge, folder):
         np.testing.assert_allclose(two[key], array, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [("a\nb.weight", (4, 4)), ("", (4, 4)), ("none.bias", (0,)), ("none.weight", (3, 0, 2))],
+    ids=["line break", "empty", "no elements", "no columns"],
+)
+def test_odd_tensors_are_no_hindrance(key, shape, bmerge, folder):
+    rng, layer = np.random.default_rng(1), "blocks.0.attn.proj.weight"
+    for name in "xy":
+        arrays = {layer: rng.standard_normal((8, 8)), key: rng.standard_normal(shape)}
+        write_checkpoint(folder / f"{name}.safetensors", arrays)
+    words = ("lora", "extract", "x.safetensors", "y.safetensors", "--rank", "2")
+    called = bmerge(*words, "-o", "lora.safetensors")
+    assert called.status == 0, called.err
+    assert any(name.endswith("lora_up.weight") for name in read_checkpoint("lora.safetensors"))
+
+
 def test_mistakes_are_one_line(bmerge, folder):
     tiny_sd1(folder / "base.safetensors", 1)
     tiny_sdxl(folder / "sdxl.safetensors", 1)

@@ -38,7 +38,7 @@ class OwnFile:
         places: files, and folders with all below them, that inputs are looked for in.
 
     Raises:
-        RecipeError: if it was not merged, but made in another way.
+        RecipeError: if it was not merged, but made in another way, or what it tells is damaged.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class OwnFile:
         if not {"method", "result"} & origin.keys():
             message = "its metadata tells of no merge"
             raise RecipeError(message, path=path, hint="'bmerge inspect FILE' shows what it has")
+        if not _is_sound(origin):
+            raise RecipeError("the recipe in its metadata cannot be read", path=path)
         self.path = path
         self.data = {key: value for key, value in origin.items() if key != "ancestors"}
         self._ancestors: Sequence[Mapping[str, Any]] = origin["ancestors"]
@@ -61,7 +63,7 @@ class OwnFile:
 
     def find(self, reference: Reference) -> Path | None:
         """Return where an input is now, or None."""
-        name, digest = _name(reference), reference.get("sha256")
+        name, digest = str(reference["name"]), reference.get("sha256")
         known = (name, digest if isinstance(digest, str) and self._verified else None)
         if known not in self._found:
             self._found[known] = next(_candidates(self.path, *known, self._places), None)
@@ -71,8 +73,9 @@ class OwnFile:
         """Return the recipe of an input that was merged itself, if it is known."""
         number = reference.get("ancestor")
         recipe = self._ancestors[number].get("recipe") if isinstance(number, int) else None
-        is_merge = isinstance(recipe, dict) and {"method", "result"} & recipe.keys()
-        return recipe if is_merge else None
+        if not isinstance(recipe, dict) or not {"method", "result"} & recipe.keys():
+            return None
+        return recipe if _is_sound(recipe) else None
 
     def check(self, can_be_made: Callable[[Reference], bool]) -> None:
         """Refuse a file of whose inputs some are neither there nor can be made.
@@ -114,16 +117,14 @@ class OwnFile:
             RecipeError: if it cannot be read.
         """
 
-        def file_of(reference: object) -> dict[str, Any]:
-            if not isinstance(reference, dict):
-                raise RecipeError("the recipe in its metadata cannot be read", path=self.path)
+        def file_of(reference: Reference) -> dict[str, Any]:
             kept = ("sha256", "weight", "content") if self._verified else ("weight", "content")
             file = {key: reference[key] for key in kept if key in reference}
             if "loras" in reference:
                 file["loras"] = [file_of(lora) for lora in reference["loras"]]
             return {"path": str(place(reference)), **file}
 
-        models = data.get("models") or [None]
+        models = data["models"]
         if isinstance(models, dict):
             files: object = {name: file_of(model) for name, model in models.items()}
         else:
@@ -132,13 +133,29 @@ class OwnFile:
         return recipe_of(parse_document(text, path=self.path, name="the recipe in the metadata"))
 
 
-def _references(recipe: Mapping[str, Any]) -> Iterator[Reference]:
-    """Yield the inputs of a recipe, LoRAs too."""
+def _is_sound(recipe: Mapping[str, Any]) -> bool:
+    """Tell whether a recipe has inputs, and each of them, LoRAs too, has a name."""
     models = recipe.get("models")
-    for model in models.values() if isinstance(models, dict) else models or ():
-        if isinstance(model, dict):
-            yield model
-            yield from (lora for lora in model.get("loras", ()) if isinstance(lora, dict))
+    files = list(models.values()) if isinstance(models, dict) else models
+    if not isinstance(files, list) or not files or not all(map(_is_named, files)):
+        return False
+    loras = [file.get("loras", []) for file in files]
+    return all(
+        isinstance(each, list) and all(_is_named(lora) and "loras" not in lora for lora in each)
+        for each in loras
+    )
+
+
+def _is_named(reference: object) -> bool:
+    return isinstance(reference, dict) and isinstance(reference.get("name"), str)
+
+
+def _references(recipe: Mapping[str, Any]) -> Iterator[Reference]:
+    """Yield the inputs of a recipe that is sound, LoRAs too."""
+    models = recipe["models"]
+    for model in models.values() if isinstance(models, dict) else models:
+        yield model
+        yield from model.get("loras", ())
 
 
 def _candidates(
@@ -168,12 +185,7 @@ def _models_in(place: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _name(reference: Reference) -> str:
-    name = reference.get("name")
-    return name if isinstance(name, str) else ""
-
-
 def _named(reference: Reference) -> str:
     """Return what to call an input in a message."""
     digest = reference.get("sha256")
-    return _name(reference) + (f" (sha256 {digest[:12]}…)" if isinstance(digest, str) else "")
+    return str(reference["name"]) + (f" (sha256 {digest[:12]}…)" if isinstance(digest, str) else "")

@@ -136,6 +136,8 @@ def _pairs(
         other = others.get(canonical(key))
         if other is None or other.shape != info.shape or key.endswith(POSITION_IDS):
             continue
+        if 0 in info.shape:  # of which there is nothing to tell apart
+            continue
         if is_float(info.dtype) and is_float(other.dtype):
             pairs[key] = (info, other)
     return pairs

@@ -66,7 +66,8 @@ calls T5 and language models after the part of them alone, too."""
 _ADAPTERS = ("text_conditioner_", "llm_adapter_")
 """What diffusers calls a part of Anima's transformer, and what its own code does."""
 _ENCODER = re.compile(r"text_encoders\.[^.]+\.transformer\.")
-_PARAMETER = re.compile(r"(.+?)(?:\.(weight|bias|scale)|_(weight|bias))?")
+_PARAMETER = re.compile(r"(.+?|)(?:\.(weight|bias|scale)|_(weight|bias))?", re.DOTALL)
+"""Any text: a key may have line breaks, and be no longer than what its part begins with."""
 _NOT_WEIGHT = (".bias", ".scale")
 """How keys end whose tensors ComfyUI calls by the whole key, as if they were layers."""
 

@@ -26,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 Presets: TypeAlias = Mapping[str, Sequence[float]]
 _WILD = frozenset("*?[")
 _BETWEEN = r"(?P<first>[^:]+):(?P<second>[^@]+)@(?P<share>.+)"
+_QUANTITY = re.compile(r"[-+\u2010-\u2015\u2212]?[\d.,_]+ *%?")
+"""What looks like a number, with a minus sign of print or a per cent sign perhaps."""
 _NO_PRESETS: Presets = MappingProxyType({})
 
 
@@ -92,6 +94,8 @@ def _from_preset(name: str, architecture: Architecture, presets: Presets) -> dic
     if name not in presets:
         message = f"{name!r} is neither a number nor a preset"
         hint = nearest(name, presets) or "`bmerge weights list` lists the presets"
+        if _QUANTITY.fullmatch(name):
+            hint = "a number is written 0.5 or -0.5: no %, no comma, - as the keyboard has it"
         if ":" in name:
             hint = f"what lies between two presets is written {name}@0.5"
         raise RecipeError(message, hint=hint)
@@ -192,7 +196,8 @@ def _assignment(part: str) -> tuple[str, str]:
     name, equals, value = (piece.strip() for piece in part.partition("="))
     if not equals or not name:
         message = f"cannot read {part!r}"
-        raise RecipeError(message, hint="write block=value, first-last=value or *=value")
+        hint = "write block=value, first-last=value or *=value, and 0.5 with a point"
+        raise RecipeError(message, hint=hint)
     return name, value
 
 
@@ -216,17 +221,24 @@ def block_range(name: str, architecture: Architecture) -> Sequence[str]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _float(text)
     except ValueError:
         return False
     return True
+
+
+def _float(value: float | str) -> float:
+    """Return a number; Python itself would read 0_5 as 5."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(value)
+    return float(value)
 
 
 def _number(value: object, where: str = "") -> float:
     """Return a finite number, or say that it is none."""
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            number = float(value)
+            number = _float(value)
         except ValueError:
             number = math.nan
         if math.isfinite(number):
