@@ -2,8 +2,8 @@
 
 ``bmerge run`` of 40 equal trials whose pictures sleep, over the blocks of two tiny SD1.5 models
 with ``auto``, by one evaluator and by four. Beside the share of the time it prints where the time
-goes: until the first trial, after the last, between two trials of an evaluator, and while some
-evaluators have not begun yet or are done.
+goes: until the first trial and after the last (by the clock, and of CPU time), between two trials
+of an evaluator (median, most), and while some evaluators have not begun yet or are done.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sleeper:
         self.seconds, self.log = seconds, log
 
     def load(self, model):
-        self.start = time.monotonic()
+        self.start = time.monotonic(), time.process_time()
 
     def generate(self, payloads):
         for payload in payloads:
@@ -46,7 +46,8 @@ class Sleeper:
             quality = (next(count) * 0.618) % 1
             if payload == payloads[-1]:
                 with open(self.log, "a") as file:
-                    file.write(json.dumps([id(self), self.start, time.monotonic()]) + "\\n")
+                    now = time.monotonic(), time.process_time()
+                    file.write(json.dumps([id(self), *self.start, *now]) + "\\n")
             yield Picture(payload, Image.new("RGB", (8, 8), (90, 120, 150)), {"quality": quality})
 
     def close(self):
@@ -86,7 +87,9 @@ class Run(NamedTuple):
     wall: float
     cpu: float
     start: float
+    cpu_start: float
     end: float
+    cpu_end: float
     gaps: list[float]
     tails: float
 
@@ -111,17 +114,17 @@ def _run(folder: Path, seconds: float, trials: int, evaluators: int) -> Run:
     return _told(rows, start, end, usage.ru_utime + usage.ru_stime)
 
 
-def _told(rows: list[tuple[int, float, float]], start: float, end: float, cpu: float) -> Run:
-    slots: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
-    for slot, begin, over in sorted(rows, key=lambda row: row[1]):
-        slots[slot].append((begin, over))
-    last = max(over for _, _, over in rows)
-    gaps = [b[0] - a[1] for row in slots.values() for a, b in itertools.pairwise(row)]
-    firsts = [row[0][0] for row in slots.values()]
-    tails = (
-        sum(last - row[-1][1] for row in slots.values()) + sum(firsts) - min(firsts) * len(slots)
+def _told(rows: list[list[float]], start: float, end: float, cpu: float) -> Run:
+    slots: defaultdict[float, list[list[float]]] = defaultdict(list)
+    for slot, *row in sorted(rows, key=lambda row: row[1]):
+        slots[slot].append(row)
+    firsts, lasts = [row[0] for row in slots.values()], [row[-1] for row in slots.values()]
+    first, last = min(firsts), max(lasts, key=lambda row: row[2])
+    gaps = [b[0] - a[2] for row in slots.values() for a, b in itertools.pairwise(row)]
+    tails = sum(one[0] - first[0] for one in firsts) + sum(last[2] - one[2] for one in lasts)
+    return Run(
+        end - start, cpu, first[0] - start, first[1], end - last[2], cpu - last[3], gaps, tails
     )
-    return Run(end - start, cpu, min(firsts) - start, end - last, gaps, tails)
 
 
 def main() -> None:
@@ -131,8 +134,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    columns = "trial s | evaluators | s | of one | CPU s | before | after | gap ms | most | idle s"
-    print(f"| {columns} |\n|{'---|' * 10}")
+    columns = (
+        "trial s | evaluators | s | of one | CPU s | before, s | after, s | gap ms, most | idle s"
+    )
+    print(f"| {columns} |\n|{'---|' * 9}")
     with tempfile.TemporaryDirectory(prefix="bmerge-evaluators-") as name:
         folder = Path(name)
         (folder / "sleeper.py").write_text(PLUGIN)
@@ -145,8 +150,9 @@ def main() -> None:
             for evaluators, run in ((1, one), (4, four)):
                 print(
                     f"| {seconds:g} | {evaluators} | {run.wall:.2f} | {run.wall / one.wall:.1%} |"
-                    f" {run.cpu:.2f} | {run.start:.2f} | {run.end:.2f} |"
-                    f" {1000 * statistics.median(run.gaps):.0f} | {1000 * max(run.gaps):.0f} |"
+                    f" {run.cpu:.2f} | {run.start:.2f}, {run.cpu_start:.2f} |"
+                    f" {run.end:.2f}, {run.cpu_end:.2f} |"
+                    f" {1000 * statistics.median(run.gaps):.0f}, {1000 * max(run.gaps):.0f} |"
                     f" {run.tails:.2f} |",
                     flush=True,
                 )

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -221,3 +222,14 @@ def test_broken_file_is_an_error_of_one_line(tmp_path):
     (tmp_path / "ratings.db").write_bytes(b"no database" * 100)
     with pytest.raises(StudyError, match="ratings.db is damaged: file is not a database"):
         Ratings(tmp_path).offers()
+
+
+def test_answers_that_come_from_two_pages_at_once_count_once(desk):
+    desk.offer(0)
+    desk.offer(1)
+    question, sides = desk.ratings.question(), ["left", "right"] * 4
+    with ThreadPoolExecutor(len(sides)) as pool:
+        pages = [Ratings(desk.ratings.folder) for _ in sides]
+        stored = [*pool.map(lambda page, side: page.answer(question.id, side), pages, sides)]
+    assert stored.count(True) == 1
+    assert desk.ratings.answered() == 1
