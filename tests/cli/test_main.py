@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
 import bmerge as bmerge_package
-from bmerge import _native
+from bmerge import StudyError, _native
+from bmerge.cli import replaced
 from bmerge.cli.root import COMMANDS, root
 from bmerge.cli.session import Session
 
@@ -355,6 +358,38 @@ def test_what_surroundings_cause_is_not_called_a_bug(bmerge, monkeypatch, error,
     assert called.status == 1
     assert called.err.splitlines()[0].startswith(line)
     assert ("this is a bug in bmerge" in called.err) == isinstance(error, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ImportError("cannot import name 'x' from 'bmerge.plan'", name="bmerge.plan"), "bmerge"),
+        (AttributeError("no such thing"), "bmerge"),
+        (FileNotFoundError(2, "Gone", "rows.html"), "bmerge"),
+        (ImportError("cannot import name 'x' from 'late.part'", name="late.part"), "late"),
+        (StudyError("no such trial"), None),
+    ],
+)
+def test_an_upgrade_under_a_run_is_called_so(bmerge, monkeypatch, tmp_path, error, told):
+    if told != "bmerge":  # a library that was upgraded after it was imported
+        (tmp_path / "late.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(replaced, "_OWN", ())
+        importlib.import_module("late")
+    monkeypatch.setattr(replaced, "_BEGUN", 0.0)
+
+    def fail(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr(root, "main", fail)
+    first, *rest = bmerge("methods").err.splitlines()
+    if told is None:
+        assert first == "error: no such trial"
+        return
+    assert first.startswith(f"error: {told} was replaced on disk while it ran: ")
+    assert rest == ["hint: run the same command again; a study continues where it stopped"]
+    monkeypatch.setattr(replaced, "_BEGUN", time.time() + 9)
+    assert "was replaced" not in bmerge("methods").err
 
 
 def test_traceback_shows_steering_characters(bmerge, monkeypatch):

@@ -424,9 +424,9 @@ def faulty(study_file, write_plugin, example):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("load", "the generator failed to take the model: KeyError: 'x'"),
-        ("generate", "the generator failed at 'p00-s0': KeyError: 'x'"),
-        ("score", "the scorer 'judge' failed at 'p00-s0', 'p01-s0': KeyError: 'x'"),
+        ("load", "the generator 'painter' failed to take the model: KeyError: 'x'"),
+        ("generate", "the generator 'painter' failed at 'p00-s0' (hello): KeyError: 'x'"),
+        ("score", "the scorer 'judge' failed at 'p00-s0' (hello), 'p01-s0' (world): KeyError: 'x'"),
         ("ask", "the optimiser 'faulty' failed when it was asked for trial 5: KeyError: 'x'"),
         ("tell", "the optimiser 'faulty' failed when it was told of trial 5: KeyError: 'x'"),
         ("replay", "the optimiser 'faulty' failed when it was told of 4 finished trials: KeyE"),
@@ -450,7 +450,7 @@ def test_failure_to_close_hides_nothing(bmerge, faulty):
     called = bmerge("run", "study.yaml", *options)
     assert called.status == 1
     assert f"({generate})" in called.err.splitlines()[-2]
-    told = f"warning: the generator could not be closed: KeyError: 'x' ({close})"
+    told = f"warning: the generator 'painter' could not be closed: KeyError: 'x' ({close})"
     assert told in called.err.splitlines()
 
 
@@ -458,7 +458,10 @@ def test_failure_to_close_is_told_and_loses_nothing(bmerge, faulty):
     options, (close,) = faulty("close")
     called = bmerge("run", "study.yaml", *options)
     assert called.status == 0
-    assert f"warning: the generator could not be closed: KeyError: 'x' ({close})" in called.err
+    assert (
+        f"warning: the generator 'painter' could not be closed: KeyError: 'x' ({close})"
+        in called.err
+    )
     assert "best " in called.out
 
 

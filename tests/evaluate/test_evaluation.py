@@ -131,10 +131,10 @@ def test_evaluation_keeps_what_was_painted_before_a_failure(patient):
     [
         (lambda pictures: iter(pictures[:5]), "made 5 of 20 pictures"),
         (lambda pictures: iter(pictures[::-1]), "made 'p19' where 'p00' was next"),
-        (lambda pictures: iter([blackened(pictures[0])]), "the picture 'p00' is black all over"),
+        (lambda pictures: iter([blackened(pictures[0])]), r"'p00' \(prompt 0\) is black all over"),
         (
             lambda pictures: iter([blackened(pictures[0], "RGBA")]),
-            "the picture 'p00' is black all over",
+            r"the picture 'p00' \(prompt 0\) is black all over",
         ),
         (
             lambda pictures: iter([replace(pictures[0], image="p00.png")]),
@@ -155,17 +155,64 @@ def test_evaluation_blames_the_generator(change, message):
         (lambda scores: [float("nan")] * len(scores), "'red' gave nan to the picture 'p00'"),
         (lambda scores: [-2e300] * len(scores), r"'red' gave -2e\+300 .* more than 1e\+300"),
         (lambda scores: [10**400] * len(scores), "'red' gave inf to the picture 'p00'"),
-        (lambda scores: [*scores[:2], None, *scores[3:]], "'red' gave None .* 'p02', not a number"),
+        (
+            lambda scores: [*scores[:2], None, *scores[3:]],
+            "'red' gave None .* 'p02' .* not a number",
+        ),
         (lambda scores: ["a" * 999] * len(scores), "'red' gave 'a{1,40}[.]{3}a* ?.* not a number"),
         (lambda _: None, "'red' gave nothing, not a list of scores"),
         (lambda scores: scores[0], "'red' gave 0, not a list of scores"),
-        (lambda _: sys.exit(0), "'red' failed at 'p00', 'p01', 'p02', …: SystemExit: 0"),
+        (
+            lambda _: sys.exit(0),
+            r"'red' failed at 'p00' \(prompt 0\), 'p01' .*, 'p02' .*, …: SystemExit: 0",
+        ),
     ],
     ids=["too few", "nan", "huge", "beyond floats", "nothing", "text", "no list", "number", "exit"],
 )
 def test_evaluation_blames_the_scorer(change, message):
     with pytest.raises(ScorerError, match=message):
         evaluate(Generator(), WeightedScorer("red", 1.0, Red(change)))
+
+
+def failing(error):
+    def change(pictures):
+        yield from pictures[:1]
+        raise error
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("x"), r"the generator 'brush' failed at 'p01' \(prompt 1\): KeyError: 'x' "),
+        (GeneratorError("no paint"), r"the generator 'brush' at 'p01' \(prompt 1\): no paint"),
+        (
+            GeneratorError("no server", blame="surroundings", hint="start it"),
+            "the generator 'brush': no server",
+        ),
+    ],
+)
+def test_whatever_a_generator_raises_names_its_plugin_and_the_picture(error, message):
+    scorers = (WeightedScorer("red", 1.0, Red()),)
+    evaluator = Evaluator(Generator(failing(error)), scorers, PAYLOADS, "brush")
+    with pytest.raises(GeneratorError, match=f"^{message}") as caught:
+        evaluator.evaluate(None, lambda _: None)
+    assert caught.value.blame == getattr(error, "blame", "merge")
+    assert caught.value.hint == getattr(error, "hint", None)
+    again = Evaluator(Generator(failing(caught.value)), scorers, PAYLOADS, "brush")
+    with pytest.raises(GeneratorError, match=f"^{message}"):
+        again.evaluate(None, lambda _: None)
+
+
+def test_whatever_a_scorer_raises_names_its_label_its_plugin_and_the_picture():
+    def blind(_):
+        raise ScorerError("saw nothing")
+
+    entry = WeightedScorer("hue", 1.0, Red(blind), ("p03",), "colour")
+    message = r"^the scorer 'hue' \(colour\) at 'p03' \(prompt 3\): saw nothing"
+    with pytest.raises(ScorerError, match=message):
+        evaluate(Generator(), entry)
 
 
 def test_save_picture_writes_what_it_is(tmp_path):

@@ -158,8 +158,9 @@ def test_run_study_failing_scorer_fails_the_trial(tmp_path):
 
     run_study(make_study(tmp_path, evaluator=with_generator(Generator(), Broken())))
     reason = read_study(tmp_path).trials[1].reason
-    told = "the scorer 'judge' failed at 'p00-s0', 'p01-s1', 'p02-s2': ZeroDivisionError: 0 / 0"
-    assert re.fullmatch(rf"{told} \({re.escape(__file__)}:\d+\)", reason)
+    pictures = "'p00-s0' (picture 0), 'p01-s1' (picture 1), 'p02-s2' (picture 2)"
+    told = f"the scorer 'judge' failed at {pictures}: ZeroDivisionError: 0 / 0"
+    assert re.fullmatch(rf"{re.escape(told)} \({re.escape(__file__)}:\d+\)", reason)
 
 
 def test_run_study_stops_after_three_failures_in_a_row(tmp_path):

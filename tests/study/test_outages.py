@@ -76,15 +76,25 @@ def test_generator_that_fails_for_a_while_costs_nothing(tmp_path, whole, at):
     run_study(study_of(tmp_path, generator), on_event=events.append)
     assert summary(tmp_path) == whole
     assert len(generator.painted) == 18  # none twice
-    reasons = [e.reason.split(" (")[0] for e in events if isinstance(e, Paused)]
+    reasons = [e.reason.split(" (/")[0] for e in events if isinstance(e, Paused)]
     assert reasons[:2] == ["refused", "refused"]
     assert re.fullmatch(
-        r"the generator failed at 'p\d\d-s\d': ConnectionResetError: \[Errno 104\] reset",
+        r"the generator failed at 'p\d\d-s\d' \(picture \d\): "
+        r"ConnectionResetError: \[Errno 104\] reset",
         reasons[2],
     )
     assert len(reasons) == 3
     assert [e.again for e in events if isinstance(e, TrialStarted)].count(True) == 3
     assert [e.index for e in events if isinstance(e, PictureDone)] == [0, 1, 2] * 6
+
+
+def test_an_import_that_fails_in_a_trial_stops_the_study_and_fails_no_trial(tmp_path):
+    upgraded = Painter({7: ImportError("cannot import name 'x' from 'bmerge.plan'")})
+    with pytest.raises(StudyError, match="cannot import name 'x'"):
+        run_study(study_of(tmp_path, upgraded, patience=0.0))
+    assert [t.state for t in read_study(tmp_path).trials.values()] == [
+        "complete", "complete", "running",
+    ]  # fmt: skip
 
 
 def test_scorer_that_fails_for_a_while_judges_the_same_pictures_later(tmp_path, whole):

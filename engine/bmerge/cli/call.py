@@ -16,6 +16,7 @@ import click
 
 from bmerge.cli import signals
 from bmerge.cli.output import note
+from bmerge.cli.replaced import replaced_package
 from bmerge.cli.root import root
 from bmerge.cli.session import Session
 from bmerge.errors import BmergeError, StudyInterruptedError
@@ -120,6 +121,9 @@ def _fail(error: Exception, session: Session) -> int:
         return signals.status()
     if session.debug:
         _trace(error)
+    elif package := replaced_package(error):
+        note(f"error: {package} was replaced on disk while it ran: {in_one_line(error)}")
+        note("hint: run the same command again; a study continues where it stopped")
     elif isinstance(error, BmergeError):
         _say(error)
     elif missing := as_missing_extra(error):

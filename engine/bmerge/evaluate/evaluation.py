@@ -18,6 +18,8 @@ from typing import Protocol, TypeVar
 
 from bmerge.errors import GeneratorError, PluginError, ScorerError
 from bmerge.evaluate.behind import Behind
+from bmerge.evaluate.blamed import blamed, pictures_in_words
+from bmerge.evaluate.images import check_image
 from bmerge.evaluate.laps import Laps
 from bmerge.evaluate.payloads import matches
 from bmerge.evaluate.protocols import (
@@ -30,7 +32,7 @@ from bmerge.evaluate.protocols import (
     Timed,
     TrialScorer,
 )
-from bmerge.faults import FAILURES, explained, in_one_line
+from bmerge.faults import FAILURES, in_one_line
 from bmerge.records import dataclass
 
 __all__ = [
@@ -46,11 +48,9 @@ T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
-_SHOWN = 3
 _BATCH = 16  # pictures that a scorer gets at a time
 _PATIENCE = 0.5  # seconds that a picture waits for others
 _GREATEST = 1e300  # of scores: sums of greater ones might overflow
-_OVERFLOW = "the model overflowed: compute in fp32 or bf16, at least in its VAE"
 
 
 class Persist(Protocol):
@@ -82,23 +82,28 @@ class WeightedScorer:
         scorer: what judges.
         only: patterns such as ``hands`` or ``p03-*``; it judges the payloads of which the id or
             a tag matches one. Empty for all.
+        plugin: that made it; empty if that is not known.
     """
 
     label: str
     weight: float
     scorer: Scorer | TrialScorer
     only: tuple[str, ...] = ()
+    plugin: str = ""
 
     def judges(self, payload: Payload) -> bool:
         """Tell whether it judges the pictures of ``payload``."""
         return not self.only or matches(payload, self.only)
 
-    def explained(self, pictures: Sequence[str]) -> AbstractContextManager[None]:
+    @property
+    def who(self) -> str:
+        """What it is called in messages: by its label, and its plugin where that is another."""
+        plugin = f" ({self.plugin})" if self.plugin not in ("", self.label) else ""
+        return f"the scorer {self.label!r}{plugin}"
+
+    def blamed(self, pictures: Sequence[Payload]) -> AbstractContextManager[None]:
         """Say of what the scorer raises that it does, and at which pictures."""
-        some = ", ".join(map(repr, pictures[:_SHOWN])) + (", …" if len(pictures) > _SHOWN else "")
-        doing = f"the scorer {self.label!r} failed at {some}"
-        # As for any exception of a plugin: it may be tried again, and blames the merge.
-        return explained(doing, partial(ScorerError, transient=True, blame="merge"))
+        return blamed(self.who, ScorerError, pictures=pictures_in_words(pictures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +145,18 @@ class Evaluator:
         generator: what makes pictures; closed by whoever made it.
         scorers: what judges them.
         payloads: the pictures to be made; each scorer judges one at least with a weight above 0.
+        plugin: that made the generator; empty if that is not known.
     """
 
     generator: Generator
     scorers: tuple[WeightedScorer, ...]
     payloads: tuple[Payload, ...]
+    plugin: str = ""
+
+    @property
+    def who(self) -> str:
+        """What the generator is called in messages."""
+        return f"the generator {self.plugin!r}" if self.plugin else "the generator"
 
     @property
     def picture_scorers(self) -> tuple[WeightedScorer, ...]:
@@ -181,7 +193,7 @@ class Evaluator:
                 plugin or the merge raises passes through as well.
         """
         clock = Laps()
-        with explained("the generator failed to take the model", _generator_error):
+        with self._blamed("to take the model"):
             self.generator.load(model)
         clock.lap("load")
         if isinstance(model, Timed):
@@ -203,8 +215,8 @@ class Evaluator:
         try:
             self.generator.close()
         except FAILURES as error:
-            message = "the generator could not be closed: %s"
-            _logger.warning(message, in_one_line(error), exc_info=True)
+            message = "%s could not be closed: %s"
+            _logger.warning(message, self.who, in_one_line(error), exc_info=True)
 
     def means(self, pictures: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
         """Return the mean of each scorer that judges picture by picture, weighted by payloads.
@@ -217,32 +229,37 @@ class Evaluator:
         known = [entry.label for entry in self.picture_scorers if entry.label in labels]
         return {label: _mean(pictures, label) for label in known}
 
+    def _blamed(self, doing: str = "", pictures: str = "") -> AbstractContextManager[None]:
+        """Say of what the generator raises that it does."""
+        return blamed(self.who, GeneratorError, doing, pictures, known=bool(self.plugin))
+
     def _generate(self) -> collections.abc.Generator[Picture]:
         """Yield one picture for each payload, or complain about the generator."""
-        with explained("the generator failed", _generator_error):
+        with self._blamed():
             pictures = iter(self.generator.generate(self.payloads))
         try:
             yield from self._checked(pictures)
         finally:
             if isinstance(pictures, GeneratorType):  # of which no more may be wanted
-                with explained("the generator failed to stop", _generator_error):
+                with self._blamed("to stop"):
                     pictures.close()
 
     def _checked(self, pictures: Iterator[object]) -> Iterator[Picture]:
         """Yield pictures, if they are those that were asked for."""
         for number, payload in enumerate(self.payloads):
-            with explained(f"the generator failed at {payload.id!r}", _generator_error):
+            with self._blamed(pictures=pictures_in_words([payload])):
                 picture: object = next(pictures, None)
             if picture is None:
                 count = len(self.payloads)
-                raise GeneratorError(f"the generator made {number} of {count} pictures")
+                raise GeneratorError(f"{self.who} made {number} of {count} pictures")
             if not isinstance(picture, Picture):
                 got = type(picture).__name__
-                raise PluginError(f"the generator made a {got} where a Picture was expected")
+                message = f"{self.who} made a {got} where a Picture was expected"
+                raise PluginError(message, plugin=self.plugin or None)
             if picture.payload.id != payload.id:
                 got = picture.payload.id
-                raise GeneratorError(f"the generator made {got!r} where {payload.id!r} was next")
-            _check_image(picture)
+                raise GeneratorError(f"{self.who} made {got!r} where {payload.id!r} was next")
+            check_image(picture, self.who)
             yield picture
 
     def _judging(
@@ -276,9 +293,6 @@ class Evaluator:
     def _objective(self, values: Mapping[str, float]) -> float:
         judging = [entry for entry in self.scorers if entry.weight and entry.label in values]
         return math.fsum(entry.weight * values[entry.label] for entry in judging)
-
-
-_generator_error = partial(GeneratorError, transient=True, blame="merge")
 
 
 def _judged(
@@ -329,34 +343,34 @@ def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
     pictures = [picture for picture in pictures if entry.judges(picture.payload)]
     if not pictures:
         return []
-    ids = [picture.payload.id for picture in pictures]
-    with entry.explained(ids):
+    payloads = [picture.payload for picture in pictures]
+    with entry.blamed(payloads):
         given: object = entry.scorer.score(pictures)
         if not isinstance(given, Iterable):
             got = "nothing" if given is None else reprlib.repr(given)
-            raise ScorerError(f"the scorer {entry.label!r} gave {got}, not a list of scores")
+            raise ScorerError(f"{entry.who} gave {got}, not a list of scores")
         scores = list(given)
-    return checked_scores(entry, scores, ids)
+    return checked_scores(entry, scores, payloads)
 
 
 def checked_scores(
-    entry: WeightedScorer, scores: Sequence[float], pictures: Sequence[str]
+    entry: WeightedScorer, scores: Sequence[float], pictures: Sequence[Payload]
 ) -> list[float]:
     """Return one scorer's scores as finite floats.
 
     Args:
         entry: who gave them.
         scores: what it gave.
-        pictures: ids of what was judged.
+        pictures: that were judged.
 
     Raises:
         ScorerError: if there is not one finite number for each picture.
     """
     if len(scores) != len(pictures):
         counts = f"{len(scores)} scores for {len(pictures)} pictures"
-        raise ScorerError(f"the scorer {entry.label!r} gave {counts}")
+        raise ScorerError(f"{entry.who} gave {counts}")
     return [
-        _checked_score(score, f"the scorer {entry.label!r}", f"to the picture {picture!r}")
+        _checked_score(score, entry.who, f"to the picture {pictures_in_words([picture])}")
         for score, picture in zip(scores, pictures, strict=True)
     ]
 
@@ -381,17 +395,3 @@ def _mean(pictures: Sequence[tuple[float, Mapping[str, float]]], label: str) -> 
     """Return the mean of one scorer's scores, weighted by the payloads."""
     judged = [(weight, scores[label]) for weight, scores in pictures if label in scores]
     return math.fsum(w * score for w, score in judged) / math.fsum(w for w, _ in judged)
-
-
-def _check_image(picture: Picture) -> None:
-    """Refuse what is not an image, and one that is black all over: the merge has overflowed."""
-    from PIL.Image import Image
-
-    image: object = picture.image
-    if not isinstance(image, Image):
-        got = type(image).__name__
-        message = f"the generator made a {got} as the picture {picture.payload.id!r}"
-        raise GeneratorError(message, hint="a PIL image was expected")
-    if (image if image.mode == "RGB" else image.convert("RGB")).getbbox() is None:
-        message = f"the picture {picture.payload.id!r} is black all over"
-        raise GeneratorError(message, blame="merge", hint=_OVERFLOW)

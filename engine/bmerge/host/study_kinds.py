@@ -148,6 +148,7 @@ class StudyKinds:
                 math.fsum(o.weights.get(scorer.label, 0.0) for o in self._config.objectives.sums),
                 kind.create(options=scorer.options),
                 scorer.only,
+                scorer.name,
             )
             for kind, scorer in zip(self._scorers, self._config.scorers, strict=True)
         )
@@ -160,7 +161,7 @@ class StudyKinds:
         if self._config.racing == "on":
             check_racing(scorers, self._config.objectives)
         generator = self._generator.create(options=options)
-        return Evaluator(generator, scorers, self._config.payloads)
+        return Evaluator(generator, scorers, self._config.payloads, self._config.generator.name)
 
 
 def methods_data(merge: Recipe, registry: Registry) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 An error that says so itself is believed. Of all others the merge is to blame, unless an error of
 the system lies at the bottom: a merge, however bad, fills no disk and refuses no connection. Memory
 that runs out is counted to the surroundings as well: all merges of a study are of one size, so none
-of them is the reason.
+of them is the reason. Nor does a merge make an import fail, and to wait does not help.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def _blame_of_system(error: BaseException) -> Blame | None:
     """
     if isinstance(error, MemoryError | ConnectionError | TimeoutError):
         return "surroundings"
+    if isinstance(error, ImportError):  # of what was upgraded meanwhile
+        return "study"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
         return "surroundings"
     number = getattr(error, "errno", None)

@@ -85,11 +85,11 @@ def _objectives(
 def _with_scores(trial: Trial, entry: WeightedScorer, exhibit: Exhibit) -> Trial:
     """Ask a scorer, and add what it says to the trial's pictures and means."""
     assert isinstance(entry.scorer, TrialScorer)
-    ids = [picture.payload.id for picture in exhibit.pictures]
-    with entry.explained(ids):
+    payloads = [picture.payload for picture in exhibit.pictures]
+    with entry.blamed(payloads):
         given_scores = list(entry.scorer.score_trial(exhibit))
-    scores = checked_scores(entry, given_scores, ids)
-    given = dict(zip(ids, scores, strict=True))
+    scores = checked_scores(entry, given_scores, payloads)
+    given = {payload.id: score for payload, score in zip(payloads, scores, strict=True)}
     pictures = tuple(
         _with_score(picture, entry.label, given[picture["id"]])
         if picture["id"] in given
