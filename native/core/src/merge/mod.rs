@@ -7,6 +7,7 @@
 //! over; meanwhile threads take units of other jobs.
 
 mod check;
+mod compute;
 mod course;
 mod encoding;
 mod findings;
@@ -18,6 +19,7 @@ mod maps;
 mod memory;
 mod open;
 mod pairs;
+mod part;
 mod pass;
 mod progress;
 mod queue;

@@ -2,34 +2,25 @@
 
 use std::time::{Duration, Instant};
 
+use super::compute::{collect, encoded, store};
 use super::finish::finish;
 use super::input::bounds::{Limits, Question};
 use super::input::reading;
 use super::job::Task;
 use super::pairs::{self, Pairs, Target};
+use super::part::Part;
 use super::queue::Unit;
 use super::read_mode::ReadMode;
-use super::request::{Copy, Job, Rounding};
-use super::rounding::{self, Rounded};
+use super::request::{Copy, Rounding};
 use super::shared::Shared;
-use super::Sources;
 use crate::codec::blocks::encode::{Companions, Encoder};
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
-use crate::program::stage::Stage;
-use crate::reduce::{Gather, Local};
-use crate::vm::frame::{Encoding, Frame};
-use crate::vm::geometry::Geometry;
+use crate::error::Result;
+use crate::reduce::Local;
+use crate::vm::frame::Frame;
 use crate::vm::machine::Machine;
-use crate::vm::prefetch::prefetch;
 use crate::vm::view::View;
 use crate::vm::BLOCK;
-
-/// Blocks between two looks at whether the run was cancelled.
-const PATIENCE: usize = 32;
-
-/// Elements that are encoded together, few enough to stay in the first-level cache.
-const TOGETHER: u64 = 4 * BLOCK as u64;
 
 /// A buffer and which range of which item it holds.
 #[derive(Debug, Default)]
@@ -53,27 +44,6 @@ pub(super) struct Worker<'a> {
     /// Time that reading and computing a unit took, and bytes that were read.
     spent: Duration,
     read: u64,
-}
-
-/// Elements of a unit of a job that lie together: all of them, or a tile of a sample.
-#[derive(Clone, Copy)]
-struct Part<'u, 'a> {
-    unit: &'u Unit<'a>,
-    index: usize,
-    job: &'a Job,
-    stage: &'a Stage,
-    geometry: Geometry,
-    /// First element.
-    begin: u64,
-    /// One past the last.
-    end: u64,
-    /// First tile and one past the last, if something is collected.
-    tiles: (u64, u64),
-    /// Whether inputs are read where they lie, which is not in the caches.
-    mapped: bool,
-    /// How inputs are read, and from where.
-    mode: ReadMode,
-    sources: &'a Sources<'a>,
 }
 
 impl<'a> Worker<'a> {
@@ -346,212 +316,4 @@ impl<'a> Worker<'a> {
 /// Little-endian bytes.
 fn bytes_of(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-/// Compute and encode all blocks of a part.
-fn store(
-    shared: &Shared,
-    machine: &mut Machine,
-    frame: &Frame,
-    part: &Part,
-    target: &mut [u8],
-) -> Result<()> {
-    let mut finite = true;
-    let fetches = part.mapped && !machine.streams();
-    for (place, bytes) in target.chunks_mut(BLOCK * part.job.dtype.bytes()).enumerate() {
-        if fetches {
-            prefetch(frame.inputs, place * BLOCK, BLOCK);
-        }
-        finite &= machine.produce(frame, place * BLOCK, bytes);
-        if place % PATIENCE == PATIENCE - 1 && shared.progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
-    }
-    measure(shared, machine, frame, part, target)?;
-    blame(shared, machine, part)?;
-    if !finite && !machine.nonfinite.contains(&true) {
-        shared.nonfinite(part.index, None)?;
-    }
-    Ok(())
-}
-
-/// Compute all of a part that is encoded: measure it, or store it; the number of bytes that are
-/// written.
-fn encoded(
-    shared: &Shared,
-    machine: &mut Machine,
-    frame: &Frame,
-    part: &Part,
-    (companions, values, output): (&Companions, &mut Vec<f32>, &mut Vec<u8>),
-) -> Result<usize> {
-    let Some(encoding) = &part.job.encoding else {
-        return Ok(0);
-    };
-    let (codec, count) = (&encoding.codec, part.end - part.begin);
-    let encoder = Encoder { codec, companions };
-    let (mut finite, mut written) = (true, 0);
-    if part.unit.pass.measures {
-        for piece in pieces(part, BLOCK as u64) {
-            results(shared, machine, frame, (part, piece), values)?;
-            finite &= encoder.measure(piece.0, values);
-        }
-    } else {
-        let (unit, bytes) = (codec.unit(), codec.unit_bytes());
-        let several = unit * (TOGETHER / unit).max(1);
-        written = (count / unit * bytes) as usize;
-        let fill = |target: &mut [u8]| {
-            let targets = target.chunks_mut((several / unit * bytes) as usize);
-            for (piece, target) in pieces(part, several).zip(targets) {
-                results(shared, machine, frame, (part, piece), values)?;
-                finite &= encoder.encode(piece.0 / unit, values, target);
-            }
-            Ok(())
-        };
-        let begin = part.job.offset + part.begin / unit * bytes;
-        let sink = &shared.request.sinks[part.job.sink];
-        // SAFETY: `check` found no overlapping ranges in the sinks.
-        unsafe { sink.write(begin, written, output, fill) }?;
-    }
-    blame(shared, machine, part)?;
-    if !finite && !machine.nonfinite.contains(&true) {
-        shared.nonfinite(part.index, None)?;
-    }
-    Ok(written)
-}
-
-/// Elements of a part, so many at a time: (begin, end).
-fn pieces(part: &Part, length: u64) -> impl Iterator<Item = (u64, u64)> {
-    let end = part.end;
-    (part.begin..end).step_by(length as usize).map(move |begin| (begin, end.min(begin + length)))
-}
-
-/// The results of a piece of a part, before they are encoded.
-fn results(
-    shared: &Shared,
-    machine: &mut Machine,
-    frame: &Frame,
-    (part, (begin, end)): (&Part, (u64, u64)),
-    values: &mut Vec<f32>,
-) -> Result<()> {
-    values.clear();
-    let [begin, end] = [begin, end].map(|element| (element - part.begin) as usize);
-    for offset in (begin..end).step_by(BLOCK) {
-        let length = BLOCK.min(end - offset);
-        if part.mapped {
-            prefetch(frame.inputs, offset, length);
-        }
-        values.extend_from_slice(machine.results(frame, offset, length));
-    }
-    if shared.progress.cancelled() {
-        return Err(Error::Cancelled);
-    }
-    Ok(())
-}
-
-/// Tell how much of the part's changes rounding has left, in a sample of its results.
-fn measure(
-    shared: &Shared,
-    machine: &mut Machine,
-    frame: &Frame,
-    part: &Part,
-    stored: &[u8],
-) -> Result<()> {
-    let Some(base) = &part.job.base else {
-        return Ok(());
-    };
-    let Some((begin, end)) = rounding::sampled(part.job, base, part.begin, part.end) else {
-        return Ok(());
-    };
-    let before = rounding::before(base, shared.sources, begin, (end - begin) as usize)?;
-    let bytes = part.job.dtype.bytes();
-    let mut sums = Rounded::default();
-    for (index, base) in before.chunks(BLOCK).enumerate() {
-        let offset = (begin - part.begin) as usize + index * BLOCK;
-        let exact = machine.results(frame, offset, base.len());
-        rounding::add(&mut sums, base, exact, part.job.dtype, &stored[offset * bytes..]);
-    }
-    shared.update(|outcome| {
-        outcome.0.rounded.insert((part.index, begin), sums);
-    });
-    Ok(())
-}
-
-/// Compute all blocks of a part's tiles and hand over what is collected of each.
-fn collect(
-    shared: &Shared,
-    machine: &mut Machine,
-    frame: &Frame,
-    part: &Part,
-    gather: &Gather,
-    local: &mut Local,
-) -> Result<()> {
-    let stopped = || shared.progress.cancelled() || shared.queue.stopped();
-    let fetches = part.mapped && !machine.streams();
-    for tile in part.tiles.0..part.tiles.1 {
-        let (begin, end) = gather.tiling.range(tile);
-        local.begin_tile(begin, end);
-        let within = (begin - part.begin) as usize;
-        let elements = (end - begin) as usize;
-        for offset in (0..elements).step_by(BLOCK) {
-            let length = BLOCK.min(elements - offset);
-            if fetches {
-                prefetch(frame.inputs, within + offset, length);
-            }
-            machine.collect(frame, local, (within, within + offset), length);
-            if offset % (PATIENCE * BLOCK) == 0 && shared.progress.cancelled() {
-                return Err(Error::Cancelled);
-            }
-        }
-        if !gather.deliver(tile, local, stopped) {
-            return Err(Error::Cancelled);
-        }
-    }
-    blame(shared, machine, part)
-}
-
-/// Tell which inputs had a NaN or infinity.
-fn blame(shared: &Shared, machine: &Machine, part: &Part) -> Result<()> {
-    for (slot, input) in part.stage.inputs.iter().enumerate() {
-        if machine.nonfinite[slot] {
-            shared.nonfinite(part.index, Some(*input))?;
-        }
-    }
-    Ok(())
-}
-
-impl Part<'_, '_> {
-    /// Be done with the part of every input.
-    fn release(&self) -> Result<()> {
-        for input in &self.stage.inputs {
-            self.job.inputs[*input].release(self.sources, self.begin, self.end)?;
-        }
-        Ok(())
-    }
-
-    /// Bytes of the inputs that the stage uses.
-    fn bytes_read(&self) -> u64 {
-        let inputs = self.stage.inputs.iter().map(|input| &self.job.inputs[*input]);
-        inputs.map(|input| input.bytes_before(self.end) - input.bytes_before(self.begin)).sum()
-    }
-
-    fn output_length(&self) -> usize {
-        (self.end - self.begin) as usize * self.job.dtype.bytes()
-    }
-
-    fn frame<'f>(&'f self, inputs: &'f [View<'f>], by_chance: bool) -> Frame<'f> {
-        let dtype = self.job.dtype;
-        // What is not rounded needs no draws.
-        let encoding = Encoding { dtype, by_chance: by_chance && dtype.bytes() < 4 };
-        Frame {
-            stage: self.stage,
-            inputs,
-            scalars: &self.unit.pass.scalars,
-            vectors: &self.unit.pass.vectors,
-            geometry: self.geometry,
-            seed: self.job.seed,
-            begin: self.begin,
-            encoding,
-            past: false,
-        }
-    }
 }
