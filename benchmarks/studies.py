@@ -25,7 +25,8 @@ from PIL import Image
 
 from bmerge import Payload, Picture
 from bmerge.architectures import Architecture, Rule
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.host import load_registry
 from bmerge.method import Hyperparameter
 from bmerge.recipe import ModelRef, Recipe

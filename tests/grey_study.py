@@ -23,7 +23,8 @@ from bmerge import (
     Space,
 )
 from bmerge.architectures import builtin
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.pipeline.whole import whole_model
 from bmerge.study.baselines import baselines
 from bmerge.study.definition import definition_of

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from bmerge import GeneratorError, Payload, Picture
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study.objective import Objective, Objectives
 from toy_study import Generator, make_study, quality
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 from bmerge.architectures import Architecture, Rule
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Payload, Picture
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.method import Hyperparameter
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
 from bmerge.study.baselines import baselines

@@ -9,8 +9,9 @@ from PIL import Image
 
 from bmerge import GeneratorError, ScorerError
 from bmerge.evaluate import evaluation
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Payload, Picture
+from bmerge.evaluate.scoring import WeightedScorer
 
 PAYLOADS = tuple(Payload(f"p{i}", f"prompt {i}", seed=i) for i in range(6))
 IDS = [payload.id for payload in PAYLOADS]

@@ -10,9 +10,10 @@ from PIL import Image
 
 from bmerge import GeneratorError, PluginError, ScorerError
 from bmerge.evaluate import evaluation
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.pictures import place_of, save_picture
 from bmerge.evaluate.protocols import Payload, Picture
+from bmerge.evaluate.scoring import WeightedScorer
 
 PAYLOADS = tuple(Payload(f"p{i:02d}", f"prompt {i}", seed=i, weight=1 + i % 2) for i in range(20))
 

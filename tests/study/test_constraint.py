@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from bmerge import BmergeError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study.constraint import Constraint
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from bmerge.errors import StudyInterruptedError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.rating import PersonScorer, Ratings
 from bmerge.rating.scores import standings
 from bmerge.study.events import Waiting

@@ -19,7 +19,8 @@ from bmerge import (
     StudyError,
     StudyInterruptedError,
 )
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe import load_recipe
 from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
 from bmerge.study.limits import Limits

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bmerge import GeneratorError, StudyError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe import load_recipe
 from bmerge.study.best import write_front
 from bmerge.study.loop import run_study

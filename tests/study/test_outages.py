@@ -13,7 +13,8 @@ from dataclasses import replace
 import pytest
 
 from bmerge import GeneratorError, PluginError, ScorerError, StudyError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study.events import Paused, PictureDone, TrialStarted
 from bmerge.study.loop import run_study
 from bmerge.study.store import Store

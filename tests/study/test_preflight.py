@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from bmerge import GeneratorError, ScorerError, StudyError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study import room
 from bmerge.study.limits import Limits
 from bmerge.study.lock import FolderLock

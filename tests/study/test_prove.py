@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from bmerge import Payload, StudyError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe import BlockWeights
 from bmerge.study.constraint import Constraint
 from bmerge.study.loop import run_study

@@ -13,7 +13,7 @@ import pytest
 
 from bmerge import BmergeError, StudyError
 from bmerge.cli.study_progress import trial_text
-from bmerge.evaluate.evaluation import WeightedScorer
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study.events import RacingChosen
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study

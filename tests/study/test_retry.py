@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bmerge import GeneratorError, StudyError, StudyInterruptedError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study.events import TrialStarted
 from bmerge.study.loop import run_study
 from bmerge.study.stored import read_study

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from bmerge import GeneratorError, StudyError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study import loop
 from bmerge.study.events import PictureDone, TrialFinished, TrialStarted
 from bmerge.study.limits import Limits

@@ -19,7 +19,8 @@ from bmerge import (
     ScorerError,
     StudyError,
 )
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.faults import in_one_line
 from bmerge.study import waiting
 from bmerge.study.failures import UnexplainedError, blame_of

@@ -10,8 +10,9 @@ from PIL import Image
 
 from bmerge import Payload, Picture
 from bmerge.cli.study_progress import leader_text
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.payloads import Witnesses
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe import load_recipe
 from bmerge.study.loop import run_study
 from bmerge.study.stored import read_study

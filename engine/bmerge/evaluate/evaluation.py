@@ -9,29 +9,27 @@ from __future__ import annotations
 import collections.abc
 import logging
 import math
-import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from functools import partial
 from types import GeneratorType
 from typing import Protocol, TypeVar
 
-from bmerge.errors import GeneratorError, PluginError, ScorerError
+from bmerge.errors import GeneratorError, PluginError
 from bmerge.evaluate.behind import Behind
 from bmerge.evaluate.blamed import blamed, pictures_in_words
 from bmerge.evaluate.images import check_image
 from bmerge.evaluate.laps import Laps
-from bmerge.evaluate.payloads import matches
 from bmerge.evaluate.protocols import (
     Generator,
     HandsOver,
     MergedModel,
     Payload,
     Picture,
-    Scorer,
     Timed,
     TrialScorer,
 )
+from bmerge.evaluate.scoring import WeightedScorer, scores_by
 from bmerge.faults import FAILURES, in_one_line
 from bmerge.records import dataclass
 
@@ -40,8 +38,6 @@ __all__ = [
     "Evaluator",
     "Persist",
     "ScoredPicture",
-    "WeightedScorer",
-    "checked_scores",
 ]
 
 T = TypeVar("T")
@@ -50,7 +46,6 @@ _logger = logging.getLogger(__name__)
 
 _BATCH = 16  # pictures that a scorer gets at a time
 _PATIENCE = 0.5  # seconds that a picture waits for others
-_GREATEST = 1e300  # of scores: sums of greater ones might overflow
 
 
 class Persist(Protocol):
@@ -70,40 +65,6 @@ def _all() -> int:
 
 def _nothing(_: object) -> None:
     pass
-
-
-@dataclass(frozen=True, slots=True)
-class WeightedScorer:
-    """A scorer and its part in the objective.
-
-    Args:
-        label: by which its scores are stored and shown.
-        weight: of its mean over the pictures in the objective.
-        scorer: what judges.
-        only: patterns such as ``hands`` or ``p03-*``; it judges the payloads of which the id or
-            a tag matches one. Empty for all.
-        plugin: that made it; empty if that is not known.
-    """
-
-    label: str
-    weight: float
-    scorer: Scorer | TrialScorer
-    only: tuple[str, ...] = ()
-    plugin: str = ""
-
-    def judges(self, payload: Payload) -> bool:
-        """Tell whether it judges the pictures of ``payload``."""
-        return not self.only or matches(payload, self.only)
-
-    @property
-    def who(self) -> str:
-        """What it is called in messages: by its label, and its plugin where that is another."""
-        plugin = f" ({self.plugin})" if self.plugin not in ("", self.label) else ""
-        return f"the scorer {self.label!r}{plugin}"
-
-    def blamed(self, pictures: Sequence[Payload]) -> AbstractContextManager[None]:
-        """Say of what the scorer raises that it does, and at which pictures."""
-        return blamed(self.who, ScorerError, pictures=pictures_in_words(pictures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +233,7 @@ class Evaluator:
         def judge() -> list[ScoredPicture]:
             for entry in self.picture_scorers:
                 if entry.label not in columns:
-                    columns[entry.label] = _scores(entry, pictures)
+                    columns[entry.label] = scores_by(entry, pictures)
             for scored in list(self._with_scores(pictures, columns))[len(kept) :]:
                 keep(scored)
                 kept.append(scored)
@@ -335,60 +296,6 @@ def _judged(
         clock.lap("generate")
     if failure is not None:
         raise failure
-
-
-def _scores(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]:
-    """Return one scorer's scores of those pictures that it judges."""
-    assert not isinstance(entry.scorer, TrialScorer)
-    pictures = [picture for picture in pictures if entry.judges(picture.payload)]
-    if not pictures:
-        return []
-    payloads = [picture.payload for picture in pictures]
-    with entry.blamed(payloads):
-        given: object = entry.scorer.score(pictures)
-        if not isinstance(given, Iterable):
-            got = "nothing" if given is None else reprlib.repr(given)
-            raise ScorerError(f"{entry.who} gave {got}, not a list of scores")
-        scores = list(given)
-    return checked_scores(entry, scores, payloads)
-
-
-def checked_scores(
-    entry: WeightedScorer, scores: Sequence[float], pictures: Sequence[Payload]
-) -> list[float]:
-    """Return one scorer's scores as finite floats.
-
-    Args:
-        entry: who gave them.
-        scores: what it gave.
-        pictures: that were judged.
-
-    Raises:
-        ScorerError: if there is not one finite number for each picture.
-    """
-    if len(scores) != len(pictures):
-        counts = f"{len(scores)} scores for {len(pictures)} pictures"
-        raise ScorerError(f"{entry.who} gave {counts}")
-    return [
-        _checked_score(score, entry.who, f"to the picture {pictures_in_words([picture])}")
-        for score, picture in zip(scores, pictures, strict=True)
-    ]
-
-
-def _checked_score(given: object, who: str, where: str) -> float:
-    """Return what a scorer gave as a finite float, or complain of it."""
-    try:
-        score = float(given)  # type: ignore[arg-type]
-    except OverflowError:
-        score = math.inf
-    except (TypeError, ValueError) as error:
-        message = f"{who} gave {reprlib.repr(given)} {where}, not a number"
-        raise ScorerError(message) from error
-    if not math.isfinite(score):
-        raise ScorerError(f"{who} gave {score} {where}")
-    if abs(score) > _GREATEST:
-        raise ScorerError(f"{who} gave {score:g} {where}, more than {_GREATEST:g}")
-    return score
 
 
 def _mean(pictures: Sequence[tuple[float, Mapping[str, float]]], label: str) -> float:

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from bmerge.errors import PluginError, StudyError
-from bmerge.evaluate.evaluation import Evaluator, WeightedScorer
+from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import DependentScorer, TrialScorer
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.extras import require
 from bmerge.host.ingredients import code_of, payload_files, section_of
 from bmerge.host.numbers import methods_in, steps_of

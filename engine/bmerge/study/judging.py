@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from bmerge.evaluate.evaluation import WeightedScorer, checked_scores
 from bmerge.evaluate.protocols import Exhibit, StoredPicture, TrialScorer
+from bmerge.evaluate.scoring import WeightedScorer, checked_scores
 from bmerge.study.picture_record import PictureRecord
 from bmerge.study.revision import Revisions
 from bmerge.study.study import PreparedStudy

@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from bmerge.errors import StudyError
-from bmerge.evaluate.evaluation import WeightedScorer
 from bmerge.evaluate.payloads import Witnesses
 from bmerge.evaluate.protocols import Payload, TrialScorer
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe.schema import Recipe
 from bmerge.study.events import Event
 from bmerge.study.painting import Entry, Fresh, key_of, paint

@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from bmerge.errors import StudyError
-from bmerge.evaluate.evaluation import WeightedScorer
 from bmerge.evaluate.protocols import TrialScorer
+from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study.events import Event, RacingChosen
 from bmerge.study.objective import Objectives
 from bmerge.study.race import FEWEST, Race
