@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from bmerge.study.config import InitialDesign
 from bmerge.study.cube import Cube
 from bmerge.study.protocols import Space
-from bmerge.study.sobol import sobol_points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,9 +46,10 @@ def _unit_points(
     rng = np.random.default_rng(seed)
     if design == "random":
         return rng.random((count, dimensions))
-    if design == "sobol":
-        # it is balanced at powers of two only; its beginning is the best one can have
-        return sobol_points(dimensions, count, seed)
     from scipy.stats import qmc  # type: ignore[import-untyped]
 
-    return np.asarray(qmc.LatinHypercube(dimensions, rng=rng).random(count))
+    if design == "lhs":
+        return np.asarray(qmc.LatinHypercube(dimensions, rng=rng).random(count))
+    # a Sobol sequence is balanced at powers of two only; its beginning is the best one can have
+    exponent = (count - 1).bit_length()
+    return np.asarray(qmc.Sobol(dimensions, rng=rng).random_base2(exponent))[:count]
