@@ -183,6 +183,14 @@ def failing(error):
     return change
 
 
+class AnsweredError(GeneratorError):
+    """An error that is made of more than a message."""
+
+    def __init__(self, message, *, status):
+        super().__init__(message, blame="surroundings")
+        self.status = status
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -192,6 +200,7 @@ def failing(error):
             GeneratorError("no server", blame="surroundings", hint="start it"),
             "the generator 'brush': no server",
         ),
+        (AnsweredError("too large", status=413), "the generator 'brush': too large"),
     ],
 )
 def test_whatever_a_generator_raises_names_its_plugin_and_the_picture(error, message):
@@ -201,6 +210,7 @@ def test_whatever_a_generator_raises_names_its_plugin_and_the_picture(error, mes
         evaluator.evaluate(None, lambda _: None)
     assert caught.value.blame == getattr(error, "blame", "merge")
     assert caught.value.hint == getattr(error, "hint", None)
+    assert getattr(caught.value, "status", None) == getattr(error, "status", None)
     again = Evaluator(Generator(failing(caught.value)), scorers, PAYLOADS, "brush")
     with pytest.raises(GeneratorError, match=f"^{message}"):
         again.evaluate(None, lambda _: None)

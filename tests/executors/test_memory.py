@@ -31,6 +31,7 @@ merge_to_file(plan, folder / "o.safetensors", executor=executor, hashes=False, s
 print(peak() - before)
 """
 MB = 1 << 20
+FIXED = 16 * MB  # stacks, the plan, modules that are imported and perhaps compiled meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,12 @@ def taken(folder, memory, threads, io):
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing tells the peak there")
 def test_many_threads_share_the_budget(folder):
     small, large = (taken(folder, memory, 40, "read") for memory in (8 * MB, 512 * MB))
-    assert small < 8 * MB + 12 * MB  # what is fixed: stacks, the plan
+    assert small < 8 * MB + FIXED
     assert large > small + 4 * MB  # or the budget would not show here; few threads may get work
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing tells the peak there")
 def test_pages_of_maps_are_part_of_the_budget(folder):
     small, large = (taken(folder, memory, 2, "mmap") for memory in (8 * MB, 512 * MB))
-    assert small < 8 * MB + 12 * MB
+    assert small < 8 * MB + FIXED
     assert large > small + 8 * MB

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,9 +46,16 @@ def blamed(
     except (GeneratorError, ScorerError) as error:
         if not known or str(error).startswith(who):
             raise
-        told = copy.copy(error)
-        told.args = (f"{who}{'' if error.blame == 'surroundings' else at}: {error}",)
-        raise told from error
+        message = f"{who}{'' if error.blame == 'surroundings' else at}: {error}"
+        raise _saying(error, message) from error
+
+
+def _saying(error: GeneratorError | ScorerError, message: str) -> GeneratorError | ScorerError:
+    """Return an error of the same kind and with the same data, whatever it is made of."""
+    told = type(error).__new__(type(error))
+    told.__dict__.update(error.__dict__)
+    told.args = (message,)
+    return told
 
 
 def pictures_in_words(payloads: Sequence[Payload]) -> str:
