@@ -93,22 +93,26 @@ def checked_scores(
         counts = f"{len(scores)} scores for {len(pictures)} pictures"
         raise ScorerError(f"{entry.who} gave {counts}")
     return [
-        _checked_score(score, entry.who, f"to the picture {pictures_in_words([picture])}")
+        _checked_score(score, entry.who, picture)
         for score, picture in zip(scores, pictures, strict=True)
     ]
 
 
-def _checked_score(given: object, who: str, where: str) -> float:
+def _checked_score(given: object, who: str, picture: Payload) -> float:
     """Return what a scorer gave as a finite float, or complain of it."""
     try:
         score = float(given)  # type: ignore[arg-type]
     except OverflowError:
         score = math.inf
     except (TypeError, ValueError) as error:
-        message = f"{who} gave {reprlib.repr(given)} {where}, not a number"
+        message = f"{who} gave {reprlib.repr(given)} {_to(picture)}, not a number"
         raise ScorerError(message) from error
     if not math.isfinite(score):
-        raise ScorerError(f"{who} gave {score} {where}")
+        raise ScorerError(f"{who} gave {score} {_to(picture)}")
     if abs(score) > _GREATEST:
-        raise ScorerError(f"{who} gave {score:g} {where}, more than {_GREATEST:g}")
+        raise ScorerError(f"{who} gave {score:g} {_to(picture)}, more than {_GREATEST:g}")
     return score
+
+
+def _to(picture: Payload) -> str:
+    return f"to the picture {pictures_in_words([picture])}"
