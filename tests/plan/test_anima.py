@@ -12,7 +12,7 @@ from bmerge.architectures import builtin, detect
 from bmerge.formats import open_checkpoint
 from layouts import CASES, by_diffusers, small_model
 
-ADAPTER = "llm_adapter."
+ADAPTER, CONDITIONER = "llm_adapter.", "text_conditioner."
 
 
 def anima(seed):
@@ -119,7 +119,14 @@ def test_folder_becomes_a_file_and_a_file_a_folder(bmerge, models, tmp_path):
     assert bmerge(*words).status == 0
     adapter = parts_of(models[0])["text_conditioner"]
     found = load_file(tmp_path / "p.safetensors")
-    assert_near({k: v for k, v in found.items() if k.startswith(ADAPTER)}, under(ADAPTER, adapter))
+    assert_near({k: v for k, v in found.items() if k in under(CONDITIONER, adapter)},
+                under(CONDITIONER, adapter))  # fmt: skip
+    words = ("merge", "weighted_sum", tmp_path / "p.safetensors", tmp_path / "b", "--alpha", "0.3",
+             "-o", tmp_path / "again.safetensors")  # fmt: skip
+    assert bmerge(*words).status == 0
+    floats = {key: array.astype("f4") for key, array in mixed(models).items()}
+    again, exact = load_file(tmp_path / "again.safetensors"), as_keys(parts_of(floats))
+    assert_near(again, {k.removeprefix("transformer."): v for k, v in exact.items()})
 
 
 def test_weight_of_a_block_of_the_adapter_changes_it_alone(bmerge, models, tmp_path):

@@ -15,7 +15,7 @@ from bmerge.architectures.load import builtin
 from bmerge.dtypes import SIZES
 from bmerge.formats.checkpoint import ComposedTensor, Tensor, TensorInfo
 from bmerge.formats.layouts import in_layout
-from bmerge.formats.prefixes import ADAPTER, CONDITIONER, kind_of, parted
+from bmerge.formats.prefixes import OF_PICTURES, kind_of, parted
 from bmerge.formats.wholes import whole_of
 from bmerge.records import dataclass
 
@@ -77,11 +77,11 @@ def pipeline_parts(shapes: Mapping[str, Sequence[int]]) -> PipelineParts | None:
             component = whole.component_of(start, [*found])
             same = start == picture and whole.same
             places = _places(part, same=same)
-            found[component] = {n: p for n, p in places.items() if not n.startswith(ADAPTER)}
-            if len(places) > len(found[component]):
-                found[CONDITIONER.rstrip(".")] = {
-                    n.removeprefix(ADAPTER): p for n, p in places.items() if n.startswith(ADAPTER)
-                }
+            found[component] = {n: p for n, p in places.items() if not n.startswith(OF_PICTURES)}
+            for beside in OF_PICTURES:
+                own = {n.removeprefix(beside): p for n, p in places.items() if n.startswith(beside)}
+                if own:
+                    found[beside.rstrip(".")] = own
     return PipelineParts(detect(table, builtin()).id, whole.picture, found)
 
 

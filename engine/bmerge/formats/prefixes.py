@@ -13,9 +13,8 @@ from functools import lru_cache
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 
 __all__ = [
-    "ADAPTER",
-    "CONDITIONER",
     "HEAD",
+    "OF_PICTURES",
     "OF_VAES",
     "is_part_file",
     "key_of",
@@ -28,10 +27,15 @@ __all__ = [
 HEAD = "text_model."
 """What text encoders of old files, and of new transformers, lack before their names."""
 
-ADAPTER, CONDITIONER = "llm_adapter.", "text_conditioner."
-"""A part of Anima's diffusion model, and the component of its own that diffusers makes of it."""
-_COMPONENT = "transformer."
-"""What that component lies beside."""
+OF_PICTURES = (
+    "text_conditioner.", "connectors.",  # of Anima and LTX-2
+    "condition_encoder.", "audio_tokenizer.", "audio_token_detokenizer.",  # of ACE-Step 1.5
+)  # fmt: skip
+"""Components that diffusers makes of parts of a diffusion model, whose names start so there."""
+_BESIDE = {**dict.fromkeys(OF_PICTURES, "transformer."),
+           "text_embedding_projection.": "model.diffusion_model."}  # fmt: skip
+"""How keys of a diffusion model start that have no prefix → what the others have before theirs."""
+_STARTS_BESIDE = tuple(_BESIDE)
 
 _PREFIX = re.compile(
     r"(?P<picture>model\.diffusion_model\.|net\.|unet\.|transformer\.(?!resblocks\.|h\.|w[tp]e\."
@@ -95,18 +99,20 @@ def kind_of(prefix: str) -> str:
 def parted(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Return what is before the keys of each part → its tensors by their names in it."""
     parts: dict[str, dict[str, Tensor]] = {}
+    beside: list[Tensor] = []
     for key, tensor in tensors.items():
-        if key.startswith(CONDITIONER):
-            start, name = _COMPONENT, ADAPTER + key.removeprefix(CONDITIONER)
-        else:
-            start = prefix_of(key)
-            name = key[len(start) :]
-        parts.setdefault(start, {})[name] = tensor
+        if key.startswith(_STARTS_BESIDE):
+            beside.append(tensor)
+            continue
+        start = prefix_of(key)
+        parts.setdefault(start, {})[key[len(start) :]] = tensor
+    for tensor in beside:
+        start = _BESIDE[tensor.key[: tensor.key.index(".") + 1]]
+        parts.setdefault(start if start in parts else "", {})[tensor.key] = tensor
     return parts
 
 
 def key_of(start: str, name: str) -> str:
     """Return the key of a tensor of a part; see :func:`parted`."""
-    if start == _COMPONENT and name.startswith(ADAPTER):
-        return CONDITIONER + name.removeprefix(ADAPTER)
-    return start + name
+    beside = name.startswith(_STARTS_BESIDE) and _BESIDE[name[: name.index(".") + 1]] == start
+    return name if beside else start + name

@@ -11,7 +11,7 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.form import LAYOUTS, Form
 from bmerge.formats.layouts import in_layout
-from bmerge.formats.prefixes import ADAPTER, is_part_file, key_of, kind_of, parted
+from bmerge.formats.prefixes import OF_PICTURES, is_part_file, key_of, kind_of, parted
 from bmerge.formats.quantised import decoded
 from bmerge.formats.wholes import Whole, whole_of
 
@@ -74,16 +74,17 @@ def _in_layout(checkpoint: Checkpoint, parts: _Parts, layout: str) -> _Parts:
     taken: list[str] = []
     for start, part in parts.items():
         if start != picture and not kind_of(start):
-            if layout != "diffusers" or picture in _COMPONENTS:
-                found[start] = part
-            continue  # of no component: numbers that tell how a model was trained
+            other = in_layout(part, layout)  # None: numbers that tell how a model was trained
+            if other or layout != "diffusers" or picture in _COMPONENTS:
+                found[start] = other or part
+            continue
         component = whole.component_of(start, taken)
         taken.append(component)
         home = whole.starts.get(component, "")
         own = part if start == picture and whole.same else _own(part, start, home, layout)
         new = start if bare else _start(whole, component, start)
         if layout == "diffusers":
-            several = len(parts) > 1 or any(name.startswith(ADAPTER) for name in part)
+            several = len(parts) > 1 or any(name.startswith(OF_PICTURES) for name in own or part)
             new = f"{component}." if several else ""
         found[new] = own or _unknown(checkpoint, layout)
     return found

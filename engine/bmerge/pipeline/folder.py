@@ -16,6 +16,7 @@ from bmerge import _native
 from bmerge.errors import ExecutorError, FormatError
 from bmerge.formats.folders import PIPELINE
 from bmerge.formats.layout import Layout
+from bmerge.formats.prefixes import OF_PICTURES
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output
 from bmerge.pipeline.companions import copy_companions, quantised_parts
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["FolderFiles"]
 
 _MODEL = "model.safetensors"
-_DIFFUSERS = ("unet", "transformer", "text_conditioner", "vae")
+_DIFFUSERS = (
+    "unet", "transformer", "vae", "audio_vae", "vocoder",
+    *(start.rstrip(".") for start in OF_PICTURES),
+)  # fmt: skip
 _THEIRS = "diffusion_pytorch_model.safetensors"
 
 

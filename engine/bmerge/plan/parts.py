@@ -14,12 +14,16 @@ from fnmatch import fnmatchcase
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
 from bmerge.formats import prefix_of
+from bmerge.formats.prefixes import OF_PICTURES
 from bmerge.recipe.weights import block_range
 
 __all__ = ["COMPONENTS", "Parts", "others_of"]
 
 COMPONENTS = {
-    "unet": ("model.diffusion_model.", "net.", "unet.", "transformer.", "text_conditioner."),
+    "unet": (
+        "model.diffusion_model.", "net.", "unet.", "transformer.", "text_embedding_projection.",
+        *OF_PICTURES,
+    ),
     "text_encoder": (
         "cond_stage_model.", "conditioner.", "text_encoders.", "text_encoder.", "text_encoder_2.",
     ),
