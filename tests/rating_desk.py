@@ -27,6 +27,11 @@ class Desk:
     def sides(self, question):
         return self.trial_of(question.left), self.trial_of(question.right)
 
+    def undo(self):
+        """Take the last answer back, if there is one."""
+        last = self.ratings.last_answer()
+        return last is not None and self.ratings.undo(*last)
+
     def answer_all(self, better):
         """Answer until nothing is open: ``better`` maps the two trials to left, right or tie."""
         seen = []

@@ -173,6 +173,16 @@ def test_model_that_sees_and_does_not_read_needs_no_text_encoder(name):
     assert detect(table_of(shapes_of(name)), builtin()).text_encoders == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("svd", True), ("sv3d_u", True), ("hy3d", True), ("hy3d21", True), ("wan_flf", True),
+     ("seedvr2_3b", False)],
+)  # fmt: skip
+def test_model_that_sees_needs_an_image_encoder(name, needed):
+    contents = Contents(table_of(shapes_of(name)))
+    assert detect(contents.keys, builtin()).needs_image_encoder(contents) is needed
+
+
 def test_parts_of_stable_cascade_and_stable_audio_are_told_apart():
     starts = ("model.diffusion_model.", "vae.", "clip_l_vision.", "pretransform.model.")
     kinds = ("picture model", "VAE", "image encoder", "VAE")

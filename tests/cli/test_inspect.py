@@ -96,6 +96,24 @@ def test_inspect_names_components_that_are_there_and_missing(bmerge, sd1_models,
     assert (list(data["components"]), data["missing"]) == (["model"], [])
 
 
+def test_inspect_tells_of_a_missing_image_encoder(bmerge, tmp_path):
+    blocks = (
+        "input_blocks.11.0",
+        "middle_block.0",
+        "output_blocks.11.0",
+        "input_blocks.1.0.time_stack",
+    )
+    keys = [f"model.diffusion_model.{block}.weight" for block in blocks]
+    keys.append("first_stage_model.decoder.weight")
+    for encoder, missing in ((None, ["image encoder"]), ("conditioner.embedders.0.open_clip.", [])):
+        names = keys if encoder is None else [*keys, f"{encoder}model.visual.proj"]
+        file = write_checkpoint(
+            tmp_path / "x.safetensors", {key: np.zeros(3, "f4") for key in names}
+        )
+        data = json.loads(bmerge("inspect", file, "--json").out)
+        assert (data["architecture"], data["missing"]) == ("svd", missing)
+
+
 def test_hashes_are_those_by_which_others_know_a_file(bmerge, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     array = np.random.default_rng(0).standard_normal(400_000).astype("f4")

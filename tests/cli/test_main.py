@@ -361,6 +361,19 @@ def test_what_surroundings_cause_is_not_called_a_bug(bmerge, monkeypatch, error,
 
 
 @pytest.mark.parametrize(
+    "words",
+    [("inspect", "LONG"), ("merge", "weighted_sum", "LONG", "LONG", "-o", "x.safetensors"),
+     ("convert", "LONG", "-o", "x.safetensors"), ("run", "LONG.yaml"), ("studies", "show", "LONG")],
+    ids=" ".join,
+)  # fmt: skip
+def test_name_that_is_too_long_is_told_with_what_to_do(bmerge, words):
+    called = bmerge(*(word.replace("LONG", "x" * 300) for word in words))
+    error, hint = called.err.splitlines()
+    assert error.endswith("File name too long")
+    assert hint == "hint: give it a shorter name: most file systems allow 255 bytes"
+
+
+@pytest.mark.parametrize(
     ("error", "told"),
     [
         (ImportError("cannot import name 'x' from 'bmerge.plan'", name="bmerge.plan"), "bmerge"),

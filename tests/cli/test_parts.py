@@ -192,3 +192,18 @@ def test_a_text_encoder_may_lack_position_ids(bmerge, parts):
     assert "position_ids' only in a.safetensors: left out" in called.err
     found = read("o.safetensors")
     assert all((found[ENCODER + key] == array).all() for key, array in own.items())
+
+
+def test_excluded_part_is_told_to_be_kept_as_in_the_file_that_it_is_from(bmerge, parts):
+    words = ("--exclude", "BASE", "--vae", "vae.safetensors")
+    called = bmerge("merge", "weighted_sum", *FILES, *words, "-o", "one.safetensors")
+    assert called.status == 0, called.err
+    lines = [line for line in called.err.splitlines() if "excluded" in line]
+    assert len(lines) == 2
+    assert lines[0].endswith("excluded: kept as in a.safetensors")
+    assert lines[1].startswith(f"note: 248 tensors ('{VAE}")
+    assert lines[1].endswith("excluded: kept as in vae.safetensors")
+    a, found = read("a.safetensors"), read("one.safetensors")
+    for key, array in found.items():
+        if key.startswith((VAE, ENCODER)):
+            assert np.array_equal(array, (parts if key.startswith(VAE) else a)[key]), key

@@ -16,6 +16,7 @@ from bmerge.formats.gguf import _contents
 from bmerge.formats.gguf_values import Bytes, GgufError
 from gguf_files import BF16, F16, F32, Q8_0, gguf, pair, q8_0, q8_0_values, read, row, text
 from layouts import small_model
+from quantised import write_layout
 
 RANDOM = np.random.default_rng(5)
 WIDE = RANDOM.standard_normal((4, 64)).astype("f4")
@@ -209,6 +210,23 @@ def test_written_file_is_one_of_the_specification(bmerge, tmp_path):
     again = tmp_path / "again.safetensors"
     assert bmerge("convert", out, "-o", again).status == 0
     assert load_file(again).keys() == tensors.keys()
+
+
+@pytest.mark.parametrize(
+    ("tag", "hint"),
+    [
+        ("F8_E4M3", "--dtype bf16 converts it"),
+        *((tag, "write a .safetensors file") for tag in ("BOOL", "U8", "C64", "F8_E8M0", "F4")),
+    ],
+)
+def test_dtype_that_gguf_has_not_is_refused_with_what_helps(bmerge, tmp_path, tag, hint):
+    layout = [("x.0.weight", "F16", (2, 2)), ("x.1.odd", tag, (2,))]
+    write_layout(tmp_path / "m.safetensors", layout)
+    words = ("convert", tmp_path / "m.safetensors", "-o", tmp_path / "m.gguf")
+    called = bmerge(*words)
+    assert f"GGUF has no {tag}, which 'x.1.odd' is of" in called.err
+    assert f"hint: {hint}" in called.err
+    assert (bmerge(*words, "--dtype", "bf16").status == 0) == ("bf16" in hint)
 
 
 def test_text_encoders_of_llama_cpp_have_the_names_of_transformers(tmp_path):

@@ -325,6 +325,10 @@ def test_odd_tensors_are_no_hindrance(key, shape, bmerge, folder):
     called = bmerge(*words, "-o", "lora.safetensors")
     assert called.status == 0, called.err
     assert any(name.endswith("lora_up.weight") for name in read_checkpoint("lora.safetensors"))
+    words = ("x.safetensors", "--lora", "lora.safetensors", "-o", "baked.safetensors")
+    called = bmerge("merge", "add_difference", *words)
+    assert called.status == 0, called.err
+    assert "warning" not in called.err
 
 
 def test_mistakes_are_one_line(bmerge, folder):

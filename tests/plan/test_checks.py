@@ -267,12 +267,12 @@ def test_integers_that_differ_are_noted(tmp_path):
         tensors = {"w": np.ones(3), "n": np.array([number]), "same": shared, places: shared}
         layers(tmp_path / f"{name}.safetensors", **tensors)
     a, b, c = (tmp_path / f"{name}.safetensors" for name in "abc")
-    expected = "2 tensors ('layers.0.n', …) of integers that differ: taken from a.safetensors"
+    expected = "2 tensors ('layers.0.n', …) of I64 that differ: taken from a.safetensors"
     assert plan_of([a, b]).notes == (expected,)
     assert plan_of([a, c]).notes == ()
     assert plan_of([a, c, b], method="add_difference").notes == (expected,)
     longer = layers(tmp_path / "d.safetensors", w=np.ones(3), n=np.ones(2, "i8"))
-    assert "of integers that differ" in plan_of([a, longer]).notes[0]
+    assert "of I64 that differ" in plan_of([a, longer]).notes[0]
 
 
 def test_weights_that_are_left_out_are_a_warning_and_leftovers_are_not(tmp_path):

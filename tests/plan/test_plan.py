@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bmerge.architectures import builtin, detect
+from bmerge.dtypes import BITS
 from bmerge.errors import ArchitectureError, MethodError, RecipeError
 from bmerge.formats import open_checkpoint
 from bmerge.plan import Jobs, build_plan, describe, make_plan, match_tensors
@@ -13,6 +14,7 @@ from bmerge.recipe import BlockWeights, dump_recipe, parse_recipe, parse_weights
 from bmerge.testing.checkpoints import tiny_sd1, tiny_sdxl, write_checkpoint, write_random
 from bmerge.testing.layouts import sd1_layout, shrink
 from merges import METHODS, plan_of, recipe_of
+from quantised import write_layout
 
 POSITIONS = "cond_stage_model.transformer.text_model.embeddings.position_ids"
 CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
@@ -188,6 +190,17 @@ def test_different_architectures_are_refused_with_both_names(tmp_path, models):
     )
 
 
+@pytest.mark.parametrize("tag", ["I64", "BOOL", "C64", "F8_E8M0"])
+def test_what_is_no_float_elsewhere_is_told_by_its_dtype(tmp_path, tag):
+    a, b = (tmp_path / f"{name}.safetensors" for name in "ab")
+    for path, other, byte in ((a, "F32", b"\1"), (b, tag, b"\0")):
+        layout = [("x.0.w", other, (2,)), ("x.1.n", tag, (1,)), ("x.2.w", "F32", (2,))]
+        write_layout(path, layout, contents={"x.1.n": byte * (BITS[tag] // 8)})
+    plan = plan_of([a, b])
+    assert plan.warnings == (f"tensor 'x.0.w' of {tag} elsewhere: taken from a.safetensors",)
+    assert plan.notes == (f"tensor 'x.1.n' of {tag} that differ: taken from a.safetensors",)
+
+
 def test_integer_elsewhere_is_not_merged(tmp_path):
     paths = [
         write_checkpoint(tmp_path / "a.safetensors", {"x.0.w": [1.0], "x.1.w": [2.0]}),
@@ -195,7 +208,7 @@ def test_integer_elsewhere_is_not_merged(tmp_path):
     ]
     plan = plan_of(paths)
     assert [job.key for job in plan.copies] == ["x.0.w"]
-    assert plan.warnings == ("tensor 'x.0.w' an integer elsewhere: taken from a.safetensors",)
+    assert plan.warnings == ("tensor 'x.0.w' of I64 elsewhere: taken from a.safetensors",)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +314,7 @@ def test_integers_that_differ_are_told_though_those_before_them_are_equal(tmp_pa
         arrays = {"x.0.same": np.arange(3), "x.1.other": np.array([1, 2, last])}
         arrays |= {f"x.{n}.w": np.ones(3, "f4") for n in range(2)}
         paths.append(write_checkpoint(tmp_path / f"{name}.safetensors", arrays))
-    said = "tensor 'x.1.other' of integers that differ: taken from a.safetensors"
+    said = "tensor 'x.1.other' of I64 that differ: taken from a.safetensors"
     assert plan_of(paths).notes == (said,)
 
 

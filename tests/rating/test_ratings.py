@@ -92,14 +92,29 @@ def test_undo_asks_again_and_changes_the_result(desk):
     desk.offer(1)
     desk.answer_all(later)
     before = standings(desk.ratings)[1].score
-    assert desk.ratings.undo()
+    assert desk.undo()
     assert not desk.ratings.progress(1).done
     desk.answer_all(lambda left, right: later(right, left))
     assert standings(desk.ratings)[1].score < before
     for _ in range(4):
-        assert desk.ratings.undo()
-    assert not desk.ratings.undo()
+        assert desk.undo()
+    assert not desk.undo()
     assert desk.ratings.answered() == 0
+
+
+def test_undo_takes_back_nothing_but_the_answer_that_it_names(desk):
+    """Of two pages that are open, one does not know what the other has answered since."""
+    desk.offer(0)
+    desk.offer(1)
+    first, second = None, None
+    for answer in ("left", "tie"):
+        assert desk.ratings.answer(desk.ratings.question().id, answer)
+        first, second = second, desk.ratings.last_answer()
+    assert not desk.ratings.undo(*first)
+    assert not desk.ratings.undo(second[0], "right")
+    assert desk.ratings.answered() == 2
+    assert desk.ratings.undo(*second)
+    assert desk.ratings.last_answer() == first
 
 
 def test_undo_that_leaves_no_pairs_does_not_stop_the_study(desk):
@@ -109,7 +124,7 @@ def test_undo_that_leaves_no_pairs_does_not_stop_the_study(desk):
     desk.answer_all(later)
     desk.offer(2, payloads=PAYLOADS[:1])
     assert desk.ratings.progress(2).wanted == 2
-    desk.ratings.undo()
+    desk.undo()
     desk.ratings.answer(desk.ratings.question().id, "skip")
     desk.answer_all(later)
     assert desk.ratings.question() is None

@@ -118,6 +118,8 @@ def test_a_value_of_a_follower_that_is_the_default_is_written_down():
         ("IN00=0_5,*=0", "bad number '0_5' for IN00", None),
         ("\N{MINUS SIGN}0.5", "is neither a number nor a preset", "- as the keyboard has it"),
         ("50%", "'50%' is neither a number nor a preset", "no %"),
+        ("0,5", "bad number '0,5'", "write 0.5"),
+        ("0.5,1", "the list has 2 weights", "in the order"),
         ("*=0,5", "cannot read '5'", "0.5 with a point"),
         (math.inf, "bad number inf", None),
         (None, "bad number None", None),

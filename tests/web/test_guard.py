@@ -116,6 +116,18 @@ def test_form_cannot_answer(client, desk, kind):
     assert desk.ratings.answered() == 0
 
 
+def test_a_page_takes_back_no_answer_that_it_does_not_know(client, desk):
+    assert client.state()["last"] is None
+    client.post("/api/answer", an_answer(client))
+    known = client.state()["last"]
+    client.post("/api/answer", an_answer(client))  # from another page
+    assert client.post("/api/undo", {})[0] == 400
+    assert client.post("/api/undo", known)[0] == 409
+    assert desk.ratings.answered() == 2
+    status, _, body = client.post("/api/undo", client.state()["last"])
+    assert (status, json.loads(body)["last"]) == (200, known)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"])
 def test_only_a_post_changes_anything(client, desk, method):
     client.post("/api/answer", an_answer(client))

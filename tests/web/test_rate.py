@@ -83,7 +83,7 @@ class HttpPerson:
         self.state = json.loads(body)
 
     def undo(self):
-        self.state = json.loads(self.client.post("/api/undo", {})[2])
+        self.state = json.loads(self.client.post("/api/undo", self.state["last"])[2])
 
     def question(self):
         return self.state["question"]["pictures"]

@@ -104,6 +104,8 @@ class Architecture:
             any other is a whole key.
         text_encoders: how many a whole picture model has beside its VAE; None of others.
         vae: whether it needs a VAE; none that works on pixels does.
+        image_encoder: conditions of its models that look at a picture by an encoder; empty: none
+            does.
         variants: that its checkpoints may be of; several may hold at once.
         variant: those that a checkpoint is of, once fitted to it.
     """
@@ -122,6 +124,7 @@ class Architecture:
     leftovers: tuple[str, ...] = ()
     text_encoders: int | None = None
     vae: bool = True
+    image_encoder: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     variant: tuple[str, ...] = ()
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -215,6 +218,10 @@ class Architecture:
     def needs_vae(self) -> bool:
         """Whether models of the variant that it is fitted to need a VAE."""
         return self.vae and all(each.vae for each in self.variants if each.name in self.variant)
+
+    def needs_image_encoder(self, contents: Contents) -> bool:
+        """Tell whether a checkpoint of this architecture needs an image encoder."""
+        return bool(self.image_encoder) and contents.fulfil(self.image_encoder)
 
     def modelspec_of(self, contents: Contents) -> dict[str, str]:
         """Return what the metadata of a checkpoint of this architecture says, by its variants."""

@@ -11,21 +11,20 @@ from collections.abc import Collection
 from bmerge.architectures.architecture import Architecture
 from bmerge.formats.prefixes import OF_VAES, is_part_file
 
-__all__ = ["MODEL", "TEXT_ENCODER", "VAE", "components_of"]
+__all__ = ["IMAGE_ENCODER", "MODEL", "TEXT_ENCODER", "VAE", "components_of"]
 
 MODEL = "picture model"
 VAE = "VAE"
 TEXT_ENCODER = "text encoder"
+IMAGE_ENCODER = "image encoder"
 
 _RULES = (
     (r"model_ema\.|ema\.|ema_model\.|unet_ema\.", "EMA"),
     (r"first_stage_model\.|vae\.|pretransform\.", VAE),
     (r"audio_vae\.", "audio VAE"),
     (r"vocoder\.", "vocoder"),
-    (
-        r"clip_vision\.|clip_l_vision\.|image_encoder\.|conditioner\.embedders\.0\.open_clip\.",
-        "image encoder",
-    ),
+    (r"clip_vision\.|clip_l_vision\.|image_encoder\.", IMAGE_ENCODER),
+    (r"conditioner\.(?:main_image_encoder|embedders\.0\.open_clip)\.", IMAGE_ENCODER),
     (r"text_encoders\.(?P<name>[^.]+)\.", TEXT_ENCODER),
     (r"conditioner\.embedders\.(?P<number>\d+)\.", TEXT_ENCODER),
     (r"text_encoder(?:_(?P<place>\d+))?\.|cond_stage_model\.", TEXT_ENCODER),

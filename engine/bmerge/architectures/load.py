@@ -26,7 +26,17 @@ __all__ = ["builtin", "load_architecture"]
 
 _FIELDS = frozenset(
     {"id", "name", "blocks", "rules", "detect", "absent", "aliases", "follows", "lists"}
-    | {"modelspec", "leftovers", "text_encoders", "vae", "about", "layouts", "variants", "like"}
+    | {
+        "modelspec",
+        "leftovers",
+        "text_encoders",
+        "vae",
+        "image_encoder",
+        "about",
+        "layouts",
+        "variants",
+        "like",
+    }
     | STACK
 )
 _RANGE = re.compile(r"([A-Z_]+)(\d+)-\1(\d+)")
@@ -104,6 +114,7 @@ def _build(data: dict[str, Any]) -> Architecture:
         leftovers=tuple(map(str, data.get("leftovers", ()))),
         text_encoders=None if (count := data.get("text_encoders")) is None else int(count),
         vae=bool(data.get("vae", True)),
+        image_encoder=tuple(map(str, data.get("image_encoder", ()))),
         variants=tuple(
             Variant(
                 str(name),

@@ -6,6 +6,7 @@ A traceback is shown only with ``--debug``. The exit status is told in :mod:`.ma
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import logging
 import os
@@ -28,6 +29,7 @@ __all__ = ["call"]
 FAILURE = 1
 _HELP: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """What newer versions of click raise for a verb of several that stands alone."""
+_SHORTER = "give it a shorter name: most file systems allow 255 bytes"
 
 
 class _Handler(logging.Handler):
@@ -135,6 +137,7 @@ def _fail(error: Exception, session: Session) -> int:
         note("hint: --debug shows where it was met")
     elif isinstance(error, OSError) and error.filename is not None:
         note(f"error: {os.fsdecode(error.filename)}: {error.strerror or error}")
+        _advise(error)
     else:
         _blame(error, session)
     return FAILURE
@@ -156,5 +159,14 @@ def _blame(error: Exception, session: Session) -> None:
 
 def _say(error: BmergeError, word: str = "error") -> None:
     note(f"{word}: {error}")
-    if error.hint:
-        note(f"hint: {error.hint}")
+    _advise(error)
+
+
+def _advise(error: BmergeError | OSError) -> None:
+    """Say what to do about an error, if that is known."""
+    hint = error.hint if isinstance(error, BmergeError) else None
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if hint is None and getattr(cause, "errno", None) == errno.ENAMETOOLONG:
+        hint = _SHORTER
+    if hint:
+        note(f"hint: {hint}")

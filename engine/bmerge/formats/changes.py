@@ -66,7 +66,7 @@ _UNREAD = {
 def _key() -> re.Pattern[str]:
     """Return the pattern of keys: to compile it takes as long as small merges should not wait."""
     spelt = "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
-    return re.compile(rf"(?P<name>.+?)(?:{spelt}|\.(?P<plain>{_PLAIN}))")
+    return re.compile(rf"(?s)(?P<name>.+?)(?:{spelt}|\.(?P<plain>{_PLAIN}))")
 
 
 def role_of(key: str) -> tuple[str, str] | None:
@@ -91,4 +91,4 @@ def _is_telling(key: str) -> bool:
 
 def unread_network(key: str) -> str | None:
     """Return the network that a key is of, if that is one of those that are not read."""
-    return next((name for name, keys in _UNREAD.items() if re.fullmatch(keys, key)), None)
+    return next((n for n, keys in _UNREAD.items() if re.fullmatch(keys, key, re.DOTALL)), None)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bmerge import _native
-from bmerge.dtypes import BLOCKS, nbytes_of
+from bmerge.dtypes import BLOCKS, is_float, nbytes_of
 from bmerge.errors import FormatError
 from bmerge.formats.gguf import MAGIC, PLAIN, QUANTISED, SHAPE
 from bmerge.formats.prefixes import kind_of, prefix_of
@@ -28,6 +28,7 @@ _FILE_TYPES = {
 _ROW = 256
 """Elements of a row that a tensor has if its own are not whole blocks."""
 _LONGEST_NAME = 127
+_OTHERS = "write a .safetensors file; --prune leaves out what only training needs"
 
 
 class GgufLayout:
@@ -58,7 +59,8 @@ class GgufLayout:
         for name, (key, dtype, shape) in zip(names, tensors, strict=True):
             if dtype not in _TYPES:
                 message = f"{path}: GGUF has no {dtype}, which {key!r} is of"
-                raise FormatError(message, path=path, key=key, hint="--dtype bf16 converts it")
+                hint = "--dtype bf16 converts it" if is_float(dtype) else _OTHERS
+                raise FormatError(message, path=path, key=key, hint=hint)
             self.offsets.append(at)
             extents = _extents(dtype, shape)
             if extents != tuple(shape):

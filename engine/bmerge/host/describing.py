@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.architectures import Architecture, detect
-from bmerge.architectures.components import TEXT_ENCODER, VAE, components_of
+from bmerge.architectures.components import IMAGE_ENCODER, TEXT_ENCODER, VAE, components_of
+from bmerge.architectures.patterns import Contents
 from bmerge.foreign.maker import makers
 from bmerge.formats import (
     Checkpoint,
@@ -84,6 +85,9 @@ def _components(checkpoint: Checkpoint, architecture: Architecture) -> dict[str,
             missing.append(TEXT_ENCODER if lacking == 1 else f"{lacking} {TEXT_ENCODER}s")
         if architecture.needs_vae and VAE not in found:
             missing.append(VAE)
+        contents = Contents(checkpoint.tensors)
+        if IMAGE_ENCODER not in found and architecture.needs_image_encoder(contents):
+            missing.append(IMAGE_ENCODER)
     return {"components": found, "missing": missing}
 
 

@@ -20,7 +20,7 @@ _OUTSIDE = {
     "token_embedding": "embeddings.token_embedding",
     "positional_embedding": "embeddings.position_embedding", "ln_final": "final_layer_norm",
 }  # fmt: skip
-_BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)")
+_BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)", re.DOTALL)
 
 
 def text_names(

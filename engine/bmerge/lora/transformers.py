@@ -26,7 +26,7 @@ _SD3_OUTSIDE = {
     "y_embedder.mlp.2": "time_text_embed.text_embedder.linear_2",
     "final_layer.linear": "proj_out",
 }  # fmt: skip
-_SD3_BLOCK = re.compile(r"joint_blocks\.(\d+)\.(x|context)_block\.(.+)")
+_SD3_BLOCK = re.compile(r"joint_blocks\.(\d+)\.(x|context)_block\.(.+)", re.DOTALL)
 _SD3_INNER = {
     "x": {
         "attn.proj": "attn.to_out.0", "attn2.proj": "attn2.to_out.0", "mlp.fc1": "ff.net.0.proj",
@@ -48,7 +48,7 @@ _FLUX_OUTSIDE = {
     "guidance_in.out_layer": "time_text_embed.guidance_embedder.linear_2",
     "final_layer.linear": "proj_out",
 }  # fmt: skip
-_FLUX_BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
+_FLUX_BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)", re.DOTALL)
 _FLUX_DOUBLE = {
     "img_attn.proj": "attn.to_out.0", "txt_attn.proj": "attn.to_add_out",
     "img_mlp.0": "ff.net.0.proj", "img_mlp.2": "ff.net.2",

@@ -24,8 +24,8 @@ _RESIDUAL = {
     "in_layers.0": "norm1", "in_layers.2": "conv1", "emb_layers.1": "time_emb_proj",
     "out_layers.0": "norm2", "out_layers.3": "conv2", "skip_connection": "conv_shortcut",
 }  # fmt: skip
-_NUMBERED = re.compile(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.+)")
-_MIDDLE = re.compile(r"middle_block\.([012])\.(.+)")
+_NUMBERED = re.compile(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.+)", re.DOTALL)
+_MIDDLE = re.compile(r"middle_block\.([012])\.(.+)", re.DOTALL)
 
 
 def unet_names(stem: str) -> Iterator[str]:

@@ -24,10 +24,10 @@ BLOCK_TYPES: Mapping[str, str] = {name.lower(): name for name in BLOCKS}
 """What recipes call types of blocks → ggml's names."""
 _INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 """What llama.cpp takes for rows that are not whole blocks of 256."""
-_REPEATED = re.compile(r"(?:^|\.)\d+\..*\.weight")
+_REPEATED = re.compile(r"(?:^|\.)\d+\..*\.weight", re.DOTALL)
 _KEPT = re.compile(r"embed|norm|pos_|time_|final|refiner|router|ff_i\.gate|^head\.", re.IGNORECASE)
 """Layers whose weights stay floats, wherever they are."""
-_LAYER = re.compile(r"(?!.*ff_i\.gate\.).*\.weight")
+_LAYER = re.compile(r"(?!.*ff_i\.gate\.).*\.weight", re.DOTALL)
 """Weights that are a layer's: ComfyUI-GGUF, to which BF16 is blocks, decodes those of linear layers
 and 2D convolutions alone, not other parameters (Wan's modulation, tables, HiDream's gates)."""
 _SMALL = 1024

@@ -120,7 +120,8 @@ def check_merged(recipe: Recipe, matched: Matched, findings: Findings) -> None:
         raise ArchitectureError(message, hint="a fallback step takes from another what one lacks")
     if findings.excluded:
         if not matched.merged:
-            message = f"nothing is left to merge: {some(sorted(findings.excluded))} excluded"
+            keys = sorted(key for kept in findings.excluded.values() for key in kept)
+            message = f"nothing is left to merge: {some(keys)} excluded"
             raise RecipeError(message, hint="exclude less, or copy the file")
         return
     steps = [step.name for step in recipe.in_order() if isinstance(step, Step)]

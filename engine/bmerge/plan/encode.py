@@ -35,7 +35,7 @@ __all__ = ["encoded"]
 _Written: TypeAlias = "tuple[Job | None, OutputTensor]"
 """An output and what makes it; None if the job before it does."""
 
-_REPEATED = re.compile(r"\.\d+\..*\.weight")
+_REPEATED = re.compile(r"\.\d+\..*\.weight", re.DOTALL)
 _KEPT = re.compile(r"embed|norm|modulation|adaln|pos_|time_|final|router", re.IGNORECASE)
 """Layers whose weights nobody quantises, wherever they are."""
 _T5 = "t5"

@@ -115,15 +115,18 @@ def _matched(recipe: Recipe, values: Values, architecture: Architecture) -> Matc
     if recipe.prune or recipe.exclude:
         from bmerge.plan.selection import excluded, kept  # few recipes leave anything out
 
-        origins = ((key, values.origin(recipe.result, key)) for key in keys)
-        found = ((key, rule.found(values.tables, key)) for key, rule in origins)
+        origins = {key: values.origin(recipe.result, key) for key in keys}
+        found = ((key, rule.found(values.tables, key)) for key, rule in origins.items())
         names = {origin.info.key: key for key, origin in found if origin is not None}
         wanted: Collection[str] = names
         if recipe.prune:
             wanted = dict.fromkeys(kept(names, architecture))
             findings.pruned = [name for name in names if name not in wanted]
-        findings.excluded = excluded(recipe.exclude, wanted, architecture)
-        keys = {names[name]: name in findings.excluded for name in wanted}
+        stay = excluded(recipe.exclude, wanted, architecture)
+        for name in sorted(stay):
+            source = values.file_of(origins[names[name]])
+            findings.excluded.setdefault(source, []).append(name)
+        keys = {names[name]: name in stay for name in wanted}
     matched = Matched(keys, values, architecture)
     dtypes = Dtypes(recipe.dtype, values.tables)
     for key in keys:

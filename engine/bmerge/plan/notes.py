@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bmerge.architectures import Architecture
-from bmerge.formats import Checkpoint, leading
+from bmerge.formats import Checkpoint
 from bmerge.lora.patched import loras_of
 from bmerge.plan.positions import is_merged
 from bmerge.plan.values import Findings, Values
@@ -49,7 +49,7 @@ def notes_of(
         architecture: that has one name for each key.
     """
     findings: Findings = values.findings
-    notes, warnings = list(_chosen(findings, checkpoints)), list[str]()
+    notes, warnings = list(_chosen(findings)), list[str]()
     widths = findings.widths
     along = {key for keys in widths.along.values() for key in keys}
     for wider, keys in widths.along.items():
@@ -74,10 +74,10 @@ def notes_of(
             infos = [checkpoint.tensors[key] for key in extra]
             weights = any(is_merged(i) and not architecture.is_leftover(i.key) for i in infos)
             (warnings if weights and not values.picks else notes).append(said)
-    for source, keys in findings.unlike.items():
-        warnings.append(f"{some(keys)} an integer elsewhere: taken from {source}")
-    for source, keys in findings.kept.items():
-        notes.append(f"{some(keys)} of integers that differ: taken from {source}")
+    for (source, dtype), keys in findings.unlike.items():
+        warnings.append(f"{some(keys)} of {dtype} elsewhere: taken from {source}")
+    for (source, dtype), keys in findings.kept.items():
+        notes.append(f"{some(keys)} of {dtype} that differ: taken from {source}")
     notes += _repaired(matched)
     return Said(tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(warnings)))
 
@@ -88,14 +88,13 @@ def _extra(checkpoint: Checkpoint, names: Collection[str], architecture: Archite
     return [] if keys == names else [k for k in keys if architecture.canonical(k) not in names]
 
 
-def _chosen(findings: Findings, checkpoints: Sequence[Checkpoint]) -> Iterator[str]:
+def _chosen(findings: Findings) -> Iterator[str]:
     """Yield what the recipe's ``prune`` and ``exclude`` do."""
     if findings.pruned is not None:
         found = some(findings.pruned) if findings.pruned else "no EMA weights or the like: nothing"
         yield f"{found} pruned"
-    if findings.excluded:
-        first = file_name(leading(checkpoints))
-        yield f"{some(sorted(findings.excluded))} excluded: kept as in {first}"
+    for source, keys in findings.excluded.items():
+        yield f"{some(keys)} excluded: kept as in {source}"
 
 
 def _repaired(matched: Matched) -> Iterator[str]:

@@ -41,22 +41,23 @@ class Findings:
         missing: (what lacks keys, what they are taken from) → the keys.
         lacking: (a pick, what a part comes from, the part, what the rest is) → weights of the part
             that only the rest has.
-        unlike: what floats are taken from that are integers elsewhere → their keys.
+        unlike: (what floats are taken from that are none elsewhere, their dtype there) → the keys.
         merged: names of the steps that merge some key.
         unmerged: names of those that leave some key of floats as it is.
-        kept: what integers are taken from that are others elsewhere → their keys.
-        excluded: keys that the recipe excludes.
+        kept: (what others than floats are taken from that differ elsewhere, their dtype) → the
+            keys.
+        excluded: what the keys are kept from that the recipe excludes → these.
         pruned: keys that only training needs; None if they are not asked for.
         widths: which models have more input channels than others.
     """
 
     missing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     lacking: dict[tuple[str, str, str, str], list[str]] = field(default_factory=dict)
-    unlike: dict[str, list[str]] = field(default_factory=dict)
+    unlike: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     merged: set[str] = field(default_factory=set)
     unmerged: set[str] = field(default_factory=set)
-    kept: dict[str, list[str]] = field(default_factory=dict)
-    excluded: frozenset[str] = frozenset()
+    kept: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    excluded: dict[str, list[str]] = field(default_factory=dict)
     pruned: list[str] | None = None
     widths: Widths = field(default_factory=Widths)
 
@@ -136,6 +137,10 @@ class Values:
             return answered(self._find(value, key, {}))
 
         return self._alike.rule(("tensor", value), key, look)
+
+    def file_of(self, rule: AlikeRule) -> str:
+        """Return the name of the file whose tensors a rule gives."""
+        return self._files[rule.info]
 
     def _keys_of(self, value: Value) -> Asking[Collection[str]]:
         name = value.name
@@ -270,7 +275,7 @@ class Values:
     ) -> None:
         source = self._label(lead)
         if found is not None:
-            keys = self.findings.unlike.setdefault(source, [])
+            keys = self.findings.unlike.setdefault((source, found.info.dtype), [])
         else:
             keys = self.findings.missing.setdefault((self._label(value), source), [])
         self._alike.note(keys, *taken)
@@ -284,8 +289,8 @@ class Values:
             if value not in {lead, ZERO}:
                 each: FoundTensor | None = yield self._find(value, key, known)
                 if each is not None and self._are_other(first.info, each.info):
-                    kept = self.findings.kept.setdefault(self._label(lead), [])
-                    self._alike.note(kept, first, key)
+                    source = self._label(lead), first.info.dtype
+                    self._alike.note(self.findings.kept.setdefault(source, []), first, key)
                     return
 
     def _is_weight(self, info: Tensor) -> bool:

@@ -205,12 +205,25 @@ class Ratings:
             )
         return True
 
-    def undo(self) -> bool:
-        """Take back the last answer; return False if there is none."""
+    def last_answer(self) -> tuple[str, str] | None:
+        """Return the question that was answered last, and the answer; None if there is none."""
+        query = "SELECT id, answer FROM questions WHERE turn = (SELECT max(turn) FROM questions)"
+        with open_ratings(self.folder) as db:
+            row = db.execute(query).fetchone()
+        return (row["id"], row["answer"]) if row else None
+
+    def undo(self, question: str, answer: str) -> bool:
+        """Take back an answer; return False if it is not the last: another page may have answered.
+
+        Args:
+            question: that was answered.
+            answer: that it got.
+        """
         with open_ratings(self.folder, write=True) as db:
             done = db.execute(
-                "UPDATE questions SET answer = NULL, turn = NULL"
-                " WHERE turn = (SELECT max(turn) FROM questions)"
+                "UPDATE questions SET answer = NULL, turn = NULL WHERE id = ? AND answer = ?"
+                " AND turn = (SELECT max(turn) FROM questions)",
+                (question, answer),
             )
         return done.rowcount > 0
 

@@ -28,6 +28,7 @@ _WILD = frozenset("*?[")
 _BETWEEN = r"(?P<first>[^:]+):(?P<second>[^@]+)@(?P<share>.+)"
 _QUANTITY = re.compile(r"[-+\u2010-\u2015\u2212]?[\d.,_]+ *%?")
 """What looks like a number, with a minus sign of print or a per cent sign perhaps."""
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _NO_PRESETS: Presets = MappingProxyType({})
 
 
@@ -63,6 +64,11 @@ def _from_text(text: str, architecture: Architecture, presets: Presets) -> Block
     if len(parts) == 1 and _is_number(text):
         return BlockWeights(_number(text))
     if all(_is_number(part) for part in parts):
+        if _DECIMAL_COMMA.fullmatch(text) and 2 not in (
+            len(architecture.blocks),
+            *architecture.lists,
+        ):
+            raise RecipeError(f"bad number {text!r}", hint=f"write {text.replace(',', '.')}")
         return parse_weights([_number(part) for part in parts], architecture)
     values: dict[str, float] = {}
     if "=" not in parts[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +36,14 @@ class RatingDesk:
 
     async def answer(self, request: Request) -> Response:
         """Store an answer; the status is 409 if the question was answered elsewhere."""
+        return await self._change(request, self._ratings.answer)
+
+    async def undo(self, request: Request) -> Response:
+        """Take the last answer back; the status is 409 if the page does not know the last."""
+        return await self._change(request, self._ratings.undo)
+
+    async def _change(self, request: Request, change: Callable[[str, str], bool]) -> Response:
+        """Do something to the answer of a question, both of which the request names."""
         body = await _json(request)
         question, answer = body.get("question"), body.get("answer")
         if not (isinstance(question, str) and isinstance(answer, str)):
@@ -42,24 +51,18 @@ class RatingDesk:
         if not self._ratings.exist:
             raise HTTPException(404, "nothing is to be rated")
         try:
-            stored = await run_in_threadpool(self._ratings.answer, question, answer)
+            done = await run_in_threadpool(change, question, answer)
         except StudyError as error:
             raise HTTPException(400, str(error)) from error
         state = await run_in_threadpool(self._state)
-        return JSONResponse(state, status_code=200 if stored else 409)
-
-    async def undo(self, request: Request) -> Response:
-        """Take the last answer back."""
-        await _json(request)
-        if self._ratings.exist:
-            await run_in_threadpool(self._ratings.undo)
-        return JSONResponse(await run_in_threadpool(self._state))
+        return JSONResponse(state, status_code=200 if done else 409)
 
     def _state(self) -> dict[str, Any]:
         if not self._ratings.exist:
-            return {"question": None, "trial": None, "answered": 0}
+            return {"question": None, "trial": None, "answered": 0, "last": None}
         question = self._ratings.question()
         trial = self._ratings.open_trial()
+        last = self._ratings.last_answer()
         progress = None if trial is None else self._ratings.progress(trial)
         return {
             "question": question
@@ -72,6 +75,7 @@ class RatingDesk:
             },
             "trial": progress and {"answered": progress.answered, "wanted": progress.wanted},
             "answered": self._ratings.answered(),
+            "last": last and {"question": last[0], "answer": last[1]},
         }
 
 

@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const screens = ["ask", "idle", "lost"];
 const images = [...document.querySelectorAll("#pictures img")];
 let question = null;
+let newest = null;  // the answer that an undo takes back, and its question
 let last = Promise.resolve();  // the request in flight, or the last one that waits behind it
 
 function show(screen) {
@@ -18,15 +19,20 @@ async function call(path, body) {
   };
   const response = await fetch(path, options);
   if (!response.ok && response.status !== 409) throw new Error(await response.text());
-  return response.json();
+  return [await response.json(), response.ok];
 }
 
 // One request after the other, so that what is shown last is the newest. An answer names its
-// question; so a key that is hit twice is no answer to the next one.
-function update(path, body) {
+// question; so a key that is hit twice is no answer to the next one. An undo names what it takes
+// back, and is not done if another page has answered since.
+function update(path, body, refused = "") {
   last = last.then(async () => {
+    const data = body?.();
+    if (data === null) return;  // there is nothing to take back
     try {
-      draw(await call(path, body));
+      const [state, done] = await call(path, data);
+      draw(state);
+      if (!done && refused) complain(refused);
     } catch (error) {
       if (error instanceof TypeError) show("lost");  // fetch has no connection
       else complain(error.message);
@@ -35,6 +41,7 @@ function update(path, body) {
 }
 
 function draw(state) {
+  newest = state.last;
   $("undo").disabled = state.answered === 0;
   $("count").textContent = `${state.answered} answered`;
   $("done").hidden = !state.trial;
@@ -80,11 +87,12 @@ function complain(text) {
 function answer(text) {
   if (!question || $("pictures").classList.contains("loading")) return;  // nobody has seen it
   $("undo").disabled = false;
-  update("/api/answer", { question: question.id, answer: text });
+  const given = { question: question.id, answer: text };
+  update("/api/answer", () => given);
 }
 
 function undo() {
-  update("/api/undo", {});
+  update("/api/undo", () => newest, "Another page has answered since: nothing was taken back.");
 }
 
 const zoomed = $("zoomed");
