@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -17,6 +18,15 @@ def test_of_path_reads_one_file_by_its_stem(write_plugin):
     (found,) = discovery.of_path(write_plugin("my-method.py", "x = 1"))
     assert found.name == "my-method"
     assert found.load().x == 1
+
+
+def test_file_that_changed_within_a_second_is_not_taken_for_what_it_was(write_plugin, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for text in ("x = 1", "x = 2"):
+        file = write_plugin("changing.py", text)
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        assert plugin_files.import_file(file).x == int(text[-1])
+    assert [path.name for path in file.parent.iterdir()] == ["changing.py"]
 
 
 HOOK = """

@@ -12,8 +12,9 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from bmerge.errors import PluginError
 
@@ -83,6 +84,18 @@ def _name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
+class _AsItStands(SourceFileLoader):
+    """Compiles a file whenever it is imported.
+
+    Bytecode that is kept is told from that of another text by seconds and size alone, while results
+    are known by the text. None is left beside users' files, either.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def import_file(file: Path) -> ModuleType:
     """Import a file as a module of its own, apart from whatever else has its name.
 
@@ -91,7 +104,8 @@ def import_file(file: Path) -> ModuleType:
     """
     path = file.resolve()
     name = "bmerge_plugin_file_" + re.sub(r"\W", "_", file.stem)
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _AsItStands(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:  # pragma: no cover  a .py file always has a loader
         raise PluginError(f"{str(file)!r} cannot be imported")
     module = importlib.util.module_from_spec(spec)
