@@ -138,6 +138,7 @@ def main() -> None:
         "trial s | evaluators | s | of one | CPU s | before, s | after, s | gap ms, most | idle s"
     )
     print(f"| {columns} |\n|{'---|' * 9}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages have bytecode
     with tempfile.TemporaryDirectory(prefix="bmerge-evaluators-") as name:
         folder = Path(name)
         (folder / "sleeper.py").write_text(PLUGIN)

@@ -14,6 +14,8 @@ from hypothesis import settings
 
 # A worker for each core is there already: threads of BLAS and torch would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests start hundreds of Pythons, as users do whose bmerge pip has compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("shared", deadline=None)  # other work may share the machine
 settings.load_profile("shared")

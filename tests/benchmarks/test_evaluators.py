@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_benchmark_of_evaluators_tells_where_time_goes() -> None:
     options = ["--trials", "6", "--seconds", "0.04"]
     words = [sys.executable, "-m", "benchmarks.evaluators", *options]

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.merge.machines import kept, table
 from benchmarks.merge.measure import Run
 from benchmarks.merge.table import Row
@@ -26,6 +28,7 @@ def _bench(tmp_path, *arguments):
     ]
 
 
+@pytest.mark.slow
 def test_table_has_a_row_for_each_work_and_candidate(tmp_path):
     who = "native,native_shards,native_mmap"
     rows = _bench(tmp_path, "--work", "fp16_to_fp8,lora", "--who", who)
@@ -41,6 +44,7 @@ def test_table_has_a_row_for_each_work_and_candidate(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_noted(tmp_path):
     rows = _bench(tmp_path, "--work", "one_block", "--who", "sd-meh")
     assert rows[1][:3] == ["one_block", "sd-meh", "does not do this"]

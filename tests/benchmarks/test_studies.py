@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_benchmark_of_studies_tells_what_it_measures() -> None:
     words = [sys.executable, "-m", "benchmarks.studies", "--trials", "30", "--stored", "30"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
