@@ -11,13 +11,15 @@ import numpy as np
 import optuna
 import pytest
 
-from bmerge import BmergeError, StudyError
+from bmerge import BmergeError, Result, StudyError
 from bmerge.cli.study_progress import trial_text
+from bmerge.evaluate.payloads import Witnesses
 from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.study.events import RacingChosen
 from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
 from bmerge.study.objective import Objective, Objectives
+from bmerge.study.picture_record import PictureRecord
 from bmerge.study.race import Race
 from bmerge.study.racing import check_racing, cost_of_a_merge
 from bmerge.study.stored import read_study
@@ -242,3 +244,55 @@ def test_pictures_count_by_their_weights_in_an_estimate():
                  pictures=pictures(0.5, 0.5))  # fmt: skip
     race = Race(best, ONE.scale({}), 0)
     assert race.means(pictures(0.9, 0.1)) == pytest.approx({"judge": 0.5 + (0.4 - 3 * 0.4) / 4})
+
+
+def _listed(times: int) -> list[Result]:
+    """Return what is told of a complete trial of eight pictures and of one behind after four.
+
+    The study lists each of the eight ``times`` times.
+    """
+    names = [[f"p{n}{copy}" for copy in "abc"[:times]] for n in range(8)]
+    same = {name: copies[0] for copies in names for name in copies}
+    objectives = replace(ONE, witnesses=Witnesses(pictures=same))
+
+    def pictures(*scores: float) -> tuple[PictureRecord, ...]:
+        return tuple(
+            {"id": name, "file": "", "seed": 0, "weight": 1.0, "scores": {"judge": score}}
+            for copies, score in zip(names, scores, strict=False)
+            for name in copies
+        )
+
+    tried = Proposal("iters", "x", {"alpha": 0.5}, {})
+    whole = Trial(0, "complete", tried, means={"judge": 0.45},
+                  pictures=pictures(*np.arange(1, 9) / 10), sequence=0)  # fmt: skip
+    some = Trial(1, "pruned", tried, pictures=pictures(0.0, 0.1, 0.4, 0.3), sequence=1, incumbent=0)
+    scale = objectives.scale({})
+    scored = {trial.number: scale.scored(trial, {0: whole}) for trial in (whole, some)}
+    return results_of(scored, objectives)
+
+
+def test_a_picture_that_is_listed_several_times_counts_once():
+    once, thrice = _listed(1), _listed(3)
+    for one, other in zip(once, thrice, strict=True):
+        assert other.score == pytest.approx(one.score)
+        assert other.variance == pytest.approx(one.variance)
+        assert [*other.by_picture] == [*one.by_picture]
+        assert [*other.by_picture.values()] == pytest.approx([*one.by_picture.values()])
+    differences = np.array([-0.1, -0.1, 0.1, -0.1])
+    assert once[1].variance == pytest.approx(differences.var(ddof=1) / 4 * (1 - 4 / 8))
+
+
+def test_a_trial_is_judged_by_four_pictures_that_differ():
+    same = {"p0b": "p0", "p1b": "p1"}
+    scale = replace(ONE, witnesses=Witnesses(pictures=same)).scale({})
+
+    def pictures(score: float) -> list[PictureRecord]:
+        return [
+            {"id": name, "file": "", "seed": 0, "weight": 1.0, "scores": {"judge": score}}
+            for name in ("p0", "p0b", "p1", "p1b", "p2", "p3", "p4")
+        ]
+
+    best = Trial(0, "complete", Proposal("iters", "x", {}, {}), means={"judge": 0.5},
+                 pictures=tuple(pictures(0.5)))  # fmt: skip
+    race, behind = Race(best, scale, 0), pictures(0.4)
+    assert [race.pace(behind[:count]) for count in range(7)] == [4, 3, 3, 2, 2, 1, 0]

@@ -1,23 +1,22 @@
 """Scores and differences of scores, and how sure they are.
 
 A prompt likes one merge better than another, whatever the seed: pictures of one prompt are no
-independent witnesses. So the error of a mean difference is that of sums over prompts: a cluster-
-robust variance with the correction that makes it right where pictures do not hang together, and
-the degrees of freedom that go with it (Bell and McCaffrey 2002, "Bias reduction in standard errors
-for linear regression with multi-stage samples"). Where all prompts have the same number of pictures
-of the same weight, both are those of the paired t-test over the means of the prompts; where each
-has one picture, of that over the pictures. Of a single prompt nothing can be known but other seeds.
+independent witnesses. So the error of a mean difference is that of sums over prompts
+(:mod:`bmerge.study.clusters`). Where all prompts have the same number of pictures of the same
+weight, it is that of the paired t-test over the means of the prompts; where each has one picture,
+of that over the pictures. Of a single prompt nothing can be known but other seeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bmerge.evaluate.payloads import Witnesses
 from bmerge.records import dataclass
+from bmerge.study.clusters import certainty
 from bmerge.study.objective import Objective, Scale
 from bmerge.study.picture_record import PictureRecord
 
@@ -133,7 +132,7 @@ def _estimate(
     judged = {prompt for prompt, part in zip(groups, found.parts, strict=True) if part}
     if not by_prompt or len(judged) < 2:
         groups = [witnesses.picture(picture["id"], picture["seed"]) for picture in pictures]
-    return Estimate(found.score, *_certainty(found.errors, found.parts, groups))
+    return Estimate(found.score, *certainty(found.errors, found.parts, groups))
 
 
 def _weights(scale: Scale) -> dict[str, float]:
@@ -143,28 +142,3 @@ def _weights(scale: Scale) -> dict[str, float]:
         for label, weight in one.weights.items():
             weights[label] += weight
     return {label: weight for label, weight in weights.items() if weight}
-
-
-def _certainty(
-    errors: Sequence[float], parts: Sequence[float], groups: Sequence[Hashable]
-) -> tuple[float, float]:
-    """Return the standard error of a sum and its degrees of freedom.
-
-    With e the sum of a group's errors and q its part in the whole, the variance is
-    Σ e² / (1 − q), and 1 / freedom is Σ q² + Σ (q r)² / ((1 − q) (1 − r)), the second sum
-    over all ordered pairs of groups.
-    """
-    sums: dict[Hashable, float] = defaultdict(float)
-    shares: dict[Hashable, float] = defaultdict(float)
-    whole = math.fsum(parts)
-    for error, part, group in zip(errors, parts, groups, strict=True):
-        if part:
-            sums[group] += error
-            shares[group] += part / whole
-    if len(sums) < 2:
-        return math.inf, 1.0
-    unit = max(map(abs, sums.values())) or 1.0  # squares of the numbers themselves might overflow
-    variance = math.fsum((sums[g] / unit) ** 2 / (1 - shares[g]) for g in sums)
-    terms = [q * q / (1 - q) for q in shares.values()]
-    pairs = math.fsum(terms) ** 2 - math.fsum(term * term for term in terms)
-    return unit * math.sqrt(variance), 1 / (math.fsum(q * q for q in shares.values()) + pairs)

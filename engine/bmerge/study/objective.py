@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from bmerge.evaluate.payloads import Witnesses
 from bmerge.records import dataclass
+from bmerge.study.clusters import certainty
 from bmerge.study.constraint import Constraint, exchange_rate
 from bmerge.study.normal import Normal, columns, rank, zscore
 from bmerge.study.picture_record import PictureRecord
@@ -177,7 +178,8 @@ class Scale:
 
         Returns:
             The mean difference on the same pictures, and the variance of its error as the
-            difference on all: ``s² / n · (1 - n / N)`` for n of N pictures, drawn at random.
+            difference on all: ``s² / n · (1 - n / N)`` for n of N pictures, drawn at random. A
+            picture that is there twice is one.
         """
         rival = {picture["id"]: picture for picture in incumbent.pictures}
         own = self.shares(pictures)
@@ -185,32 +187,16 @@ class Scale:
         differences = [a - b for a, b in zip(own, others, strict=True)]
         count = len(differences)
         mean = math.fsum(differences) / count
-        unit = max(map(abs, differences)) or 1.0  # squares of the numbers themselves might overflow
-        squares = math.fsum(((d - mean) / unit) ** 2 for d in differences)
-        variance = min(squares / max(1, count - 1) / count * unit * unit, _GREATEST)
-        return mean, variance * (1 - count / len(incumbent.pictures))
+        same = [self.witnesses.picture(p["id"], p["seed"]) for p in pictures]
+        errors = [(difference - mean) / count for difference in differences]
+        error, _ = certainty(errors, [1.0] * count, same)
+        rest = 1 - count / len(incumbent.pictures)
+        return mean, min(error * error, _GREATEST) * rest
 
     def picture(self, picture: PictureRecord) -> float:
         """Return a picture's own value: the sum of all objectives over its scores."""
         normal = {label: self._normal(label, picture) for label in picture["scores"]}
         return math.fsum(_sum(one.weights, normal) for one in self.sums)
-
-    def by_picture(self, trial: Trial, trials: Mapping[int, Trial]) -> dict[str, float]:
-        """Return what each picture of a trial says, by its id.
-
-        Args:
-            trial: with its score.
-            trials: among which is the one that a pruned trial was behind.
-
-        Returns:
-            Numbers whose mean over all pictures of the study is the score; none where the score is
-            no such mean.
-        """
-        if trial.score is None or trial.broken or len(self.sums) > 1 or self.tallies:
-            return {}
-        whole = trial if trial.incumbent is None else trials[trial.incumbent]
-        shares = self.shares(trial.pictures, whole.pictures)
-        return {p["id"]: share for p, share in zip(trial.pictures, shares, strict=True)}
 
     def shares(
         self, pictures: Sequence[PictureRecord], among: Sequence[PictureRecord] = ()

@@ -120,7 +120,8 @@ class Result:
             pictures that it had. Its score is then the best one's plus the mean difference on
             those pictures: too low for a good merge that was unlucky, hardly ever too high.
         by_picture: id of each picture → what it says of the trial. The mean of all pictures of a
-            complete trial is its score; the same id is the same prompt and seed in every trial.
+            complete trial is its score; the same id is the same prompt and seed in every trial,
+            and a picture that the study lists twice is there once, with what both say.
             Empty where pictures do not add up to the score: with several objectives, with a tally
             other than the mean, where a constraint lowers the score, and for a failed trial.
     """

@@ -41,7 +41,7 @@ class Race:
 
     def is_lost(self, pictures: Sequence[PictureRecord]) -> bool:
         """Tell whether a trial is to be stopped, by the records of its pictures so far."""
-        if not FEWEST <= len(pictures) < len(self.incumbent.pictures):
+        if self._distinct(pictures) < FEWEST or len(pictures) >= len(self.incumbent.pictures):
             return False
         lead, _ = self.scale.lead(pictures, self.incumbent)
         return lead < 0
@@ -52,7 +52,11 @@ class Race:
 
     def pace(self, pictures: Sequence[PictureRecord]) -> int:
         """Return how many pictures are wanted until the next judgement; 0 if it is lost."""
-        return 0 if self.is_lost(pictures) else max(1, FEWEST - len(pictures))
+        return 0 if self.is_lost(pictures) else max(1, FEWEST - self._distinct(pictures))
+
+    def _distinct(self, pictures: Sequence[PictureRecord]) -> int:
+        """Count pictures; one that is there twice tells nothing the second time."""
+        return len({self.scale.witnesses.picture(p["id"], p["seed"]) for p in pictures})
 
     def means(self, pictures: Sequence[PictureRecord]) -> dict[str, float]:
         """Estimate each scorer's mean over all pictures: the incumbent's plus the difference."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping
 
 from bmerge.study.objective import Objectives, Scale
 from bmerge.study.protocols import Result
@@ -42,5 +44,25 @@ def _result(trial: Trial, trials: Mapping[int, Trial], scale: Scale) -> Result:
         variance=trial.variance,
         pictures=len(trial.pictures),
         pruned=trial.state == "pruned",
-        by_picture=scale.by_picture(trial, trials),
+        by_picture=_by_picture(trial, trials, scale),
     )
+
+
+def _by_picture(trial: Trial, trials: Mapping[int, Trial], scale: Scale) -> dict[str, float]:
+    """Return what each picture of a trial says, by its id; one that is there twice once."""
+    if trial.score is None or trial.broken or len(scale.sums) > 1 or scale.tallies:
+        return {}
+    whole = (trial if trial.incumbent is None else trials[trial.incumbent]).pictures
+    firsts: dict[Hashable, str] = {}
+    names = {
+        p["id"]: firsts.setdefault(scale.witnesses.picture(p["id"], p["seed"]), p["id"])
+        for p in whole
+    }
+    counts = Counter(names.values())
+    said = defaultdict(list)
+    for picture, share in zip(trial.pictures, scale.shares(trial.pictures, whole), strict=True):
+        said[names[picture["id"]]].append(share)
+    return {
+        name: math.fsum(some) / len(some) * counts[name] * len(counts) / len(whole)
+        for name, some in said.items()
+    }
