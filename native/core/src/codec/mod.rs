@@ -14,6 +14,7 @@ pub(crate) mod formula;
 mod half;
 mod isa;
 pub(crate) mod lanes;
+pub(crate) mod pairs;
 #[cfg(target_arch = "x86_64")]
 mod search_avx2;
 mod stochastic;

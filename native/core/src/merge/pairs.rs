@@ -11,23 +11,25 @@ use super::request::Job;
 use super::Sources;
 use crate::codec::blocks::encode::{Companions, Encoder};
 use crate::codec::blocks::{Code, Codec, Scaled, Scales, Window};
+use crate::codec::pairs::{look_up, PAIRS};
 use crate::codec::Isa;
 use crate::error::Result;
 use crate::program::stage::Stage;
 use crate::vm::simd::Task;
 use crate::vm::{is_pointwise, Level, BLOCK};
 
-/// Pairs of bytes.
-pub(super) const ALL: usize = 1 << 16;
-
 /// Tensors of fewer elements are not worth a table.
-const WORTH: u64 = 16 * ALL as u64;
+const WORTH: u64 = 16 * PAIRS as u64;
 
 /// Magnitudes of a code: an I8 has one more than the others.
 const MAGNITUDES: usize = 129;
 
 /// Pairs whose results have one bound.
 const RUN: usize = 64;
+
+/// The same where the bound of so many may do: to find the greatest of a run's codes takes longer
+/// than to look through them.
+const SEVERAL: usize = 16 * RUN;
 
 /// What a magnitude that is not finite has for its bits.
 const INFINITE: u32 = 0x7f80_0000;
@@ -138,8 +140,8 @@ impl Pairs {
                 if self.codes.is_empty() {
                     self.codes = codes_of(*encoder, &self.results);
                 }
-                fill(&self.codes, views, codes);
-                Some(())
+                let table = self.codes.as_chunks::<1>().0.first_chunk();
+                table.map(|table| look_up(table, views, codes.as_chunks_mut().0))
             }
         };
         for coded in inputs {
@@ -221,10 +223,10 @@ fn codes_of(encoder: Encoder, results: &[f32]) -> Vec<u8> {
     let Codec::Scaled(codec) = encoder.codec else {
         return Vec::new();
     };
-    let columns = ALL as u64;
+    let columns = PAIRS as u64;
     let scales = Scales::Grid { rows: 2, columns, across: 1 };
     let line = Scaled { rows: 1, columns, stride: columns, scales, ..codec.clone() };
-    let (mut values, mut codes) = (results.to_vec(), vec![0; ALL]);
+    let (mut values, mut codes) = (results.to_vec(), vec![0; PAIRS]);
     Encoder { codec: &Codec::Scaled(line), ..encoder }.encode(0, &mut values, &mut codes);
     codes
 }
@@ -243,16 +245,29 @@ impl Task for Greatest<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self) -> u32 {
-        let Self { tables: (results, bounds), codes: [xs, ys], whole, mut reached } = self;
-        for (xs, ys) in xs.chunks(RUN).zip(ys.chunks(RUN)) {
-            let bound = bounds[place(most(xs, whole[0]), most(ys, whole[1]))];
-            if bound > reached {
-                for (x, y) in xs.iter().zip(ys) {
+        let (results, [xs, ys], mut reached) = (self.tables.0, self.codes, self.reached);
+        for several in xs.chunks(SEVERAL).zip(ys.chunks(SEVERAL)) {
+            if self.bound(several) <= reached {
+                continue;
+            }
+            for run in several.0.chunks(RUN).zip(several.1.chunks(RUN)) {
+                if self.bound(run) <= reached {
+                    continue;
+                }
+                for (x, y) in run.0.iter().zip(run.1) {
                     reached = reached.max(results[usize::from(u16::from_be_bytes([*x, *y]))]);
                 }
             }
         }
         reached
+    }
+}
+
+impl Greatest<'_> {
+    /// What no result of these pairs is above.
+    #[inline(always)]
+    fn bound(&self, (xs, ys): (&[u8], &[u8])) -> u32 {
+        self.tables.1[place(most(xs, self.whole[0]), most(ys, self.whole[1]))]
     }
 }
 
@@ -270,13 +285,4 @@ fn most(codes: &[u8], whole: bool) -> u8 {
         }
     }
     most
-}
-
-fn fill(table: &[u8], [xs, ys]: [&[u8]; 2], codes: &mut [u8]) {
-    let Some(table) = table.first_chunk::<ALL>() else {
-        return;
-    };
-    for ((code, x), y) in codes.iter_mut().zip(xs).zip(ys) {
-        *code = table[usize::from(u16::from_be_bytes([*x, *y]))];
-    }
 }

@@ -7,11 +7,9 @@ use super::frame::Frame;
 use super::view::View;
 use super::BLOCK;
 use crate::codec;
+use crate::codec::pairs::{self, PAIRS};
 use crate::dtype::Dtype;
 use crate::program::stage::{Instruction, Stage};
-
-/// Pairs of bytes.
-const PAIRS: usize = 1 << 16;
 
 /// Tensors of fewer elements are not worth a table of their own: it takes a quarter of the time
 /// that it saves on one of so many.
@@ -34,8 +32,6 @@ pub(crate) struct Table {
     /// One result for each pair, by the first byte, then the second; none if one of them is not
     /// finite.
     results: Vec<u8>,
-    /// Places in the table of a block's results.
-    places: Vec<u16>,
 }
 
 impl Table {
@@ -59,7 +55,6 @@ impl Table {
             let xs: Vec<u8> = xs.into_iter().flat_map(|x| [x; 256]).collect();
             let ys = ys.repeat(BLOCK / 256);
             let size = key.output.bytes();
-            self.places.resize(BLOCK, 0);
             self.results.resize(PAIRS * size, 0);
             let blocks = xs.chunks(BLOCK).zip(self.results.chunks_mut(BLOCK * size));
             let mut all = true;
@@ -78,7 +73,7 @@ impl Table {
 
     /// Look up a block's results; false if an argument is not finite, and nothing was looked up.
     #[inline(always)]
-    pub(crate) fn look_up(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
+    pub(crate) fn look_up(&self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
         match frame.encoding.dtype.bytes() {
             1 => self.look_up_sized::<1>(frame, offset, target),
             _ => self.look_up_sized::<2>(frame, offset, target),
@@ -87,7 +82,7 @@ impl Table {
 
     #[inline(always)]
     fn look_up_sized<const N: usize>(
-        &mut self,
+        &self,
         frame: &Frame,
         offset: usize,
         target: &mut [u8],
@@ -103,12 +98,7 @@ impl Table {
         if !codec::all_finite_bytes(*first, xs) || !codec::all_finite_bytes(*second, ys) {
             return false;
         }
-        for (place, (x, y)) in self.places.iter_mut().zip(xs.iter().zip(ys)) {
-            *place = u16::from_be_bytes([*x, *y]);
-        }
-        for (target, place) in targets.iter_mut().zip(&self.places) {
-            *target = results[usize::from(*place)];
-        }
+        pairs::look_up(results, [xs, ys], targets);
         true
     }
 }
