@@ -7,10 +7,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::buffer::Buffer;
+use crate::dtype::parse_dtype;
 use crate::errors::{to_python, ProgramError};
-use crate::merge::{pin_source, source};
 use crate::patched::{patched, RawPatched};
 use crate::scaled::scaled;
+use crate::source::{pin_source, source};
 
 /// A coded tensor: codec, parts (source, offset), parameters.
 type RawCoded<'py> = (String, Vec<(usize, u64)>, Bound<'py, PyAny>);
@@ -33,7 +34,8 @@ fn stored(raw: &Bound<'_, PyAny>) -> PyResult<Stored> {
         return Ok(Stored::Plain(Plain { source, offset, dtype: parse_dtype(&dtype)? }));
     }
     if let Ok(raw) = raw.extract::<RawPatched>() {
-        return patched(raw).map(Stored::Patched);
+        let base = input(&raw.1)?;
+        return patched(raw, base).map(Stored::Patched);
     }
     let (name, parts, parameters): RawCoded = raw.extract()?;
     let codec = codec(&name, &parameters)?;
@@ -96,11 +98,6 @@ fn packed(raw: &Bound<'_, PyAny>) -> PyResult<Packed> {
         _ => Groups::Listed(groups.unsigned_abs()),
     };
     Ok(Packed { bits, rows, columns, words, groups, scale: parse_dtype(&scale)?, zero })
-}
-
-/// The type of that name.
-pub(crate) fn parse_dtype(name: &str) -> PyResult<Dtype> {
-    Dtype::parse(name).ok_or_else(|| ProgramError::new_err(format!("unknown dtype {name:?}")))
 }
 
 /// The error of a job.

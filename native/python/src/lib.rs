@@ -5,6 +5,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod buffer;
+mod dtype;
 mod errors;
 mod header;
 mod input;
@@ -14,6 +15,7 @@ mod patched;
 mod program;
 mod progress;
 mod scaled;
+mod source;
 
 use pyo3::prelude::*;
 

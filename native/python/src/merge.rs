@@ -1,10 +1,9 @@
 //! `merge` and `Report`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bmerge_core::merge as core;
-use bmerge_core::merge::{Base, IoMode, OnNonFinite, Options, Rounding, SharedBytes, Sink, Source};
+use bmerge_core::merge::{Base, IoMode, OnNonFinite, Options, Rounding, SharedBytes, Sink};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -14,6 +13,7 @@ use crate::input::{encoding, input, named};
 use crate::output::OutputFile;
 use crate::program::Program;
 use crate::progress::Progress;
+use crate::source::{pin_source, source};
 
 /// What one merge did.
 #[pyclass(frozen, module = "bmerge._native")]
@@ -129,12 +129,6 @@ type RawCopy = (usize, u64, u64, usize, u64);
 /// What a job changes, as Python gives it: job, input, sample.
 type RawBase<'py> = (usize, Bound<'py, PyAny>, u64);
 
-/// A source as Python gives it, pinned.
-pub(crate) enum Pinned<'py> {
-    Path(PathBuf),
-    Buffer(Buffer<'py>),
-}
-
 /// A sink as Python gives it, pinned.
 enum Output<'py> {
     File(PyRef<'py, OutputFile>),
@@ -226,25 +220,11 @@ fn run(py: Python<'_>, request: &core::Request, progress: &core::Progress) -> Py
     }
 }
 
-pub(crate) fn pin_source<'py>(object: &Bound<'py, PyAny>) -> PyResult<Pinned<'py>> {
-    match Buffer::readable(object) {
-        Ok(buffer) => Ok(Pinned::Buffer(buffer)),
-        Err(error) => object.extract().map(Pinned::Path).map_err(|_| error),
-    }
-}
-
 fn pin_sink<'py>(object: &Bound<'py, PyAny>) -> PyResult<Output<'py>> {
     if let Ok(file) = object.extract::<PyRef<'py, OutputFile>>() {
         return Ok(Output::File(file));
     }
     Buffer::writable(object).map(Output::Buffer)
-}
-
-pub(crate) fn source<'a>(input: &'a Pinned<'_>) -> Source<'a> {
-    match input {
-        Pinned::Path(path) => Source::Path(path.clone()),
-        Pinned::Buffer(buffer) => Source::Bytes(buffer.bytes()),
-    }
 }
 
 fn sink<'a>(output: &'a mut Output<'_>) -> Sink<'a> {

@@ -1,12 +1,12 @@
 //! Inputs that `LoRA`s change, as Python gives them.
 
 use bmerge_core::merge::{
-    Change, Delta, Factor, Form, Found, Lengths, Matrix, Patched, Plain, Turns,
+    Change, Delta, Factor, Form, Found, Input, Lengths, Matrix, Patched, Plain, Turns,
 };
 use pyo3::prelude::*;
 
+use crate::dtype::parse_dtype;
 use crate::errors::ProgramError;
-use crate::input::{input, parse_dtype};
 
 /// `"patched"`, the tensor without changes, its rows and columns, and the changes.
 pub(crate) type RawPatched<'py> = (String, Bound<'py, PyAny>, u64, u64, Vec<RawChange<'py>>);
@@ -30,12 +30,13 @@ type RawPlain = (usize, u64, String);
 type RawTurns = (RawPlain, u64, u64, Option<u32>, f64, bool, Option<RawPlain>);
 
 /// The tensor with its changes.
-pub(crate) fn patched((name, base, rows, columns, changes): RawPatched) -> PyResult<Patched> {
+pub(crate) fn patched(raw: RawPatched, base: Input) -> PyResult<Patched> {
+    let (name, _, rows, columns, changes) = raw;
     if name != "patched" {
         return Err(ProgramError::new_err(format!("unknown codec {name:?}")));
     }
     let changes = changes.into_iter().map(change).collect::<PyResult<_>>()?;
-    Ok(Patched { base: Box::new(input(&base)?), rows, columns, changes })
+    Ok(Patched { base: Box::new(base), rows, columns, changes })
 }
 
 fn change((begin, end, scale, kind, raw, lengths): RawChange) -> PyResult<Change> {

@@ -3,8 +3,8 @@
 use bmerge_core::blocks::{Code, Scaled, Scales};
 use pyo3::prelude::*;
 
+use crate::dtype::parse_dtype;
 use crate::errors::ProgramError;
-use crate::input::parse_dtype;
 
 /// Code, (rows, columns, stored columns), cells of scales, dtype of scales, whether there is a scale
 /// of the tensor, whether there are factors of columns, factor, columns of a rotated group.
