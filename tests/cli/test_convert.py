@@ -100,6 +100,43 @@ def test_parts_are_taken_out_and_put_together(converted, sdxl):
     assert_same(converted(unet, "--vae", "vae.safetensors", *encoders, files=files), sdxl)
 
 
+def test_diffusion_model_is_taken_out_without_its_moving_averages(converted):
+    whole = small_model("sd1_ema", 1)
+    assert any(key.startswith("model_ema.") for key in whole)
+    found = converted(whole, "--parts", "unet")
+    assert_same({k: v for k, v in found.items() if "." in k}, part(whole, PICTURE))
+
+
+def test_diffusion_model_beside_moving_averages_merges_with_whole_checkpoints(bmerge, tmp_path):
+    whole, other = small_model("sd1_ema", 1), small_model("sd1_ema", 2)
+    bare = {key.removeprefix(PICTURE): array for key, array in other.items()
+            if key.startswith((PICTURE, "model_ema."))}  # fmt: skip
+    save_file(whole, tmp_path / "whole.safetensors")
+    save_file(bare, tmp_path / "bare.safetensors")
+    for order in ("whole", "bare"), ("bare", "whole"):
+        files = [tmp_path / f"{name}.safetensors" for name in order]
+        out = tmp_path / "out.safetensors"
+        called = bmerge("merge", "weighted_sum", *files, "--alpha", 0.5, "-o", out, "--force")
+        assert called.status == 0, called.err
+        found = load_file(out)
+        for key in part(whole, PICTURE):
+            name = key if order[0] == "bare" else PICTURE + key
+            exact = (whole[PICTURE + key] + other[PICTURE + key]) / 2
+            np.testing.assert_allclose(found[name], exact, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"), [("unet", "leaves it out"), ("vae", "keeps nothing else")]
+)
+def test_part_of_another_file_is_one_of_those_that_are_kept(bmerge, tmp_path, parts, message):
+    save_file(small_model("sd1", 1), tmp_path / "in.safetensors")
+    words = ("--parts", parts, "--vae", "vae.safetensors", "-o", tmp_path / "out.safetensors")
+    called = bmerge("convert", tmp_path / "in.safetensors", *words)
+    assert called.err.splitlines()[0] == (
+        f"error: --vae vae.safetensors: --parts {parts} {message}"
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "start"), [("none", ""), ("net", "net."), ("model.diffusion_model.", PICTURE)]
 )

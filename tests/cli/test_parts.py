@@ -194,6 +194,25 @@ def test_a_text_encoder_may_lack_position_ids(bmerge, parts):
     assert all((found[ENCODER + key] == array).all() for key, array in own.items())
 
 
+def test_excluded_tensors_are_told_to_have_the_loras_of_the_first_model(bmerge, parts):
+    query = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn1.to_q"
+    rows, columns = read("a.safetensors")[f"{query}.weight"].shape
+    name = f"lora_unet_{query.partition('model.')[2].partition('.')[2].replace('.', '_')}"
+    up, down = np.ones((rows, 1), "f4"), np.ones((1, columns), "f4")
+    lora = {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
+    write_checkpoint(Path("lora.safetensors"), lora)
+    words = ("--lora", "lora.safetensors", "--exclude", "M00", "-o", "one.safetensors")
+    called = bmerge("merge", "weighted_sum", *FILES, *words)
+    assert called.status == 0, called.err
+    told = [line for line in called.err.splitlines() if "excluded: kept" in line]
+    assert [line.partition("kept as in ")[2] for line in told] == [
+        "a.safetensors", "a.safetensors with its LoRAs"
+    ]  # fmt: skip
+    a, found = read("a.safetensors"), read("one.safetensors")
+    key = f"{query}.weight"
+    np.testing.assert_allclose(found[key], a[key].astype("f4") + 1, rtol=1e-3)
+
+
 def test_excluded_part_is_told_to_be_kept_as_in_the_file_that_it_is_from(bmerge, parts):
     words = ("--exclude", "BASE", "--vae", "vae.safetensors")
     called = bmerge("merge", "weighted_sum", *FILES, *words, "-o", "one.safetensors")

@@ -109,7 +109,7 @@ def _renamed(
     parts = _parts(checkpoint.tensors)
     tensors: list[Tensor] = []
     changed = False
-    for part in parts.values():
+    for part in _with_leftovers_apart(parts, known):
         best = _best(part, known, taken=parts, is_part=is_part)
         if best is None:
             tensors += part.own.values()
@@ -120,6 +120,24 @@ def _renamed(
     if not changed or len(table) != len(tensors):
         return checkpoint
     return replace(checkpoint, tensors=table, origin=checkpoint.files)
+
+
+def _with_leftovers_apart(
+    parts: Mapping[str, _Part], known: Mapping[str, Mapping[str, Tensor]]
+) -> Iterator[_Part]:
+    """Yield the parts; of one without a prefix, what whole checkpoints have without one by itself.
+
+    Moving averages and schedules are known by their names: they must not keep the weights beside
+    them from the model that they are of.
+    """
+    beside = known.get("", {}) if any(kind_of(start) == "picture" for start in known) else {}
+    for start, part in parts.items():
+        apart = {} if start else {n: t for n, t in part.own.items() if n in beside}
+        if not apart or len(apart) == len(part.own):
+            yield part
+        else:
+            yield _Part(start, apart)
+            yield _Part(start, {n: t for n, t in part.own.items() if n not in apart})
 
 
 def _best(

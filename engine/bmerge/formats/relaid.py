@@ -23,6 +23,8 @@ _OPEN_CLIP = ".model."
 _COMPONENTS = ("unet.", "transformer.")
 _BESIDE, _DIFFUSION = "model.", "diffusion_model."
 """What is before all that a diffusion model is made of in one file, and before its weights."""
+_AVERAGES = "model_ema."
+"""How keys of moving averages start: they are a second diffusion model, not of the one."""
 _Parts: TypeAlias = "dict[str, Mapping[str, Tensor]]"
 
 
@@ -46,7 +48,7 @@ def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:
     if form.parts:
         parts = _taken(checkpoint, parts, form.parts)
     prefix = form.prefix
-    if prefix is None and form.parts and len(parts) == 1:
+    if prefix is None and form.parts and sum(map(bool, parts)) <= 1:
         prefix = ""
     if prefix is not None:
         parts = _prefixed(checkpoint, parts, prefix)
@@ -138,7 +140,11 @@ def _taken(checkpoint: Checkpoint, parts: _Parts, wanted: Sequence[str]) -> _Par
             raise FormatError(
                 message, path=checkpoint.path, hint="'bmerge inspect' shows its parts"
             )
-    return found
+    plain = {
+        start: {name: t for name, t in part.items() if start or not name.startswith(_AVERAGES)}
+        for start, part in found.items()
+    }
+    return {start: part for start, part in plain.items() if part} or found
 
 
 def _out_of_model(part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -124,7 +124,7 @@ def _matched(recipe: Recipe, values: Values, architecture: Architecture) -> Matc
             findings.pruned = [name for name in names if name not in wanted]
         stay = excluded(recipe.exclude, wanted, architecture)
         for name in sorted(stay):
-            source = values.file_of(origins[names[name]])
+            source = values.source_of(origins[names[name]], names[name])
             findings.excluded.setdefault(source, []).append(name)
         keys = {names[name]: name in stay for name in wanted}
     matched = Matched(keys, values, architecture)

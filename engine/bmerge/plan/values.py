@@ -14,6 +14,7 @@ from bmerge.architectures import Architecture
 from bmerge.dtypes import is_float
 from bmerge.errors import RecipeError
 from bmerge.formats import Checkpoint, Tensor
+from bmerge.lora.patched import is_patched
 from bmerge.plan.alike import AlikeKeys, AlikeRule, FoundTensor
 from bmerge.plan.contents import StepContents
 from bmerge.plan.forms import Form, Forms, Zero
@@ -138,9 +139,10 @@ class Values:
 
         return self._alike.rule(("tensor", value), key, look)
 
-    def file_of(self, rule: AlikeRule) -> str:
-        """Return the name of the file whose tensors a rule gives."""
-        return self._files[rule.info]
+    def source_of(self, rule: AlikeRule, key: str) -> str:
+        """Return what to call the model in messages whose tensor a rule gives for a key."""
+        changed = is_patched(self.tables[rule.info][key])
+        return self._files[rule.info] + (" with its LoRAs" if changed else "")
 
     def _keys_of(self, value: Value) -> Asking[Collection[str]]:
         name = value.name
