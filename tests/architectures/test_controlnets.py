@@ -1,0 +1,161 @@
+"""ControlNets and upscalers: their names, blocks, and layouts, against diffusers' conversion."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers.loaders import single_file_utils as oracle
+from safetensors.numpy import load_file, save_file
+
+from bmerge.architectures import builtin, detect
+from bmerge.formats.layouts import in_layout
+from comfyui import table_of
+from layouts import by_diffusers
+
+XL = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "block_out_channels": (320, 640, 1280), "transformer_layers_per_block": [1, 2, 10],
+    "attention_head_dim": [5, 10, 20], "use_linear_projection": True, "cross_attention_dim": 2048,
+    "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+    "conditioning_embedding_out_channels": (16, 32, 96, 256),
+}  # fmt: skip
+UNION = {**XL, "num_control_type": 6, "num_trans_channel": 320, "num_trans_head": 8}
+PLACES = {"control_layers_places": list(range(0, 30, 2)), "control_in_dim": 33,
+          "control_refiner_layers_places": [0, 1],
+          "add_control_noise_refiner": "control_noise_refiner"}  # fmt: skip
+NETS = {
+    "controlnet": ("ControlNetModel", {}),
+    "controlnet SDXL": ("ControlNetModel", XL),
+    "controlnet SDXL Union": ("ControlNetUnionModel", UNION),
+    "flux-controlnet": ("FluxControlNetModel", {"num_layers": 5, "num_single_layers": 10}),
+    "sd3-controlnet": ("SD3ControlNetModel", {"num_layers": 12}),
+    "qwen-image-controlnet": ("QwenImageControlNetModel", {"num_layers": 7}),
+    "z-image-controlnet": ("ZImageControlNetModel", PLACES),
+    "tiny-vae": ("AutoencoderTiny", {}),
+}  # fmt: skip
+
+
+def shapes_of(name, settings):
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of diffusers itself
+        model = getattr(diffusers, name)(**settings)
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_control_net_has_a_name_and_blocks_of_bounded_size(name):
+    table = table_of(shapes_of(*NETS[name]))
+    found = detect(table, builtin())
+    assert " ".join([found.id, *found.variant]) == name
+    sizes = Counter()
+    for key, tensor in table.items():
+        sizes[found.block_of(key)] += tensor.nbytes
+    assert max(sizes.values()) <= 0.15 * sizes.total(), sizes.most_common(1)
+
+
+def small(shapes):
+    random = np.random.default_rng(1)
+    extents = {key: [max(4, n // 64) if n > 16 else n for n in s] for key, s in shapes.items()}
+    return {key: random.standard_normal(shape, "f4") for key, shape in extents.items()}
+
+
+@pytest.fixture(params=["controlnet", "controlnet SDXL"])
+def net(request, tmp_path):
+    """Return a control net as diffusers has it, which lies in a folder in three layouts."""
+    arrays = small(shapes_of(*NETS[request.param]))
+    table = table_of({key: array.shape for key, array in arrays.items()})
+    names = [(tensor.key, tensor) for tensor in in_layout(table, "original").values()]
+    offsets = {tensor.offset: key for key, tensor in table.items()}
+    own = {name: arrays[offsets[tensor.offset]] for name, tensor in names}
+    save_file(arrays, tmp_path / "theirs.safetensors")
+    save_file(own, tmp_path / "own.safetensors")
+    save_file({f"control_model.{k}": v for k, v in own.items()}, tmp_path / "old.safetensors")
+    return arrays, own
+
+
+def test_control_net_in_its_own_layout_is_what_diffusers_converts(net):
+    arrays, own = net
+
+    def convert(checkpoint):
+        found = oracle.convert_controlnet_checkpoint(checkpoint, {"layers_per_block": 2})
+        for there, here in oracle.DIFFUSERS_TO_LDM_MAPPING["controlnet"][
+            "addition_embed_type"
+        ].items():  # which the function leaves out
+            if here in checkpoint:
+                found[there] = checkpoint[here]
+        return found
+
+    converted = by_diffusers(convert, own)
+    assert converted.keys() == arrays.keys()
+    assert all(np.array_equal(converted[key], arrays[key]) for key in arrays)
+    tables = [table_of({k: v.shape for k, v in each.items()}) for each in net]
+    first, second = (detect(table, builtin()) for table in tables)
+    assert (first.id, first.variant, first.blocks) == (second.id, second.variant, second.blocks)
+
+
+@pytest.mark.parametrize("first", ["theirs", "own", "old"])
+def test_control_nets_merge_across_layouts(bmerge, net, tmp_path, first):
+    arrays, own = net
+    wanted = arrays if first == "theirs" else own
+    out = tmp_path / "out.safetensors"
+    for other in {"theirs", "own", "old"} - {first}:
+        called = bmerge("merge", "weighted_sum", tmp_path / f"{first}.safetensors",
+                        tmp_path / f"{other}.safetensors", "--alpha", "0.5", "-o", out,
+                        "--force")  # fmt: skip
+        assert called.status == 0, called.err
+        assert "left out" not in called.err.replace("before all keys is left out", "")
+        found = load_file(out)
+        assert found.keys() == wanted.keys()
+        for key in wanted:
+            np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6, err_msg=key)
+
+
+def esrgan(blocks=23):
+    """Return the tensors of an ESRGAN by the names of Real-ESRGAN, with few channels."""
+    layers = {f"body.{b}.rdb{r}.conv{c}": (4 if c == 5 else 2, 4 + 2 * (c - 1))
+              for b in range(blocks) for r in (1, 2, 3) for c in range(1, 6)}  # fmt: skip
+    layers |= dict.fromkeys(("conv_body", "conv_up1", "conv_up2", "conv_hr"), (4, 4))
+    layers |= {"conv_first": (4, 3), "conv_last": (3, 4)}
+    random = np.random.default_rng(1)
+    found = {f"{key}.weight": random.standard_normal((*s, 3, 3), "f4") for key, s in layers.items()}
+    return found | {f"{k}.bias": random.standard_normal(s[0], "f4") for k, s in layers.items()}
+
+
+def old_name(name):
+    """Return the name in the first code, whose layers are numbered with what has no weights."""
+    layer, _, role = name.rpartition(".")
+    numbers = {"conv_first": "0", "conv_body": "1.sub.23", "conv_up1": "3", "conv_up2": "6",
+               "conv_hr": "8", "conv_last": "10"}  # fmt: skip
+    if layer in numbers:
+        return f"model.{numbers[layer]}.{role}"
+    return f"model.1.sub.{layer[5:].replace('rdb', 'RDB')}.0.{role}"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_upscalers_merge_across_layouts(bmerge, tmp_path, swapped):
+    named = esrgan()
+    old = {old_name(key): array for key, array in named.items()}
+    first, other = (old, named) if swapped else (named, old)
+    save_file(first, tmp_path / "a.safetensors")
+    save_file(other, tmp_path / "b.safetensors")
+    out = tmp_path / "o.safetensors"
+    called = bmerge("merge", "weighted_sum", tmp_path / "a.safetensors",
+                    tmp_path / "b.safetensors", "--alpha", "L03=1,*=0.5", "-o", out)  # fmt: skip
+    assert called.status == 0, called.err
+    found = load_file(out)
+    assert found.keys() == first.keys()
+    for key in first:
+        np.testing.assert_allclose(found[key], first[key], rtol=1e-6, err_msg=key)
+    tables = [table_of({k: v.shape for k, v in each.items()}) for each in (first, other)]
+    own, theirs = (detect(table, builtin()) for table in tables)
+    assert own.id == theirs.id == "esrgan"
+    keys = {key: old_name(key) for key in named}
+    if swapped:
+        keys = {value: key for key, value in keys.items()}
+    assert all(own.block_of(key) == theirs.block_of(keys[key]) for key in first)
