@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 from urllib.parse import quote
 
-from PIL import Image
+from PIL import Image, WebPImagePlugin  # noqa: F401  else Pillow imports all its formats
 
 from bmerge.pages import environment
 from bmerge.report.data import ReportData, Shot

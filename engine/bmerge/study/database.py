@@ -73,10 +73,14 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
     else:  # a connection of before the server was started again is noticed
         options = {"pool_pre_ping": True}
     place = _Place(path) if url is None else _Place(without_password(url))
+    new = url is None and create and not path.exists()  # then its tables are of this release
 
     def make() -> RDBStorage:
         return optuna.storages.RDBStorage(
-            url or "sqlite://", options, skip_table_creation=not create
+            url or "sqlite://",
+            options,
+            skip_compatibility_check=new,
+            skip_table_creation=not create,
         )
 
     try:
