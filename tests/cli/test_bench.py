@@ -229,7 +229,7 @@ def test_done_is_not_done_again_and_a_changed_body_is(bmerge, painted, counted, 
 )
 @pytest.mark.usefixtures("interruptible")
 def test_killed_benchmark_goes_on_where_it_was(bmerge, painted, counted, number):
-    words = ["bench", "methods", "study.yaml", "--trials", "14"]
+    words = ["bench", "methods", "study.yaml", "--trials", "7"]
     words += ["--method", "slerp", "--method", "weighted_sum", *map(str, counted)]
     with subprocess.Popen(
         [sys.executable, "-m", "bmerge.cli", *words],
@@ -239,7 +239,7 @@ def test_killed_benchmark_goes_on_where_it_was(bmerge, painted, counted, number)
     ) as process:
         while "slerp (defaults)" not in (line := process.stderr.readline()):
             assert line
-        while len(painted()) < 8:  # it is in the middle of the tuning
+        while len(painted()) < 6:  # it is in the middle of the tuning
             time.sleep(0.01)
         os.killpg(process.pid, number)
         rest = process.communicate()[1]
@@ -251,12 +251,12 @@ def test_killed_benchmark_goes_on_where_it_was(bmerge, painted, counted, number)
     held_out = [line for line in painted() if line.startswith("h")]
     trials = [line for line in painted() if line.startswith("p")]
     assert len(held_out) == 6  # two parents, two methods at their defaults and tuned
-    assert 28 <= len(trials) <= 29  # one may have been in flight
+    assert 14 <= len(trials) <= 15  # one may have been in flight
     assert painted()[: len(before)] == before
 
 
 def test_executors_are_compared_on_a_users_models(bmerge, sd1_models):
-    called = bmerge("bench", "executors", "weighted_sum", *sd1_models[:2], "--json")
+    called = bmerge("bench", "executors", "weighted_sum", *sd1_models[:2], "--repeats", 1, "--json")
     assert called.status == 0, called.err
     rows = {row["executor"]: row for row in json.loads(called.out)}
     assert {"native", "torch (cpu)"} <= set(rows)
@@ -288,6 +288,7 @@ def test_demo_is_what_is_compared_without_a_study(bmerge, tmp_path, monkeypatch)
     assert rows["ties", "defaults"]["quality"] > rows["shapes", "parent"]["quality"]
 
 
+@pytest.mark.slow
 def test_bench_optimisers_compares_plugins_too_and_goes_on(bmerge, example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ("--optimiser", "walk", "--landscape", "smooth", "--pictures", "240", *example)
