@@ -2,19 +2,21 @@
 
 use std::arch::x86_64::{
     __m256i, __m512, __m512d, __m512i, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_and_si512, _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cmp_ps_mask, _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi32_epi8,
-    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
-    _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps, _mm512_extractf32x8_ps, _mm512_fmadd_pd,
-    _mm512_mask_blend_epi32, _mm512_mask_mov_ps, _mm512_maskz_compress_epi32,
-    _mm512_maskz_min_epu32, _mm512_maskz_mov_ps, _mm512_min_epu32, _mm512_mul_epu32, _mm512_mul_ps,
-    _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_range_ps, _mm512_set1_epi32,
-    _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_pd, _mm512_setzero_ps,
-    _mm512_slli_epi32, _mm512_slli_epi64, _mm512_sqrt_ps, _mm512_srli_epi32, _mm512_srli_epi64,
-    _mm512_sub_epi32, _mm512_sub_ps, _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64,
-    _mm_cvtsi128_si64, _mm_cvtsi64_si128, _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16,
-    _mm_srli_epi16, _mm_unpacklo_epi8, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _CMP_ORD_Q,
-    _MM_FROUND_TO_NEAREST_INT,
+    _mm512_and_si512, _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi128_si512,
+    _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cmp_ps_mask, _mm512_cmpeq_epi16_mask,
+    _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps,
+    _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi16, _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph,
+    _mm512_div_ps, _mm512_extractf32x8_ps, _mm512_extracti64x4_epi64, _mm512_fmadd_pd,
+    _mm512_mask_blend_epi32, _mm512_mask_mov_epi16, _mm512_mask_mov_ps,
+    _mm512_maskz_compress_epi32, _mm512_maskz_min_epu32, _mm512_maskz_mov_ps, _mm512_min_epu32,
+    _mm512_mul_epu32, _mm512_mul_ps, _mm512_permutex2var_epi64, _mm512_permutexvar_epi32,
+    _mm512_permutexvar_ps, _mm512_range_ps, _mm512_set1_epi16, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setr_epi64, _mm512_setzero_pd,
+    _mm512_setzero_ps, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_slli_epi64, _mm512_sqrt_ps,
+    _mm512_srli_epi32, _mm512_srli_epi64, _mm512_srlv_epi32, _mm512_sub_epi32, _mm512_sub_ps,
+    _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64, _mm_cvtsi128_si64, _mm_cvtsi64_si128,
+    _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ,
+    _CMP_ORD_Q, _MM_FROUND_TO_NEAREST_INT,
 };
 use std::mem::transmute;
 
@@ -67,7 +69,8 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn decode_e4m3(source: &[u8], target: &mut [f32]) {
-        Avx2::decode_e4m3(source, target);
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { decode_e4m3(source, target) }
     }
 
     #[inline(always)]
@@ -197,6 +200,32 @@ fn decode(source: &[u8], target: &mut [f32]) {
     Portable::decode_f16(&source[whole * 32..], rest);
 }
 
+/// The steps of AVX2, thirty-two at a time.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn decode_e4m3(source: &[u8], target: &mut [f32]) {
+    let (magnitudes, signs) = (_mm512_set1_epi16(0x7f), _mm512_set1_epi16(i16::MIN));
+    let (nan, scale) = (_mm512_set1_epi16(0x7e00), _mm512_set1_ps(256.0));
+    let (floats, rest) = target.as_chunks_mut::<32>();
+    let whole = floats.len();
+    for (floats, bytes) in floats.iter_mut().zip(source.as_chunks::<32>().0) {
+        let words = _mm512_cvtepu8_epi16(halves(*bytes));
+        let magnitude = _mm512_and_si512(words, magnitudes);
+        let finite = _mm512_slli_epi16::<7>(magnitude);
+        let is_nan = _mm512_cmpeq_epi16_mask(magnitude, magnitudes);
+        let half = _mm512_mask_mov_epi16(finite, is_nan, nan);
+        // Bits of the second where the first has ones, of the third elsewhere.
+        let half = _mm512_ternarylogic_epi32::<0xca>(signs, _mm512_slli_epi16::<8>(words), half);
+        let low = _mm512_castsi512_si256(half);
+        let high = _mm512_extracti64x4_epi64::<1>(half);
+        let (sixteen, _) = floats.as_chunks_mut::<16>();
+        for (sixteen, half) in sixteen.iter_mut().zip([low, high]) {
+            *sixteen = narrow(_mm512_mul_ps(_mm512_cvtph_ps(half), scale));
+        }
+    }
+    Avx2::decode_e4m3(&source[whole * 32..], rest);
+}
+
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn encode(values: &[f32], target: &mut [u8]) {
@@ -220,14 +249,18 @@ fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]
     Avx2::look_up(&bytes[8 * whole..], high_first, table, rest);
 }
 
-/// Sixteen nibbles in the lower four bits of numbers.
+/// Sixteen nibbles in the lower four bits of numbers, which are all that a look-up goes by.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn places(bytes: [u8; 8], high_first: bool) -> __m512i {
-    let low = _mm_cvtsi64_si128(i64::from_le_bytes(bytes));
-    let high = _mm_srli_epi16::<4>(low);
-    let [first, second] = if high_first { [high, low] } else { [low, high] };
-    _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(first, second))
+    let words = _mm512_castsi128_si512(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)));
+    let which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    let shifts = if high_first {
+        _mm512_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24, 4, 0, 12, 8, 20, 16, 28, 24)
+    } else {
+        _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28)
+    };
+    _mm512_srlv_epi32(_mm512_permutexvar_epi32(which, words), shifts)
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]

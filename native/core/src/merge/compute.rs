@@ -102,14 +102,13 @@ fn results(
     (part, (begin, end)): (&Part, (u64, u64)),
     values: &mut Vec<f32>,
 ) -> Result<()> {
-    values.clear();
-    let [begin, end] = [begin, end].map(|element| (element - part.begin) as usize);
-    for offset in (begin..end).step_by(BLOCK) {
-        let length = BLOCK.min(end - offset);
+    values.resize((end - begin) as usize, 0.0);
+    let begin = (begin - part.begin) as usize;
+    for (offset, values) in (begin..).step_by(BLOCK).zip(values.chunks_mut(BLOCK)) {
         if part.mapped {
-            prefetch(frame.inputs, offset, length);
+            prefetch(frame.inputs, offset, values.len());
         }
-        values.extend_from_slice(machine.results(frame, offset, length));
+        machine.results_into(frame, offset, values);
     }
     if shared.progress.cancelled() {
         return Err(Error::Cancelled);

@@ -1,6 +1,6 @@
 //! The registers, and which way a stage is run.
 
-use super::block::Block;
+use super::block::{Block, Strip, STRIP};
 use super::direct::{Direct, DirectChanges, DirectProducts};
 use super::frame::Frame;
 use super::simd::Level;
@@ -143,8 +143,13 @@ impl Machine {
     ///
     /// Registers hold rubbish beyond `length`.
     pub(crate) fn run(&mut self, frame: &Frame, offset: usize, length: usize) {
+        self.run_into(frame, offset, length, &mut []);
+    }
+
+    /// The same, but what the last instruction makes of as many strips as `results` has goes there.
+    fn run_into(&mut self, frame: &Frame, offset: usize, length: usize, results: &mut [Strip]) {
         let Self { registers, spare, nonfinite, .. } = self;
-        self.level.run(Run { registers, spare, nonfinite, frame, offset, length });
+        self.level.run(Run { registers, spare, nonfinite, frame, offset, length, results });
     }
 
     /// The stage's output before it is encoded: `length` values, a block at most, at `offset` from
@@ -152,6 +157,16 @@ impl Machine {
     pub(crate) fn results(&mut self, frame: &Frame, offset: usize, length: usize) -> &[f32] {
         self.run(frame, offset, length);
         &self.register(frame.stage.output.unwrap_or_default()).0[..length]
+    }
+
+    /// [`Machine::results`], stored where they are wanted.
+    pub(crate) fn results_into(&mut self, frame: &Frame, offset: usize, target: &mut [f32]) {
+        let output = frame.stage.output.unwrap_or_default();
+        let last = frame.stage.body.last().is_some_and(|last| last.target() == output);
+        let whole = if last { target.len() / STRIP * STRIP } else { 0 };
+        let (length, (strips, rest)) = (target.len(), target.split_at_mut(whole));
+        self.run_into(frame, offset, length, strips.as_chunks_mut().0);
+        rest.copy_from_slice(&self.register(output).0[whole..length]);
     }
 
     /// The contents of a register after [`Machine::run`].

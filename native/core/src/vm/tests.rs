@@ -726,6 +726,9 @@ fn a_vote_in_one_loop_is_that_of_its_formula() {
                 let mut machine = Machine::at_level(level);
                 machine.start(&frame);
                 let found = machine.results(&frame, 0, LENGTH).to_vec();
+                let mut stored = vec![0.0; LENGTH];
+                machine.results_into(&frame, 0, &mut stored);
+                assert!(stored.iter().map(|x| x.to_bits()).eq(found.iter().map(|x| x.to_bits())));
                 for (index, found) in found.iter().enumerate() {
                     let numbers: Vec<f32> =
                         (0..=models).map(|input| number(input, index)).collect();

@@ -38,10 +38,7 @@ impl<'a> View<'a> {
             Self::Plain(bytes, dtype) => {
                 codec::decode::<I>(*dtype, &bytes[offset * dtype.bytes()..], target)
             }
-            Self::Coded(window) => {
-                window.decode::<I>(begin + offset as u64, target);
-                codec::all_finite(target)
-            }
+            Self::Coded(window) => window.decode::<I>(begin + offset as u64, target),
         }
     }
 }

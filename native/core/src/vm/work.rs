@@ -22,6 +22,8 @@ pub(super) struct Run<'m, 'f> {
     pub(super) frame: &'m Frame<'f>,
     pub(super) offset: usize,
     pub(super) length: usize,
+    /// Where the last instruction's results go of as many strips.
+    pub(super) results: &'m mut [Strip],
 }
 
 impl Task for Run<'_, '_> {
@@ -29,13 +31,15 @@ impl Task for Run<'_, '_> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let Self { registers, spare, nonfinite, frame, offset, length } = self;
+        let Self { registers, spare, nonfinite, frame, offset, length, results } = self;
         for (index, begin) in (0..length).step_by(STRIP).enumerate() {
-            for instruction in &frame.stage.body {
+            for (number, instruction) in (1..).zip(&frame.stage.body) {
                 // The target is never an argument: it is away while the others are borrowed.
                 let target = usize::from(instruction.target());
                 std::mem::swap(&mut registers[target], spare);
-                let (strip, offset) = (spare.strip_mut(index), offset + begin);
+                let result = results.get_mut(index).filter(|_| number == frame.stage.body.len());
+                let strip = result.unwrap_or_else(|| spare.strip_mut(index));
+                let offset = offset + begin;
                 if let Instruction::Load { input, .. } = instruction {
                     let strip = &mut strip[..STRIP.min(length - begin)];
                     nonfinite[usize::from(*input)] |= !load::<I>(frame, *input, strip, offset);

@@ -231,6 +231,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_finite_is_found_whatever_scales_tell() {
+        let tiles = Scales::Tiled { columns: 16, tiles: 2 };
+        let plain = match scaled(Code::E2M1, tiles, Dtype::F8_E4M3, None) {
+            Codec::Scaled(codec) => Scaled { column_factors: false, factor: 1.0, ..codec },
+            codec => panic!("{codec:?}"),
+        };
+        let doubled = Scaled { factor: 2.0, ..plain.clone() };
+        // All codes are 6, and 1 all scales but that of the whole.
+        for (codec, most) in
+            [(plain, 6.0), (doubled, 12.0)].map(|(s, most)| (Codec::Scaled(s), most))
+        {
+            let sizes = codec.sizes().unwrap();
+            for whole in [1.0, 1e37, f32::MAX / 8.0, f32::MAX / 5.0, f32::INFINITY, f32::NAN] {
+                let scales = vec![0x38; sizes[1] as usize];
+                let codes = vec![0x77; sizes[0] as usize];
+                let window = [&codes[..], &scales, &whole.to_le_bytes()];
+                let window = Window::new(&codec, window, (0, codec.elements()));
+                for level in Level::all() {
+                    let mut target = vec![0.0; codec.elements() as usize];
+                    let finite = window.read_at(level, 0, &mut target);
+                    assert_eq!(finite, (whole * most).is_finite(), "{whole} {level:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let wide = Scales::Grid { rows: 1, columns: 48, across: 1 };
         assert!(scaled(Code::I8, wide, Dtype::F32, None).sizes().is_err());

@@ -1,7 +1,7 @@
 //! Some elements of a coded tensor, ready to be decoded.
 
 use super::Codec;
-use crate::codec::Isa;
+use crate::codec::{all_finite, Isa};
 use crate::vm::simd::Task;
 use crate::vm::Level;
 
@@ -33,15 +33,16 @@ impl<'a> Window<'a> {
         Self { codec, parts: all, begin, end }
     }
 
-    /// Decode elements from number `first` of the tensor on.
+    /// Decode elements from number `first` of the tensor on; false if one of them is not finite.
     #[inline(always)]
-    pub(crate) fn decode<I: Isa>(&self, first: u64, target: &mut [f32]) {
+    pub(crate) fn decode<I: Isa>(&self, first: u64, target: &mut [f32]) -> bool {
         match self.codec {
-            Codec::Scaled(scaled) => scaled.decode::<I>(self, first, target),
+            Codec::Scaled(scaled) => return scaled.decode::<I>(self, first, target),
             Codec::Levels(levels) => levels.decode::<I>(self, first, target),
             Codec::Ggml(ggml) => ggml.decode(self, first, target),
             Codec::Packed(packed) => packed.decode(self, first, target),
         }
+        all_finite(target)
     }
 
     /// Decode all elements with the instructions of this processor.
@@ -49,10 +50,9 @@ impl<'a> Window<'a> {
         self.read_at(Level::detect(), self.begin, target);
     }
 
-    pub(super) fn read_at(&self, level: Level, first: u64, target: &mut [f32]) {
-        if !target.is_empty() {
-            level.run(Decode { window: self, first, target });
-        }
+    /// The same of some elements with those of a level; false if one of them is not finite.
+    pub(super) fn read_at(&self, level: Level, first: u64, target: &mut [f32]) -> bool {
+        target.is_empty() || level.run(Decode { window: self, first, target })
     }
 }
 
@@ -64,10 +64,10 @@ struct Decode<'a> {
 }
 
 impl Task for Decode<'_> {
-    type Output = ();
+    type Output = bool;
 
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        self.window.decode::<I>(self.first, self.target);
+    fn run<I: Isa>(self) -> bool {
+        self.window.decode::<I>(self.first, self.target)
     }
 }

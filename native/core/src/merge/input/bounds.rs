@@ -19,6 +19,12 @@ const SLACK: f64 = 1.000_01;
 /// More instructions may round more.
 const STEPS: usize = 64;
 
+/// Of smaller results the roundings may be greater.
+const LEAST: f32 = 1e-30;
+
+/// The parts that bounds come of: scales, and the scale of the whole tensor.
+const PARTS: [usize; 2] = [1, 2];
+
 /// If more runs of a part must be computed, all of it may be.
 const MOST: usize = 16;
 
@@ -26,8 +32,8 @@ const MOST: usize = 16;
 #[derive(Debug, Default)]
 pub(in super::super) struct Limits {
     raw: Vec<[Raw; 2]>,
-    /// Of the runs of a row.
-    sums: Vec<f64>,
+    /// Of the runs of whole tiles.
+    sums: Vec<f32>,
 }
 
 /// A part whose results may be known to be no greater than something.
@@ -49,47 +55,74 @@ impl Limits {
         question: &Question,
         sources: &Sources,
     ) -> Result<Option<Vec<(u64, u64)>>> {
-        let Question { begin, end, .. } = *question;
-        let (Some(inputs), true) = (inputs_of(question), question.reached > 0) else {
+        let (begin, end) = (question.begin, question.end);
+        let reached = f32::from_bits(question.reached);
+        let (Some(inputs), true) = (inputs_of(question), reached >= LEAST) else {
             return Ok(None);
         };
-        let columns = inputs[0].1.columns;
+        self.add_all(&inputs, (begin, end), sources)?;
+        let runs = self.runs(inputs[0].1, (begin, end), reached);
+        if runs.is_some() {
+            for (coded, ..) in inputs {
+                for part in PARTS {
+                    coded.range(part, begin, end).release(sources)?;
+                }
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Add up the bounds of all tiles that elements have a share in.
+    fn add_all(
+        &mut self,
+        inputs: &[(&Coded, &Scaled, f64)],
+        (begin, end): (u64, u64),
+        sources: &Sources,
+    ) -> Result<()> {
         self.raw.resize_with(self.raw.len().max(inputs.len()), Default::default);
-        let mut all = Vec::with_capacity(inputs.len());
-        for ((coded, scaled, gain), raw) in inputs.iter().zip(&mut self.raw) {
-            let ranges = [1, 2].map(|part| coded.range(part, begin, end));
+        self.sums.clear();
+        for ((coded, _, gain), raw) in inputs.iter().zip(&mut self.raw) {
+            let ranges = PARTS.map(|part| coded.range(part, begin, end));
             for (raw, range) in raw.iter_mut().zip(ranges) {
                 raw.load(sources, range)?;
             }
             let [scales, whole] = [0, 1].map(|part| raw[part].view(sources, ranges[part]));
-            all.push((Bounds::new(scaled, whole, *gain * SLACK), scales));
+            self.sums.resize(scales.len() / 4, 0.0);
+            Bounds::new(whole, *gain * SLACK).add(scales, &mut self.sums);
         }
-        let reached = f64::from(f32::from_bits(question.reached));
+        Ok(())
+    }
+
+    /// The runs among elements whose bounds are above what was reached; `None` if these are many.
+    fn runs(
+        &self,
+        scaled: &Scaled,
+        (begin, end): (u64, u64),
+        reached: f32,
+    ) -> Option<Vec<(u64, u64)>> {
+        let (columns, tiles) = (scaled.columns, scaled.tiles()?);
+        let rows = begin / columns..end / columns;
+        let first_row = rows.start - rows.start % Bounds::TILE as u64;
+        // What is no number is no bound.
+        let exceeds = |sum: &f32| sum.is_nan() || *sum > reached;
         let mut runs = Vec::new();
-        for row in begin / columns..end / columns {
-            self.sums.clear();
-            self.sums.resize(columns.div_ceil(Bounds::RUN) as usize, 0.0);
-            for (bounds, scales) in &all {
-                bounds.add(scales, begin / columns, row, &mut self.sums);
+        for (tile, sums) in (0..).zip(self.sums.chunks(Bounds::TILE)) {
+            if sums.iter().map(|sum| u32::from(exceeds(sum))).sum::<u32>() == 0 {
+                continue;
             }
-            for (run, sum) in (0..).zip(&self.sums) {
-                // What is no number is no bound.
-                if sum.is_nan() || *sum > reached {
-                    let first = run * Bounds::RUN;
-                    let last = columns.min(first + Bounds::RUN);
+            let first = tile % tiles * Bounds::RUN;
+            let last = columns.min(first + Bounds::RUN);
+            for (at, _) in sums.iter().enumerate().filter(|(_, sum)| exceeds(sum)) {
+                let row = first_row + tile / tiles * Bounds::TILE as u64 + Bounds::row(at) as u64;
+                if rows.contains(&row) && first < last {
                     runs.push((row * columns + first, row * columns + last));
                 }
             }
             if runs.len() > MOST {
-                return Ok(None);
+                return None;
             }
         }
-        for (coded, ..) in inputs {
-            for part in [1, 2] {
-                coded.range(part, begin, end).release(sources)?;
-            }
-        }
-        Ok(Some(runs))
+        Some(runs)
     }
 }
 
@@ -105,8 +138,8 @@ fn inputs_of<'a>(question: &Question<'a>) -> Option<Vec<(&'a Coded, &'a Scaled, 
         }
     });
     let inputs: Vec<_> = inputs.collect::<Option<_>>()?;
-    let columns = inputs.first()?.1.columns;
-    let same = inputs.iter().all(|input| input.1.columns == columns);
+    let (columns, scales) = (inputs.first()?.1.columns, inputs[0].1.scales);
+    let same = inputs.iter().all(|input| (input.1.columns, input.1.scales) == (columns, scales));
     let rows = begin.is_multiple_of(columns) && end.is_multiple_of(columns);
     (same && rows).then_some(inputs)
 }

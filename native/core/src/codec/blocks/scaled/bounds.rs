@@ -1,19 +1,23 @@
 //! How great elements can be at most, by their scales alone.
 
-use super::{tiled, Code, Scaled, Scales};
-use crate::codec::eight;
+use super::{Code, Scaled, Scales};
+use crate::codec::{eight, Isa};
 use crate::dtype::Dtype;
+use crate::vm::simd::Task;
+use crate::vm::Level;
 
 /// What each scale says of nibbles, whose scales lie in tiles.
 pub(crate) struct Bounds {
-    tiles: u64,
-    /// By the magnitude of a scale; the last is no number.
-    of_scale: [f64; 128],
+    /// What a scale is multiplied by.
+    factor: f32,
 }
 
 impl Bounds {
     /// Columns that have one bound: those whose scales lie together.
     pub(crate) const RUN: u64 = 64;
+
+    /// Bounds of a tile: one for each of its rows.
+    pub(crate) const TILE: usize = 128;
 
     /// Whether the scales of a codec say so much.
     pub(crate) fn are_known(scaled: &Scaled) -> bool {
@@ -23,29 +27,44 @@ impl Bounds {
         tiled && plain && whole && scaled.code == Code::E2M1
     }
 
-    /// Those of a codec, given the scale of the whole tensor, all multiplied by a gain.
-    pub(crate) fn new(scaled: &Scaled, whole: &[u8], gain: f64) -> Self {
+    /// Those of a codec with that scale of the whole tensor, all multiplied by a gain.
+    pub(crate) fn new(whole: &[u8], gain: f64) -> Self {
         const LARGEST: f64 = 6.0;
         let whole = whole.first_chunk().map_or(f32::NAN, |bytes| f32::from_le_bytes(*bytes));
-        let tiles = match scaled.scales {
-            Scales::Tiled { tiles, .. } => tiles,
-            Scales::Grid { .. } => 0,
-        };
-        let of_scale = |scale: usize| {
-            f64::from((whole * eight::from_e4m3(scale as u8)).abs()) * LARGEST * gain
-        };
-        Self { tiles, of_scale: std::array::from_fn(of_scale) }
+        Self { factor: (f64::from(whole.abs()) * LARGEST * gain) as f32 }
     }
 
-    /// Add the bounds of a row's runs, given the scales of rows from number `first` on.
-    pub(crate) fn add(&self, scales: &[u8], first: u64, row: u64, sums: &mut [f64]) {
-        let row = row - first / 128 * 128;
+    /// Add the bounds of all runs of whole tiles, one after another; [`Bounds::row`] tells whose they
+    /// are.
+    pub(crate) fn add(&self, scales: &[u8], sums: &mut [f32]) {
+        Level::detect().run(Add { bounds: self, scales, sums });
+    }
+
+    /// The row of a bound in its tile.
+    pub(crate) fn row(at: usize) -> usize {
+        at % 4 * 32 + at / 4
+    }
+}
+
+/// See [`Bounds::add`].
+struct Add<'a> {
+    bounds: &'a Bounds,
+    scales: &'a [u8],
+    sums: &'a mut [f32],
+}
+
+impl Task for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let factor = self.bounds.factor;
         // In a tile four of a row lie together.
-        for (tile, sum) in scales[tiled(row, 0, self.tiles)..].chunks(512).zip(sums) {
-            if let Some(four) = tile.first_chunk::<4>() {
-                let [a, b, c, d] = four.map(|scale| scale & 0x7f);
-                *sum += self.of_scale[usize::from(a.max(b).max(c.max(d)))];
-            }
+        for (four, sum) in self.scales.as_chunks().0.iter().zip(self.sums) {
+            let four = u32::from_le_bytes(*four);
+            let [a, b, c, d] = [0, 8, 16, 24].map(|shift| (four >> shift & 0x7f) as i32);
+            // Magnitudes are in the order of their codes, NaN above all.
+            *sum += eight::from_e4m3(a.max(b).max(c.max(d)) as u8) * factor;
         }
     }
 }

@@ -7,7 +7,7 @@ pub(crate) use bounds::Bounds;
 
 use super::rotation::is_group;
 use super::{product, Window};
-use crate::codec::Isa;
+use crate::codec::{all_finite, Isa};
 use crate::dtype::Dtype;
 use reader::Reader;
 
@@ -118,6 +118,14 @@ impl Scaled {
         matches!(self.scales, Scales::Grid { rows, .. } if rows > 1)
     }
 
+    /// Tiles of scales side by side, if they lie in tiles.
+    pub(crate) fn tiles(&self) -> Option<u64> {
+        match self.scales {
+            Scales::Tiled { tiles, .. } => Some(tiles),
+            Scales::Grid { .. } => None,
+        }
+    }
+
     fn scale_bytes(&self) -> Result<u64, String> {
         let known = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F8_E4M3, Dtype::F8_E8M0];
         if !known.contains(&self.scale) {
@@ -177,23 +185,28 @@ impl Scaled {
         }
     }
 
+    /// Decode elements from number `first` on; false if one of them is not finite.
     #[inline(always)]
-    pub(super) fn decode<I: Isa>(&self, window: &Window, first: u64, target: &mut [f32]) {
+    pub(super) fn decode<I: Isa>(&self, window: &Window, first: u64, target: &mut [f32]) -> bool {
         let reader = Reader::new(self, window);
+        let mut finite = true;
         let mut element = first;
         let mut rest = target;
         while !rest.is_empty() {
             let (row, column) = (element / self.columns, element % self.columns);
             let count = rest.len().min((self.columns - column) as usize);
             let (run, others) = rest.split_at_mut(count);
+            let mut known = false;
             match self.rotation {
-                None => reader.read::<I>(row, column, run),
+                None => known = reader.read::<I>(row, column, run),
                 Some(group) => reader.read_groups::<I>(row, column, group, run),
             }
-            reader.finish(column, run);
+            known &= !reader.finish(column, run);
+            finite &= known || all_finite(run);
             element += count as u64;
             rest = others;
         }
+        finite
     }
 }
 

@@ -47,27 +47,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Decode a run of one row.
+    /// Decode a run of one row; whether all are finite by their scales alone.
     #[inline(always)]
-    pub(super) fn read<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) {
+    pub(super) fn read<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) -> bool {
         let place = row * self.scaled.stride + column;
         if let Some(nibbles) = &self.nibbles {
             let place = place - 2 * self.codes_at;
             // Small cells of a known size are unrolled.
-            let first = match (self.scaled.scales, self.scaled.scale) {
+            let (first, finite) = match (self.scaled.scales, self.scaled.scale) {
                 (Scales::Tiled { columns: 16, tiles }, Dtype::F8_E4M3)
                     if column.is_multiple_of(16) =>
                 {
                     self.nibble_cells::<I>(nibbles, tiles, (row, column, place), target)
                 }
-                _ => 0,
+                _ => (0, false),
             };
-            let rest = &mut target[first..];
+            let (length, rest) = (target.len(), &mut target[first..]);
             let (column, place) = (column + first as u64, place + first as u64);
             self.each_cell(row, column, rest, |done, scale, run| {
                 nibbles.decode::<I>(self.codes, place + done, scale, run);
             });
-            return;
+            return finite && first == length;
         }
         let codes = &self.codes[(place - self.codes_at) as usize..];
         match self.scaled.code {
@@ -79,15 +79,18 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        self.scale(row, column, target);
+        self.scale::<I>(row, column, target);
+        false
     }
 
     /// Multiply a run of one row by its scales.
     #[inline(always)]
-    fn scale(&self, row: u64, column: u64, target: &mut [f32]) {
+    fn scale<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) {
         // Small cells of a known size are unrolled.
         let done = match (self.scaled.scales, column % 32) {
-            (Scales::Tiled { columns: 32, .. }, 0) => self.scale_cells::<32>(row, column, target),
+            (Scales::Tiled { columns: 32, tiles }, 0) => {
+                self.scale_cells::<I, 32>(tiles, (row, column), target)
+            }
             _ => 0,
         };
         self.each_cell(row, column + done as u64, &mut target[done..], |_, scale, run| {
@@ -119,7 +122,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Decode whole cells of sixteen of a row of nibbles, whose scales lie in tiles; how many elements
-    /// they have.
+    /// they have, and whether no scale is so great that one of them may not be finite.
     #[inline(always)]
     fn nibble_cells<I: Isa>(
         &self,
@@ -127,34 +130,48 @@ impl<'a> Reader<'a> {
         tiles: u64,
         (row, column, place): (u64, u64, u64),
         target: &mut [f32],
-    ) -> usize {
+    ) -> (usize, bool) {
+        /// The bits of a number that is finite eight times.
+        const GREATEST: u32 = f32::MAX.to_bits() - (3 << 23);
         let (cells, _) = target.as_chunks_mut::<16>();
         let codes = self.codes[(place / 2) as usize..].as_chunks::<8>().0;
-        let mut scales = [0.0; CELLS];
+        let (mut scales, mut greatest) = ([0.0; CELLS], 0);
         let several = cells.chunks_mut(CELLS).zip(codes.chunks(CELLS));
         for ((cells, codes), first) in several.zip((column / 16..).step_by(CELLS)) {
             let scales = &mut scales[..cells.len()];
             self.scales_of::<I>(tiles, (row, first), scales);
+            for scale in &*scales {
+                greatest = greatest.max(scale.to_bits() & 0x7fff_ffff);
+            }
             I::look_up_cells(codes, nibbles.high_first, (&nibbles.numbers, scales), cells);
         }
-        cells.len() * 16
+        (cells.len() * 16, greatest <= GREATEST)
     }
 
     /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
     #[inline(always)]
-    fn scale_cells<const N: usize>(&self, row: u64, column: u64, target: &mut [f32]) -> usize {
+    fn scale_cells<I: Isa, const N: usize>(
+        &self,
+        tiles: u64,
+        (row, column): (u64, u64),
+        target: &mut [f32],
+    ) -> usize {
         let (cells, _) = target.as_chunks_mut::<N>();
-        let first = column / N as u64;
-        for (number, cell) in cells.iter_mut().enumerate() {
-            let scale = self.scale_of(row, first + number as u64);
-            for value in cell {
-                *value *= scale;
+        let mut scales = [0.0; CELLS];
+        let several = cells.chunks_mut(CELLS).zip((column / N as u64..).step_by(CELLS));
+        for (cells, first) in several {
+            let scales = &mut scales[..cells.len()];
+            self.scales_of::<I>(tiles, (row, first), scales);
+            for (cell, scale) in cells.iter_mut().zip(scales) {
+                for value in cell {
+                    *value *= *scale;
+                }
             }
         }
         cells.len() * N
     }
 
-    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which are E4M3 in tiles.
+    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which lie in tiles.
     #[inline(always)]
     fn scales_of<I: Isa>(&self, tiles: u64, (row, first): (u64, u64), target: &mut [f32]) {
         let place = tiled(row - 128 * self.scales_row, first - first % 4, tiles);
@@ -165,7 +182,14 @@ impl<'a> Reader<'a> {
         for (four, place) in fours.zip((place..).step_by(512)) {
             four.copy_from_slice(&self.scales[place..][..4]);
         }
-        I::decode_e4m3(&codes.as_flattened()[skipped..], target);
+        let codes = &codes.as_flattened()[skipped..];
+        if self.scaled.scale == Dtype::F8_E4M3 {
+            I::decode_e4m3(codes, target);
+        } else {
+            for (scale, code) in target.iter_mut().zip(codes) {
+                *scale = power(*code);
+            }
+        }
         for scale in target {
             *scale *= self.tensor;
         }
@@ -213,9 +237,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What comes after the scales.
+    /// What comes after the scales; whether there is anything.
     #[inline(always)]
-    pub(super) fn finish(&self, column: u64, target: &mut [f32]) {
+    pub(super) fn finish(&self, column: u64, target: &mut [f32]) -> bool {
         if self.scaled.factor.to_bits() != 1.0_f32.to_bits() {
             for value in &mut *target {
                 *value *= self.scaled.factor;
@@ -226,6 +250,7 @@ impl<'a> Reader<'a> {
                 *value *= float(columns, column as usize + index);
             }
         }
+        self.columns.is_some() || self.scaled.factor.to_bits() != 1.0_f32.to_bits()
     }
 }
 
