@@ -12,6 +12,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BUILDING = {
+    # Compiled dependencies are kept with the project's: nothing is downloaded or built twice.
+    "CARGO_TARGET_DIR": str(ROOT / "target"),
+    # Its own crates are compiled for each copy, which takes minutes where they are made fast.
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
+    "CARGO_PROFILE_RELEASE_LTO": "off",
+}
 
 
 def _files() -> list[str]:
@@ -23,8 +30,7 @@ def _files() -> list[str]:
 
 def build(source: Path, target: Path, *arguments: str, **variables: str) -> Path:
     """Build a distribution with the project's own backend; return the one file made."""
-    # Compiled dependencies are those of the project itself: nothing is downloaded or built twice.
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target"), **variables}
+    environment = {**os.environ, **BUILDING, **variables}
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target)]
     result = subprocess.run(
         [*command, *arguments, str(source)],
@@ -81,7 +87,7 @@ def editable(source, tmp_path_factory) -> Path:
         "import sys; sys.path.insert(0, 'native/packaging'); import bmerge_build;"
         f"bmerge_build.build_editable({str(target)!r})"
     )
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")}
+    environment = {**os.environ, **BUILDING}
     subprocess.run(
         [sys.executable, "-c", code], cwd=source, check=True, capture_output=True, env=environment
     )

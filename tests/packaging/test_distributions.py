@@ -54,7 +54,7 @@ def _use(wheel: Path, folder: Path) -> str:
     """Install a wheel into a folder and use it from a process that sees nothing else of ours."""
     target = folder / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True)
+    subprocess.run([*pip, "--no-compile", "--target", str(target), str(wheel)], check=True)
     result = subprocess.run(
         [sys.executable, "-I", "-c", USE, target],
         cwd=folder,
