@@ -18,6 +18,7 @@ __all__ = [
     "link",
     "lives",
     "lock",
+    "lock_of",
     "owns",
     "peak_memory",
     "split_command",
@@ -86,6 +87,11 @@ if sys.platform == "win32":
     def lock(path: Path) -> int | None:
         """Return None: files are not locked here, see :data:`HAS_LOCKS`."""
         del path
+        return None
+
+    def lock_of(folder: Path) -> int | None:
+        """Return None: folders are not locked here, see :data:`HAS_LOCKS`."""
+        del folder
         return None
 
     def try_lock(descriptor: int) -> bool:
@@ -157,6 +163,25 @@ else:
         if not free:
             os.close(descriptor)
             return None
+        return descriptor
+
+    def lock_of(folder: Path) -> int | None:
+        """Return a descriptor that holds the lock of a folder, once whoever has it is through.
+
+        None where there are no such locks: on some network file systems, and in folders that
+        cannot be listed.
+        """
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException as error:  # an interrupt while it waits is one
+            os.close(descriptor)
+            if isinstance(error, OSError):
+                return None
+            raise
         return descriptor
 
     def try_lock(descriptor: int) -> bool:

@@ -23,6 +23,7 @@ from pathlib import Path
 from bmerge import system
 
 __all__ = [
+    "alone_in",
     "fresh_name",
     "is_left_over",
     "left_over",
@@ -42,6 +43,8 @@ _SLACK = 5.0
 """Seconds by which a process may seem to have begun too late: clocks have steps."""
 
 _cleaned: set[Path] = set()
+_own: set[tuple[int, int]] = set()
+"""Devices and numbers of the temporary folders that this process has locked."""
 _until_exit = contextlib.ExitStack()
 atexit.register(_until_exit.close)
 
@@ -66,13 +69,35 @@ def temporary_folder(kind: str, within: Path | None = None) -> Iterator[Path]:
         remove_left_over(place)
     folder = place / f"bmerge-{kind}.{os.getpid()}-{os.urandom(8).hex()}{_SUFFIX}"
     folder.mkdir(mode=0o700)
-    lock = system.lock(folder)
+    lock, number = system.lock(folder), _number(folder)
+    _own.add(number)
     try:
         yield folder
     finally:
+        _own.discard(number)
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let no other process be in such a block for the same folder, where folders can be locked.
+
+    Args:
+        folder: any; what only this process knows needs no lock.
+    """
+    lock = None if _number(folder) in _own else system.lock_of(folder)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _number(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def temporary_folder_until_exit(kind: str) -> Path:
@@ -141,16 +166,20 @@ def is_left_over(path: Path) -> bool:
 
 
 def _is_free(path: Path, process: int, changed: float) -> bool:
-    """Tell whether nobody has the lock, nor is about to take it, nor needs what is there."""
-    locks_late = not system.HAS_LOCKS or time.time() - changed < _GRACE
-    if locks_late and _lives(process, changed):
+    """Tell whether nobody has the lock, nor is about to take it, nor needs what is there.
+
+    Shards that wait for their names have no lock any more.
+    """
+    is_staged = path.suffix != _SUFFIX
+    unlocked = not system.HAS_LOCKS or is_staged or time.time() - changed < _GRACE
+    if unlocked and _lives(process, changed):
         return False
     if system.HAS_LOCKS:
         lock = system.lock(path)
         if lock is None:
             return False
         os.close(lock)
-    return not (path.suffix != _SUFFIX and _is_named(path))
+    return not (is_staged and _is_named(path))
 
 
 def _is_named(path: Path) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
-from bmerge import _native
+from bmerge import _native, system
 from bmerge.errors import ExecutorError, FormatError
 from bmerge.executors import NativeExecutor
 from bmerge.executors.torch import TorchExecutor
@@ -17,7 +21,9 @@ from bmerge.formats import open_checkpoint
 from bmerge.pipeline import merge_to_file
 from bmerge.pipeline.shards import cut
 from bmerge.plan import OutputTensor
-from bmerge.testing.checkpoints import read_checkpoint, tiny_sd1
+from bmerge.system import HAS_LOCKS
+from bmerge.temporaries import temporary_folder
+from bmerge.testing.checkpoints import read_checkpoint, tiny_sd1, write_checkpoint
 from merges import names_in, plan_of
 
 NATIVE = NativeExecutor()
@@ -140,6 +146,52 @@ def test_shards_that_are_inputs_are_not_replaced(tmp_path, models, plan, whole):
     with pytest.raises(FormatError, match="is one of the inputs"):
         merge_to_file(again, out, executor=NATIVE, shard_size=1 << 30)
     assert {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)} == before
+
+
+def test_sets_of_two_processes_never_mix(tmp_path):
+    """Each thread has a lock of its own, as a process has."""
+    for name, value in (("a", 0.0), ("b", 1.0)):
+        arrays = {f"layers.{i}.w": np.full((32, 32), value, "f4") for i in range(6)}
+        write_checkpoint(tmp_path / f"{name}.safetensors", arrays)
+    out, found, ready = tmp_path / "out.safetensors", [], threading.Barrier(2, timeout=20)
+
+    def merge(alpha):
+        plan = plan_of([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], alpha=alpha)
+        for _ in range(8):
+            ready.wait()
+            merge_to_file(plan, out, executor=NATIVE, shard_size=10_000)
+            if ready.wait() == 0:
+                tensors = open_checkpoint(tmp_path / INDEX).tensors.values()
+                found.append({tensor.file.read_bytes()[-1] for tensor in tensors})
+
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(merge, alpha) for alpha in (0.0, 1.0)]:
+            each.result()
+    assert [len(ends) for ends in found] == [1] * 8
+    assert not [name for name in names_in(tmp_path) if "tmp" in name]
+
+
+@pytest.mark.skipif(not HAS_LOCKS, reason="folders cannot be locked")
+def test_whether_files_exist_is_looked_at_while_no_other_process_can_make_them(
+    tmp_path, plan, monkeypatch
+):
+    free = []
+
+    def check(files, *, overwrite):
+        lock = system.lock(tmp_path)
+        free.append(lock is not None)
+        if lock is not None:
+            os.close(lock)
+
+    monkeypatch.setattr("bmerge.pipeline.output.OutputFiles.check", check)
+    merge_to_file(plan, tmp_path / "out.safetensors", executor=NATIVE)
+    assert free == [True, False]
+
+
+def test_a_folder_that_this_process_has_locked_itself_is_written_into(plan):
+    with temporary_folder("test") as folder:
+        merge_to_file(plan, folder / "out.safetensors", executor=NATIVE)
+        assert names_in(folder) == ["out.safetensors"]
 
 
 def test_shard_that_cannot_appear_takes_the_others_with_it(tmp_path, plan, whole, monkeypatch):

@@ -77,9 +77,8 @@ def test_pattern_that_names_nothing_is_an_error_with_the_nearest(models, pattern
 def test_block_without_tensors_is_an_error(tmp_path):
     layout = [e for e in shrink(sd1_layout()) if e[0].startswith("model.diffusion_model.")]
     unet = write_random(tmp_path / "unet.safetensors", layout, seed=1)
-    with pytest.raises(RecipeError, match="exclude: 'BASE'") as caught:
+    with pytest.raises(RecipeError, match="first model has no tensor in the block 'BASE'"):
         plan_of([unet, unet], exclude=("BASE",))
-    assert caught.value.hint == "the first model has no tensor in this block"
 
 
 def test_prune_leaves_out_what_only_training_needs(models):

@@ -28,6 +28,7 @@ from bmerge.pipeline.shards import cut
 from bmerge.plan import Plan
 from bmerge.recipe.ancestry import RECIPE_KEY
 from bmerge.records import dataclass
+from bmerge.temporaries import alone_in
 
 if TYPE_CHECKING:
     from bmerge.pipeline.folder import FolderFiles
@@ -130,8 +131,9 @@ def merge_to_file(
             text = _filled(text, stands_for, digests.wait())
         files.finish(text)
         unchanged.check()
-        files.check(overwrite=overwrite)
-        notes += files.commit(sync=sync)
+        with alone_in(place):  # as shards of two processes must not take each other's places
+            files.check(overwrite=overwrite)
+            notes += files.commit(sync=sync)
     if shard_size is not None and output.name == "model.safetensors":
         notes += _copied(plan, output.parent)
     warnings = (*ready.warnings, *rounding_warnings(execution.rounded))

@@ -31,8 +31,7 @@ def excluded(
     for pattern in patterns:
         named = _named(pattern, keys, architecture)
         if not named:
-            message = f"exclude: {pattern!r} is not a block of {architecture.id} and matches no key"
-            raise RecipeError(message, hint=_hint(pattern, keys, architecture))
+            raise _nothing_named(pattern, keys, architecture)
         found |= named
     return frozenset(found)
 
@@ -60,9 +59,11 @@ def _named(pattern: str, keys: Collection[str], architecture: Architecture) -> s
     return {key for key in keys if fnmatchcase(key, pattern)}
 
 
-def _hint(pattern: str, keys: Collection[str], architecture: Architecture) -> str | None:
-    """Name the nearest block, key or word in a key."""
+def _nothing_named(pattern: str, keys: Collection[str], architecture: Architecture) -> RecipeError:
+    """Return the error of a pattern that names no key, with the nearest block, key or word."""
     if pattern in architecture.blocks:
-        return "the first model has no tensor in this block"
+        return RecipeError(f"exclude: the first model has no tensor in the block {pattern!r}")
     words = {word for key in keys for word in key.split(".") if not word.isdigit()}
-    return nearest(pattern.strip(_WILD), {*architecture.blocks, *keys, *words})
+    hint = nearest(pattern.strip(_WILD), {*architecture.blocks, *keys, *words})
+    message = f"exclude: {pattern!r} is not a block of {architecture.id} and matches no key"
+    return RecipeError(message, hint=hint)
