@@ -67,7 +67,7 @@ def _placed(part: Checkpoint, whole: Whole, present: Collection[str]) -> Checkpo
     start = None if "text" in present else _text_start(own, whole)
     if start is None:
         return part
-    named = (in_layout(own, "original") if start.endswith(".model.") else None) or own
+    named = in_layout(own, "original" if start.endswith(".model.") else "llm") or own
     return _under(part, {start: named})
 
 

@@ -18,6 +18,8 @@ from bmerge.formats.wholes import Whole, whole_of
 __all__ = ["relaid"]
 
 _KINDS = {"picture": "unet", "text": "text_encoder", "vae": "vae"}
+_LANGUAGE = "llm"
+"""The layout of language models that ComfyUI reads, of those that transformers has."""
 _OPEN_CLIP = ".model."
 """How the prefix of a text encoder ends that has the names of OpenCLIP."""
 _COMPONENTS = ("unet.", "transformer.")
@@ -97,11 +99,14 @@ def _own(
 ) -> Mapping[str, Tensor] | None:
     """Return a part in a layout; None if none such is known of a diffusion model.
 
-    A text encoder has the names of transformers, or of OpenCLIP where it is at home.
+    A text encoder has the names of transformers, or of OpenCLIP where it is at home; a language
+    model in one file those by which ComfyUI knows it.
     """
     if kind_of(start) == "text":
         there = start if layout == "diffusers" else home
-        return (_part_in(part, layout) or part) if there.endswith(_OPEN_CLIP) else part
+        if there.endswith(_OPEN_CLIP):
+            return _part_in(part, layout) or part
+        return (None if layout == "diffusers" else in_layout(part, _LANGUAGE)) or part
     found = _part_in(part, layout)
     return part if found is None and kind_of(start) == "vae" else found
 
