@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from bmerge.architectures import builtin, detect
 from bmerge.formats import open_checkpoint
 from bmerge.formats.layouts import in_layout, layout_of
 from comfyui import shapes_of, table_of
@@ -144,6 +145,43 @@ def test_vae_of_cogvideox_counts_the_levels_of_its_decoder_from_the_other_end(tm
         assert np.array_equal(values(original[name]), arrays[there]), name
     assert not [name for name in original if "_blocks" in name or "resnets" in name]
     assert shapes(in_layout(original, "diffusers")) == {k: v.shape for k, v in arrays.items()}
+
+
+def test_vae_of_stable_video_diffusion_goes_over_time():
+    """The names are those of ComfyUI's own class of it."""
+    levels = (32, 64, 96, 96)
+    sizes = {"block_out_channels": levels, "down_block_types": ("DownEncoderBlock2D",) * 4,
+             "layers_per_block": 2}  # fmt: skip
+    theirs = class_table("AutoencoderKLTemporalDecoder", {**sizes, "latent_channels": 4})
+    assert layout_of(theirs) == "diffusers"
+    original = in_layout(theirs, "original")
+    assert original["decoder.conv_out.time_mix_conv.weight"].shape == (3, 3, 3, 1, 1)
+    for name, there in {
+        "decoder.conv_out.weight": "decoder.conv_out.weight",
+        "decoder.mid.block_2.mix_factor": "decoder.mid_block.resnets.1.time_mixer.mix_factor",
+        "decoder.mid.attn_1.q.bias": "decoder.mid_block.attentions.0.to_q.bias",
+        "decoder.up.3.block.1.norm1.weight":
+            "decoder.up_blocks.0.resnets.1.spatial_res_block.norm1.weight",
+        "decoder.up.1.block.0.nin_shortcut.weight":
+            "decoder.up_blocks.2.resnets.0.spatial_res_block.conv_shortcut.weight",
+        "decoder.up.0.block.2.time_stack.in_layers.2.weight":
+            "decoder.up_blocks.3.resnets.2.temporal_res_block.conv1.weight",
+        "decoder.up.2.block.0.time_stack.out_layers.0.bias":
+            "decoder.up_blocks.1.resnets.0.temporal_res_block.norm2.bias",
+        "encoder.down.1.block.0.conv2.bias": "encoder.down_blocks.1.resnets.0.conv2.bias",
+    }.items():  # fmt: skip
+        assert original[name].offset == theirs[there].offset, name
+    assert layout_of(original) == "original"
+    assert shapes(in_layout(original, "diffusers")) == shapes(theirs)
+    blocks = [detect(each, builtin()) for each in (theirs, original)]
+    assert [each.id for each in blocks] == ["vae", "vae"]
+    assert all(
+        blocks[0].block_of(there) == blocks[1].block_of(name)
+        for name, there in (("decoder.up.2.block.1.mix_factor",
+                             "decoder.up_blocks.1.resnets.1.time_mixer.mix_factor"),
+                            ("decoder.mid.block_1.mix_factor",
+                             "decoder.mid_block.resnets.0.time_mixer.mix_factor"))
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("levels", [3, 4], ids=["LTX-2", "LTX-2.3"])

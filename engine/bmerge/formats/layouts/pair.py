@@ -104,7 +104,8 @@ def _load(file: Path) -> LayoutPair:
     if "like" in data:
         base = json.loads((file.parent / f"{data['like']}.json").read_text("utf-8"))
         rules = [*data["rules"], *base["rules"]]
-        data = {**base, **data, "rules": rules}
+        tables = {**base.get("tables", {}), **data.get("tables", {})}
+        data = {**base, **data, "rules": rules, "tables": tables}
     (first, second), (one, other) = data["layouts"], data["detect"]
     return LayoutPair(file.stem, (first, second), (tuple(one), tuple(other)), data)
 

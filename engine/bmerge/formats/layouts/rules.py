@@ -13,7 +13,7 @@ before those of a named table; ``{"for": {"b": 3}, "rules": …}`` repeats rules
 and ``{3b+1}`` then is a number. ``counts`` are numbers that a model has: of a list of layers.
 ``without`` are names that a layout does not have, ``with`` tensors of it that are the same in all
 models: dtype, shape, and the file of their bytes. What a file does not say is as in the one that is
-named by ``like``, whose rules come after its own.
+named by ``like``, whose rules come after its own, and whose tables those rules go by.
 """
 
 from __future__ import annotations
