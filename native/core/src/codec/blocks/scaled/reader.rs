@@ -3,6 +3,7 @@
 use super::super::rotation::rotate;
 use super::super::{Nibbles, Window};
 use super::{tiled, Code, Scaled, Scales};
+use crate::codec::lanes::{Lanes, Sixteen};
 use crate::codec::{eight, Isa};
 use crate::dtype::Dtype;
 
@@ -162,9 +163,11 @@ impl<'a> Reader<'a> {
         for (cells, first) in several {
             let scales = &mut scales[..cells.len()];
             self.scales_of::<I>(tiles, (row, first), scales);
-            for (cell, scale) in cells.iter_mut().zip(scales) {
-                for value in cell {
-                    *value *= *scale;
+            // Plain loops would be made one over cells, which gathers and scatters.
+            for (cell, scale) in cells.iter_mut().zip(&*scales) {
+                let scale = I::Sixteen::splat(*scale);
+                for values in cell.as_chunks_mut().0 {
+                    *values = I::Sixteen::from_numbers(*values).multiply(scale).numbers();
                 }
             }
         }
