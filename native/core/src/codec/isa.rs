@@ -138,9 +138,21 @@ impl Isa for Portable {
 
     #[inline(always)]
     fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
-        for (index, target) in target.iter_mut().enumerate() {
-            let high = (index % 2 == 0) == high_first;
-            *target = table[usize::from(bytes[index / 2] >> if high { 4 } else { 0 } & 15)];
+        let places = |byte: u8| {
+            let [low, high] = [byte & 15, byte >> 4];
+            if high_first {
+                [high, low]
+            } else {
+                [low, high]
+            }
+        };
+        let (pairs, last) = target.as_chunks_mut::<2>();
+        let whole = pairs.len();
+        for (pair, byte) in pairs.iter_mut().zip(bytes) {
+            *pair = places(*byte).map(|place| table[usize::from(place)]);
+        }
+        for number in last {
+            *number = table[usize::from(places(bytes[whole])[0])];
         }
     }
 
