@@ -56,10 +56,12 @@ def assert_as_converted(known, here, prefix, there, other):
     written = Written.of("b", known[there], other)
     found = in_one_layout([lead.checkpoint, written.checkpoint])[1].tensors
     has = sorted({piece for tensor in known[there].values() for piece in ranges_of(tensor)})
+    begins, ends = [begin for begin, _ in has], [*itertools.accumulate((b for _, b in has), max)]
     for key, tensor in known[here].items():
         wanted = ranges_of(tensor)
         if tensor.numel and all(
-            any(a <= first and last <= b for a, b in has) for first, last in wanted
+            (count := bisect_right(begins, first)) and last <= ends[count - 1]
+            for first, last in wanted
         ):
             assert prefix + key in found, key
             assert written.origin(found[prefix + key]) == wanted, key
