@@ -267,7 +267,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     import difflib  # only for mistakes
 
     words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    same = [each for each in words if each.casefold() == word.casefold()]
+    close = same or difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(words)}" if 0 < len(words) <= 40 else None

@@ -164,6 +164,12 @@ def test_nothing_is_lost_with_the_prefix(bmerge, tmp_path, name):
     assert all(np.array_equal(found[key], expected[key]) for key in same)
 
 
+def test_parts_that_name_none_are_an_error(bmerge, tmp_path):
+    out = tmp_path / "out.safetensors"
+    called = bmerge("convert", tmp_path / "in.safetensors", "--parts", ",", "-o", out)
+    assert (called.status, "--parts names no part" in called.err) == (2, True)
+
+
 def test_number_format_changes_floats_alone(converted, sdxl):
     found = converted(sdxl, "--dtype", "fp16", "--parts", "text_encoder")
     kinds = {key: str(array.dtype) for key, array in found.items()}

@@ -194,6 +194,22 @@ def test_a_text_encoder_may_lack_position_ids(bmerge, parts):
     assert all((found[ENCODER + key] == array).all() for key, array in own.items())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*FILES, "--vae", ""), (*FILES, "--text-encoder", ""), (*FILES, "--lora", ""),
+        (FILES[0], ""),
+    ],
+    ids=["vae", "text encoder", "lora", "model"],
+)  # fmt: skip
+def test_an_empty_name_is_no_file(bmerge, parts, words):
+    """As a variable of the shell gives that is not set."""
+    called = bmerge("merge", "weighted_sum", *words, "-o", "one.safetensors")
+    assert called.status == 1
+    assert called.err.startswith("error: the name of a model is empty")
+    assert not Path("one.safetensors").exists()
+
+
 def test_excluded_tensors_are_told_to_have_the_loras_of_the_first_model(bmerge, parts):
     query = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn1.to_q"
     rows, columns = read("a.safetensors")[f"{query}.weight"].shape

@@ -47,6 +47,22 @@ def assert_equal(checkpoint, expected):
         assert np.array_equal(arrays[key], wide.numpy()), key
 
 
+@pytest.mark.parametrize("turned", ["", "negated", "conjugated"])
+def test_what_torch_has_put_off_is_done_before_a_tensor_is_read(tmp_path, turned):
+    numbers = torch.view_as_complex(torch.arange(12.0).reshape(3, 2, 2))
+    late = {
+        "": numbers, "negated": torch._neg_view(numbers.real.contiguous()),
+        "conjugated": numbers.conj(),
+    }[turned]  # fmt: skip
+    torch.save({"layers.0.a": late, "layers.1.b": torch.ones(2)}, tmp_path / "m.ckpt")
+    checkpoint = open_checkpoint(tmp_path / "m.ckpt")
+    info = checkpoint.tensors["layers.0.a"]
+    data = info.file.read_bytes()[info.offset : info.offset + info.nbytes]
+    found = np.frombuffer(data, {"C64": "<c8", "F32": "<f4"}[info.dtype]).reshape(info.shape)
+    assert np.array_equal(found, late.resolve_neg().resolve_conj().numpy())
+    assert (info.file == tmp_path / "m.ckpt") == (not turned)
+
+
 @pytest.mark.parametrize("suffix", ["ckpt", "pt"])
 @pytest.mark.parametrize("nested", [False, True], ids=["bare", "state_dict"])
 def test_open_reads_tensors_where_they_lie(tmp_path, suffix, nested):

@@ -65,6 +65,7 @@ def test_excluded_tensor_may_have_another_shape_elsewhere(tmp_path):
         ("*.attn11.*", "did you mean 'attn1'?"),
         ("model.diffusion_model.out.0.bais", "did you mean 'model.diffusion_model.out.0.bias'?"),
         ("IN05-IN03", "write IN03-IN05"),
+        ("M00,IN01", "name each of them by itself: --exclude may be repeated"),
     ],
 )
 def test_pattern_that_names_nothing_is_an_error_with_the_nearest(models, pattern, hint):

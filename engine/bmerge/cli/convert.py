@@ -113,6 +113,8 @@ def command(
     if target is not None and not target.suffix and configs is None:
         _check_folder(model, target)
     wanted = tuple(name.strip() for name in ",".join(kept).split(",") if name.strip())
+    if kept and not wanted:
+        raise click.UsageError("--parts names no part: unet, text_encoder, vae")
     registry = session.registry()
     fields = {
         "layout": layout,

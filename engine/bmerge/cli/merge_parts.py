@@ -19,7 +19,10 @@ def part_options(command: F) -> F:
     @wraps(command)
     def gather(*arguments: Any, **options: Any) -> Any:
         vae, encoders = options.pop("vae"), options.pop("text_encoder")
-        parts = [*([("vae", vae)] if vae else []), *(("text_encoder", path) for path in encoders)]
+        parts = [
+            *([] if vae is None else [("vae", vae)]),
+            *(("text_encoder", path) for path in encoders),
+        ]
         return command(*arguments, parts=tuple(parts), **options)
 
     for option in (

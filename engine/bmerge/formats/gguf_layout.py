@@ -89,7 +89,7 @@ def _name(path: Path, key: str) -> str:
     name = key[len(start) :]
     if len(name.encode()) > _LONGEST_NAME:
         message = f"{path}: {name!r} is longer than the {_LONGEST_NAME} bytes that GGUF has"
-        raise FormatError(message, path=path, key=key)
+        raise FormatError(message, path=path, key=key, hint="write a .safetensors file")
     return name
 
 

@@ -31,6 +31,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         FormatError: if there is no such file, or it is not a sound checkpoint.
     """
+    if path == "":  # as of a variable that is not set; Python would take the folder that it is in
+        raise FormatError("the name of a model is empty", path=path)
     path = Path(path)
     if path.is_dir():
         if (path / PIPELINE).exists():

@@ -33,6 +33,7 @@ _LARGEST_PICKLE = 1 << 28
 """Bytes; that of SDXL with its optimiser has less than 10 MB."""
 
 
+_CAST = "save the model with floats of 64 bits or fewer, or integers"
 _NAMED = 5
 """How many names of what a file holds are told."""
 
@@ -155,9 +156,11 @@ def _locate(
         raise FormatError(message, path=path, key=key, hint=DENSE)
     if tensor.dtype not in SIZES:
         message = f"{path}: tensor {key!r} has the unsupported dtype {tensor.dtype}"
-        raise FormatError(message, path=path, key=key)
+        raise FormatError(message, path=path, key=key, hint=_CAST)
     if not tensor.contiguous:
         raise _NotStreamableError(f"{key} is not contiguous")
+    if tensor.turned:
+        raise _NotStreamableError(f"{key} is to be negated or conjugated")
     item = SIZES[tensor.dtype]
     begin, size = records.get(f"data/{tensor.storage}", (0, -1))
     start, nbytes = tensor.offset * item, math.prod(tensor.shape) * item

@@ -101,7 +101,7 @@ def _refuse_other(path: Path, key: str, tensor: Any) -> None:
     kinds = {"nested": tensor.is_nested, "meta": tensor.is_meta, layout: layout != "strided"}
     kind = next((kind for kind, found in kinds.items() if found), None)
     if kind is not None:
-        message = f"{path.stem}: {key!r} is a {kind} tensor, which is not read"
+        message = f"{path}: {key!r} is a {kind} tensor, which is not read"
         raise FormatError(message, path=path, key=key, hint=DENSE)
 
 
@@ -109,13 +109,13 @@ def _refuse_repeated(path: Path, key: str, tensor: Any) -> None:
     """Refuse a tensor that makes a large file of a small one: the same numbers again and again."""
     stored, nbytes = tensor.untyped_storage().nbytes(), tensor.numel() * tensor.element_size()
     if nbytes > stored + _REPEATED:
-        message = f"{path.stem}: tensor {key!r} of {nbytes} bytes repeats the {stored} of it"
-        raise FormatError(message, path=path, key=key)
+        message = f"{path}: tensor {key!r} of {nbytes} bytes repeats the {stored} of it"
+        raise FormatError(message, path=path, key=key, hint=DENSE)
 
 
 def _tag(path: Path, key: str, tensor: Any) -> str:
     name = str(tensor.dtype).removeprefix("torch.")
     if name not in TAGS:
-        message = f"{path.stem}: tensor {key!r} has the unsupported dtype {name}"
+        message = f"{path}: tensor {key!r} has the unsupported dtype {name}"
         raise FormatError(message, path=path, key=key)
     return TAGS[name]

@@ -28,7 +28,11 @@ _STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
     "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8",
     "ByteStorage": "U8", "BoolStorage": "BOOL", "UntypedStorage": "U8",
+    "ComplexFloatStorage": "C64",
 }  # fmt: skip
+_STORAGE = "Storage"
+"""How the names of all of torch's storages end."""
+_QUANTISED = "q"
 
 
 _KEYS = frozenset({str, int, float, bool, bytes, type(None)})
@@ -54,6 +58,7 @@ class StoredTensor:
         offset: of its first element in the storage, in elements.
         shape: extent of each dimension.
         stride: elements from one index to the next, per dimension.
+        turned: whether its elements are to be negated or conjugated, which torch puts off.
     """
 
     dtype: str
@@ -61,6 +66,7 @@ class StoredTensor:
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+    turned: bool = False
 
     @property
     def contiguous(self) -> bool:
@@ -122,6 +128,8 @@ class _Unpickler(_Reader):  # type: ignore[misc]
             return lambda *_: OrderedDict()
         if module in {"torch", "torch.storage"} and name in _STORAGES:
             return _Dtype(_STORAGES[name])
+        if module == "torch" and name.endswith(_STORAGE):  # told by its name with the tensor's
+            return _Dtype(name.removesuffix(_STORAGE).lower())
         if module == "torch" and name in TAGS:
             return _Dtype(TAGS[name])
         if module in {"torch._utils", "torch._tensor"} and name.startswith(_MAKER):
@@ -200,9 +208,15 @@ _CALLS = ("__init__", "__setstate__", "__setitem__", "append", "extend", "add")
 
 
 def _tensor(
-    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: object
+    storage: _Storage,
+    offset: int,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    _grad: object = None,
+    _hooks: object = None,
+    said: object = None,
 ) -> StoredTensor:
-    return _typed(storage.dtype, storage, offset, shape, stride)
+    return _typed(storage.dtype, storage, offset, shape, stride, said)
 
 
 def _tensor_with_dtype(
@@ -213,22 +227,28 @@ def _tensor_with_dtype(
     _grad: object,
     _hooks: object,
     dtype: _Dtype,
-    *_: object,
+    said: object = None,
 ) -> StoredTensor:
-    return _typed(dtype.tag, storage, offset, shape, stride)
+    return _typed(dtype.tag, storage, offset, shape, stride, said)
 
 
 def _typed(
-    dtype: str, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
+    dtype: str,
+    storage: _Storage,
+    offset: int,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    said: object,
 ) -> StoredTensor:
-    """Make a StoredTensor of numbers that are checked to be numbers."""
+    """Make a StoredTensor of numbers that are checked to be numbers; ``said`` may be its bits."""
     if len(shape) > _MOST_DIMENSIONS or len(shape) != len(stride):
         message = f"a tensor with {len(shape)} dimensions and {len(stride)} strides"
         raise pickle.UnpicklingError(message)
     for number in (offset, *shape, *stride):
         if type(number) is not int or not 0 <= number < _LARGEST:
             raise pickle.UnpicklingError("a tensor whose shape or place is not made of numbers")
-    return StoredTensor(dtype, storage.name, offset, tuple(shape), tuple(stride))
+    turned = isinstance(said, dict) and bool(said.get("neg") or said.get("conj"))
+    return StoredTensor(dtype, storage.name, offset, tuple(shape), tuple(stride), turned)
 
 
 def _parameter(data: StoredTensor, *_: object) -> StoredTensor:
@@ -247,9 +267,8 @@ def _of_class(
 
 def _other(name: str, *_: object) -> StoredTensor:
     """Make what stands for a tensor that is not stored as its elements, so that it is told of."""
-    return StoredTensor(
-        f"{name.removeprefix(_MAKER).partition('_tensor')[0]} tensor", "", 0, (), ()
-    )
+    kind = name.removeprefix(_MAKER).partition("_tensor")[0].removesuffix("tensor")
+    return StoredTensor(f"{'quantised' if kind == _QUANTISED else kind} tensor", "", 0, (), ())
 
 
 _MAKER = "_rebuild_"

@@ -108,7 +108,7 @@ def _with_loras(
 def _open(ref: LoraRef, folder: Path) -> Lora:
     from bmerge.lora.parsing import open_lora
 
-    lora = open_lora(folder / Path(ref.path).expanduser())
+    lora = open_lora(ref.path and folder / Path(ref.path).expanduser())
     if ref.sha256 is not None:
         found = checkpoint_sha256(lora.checkpoint)
         if found != ref.sha256:

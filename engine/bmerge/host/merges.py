@@ -50,7 +50,7 @@ def open_models(models: Sequence[ModelRef], folder: Path) -> tuple[Checkpoint, .
 
 
 def _open(model: ModelRef, folder: Path) -> Checkpoint:
-    checkpoint = open_checkpoint(folder / Path(model.path).expanduser())
+    checkpoint = open_checkpoint(model.path and folder / Path(model.path).expanduser())
     if model.sha256 is not None:
         found = checkpoint_sha256(checkpoint)
         if found != model.sha256:

@@ -65,5 +65,7 @@ def _nothing_named(pattern: str, keys: Collection[str], architecture: Architectu
         return RecipeError(f"exclude: the first model has no tensor in the block {pattern!r}")
     words = {word for key in keys for word in key.split(".") if not word.isdigit()}
     hint = nearest(pattern.strip(_WILD), {*architecture.blocks, *keys, *words})
+    if all(part.strip() in architecture.blocks for part in pattern.split(",")):
+        hint = "name each of them by itself: --exclude may be repeated"
     message = f"exclude: {pattern!r} is not a block of {architecture.id} and matches no key"
     return RecipeError(message, hint=hint)

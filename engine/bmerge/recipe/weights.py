@@ -102,8 +102,11 @@ def _from_preset(name: str, architecture: Architecture, presets: Presets) -> dic
         hint = nearest(name, presets) or "`bmerge weights list` lists the presets"
         if _QUANTITY.fullmatch(name):
             hint = "a number is written 0.5 or -0.5: no %, no comma, - as the keyboard has it"
-        if ":" in name:
-            hint = f"what lies between two presets is written {name}@0.5"
+        first, colon, last = name.partition(":")
+        if colon:
+            hint = f"what lies between two presets is written {first}:{last.rstrip('@')}@0.5"
+        if colon and (first in architecture.blocks or first == "*"):
+            hint = f"write {first}={last}"
         raise RecipeError(message, hint=hint)
     return _from_list(presets[name], architecture, what=f"preset {name} has")
 
