@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,16 @@ from bmerge.testing import write_checkpoint
 DATA = Path(__file__).parents[1] / "data" / "layouts.json.gz"
 
 
+@cache
+def layouts():
+    return json.loads(gzip.decompress(DATA.read_bytes()))
+
+
 def small_file(path, name, seed):
     """Write a small copy of a layout: extents above 16 divided by 64, at least 4."""
     random = np.random.default_rng(seed)
     tensors = {}
-    for key, dtype, shape in json.loads(gzip.decompress(DATA.read_bytes()))[name]:
+    for key, dtype, shape in layouts()[name]:
         smaller = [max(4, extent // 64) if extent > 16 else extent for extent in shape]
         values = random.standard_normal(smaller, "f4")
         whole = np.arange(np.prod(smaller, dtype=int)).reshape(smaller)  # of positions
@@ -111,7 +117,7 @@ LEFTOVERS = {
 """What only training needs; no component of diffusers has it."""
 ALONE = ("llama3_8b", "qwen2_7b", "d_t5xxl", "zimage_aio")
 """Of these there is one layout, but for GGUF's; Z-Image without its pad tokens is as Lumina 2."""
-ALL = sorted(json.loads(gzip.decompress(DATA.read_bytes())))
+ALL = sorted(layouts())
 
 
 def halfway(file):

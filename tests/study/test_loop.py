@@ -312,7 +312,7 @@ def test_run_study_says_nothing_on_its_own(tmp_path):
     program = (
         "import sys, toy_study\n"
         "from bmerge.study.loop import run_study\n"
-        "run_study(toy_study.make_study(sys.argv[1], 'gp', n_iters=2, init=1))\n"
+        "run_study(toy_study.make_study(sys.argv[1], 'gp', n_iters=2, init=1, design='random'))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path],
