@@ -413,8 +413,12 @@ def test_a_tensor_that_repeats_few_numbers_makes_no_large_file(tmp_path):
     torch.save({"few": few}, path)
     assert_equal(open_checkpoint(path), {"few": few.contiguous()})
     torch.save({"few": few, "many": torch.zeros(2).expand(10**6, 10**6, 2)}, path)
-    with pytest.raises(FormatError, match="'many' of 8000000000000 bytes repeats the 8 of it"):
+    with pytest.raises(
+        FormatError, match="'many' of 8000000000000 bytes repeats the 8 of it"
+    ) as caught:
         open_checkpoint(path)
+    assert str(caught.value).startswith(f"{path}: tensor 'many'")
+    assert caught.value.hint.startswith("save the model")
 
 
 @pytest.mark.parametrize(

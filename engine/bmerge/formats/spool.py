@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,11 @@ def spool(path: Path, *, named: Path) -> Checkpoint:
         message = f"cannot make a temporary folder for {path}: {error.strerror}"
         raise FormatError(message, path=path, hint="TMPDIR names another folder") from error
     copy = folder / f"{path.stem}.safetensors"
-    _write(copy, tensors)
+    for key, tensor in tensors.items():
+        _refuse_other(named, key, tensor)
+        _refuse_repeated(named, key, tensor)
+    layout = [(key, _tag(named, key, each), tuple(each.shape)) for key, each in tensors.items()]
+    _write(copy, layout, tensors.values())
     return open_safetensors(copy, named=named)
 
 
@@ -77,20 +82,16 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, _EXPECTED) else f"{type(error).__name__}: {text}"
 
 
-def _write(path: Path, tensors: dict[str, Any]) -> None:
+def _write(
+    path: Path, layout: Sequence[tuple[str, str, tuple[int, ...]]], tensors: Iterable[Any]
+) -> None:
     """Write tensors as safetensors, in their order."""
     import torch
 
-    for key, tensor in tensors.items():
-        _refuse_other(path, key, tensor)
-        _refuse_repeated(path, key, tensor)
-    layout = [
-        (key, _tag(path, key, tensor), tuple(tensor.shape)) for key, tensor in tensors.items()
-    ]
     header = _native.encode_header(layout, {}).header
     with path.open("wb") as file:
         file.write(header)
-        for tensor in tensors.values():
+        for tensor in tensors:
             flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
             file.write(flat.view(torch.uint8).numpy().data)
 
