@@ -108,6 +108,23 @@ def test_folder_becomes_a_file_with_the_names_that_comfyui_reads(bmerge, tmp_pat
     assert all(np.array_equal(found[key], exact[key]) for key in exact)
 
 
+@pytest.mark.parametrize("form", ["own", "newer", "bare"])
+def test_file_of_a_text_encoder_is_put_to_a_model_that_has_none(bmerge, tmp_path, form):
+    exact, called = whole("text_encoders.qwen25_7b.transformer.", "own", 1)
+    picture = {key: array for key, array in exact.items() if called[key].startswith("picture")}
+    save_file(picture, tmp_path / "a.safetensors")
+    encoder, names = whole("", form, 1)
+    save_file(encoder, tmp_path / "te.safetensors")
+    done = bmerge("merge", "weighted_sum", tmp_path / "a.safetensors", tmp_path / "a.safetensors",
+                  "--alpha", "0.5", "--text-encoder", tmp_path / "te.safetensors",
+                  "-o", tmp_path / "o.safetensors")  # fmt: skip
+    assert done.status == 0, done.err
+    found = load_file(tmp_path / "o.safetensors")
+    given = {key for key in exact if key in picture or called[key] in names.values()}
+    assert found.keys() == given
+    assert all(np.array_equal(found[key], exact[key]) for key in given)
+
+
 def test_names_of_gguf_files_are_those_of_any_form(tmp_path):
     for form in ("own", "newer", "older", "bare"):
         tensors, _ = whole("", form, 1)

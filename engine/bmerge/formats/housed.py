@@ -28,6 +28,8 @@ _SORTS = (
      re.compile(r"clip_l|embedders\.0\.transformer|cond_stage_model\.transformer")),
 )  # fmt: skip
 """Sorts of text encoders: what is only in them, and how whole models call them."""
+_LANGUAGE = "llm"
+"""The layout of language models in which models have them, of those that transformers has."""
 _VAE = re.compile(r"(?:decoder|encoder)\.(?:conv_in|conv1)\.")
 
 
@@ -57,9 +59,9 @@ def housed(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
 def _placed(part: Checkpoint, whole: Whole, present: Collection[str]) -> Checkpoint:
     """Return a part by its names in a whole model, if that has none of its kind."""
     groups = parted(part.tensors)
-    if not is_part_file(part.tensors) or list(groups) != [""]:
+    own = groups.get("", {})
+    if len(groups) != 1 or not (is_part_file(own) or in_layout(own, _LANGUAGE)):
         return part
-    own = groups[""]
     if any(map(_VAE.match, own)):
         if "vae" in present:
             return part
@@ -67,7 +69,7 @@ def _placed(part: Checkpoint, whole: Whole, present: Collection[str]) -> Checkpo
     start = None if "text" in present else _text_start(own, whole)
     if start is None:
         return part
-    named = in_layout(own, "original" if start.endswith(".model.") else "llm") or own
+    named = in_layout(own, "original" if start.endswith(".model.") else _LANGUAGE) or own
     return _under(part, {start: named})
 
 
