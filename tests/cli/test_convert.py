@@ -164,6 +164,14 @@ def test_nothing_is_lost_with_the_prefix(bmerge, tmp_path, name):
     assert all(np.array_equal(found[key], expected[key]) for key in same)
 
 
+def test_parts_that_are_not_asked_for_are_not_called_lost(bmerge, tmp_path):
+    save_file(small_model("sd1", 1), tmp_path / "in.safetensors")
+    words = ("--layout", "comfy", "--parts", "unet", "-o", tmp_path / "out.safetensors")
+    called = bmerge("convert", tmp_path / "in.safetensors", *words)
+    assert called.status == 0, called.err
+    assert "left out" not in called.err
+
+
 def test_parts_that_name_none_are_an_error(bmerge, tmp_path):
     out = tmp_path / "out.safetensors"
     called = bmerge("convert", tmp_path / "in.safetensors", "--parts", ",", "-o", out)

@@ -146,7 +146,9 @@ def inputs_of(
 
         given = housed(checkpoints)
     models = in_form(given, recipe.form)
-    notes = tuple(_lost(given, models)) if recipe.layout is not None else ()
+    notes: tuple[str, ...] = ()
+    if recipe.layout is not None:  # of all parts: those that are not asked for are not lost
+        notes = tuple(_lost(given, in_form(given, replace(recipe.form, parts=()))))
     if recipe.form.prefix == "":
         notes += tuple(_unseen(leading(models)))
     models = in_one_layout(models, whole_first=recipe.picks)
