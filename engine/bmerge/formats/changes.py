@@ -64,9 +64,12 @@ _UNREAD = {
 
 @cache
 def _key() -> re.Pattern[str]:
-    """Return the pattern of keys: to compile it takes as long as small merges should not wait."""
+    """Return the pattern of keys: to compile it takes as long as small merges should not wait.
+
+    Roles are only looked for where one can begin: to try them all at each letter takes long.
+    """
     spelt = "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
-    return re.compile(rf"(?s)(?P<name>.+?)(?:{spelt}|\.(?P<plain>{_PLAIN}))")
+    return re.compile(rf"(?s)(?P<name>.+?)(?=[._])(?:{spelt}|\.(?P<plain>{_PLAIN}))")
 
 
 def role_of(key: str) -> tuple[str, str] | None:

@@ -66,8 +66,10 @@ calls T5 and language models after the part of them alone, too."""
 _ADAPTERS = ("text_conditioner_", "llm_adapter_")
 """What diffusers calls a part of Anima's transformer, and what its own code does."""
 _ENCODER = re.compile(r"text_encoders\.[^.]+\.transformer\.")
-_PARAMETER = re.compile(r"(.+?|)(?:\.(weight|bias|scale)|_(weight|bias))?", re.DOTALL)
-"""Any text: a key may have line breaks, and be no longer than what its part begins with."""
+_PARAMETERS = {
+    ".weight": "weight", ".bias": "bias", ".scale": "weight", "_weight": "weight", "_bias": "bias"
+}  # fmt: skip
+"""How keys end that have a path before that → what they are of their layer."""
 _NOT_WEIGHT = (".bias", ".scale")
 """How keys end whose tensors ComfyUI calls by the whole key, as if they were layers."""
 
@@ -211,10 +213,10 @@ def part_of(name: str) -> str:
 def stem_of(key: str) -> tuple[str, str, str]:
     """Return the part of the model that a key belongs to, its path in it, weight or bias."""
     part, path = _path_of(key)
-    found = _PARAMETER.fullmatch(path)
-    assert found is not None
-    role = found[2] or found[3] or "weight"
-    return part, found[1], "bias" if role == "bias" else "weight"
+    for end, role in _PARAMETERS.items():
+        if path.endswith(end) and path != end:
+            return part, path.removesuffix(end), role
+    return part, path, "weight"
 
 
 def _path_of(key: str) -> tuple[str, str]:

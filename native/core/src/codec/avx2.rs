@@ -1,11 +1,11 @@
-//! AVX2 and F16C: eight numbers at a time, the rest one by one.
+//! AVX2, F16C and FMA: eight numbers at a time, the rest one by one.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256d, __m256i, _mm256_add_pd, _mm256_add_ps, _mm256_and_ps,
-    _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
+    __m128i, __m256, __m256d, __m256i, _mm256_add_ps, _mm256_and_ps, _mm256_andnot_ps,
+    _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
     _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_pd, _mm256_cvtps_ph, _mm256_div_ps,
-    _mm256_extractf128_ps, _mm256_mul_epu32, _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps,
-    _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps,
+    _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_mul_epu32, _mm256_mul_ps,
+    _mm256_or_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps,
     _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_slli_epi32, _mm256_sqrt_ps,
     _mm256_srli_epi64, _mm256_srlv_epi32, _mm256_sub_ps, _mm256_xor_si256, _mm_and_si128,
     _mm_andnot_si128, _mm_blendv_epi8, _mm_cmpeq_epi16, _mm_cvtepu8_epi16, _mm_cvtsi64_si128,
@@ -22,7 +22,7 @@ use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
 use crate::rng::{round_keys, Words, MULTIPLIERS};
 
-/// AVX2 and F16C. Used only where AVX2 and F16C were detected (`vm/simd.rs`).
+/// AVX2, F16C and FMA. Used only where these were detected (`vm/simd.rs`).
 pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
@@ -319,6 +319,13 @@ impl Sixteen for Eights {
     }
 
     #[inline(always)]
+    fn add_exact(self, x: Self, y: Self) -> Self {
+        // SAFETY: as above.
+        let fused = |half: usize| unsafe { _mm256_fmadd_ps(x.0[half], y.0[half], self.0[half]) };
+        Self([fused(0), fused(1)])
+    }
+
+    #[inline(always)]
     fn numbers(self) -> [f32; SIXTEEN] {
         // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
         unsafe { std::mem::transmute::<[__m256; 2], [f32; SIXTEEN]>(self.0) }
@@ -335,10 +342,8 @@ impl Sixteen for Eights {
         // SAFETY: as above.
         let [x, y] = [self, other].map(|lanes| unsafe { doubles(lanes.0) });
         for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-            // SAFETY: as above.
-            let product = unsafe { _mm256_mul_pd(x, y) };
-            // SAFETY: as above.
-            *sum = unsafe { _mm256_add_pd(*sum, product) };
+            // SAFETY: as above. The product is exact, so that it is rounded once with or without it.
+            *sum = unsafe { _mm256_fmadd_pd(x, y, *sum) };
         }
     }
 

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
     _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps,
     _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi16, _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph,
     _mm512_div_ps, _mm512_extractf32x8_ps, _mm512_extracti64x4_epi64, _mm512_fmadd_pd,
-    _mm512_mask_blend_epi32, _mm512_mask_mov_epi16, _mm512_mask_mov_ps,
+    _mm512_fmadd_ps, _mm512_mask_blend_epi32, _mm512_mask_mov_epi16, _mm512_mask_mov_ps,
     _mm512_maskz_compress_epi32, _mm512_maskz_min_epu32, _mm512_maskz_mov_ps, _mm512_min_epu32,
     _mm512_mul_epu32, _mm512_mul_ps, _mm512_permutex2var_epi64, _mm512_permutexvar_epi32,
     _mm512_permutexvar_ps, _mm512_range_ps, _mm512_set1_epi16, _mm512_set1_epi32,
@@ -390,6 +390,12 @@ impl Sixteen for Vector {
     #[inline(always)]
     fn from_numbers(numbers: [f32; SIXTEEN]) -> Self {
         Self(wide(numbers))
+    }
+
+    #[inline(always)]
+    fn add_exact(self, x: Self, y: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_fmadd_ps(x.0, y.0, self.0) })
     }
 
     #[inline(always)]

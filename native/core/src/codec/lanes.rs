@@ -33,6 +33,8 @@ pub(crate) trait Sixteen: Lanes {
     fn from_bf16(bytes: &[u8; 32]) -> Self;
     fn from_f32(bytes: &[u8; 64]) -> Self;
     fn from_numbers(numbers: [f32; SIXTEEN]) -> Self;
+    /// Plus the products of two, which are exact.
+    fn add_exact(self, x: Self, y: Self) -> Self;
     fn numbers(self) -> [f32; SIXTEEN];
     fn nothing() -> Self::Sums;
     /// Add the product of each lane, which float64 has exactly, to its sum.
@@ -189,6 +191,18 @@ impl Sixteen for Plain {
     #[inline(always)]
     fn from_numbers(numbers: [f32; SIXTEEN]) -> Self {
         Self(numbers)
+    }
+
+    #[inline(always)]
+    fn add_exact(self, x: Self, y: Self) -> Self {
+        if cfg!(target_arch = "aarch64") {
+            let mut sums = self;
+            for ((sum, x), y) in sums.0.iter_mut().zip(x.0).zip(y.0) {
+                *sum = x.mul_add(y, *sum);
+            }
+            return sums;
+        }
+        self.add(x.multiply(y))
     }
 
     #[inline(always)]

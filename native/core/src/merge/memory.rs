@@ -12,6 +12,9 @@ const MOST: u64 = 128 * 1024;
 /// More elements per unit than this, put together before they are computed with, leave the caches.
 const MOST_DECODED: u64 = 32 * 1024;
 
+/// Elements per unit that has as many rows as products of matrices like to have.
+const MOST_TALL: u64 = 512 * 1024;
+
 /// Elements per unit of what lies in many short runs: the more rows, the longer are these.
 const MOST_SCATTERED: u64 = 512 * 1024;
 
@@ -49,7 +52,7 @@ pub(super) fn unit_elements(
     let most = if job.inputs.iter().any(Input::is_scattered) {
         MOST_SCATTERED
     } else if job.inputs.iter().any(Input::is_decoded) {
-        MOST_DECODED
+        MOST_DECODED.max(tall(job))
     } else {
         MOST
     };
@@ -59,6 +62,12 @@ pub(super) fn unit_elements(
         group if group <= fitting => fitting - fitting % group,
         group => group.min((share / per_element).clamp(LEAST, MOST_TOGETHER)),
     }
+}
+
+/// Elements of a unit that has enough rows for products, as a multiple of what one call writes.
+fn tall(job: &Job) -> u64 {
+    let wanted = job.inputs.iter().map(Input::tall).max().unwrap_or(0);
+    wanted.next_multiple_of(MOST).min(MOST_TALL)
 }
 
 /// Elements of a job that are best computed together; 1 if it makes no difference.

@@ -21,19 +21,20 @@ pub(crate) fn prefetch(inputs: &[View], offset: usize, length: usize) {
         let begin = offset * dtype.bytes() + AHEAD;
         let ahead = bytes.get(begin..).unwrap_or_default();
         let wanted = ahead.len().min(length * dtype.bytes());
-        ahead[..wanted].chunks(LINE).for_each(fetch);
+        ahead[..wanted].chunks(LINE).filter_map(<[u8]>::first).for_each(fetch);
     }
 }
 
+/// Fetch the cache line that something begins in.
 #[cfg(target_arch = "x86_64")]
-#[inline]
-fn fetch(line: &[u8]) {
+#[inline(always)]
+pub(crate) fn fetch<T>(what: &T) {
     use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
 
     // SAFETY: every processor of this architecture has the instruction, and it never fails.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(what).cast()) };
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-fn fetch(_line: &[u8]) {}
+pub(crate) fn fetch<T>(_what: &T) {}

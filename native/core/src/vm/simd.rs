@@ -15,7 +15,7 @@ const VARIABLE: &str = "BMERGE_VECTORS";
 pub(crate) enum Level {
     /// What every processor of the architecture has.
     Portable,
-    /// 256-bit vectors and conversions of half floats.
+    /// 256-bit vectors, conversions of half floats, and products added at once.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// 512-bit vectors with masks.
@@ -50,7 +50,7 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
-            if has!("avx2") && has!("f16c") {
+            if has!("avx2") && has!("f16c") && has!("fma") {
                 levels.push(Self::Avx2);
                 let wide = has!("avx512f") && has!("avx512bw");
                 let wide = wide && has!("avx512dq") && has!("avx512vl");
@@ -101,13 +101,13 @@ impl Level {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn avx2<T: Task>(task: T) -> T::Output {
     task.run::<Avx2>()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[target_feature(enable = "avx2,f16c,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 fn avx512<T: Task>(task: T) -> T::Output {
     task.run::<Avx512>()
 }

@@ -139,6 +139,20 @@ impl Input {
         }
     }
 
+    /// Elements that have enough rows to be computed side by side; 0 if it makes no difference.
+    pub(super) fn tall(&self) -> u64 {
+        let tall = |stored: &Stored| match stored {
+            Stored::Patched(patched) => patched.tall(),
+            Stored::Plain(_) | Stored::Coded(_) => 0,
+        };
+        match self {
+            Self::One(stored) => tall(stored),
+            Self::Segments(segments) => {
+                segments.iter().map(|segment| tall(&segment.stored)).max().unwrap_or(0)
+            }
+        }
+    }
+
     /// Bytes that are read for the elements before that one.
     pub(super) fn bytes_before(&self, element: u64) -> u64 {
         match self {

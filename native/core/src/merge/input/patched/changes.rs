@@ -64,7 +64,7 @@ pub enum Delta {
 pub struct Change {
     /// The first row and one past the last.
     pub rows: (u64, u64),
-    /// What the change is multiplied by, in its first factor.
+    /// What the change is multiplied by.
     pub scale: f32,
     /// The change.
     pub delta: Delta,
@@ -108,6 +108,15 @@ impl Delta {
             Self::Rows(turns) | Self::Inputs(turns) => turns.held(),
             Self::Through(first, second) => first.size().saturating_add(second.size()),
             Self::Scaled { count, .. } => *count,
+        }
+    }
+
+    /// Whether it takes products of matrices.
+    pub(super) fn multiplies(&self) -> bool {
+        match self {
+            Self::One(factor) => !matches!(factor, Factor::Whole(_)),
+            Self::Elementwise(..) | Self::Rows(_) | Self::Inputs(_) | Self::Through(..) => true,
+            Self::Kronecker(..) | Self::Scaled { .. } => false,
         }
     }
 

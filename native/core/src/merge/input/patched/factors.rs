@@ -7,11 +7,11 @@ use super::super::reading::Decode;
 use super::lengths::{Lengths, Squares};
 use super::of_weight::{Inputs, Rows, Scaled, Through};
 use super::product::{Add, Panels, Up};
-use super::{Buffer, Change, Delta, Factor, Matrix, Patched, Plain};
+use super::{Buffer, Change, Delta, Factor, Matrix, Patched, Plain, ROWS};
 use crate::error::Result;
 use crate::vm::simd::Level;
 
-/// Elements that are computed at a time to find the lengths of vectors, at least one row.
+/// Elements that are computed at a time to find the lengths of vectors, at least some rows.
 const AT_ONCE: usize = 1 << 16;
 
 /// The factors of one tensor's changes.
@@ -116,12 +116,11 @@ fn load(change: &Change, sources: &Sources, raw: &mut Vec<u8>) -> Result<Loose> 
     Ok(match &change.delta {
         Delta::One(Factor::Whole(matrix)) => Loose::Stored(matrix.plain),
         Delta::One(factor) => {
-            let (up, down) = pair(factor, scale, sources, raw)?;
+            let (up, down) = pair(factor, sources, raw)?;
             Loose::Product(up, down)
         }
         Delta::Elementwise(one, other) => {
-            let one = pair(one, scale, sources, raw)?;
-            Loose::Products([one, pair(other, 1.0, sources, raw)?])
+            Loose::Products([pair(one, sources, raw)?, pair(other, sources, raw)?])
         }
         Delta::Kronecker(one, other) => {
             let second = whole(other, 1.0, sources, raw)?;
@@ -143,7 +142,7 @@ fn load(change: &Change, sources: &Sources, raw: &mut Vec<u8>) -> Result<Loose> 
 fn measured(within: &mut Within, lengths: &Lengths, delta: &Loose) -> Result<Vec<f32>> {
     let (columns, rows) = (within.columns(), within.change.rows);
     let rows = (rows.1 - rows.0) as usize;
-    let together = within.change.together() as usize;
+    let together = within.change.together().max(ROWS) as usize;
     let step = (AT_ONCE / columns.max(1)).max(together);
     let mut squares = Squares::new(lengths, columns);
     let mut values = Vec::new();
@@ -161,16 +160,16 @@ impl Loose {
     /// Add its elements from `place` on, of the rows of its change.
     pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
         let columns = within.columns();
-        let (row, range) = (0, (0, columns));
+        let (row, range, scale) = (0, (0, columns), within.scale());
         match self {
             Self::Stored(plain) => add_stored(plain, within, place as u64, values)?,
             Self::Product(up, down) => {
                 let pairs = &[(up, down)];
-                Level::detect().run(Add { pairs, row, range, columns, place, values });
+                Level::detect().run(Add { pairs, scale, row, range, columns, place, values });
             }
             Self::Products(pairs) => {
                 let pairs = &pairs.each_ref().map(|(up, down)| (up, down));
-                Level::detect().run(Add { pairs, row, range, columns, place, values });
+                Level::detect().run(Add { pairs, scale, row, range, columns, place, values });
             }
             Self::Kronecker(pair) => pair.add(columns, place, values),
             Self::Rows(change) => change.add(within, place, values)?,
@@ -193,9 +192,9 @@ fn add_stored(plain: &Plain, within: &mut Within, place: u64, values: &mut [f32]
     Ok(())
 }
 
-/// A product's factors, the scale in the first.
-fn pair(factor: &Factor, scale: f32, sources: &Sources, raw: &mut Vec<u8>) -> Result<(Up, Panels)> {
-    let (rows, up, down) = product(factor, scale, sources, raw)?;
+/// A product's factors, as they are: products of numbers of 16 bits are exact.
+fn pair(factor: &Factor, sources: &Sources, raw: &mut Vec<u8>) -> Result<(Up, Panels)> {
+    let (rows, up, down) = product(factor, 1.0, sources, raw)?;
     let rank = up.len() / rows.max(1);
     let columns = down.len() / rank.max(1);
     Ok((Up::new(rows, rank, |row, k| up[row * rank + k]), Panels::new(&down, rank, columns)))

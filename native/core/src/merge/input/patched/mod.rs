@@ -1,12 +1,13 @@
 //! A tensor and what `LoRA`s add to it, computed as it is read, some rows at a time.
 //!
-//! All is float32: a product is summed over its rank in order, without fusing, and then added to
-//! what is stored; changes are added one after another. So a value is the same however the tensor
+//! All is float32: a product is summed over its rank in order, each term rounded before it is added,
+//! times a scale, and then added to what is stored; changes are added one after another. So a value is the same however the tensor
 //! is cut, and differs from the exact one by no more than the rounding of as many sums as there are
 //! ranks.
 
 mod changes;
 mod factors;
+mod grain;
 mod lengths;
 mod of_weight;
 mod product;
@@ -22,6 +23,9 @@ use factors::{Loaded, Within};
 use lengths::Stretch;
 pub use lengths::{Found, Lengths};
 pub use turns::{Form, Turns};
+
+/// Rows that make good use of what is loaded of a product's second factor; more leave the caches.
+const ROWS: u64 = 8;
 
 /// A tensor with changes, which are summed.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +62,16 @@ impl Patched {
         match self.changes.iter().map(Change::together).max() {
             None | Some(0 | 1) => 1,
             Some(rows) => rows.saturating_mul(self.columns),
+        }
+    }
+
+    /// Elements that have enough rows to be computed side by side; 0 if it makes no difference.
+    pub(super) fn tall(&self) -> u64 {
+        let multiplies = self.changes.iter().any(|change| change.delta.multiplies());
+        if multiplies {
+            ROWS.saturating_mul(self.columns)
+        } else {
+            0
         }
     }
 

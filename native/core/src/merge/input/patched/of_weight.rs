@@ -60,6 +60,7 @@ impl Rows {
                 let panels = Panels::new(&down, size, wide);
                 Level::detect().run(Add {
                     pairs: &[(&up, &panels)],
+                    scale: 1.0,
                     row,
                     range: (from, from + wide),
                     columns,
@@ -109,7 +110,7 @@ impl Inputs {
             });
             let panels = &self.blocks[first / size % self.blocks.len()];
             let (pairs, range) = (&[(&up, panels)], (first, first + size));
-            Level::detect().run(Add { pairs, row, range, columns, place, values });
+            Level::detect().run(Add { pairs, scale: 1.0, row, range, columns, place, values });
         }
         Ok(())
     }
@@ -165,7 +166,7 @@ impl Through {
 fn set(up: &Up, down: &Panels, columns: usize, values: &mut [f32]) {
     values.fill(0.0);
     let (pairs, range) = (&[(up, down)], (0, columns));
-    Level::detect().run(Add { pairs, row: 0, range, columns, place: 0, values });
+    Level::detect().run(Add { pairs, scale: 1.0, row: 0, range, columns, place: 0, values });
 }
 
 /// Rows or inputs, each multiplied by a number.
