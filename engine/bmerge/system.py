@@ -143,6 +143,8 @@ else:
     import fcntl
     import resource
 
+    _PATIENCE, _PAUSE = 3.0, 0.02
+    """Seconds after which it is told that a lock is waited for, and between two tries."""
     _REFUSALS = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES}
 
     def owns(status: os.stat_result) -> bool:
@@ -176,13 +178,27 @@ else:
         except OSError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not try_lock(descriptor):
+                _wait_for(descriptor, folder)
         except BaseException as error:  # an interrupt while it waits is one
             os.close(descriptor)
             if isinstance(error, OSError):
                 return None
             raise
         return descriptor
+
+    def _wait_for(descriptor: int, folder: Path) -> None:
+        """Lock an open folder once whoever has it is through; say so if that takes long."""
+        import logging
+        import time  # few have to wait
+
+        begin, told = time.monotonic(), False
+        while not try_lock(descriptor):
+            if not told and time.monotonic() - begin > _PATIENCE:
+                told = True
+                message = "%s is locked by another program, which is waited for"
+                logging.getLogger(__name__).warning(message, folder)
+            time.sleep(_PAUSE)
 
     def try_lock(descriptor: int) -> bool:
         """Lock an open file unless another process has it.

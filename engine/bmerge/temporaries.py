@@ -43,8 +43,6 @@ _SLACK = 5.0
 """Seconds by which a process may seem to have begun too late: clocks have steps."""
 
 _cleaned: set[Path] = set()
-_own: set[tuple[int, int]] = set()
-"""Devices and numbers of the temporary folders that this process has locked."""
 _until_exit = contextlib.ExitStack()
 atexit.register(_until_exit.close)
 
@@ -69,12 +67,10 @@ def temporary_folder(kind: str, within: Path | None = None) -> Iterator[Path]:
         remove_left_over(place)
     folder = place / f"bmerge-{kind}.{os.getpid()}-{os.urandom(8).hex()}{_SUFFIX}"
     folder.mkdir(mode=0o700)
-    lock, number = system.lock(folder), _number(folder)
-    _own.add(number)
+    lock = system.lock(folder)
     try:
         yield folder
     finally:
-        _own.discard(number)
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
@@ -84,20 +80,15 @@ def temporary_folder(kind: str, within: Path | None = None) -> Iterator[Path]:
 def alone_in(folder: Path) -> Iterator[None]:
     """Let no other process be in such a block for the same folder, where folders can be locked.
 
-    Args:
-        folder: any; what only this process knows needs no lock.
+    A temporary folder needs no lock: nobody knows it but the process that made it, which has locked
+    it, and those that this one waits for.
     """
-    lock = None if _number(folder) in _own else system.lock_of(folder)
+    lock = None if folder.suffix == _SUFFIX else system.lock_of(folder)
     try:
         yield
     finally:
         if lock is not None:
             os.close(lock)
-
-
-def _number(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
 
 
 def temporary_folder_until_exit(kind: str) -> Path:

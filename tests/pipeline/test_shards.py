@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -184,14 +188,36 @@ def test_whether_files_exist_is_looked_at_while_no_other_process_can_make_them(
             os.close(lock)
 
     monkeypatch.setattr("bmerge.pipeline.output.OutputFiles.check", check)
-    merge_to_file(plan, tmp_path / "out.safetensors", executor=NATIVE)
+    merge_to_file(plan, tmp_path / "out.safetensors", executor=NATIVE, shard_size=10_000)
     assert free == [True, False]
 
 
-def test_a_folder_that_this_process_has_locked_itself_is_written_into(plan):
+def test_another_process_writes_into_a_temporary_folder(models):
     with temporary_folder("test") as folder:
-        merge_to_file(plan, folder / "out.safetensors", executor=NATIVE)
-        assert names_in(folder) == ["out.safetensors"]
+        merge = "merge", "weighted_sum", *models, "-o", folder / "out.safetensors"
+        command = [sys.executable, "-m", "bmerge", *merge, "--shard-size", "10K"]
+        subprocess.run(command, check=True, timeout=60)
+        assert INDEX in names_in(folder)
+
+
+@pytest.mark.skipif(not HAS_LOCKS, reason="folders cannot be locked")
+def test_a_folder_that_another_program_has_locked_is_waited_for_by_shards_alone(
+    tmp_path, plan, monkeypatch, caplog
+):
+    monkeypatch.setattr(system, "_PATIENCE", 0)
+    lock, out = system.lock(tmp_path), tmp_path / "out.safetensors"
+    assert lock is not None
+    merge_to_file(plan, out, executor=NATIVE)
+    with ThreadPoolExecutor(1) as pool:
+        merge = partial(merge_to_file, executor=NATIVE, shard_size=10_000)
+        waiting = pool.submit(merge, plan, out)
+        while not caplog.messages:
+            time.sleep(0.01)
+        assert INDEX not in names_in(tmp_path)
+        os.close(lock)
+        waiting.result()
+    assert caplog.messages == [f"{tmp_path} is locked by another program, which is waited for"]
+    assert INDEX in names_in(tmp_path)
 
 
 def test_shard_that_cannot_appear_takes_the_others_with_it(tmp_path, plan, whole, monkeypatch):

@@ -106,6 +106,7 @@ def merge_to_file(
     text, notes = _text(plan, stands_for or None, metadata=metadata)
     home = None if output.suffix or shard_size is not None else configs or _home_of(plan)
     files: FolderFiles | OutputFiles
+    alone: AbstractContextManager[None] = contextlib.nullcontext()
     if home is not None:
         from bmerge.pipeline.folder import FolderFiles  # few merges go into folders
 
@@ -114,6 +115,8 @@ def merge_to_file(
         notes += tuple(notes_on_readers(plan))
         shards = cut(plan.outputs, output, shard_size, metadata=len(json.dumps(text)))
         files = OutputFiles(plan, output, shards, in_shards=shard_size is not None)
+        if shard_size is not None:  # those of two processes must not take each other's places
+            alone = alone_in(files.folder)
     files.check(overwrite=overwrite)
     hashing: AbstractContextManager[InputHashes | None] = (
         InputHashes(plan) if hashes else contextlib.nullcontext()
@@ -131,7 +134,7 @@ def merge_to_file(
             text = _filled(text, stands_for, digests.wait())
         files.finish(text)
         unchanged.check()
-        with alone_in(place):  # as shards of two processes must not take each other's places
+        with alone:
             files.check(overwrite=overwrite)
             notes += files.commit(sync=sync)
     if shard_size is not None and output.name == "model.safetensors":
