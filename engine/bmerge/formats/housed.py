@@ -14,7 +14,7 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import in_layout
 from bmerge.formats.prefixes import HEAD, is_part_file, key_of, kind_of, leading, parted
-from bmerge.formats.wholes import Whole, whole_of
+from bmerge.formats.wholes import LANGUAGE, Whole, whole_of
 
 __all__ = ["housed"]
 
@@ -28,8 +28,6 @@ _SORTS = (
      re.compile(r"clip_l|embedders\.0\.transformer|cond_stage_model\.transformer")),
 )  # fmt: skip
 """Sorts of text encoders: what is only in them, and how whole models call them."""
-_LANGUAGE = "llm"
-"""The layout of language models in which models have them, of those that transformers has."""
 _VAE = re.compile(r"(?:decoder|encoder)\.(?:conv_in|conv1)\.")
 
 
@@ -60,7 +58,7 @@ def _placed(part: Checkpoint, whole: Whole, present: Collection[str]) -> Checkpo
     """Return a part by its names in a whole model, if that has none of its kind."""
     groups = parted(part.tensors)
     own = groups.get("", {})
-    if len(groups) != 1 or not (is_part_file(own) or in_layout(own, _LANGUAGE)):
+    if len(groups) != 1 or not (is_part_file(own) or in_layout(own, LANGUAGE)):
         return part
     if any(map(_VAE.match, own)):
         if "vae" in present:
@@ -69,7 +67,7 @@ def _placed(part: Checkpoint, whole: Whole, present: Collection[str]) -> Checkpo
     start = None if "text" in present else _text_start(own, whole)
     if start is None:
         return part
-    named = in_layout(own, "original" if start.endswith(".model.") else _LANGUAGE) or own
+    named = in_layout(own, "original" if start.endswith(".model.") else LANGUAGE) or own
     return _under(part, {start: named})
 
 

@@ -13,13 +13,11 @@ from bmerge.formats.form import LAYOUTS, Form
 from bmerge.formats.layouts import in_layout
 from bmerge.formats.prefixes import OF_PICTURES, is_part_file, key_of, kind_of, parted
 from bmerge.formats.quantised import decoded
-from bmerge.formats.wholes import Whole, whole_of
+from bmerge.formats.wholes import LANGUAGE, Whole, whole_of
 
 __all__ = ["relaid"]
 
 _KINDS = {"picture": "unet", "text": "text_encoder", "vae": "vae"}
-_LANGUAGE = "llm"
-"""The layout of language models that ComfyUI reads, of those that transformers has."""
 _OPEN_CLIP = ".model."
 """How the prefix of a text encoder ends that has the names of OpenCLIP."""
 _COMPONENTS = ("unet.", "transformer.")
@@ -106,7 +104,7 @@ def _own(
         there = start if layout == "diffusers" else home
         if there.endswith(_OPEN_CLIP):
             return _part_in(part, layout) or part
-        return (None if layout == "diffusers" else in_layout(part, _LANGUAGE)) or part
+        return (None if layout == "diffusers" else in_layout(part, LANGUAGE)) or part
     found = _part_in(part, layout)
     return part if found is None and kind_of(start) == "vae" else found
 

@@ -12,7 +12,10 @@ from typing import Any
 from bmerge.formats.layouts.pair import has, pairs
 from bmerge.formats.prefixes import HEAD, kind_of
 
-__all__ = ["Whole", "whole_of"]
+__all__ = ["LANGUAGE", "Whole", "whole_of"]
+
+LANGUAGE = "llm"
+"""The layout of language models in which models in one file have them, of those of transformers."""
 
 _PICTURES = ("unet", "transformer")
 _COMFY = "_comfy"

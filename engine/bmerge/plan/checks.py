@@ -9,10 +9,10 @@ from bmerge.architectures import Architecture, builtin, detect
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, leading
 from bmerge.formats.changes import role_of
+from bmerge.plan.findings import Findings
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.parts import COMPONENTS
 from bmerge.plan.steps import naming
-from bmerge.plan.values import Findings
 from bmerge.recipe import Recipe, Step
 
 if TYPE_CHECKING:

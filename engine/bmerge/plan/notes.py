@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from bmerge.architectures import Architecture
 from bmerge.formats import Checkpoint
 from bmerge.lora.patched import loras_of
+from bmerge.plan.findings import Findings
 from bmerge.plan.positions import is_merged
-from bmerge.plan.values import Findings, Values
+from bmerge.plan.values import Values
 from bmerge.records import dataclass
 
 if TYPE_CHECKING:
