@@ -228,3 +228,11 @@ def test_unknown_model_is_not_taken_for_the_vae_in_its_file():
     found = detect(keys, builtin())
     assert found.id == "generic:new_blocks.8"
     assert found.block_of("vae.decoder.up.3.block.0.weight") == "VAE"
+
+
+@pytest.mark.parametrize("prefix", ["model.net.", "model.model.model.", "net.unet."])
+def test_prefix_under_another_is_part_of_names(prefix):
+    keys = [prefix + key for key in FLUX]
+    architecture = generic(keys)
+    assert architecture.block_of(f"{prefix}double_blocks.3.img_mod.lin.weight") == "D03"
+    assert architecture.block_of(f"{prefix}single_blocks.37.linear1.weight") == "L37"

@@ -50,8 +50,12 @@ def generic(keys: Collection[str]) -> Architecture:
     """
     if not keys:
         raise ArchitectureError("a checkpoint without tensors has no architecture")
-    if prefix := _prefix_of_all(keys):
-        return _under_any_prefix(generic(_without(keys, prefix)))
+    prefix = _prefix_of_all(keys)
+    return _under_any_prefix(_by_rule(_without(keys, prefix))) if prefix else _by_rule(keys)
+
+
+def _by_rule(keys: Collection[str]) -> Architecture:
+    """Return a block map for keys; a prefix before all of them counts as a part of their names."""
     components = {key: found[1] for key in keys if (found := _COMPONENT.match(key))}
     components = {key: start for key, start in components.items() if not _NOTATION & set(start)}
     if len(components) == len(keys):  # a text encoder or VAE alone is the model
