@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import Counter
 
@@ -137,11 +138,23 @@ def old_name(name):
     return f"model.1.sub.{layer[5:].replace('rdb', 'RDB')}.0.{role}"
 
 
-@pytest.mark.parametrize("swapped", [False, True])
-def test_upscalers_merge_across_layouts(bmerge, tmp_path, swapped):
+def trunk_name(name):
+    """Return the name in the second code, which has a trunk of residual blocks."""
+    layer, _, role = name.rpartition(".")
+    others = {"conv_body": "trunk_conv", "conv_up1": "upconv1", "conv_up2": "upconv2",
+              "conv_hr": "HRconv"}  # fmt: skip
+    layer = layer.replace("body.", "RRDB_trunk.").replace("rdb", "RDB")
+    return f"{others.get(layer, layer)}.{role}"
+
+
+LAYOUTS_OF_ESRGAN = {"basicsr": str, "old": old_name, "trunk": trunk_name}
+
+
+@pytest.mark.parametrize("pair", [*itertools.permutations(LAYOUTS_OF_ESRGAN, 2)], ids="-".join)
+def test_upscalers_merge_across_layouts(bmerge, tmp_path, pair):
     named = esrgan()
-    old = {old_name(key): array for key, array in named.items()}
-    first, other = (old, named) if swapped else (named, old)
+    first, other = ({LAYOUTS_OF_ESRGAN[layout](key): array for key, array in named.items()}
+                    for layout in pair)  # fmt: skip
     save_file(first, tmp_path / "a.safetensors")
     save_file(other, tmp_path / "b.safetensors")
     out = tmp_path / "o.safetensors"
@@ -155,7 +168,5 @@ def test_upscalers_merge_across_layouts(bmerge, tmp_path, swapped):
     tables = [table_of({k: v.shape for k, v in each.items()}) for each in (first, other)]
     own, theirs = (detect(table, builtin()) for table in tables)
     assert own.id == theirs.id == "esrgan"
-    keys = {key: old_name(key) for key in named}
-    if swapped:
-        keys = {value: key for key, value in keys.items()}
+    keys = dict(zip(first, other, strict=True))
     assert all(own.block_of(key) == theirs.block_of(keys[key]) for key in first)

@@ -107,6 +107,20 @@ def test_diffusion_model_is_taken_out_without_its_moving_averages(converted):
     assert_same({k: v for k, v in found.items() if "." in k}, part(whole, PICTURE))
 
 
+@pytest.mark.parametrize("start", [PICTURE, ""])
+def test_layout_of_diffusers_has_no_moving_averages(bmerge, tmp_path, start):
+    whole = small_model("sd1_ema", 1, layers=0)
+    unet = part(whole, PICTURE)
+    averages = {key: array for key, array in whole.items() if key.startswith("model_ema.")}
+    save_file(under(start, unet) | averages, tmp_path / "in.safetensors")
+    out = tmp_path / "out.safetensors"
+    called = bmerge("convert", tmp_path / "in.safetensors", "--layout", "diffusers", "-o", out)
+    assert called.status == 0, called.err
+    assert "'model_ema.decay', …) of in.safetensors left out" in called.err
+    exact = by_diffusers(CASES["sd1"][2], unet)
+    assert_same({k.removeprefix("unet."): v for k, v in load_file(out).items()}, exact)
+
+
 def test_diffusion_model_beside_moving_averages_merges_with_whole_checkpoints(bmerge, tmp_path):
     whole, other = small_model("sd1_ema", 1), small_model("sd1_ema", 2)
     bare = {key.removeprefix(PICTURE): array for key, array in other.items()

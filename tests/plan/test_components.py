@@ -185,7 +185,7 @@ def test_folder_and_file_merge_in_any_order(bmerge, model, tmp_path, first, othe
 
 
 def test_folder_becomes_a_file_and_a_file_a_folder(bmerge, model, tmp_path):
-    _, models, named = model
+    kind, models, named = model
     out = tmp_path / "o.safetensors"
     called = bmerge("convert", tmp_path / "a", "--layout", "original", "-o", out)
     assert called.status == 0, called.err
@@ -193,6 +193,8 @@ def test_folder_becomes_a_file_and_a_file_a_folder(bmerge, model, tmp_path):
     called = bmerge("convert", tmp_path / "b.safetensors", "--layout", "diffusers",
                     "--configs", tmp_path / "a", "-o", tmp_path / "folder")  # fmt: skip
     assert called.status == 0, called.err
+    needed = "b.safetensors has no 'condition_encoder.silence_latent', which the layout needs"
+    assert (needed in called.err) is kind.startswith("ace-step")
     for component in {where for where, _ in models[1]}:
         own = {name: array for (where, name), array in models[1].items()
                if where == component and name != "silence_latent"}  # fmt: skip

@@ -43,6 +43,8 @@ def relaid(checkpoint: Checkpoint, form: Form) -> Checkpoint:
         return checkpoint
     checkpoint = decoded(checkpoint)
     parts: _Parts = {**parted(checkpoint.tensors)}
+    if form.layout == "diffusers":
+        parts = _without_averages(parts)
     if form.layout is not None:
         parts = _in_layout(checkpoint, parts, form.layout)
     if form.parts:
@@ -143,11 +145,15 @@ def _taken(checkpoint: Checkpoint, parts: _Parts, wanted: Sequence[str]) -> _Par
             raise FormatError(
                 message, path=checkpoint.path, hint="'bmerge inspect' shows its parts"
             )
+    return _without_averages(found) or found
+
+
+def _without_averages(parts: _Parts) -> _Parts:
     plain = {
         start: {name: t for name, t in part.items() if start or not name.startswith(_AVERAGES)}
-        for start, part in found.items()
+        for start, part in parts.items()
     }
-    return {start: part for start, part in plain.items() if part} or found
+    return {start: part for start, part in plain.items() if part}
 
 
 def _out_of_model(part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

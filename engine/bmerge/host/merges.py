@@ -169,10 +169,16 @@ def _unseen(model: Checkpoint) -> Iterator[str]:
 
 
 def _lost(before: Sequence[Checkpoint], after: Sequence[Checkpoint]) -> Iterator[str]:
-    """Yield a note for each model that loses tensors to its layout."""
-    from bmerge.formats.lost import lost_tensors  # few merges have another layout than their models
+    """Yield a note for each model that loses tensors to its layout, or lacks some in it."""
+    # few merges have another layout than their models
+    from bmerge.formats.layouts import kept_apart
+    from bmerge.formats.lost import lost_tensors
+    from bmerge.formats.prefixes import parted
 
     for one, other in zip(before, after, strict=True):
         lost = lost_tensors(decoded(one), other) if one is not other else ()
         if lost:
             yield f"{some(lost)} of {one.path.name} left out: the layout has no place for it"
+        parts = parted(other.tensors).values() if one is not other else ()
+        for name in (name for part in parts for name in kept_apart(part)):
+            yield f"{one.path.name} has no {name!r}, which the layout needs: it is in another file"

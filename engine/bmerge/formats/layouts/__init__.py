@@ -5,6 +5,12 @@ Each file here is of one kind of model in two layouts, see :mod:`.rules` for the
 
 from __future__ import annotations
 
-from bmerge.formats.layouts.views import are_alike, in_layout, layout_of, other_layouts
+from bmerge.formats.layouts.views import (
+    are_alike,
+    in_layout,
+    kept_apart,
+    layout_of,
+    other_layouts,
+)
 
-__all__ = ["are_alike", "in_layout", "layout_of", "other_layouts"]
+__all__ = ["are_alike", "in_layout", "kept_apart", "layout_of", "other_layouts"]

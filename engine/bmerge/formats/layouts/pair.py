@@ -83,6 +83,10 @@ class LayoutPair:
         kept = {name: tensor for name, tensor in found if gone.find(name) is None}
         return _constants(self, side) | kept
 
+    def apart(self, side: int) -> tuple[str, ...]:
+        """Return the names in one layout that the other has in a file of its own."""
+        return tuple(self.data.get("apart", {}).get(self.layouts[side], ()))
+
     def _numbers(self, names: Iterable[str], side: int) -> dict[str, int]:
         """Return the numbers that rules go by: how many layers a model has in a list."""
         counted = {}

@@ -12,7 +12,8 @@ out), ``transposed``, ``{"rows": n}`` (a vector as so many rows),
 before those of a named table; ``{"for": {"b": 3}, "rules": …}`` repeats rules with ``b`` = 0, 1, 2,
 and ``{3b+1}`` then is a number. ``counts`` are numbers that a model has: of a list of layers.
 ``without`` are names that a layout does not have, ``with`` tensors of it that are the same in all
-models: dtype, shape, and the file of their bytes. What a file does not say is as in the one that is
+models: dtype, shape, and the file of their bytes, ``apart`` such as the other layout has in a file
+of its own, which no conversion can give. What a file does not say is as in the one that is
 named by ``like``, whose rules come after its own, and whose tables those rules go by.
 """
 

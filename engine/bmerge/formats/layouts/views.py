@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from bmerge.formats.checkpoint import Tensor
 from bmerge.formats.layouts.pair import LayoutPair, Tensors, pairs
 
-__all__ = ["are_alike", "in_layout", "layout_of", "other_layouts"]
+__all__ = ["are_alike", "in_layout", "kept_apart", "layout_of", "other_layouts"]
 
 
 def other_layouts(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensors]]:
@@ -52,3 +52,14 @@ def in_layout(tensors: Mapping[str, Tensor], layout: str) -> Tensors | None:
     if any(side is not None and pair.layouts[side] == layout for pair, side in sides):
         return dict(tensors)
     return next((found for name, found in other_layouts(tensors) if name == layout), None)
+
+
+def kept_apart(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return names that belong to a part in its layout, and that another has in a file apart.
+
+    Args:
+        tensors: by their names in the part; what is among them is not missing.
+    """
+    found = ((pair, pair.side_of(tensors)) for pair in pairs())
+    names = (pair.apart(side) for pair, side in found if side is not None)
+    return tuple(name for each in names for name in each if name not in tensors)
