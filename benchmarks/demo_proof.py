@@ -20,9 +20,9 @@ import yaml
 from benchmarks.origin import commit, machine
 from bmerge import Study
 from bmerge.report.load import load_report_data
-from bmerge.study.comparison import Comparison
-from bmerge.study.limits import pictures_of
-from bmerge.study.proof import Proof
+from bmerge.trials.comparison import Comparison
+from bmerge.trials.limits import pictures_of
+from bmerge.trials.proof import Proof
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "demo.yaml"

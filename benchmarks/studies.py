@@ -31,16 +31,16 @@ from bmerge.host import load_registry
 from bmerge.method import Hyperparameter
 from bmerge.recipe import ModelRef, Recipe
 from bmerge.report import write_report
-from bmerge.study.baselines import baselines
-from bmerge.study.definition import StudyDefinition
+from bmerge.storage.definition import StudyDefinition
+from bmerge.storage.sections import GeneratorDefinition, MergeDefinition, OptimiserDefinition
+from bmerge.storage.transfer import export_study, import_study
 from bmerge.study.events import Event, TrialFinished
 from bmerge.study.loop import run_study
-from bmerge.study.objective import Objective, Objectives
-from bmerge.study.sections import GeneratorDefinition, MergeDefinition, OptimiserDefinition
-from bmerge.study.space_config import build_space
-from bmerge.study.space_entry import HyperparameterSpace
 from bmerge.study.study import PreparedStudy, initial_proposals
-from bmerge.study.transfer import export_study, import_study
+from bmerge.study_file.space_config import build_space
+from bmerge.study_file.space_entry import HyperparameterSpace
+from bmerge.trials.baselines import baselines
+from bmerge.trials.objective import Objective, Objectives
 
 BLOCKS = tuple(f"B{place:02d}" for place in range(26))
 PAYLOADS = tuple(Payload(f"p{place:02d}", f"picture {place}", seed=place) for place in range(16))

@@ -22,7 +22,7 @@ from bmerge.bench.loop import as_it_is
 from bmerge.bench.scene import Scene
 from bmerge.method import ContentKind
 from bmerge.recipe import ModelRef, Recipe, Step, Value
-from bmerge.study.load import load_study
+from bmerge.study_file.load import load_study
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "methods"

@@ -26,12 +26,12 @@ from bmerge.architectures import builtin
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.pipeline.whole import whole_model
-from bmerge.study.baselines import baselines
-from bmerge.study.definition import definition_of
-from bmerge.study.load import load_study
+from bmerge.storage.definition import definition_of
 from bmerge.study.loop import run_study
-from bmerge.study.space_config import build_space
 from bmerge.study.study import PreparedStudy, initial_proposals
+from bmerge.study_file.load import load_study
+from bmerge.study_file.space_config import build_space
+from bmerge.trials.baselines import baselines
 
 SD1 = next(a for a in builtin() if a.id == "sd1")
 ALPHA = Hyperparameter("alpha", default=0.5, low=0.0, high=1.0)

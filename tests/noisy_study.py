@@ -8,7 +8,7 @@ from PIL import Image
 from bmerge import GeneratorError, Payload, Picture
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
-from bmerge.study.objective import Objective, Objectives
+from bmerge.trials.objective import Objective, Objectives
 from toy_study import Generator, make_study, quality
 
 N = 12

@@ -18,7 +18,7 @@ from bmerge.executors import ExecutorKeywords, ExecutorOptions
 from bmerge.options import meanings_of
 from bmerge.options.about import about
 from bmerge.schema import study_schema
-from bmerge.study.load_executor import key_of, read_executor
+from bmerge.study_file.executor import key_of, read_executor
 
 ROOT = Path(__file__).parents[1]
 EXECUTOR = ExecutorOptions.annotations()

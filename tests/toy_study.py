@@ -22,14 +22,14 @@ from bmerge.evaluate.protocols import Payload, Picture
 from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.method import Hyperparameter
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
-from bmerge.study.baselines import baselines
-from bmerge.study.definition import StudyDefinition
+from bmerge.storage.definition import StudyDefinition
+from bmerge.storage.sections import GeneratorDefinition, MergeDefinition, OptimiserDefinition
 from bmerge.study.events import PictureDone
-from bmerge.study.objective import Objective, Objectives
-from bmerge.study.sections import GeneratorDefinition, MergeDefinition, OptimiserDefinition
-from bmerge.study.space_config import build_space
-from bmerge.study.space_entry import HyperparameterSpace
 from bmerge.study.study import PreparedStudy, Workplace, initial_proposals
+from bmerge.study_file.space_config import build_space
+from bmerge.study_file.space_entry import HyperparameterSpace
+from bmerge.trials.baselines import baselines
+from bmerge.trials.objective import Objective, Objectives
 
 BLOCKS = ("BASE", "IN00", "IN01", "M00", "OUT00", "OUT01")
 TOY = Architecture("toy", "toy", BLOCKS, (Rule("", "BASE"),))

@@ -65,9 +65,9 @@ if TYPE_CHECKING:
     from bmerge.plan import Plan, make_plan
     from bmerge.rating import PersonScorer
     from bmerge.recipe import BlockWeights, LoraRef, ModelRef, Recipe, dump_recipe, load_recipe
-    from bmerge.study.cube import Cube
-    from bmerge.study.protocols import Optimiser, Parameter, ParameterKind, Result, Space
-    from bmerge.study.storage import Storage, StorageKind, StoredTrial
+    from bmerge.space.cube import Cube
+    from bmerge.space.protocols import Optimiser, Parameter, ParameterKind, Result, Space
+    from bmerge.storage.protocol import Storage, StorageKind, StoredTrial
     from bmerge.system import split_command
     from bmerge.temporaries import fresh_name, remove_left_over, temporary_folder
     from bmerge.version import __version__
@@ -106,9 +106,9 @@ else:
         "bmerge.recipe": "BlockWeights LoraRef ModelRef Recipe dump_recipe load_recipe",
         "bmerge.system": "split_command",
         "bmerge.temporaries": "fresh_name remove_left_over temporary_folder",
-        "bmerge.study.cube": "Cube",
-        "bmerge.study.storage": "Storage StorageKind StoredTrial",
-        "bmerge.study.protocols": "Optimiser Parameter ParameterKind Result Space",
+        "bmerge.space.cube": "Cube",
+        "bmerge.storage.protocol": "Storage StorageKind StoredTrial",
+        "bmerge.space.protocols": "Optimiser Parameter ParameterKind Result Space",
         "bmerge.version": "__version__",
     }
     _attribute = offering(__name__, _HOMES)

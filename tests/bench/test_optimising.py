@@ -15,8 +15,8 @@ from bmerge.bench.optimising.painting import Painter
 from bmerge.bench.optimising.replay import replay
 from bmerge.bench.optimising.search import SearchOutcome, search
 from bmerge.bench.optimising.table import lines_of, markdown
+from bmerge.storage.stored import read_study
 from bmerge.study.loop import run_study
-from bmerge.study.stored import read_study
 from bmerge_plugins.optimisers.random import Random
 from noisy_study import race_study
 

@@ -9,7 +9,7 @@ import pytest
 
 from bmerge.bench import MergeRow, summarise
 from bmerge.evaluate.protocols import Payload
-from bmerge.study.objective import Objective, Objectives
+from bmerge.trials.objective import Objective, Objectives
 
 PICTURES = tuple(
     Payload(f"{prompt}{seed}", prompt, seed=seed, weight=weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.demo_training.data import KNOWN_COLOURS, KNOWN_SHAPES
-from bmerge.study.load import load_study
+from bmerge.study_file.load import load_study
 from bmerge_plugins.demo import words
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.yaml"

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from bmerge.study.stored import read_study
+from bmerge.storage.stored import read_study
 
 
 @pytest.fixture

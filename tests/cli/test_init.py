@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmerge.study.load import load_study
+from bmerge.study_file.load import load_study
 from bmerge.testing import tiny_sd1, write_checkpoint
 from servers.fake_a1111 import FakeA1111
 from servers.fake_comfyui import FakeComfyUI

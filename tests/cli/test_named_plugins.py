@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bmerge import load_recipe, open_checkpoint
-from bmerge.study import database, sqlite_file
+from bmerge.storage import database, sqlite_file
 from bmerge.testing import write_checkpoint
 
 RAN = "from pathlib import Path\nPath('ran').touch()\n"

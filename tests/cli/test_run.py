@@ -129,7 +129,7 @@ def test_wrong_attempt_is_named(bmerge, study_file, example):
 
 
 def test_two_runs_on_one_study_are_refused(bmerge, study_file, example):
-    from bmerge.study.lock import FolderLock
+    from bmerge.storage.lock import FolderLock
 
     bmerge("run", "study.yaml", "--trials", "2", *example)
     lock = FolderLock(study_file.parent / "runs/small")
@@ -172,8 +172,8 @@ def test_progress_line_in_a_terminal():
     from bmerge.cli.progress import LiveLine
     from bmerge.cli.study_progress import StudyProgress
     from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
-    from bmerge.study.limits import Limits
-    from bmerge.study.trial import Proposal, Trial
+    from bmerge.trials.limits import Limits
+    from bmerge.trials.trial import Proposal, Trial
 
     stream = _Terminal()
     with LiveLine(stream) as line:

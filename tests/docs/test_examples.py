@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from bmerge import load_registry
 from bmerge.architectures import builtin
-from bmerge.study.load import load_study
+from bmerge.study_file.load import load_study
 from bmerge.testing import tiny_sd1
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))

@@ -12,16 +12,16 @@ from bmerge.host.merges import plan_merge
 from bmerge.recipe.load import _KEYS as RECIPE
 from bmerge.recipe.load import _STEPS, parse_recipe
 from bmerge.recipe.load_steps import FORMS, METHOD
-from bmerge.study.load import OPTIMISER, TOP, load_study
-from bmerge.study.load_executor import KEYS as EXECUTOR
-from bmerge.study.load_merge import KEYS
-from bmerge.study.load_payloads import _KEYS as PAYLOADS
-from bmerge.study.load_payloads import _PROMPT as PROMPT
-from bmerge.study.load_scorers import SCORER
-from bmerge.study.load_space import _KEYS as SPACE
-from bmerge.study.objective import NORMALISATIONS
-from bmerge.study.payload_settings import SETTINGS
+from bmerge.study_file.executor import KEYS as EXECUTOR
+from bmerge.study_file.load import OPTIMISER, TOP, load_study
+from bmerge.study_file.merge import KEYS
+from bmerge.study_file.payload_settings import SETTINGS
+from bmerge.study_file.payloads import _KEYS as PAYLOADS
+from bmerge.study_file.payloads import _PROMPT as PROMPT
+from bmerge.study_file.scorers import SCORER
+from bmerge.study_file.space import _KEYS as SPACE
 from bmerge.testing import tiny_sd1
+from bmerge.trials.objective import NORMALISATIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
 PARTS = dict(re.findall(r"^#+ (.+)\n((?:(?!^#).*\n)*)", PAGE, re.MULTILINE))

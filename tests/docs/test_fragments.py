@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from bmerge import load_registry
-from bmerge.study.load import OPTIMISER
-from bmerge.study.load_scorers import SCORER
+from bmerge.study_file.load import OPTIMISER
+from bmerge.study_file.scorers import SCORER
 from consoles import PAGES, blocks
 
 OWN = "plugins.md"  # names what its own examples offer, and runs them

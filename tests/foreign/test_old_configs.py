@@ -13,9 +13,9 @@ import yaml
 
 from bmerge import load_registry
 from bmerge.method import Hyperparameter
-from bmerge.study.load import load_study
-from bmerge.study.space_config import build_space
-from bmerge.study.space_entry import HyperparameterSpace
+from bmerge.study_file.load import load_study
+from bmerge.study_file.space_config import build_space
+from bmerge.study_file.space_entry import HyperparameterSpace
 
 DATA = Path(__file__).parents[1] / "data"
 

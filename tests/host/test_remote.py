@@ -16,12 +16,12 @@ from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.host.remote import with_remote_evaluators
 from bmerge.host.remote_worker import Arrived, Failed, Finished, Worker
 from bmerge.host.studies import build_study
+from bmerge.storage.stored import read_study
 from bmerge.study.events import Paused, PictureDone
-from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
-from bmerge.study.stored import read_study
-from bmerge.study.trial import Trial
+from bmerge.study_file.load import load_study
 from bmerge.testing import write_checkpoint
+from bmerge.trials.trial import Trial
 
 EXAMPLE = Path(__file__).parents[1] / "plugin_project" / "bmerge_example.py"
 STUDY = f"""

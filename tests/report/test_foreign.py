@@ -20,7 +20,7 @@ from PIL import Image
 from bmerge import StudyError
 from bmerge.report import write_report
 from bmerge.report.load import load_report_data
-from bmerge.study.stored import read_study
+from bmerge.storage.stored import read_study
 from grey_study import run_grey_study
 
 

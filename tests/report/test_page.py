@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bmerge.findings.importance import Importance
+from bmerge.findings.surface import Curve, Pair
 from bmerge.foreign.lineage import HowMade, Lineage, Member
 from bmerge.pages import number
 from bmerge.report.data import Candidate, ReportData
 from bmerge.report.page import picture, render
-from bmerge.study.comparison import Comparison
-from bmerge.study.importance import Importance
-from bmerge.study.surface import Curve, Pair
+from bmerge.trials.comparison import Comparison
 
 _VOID = {"meta", "link", "img", "br", "input"}
 _SLIDES = 3 * 2  # the best and its better parent, three times

@@ -13,8 +13,13 @@ from bmerge import RecipeError
 from bmerge.recipe import load as recipe_load
 from bmerge.recipe import load_steps
 from bmerge.recipe.document import parse_document
-from bmerge.study import load, load_executor, load_merge, load_payloads, load_scorers, load_space
-from bmerge.study.payload_settings import SETTINGS
+from bmerge.study_file import executor as load_executor
+from bmerge.study_file import load
+from bmerge.study_file import merge as load_merge
+from bmerge.study_file import payloads as load_payloads
+from bmerge.study_file import scorers as load_scorers
+from bmerge.study_file import space as load_space
+from bmerge.study_file.payload_settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = Path(__file__).with_name("validator.py")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmerge.study.stored import read_study
+from bmerge.storage.stored import read_study
 from bmerge.testing.checkpoints import write_checkpoint
 from soak import killing
 from soak.test_studies import EXAMPLE, STUDY, outcome

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bmerge.study.stored import read_study
+from bmerge.storage.stored import read_study
 from bmerge.testing import tiny_sd1
 from servers.fake_a1111 import FakeA1111
 from servers.faulty_http import rate

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from bmerge import StudyError
-from bmerge.study.stored import has_study, read_study
-from bmerge.study.trial import Trial
+from bmerge.storage.stored import has_study, read_study
 from bmerge.testing.checkpoints import write_checkpoint
+from bmerge.trials.trial import Trial
 from soak import killing
 
 EXAMPLE = Path(__file__).parents[1] / "plugin_project" / "bmerge_example.py"

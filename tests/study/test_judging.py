@@ -14,10 +14,10 @@ from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.rating import PersonScorer, Ratings
 from bmerge.rating.scores import standings
+from bmerge.storage.stored import read_study
 from bmerge.study.events import Waiting
 from bmerge.study.loop import run_study
-from bmerge.study.objective import Objective, Objectives
-from bmerge.study.stored import read_study
+from bmerge.trials.objective import Objective, Objectives
 from toy_study import PAYLOADS, Generator, Judge, make_study
 
 BOTH = Objectives((Objective("score", {"judge": 0.1, "person": 1.0}),))

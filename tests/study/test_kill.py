@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import toy_study
+from bmerge.storage.stored import read_study
 from bmerge.study.events import PictureDone
 from bmerge.study.loop import run_study
-from bmerge.study.stored import read_study
 from toy_study import ONE, TWO, make_study
 
 N_ITERS = 6

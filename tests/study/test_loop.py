@@ -22,10 +22,10 @@ from bmerge import (
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe import load_recipe
+from bmerge.storage.stored import read_study
 from bmerge.study.events import PictureDone, StudyStarted, TrialFinished, TrialStarted
-from bmerge.study.limits import Limits
 from bmerge.study.loop import run_study
-from bmerge.study.stored import read_study
+from bmerge.trials.limits import Limits
 from toy_study import BEST, PAYLOADS, Generator, Judge, factory, make_study, quality
 
 

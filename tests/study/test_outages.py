@@ -15,10 +15,10 @@ import pytest
 from bmerge import GeneratorError, PluginError, ScorerError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
+from bmerge.storage.store import Store
+from bmerge.storage.stored import read_study
 from bmerge.study.events import Paused, PictureDone, TrialStarted
 from bmerge.study.loop import run_study
-from bmerge.study.store import Store
-from bmerge.study.stored import read_study
 from toy_study import PAYLOADS, Generator, Judge, Merger, make_study, weights_of
 
 DOWN = GeneratorError("refused", transient=True)

@@ -10,12 +10,12 @@ import pytest
 from bmerge import GeneratorError, ScorerError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
+from bmerge.storage.lock import FolderLock
+from bmerge.storage.stored import read_study
 from bmerge.study import room
-from bmerge.study.limits import Limits
-from bmerge.study.lock import FolderLock
 from bmerge.study.loop import run_study
 from bmerge.study.preflight import check_all, forecast_of
-from bmerge.study.stored import read_study
+from bmerge.trials.limits import Limits
 from toy_study import PAYLOADS, Generator, Judge, Merger, Model, make_study, weights_of
 
 

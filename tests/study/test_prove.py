@@ -14,14 +14,14 @@ from bmerge import Payload, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe import BlockWeights
-from bmerge.study.constraint import Constraint
+from bmerge.storage.stored import read_study
 from bmerge.study.loop import run_study
-from bmerge.study.objective import Objective, Objectives
-from bmerge.study.proof import Contender, ProofStore, compared, load_proof
 from bmerge.study.prove import Entry, contenders_of, fresh_payloads, prove, share_of
-from bmerge.study.stored import read_study
-from bmerge.study.trial import front_of
-from bmerge.study.winner import winner_of
+from bmerge.trials.constraint import Constraint
+from bmerge.trials.objective import Objective, Objectives
+from bmerge.trials.proof import Contender, ProofStore, compared, load_proof
+from bmerge.trials.trial import front_of
+from bmerge.trials.winner import winner_of
 from noisy_study import PAYLOADS, Judge, Painter
 from toy_study import BEST, ONE, TWO, make_study
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from bmerge.study.queue import Queue, baselines_of
-from bmerge.study.trial import Proposal
+from bmerge.trials.trial import Proposal
 
 GIVEN, DESIGN = (
     tuple(Proposal(phase, phase, {"alpha": value}, {}) for value in (0.0, 1.0))

@@ -15,16 +15,16 @@ from bmerge import BmergeError, Result, StudyError
 from bmerge.cli.study_progress import trial_text
 from bmerge.evaluate.payloads import Witnesses
 from bmerge.evaluate.scoring import WeightedScorer
+from bmerge.storage.stored import read_study
 from bmerge.study.events import RacingChosen
-from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
-from bmerge.study.objective import Objective, Objectives
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.race import Race
 from bmerge.study.racing import check_racing, cost_of_a_merge
-from bmerge.study.stored import read_study
-from bmerge.study.told import results_of
-from bmerge.study.trial import Proposal, Trial, best_of
+from bmerge.study_file.load import load_study
+from bmerge.trials.objective import Objective, Objectives
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.race import Race
+from bmerge.trials.told import results_of
+from bmerge.trials.trial import Proposal, Trial, best_of
 from grey_study import STUDY
 from noisy_study import BOTH, PAYLOADS, Judge, N, Painter, race_study
 from toy_study import ONE, TWO

@@ -7,9 +7,9 @@ import pytest
 from bmerge import GeneratorError, StudyError, StudyInterruptedError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
+from bmerge.storage.stored import read_study
 from bmerge.study.events import TrialStarted
 from bmerge.study.loop import run_study
-from bmerge.study.stored import read_study
 from toy_study import PAYLOADS, Generator, Judge, make_study
 
 BAD = GeneratorError("NaN in all pictures")

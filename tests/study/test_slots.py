@@ -12,12 +12,12 @@ import pytest
 from bmerge import GeneratorError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.scoring import WeightedScorer
+from bmerge.storage.stored import read_study
 from bmerge.study import loop
 from bmerge.study.events import PictureDone, TrialFinished, TrialStarted
-from bmerge.study.limits import Limits
 from bmerge.study.loop import run_study
-from bmerge.study.stored import read_study
 from bmerge.study.study import Workplace
+from bmerge.trials.limits import Limits
 from noisy_study import BOTH, PAYLOADS, Painter, race_study
 from noisy_study import Judge as NoisyJudge
 from toy_study import PAYLOADS as THREE

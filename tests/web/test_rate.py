@@ -22,7 +22,7 @@ from PIL import Image
 import chromium
 from bmerge.rating.ratings import Ratings
 from bmerge.rating.scores import standings
-from bmerge.study.stored import read_study
+from bmerge.storage.stored import read_study
 from bmerge.testing import write_checkpoint
 from web_server import Client
 

@@ -15,18 +15,18 @@ from bmerge.host import Registry, load_registry
 from bmerge.host.remote import with_remote_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
+from bmerge.storage.stored import StoredStudy, read_study
 from bmerge.study.events import Event, TrialFinished
-from bmerge.study.limits import UNLIMITED, Limits
-from bmerge.study.load import load_study
-from bmerge.study.stored import StoredStudy, read_study
-from bmerge.study.trial import Trial, front_of
-from bmerge.study.winner import winner_of
+from bmerge.study_file.load import load_study
+from bmerge.trials.limits import UNLIMITED, Limits
+from bmerge.trials.trial import Trial, front_of
+from bmerge.trials.winner import winner_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from bmerge.report.figures import Figure
-    from bmerge.study.config import StudyConfig
+    from bmerge.study_file.config import StudyConfig
 
 __all__ = ["Study"]
 
@@ -134,7 +134,7 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The winner; None if no trial is complete. See :mod:`bmerge.study.winner`."""
+        """The winner; None if no trial is complete. See :mod:`bmerge.trials.winner`."""
         stored = self._stored()
         return winner_of(stored.trials, stored.objectives)
 

@@ -22,8 +22,8 @@ from bmerge.host.studies import model_identity
 from bmerge.method import MergeMethod
 from bmerge.recipe import Recipe
 from bmerge.records import dataclass
-from bmerge.study.config import StudyConfig
-from bmerge.study.space_entry import HyperparameterSpace
+from bmerge.study_file.config import StudyConfig
+from bmerge.study_file.space_entry import HyperparameterSpace
 
 __all__ = ["Benchmark", "Per", "held_out"]
 

@@ -23,10 +23,10 @@ from bmerge.host.studies import build_study
 from bmerge.method import MergeMethod, merge_method
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
 from bmerge.records import dataclass
+from bmerge.storage.lock import FolderLock
+from bmerge.storage.unchanged import check_unchanged
 from bmerge.study.events import Event as StudyEvent
-from bmerge.study.lock import FolderLock
 from bmerge.study.loop import run_study
-from bmerge.study.unchanged import check_unchanged
 
 __all__ = ["Event", "RowFinished", "RowStarted", "run_benchmark"]
 

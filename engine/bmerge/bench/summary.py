@@ -16,9 +16,9 @@ from bmerge.bench.rows import MergeRow
 from bmerge.evaluate.protocols import Payload
 from bmerge.records import dataclass
 from bmerge.study.gallery import record_of
-from bmerge.study.normal import Normal
-from bmerge.study.objective import Objectives
-from bmerge.study.trial import Proposal, Trial
+from bmerge.trials.normal import Normal
+from bmerge.trials.objective import Objectives
+from bmerge.trials.trial import Proposal, Trial
 
 if TYPE_CHECKING:
     import numpy as np

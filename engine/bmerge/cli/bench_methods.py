@@ -30,8 +30,8 @@ from bmerge.executors import ExecutorOptions
 from bmerge.host import Registry
 from bmerge.method import MergeMethod
 from bmerge.recipe import ModelRef
-from bmerge.study.config import StudyConfig
-from bmerge.study.load import load_study
+from bmerge.study_file.config import StudyConfig
+from bmerge.study_file.load import load_study
 
 __all__ = ["command"]
 

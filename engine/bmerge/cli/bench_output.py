@@ -14,7 +14,7 @@ from bmerge.cli.output import human_bytes, note, print_json, print_table
 from bmerge.cli.progress import LiveLine
 from bmerge.cli.study_progress import pause_text
 from bmerge.study.events import Paused, PictureDone, TrialStarted
-from bmerge.study.figures import interval
+from bmerge.trials.figures import interval
 
 __all__ = ["BenchProgress", "facts_of", "print_lines"]
 

@@ -85,7 +85,7 @@ def _text(old: OldFolder, data: dict[str, Any]) -> str:
 
 def _check(path: Path) -> None:
     """Say what is still to be fixed in what was written."""
-    from bmerge.study.load import load_study  # it brings all that studies need
+    from bmerge.study_file.load import load_study  # it brings all that studies need
 
     try:
         load_study(path)

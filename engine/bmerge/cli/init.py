@@ -20,7 +20,7 @@ from bmerge.formats.target import write_file
 from bmerge.host import Registry
 from bmerge.host.kinds import GeneratorKind, ScorerKind
 from bmerge.records import dataclass
-from bmerge.study.load import load_study
+from bmerge.study_file.load import load_study
 from bmerge.wizard import (
     Answers,
     Server,

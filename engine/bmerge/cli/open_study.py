@@ -16,12 +16,12 @@ from bmerge.host import Registry
 from bmerge.host.remote import with_remote_evaluators
 from bmerge.host.studies import build_study, take_up
 from bmerge.plan import Plan
-from bmerge.study.config import StudyConfig
-from bmerge.study.load import load_study
-from bmerge.study.lock import FolderLock
-from bmerge.study.stored import StoredStudy, read_study
+from bmerge.storage.lock import FolderLock
+from bmerge.storage.stored import StoredStudy, read_study
+from bmerge.storage.unchanged import check_definition
 from bmerge.study.study import PreparedStudy
-from bmerge.study.unchanged import check_definition
+from bmerge.study_file.config import StudyConfig
+from bmerge.study_file.load import load_study
 
 __all__ = ["open_again", "open_study", "rebuilt", "study_option"]
 

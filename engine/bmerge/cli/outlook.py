@@ -12,7 +12,7 @@ from bmerge.study.events import (
     TrialFinished,
     TrialStarted,
 )
-from bmerge.study.limits import UNLIMITED
+from bmerge.trials.limits import UNLIMITED
 
 __all__ = ["Outlook"]
 

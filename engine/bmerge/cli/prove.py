@@ -18,13 +18,13 @@ from bmerge.cli.study_progress import StudyProgress
 from bmerge.executors import ExecutorOptions
 from bmerge.host.outside import outside_recipe
 from bmerge.report import write_report
-from bmerge.study.comparison import Comparison
-from bmerge.study.figures import figure, interval
-from bmerge.study.limits import pictures_of
-from bmerge.study.proof import Proof
+from bmerge.storage.stored import StoredStudy
 from bmerge.study.prove import Entry, contenders_of, entry_of, outside_entry, prove, share_of
-from bmerge.study.stored import StoredStudy
 from bmerge.study.study import PreparedStudy
+from bmerge.trials.comparison import Comparison
+from bmerge.trials.figures import figure, interval
+from bmerge.trials.limits import pictures_of
+from bmerge.trials.proof import Proof
 
 __all__ = ["command", "print_proof"]
 

@@ -23,10 +23,10 @@ from bmerge.executors import ExecutorOptions
 from bmerge.host import Registry
 from bmerge.report import write_report
 from bmerge.study.events import Event, StudyFinished, TrialFinished
-from bmerge.study.figures import figure
-from bmerge.study.limits import UNLIMITED, Limits
-from bmerge.study.load import load_study
 from bmerge.study.loop import run_study
+from bmerge.study_file.load import load_study
+from bmerge.trials.figures import figure
+from bmerge.trials.limits import UNLIMITED, Limits
 
 __all__ = ["command"]
 

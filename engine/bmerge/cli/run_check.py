@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from bmerge.cli.output import human_bytes, human_time, show
 from bmerge.errors import StudyError, counted
 from bmerge.faults import in_one_line
-from bmerge.study.limits import Limits
+from bmerge.storage.stored import StoredStudy, has_study, read_study
 from bmerge.study.preflight import Finding, Forecast, check_all, forecast_of
 from bmerge.study.room import free_bytes
-from bmerge.study.stored import StoredStudy, has_study, read_study
 from bmerge.study.study import PreparedStudy
+from bmerge.trials.limits import Limits
 
 __all__ = ["check_study"]
 

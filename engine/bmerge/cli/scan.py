@@ -15,8 +15,8 @@ from bmerge.cli.progress import LiveLine
 from bmerge.cli.session import Session, shared_options
 from bmerge.cli.study_progress import StudyProgress
 from bmerge.executors import ExecutorOptions
-from bmerge.study.figures import figure, interval
 from bmerge.study.scan import Effect, Scan, Start, scan
+from bmerge.trials.figures import figure, interval
 
 __all__ = ["command"]
 

@@ -19,13 +19,13 @@ from bmerge.errors import StudyError, counted
 from bmerge.evaluate.durable import write_durably
 from bmerge.reading import check_regular
 from bmerge.recipe import dump_recipe
-from bmerge.study.constraint import Constraint
-from bmerge.study.figures import figure
-from bmerge.study.stored import StoredStudy, read_study
-from bmerge.study.times import time_of_a_trial, times_in_words
-from bmerge.study.transfer import export_study, import_study
-from bmerge.study.trial import Trial, front_of
-from bmerge.study.winner import winner_of
+from bmerge.storage.stored import StoredStudy, read_study
+from bmerge.storage.transfer import export_study, import_study
+from bmerge.trials.constraint import Constraint
+from bmerge.trials.figures import figure
+from bmerge.trials.times import time_of_a_trial, times_in_words
+from bmerge.trials.trial import Trial, front_of
+from bmerge.trials.winner import winner_of
 
 __all__ = ["command"]
 

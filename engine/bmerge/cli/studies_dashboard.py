@@ -11,7 +11,7 @@ from bmerge.cli.completing import complete_study
 from bmerge.cli.output import note, show
 from bmerge.cli.session import shared_options
 from bmerge.errors import counted
-from bmerge.study.dashboard import publish_pictures
+from bmerge.storage.dashboard import publish_pictures
 
 __all__ = ["command"]
 

@@ -12,9 +12,9 @@ from bmerge.cli.open_study import open_study
 from bmerge.cli.output import json_option, note, print_json, print_table
 from bmerge.cli.session import Session, shared_options
 from bmerge.executors import ExecutorOptions
+from bmerge.storage.stored import read_study
 from bmerge.study.fork import Fate, fork_study
-from bmerge.study.load import load_study
-from bmerge.study.stored import read_study
+from bmerge.study_file.load import load_study
 
 __all__ = ["command"]
 

@@ -11,11 +11,11 @@ from bmerge.cli.completing import complete_study
 from bmerge.cli.output import json_option, note, print_json, print_table
 from bmerge.cli.session import shared_options
 from bmerge.errors import StudyError
-from bmerge.study.figures import figure, interval
-from bmerge.study.importance import FEWEST, Importance
-from bmerge.study.stored import read_study
-from bmerge.study.surface import Curve, Pair
-from bmerge.study.understanding import understand
+from bmerge.findings.importance import FEWEST, Importance
+from bmerge.findings.surface import Curve, Pair
+from bmerge.findings.understanding import understand
+from bmerge.storage.stored import read_study
+from bmerge.trials.figures import figure, interval
 
 __all__ = ["command"]
 

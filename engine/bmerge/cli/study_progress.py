@@ -17,9 +17,9 @@ from bmerge.study.events import (
     TrialStarted,
     Waiting,
 )
-from bmerge.study.figures import figure
-from bmerge.study.limits import UNLIMITED, Limits
-from bmerge.study.trial import Trial
+from bmerge.trials.figures import figure
+from bmerge.trials.limits import UNLIMITED, Limits
+from bmerge.trials.trial import Trial
 
 __all__ = ["StudyProgress", "leader_text", "pause_text", "racing_text", "trial_text"]
 

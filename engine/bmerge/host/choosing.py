@@ -16,10 +16,10 @@ from bmerge.pipeline import Merger
 from bmerge.pipeline.merger import Merge, TrialMerge
 from bmerge.plan import Matching
 from bmerge.recipe import BlockWeights, Recipe
-from bmerge.study.choices import Choices, with_choices
-from bmerge.study.config import StudyConfig
-from bmerge.study.space import SearchSpace
-from bmerge.study.space_config import build_space
+from bmerge.space.choices import Choices, with_choices
+from bmerge.space.space import SearchSpace
+from bmerge.study_file.config import StudyConfig
+from bmerge.study_file.space_config import build_space
 
 __all__ = ["ChoosingMerger", "chosen_data", "merger_maker", "search_space"]
 

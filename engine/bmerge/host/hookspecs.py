@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
     from bmerge.method import MergeMethod
     from bmerge.plan import Plan
-    from bmerge.study.storage import StorageKind
-    from bmerge.study.trial import Trial
+    from bmerge.storage.protocol import StorageKind
+    from bmerge.trials.trial import Trial
 
 __all__ = ["hookimpl", "hookspec"]
 

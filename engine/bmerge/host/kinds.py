@@ -18,7 +18,7 @@ from bmerge.faults import FAILURES, in_one_line
 from bmerge.options import annotations_of, problem
 from bmerge.options.about import about, bare
 from bmerge.records import dataclass
-from bmerge.study.protocols import Optimiser, ParameterKind
+from bmerge.space.protocols import Optimiser, ParameterKind
 
 __all__ = ["FactoryOption", "GeneratorKind", "OptimiserKind", "PluginKind", "ScorerKind"]
 
@@ -184,7 +184,7 @@ class GeneratorKind(PluginKind[Generator]):
 class OptimiserKind(PluginKind[Optimiser]):
     """An optimiser: ``factory(space, seed, budget, **options) -> Optimiser``.
 
-    ``space`` is a :class:`~bmerge.study.protocols.Space`, ``seed`` an int, ``budget`` the number
+    ``space`` is a :class:`~bmerge.space.protocols.Space`, ``seed`` an int, ``budget`` the number
     of trials that will be asked for.
 
     Args:
@@ -196,9 +196,9 @@ class OptimiserKind(PluginKind[Optimiser]):
         several_objectives: whether it can look for the Pareto front of several; it then finds
             them in the results' ``scores``.
         takes: kinds of parameters that it proposes; a study whose space has another kind refuses
-            it. One that moves points through :class:`~bmerge.study.cube.Cube` takes them all.
+            it. One that moves points through :class:`~bmerge.space.cube.Cube` takes them all.
         foresees: whether it says what it expects of a proposal, as
-            :class:`~bmerge.study.protocols.Foreseeing` does; else ``least_gain`` is refused.
+            :class:`~bmerge.space.protocols.Foreseeing` does; else ``least_gain`` is refused.
     """
 
     several_objectives: bool = False

@@ -17,14 +17,14 @@ from bmerge.evaluate.durable import write_durably
 from bmerge.extras import require
 from bmerge.faults import in_one_line
 from bmerge.host.remote_worker import Arrived, Failed, Finished, Happened, Job, Message, Worker
-from bmerge.study.config import RayConfig
 from bmerge.study.desk import Desk
 from bmerge.study.gallery import FolderGallery
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.race import Race
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
+from bmerge.study_file.config import RayConfig
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.race import Race
+from bmerge.trials.trial import Trial
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

@@ -19,7 +19,7 @@ from bmerge.host.catalogue import Catalogue
 from bmerge.host.manager import PluginHost
 from bmerge.host.records import PluginRecord
 from bmerge.recipe import PluginRef
-from bmerge.study import storages
+from bmerge.storage import storages
 
 if TYPE_CHECKING:
     import click
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bmerge.formats import Checkpoint
     from bmerge.host.kinds import GeneratorKind, OptimiserKind, ScorerKind
     from bmerge.method import MergeMethod
-    from bmerge.study.storage import StorageKind
+    from bmerge.storage.protocol import StorageKind
 
 __all__ = ["Registry", "load_registry"]
 
@@ -106,7 +106,7 @@ class Registry:
     @cached_property
     def storages(self) -> Catalogue[StorageKind]:
         """Storages of studies by name, beside the one that ships."""
-        from bmerge.study.storage import StorageKind
+        from bmerge.storage.protocol import StorageKind
 
         return Catalogue(self._host, "bmerge_storages", noun="storage", kind=StorageKind)
 

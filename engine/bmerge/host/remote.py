@@ -9,8 +9,8 @@ from pathlib import Path
 from bmerge.executors import ExecutorOptions
 from bmerge.host.registry import Registry
 from bmerge.recipe import Recipe
-from bmerge.study.config import ConfirmConfig, StudyConfig
 from bmerge.study.study import PreparedStudy
+from bmerge.study_file.config import ConfirmConfig, StudyConfig
 
 __all__ = ["with_remote_evaluators"]
 

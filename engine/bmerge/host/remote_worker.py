@@ -22,19 +22,19 @@ from bmerge.host.finding import located
 from bmerge.host.registry import load_registry
 from bmerge.host.studies import build_study
 from bmerge.records import dataclass
+from bmerge.storage.definition import StudyDefinition
+from bmerge.storage.unchanged import check_definition
 from bmerge.study.attempt import Attempts
-from bmerge.study.config import StudyConfig
-from bmerge.study.definition import StudyDefinition
 from bmerge.study.events import Event
 from bmerge.study.failures import blame_of
 from bmerge.study.gallery import record_of
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.race import Race
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
-from bmerge.study.unchanged import check_definition
 from bmerge.study.waiting import Patience
+from bmerge.study_file.config import StudyConfig
 from bmerge.temporaries import temporary_folder_until_exit
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.race import Race
+from bmerge.trials.trial import Trial
 
 __all__ = ["Arrived", "Failed", "Finished", "Happened", "Job", "Message", "Worker"]
 

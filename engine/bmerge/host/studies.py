@@ -26,12 +26,12 @@ from bmerge.lora.patched import loras_of
 from bmerge.pipeline import TAKES, Merger
 from bmerge.plan import Plan, build_plan, match_tensors
 from bmerge.recipe import PluginRef
-from bmerge.study.config import StudyConfig
-from bmerge.study.definition import definition_of
-from bmerge.study.sections import ArchitectureDefinition
-from bmerge.study.stored import read_study
+from bmerge.storage.definition import definition_of
+from bmerge.storage.sections import ArchitectureDefinition
+from bmerge.storage.stored import read_study
+from bmerge.storage.warm import warm_points
 from bmerge.study.study import PreparedStudy, Workplace
-from bmerge.study.warm import warm_points
+from bmerge.study_file.config import StudyConfig
 
 __all__ = ["build_evaluator", "build_study", "model_identity", "stored_plugins", "take_up"]
 

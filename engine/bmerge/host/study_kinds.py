@@ -19,12 +19,12 @@ from bmerge.recipe import (
     PluginRef,
     Recipe,
 )
-from bmerge.study.config import StudyConfig
-from bmerge.study.definition import Ingredients
-from bmerge.study.protocols import Optimiser, ParameterKind, Space
+from bmerge.space.protocols import Optimiser, ParameterKind, Space
+from bmerge.storage.definition import Ingredients
+from bmerge.storage.recorded import Recorded
 from bmerge.study.prove import check_provable
 from bmerge.study.racing import check_racing
-from bmerge.study.recorded import Recorded
+from bmerge.study_file.config import StudyConfig
 from bmerge.version import __version__
 
 __all__ = ["StudyKinds", "methods_data"]

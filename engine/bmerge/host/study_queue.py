@@ -23,13 +23,13 @@ from bmerge.recipe import (
     load_presets,
     parse_weights,
 )
-from bmerge.study.baselines import baselines, pure_models
-from bmerge.study.config import StudyConfig
+from bmerge.space.space import SearchSpace
+from bmerge.storage.warm import warm_proposals
 from bmerge.study.queue import Queue
-from bmerge.study.space import SearchSpace
 from bmerge.study.study import initial_proposals
-from bmerge.study.trial import Proposal
-from bmerge.study.warm import warm_proposals
+from bmerge.study_file.config import StudyConfig
+from bmerge.trials.baselines import baselines, pure_models
+from bmerge.trials.trial import Proposal
 
 __all__ = ["given_proposals", "queue_of", "weights_of_try", "whole_recipes"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from bmerge.colours import ink_on, weight_colour
-from bmerge.study.figures import figure
+from bmerge.trials.figures import figure
 
 __all__ = ["SHARED", "environment", "number"]
 

@@ -10,13 +10,13 @@ from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
+from bmerge.findings.importance import Importance
+from bmerge.findings.surface import Curve, Pair
 from bmerge.foreign.lineage import Lineage
 from bmerge.recipe.schema import BlockWeights
 from bmerge.records import dataclass
-from bmerge.study.comparison import Comparison
-from bmerge.study.importance import Importance
-from bmerge.study.proof import Proof
-from bmerge.study.surface import Curve, Pair
+from bmerge.trials.comparison import Comparison
+from bmerge.trials.proof import Proof
 
 __all__ = ["Candidate", "ReportData", "Role", "Shot", "TrialRow", "WeightMap"]
 
@@ -171,7 +171,7 @@ class ReportData:
 
     @property
     def best(self) -> TrialRow | None:
-        """The winner: see :mod:`bmerge.study.winner`."""
+        """The winner: see :mod:`bmerge.trials.winner`."""
         return next((trial for trial in self.trials if trial.number == self.winner), self.leader)
 
     @property

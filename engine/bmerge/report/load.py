@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bmerge.architectures import builtin
 from bmerge.evaluate.pictures import PictureFinder
+from bmerge.findings.understanding import understand
 from bmerge.recipe.schema import BlockWeights
 from bmerge.records import dataclass
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
@@ -26,17 +27,16 @@ from bmerge.report.provenance import (
     stored_recipe,
     versions,
 )
-from bmerge.study.certainty import score_of
-from bmerge.study.comparison import Comparison, comparison
-from bmerge.study.expected import expected
-from bmerge.study.objective import Objective, Objectives, Scale
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.proof import load_proof
-from bmerge.study.stored import StoredStudy, read_study
-from bmerge.study.times import time_of_a_trial, times_in_words
-from bmerge.study.trial import Trial, best_of, front_of
-from bmerge.study.understanding import understand
-from bmerge.study.winner import winner_of
+from bmerge.space.expected import expected
+from bmerge.storage.stored import StoredStudy, read_study
+from bmerge.trials.certainty import score_of
+from bmerge.trials.comparison import Comparison, comparison
+from bmerge.trials.objective import Objective, Objectives, Scale
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.proof import load_proof
+from bmerge.trials.times import time_of_a_trial, times_in_words
+from bmerge.trials.trial import Trial, best_of, front_of
+from bmerge.trials.winner import winner_of
 
 __all__ = ["load_report_data"]
 

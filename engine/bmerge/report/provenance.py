@@ -14,12 +14,12 @@ from bmerge.formats import open_checkpoint
 from bmerge.pipeline import model_taken
 from bmerge.recipe import load_recipe
 from bmerge.recipe.schema import ModelRef, Recipe
-from bmerge.study.baselines import model_name
+from bmerge.space.choices import PREFIX
+from bmerge.storage.definition import StudyDefinition
+from bmerge.storage.stored import StoredStudy
 from bmerge.study.best import front_recipe
-from bmerge.study.choices import PREFIX
-from bmerge.study.definition import StudyDefinition
-from bmerge.study.stored import StoredStudy
-from bmerge.study.trial import Trial, front_of
+from bmerge.trials.baselines import model_name
+from bmerge.trials.trial import Trial, front_of
 
 __all__ = [
     "RECIPE",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bmerge.evaluate.durable import write_durably
 from bmerge.report.load import load_report_data
-from bmerge.study.expected import expected
+from bmerge.space.expected import expected
 
 __all__ = ["write_report"]
 

@@ -21,14 +21,14 @@ from bmerge.schema.recipe import (
     steps,
 )  # fmt: skip
 from bmerge.schema.types import Schema, properties_of, section, type_schema
-from bmerge.study.config import ExecutorConfig, OptimiserConfig, ScorerConfig, StudyConfig
-from bmerge.study.constraint import Constraint
-from bmerge.study.limits import Limits
-from bmerge.study.load import TOP
-from bmerge.study.load_executor import key_of
-from bmerge.study.objective import NORMALISATIONS
-from bmerge.study.space_entry import HyperparameterSpace
-from bmerge.study.space_layers import KINDS
+from bmerge.space.layers import KINDS
+from bmerge.study_file.config import ExecutorConfig, OptimiserConfig, ScorerConfig, StudyConfig
+from bmerge.study_file.executor import key_of
+from bmerge.study_file.load import TOP
+from bmerge.study_file.space_entry import HyperparameterSpace
+from bmerge.trials.constraint import Constraint
+from bmerge.trials.limits import Limits
+from bmerge.trials.objective import NORMALISATIONS
 
 __all__ = ["study_schema"]
 

@@ -1,5 +1,4 @@
-"""Studies: proposing merges, evaluating them, storing what came of it.
+"""Running a study: proposing merges, evaluating them, telling the optimiser what came of it.
 
-Nothing is imported here: every merge looks for storages of plugins by :mod:`.storages`. What is for
-others stands in its own module.
+Nothing is imported here; what is for others stands in its own module.
 """

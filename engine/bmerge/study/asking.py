@@ -14,13 +14,13 @@ from functools import partial
 
 from bmerge.errors import PluginError, StudyError
 from bmerge.faults import explained
-from bmerge.study.objective import reference
-from bmerge.study.points import checked_point
-from bmerge.study.protocols import Foreseeing, Optimiser
-from bmerge.study.store import Store
+from bmerge.space.points import checked_point
+from bmerge.space.protocols import Foreseeing, Optimiser
+from bmerge.storage.store import Store
 from bmerge.study.study import PreparedStudy
-from bmerge.study.told import result_of, results_of
-from bmerge.study.trial import Proposal, Trial
+from bmerge.trials.objective import reference
+from bmerge.trials.told import result_of, results_of
+from bmerge.trials.trial import Proposal, Trial
 
 __all__ = ["Asking"]
 

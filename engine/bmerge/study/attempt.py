@@ -22,10 +22,10 @@ from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
 from bmerge.study.failures import blame_of
 from bmerge.study.gallery import Gallery, record_of
 from bmerge.study.judging import judge_trial
-from bmerge.study.race import Race
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
+from bmerge.trials.race import Race
+from bmerge.trials.trial import Trial
 
 __all__ = ["Attempts"]
 

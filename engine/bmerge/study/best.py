@@ -8,7 +8,7 @@ from pathlib import Path
 from bmerge.evaluate.durable import unwritable, write_durably
 from bmerge.recipe import dump_recipe
 from bmerge.study.study import MergesModels
-from bmerge.study.trial import Trial
+from bmerge.trials.trial import Trial
 
 __all__ = ["front_recipe", "recipe_text", "write_best", "write_front"]
 

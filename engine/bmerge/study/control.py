@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bmerge.records import dataclass
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
+from bmerge.trials.trial import Trial
 
 __all__ = ["Control"]
 

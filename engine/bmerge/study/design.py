@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bmerge.study.config import InitialDesign
-from bmerge.study.cube import Cube
-from bmerge.study.protocols import Space
+from bmerge.space.cube import Cube
+from bmerge.space.protocols import Space
+from bmerge.study_file.config import InitialDesign
 
 if TYPE_CHECKING:
     import numpy as np

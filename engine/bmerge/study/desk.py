@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bmerge.records import dataclass
+from bmerge.storage.store import Store
 from bmerge.study.events import Event
-from bmerge.study.race import Race
-from bmerge.study.store import Store
-from bmerge.study.trial import Trial
+from bmerge.trials.race import Race
+from bmerge.trials.trial import Trial
 
 __all__ = ["Call", "Desk", "Evaluates", "GivenUpError", "OnEvent", "Outcome"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bmerge.records import dataclass
-from bmerge.study.limits import UNLIMITED, Limits
-from bmerge.study.proof import Proof
-from bmerge.study.trial import Phase, Trial
+from bmerge.trials.limits import UNLIMITED, Limits
+from bmerge.trials.proof import Proof
+from bmerge.trials.trial import Phase, Trial
 
 __all__ = [
     "Event",

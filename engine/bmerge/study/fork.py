@@ -17,14 +17,14 @@ from bmerge.evaluate.durable import copy_durably
 from bmerge.evaluate.pictures import PictureFinder, place_of
 from bmerge.evaluate.protocols import Payload
 from bmerge.records import dataclass
-from bmerge.study.completed import completed
-from bmerge.study.definition import StudyDefinition
-from bmerge.study.forked import FORK, cut_short, is_cut_short
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.stored import StoredStudy, has_study, read_study
+from bmerge.storage.completed import completed
+from bmerge.storage.definition import StudyDefinition
+from bmerge.storage.forked import FORK, cut_short, is_cut_short
+from bmerge.storage.stored import StoredStudy, has_study, read_study
+from bmerge.storage.unchanged import check_unchanged
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Proposal, Trial
-from bmerge.study.unchanged import check_unchanged
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.trial import Proposal, Trial
 
 __all__ = ["Fate", "fork_study"]
 

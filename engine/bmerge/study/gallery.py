@@ -9,9 +9,9 @@ from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.pictures import place_of, save_picture, stored_scores
 from bmerge.evaluate.protocols import Payload
 from bmerge.records import dataclass
-from bmerge.study.picture_record import PictureRecord
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.trial import Trial
 
 __all__ = ["FolderGallery", "Gallery", "record_of"]
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from bmerge.evaluate.protocols import Exhibit, StoredPicture, TrialScorer
 from bmerge.evaluate.scoring import WeightedScorer, checked_scores
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.revision import Revisions
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.revision import Revisions
+from bmerge.trials.trial import Trial
 
 __all__ = ["judge_trial", "revisions_of"]
 

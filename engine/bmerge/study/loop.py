@@ -14,23 +14,23 @@ from dataclasses import replace
 
 from bmerge.errors import BmergeError, PluginError, StudyError, StudyInterruptedError
 from bmerge.faults import in_one_line
+from bmerge.storage.store import Store
+from bmerge.storage.unchanged import check_definition
 from bmerge.study.asking import Asking
 from bmerge.study.best import write_best, write_front
 from bmerge.study.events import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from bmerge.study.failures import blame_of
 from bmerge.study.judging import revisions_of
-from bmerge.study.limits import Limits, minutes_of, pictures_of
 from bmerge.study.preflight import check_before
-from bmerge.study.proof import Proof
 from bmerge.study.prove import LEAST, contenders_of, prove, share_of
 from bmerge.study.racing import Races
 from bmerge.study.slots import slots_of
-from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Proposal, Trial, best_of, front_of
-from bmerge.study.unchanged import check_definition
 from bmerge.study.waiting import Patience
-from bmerge.study.winner import winner_of
+from bmerge.trials.limits import Limits, minutes_of, pictures_of
+from bmerge.trials.proof import Proof
+from bmerge.trials.trial import Proposal, Trial, best_of, front_of
+from bmerge.trials.winner import winner_of
 
 __all__ = ["run_study"]
 

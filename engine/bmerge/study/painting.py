@@ -14,10 +14,10 @@ from bmerge.recipe import dump_recipe
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.records import dataclass
 from bmerge.study.events import Event, ProofPicture
-from bmerge.study.picture_record import ProofRecord
-from bmerge.study.proof import Contender, ProofStore
 from bmerge.study.study import PreparedStudy
 from bmerge.study.waiting import Patience
+from bmerge.trials.picture_record import ProofRecord
+from bmerge.trials.proof import Contender, ProofStore
 
 __all__ = ["Entry", "Fresh", "key_of", "paint"]
 

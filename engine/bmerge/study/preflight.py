@@ -14,14 +14,14 @@ from functools import partial
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
 from bmerge.records import dataclass
-from bmerge.study.limits import Limits
-from bmerge.study.lock import FolderLock
+from bmerge.storage.lock import FolderLock
+from bmerge.storage.stored import StoredStudy
+from bmerge.storage.unchanged import check_definition
 from bmerge.study.prove import check_confirmable
 from bmerge.study.room import Need, check_room, needs_of, takes_files
-from bmerge.study.stored import StoredStudy
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
-from bmerge.study.unchanged import check_definition
+from bmerge.trials.limits import Limits
+from bmerge.trials.trial import Trial
 
 __all__ = ["Finding", "Forecast", "check_all", "check_before", "forecast_of"]
 

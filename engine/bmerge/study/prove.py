@@ -14,12 +14,12 @@ from bmerge.evaluate.scoring import WeightedScorer
 from bmerge.recipe.schema import Recipe
 from bmerge.study.events import Event
 from bmerge.study.painting import Entry, Fresh, key_of, paint
-from bmerge.study.proof import Contender, Proof, ProofStore, compared
 from bmerge.study.queue import baselines_of
-from bmerge.study.race import in_random_order
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial, best_of, front_of
-from bmerge.study.winner import winner_of
+from bmerge.trials.proof import Contender, Proof, ProofStore, compared
+from bmerge.trials.race import in_random_order
+from bmerge.trials.trial import Trial, best_of, front_of
+from bmerge.trials.winner import winner_of
 
 __all__ = [
     "LEAST",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import takewhile
 
-from bmerge.study.trial import Proposal
+from bmerge.trials.trial import Proposal
 
 __all__ = ["Queue", "baselines_of"]
 

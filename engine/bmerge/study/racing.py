@@ -1,4 +1,4 @@
-"""Which trials race against the best one, and whether racing pays (:mod:`bmerge.study.race`).
+"""Which trials race against the best one, and whether racing pays (:mod:`bmerge.trials.race`).
 
 It pays where a merge takes no longer than about 15 pictures; ``auto`` measures both.
 """
@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from bmerge.errors import StudyError
 from bmerge.evaluate.protocols import TrialScorer
 from bmerge.evaluate.scoring import WeightedScorer
+from bmerge.storage.store import Store
 from bmerge.study.events import Event, RacingChosen
-from bmerge.study.objective import Objectives
-from bmerge.study.race import FEWEST, Race
-from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial, best_of
+from bmerge.trials.objective import Objectives
+from bmerge.trials.race import FEWEST, Race
+from bmerge.trials.trial import Trial, best_of
 
 __all__ = ["Races", "check_racing", "cost_of_a_merge"]
 

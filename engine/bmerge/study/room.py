@@ -11,7 +11,7 @@ from bmerge.errors import StudyError
 from bmerge.evaluate.protocols import TakesFiles
 from bmerge.records import dataclass
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
+from bmerge.trials.trial import Trial
 
 __all__ = ["Need", "check_room", "free_bytes", "needs_of", "takes_files"]
 

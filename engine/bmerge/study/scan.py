@@ -13,17 +13,17 @@ from typing import Literal
 
 from bmerge.errors import StudyError
 from bmerge.records import dataclass
-from bmerge.study.baselines import model_name
-from bmerge.study.comparison import Comparison, comparison
+from bmerge.space.protocols import Parameter
 from bmerge.study.events import Event
 from bmerge.study.painting import Entry, key_of, paint
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.proof import Contender, ProofStore
-from bmerge.study.protocols import Parameter
 from bmerge.study.prove import LEAST, check_provable, spread_over_prompts
-from bmerge.study.race import in_random_order
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial, best_of
+from bmerge.trials.baselines import model_name
+from bmerge.trials.comparison import Comparison, comparison
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.proof import Contender, ProofStore
+from bmerge.trials.race import in_random_order
+from bmerge.trials.trial import Trial, best_of
 
 __all__ = ["FOLDER", "Effect", "Scan", "Start", "scan"]
 

@@ -16,14 +16,14 @@ from functools import partial
 from typing import Protocol
 
 from bmerge.errors import StudyError
+from bmerge.storage.store import Store
 from bmerge.study.attempt import Attempts
 from bmerge.study.desk import Call, Desk, Evaluates, GivenUpError, OnEvent, Outcome
 from bmerge.study.gallery import FolderGallery
-from bmerge.study.race import Race
-from bmerge.study.store import Store
 from bmerge.study.study import PreparedStudy
-from bmerge.study.trial import Trial
 from bmerge.study.waiting import Patience
+from bmerge.trials.race import Race
+from bmerge.trials.trial import Trial
 
 __all__ = ["Crew", "SingleSlot", "Slots", "slots_of"]
 

@@ -16,16 +16,16 @@ from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import MergedModel
 from bmerge.recipe.schema import BlockWeights, Recipe
 from bmerge.records import dataclass
-from bmerge.study.config import InitialDesign, Racing
-from bmerge.study.definition import StudyDefinition
+from bmerge.space.protocols import Optimiser, Space
+from bmerge.space.space import SearchSpace
+from bmerge.storage.definition import StudyDefinition
+from bmerge.storage.store import Store
 from bmerge.study.design import initial_points
 from bmerge.study.desk import Desk, Evaluates
-from bmerge.study.limits import UNLIMITED, Limits
-from bmerge.study.objective import Objectives
-from bmerge.study.protocols import Optimiser, Space
-from bmerge.study.space import SearchSpace
-from bmerge.study.store import Store
-from bmerge.study.trial import Proposal, Trial
+from bmerge.study_file.config import InitialDesign, Racing
+from bmerge.trials.limits import UNLIMITED, Limits
+from bmerge.trials.objective import Objectives
+from bmerge.trials.trial import Proposal, Trial
 
 __all__ = [
     "Closeable",
@@ -126,7 +126,7 @@ class PreparedStudy:
         seed: of the optimiser.
         queue: proposals of the first trials, in order: baselines, attempts, initial design.
         n_iters: trials that the optimiser proposes after them; None for as many as ``limits`` let.
-        definition: from :func:`bmerge.study.definition.definition_of`.
+        definition: from :func:`bmerge.storage.definition.definition_of`.
         storage: URL of an Optuna database, or None.
         patience: minutes for which a run waits for its surroundings.
         limits: of the search, beside ``n_iters``.
@@ -195,7 +195,7 @@ class PreparedStudy:
             begun[kind] -= begun[kind] > 0
 
     def open_store(self, *, forking: bool = False) -> Store:
-        """Open the study's trials, or begin them; see :class:`bmerge.study.store.Store`."""
+        """Open the study's trials, or begin them; see :class:`bmerge.storage.store.Store`."""
         return Store(
             self.folder,
             self.name,

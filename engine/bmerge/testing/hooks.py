@@ -11,8 +11,8 @@ from bmerge.faults import explained
 from bmerge.host.discovery import PluginCandidate
 from bmerge.host.manager import PluginHost
 from bmerge.host.registry import Registry
-from bmerge.study.load import GENERATOR, OPTIMISER
-from bmerge.study.load_scorers import SCORER
+from bmerge.study_file.load import GENERATOR, OPTIMISER
+from bmerge.study_file.scorers import SCORER
 
 __all__ = ["check_hooks"]
 

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from bmerge.host.kinds import OptimiserKind
-from bmerge.study.points import checked_point
-from bmerge.study.protocols import Foreseeing, Optimiser, Parameter, Result, Space
+from bmerge.space.points import checked_point
+from bmerge.space.protocols import Foreseeing, Optimiser, Parameter, Result, Space
 
 __all__ = ["MIXED", "SPACE", "check_optimiser", "score"]
 

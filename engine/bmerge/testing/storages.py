@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, Protocol
 
-from bmerge.study.protocols import Parameter
-from bmerge.study.storage import Storage, StoredTrial
+from bmerge.space.protocols import Parameter
+from bmerge.storage.protocol import Storage, StoredTrial
 from bmerge.testing.optimisers import MIXED
 
 __all__ = ["check_storage"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmerge.errors import StudyError
-from bmerge.study.stored import read_study
+from bmerge.storage.stored import read_study
 from bmerge.web.token import study_token
 
 if TYPE_CHECKING:

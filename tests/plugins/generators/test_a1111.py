@@ -16,7 +16,7 @@ import time
 import pytest
 
 from bmerge import BmergeError, GeneratorError, Payload, fresh_name, open_checkpoint
-from bmerge.study.payload_files import read_payload_file
+from bmerge.study_file.payload_files import read_payload_file
 from bmerge.testing import check_generator
 from bmerge_plugins.generators.a1111 import make_a1111
 from bmerge_plugins.servers.a1111_session import A1111Session

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bmerge.study.stored import read_study
+from bmerge.storage.stored import read_study
 from bmerge.testing import tiny_sd1
 
 pytestmark = [

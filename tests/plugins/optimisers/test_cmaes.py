@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bmerge import PluginError, Result
-from bmerge.study.protocols import Parameter, Space
+from bmerge.space.protocols import Parameter, Space
 from bmerge.testing.optimisers import SPACE, check_optimiser, score
 from bmerge_plugins.optimisers import auto, bayes, cmaes
 

@@ -10,8 +10,8 @@ from statistics import median
 import pytest
 
 from bmerge import Parameter, PluginError, Space, StudyError
+from bmerge.space.protocols import Result
 from bmerge.study.design import initial_points
-from bmerge.study.protocols import Result
 from bmerge.testing.optimisers import SPACE, check_optimiser, score
 from bmerge_plugins.optimisers import (
     bayes,

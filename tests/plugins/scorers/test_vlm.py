@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bmerge import BmergeError, Payload, Picture, ScorerError, StudyError
+from bmerge.storage.stored import read_study
 from bmerge.study.loop import run_study
-from bmerge.study.stored import read_study
 from bmerge.testing import check_scorer
 from bmerge.testing.scorers import sample_pictures
 from bmerge_plugins.scorers._verdict import verdict

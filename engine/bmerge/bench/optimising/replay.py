@@ -16,9 +16,9 @@ import numpy as np
 from bmerge.bench.optimising.landscapes import Array, Landscape
 from bmerge.bench.optimising.painting import BETWEEN
 from bmerge.errors import StudyError
-from bmerge.study.importance import FEWEST, points_of
-from bmerge.study.stored import StoredStudy, read_study
-from bmerge.study.trial import Trial
+from bmerge.findings.importance import FEWEST, points_of
+from bmerge.storage.stored import StoredStudy, read_study
+from bmerge.trials.trial import Trial
 
 __all__ = ["replay"]
 

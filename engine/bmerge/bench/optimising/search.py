@@ -18,15 +18,15 @@ from bmerge.bench.optimising.painting import SEEDS, Painter
 from bmerge.evaluate.payloads import Prompt, make_payloads
 from bmerge.evaluate.protocols import Payload
 from bmerge.records import dataclass
+from bmerge.space.protocols import Optimiser, Parameter, Space
 from bmerge.study.design import initial_points
 from bmerge.study.gallery import record_of
-from bmerge.study.objective import Objective, Objectives
-from bmerge.study.picture_record import PictureRecord
-from bmerge.study.protocols import Optimiser, Parameter, Space
-from bmerge.study.race import Race, in_random_order
-from bmerge.study.told import result_of, results_of
-from bmerge.study.trial import Phase, Proposal, Trial, best_of
-from bmerge.study.winner import winner_of
+from bmerge.trials.objective import Objective, Objectives
+from bmerge.trials.picture_record import PictureRecord
+from bmerge.trials.race import Race, in_random_order
+from bmerge.trials.told import result_of, results_of
+from bmerge.trials.trial import Phase, Proposal, Trial, best_of
+from bmerge.trials.winner import winner_of
 
 __all__ = ["DESIGN", "PICTURES", "SearchOutcome", "search"]
 
