@@ -4,25 +4,23 @@ use std::arch::x86_64::{
     __m256i, __m512, __m512d, __m512i, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps,
     _mm512_and_si512, _mm512_castps512_ps256, _mm512_castps_si512, _mm512_castsi128_si512,
     _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cmp_ps_mask, _mm512_cmpeq_epi16_mask,
-    _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps,
-    _mm512_cvtepu16_epi32, _mm512_cvtepu8_epi16, _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph,
-    _mm512_div_ps, _mm512_extractf32x8_ps, _mm512_extracti64x4_epi64, _mm512_fmadd_pd,
-    _mm512_fmadd_ps, _mm512_mask_blend_epi32, _mm512_mask_mov_epi16, _mm512_mask_mov_ps,
-    _mm512_maskz_compress_epi32, _mm512_maskz_min_epu32, _mm512_maskz_mov_ps, _mm512_min_epu32,
-    _mm512_mul_epu32, _mm512_mul_ps, _mm512_permutex2var_epi64, _mm512_permutexvar_epi32,
-    _mm512_permutexvar_ps, _mm512_range_ps, _mm512_set1_epi16, _mm512_set1_epi32,
-    _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setr_epi64, _mm512_setzero_pd,
-    _mm512_setzero_ps, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_slli_epi64, _mm512_sqrt_ps,
-    _mm512_srli_epi32, _mm512_srli_epi64, _mm512_srlv_epi32, _mm512_sub_epi32, _mm512_sub_ps,
-    _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64, _mm_cvtsi128_si64, _mm_cvtsi64_si128,
-    _mm_maddubs_epi16, _mm_packus_epi16, _mm_set1_epi16, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ,
-    _CMP_ORD_Q, _MM_FROUND_TO_NEAREST_INT,
+    _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtepu8_epi16, _mm512_cvtph_ps, _mm512_cvtps_pd, _mm512_cvtps_ph, _mm512_div_ps,
+    _mm512_extractf32x8_ps, _mm512_extracti64x4_epi64, _mm512_fmadd_pd, _mm512_fmadd_ps,
+    _mm512_mask_blend_epi32, _mm512_mask_mov_epi16, _mm512_mask_mov_ps,
+    _mm512_maskz_compress_epi32, _mm512_maskz_mov_ps, _mm512_mul_epu32, _mm512_mul_ps,
+    _mm512_permutex2var_epi64, _mm512_permutexvar_epi32, _mm512_permutexvar_ps, _mm512_set1_epi16,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setr_epi64,
+    _mm512_setzero_pd, _mm512_setzero_ps, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_slli_epi64,
+    _mm512_sqrt_ps, _mm512_srli_epi32, _mm512_srli_epi64, _mm512_srlv_epi32, _mm512_sub_epi32,
+    _mm512_sub_ps, _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64, _mm_cvtsi64_si128,
+    _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _MM_FROUND_TO_NEAREST_INT,
 };
 use std::mem::transmute;
 
 use super::avx2::{is_aligned, stream, Avx2};
 use super::blocks::{Column, Sums};
-use super::eight::{E2M1_ALIGNERS, E2M1_LARGEST};
+use super::cells_avx512;
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
@@ -92,13 +90,25 @@ impl Isa for Avx512 {
         cells: &mut [[f32; 16]],
     ) {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { look_up_cells(codes, high_first, (table, scales), cells) }
+        unsafe { cells_avx512::look_up(codes, high_first, (table, scales), cells) }
     }
 
     #[inline(always)]
     fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { encode_e2m1(cells, divisors, codes) }
+        unsafe { cells_avx512::encode_e2m1(cells, divisors, codes) }
+    }
+
+    #[inline(always)]
+    fn greatest_each<const N: usize>(cells: &[[f32; N]], targets: &mut [f32]) -> bool {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { cells_avx512::greatest_each(cells, targets) }
+    }
+
+    #[inline(always)]
+    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32) -> [f32; 32] {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { cells_avx512::scale_e4m3(codes, factor) }
     }
 
     #[inline(always)]
@@ -178,13 +188,13 @@ fn stored(halves: __m256i) -> [u8; 32] {
 }
 
 #[inline(always)]
-fn wide(floats: [f32; 16]) -> __m512 {
+pub(super) fn wide(floats: [f32; 16]) -> __m512 {
     // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
     unsafe { transmute::<[f32; 16], __m512>(floats) }
 }
 
 #[inline(always)]
-fn narrow(floats: __m512) -> [f32; 16] {
+pub(super) fn narrow(floats: __m512) -> [f32; 16] {
     // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
     unsafe { transmute::<__m512, [f32; 16]>(floats) }
 }
@@ -200,30 +210,35 @@ fn decode(source: &[u8], target: &mut [f32]) {
     Portable::decode_f16(&source[whole * 32..], rest);
 }
 
-/// The steps of AVX2, thirty-two at a time.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn decode_e4m3(source: &[u8], target: &mut [f32]) {
-    let (magnitudes, signs) = (_mm512_set1_epi16(0x7f), _mm512_set1_epi16(i16::MIN));
-    let (nan, scale) = (_mm512_set1_epi16(0x7e00), _mm512_set1_ps(256.0));
     let (floats, rest) = target.as_chunks_mut::<32>();
     let whole = floats.len();
     for (floats, bytes) in floats.iter_mut().zip(source.as_chunks::<32>().0) {
-        let words = _mm512_cvtepu8_epi16(halves(*bytes));
-        let magnitude = _mm512_and_si512(words, magnitudes);
-        let finite = _mm512_slli_epi16::<7>(magnitude);
-        let is_nan = _mm512_cmpeq_epi16_mask(magnitude, magnitudes);
-        let half = _mm512_mask_mov_epi16(finite, is_nan, nan);
-        // Bits of the second where the first has ones, of the third elsewhere.
-        let half = _mm512_ternarylogic_epi32::<0xca>(signs, _mm512_slli_epi16::<8>(words), half);
-        let low = _mm512_castsi512_si256(half);
-        let high = _mm512_extracti64x4_epi64::<1>(half);
         let (sixteen, _) = floats.as_chunks_mut::<16>();
-        for (sixteen, half) in sixteen.iter_mut().zip([low, high]) {
-            *sixteen = narrow(_mm512_mul_ps(_mm512_cvtph_ps(half), scale));
+        for (sixteen, half) in sixteen.iter_mut().zip(from_e4m3(halves(*bytes))) {
+            *sixteen = narrow(half);
         }
     }
     Avx2::decode_e4m3(&source[whole * 32..], rest);
+}
+
+/// The steps of AVX2, thirty-two at a time.
+#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+pub(super) fn from_e4m3(bytes: __m256i) -> [__m512; 2] {
+    let (magnitudes, signs) = (_mm512_set1_epi16(0x7f), _mm512_set1_epi16(i16::MIN));
+    let words = _mm512_cvtepu8_epi16(bytes);
+    let magnitude = _mm512_and_si512(words, magnitudes);
+    let finite = _mm512_slli_epi16::<7>(magnitude);
+    let is_nan = _mm512_cmpeq_epi16_mask(magnitude, magnitudes);
+    let half = _mm512_mask_mov_epi16(finite, is_nan, _mm512_set1_epi16(0x7e00));
+    // Bits of the second where the first has ones, of the third elsewhere.
+    let half = _mm512_ternarylogic_epi32::<0xca>(signs, _mm512_slli_epi16::<8>(words), half);
+    let (low, high) = (_mm512_castsi512_si256(half), _mm512_extracti64x4_epi64::<1>(half));
+    let scale = _mm512_set1_ps(256.0);
+    [_mm512_mul_ps(_mm512_cvtph_ps(low), scale), _mm512_mul_ps(_mm512_cvtph_ps(high), scale)]
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
@@ -252,7 +267,7 @@ fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]
 /// Sixteen nibbles in the lower four bits of numbers, which are all that a look-up goes by.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-fn places(bytes: [u8; 8], high_first: bool) -> __m512i {
+pub(super) fn places(bytes: [u8; 8], high_first: bool) -> __m512i {
     let words = _mm512_castsi128_si512(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)));
     let which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     let shifts = if high_first {
@@ -261,45 +276,6 @@ fn places(bytes: [u8; 8], high_first: bool) -> __m512i {
         _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28)
     };
     _mm512_srlv_epi32(_mm512_permutexvar_epi32(which, words), shifts)
-}
-
-#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
-#[inline]
-fn look_up_cells(
-    codes: &[[u8; 8]],
-    high_first: bool,
-    (table, scales): (&[f32; 16], &[f32]),
-    cells: &mut [[f32; 16]],
-) {
-    for ((cell, codes), scale) in cells.iter_mut().zip(codes).zip(scales) {
-        let found = _mm512_permutexvar_ps(places(*codes, high_first), wide(*table));
-        *cell = narrow(_mm512_mul_ps(found, _mm512_set1_ps(*scale)));
-    }
-}
-
-/// The steps of [`crate::codec::eight::to_e2m1`].
-#[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
-#[inline]
-fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
-    /// The less of two magnitudes, without a sign.
-    const MAGNITUDE: i32 = 0b1010;
-    for ((cell, divisor), codes) in cells.iter().zip(divisors).zip(codes) {
-        let value = _mm512_div_ps(wide(*cell), _mm512_set1_ps(*divisor));
-        let limited = _mm512_range_ps::<MAGNITUDE>(value, _mm512_set1_ps(E2M1_LARGEST));
-        let [halves, ones, twos] = E2M1_ALIGNERS.map(|(aligner, first)| {
-            let sum = _mm512_add_ps(limited, _mm512_set1_ps(aligner));
-            let offset = _mm512_set1_epi32((aligner.to_bits() - first) as i32);
-            _mm512_sub_epi32(_mm512_castps_si512(sum), offset)
-        });
-        let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
-        let code = _mm512_maskz_min_epu32(number, halves, _mm512_min_epu32(ones, twos));
-        let sign = _mm512_srli_epi32::<28>(_mm512_castps_si512(value));
-        // The first, or both others.
-        let signed = _mm512_ternarylogic_epi32::<0xf8>(code, sign, _mm512_set1_epi32(8));
-        // The first of two times 16, and the second.
-        let pairs = _mm_maddubs_epi16(_mm512_cvtepi32_epi8(signed), _mm_set1_epi16(0x0110));
-        *codes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)).to_le_bytes();
-    }
 }
 
 /// Sixteen numbers in a vector.

@@ -39,8 +39,23 @@ pub(crate) trait Isa {
             Self::look_up(codes, high_first, &scaled, cell);
         }
     }
-    /// Divide the numbers of each cell and round them to E2M1, the first of two in the upper half of a
-    /// byte.
+    /// Numbers of E4M3 times a factor.
+    #[inline(always)]
+    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32) -> [f32; 32] {
+        let mut numbers = [0.0; 32];
+        Self::decode_e4m3(codes.as_flattened(), &mut numbers);
+        for number in &mut numbers {
+            *number *= factor;
+        }
+        numbers
+    }
+    /// The greatest magnitude of each cell, of its finite numbers; whether all numbers are.
+    #[inline(always)]
+    fn greatest_each<const N: usize>(cells: &[[f32; N]], targets: &mut [f32]) -> bool {
+        blocks::greatest_each(cells, targets)
+    }
+    /// Divide the numbers of each cell, which are finite, and round them to E2M1, the first of two in
+    /// the upper half of a byte.
     fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]);
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);

@@ -9,6 +9,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod cells_avx512;
 mod eight;
 pub(crate) mod formula;
 mod half;

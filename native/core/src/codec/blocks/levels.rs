@@ -1,6 +1,6 @@
 //! The 4-bit formats of bitsandbytes: levels times the greatest magnitude of each block.
 
-use super::{product, Nibbles, Window};
+use super::{product, Nibbles, Parts};
 use crate::codec::Isa;
 
 /// How the greatest magnitudes are stored.
@@ -62,19 +62,19 @@ impl Levels {
     }
 
     #[inline(always)]
-    pub(super) fn decode<I: Isa>(&self, window: &Window, first: u64, target: &mut [f32]) {
-        let (codes, levels) = (window.parts[0], floats(window.parts[2]));
+    pub(super) fn decode<I: Isa>(&self, parts: &Parts, first: u64, target: &mut [f32]) {
+        let (codes, levels) = (parts.bytes[0], floats(parts.bytes[2]));
         let numbers = std::array::from_fn(|level| f32::from_le_bytes(levels[level]));
         let nibbles = Nibbles { numbers, high_first: true };
-        let start = window.begin / self.block;
+        let start = parts.begin / self.block;
         // Counted, not divided: a block is so short that divisions would be half of the work.
         let (mut block, mut left) = (first / self.block, self.block - first % self.block);
-        let mut place = first - (window.begin - window.begin % 2);
+        let mut place = first - (parts.begin - parts.begin % 2);
         let mut rest = target;
         while !rest.is_empty() {
             let count = rest.len().min(left as usize);
             let (run, others) = rest.split_at_mut(count);
-            nibbles.decode::<I>(codes, place, self.absmax_of(&window.parts, start, block), run);
+            nibbles.decode::<I>(codes, place, self.absmax_of(&parts.bytes, start, block), run);
             place += count as u64;
             (block, left, rest) = (block + 1, self.block, others);
         }

@@ -20,8 +20,10 @@ pub(super) use ggml::{search_codes, search_error, Column, Sums};
 pub use ggml::{Ggml, Kind};
 pub use levels::{Absmax, Levels};
 pub use packed::{Groups, Packed, Words};
+pub(super) use round::greatest_each;
 pub(crate) use scaled::Bounds;
 pub use scaled::{Code, Scaled, Scales};
+use window::Parts;
 pub(crate) use window::Window;
 
 use super::Isa;
@@ -165,6 +167,20 @@ mod tests {
         })
     }
 
+    /// The same with rows of many cells, whose scales are all that they are multiplied by.
+    fn wide(codec: Codec) -> Codec {
+        match codec {
+            Codec::Scaled(codec) => Codec::Scaled(Scaled {
+                columns: 1056,
+                stride: 1056,
+                column_factors: false,
+                factor: 1.0,
+                ..codec
+            }),
+            codec => codec,
+        }
+    }
+
     fn codecs() -> Vec<Codec> {
         let rows = Scales::Grid { rows: 1, columns: 96, across: 1 };
         let cells = Scales::Grid { rows: 50, columns: 40, across: 3 };
@@ -183,6 +199,13 @@ mod tests {
             scaled(Code::I4, cells, Dtype::F8_E8M0, Some(4)),
             scaled(Code::E4M3, tiles(32), Dtype::F8_E8M0, None),
             scaled(Code::E2M1, tiles(16), Dtype::F8_E4M3, None),
+            wide(scaled(
+                Code::E2M1,
+                Scales::Tiled { columns: 16, tiles: 17 },
+                Dtype::F8_E4M3,
+                None,
+            )),
+            wide(scaled(Code::E4M3, Scales::Tiled { columns: 32, tiles: 9 }, Dtype::F8_E8M0, None)),
             levels(Absmax::Plain),
             levels(Absmax::Nested { block: 5, offset: 0.5 }),
             packed(Words::Columns, 4, Groups::Of(40)),
@@ -220,9 +243,10 @@ mod tests {
             for level in Level::all() {
                 assert!(whole == decoded(level, all, all), "{codec:?} {level:?}");
             }
-            for run in [(1, 2), (0, 95), (31, 97), (95, 700), (255, 514), (64, 64)] {
+            let runs = [(1, 2), (0, 95), (31, 97), (95, 700), (255, 514), (64, 64), (576, 1100)];
+            for run in runs.into_iter().filter(|run| run.1 <= codec.elements()) {
                 let expected = &whole[run.0 as usize..run.1 as usize];
-                for window in [run, all, (run.0 / 2, 700)] {
+                for window in [run, all, (run.0 / 2, codec.elements().min(1101))] {
                     let found: Vec<u32> = decoded(Level::detect(), window, run);
                     assert!(found == expected, "{codec:?} {window:?} {run:?}");
                 }

@@ -3,7 +3,7 @@
 //! A word holds neighbours along the columns (GPTQ) or the rows (AWQ) of the weight. A row of it is
 //! a column of what is stored, so some rows are runs of bytes that lie a stored row apart.
 
-use super::{product, Runs, Window};
+use super::{product, Parts, Runs};
 use crate::codec::half::from_f16;
 use crate::dtype::Dtype;
 
@@ -106,9 +106,9 @@ impl Packed {
     }
 
     #[inline(always)]
-    pub(super) fn decode(&self, window: &Window, first: u64, target: &mut [f32]) {
-        let (parts, columns) = (&window.parts, self.columns);
-        let span = (window.begin / columns, (window.end - 1) / columns);
+    pub(super) fn decode(&self, parts: &Parts, first: u64, target: &mut [f32]) {
+        let (Parts { bytes, begin, end }, columns) = (*parts, self.columns);
+        let (parts, span) = (&bytes, (begin / columns, (end - 1) / columns));
         let mut lines = vec![(0.0, 0.0); self.group_count() as usize];
         let (mut row, mut column, mut rest) = (first / columns, first % columns, target);
         while !rest.is_empty() {

@@ -34,7 +34,10 @@ const SIDE: usize = 8;
 
 /// [`greatest`] of each cell; whether all values of all are finite.
 #[inline(always)]
-pub(super) fn greatest_each<const N: usize>(cells: &[[f32; N]], targets: &mut [f32]) -> bool {
+pub(in crate::codec) fn greatest_each<const N: usize>(
+    cells: &[[f32; N]],
+    targets: &mut [f32],
+) -> bool {
     let mut most = [0_i32; SIDE];
     let (groups, last) = cells.as_chunks::<SIDE>();
     for (cells, targets) in groups.iter().zip(targets.as_chunks_mut::<SIDE>().0) {

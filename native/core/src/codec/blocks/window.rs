@@ -1,6 +1,7 @@
 //! Some elements of a coded tensor, ready to be decoded.
 
-use super::Codec;
+use super::scaled::Reader;
+use super::{Codec, Ggml, Levels, Packed};
 use crate::codec::{all_finite, Isa};
 use crate::vm::simd::Task;
 use crate::vm::Level;
@@ -8,15 +9,30 @@ use crate::vm::Level;
 /// Most parts of a codec.
 const PARTS: usize = 5;
 
-/// Elements of a coded tensor, with the bytes of each part that they take.
+/// The bytes of each part that some elements take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Window<'a> {
-    codec: &'a Codec,
-    pub(super) parts: [&'a [u8]; PARTS],
+pub(super) struct Parts<'a> {
+    pub(super) bytes: [&'a [u8]; PARTS],
     /// First element.
     pub(super) begin: u64,
     /// One past the last.
     pub(super) end: u64,
+}
+
+/// Elements of a coded tensor, with the bytes of each part that they take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window<'a> {
+    begin: u64,
+    coded: Coded<'a>,
+}
+
+/// What is known before any element is decoded.
+#[derive(Debug, Clone, Copy)]
+enum Coded<'a> {
+    Scaled(Reader<'a>),
+    Levels(&'a Levels, Parts<'a>),
+    Ggml(&'a Ggml, Parts<'a>),
+    Packed(&'a Packed, Parts<'a>),
 }
 
 impl<'a> Window<'a> {
@@ -27,20 +43,27 @@ impl<'a> Window<'a> {
         (begin, end): (u64, u64),
     ) -> Self {
         let mut all: [&[u8]; PARTS] = [&[]; PARTS];
-        for (part, bytes) in all.iter_mut().zip(parts) {
-            *part = bytes;
+        for (all, part) in all.iter_mut().zip(parts) {
+            *all = part;
         }
-        Self { codec, parts: all, begin, end }
+        let parts = Parts { bytes: all, begin, end };
+        let coded = match codec {
+            Codec::Scaled(scaled) => Coded::Scaled(Reader::new(scaled, &parts)),
+            Codec::Levels(levels) => Coded::Levels(levels, parts),
+            Codec::Ggml(ggml) => Coded::Ggml(ggml, parts),
+            Codec::Packed(packed) => Coded::Packed(packed, parts),
+        };
+        Self { begin, coded }
     }
 
     /// Decode elements from number `first` of the tensor on; false if one of them is not finite.
     #[inline(always)]
     pub(crate) fn decode<I: Isa>(&self, first: u64, target: &mut [f32]) -> bool {
-        match self.codec {
-            Codec::Scaled(scaled) => return scaled.decode::<I>(self, first, target),
-            Codec::Levels(levels) => levels.decode::<I>(self, first, target),
-            Codec::Ggml(ggml) => ggml.decode(self, first, target),
-            Codec::Packed(packed) => packed.decode(self, first, target),
+        match &self.coded {
+            Coded::Scaled(reader) => return reader.decode::<I>(first, target),
+            Coded::Levels(levels, parts) => levels.decode::<I>(parts, first, target),
+            Coded::Ggml(ggml, parts) => ggml.decode(parts, first, target),
+            Coded::Packed(packed, parts) => packed.decode(parts, first, target),
         }
         all_finite(target)
     }

@@ -140,17 +140,17 @@ mod tests {
         all
     }
 
-    /// Codes of all sorts, for 13 rows of 70 columns or as many blocks.
-    fn codecs() -> Vec<Codec> {
-        let rows = Scales::Grid { rows: 1, columns: 70, across: 1 };
-        let cells = Scales::Grid { rows: 5, columns: 32, across: 3 };
-        let tiles = |columns| Scales::Tiled { columns, tiles: 2 };
+    /// Codes of all sorts, for 13 rows of so many columns or as many blocks.
+    fn codecs(columns: u64) -> Vec<Codec> {
+        let rows = Scales::Grid { rows: 1, columns, across: 1 };
+        let cells = Scales::Grid { rows: 5, columns: 32, across: columns.div_ceil(32) };
+        let tiles = |cell: u64| Scales::Tiled { columns: cell, tiles: columns.div_ceil(4 * cell) };
         let scaled = |(code, scales, scale)| {
             Codec::Scaled(Scaled {
                 code,
                 rows: 13,
-                columns: 70,
-                stride: 80,
+                columns,
+                stride: columns.next_multiple_of(16),
                 scales,
                 scale,
                 tensor_scale: scale == Dtype::F8_E4M3,
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_processor_gives_the_same_codes_and_scales() {
-        for codec in codecs() {
+        for codec in [70, 870].into_iter().flat_map(codecs) {
             let (sizes, unit) = (codec.sizes().unwrap(), codec.unit() as usize);
             let encoded = |level| {
                 let companions = Companions::new(&codec, sizes.get(1).copied().unwrap_or(0));
@@ -211,6 +211,41 @@ mod tests {
         assert_eq!([0.0, 1.0, 1.5, 1e-45].map(power_above), [0, 127, 128, 1]);
         let rounded = [0.5, 1.5, -2.5, 126.7, -300.0].map(|x| whole(x, 127.0) as i8);
         assert_eq!(rounded, [0, 2, -2, 127, -127]);
+    }
+
+    /// See [`Isa::encode_e2m1`].
+    struct Quotients<'a>(&'a [[f32; 16]], &'a [f32], &'a mut [[u8; 8]]);
+
+    impl Task for Quotients<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<I: Isa>(self) {
+            I::encode_e2m1(self.0, self.1, self.2);
+        }
+    }
+
+    #[test]
+    fn quotients_are_rounded_as_divisions_have_them() {
+        let middles = [0.25_f32, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, 0.0];
+        let sizes = [1e-42, 1e-31, 1e-20, 1.0, 1e20, 1e31];
+        for (mantissa, size) in (0..1 << 23).step_by(4099).zip(sizes.into_iter().cycle()) {
+            let divisor = f32::from_bits(1.0_f32.to_bits() | mantissa) * size;
+            let near = |at: usize| {
+                let value = f32::from_bits((middles[at / 8] * divisor).to_bits() + at as u32 % 8);
+                f32::from_bits(value.to_bits().saturating_sub(4) | (at as u32 & 1) << 31)
+            };
+            let cells: [[f32; 16]; 4] =
+                std::array::from_fn(|cell| std::array::from_fn(|at| near(16 * cell + at)));
+            let expected = cells.as_flattened().iter().map(|value| e2m1(value / divisor));
+            let expected: Vec<u8> = expected.collect();
+            for level in Level::all() {
+                let mut codes = [[0; 8]; 4];
+                level.run(Quotients(&cells, &[divisor; 4], &mut codes));
+                let codes = codes.as_flattened().iter().flat_map(|code| [code >> 4, code & 15]);
+                assert!(codes.eq(expected.iter().copied()), "{divisor:e} {level:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rows of values to rows of codes with scales.
 
 use super::super::rotation::rotate;
-use super::super::round::{greatest, greatest_each, store};
+use super::super::round::{greatest, store};
 use super::super::scaled::{tiled, Code, Scaled, Scales};
 use super::companions::Companions;
 use super::scales::{Note, Rule, CELLS};
@@ -76,9 +76,10 @@ impl Line<'_> {
         for (number, (cells, codes)) in several.enumerate() {
             let mut divisors = [0.0; CELLS];
             let all = &mut divisors[..cells.len()];
-            finite &= greatest_each(cells, all);
+            let sound = I::greatest_each(cells, all);
+            finite &= sound;
             self.scales(number * CELLS, all);
-            if N == 16 && self.rows.scaled.code == Code::E2M1 {
+            if sound && N == 16 && self.rows.scaled.code == Code::E2M1 {
                 let cells = cells.as_flattened().as_chunks().0;
                 I::encode_e2m1(cells, &divisors, codes.as_chunks_mut().0);
                 continue;

@@ -12,7 +12,7 @@ mod superblocks;
 pub(in crate::codec) use lanes::ALIGNER;
 pub(in crate::codec) use search::{codes as search_codes, error as search_error, Column, Sums};
 
-use super::{product, Window};
+use super::{product, Parts};
 use crate::codec::Isa;
 
 /// A flattened tensor of blocks that lie one after another, its only part.
@@ -86,10 +86,10 @@ impl Ggml {
     }
 
     #[inline(always)]
-    pub(super) fn decode(&self, window: &Window, first: u64, target: &mut [f32]) {
+    pub(super) fn decode(&self, parts: &Parts, first: u64, target: &mut [f32]) {
         let (elements, bytes) = self.kind.block();
-        let skipped = (first / elements - window.begin / elements) * bytes;
-        decode::decode(self.kind, &window.parts[0][skipped as usize..], first, target);
+        let skipped = (first / elements - parts.begin / elements) * bytes;
+        decode::decode(self.kind, &parts.bytes[0][skipped as usize..], first, target);
     }
 
     /// Encode whole blocks; whether all values are finite, and what they become.

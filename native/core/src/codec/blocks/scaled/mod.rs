@@ -1,15 +1,15 @@
 //! Small numbers times scales: scaled fp8 and int8, mxfp8, nvfp4 and their like.
 
 mod bounds;
+mod cells;
 mod reader;
 
 pub(crate) use bounds::Bounds;
+pub(super) use reader::Reader;
 
+use super::product;
 use super::rotation::is_group;
-use super::{product, Window};
-use crate::codec::{all_finite, Isa};
 use crate::dtype::Dtype;
-use reader::Reader;
 
 /// What a code is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,30 +183,6 @@ impl Scaled {
             Scales::Grid { rows, across, .. } => (rows, across * self.scale.bytes() as u64),
             Scales::Tiled { tiles, .. } => (128, tiles * 512),
         }
-    }
-
-    /// Decode elements from number `first` on; false if one of them is not finite.
-    #[inline(always)]
-    pub(super) fn decode<I: Isa>(&self, window: &Window, first: u64, target: &mut [f32]) -> bool {
-        let reader = Reader::new(self, window);
-        let mut finite = true;
-        let mut element = first;
-        let mut rest = target;
-        while !rest.is_empty() {
-            let (row, column) = (element / self.columns, element % self.columns);
-            let count = rest.len().min((self.columns - column) as usize);
-            let (run, others) = rest.split_at_mut(count);
-            let mut known = false;
-            match self.rotation {
-                None => known = reader.read::<I>(row, column, run),
-                Some(group) => reader.read_groups::<I>(row, column, group, run),
-            }
-            known &= !reader.finish(column, run);
-            finite &= known || all_finite(run);
-            element += count as u64;
-            rest = others;
-        }
-        finite
     }
 }
 

@@ -1,58 +1,73 @@
 //! Runs of rows of codes, decoded.
 
 use super::super::rotation::rotate;
-use super::super::{Nibbles, Window};
+use super::super::{Nibbles, Parts};
 use super::{tiled, Code, Scaled, Scales};
-use crate::codec::lanes::{Lanes, Sixteen};
-use crate::codec::{eight, Isa};
+use crate::codec::{all_finite, eight, Isa};
 use crate::dtype::Dtype;
 
-/// Cells whose scales are brought together.
-const CELLS: usize = 32;
-
-/// Spans of parts, and what is known of them before any element is.
-pub(super) struct Reader<'a> {
-    scaled: &'a Scaled,
-    codes: &'a [u8],
+/// Ranges of parts, and what is known of them before any element is.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Reader<'a> {
+    pub(super) scaled: &'a Scaled,
+    pub(super) codes: &'a [u8],
     /// First byte of `codes` in its part.
     codes_at: u64,
-    scales: &'a [u8],
+    pub(super) scales: &'a [u8],
     /// First row of the scales.
-    scales_row: u64,
+    pub(super) scales_row: u64,
     columns: Option<&'a [u8]>,
-    tensor: f32,
+    pub(super) tensor: f32,
     /// What nibbles are.
-    nibbles: Option<Nibbles>,
+    nibbles: Option<&'static Nibbles>,
 }
 
 impl<'a> Reader<'a> {
-    #[inline(always)]
-    pub(super) fn new(scaled: &'a Scaled, window: &Window<'a>) -> Self {
-        let parts = window.parts;
-        let numbers = match scaled.code {
-            Code::E2M1 => Some(E2M1),
-            Code::I4 => Some(I4),
-            _ => None,
-        };
-        let high_first = scaled.code == Code::E2M1;
+    pub(in super::super) fn new(scaled: &'a Scaled, parts: &Parts<'a>) -> Self {
+        let Parts { bytes, begin, end } = *parts;
         let (rows, _) = scaled.scale_rows();
         Self {
             scaled,
-            codes: parts[0],
-            codes_at: scaled.span(0, window.begin, window.end).0,
-            scales: parts[1],
-            scales_row: window.begin / scaled.columns / rows,
-            columns: scaled.column_factors.then_some(parts[2 + usize::from(scaled.tensor_scale)]),
-            tensor: if scaled.tensor_scale { float(parts[2], 0) } else { 1.0 },
-            nibbles: numbers.map(|numbers| Nibbles { numbers, high_first }),
+            codes: bytes[0],
+            codes_at: scaled.span(0, begin, end).0,
+            scales: bytes[1],
+            scales_row: begin.checked_div(scaled.columns).unwrap_or(0) / rows,
+            columns: scaled.column_factors.then_some(bytes[2 + usize::from(scaled.tensor_scale)]),
+            tensor: if scaled.tensor_scale && begin < end { float(bytes[2], 0) } else { 1.0 },
+            nibbles: match scaled.code {
+                Code::E2M1 => Some(&E2M1),
+                Code::I4 => Some(&I4),
+                Code::E4M3 | Code::E5M2 | Code::I8 => None,
+            },
         }
+    }
+
+    /// Decode elements from number `first` on; false if one of them is not finite.
+    #[inline(always)]
+    pub(in super::super) fn decode<I: Isa>(&self, first: u64, target: &mut [f32]) -> bool {
+        let columns = self.scaled.columns;
+        let (mut row, mut column) = (first / columns, first % columns);
+        let (mut finite, mut rest) = (true, target);
+        while !rest.is_empty() {
+            let count = rest.len().min((columns - column) as usize);
+            let (run, others) = rest.split_at_mut(count);
+            let mut known = false;
+            match self.scaled.rotation {
+                None => known = self.read::<I>(row, column, run),
+                Some(group) => self.read_groups::<I>(row, column, group, run),
+            }
+            known &= !self.finish(column, run);
+            finite &= known || all_finite(run);
+            (row, column, rest) = (row + 1, 0, others);
+        }
+        finite
     }
 
     /// Decode a run of one row; whether all are finite by their scales alone.
     #[inline(always)]
-    pub(super) fn read<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) -> bool {
+    fn read<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) -> bool {
         let place = row * self.scaled.stride + column;
-        if let Some(nibbles) = &self.nibbles {
+        if let Some(nibbles) = self.nibbles {
             let place = place - 2 * self.codes_at;
             // Small cells of a known size are unrolled.
             let (first, finite) = match (self.scaled.scales, self.scaled.scale) {
@@ -122,82 +137,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Decode whole cells of sixteen of a row of nibbles, whose scales lie in tiles; how many elements
-    /// they have, and whether no scale is so great that one of them may not be finite.
-    #[inline(always)]
-    fn nibble_cells<I: Isa>(
-        &self,
-        nibbles: &Nibbles,
-        tiles: u64,
-        (row, column, place): (u64, u64, u64),
-        target: &mut [f32],
-    ) -> (usize, bool) {
-        /// The bits of a number that is finite eight times.
-        const GREATEST: u32 = f32::MAX.to_bits() - (3 << 23);
-        let (cells, _) = target.as_chunks_mut::<16>();
-        let codes = self.codes[(place / 2) as usize..].as_chunks::<8>().0;
-        let (mut scales, mut greatest) = ([0.0; CELLS], 0);
-        let several = cells.chunks_mut(CELLS).zip(codes.chunks(CELLS));
-        for ((cells, codes), first) in several.zip((column / 16..).step_by(CELLS)) {
-            let scales = &mut scales[..cells.len()];
-            self.scales_of::<I>(tiles, (row, first), scales);
-            for scale in &*scales {
-                greatest = greatest.max(scale.to_bits() & 0x7fff_ffff);
-            }
-            I::look_up_cells(codes, nibbles.high_first, (&nibbles.numbers, scales), cells);
-        }
-        (cells.len() * 16, greatest <= GREATEST)
-    }
-
-    /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
-    #[inline(always)]
-    fn scale_cells<I: Isa, const N: usize>(
-        &self,
-        tiles: u64,
-        (row, column): (u64, u64),
-        target: &mut [f32],
-    ) -> usize {
-        let (cells, _) = target.as_chunks_mut::<N>();
-        let mut scales = [0.0; CELLS];
-        let several = cells.chunks_mut(CELLS).zip((column / N as u64..).step_by(CELLS));
-        for (cells, first) in several {
-            let scales = &mut scales[..cells.len()];
-            self.scales_of::<I>(tiles, (row, first), scales);
-            // Plain loops would be made one over cells, which gathers and scatters.
-            for (cell, scale) in cells.iter_mut().zip(&*scales) {
-                let scale = I::Sixteen::splat(*scale);
-                for values in cell.as_chunks_mut().0 {
-                    *values = I::Sixteen::from_numbers(*values).multiply(scale).numbers();
-                }
-            }
-        }
-        cells.len() * N
-    }
-
-    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which lie in tiles.
-    #[inline(always)]
-    fn scales_of<I: Isa>(&self, tiles: u64, (row, first): (u64, u64), target: &mut [f32]) {
-        let place = tiled(row - 128 * self.scales_row, first - first % 4, tiles);
-        let skipped = (first % 4) as usize;
-        let mut codes = [[0; 4]; CELLS / 4 + 1];
-        // In a tile four of a row lie together.
-        let fours = codes[..(skipped + target.len()).div_ceil(4)].iter_mut();
-        for (four, place) in fours.zip((place..).step_by(512)) {
-            four.copy_from_slice(&self.scales[place..][..4]);
-        }
-        let codes = &codes.as_flattened()[skipped..];
-        if self.scaled.scale == Dtype::F8_E4M3 {
-            I::decode_e4m3(codes, target);
-        } else {
-            for (scale, code) in target.iter_mut().zip(codes) {
-                *scale = power(*code);
-            }
-        }
-        for scale in target {
-            *scale *= self.tensor;
-        }
-    }
-
     /// The scale of a cell: its row of elements and its number in it.
     #[inline(always)]
     fn scale_of(&self, row: u64, cell: u64) -> f32 {
@@ -218,13 +157,7 @@ impl<'a> Reader<'a> {
 
     /// Decode a run of one row out of whole groups, which are rotated back.
     #[inline(always)]
-    pub(super) fn read_groups<I: Isa>(
-        &self,
-        row: u64,
-        column: u64,
-        group: u64,
-        target: &mut [f32],
-    ) {
+    fn read_groups<I: Isa>(&self, row: u64, column: u64, group: u64, target: &mut [f32]) {
         let mut whole = vec![0.0; group as usize];
         let mut column = column;
         let mut rest = target;
@@ -242,7 +175,7 @@ impl<'a> Reader<'a> {
 
     /// What comes after the scales; whether there is anything.
     #[inline(always)]
-    pub(super) fn finish(&self, column: u64, target: &mut [f32]) -> bool {
+    fn finish(&self, column: u64, target: &mut [f32]) -> bool {
         if self.scaled.factor.to_bits() != 1.0_f32.to_bits() {
             for value in &mut *target {
                 *value *= self.scaled.factor;
@@ -258,16 +191,24 @@ impl<'a> Reader<'a> {
 }
 
 /// The sixteen numbers of one sign, two exponent and one mantissa bits.
-const E2M1: [f32; 16] =
-    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+static E2M1: Nibbles = Nibbles {
+    numbers: [
+        0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
+    ],
+    high_first: true,
+};
 
 /// The sixteen whole numbers, by their lower four bits.
-const I4: [f32; 16] =
-    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0];
+static I4: Nibbles = Nibbles {
+    numbers: [
+        0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0,
+    ],
+    high_first: false,
+};
 
 /// A power of two, and zero for code 0; the last code is no number.
 #[inline(always)]
-fn power(code: u8) -> f32 {
+pub(super) fn power(code: u8) -> f32 {
     match code {
         255 => f32::NAN,
         code => f32::from_bits(u32::from(code) << 23),
