@@ -15,6 +15,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 import pytest
 
+from bmerge.initialisers import FEW
 from bmerge.records import dataclass
 
 T = TypeVar("T")
@@ -128,6 +129,36 @@ def test_records_are_made_as_dataclasses_are(ours, theirs, values):
             assert mine == real
         else:
             assert dataclasses.asdict(mine) == dataclasses.asdict(real)
+
+
+@pytest.mark.parametrize("place", range(len(OURS)), ids=[case.id for case in CASES])
+def test_the_first_records_and_all_later_ones_are_made_alike(place):
+    ours, theirs = (_classes(kind)[place] for kind in (dataclass, dataclasses.dataclass))
+    calls = [
+        lambda kind: kind(),
+        lambda kind: kind("a"),
+        lambda kind: kind("a", 1),
+        lambda kind: kind(*"abcdefgh"),
+        lambda kind: kind(name="a"),
+        lambda kind: kind("a", name="b"),
+        lambda kind: kind("a", other=1),
+        lambda kind: kind(size=3, name="a"),
+        lambda kind: kind("a", fixed=1),
+        lambda kind: kind("a", parts=[1]),
+    ]
+    written = [_outcome(call, theirs) for call in calls]
+    real = [each if isinstance(each, tuple) else dataclasses.asdict(each) for each in written]
+    for _ in range(FEW):
+        for call, expected in zip(calls, real, strict=True):
+            made = _outcome(call, ours)
+            assert (made if isinstance(made, tuple) else dataclasses.asdict(made)) == expected
+
+
+def test_the_first_records_share_nothing():
+    kind = _classes(dataclass)[0]
+    made = [kind("a") for _ in range(FEW + 2)]
+    made[0].parts.append(1)
+    assert [each.parts for each in made[1:]] == [[]] * (FEW + 1)
 
 
 @pytest.mark.parametrize(("ours", "theirs", "values"), CASES)

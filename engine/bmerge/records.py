@@ -1,10 +1,10 @@
-"""Dataclasses whose ``__init__`` is written when their first object is made.
+"""Dataclasses whose ``__init__`` is written when there are many objects of them.
 
 The standard library writes and compiles six methods for each frozen dataclass. A small merge
 imports a hundred of them and makes objects of half: that was a quarter of its time. Here what
-prints, compares and copies is shared, and ``__init__`` alone is written, once it is needed. For
+prints, compares and copies is shared, and ``__init__`` alone is written, once it is worth it. For
 type checkers, for :mod:`dataclasses`' own functions, ``match`` and ``pickle`` they are dataclasses
-as any other. Everything may import this; it imports nothing.
+as any other. Everything may import this; it imports nothing but what sets their attributes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import inspect
 import operator
 import reprlib
 import threading
-import types
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bmerge.initialisers import FEW, Fields, initialiser, set_by_hand
 
 __all__ = ["dataclass"]
 
-_TOLD = ("__dataclass_fields__", "__dataclass_params__", "__match_args__", "__init__")
-"""What tells of the fields, or sets them."""
+_TOLD = ("__dataclass_fields__", "__dataclass_params__", "__match_args__")
+"""What tells of the fields."""
 _METHODS = frozenset({"__init__", "__eq__", "__hash__"})
 """What can be written without all that the standard library finds out of a class."""
 
@@ -77,6 +79,7 @@ def _slotted(origin: type, kind: _Kind, *, compared: bool, shown: bool) -> type:
         methods["__repr__"] = _shown
     for name in (*_TOLD, *(("__eq__", "__hash__") if compared else ())):
         methods[name] = _Later(origin, kind)
+    methods["__init__"] = _Initialiser(origin, kind)
     if compared and not kind.frozen:
         methods["__hash__"] = None
     return type(origin)(origin.__name__, origin.__bases__, {**methods, **body})
@@ -104,13 +107,38 @@ class _Later:
     def __get__(self, instance: object, owner: type) -> Any:
         with _writing:
             if vars(self._owner)[self._name] is self:
-                derived = any(map(dataclasses.is_dataclass, self._owner.__mro__[1:]))
+                derived = self._is_derived()
                 if derived or self._name not in _METHODS:
                     _write(self._owner, self._origin, self._kind, derived=derived)
                 else:
                     fields = _fields(self._origin, self._kind)
-                    _put(self._owner, _methods(self._owner, fields, self._kind))
+                    _put(self._owner, _methods(self._name, self._owner, fields, self._kind))
         return getattr(owner if instance is None else instance, self._name)
+
+    def _is_derived(self) -> bool:
+        return any("__dataclass_fields__" in vars(base) for base in self._owner.__mro__[1:])
+
+
+class _Initialiser(_Later):
+    """``__init__``: not there before there are some objects of the class."""
+
+    _made = 0
+    _fields: Fields | None = None
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None or self._made >= FEW or self._is_derived():
+            return super().__get__(instance, owner)
+        self._made += 1
+        return partial(self._initialise, instance)
+
+    def _initialise(self, instance: Any, /, *args: object, **values: object) -> None:
+        if self._fields is None:
+            with _writing:
+                self._fields = _fields(self._origin, self._kind)
+        if not set_by_hand(instance, self._fields, args, values):
+            getattr(self._owner, self._name)(instance, *args, **values)
+        elif hasattr(self._owner, "__post_init__"):
+            instance.__post_init__()
 
 
 def _write(cls: type, origin: type, kind: _Kind, *, derived: bool) -> None:
@@ -120,8 +148,9 @@ def _write(cls: type, origin: type, kind: _Kind, *, derived: bool) -> None:
         init=False, repr=False, eq=False, frozen=kind.frozen and derived, kw_only=kind.kw_only
     )(origin)
     told.__dataclass_params__.frozen = kind.frozen
-    written = {name: getattr(told, name) for name in _TOLD}
-    _put(cls, written | _methods(cls, dataclasses.fields(told), kind))
+    _put(cls, {name: getattr(told, name) for name in _TOLD})
+    for name in _METHODS if derived else ():
+        _put(cls, _methods(name, cls, dataclasses.fields(told), kind))
 
 
 def _put(cls: type, written: Mapping[str, object]) -> None:
@@ -130,8 +159,10 @@ def _put(cls: type, written: Mapping[str, object]) -> None:
             setattr(cls, name, value)
 
 
-def _fields(origin: type, kind: _Kind) -> tuple[dataclasses.Field[Any], ...]:
+def _fields(origin: type, kind: _Kind) -> Fields:
     """Return the fields of a class that is derived from none, in a fraction of the time."""
+    if "__dataclass_fields__" in vars(origin):  # their defaults have left the class
+        return dataclasses.fields(origin)
     found = []
     for name, annotation in _annotated(origin):
         value = getattr(origin, name, dataclasses.MISSING)
@@ -142,66 +173,15 @@ def _fields(origin: type, kind: _Kind) -> tuple[dataclasses.Field[Any], ...]:
         if field.kw_only is dataclasses.MISSING:
             field.kw_only = kind.kw_only
         found.append(field)
-    return tuple(found)
+    return found
 
 
-def _methods(
-    cls: type, fields: tuple[dataclasses.Field[Any], ...], kind: _Kind
-) -> dict[str, object]:
+def _methods(name: str, cls: type, fields: Fields, kind: _Kind) -> dict[str, object]:
+    """Write a method, and what is written along with it."""
+    if name == "__init__":
+        return {name: initialiser(cls, fields, frozen=kind.frozen)}
     eq, hashed = _comparing(f.name for f in fields if f.compare)
-    return {
-        "__init__": _initialiser(cls, fields, frozen=kind.frozen),
-        "__eq__": eq,
-        "__hash__": hashed,
-    }
-
-
-class _Factory:
-    """Stands in signatures for a default that is made for each object."""
-
-    def __repr__(self) -> str:
-        return "<factory>"
-
-
-_FACTORY = _Factory()
-
-
-def _initialiser(
-    cls: type, fields: tuple[dataclasses.Field[Any], ...], *, frozen: bool
-) -> Callable[..., None]:
-    """Write and compile ``__init__``."""
-    scope: dict[str, Any] = {
-        "__name__": cls.__module__,
-        "_set": object.__setattr__,
-        "_factory": _FACTORY,
-    }
-    parameters: dict[bool, list[str]] = {False: ["self"], True: []}
-    lines = []
-    for field in fields:
-        name = value = declared = field.name
-        default = f"_default_{name}"
-        if field.default_factory is not dataclasses.MISSING:
-            scope[default] = field.default_factory
-            default += "()"
-            value, declared = f"{default} if {name} is _factory else {name}", f"{name}=_factory"
-        elif field.default is not dataclasses.MISSING:
-            scope[default] = field.default
-            declared = f"{name}={default}"
-        if field.init:
-            parameters[field.kw_only is True].append(declared)
-        elif declared != name:
-            value = default
-        else:
-            continue  # set by __post_init__
-        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
-    if hasattr(cls, "__post_init__"):
-        lines.append("self.__post_init__()")
-    declared = ", ".join(parameters[False] + ["*", *parameters[True]] * bool(parameters[True]))
-    exec(f"def __init__({declared}):\n " + "\n ".join(lines or ["pass"]), scope)  # noqa: S102
-    made: types.FunctionType = scope["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    made.__annotations__ = {f.name: f.type for f in fields if f.init} | {"return": None}
-    return made
+    return {"__eq__": eq, "__hash__": hashed}
 
 
 def _comparing(names: Iterable[str]) -> tuple[Callable[..., bool], Callable[..., int]]:
