@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bmerge.architectures import (
@@ -51,6 +53,18 @@ lists: {3: [L0-L1, END]}
 )
 def test_rule_matches_the_start_of_a_key(rule, key, block):
     assert rule.match(key) == block
+
+
+@pytest.mark.parametrize("architecture", builtin(), ids=lambda each: each.id)
+def test_the_first_rule_that_matches_decides(architecture):
+    heads = [re.sub(r"[\[\]()~]", "", rule.key.replace("{i}", "0")) for rule in architecture.rules]
+    names = {name for head in heads for name in head.split("|")}
+    for prefix in ("", "model.diffusion_model.", "model.model.", "other."):
+        for key in (f"{prefix}{name}{end}" for name in names for end in ("", "0.weight", ".a.b")):
+            found = (rule.match(key) for rule in architecture.rules)
+            block = next(block for block in found if block is not None)
+            if block in architecture.blocks:
+                assert architecture.block_of(key) == block
 
 
 @pytest.mark.parametrize("pattern", ["a.{j}.", "a.{i}.{i}.", "a.[b", "a{", "a.~b", "a.(b"])

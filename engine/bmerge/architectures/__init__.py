@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bmerge.architectures.architecture import Architecture, Rule, Variant
+from bmerge.architectures.architecture import Architecture, Variant
 from bmerge.architectures.detect import detect, resolve
 from bmerge.architectures.load import builtin, load_architecture
+from bmerge.architectures.rules import Rule
 
 __all__ = [
     "Architecture",

@@ -10,11 +10,12 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import field, replace
 
-from bmerge.architectures.patterns import Contents, compiled, starts_of
+from bmerge.architectures.patterns import Contents, compiled
+from bmerge.architectures.rules import Rule, Ruled
 from bmerge.errors import ArchitectureError
 from bmerge.records import dataclass
 
-__all__ = ["LEFTOVERS", "Architecture", "Rule", "Variant"]
+__all__ = ["LEFTOVERS", "Architecture", "Variant"]
 
 LEFTOVERS = (
     "model_ema.", "ema.", "ema_model.", "unet_ema.",
@@ -30,33 +31,7 @@ LEFTOVERS = (
 """What only training needs in a checkpoint of any architecture: copies of the weights (EMA), the
 state of optimiser and trainer, networks of the loss, tables of LDM's noise schedule."""
 
-_KNOWN = 1 << 16
-"""Keys whose block is remembered at most."""
 _NUMBER = re.compile(r"\{i(:\d+)?\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Keys that start in a certain way belong to a certain block.
-
-    Args:
-        key: how they start, for example ``~input_blocks.{i}.``; the notation is that of
-            :mod:`bmerge.architectures.patterns`.
-        block: the block's id, with ``{i}`` or ``{i:02}`` for that number.
-    """
-
-    key: str
-    block: str
-
-    def match(self, key: str) -> str | None:
-        """Return the block of ``key``, or None if this rule does not speak of it."""
-        if not key.startswith(starts_of(self.key)):
-            return None
-        found = compiled(self.key).match(key)
-        if found is None:
-            return None
-        number = found.groupdict().get("i")
-        return self.block if number is None else self.block.format(i=int(number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +102,7 @@ class Architecture:
     image_encoder: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     variant: tuple[str, ...] = ()
-    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ruled: Ruled = field(init=False, repr=False, compare=False)
     _named: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +111,7 @@ class Architecture:
         Raises:
             ArchitectureError: if they do not.
         """
+        object.__setattr__(self, "_ruled", Ruled(self.rules))
         self._named.update(zip(self.blocks, self.blocks, strict=True))
         if len(self._named) != len(self.blocks) or not self.blocks:
             raise ArchitectureError(f"architecture {self.id}: name at least one block, each once")
@@ -157,17 +133,12 @@ class Architecture:
         Raises:
             ArchitectureError: if a rule gives a block number that the architecture has not.
         """
-        known = self._known.get(key)  # planning a merge asks for each key several times
-        if known is not None:
-            return known
-        block = next(block for rule in self.rules if (block := rule.match(key)) is not None)
-        if block not in self._named:
+        block = self._ruled.block_of(key)
+        named = self._named.get(block)  # one text for all keys of a block
+        if named is None:
             message = f"{key!r} would be in block {block}, which {self.id} does not have"
             raise ArchitectureError(message, hint="is this another architecture?")
-        block = self._named[block]  # one text for all keys of a block
-        if len(self._known) < _KNOWN:
-            self._known[key] = block
-        return block
+        return named
 
     def is_leftover(self, key: str) -> bool:
         """Tell whether only training needs ``key``; what no pattern speaks of, models may need."""

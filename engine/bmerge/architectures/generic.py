@@ -17,9 +17,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from bmerge.architectures.architecture import Architecture, Rule
+from bmerge.architectures.architecture import Architecture
 from bmerge.architectures.divided import divided
 from bmerge.architectures.patterns import PREFIXES, bare
+from bmerge.architectures.rules import Rule
 from bmerge.errors import ArchitectureError
 
 __all__ = ["generic"]

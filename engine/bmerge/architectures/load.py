@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bmerge.architectures.architecture import Architecture, Rule, Variant
+from bmerge.architectures.architecture import Architecture, Variant
+from bmerge.architectures.rules import Rule
 from bmerge.architectures.stacks import STACK, written_out
 from bmerge.errors import ArchitectureError, nearest
 from bmerge.reading import read_text
