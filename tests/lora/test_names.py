@@ -338,6 +338,30 @@ def test_parameters_by_names_that_comfyui_and_diffusers_have(key, name):
     assert (place.key, place.rows) == (key, None)
 
 
+LANGUAGE = ("model.", "model.language_model.", "language_model.model.", "")
+
+
+@pytest.mark.parametrize("start", LANGUAGE)
+@pytest.mark.parametrize(
+    ("part", "lora"),
+    [("", "base_model.model."), ("text_encoder.", "text_encoder."),
+     ("text_encoders.qwen25_7b.transformer.", "lora_te1_")],
+    ids=["alone", "folder", "file"],
+)  # fmt: skip
+def test_layers_of_a_language_model_are_found_by_all_forms_of_its_names(start, part, lora):
+    layers = [f"layers.{i}.self_attn.q_proj" for i in (0, 1)]
+    index = index_names({f"{part}{start}{layer}.weight": (4, 4) for layer in layers})
+    for other in LANGUAGE:
+        found = index.find(f"{lora}{other}{layers[1]}")
+        assert found["weight"].key == f"{part}{start}{layers[1]}.weight"
+
+
+def test_eye_of_a_language_model_is_found_with_and_without_model():
+    key = "visual.blocks.3.attn.qkv.weight"
+    index = index_names({key: (4, 4), "model.layers.3.self_attn.q_proj.weight": (4, 4)})
+    assert index.find("base_model.model.model.visual.blocks.3.attn.qkv")["weight"].key == key
+
+
 OPEN_CLIP = "conditioner.embedders.0.model.transformer.resblocks.20.mlp.c_fc.weight"
 ONLY_T5 = "text_encoders.t5xxl.transformer.encoder.block.3.layer.0.SelfAttention.q.weight"
 QWEN = "text_encoders.qwen3_4b.transformer.model.layers.1.self_attn.k_proj.weight"

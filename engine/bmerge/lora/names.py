@@ -66,6 +66,10 @@ calls T5 and language models after the part of them alone, too."""
 _ADAPTERS = ("text_conditioner_", "llm_adapter_")
 """What diffusers calls a part of Anima's transformer, and what its own code does."""
 _ENCODER = re.compile(r"text_encoders\.[^.]+\.transformer\.")
+_LANGUAGE = re.compile(
+    r"(?:model_)?(?:language_model_)?(?:model_)?(?=layers_\d|embed_tokens|lm_head|visual_)"
+)
+"""What is before the names of a language model's layers, alone or with an eye."""
 _PARAMETERS = {
     ".weight": "weight", ".bias": "bias", ".scale": "weight", "_weight": "weight", "_bias": "bias"
 }  # fmt: skip
@@ -247,6 +251,8 @@ def _flat(name: str) -> str:
 
 def _shared(part: str, flat: str) -> str:
     """Return a name as all files have it: some leave words out, or have others for them."""
+    if found := _LANGUAGE.match(flat):
+        return flat[found.end() :]
     if part == "unet":
         theirs, own = _ADAPTERS
         return own + flat.removeprefix(theirs) if flat.startswith(theirs) else flat
