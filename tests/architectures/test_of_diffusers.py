@@ -52,7 +52,7 @@ NAMES = {
     "MiniMaxMusic3Transformer1DModel": "minimax-music3",
     "JoyImageEditPlusTransformer3DModel": "joyimage",
     "SanaWMLTX2RefinerTransformer3DModel": "ltx-2", "ChronoEditTransformer3DModel": "wan",
-    "CogView3PlusTransformer2DModel": "cogview4", "SanaControlNetModel": "generic",
+    "CogView3PlusTransformer2DModel": "cogview4", "SanaControlNetModel": "sana-controlnet",
     "AutoencoderKLWan": "wan-vae", "AutoencoderKLQwenImage": "wan-vae",
     "AutoencoderKLHunyuanVideo": "vae",
 }  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bmerge.architectures.first_layers import differ_in_channels, noise_channels
 from bmerge.errors import ArchitectureError
 from bmerge.formats import open_checkpoint
 from bmerge.testing import read_checkpoint, write_checkpoint
@@ -100,3 +101,20 @@ def test_a_number_of_channels_that_no_model_has_does_not_fit(pair, tmp_path):
     other = write_checkpoint(tmp_path / "other.safetensors", arrays, dtype="F16")
     with pytest.raises(ArchitectureError, match="has shape"):
         plan_of([narrow, other])
+
+
+@pytest.mark.parametrize(
+    ("layer", "narrow", "wide"),
+    [
+        ("model.diffusion_model.input_blocks.0.0.weight", (320, 4, 3, 3), (320, 5, 3, 3)),
+        ("patch_embedding.weight", (5120, 16, 1, 2, 2), (5120, 32, 1, 2, 2)),
+        ("patch_embedding.weight", (5120, 36, 1, 2, 2), (5120, 52, 1, 2, 2)),
+        ("patch_embed.proj.weight", (3072, 16, 2, 2), (3072, 48, 2, 2)),
+        ("patch_embed.proj.weight", (3072, 128), (3072, 256)),
+    ],
+    ids=["by depth", "Fun Camera", "Fun Control", "CogVideoX inpainting", "CogVideoX 1.5"],
+)
+def test_noise_comes_first_in_all_kinds_of_a_family(layer, narrow, wide):
+    assert differ_in_channels(layer, [narrow, wide])
+    assert noise_channels(layer, narrow) == noise_channels(layer, wide)
+    assert noise_channels(layer, wide) == {128: 128, 4: 4}.get(narrow[1], 16)

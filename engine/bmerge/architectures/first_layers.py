@@ -30,14 +30,16 @@ class _FirstLayer(NamedTuple):
 
 
 _LAYERS = (
-    # text to image, pix2pix, inpainting
-    _FirstLayer(("input_blocks.0.0.weight", "conv_in.weight"), 4, frozenset({4, 8, 9})),
+    # text to image, by depth, pix2pix, inpainting
+    _FirstLayer(("input_blocks.0.0.weight", "conv_in.weight"), 4, frozenset({4, 5, 8, 9})),
     # Flux.1: dev and Kontext, Depth and Canny, Fill; 16 channels of 2 × 2 pixels each
     _FirstLayer(("img_in.weight", "x_embedder.weight"), 2, frozenset({64, 128, 384})),
-    # Wan: text to video, image to video, control with a picture
-    _FirstLayer(("patch_embedding.weight",), 5, frozenset({16, 36, 48})),
-    # CogVideoX: text to video, image to video
-    _FirstLayer(("patch_embed.proj.weight",), 4, frozenset({16, 32})),
+    # Wan: text to video, Fun Camera, image to video, Fun Control with a picture of 2.1 and of 2.2
+    _FirstLayer(("patch_embedding.weight",), 5, frozenset({16, 32, 36, 48, 52})),
+    # CogVideoX: text to video, image to video, inpainting
+    _FirstLayer(("patch_embed.proj.weight",), 4, frozenset({16, 32, 48})),
+    # CogVideoX 1.5: text to video, image to video; 2 frames of 2 × 2 pixels
+    _FirstLayer(("patch_embed.proj.weight",), 2, frozenset({128, 256})),
     # HunyuanVideo: text to video, SkyReels, image to video
     _FirstLayer(("img_in.proj.weight", "x_embedder.proj.weight"), 5, frozenset({16, 32, 33})),
 )
