@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 
@@ -178,6 +179,45 @@ def test_tensor_of_an_autoencoder_is_the_one_that_converters_name(name, pairs):
     assert {old: found[new].offset for old, new in pairs.items()} == {
         old: table[old].offset for old in pairs
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [("ltx", 0.15), ("ltx_091", 0.15), ("ltx_095", 0.19), ("oobleck", 0.23), ("taesd", 0.15)],
+)
+def test_autoencoder_has_a_name_and_the_same_blocks_in_both_layouts(name, largest):
+    own = table_of(shapes_of(f"vae_{name}"))
+    found = detect(own, builtin())
+    id_ = {"oobleck": "oobleck", "taesd": "tiny-vae"}.get(name, f"{name.partition('_')[0]}-vae")
+    assert found.id == "-".join([id_, *name.split("_")[1:]])
+    sizes = dict.fromkeys(found.blocks, 0)
+    for key, tensor in own.items():
+        sizes[found.block_of(key)] += tensor.nbytes
+    assert max(sizes.values()) <= largest * sum(sizes.values())
+    if name.startswith("ltx"):
+        theirs = in_layout(own, "diffusers")
+        other = detect(theirs, builtin())
+        assert (other.id, other.blocks) == (found.id, found.blocks)
+        blocks = {tensor.offset: found.block_of(key) for key, tensor in own.items()}
+        assert {t.offset: other.block_of(key) for key, t in theirs.items()} == blocks
+
+
+def test_autoencoder_of_stable_audio_has_the_same_blocks_in_both_layouts():
+    sizes = []
+    for shapes in (shapes_of("vae_oobleck"), of_class("AutoencoderOobleck", {})):
+        found = detect(table_of(shapes), builtin())
+        assert found.id == "oobleck"
+        sizes.append(dict.fromkeys(found.blocks, 0))
+        for key, shape in shapes.items():
+            sizes[-1][found.block_of(key)] += math.prod(shape)
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("video", [True, False])
+def test_autoencoder_of_ltx2_is_named(video):
+    kind = "AutoencoderKLLTX2Video" if video else "AutoencoderKLLTX2Audio"
+    found = detect(table_of(of_class(kind, {})), builtin())
+    assert found.id == ("ltx-vae-095" if video else "ltx-audio-vae")
 
 
 def test_half_of_mochis_autoencoder_has_the_blocks_of_the_whole():
