@@ -32,6 +32,8 @@ __all__ = [
     "encode_header",
     "merge",
     "read_header",
+    "rotations",
+    "turn_in_stages",
 ]
 
 __version__: Final[str]
@@ -530,4 +532,42 @@ def decode(sources: Sequence[_Path | Buffer], tensor: _Input, target: Buffer) ->
     Raises:
         ProgramError: the input does not fit its sources, or has not as many elements.
         IoError: a file cannot be opened or read, or is shorter than the input needs.
+    """
+
+def rotations(stored: Buffer, size: int, scale: float) -> bytes:
+    """Return R - I of square blocks, where R = (I + Q) (I - Q)^-1, in the bytes of float32.
+
+    Args:
+        stored: the blocks, one after another, in float32; Q is a block less its transpose.
+        size: rows of a block.
+        scale: what Q is multiplied by.
+    """
+
+def turn_in_stages(
+    values: Buffer,
+    stored: Buffer | None,
+    columns: int,
+    turns: Buffer,
+    size: int,
+    count: int,
+    rescale: Buffer | None,
+    scale: float,
+) -> None:
+    """Add what rotating a matrix's rows in stages changes. All is float32.
+
+    A block of the first stage is of rows that follow one another; of a later one it is of two
+    runs of rows, which are taken in turn and are ever further apart.
+
+    Args:
+        values: what is added to.
+        stored: the matrix; None: ``values``.
+        columns: of the matrix.
+        turns: R - I of the blocks of each stage.
+        size: rows of a block.
+        count: how many stages there are.
+        rescale: what each row is multiplied by then, if anything.
+        scale: what the change is multiplied by.
+
+    Raises:
+        ProgramError: such blocks do not rotate the matrix.
     """

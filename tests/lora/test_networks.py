@@ -257,6 +257,21 @@ def test_change_of_a_weight_is_of_the_rows_that_it_is_for(network, turn, tmp_pat
     np.testing.assert_allclose(found.reshape(exact.shape), exact, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("network", ["oft", "boft", "glora"])
+def test_weights_that_are_stored_transposed_are_turned_as_they_were_trained(network, tmp_path):
+    _, build = NETWORKS[network]
+    rng = np.random.default_rng(4)
+    base = rng.standard_normal((24, 8)).astype("f4")
+    write_checkpoint(tmp_path / "model.safetensors", {"weight": np.ascontiguousarray(base.T)})
+    stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
+    roles, change = build(rng, base)
+    _write(tmp_path, "layer", roles)
+    (module,) = open_lora(tmp_path / "x.safetensors").modules
+    place = LayerPlace("weight", turn="transposed")
+    (found,) = float_blocks(PatchedTensor(stored, (Change(module, place, weight=0.7),)))
+    np.testing.assert_allclose(found.T, base + 0.7 * change, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("executor", "value", "message"),
     [

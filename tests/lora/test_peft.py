@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmerge.formats import open_checkpoint
+from bmerge import _native
+from bmerge.formats import ComposedTensor, Piece, open_checkpoint, rows_of
 from bmerge.lora.apply import Change
+from bmerge.lora.factored import factored
 from bmerge.lora.names import LayerPlace
 from bmerge.lora.parsing import open_lora
 from bmerge.lora.patch import float_blocks
 from bmerge.lora.patched import PatchedTensor
+from bmerge.lora.streamed import files_of, is_streamed, streamed_input
 from bmerge.testing import read_checkpoint, write_checkpoint
 
 FOLDER = Path(__file__).parents[1] / "data" / "peft"
@@ -65,6 +68,32 @@ def test_some_rows_of_a_layer_change_as_they_do_in_the_whole(network):
     np.testing.assert_allclose(found, expected_of(network)[key][4:10], rtol=1e-5, atol=5e-6)
 
 
+@pytest.mark.parametrize("network", ["adalora", "vera", "delora", "hra", "hra_gs"])
+@pytest.mark.parametrize("place", ["whole", "rows", "piece"])
+def test_products_are_made_of_factors_that_the_core_multiplies(network, place, tmp_path):
+    key = "layers.0.q.weight"
+    lora = open_lora(FOLDER / network / WRITTEN)
+    module = next(module for module in lora.modules if module.name.endswith("layers.0.q"))
+    stored, expected = open_checkpoint(MODEL).tensors[key], expected_of(network)[key]
+    of, rows = None, slice(None)
+    if place == "rows":  # the model has some of the layer's rows
+        of, rows = (4, 10), slice(4, 10)
+        stored = rows_of(stored, key, 4, 10)
+    tensor = PatchedTensor(stored, (Change(module, LayerPlace(key, of=of), weight=1.0),))
+    if place == "piece":
+        row, rows = stored.shape[1], slice(3, 7)
+        tensor = ComposedTensor(key, "F32", (4, row), (Piece(tensor, 3 * row, 4 * row),))
+    found = factored(tensor, tmp_path / "factors")
+    with (tmp_path / "factors").open("wb") as out:
+        found.write(out)
+    assert (tmp_path / "factors").stat().st_size == found.nbytes
+    assert (is_streamed(tensor), is_streamed(found.tensor)) == (False, True)
+    files, target = list(dict.fromkeys(files_of(found.tensor))), bytearray(4 * tensor.numel)
+    _native.decode(files, streamed_input(found.tensor, files.index), target)
+    values = np.frombuffer(target, "f4").reshape(tensor.shape)
+    np.testing.assert_allclose(values, expected[rows], rtol=1e-5, atol=5e-6)
+
+
 def configured(folder, network, **settings):
     """Copy an adapter with other settings; None takes one away."""
     shutil.copytree(FOLDER / network, folder / network)
@@ -74,7 +103,8 @@ def configured(folder, network, **settings):
     return folder / network / WRITTEN
 
 
-def test_boft_in_stages_turns_blocks_of_halves_ever_further_apart(bmerge, tmp_path):
+@pytest.mark.parametrize("executor", ["native", "torch"])
+def test_boft_in_stages_turns_blocks_of_halves_ever_further_apart(executor, bmerge, tmp_path):
     rng = np.random.default_rng(0)
     weight, numbers = rng.normal(size=(5, 24)), rng.normal(size=(3, 4, 6, 6)).astype("f4")
     factors = rng.normal(size=(5, 1)).astype("f4")
@@ -95,7 +125,8 @@ def test_boft_in_stages_turns_blocks_of_halves_ever_further_apart(bmerge, tmp_pa
     roles = {"boft_R": numbers, "boft_s": factors}
     tensors = {f"base_model.model.layers.0.q.{role}": array for role, array in roles.items()}
     lora = write_checkpoint(tmp_path / "x.safetensors", tensors)
-    merged = baked(bmerge, lora, tmp_path / "out.safetensors", model=tmp_path / "model.safetensors")
+    words = (tmp_path / "out.safetensors", "--executor", executor)
+    merged = baked(bmerge, lora, *words, model=tmp_path / "model.safetensors")
     np.testing.assert_allclose(merged["layers.0.q.weight"], expected, rtol=1e-5, atol=1e-5)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,7 +43,8 @@ def read_array(info: Tensor) -> Array:
     if info.dtype not in _NUMPY:
         message = f"{info.file}: {info.key!r} is of the dtype {info.dtype}, not of floats"
         raise FormatError(message, path=info.file, key=info.key)
-    return _decode(_stored(info, _NUMPY[info.dtype]), info.dtype).reshape(info.shape)
+    stored = _stored(info, _NUMPY[info.dtype])
+    return _decode(stored, info.dtype).reshape(info.shape)
 
 
 def _decoded(info: CodedTensor) -> Array:
@@ -87,21 +87,11 @@ def encode(values: Array, dtype: str) -> bytes:
     return bytes(np.ascontiguousarray(values).astype(_NUMPY[dtype]).data)
 
 
-def _decode(data: NDArray[np.generic], dtype: str) -> Array:
-    if dtype == "BF16":
-        return (data.astype(np.uint32) << 16).view(np.float32)
-    if dtype == "F8_E5M2":  # the upper half of an F16
-        return (data.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
-    if dtype == "F8_E4M3":
-        return _e4m3()[data.astype(np.uint8)]
-    return data.astype(np.float32, copy=False)
+def _decode(data: NDArray[Any], dtype: str) -> Array:
+    if dtype in {"F32", "F64"}:
+        return data.astype(np.float32, copy=False)
+    from bmerge import _native
 
-
-@cache
-def _e4m3() -> Array:
-    """Return the 256 values of F8_E4M3: bias 7, no infinities, NaN with all bits set."""
-    bits = np.arange(256)
-    exponent, fraction = (bits >> 3) & 15, bits & 7
-    size = np.where(exponent, (8 + fraction) * 2.0 ** (exponent - 10), fraction * 2.0**-9)
-    size[(bits & 127) == 127] = np.nan
-    return np.where(bits > 127, -size, size).astype(np.float32)
+    values = np.empty(data.size, np.float32)
+    _native.decode([data.data], (0, 0, dtype), values.data)
+    return values

@@ -17,8 +17,10 @@ from bmerge.lora.reparametrised import rotation_of
 
 __all__ = ["is_mixed", "write_bands"]
 
-_BAND = 1 << 20
-"""Elements of a band, of which there are some copies at once."""
+_BAND = 1 << 23
+"""Elements of a band: the fewer bands, the less often are a tensor's rows read."""
+_ASIDE = 16
+"""Columns that are rotated at once."""
 _BLOCK = 1 << 19
 
 
@@ -47,14 +49,24 @@ def write_bands(info: PatchedTensor, out: BinaryIO) -> None:
         for change, (begin, end) in zip(info.changes, places, strict=True)
     ]
     step = max(1, _BAND // rows)
+    step -= step % _ASIDE if step > _ASIDE else 0
     for first in range(0, columns, step):
-        stored = _band(info, first, min(first + step, columns))
-        values = stored.copy()
+        values = _band(info, first, min(first + step, columns))
+        stored = values.copy() if len(turns) > 1 else values
         for change, (begin, end), turn in zip(info.changes, places, turns, strict=True):
-            values[begin:end] += turn(stored[begin:end]) * np.float32(change.weight)
-        for row, line in enumerate(values):
-            out.seek(4 * (row * columns + first))
-            out.write(line.data)
+            own = None if stored is values else stored[begin:end]
+            turn(values[begin:end], own, change.weight)
+        _write(out, values, first, columns)
+
+
+def _write(out: BinaryIO, values: Array, first: int, columns: int) -> None:
+    """Write some columns into their places."""
+    if values.shape[1] == columns:
+        out.write(values.data)
+        return
+    for row, line in enumerate(values):
+        out.seek(4 * (row * columns + first))
+        out.write(line.data)
 
 
 def _band(info: PatchedTensor, first: int, last: int) -> Array:

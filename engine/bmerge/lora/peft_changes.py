@@ -32,8 +32,9 @@ from bmerge.errors import FormatError
 from bmerge.formats import read_bytes
 from bmerge.lora.arrays import Array, read_array
 from bmerge.lora.modules import Module
+from bmerge.lora.peft_shapes import PRODUCTS
 
-__all__ = ["ByRows", "peft_change"]
+__all__ = ["ByRows", "factors_of", "peft_change"]
 
 ByRows: TypeAlias = "Callable[[int, Array], NDArray[Any]]"
 """Gives the change of some rows: the first of them, and what is stored as rows and columns."""
@@ -59,29 +60,46 @@ def _wide(module: Module, role: str) -> _Wide:
     return read_array(module.tensors[role]).astype("f8")
 
 
-def _product(up: _Wide, down: _Wide) -> ByRows:
-    left, right = up.astype("f4"), down.astype("f4")
+def factors_of(module: Module, rows: int, columns: int) -> tuple[_Wide, _Wide]:
+    """Return two matrices: their product is the change, or, of HRA, W times it.
+
+    Args:
+        module: a layer of a network of :data:`.peft_shapes.PRODUCTS`.
+        rows: of the layer's weight.
+        columns: of it, a kernel's places among them.
+
+    Raises:
+        FormatError: if a file cannot be read.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return _FACTORS[module.network](module, rows, columns)
+
+
+def _product(module: Module, rows: int, columns: int) -> ByRows:
+    left, right = (each.astype("f4") for each in factors_of(module, rows, columns))
+    if module.network == "HRA":
+        return lambda _, before: before @ left @ right
     return lambda first, before: left[first : first + len(before)] @ right
 
 
-def _adalora(module: Module, *_: int) -> ByRows:
+def _adalora(module: Module, *_: int) -> tuple[_Wide, _Wide]:
     up, down, strengths = (_wide(module, role) for role in ("up", "down", "lora_E"))
     rank, alpha = len(down), None if module.configured is None else module.configured.alpha
     scale = (alpha if alpha and alpha > 0 else rank) / (rank + 1e-5)
-    return _product(up * scale, down * strengths.reshape(-1, 1))
+    return up * scale, down * strengths.reshape(-1, 1)
 
 
-def _vera(module: Module, _: int, columns: int) -> ByRows:
+def _vera(module: Module, _: int, columns: int) -> tuple[_Wide, _Wide]:
     of_rows, of_ranks = _wide(module, "vera_lambda_b"), _wide(module, "vera_lambda_d")
     up = of_rows[:, None] * _wide(module, "vera_B")[: len(of_rows)]
-    return _product(up, of_ranks[:, None] * _wide(module, "vera_A")[:, :columns])
+    return up, of_ranks[:, None] * _wide(module, "vera_A")[:, :columns]
 
 
-def _delora(module: Module, *_: int) -> ByRows:
+def _delora(module: Module, *_: int) -> tuple[_Wide, _Wide]:
     up, down = _wide(module, "delora_B"), _wide(module, "delora_A")
     norms = [np.maximum(np.linalg.norm(one, axis=axis), 1e-4) for one, axis in ((up, 0), (down, 1))]
     scale = _wide(module, "delora_lambda") / len(down) / (norms[0] * norms[1])
-    return _product(up * scale, down * _wide(module, "delora_w_norm"))
+    return up * scale, down * _wide(module, "delora_w_norm")
 
 
 def _miss(module: Module, _: int, columns: int) -> ByRows:
@@ -115,7 +133,7 @@ def _in_blocks(blocks: Array, columns: int) -> ByRows:
     return change
 
 
-def _hra(module: Module, *_: int) -> ByRows:
+def _hra(module: Module, *_: int) -> tuple[_Wide, _Wide]:
     vectors = _wide(module, "hra_u")
     configured = module.configured
     if configured is not None and configured.others.get("apply_GS"):
@@ -123,8 +141,7 @@ def _hra(module: Module, *_: int) -> ByRows:
     else:
         right = vectors / np.linalg.norm(vectors, axis=0)
         left = -right @ _reflections(right)
-    one, other = left.astype("f4"), right.T.astype("f4")
-    return lambda _, before: before @ one @ other
+    return left, right.T
 
 
 def _orthonormal(vectors: _Wide) -> _Wide:
@@ -254,12 +271,15 @@ def _number(others: Mapping[str, Any], key: str, usual: float) -> float:
     return number
 
 
-_NETWORKS: Mapping[str, Callable[[Module, int, int], ByRows]] = {
+_FACTORS: Mapping[str, Callable[[Module, int, int], tuple[_Wide, _Wide]]] = {
     "AdaLoRA": _adalora,
     "VeRA": _vera,
     "DeLoRA": _delora,
-    "MiSS": _miss,
     "HRA": _hra,
+}
+_NETWORKS: Mapping[str, Callable[[Module, int, int], ByRows]] = {
+    **dict.fromkeys(PRODUCTS, _product),
+    "MiSS": _miss,
     "BOFT of PEFT": _boft,
     "FourierFT": _fourierft,
     "SHiRA": _shira,

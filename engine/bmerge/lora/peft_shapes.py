@@ -9,7 +9,16 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["OF_WEIGHT", "PEFT", "PEFT_ROLES", "SHARED", "WHOLE", "check_tensors", "fitting"]
+__all__ = [
+    "OF_WEIGHT",
+    "PEFT",
+    "PEFT_ROLES",
+    "PRODUCTS",
+    "SHARED",
+    "WHOLE",
+    "check_tensors",
+    "fitting",
+]
 
 Shape: TypeAlias = "tuple[int, ...]"
 Shapes: TypeAlias = Mapping[str, Shape]
@@ -85,6 +94,13 @@ PEFT = frozenset(_LAYERS)
 """The networks."""
 OF_WEIGHT = frozenset({"HRA", "BOFT of PEFT", "MiSS"})
 """Those that make their change of the weight itself, MiSS where it has blocks."""
+PRODUCTS = {
+    "AdaLoRA": ("up", 1),
+    "VeRA": ("vera_A", 0),
+    "DeLoRA": ("delora_A", 0),
+    "HRA": ("hra_u", 1),
+}
+"""Those whose change is of two matrices, in the core: the role and axis that tell their rank."""
 WHOLE = frozenset({"FourierFT", "SHiRA"})
 """Those whose numbers have places in the whole weight, so that none of its parts has its own."""
 PEFT_ROLES = {next(iter(layer.dimensions)): name for name, layer in _LAYERS.items()}

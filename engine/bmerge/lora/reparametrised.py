@@ -20,12 +20,14 @@ Liu et al., 2023 (BOFT, arXiv:2311.06243); Qiu et al., 2025 (OFTv2, arXiv:2506.1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bmerge import _native
 from bmerge.errors import FormatError
 from bmerge.lora.arrays import Array, flat, read_array
 from bmerge.lora.modules import Module
@@ -37,7 +39,11 @@ from bmerge.lora.shapes import glora_order, inputs_turned
 __all__ = ["change_of_weight", "rotation_of"]
 
 _BATCH = 1 << 20
-"""Elements of blocks that are inverted at once, in float64."""
+"""Elements of blocks whose squares are summed at once, in float64."""
+
+Rotation: TypeAlias = "Callable[[Array, Array | None, float], None]"
+"""Adds the change of rows, or of some of their columns, times a weight, to values: that of what is
+stored, or that of the values themselves."""
 
 
 def change_of_weight(module: Module, weight: Array) -> Array:
@@ -57,7 +63,9 @@ def change_of_weight(module: Module, weight: Array) -> Array:
         return _inputs_rotated(module, rows)
     if module.network == "GLoRA":
         return _generalised(module, rows) * np.float32(scale_of(module))
-    return rotation_of(module, len(rows))(rows)
+    found = np.zeros(rows.shape, np.float32)
+    rotation_of(module, len(rows))(found, rows, 1.0)
+    return found
 
 
 def _generalised(module: Module, rows: Array) -> Array:
@@ -105,8 +113,8 @@ def _inputs_rotated(module: Module, rows: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(turned, 0, 1)).reshape(rows.shape)
 
 
-def rotation_of(module: Module, count: int) -> Callable[[Array], Array]:
-    """Read a layer of OFT or BOFT; return what gives the change of all its rows, or some columns.
+def rotation_of(module: Module, count: int) -> Rotation:
+    """Read a layer of OFT or BOFT; return what adds its change.
 
     Args:
         module: the layer.
@@ -116,37 +124,18 @@ def rotation_of(module: Module, count: int) -> Callable[[Array], Array]:
         FormatError: if a rotation cannot be computed, or alpha is not finite.
     """
     turns, rescale = _turns(module, count), module.tensors.get("rescale")
-    factors = None if rescale is None else read_array(rescale).reshape(-1, 1)
-    scale = np.float32(scale_of(module))
+    size, stages = turns.shape[-1], len(turns) if module.network == "BOFT" else 1
+    if module.network == "OFT":
+        turns = np.ascontiguousarray(turns.swapaxes(1, 2))
+    factors = None if rescale is None else read_array(rescale).data
+    scale = scale_of(module)
 
-    def change(rows: Array) -> Array:
-        found = _rotated(turns, rows) if module.network == "OFT" else _in_stages(turns, rows)
-        if factors is not None:
-            found *= factors
-            found += (factors - 1) * rows
-        found *= scale
-        return found
+    def add(values: Array, stored: Array | None, weight: float) -> None:
+        before = None if stored is None else np.ascontiguousarray(stored).data
+        columns, by = values.shape[1], scale * weight
+        _native.turn_in_stages(values.data, before, columns, turns.data, size, stages, factors, by)
 
-    return change
-
-
-def _rotated(turns: Array, rows: Array) -> Array:
-    found, size = np.empty_like(rows), turns.shape[-1]
-    blocks, turned = (values.reshape(-1, size, rows.shape[1]) for values in (rows, found))
-    np.matmul(turns.swapaxes(1, 2), blocks, out=turned)
-    return found
-
-
-def _in_stages(stages: Array, rows: Array) -> Array:
-    """Return what BOFT adds to rows: a stage's blocks are of two runs of rows, interleaved."""
-    found = np.zeros_like(rows)
-    size, columns = stages.shape[-1], rows.shape[1]
-    for stage, turns in enumerate(stages):
-        run = 2**stage * size // 2
-        mixed = (rows + found).reshape(-1, 2, run, columns).swapaxes(1, 2)
-        added = turns @ mixed.reshape(-1, size, columns)
-        found.reshape(-1, 2, run, columns)[:] += added.reshape(-1, run, 2, columns).swapaxes(1, 2)
-    return found
+    return add
 
 
 def _turns(module: Module, count: int) -> Array:
@@ -160,22 +149,22 @@ def _turns(module: Module, count: int) -> Array:
     blocks = read_array(info)
     size = blocks.shape[-1]
     flat = blocks.reshape(-1, size, size)
-    step = max(1, _BATCH // size**2)
-    parts = [slice(begin, begin + step) for begin in range(0, len(flat), step)]
     bound = read_number(module.tensors["alpha"]) * count if "alpha" in module.tensors else 0.0
     shrink = 1.0
     if bound > 0:
-        norm = sum(float(np.sum(np.square(_skew(flat[part])))) for part in parts) ** 0.5
-        shrink = min(1.0, bound / (norm + 1e-8))
-    turns = np.empty_like(flat)
-    for part in parts:
-        skew = _skew(flat[part]) * shrink
-        try:
-            turns[part] = np.linalg.solve(np.eye(size) - skew, 2 * skew)
-        except np.linalg.LinAlgError as error:
-            message = f"{info.file}: {info.key!r} holds numbers too large for a rotation"
-            raise FormatError(message, path=info.file, key=info.key) from error
-    return turns.reshape(blocks.shape)
+        shrink = min(1.0, bound / (_norm(flat) + 1e-8))
+    turns = np.frombuffer(_native.rotations(flat.data, size, shrink), "<f4").reshape(blocks.shape)
+    if not np.isfinite(turns).all():
+        message = f"{info.file}: {info.key!r} holds numbers too large for a rotation"
+        raise FormatError(message, path=info.file, key=info.key)
+    return turns
+
+
+def _norm(blocks: Array) -> float:
+    """Return the norm of all Q together."""
+    step = max(1, _BATCH // blocks.shape[-1] ** 2)
+    parts = (_skew(blocks[begin : begin + step]) for begin in range(0, len(blocks), step))
+    return math.sqrt(sum(float(np.sum(np.square(part))) for part in parts))
 
 
 def _skew(blocks: Array) -> NDArray[Any]:

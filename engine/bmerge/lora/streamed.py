@@ -2,10 +2,11 @@
 
 Those are products of two factors (LoRA), with a core between them too, of two such products (LoHa),
 Kronecker products (LoKr), differences that are stored as they are, and what networks make of the
-weight itself, but for BOFT, whose last stage is of rows that are far apart. Each may have lengths
-for its vectors (DoRA). Other changes of transposed weights than products of two factors, those of
-another number of input channels, and networks that PEFT alone writes are computed by :mod:`.patch`
-instead.
+weight itself, but for BOFT of LyCORIS, whose last stage is of rows that are far apart. Each may
+have lengths for its vectors (DoRA). Of networks that PEFT alone writes those are added that are
+products, once :mod:`.factored` has made the factors, and BOFT. Other changes of transposed weights
+than products of two factors, those of another number of input channels, and the rest of PEFT's
+networks are computed by :mod:`.patch` instead.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from bmerge.lora.shapes import glora_order, inputs_turned
 
 __all__ = ["files_of", "is_streamed", "streamed_input"]
 
-Kind: TypeAlias = Literal["one", "elementwise", "kronecker", "through", "rows", "inputs", "scaled"]
+Kind: TypeAlias = Literal[
+    "one", "elementwise", "kronecker", "through", "rows", "inputs", "stages", "scaled"
+]
 
 
 class Part(NamedTuple):
@@ -129,7 +132,7 @@ def _by_parts_of_rows(form: Summand) -> bool:
     """Tell whether some rows of a change can be had without the others."""
     if form.kind in {"one", "elementwise"}:
         return not any(factor[0].turned for factor in form.factors)
-    return form.kind in {"through", "inputs"}
+    return form.kind in {"through", "inputs"}  # what multiplies rows in stages is of all rows
 
 
 def _has_lengths(change: Change) -> bool:
@@ -195,6 +198,13 @@ def _rotated(module: Module) -> tuple[Summand, ...]:
     return (Summand("rows", others=tuple(module.tensors[role] for role in roles)),)
 
 
+def _reflected(module: Module) -> tuple[Summand, ...]:
+    """Return what takes inputs through two matrices, if these are there: see :mod:`.factored`."""
+    if "left" not in module.tensors:
+        return ()
+    return (Summand("through", (tuple(Part(module.tensors[role]) for role in ("left", "right")),)),)
+
+
 def _kroneckers(module: Module) -> tuple[Summand, ...]:
     return (Summand("kronecker", tuple(_kronecker(module, number) for number in (1, 2))),)
 
@@ -209,6 +219,10 @@ _NETWORKS: Mapping[str, Callable[[Module], tuple[Summand, ...]]] = {
     "OFT": _rotated,
     "OFTv2": lambda module: (Summand("inputs", others=(module.tensors["oft_R"],)),),
     "IA3": lambda module: (Summand("scaled", others=(module.scaling,)),),
+    "BOFT of PEFT": lambda module: (
+        Summand("stages", others=(module.tensors["boft_R"], module.tensors["boft_s"])),
+    ),
+    "HRA": _reflected,
 }
 
 
@@ -279,6 +293,10 @@ def _made(
         terms = TERMS if configured is None else configured.terms
         bound = 0.0 if configured is None else configured.bound / math.sqrt(count)
         return _plain(info, source), count, size, terms, bound, True, None
+    if form.kind == "stages":
+        stored, factors = form.others
+        stages, count, size, _ = stored.shape
+        return _plain(stored, source), count, size, stages, _plain(factors, source)
     if form.kind == "scaled":
         (info,) = form.others
         return _plain(info, source), info.numel, module.of_rows, float("ia3_l" in module.tensors)

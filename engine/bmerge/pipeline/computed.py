@@ -2,7 +2,8 @@
 
 So the tensors of some jobs at a time that have LoRAs on them, say, are computed into temporary
 files, in float32, of which as many bytes lie there at once as fit :data:`_AT_ONCE`, or one job's.
-They are seldom written to the disk: they are gone before.
+They are seldom written to the disk: they are gone before. Of changes that are products of computed
+factors it is these alone, if the executor can read the rest.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from bmerge.errors import ExecutorError
 from bmerge.executors import Progress, ProgressCallback
 from bmerge.formats import Tensor, TensorInfo
+from bmerge.lora.factored import Factored, factored
 from bmerge.lora.patched import PatchedTensor
 from bmerge.plan import MergeJob
 from bmerge.temporaries import temporary_folder
@@ -34,7 +36,7 @@ def groups_of(jobs: Sequence[MergeJob], reads: Reads) -> Iterator[list[MergeJob]
     group: list[MergeJob] = []
     size = 0
     for job in jobs:
-        need = sum(_FLOAT32 * tensor.numel for tensor in _unread(job, reads))
+        need = sum(_need_of(tensor, reads) for tensor in _unread(job, reads))
         if not need:
             continue
         if group and size + need > _AT_ONCE:
@@ -51,7 +53,7 @@ def computed(jobs: Sequence[MergeJob], reads: Reads) -> Iterator[tuple[MergeJob,
     """Give jobs whose inputs are computed; their files are gone after the block."""
     with temporary_folder("lora") as folder:
         yield tuple(
-            replace(job, inputs=_computed(job, _unread(job, reads), folder / str(number)))
+            replace(job, inputs=_computed(job, reads, folder / str(number)))
             for number, job in enumerate(jobs)
         )
 
@@ -65,25 +67,46 @@ def _unread(job: MergeJob, reads: Reads) -> list[Tensor]:
     return found
 
 
-def _computed(job: MergeJob, inputs: Sequence[Tensor], folder: Path) -> tuple[Tensor, ...]:
-    from bmerge.lora.patch import write_floats
+def _need_of(tensor: Tensor, reads: Reads) -> int:
+    """Return how many bytes a tensor to be computed takes as a file."""
+    found = _factored(tensor, reads, Path())
+    return _FLOAT32 * tensor.numel if found is None else found.nbytes
 
+
+def _factored(tensor: Tensor, reads: Reads, file: Path) -> Factored | None:
+    """Return a tensor that can be read once its factors lie in a file, or None."""
+    found = factored(tensor, file)
+    return found if found.made and reads(found.tensor) else None
+
+
+def _computed(job: MergeJob, reads: Reads, folder: Path) -> tuple[Tensor, ...]:
     folder.mkdir()
-    written = []
+    inputs, written = _unread(job, reads), []
     for number, info in enumerate(inputs):
         own = folder / str(number)
         file = own / _called(info)
         try:
             own.mkdir()
             with file.open("wb") as out:
-                write_floats(info, out)
+                written.append(_write(info, reads, file, out))
         except OSError as error:
             message = f"cannot write a temporary file in {folder.parent}: {error.strerror}"
             raise ExecutorError(
                 message, key=info.key, hint="TMPDIR names another folder"
             ) from error
-        written.append(TensorInfo(info.key, "F32", info.shape, file, 0, 4 * info.numel))
     return tuple(written[inputs.index(info)] if info in inputs else info for info in job.inputs)
+
+
+def _write(tensor: Tensor, reads: Reads, file: Path, out: BinaryIO) -> Tensor:
+    """Write what a tensor is computed from, or its values, and return it as it is read then."""
+    from bmerge.lora.patch import write_floats
+
+    found = _factored(tensor, reads, file)
+    if found is not None:
+        found.write(out)
+        return found.tensor
+    write_floats(tensor, out)
+    return TensorInfo(tensor.key, "F32", tensor.shape, file, 0, _FLOAT32 * tensor.numel)
 
 
 def _called(info: Tensor) -> str:

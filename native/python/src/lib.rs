@@ -16,6 +16,7 @@ mod program;
 mod progress;
 mod scaled;
 mod source;
+mod stages;
 
 use pyo3::prelude::*;
 
@@ -36,5 +37,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(header::encode_header, module)?)?;
     module.add_function(wrap_pyfunction!(merge::merge, module)?)?;
     module.add_function(wrap_pyfunction!(input::decode, module)?)?;
+    module.add_function(wrap_pyfunction!(stages::rotations, module)?)?;
+    module.add_function(wrap_pyfunction!(stages::turn_in_stages, module)?)?;
     Ok(())
 }

@@ -25,9 +25,13 @@ type RawMatrix = (usize, u64, String, u64, u64, bool);
 type RawPlain = (usize, u64, String);
 
 /// Rotations: where they are stored, number and rows of blocks; terms of the series (0: all) where
-/// what is above the diagonal is stored; a bound, and whether it is for each; what results are multiplied
-/// by.
+/// what is above the diagonal is stored; a bound, and whether it is for each; what rows are multiplied by
+/// then.
 type RawTurns = (RawPlain, u64, u64, Option<u32>, f64, bool, Option<RawPlain>);
+
+/// Rotations in stages: where they are stored, number and rows of a stage's blocks, number of stages, what
+/// rows are multiplied by then.
+type RawStages = (RawPlain, u64, u64, u64, Option<RawPlain>);
 
 /// The tensor with its changes.
 pub(crate) fn patched(raw: RawPatched, base: Input) -> PyResult<Patched> {
@@ -43,6 +47,7 @@ fn change((begin, end, scale, kind, raw, lengths): RawChange) -> PyResult<Change
     let delta = match kind.as_str() {
         "rows" => Delta::Rows(Box::new(turns(raw.extract()?)?)),
         "inputs" => Delta::Inputs(Box::new(turns(raw.extract()?)?)),
+        "stages" => Delta::Inputs(Box::new(stages(raw.extract()?)?)),
         "scaled" => {
             let (by, count, of_rows, less): (RawPlain, u64, bool, f32) = raw.extract()?;
             Delta::Scaled { by: plain(by)?, count, of_rows, less }
@@ -78,12 +83,18 @@ fn turns((stored, count, size, terms, bound, apart, rescale): RawTurns) -> PyRes
         plain: plain(stored)?,
         count,
         size,
+        stages: 1,
         form: terms.map_or(Form::Square, Form::Triangle),
         bound,
         apart,
         rescale: rescale.map(plain).transpose()?,
         found: Found::default(),
     })
+}
+
+fn stages((stored, count, size, stages, rescale): RawStages) -> PyResult<Turns> {
+    let rotations = turns((stored, count, size, None, 0.0, false, rescale))?;
+    Ok(Turns { stages, form: Form::Half, ..rotations })
 }
 
 fn factor(raw: Vec<RawMatrix>) -> PyResult<Factor> {

@@ -36,8 +36,8 @@ mod worker;
 pub use encoding::Encoding;
 pub use findings::Findings;
 pub use input::{
-    Change, Coded, Delta, Factor, Form, Found, Input, Lengths, Matrix, Patched, Place, Plain,
-    Segment, Stored, Turns,
+    rotations, Change, Coded, Delta, Factor, Form, Found, Input, Lengths, Matrix, Patched, Place,
+    Plain, Segment, Stages, Stored, Turns,
 };
 pub use maps::Maps;
 pub use progress::Progress;

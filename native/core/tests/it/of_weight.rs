@@ -29,6 +29,7 @@ fn turns(source: usize, count: usize, size: usize, form: Form) -> Turns {
         plain: plain(source),
         count: count as u64,
         size: size as u64,
+        stages: 1,
         form,
         bound: 0.0,
         apart: false,
@@ -133,6 +134,30 @@ fn pairs_of_inputs_are_rotated_exactly_or_by_a_series() {
             (0..2).map(|k| weight(row, 2 * pair + k) * block[k][line]).sum()
         });
     }
+}
+
+#[test]
+fn inputs_are_rotated_in_stages_and_rows_multiplied_then() {
+    let values = stored();
+    let mut rotations = turns(1, COLUMNS / 2, 2, Form::Half);
+    (rotations.stages, rotations.rescale) = (2, Some(plain(4)));
+    check(inputs(rotations), |row, column, weight| {
+        // What a stage makes of two inputs, of which one is asked for.
+        let stage = |number: usize, block: usize, line: usize, pair: [f64; 2]| {
+            let stored = &values[1][4 * (number * COLUMNS / 2 + block)..];
+            let turn = turned((f64::from(stored[1]) - f64::from(stored[2])) / 2.0);
+            pair[line] + pair[0] * turn[0][line] + pair[1] * turn[1][line]
+        };
+        let first = |column: usize| {
+            let begin = column / 2 * 2;
+            stage(0, column / 2, column % 2, [weight(row, begin), weight(row, begin + 1)])
+        };
+        // The second takes the first and third of four, and the second and fourth.
+        let (begin, own) = (column / 4 * 4, column % 2);
+        let pair = [first(begin + own), first(begin + 2 + own)];
+        let found = stage(1, begin / 2 + own, column % 4 / 2, pair);
+        f64::from(values[4][row]) * found - weight(row, column)
+    });
 }
 
 #[test]
@@ -304,6 +329,15 @@ fn what_does_not_fit_the_weight_is_refused() {
     };
     let square = Form::Square;
     refused("of 282 x 180, its rows of 280 x 180", rows(turns(1, 141, 2, square)));
+    let staged = |count, size, stages| {
+        let mut turns = turns(1, count, size, Form::Half);
+        turns.stages = stages;
+        turns
+    };
+    for (count, size, stages) in [(45, 4, 2), (60, 3, 2), (90, 2, 0), (90, 2, 99)] {
+        refused("stages of", inputs(staged(count, size, stages)));
+    }
+    refused("rotated in stages", rows(staged(140, 2, 2)));
     refused("0 rows", rows(turns(1, 280, 0, square)));
     refused("blocks of", rows(turns(1, usize::MAX, 2, square)));
     refused("source 9", rows(turns(9, 140, 2, square)));

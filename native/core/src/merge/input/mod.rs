@@ -12,7 +12,9 @@ pub(super) mod reading;
 mod stored;
 
 pub use coded::{Coded, Place};
-pub use patched::{Change, Delta, Factor, Form, Found, Lengths, Matrix, Patched, Turns};
+pub use patched::{
+    rotations, Change, Delta, Factor, Form, Found, Lengths, Matrix, Patched, Stages, Turns,
+};
 pub use stored::{Plain, Stored};
 
 use super::Sources;

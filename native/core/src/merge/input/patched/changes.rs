@@ -42,7 +42,7 @@ pub enum Delta {
     Kronecker(Factor, Factor),
     /// What rotating blocks of the tensor's rows changes: OFT of `LyCORIS`.
     Rows(Box<Turns>),
-    /// What rotating runs of each row changes: OFT of PEFT. One block may be for all runs.
+    /// What rotating runs of each row changes: OFT and BOFT of PEFT. One block may be for all runs.
     Inputs(Box<Turns>),
     /// The tensor times two matrices, of input channels: `GLoRA`.
     Through(Matrix, Matrix),
@@ -79,11 +79,12 @@ impl Change {
         self.delta.held().saturating_add(lengths).saturating_mul(4)
     }
 
-    /// Rows of the tensor that are best computed together.
+    /// Rows of the tensor that are best computed together; 0 if even a part of one is as good.
     pub(super) fn together(&self) -> u64 {
         match &self.delta {
             Delta::Rows(turns) => turns.size,
-            _ => 1,
+            Delta::Inputs(_) | Delta::Through(..) => 1,
+            _ => 0,
         }
     }
 
@@ -136,10 +137,14 @@ impl Delta {
                 let sizes = a.checked_mul(c).zip(b.checked_mul(d));
                 sizes.ok_or_else(|| Error::program("a change is too large"))?
             }
-            Self::Rows(turns) => (turns.check(sources)?, expected.1),
+            Self::Rows(turns) if turns.stages == 1 => {
+                (turns.check(sources, expected.0)?, expected.1)
+            }
+            Self::Rows(_) => return Err(Error::program("rows are not rotated in stages")),
             Self::Inputs(turns) => {
-                let turned = turns.check(sources)?;
-                let one_for_all = turns.count == 1 && expected.1.is_multiple_of(turned);
+                let turned = turns.check(sources, expected.0)?;
+                let one_for_all =
+                    turns.count == 1 && turns.stages == 1 && expected.1.is_multiple_of(turned);
                 (expected.0, if one_for_all { expected.1 } else { turned })
             }
             Self::Through(first, second) => {
@@ -187,20 +192,25 @@ impl Lengths {
 impl Turns {
     /// Numbers of the blocks.
     fn held(&self) -> u64 {
-        self.count.saturating_mul(self.size).saturating_mul(self.size)
+        let blocks = self.stages.saturating_mul(self.count);
+        blocks.saturating_mul(self.size).saturating_mul(self.size)
     }
 
-    /// Check them against the sources; return what they turn.
-    fn check(&self, sources: &Sources) -> Result<u64> {
-        let Self { plain, count, size: rows, form, rescale, .. } = self;
+    /// Check them against the sources and the rows of the change; return what they turn.
+    fn check(&self, sources: &Sources, rescaled: u64) -> Result<u64> {
+        let Self { plain, count, size: rows, stages, form, rescale, .. } = self;
         let (all, numbers) = (count.checked_mul(*rows), form.numbers(*rows));
         let (Some(all), Some(numbers), 1..) = (all, numbers, *rows) else {
             return Err(Error::Program(format!("{count} blocks of {rows} rows")));
         };
-        if let Some(rescale) = rescale {
-            check_source(sources, rescale.source, rescale.offset, size(rescale.dtype, &[all])?)?;
+        if !is_butterfly(*count, *rows, *stages) {
+            return Err(Error::Program(format!("{stages} stages of {count} blocks of {rows}")));
         }
-        let length = size(plain.dtype, &[*count, numbers])?;
+        if let Some(rescale) = rescale {
+            let length = size(rescale.dtype, &[rescaled])?;
+            check_source(sources, rescale.source, rescale.offset, length)?;
+        }
+        let length = size(plain.dtype, &[*stages, *count, numbers])?;
         check_source(sources, plain.source, plain.offset, length)?;
         Ok(all)
     }
@@ -252,6 +262,14 @@ impl Factor {
             }
         }
     }
+}
+
+/// Whether halves of blocks are ever further apart in so many stages, within all of them.
+pub(super) fn is_butterfly(count: u64, size: u64, stages: u64) -> bool {
+    let apart =
+        u32::try_from(stages).ok().and_then(|stages| 1_u64.checked_shl(stages.wrapping_sub(1)));
+    let far = apart.is_some_and(|apart| size.is_multiple_of(2) && count.is_multiple_of(apart));
+    stages == 1 || (stages > 1 && far)
 }
 
 fn fitting(inner: u64, rank: u64) -> Result<()> {

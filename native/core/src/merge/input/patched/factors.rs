@@ -128,7 +128,10 @@ fn load(change: &Change, sources: &Sources, raw: &mut Vec<u8>) -> Result<Loose> 
             Loose::Kronecker(Kronecker { first, second: second.0, shape: second.1 })
         }
         Delta::Rows(turns) => Loose::Rows(Rows::load(turns, sources, raw)?),
-        Delta::Inputs(turns) => Loose::Inputs(Inputs::load(turns, scale, sources, raw)?),
+        Delta::Inputs(turns) => {
+            let rows = change.rows.1 - change.rows.0;
+            Loose::Inputs(Inputs::load(turns, rows, sources, raw)?)
+        }
         Delta::Through(first, second) => {
             Loose::Through(Through::load((first, second), scale, sources, raw)?)
         }

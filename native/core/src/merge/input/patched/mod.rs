@@ -11,6 +11,8 @@ mod grain;
 mod lengths;
 mod of_weight;
 mod product;
+mod stages;
+mod straight;
 mod turns;
 
 use super::super::Sources;
@@ -22,6 +24,7 @@ pub use changes::{Change, Delta, Factor, Matrix};
 use factors::{Loaded, Within};
 use lengths::Stretch;
 pub use lengths::{Found, Lengths};
+pub use stages::{rotations, Stages};
 pub use turns::{Form, Turns};
 
 /// Rows that make good use of what is loaded of a product's second factor; more leave the caches.
@@ -60,8 +63,8 @@ impl Patched {
     /// Elements that are best computed together; 1 if it makes no difference.
     pub(super) fn together(&self) -> u64 {
         match self.changes.iter().map(Change::together).max() {
-            None | Some(0 | 1) => 1,
-            Some(rows) => rows.saturating_mul(self.columns),
+            None | Some(0) => 1,
+            Some(rows) => rows.saturating_mul(self.columns).max(1),
         }
     }
 

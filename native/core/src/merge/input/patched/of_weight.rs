@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::super::Sources;
 use super::factors::{all, numbers, scaled, Within};
 use super::product::{Add, Panels, Up};
+use super::straight::Straight;
 use super::{Matrix, Plain, Turns};
 use crate::error::Result;
 use crate::vm::simd::Level;
@@ -75,45 +76,104 @@ impl Rows {
     }
 }
 
-/// Runs of each row, each multiplied by a square matrix from the right; the one may be for all.
+/// Runs of each row, each multiplied by a square matrix from the right; the one may be for all. In
+/// stages after the first a run is of two halves that are ever further apart.
 #[derive(Debug)]
 pub(super) struct Inputs {
+    /// Those of a stage after those of another.
     blocks: Vec<Panels>,
+    stages: usize,
     size: usize,
+    rescale: Option<Vec<f32>>,
 }
 
 impl Inputs {
+    /// Of a change of so many rows.
     pub(super) fn load(
         turns: &Turns,
-        scale: f32,
+        rows: u64,
         sources: &Sources,
         raw: &mut Vec<u8>,
     ) -> Result<Self> {
         let (blocks, size) = (turns.blocks(sources, raw)?, turns.size as usize);
-        let scaled: Vec<f32> = blocks.iter().map(|x| x * scale).collect();
-        let blocks = scaled.chunks_exact(size * size).map(|x| Panels::new(x, size, size));
-        Ok(Self { blocks: blocks.collect(), size })
+        let blocks = blocks.chunks_exact(size * size).map(|x| Panels::new(x, size, size));
+        let rescale = turns.rescale.map(|plain| numbers(&plain, rows as usize, sources, raw));
+        let (blocks, rescale) = (blocks.collect(), rescale.transpose()?);
+        Ok(Self { blocks, stages: turns.stages as usize, size, rescale })
     }
 
     /// Add its elements from `place` on.
     pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
-        let (size, columns) = (self.size, within.columns());
-        let (begin, end) = (place / size * size, (place + values.len()).div_ceil(size) * size);
-        let mut weight = vec![0.0; end - begin];
-        within.weight(begin, &mut weight)?;
-        let row = begin / columns;
-        let rows = end.div_ceil(columns) - row;
-        for first in (0..columns).step_by(size) {
-            let up = Up::new(rows, size, |at, k| {
-                let place = (row + at) * columns + first + k;
-                place.checked_sub(begin).and_then(|at| weight.get(at)).copied().unwrap_or(0.0)
-            });
-            let panels = &self.blocks[first / size % self.blocks.len()];
-            let (pairs, range) = (&[(&up, panels)], (first, first + size));
-            Level::detect().run(Add { pairs, scale: 1.0, row, range, columns, place, values });
+        let (columns, scale) = (within.columns(), within.scale());
+        let (row, weight) = whole_rows(within, place, values.len())?;
+        let mut found = vec![0.0; weight.len()];
+        if self.stages == 1 {
+            self.turn(&self.blocks, &weight, columns, &mut found);
+        } else {
+            self.turn_in_stages(&weight, columns, &mut found);
         }
+        if let Some(rescale) = &self.rescale {
+            let lines = found.chunks_exact_mut(columns).zip(weight.chunks_exact(columns));
+            for ((found, weight), factor) in lines.zip(&rescale[row..]) {
+                let pairs = found.iter_mut().zip(weight);
+                pairs.for_each(|(x, weight)| *x = factor * *x + (factor - 1.0) * weight);
+            }
+        }
+        let found = &found[place - row * columns..];
+        values.iter_mut().zip(found).for_each(|(value, found)| *value += scale * found);
         Ok(())
     }
+
+    /// Add what rotating runs of some rows changes.
+    fn turn(&self, blocks: &[Panels], rows: &[f32], columns: usize, values: &mut [f32]) {
+        let size = self.size;
+        for (first, down) in (0..columns).step_by(size).zip(blocks.iter().cycle()) {
+            Level::detect().run(Straight {
+                rows: &rows[first..],
+                stride: columns,
+                down,
+                wide: size,
+                values: &mut values[first..],
+                count: rows.len() / columns,
+                width: columns,
+            });
+        }
+    }
+
+    fn turn_in_stages(&self, rows: &[f32], columns: usize, found: &mut [f32]) {
+        let half = self.size / 2;
+        let (mut mixed, mut turned) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
+        for (stage, blocks) in self.blocks.chunks(self.blocks.len() / self.stages).enumerate() {
+            let halves = rows.chunks_exact(half).zip(found.chunks_exact(half)).enumerate();
+            for (index, (rows, found)) in halves {
+                let target = &mut mixed[beside(index, stage) * half..][..half];
+                let sums = rows.iter().zip(found).map(|(x, y)| x + y);
+                target.iter_mut().zip(sums).for_each(|(target, sum)| *target = sum);
+            }
+            turned.fill(0.0);
+            self.turn(blocks, &mixed, columns, &mut turned);
+            for (index, found) in found.chunks_exact_mut(half).enumerate() {
+                let turned = &turned[beside(index, stage) * half..];
+                found.iter_mut().zip(turned).for_each(|(found, turned)| *found += turned);
+            }
+        }
+    }
+}
+
+/// The place of a half of a block in a stage, where it lies beside the one that is so far apart.
+fn beside(half: usize, stage: usize) -> usize {
+    let apart = 1 << stage;
+    let (place, other) = (half % (2 * apart), half / apart % 2);
+    half - place + 2 * (place % apart) + other
+}
+
+/// The rows that some elements of a change are of: the first, and what is stored of them.
+fn whole_rows(within: &mut Within, place: usize, count: usize) -> Result<(usize, Vec<f32>)> {
+    let columns = within.columns();
+    let (row, end) = (place / columns, (place + count).div_ceil(columns));
+    let mut weight = vec![0.0; (end - row) * columns];
+    within.weight(row * columns, &mut weight)?;
+    Ok((row, weight))
 }
 
 /// Inputs taken through two matrices, whatever their place in a kernel.
@@ -140,33 +200,42 @@ impl Through {
 
     /// Add its elements from `place` on.
     pub(super) fn add(&self, within: &mut Within, place: usize, values: &mut [f32]) -> Result<()> {
-        let (rank, inputs, columns) = (self.rank, self.inputs, within.columns());
-        let (row, end) = (place / columns, (place + values.len()).div_ceil(columns));
-        let (rows, kernel) = (end - row, columns / inputs);
-        let mut weight = vec![0.0; rows * columns];
-        within.weight(row * columns, &mut weight)?;
-        let (mut inner, mut found) = (vec![0.0; rows * rank], vec![0.0; rows * inputs]);
-        for at in 0..kernel {
-            let up = Up::new(rows, inputs, |row, k| weight[row * columns + k * kernel + at]);
-            set(&up, &self.first, rank, &mut inner);
-            let up = Up::new(rows, rank, |row, k| inner[row * rank + k]);
-            set(&up, &self.second, inputs, &mut found);
-            let places = (row * columns + at..).step_by(kernel);
-            for (at, found) in places.zip(&found) {
-                if let Some(value) = at.checked_sub(place).and_then(|at| values.get_mut(at)) {
-                    *value += found;
-                }
-            }
+        let (inputs, kernel) = (self.inputs, within.columns() / self.inputs);
+        let (row, mut weight) = whole_rows(within, place, values.len())?;
+        if kernel > 1 {
+            weight = exchanged(&weight, inputs, kernel);
         }
+        let count = weight.len() / inputs;
+        let mut inner = vec![0.0; count * self.rank];
+        add(&weight, &self.first, (inputs, self.rank), &mut inner);
+        weight.fill(0.0);
+        add(&inner, &self.second, (self.rank, inputs), &mut weight);
+        if kernel > 1 {
+            weight = exchanged(&weight, kernel, inputs);
+        }
+        let found = &weight[place - row * within.columns()..];
+        values.iter_mut().zip(found).for_each(|(value, found)| *value += found);
         Ok(())
     }
 }
 
-/// A product of so many columns.
-fn set(up: &Up, down: &Panels, columns: usize, values: &mut [f32]) {
-    values.fill(0.0);
-    let (pairs, range) = (&[(up, down)], (0, columns));
-    Level::detect().run(Add { pairs, scale: 1.0, row: 0, range, columns, place: 0, values });
+/// Some matrices of so many rows and columns, each column after column.
+fn exchanged(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut found = vec![0.0; values.len()];
+    let size = rows * columns;
+    for (target, values) in found.chunks_exact_mut(size).zip(values.chunks_exact(size)) {
+        for (column, line) in target.chunks_exact_mut(rows).enumerate() {
+            let numbers = values[column..].iter().step_by(columns);
+            line.iter_mut().zip(numbers).for_each(|(x, y)| *x = *y);
+        }
+    }
+    found
+}
+
+/// Add a matrix times another, of so many rows and columns, to a third.
+fn add(rows: &[f32], down: &Panels, (stride, wide): (usize, usize), values: &mut [f32]) {
+    let count = rows.len() / stride.max(1);
+    Level::detect().run(Straight { rows, stride, down, wide, values, count, width: wide });
 }
 
 /// Rows or inputs, each multiplied by a number.

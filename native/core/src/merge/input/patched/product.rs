@@ -14,7 +14,7 @@ use crate::vm::simd::Task;
 const CACHED: usize = 16;
 
 /// One row of a panel.
-type Line = [f32; SIXTEEN];
+pub(super) type Line = [f32; SIXTEEN];
 
 /// Rows of a product's first factor.
 #[derive(Debug)]
@@ -60,6 +60,11 @@ impl Panels {
             }
         }
         Self { rank, grain: Grain::of(lines.as_flattened()), lines }
+    }
+
+    /// The lines of a panel.
+    pub(super) fn panel(&self, panel: usize) -> &[Line] {
+        &self.lines[panel * self.rank..][..self.rank]
     }
 
     /// Some rows of a panel, summed in order; the first ones of it fetch the next panel.

@@ -27,17 +27,19 @@ const WIDE: usize = 32;
 pub struct Turns {
     /// Where the numbers are stored that say how.
     pub plain: Plain,
-    /// How many blocks there are.
+    /// How many blocks there are in a stage.
     pub count: u64,
     /// Rows of a block.
     pub size: u64,
+    /// How many stages there are: of each but the first, blocks are of halves ever further apart.
+    pub stages: u64,
     /// What is stored of each.
     pub form: Form,
     /// What the norm of all Q together may be at most; 0: anything.
     pub bound: f64,
     /// Whether the bound is for each Q instead.
     pub apart: bool,
-    /// What each result is multiplied by, if anything.
+    /// What each row is multiplied by then, if anything.
     pub rescale: Option<Plain>,
     /// What threads have found out.
     pub found: Found,
@@ -48,6 +50,8 @@ pub struct Turns {
 pub enum Form {
     /// A square one, from which its transpose is taken.
     Square,
+    /// Likewise, of which half is taken.
+    Half,
     /// What is above the diagonal, row after row. Of the series so many terms are taken, and it has
     /// the other sign then, as PEFT has it; 0: all of it.
     Triangle(u32),
@@ -57,7 +61,7 @@ impl Form {
     /// Numbers that are stored of a block.
     pub(super) fn numbers(self, size: u64) -> Option<u64> {
         match self {
-            Self::Square => size.checked_mul(size),
+            Self::Square | Self::Half => size.checked_mul(size),
             Self::Triangle(_) => size.checked_mul(size.saturating_sub(1)).map(|twice| twice / 2),
         }
     }
@@ -67,7 +71,7 @@ impl Turns {
     /// R - I of each block, row after row.
     pub(super) fn blocks(&self, sources: &Sources, raw: &mut Vec<u8>) -> Result<Arc<Vec<f32>>> {
         self.found.or_find(|| {
-            let size = self.size as usize;
+            let (size, blocks) = (self.size as usize, self.stages * self.count);
             let numbers = self.form.numbers(self.size).unwrap_or(0) as usize;
             let mut stored = vec![0.0; numbers];
             let mut block = |index: u64| -> Result<Vec<f64>> {
@@ -80,13 +84,13 @@ impl Turns {
             };
             let squares = |block: &[f64]| -> f64 { block.iter().map(|x| x * x).sum() };
             let mut all = 0.0;
-            let summed = if self.apart || self.bound <= 0.0 { 0 } else { self.count };
+            let summed = if self.apart || self.bound <= 0.0 { 0 } else { blocks };
             for index in 0..summed {
                 all += squares(&block(index)?);
             }
             let together = shrink(all);
-            let mut found = Vec::with_capacity(self.count as usize * size * size);
-            for index in 0..self.count {
+            let mut found = Vec::with_capacity(blocks as usize * size * size);
+            for index in 0..blocks {
                 let mut block = block(index)?;
                 let shrink = if self.apart { shrink(squares(&block)) } else { together };
                 for x in &mut block {
@@ -103,14 +107,16 @@ impl Turns {
     }
 }
 
-fn skew(block: &[f32], form: Form, size: usize) -> Vec<f64> {
+pub(super) fn skew(block: &[f32], form: Form, size: usize) -> Vec<f64> {
+    let scale = if form == Form::Half { 0.5 } else { 1.0 };
     let mut found = vec![0.0; size * size];
     let mut above = block.iter();
     for row in 0..size {
         for column in row + 1..size {
             let difference = match form {
-                Form::Square => {
-                    f64::from(block[row * size + column]) - f64::from(block[column * size + row])
+                Form::Square | Form::Half => {
+                    let [above, below] = [row * size + column, column * size + row];
+                    scale * (f64::from(block[above]) - f64::from(block[below]))
                 }
                 Form::Triangle(_) => above.next().map_or(0.0, |x| f64::from(*x)),
             };
@@ -122,7 +128,7 @@ fn skew(block: &[f32], form: Form, size: usize) -> Vec<f64> {
 }
 
 /// R - I = 2 ((I - Q)^-1 - I).
-fn cayley(skew: &[f64], size: usize) -> Vec<f64> {
+pub(super) fn cayley(skew: &[f64], size: usize) -> Vec<f64> {
     let mut matrix: Vec<f64> = skew.iter().map(|x| -x).collect();
     let diagonal = |matrix: &mut [f64], by: f64| {
         matrix.iter_mut().step_by(size + 1).for_each(|x| *x += by);
