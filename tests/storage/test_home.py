@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 
 import optuna
 import pytest
 
 from bmerge import StudyError
+from bmerge.storage.home import enter_home
 from bmerge.storage.stored import read_study
 from bmerge.study.events import TrialStarted
 from bmerge.study.loop import run_study
@@ -127,3 +129,30 @@ def test_one_run_at_a_time_writes_into_a_shared_sqlite_file(tmp_path):
     run("second")
     assert len(read_study(tmp_path / "first").trials) == 4
     assert len(read_study(tmp_path / "second").trials) == 4
+
+
+def test_a_full_disk_takes_no_study_from_its_folder(tmp_path, shared):
+    begin(tmp_path / "old", shared)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # nothing can be written
+    try:
+        same = {"id": (tmp_path / "old" / "study.id").read_text()}
+        enter_home(tmp_path / "old", shared, same, dict)
+        with pytest.raises(StudyError, match="study.id cannot be written"):
+            enter_home(tmp_path / "old", shared, {"id": "another"}, dict)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(read_study(tmp_path / "old").trials) == 2
+    assert not list((tmp_path / "old").glob("*.part"))
+
+
+def test_a_file_that_a_full_disk_has_emptied_is_named(tmp_path, shared):
+    begin(tmp_path / "old", shared)
+    (tmp_path / "old" / "storage.url").write_text("")
+    for use in (read_study, lambda folder: begin(folder, shared)):
+        with pytest.raises(StudyError, match=r"storage\.url is empty") as caught:
+            use(tmp_path / "old")
+    assert "with its storage in the study file" in caught.value.hint
+    (tmp_path / "old" / "storage.url").unlink()
+    run_study(make_study(tmp_path / "old", storage=shared), trials=3)
+    assert len(read_study(tmp_path / "old").trials) == 3

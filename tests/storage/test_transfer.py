@@ -7,6 +7,7 @@ import json
 import pytest
 
 from bmerge import StudyError
+from bmerge.storage.optuna_storage import OptunaStorage
 from bmerge.storage.stored import has_study, read_study
 from bmerge.storage.transfer import export_study, import_study
 from bmerge.study.loop import run_study
@@ -57,3 +58,34 @@ def test_what_is_no_export_leaves_nothing(tmp_path):
     import_study(lines, tmp_path / "there", source="it")
     with pytest.raises(StudyError, match="holds a study already"):
         import_study(lines, tmp_path / "there", source="it")
+
+
+def test_a_study_appears_with_all_of_its_trials(tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    run_study(make_study(here, n_iters=1, init=0))
+    add, seen = OptunaStorage.add, []
+
+    def watched(storage, study, trials):
+        seen.append(has_study(there))
+        add(storage, study, trials)
+        seen.append(has_study(there))
+
+    monkeypatch.setattr(OptunaStorage, "add", watched)
+    import_study(export_study(here), there, source="it")
+    assert seen == [False, False]
+    assert told(there) == told(here)
+    assert {path.name for path in there.iterdir()} == {"study.db", "study.lock"}
+
+
+def test_a_study_that_came_meanwhile_is_not_replaced(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    run_study(make_study(here, n_iters=1, init=0))
+    lines = list(export_study(here))
+
+    def slow():
+        yield from lines[:-1]
+        import_study(lines, there, source="the first")
+
+    with pytest.raises(StudyError, match="holds a study already"):
+        import_study(slow(), there, source="the second")
+    assert told(there) == told(here)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.errors import StudyError
+from bmerge.evaluate.durable import write_durably
 
 __all__ = ["check_home", "enter_home", "is_home", "storage_of", "url_of"]
 
@@ -23,11 +24,16 @@ _FILE = "study.db"
 
 
 def url_of(folder: Path) -> str | None:
-    """Return where the study of ``folder`` is stored, if not in the folder itself."""
-    try:
-        return (folder / _URL_FILE).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    """Return where the study of ``folder`` is stored, if not in the folder itself.
+
+    Raises:
+        StudyError: if the file that says so is empty, as earlier releases left it on a full disk.
+    """
+    url = _text_of(folder / _URL_FILE)
+    if url == "":
+        hint = "remove it, and run the study with its storage in the study file"
+        raise StudyError(f"{folder / _URL_FILE} is empty", hint=hint)
+    return url
 
 
 def storage_of(folder: Path, wanted: str | None) -> str | None:
@@ -100,16 +106,28 @@ def enter_home(
         url: of the database.
         attributes: of the row.
         describe: adds attributes to the row.
+
+    Raises:
+        StudyError: if the folder cannot be written; what it says is as it was.
     """
     identity = attributes.get("id") or os.urandom(16).hex()
     now = {"folder": str(folder.absolute()), "id": identity}
     describe({key: value for key, value in now.items() if attributes.get(key) != value})
     for file, text in ((_URL_FILE, url), (_ID_FILE, identity)):
-        (folder / file).write_text(text, encoding="utf-8")
+        if _text_of(folder / file) != text:
+            write_durably(folder / file, text.encode())
 
 
 def _id_of(folder: Path) -> str | None:
     try:
-        return (folder / _ID_FILE).read_text(encoding="utf-8").strip() or None
+        return (_text_of(folder / _ID_FILE) or "").strip() or None
     except OSError:
+        return None
+
+
+def _text_of(path: Path) -> str | None:
+    """Return what a file says; None where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
         return None

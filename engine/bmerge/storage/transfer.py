@@ -25,6 +25,8 @@ from bmerge.storage.protocol import Storage, StoredTrial
 from bmerge.storage.rows import trial_of
 from bmerge.storage.sqlite_file import FILE
 from bmerge.storage.stored import has_study, opened_study, read_study
+from bmerge.system import sync_folder
+from bmerge.temporaries import temporary_folder
 from bmerge.trials.trial import TrialState
 
 __all__ = ["export_study", "import_study"]
@@ -70,25 +72,26 @@ def import_study(lines: Iterable[str], folder: Path, *, source: str) -> str:
         StudyError: if the folder holds a study, or the lines are not what bmerge writes; then
             nothing is left in the folder.
     """
-    if has_study(folder):
-        raise StudyError(f"{folder} holds a study already", hint="give another folder by --out")
+    _refuse_taken(folder)
     with expected(source):
         head, *rows = [json.loads(line) for line in lines if line.strip()]
         if head["format"] != FORMAT:
             raise ValueError(f"format is {head['format']!r}")
         rows = [_row(row, number) for number, row in enumerate(rows)]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(folder)
-    try:
-        with closing(open_storage(folder, None, create=True)) as storage, expected(source):
+    with FolderLock(folder), temporary_folder("import", folder) as made:
+        _refuse_taken(folder)  # by another import, while this one read its lines
+        with closing(open_storage(made, None, create=True)) as storage, expected(source):
             _store(storage, head, rows, folder)
-        read_study(folder)  # or complain
-    except BaseException:
-        (folder / FILE).unlink(missing_ok=True)
-        raise
-    finally:
-        lock.close()
+        read_study(made)  # or complain
+        (made / FILE).rename(folder / FILE)
+        sync_folder(folder)
     return str(head["study"])
+
+
+def _refuse_taken(folder: Path) -> None:
+    if has_study(folder):
+        raise StudyError(f"{folder} holds a study already", hint="give another folder by --out")
 
 
 def _store(
