@@ -106,9 +106,9 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32) -> [f32; 32] {
+    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32, target: &mut [f32; 32]) -> bool {
         // SAFETY: the features were detected; see the type's documentation.
-        unsafe { cells_avx512::scale_e4m3(codes, factor) }
+        unsafe { cells_avx512::scale_e4m3(codes, factor, target) }
     }
 
     #[inline(always)]
@@ -217,17 +217,17 @@ fn decode_e4m3(source: &[u8], target: &mut [f32]) {
     let whole = floats.len();
     for (floats, bytes) in floats.iter_mut().zip(source.as_chunks::<32>().0) {
         let (sixteen, _) = floats.as_chunks_mut::<16>();
-        for (sixteen, half) in sixteen.iter_mut().zip(from_e4m3(halves(*bytes))) {
+        for (sixteen, half) in sixteen.iter_mut().zip(from_e4m3(halves(*bytes)).0) {
             *sixteen = narrow(half);
         }
     }
     Avx2::decode_e4m3(&source[whole * 32..], rest);
 }
 
-/// The steps of AVX2, thirty-two at a time.
+/// The steps of AVX2, thirty-two at a time; and whether none is a NaN.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-pub(super) fn from_e4m3(bytes: __m256i) -> [__m512; 2] {
+pub(super) fn from_e4m3(bytes: __m256i) -> ([__m512; 2], bool) {
     let (magnitudes, signs) = (_mm512_set1_epi16(0x7f), _mm512_set1_epi16(i16::MIN));
     let words = _mm512_cvtepu8_epi16(bytes);
     let magnitude = _mm512_and_si512(words, magnitudes);
@@ -238,7 +238,8 @@ pub(super) fn from_e4m3(bytes: __m256i) -> [__m512; 2] {
     let half = _mm512_ternarylogic_epi32::<0xca>(signs, _mm512_slli_epi16::<8>(words), half);
     let (low, high) = (_mm512_castsi512_si256(half), _mm512_extracti64x4_epi64::<1>(half));
     let scale = _mm512_set1_ps(256.0);
-    [_mm512_mul_ps(_mm512_cvtph_ps(low), scale), _mm512_mul_ps(_mm512_cvtph_ps(high), scale)]
+    let numbers = [low, high].map(|half| _mm512_mul_ps(_mm512_cvtph_ps(half), scale));
+    (numbers, is_nan == 0)
 }
 
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]

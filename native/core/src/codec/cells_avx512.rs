@@ -32,15 +32,16 @@ pub(super) fn look_up(
     }
 }
 
-/// Numbers of E4M3 times a factor.
+/// Numbers of E4M3 times a factor; whether none is a NaN.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-pub(super) fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32) -> [f32; 32] {
+pub(super) fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32, target: &mut [f32; 32]) -> bool {
     let [a, b, c, d, e, f, g, h] = codes.map(i32::from_le_bytes);
-    let numbers = from_e4m3(_mm256_setr_epi32(a, b, c, d, e, f, g, h));
-    let scaled = numbers.map(|numbers| narrow(_mm512_mul_ps(numbers, _mm512_set1_ps(factor))));
-    // SAFETY: both are plain numbers; every bit pattern is valid.
-    unsafe { transmute::<[[f32; 16]; 2], [f32; 32]>(scaled) }
+    let (numbers, finite) = from_e4m3(_mm256_setr_epi32(a, b, c, d, e, f, g, h));
+    for (target, numbers) in target.as_chunks_mut().0.iter_mut().zip(numbers) {
+        *target = narrow(_mm512_mul_ps(numbers, _mm512_set1_ps(factor)));
+    }
+    finite
 }
 
 /// Sixteen cells at a time, in four steps: each halves what is left of every cell, and lays two

@@ -3,7 +3,7 @@
 use super::blocks::{self, Column, Sums};
 use super::formula::{Formula, Products};
 use super::lanes::{change_with, combine_with, decode_bf16, products_with, Plain, Sixteen, Summed};
-use super::{decode_with, eight, encode_with, half};
+use super::{all_finite, decode_with, eight, encode_with, half};
 use crate::dtype::Dtype;
 use crate::reduce::{self, Bracket};
 use crate::rng::{self, Numbers, Words};
@@ -39,15 +39,14 @@ pub(crate) trait Isa {
             Self::look_up(codes, high_first, &scaled, cell);
         }
     }
-    /// Numbers of E4M3 times a factor.
+    /// Numbers of E4M3 times a factor; whether all are finite, where the factor is small.
     #[inline(always)]
-    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32) -> [f32; 32] {
-        let mut numbers = [0.0; 32];
-        Self::decode_e4m3(codes.as_flattened(), &mut numbers);
-        for number in &mut numbers {
+    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32, target: &mut [f32; 32]) -> bool {
+        Self::decode_e4m3(codes.as_flattened(), target);
+        for number in &mut *target {
             *number *= factor;
         }
-        numbers
+        all_finite(target)
     }
     /// The greatest magnitude of each cell, of its finite numbers; whether all numbers are.
     #[inline(always)]

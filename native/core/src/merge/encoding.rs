@@ -18,10 +18,16 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// Elements of a unit of about so many: whole rows.
+    /// Elements of a unit of about so many: whole rows, as many as tiles of scales are cut into evenly.
     pub(super) fn whole_rows(&self, elements: u64) -> u64 {
         let row = self.codec.unit();
-        (elements / row).max(1) * row
+        let (rows, tile) = ((elements / row).max(1), self.codec.tile_rows());
+        row * if rows < tile { 1 << rows.ilog2() } else { rows - rows % tile }
+    }
+
+    /// Units of so many elements that have the same tiles of scales.
+    pub(super) fn units_of_tiles(&self, elements: u64) -> u64 {
+        (self.codec.tile_rows() * self.codec.unit()).div_ceil(elements.max(1))
     }
 
     /// What all rows share, at the beginning.

@@ -34,6 +34,8 @@ pub(super) struct Pass {
     pub(super) companions: Option<Arc<Companions>>,
     /// Whether the greatest magnitudes of such an output are looked for.
     pub(super) measures: bool,
+    /// Units of the item that are one then: bounds of all come of the same tiles of scales.
+    joined: u64,
     /// Number of the first pass that ran for the first time; those before run without a sample.
     fresh: usize,
     /// Whether units are taken from the last to the first: the next pass finds in the caches, and
@@ -93,7 +95,7 @@ impl Pass {
     pub(super) fn beyond(&self, item: &Item) -> Option<Self> {
         match self.gather {
             Some(_) => Some(self.again().prepared(item)),
-            None => self.measures.then(|| self.measured()),
+            None => self.measures.then(|| self.measured(item)),
         }
     }
 
@@ -116,10 +118,10 @@ impl Pass {
     }
 
     /// The same pass, which stores what this one has measured.
-    fn measured(&self) -> Self {
+    fn measured(&self, item: &Item) -> Self {
         Self {
             number: self.number,
-            units: self.units,
+            units: item.units(),
             values: self.values.clone(),
             vectors: self.vectors.clone(),
             scalars: self.scalars.clone(),
@@ -158,7 +160,8 @@ impl Pass {
     /// Elements or bytes of a unit: (begin, end).
     pub(super) fn range(&self, item: &Item, unit: u64) -> (u64, u64) {
         let Some(gather) = &self.gather else {
-            return item.unit(unit);
+            let (first, end) = (unit * self.joined.max(1), (unit + 1) * self.joined.max(1));
+            return (item.unit(first).0, item.unit(end.min(item.units()) - 1).1);
         };
         let (first, end) = self.tiles(unit);
         (gather.tiling.range(first).0, gather.tiling.range(end - 1).1)
@@ -194,6 +197,10 @@ impl Pass {
             if let Task::Job { job: Job { encoding: Some(encoding), .. }, .. } = item.task {
                 self.companions = Some(encoding.begin());
                 self.measures = encoding.codec.is_measured();
+                if self.measures {
+                    self.joined = encoding.units_of_tiles(item.step);
+                    self.units = self.units.div_ceil(self.joined);
+                }
             }
             return;
         }

@@ -171,7 +171,15 @@ impl<'a> Worker<'a> {
         let (scalars, reached) = (&part.unit.pass.scalars[..], companions.reached());
         let question = Question { job, stage, scalars, begin, end, reached };
         let Some(runs) = self.limits.exceeding(&question, part.sources)? else {
-            return Ok(false);
+            let step = part.unit.item.step;
+            if end - begin <= step {
+                return Ok(false);
+            }
+            for begin in (begin..end).step_by(step as usize) {
+                let end = end.min(begin + step);
+                self.run_part(&Part { begin, end, ..*part })?;
+            }
+            return Ok(true);
         };
         let mut left = part.bytes_read();
         for (begin, end) in runs {

@@ -41,7 +41,7 @@ fn stored(seed: u32, scale_of: impl Fn(u8) -> u8) -> Vec<u8> {
     bytes
 }
 
-fn merged(sources: &[Vec<u8>; 2], direct: bool, threads: usize) -> (Report, Vec<u8>) {
+fn merged(sources: &[Vec<u8>; 2], direct: bool, threads: usize, memory: u64) -> (Report, Vec<u8>) {
     let program = lerp();
     let input = |source: usize| {
         let parts = [0, CODES, CODES + SCALES].map(|offset| Place { source, offset }).to_vec();
@@ -60,7 +60,7 @@ fn merged(sources: &[Vec<u8>; 2], direct: bool, threads: usize) -> (Report, Vec<
     };
     let mut output = vec![0; SIZE];
     let bytes = sources.iter().map(|source| Source::Bytes(source)).collect();
-    let options = options(threads, 1 << 22);
+    let options = options(threads, memory);
     let report = run_jobs(&[&program], bytes, &mut output, vec![job], options).unwrap();
     (report, output)
 }
@@ -77,12 +77,13 @@ fn what_bounds_leave_out_changes_neither_codes_nor_scales_nor_findings() {
         (stored(6, usual), stored(7, |byte| if byte == 3 { 0x7f } else { 0x30 }), false),
     ] {
         let sources = [first, second];
-        let (report, expected) = merged(&sources, false, 2);
-        for threads in [1, 3] {
-            let (found, output) = merged(&sources, true, threads);
-            assert!(output == expected, "{threads}");
+        let (report, expected) = merged(&sources, false, 2, 1 << 22);
+        // With little memory a unit has fewer rows than tiles of scales.
+        for (threads, memory) in [(1, 1 << 22), (3, 1 << 22), (1, 1 << 16), (2, 1 << 16)] {
+            let (found, output) = merged(&sources, true, threads, memory);
+            assert!(output == expected, "{threads} {memory}");
             let found = Report { threads: report.threads, ..found };
-            assert_eq!(found, report, "{threads}");
+            assert_eq!(found, report, "{threads} {memory}");
         }
         assert_eq!(report.nonfinite.is_empty(), finite);
     }

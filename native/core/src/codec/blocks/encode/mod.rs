@@ -39,6 +39,14 @@ impl Codec {
         }
     }
 
+    /// Rows whose scales lie in the same tiles; 1 if there are no tiles.
+    pub(crate) fn tile_rows(&self) -> u64 {
+        match self {
+            Self::Scaled(scaled) if scaled.tiles().is_some() => 128,
+            _ => 1,
+        }
+    }
+
     /// Whether the greatest magnitudes must be known before anything is encoded.
     pub(crate) fn is_measured(&self) -> bool {
         let Self::Scaled(scaled) = self else {

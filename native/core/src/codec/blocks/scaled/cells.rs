@@ -4,7 +4,7 @@ use super::super::Nibbles;
 use super::reader::{power, Reader};
 use super::tiled;
 use crate::codec::lanes::{Lanes, Sixteen};
-use crate::codec::Isa;
+use crate::codec::{all_finite, Isa};
 use crate::dtype::Dtype;
 
 /// Cells whose scales are brought together.
@@ -25,21 +25,19 @@ impl Reader<'_> {
         (row, column, place): (u64, u64, u64),
         target: &mut [f32],
     ) -> (usize, bool) {
-        /// The bits of a number that is finite eight times.
-        const GREATEST: u32 = f32::MAX.to_bits() - (3 << 23);
+        /// The largest number of E4M3, and what is finite eight times.
+        const LARGEST: f32 = 448.0;
+        const LIMIT: f32 = f32::MAX / 8.0;
         let (cells, _) = target.as_chunks_mut::<16>();
         let codes = self.codes[(place / 2) as usize..].as_chunks::<8>().0;
-        let (mut scales, mut greatest) = ([0.0; CELLS], 0);
+        let (mut scales, mut finite) = ([0.0; CELLS], self.tensor.abs() * LARGEST <= LIMIT);
         let several = cells.chunks_mut(CELLS).zip(codes.chunks(CELLS));
         for ((cells, codes), first) in several.zip((column / 16..).step_by(CELLS)) {
             let scales = &mut scales[..cells.len()];
-            self.scales_of::<I>(tiles, (row, first), scales);
-            for scale in &*scales {
-                greatest = greatest.max(scale.to_bits() & 0x7fff_ffff);
-            }
+            finite &= self.scales_of::<I>(tiles, (row, first), scales);
             I::look_up_cells(codes, nibbles.high_first, (&nibbles.numbers, scales), cells);
         }
-        (cells.len() * 16, greatest <= GREATEST)
+        (cells.len() * 16, finite)
     }
 
     /// Multiply whole cells of a row by their scales in tiles; how many elements they have.
@@ -67,9 +65,10 @@ impl Reader<'_> {
         cells.len() * N
     }
 
-    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which lie in tiles.
+    /// The scales of at most [`CELLS`] of a row's cells from number `first` on, which lie in tiles;
+    /// whether all are finite, where that of the tensor is.
     #[inline(always)]
-    fn scales_of<I: Isa>(&self, tiles: u64, (row, first): (u64, u64), target: &mut [f32]) {
+    fn scales_of<I: Isa>(&self, tiles: u64, (row, first): (u64, u64), target: &mut [f32]) -> bool {
         let skipped = (first % FOUR as u64) as usize;
         let scales = &self.scales[tiled(row - 128 * self.scales_row, first, tiles) - skipped..];
         let e4m3 = self.scaled.scale == Dtype::F8_E4M3;
@@ -78,8 +77,7 @@ impl Reader<'_> {
             // Never in memory, where what is stored by fours is not to be had as a whole at once.
             let fours =
                 std::array::from_fn(|four| std::array::from_fn(|at| scales[four * TILE + at]));
-            *target = I::scale_e4m3(fours, self.tensor);
-            return;
+            return I::scale_e4m3(fours, self.tensor, target);
         }
         let mut codes = [[0; FOUR]; CELLS / FOUR + 1];
         let fours = codes[..(skipped + target.len()).div_ceil(FOUR)].iter_mut();
@@ -94,8 +92,9 @@ impl Reader<'_> {
                 *scale = power(*code);
             }
         }
-        for scale in target {
+        for scale in &mut *target {
             *scale *= self.tensor;
         }
+        all_finite(target)
     }
 }
