@@ -14,6 +14,7 @@ from diffusers.loaders import single_file_utils as oracle
 from safetensors.numpy import load_file, save_file
 
 from bmerge.architectures import builtin, detect
+from bmerge.architectures.components import components_of
 from bmerge.formats.layouts import in_layout, layout_of
 from comfyui import shapes_of, table_of
 from layouts import by_diffusers
@@ -218,6 +219,30 @@ def test_autoencoder_of_ltx2_is_named(video):
     kind = "AutoencoderKLLTX2Video" if video else "AutoencoderKLLTX2Audio"
     found = detect(table_of(of_class(kind, {})), builtin())
     assert found.id == ("ltx-vae-095" if video else "ltx-audio-vae")
+
+
+@pytest.mark.parametrize("name", ["mochi", "cosmos", "ltx", "oobleck", "taehv"])
+def test_nothing_of_an_autoencoder_is_taken_for_a_text_encoder(name):
+    table = table_of(shapes_of(f"vae_{name}"))
+    for keys in (table, in_layout(table, "diffusers") or {}):
+        assert set(components_of(keys).values()) <= {"VAE"}
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_autoencoder_of_mochi_is_put_to_its_model(bmerge, tmp_path, theirs):
+    given = small(of_class(*CLASSES["mochi-vae"]) if theirs else shapes_of("vae_mochi"))
+    save_file(given, tmp_path / "vae.safetensors")
+    model = {key: np.ones([min(n, 4) for n in s], "f4") for key, s in shapes_of("mochi").items()}
+    save_file(model, tmp_path / "model.safetensors")
+    out = tmp_path / "o.safetensors"
+    run = bmerge("convert", tmp_path / "model.safetensors", "--vae", tmp_path / "vae.safetensors",
+                 "-o", out)  # fmt: skip
+    assert run.status == 0, run.err
+    found = load_file(out)
+    names = {f"vae.{key}" for key in shapes_of("vae_mochi")}
+    assert found.keys() == names | {f"model.diffusion_model.{key}" for key in model}
+    first = "encoder.proj_in.weight" if theirs else "encoder.layers.0.weight"
+    assert np.array_equal(found["vae.encoder.layers.0.weight"], given[first])
 
 
 def test_half_of_mochis_autoencoder_has_the_blocks_of_the_whole():

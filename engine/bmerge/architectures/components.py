@@ -30,8 +30,11 @@ _RULES = (
     (r"text_encoder(?:_(?P<place>\d+))?\.|cond_stage_model\.", TEXT_ENCODER),
 )
 _STARTS = [(re.compile(start), name) for start, name in _RULES]
-_VAE_KEY = re.compile(rf"(?:{OF_VAES})\.")
-_TEXT_KEY = re.compile(r"encoder\.(?:layers|block|embed_tokens|final_layer_norm)\b")
+_VAE_KEY = re.compile(rf"(?:{OF_VAES})(?:\.|$)")
+_TEXT_KEY = re.compile(
+    r"encoder\.(?:layers\.\d+\.(?:self_attn|layer_norm|mlp)|block\.\d+\.layer\.|embed_tokens\.|final_layer_norm\.)"
+)
+"""How keys of text encoders start; a VAE has none of these."""
 _WEIGHTLESS = re.compile(r"v_pred|ztsnr|edm_mean|edm_std|edm_vpred\.\w+|scaled_fp8|\w+_info")
 
 

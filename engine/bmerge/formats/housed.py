@@ -28,7 +28,9 @@ _SORTS = (
      re.compile(r"clip_l|embedders\.0\.transformer|cond_stage_model\.transformer")),
 )  # fmt: skip
 """Sorts of text encoders: what is only in them, and how whole models call them."""
-_VAE = re.compile(r"(?:decoder|encoder)\.(?:conv_in|conv1)\.")
+_VAE = re.compile(
+    r"(?:decoder|encoder)\.(?:conv_in|conv1)\.|encoder\.layers\.\d+\.(?:stack|layers)\.|encoder\.project_in\."
+)
 
 
 def housed(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:

@@ -53,7 +53,7 @@ _PREFIX = re.compile(
 """How the keys of the parts of a whole checkpoint or folder start, by kind."""
 OF_VAES = (
     r"encoder|decoder|quant_conv|post_quant_conv|loss"
-    r"|conv[12]|bn|per_channel_statistics|latents_(?:mean|std)"  # of Wan, Flux.2 and LTX
+    r"|conv[12]|bn|per_channel_statistics|latents?_(?:mean|std)"  # of Wan, Flux.2, LTX and Cosmos
 )
 """How the keys of a VAE start in a file of its own, as a pattern."""
 _BARE = (
