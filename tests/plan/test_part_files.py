@@ -295,7 +295,8 @@ def test_keys_of_two_text_encoders_are_never_alike(tmp_path):
         looked.append(key)
         return alike.leaf(0, key)
 
+    rule_of = alike.rules(look)
     for key in tensors:
-        rule = alike.rule("tensor", key, lambda key=key: look(key))
+        rule = rule_of(key)
         assert rule.found([tensors], key).info == tensors[key]
     assert looked == [L + "w", G + "w"]

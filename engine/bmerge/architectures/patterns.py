@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -118,7 +118,7 @@ class Contents:
             if not self._may_start(pattern, head):
                 return False
             match = compiled(pattern).match
-            return any(map(match, self.keys))
+            return any(map(match, self._starting(pattern, head)))
         return self._may_start(pattern, start)
 
     def _may_start(self, pattern: str, start: str) -> bool:
@@ -131,13 +131,21 @@ class Contents:
         """Yield the keys that a pattern names whole."""
         name = pattern.removeprefix("~")
         if _NOTATION.search(name):
-            if not self._may_start(pattern, _NOTATION.split(name, maxsplit=1)[0]):
-                return
-            match = compiled(pattern).fullmatch
-            yield from (key for key in self.keys if match(key))
+            head = _NOTATION.split(name, maxsplit=1)[0]
+            if self._may_start(pattern, head):
+                yield from filter(compiled(pattern).fullmatch, self._starting(pattern, head))
             return
         prefixes = ("", *PREFIXES) if name != pattern else ("",)
         yield from (prefix + name for prefix in prefixes if prefix + name in self.keys)
+
+    def _starting(self, pattern: str, head: str) -> Iterator[str]:
+        """Yield the keys that start so, or after a prefix if the pattern has one."""
+        for prefix in ("", *PREFIXES) if pattern.startswith("~") else ("",):
+            start = prefix + head
+            for place in range(bisect_left(self._sorted, start), len(self._sorted)):
+                if not self._sorted[place].startswith(start):
+                    break
+                yield self._sorted[place]
 
     def _any_starts(self, start: str) -> bool:
         """Tell whether one of the keys starts so."""

@@ -76,7 +76,9 @@ def _distributions(path: Sequence[str]) -> Iterator[str]:
         except OSError:  # sys.path may name what is not there, or a zip file
             continue
         for folder in sorted(name for name in names if name.endswith(tuple(_SUFFIXES))):
-            name = re.sub(r"[-_.]+", "_", folder[: folder.rindex(".")].partition("-")[0]).lower()
+            name = folder[: folder.rindex(".")].partition("-")[0].lower()
+            if not name.isalnum():
+                name = re.sub(r"[-_.]+", "_", name)
             if name not in seen:
                 seen.add(name)
                 yield f"{place or '.'}/{folder}"

@@ -137,10 +137,8 @@ def fitted(
 
 def _length_of_rows(outputs: Sequence[OutputTensor]) -> int:
     """Return how many bytes the tensors take in a header, or some more."""
-    length = end = 0
-    for out in outputs:
-        length += len(_quoted(out.key)) + sum(len(str(extent)) + 1 for extent in out.shape)
-        end += out.nbytes
+    end = sum(out.nbytes for out in outputs)
+    length = sum(len(_quoted(out.key)) + len(str(out.shape)) for out in outputs)
     return length + len(outputs) * (_ROW + 2 * len(str(end)))
 
 

@@ -82,7 +82,6 @@ class AlikeKeys:
     def __init__(self, tables: Sequence[Mapping[str, Tensor]], parts: Collection[Parts]) -> None:
         self._tables = tables
         self._parts = parts
-        self._rules: dict[Hashable, AlikeRule] = {}
         self._notes: dict[int, tuple[list[str], int]] = {}
 
     def leaf(self, model: int, key: str) -> FoundTensor | None:
@@ -90,23 +89,26 @@ class AlikeKeys:
         info = self._tables[model].get(key)
         return None if info is None else FoundTensor(Leaf(model), info, MergedShape(info))
 
-    def rule(self, what: Hashable, key: str, look: Callable[[], FoundTensor | None]) -> AlikeRule:
-        """Return what gives what is looked for, for a key, and note what there is to say of it.
+    def rules(self, look: Callable[[str], FoundTensor | None]) -> Callable[[str], AlikeRule]:
+        """Return what tells of a key what gives its tensor, and notes what there is to say of it.
 
         Args:
-            what: is looked for.
-            key: the key.
-            look: looks for it; called for the first of the keys that are alike.
+            look: looks for a key's tensor; called for the first of the keys that are alike.
         """
-        kind = what, *self._kind(key)
-        rule = self._rules.get(kind)
-        if rule is None:
-            self._notes = {}
-            rule = self._rules[kind] = self._rule(look(), key, plain=kind[1])
+        known: dict[Hashable, AlikeRule] = {}
         tables = self._tables
-        for keys, model in rule.notes:
-            keys.append(tables[model][key].key)
-        return rule
+
+        def rule_of(key: str) -> AlikeRule:
+            kind = self._kind(key)
+            rule = known.get(kind)
+            if rule is None:
+                self._notes = {}
+                rule = known[kind] = self._rule(look(key), key, plain=kind[0])
+            for keys, model in rule.notes:
+                keys.append(tables[model][key].key)
+            return rule
+
+        return rule_of
 
     def note(self, keys: list[str], found: FoundTensor, key: str) -> None:
         """Put the key that is being looked for on a list, and those that are like it, once each.
@@ -133,12 +135,19 @@ class AlikeKeys:
 
         Before it stands whether all tensors of the key lie plainly in files.
         """
-        infos = [table.get(key) for table in self._tables]
-        there = [info for info in infos if info is not None]
-        plain = all(type(info) is TensorInfo for info in there)
-        shape = there[0].shape if there else ()
-        if not all(info.shape == shape and is_merged(info) for info in there):
+        plain = alike = True
+        shape: tuple[int, ...] | None = None
+        kind: list[Hashable] = []
+        for table in self._tables:
+            info = table.get(key)
+            if info is None:
+                kind.append(None)
+                continue
+            plain = plain and type(info) is TensorInfo
+            alike = alike and shape in (None, info.shape) and is_merged(info)
+            shape = info.shape
+            kind.append(info.dtype)
+        if not alike:
             return plain, key
-        kind: list[Hashable] = [None if info is None else info.dtype for info in infos]
         kind += [parts.kind(key) for parts in self._parts]
         return plain, tuple(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bmerge.architectures import Architecture
-from bmerge.expr import IDENTITY, draws, seed_of_key
+from bmerge.expr import IDENTITY, seed_of_key
 from bmerge.formats import Checkpoint, Tensor, runs_of
 from bmerge.plan.compose import Composed, Composer
 from bmerge.plan.jobs import CopyJob, FillJob, Job, Jobs, MergeJob, Plan, SplitJob
@@ -101,8 +101,8 @@ def _merge(
     output = match.output
     if isinstance(composed, int):
         composed = Composed(IDENTITY, (), (composed,))
-    inputs = tuple(match.inputs[index] for index in composed.inputs)
-    drawn = seed is not None or draws(composed.graph)
+    inputs = tuple([match.inputs[index] for index in composed.inputs])
+    drawn = seed is not None or composed.draws
     return MergeJob(
         output.key, match.block, composed.graph, inputs, composed.scalars, shape, output.dtype,
         seed_of_key(output.key, seed or 0) if drawn else 0, base=match.base,

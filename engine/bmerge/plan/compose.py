@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError
-from bmerge.expr import Composition, Graph, reduces_to_input
+from bmerge.expr import Composition, Graph, draws, reduces_to_input
 from bmerge.plan.forms import Applied, Form, Forms, Leaf, Minus, Zero, leaves, parts_first
 from bmerge.plan.steps import PlannedStep
 from bmerge.records import dataclass
@@ -21,6 +21,7 @@ __all__ = ["Composed", "Composer"]
 
 _Place: TypeAlias = "tuple[str, frozenset[str]]"
 """A block, and the patterns with values of their own that a key in it matches."""
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,13 @@ class Composed:
         graph: the computation.
         scalars: the hyperparameters' values, in the order of ``graph.scalars``.
         inputs: of the form's models, those that the graph's inputs are.
+        draws: whether it may draw random numbers.
     """
 
     graph: Graph
     scalars: tuple[float, ...]
     inputs: tuple[int, ...]
+    draws: bool = False
 
 
 class Composer:
@@ -64,11 +67,13 @@ class Composer:
 
     def of(self, form: Form, block: str, key: str) -> Composed | int:
         """Return what a form is for a key: a computation, or one of its models as it is."""
-        matching = frozenset(p for p in self._patterns if fnmatchcase(key, p))
+        patterns = self._patterns
+        matching = frozenset([p for p in patterns if fnmatchcase(key, p)]) if patterns else _NONE
         place = block, matching
-        if (form, place) not in self._known:
-            self._known[form, place] = self._of_values(form, place)
-        return self._known[form, place]
+        known = self._known.get((form, place))
+        if known is None:
+            known = self._known[form, place] = self._of_values(form, place)
+        return known
 
     def check(self, keys: Iterable[str]) -> None:
         """Refuse weights for keys that there are not.
@@ -107,7 +112,7 @@ class Composer:
         graph, steps = self._graphs[reduced]
         scalars = tuple(value for name in steps for value in self._values(name, place))
         inputs = tuple(models.index(model) for model in leaves(reduced))
-        return Composed(graph, scalars, inputs)
+        return Composed(graph, scalars, inputs, draws(graph))
 
     def _values(self, step: str, place: _Place) -> tuple[float, ...]:
         """Return the values of a step's hyperparameters."""

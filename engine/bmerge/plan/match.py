@@ -111,11 +111,12 @@ def match_tensors(
 def _matched(recipe: Recipe, values: Values, architecture: Architecture) -> Matched:
     assert recipe.result is not None
     keys = values.keys(recipe.result)
+    origin_of, tensor_of = values.origins(recipe.result), values.tensors(recipe.result)
     findings = values.findings
     if recipe.prune or recipe.exclude:
         from bmerge.plan.selection import excluded, kept  # few recipes leave anything out
 
-        origins = {key: values.origin(recipe.result, key) for key in keys}
+        origins = {key: origin_of(key) for key in keys}
         found = ((key, rule.found(values.tables, key)) for key, rule in origins.items())
         names = {origin.info.key: key for key, origin in found if origin is not None}
         wanted: Collection[str] = names
@@ -128,9 +129,9 @@ def _matched(recipe: Recipe, values: Values, architecture: Architecture) -> Matc
             findings.excluded.setdefault(source, []).append(name)
         keys = {names[name]: name in stay for name in wanted}
     matched = Matched(keys, values, architecture)
-    dtypes = Dtypes(recipe.dtype, values.tables)
+    dtypes = None if recipe.dtype is None else Dtypes(recipe.dtype, values.tables)
     for key in keys:
         stays = isinstance(keys, dict) and keys[key]
-        look = values.origin if stays else values.find
-        matched.add(look(recipe.result, key), key, None if stays else dtypes)
+        rule = origin_of(key) if stays else tensor_of(key)
+        matched.add(rule, key, None if stays else dtypes)
     return matched

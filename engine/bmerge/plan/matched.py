@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar
 
 from bmerge.architectures import Architecture
@@ -75,7 +76,7 @@ class Matched:
         self._nbytes = 0
         self._kinds, self._shapes = _Column[_Kind](), _Column[tuple[int, ...]]()
         self._offsets = array("Q")
-        self._groups: dict[_Kind, Alike] = {}
+        self._groups: list[Alike] = []
         self._left_out: set[str] = set()
         self._fills: dict[int, bytes] = {}
         self._cut: list[int] = []
@@ -105,15 +106,14 @@ class Matched:
         several = fill is None and rule.plain and rule.channels is None
         single = None if several and not self._values.repeated else index
         kind = _Kind(rule, self._architecture.block_of(info.key), tag, single)
-        self._kinds.append(kind)
+        place = self._kinds.append(kind)
         self._shapes.append(shape)
         self._offsets.append(self._nbytes)
         numel = math.prod(shape)
         self._nbytes += nbytes_of(tag, numel)
-        group = self._groups.get(kind)
-        if group is None:
-            group = self._groups[kind] = Alike(index)
-        group.add(numel)
+        if place == len(self._groups):
+            self._groups.append(Alike(index))
+        self._groups[place].add(numel)
         self.merged = self.merged or not isinstance(rule.form, Leaf)
 
     @property
@@ -130,16 +130,16 @@ class Matched:
         names = self.names
         return Made(len(names), lambda index: self._match(index, names[index]))
 
-    @property
+    @cached_property
     def outputs(self) -> Sequence[OutputTensor]:
-        """What they give."""
+        """What they give, when all are added."""
         names = self.names
         return Made(len(names), lambda index: self._output(index, names[index]))
 
     @property
     def groups(self) -> Sequence[Alike]:
         """Those that are alike, together."""
-        return tuple(self._groups.values())
+        return tuple(self._groups)
 
     @property
     def special(self) -> Iterator[Match]:
@@ -149,7 +149,7 @@ class Matched:
 
     def _match(self, index: int, key: str) -> Match:
         rule, block, *_ = self._kinds[index]
-        output = self._output(index, key)
+        output = self.outputs[index]
         assert rule.form is not None
         if index in self._fills:
             return Match(output, block, rule.form, (), fill=self._fills[index])
@@ -190,12 +190,14 @@ class _Column(Generic[T]):
         self._items: list[T] = []
         self._known: dict[T, int] = {}
 
-    def append(self, item: T) -> None:
+    def append(self, item: T) -> int:
+        """Add an item, and return its place among those that differ."""
         place = self._known.get(item)
         if place is None:
             place = self._known[item] = len(self._items)
             self._items.append(item)
         self._places.append(place)
+        return place
 
     def __getitem__(self, index: int) -> T:
         return self._items[self._places[index]]
@@ -207,7 +209,7 @@ def _distinct(form: Form, key: str, values: Values) -> tuple[Form, tuple[Tensor,
     The same file may be several models, with different LoRAs on it that change other tensors.
     """
     models = leaves(form)
-    inputs = tuple(values.tables[model][key] for model in models)
+    inputs = tuple([values.tables[model][key] for model in models])
     if not values.repeated:
         return form, inputs
     first = {model: models[inputs.index(info)] for model, info in zip(models, inputs, strict=True)}

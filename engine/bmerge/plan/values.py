@@ -6,7 +6,7 @@ of its first input; tensors that are not merged are the first input's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 from bmerge.architectures import Architecture
@@ -51,17 +51,12 @@ class Values:
         contents: StepContents,
         widths: Widths,
     ) -> None:
-        canonical = architecture.canonical
         self._is_leftover = architecture.is_leftover
-        self.renamed = bool(architecture.aliases)
         self.findings = Findings(widths=widths)
         self.forms = Forms()
-        self.tables: list[Mapping[str, Tensor]] = [
-            {canonical(key): info for key, info in checkpoint.tensors.items()}
-            if architecture.aliases
-            else checkpoint.tensors
-            for checkpoint in checkpoints
-        ]
+        self.tables = [_canonical(checkpoint.tensors, architecture) for checkpoint in checkpoints]
+        pairs = zip(self.tables, checkpoints, strict=True)
+        self.renamed = any(table is not checkpoint.tensors for table, checkpoint in pairs)
         self.repeated = bool(widths.along) or len({each.path for each in checkpoints}) < len(
             checkpoints
         )
@@ -92,21 +87,13 @@ class Values:
         """Return the names of a value's keys, in order."""
         return answered(self._keys_of(value))
 
-    def origin(self, value: Value, key: str) -> AlikeRule:
-        """Return what gives the model's tensor that a value's tensor comes from first."""
+    def origins(self, value: Value) -> Callable[[str], AlikeRule]:
+        """Return what tells of a key which model's tensor a value's comes from first."""
+        return self._alike.rules(lambda key: answered(self._origin(value.name, key, {})))
 
-        def look() -> FoundTensor | None:
-            return answered(self._origin(value.name, key, {}))
-
-        return self._alike.rule(("origin", value), key, look)
-
-    def find(self, value: Value, key: str) -> AlikeRule:
-        """Return what gives a value's tensor of a key, if it has one."""
-
-        def look() -> FoundTensor | None:
-            return answered(self._find(value, key, {}))
-
-        return self._alike.rule(("tensor", value), key, look)
+    def tensors(self, value: Value) -> Callable[[str], AlikeRule]:
+        """Return what tells of a key what gives a value's tensor, if it has one."""
+        return self._alike.rules(lambda key: answered(self._find(value, key, {})))
 
     def source_of(self, rule: AlikeRule, key: str) -> str:
         """Return what to call the model in messages whose tensor a rule gives for a key."""
@@ -280,6 +267,14 @@ class Values:
         if value.minus is None and index is not None:
             return self._files[index]
         return f"step {value.name!r}" if value.minus is None else f"'{value}'"
+
+
+def _canonical(tensors: Mapping[str, Tensor], architecture: Architecture) -> Mapping[str, Tensor]:
+    """Return a table of contents by the names that keys have in every model."""
+    old = tuple(architecture.aliases)
+    if not old or not any(key.startswith(old) for key in tensors):
+        return tensors
+    return {architecture.canonical(key): info for key, info in tensors.items()}
 
 
 def _lead(step: Step) -> Value:
