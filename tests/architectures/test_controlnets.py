@@ -14,6 +14,7 @@ from diffusers.loaders import single_file_utils as oracle
 from safetensors.numpy import load_file, save_file
 
 from bmerge.architectures import builtin, detect
+from bmerge.architectures.components import components_of
 from bmerge.formats.layouts import in_layout
 from comfyui import table_of
 from layouts import by_diffusers
@@ -115,6 +116,11 @@ def test_control_nets_merge_across_layouts(bmerge, net, tmp_path, first):
         assert found.keys() == wanted.keys()
         for key in wanted:
             np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6, err_msg=key)
+
+
+def test_control_net_in_one_file_with_its_model_is_a_component_of_its_own():
+    unet, net = "model.diffusion_model.input_blocks.11.0.x", "control_model.input_blocks.11.0.x"
+    assert components_of([unet, net]) == {unet: "picture model", net: "ControlNet"}
 
 
 def esrgan(blocks=23):

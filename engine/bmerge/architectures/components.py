@@ -23,6 +23,7 @@ _RULES = (
     (r"first_stage_model\.|vae\.|pretransform\.", VAE),
     (r"audio_vae\.", "audio VAE"),
     (r"vocoder\.", "vocoder"),
+    (r"control_model\.", "ControlNet"),  # beside its model, as the first ones were published
     (r"clip_vision\.|clip_l_vision\.|image_encoder\.", IMAGE_ENCODER),
     (r"conditioner\.(?:main_image_encoder|embedders\.0\.open_clip)\.", IMAGE_ENCODER),
     (r"text_encoders\.(?P<name>[^.]+)\.", TEXT_ENCODER),
