@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.optimize import OptimizeResult, minimize  # type: ignore[import-untyped]
 
 from bmerge_plugins.gaussian.evidence import Evidence
 from bmerge_plugins.gaussian.kernel import Array, matern, squared_distances
 from bmerge_plugins.gaussian.process import Process, Shape, covariance, inverse
 
-__all__ = ["fit"]
+__all__ = ["fit", "gain_of_lengths"]
 
 _USUAL_LENGTH = 0.5  # times the root of the number of dimensions
 _USUAL_TASTE, _USUAL_ERROR, _USUAL_NOISE = 0.1, 0.02, 1e-3
@@ -39,15 +39,21 @@ def fit(evidence: Evidence, *, alike: bool = False, noise: float | None = None) 
         noise: variance of the scores' errors beside the one that is given; None finds it out.
     """
     likelihood = _Likelihood(evidence, alike=alike)
-    found = minimize(
-        likelihood.loss,
-        likelihood.begin(noise),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=likelihood.bounds(noise),
-        options={"maxiter": _ITERATIONS},
-    )
-    return Process(evidence, likelihood.shape(found.x))
+    return Process(evidence, likelihood.shape(likelihood.least(noise).x))
+
+
+def gain_of_lengths(evidence: Evidence, noise: float | None = None) -> float:
+    """Return how much better scores are explained by a length scale for each dimension.
+
+    That is the logarithm of how many times likelier they are than with one for all, given what is
+    usual.
+
+    Args:
+        evidence: what is known.
+        noise: as of :func:`fit`.
+    """
+    one, each = (_Likelihood(evidence, alike=alike).least(noise).fun for alike in (True, False))
+    return float(one - each)
 
 
 def _log(value: float) -> float:
@@ -94,6 +100,17 @@ class _Likelihood:
             _BOUNDS_OF_NOISE if noise is None else (noise, noise),
         ]
         return [(_log(low), _log(high)) for low, high in bounds]
+
+    def least(self, noise: float | None) -> OptimizeResult:
+        """Return the least loss, and the logarithms that have it."""
+        return minimize(
+            self.loss,
+            self.begin(noise),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=self.bounds(noise),
+            options={"maxiter": _ITERATIONS},
+        )
 
     def shape(self, logarithms: Array) -> Shape:
         """Return the shape that the logarithms mean."""

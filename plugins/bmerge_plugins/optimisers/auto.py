@@ -1,13 +1,14 @@
 """``auto``: what found most in ``bmerge bench optimisers``, by a rule that is written down here.
 
-Two Gaussian processes take turns. One has a length scale for each dimension: it finds out which few
-blocks matter. It proposes where the expected improvement is greatest, and later, when there is a
-good merge to begin from, where its upper bound is, within a box around the best one that closes in
-while it yields nothing. The other has one length scale for all and proposes by its upper bound,
-anywhere: it is right sooner where many blocks matter alike, as at the corners of the space and on
-ridges, and goes where little is known. Both know which pictures each trial was judged by. Their
-time grows with the cube of the number of trials, so that CMA-ES continues, from the best, where
-they get slow.
+Two Gaussian processes take turns. One has a length scale for all dimensions and proposes by its
+upper bound, anywhere: it is right sooner where many blocks matter alike, as at the corners of the
+space and on ridges, and goes where little is known. The other has a length scale for each: it finds
+out which few blocks matter. It proposes where the expected improvement is greatest, with every
+third ask; later, when there is a good merge to begin from, with every second ask where its upper
+bound is, within a box around the best one that closes in while it yields nothing. Then it gives up
+its turns where the scores do not tell clearly that blocks matter differently. Both know which
+pictures each trial was judged by. Their time grows with the cube of the number of trials, so that
+CMA-ES continues, from the best, where they get slow.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ _NOISE = 1e-6
 trial. A process that finds its own noise takes for it what it cannot explain yet."""
 
 _WIDE = 24
-"""Asks without a box, in which half of the proposals are where improvement is expected."""
+"""Asks without a box, in which a third of the proposals are where improvement is expected."""
+
+_CLEAR = 6.0
+"""Logarithm of how many times likelier the scores are with a length scale for each dimension, from
+which on these count: where all blocks matter alike, what they say is chance."""
 
 
 class _Turn(NamedTuple):
@@ -108,9 +113,9 @@ class Auto:
         if not results.told:
             return results.propose(results.cube.unit(results.centre))
         rng = np.random.default_rng((self._seed, results.asks))
-        told = results.scored()
-        turn = self._turn(results.asks, told)
+        told, foresees = results.scored(), _is_foreseeing(results.asks)
         with threadpool_limits(1):
+            turn = self._turn(results.asks, told)
             promising = proposal(
                 told,
                 results.flying,
@@ -121,19 +126,24 @@ class Auto:
                 box=turn.box,
                 snap=results.snapped if results.stepped else None,
             )
-        if not turn.alike:  # the other one goes where little is known, not where it expects most
+        if foresees:  # the other one goes where little is known, not where it expects most
             self.expected_gain = promising.gain
         return results.propose(promising.point.tolist())
 
     def _turn(self, number: int, told: Told) -> _Turn:
         """Return how an ask is answered."""
         from bmerge_plugins.gaussian.acquisition import expected_improvement, upper_bound
+        from bmerge_plugins.gaussian.evidence import evidence_of
+        from bmerge_plugins.gaussian.fit import gain_of_lengths
 
         bound = upper_bound(self._kappa)
-        if number % 2:
-            return _Turn(lambda _: bound, alike=True, box=None)
+        anywhere = _Turn(lambda _: bound, alike=True, box=None)
+        if not _is_foreseeing(number):
+            return anywhere
         if number < _WIDE or self._results.stepped:  # a box may have no untried point of few
             return _Turn(expected_improvement, alike=False, box=None)
+        if gain_of_lengths(evidence_of(told)[0], _NOISE) < _CLEAR:
+            return anywhere
         return _Turn(lambda _: bound, alike=False, box=self._results.box(told))
 
     def _count_ask(self) -> None:
@@ -142,6 +152,11 @@ class Auto:
 
     def _tell_evolution(self, result: Result) -> None:
         self._evolution.tell(replace(result, proposed=result.proposed and self._evolved))
+
+
+def _is_foreseeing(number: int) -> bool:
+    """Tell whether it is the turn of the process with a length scale for each dimension."""
+    return number % (3 if number < _WIDE else 2) == 0
 
 
 @hookimpl

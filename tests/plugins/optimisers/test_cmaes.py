@@ -115,8 +115,8 @@ def test_auto_lets_two_processes_take_turns():
     known = [Result(i, point, score(point), proposed=False) for i, point in enumerate(points)]
     optimiser = AUTO.create(SPACE, 3, 20, options={})
     optimiser.replay(known)
-    for turn in range(4):
-        options = {"acquisition": "ei", "scales": "each"} if turn % 2 == 0 else {"kappa": 2.576}
+    for turn in range(5):
+        options = {"acquisition": "ei", "scales": "each"} if turn % 3 == 0 else {"kappa": 2.576}
         other = process.create(SPACE, 3, 20, options={**options, "noise": 1e-6})
         other.replay(known)
         values = dict(optimiser.ask())

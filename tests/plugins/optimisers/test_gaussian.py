@@ -15,7 +15,7 @@ from bmerge_plugins.gaussian.acquisition import (
 )
 from bmerge_plugins.gaussian.bounds import around_best, reduced
 from bmerge_plugins.gaussian.evidence import Evidence, Told, evidence_of, standardised
-from bmerge_plugins.gaussian.fit import _Likelihood, fit
+from bmerge_plugins.gaussian.fit import _Likelihood, fit, gain_of_lengths
 from bmerge_plugins.gaussian.maximum import argmax
 from bmerge_plugins.gaussian.process import MEAN_VARIANCE, Process, Shape
 from bmerge_plugins.optimisers.auto import Auto
@@ -277,20 +277,43 @@ def test_box_stays_at_the_best_that_is_sure():
     assert _box([1.0, 9.0], sure=[False, False]) == pytest.approx((0.1, 0.9))  # of the whole
 
 
-def test_auto_proposes_near_the_best_once_it_knows_the_space():
+def test_lengths_gain_where_dimensions_matter_differently():
+    points = np.random.default_rng(5).random((60, 12))
+    few, _ = standardised(-((points[:, 3] - 0.7) ** 2) - (points[:, 8] - 0.2) ** 2)
+    all_alike, _ = standardised(-(points - 0.2).sum(1))
+    assert gain_of_lengths(Evidence.plain(points, few, np.zeros(60))) > 20
+    assert 0 <= gain_of_lengths(Evidence.plain(points, all_alike, np.zeros(60))) < 1
+
+
+def asked(score, asks, *optimisers):
+    """Tell optimisers of 60 trials, the best at .3; return their proposals after so many asks."""
     space = Space(tuple(Parameter(name, 0.0, 1.0) for name in "abcde"))
-    rng, best = np.random.default_rng(6), dict.fromkeys("abcde", 0.3)
-    told = [Result(0, best, 1.0, proposed=False)]
-    for number in range(1, 60):
-        values = dict(zip("abcde", rng.random(5).tolist(), strict=True))
-        told.append(Result(number, values, -float(sum(values.values())), pruned=True))
-    distances = []
-    for asks in (58, 59):
-        optimiser = Auto(space, 1, 80)
-        optimiser.replay([told[0], *told[60 - asks :]])
-        distances.append(max(abs(value - 0.3) for value in optimiser.ask().values()))
+    rng, told, proposals = np.random.default_rng(6), [], []
+    for number in range(60):
+        asked_for = number >= 60 - asks
+        point = rng.random(5) if number else np.full(5, 0.3)
+        values = dict(zip("abcde", point.tolist(), strict=True))
+        told.append(Result(number, values, score(point), proposed=asked_for, pruned=number > 0))
+    for make, options in optimisers:
+        optimiser = make(space, 1, 80, **options)
+        optimiser.replay(told)
+        proposals.append(np.array([*optimiser.ask().values()]))
+    return proposals
+
+
+def test_auto_proposes_near_the_best_once_it_knows_the_space():
+    def score(point):
+        return -abs(point[0] - 0.3) - 9 * abs(point[1] - 0.3)
+
+    distances = [abs(asked(score, asks, (Auto, {}))[0] - 0.3).max() for asks in (58, 59)]
     assert distances[0] <= 0.1 + 1e-9  # half the least box
     assert distances[1] > 0.1  # by turns anywhere
+
+
+@pytest.mark.parametrize("asks", [58, 59])
+def test_auto_has_one_length_scale_where_all_dimensions_matter_alike(asks):
+    one, another = asked(lambda x: -float(sum(x)), asks, (Auto, {}), (Bayes, {"noise": 1e-6}))
+    np.testing.assert_array_equal(one, another)
 
 
 def test_standardised_scores_of_any_size():
