@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -365,6 +366,32 @@ def test_language_model_keeps_its_tokenizer(bmerge, tmp_path):
     called = bmerge("merge", "weighted_sum", *models, "--shard-size", "100K", "-o", shards)
     assert called.status == 0, called.err
     assert {"config.json", "tokenizer.json", "merges.txt"} < files_of(shards)
+
+
+def test_what_lies_beside_shards_is_whole_or_not_there(bmerge, tmp_path):
+    folder, shards = tmp_path / "llm", tmp_path / "shards"
+    folder.mkdir()
+    save_file(small_model("qwen2_7b", 1), folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_bytes(b"words " * 500_000)
+    words = ("convert", folder, "--dtype", "fp16", "--shard-size", "100K", "-o", shards)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+    try:
+        called = bmerge(*words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert called.status == 0, called.err
+    assert f"what lies beside the weights in {folder} cannot be copied" in called.err
+    assert {name for name in files_of(shards) if "model" not in name} == {"config.json"}
+    (shards / "config.json").write_text("of another model")
+    called = bmerge(*words, "--force")
+    assert called.status == 0, called.err
+    assert f"not copied from {folder}, as {shards} has others: config.json" in called.err
+    assert (shards / "config.json").read_text() == "of another model"
+    assert (shards / "tokenizer.json").read_bytes() == b"words " * 500_000
+    called = bmerge(*words, "--force")
+    assert "tokenizer.json" not in called.err
 
 
 def test_a_folder_whose_weights_stay_codes_still_says_so(bmerge, tmp_path):

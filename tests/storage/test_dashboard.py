@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import pytest
 from optuna.artifacts import FileSystemArtifactStore
@@ -53,3 +54,15 @@ def test_the_dashboard_shows_every_picture(tmp_path, bmerge):
         assert {get(app, f"{place}/{a['artifact_id']}") for a in shown["artifacts"]} == files
         assert {a["mimetype"] for a in shown["artifacts"]} == {"image/png"}
     storage.engine.dispose()
+
+
+def test_pictures_are_copied_where_there_are_no_links(tmp_path, bmerge, monkeypatch):
+    folder = tmp_path / "a study"
+    run_study(make_study(folder, n_iters=1, init=0), trials=2)
+    pictures = {p["file"] for trial in read_study(folder).trials.values() for p in trial.pictures}
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    assert bmerge("studies", "dashboard", folder).status == 0
+    copies = list((folder / "artifacts").iterdir())
+    assert {path.stat().st_nlink for path in copies} == {1}
+    wanted = sorted((folder / name).read_bytes() for name in pictures)
+    assert sorted(path.read_bytes() for path in copies) == wanted

@@ -213,9 +213,10 @@ def _sha256(path: Path) -> str:
 
 def _record(root: Path, place: Path, digest: str) -> None:
     """Note a checksum as ``sha256sum`` does, in place of an older one of the same file."""
-    sums = root / SUMS
+    sums, part = root / SUMS, root / f"{SUMS}.part"
     name = place.as_posix()
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     lines = [line for line in lines if line[66:] != name]
     text = "".join(f"{line}\n" for line in (*lines, f"{digest}  {name}"))
-    sums.write_text(text, encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
+    part.replace(sums)

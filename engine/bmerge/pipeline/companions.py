@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import re
 from collections.abc import Collection, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from bmerge.formats import CodedTensor, leading
 from bmerge.formats.folders import PIPELINE
 from bmerge.plan import Plan
+from bmerge.temporaries import temporary_folder
 
 __all__ = ["companions_of", "copy_companions", "quantised_parts"]
 
@@ -54,9 +56,10 @@ def quantised_parts(plan: Plan) -> frozenset[str]:
 
 def copy_companions(
     source: Path, target: Path, components: Collection[str], quantised: Collection[str]
-) -> int:
+) -> tuple[str, ...]:
     """Copy the files beside a model's weights into another folder; those that are there stay.
 
+    Each appears as a whole: one that is cut off would be there, and stay, in every merge after it.
     Of weights that are codes no more, their configs do not say that they are.
 
     Args:
@@ -66,28 +69,45 @@ def copy_companions(
         quantised: see :func:`quantised_parts`.
 
     Returns:
-        How many were copied.
+        The names of those that are not copied because others are there.
 
     Raises:
         OSError: if one cannot be copied.
     """
-    import shutil  # most merges have none
-
-    count = 0
+    stay = []
     for relative in companions_of(source, components):
         file = target / relative
         folder = relative.parts[0] if len(relative.parts) > 1 else None
         plain = not quantised if folder is None else folder in {*components} - {*quantised}
-        if file.exists() or (plain and relative.name in _SETTINGS):
+        if plain and relative.name in _SETTINGS:
             continue
-        file.parent.mkdir(parents=True, exist_ok=True)
         text = _of_floats(source / relative) if plain and relative.name == _CONFIG else None
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _appear(file, source / relative, text)
+        elif not _is_copy(file, source / relative, text):
+            stay.append(str(relative))
+    return tuple(stay)
+
+
+def _is_copy(file: Path, source: Path, text: str | None) -> bool:
+    """Tell whether a file holds a text, or else what another one does."""
+    if text is not None:
+        return file.read_bytes() == text.encode()
+    return filecmp.cmp(file, source, shallow=False)
+
+
+def _appear(file: Path, source: Path, text: str | None) -> None:
+    """Make a file with a text, or else the copy of another one, that appears as a whole."""
+    import shutil  # most merges have none
+
+    with temporary_folder("companion", file.parent) as staging:
+        part = staging / file.name
         if text is None:
-            shutil.copyfile(source / relative, file)
+            shutil.copyfile(source, part)
         else:
-            file.write_text(text, encoding="utf-8")
-        count += 1
-    return count
+            part.write_text(text, encoding="utf-8")
+        part.replace(file)
 
 
 def _of_floats(config: Path) -> str | None:

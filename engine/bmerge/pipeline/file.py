@@ -156,10 +156,12 @@ def _copied(plan: Plan, folder: Path) -> tuple[str, ...]:
     from bmerge.pipeline.companions import copy_companions, quantised_parts
 
     try:
-        copy_companions(home, folder, (), quantised_parts(plan))
+        stay = copy_companions(home, folder, (), quantised_parts(plan))
     except OSError as error:
         return (f"what lies beside the weights in {home} cannot be copied: {error.strerror}",)
-    return ()
+    if not stay:
+        return ()
+    return (f"not copied from {home}, as {folder} has others: {', '.join(stay)}",)
 
 
 def _written(plan: Plan, output: Path) -> Plan:

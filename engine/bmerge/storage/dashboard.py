@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from bmerge.errors import StudyError
-from bmerge.evaluate.durable import unwritable
+from bmerge.evaluate.durable import copy_durably
 from bmerge.evaluate.pictures import picture_file
 from bmerge.records import dataclass
 from bmerge.storage.database import close_database, open_database, without_password
@@ -72,7 +70,8 @@ def publish_pictures(folder: Path) -> Artifacts:
         count = 0
         for number, file in _pictures(study):
             name = hashlib.sha256(f"{number}/{file.name}".encode()).hexdigest()[:32]
-            _link(file, folder / _FOLDER / name)
+            if not (folder / _FOLDER / name).exists():
+                copy_durably([(file, folder / _FOLDER / name)])
             key = f"dashboard:artifacts:{ids[number]}:{name}"
             meta = {"artifact_id": name, "mimetype": "image/png", "filename": file.name}
             if key not in known:
@@ -91,17 +90,3 @@ def _pictures(study: StoredStudy) -> Iterator[tuple[int, Path]]:
         for record in trial.pictures:
             if (file := picture_file(study.folder, record["file"])) is not None:
                 yield trial.number, file
-
-
-def _link(file: Path, name: Path) -> None:
-    """Give a file another name; copy it where there are no links."""
-    if name.exists():
-        return
-    try:
-        name.parent.mkdir(exist_ok=True)
-        try:
-            os.link(file, name)
-        except OSError:
-            shutil.copyfile(file, name)
-    except OSError as error:
-        raise unwritable(name, error) from error
