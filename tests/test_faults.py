@@ -7,7 +7,7 @@ import runpy
 import pytest
 
 from bmerge import RecipeError
-from bmerge.faults import in_one_line, place_of
+from bmerge.faults import explained, in_one_line, place_of
 
 
 def _caught(file) -> BaseException:
@@ -44,3 +44,17 @@ def test_lines_are_joined_and_errors_of_ours_speak_for_themselves():
     assert in_one_line(ValueError("out of\n luck")) == "ValueError: out of luck"
     assert in_one_line(ValueError()) == "ValueError"
     assert in_one_line(RecipeError("wrong", path="a.yaml")) == "a.yaml: wrong"
+
+
+class Panic(BaseException):
+    """What a library in Rust raises where it panics: a tokenizer, say."""
+
+
+def test_a_panic_counts_as_a_failure_and_an_interrupt_does_not():
+    with pytest.raises(RecipeError, match="it failed: Panic: out of range") as caught:  # noqa: SIM117
+        with explained("it failed", RecipeError):
+            raise Panic("out of range")
+    assert isinstance(caught.value.__cause__, Panic)
+    for wish in (KeyboardInterrupt, GeneratorExit):
+        with pytest.raises(wish), explained("it failed", RecipeError):
+            raise wish

@@ -19,6 +19,9 @@ __all__ = ["FAILURES", "explained", "in_one_line", "place_of"]
 FAILURES = (Exception, SystemExit)
 """What somebody else's code raises when it fails: one that calls ``sys.exit`` ends no run."""
 
+_WISHES = (KeyboardInterrupt, GeneratorExit)
+"""What goes through somebody else's code without its having failed."""
+
 _OWN = Path(__file__).parent
 _CALLERS = ("click", "pluggy")
 """Packages that call a plugin's functions on our behalf."""
@@ -44,7 +47,8 @@ def in_one_line(error: BaseException) -> str:
 def explained(doing: str, make: Callable[[str], BmergeError]) -> Iterator[None]:
     """Turn what somebody else's code raises into an error of bmerge that says what was being done.
 
-    Errors of bmerge pass as they are: whoever raises one has said what is wrong.
+    Errors of bmerge pass as they are: whoever raises one has said what is wrong. A panic of a
+    library that is written in Rust counts as a failure too; it is only a ``BaseException``.
 
     Args:
         doing: what goes before the failure: ``the scorer 'x' failed at the picture 'y'``.
@@ -52,9 +56,9 @@ def explained(doing: str, make: Callable[[str], BmergeError]) -> Iterator[None]:
     """
     try:
         yield
-    except BmergeError:
+    except (BmergeError, *_WISHES):
         raise
-    except FAILURES as error:
+    except BaseException as error:
         if missing := as_missing_extra(error):
             raise missing from error
         raise make(f"{doing}: {in_one_line(error)}") from error

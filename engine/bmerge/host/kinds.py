@@ -8,13 +8,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
-from bmerge.errors import BmergeError, PluginError, nearest
+from bmerge.errors import PluginError, nearest
 from bmerge.evaluate.protocols import Generator, Scorer, TrialScorer
 from bmerge.evaluate.weights import Download
-from bmerge.extras import as_missing_extra, require
-from bmerge.faults import FAILURES, in_one_line
+from bmerge.extras import require
+from bmerge.faults import explained
 from bmerge.options import annotations_of, problem
 from bmerge.options.about import about, bare
 from bmerge.records import dataclass
@@ -85,15 +86,8 @@ class PluginKind(Generic[T]):
                 the factory takes, or the factory fails: the file and line are named.
         """
         self.check(options)
-        try:
+        with explained(f"{self.name} cannot be made", partial(PluginError, plugin=self.name)):
             made = self.factory(*arguments, **options)
-        except BmergeError:
-            raise
-        except FAILURES as error:
-            if missing := as_missing_extra(error):
-                raise missing from error
-            message = f"{self.name} cannot be made: {in_one_line(error)}"
-            raise PluginError(message, plugin=self.name) from error
         self._check_made(made)
         return made
 
