@@ -10,6 +10,7 @@ from bmerge.formats import in_one_layout, open_checkpoint
 from bmerge.plan.alike import AlikeKeys
 from bmerge.plan.parts import Parts
 from bmerge.testing import read_checkpoint, write_checkpoint
+from layouts import small_model
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 ENCODER = {
@@ -225,6 +226,45 @@ def test_parts_of_any_files_are_put_together_by_the_names_of_the_whole_one(bmerg
     exact = tensors["a"] | under(UNET, tensors["u"]) | under(VAE, tensors["v"])
     assert found.keys() == exact.keys()
     assert all((found[key] == array).all() for key, array in exact.items())
+
+
+def test_a_bare_diffusion_model_is_all_unet(bmerge, tmp_path):
+    tensors = [small_model("qwen_image", seed) for seed in range(2)]
+    for name, model in zip("ab", tensors, strict=True):
+        write_checkpoint(tmp_path / f"{name}.safetensors", model)
+    (tmp_path / "r.yaml").write_text(
+        "models: {a: a.safetensors, b: b.safetensors}\n"
+        "steps:\n"
+        "  mixed: {method: weighted_sum, models: [a, b]}\n"
+        "  out: {pick: {unet: b, 'img_in.*': mixed}}\n"
+    )
+    called = bmerge("merge", tmp_path / "r.yaml", "-o", tmp_path / "o.safetensors")
+    assert called.status == 0, called.err
+    found = read_checkpoint(tmp_path / "o.safetensors")
+    assert found.keys() == tensors[1].keys()
+    for key, array in tensors[1].items():
+        of_both = (tensors[0][key] + array) / 2 if key.startswith("img_in.") else array
+        np.testing.assert_allclose(found[key], of_both, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("text_encoder: b", "b.safetensors has no tensors of 'text_encoder'"),
+        ("unet: b", "a.safetensors has no tensors of '*'"),
+    ],
+)
+def test_a_bare_diffusion_model_has_no_other_part_to_pick(bmerge, tmp_path, part, said):
+    for seed, name in enumerate("ab"):
+        model = small_model("qwen_image", seed)
+        write_checkpoint(tmp_path / f"{name}.safetensors", model)
+    (tmp_path / "r.yaml").write_text(
+        "models: {a: a.safetensors, b: b.safetensors}\n"
+        f"steps: {{out: {{pick: {{'*': a, {part}}}}}}}\n"
+    )
+    called = bmerge("merge", tmp_path / "r.yaml", "-o", tmp_path / "o.safetensors")
+    assert called.status != 0
+    assert said in called.err
 
 
 def test_parts_may_be_put_together_before_a_merge(bmerge, tmp_path):

@@ -31,6 +31,8 @@ COMPONENTS = {
 }  # fmt: skip
 """Component → how its keys start."""
 
+_MODEL = "unet"
+"""The component that is the diffusion model, which may be a file without any other."""
 _SEVERAL = "text_encoder"
 """The component of which a model may have more than one."""
 _WILD = "*?["
@@ -88,7 +90,15 @@ class Parts:
         for part in self._components:
             if key.startswith(COMPONENTS[part]):
                 return part
-        return self._rest
+        return _MODEL if _MODEL in self._components and self._is_bare(key) else self._rest
+
+    def _is_bare(self, key: str) -> bool:
+        """Tell whether a key is of a diffusion model that has nothing before its keys."""
+        if self._architecture.text_encoders is None or self._architecture.is_leftover(key):
+            return False
+        from bmerge.architectures.components import MODEL, components_of  # few models are bare
+
+        return components_of([key], self._architecture)[key] == MODEL
 
     def _range(self, part: str) -> Sequence[str]:
         """Return the blocks that a part names."""
