@@ -310,6 +310,17 @@ def test_one_file_becomes_a_folder_with_the_configs_of_another(bmerge, tmp_path,
     assert "exists" in again.err
 
 
+def test_a_folder_without_configs_gives_none(bmerge, tmp_path, sdxl):
+    save_file(sdxl, tmp_path / "in.safetensors")
+    (tmp_path / "empty").mkdir()
+    save_file(sdxl, tmp_path / "empty" / "model.safetensors")
+    called = bmerge("convert", tmp_path / "in.safetensors", "--layout", "diffusers",
+                    "--configs", tmp_path / "empty", "-o", tmp_path / "out")  # fmt: skip
+    assert called.status == 1
+    assert "empty has no configs or tokenizers" in called.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_merge_of_a_folder_is_a_folder(bmerge, tmp_path, sdxl, folder):
     base, parts = folder
     save_file(sdxl, tmp_path / "b.safetensors")

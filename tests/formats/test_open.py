@@ -124,6 +124,13 @@ def test_missing_file_hints_at_what_is_there(model):
     assert caught.value.hint == f"{model.parent} has m.safetensors"
 
 
+def test_link_to_nothing_says_where_it_leads(model):
+    link = model.with_name("link.safetensors")
+    link.symlink_to("gone.safetensors")
+    with pytest.raises(FormatError, match="is a link to gone.safetensors, which leads nowhere"):
+        open_checkpoint(link)
+
+
 def test_folder_without_checkpoint_is_refused(tmp_path):
     with pytest.raises(FormatError, match="no checkpoint in folder"):
         open_checkpoint(tmp_path)

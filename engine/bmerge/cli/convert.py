@@ -19,6 +19,7 @@ from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.formats import LAYOUTS
 from bmerge.formats.folders import is_index
 from bmerge.host.convert import plan_of_conversion
+from bmerge.pipeline.companions import companions_of
 from bmerge.plan import describe
 from bmerge.recipe.schema import Quantise
 
@@ -108,6 +109,7 @@ def command(
       bmerge convert sdxl.safetensors --vae vae-fix.safetensors -o baked.safetensors
     """
     target = None if dry_run else to.target()
+    beside = None if configs is None else _with_companions(Path(configs))
     if target is None and not dry_run:
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
     if target is not None and not target.suffix and configs is None:
@@ -133,9 +135,16 @@ def command(
     if target is None:
         print_json(describe(plan))
         return
-    beside = None if configs is None else Path(configs)
     report, seconds = write(plan, choice.executor, target, to, registry, configs=beside)
     show_written(plan, report, seconds, as_json=as_json)
+
+
+def _with_companions(folder: Path) -> Path:
+    """Return a folder that is to give configs and tokenizers, after a check that it has some."""
+    if folder.is_dir() and not any(companions_of(folder, ())):
+        message = f"{folder} has no configs or tokenizers"
+        raise FormatError(message, path=folder, hint="name the folder of a model like this one")
+    return folder
 
 
 def _check_folder(model: str, target: Path) -> None:

@@ -39,6 +39,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             return _open_pipeline(path)
         return _open_file(weights_of(path), named=path)
     if not path.exists():
+        if path.is_symlink():
+            message = f"{path} is a link to {path.readlink()}, which leads nowhere"
+            raise FormatError(message, path=path)
         raise FormatError(f"no such file: {path}", path=path, hint=_nearby(path))
     return _open_file(path, named=path)
 
