@@ -104,7 +104,8 @@ def _taken(name: str) -> dict[str, list[str]]:
     if getattr(thing, "_is_protocol", False):
         return methods
     if name in GIVEN:
-        return {"attributes": sorted(field.name for field in dataclasses.fields(thing)), **methods}
+        names = (field.name for field in dataclasses.fields(thing))
+        return {"attributes": sorted(n for n in names if not n.startswith("_")), **methods}
     return {"()": _parameters(thing), **methods}
 
 
