@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bmerge.architectures import builtin
 from bmerge.architectures.generic import generic
 from bmerge.formats import in_one_layout, open_checkpoint
 from bmerge.plan.alike import AlikeKeys
@@ -245,6 +246,12 @@ def test_a_bare_diffusion_model_is_all_unet(bmerge, tmp_path):
     for key, array in tensors[1].items():
         of_both = (tensors[0][key] + array) / 2 if key.startswith("img_in.") else array
         np.testing.assert_allclose(found[key], of_both, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", ["encoder.proj.weight", "decoder.layers.0.mlp.up_proj.weight"])
+def test_a_bare_diffusion_model_may_call_its_keys_as_a_vae_does(key):
+    architecture = next(known for known in builtin() if known.id == "ace-step")
+    assert Parts(["unet", "*"], architecture).of(key) == "unet"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from bmerge.architectures.architecture import Architecture
 from bmerge.formats.prefixes import OF_VAES, is_part_file
 
-__all__ = ["IMAGE_ENCODER", "MODEL", "TEXT_ENCODER", "VAE", "components_of"]
+__all__ = ["IMAGE_ENCODER", "MODEL", "TEXT_ENCODER", "VAE", "component_of", "components_of"]
 
 MODEL = "picture model"
 VAE = "VAE"
@@ -52,7 +52,17 @@ def components_of(
         return {key: _component(key) or _of_part_file(key) for key in keys}
     known = architecture is None or architecture.text_encoders is not None
     model = MODEL if known else "model"
-    return {key: _component(key) or _other(key, model) for key in keys}
+    return {key: component_of(key, model) for key in keys}
+
+
+def component_of(key: str, model: str = MODEL) -> str:
+    """Return the component of a key in a file that holds a model.
+
+    Args:
+        key: the key.
+        model: what the model is called, whose keys nothing tells apart.
+    """
+    return _component(key) or ("marker" if _WEIGHTLESS.fullmatch(key) else model)
 
 
 def _component(key: str) -> str:
@@ -68,7 +78,3 @@ def _component(key: str) -> str:
 def _of_part_file(key: str) -> str:
     vae = _VAE_KEY.match(key) and not _TEXT_KEY.match(key)
     return VAE if vae else TEXT_ENCODER
-
-
-def _other(key: str, model: str) -> str:
-    return "marker" if _WEIGHTLESS.fullmatch(key) else model

@@ -96,9 +96,9 @@ class Parts:
         """Tell whether a key is of a diffusion model that has nothing before its keys."""
         if self._architecture.text_encoders is None or self._architecture.is_leftover(key):
             return False
-        from bmerge.architectures.components import MODEL, components_of  # few models are bare
+        from bmerge.architectures.components import MODEL, component_of  # few models are bare
 
-        return components_of([key], self._architecture)[key] == MODEL
+        return component_of(key) == MODEL
 
     def _range(self, part: str) -> Sequence[str]:
         """Return the blocks that a part names."""
