@@ -14,17 +14,15 @@ from pathlib import Path
 from bmerge.errors import BmergeError, redacted
 from bmerge.extras import as_missing_extra
 
-__all__ = ["FAILURES", "explained", "in_one_line", "place_of"]
-
-FAILURES = (Exception, SystemExit)
-"""What somebody else's code raises when it fails: one that calls ``sys.exit`` ends no run."""
-
-_WISHES = (KeyboardInterrupt, GeneratorExit)
-"""What goes through somebody else's code without its having failed."""
+__all__ = ["EndedError", "contained", "explained", "in_one_line", "place_of"]
 
 _OWN = Path(__file__).parent
 _CALLERS = ("click", "pluggy")
 """Packages that call a plugin's functions on our behalf."""
+
+
+class EndedError(Exception):
+    """What somebody else's code raised that means something to Python; its message says it all."""
 
 
 def in_one_line(error: BaseException) -> str:
@@ -33,32 +31,61 @@ def in_one_line(error: BaseException) -> str:
     Args:
         error: with its traceback; one of bmerge's own speaks for itself.
     """
-    if isinstance(error, BmergeError):
+    if isinstance(error, BmergeError | EndedError):
         return str(error)
     if missing := as_missing_extra(error):
         return f"{missing} ({missing.hint})"
-    text = redacted(" ".join(str(error).split()))
+    text = redacted(" ".join(_text_of(error).split()))
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = place_of(error)
     return f"{told} ({place})" if place else told
+
+
+def _text_of(error: BaseException) -> str:
+    """Return what an error says, which is code of whoever wrote it."""
+    try:
+        with contained():
+            return str(error)
+    except Exception as failure:  # noqa: BLE001  it can raise anything
+        return f"its text cannot be told: {type(failure).__name__}"
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Make an ordinary exception of whatever somebody else's code raises, but of an interrupt.
+
+    Exits, a :class:`GeneratorExit`, a cancelled task of asyncio, and panics of libraries that are
+    written in Rust are only a :class:`BaseException`, and failures like all others. So is a
+    :class:`StopIteration`, which would end the generators that it goes through.
+
+    Raises:
+        EndedError: for each of these. Another :class:`Exception` passes as it is.
+    """
+    try:
+        yield
+    except BaseException as error:
+        passes = isinstance(error, Exception | KeyboardInterrupt)
+        if passes and not isinstance(error, StopIteration):
+            raise
+        raise EndedError(in_one_line(error)).with_traceback(error.__traceback__) from error
 
 
 @contextmanager
 def explained(doing: str, make: Callable[[str], BmergeError]) -> Iterator[None]:
     """Turn what somebody else's code raises into an error of bmerge that says what was being done.
 
-    Errors of bmerge pass as they are: whoever raises one has said what is wrong. A panic of a
-    library that is written in Rust counts as a failure too; it is only a ``BaseException``.
+    Errors of bmerge pass as they are: whoever raises one has said what is wrong.
 
     Args:
         doing: what goes before the failure: ``the scorer 'x' failed at the picture 'y'``.
         make: makes the error from its message.
     """
     try:
-        yield
-    except (BmergeError, *_WISHES):
+        with contained():
+            yield
+    except BmergeError:
         raise
-    except BaseException as error:
+    except Exception as error:
         if missing := as_missing_extra(error):
             raise missing from error
         raise make(f"{doing}: {in_one_line(error)}") from error

@@ -68,7 +68,11 @@ def call(arguments: list[str]) -> int:
     logger.addHandler(handler)
     try:
         return _status(arguments, session)
-    except Exception as error:  # noqa: BLE001  the last place where a bug can be told politely
+    except SystemExit as error:
+        if session.foreign or place_of(error) is None:
+            raise
+        return _fail(error, session)  # of a plugin that one of our own verbs has called
+    except BaseException as error:  # noqa: BLE001  the last place where a bug can be told politely
         return _fail(error, session)
     finally:
         logger.removeHandler(handler)
@@ -116,7 +120,7 @@ def _refuse(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def _fail(error: Exception, session: Session) -> int:
+def _fail(error: BaseException, session: Session) -> int:
     if signals.received() and not isinstance(error, BmergeError):
         # What an interrupt made of code that was not prepared for it.
         note("stopped")
@@ -143,7 +147,7 @@ def _fail(error: Exception, session: Session) -> int:
     return FAILURE
 
 
-def _blame(error: Exception, session: Session) -> None:
+def _blame(error: BaseException, session: Session) -> None:
     """Say what went wrong that should not, and in whose code."""
     place = place_of(error)
     plugin = session.plugin_at(place.rpartition(":")[0]) if place else None

@@ -132,6 +132,7 @@ class Root(click.Group):
         One that a plugin adds may stand before the ``--plugin`` that names its file.
         """
         if args[0] not in COMMANDS:
+            session_of(ctx).foreign = True
             known = session_of(ctx).plugins
             known += [path for path in plugins_named_in(args[1:]) if path not in known]
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:

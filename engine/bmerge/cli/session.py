@@ -34,11 +34,13 @@ class Session:
         debug: whether tracebacks are shown.
         plugins: files and folders given by ``--plugin``.
         blocked: names given by ``-p no:NAME``.
+        foreign: whether a plugin has added the verb, so that it ends the process as it likes.
     """
 
     debug: bool = False
     plugins: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    foreign: bool = False
     _registry: Registry | None = None
 
     def registry(self) -> Registry:

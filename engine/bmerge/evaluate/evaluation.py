@@ -30,7 +30,7 @@ from bmerge.evaluate.protocols import (
     TrialScorer,
 )
 from bmerge.evaluate.scoring import WeightedScorer, scores_by
-from bmerge.faults import FAILURES, in_one_line
+from bmerge.faults import contained, in_one_line
 from bmerge.records import dataclass
 
 __all__ = [
@@ -174,8 +174,9 @@ class Evaluator:
     def close(self) -> None:
         """Close the generator; what that raises is told, but hides nothing that came before."""
         try:
-            self.generator.close()
-        except FAILURES as error:
+            with contained():
+                self.generator.close()
+        except Exception as error:
             message = "%s could not be closed: %s"
             _logger.warning(message, self.who, in_one_line(error), exc_info=True)
 

@@ -17,7 +17,7 @@ from bmerge.expr import eager
 from bmerge.expr.graph import Graph, GraphNode
 from bmerge.expr.returned import checked
 from bmerge.expr.window import POSITIONS, Window, position, seeded
-from bmerge.faults import FAILURES, in_one_line
+from bmerge.faults import contained, in_one_line
 
 __all__ = ["evaluate"]
 
@@ -78,10 +78,11 @@ def _called(graph: Graph, node: GraphNode, values: Sequence[Tensor], window: Win
     numbers = dict(zip(called.names, map(float, values[called.n_models :]), strict=True))
     with torch.no_grad(), seeded(window.seed, stream):
         try:
-            result = called.function(*models, **numbers)
+            with contained():
+                result = called.function(*models, **numbers)
         except (BmergeError, torch.cuda.OutOfMemoryError):
             raise
-        except FAILURES as error:
+        except Exception as error:
             # Whether it can be decomposed, what is not finite cannot be asked of a method.
             bad = not all(torch.isfinite(model).all() for model in models)
             if not bad or not isinstance(error, torch.linalg.LinAlgError):  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 from bmerge.errors import MethodError
 from bmerge.expr.graph import Graph, needed
 from bmerge.expr.symbol import USE_OPS, Recorder, Symbol
-from bmerge.faults import place_of
+from bmerge.faults import EndedError, contained, place_of
 
 __all__ = ["trace"]
 
@@ -43,12 +43,15 @@ def trace(
         for index, scalar in enumerate(scalar_names)
     }
     try:
-        result = function(*models, **scalars)
+        with contained():
+            result = function(*models, **scalars)
     except TypeError as error:  # an operator or function that symbols do not have
         message = f"{recorder.method} cannot be traced: {error}{_at(place_of(error))}"
         raise MethodError(message, hint=USE_OPS) from error
     except MethodError as error:
         raise MethodError(f"{error}{_at(place_of(error))}", hint=error.hint) from error
+    except EndedError as error:
+        raise MethodError(f"{recorder.method} cannot be traced: {error}") from error
     output = _output(recorder, result, place)
     nodes, index = needed(recorder.nodes, output.index)
     return Graph(nodes, index, n_models, tuple(scalar_names))

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from bmerge.errors import FormatError
+from bmerge.faults import contained
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.folders import PIPELINE, components_of, is_index, weights_of
@@ -68,7 +69,8 @@ def _as_stored(path: Path, *, named: Path | None = None) -> Checkpoint:
     known = format_of(path)
     if known is None:  # whatever it is called: its bytes say whether it is
         return open_safetensors(path, named=named)
-    found: object = known.open(path, named or path)
+    with contained():
+        found: object = known.open(path, named or path)
     if not isinstance(found, Checkpoint):
         message = f"the format {known.name!r} opens {path} as a {type(found).__name__}"
         raise FormatError(message, path=path, hint="its plugin must return a bmerge.Checkpoint")

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from bmerge import _native
 from bmerge.errors import FormatError
+from bmerge.faults import contained
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.layout import Layout, SafetensorsLayout, TensorRow, in_utf8
 from bmerge.formats.safetensors import open_safetensors
@@ -95,7 +96,8 @@ def lay_out(
     try:
         if found is None or found.lay_out is None or found.suffixes == SAFETENSORS_SUFFIXES:
             return SafetensorsLayout(tensors, metadata, room)
-        made = found.lay_out(path, tuple(tensors), metadata)
+        with contained():
+            made = found.lay_out(path, tuple(tensors), metadata)
     except _native.HeaderError as error:
         raise FormatError(f"{path} cannot be stored: {error}", path=path) from error
     if not all(hasattr(made, name) for name in ("offsets", "size", "finish")):

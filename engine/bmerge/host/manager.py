@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from bmerge.errors import PluginError, nearest
-from bmerge.faults import FAILURES, in_one_line
+from bmerge.faults import contained, in_one_line
 from bmerge.host import builtins, hookspecs
 from bmerge.host.discovery import PluginCandidate
 from bmerge.host.records import PluginRecord
@@ -87,8 +87,9 @@ class PluginHost:
             hint = f"the other one is of {self._source(name)}"
             raise PluginError(message, plugin=name, hint=hint)
         try:
-            plugin = candidate.load()
-        except FAILURES as error:
+            with contained():
+                plugin = candidate.load()
+        except Exception as error:
             message = f"plugin {name!r} cannot be loaded: {in_one_line(error)}"
             raise PluginError(message, plugin=name) from error
         hooks = self._register(plugin, name)
@@ -169,9 +170,10 @@ class PluginHost:
                 continue
             self._asked.add((hook, name))
             try:
-                offered: Any = implementation.function()
-                items = list(offered or ())
-            except FAILURES as error:
+                with contained():
+                    offered: Any = implementation.function()
+                    items = list(offered or ())
+            except Exception as error:  # noqa: BLE001  a plugin can raise anything
                 self.fail(name, f"plugin {name!r} failed in {hook}: {in_one_line(error)}")
                 continue
             for item in items:
@@ -181,8 +183,9 @@ class PluginHost:
         """Call an observer hook in every plugin; what one raises is logged."""
         for implementation in reversed(self._caller(hook).get_hookimpls()):
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
-            except FAILURES as error:  # an observer must not stop a run
+                with contained():
+                    implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:  # noqa: BLE001  an observer must not stop a run
                 reason = in_one_line(error)
                 _log.warning("plugin %r failed in %s: %s", implementation.plugin_name, hook, reason)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bmerge.errors import BmergeError, PluginError, StudyError, StudyInterruptedError
-from bmerge.faults import in_one_line
+from bmerge.faults import EndedError, contained
 from bmerge.storage.store import Store
 from bmerge.storage.unchanged import check_definition
 from bmerge.study.asking import Asking
@@ -71,7 +71,7 @@ def run_study(
         StudyInterruptedError: after Ctrl-C; what is finished is stored.
     """
     try:
-        with study.open_store() as store:
+        with contained(), study.open_store() as store:
             _settle_definition(study, store, accept_changes=accept_changes)
             given = limits if trials is None else Limits(trials=trials)
             if study.file is not None:
@@ -82,8 +82,8 @@ def run_study(
         message = f"interrupted; finished trials are stored in {study.folder}"
         hint = "run the same command again to continue"
         raise StudyInterruptedError(message, hint=hint) from interrupt
-    except SystemExit as error:  # of a plugin's code, where nothing of a trial depends on it
-        raise PluginError(f"a plugin ended the run: {in_one_line(error)}") from error
+    except EndedError as error:  # of a plugin's code, where nothing of a trial depends on it
+        raise PluginError(f"a plugin ended the run: {error}") from error
     finally:
         study.close()
 

@@ -13,6 +13,7 @@ from functools import partial
 
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
+from bmerge.faults import contained
 from bmerge.records import dataclass
 from bmerge.storage.lock import FolderLock
 from bmerge.storage.stored import StoredStudy
@@ -144,7 +145,8 @@ def _parts(evaluator: Evaluator) -> Iterator[tuple[str, object]]:
 
 def _finding(what: str, check: Callable[[], object]) -> Finding:
     try:
-        check()
+        with contained():
+            check()
     except Exception as error:  # noqa: BLE001  a plugin's check can raise anything
         return Finding(what, error)
     return Finding(what)

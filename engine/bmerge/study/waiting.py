@@ -20,7 +20,7 @@ from typing import TypeVar
 from bmerge.errors import Blame, GeneratorError, ScorerError, StudyError
 from bmerge.evaluate.evaluation import Evaluator
 from bmerge.evaluate.protocols import Checked
-from bmerge.faults import in_one_line
+from bmerge.faults import contained, in_one_line
 from bmerge.study.events import Paused
 from bmerge.study.failures import UnexplainedError, blame_of, may_pass_soon
 
@@ -148,7 +148,8 @@ class Patience:
         """Return what is still wrong with those who are asked; raise what no waiting fixes."""
         for part in asked:
             try:
-                part.check(paint=paint)
+                with contained():
+                    part.check(paint=paint)
             except Exception as error:
                 if self._blame(error) == "study":
                     raise
