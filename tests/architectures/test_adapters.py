@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from bmerge.architectures import builtin, detect
 from bmerge.architectures.components import components_of
-from bmerge.formats.layouts import in_layout, layout_of
+from bmerge.formats.layouts import in_layout, layout_of, other_layouts
 from comfyui import shapes_of, table_of
 from layouts import by_diffusers
 
@@ -274,10 +274,23 @@ def test_ip_adapter_has_a_block_for_each_layer_of_attention(name):
     assert name != "Plus" or found.block_of("image_proj.layers.3.1.1.weight") == "R03"
 
 
+SOUND = {
+    "in_channels": 8, "out_channels": 8, "block_out_channels": (128, 256, 384, 640),
+    "class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 512,
+    "class_embeddings_concat": True,
+}  # fmt: skip
+"""What MusicLDM has other than Stable Diffusion 1."""
+WORDS = {"cross_attention_dim": ((None, 768, 1024, None),) * 4}
+"""What AudioLDM 2 has: layers of attention for each of its text encoders."""
+
+
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [("UNetMotionModel", {}), ("UNet3DConditionModel", {}), ("DreamLiteUNetModel", {}),
      ("AutoencoderKLAllegro", {}), ("AsymmetricAutoencoderKL", {}), ("SD3ControlNetModel", {}),
+     ("AutoencoderKLKVAE", {}), ("AllegroTransformer3DModel", {"num_layers": 1}),
+     ("BriaTransformer2DModel", {"num_layers": 1, "num_single_layers": 1}),
+     ("UNet2DConditionModel", SOUND), ("AudioLDM2UNet2DConditionModel", WORDS),
      ("LatteTransformer3DModel", {"norm_type": "ada_norm_single", "caption_channels": 8,
                                   "patch_size": 2, "in_channels": 4, "num_layers": 1,
                                   "cross_attention_dim": 1152, "num_embeds_ada_norm": 8,
@@ -289,3 +302,17 @@ def test_relative_of_a_model_is_not_converted_as_if_it_were_that(kind, settings)
 
 def test_autoencoder_of_seedvr_keeps_the_names_that_comfyui_knows():
     assert layout_of(table_of(shapes_of("vae_seedvr"))) is None
+
+
+def test_models_of_sound_are_not_taken_for_those_of_pictures():
+    table = table_of(of_class("UNet2DConditionModel", SOUND))
+    assert called(detect(table, builtin())) == "audioldm"
+    more = table_of(of_class("AudioLDM2UNet2DConditionModel", WORDS))
+    assert called(detect(more, builtin())).startswith("generic")
+
+
+@pytest.mark.parametrize("kind", ["AutoencoderKLHunyuanVideo15", "AutoencoderKLCogVideoX"])
+def test_autoencoder_is_of_one_kind(kind):
+    table = table_of(of_class(kind, {}))
+    assert called(detect(table, builtin())) == "vae"
+    assert len([*other_layouts(table)]) == 1
