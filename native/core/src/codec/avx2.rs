@@ -14,9 +14,11 @@ use std::arch::x86_64::{
 };
 
 use super::blocks::{Column, Sums};
+use super::cells_avx2;
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use super::quotients;
 use super::search_avx2;
 use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
@@ -80,7 +82,10 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
-        Portable::encode_e2m1(cells, divisors, codes);
+        quotients::encode_e2m1(cells, divisors, codes, |cells, divisors, codes| {
+            // SAFETY: the features were detected; see the type's documentation.
+            unsafe { cells_avx2::encode_e2m1(cells, divisors, codes) }
+        });
     }
 
     #[inline(always)]

@@ -24,6 +24,7 @@ use super::cells_avx512;
 use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
+use super::quotients;
 use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
 use crate::reduce::{self, Bracket};
@@ -95,8 +96,10 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
-        // SAFETY: the features were detected; see the type's documentation.
-        unsafe { cells_avx512::encode_e2m1(cells, divisors, codes) }
+        quotients::encode_e2m1(cells, divisors, codes, |cells, divisors, codes| {
+            // SAFETY: the features were detected; see the type's documentation.
+            unsafe { cells_avx512::encode_e2m1(cells, divisors, codes) }
+        });
     }
 
     #[inline(always)]
@@ -106,7 +109,7 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32, target: &mut [f32; 32]) -> bool {
+    fn scale_e4m3(codes: &[u8; 32], factor: f32, target: &mut [f32; 32]) -> bool {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { cells_avx512::scale_e4m3(codes, factor, target) }
     }
@@ -176,7 +179,7 @@ impl Isa for Avx512 {
 
 /// Sixteen halves as they are stored.
 #[inline(always)]
-fn halves(bytes: [u8; 32]) -> __m256i {
+pub(super) fn halves(bytes: [u8; 32]) -> __m256i {
     // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
     unsafe { transmute::<[u8; 32], __m256i>(bytes) }
 }

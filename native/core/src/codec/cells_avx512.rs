@@ -1,20 +1,19 @@
 //! AVX-512: cells of sixteen or thirty-two numbers, each of which has a scale.
 
 use std::arch::x86_64::{
-    __m128, __m256i, __m512, __m512i, _mm256_permutevar8x32_epi32, _mm256_set_m128i,
-    _mm256_setr_epi32, _mm256_shuffle_epi8, _mm512_add_ps, _mm512_alignr_epi64, _mm512_alignr_epi8,
-    _mm512_and_si512, _mm512_castps_si512, _mm512_cmpge_epi32_mask, _mm512_cvtepi64_epi32,
-    _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_mask_blend_epi32, _mm512_max_epi32, _mm512_max_ps,
-    _mm512_mul_ps, _mm512_or_si512, _mm512_permutex2var_epi64, _mm512_permutexvar_ps,
-    _mm512_range_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi64, _mm512_slli_epi32,
-    _mm512_slli_epi64, _mm512_srli_epi32, _mm512_srli_epi64, _mm512_ternarylogic_epi32, _mm_and_ps,
-    _mm_cmpge_ps, _mm_cmple_ps, _mm_div_ps, _mm_movemask_ps, _mm_set1_ps, _mm_setr_epi8,
+    __m256i, __m512, __m512i, _mm256_permutevar8x32_epi32, _mm256_set_m128i, _mm256_setr_epi32,
+    _mm256_shuffle_epi8, _mm512_add_ps, _mm512_alignr_epi64, _mm512_alignr_epi8, _mm512_and_si512,
+    _mm512_castps_si512, _mm512_cmpge_epi32_mask, _mm512_cvtepi64_epi32, _mm512_fmadd_ps,
+    _mm512_fnmadd_ps, _mm512_mask_blend_epi32, _mm512_max_epi32, _mm512_max_ps, _mm512_mul_ps,
+    _mm512_or_si512, _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_range_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi64, _mm512_slli_epi32, _mm512_slli_epi64,
+    _mm512_srli_epi32, _mm512_srli_epi64, _mm512_ternarylogic_epi32, _mm_setr_epi8,
 };
 use std::mem::transmute;
 
-use super::avx512::{from_e4m3, narrow, places, wide};
+use super::avx512::{from_e4m3, halves, narrow, places, wide};
 use super::blocks;
-use super::eight::{E2M1_ALIGNERS, E2M1_LARGEST};
+use super::eight::{e2m1_aligner, E2M1_LARGEST};
 use super::isa::{Isa, Portable};
 
 /// Cells of sixteen at a time, which are looked up and multiplied by their scales.
@@ -35,9 +34,8 @@ pub(super) fn look_up(
 /// Numbers of E4M3 times a factor; whether none is a NaN.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-pub(super) fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32, target: &mut [f32; 32]) -> bool {
-    let [a, b, c, d, e, f, g, h] = codes.map(i32::from_le_bytes);
-    let (numbers, finite) = from_e4m3(_mm256_setr_epi32(a, b, c, d, e, f, g, h));
+pub(super) fn scale_e4m3(codes: &[u8; 32], factor: f32, target: &mut [f32; 32]) -> bool {
+    let (numbers, finite) = from_e4m3(halves(*codes));
     for (target, numbers) in target.as_chunks_mut().0.iter_mut().zip(numbers) {
         *target = narrow(_mm512_mul_ps(numbers, _mm512_set1_ps(factor)));
     }
@@ -98,29 +96,19 @@ fn magnitudes<const N: usize>(cell: &[f32; N]) -> __m512i {
     greatest
 }
 
-/// Divisors of which quotients are exact in the steps of [`codes`], with room.
-const LEAST: f32 = 1e-30;
-const MOST: f32 = 1e30;
-
 /// Four cells at a time, of which each has one byte of every number of 32 bits.
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-pub(super) fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], targets: &mut [[u8; 8]]) {
+pub(super) fn encode_e2m1(
+    cells: &[[f32; 16]],
+    [divisors, reciprocals]: [&[f32]; 2],
+    targets: &mut [[u8; 8]],
+) {
     let (fours, last) = cells.as_chunks::<4>();
     let (whole, rest) = targets.split_at_mut(fours.len() * 4);
-    let both = fours.iter().zip(divisors.as_chunks::<4>().0);
-    for ((cells, divisors), targets) in both.zip(whole.as_chunks_mut::<4>().0) {
-        // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
-        let vector = unsafe { transmute::<[f32; 4], __m128>(*divisors) };
-        let above = _mm_cmpge_ps(vector, _mm_set1_ps(LEAST));
-        let below = _mm_cmple_ps(vector, _mm_set1_ps(MOST));
-        if _mm_movemask_ps(_mm_and_ps(above, below)) != 0b1111 {
-            Portable::encode_e2m1(cells, divisors, targets);
-            continue;
-        }
-        let reciprocals = _mm_div_ps(_mm_set1_ps(1.0), vector);
-        // SAFETY: both are plain vectors of 16 bytes; every bit pattern is valid.
-        let reciprocals = unsafe { transmute::<__m128, [f32; 4]>(reciprocals) };
+    let each = divisors.as_chunks::<4>().0.iter().zip(reciprocals.as_chunks::<4>().0);
+    let both = fours.iter().zip(each);
+    for ((cells, (divisors, reciprocals)), targets) in both.zip(whole.as_chunks_mut::<4>().0) {
         let code = |at: usize| codes(&cells[at], divisors[at], reciprocals[at]);
         let (low, high) = (_mm512_slli_epi32::<8>(code(1)), _mm512_slli_epi32::<24>(code(3)));
         // All bits of three.
@@ -157,13 +145,8 @@ fn codes(cell: &[f32; 16], divisor: f32, reciprocal: f32) -> __m512i {
 #[target_feature(enable = "avx2,f16c,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn aligners(magnitudes: __m512) -> __m512 {
-    let [halves, ones, twos] = E2M1_ALIGNERS.map(|(aligner, first)| {
-        // Counted in the last bit of the aligner.
-        f32::from_bits(aligner.to_bits() + first)
-    });
-    // By the last four bits of an exponent: that of 2 has none, that of 4 one.
-    let mut table = [halves; 16];
-    (table[0], table[1]) = (ones, twos);
+    // By the last four bits of an exponent.
+    let table: [f32; 16] = std::array::from_fn(|bits| e2m1_aligner(bits as u32));
     // Very small ones have such exponents too.
     let least = _mm512_max_ps(magnitudes, _mm512_set1_ps(0.125));
     let exponents = _mm512_srli_epi32::<23>(_mm512_castps_si512(least));

@@ -34,8 +34,17 @@ pub(super) const E2M1_LARGEST: f32 = 6.0;
 /// Numbers of E2M1 are halves up to 2, then whole ones, then twos. Of a sum with the first of a pair
 /// the last bits are a number's nearest of these, if they are counted from the second on; the least
 /// of the three is its code.
-pub(super) const E2M1_ALIGNERS: [(f32, u32); 3] =
-    [(4_194_304.0, 0), (8_388_608.0, 2), (16_777_216.0, 4)];
+const E2M1_ALIGNERS: [(f32, u32); 3] = [(4_194_304.0, 0), (8_388_608.0, 2), (16_777_216.0, 4)];
+
+/// What is added to a magnitude up to 6 with an exponent of these last bits, three at least, so that
+/// the last bits of the sum are its code.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn e2m1_aligner(exponent: u32) -> f32 {
+    // That of 2 is 128, of which the last bits are zero.
+    let (aligner, first) = E2M1_ALIGNERS[if exponent < 2 { 1 + exponent as usize } else { 0 }];
+    f32::from_bits(aligner.to_bits() + first)
+}
 
 /// Sign, two exponent bits, bias 1, one mantissa bit; a NaN becomes zero.
 #[inline(always)]

@@ -41,8 +41,8 @@ pub(crate) trait Isa {
     }
     /// Numbers of E4M3 times a factor; whether all are finite, where the factor is small.
     #[inline(always)]
-    fn scale_e4m3(codes: [[u8; 4]; 8], factor: f32, target: &mut [f32; 32]) -> bool {
-        Self::decode_e4m3(codes.as_flattened(), target);
+    fn scale_e4m3(codes: &[u8; 32], factor: f32, target: &mut [f32; 32]) -> bool {
+        Self::decode_e4m3(codes, target);
         for number in &mut *target {
             *number *= factor;
         }

@@ -10,6 +10,8 @@ mod avx2;
 mod avx512;
 pub mod blocks;
 #[cfg(target_arch = "x86_64")]
+mod cells_avx2;
+#[cfg(target_arch = "x86_64")]
 mod cells_avx512;
 mod eight;
 pub(crate) mod formula;
@@ -17,6 +19,8 @@ mod half;
 mod isa;
 pub(crate) mod lanes;
 pub(crate) mod pairs;
+#[cfg(target_arch = "x86_64")]
+mod quotients;
 #[cfg(target_arch = "x86_64")]
 mod search_avx2;
 mod stochastic;

@@ -94,6 +94,19 @@ impl Codec {
         Runs::one(first, last)
     }
 
+    /// Whether its scales lie in tiles.
+    pub(crate) fn has_tiles(&self) -> bool {
+        matches!(self, Self::Scaled(scaled) if scaled.tiles().is_some())
+    }
+
+    /// Lay the scales of some elements row by row, as a [`Window`] takes those that are stored in tiles,
+    /// given what is stored of them.
+    pub(crate) fn untile(&self, elements: (u64, u64), tiles: &[u8], rows: &mut Vec<u8>) {
+        if let Self::Scaled(scaled) = self {
+            scaled.untile(elements, tiles, rows);
+        }
+    }
+
     /// Whether its bytes are many short runs, which cost less the more elements are decoded at once.
     pub(crate) fn is_scattered(&self) -> bool {
         matches!(self, Self::Packed(_))
@@ -229,7 +242,11 @@ mod tests {
                         (0..runs.count).map(|run| (runs.begin + run * runs.stride) as usize);
                     starts.flat_map(|at| part[at..at + runs.length as usize].to_vec()).collect()
                 });
-                let spans: Vec<Vec<u8>> = spans.collect();
+                let mut spans: Vec<Vec<u8>> = spans.collect();
+                if codec.has_tiles() {
+                    let tiles = std::mem::take(&mut spans[1]);
+                    codec.untile((begin, end), &tiles, &mut spans[1]);
+                }
                 let views = spans.iter().map(Vec::as_slice);
                 let mut target = vec![0.0; (last - first) as usize];
                 Window::new(&codec, views, (begin, end)).read_at(level, first, &mut target);

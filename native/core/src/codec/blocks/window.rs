@@ -36,7 +36,8 @@ enum Coded<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// Elements from `begin` up to `end`, given the bytes of each part.
+    /// Elements from `begin` up to `end`, given the bytes of each part; those of scales in tiles as
+    /// [`Codec::untile`] lays them.
     pub(crate) fn new(
         codec: &'a Codec,
         parts: impl IntoIterator<Item = &'a [u8]>,

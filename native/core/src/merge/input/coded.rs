@@ -6,6 +6,10 @@ use super::raw::{Range, Raw};
 use crate::codec::blocks::{Codec, Runs, Window};
 use crate::error::{Error, Result};
 
+/// The part that scales are, where they may lie in tiles. Laid row by row they have a buffer after those
+/// of all parts.
+const SCALES: usize = 1;
+
 /// Where a part of a coded tensor begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -64,17 +68,23 @@ impl Coded {
         Range { source, runs: Runs { begin: offset + runs.begin, ..runs } }
     }
 
-    /// Bring the bytes of elements into memory, unless they are there.
+    /// Bring the bytes of elements into memory, unless they are there, and scales in order.
     pub(super) fn load(
         &self,
         sources: &Sources,
         (begin, end): (u64, u64),
         buffers: &mut Vec<Raw>,
     ) -> Result<()> {
-        buffers.resize_with(buffers.len().max(self.parts.len()), Raw::default);
-        let parts = (0..self.parts.len()).zip(buffers);
-        let mut parts = parts.map(|(part, buffer)| (self.range(part, begin, end), buffer));
-        parts.try_for_each(|(range, buffer)| buffer.load(sources, range))
+        buffers.resize_with(buffers.len().max(self.parts.len() + 1), Raw::default);
+        let (buffers, rows) = buffers.split_at_mut(self.parts.len());
+        for (part, buffer) in buffers.iter_mut().enumerate() {
+            buffer.load(sources, self.range(part, begin, end))?;
+        }
+        if self.codec.has_tiles() {
+            let tiles = buffers[SCALES].view(sources, self.range(SCALES, begin, end));
+            self.codec.untile((begin, end), tiles, rows[0].replace());
+        }
+        Ok(())
     }
 
     /// Elements after [`Coded::load`].
@@ -84,8 +94,11 @@ impl Coded {
         (begin, end): (u64, u64),
         buffers: &'b [Raw],
     ) -> Window<'b> {
-        let parts = (0..self.parts.len()).zip(buffers);
-        let views = parts.map(|(part, buffer)| buffer.view(sources, self.range(part, begin, end)));
+        let (buffers, rows) = buffers.split_at(self.parts.len());
+        let views = buffers.iter().enumerate().map(|(part, buffer)| match part {
+            SCALES if self.codec.has_tiles() => rows[0].replaced(),
+            _ => buffer.view(sources, self.range(part, begin, end)),
+        });
         Window::new(&self.codec, views, (begin, end))
     }
 

@@ -38,6 +38,17 @@ impl Raw {
         Ok(())
     }
 
+    /// Put something else in its place.
+    pub(super) fn replace(&mut self) -> &mut Vec<u8> {
+        self.holds = None;
+        &mut self.bytes
+    }
+
+    /// What is in its place after [`Raw::replace`].
+    pub(super) fn replaced(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The bytes of a range after [`Raw::load`].
     pub(super) fn view<'b>(&'b self, sources: &'b Sources, range: Range) -> &'b [u8] {
         let Range { source, runs } = range;

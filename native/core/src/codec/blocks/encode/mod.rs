@@ -41,9 +41,10 @@ impl Codec {
 
     /// Rows whose scales lie in the same tiles; 1 if there are no tiles.
     pub(crate) fn tile_rows(&self) -> u64 {
-        match self {
-            Self::Scaled(scaled) if scaled.tiles().is_some() => 128,
-            _ => 1,
+        if self.has_tiles() {
+            128
+        } else {
+            1
         }
     }
 
@@ -252,6 +253,28 @@ mod tests {
                 level.run(Quotients(&cells, &[divisor; 4], &mut codes));
                 let codes = codes.as_flattened().iter().flat_map(|code| [code >> 4, code & 15]);
                 assert!(codes.eq(expected.iter().copied()), "{divisor:e} {level:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_cells_has_the_codes_of_divisions() {
+        let cells: Vec<[f32; 16]> = values(71 * 16).as_chunks().0.to_vec();
+        let finite = |value: f32| if value.is_finite() { value } else { 1.5 };
+        let cells: Vec<_> = cells.iter().map(|cell| cell.map(finite)).collect();
+        // One of those of a size of which reciprocals are of no use is among the second thirty-two.
+        let mut divisors: Vec<_> = (0..71).map(|cell| 0.01 + 0.07 * cell as f32).collect();
+        divisors[40] = 1e-41;
+        for count in [71, 66, 64, 33, 7, 1] {
+            let expected = cells[..count].iter().zip(&divisors).map(|(cell, divisor)| {
+                let codes = cell.map(|value| e2m1(value / divisor));
+                std::array::from_fn(|at| codes[2 * at] << 4 | codes[2 * at + 1])
+            });
+            let expected: Vec<[u8; 8]> = expected.collect();
+            for level in Level::all() {
+                let mut codes = vec![[0; 8]; count];
+                level.run(Quotients(&cells[..count], &divisors, &mut codes));
+                assert_eq!(codes, expected, "{level:?}");
             }
         }
     }

@@ -3,9 +3,11 @@
 mod bounds;
 mod cells;
 mod reader;
+mod tiles;
 
 pub(crate) use bounds::Bounds;
 pub(super) use reader::Reader;
+pub(super) use tiles::tiled;
 
 use super::product;
 use super::rotation::is_group;
@@ -143,7 +145,7 @@ impl Scaled {
                 if !enough || self.scale.bytes() != 1 {
                     return Err(format!("{tiles} tiles of scales for {} columns", self.columns));
                 }
-                product(&[self.rows.div_ceil(128), tiles, 512])
+                product(&[self.rows.div_ceil(tiles::ROWS), tiles, tiles::TILE as u64])
             }
         }
     }
@@ -181,14 +183,7 @@ impl Scaled {
     fn scale_rows(&self) -> (u64, u64) {
         match self.scales {
             Scales::Grid { rows, across, .. } => (rows, across * self.scale.bytes() as u64),
-            Scales::Tiled { tiles, .. } => (128, tiles * 512),
+            Scales::Tiled { tiles, .. } => (tiles::ROWS, tiles * tiles::TILE as u64),
         }
     }
-}
-
-/// The place of a scale in cuBLAS's tiles.
-#[inline(always)]
-pub(super) fn tiled(row: u64, cell: u64, tiles: u64) -> usize {
-    let tile = row / 128 * tiles + cell / 4;
-    (tile * 512 + row % 32 * 16 + row % 128 / 32 * 4 + cell % 4) as usize
 }

@@ -2,7 +2,8 @@
 
 use super::super::rotation::rotate;
 use super::super::{Nibbles, Parts};
-use super::{tiled, Code, Scaled, Scales};
+use super::tiles::FOUR;
+use super::{Code, Scaled, Scales};
 use crate::codec::{all_finite, eight, Isa};
 use crate::dtype::Dtype;
 
@@ -13,9 +14,10 @@ pub(in super::super) struct Reader<'a> {
     pub(super) codes: &'a [u8],
     /// First byte of `codes` in its part.
     codes_at: u64,
+    /// Row by row, those in tiles too.
     pub(super) scales: &'a [u8],
     /// First row of the scales.
-    pub(super) scales_row: u64,
+    scales_row: u64,
     columns: Option<&'a [u8]>,
     pub(super) tensor: f32,
     /// What nibbles are.
@@ -25,7 +27,10 @@ pub(in super::super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(in super::super) fn new(scaled: &'a Scaled, parts: &Parts<'a>) -> Self {
         let Parts { bytes, begin, end } = *parts;
-        let (rows, _) = scaled.scale_rows();
+        let rows = match scaled.scales {
+            Scales::Grid { rows, .. } => rows,
+            Scales::Tiled { .. } => 1,
+        };
         Self {
             scaled,
             codes: bytes[0],
@@ -71,10 +76,10 @@ impl<'a> Reader<'a> {
             let place = place - 2 * self.codes_at;
             // Small cells of a known size are unrolled.
             let (first, finite) = match (self.scaled.scales, self.scaled.scale) {
-                (Scales::Tiled { columns: 16, tiles }, Dtype::F8_E4M3)
+                (Scales::Tiled { columns: 16, .. }, Dtype::F8_E4M3)
                     if column.is_multiple_of(16) =>
                 {
-                    self.nibble_cells::<I>(nibbles, tiles, (row, column, place), target)
+                    self.nibble_cells::<I>(nibbles, (row, column, place), target)
                 }
                 _ => (0, false),
             };
@@ -104,8 +109,8 @@ impl<'a> Reader<'a> {
     fn scale<I: Isa>(&self, row: u64, column: u64, target: &mut [f32]) {
         // Small cells of a known size are unrolled.
         let done = match (self.scaled.scales, column % 32) {
-            (Scales::Tiled { columns: 32, tiles }, 0) => {
-                self.scale_cells::<I, 32>(tiles, (row, column), target)
+            (Scales::Tiled { columns: 32, .. }, 0) => {
+                self.scale_cells::<I, 32>((row, column), target)
             }
             _ => 0,
         };
@@ -140,12 +145,7 @@ impl<'a> Reader<'a> {
     /// The scale of a cell: its row of elements and its number in it.
     #[inline(always)]
     fn scale_of(&self, row: u64, cell: u64) -> f32 {
-        let index = match self.scaled.scales {
-            Scales::Grid { rows, across, .. } => {
-                ((row / rows - self.scales_row) * across + cell) as usize
-            }
-            Scales::Tiled { tiles, .. } => tiled(row - 128 * self.scales_row, cell, tiles),
-        };
+        let index = self.scale_index(row, cell);
         let scale = match self.scaled.scale {
             Dtype::F32 => float(self.scales, index),
             Dtype::F16 | Dtype::BF16 => half(self.scaled.scale, self.scales, index),
@@ -153,6 +153,16 @@ impl<'a> Reader<'a> {
             _ => eight::from_e4m3(self.scales[index]),
         };
         self.tensor * scale
+    }
+
+    /// The place of the scale of a cell among those that are there.
+    #[inline(always)]
+    pub(super) fn scale_index(&self, row: u64, cell: u64) -> usize {
+        let (rows, across) = match self.scaled.scales {
+            Scales::Grid { rows, across, .. } => (rows, across),
+            Scales::Tiled { tiles, .. } => (1, tiles * FOUR as u64),
+        };
+        ((row / rows - self.scales_row) * across + cell) as usize
     }
 
     /// Decode a run of one row out of whole groups, which are rotated back.
