@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from bmerge.formats import decoded, open_checkpoint, quantised_weights
-from layouts import small_model
+from bmerge.architectures import builtin, detect
+from bmerge.formats import Checkpoint, decoded, open_checkpoint, quantised_weights
+from bmerge.formats.unwrapped import unwrapped
+from bmerge.host import load_registry
+from comfyui import shapes_of, table_of
+from layouts import layouts, small_model
 
 NAME = "auraflow"
 LAYER = "double_layers.0.attn.w1q."
@@ -40,6 +45,31 @@ def test_model_with_words_before_all_names_merges_with_one_without(bmerge, tmp_p
     for key, array in found.items():
         exact = (1 - alpha) * plain[key].astype("f8") + alpha * other[key]
         np.testing.assert_allclose(array, exact, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+ANY = ("lens", "pid", "seedvr2_3b", "ace", "hidream_o1", "cascade_b", "vae_ltx_095", "vae_taesd",
+       "sd1", "sdxl", "zimage_aio", "qwen2_7b", "d_clip_l", "d_vae")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_words_before_any_model_that_is_known_are_left_out(name):
+    load_registry()
+    shapes = {key: tuple(shape) for key, _, shape in layouts().get(name, [])} or shapes_of(name)
+    for start in ("dit.", "generator.", "model.net.", "a.b.c."):
+        found = unwrapped(Checkpoint(Path("x"), table_of(shapes, start), {})).tensors
+        assert found.keys() == shapes.keys()
+    plain = detect(table_of(shapes), builtin())
+    for start in ("transformer.", "unet."):  # which folders of diffusers have before some of them
+        found = unwrapped(Checkpoint(Path("x"), table_of(shapes, start), {})).tensors
+        assert detect(found, builtin()).blocks == plain.blocks
+
+
+@pytest.mark.parametrize("start", ["first_stage_model.", "text_encoders.t5xxl.transformer."])
+def test_prefix_of_a_part_alone_stays(start):
+    load_registry()
+    table = table_of({"decoder.mid.block_1.conv1.weight": (4, 4), "decoder.up.3.block.0.x": (4,)})
+    table = {start + key: tensor for key, tensor in table.items()}
+    assert unwrapped(Checkpoint(Path("x"), table, {})).tensors.keys() == table.keys()
 
 
 def test_wrappers_within_names_are_left_out(tmp_path):

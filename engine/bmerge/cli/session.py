@@ -54,9 +54,11 @@ class Session:
         return self._registry
 
     def offer_formats(self) -> None:
-        """Let plugins be asked for formats of files that are opened before anything of theirs."""
+        """Let plugins be asked about files that are opened before anything of theirs."""
         from bmerge.formats.registry import offer
+        from bmerge.formats.unwrapped import recognise_by
 
+        recognise_by(lambda tensors: self.registry().knows(tensors))
         offer(lambda: self.registry().formats.values())  # noqa: PLW0108  loaded when asked
 
     def plugin_at(self, file: str) -> str | None:

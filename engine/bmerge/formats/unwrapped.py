@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from bmerge.formats.changes import is_change
-from bmerge.formats.checkpoint import Checkpoint
+from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
-from bmerge.formats.prefixes import prefix_of
+from bmerge.formats.prefixes import kind_of, prefix_of
 from bmerge.formats.quantisation import METADATA
 
-__all__ = ["common_start", "unwrapped"]
+__all__ = ["common_start", "recognise_by", "unwrapped"]
 
 _LOG = logging.getLogger(__name__)
 _WRAPPERS = r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\."
@@ -35,7 +35,8 @@ def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
     inside = any("_orig_mod." in key or "_wrapped_module." in key for key in keys)
     if not inside and not common_start(keys):
         return checkpoint
-    rename = _renaming([re.sub(_WRAPPERS, "", key) for key in keys], checkpoint.path.name)
+    plain = {re.sub(_WRAPPERS, "", key): tensor for key, tensor in tensors.items()}
+    rename = _renaming(plain, checkpoint.path.name)
     names = [rename(key) for key in keys]
     if names == keys or len(set(names)) < len(names):
         return checkpoint
@@ -46,6 +47,11 @@ def unwrapped(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, tensors=found, metadata=metadata)
 
 
+def recognise_by(known: Callable[[Mapping[str, Tensor]], bool]) -> None:
+    """Say what tells whether tensors are those of a model that is known, beside its layouts."""
+    _knowing[1:] = [known]
+
+
 def common_start(keys: Collection[str]) -> str:
     """Return the words with which all keys start."""
     first, last = min(keys, default=""), max(keys, default="")
@@ -54,33 +60,35 @@ def common_start(keys: Collection[str]) -> str:
     return first[: first.rfind(".", 0, apart) + 1]
 
 
-def _renaming(keys: Collection[str], file: str) -> Callable[[str], str]:
+def _renaming(tensors: Mapping[str, Tensor], file: str) -> Callable[[str], str]:
     """Return what gives a name without what is not of the model.
 
     Args:
-        keys: without wrappers.
+        tensors: by their names without wrappers.
         file: named where something is left out.
     """
-    start = ""
-    if all(key.startswith(_PARALLEL) for key in keys):
-        start = _PARALLEL
-    rest = [key[len(start) :] for key in keys]
+    start = _PARALLEL if all(key.startswith(_PARALLEL) for key in tensors) else ""
+    rest = {key[len(start) :]: tensor for key, tensor in tensors.items()}
     common = common_start(rest)
-    # Trainers put words of their own before LoRAs as well: those tell the part of the model.
-    if common and not any(prefix_of(name) or is_change(name) for name in rest):
-        bare = [key[len(common) :] for key in rest]
-        if _is_known(bare) and not _is_known(rest):
+    # A VAE or text encoder alone says what it is by its prefix, and LoRAs what they are for.
+    if common and kind_of(prefix_of(next(iter(rest)))) not in {"vae", "text"}:
+        bare = {key[len(common) :]: tensor for key, tensor in rest.items()}
+        of_one_list = all(name[:1].isdigit() for name in bare)  # which is no model alone
+        is_lora = any(map(is_change, rest))
+        if not of_one_list and not is_lora and any(k(bare) and not k(rest) for k in _knowing):
             _LOG.warning("%s: %r before all keys is left out", file, common)
             start += common
     return lambda key: re.sub(_WRAPPERS, "", key).removeprefix(start)
 
 
-def _is_known(names: Collection[str]) -> bool:
-    if all(name[:1].isdigit() for name in names):  # of one list, which is no model alone
-        return False
+def _has_a_layout(tensors: Mapping[str, Tensor]) -> bool:
+    """Tell whether tensors are a diffusion model of which layouts are known."""
     from bmerge.formats.wholes import whole_of  # with the names of all models
 
-    return whole_of({"": names}, frozenset(names)) is not None
+    return whole_of({"": tensors}, tensors) is not None
+
+
+_knowing: list[Callable[[Mapping[str, Tensor]], bool]] = [_has_a_layout]
 
 
 def _renamed(text: str, rename: Callable[[str], str]) -> str:

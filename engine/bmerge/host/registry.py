@@ -6,14 +6,16 @@ The one place where names become objects. The rooms below take objects only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmerge.architectures import Architecture, resolve
+from bmerge.architectures.patterns import Contents
 from bmerge.errors import ArchitectureError
 from bmerge.formats.registry import Format, offer
+from bmerge.formats.unwrapped import recognise_by
 from bmerge.host import discovery
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.manager import PluginHost
@@ -59,6 +61,7 @@ class Registry:
         )
         self.formats = Catalogue(host, "bmerge_formats", noun="format", kind=Format)
         offer(self.formats.values)
+        recognise_by(self.knows)
         storages.offer(lambda: self.storages.values())  # noqa: PLW0108  made when it is needed
 
     @cached_property
@@ -67,6 +70,11 @@ class Registry:
         from bmerge.method import MergeMethod  # with all that traces them
 
         return Catalogue(self._host, "bmerge_merge_methods", noun="merge method", kind=MergeMethod)
+
+    def knows(self, keys: Collection[str]) -> bool:
+        """Tell whether an architecture recognises the keys of a model."""
+        contents = Contents(keys)
+        return any(known.recognises(contents) for known in self.architectures.values())
 
     def architecture_of(self, name: str | None, checkpoint: Checkpoint) -> Architecture:
         """Return the architecture that is named, or that of a checkpoint; the last one is kept.
