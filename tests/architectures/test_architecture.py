@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+import bmerge.architectures
 from bmerge.architectures import (
     Architecture,
     Rule,
@@ -12,9 +14,10 @@ from bmerge.architectures import (
     load_architecture,
     resolve,
 )
-from bmerge.architectures.patterns import Contents
+from bmerge.architectures.patterns import Contents, starts_of
 from bmerge.errors import ArchitectureError
 
+FOLDER = Path(bmerge.architectures.__file__).parent
 OURS = """
 id: mine
 name: My model
@@ -272,3 +275,26 @@ def test_language_models_that_paint_are_not_called_language_models(name):
     assert blocks[:7] == [*["L00"] * 3, *["L01"] * 3, "IN"]
     assert set(blocks[8:]) <= {"L00", "OUT"}
     assert detect(["model." + key for key in plain], builtin()).id == "llama"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "starts"),
+    [
+        ("out.", ["out."]),
+        ("in.{i}.w", ["in."]),
+        ("(a|b).{i}.", ["a.", "b."]),
+        ("[a.|b.]c.(d|e)", ["a.c.", "b.c.", "c."]),
+        ("[a.](b|c).d", ["a.", "b.d", "c.d"]),
+        ("[a.][b.]c", ["a.", "b.c", "c"]),
+    ],
+)
+def test_starts_of_a_pattern_are_those_of_the_keys_it_speaks_of(pattern, starts):
+    assert list(starts_of(pattern)) == starts
+    under_prefix = starts_of(f"~{pattern}")
+    assert set(starts) < set(under_prefix)
+    assert {f"net.{start}" for start in starts} < set(under_prefix)
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.json")), ids=lambda file: file.stem)
+def test_own_files_are_read_as_those_of_plugins(file):
+    assert load_architecture(file) in builtin()

@@ -122,10 +122,11 @@ class Architecture:
         for blocks in self.lists.values():
             named.update(_named_in(blocks))
         named.update(rule.block for rule in self.rules if "{" not in rule.block)
-        for block in sorted(named - self._named.keys()):
-            if any(map(block.startswith, self._open())):
-                continue
-            raise ArchitectureError(f"architecture {self.id}: no block {block!r} in its list")
+        unknown = named - self._named.keys()
+        starts = tuple(self._open()) if unknown else ()
+        for block in sorted(unknown):
+            if not block.startswith(starts):
+                raise ArchitectureError(f"architecture {self.id}: no block {block!r} in its list")
 
     def block_of(self, key: str) -> str:
         """Return the one block that ``key`` belongs to.

@@ -28,7 +28,7 @@ PREFIXES = (
 
 _PREFIX = re.compile("|".join(map(re.escape, PREFIXES)))
 _TOKENS = re.compile(r"\{i\}|[\[\]()|~]|[^\[\]{()|~]+")
-_CHOICE = r"\(([^\[\]{()~]*)\)"
+_CHOICE = re.compile(r"[\[(]([^\[\]{()~]*)[\])]")
 _NOTATION = re.compile(r"[\[\]{()|~]")
 
 
@@ -71,12 +71,26 @@ def starts_of(pattern: str) -> tuple[str, ...]:
     """
     _tokens(pattern)
     name = pattern.removeprefix("~")
-    head = _NOTATION.split(name, maxsplit=1)[0]
-    heads = [head]
-    if not head and name.startswith("(") and (choice := re.match(_CHOICE, name)):
-        heads = choice[1].split("|")
+    starts = _starts(name)
     prefixes = ("", *PREFIXES) if name != pattern else ("",)
-    return tuple(prefix + head for prefix in prefixes for head in heads)
+    return tuple([prefix + start for prefix in prefixes for start in starts])
+
+
+def _starts(name: str) -> list[str]:
+    """Return how the keys of a pattern start, up to the second choice or number in it."""
+    head = _NOTATION.split(name, maxsplit=1)[0]
+    choice = None if head else _CHOICE.match(name)
+    if choice is None:
+        return [head]
+    behind = name[choice.end() :]
+    then = _NOTATION.split(behind, maxsplit=1)[0]
+    starts = [each + then for each in choice[1].split("|")]
+    return [*starts, *_starts(behind)] if choice[0].endswith("]") else starts
+
+
+def _is_plain(pattern: str) -> bool:
+    """Tell whether a pattern leaves nothing open but the prefix."""
+    return _NOTATION.search(pattern.removeprefix("~")) is None
 
 
 def bare(key: str) -> str:
@@ -105,52 +119,35 @@ class Contents:
         if condition.startswith("!"):
             return not self._fulfils(condition[1:])
         pattern, _, shape = condition.partition(" ")
-        if shape:
-            try:
-                return any(is_of(self._shape(key), shape) for key in self._named(pattern))
-            except ValueError as error:
-                hint = "as in (3n, n), (_, 36)"
-                raise ArchitectureError(f"bad shape {shape!r}", hint=hint) from error
-        start = pattern.removeprefix("~")
-        if _NOTATION.search(start):
-            # Most patterns are of other architectures: compiling them all takes a while.
-            head = _NOTATION.split(start, maxsplit=1)[0]
-            if not self._may_start(pattern, head):
-                return False
-            match = compiled(pattern).match
-            return any(map(match, self._starting(pattern, head)))
-        return self._may_start(pattern, start)
+        if not shape:
+            return any(True for _ in self._spoken_of(pattern))
+        try:
+            return any(is_of(self._shape(key), shape) for key in self._named(pattern))
+        except ValueError as error:
+            hint = "as in (3n, n), (_, 36)"
+            raise ArchitectureError(f"bad shape {shape!r}", hint=hint) from error
 
-    def _may_start(self, pattern: str, start: str) -> bool:
-        """Tell whether a key starts so, or after a prefix if the pattern has one."""
-        return self._any_starts(start) or (
-            pattern.startswith("~") and any(self._any_starts(prefix + start) for prefix in PREFIXES)
-        )
+    def _spoken_of(self, pattern: str) -> Iterator[str]:
+        """Yield the keys that start as a pattern says."""
+        likely = self._likely(pattern)
+        if _is_plain(pattern):
+            return likely
+        # Most patterns are of other architectures: to compile them all takes a while.
+        return (key for key in likely if compiled(pattern).match(key))
 
-    def _named(self, pattern: str) -> Iterable[str]:
+    def _named(self, pattern: str) -> Iterator[str]:
         """Yield the keys that a pattern names whole."""
-        name = pattern.removeprefix("~")
-        if _NOTATION.search(name):
-            head = _NOTATION.split(name, maxsplit=1)[0]
-            if self._may_start(pattern, head):
-                yield from filter(compiled(pattern).fullmatch, self._starting(pattern, head))
-            return
-        prefixes = ("", *PREFIXES) if name != pattern else ("",)
-        yield from (prefix + name for prefix in prefixes if prefix + name in self.keys)
+        if _is_plain(pattern):
+            return (name for name in starts_of(pattern) if name in self.keys)
+        return (key for key in self._likely(pattern) if compiled(pattern).fullmatch(key))
 
-    def _starting(self, pattern: str, head: str) -> Iterator[str]:
-        """Yield the keys that start so, or after a prefix if the pattern has one."""
-        for prefix in ("", *PREFIXES) if pattern.startswith("~") else ("",):
-            start = prefix + head
+    def _likely(self, pattern: str) -> Iterator[str]:
+        """Yield the keys that may be those of a pattern, by what they start with."""
+        for start in starts_of(pattern):
             for place in range(bisect_left(self._sorted, start), len(self._sorted)):
                 if not self._sorted[place].startswith(start):
                     break
                 yield self._sorted[place]
-
-    def _any_starts(self, start: str) -> bool:
-        """Tell whether one of the keys starts so."""
-        place = bisect_left(self._sorted, start)
-        return place < len(self._sorted) and self._sorted[place].startswith(start)
 
     def _shape(self, key: str) -> Sequence[int] | None:
         shape: Sequence[int] | None = getattr(self._infos.get(key), "shape", None)
