@@ -9,6 +9,7 @@ scores differ by, and little noise beside the one that is told.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize  # type: ignore[import-untyped]
@@ -17,7 +18,7 @@ from bmerge_plugins.gaussian.evidence import Evidence
 from bmerge_plugins.gaussian.kernel import Array, matern, squared_distances
 from bmerge_plugins.gaussian.process import Process, Shape, covariance, inverse
 
-__all__ = ["fit", "gain_of_lengths"]
+__all__ = ["Fitted", "fit"]
 
 _USUAL_LENGTH = 0.5  # times the root of the number of dimensions
 _USUAL_TASTE, _USUAL_ERROR, _USUAL_NOISE = 0.1, 0.02, 1e-3
@@ -30,7 +31,19 @@ _ITERATIONS = 25
 _IMPOSSIBLE = 1e10  # loss of a shape whose covariance is none
 
 
-def fit(evidence: Evidence, *, alike: bool = False, noise: float | None = None) -> Process:
+class Fitted(NamedTuple):
+    """What fits best.
+
+    Args:
+        process: that one.
+        loss: minus the logarithm of how likely its shape is by the scores, given what is usual.
+    """
+
+    process: Process
+    loss: float
+
+
+def fit(evidence: Evidence, *, alike: bool = False, noise: float | None = None) -> Fitted:
     """Return the process that fits best.
 
     Args:
@@ -39,21 +52,8 @@ def fit(evidence: Evidence, *, alike: bool = False, noise: float | None = None) 
         noise: variance of the scores' errors beside the one that is given; None finds it out.
     """
     likelihood = _Likelihood(evidence, alike=alike)
-    return Process(evidence, likelihood.shape(likelihood.least(noise).x))
-
-
-def gain_of_lengths(evidence: Evidence, noise: float | None = None) -> float:
-    """Return how much better scores are explained by a length scale for each dimension.
-
-    That is the logarithm of how many times likelier they are than with one for all, given what is
-    usual.
-
-    Args:
-        evidence: what is known.
-        noise: as of :func:`fit`.
-    """
-    one, each = (_Likelihood(evidence, alike=alike).least(noise).fun for alike in (True, False))
-    return float(one - each)
+    found = likelihood.least(noise)
+    return Fitted(Process(evidence, likelihood.shape(found.x)), float(found.fun))
 
 
 def _log(value: float) -> float:

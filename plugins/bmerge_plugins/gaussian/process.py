@@ -63,13 +63,17 @@ class Process:
     """
 
     def __init__(self, evidence: Evidence, shape: Shape) -> None:
-        self.shape = shape
+        self.evidence, self.shape = evidence, shape
         self.points = np.unique(evidence.points, axis=0)
         """The points of which something is known, each once."""
         self._scaled = evidence.points / shape.lengths
         correlation, _ = matern(squared_distances(self._scaled, self._scaled))
         self._inverse, _ = inverse(covariance(evidence, shape, correlation))
         self._weights = self._inverse @ evidence.scores
+
+    def joined(self, points: Array) -> Process:
+        """Return the same given more points, as if each had the score that is expected there."""
+        return Process(self.evidence.joined(points, self.expect(points)[0]), self.shape)
 
     def expect(self, points: Array) -> tuple[Array, Array]:
         """Return the means and standard deviations of the scores at ``points``."""

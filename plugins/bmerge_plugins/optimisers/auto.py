@@ -25,7 +25,8 @@ from bmerge_plugins.optimisers.cmaes import Evolution
 if TYPE_CHECKING:
     from bmerge_plugins.gaussian.acquisition import Acquisition
     from bmerge_plugins.gaussian.bounds import Box
-    from bmerge_plugins.gaussian.evidence import Told
+    from bmerge_plugins.gaussian.evidence import Evidence, Told
+    from bmerge_plugins.gaussian.process import Process
 
 __all__ = ["Auto", "bmerge_optimisers"]
 
@@ -42,10 +43,10 @@ which on these count: where all blocks matter alike, what they say is chance."""
 
 
 class _Turn(NamedTuple):
-    """How one ask is answered: what a point promises, by a process of which shape, and where."""
+    """How one ask is answered: by which process, what a point promises, and where."""
 
+    process: Process
     promise: Callable[[float], Acquisition]
-    alike: bool
     box: Box | None
 
 
@@ -107,6 +108,7 @@ class Auto:
         import numpy as np
         from threadpoolctl import threadpool_limits
 
+        from bmerge_plugins.gaussian.evidence import evidence_of
         from bmerge_plugins.gaussian.proposing import proposal
 
         results = self._results
@@ -115,14 +117,14 @@ class Auto:
         rng = np.random.default_rng((self._seed, results.asks))
         told, foresees = results.scored(), _is_foreseeing(results.asks)
         with threadpool_limits(1):
-            turn = self._turn(results.asks, told)
+            evidence, scale = evidence_of(told)
+            turn = self._turn(results.asks, told, evidence)
             promising = proposal(
-                told,
+                turn.process,
+                scale,
                 results.flying,
                 turn.promise,
                 rng,
-                alike=turn.alike,
-                noise=_NOISE,
                 box=turn.box,
                 snap=results.snapped if results.stepped else None,
             )
@@ -130,21 +132,19 @@ class Auto:
             self.expected_gain = promising.gain
         return results.propose(promising.point.tolist())
 
-    def _turn(self, number: int, told: Told) -> _Turn:
+    def _turn(self, number: int, told: Told, evidence: Evidence) -> _Turn:
         """Return how an ask is answered."""
         from bmerge_plugins.gaussian.acquisition import expected_improvement, upper_bound
-        from bmerge_plugins.gaussian.evidence import evidence_of
-        from bmerge_plugins.gaussian.fit import gain_of_lengths
+        from bmerge_plugins.gaussian.fit import fit
 
-        bound = upper_bound(self._kappa)
-        anywhere = _Turn(lambda _: bound, alike=True, box=None)
-        if not _is_foreseeing(number):
-            return anywhere
-        if number < _WIDE or self._results.stepped:  # a box may have no untried point of few
-            return _Turn(expected_improvement, alike=False, box=None)
-        if gain_of_lengths(evidence_of(told)[0], _NOISE) < _CLEAR:
-            return anywhere
-        return _Turn(lambda _: bound, alike=False, box=self._results.box(told))
+        bound, foresees = upper_bound(self._kappa), _is_foreseeing(number)
+        each = fit(evidence, noise=_NOISE) if foresees else None
+        if each and (number < _WIDE or self._results.stepped):  # few have no untried point in a box
+            return _Turn(each.process, expected_improvement, box=None)
+        one = fit(evidence, alike=True, noise=_NOISE)
+        if each and one.loss - each.loss >= _CLEAR:
+            return _Turn(each.process, lambda _: bound, box=self._results.box(told))
+        return _Turn(one.process, lambda _: bound, box=None)
 
     def _count_ask(self) -> None:
         self._asks += 1

@@ -86,6 +86,8 @@ class Bayes:
         import numpy as np
         from threadpoolctl import threadpool_limits
 
+        from bmerge_plugins.gaussian.evidence import evidence_of
+        from bmerge_plugins.gaussian.fit import fit
         from bmerge_plugins.gaussian.proposing import proposal
 
         results = self._results
@@ -94,13 +96,13 @@ class Bayes:
             return results.propose(rng.random(results.cube.width).tolist())
         told = results.scored()
         with threadpool_limits(1):
+            evidence, scale = evidence_of(told)
             promising = proposal(
-                told,
+                fit(evidence, alike=self._alike, noise=self._noise).process,
+                scale,
                 results.flying,
                 self._promise(),
                 rng,
-                alike=self._alike,
-                noise=self._noise,
                 box=self._box(told),
                 snap=results.snapped if results.stepped else None,
             )

@@ -15,7 +15,7 @@ from bmerge_plugins.gaussian.acquisition import (
 )
 from bmerge_plugins.gaussian.bounds import around_best, reduced
 from bmerge_plugins.gaussian.evidence import Evidence, Told, evidence_of, standardised
-from bmerge_plugins.gaussian.fit import _Likelihood, fit, gain_of_lengths
+from bmerge_plugins.gaussian.fit import _Likelihood, fit
 from bmerge_plugins.gaussian.maximum import argmax
 from bmerge_plugins.gaussian.process import MEAN_VARIANCE, Process, Shape
 from bmerge_plugins.optimisers.auto import Auto
@@ -205,9 +205,9 @@ def test_fit_finds_which_dimensions_matter():
     points = np.random.default_rng(5).random((60, 12))
     scores, _ = standardised(-((points[:, 3] - 0.7) ** 2) - (points[:, 8] - 0.2) ** 2)
     known = Evidence.plain(points, scores, np.zeros(60))
-    lengths = fit(known).shape.lengths
+    lengths = fit(known).process.shape.lengths
     assert {*np.argsort(lengths)[:2]} == {3, 8}
-    assert len({*fit(known, alike=True).shape.lengths}) == 1
+    assert len({*fit(known, alike=True).process.shape.lengths}) == 1
 
 
 def test_argmax_is_as_good_as_a_million_points():
@@ -281,8 +281,13 @@ def test_lengths_gain_where_dimensions_matter_differently():
     points = np.random.default_rng(5).random((60, 12))
     few, _ = standardised(-((points[:, 3] - 0.7) ** 2) - (points[:, 8] - 0.2) ** 2)
     all_alike, _ = standardised(-(points - 0.2).sum(1))
-    assert gain_of_lengths(Evidence.plain(points, few, np.zeros(60))) > 20
-    assert 0 <= gain_of_lengths(Evidence.plain(points, all_alike, np.zeros(60))) < 1
+
+    def gain(scores):
+        known = Evidence.plain(points, scores, np.zeros(60))
+        return fit(known, alike=True).loss - fit(known).loss
+
+    assert gain(few) > 20
+    assert 0 <= gain(all_alike) < 1
 
 
 def asked(score, asks, *optimisers):
