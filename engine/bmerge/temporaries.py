@@ -1,8 +1,8 @@
 """Temporary files and folders: known as ours by their names, and removed when their process died.
 
-Above the operating system alone. Whatever is killed leaves something behind; the next command that
-would make such a thing in the same folder removes it, and so does ``bmerge clean``. A name tells
-the process that it is of:
+Above the operating system and the errors. Whatever is killed leaves something behind; the next
+command that would make such a thing in the same folder removes it, and so does ``bmerge clean``.
+A name tells the process that it is of:
 
 - ``NAME.PID-RANDOM.bmerge-tmp``, which its process has locked; perhaps with a suffix after it;
 - ``bmerge-MACHINE-PID-RANDOM.SUFFIX`` for merged files that other programs are to load, which
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bmerge import system
+from bmerge.errors import ExecutorError
 
 __all__ = [
     "alone_in",
@@ -31,6 +32,7 @@ __all__ = [
     "remove_left_over",
     "temporary_folder",
     "temporary_folder_until_exit",
+    "writing_within",
 ]
 
 _SUFFIX = ".bmerge-tmp"
@@ -94,6 +96,20 @@ def alone_in(folder: Path) -> Iterator[None]:
 def temporary_folder_until_exit(kind: str) -> Path:
     """Return a folder among the system's temporary files that lasts as long as this process."""
     return _until_exit.enter_context(temporary_folder(kind))
+
+
+@contextlib.contextmanager
+def writing_within(folder: Path) -> Iterator[None]:
+    """Say of a failure to write a temporary file where that was; the system's error may not.
+
+    Raises:
+        ExecutorError: for an :class:`OSError` in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write a temporary file in {folder}: {error.strerror or error}"
+        raise ExecutorError(message, hint="TMPDIR names another folder") from error
 
 
 def fresh_name(suffix: str) -> str:

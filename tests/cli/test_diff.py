@@ -26,6 +26,13 @@ def merged(sd1_models, tmp_path_factory):
     return out
 
 
+def test_two_drawings_of_one_name_are_refused(bmerge, sd1_models, tmp_path):
+    words = ("--svg", tmp_path / "x", "--html", f"{tmp_path}/../{tmp_path.name}/x")
+    called = bmerge("diff", *sd1_models[:2], *words)
+    assert (called.status, list(tmp_path.iterdir())) == (2, [])
+    assert "--svg and --html name the same file" in called.err
+
+
 def test_diff_tells_which_blocks_differ(bmerge, sd1_models, merged, tmp_path):
     data = json.loads(bmerge("diff", merged, sd1_models[1], "--json").out)
     assert data["architecture"] == "sd1"

@@ -108,6 +108,11 @@ def test_what_fits_one_file_is_one_file(tmp_path, plan, whole):
     assert out.read_bytes() == whole.read_bytes()
 
 
+def test_shards_of_no_bytes_are_refused():
+    with pytest.raises(ExecutorError, match="shards of 0 bytes hold nothing"):
+        cut([OutputTensor("a", "U8", (1,))], Path("o.safetensors"), 0)
+
+
 def test_no_file_is_larger_than_asked_but_for_one_tensor():
     tensors = [OutputTensor(f"k{i}", "U8", (size,)) for i, size in enumerate([300, 500, 5000, 1])]
     shards = cut(tensors, Path("m.safetensors"), 1000)

@@ -71,6 +71,8 @@ def command(
     _check_count(files, paths, fitted=fitted)
     checkpoints = [open_checkpoint(path) for path in paths]
     targets = [Path(target) for target in (svg, html) if target]
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise click.UsageError("--svg and --html name the same file")
     for target in targets:
         refuse_inputs(regular_target(target), checkpoints)
         refuse_existing(target, force=force)

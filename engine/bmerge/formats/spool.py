@@ -18,7 +18,7 @@ from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Checkpoint
 from bmerge.formats.safetensors import open_safetensors
 from bmerge.formats.state_dict import state_dict_of
-from bmerge.temporaries import temporary_folder_until_exit
+from bmerge.temporaries import temporary_folder_until_exit, writing_within
 
 __all__ = ["DENSE", "spool"]
 
@@ -56,7 +56,8 @@ def spool(path: Path, *, named: Path) -> Checkpoint:
         _refuse_other(named, key, tensor)
         _refuse_repeated(named, key, tensor)
     layout = [(key, _tag(named, key, each), tuple(each.shape)) for key, each in tensors.items()]
-    _write(copy, layout, tensors.values())
+    with writing_within(folder):
+        _write(copy, layout, tensors.values())
     return open_safetensors(copy, named=named)
 
 

@@ -13,7 +13,7 @@ from bmerge.dtypes import SIZES
 from bmerge.errors import FormatError
 from bmerge.formats.checkpoint import Tensor, TensorInfo
 from bmerge.formats.stored import read_bytes
-from bmerge.temporaries import temporary_folder_until_exit
+from bmerge.temporaries import temporary_folder_until_exit, writing_within
 
 __all__ = ["transposed"]
 
@@ -45,8 +45,12 @@ def _written(tensor: Tensor) -> Path:
     status = [(file.stat().st_size, file.stat().st_mtime_ns) for file in tensor.files]
     kind = tensor, tuple(status)
     if kind not in _known:
-        _known[kind] = temporary_folder_until_exit("transposed") / tensor.file.name[:200]
-        _known[kind].write_bytes(_turned(read_bytes(tensor), tensor))
+        turned = _turned(read_bytes(tensor), tensor)
+        folder = temporary_folder_until_exit("transposed")
+        file = folder / tensor.file.name[:200]
+        with writing_within(folder):
+            file.write_bytes(turned)
+        _known[kind] = file  # once it is whole
     return _known[kind]
 
 

@@ -5,6 +5,7 @@ Tensors go to a spool beside the file first; the file itself appears complete or
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import tempfile
@@ -53,8 +54,7 @@ class LoraWriter:
         try:
             self._spool = tempfile.TemporaryFile(dir=self._target.parent)  # noqa: SIM115  closed by exit
         except OSError as error:
-            message = f"cannot write {path}: {error.strerror}"
-            raise FormatError(message, path=path) from error
+            raise self._failed(error) from error
 
     def add(self, key: str, values: Array) -> None:
         """Add one tensor.
@@ -69,7 +69,10 @@ class LoraWriter:
             message = f"{key!r} in {self._path.name} would hold NaN or a value beyond {self._dtype}"
             hint = "--dtype fp32 holds greater values"
             raise FormatError(message, path=self._path, key=key, hint=hint)
-        self._spool.write(data)
+        try:
+            self._spool.write(data)
+        except OSError as error:
+            raise self._failed(error) from error
         self._digest.update(data)
         self._tensors.append((key, self._dtype, values.shape))
 
@@ -106,7 +109,14 @@ class LoraWriter:
             file.commit(sync=True)
         except _native.IoError as error:
             raise FormatError(str(error), path=self._path) from error
+        except OSError as error:
+            raise self._failed(error) from error
         return layout.size
+
+    def _failed(self, error: OSError) -> FormatError:
+        """Return what is said of a failure of the spool."""
+        message = f"cannot write {self._path}: {error.strerror}"
+        return FormatError(message, path=self._path)
 
     def __enter__(self) -> Self:
         """Return self."""
@@ -119,7 +129,8 @@ class LoraWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Remove the spool."""
-        self._spool.close()
+        with contextlib.suppress(OSError):  # of what could not be written before
+            self._spool.close()
 
 
 def rank_metadata(ranks: Iterable[int], most: int | None) -> dict[str, str]:

@@ -14,13 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from bmerge.errors import ExecutorError
 from bmerge.executors import Progress, ProgressCallback
 from bmerge.formats import Tensor, TensorInfo
 from bmerge.lora.factored import Factored, factored
 from bmerge.lora.patched import PatchedTensor
 from bmerge.plan import MergeJob
-from bmerge.temporaries import temporary_folder
+from bmerge.temporaries import temporary_folder, writing_within
 
 __all__ = ["Stages", "computed", "groups_of"]
 
@@ -85,15 +84,10 @@ def _computed(job: MergeJob, reads: Reads, folder: Path) -> tuple[Tensor, ...]:
     for number, info in enumerate(inputs):
         own = folder / str(number)
         file = own / _called(info)
-        try:
+        with writing_within(folder.parent):
             own.mkdir()
             with file.open("wb") as out:
                 written.append(_write(info, reads, file, out))
-        except OSError as error:
-            message = f"cannot write a temporary file in {folder.parent}: {error.strerror}"
-            raise ExecutorError(
-                message, key=info.key, hint="TMPDIR names another folder"
-            ) from error
     return tuple(written[inputs.index(info)] if info in inputs else info for info in job.inputs)
 
 

@@ -16,7 +16,7 @@ from bmerge.formats import TensorInfo
 from bmerge.pipeline.execute import execute
 from bmerge.pipeline.sinks import BufferSink
 from bmerge.plan import Job, Jobs, Measure, MergeJob, OutputTensor, Plan, SplitJob
-from bmerge.temporaries import temporary_folder
+from bmerge.temporaries import temporary_folder, writing_within
 
 __all__ = ["Statistics"]
 
@@ -65,7 +65,8 @@ def _measured(
         return dict.fromkeys((name for name, _ in measure.folds), 0.0)
     with temporary_folder("measure") as folder:
         file = folder / "values"
-        file.write_bytes(values)
+        with writing_within(folder):
+            file.write_bytes(values)
         info = TensorInfo("values", "F32", (count,), file, 0, len(values))
         jobs = [_fold(name, graph, info) for name, graph in measure.folds]
         folded = _run(plan, jobs, executor, None)

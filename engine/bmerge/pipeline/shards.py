@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bmerge.errors import ExecutorError
 from bmerge.plan import OutputTensor
 from bmerge.records import dataclass
 
@@ -53,9 +54,15 @@ def cut(
 
     Returns:
         One or more shards; one alone is called ``output``.
+
+    Raises:
+        ExecutorError: if no byte goes into a file.
     """
     if size is None:
         return (Shard(output, tensors),)
+    if size < 1:
+        hint = "leave the size out to write one file"
+        raise ExecutorError(f"shards of {size} bytes hold nothing", hint=hint)
     groups: list[list[OutputTensor]] = [[]]
     used = metadata
     for tensor in tensors:
