@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 
@@ -161,6 +162,11 @@ def test_evaluation_blames_the_generator(change, message):
             "'red' gave None .* 'p02' .* not a number",
         ),
         (lambda scores: ["a" * 999] * len(scores), "'red' gave 'a{1,40}[.]{3}a* ?.* not a number"),
+        (lambda scores: ["0.5"] * len(scores), "'red' gave '0.5' to the .* not a number"),
+        (lambda scores: "0" * len(scores), "'red' gave '0+', not a list of scores"),
+        (set, "'red' gave {0, 1, .*}, not a list of scores"),
+        (dict.fromkeys, "'red' gave {0: .*}, not a list of scores"),
+        (lambda _: itertools.repeat(0.5), "'red' gave 17 scores for 16 pictures"),
         (lambda _: None, "'red' gave nothing, not a list of scores"),
         (lambda scores: scores[0], "'red' gave 0, not a list of scores"),
         (
@@ -168,11 +174,56 @@ def test_evaluation_blames_the_generator(change, message):
             r"'red' failed at 'p00' \(prompt 0\), 'p01' .*, 'p02' .*, …: SystemExit: 0",
         ),
     ],
-    ids=["too few", "nan", "huge", "beyond floats", "nothing", "text", "no list", "number", "exit"],
+    ids=[
+        "too few",
+        "nan",
+        "huge",
+        "beyond floats",
+        "nothing",
+        "text",
+        "digits",
+        "a text",
+        "a set",
+        "a mapping",
+        "endless",
+        "no list",
+        "number",
+        "exit",
+    ],
 )
 def test_evaluation_blames_the_scorer(change, message):
     with pytest.raises(ScorerError, match=message):
         evaluate(Generator(), WeightedScorer("red", 1.0, Red(change)))
+
+
+class Spoils:
+    """Judges what it has made smaller, and closes it."""
+
+    def score(self, pictures):
+        for picture in pictures:
+            picture.image.thumbnail((1, 1))
+            picture.image.close()
+        return [0.0 for _ in pictures]
+
+
+def test_a_scorer_that_changes_its_pictures_changes_nobody_elses():
+    _, scored = evaluate(
+        Generator(), WeightedScorer("spoils", 1.0, Spoils()), WeightedScorer("red", 1.0, Red())
+    )
+    assert [each.scores["red"] for each in scored] == [p.seed for p in PAYLOADS]
+    assert all(each.picture.image.size == (8, 8) for each in scored)
+    assert [each.picture.image.getpixel((0, 0))[0] for each in scored] == list(range(20))
+
+
+def test_a_generator_may_paint_all_pictures_into_one_image(patient):
+    def over(pictures):
+        image = Image.new("RGB", (8, 8))
+        for picture in pictures:
+            image.paste(picture.image)
+            yield replace(picture, image=image)
+
+    _, scored = evaluate(Generator(over), WeightedScorer("red", 1.0, Red()))
+    assert [each.scores["red"] for each in scored] == [p.seed for p in PAYLOADS]
 
 
 def failing(error):

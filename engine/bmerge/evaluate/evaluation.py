@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from bmerge.errors import GeneratorError, PluginError
 from bmerge.evaluate.behind import Behind
 from bmerge.evaluate.blamed import blamed, pictures_in_words
-from bmerge.evaluate.images import check_image
+from bmerge.evaluate.images import taken
 from bmerge.evaluate.laps import Laps
 from bmerge.evaluate.protocols import (
     Generator,
@@ -221,8 +221,7 @@ class Evaluator:
             if picture.payload.id != payload.id:
                 got = picture.payload.id
                 raise GeneratorError(f"{self.who} made {got!r} where {payload.id!r} was next")
-            check_image(picture, self.who)
-            yield picture
+            yield taken(picture, self.who)
 
     def _judging(
         self, keep: Callable[[ScoredPicture], None], pictures: Sequence[Picture]

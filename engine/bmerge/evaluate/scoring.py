@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Any
 
 from bmerge.errors import ScorerError
 from bmerge.evaluate.blamed import blamed, pictures_in_words
+from bmerge.evaluate.images import of_its_own
 from bmerge.evaluate.payloads import matches
 from bmerge.evaluate.protocols import Payload, Picture, Scorer, TrialScorer
 from bmerge.records import dataclass
 
-__all__ = ["WeightedScorer", "checked_scores", "scores_by"]
+__all__ = ["WeightedScorer", "asked", "scores_by"]
 
+_TEXT = (str, bytes)
+_NO_LISTS = (*_TEXT, set, frozenset, Mapping)  # whose parts are no scores, or in no order
 _GREATEST = 1e300  # of scores: sums of greater ones might overflow
 
 
@@ -67,28 +72,29 @@ def scores_by(entry: WeightedScorer, pictures: Sequence[Picture]) -> list[float]
     if not pictures:
         return []
     payloads = [picture.payload for picture in pictures]
-    with entry.blamed(payloads):
-        given: object = entry.scorer.score(pictures)
-        if not isinstance(given, Iterable):
-            got = "nothing" if given is None else reprlib.repr(given)
-            raise ScorerError(f"{entry.who} gave {got}, not a list of scores")
-        scores = list(given)
-    return checked_scores(entry, scores, payloads)
+    shown = [of_its_own(picture) for picture in pictures]  # as it may be scaled or closed in place
+    return asked(entry, lambda scorer: scorer.score(shown), payloads)
 
 
-def checked_scores(
-    entry: WeightedScorer, scores: Sequence[float], pictures: Sequence[Payload]
+def asked(
+    entry: WeightedScorer, ask: Callable[[Any], object], pictures: Sequence[Payload]
 ) -> list[float]:
     """Return one scorer's scores as finite floats.
 
     Args:
-        entry: who gave them.
-        scores: what it gave.
-        pictures: that were judged.
+        entry: whose they are.
+        ask: asks the scorer, and returns what it gives.
+        pictures: that are judged.
 
     Raises:
-        ScorerError: if there is not one finite number for each picture.
+        ScorerError: if it fails, or does not give one finite number for each picture.
     """
+    with entry.blamed(pictures):
+        given = ask(entry.scorer)
+        if not isinstance(given, Iterable) or isinstance(given, _NO_LISTS):
+            got = "nothing" if given is None else reprlib.repr(given)
+            raise ScorerError(f"{entry.who} gave {got}, not a list of scores")
+        scores = list(given if isinstance(given, Sized) else islice(given, len(pictures) + 1))
     if len(scores) != len(pictures):
         counts = f"{len(scores)} scores for {len(pictures)} pictures"
         raise ScorerError(f"{entry.who} gave {counts}")
@@ -101,7 +107,7 @@ def checked_scores(
 def _checked_score(given: object, who: str, picture: Payload) -> float:
     """Return what a scorer gave as a finite float, or complain of it."""
     try:
-        score = float(given)  # type: ignore[arg-type]
+        score = float("text" if isinstance(given, _TEXT) else given)  # type: ignore[arg-type]
     except OverflowError:
         score = math.inf
     except (TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bmerge.evaluate.protocols import Exhibit, StoredPicture, TrialScorer
-from bmerge.evaluate.scoring import WeightedScorer, checked_scores
+from bmerge.evaluate.scoring import WeightedScorer, asked
 from bmerge.study.study import PreparedStudy
 from bmerge.trials.picture_record import PictureRecord
 from bmerge.trials.revision import Revisions
@@ -86,9 +86,7 @@ def _with_scores(trial: Trial, entry: WeightedScorer, exhibit: Exhibit) -> Trial
     """Ask a scorer, and add what it says to the trial's pictures and means."""
     assert isinstance(entry.scorer, TrialScorer)
     payloads = [picture.payload for picture in exhibit.pictures]
-    with entry.blamed(payloads):
-        given_scores = list(entry.scorer.score_trial(exhibit))
-    scores = checked_scores(entry, given_scores, payloads)
+    scores = asked(entry, lambda scorer: scorer.score_trial(exhibit), payloads)
     given = {payload.id: score for payload, score in zip(payloads, scores, strict=True)}
     pictures = tuple(
         _with_score(picture, entry.label, given[picture["id"]])
