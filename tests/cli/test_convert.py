@@ -310,6 +310,26 @@ def test_one_file_becomes_a_folder_with_the_configs_of_another(bmerge, tmp_path,
     assert "exists" in again.err
 
 
+def test_diffusion_model_alone_becomes_a_folder_with_the_other_parts_of_another(
+    bmerge, tmp_path, sdxl, folder
+):
+    base, parts = folder
+    start = "model.diffusion_model."
+    unet = {key[len(start) :]: array + 1 for key, array in sdxl.items() if key.startswith(start)}
+    save_file(unet, tmp_path / "in.safetensors")
+    convert = ("convert", tmp_path / "in.safetensors", "--configs", base, "-o", tmp_path / "out")
+    refused = bmerge(*convert)
+    assert (refused.status, "--layout diffusers" in refused.err) == (1, True)
+    called = bmerge(*convert, "--layout", "diffusers")
+    assert called.status == 0, called.err
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    found = load_file(tmp_path / "out" / weights)
+    assert_same(found, {key: array + 1 for key, array in parts["unet"].items()})
+    assert files_of(tmp_path / "out") - {weights} == {
+        file for file in files_of(base) if not file.startswith("unet/") or ".json" in file
+    }
+
+
 def test_a_folder_without_configs_gives_none(bmerge, tmp_path, sdxl):
     save_file(sdxl, tmp_path / "in.safetensors")
     (tmp_path / "empty").mkdir()

@@ -12,12 +12,13 @@ from typing import Any
 from bmerge.formats.layouts.pair import has, pairs
 from bmerge.formats.prefixes import HEAD, kind_of
 
-__all__ = ["LANGUAGE", "Whole", "whole_of"]
+__all__ = ["LANGUAGE", "PICTURES", "Whole", "whole_of"]
 
 LANGUAGE = "llm"
 """The layout of language models in which models in one file have them, of those of transformers."""
 
-_PICTURES = ("unet", "transformer")
+PICTURES = ("unet", "transformer")
+"""Components that are a diffusion model."""
 _COMFY = "_comfy"
 """How layouts that are only another name for those of a family end."""
 
@@ -41,7 +42,7 @@ class Whole:
     @property
     def picture(self) -> str:
         """The component that is the diffusion model."""
-        return next(name for name in _PICTURES if name in self.starts)
+        return next(name for name in PICTURES if name in self.starts)
 
     def component_of(self, start: str, others: Collection[str]) -> str:
         """Return the component that a part is.

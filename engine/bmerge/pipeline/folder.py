@@ -16,9 +16,11 @@ from bmerge import _native
 from bmerge.errors import ExecutorError, FormatError
 from bmerge.formats.folders import PIPELINE
 from bmerge.formats.layout import Layout
-from bmerge.formats.prefixes import OF_PICTURES
+from bmerge.formats.layouts import layout_of
+from bmerge.formats.prefixes import OF_PICTURES, is_part_file
 from bmerge.formats.registry import lay_out
 from bmerge.formats.target import new_output
+from bmerge.formats.wholes import PICTURES
 from bmerge.pipeline.companions import copy_companions, quantised_parts
 from bmerge.pipeline.sinks import FileSink
 from bmerge.plan import OutputTensor, Plan
@@ -30,9 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FolderFiles"]
 
+_CONFIG = "config.json"
 _MODEL = "model.safetensors"
 _DIFFUSERS = (
-    "unet", "transformer", "vae", "audio_vae", "vocoder",
+    *PICTURES, "vae", "audio_vae", "vocoder",
     *(start.rstrip(".") for start in OF_PICTURES),
 )  # fmt: skip
 _THEIRS = "diffusion_pytorch_model.safetensors"
@@ -166,9 +169,10 @@ def _by_file(plan: Plan, configs: Path) -> dict[str, list[tuple[OutputTensor, st
     if not (configs / PIPELINE).exists():
         return {_MODEL: [(tensor, tensor.key) for tensor in plan.outputs]}
     files: dict[str, list[tuple[OutputTensor, str]]] = {}
+    start = _start_of_all(plan, configs)
     for tensor in plan.outputs:
-        component, _, name = tensor.key.partition(".")
-        if not name or not (configs / component / "config.json").exists():
+        component, _, name = (start + tensor.key).partition(".")
+        if not name or not (configs / component / _CONFIG).exists():
             message = f"{tensor.key!r} is of no component that {configs} has"
             hint = "--layout diffusers gives tensors the names of components"
             raise FormatError(message, path=configs, key=tensor.key, hint=hint)
@@ -176,3 +180,13 @@ def _by_file(plan: Plan, configs: Path) -> dict[str, list[tuple[OutputTensor, st
         file = f"{component}/{_THEIRS if theirs else _MODEL}"
         files.setdefault(file, []).append((tensor, name))
     return files
+
+
+def _start_of_all(plan: Plan, configs: Path) -> str:
+    """Return the component that a diffusion model alone is, whose keys do not say it."""
+    tensors = {tensor.key: tensor for tensor in plan.outputs}
+    said = any((configs / key.partition(".")[0] / _CONFIG).exists() for key in tensors)
+    if said or is_part_file(tensors) or layout_of(tensors) not in {None, "diffusers"}:
+        return ""
+    found = (name for name in PICTURES if (configs / name / _CONFIG).exists())
+    return next((f"{name}." for name in found), "")

@@ -35,9 +35,13 @@ def are_alike(names: Collection[str], others: Collection[str]) -> bool:
     return all(pair.side_of(names) == pair.side_of(others) for pair in pairs())
 
 
-def layout_of(tensors: Mapping[str, Tensor]) -> str | None:
-    """Return what the layout of a part is called; None if only one is known of such a part."""
-    found = ((pair, pair.side_of(tensors)) for pair in pairs())
+def layout_of(names: Collection[str]) -> str | None:
+    """Return what the layout of a part is called; None if only one is known of such a part.
+
+    Args:
+        names: of its tensors; of a mapping, the values have their shapes.
+    """
+    found = ((pair, pair.side_of(names)) for pair in pairs())
     return next((pair.layouts[side] for pair, side in found if side is not None), None)
 
 
