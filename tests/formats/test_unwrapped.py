@@ -64,6 +64,16 @@ def test_words_before_any_model_that_is_known_are_left_out(name):
         assert detect(found, builtin()).blocks == plain.blocks
 
 
+@pytest.mark.parametrize("start", ["model.diffusion_model.", "net.", "unet.", "transformer."])
+def test_prefix_of_a_diffusion_model_stays(start):
+    load_registry()
+    for name in ("d_flux", "d_qwen", "d_sd15_unet", "flux_dev_bfl", "wan21_t2v_14b"):
+        table = table_of({key: tuple(shape) for key, _, shape in layouts()[name]}, start)
+        assert unwrapped(Checkpoint(Path("x"), table, {})).tensors.keys() == table.keys()
+    table = table_of(shapes_of("lens"), start)
+    assert unwrapped(Checkpoint(Path("x"), table, {})).tensors.keys() == table.keys()
+
+
 @pytest.mark.parametrize("start", ["first_stage_model.", "text_encoders.t5xxl.transformer."])
 def test_prefix_of_a_part_alone_stays(start):
     load_registry()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from bmerge.formats.changes import is_change
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
-from bmerge.formats.prefixes import kind_of, prefix_of
+from bmerge.formats.prefixes import kind_of, parted, prefix_of
 from bmerge.formats.quantisation import METADATA
 
 __all__ = ["common_start", "recognise_by", "unwrapped"]
@@ -82,10 +82,12 @@ def _renaming(tensors: Mapping[str, Tensor], file: str) -> Callable[[str], str]:
 
 
 def _has_a_layout(tensors: Mapping[str, Tensor]) -> bool:
-    """Tell whether tensors are a diffusion model of which layouts are known."""
+    """Tell whether there is a diffusion model of which layouts are known, under any prefix."""
     from bmerge.formats.wholes import whole_of  # with the names of all models
 
-    return whole_of({"": tensors}, tensors) is not None
+    parts = parted(tensors)
+    picture = next((start for start in parts if kind_of(start) == "picture"), "")
+    return whole_of(parts, parts.get(picture, {})) is not None
 
 
 _knowing: list[Callable[[Mapping[str, Tensor]], bool]] = [_has_a_layout]
