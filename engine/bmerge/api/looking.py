@@ -82,7 +82,7 @@ def made_of(
 def _aligned(files: Sequence[PathLike]) -> AlignedModels:
     from bmerge.compare import align
 
-    known = list(load_registry().architectures.values())  # and formats, before files are opened
+    known = load_registry().architectures.known  # and formats, before files are opened
     checkpoints = [open_checkpoint(Path(file).expanduser()) for file in files]
     return align(checkpoints, detect(leading(checkpoints).tensors, known))
 

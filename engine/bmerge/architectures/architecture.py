@@ -12,6 +12,7 @@ from dataclasses import field, replace
 
 from bmerge.architectures.patterns import Contents, compiled
 from bmerge.architectures.rules import Rule, Ruled
+from bmerge.architectures.signs import Signs
 from bmerge.errors import ArchitectureError
 from bmerge.records import dataclass
 
@@ -165,14 +166,8 @@ class Architecture:
         return self.certainty(keys if isinstance(keys, Contents) else Contents(keys)) > 0
 
     def certainty(self, contents: Contents) -> int:
-        """Return how many conditions a checkpoint fulfils; none, if it is of another one.
-
-        What is absent does not count: it tells of others, not of this one.
-        """
-        if not contents.fulfil(f"!{pattern}" for pattern in self.absent):
-            return 0
-        layouts = (layout for layout in (self.detect, *self.layouts) if contents.fulfil(layout))
-        return max(map(len, layouts), default=0)
+        """Return how many conditions a checkpoint fulfils; none, if it is of another one."""
+        return Signs(self.detect, self.absent, self.layouts).certainty(contents)
 
     def fitted(self, contents: Contents) -> Architecture:
         """Return this architecture with as many blocks as a checkpoint has, and its variant."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from bmerge.architectures.architecture import Architecture
+from bmerge.architectures.outline import Outline, whole
 from bmerge.architectures.patterns import Contents
 from bmerge.errors import ArchitectureError, nearest
 
 __all__ = ["detect", "resolve"]
 
 
-def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture:
+def detect(keys: Collection[str], known: Sequence[Architecture | Outline]) -> Architecture:
     """Return the architecture of a checkpoint.
 
     Where several recognise the keys, the one that asks for most wins, then the first; where
@@ -31,10 +32,12 @@ def detect(keys: Collection[str], known: Sequence[Architecture]) -> Architecture
 
         del contents  # of a million keys, it takes as much memory as what comes now
         return generic(keys)
-    return found.fitted(contents)
+    return whole(found).fitted(contents)
 
 
-def resolve(name: str | None, keys: Collection[str], known: Sequence[Architecture]) -> Architecture:
+def resolve(
+    name: str | None, keys: Collection[str], known: Sequence[Architecture | Outline]
+) -> Architecture:
     """Return the architecture that a recipe names, or the detected one if it names none.
 
     Args:
@@ -55,4 +58,4 @@ def resolve(name: str | None, keys: Collection[str], known: Sequence[Architectur
     if name not in ids:
         message = f"unknown architecture {name!r}"
         raise ArchitectureError(message, hint=nearest(name, [*ids, "generic"]))
-    return ids[name].fitted(Contents(keys))
+    return whole(ids[name]).fitted(Contents(keys))

@@ -14,17 +14,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from bmerge.architectures.architecture import Architecture, Variant
+from bmerge.architectures.outline import Outline, whole
 from bmerge.architectures.rules import Rule
+from bmerge.architectures.signs import Signs
 from bmerge.architectures.stacks import STACK, written_out
 from bmerge.errors import ArchitectureError, nearest
 from bmerge.reading import read_text
 
-__all__ = ["builtin", "load_architecture"]
+__all__ = ["builtin", "load_architecture", "outlines"]
 
 _FIELDS = frozenset(
     {"id", "name", "blocks", "rules", "detect", "absent", "aliases", "follows", "lists"}
@@ -78,9 +80,20 @@ def load_architecture(source: str | Path) -> Architecture:
 @cache
 def builtin() -> tuple[Architecture, ...]:
     """Return the architectures that come with bmerge, by id."""
+    return tuple(map(whole, outlines()))
+
+
+@cache
+def outlines() -> tuple[Outline, ...]:
+    """Return the outlines of the architectures that come with bmerge, by id."""
     files = os.listdir(_FOLDER)  # noqa: PTH208  a hundred, and every merge asks for them
-    own = (_build(_own(file[:-5])) for file in files if file.endswith(".json"))
-    return tuple(sorted(own, key=lambda known: known.id))
+    own = (_outline(file[:-5]) for file in files if file.endswith(".json"))
+    return tuple(sorted(own, key=lambda outline: outline.id))
+
+
+def _outline(name: str) -> Outline:
+    data = _with_like(_own(name))
+    return Outline(str(data["id"]), _signs(data), cache(partial(_build, data)))
 
 
 @cache
@@ -100,13 +113,28 @@ def _from_yaml(text: str) -> Any:
         raise ValueError(error) from error
 
 
+def _with_like(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the contents of a file with those of the one that it is like."""
+    if "like" not in data:
+        return data
+    try:
+        return {**_own(str(data["like"])), **data}
+    except OSError as error:
+        message = f"like {data['like']!r}, which does not come with bmerge"
+        raise ValueError(message) from error
+
+
+def _signs(data: dict[str, Any]) -> Signs:
+    return Signs(
+        tuple(map(str, data.get("detect", ()))),
+        tuple(map(str, data.get("absent", ()))),
+        tuple(tuple(map(str, layout)) for layout in data.get("layouts", ())),
+    )
+
+
 def _build(data: dict[str, Any]) -> Architecture:
-    if "like" in data:
-        try:
-            data = {**_own(str(data["like"])), **data}
-        except OSError as error:
-            message = f"like {data['like']!r}, which does not come with bmerge"
-            raise ValueError(message) from error
+    data = _with_like(data)
+    signs = _signs(data)
     if "layers" in data:
         data = written_out(data)
     return Architecture(
@@ -114,9 +142,9 @@ def _build(data: dict[str, Any]) -> Architecture:
         name=str(data["name"]),
         blocks=tuple(_expand(data["blocks"])),
         rules=tuple(Rule(str(key), str(block)) for key, block in data["rules"].items()),
-        detect=tuple(map(str, data.get("detect", ()))),
-        absent=tuple(map(str, data.get("absent", ()))),
-        layouts=tuple(tuple(map(str, layout)) for layout in data.get("layouts", ())),
+        detect=signs.detect,
+        absent=signs.absent,
+        layouts=signs.layouts,
         aliases=_texts(data.get("aliases", {})),
         follows=_texts(data.get("follows", {})),
         lists={

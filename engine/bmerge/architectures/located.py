@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bmerge.architectures.detect import detect
-from bmerge.architectures.load import builtin
+from bmerge.architectures.load import outlines
 from bmerge.dtypes import SIZES
 from bmerge.formats.checkpoint import ComposedTensor, Tensor, TensorInfo
 from bmerge.formats.layouts import in_layout
@@ -82,7 +82,7 @@ def pipeline_parts(shapes: Mapping[str, Sequence[int]]) -> PipelineParts | None:
                 own = {n.removeprefix(beside): p for n, p in places.items() if n.startswith(beside)}
                 if own:
                     found[beside.rstrip(".")] = own
-    return PipelineParts(detect(table, builtin()).id, whole.picture, found)
+    return PipelineParts(detect(table, outlines()).id, whole.picture, found)
 
 
 def _tensor(key: str, shape: tuple[int, ...]) -> TensorInfo:

@@ -79,7 +79,7 @@ def command(
     from bmerge.cli import diff_output as output  # needed when something is compared only
     from bmerge.compare import align, compare, made_of
 
-    known = list(session.registry().architectures.values())
+    known = session.registry().architectures.known
     alignment = align(checkpoints, detect(leading(checkpoints).tensors, known))
     if fitted:
         made = _run(made_of, alignment)

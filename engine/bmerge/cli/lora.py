@@ -144,7 +144,7 @@ def extract(
     named = in_known_layout(open_checkpoint(base))
     first, second = in_one_layout((named, open_checkpoint(tuned)))
     refuse_inputs(output, (first, second))
-    architecture = detect(first.tensors, list(session.registry().architectures.values()))
+    architecture = detect(first.tensors, session.registry().architectures.known)
     with LiveLine() as line:
         found = extract_lora(
             first,

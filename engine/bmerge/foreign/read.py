@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bmerge.architectures import builtin, detect
+from bmerge.architectures import detect, outlines
 from bmerge.errors import RecipeError
 from bmerge.foreign.mecha import read_mecha
 from bmerge.foreign.mergekit import is_mergekit, read_mergekit
@@ -84,7 +84,7 @@ def _of_merged_file(path: Path) -> Recipe:
     if WEBUI_KEY not in metadata:
         message = "its metadata has neither bmerge.recipe nor sd_merge_recipe nor mecha_recipe"
         raise RecipeError(message, path=path, hint="'bmerge inspect FILE' shows what it has")
-    architecture = detect(checkpoint.tensors, builtin())
+    architecture = detect(checkpoint.tensors, outlines())
     return read_webui(metadata, path, architecture, checkpoint.tensors)
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from bmerge.host.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from bmerge.architectures import Architecture
+    from bmerge.architectures import Outline
 
 __all__ = ["bmerge_architectures"]
 
 
 @hookimpl
-def bmerge_architectures() -> Iterable[Architecture]:
-    """Offer the block maps that come with bmerge."""
-    from bmerge.architectures import builtin
+def bmerge_architectures() -> Iterable[Outline]:
+    """Offer the block maps that come with bmerge, made when they are asked for."""
+    from bmerge.architectures import outlines
 
-    return builtin()
+    return outlines()

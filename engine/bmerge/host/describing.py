@@ -45,7 +45,7 @@ def describe_file(file: str | Path, registry: Registry, *, hashes: bool = False)
     if is_lora(checkpoint) and not quantised_weights(checkpoint):  # whose roles are not its own
         data = _describe_lora(parse_lora(checkpoint))
     else:
-        known = list(registry.architectures.values())
+        known = registry.architectures.known
         data = _describe(checkpoint, detect(checkpoint.tensors, known))
     return {**data, "hashes": _hashes_of(checkpoint, compute=hashes)}
 

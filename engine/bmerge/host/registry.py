@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from bmerge.architectures import Architecture, resolve
 from bmerge.architectures.patterns import Contents
-from bmerge.errors import ArchitectureError
 from bmerge.formats.registry import Format, offer
 from bmerge.formats.unwrapped import recognise_by
 from bmerge.host import discovery
+from bmerge.host.architectures import Architectures
 from bmerge.host.catalogue import Catalogue
 from bmerge.host.manager import PluginHost
 from bmerge.host.records import PluginRecord
@@ -49,16 +49,8 @@ class Registry:
     def __init__(self, host: PluginHost) -> None:
         self._host = host
         self._required: set[PluginRef] = set()
-        self._resolved: tuple[str | None, Checkpoint, list[Architecture], Architecture] | None
-        self._resolved = None
-        self.architectures = Catalogue(
-            host,
-            "bmerge_architectures",
-            noun="architecture",
-            kind=Architecture,
-            attribute="id",
-            error=ArchitectureError,
-        )
+        self._resolved: tuple[str | None, Checkpoint, list[Any], Architecture] | None = None
+        self.architectures = Architectures(host)
         self.formats = Catalogue(host, "bmerge_formats", noun="format", kind=Format)
         offer(self.formats.values)
         recognise_by(self.knows)
@@ -74,7 +66,7 @@ class Registry:
     def knows(self, keys: Collection[str]) -> bool:
         """Tell whether an architecture recognises the keys of a model."""
         contents = Contents(keys)
-        return any(known.recognises(contents) for known in self.architectures.values())
+        return any(known.certainty(contents) for known in self.architectures.known)
 
     def architecture_of(self, name: str | None, checkpoint: Checkpoint) -> Architecture:
         """Return the architecture that is named, or that of a checkpoint; the last one is kept.
@@ -82,7 +74,7 @@ class Registry:
         Raises:
             ArchitectureError: if there is none of that name.
         """
-        known, last = list(self.architectures.values()), self._resolved
+        known, last = self.architectures.known, self._resolved
         if last is None or last[1] is not checkpoint or (last[0], last[2]) != (name, known):
             found = resolve(name, checkpoint.tensors, known)
             last = self._resolved = name, checkpoint, known, found

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bmerge import _native
-from bmerge.architectures import builtin, detect
+from bmerge.architectures import detect, outlines
 from bmerge.architectures.patterns import Contents
 from bmerge.dtypes import is_float
 from bmerge.errors import ArchitectureError, FormatError
@@ -286,7 +286,7 @@ def _metadata(
 
 def _modelspec(base: Checkpoint, tuned: Checkpoint) -> dict[str, str]:
     """Return what the modelspec standard says of a LoRA for a model; nothing of an unknown one."""
-    spec = detect(base.tensors, builtin()).modelspec_of(Contents(base.tensors))
+    spec = detect(base.tensors, outlines()).modelspec_of(Contents(base.tensors))
     if "modelspec.architecture" not in spec:
         return {}
     # A LoRA is for all models of its size, whichever picture they are given besides.

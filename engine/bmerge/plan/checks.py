@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bmerge.architectures import Architecture, builtin, detect
+from bmerge.architectures import Architecture, Outline, detect, outlines
 from bmerge.errors import ArchitectureError, RecipeError
 from bmerge.formats import Checkpoint, leading
 from bmerge.formats.changes import role_of
@@ -38,7 +38,10 @@ def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archite
         return
     from bmerge.plan.part_files import check_part_files, part_files
 
-    known = [*(other for other in builtin() if other.id != architecture.id), architecture]
+    known: list[Architecture | Outline] = [
+        *(other for other in outlines() if other.id != architecture.id),
+        architecture,
+    ]
     check_part_files(checkpoints, architecture)
     separate = part_files(checkpoints)
     detected = detect(first.tensors, known)
@@ -96,7 +99,7 @@ def check_blocks(recipe: Recipe, matches: Sequence[Match], architecture: Archite
         key.startswith(others) for key in keys
     ):
         return
-    found = detect(keys, builtin())
+    found = detect(keys, outlines())
     message = f"{architecture.id} puts all {len(keys)} tensors into one block, {matches[0].block}"
     hint = f"without an architecture that is named, these are {found.id}"
     raise ArchitectureError(message, hint=hint)
