@@ -19,6 +19,7 @@ use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
 use super::quotients;
+use super::rotation_x86;
 use super::search_avx2;
 use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
@@ -86,6 +87,12 @@ impl Isa for Avx2 {
             // SAFETY: the features were detected; see the type's documentation.
             unsafe { cells_avx2::encode_e2m1(cells, divisors, codes) }
         });
+    }
+
+    #[inline(always)]
+    fn rotate_sixteens(groups: &mut [[f32; 16]]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { rotation_x86::by_avx2(groups) }
     }
 
     #[inline(always)]

@@ -25,6 +25,7 @@ use super::formula::{Formula, Products};
 use super::isa::{Isa, Portable};
 use super::lanes::{change_with, combine_sixteen, products_with, Lanes, Sixteen, Summed, SIXTEEN};
 use super::quotients;
+use super::rotation_x86;
 use crate::dtype::Dtype;
 use crate::program::LEAST_WEIGHT;
 use crate::reduce::{self, Bracket};
@@ -112,6 +113,12 @@ impl Isa for Avx512 {
     fn scale_e4m3(codes: &[u8; 32], factor: f32, target: &mut [f32; 32]) -> bool {
         // SAFETY: the features were detected; see the type's documentation.
         unsafe { cells_avx512::scale_e4m3(codes, factor, target) }
+    }
+
+    #[inline(always)]
+    fn rotate_sixteens(groups: &mut [[f32; 16]]) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { rotation_x86::by_avx512(groups) }
     }
 
     #[inline(always)]

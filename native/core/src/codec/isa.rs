@@ -56,6 +56,11 @@ pub(crate) trait Isa {
     /// Divide the numbers of each cell, which are finite, and round them to E2M1, the first of two in
     /// the upper half of a byte.
     fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]);
+    /// The first steps of `ConvRot`'s rotation, those within sixteen numbers.
+    #[inline(always)]
+    fn rotate_sixteens(groups: &mut [[f32; 16]]) {
+        blocks::rotate_sixteens(groups);
+    }
     /// Encode half floats, rounding to nearest even.
     fn encode_f16(values: &[f32], target: &mut [u8]);
 

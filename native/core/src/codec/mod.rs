@@ -22,6 +22,8 @@ pub(crate) mod pairs;
 #[cfg(target_arch = "x86_64")]
 mod quotients;
 #[cfg(target_arch = "x86_64")]
+mod rotation_x86;
+#[cfg(target_arch = "x86_64")]
 mod search_avx2;
 mod stochastic;
 pub(crate) mod voting;

@@ -20,6 +20,7 @@ pub(super) use ggml::{search_codes, search_error, Column, Sums};
 pub use ggml::{Ggml, Kind};
 pub use levels::{Absmax, Levels};
 pub use packed::{Groups, Packed, Words};
+pub(super) use rotation::rotate_sixteens;
 pub(super) use round::greatest_each;
 pub(crate) use scaled::Bounds;
 pub use scaled::{Code, Scaled, Scales};

@@ -21,7 +21,7 @@ impl Rows<'_> {
     pub(super) fn encode<I: Isa>(self, row: u64, values: &mut [f32], codes: &mut [u8]) -> bool {
         let scaled = self.scaled;
         if let Some(group) = scaled.rotation {
-            values.chunks_exact_mut(group as usize).for_each(rotate);
+            values.chunks_exact_mut(group as usize).for_each(rotate::<I>);
         }
         let (columns, used) = (scaled.columns as usize, scaled.code_bytes(scaled.columns));
         let rows = values.chunks_exact_mut(columns);

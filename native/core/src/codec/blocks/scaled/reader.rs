@@ -168,16 +168,22 @@ impl<'a> Reader<'a> {
     /// Decode a run of one row out of whole groups, which are rotated back.
     #[inline(always)]
     fn read_groups<I: Isa>(&self, row: u64, column: u64, group: u64, target: &mut [f32]) {
-        let mut whole = vec![0.0; group as usize];
+        let mut whole = Vec::new();
         let mut column = column;
         let mut rest = target;
         while !rest.is_empty() {
-            let skipped = (column % group) as usize;
-            let count = rest.len().min(whole.len() - skipped);
+            let skipped = column % group;
+            let count = rest.len().min((group - skipped) as usize);
             let (run, others) = rest.split_at_mut(count);
-            self.read::<I>(row, column - skipped as u64, &mut whole);
-            rotate(&mut whole);
-            run.copy_from_slice(&whole[skipped..skipped + count]);
+            if count as u64 == group {
+                self.read::<I>(row, column, run);
+                rotate::<I>(run);
+            } else {
+                whole.resize(group as usize, 0.0);
+                self.read::<I>(row, column - skipped, &mut whole);
+                rotate::<I>(&mut whole);
+                run.copy_from_slice(&whole[skipped as usize..][..count]);
+            }
             column += count as u64;
             rest = others;
         }
