@@ -38,7 +38,7 @@ CLASSES = {
     "cosmos-vae": ("AutoencoderKLCosmos", {}),
 }  # fmt: skip
 FULL = ("t2i-adapter", "t2i-adapter SDXL in colours", "t2i-adapter-light", "motion with a middle",
-        "controlnet SparseCtrl", "mochi-vae", "cosmos-vae")  # fmt: skip
+        "controlnet SparseCtrl", "mochi-vae", "cosmos-vae", "cosmos-controlnet")  # fmt: skip
 EMPTY = {
     "motion": {"M00"},
     "motion SDXL": {"M00", "IN10", "IN11", "OUT09", "OUT10", "OUT11"},
@@ -316,3 +316,16 @@ def test_autoencoder_is_of_one_kind(kind):
     table = table_of(of_class(kind, {}))
     assert called(detect(table, builtin())) == "vae"
     assert len([*other_layouts(table)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "id_"), [("vae_taehv", "tiny-video-vae"), ("vae_ltx_095", "ltx-vae-095")]
+)
+def test_blocks_of_an_autoencoder_of_videos_are_of_bounded_size(name, id_):
+    table = table_of(shapes_of(name))
+    found = detect(table, builtin())
+    assert found.id == id_
+    sizes = dict.fromkeys(found.blocks, 0)
+    for key, tensor in table.items():
+        sizes[found.block_of(key)] += tensor.numel
+    assert max(sizes.values()) < 0.15 * sum(sizes.values())

@@ -43,7 +43,7 @@ NAMES = {
     "wan_vace14": "wan VACE 14B", "wan_vace13": "wan VACE 1.3B", "wan_humo": "wan HuMo",
     "wan_humo17": "wan HuMo", "wan_s2v": "wan sound to video", "wan_animate": "wan Animate",
     "wan_scail": "wan SCAIL", "wan_scail2": "wan SCAIL 2", "wandancer": "wan WanDancer",
-    "trellis2": "generic:img2shape.blocks.30", "hy3d": "hunyuan3d", "hy3d_mini": "hunyuan3d 2 mini",
+    "trellis2": "trellis2", "hy3d": "hunyuan3d", "hy3d_mini": "hunyuan3d 2 mini",
     "hy3d21": "hunyuan3d 2.1", "hidream_o1": "hidream-o1", "radiance": "chroma Radiance",
     "seedvr2_3b": "seedvr2 3B", "seedvr2_7b": "seedvr2 7B", "ace": "ace-step",
     "ace15": "ace-step 1.5", "stable_audio1": "stable-audio", "omnigen2": "omnigen2",

@@ -30,7 +30,7 @@ NAMES = {
     "HunyuanVideoTransformer3DModel": "hunyuan-video", "MochiTransformer3DModel": "mochi",
     "HunyuanVideoFramepackTransformer3DModel": "hunyuan-video FramePack",
     "CosmosTransformer3DModel": "cosmos1 7B", "UNetMotionModel": "generic",
-    "I2VGenXLUNet": "generic", "UNet3DConditionModel": "generic",
+    "I2VGenXLUNet": "modelscope I2VGen-XL", "UNet3DConditionModel": "modelscope",
     "UNet2DConditionModel": "sd1", "LongCatImageTransformer2DModel": "longcat-image",
     "OvisImageTransformer2DModel": "ovis-image", "Kandinsky5Transformer3DModel": "kandinsky5",
     "ErnieImageTransformer2DModel": "ernie-image", "Ideogram4Transformer2DModel": "ideogram4",
@@ -53,6 +53,7 @@ NAMES = {
     "JoyImageEditPlusTransformer3DModel": "joyimage",
     "SanaWMLTX2RefinerTransformer3DModel": "ltx-2", "ChronoEditTransformer3DModel": "wan",
     "CogView3PlusTransformer2DModel": "cogview4", "SanaControlNetModel": "sana-controlnet",
+    "CosmosControlNetModel": "cosmos-controlnet", "AutoencoderKLLTX2Video": "ltx-vae-095",
     "AutoencoderKLWan": "wan-vae", "AutoencoderKLQwenImage": "wan-vae",
     "AutoencoderKLHunyuanVideo": "vae",
 }  # fmt: skip
@@ -94,11 +95,12 @@ WHOLE = {
     "ConsisIDTransformer3DModel": {"num_attention_heads": 48, "num_layers": 42},
     "StableAudioDiTModel": {}, "StableAudio3DiTModel": {}, "AceStepTransformer1DModel": {},
     "LongCatAudioDiTTransformer": {}, "MiniMaxMusic3Transformer1DModel": {},
+    "UNet3DConditionModel": {}, "I2VGenXLUNet": {}, "CosmosControlNetModel": {},
 }  # fmt: skip
 """Class → what its published models have other than the class's own defaults."""
 LARGE = {"DreamLiteUNetModel": {"OUT02": 0.17}}
 """Blocks of a UNet that hold more than 15 %, and how much."""
-FAMILIES = {"kandinsky3": 3, "dreamlite": 9}
+FAMILIES = {"kandinsky3": 3, "dreamlite": 9, "modelscope": 15}
 """How many names of layers a block has at most, where it has several."""
 
 
