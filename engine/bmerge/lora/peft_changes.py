@@ -205,10 +205,11 @@ def _fourierft(module: Module, rows: int, columns: int) -> ByRows:
     places = _drawn(rows * columns, len(numbers), int(_number(others, "random_loc_seed", 777)))
     scale = _number(others, "scaling", 150.0) / rows
     down, across = places // columns, places % columns
+    roots = np.exp(2j * np.pi / rows * np.arange(rows))
 
     def change(first: int, before: Array) -> Array:
         own = np.arange(first, first + len(before))
-        waves = np.exp(2j * np.pi / rows * (own * down[:, None] % rows)) * numbers[:, None]
+        waves = roots[own * down[:, None] % rows] * numbers[:, None]
         spectrum = np.zeros((columns, len(own)), "c16")
         np.add.at(spectrum, across, waves)
         return (np.fft.ifft(spectrum, axis=0).real.T * scale).astype("f4")
