@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bmerge import split_command
-from bmerge.system import sync_folder
+from bmerge.system import nearby, sync_folder
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,9 @@ def test_a_folder_whose_file_system_cannot_flush_it_is_no_failure(tmp_path, monk
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))
     with pytest.raises(OSError, match="Input/output"):
         sync_folder(Path(tmp_path))
+
+
+def test_a_path_is_called_as_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert nearby(tmp_path / "runs" / "x") == Path("runs/x")
+    assert nearby(tmp_path.parent / "y") == tmp_path.parent / "y"

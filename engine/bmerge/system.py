@@ -19,6 +19,7 @@ __all__ = [
     "lives",
     "lock",
     "lock_of",
+    "nearby",
     "owns",
     "peak_memory",
     "split_command",
@@ -48,6 +49,15 @@ def link(path: Path, target: Path) -> None:
             import shutil  # takes as long to import as ten modules of ours
 
             shutil.copyfile(target, path)
+
+
+def nearby(path: Path) -> Path:
+    """Return a path as it is called from the working directory, if it lies within that."""
+    try:
+        here = Path.cwd()
+    except OSError:  # it has been removed
+        return path
+    return path.relative_to(here) if here in path.parents else path
 
 
 def split_command(text: str, *, backslashes: bool = sys.platform == "win32") -> list[str]:

@@ -81,7 +81,7 @@ def test_a_fork_with_a_prompt_more_has_no_trial_and_one_with_another_model_is_re
     assert told.status == 1
     assert "was made with different merge.models[1]" in told.err
     told = bmerge("studies", "fork", "runs/small", study, "--out", "more", *example)
-    assert "error: more holds a study already" in told.err
+    assert "/more holds a study already" in told.err
 
 
 def test_a_fork_with_another_scorer_names_it(bmerge, study, example):
@@ -130,7 +130,7 @@ def test_a_fork_that_was_cut_short_is_no_study_until_it_is_begun_anew(
     assert "0004" in told.err
     half = bmerge("run", study, "--out", "new", *example)
     assert half.status == 1
-    assert "the fork in new was cut short: it lacks trials" in half.err
+    assert "/new was cut short: it lacks trials" in half.err
     assert "the same `bmerge studies fork` begins it anew" in half.err
     obstacle.unlink()
     assert bmerge("studies", "fork", "runs/small", study, "--out", "new", *example).status == 0

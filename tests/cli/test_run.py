@@ -156,7 +156,7 @@ def test_interrupt_says_how_to_go_on_and_the_same_command_does(bmerge, study_fil
         os.killpg(process.pid, signal.SIGINT)
         rest = process.communicate()[1]
     assert process.returncode == 130, rest
-    assert "stopped: interrupted; finished trials are stored in runs/small" in rest
+    assert "stopped: interrupted; finished trials are stored in runs/small\n" in rest
     assert "hint: run the same command again to continue" in rest
     assert "Traceback" not in rest
     before = [t for t in _trials(bmerge) if t["state"] == "complete"]

@@ -43,7 +43,8 @@ class Study:
     """
 
     def __init__(self, folder: Path, config: StudyConfig | None, registry: Registry) -> None:
-        self._folder, self._config, self._registry = folder, config, registry
+        self._folder = folder.absolute()  # a plugin may change the working directory
+        self._config, self._registry = config, registry
 
     @classmethod
     def load(

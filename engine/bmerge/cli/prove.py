@@ -92,7 +92,7 @@ def command(
             number = better[1]
             show(f"recipe  of trial {number}: bmerge studies recipe {folder} {number} -o FILE.yaml")
     if not trials:
-        show(f"report  {write_report(folder)}")
+        show(f"report  {folder / write_report(study.folder).name}")
 
 
 def print_proof(proof: Proof) -> None:

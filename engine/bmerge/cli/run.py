@@ -120,7 +120,7 @@ def command(
             accept_changes=accept_changes, retry_failed=retry_failed,
         )  # fmt: skip
         finished = _run(go, registry)
-        _print_end(finished, write_report(folder))
+        _print_end(finished, write_report(study.folder), folder)
 
 
 def _run(go: Callable[..., StudyFinished], registry: Registry) -> StudyFinished:
@@ -136,24 +136,30 @@ def _run(go: Callable[..., StudyFinished], registry: Registry) -> StudyFinished:
         return go(on_event=on_event)
 
 
-def _print_end(finished: StudyFinished, report: Path) -> None:
+def _print_end(finished: StudyFinished, report: Path, folder: Path) -> None:
+    """Print what came of a study, with the names of files as ``folder`` was named."""
     best = finished.best
+
+    def named(file: Path) -> Path:
+        return folder / file.relative_to(report.parent)
+
     if best is not None:
         show(f"best        trial {best.number}, score {figure(best.score or 0.0)}")
         if finished.leader is not None and finished.leader != best:
             show(f"            {leader_text(finished.leader, best)}")
-            recipe = f"bmerge studies recipe {report.parent} {finished.leader.number} -o FILE.yaml"
+            recipe = f"bmerge studies recipe {folder} {finished.leader.number} -o FILE.yaml"
             show(f"            its recipe: {recipe}")
-        show(f"checkpoint  {finished.checkpoint}")
-        show(f"recipe      {finished.recipe}")
+    for what, written in (("checkpoint", finished.checkpoint), ("recipe", finished.recipe)):
+        if written is not None:
+            show(f"{what:<10}  {named(written)}")
     if finished.front:
-        where = finished.front[0].parent
+        where = named(finished.front[0].parent)
         show(f"front       {counted(len(finished.front), 'merge')}: recipes in {where}")
     if finished.proof is not None:
         print_proof(finished.proof)
     if finished.reason:
         show(f"end         {finished.reason}")
-    show(f"report      {report}")
+    show(f"report      {named(report)}")
     if best is None:
         message = "no trial succeeded, so there is no best merge"
         raise StudyError(message, hint="the report says why each of them failed")

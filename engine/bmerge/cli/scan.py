@@ -78,7 +78,7 @@ def command(
     with open_again(session, folder, file, where) as (stored, study, _), LiveLine() as line:
         on_event = StudyProgress(line).on_event
         found = scan(study, stored.trials, cast("Start | None", start), pictures, on_event)
-    page = write_scan(folder, stored.name, found)
+    page = folder / write_scan(study.folder, stored.name, found).name
     if as_json:
         print_json(_data(found))
         return

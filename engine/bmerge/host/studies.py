@@ -57,10 +57,10 @@ def build_study(
         BmergeError: for whatever is wrong with the file, the models or the plugins.
         MissingExtraError: if a library is not installed, before anything is done.
     """
+    folder = folder.absolute()  # a plugin may change the working directory
     kinds = StudyKinds(config, registry)
     home = config.path.parent
-    opened = open_models(config.merge.models, home)
-    inputs = inputs_of(config.merge, opened, registry, home)
+    inputs = inputs_of(config.merge, open_models(config.merge.models, home), registry, home)
     checkpoints, architecture = inputs.checkpoints, inputs.architecture
     identities = [*map(model_identity, checkpoints)]
     matching = match_tensors(config.merge, checkpoints, architecture, method=kinds.methods)

@@ -12,6 +12,7 @@ from bmerge.errors import ScorerError, StudyError
 from bmerge.evaluate.protocols import Exhibit
 from bmerge.rating.ratings import Mode, Offer, Ratings
 from bmerge.rating.scores import standings
+from bmerge.system import nearby
 
 __all__ = ["PersonScorer"]
 
@@ -65,7 +66,7 @@ class PersonScorer:
         progress = ratings.progress(offer.trial)
         while not progress.done:
             count = f"{progress.answered} of {progress.wanted} questions are answered"
-            exhibit.on_wait(f"{count}; `bmerge rate {exhibit.folder}` asks them")
+            exhibit.on_wait(f"{count}; `bmerge rate {nearby(exhibit.folder)}` asks them")
             time.sleep(_PAUSE)
             progress = ratings.progress(offer.trial)
         standing = standings(ratings).get(offer.trial)

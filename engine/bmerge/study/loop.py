@@ -27,6 +27,7 @@ from bmerge.study.racing import Races
 from bmerge.study.slots import slots_of
 from bmerge.study.study import PreparedStudy
 from bmerge.study.waiting import Patience
+from bmerge.system import nearby
 from bmerge.trials.limits import Limits, minutes_of, pictures_of
 from bmerge.trials.proof import Proof
 from bmerge.trials.trial import Proposal, Trial, best_of, front_of
@@ -79,7 +80,7 @@ def run_study(
             run = _Run(study, store, given or study.bounds, on_event, keep_best=keep_best)
             return run.run(retry_failed=retry_failed)
     except KeyboardInterrupt as interrupt:
-        message = f"interrupted; finished trials are stored in {study.folder}"
+        message = f"interrupted; finished trials are stored in {nearby(study.folder)}"
         hint = "run the same command again to continue"
         raise StudyInterruptedError(message, hint=hint) from interrupt
     except EndedError as error:  # of a plugin's code, where nothing of a trial depends on it
