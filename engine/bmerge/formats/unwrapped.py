@@ -75,10 +75,15 @@ def _renaming(tensors: Mapping[str, Tensor], file: str) -> Callable[[str], str]:
         bare = {key[len(common) :]: tensor for key, tensor in rest.items()}
         of_one_list = all(name[:1].isdigit() for name in bare)  # which is no model alone
         is_lora = any(map(is_change, rest))
-        if not of_one_list and not is_lora and any(k(bare) and not k(rest) for k in _knowing):
+        if not of_one_list and not is_lora and _is_only(bare, rest):
             _LOG.warning("%s: %r before all keys is left out", file, common)
             start += common
     return lambda key: re.sub(_WRAPPERS, "", key).removeprefix(start)
+
+
+def _is_only(bare: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> bool:
+    """Tell whether tensors are known without words before them, and not with these."""
+    return next((not known(rest) for known in _knowing if known(rest) or known(bare)), False)
 
 
 def _has_a_layout(tensors: Mapping[str, Tensor]) -> bool:
