@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -71,6 +70,8 @@ def split_command(text: str, *, backslashes: bool = sys.platform == "win32") -> 
     Raises:
         ValueError: if a quote is not closed.
     """
+    import shlex  # only for command lines in study files
+
     words = shlex.shlex(text, posix=True, punctuation_chars=False)
     words.whitespace_split = True
     words.commenters = ""

@@ -26,9 +26,9 @@ _LOG = logging.getLogger(__name__)
 Presets: TypeAlias = Mapping[str, Sequence[float]]
 _WILD = frozenset("*?[")
 _BETWEEN = r"(?P<first>[^:]+):(?P<second>[^@]+)@(?P<share>.+)"
-_QUANTITY = re.compile(r"[-+\u2010-\u2015\u2212]?[\d.,_]+ *%?")
+_QUANTITY = r"[-+\u2010-\u2015\u2212]?[\d.,_]+ *%?"
 """What looks like a number, with a minus sign of print or a per cent sign perhaps."""
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_DECIMAL_COMMA = r"[-+]?\d+,\d+"
 _NO_PRESETS: Presets = MappingProxyType({})
 
 
@@ -64,7 +64,7 @@ def _from_text(text: str, architecture: Architecture, presets: Presets) -> Block
     if len(parts) == 1 and _is_number(text):
         return BlockWeights(_number(text))
     if all(_is_number(part) for part in parts):
-        if _DECIMAL_COMMA.fullmatch(text) and 2 not in (
+        if re.fullmatch(_DECIMAL_COMMA, text) and 2 not in (
             len(architecture.blocks),
             *architecture.lists,
         ):
@@ -100,7 +100,7 @@ def _from_preset(name: str, architecture: Architecture, presets: Presets) -> dic
     if name not in presets:
         message = f"{name!r} is neither a number nor a preset"
         hint = nearest(name, presets) or "`bmerge weights list` lists the presets"
-        if _QUANTITY.fullmatch(name):
+        if re.fullmatch(_QUANTITY, name):
             hint = "a number is written 0.5 or -0.5: no %, no comma, - as the keyboard has it"
         first, colon, last = name.partition(":")
         if colon:
