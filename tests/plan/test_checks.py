@@ -223,7 +223,9 @@ def test_a_step_that_no_key_needs_is_no_mistake_beside_another(bmerge, tmp_path)
     recipe.write_text(recipe.read_text().replace("fallback: [one, two]", "fallback: [a, one, two]"))
     called = bmerge("merge", recipe, "-o", tmp_path / "p.safetensors")
     assert called.status == 1
-    assert "nothing would be merged" in called.err
+    assert "nothing would be merged: no tensor is taken from a step that merges" in called.err
+    assert "'fallback' of 'out' takes from each only what all before it lack" in called.err
+    assert not (tmp_path / "p.safetensors").exists()
 
 
 def test_parts_that_are_only_picked_need_no_merge(bmerge, tmp_path):

@@ -13,7 +13,7 @@ from bmerge.plan.findings import Findings
 from bmerge.plan.notes import file_name, some
 from bmerge.plan.parts import COMPONENTS
 from bmerge.plan.steps import naming
-from bmerge.recipe import Recipe, Step
+from bmerge.recipe import Fallback, Recipe, Step
 
 if TYPE_CHECKING:
     from bmerge.plan.matched import Match, Matched
@@ -134,6 +134,12 @@ def check_merged(recipe: Recipe, matched: Matched, findings: Findings) -> None:
             (lacking, source), keys = max(findings.missing.items(), key=lambda item: len(item[1]))
             message = f"nothing would be merged: {lacking} has no {some(keys)} of {source}"
             raise ArchitectureError(message, hint=_INSPECT)
-        if idle or (steps and not matched.merged):
-            message = "nothing would be merged: no tensor of floats is in all models"
-            raise ArchitectureError(message, hint=_INSPECT)
+        if not steps or (matched.merged and not idle):
+            return
+        first = next((step for step in recipe.in_order() if isinstance(step, Fallback)), None)
+        if first is not None and not findings.unmerged:
+            message = "nothing would be merged: no tensor is taken from a step that merges"
+            hint = f"'fallback' of {first.name!r} takes from each only what all before it lack"
+            raise RecipeError(message, hint=hint)
+        message = "nothing would be merged: no tensor of floats is in all models"
+        raise ArchitectureError(message, hint=_INSPECT)
