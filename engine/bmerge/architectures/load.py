@@ -72,7 +72,8 @@ def load_architecture(source: str | Path) -> Architecture:
                 f"{where}: unknown {field!r}", hint=nearest(str(field), _FIELDS)
             )
     try:
-        return _build(data)
+        data = _with_like(data)
+        return _build(data, _signs(data))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArchitectureError(f"{where}: missing or of the wrong type: {error}") from error
 
@@ -93,7 +94,8 @@ def outlines() -> tuple[Outline, ...]:
 
 def _outline(name: str) -> Outline:
     data = _with_like(_own(name))
-    return Outline(str(data["id"]), _signs(data), cache(partial(_build, data)))
+    signs = _signs(data)
+    return Outline(str(data["id"]), signs, cache(partial(_build, data, signs)))
 
 
 @cache
@@ -132,9 +134,7 @@ def _signs(data: dict[str, Any]) -> Signs:
     )
 
 
-def _build(data: dict[str, Any]) -> Architecture:
-    data = _with_like(data)
-    signs = _signs(data)
+def _build(data: dict[str, Any], signs: Signs) -> Architecture:
     if "layers" in data:
         data = written_out(data)
     return Architecture(

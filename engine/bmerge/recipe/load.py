@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from bmerge.architectures import Architecture, builtin
+from bmerge.architectures import Architecture, outlines, whole
 from bmerge.errors import BmergeError, RecipeError, nearest
 from bmerge.recipe.document import Node, parse_document, read_document
 from bmerge.recipe.load_steps import read_models, read_steps
@@ -199,11 +199,11 @@ def _plain_weights(node: Node) -> BlockWeights | None:
 
 def _named(recipe: Recipe) -> Architecture:
     """Return the built-in architecture that a recipe names."""
-    known = {architecture.id: architecture for architecture in builtin()}
+    known = {outline.id: outline for outline in outlines()}
     if recipe.architecture is None:
         message = "lists, ranges and presets need the recipe to name its architecture"
         raise RecipeError(message, hint="add 'architecture: sd1', or write blocks and '*'")
     if recipe.architecture not in known:
         message = f"unknown architecture {recipe.architecture!r}"
         raise RecipeError(message, hint=nearest(recipe.architecture, known))
-    return known[recipe.architecture]
+    return whole(known[recipe.architecture])
