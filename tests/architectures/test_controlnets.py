@@ -17,7 +17,7 @@ from bmerge.architectures import builtin, detect
 from bmerge.architectures.components import components_of
 from bmerge.formats.layouts import in_layout
 from comfyui import table_of
-from layouts import by_diffusers
+from layouts import by_diffusers, small_model
 
 XL = {
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -116,6 +116,52 @@ def test_control_nets_merge_across_layouts(bmerge, net, tmp_path, first):
         assert found.keys() == wanted.keys()
         for key in wanted:
             np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6, err_msg=key)
+
+
+CONTROL, UNET = "control_model.", "model.diffusion_model."
+
+
+@pytest.fixture
+def whole(net, tmp_path):
+    """Return a model with a control net in one file, as the first ones were published."""
+    _, own = net
+    name = "sdxl" if "label_emb.0.0.weight" in own else "sd1"
+    arrays = {f"{CONTROL}{key}": 3 * array for key, array in own.items()}
+    arrays |= small_model(name, 3, layers=0)
+    save_file(arrays, tmp_path / "whole.safetensors")
+    unet = {key.removeprefix(UNET): a / 3 for key, a in arrays.items() if key.startswith(UNET)}
+    save_file(unet, tmp_path / "unet.safetensors")
+    return arrays
+
+
+@pytest.mark.parametrize("other", ["theirs", "own", "old", "unet"])
+def test_model_with_its_control_net_merges_with_either_alone(bmerge, whole, tmp_path, other):
+    start = UNET if other == "unet" else CONTROL
+    files = [tmp_path / f"{name}.safetensors" for name in ("whole", other)]
+    out = tmp_path / "out.safetensors"
+    for first, second in (files, files[::-1]):
+        called = bmerge("merge", "weighted_sum", first, second, "--alpha", "0.5", "-o", out,
+                        "--force")  # fmt: skip
+        assert called.status == 0, called.err
+        found, alone = load_file(out), load_file(first)
+        if first != files[0]:  # which is a third of what it is merged with
+            wanted = {key.removeprefix(CONTROL): 2 * array for key, array in alone.items()}
+        else:
+            wanted = {key: a * 2 / 3 if key.startswith(start) else a for key, a in alone.items()}
+        assert found.keys() == wanted.keys()
+        for key in (key for key in wanted if "position_ids" not in key):
+            np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("form", [("--layout", "diffusers"), ("--parts", "unet")])
+def test_control_net_is_no_part_of_the_model_that_it_lies_beside(bmerge, whole, tmp_path, form):
+    out = tmp_path / "out.safetensors"
+    called = bmerge("convert", tmp_path / "whole.safetensors", *form, "-o", out)
+    assert called.status == 0, called.err
+    assert not any("zero_convs" in key for key in load_file(out))
+    gguf = bmerge("convert", tmp_path / "whole.safetensors", "-o", tmp_path / "o.gguf")
+    assert gguf.status == 1
+    assert "holds one model" in gguf.err
 
 
 def test_control_net_in_one_file_with_its_model_is_a_component_of_its_own():

@@ -73,7 +73,7 @@ def pipeline_parts(shapes: Mapping[str, Sequence[int]]) -> PipelineParts | None:
         return None
     found: dict[str, Mapping[str, ParameterPlace]] = {}
     for start, part in parts.items():
-        if start == picture or kind_of(start):
+        if start == picture or kind_of(start) in {"vae", "text"}:
             component = whole.component_of(start, [*found])
             same = start == picture and whole.same
             places = _places(part, same=same)

@@ -82,7 +82,7 @@ class GgufLayout:
 
 def _name(path: Path, key: str) -> str:
     start = prefix_of(key)
-    if kind_of(start) in {"vae", "text"}:
+    if kind_of(start) in {"control", "vae", "text"}:
         message = f"{path}: a GGUF file holds one model, not {key!r} beside a diffusion model"
         hint = "write the diffusion model alone: 'bmerge convert MODEL --parts unet -o FILE.gguf'"
         raise FormatError(message, path=path, key=key, hint=hint)

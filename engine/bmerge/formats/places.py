@@ -106,15 +106,16 @@ def _renamed(
     checkpoint: Checkpoint, known: Mapping[str, Mapping[str, Tensor]], *, is_part: bool
 ) -> Checkpoint:
     """Return a checkpoint by the names that are known."""
-    parts = _parts(checkpoint.tensors)
+    taken = _parts(checkpoint.tensors)
+    parts = [*_with_leftovers_apart(taken, known)]
+    places = [_best(part, known, taken=taken, is_part=is_part) for part in parts]
     tensors: list[Tensor] = []
     changed = False
-    for part in _with_leftovers_apart(parts, known):
-        best = _best(part, known, taken=parts, is_part=is_part)
-        if best is None:
+    for part, place in zip(parts, places, strict=True):
+        if place is None or _fits_less(place, places):
             tensors += part.own.values()
         else:
-            tensors += best.tensors
+            tensors += place.tensors
             changed = True
     table = {tensor.key: tensor for tensor in tensors}
     if not changed or len(table) != len(tensors):
@@ -166,6 +167,16 @@ def _best(
     ]
     best = max([same, *places], key=lambda place: place.fits)
     return best if best.fits > (0, 0) else None
+
+
+def _fits_less(place: _Place, others: Sequence[_Place | None]) -> bool:
+    """Tell whether another part belongs there more: ControlNets call their layers as UNets do."""
+    rivals = (other for other in others if other is not None and other.start == place.start)
+    return any(
+        other.fits > place.fits
+        and not {tensor.key for tensor in other.tensors}.isdisjoint(t.key for t in place.tensors)
+        for other in rivals
+    )
 
 
 def _parts(tensors: Mapping[str, Tensor]) -> dict[str, _Part]:

@@ -45,6 +45,7 @@ _PREFIX = re.compile(
     r"|positional_encoding|t_embedder\.|modF\.|final_linear\.)"
     r"|model\.model\.(?=double_blocks\.|single_blocks\.|(?:img|txt|time|vector|guidance)_in\."
     r"|final_layer\.))"
+    r"|(?P<control>control_model\.)"  # beside its model, as the first ControlNets were published
     r"|(?P<vae>first_stage_model\.|vae\.)"
     r"|(?P<text>cond_stage_model\.(?:transformer|model)\."
     r"|conditioner\.embedders\.\d+\.(?:transformer|model)\."
@@ -74,7 +75,7 @@ def is_part_file(keys: Collection[str]) -> bool:
     found = False
     for key in keys:
         kind = kind_of(prefix_of(key)) or ("bare" if re.match(_BARE, key) else "")
-        if kind == "picture" or (not kind and "." in key):
+        if kind in {"picture", "control"} or (not kind and "." in key):
             return False
         found = found or bool(kind)
     return found
@@ -89,7 +90,7 @@ def prefix_of(key: str) -> str:
 
 @lru_cache(maxsize=256)
 def kind_of(prefix: str) -> str:
-    """Return which part a prefix is of: ``picture``, ``vae`` or ``text``; nothing for none."""
+    """Return which part a prefix is of: ``picture``, ``control``, ``vae``, ``text``, or nothing."""
     if prefix in {"model.", "model.model."}:
         return "picture"
     found = _PREFIX.match(prefix)

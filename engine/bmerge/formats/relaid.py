@@ -77,7 +77,7 @@ def _in_layout(checkpoint: Checkpoint, parts: _Parts, layout: str) -> _Parts:
     found: _Parts = {}
     taken: list[str] = []
     for start, part in parts.items():
-        if start != picture and not kind_of(start):
+        if start != picture and kind_of(start) in {"", "control"}:
             other = in_layout(part, layout)  # None: numbers that tell how a model was trained
             if other or layout != "diffusers" or picture in _COMPONENTS:
                 found[start] = other or part

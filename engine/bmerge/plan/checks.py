@@ -26,8 +26,9 @@ _INSPECT = "'bmerge inspect FILE' shows what a file holds"
 def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Architecture) -> None:
     """Refuse inputs of different architectures.
 
-    An input all of whose tensors the first model has may be of any, and so may a VAE or a text
-    encoder alone, if it fits: :func:`bmerge.plan.part_files.check_part_files`.
+    An input all of whose tensors the first model has may be of any, and so may one that has all of
+    the first model's, such as a model with a ControlNet beside it, and a VAE or a text encoder
+    alone, if it fits: :func:`bmerge.plan.part_files.check_part_files`.
 
     Raises:
         ArchitectureError: names both.
@@ -48,8 +49,10 @@ def check_architectures(checkpoints: Sequence[Checkpoint], architecture: Archite
     names = {architecture.canonical(key) for key in first.tensors}
     for checkpoint in (each for each in others if each not in separate):
         other = detect(checkpoint.tensors, known)
-        same = other.id == detected.id
-        if same or all(architecture.canonical(key) in names for key in checkpoint.tensors):
+        if other.id == detected.id:
+            continue
+        theirs = {architecture.canonical(key) for key in checkpoint.tensors}
+        if theirs <= names or names <= theirs:
             continue
         message = (
             f"different architectures: {file_name(first)} is {detected.id}, "
