@@ -27,4 +27,6 @@ def parse_size(text: str) -> int:
     size = float(match[1]) * _UNITS[match[2].upper()]
     if size >= _LARGEST:
         raise ExecutorError(f"{text[:20]!r} is more than there is")
+    if size < 1:
+        raise ExecutorError(f"{text[:20]!r} is less than one byte")
     return int(size)

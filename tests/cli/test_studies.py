@@ -71,6 +71,8 @@ def test_report_is_written_again(bmerge, study, tmp_path):
 def test_export_and_import(bmerge, study, tmp_path):
     assert bmerge("studies", "export", "runs/small", "-o", "small.jsonl").status == 0
     assert bmerge("studies", "export", "runs/small").out == (tmp_path / "small.jsonl").read_text()
+    again = bmerge("studies", "export", "runs/small", "-o", "small.jsonl")
+    assert (again.status, again.err.splitlines()[0]) == (1, "error: small.jsonl exists")
     moved = bmerge("studies", "import", "small.jsonl", "--out", "runs/moved")
     assert (moved.status, moved.out) == (0, "small  runs/moved\n")
     one, two = (

@@ -185,3 +185,29 @@ def test_an_empty_name_is_called_empty(bmerge, command):
     called = bmerge(*command, "-o", "")
     assert (called.status, called.out) == (1, "")
     assert called.err.splitlines()[0] == "error: the output's name is empty"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*MERGE, "-o", "new.safetensors/"), (*EXTRACT, "-o", "new.safetensors/"),
+        ("init", "a.safetensors", "b.safetensors", "-o", "new.yaml/"),
+        ("diff", "a.safetensors", "b.safetensors", "--html", "new/"),
+        ("diff", "a.safetensors", "b.safetensors", "--svg", "new.svg/"),
+    ],
+)  # fmt: skip
+def test_a_name_that_ends_as_a_folders_does_is_no_file(bmerge, tmp_path, words):
+    before = set(tmp_path.iterdir())
+    called = bmerge(*words)
+    assert (called.status, called.out) == (1, "")
+    end = f"error: cannot write {words[-1]}: a name with / at its end is a folder's"
+    assert called.err.splitlines()[-2:] == [end, "hint: name a file"]
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", ["--base", "--html", "--svg"])
+def test_an_empty_name_of_a_comparison_is_not_passed_over(bmerge, option):
+    called = bmerge("diff", "a.safetensors", "b.safetensors", option, "")
+    assert (called.status, called.out) == (1, "")
+    assert called.err.startswith("error: the ")
+    assert "name is empty" in called.err.replace("name of a model", "name")

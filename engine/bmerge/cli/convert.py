@@ -26,6 +26,7 @@ from bmerge.recipe.schema import Quantise
 __all__ = ["command"]
 
 _NONE = "none"
+_NO_FOLDER = "--configs is for a folder: name one after -o, without a suffix, and no --shard-size"
 
 
 @click.command("convert")
@@ -109,9 +110,11 @@ def command(
       bmerge convert sdxl.safetensors --vae vae-fix.safetensors -o baked.safetensors
     """
     target = None if dry_run else to.target()
-    beside = None if configs is None else _with_companions(Path(configs))
     if target is None and not dry_run:
         raise click.UsageError("missing option '-o': the file to write (or --dry-run)")
+    if configs is not None and target is not None and (target.suffix or to.shard_size):
+        raise click.UsageError(_NO_FOLDER)
+    beside = None if configs is None else _with_companions(Path(configs))
     if target is not None and not target.suffix and configs is None:
         _check_folder(model, target)
     wanted = tuple(name.strip() for name in ",".join(kept).split(",") if name.strip())
@@ -141,7 +144,9 @@ def command(
 
 def _with_companions(folder: Path) -> Path:
     """Return a folder that is to give configs and tokenizers, after a check that it has some."""
-    if folder.is_dir() and not any(companions_of(folder, ())):
+    if not folder.is_dir():
+        raise FormatError(f"{folder} is not a folder with configs", path=folder)
+    if not any(companions_of(folder, ())):
         message = f"{folder} has no configs or tokenizers"
         raise FormatError(message, path=folder, hint="name the folder of a model like this one")
     return folder

@@ -13,7 +13,7 @@ from bmerge.architectures import detect
 from bmerge.cli.output import json_option, note, print_json
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.targets import refuse_existing
+from bmerge.cli.targets import named_output, refuse_existing
 from bmerge.executors import Executor, NativeExecutor, ProgressCallback
 from bmerge.formats import leading, open_checkpoint
 from bmerge.formats.target import refuse_inputs, regular_target, write_file
@@ -67,10 +67,10 @@ def command(
       bmerge diff a.safetensors b.safetensors --base sd15.safetensors --html diff.html
       bmerge diff child.safetensors --parents p.safetensors q.safetensors
     """
-    paths = [*files, base] if base else [*files]
+    paths = [*files] if base is None else [*files, base]
     _check_count(files, paths, fitted=fitted)
     checkpoints = [open_checkpoint(path) for path in paths]
-    targets = [Path(target) for target in (svg, html) if target]
+    targets = [named_output(target) for target in (svg, html) if target is not None]
     if len({target.resolve() for target in targets}) < len(targets):
         raise click.UsageError("--svg and --html name the same file")
     for target in targets:
@@ -89,7 +89,8 @@ def command(
         found = _run(compare, alignment)
         print_json(output.data(found)) if as_json else output.print_difference(found)
         grid, lines = partial(output.grid, found), partial(output.lines, found)
-    _draw(grid, lines, svg, html)
+    if targets:
+        _draw(grid(), lines, svg, html)
 
 
 def _check_count(files: Sequence[str], paths: Sequence[str], *, fitted: bool) -> None:
@@ -110,17 +111,11 @@ def _run(what: Callable[..., T], alignment: AlignedModels) -> T:
 
 
 def _draw(
-    grid: Callable[[], HeatGrid],
-    lines: Callable[[], Sequence[str]],
-    svg: str | None,
-    html: str | None,
+    drawn: HeatGrid, lines: Callable[[], Sequence[str]], svg: str | None, html: str | None
 ) -> None:
-    if not svg and not html:
-        return
     from bmerge.compare import heat
 
-    drawn = grid()
     for path, text in ((svg, heat.svg), (html, lambda drawn: heat.page(drawn, lines()))):
-        if path:
+        if path is not None:
             write_file(Path(path), text(drawn).encode())
             note(f"written: {path}")

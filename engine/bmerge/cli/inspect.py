@@ -35,6 +35,8 @@ def command(session: Session, file: str, *, hashes: bool, family: bool, as_json:
       bmerge inspect merged.safetensors --lineage
       bmerge inspect merged.safetensors --json
     """
+    if family and hashes:
+        raise click.UsageError("--hashes and --lineage exclude each other")
     if family:
         from bmerge.foreign.lineage import lineage  # few ask for it
 

@@ -19,7 +19,7 @@ from bmerge.cli.numbers import FiniteRange
 from bmerge.cli.output import human_bytes, json_option, note, print_json, show
 from bmerge.cli.progress import ByteBar, LiveLine
 from bmerge.cli.session import Session, shared_options
-from bmerge.cli.targets import force_option, refuse_existing
+from bmerge.cli.targets import force_option, named_output, refuse_existing
 from bmerge.dtypes import canonical
 from bmerge.errors import RecipeError, counted
 from bmerge.formats import in_one_layout, open_checkpoint
@@ -72,7 +72,7 @@ def _writing(function: F) -> F:
             "--dtype", default="fp16", show_default=True, help="Number format: fp16, bf16 or fp32."
         ),
         click.option(
-            "-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path),
+            "-o", "--output", required=True, metavar="FILE", type=named_output,
             help="The file to write.",
         ),
     ):  # fmt: skip

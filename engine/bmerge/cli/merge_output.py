@@ -55,7 +55,7 @@ class OutputOptions:
         """
         if self.output is None:
             return None
-        path = named_output(self.output)
+        path = named_output(self.output, folder=self._is_folder(self.output))
         if self.shard_size is not None:
             path = _shards_of(path)
         elif path.suffix:
@@ -68,6 +68,10 @@ class OutputOptions:
         for taken in (path, index_of(path)) if self.shard_size is not None else (path,):
             refuse_existing(taken, force=self.force)
         return path
+
+    def _is_folder(self, output: str) -> bool:
+        """Tell whether a name may be that of a folder."""
+        return self.shard_size is not None or not Path(output).suffix
 
     @contextlib.contextmanager
     def folder(self, target: Path) -> Iterator[None]:

@@ -105,6 +105,8 @@ def command(
       bmerge run study.yaml --check
       bmerge run study.yaml --trials 100 --out runs/night
     """
+    if check and retry_failed:
+        raise click.UsageError("--retry-failed evaluates trials; --check evaluates none")
     config = load_study(file)
     if patience is not None:
         config = replace(config, patience=patience)

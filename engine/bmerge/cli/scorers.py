@@ -50,6 +50,8 @@ def command(context: click.Context, *, as_json: bool) -> None:
       bmerge scorers aesthetic
       bmerge scorers fetch laion_aesthetic
     """
+    if context.invoked_subcommand == fetch.name and as_json:
+        raise click.UsageError("--json is for lists; fetch has none")
     if context.invoked_subcommand is None:
         session: Session = context.obj
         print_kinds("scorer", session.registry().scorers, as_json=as_json)

@@ -15,8 +15,9 @@ from bmerge.cli.studies_dashboard import command as dashboard
 from bmerge.cli.studies_fork import command as fork
 from bmerge.cli.studies_importance import command as importance
 from bmerge.cli.studies_recipe import command as recipe
+from bmerge.cli.targets import force_option, named_output, refuse_existing
 from bmerge.errors import StudyError, counted
-from bmerge.evaluate.durable import write_durably
+from bmerge.formats.target import regular_target, write_file
 from bmerge.reading import check_regular
 from bmerge.recipe import dump_recipe
 from bmerge.storage.stored import StoredStudy, read_study
@@ -131,15 +132,10 @@ def show_study(folder: Path, *, as_json: bool) -> None:
 
 @command.command("export")
 @click.argument("folder", metavar="DIR", type=_FOLDER, shell_complete=complete_study)
-@click.option(
-    "-o",
-    "--output",
-    type=_FOLDER,
-    metavar="FILE",
-    help="Where to write; default: standard output.",
-)
+@click.option("-o", "--output", metavar="FILE", help="Where to write; default: standard output.")
+@force_option
 @shared_options
-def export(folder: Path, *, output: Path | None) -> None:
+def export(folder: Path, *, output: str | None, force: bool) -> None:
     """Write the study in DIR as JSON lines: one for the study, one for each trial.
 
     All that a run needs to continue is there, but the pictures: those are named by their paths
@@ -149,12 +145,15 @@ def export(folder: Path, *, output: Path | None) -> None:
     Examples:
       bmerge studies export runs/demo -o demo.jsonl
     """
+    target = None if output is None else regular_target(named_output(output))
+    if target is not None:
+        refuse_existing(target, force=force)
     lines = export_study(folder)
-    if output is None:
+    if target is None:
         for line in lines:
             show(line)
         return
-    write_durably(output, "".join(f"{line}\n" for line in lines).encode())
+    write_file(target, "".join(f"{line}\n" for line in lines).encode())
 
 
 @command.command("import")

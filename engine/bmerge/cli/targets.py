@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ __all__ = ["check_yaml_target", "force_option", "named_output", "refuse_existing
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SUFFIXES = (".yaml", ".yml")
+_SEPARATORS = tuple({os.sep, os.altsep or os.sep})
 
 
 def check_yaml_target(target: Path, what: str, *, force: bool) -> None:
@@ -36,15 +38,23 @@ def check_yaml_target(target: Path, what: str, *, force: bool) -> None:
     refuse_existing(target, force=force)
 
 
-def named_output(output: str) -> Path:
-    """Return the file that ``--output`` names.
+def named_output(output: str, *, folder: bool = False) -> Path:
+    """Return the file that ``--output`` or its like names.
+
+    Args:
+        output: the name.
+        folder: whether it may be that of a folder.
 
     Raises:
-        FormatError: if it names none, as a variable that a shell does not know would.
+        FormatError: if it names none, as a variable that a shell does not know would, or a folder.
     """
     if not output:
-        raise FormatError("the output's name is empty", hint="name a file after -o")
-    return Path(output)
+        raise FormatError("the output's name is empty", hint="name a file")
+    path = Path(output)
+    if output.endswith(_SEPARATORS) and not folder:
+        message = f"cannot write {output}: a name with {output[-1]} at its end is a folder's"
+        raise FormatError(message, path=path, hint="name a file")
+    return path
 
 
 def refuse_existing(target: Path, *, force: bool) -> None:

@@ -8,6 +8,7 @@ What was asked for and cannot be had is an error, never something else.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from bmerge.errors import ExecutorError
 from bmerge.executors.base import Executor
@@ -50,6 +51,22 @@ def choose_executor(
         ExecutorError: if what was asked for cannot be had.
         MissingExtraError: if only torch can run the plan, or it is asked for, and is not installed.
     """
+    chosen = _choose(plan, options, probe)
+    idle = _idle(chosen.executor, options)
+    if not idle:
+        return chosen
+    return replace(chosen, reason=f"{chosen.reason}; not used: {', '.join(idle)}")
+
+
+def _idle(executor: Executor, options: ExecutorOptions) -> list[str]:
+    """Return which of the options were asked for that an executor has no use for."""
+    foreign = () if isinstance(executor, NativeExecutor) else ("threads", "io")
+    if "cuda" not in executor.name:
+        foreign = (*foreign, "vram")
+    return [name for name in foreign if getattr(options, name) is not None]
+
+
+def _choose(plan: Plan, options: ExecutorOptions, probe: DeviceProbe | None) -> ChosenExecutor:
     executor, device, vram = options.executor or "auto", options.device, options.vram
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ExecutorError(f"unknown device {device!r}", hint="known: cpu, cuda, cuda:0, cuda:1 …")

@@ -32,8 +32,8 @@ class ExecutorOptions(OptionGroup):
     device: str | None = option(
         None, "cpu, cuda, cuda:1; default: a GPU if it helps.", placeholder="NAME"
     )
-    memory: int | None = option(None, "Memory for buffers; default: 64M.", size=True)
-    vram: int | None = option(None, "GPU memory to use; default: the free.", size=True)
+    memory: int | None = option(None, "Memory for buffers; default: 64M.", size=True, least=1)
+    vram: int | None = option(None, "GPU memory to use; default: the free.", size=True, least=1)
     threads: int | None = option(None, "CPU threads; default: all cores.", least=1)
     io: IoMode | None = option(
         None, "How the native executor reads: into buffers, or through memory maps."

@@ -13,6 +13,7 @@ from typing import Any
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError
+from bmerge.host.idle import noting_idle
 from bmerge.host.loras import place_loras
 from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.host.registry import Registry
@@ -83,7 +84,7 @@ def plan_of_method(
     others = open_models(recipe.models[len(checkpoints) :], Path())
     plan = plan_merge(recipe, (*checkpoints, *others), registry)
     check_used(plan, parts)
-    return plan
+    return noting_idle(plan, changes)
 
 
 def _options(method: MergeMethod, values: Mapping[str, Any]) -> dict[str, Any]:

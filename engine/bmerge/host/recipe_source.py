@@ -13,6 +13,7 @@ from bmerge.errors import RecipeError
 from bmerge.executors import ExecutorOptions, choose_executor
 from bmerge.foreign import is_merged_file, own_file, read_any_recipe
 from bmerge.host.again import recipe_again
+from bmerge.host.idle import noting_idle
 from bmerge.host.merges import architecture_of, open_models, plan_merge
 from bmerge.host.registry import Registry
 from bmerge.pipeline import merge_to_file
@@ -56,7 +57,7 @@ class RecipeSource:
         recipe = self._again(target, files)
         if recipe is None:
             recipe = read_any_recipe(self.file, architecture_of=self._architecture)
-        return self._planned(replace(recipe, **self.changes))
+        return noting_idle(self._planned(replace(recipe, **self.changes)), self.changes)
 
     def _again(self, target: Path | None, files: contextlib.ExitStack) -> Recipe | None:
         """Return the recipe of a file of bmerge; None if it is none."""
