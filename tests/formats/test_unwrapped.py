@@ -141,3 +141,52 @@ def test_what_the_header_says_of_layers_is_of_the_new_names(tmp_path):
     (found,) = quantised_weights(checkpoint)
     assert (found.codes.key, found.said) == (f"{LAYER}weight", {"format": "float8_e4m3fn"})
     assert f"{LAYER}weight_scale" not in decoded(checkpoint).tensors
+
+
+def unknown(seed, layers=3):
+    """Return a model that only the generic rule knows, and a tensor that is of no layer."""
+    random = np.random.default_rng(seed)
+    names = [f"stages.{i}.mix.{role}" for i in range(layers) for role in ("qkv", "out")]
+    return {name: random.standard_normal((4, 4), "f4") for name in ("embed_in", *names, "scale")}
+
+
+WORDS = ("net.", "diffusion_model.", "model.diffusion_model.", "dit.", "model.net.", "a.b.c.")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["plain first", "words first"])
+@pytest.mark.parametrize("words", WORDS)
+def test_unknown_model_merges_with_one_under_words(bmerge, tmp_path, words, order):
+    models = [unknown(1), {words + key: array for key, array in unknown(2).items()}]
+    for number, arrays in enumerate(models):
+        save_file(arrays, tmp_path / f"{number}.safetensors")
+    files = [tmp_path / f"{number}.safetensors" for number in order]
+    out = tmp_path / "o.safetensors"
+    called = bmerge("merge", "weighted_sum", *files, "--alpha", "L01=1,*=0.25", "-o", out)
+    assert called.status == 0, called.err
+    found = load_file(out)
+    first, other = (models[number] for number in order)
+    assert found.keys() == first.keys()
+    for (key, array), theirs in zip(first.items(), other.values(), strict=True):
+        alpha = 1 if "stages.1." in key else 0.25
+        exact = (1 - alpha) * array.astype("f8") + alpha * theirs
+        np.testing.assert_allclose(found[key], exact, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+OTHERS = {
+    "under words of its own": lambda key: f"stem.{key}",
+    "with other layers": lambda key: f"net.{key.replace('stages', 'tower')}",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_model_that_may_be_another_is_refused(bmerge, tmp_path, kind):
+    first = {f"trunk.{key}": array for key, array in unknown(1).items()}
+    save_file(first, tmp_path / "0.safetensors")
+    other = {OTHERS[kind](key): array for key, array in unknown(2).items()}
+    save_file(other, tmp_path / "1.safetensors")
+    out = tmp_path / "o.safetensors"
+    files = (tmp_path / "0.safetensors", tmp_path / "1.safetensors")
+    called = bmerge("merge", "weighted_sum", *files, "--alpha", "0.5", "-o", out)
+    assert called.status == 1
+    assert called.err.startswith("error: different architectures:")
+    assert not out.exists()

@@ -12,9 +12,13 @@ from functools import cached_property
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.layouts import are_alike, other_layouts
+from bmerge.formats.other_words import under_words_of
 from bmerge.formats.prefixes import HEAD, is_part_file, key_of, kind_of, parted, prefix_of
 
 __all__ = ["by_the_first"]
+
+_DIFFUSION = ("", "picture")
+"""Kinds of what may stand before a diffusion model."""
 
 
 def by_the_first(checkpoints: Sequence[Checkpoint], *, whole_first: bool) -> list[Checkpoint]:
@@ -166,7 +170,14 @@ def _best(
         if (place := _Place(form, other, known[other])).is_likely
     ]
     best = max([same, *places], key=lambda place: place.fits)
-    return best if best.fits > (0, 0) else None
+    if best.fits > (0, 0):
+        return best
+    if kind_of(part.start) not in _DIFFUSION:
+        return None
+    homes = (other for other in starts if kind_of(other) in _DIFFUSION)
+    under = ((other, under_words_of(part.tensors, known[other])) for other in homes)
+    found = [_Place(_Part(part.start, own), other, known[other]) for other, own in under if own]
+    return found[0] if len(found) == 1 else None  # of several it may be any
 
 
 def _fits_less(place: _Place, others: Sequence[_Place | None]) -> bool:
