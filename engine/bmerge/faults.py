@@ -6,7 +6,6 @@ on the command line, and all of them say in the same words what went wrong where
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,6 +104,8 @@ def place_of(error: BaseException) -> str | None:
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
+    import traceback  # few commands fail
+
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if not _is_ours(Path(frame.filename))]
     if not outside:
@@ -118,7 +119,7 @@ def _is_ours(file: Path) -> bool:
     """Tell whether a file is bmerge's, Python's, or of a package that stands between them."""
     if _OWN in file.parents or not file.is_absolute():  # <frozen importlib>, <string>
         return True
-    import sysconfig  # as few commands fail in code
+    import sysconfig  # the same
 
     library = Path(sysconfig.get_path("stdlib"))
     if library in file.parents and "site-packages" not in file.parts:

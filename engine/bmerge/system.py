@@ -200,15 +200,16 @@ else:
 
     def _wait_for(descriptor: int, folder: Path) -> None:
         """Lock an open folder once whoever has it is through; say so if that takes long."""
-        import logging
         import time  # few have to wait
+
+        from bmerge.logs import logger
 
         begin, told = time.monotonic(), False
         while not try_lock(descriptor):
             if not told and time.monotonic() - begin > _PATIENCE:
                 told = True
                 message = "%s is locked by another program, which is waited for"
-                logging.getLogger(__name__).warning(message, folder)
+                logger(__name__).warning(message, folder)
             time.sleep(_PAUSE)
 
     def try_lock(descriptor: int) -> bool:

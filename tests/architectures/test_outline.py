@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from bmerge.architectures import Architecture, Outline, builtin, detect, outlines, whole
@@ -26,7 +25,7 @@ def test_detection_makes_the_one_that_it_finds():
         made.append(outline.id)
         return whole(outline)
 
-    known = [replace(each, make=partial(noting, each)) for each in outlines()]
+    known = [each._replace(make=partial(noting, each)) for each in outlines()]
     assert detect(KEYS, known).id == "sd1"
     assert made == ["sd1"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from bmerge.host import Registry, load_registry
 from bmerge.host.merges import open_models, plan_merge
 from bmerge.host.named_merge import plan_of_method
 from bmerge.host.recipe_source import RecipeSource
+from bmerge.logs import logger
 from bmerge.options import unfolded
 from bmerge.pipeline import MergeReport, merge_to_file
 from bmerge.plan import Plan
@@ -27,7 +27,6 @@ __all__ = ["PathLike", "as_path", "changes_of", "merge", "parts_of", "size_of"]
 
 PathLike: TypeAlias = "str | Path"
 
-_log = logging.getLogger(__name__)
 _NOTHING_ASKED = ExecutorOptions()
 _RECIPES = (".yaml", ".yml", ".json", ".mecha")
 
@@ -113,7 +112,7 @@ def merge(
             hashes=hashes, overwrite=overwrite, sync=sync, shard_size=size_of(shard_size),
         )  # fmt: skip
     for warning in report.warnings:
-        _log.warning("%s: %s", target.name, warning)
+        logger(__name__).warning("%s: %s", target.name, warning)
     return report
 
 
@@ -133,7 +132,9 @@ def _plan_of_recipe(
         return plan_merge(recipe, open_models(recipe.models, Path()), registry)
 
     folders = tuple(map(as_path, places))
-    source = RecipeSource(as_path(what), changes, registry, where, _log.info, unverified, folders)
+    source = RecipeSource(
+        as_path(what), changes, registry, where, logger(__name__).info, unverified, folders
+    )
     return source.plan(target, files)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from bmerge.executors import Executor, ExecutorKeywords, ExecutorOptions, choose
 from bmerge.host import Registry, load_registry
 from bmerge.host.remote import with_remote_evaluators
 from bmerge.host.studies import build_study, take_up
+from bmerge.logs import logger
 from bmerge.plan import Plan
 from bmerge.storage.stored import StoredStudy, read_study
 from bmerge.study.events import Event, TrialFinished
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Study"]
 
 PathLike: TypeAlias = "str | Path"
-
-_log = logging.getLogger(__name__)
 
 
 class Study:
@@ -107,7 +105,7 @@ class Study:
 
         config = self._asked(patience)
         for warning in take_up(self._registry, self._folder):
-            _log.warning("%s", warning)
+            logger(__name__).warning("%s", warning)
         options = ExecutorOptions(**cast("Any", where)).or_else(config.executor.options)
 
         def choose(plan: Plan) -> Executor:

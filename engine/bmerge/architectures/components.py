@@ -31,7 +31,7 @@ _RULES = (
     (r"text_encoder(?:_(?P<place>\d+))?\.|cond_stage_model\.", TEXT_ENCODER),
 )
 _STARTS = [(re.compile(start), name) for start, name in _RULES]
-_VAE_KEY = re.compile(rf"(?:{OF_VAES})(?:\.|$)")
+_VAE_KEY = re.compile(rf"(?:{'|'.join(OF_VAES)})(?:\.|$)")
 _TEXT_KEY = re.compile(
     r"encoder\.(?:layers\.\d+\.(?:self_attn|layer_norm|mlp)|block\.\d+\.layer\.|embed_tokens\.|final_layer_norm\.)"
 )

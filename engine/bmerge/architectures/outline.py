@@ -7,17 +7,16 @@ many a merge.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from bmerge.architectures.architecture import Architecture
 from bmerge.architectures.patterns import Contents
 from bmerge.architectures.signs import Signs
-from bmerge.records import dataclass
 
 __all__ = ["Outline", "whole"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(NamedTuple):
     """An architecture that is made when it is asked for.
 
     Args:

@@ -69,9 +69,12 @@ def starts_of(pattern: str) -> tuple[str, ...]:
     Raises:
         ArchitectureError: if its notation is not sound.
     """
-    _tokens(pattern)
     name = pattern.removeprefix("~")
-    starts = _starts(name)
+    if _NOTATION.search(name) is None:
+        starts = [name]
+    else:
+        _tokens(pattern)
+        starts = _starts(name)
     prefixes = ("", *PREFIXES) if name != pattern else ("",)
     return tuple([prefix + start for prefix in prefixes for start in starts])
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from bmerge.architectures.patterns import Contents
-from bmerge.records import dataclass
 
 __all__ = ["Signs"]
 
 
-@dataclass(frozen=True, slots=True)
-class Signs:
+class Signs(NamedTuple):
     """Conditions by which an architecture is recognised; see its fields of the same names."""
 
     detect: tuple[str, ...]

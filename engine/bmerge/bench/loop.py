@@ -8,7 +8,6 @@ a killed one stopped; what failed is tried again.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -20,6 +19,7 @@ from bmerge.bench.scene import Scene
 from bmerge.errors import BmergeError, StudyError, StudyInterruptedError
 from bmerge.host import Registry
 from bmerge.host.studies import build_study
+from bmerge.logs import logger
 from bmerge.method import MergeMethod, merge_method
 from bmerge.recipe import BlockWeights, ModelRef, Recipe
 from bmerge.records import dataclass
@@ -29,8 +29,6 @@ from bmerge.study.events import Event as StudyEvent
 from bmerge.study.loop import run_study
 
 __all__ = ["Event", "RowFinished", "RowStarted", "run_benchmark"]
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +187,8 @@ class _Run:
             raise
         except BmergeError as error:
             row = replace(row, reason=str(error))
-        except Exception as error:
-            _logger.debug("%s failed", row.name, exc_info=True)
+        except Exception as error:  # noqa: BLE001  it is told
+            logger(__name__).debug("%s failed", row.name, exc_info=True)
             row = replace(row, reason=f"{type(error).__name__}: {error}")
         self._end(row)
         return row

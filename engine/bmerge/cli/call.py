@@ -5,17 +5,14 @@ A traceback is shown only with ``--debug``. The exit status is told in :mod:`.ma
 
 from __future__ import annotations
 
-import atexit
 import errno
-import gc
-import logging
 import os
 import sys
-import traceback
 
 import click
 
 from bmerge.cli import signals
+from bmerge.cli.logged import show_trace, told_by
 from bmerge.cli.output import note
 from bmerge.cli.replaced import replaced_package
 from bmerge.cli.root import root
@@ -32,60 +29,22 @@ _HELP: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsH
 _SHORTER = "give it a shorter name: most file systems allow 255 bytes"
 
 
-class _Handler(logging.Handler):
-    """Writes bmerge's own warnings to stderr, one line each; with ``--debug`` tracebacks too.
-
-    Args:
-        session: that says whether there is ``--debug``.
-    """
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self._session = session
-
-    def emit(self, record: logging.LogRecord) -> None:
-        traced = record.exc_info and record.exc_info[1] if self._session.debug else None
-        if record.levelno >= logging.WARNING or traced:
-            note(f"{record.levelname.lower()}: {record.getMessage()}")
-        if traced:
-            _trace(traced)
-
-
-def _trace(error: BaseException) -> None:
-    note("".join(traceback.format_exception(error)).rstrip(), lines=True)
-
-
 def call(arguments: list[str]) -> int:
     """Run a command and return the exit status.
 
     Args:
         arguments: the command line without the program's name.
     """
-    atexit.register(_leave_all)
     session = Session()
-    logger, handler = logging.getLogger("bmerge"), _Handler(session)
-    level = logger.level
-    logger.addHandler(handler)
     try:
-        return _status(arguments, session)
+        with told_by(session):
+            return _status(arguments, session)
     except SystemExit as error:
         if session.foreign or place_of(error) is None:
             raise
         return _fail(error, session)  # of a plugin that one of our own verbs has called
     except BaseException as error:  # noqa: BLE001  the last place where a bug can be told politely
         return _fail(error, session)
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-def _leave_all() -> None:
-    """Let the interpreter not go through everything at its end.
-
-    Triton, which torchvision loads, would complain of each of its objects that is left.
-    """
-    if "triton" not in sys.modules:
-        gc.freeze()
 
 
 def _status(arguments: list[str], session: Session) -> int:
@@ -126,7 +85,7 @@ def _fail(error: BaseException, session: Session) -> int:
         note("stopped")
         return signals.status()
     if session.debug:
-        _trace(error)
+        show_trace(error)
     elif package := replaced_package(error):
         note(f"error: {package} was replaced on disk while it ran: {in_one_line(error)}")
         note("hint: run the same command again; a study continues where it stopped")

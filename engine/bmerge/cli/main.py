@@ -13,11 +13,24 @@ import sys
 TYPE_CHECKING = False  # typing itself takes as long to import as all of this
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def program() -> NoReturn:
+    """Be the program ``bmerge``: as :func:`main`, of which nothing comes afterwards."""
+    try:
+        main()
+    except SystemExit as ending:
+        if isinstance(ending.code, int):
+            from bmerge.cli.leaving import leave
+
+            leave(ending.code)
+        raise
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run ``bmerge`` and leave the process with its exit status.
 
     Args:

@@ -7,7 +7,6 @@ add to one :class:`Session`.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -99,8 +98,6 @@ def _add_blocked(context: click.Context, _: click.Parameter, words: Sequence[str
 
 def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
     session_of(context).debug |= value
-    if value:
-        logging.getLogger("bmerge").setLevel(logging.DEBUG)
 
 
 def shared_options(command: F) -> F:

@@ -7,7 +7,6 @@ where a model comes from nor where pictures go.
 from __future__ import annotations
 
 import collections.abc
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
@@ -31,6 +30,7 @@ from bmerge.evaluate.protocols import (
 )
 from bmerge.evaluate.scoring import WeightedScorer, scores_by
 from bmerge.faults import contained, in_one_line
+from bmerge.logs import logger
 from bmerge.records import dataclass
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-_logger = logging.getLogger(__name__)
 
 _BATCH = 16  # pictures that a scorer gets at a time
 _PATIENCE = 0.5  # seconds that a picture waits for others
@@ -176,9 +175,9 @@ class Evaluator:
         try:
             with contained():
                 self.generator.close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  it is told
             message = "%s could not be closed: %s"
-            _logger.warning(message, self.who, in_one_line(error), exc_info=True)
+            logger(__name__).warning(message, self.who, in_one_line(error), exc_info=True)
 
     def means(self, pictures: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
         """Return the mean of each scorer that judges picture by picture, weighted by payloads.

@@ -8,7 +8,6 @@ changed on the server meanwhile.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import shutil
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bmerge.errors import ScorerError, redacted
 from bmerge.evaluate.weights import Download
+from bmerge.logs import logger
 from bmerge.records import dataclass
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ _SILENCE = 60.0  # seconds without a byte after which a connection is given up
 
 _DIRECT = ("localhost", "127.0.0.1", "[::1]")
 """Never asked through a proxy, which is for the world."""
-
-_logger = logging.getLogger(__name__)
 
 
 class _Broken(Exception):  # noqa: N818  never leaves this module
@@ -116,7 +114,7 @@ def _download(url: str, part: Path, progress: Callable[[int, int], None]) -> str
                 reason = str(error) or type(error).__name__
                 if attempt == _ATTEMPTS:
                     raise _given_up(url, part, reason) from error
-                _logger.info("%s: %s; attempt %d", redacted(url), reason, attempt + 1)
+                logger(__name__).info("%s: %s; attempt %d", redacted(url), reason, attempt + 1)
             if _size(part) <= before:  # it gets on as it is, if slowly
                 time.sleep(_PAUSE * 2 ** (attempt - 1))
     raise AssertionError("unreachable: the last attempt returns or raises")

@@ -30,12 +30,15 @@ _SPELLINGS = {
     r"|(?<=\.norm_added_[qk])\.weight",
 }
 """Role → how trainers and libraries write it: kohya, PEFT, diffusers before PEFT, XLabs, BFL."""
-_PLAIN = (
-    r"alpha|scalar|dora_scale|diff|diff_b|diff_m|w_norm|b_norm|hada_w[12]_[ab]|hada_t[12]"
-    r"|lokr_w[12](?:_[ab])?|lokr_t2|reshape_weight|oft_blocks(?:\.\d+)?|rescale|on_input"
-    r"|lora_E|vera_lambda_[bd]|vera_[AB]|hra_u|boft_[Rs]|delora_[AB]|delora_lambda|delora_w_norm"
-    r"|fourierft_spectrum|shira_weight|shira_indices|c3a_kernel"
-)
+_PLAIN = frozenset({
+    "alpha", "scalar", "dora_scale", "diff", "diff_b", "diff_m", "w_norm", "b_norm",
+    "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2",
+    "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
+    "reshape_weight", "oft_blocks", "rescale", "on_input", "lora_E", "vera_lambda_b",
+    "vera_lambda_d", "vera_A", "vera_B", "hra_u", "boft_R", "boft_s", "delora_A", "delora_B",
+    "delora_lambda", "delora_w_norm", "fourierft_spectrum", "shira_weight", "shira_indices",
+    "c3a_kernel",
+})  # fmt: skip
 """Roles that are written as they are called here: of LyCORIS, and of PEFT's rarer networks."""
 _GLORA = (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight")
 _IN_KEYS = ("lora", ".oft_", ".ia3_l", ".miss_block", ".bone_block")
@@ -69,7 +72,8 @@ def _key() -> re.Pattern[str]:
     Roles are only looked for where one can begin: to try them all at each letter takes long.
     """
     spelt = "|".join(f"(?P<{role}>{spelling})" for role, spelling in _SPELLINGS.items())
-    return re.compile(rf"(?s)(?P<name>.+?)(?=[._])(?:{spelt}|\.(?P<plain>{_PLAIN}))")
+    plain = "|".join([r"oft_blocks\.\d+", *sorted(_PLAIN)])
+    return re.compile(rf"(?s)(?P<name>.+?)(?=[._])(?:{spelt}|\.(?P<plain>{plain}))")
 
 
 def role_of(key: str) -> tuple[str, str] | None:
@@ -89,7 +93,7 @@ def is_change(key: str) -> bool:
 def _is_telling(key: str) -> bool:
     """Tell most keys of models from all that may be changes, in a fraction of the time."""
     known = any(word in key for word in _IN_KEYS) or key.endswith(_GLORA)
-    return known or re.fullmatch(_PLAIN, key.rpartition(".")[2]) is not None
+    return known or key.rpartition(".")[2] in _PLAIN
 
 
 def unread_network(key: str) -> str | None:

@@ -8,7 +8,6 @@ members, tensors that are not contiguous) is unpacked by :mod:`.spool`.
 
 from __future__ import annotations
 
-import logging
 import math
 import pickle
 import re
@@ -25,10 +24,10 @@ from bmerge.formats.spool import DENSE, spool
 from bmerge.formats.state_dict import state_dict_of
 from bmerge.formats.torch_pickle import METADATA
 from bmerge.formats.unpickle import OrderedDict, StoredTensor, unpickle
+from bmerge.logs import logger
 
 __all__ = ["open_pickled"]
 
-_LOG = logging.getLogger(__name__)
 _LARGEST_PICKLE = 1 << 28
 """Bytes; that of SDXL with its optimiser has less than 10 MB."""
 
@@ -55,7 +54,8 @@ def open_pickled(path: Path, *, named: Path | None = None) -> Checkpoint:
     try:
         tensors, metadata = _contents(path)
     except _NotStreamableError as reason:
-        _LOG.warning("%s cannot be streamed (%s): unpacking it into a temporary file", path, reason)
+        message = "%s cannot be streamed (%s): unpacking it into a temporary file"
+        logger(__name__).warning(message, path, reason)
         return spool(path, named=named or path)
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}", path=path) from error

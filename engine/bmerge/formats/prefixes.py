@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 
@@ -37,30 +37,48 @@ _BESIDE = {**dict.fromkeys(OF_PICTURES, "transformer."),
 """How keys of a diffusion model start that have no prefix → what the others have before theirs."""
 _STARTS_BESIDE = tuple(_BESIDE)
 
-_PREFIX = re.compile(
-    r"(?P<picture>model\.diffusion_model\.|net\.|unet\.|transformer\.(?!resblocks\.|h\.|w[tp]e\."
-    r"|ln_f\.|encoder\.|embedding\.(?!1\.)|word_embeddings|output_layer\.|rotary_pos_emb)"
-    # AuraFlow, and HunyuanVideo as ComfyUI saves it; not the layers of a language model
-    r"|model\.(?=double_layers\.|single_layers\.|init_x_linear\.|cond_seq_linear\.|register_tokens"
-    r"|positional_encoding|t_embedder\.|modF\.|final_linear\.)"
-    r"|model\.model\.(?=double_blocks\.|single_blocks\.|(?:img|txt|time|vector|guidance)_in\."
-    r"|final_layer\.))"
-    r"|(?P<control>control_model\.)"  # beside its model, as the first ControlNets were published
-    r"|(?P<vae>first_stage_model\.|vae\.)"
-    r"|(?P<text>cond_stage_model\.(?:transformer|model)\."
-    r"|conditioner\.embedders\.\d+\.(?:transformer|model)\."
-    r"|text_encoders\.[^.]+\.transformer\.(?:bert\.)?|text_encoder(?:_\d)?\.)"
+_PREFIXES = {
+    "picture": (
+        r"model\.diffusion_model\.", r"net\.", r"unet\.",
+        (r"transformer\.(?!resblocks\.|h\.|w[tp]e\.|ln_f\.|encoder\.|embedding\.(?!1\.)"
+        r"|word_embeddings|output_layer\.|rotary_pos_emb)"),
+        # AuraFlow, and HunyuanVideo as ComfyUI saves it; not the layers of a language model
+        (r"model\.(?=double_layers\.|single_layers\.|init_x_linear\.|cond_seq_linear\."
+        r"|register_tokens|positional_encoding|t_embedder\.|modF\.|final_linear\.)"),
+        (r"model\.model\.(?=double_blocks\.|single_blocks\."
+        r"|(?:img|txt|time|vector|guidance)_in\.|final_layer\.)"),
+    ),
+    "control": (r"control_model\.",),  # beside its model, as the first ControlNets were published
+    "vae": (r"first_stage_model\.", r"vae\."),
+    "text": (
+        r"cond_stage_model\.(?:transformer|model)\.",
+        r"conditioner\.embedders\.\d+\.(?:transformer|model)\.",
+        r"text_encoders\.[^.]+\.transformer\.(?:bert\.)?", r"text_encoder(?:_\d)?\.",
+    ),
+}  # fmt: skip
+"""How the keys of the parts of a whole checkpoint or folder start, as patterns, by kind."""
+_FIRST_WORDS = tuple(
+    {
+        each.partition("\\")[0].partition("(")[0]
+        for patterns in _PREFIXES.values()
+        for each in patterns
+    }
 )
-"""How the keys of the parts of a whole checkpoint or folder start, by kind."""
+"""How they all begin, which tells most keys of other files from them without a pattern."""
 OF_VAES = (
-    r"encoder|decoder|quant_conv|post_quant_conv|loss"
-    r"|conv[12]|bn|per_channel_statistics|latents?_(?:mean|std)"  # of Wan, Flux.2, LTX and Cosmos
-)
-"""How the keys of a VAE start in a file of its own, as a pattern."""
-_BARE = (
-    rf"(?:{OF_VAES}|model_ema|text_model|text_projection|embeddings|final_layer_norm|shared"
-    r"|transformer\.resblocks|token_embedding|ln_final|enc|token_embd)\."
-)
+    "encoder", "decoder", "quant_conv", "post_quant_conv", "loss",
+    # of Wan, Flux.2, LTX and Cosmos
+    "conv1", "conv2", "bn", "per_channel_statistics",
+    "latent_mean", "latent_std", "latents_mean", "latents_std",
+)  # fmt: skip
+"""First words of the keys of a VAE in a file of its own."""
+_BARE = tuple(
+    f"{word}."
+    for word in (
+        *OF_VAES, "model_ema", "text_model", "text_projection", "embeddings", "final_layer_norm",
+        "shared", "transformer.resblocks", "token_embedding", "ln_final", "enc", "token_embd",
+    )
+)  # fmt: skip
 """How the keys of a VAE or a text encoder start in a file of its own."""
 
 
@@ -74,7 +92,7 @@ def is_part_file(keys: Collection[str]) -> bool:
     """Tell whether a file holds nothing but a VAE or text encoders, by its keys."""
     found = False
     for key in keys:
-        kind = kind_of(prefix_of(key)) or ("bare" if re.match(_BARE, key) else "")
+        kind = kind_of(prefix_of(key)) or ("bare" if key.startswith(_BARE) else "")
         if kind in {"picture", "control"} or (not kind and "." in key):
             return False
         found = found or bool(kind)
@@ -84,7 +102,7 @@ def is_part_file(keys: Collection[str]) -> bool:
 @lru_cache(maxsize=1 << 16)
 def prefix_of(key: str) -> str:
     """Return how the keys of a tensor's part start, or nothing if its file does not say it."""
-    found = _PREFIX.match(key)
+    found = _prefix().match(key) if key.startswith(_FIRST_WORDS) else None
     return found[0] if found else ""
 
 
@@ -93,8 +111,15 @@ def kind_of(prefix: str) -> str:
     """Return which part a prefix is of: ``picture``, ``control``, ``vae``, ``text``, or nothing."""
     if prefix in {"model.", "model.model."}:
         return "picture"
-    found = _PREFIX.match(prefix)
+    found = _prefix().match(prefix) if prefix else None
     return str(found.lastgroup) if found else ""
+
+
+@cache
+def _prefix() -> re.Pattern[str]:
+    """Return the pattern of all, for which merges of models without prefixes need not wait."""
+    kinds = (f"(?P<{kind}>{'|'.join(patterns)})" for kind, patterns in _PREFIXES.items())
+    return re.compile("|".join(kinds))
 
 
 def parted(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

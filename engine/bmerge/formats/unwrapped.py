@@ -8,7 +8,6 @@ is left out where the rest is a model that is known; so such a file is the same 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -18,10 +17,10 @@ from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
 from bmerge.formats.prefixes import kind_of, parted, prefix_of
 from bmerge.formats.quantisation import METADATA
+from bmerge.logs import logger
 
 __all__ = ["common_start", "recognise_by", "unwrapped"]
 
-_LOG = logging.getLogger(__name__)
 _WRAPPERS = r"(?<![^.])_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\."
 """What torch wraps any module in."""
 _PARALLEL = "module."
@@ -76,7 +75,7 @@ def _renaming(tensors: Mapping[str, Tensor], file: str) -> Callable[[str], str]:
         of_one_list = all(name[:1].isdigit() for name in bare)  # which is no model alone
         is_lora = any(map(is_change, rest))
         if not of_one_list and not is_lora and _is_only(bare, rest):
-            _LOG.warning("%s: %r before all keys is left out", file, common)
+            logger(__name__).warning("%s: %r before all keys is left out", file, common)
             start += common
     return lambda key: re.sub(_WRAPPERS, "", key).removeprefix(start)
 

@@ -7,7 +7,6 @@ logged, and only what it alone could offer is missing.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -21,13 +20,12 @@ from bmerge.faults import contained, in_one_line
 from bmerge.host import builtins, hookspecs
 from bmerge.host.discovery import PluginCandidate
 from bmerge.host.records import PluginRecord
+from bmerge.logs import logger
 
 __all__ = ["HOOKS", "PluginHost"]
 
 HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("bmerge_")))
 """The names of all hooks."""
-
-_log = logging.getLogger(__name__)
 
 
 class PluginHost:
@@ -132,7 +130,7 @@ class PluginHost:
     def fail(self, name: str, reason: str, hint: str | None = None) -> None:
         """Record that a plugin cannot be used, and say so in the log."""
         self._records[name] = replace(self._records[name], error=reason)
-        _log.warning("%s%s", reason, f" ({hint})" if hint else "")
+        logger(__name__).warning("%s%s", reason, f" ({hint})" if hint else "")
 
     def _register(self, plugin: object, name: str) -> tuple[str, ...]:
         """Hand ``plugin`` to pluggy; return the names of its hooks."""
@@ -186,8 +184,8 @@ class PluginHost:
                 with contained():
                     implementation.function(*(arguments[name] for name in implementation.argnames))
             except Exception as error:  # noqa: BLE001  an observer must not stop a run
-                reason = in_one_line(error)
-                _log.warning("plugin %r failed in %s: %s", implementation.plugin_name, hook, reason)
+                who, reason = implementation.plugin_name, in_one_line(error)
+                logger(__name__).warning("plugin %r failed in %s: %s", who, hook, reason)
 
     def _load_deferred(self, candidate: PluginCandidate) -> None:
         del self._deferred[candidate.name]

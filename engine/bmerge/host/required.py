@@ -7,7 +7,6 @@ loaded only if the user has loaded the same code before, see :mod:`.known_code`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,11 +16,10 @@ from bmerge.host.code import code_sha256
 from bmerge.host.known_code import known_place, remember
 from bmerge.host.manager import PluginHost
 from bmerge.host.records import PluginRecord
+from bmerge.logs import logger
 from bmerge.recipe.schema import PluginRef
 
 __all__ = ["load_named", "load_required"]
-
-_log = logging.getLogger(__name__)
 
 
 def load_named(host: PluginHost, refs: Iterable[PluginRef], folder: Path) -> None:
@@ -93,9 +91,9 @@ def _check_installed(host: PluginHost, ref: PluginRef, who: str) -> None:
         message = f"{who} needs the plugin {ref}, which is not loaded"
         raise PluginError(message, hint="install it, if you trust whoever made it")
     if ref.version not in {None, found[0].version}:
-        _log.warning("%s was made with %s, here is %s", who, ref, found[0].version)
+        logger(__name__).warning("%s was made with %s, here is %s", who, ref, found[0].version)
     elif _is_other_code(found, ref):
-        _log.warning("%s was made with other code of %s than is here", who, ref)
+        logger(__name__).warning("%s was made with other code of %s than is here", who, ref)
 
 
 def _is_other_code(
@@ -112,7 +110,7 @@ def _compare(given: PluginRecord, ref: PluginRef, who: str) -> None:
     """Tell if a plugin that was given is not the one that was recorded."""
     here = given.ref
     if here is not None and ref.sha256 not in {None, here.sha256}:
-        _log.warning("%s was made with other code of the plugin %s", who, given.file)
+        logger(__name__).warning("%s was made with other code of the plugin %s", who, given.file)
 
 
 def _unknown(ref: PluginRef, who: str) -> PluginError:

@@ -6,7 +6,6 @@ tensors again whose job has changed since the last merge into it, and so does a 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from bmerge.architectures import Architecture
 from bmerge.executors import Executor, ProgressCallback
 from bmerge.formats import Checkpoint
 from bmerge.formats.unchanged import Unchanged
+from bmerge.logs import logger
 from bmerge.lora.patched import loras_of
 from bmerge.pipeline.file import MergeReport, merge_to_file
 from bmerge.pipeline.live import merge_into
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Merger", "TrialMerge"]
 
-_LOG = logging.getLogger(__name__)
 
 Merge: TypeAlias = "Mapping[str, BlockWeights] | int | Recipe"
 """Hyperparameters, the index of a model that is given as it is, or the recipe of another merge.
@@ -156,7 +155,7 @@ class Merger:
         plan = self._statistics_of(merge).fill(plan, progress)
         report = merge_to_file(plan, output, executor=self._executor, progress=progress)
         for warning in report.warnings[len(plan.warnings) :]:
-            _LOG.warning("%s: %s", output.name, warning)
+            logger(__name__).warning("%s: %s", output.name, warning)
         return report
 
     def close(self) -> None:

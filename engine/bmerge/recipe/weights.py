@@ -8,7 +8,6 @@ same names as the text. An assignment may also name keys, by a glob pattern: ``*
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +17,11 @@ from typing import TypeAlias
 
 from bmerge.architectures import Architecture
 from bmerge.errors import RecipeError, nearest
+from bmerge.logs import logger
 from bmerge.recipe.schema import BlockWeights
 
 __all__ = ["block_range", "is_pattern", "parse_weights"]
 
-_LOG = logging.getLogger(__name__)
 Presets: TypeAlias = Mapping[str, Sequence[float]]
 _WILD = frozenset("*?[")
 _BETWEEN = r"(?P<first>[^:]+):(?P<second>[^@]+)@(?P<share>.+)"
@@ -132,7 +131,7 @@ def _from_list(
     unused = layout.count(None)
     if unused:
         used = _summary(tuple(values))
-        _LOG.warning(
+        logger(__name__).warning(
             "%s %d weights; %s uses those of %s and drops %d", what, len(weights),
             architecture.id, used, unused,
         )  # fmt: skip

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import base64
 import io
-import logging
 from pathlib import Path
 from urllib.parse import quote
 
 from PIL import Image, WebPImagePlugin  # noqa: F401  else Pillow imports all its formats
 
+from bmerge.logs import logger
 from bmerge.pages import environment
 from bmerge.report.data import ReportData, Shot
 from bmerge.report.parts import parts
 
 __all__ = ["TEMPLATES", "picture", "render"]
 
-_logger = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -58,7 +57,7 @@ def _embedded(shot: Shot, side: int, lost: list[str]) -> str:
     """Return a picture as a data URI; of a damaged one nothing but its name among the lost."""
     try:
         return picture(shot.file, side)
-    except Exception as error:  # Pillow raises many kinds for files that are cut off or made up
-        _logger.debug("%s is left out", shot.file, exc_info=error)
+    except Exception as error:  # noqa: BLE001  Pillow raises many for files cut off or made up
+        logger(__name__).debug("%s is left out", shot.file, exc_info=error)
         lost.append(shot.name)
         return ""

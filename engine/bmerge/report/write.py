@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from bmerge.evaluate.durable import write_durably
+from bmerge.logs import logger
 from bmerge.report.load import load_report_data
 from bmerge.space.expected import expected
 
 __all__ = ["write_report"]
 
-_logger = logging.getLogger(__name__)
 
 _NAMED = 5  # of what is left out; the page names more
 
@@ -36,7 +35,8 @@ def write_report(study_dir: Path) -> Path:
     if lost:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         names = ", ".join(lost[:_NAMED]) + more
-        _logger.warning("left out of the report, because it is missing or damaged: %s", names)
+        message = "left out of the report, because it is missing or damaged: %s"
+        logger(__name__).warning(message, names)
     target = study_dir / "report.html"
     write_durably(target, text.encode("utf-8", "replace"))
     return target

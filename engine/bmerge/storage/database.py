@@ -8,7 +8,6 @@ disk, a file that is read-only, damaged, no database, or of another release of O
 from __future__ import annotations
 
 import functools
-import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from bmerge.errors import StudyError
 from bmerge.evaluate.sqlite import failure_of, is_locked
 from bmerge.extras import require
+from bmerge.logs import logger
 from bmerge.records import dataclass
 from bmerge.storage import sqlite_file
 from bmerge.storage.sqlite_file import FILE, connect
@@ -34,7 +34,6 @@ __all__ = [
     "without_password",
 ]
 
-_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -164,7 +163,7 @@ def _patiently(action: Callable[[], T], place: _Place) -> T:
                     raise
                 raise told from error
         if not said:
-            _logger.warning("%s is locked by another program: waiting for it", place)
+            logger(__name__).warning("%s is locked by another program: waiting for it", place)
             said = True
         time.sleep(_PAUSE)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bmerge.errors import StudyError
+from bmerge.logs import logger
 from bmerge.storage.completed import HASH, completed
 from bmerge.storage.definition import StudyDefinition
 
 __all__ = ["check_definition", "check_unchanged"]
 
-_logger = logging.getLogger(__name__)
 
 _DIGITS = 12  # of a hash that are shown
 _INNER = re.compile(r"(?<=^generator)\.options|(?<=^optimiser)\.options|(?<=\])\.options|\.text$")
@@ -66,7 +65,7 @@ def check_unchanged(
     known = completed(stored, wanted)
     if known.get("bmerge") != wanted.get("bmerge"):
         message = "the %s in %s was begun with bmerge %s, this is %s: scores may differ for that"
-        _logger.warning(message, what, folder, known["bmerge"], wanted["bmerge"])
+        logger(__name__).warning(message, what, folder, known["bmerge"], wanted["bmerge"])
     own = {key: wanted[key] for key in ("bmerge", "plugins") if key in wanted}
     for place, before, now in _differences(known | own, wanted, ""):
         shown = f"{_INNER.sub('', place)}: {_short(before)}, now {_short(now)}"
@@ -77,7 +76,7 @@ def check_unchanged(
             advice = f"{former}, or start a new {what} with another --out"
             more = "; --accept-changes continues anyway" if content and what == "study" else ""
             raise StudyError(message, hint=advice + more)
-        _logger.warning("%s", message)
+        logger(__name__).warning("%s", message)
 
 
 def _differences(before: Any, now: Any, place: str) -> Iterator[tuple[str, Any, Any]]:

@@ -5,7 +5,6 @@ Whatever it proposes is checked here, so that no wrong proposal reaches a merge.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from functools import partial
 
 from bmerge.errors import PluginError, StudyError
 from bmerge.faults import explained
+from bmerge.logs import logger
 from bmerge.space.points import checked_point
 from bmerge.space.protocols import Foreseeing, Optimiser
 from bmerge.storage.store import Store
@@ -23,8 +23,6 @@ from bmerge.trials.told import result_of, results_of
 from bmerge.trials.trial import Proposal, Trial
 
 __all__ = ["Asking"]
-
-_logger = logging.getLogger(__name__)
 
 
 class _NothingLeftError(StudyError):
@@ -93,7 +91,7 @@ class Asking:
         if self._study.slots > 1:  # trials end in any order: that is not a surprise
             return False
         name = self._study.optimiser_name
-        _logger.warning("%s proposes another point than before the interruption", name)
+        logger(__name__).warning("%s proposes another point than before the interruption", name)
         return False
 
     def tell(self, trial: Trial, *, known: bool) -> None:

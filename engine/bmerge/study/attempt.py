@@ -7,7 +7,6 @@ with the trial, so that the next run has them too.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Protocol
 from bmerge.evaluate.evaluation import ScoredPicture
 from bmerge.evaluate.protocols import Payload
 from bmerge.faults import in_one_line
+from bmerge.logs import logger
 from bmerge.records import dataclass
 from bmerge.study.control import Control
 from bmerge.study.events import Event, PictureDone, TrialStarted, Waiting
@@ -28,8 +28,6 @@ from bmerge.trials.race import Race
 from bmerge.trials.trial import Trial
 
 __all__ = ["Attempts"]
-
-_logger = logging.getLogger(__name__)
 
 
 class Shelf(Protocol):
@@ -87,7 +85,7 @@ class Attempts:
         except Exception as error:
             if blame_of(error) != "merge":
                 raise
-            _logger.debug("trial %d failed", trial.number, exc_info=True)
+            logger(__name__).debug("trial %d failed", trial.number, exc_info=True)
             return Trial(trial.number, "failed", trial.proposal, reason=in_one_line(error))
         if done.state == "complete":
             self.patience.trust()

@@ -8,12 +8,12 @@ decided in :mod:`bmerge.study.failures`, and waited for in :mod:`bmerge.study.wa
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
 from bmerge.errors import BmergeError, PluginError, StudyError, StudyInterruptedError
 from bmerge.faults import EndedError, contained
+from bmerge.logs import logger
 from bmerge.storage.store import Store
 from bmerge.storage.unchanged import check_definition
 from bmerge.study.asking import Asking
@@ -35,7 +35,6 @@ from bmerge.trials.winner import winner_of
 
 __all__ = ["run_study"]
 
-_logger = logging.getLogger(__name__)
 
 _FAILURES = 3  # failed trials in a row after which something is wrong that trials do not fix
 _LONG = 100.0  # proposals that a trial lasts for which no evaluator needs one in advance
@@ -268,7 +267,7 @@ class _Run:
             why = f"{study.confirm} pictures for {len(entries)} merges prove nothing"
             if len(entries) < 2:
                 why = "there is no other merge to compare it with"
-            _logger.warning("the winner is not confirmed: %s", why)
+            logger(__name__).warning("the winner is not confirmed: %s", why)
             return None
         return prove(study, trials, entries, count, self.on_event)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from bmerge.errors import RecipeError
 from bmerge.evaluate.payloads import Prompt, Witnesses, make_payloads
 from bmerge.evaluate.protocols import Payload
 from bmerge.evaluate.wildcards import Wildcards, wildcards_in
+from bmerge.logs import logger
 from bmerge.recipe.document import Node
 from bmerge.study_file.infotext import read_picture
 from bmerge.study_file.payload_files import read_payload_file
@@ -27,7 +27,6 @@ from bmerge.study_file.prompt_texts import read_prompt_texts
 
 __all__ = ["read_payloads"]
 
-_logger = logging.getLogger(__name__)
 
 _KEYS = ("defaults", "seeds", "prompts", "wildcards")
 _PROMPT = ("prompt", "from", "seed", "seeds")
@@ -77,7 +76,7 @@ def _tell_repeated(payloads: Sequence[Payload]) -> None:
     repeated = [payload for payload in payloads if first[payload.id] != payload.id]
     if repeated:
         one = repeated[0]
-        _logger.warning(
+        logger(__name__).warning(
             "the picture %s of %r is %s again%s: give a prompt once, with all its seeds or a "
             "weight; what is painted twice costs twice, and tells no more",
             one.id,
