@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import Counter
 
-import diffusers
 import numpy as np
 import pytest
-import torch
 from diffusers.loaders import single_file_utils as oracle
 from safetensors.numpy import load_file, save_file
 
 from bmerge.architectures import builtin, detect
 from bmerge.architectures.components import components_of
 from bmerge.formats.layouts import in_layout
+from classes import shapes_of_class
 from comfyui import table_of
 from layouts import by_diffusers, small_model
 
@@ -43,16 +41,9 @@ NETS = {
 }  # fmt: skip
 
 
-def shapes_of(name, settings):
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of diffusers itself
-        model = getattr(diffusers, name)(**settings)
-    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
-
-
 @pytest.mark.parametrize("name", NETS)
 def test_control_net_has_a_name_and_blocks_of_bounded_size(name):
-    table = table_of(shapes_of(*NETS[name]))
+    table = table_of(shapes_of_class(*NETS[name]))
     found = detect(table, builtin())
     assert " ".join([found.id, *found.variant]) == name
     sizes = Counter()
@@ -70,7 +61,7 @@ def small(shapes):
 @pytest.fixture(params=["controlnet", "controlnet SDXL"])
 def net(request, tmp_path):
     """Return a control net as diffusers has it, which lies in a folder in three layouts."""
-    arrays = small(shapes_of(*NETS[request.param]))
+    arrays = small(shapes_of_class(*NETS[request.param]))
     table = table_of({key: array.shape for key, array in arrays.items()})
     names = [(tensor.key, tensor) for tensor in in_layout(table, "original").values()]
     offsets = {tensor.offset: key for key, tensor in table.items()}
