@@ -6,15 +6,18 @@ on the command line, and all of them say in the same words what went wrong where
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bmerge.errors import BmergeError, redacted
 from bmerge.extras import as_missing_extra
+from bmerge.logs import logger
 
-__all__ = ["EndedError", "contained", "explained", "in_one_line", "place_of"]
+__all__ = ["EndedError", "after_each", "contained", "explained", "in_one_line", "place_of"]
 
+_checks: list[Callable[[], None]] = []
 _OWN = Path(__file__).parent
 _CALLERS = ("click", "pluggy")
 """Packages that call a plugin's functions on our behalf."""
@@ -57,9 +60,13 @@ def contained() -> Iterator[None]:
     written in Rust are only a :class:`BaseException`, and failures like all others. So is a
     :class:`StopIteration`, which would end the generators that it goes through.
 
+    A process that the code has forked and that comes back from it ends here: two would do the same
+    work, and write the same files.
+
     Raises:
         EndedError: for each of these. Another :class:`Exception` passes as it is.
     """
+    process = os.getpid()
     try:
         yield
     except BaseException as error:
@@ -67,6 +74,23 @@ def contained() -> Iterator[None]:
         if passes and not isinstance(error, StopIteration):
             raise
         raise EndedError(in_one_line(error)).with_traceback(error.__traceback__) from error
+    finally:
+        if os.getpid() != process:
+            _end_copy()
+        for check in _checks:
+            check()
+
+
+def _end_copy() -> None:
+    """End a process that a plugin has forked."""
+    logger(__name__).error("a plugin's code forked a process that came back from it: that one ends")
+    os._exit(1)
+
+
+def after_each(check: Callable[[], None]) -> None:
+    """Have something looked after whenever somebody else's code has run."""
+    if check not in _checks:
+        _checks.append(check)
 
 
 @contextmanager

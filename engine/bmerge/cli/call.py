@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from bmerge.cli import signals
+from bmerge.cli import signals, streams
 from bmerge.cli.logged import show_trace, told_by
 from bmerge.cli.output import note
 from bmerge.cli.replaced import replaced_package
@@ -19,7 +19,7 @@ from bmerge.cli.root import root
 from bmerge.cli.session import Session
 from bmerge.errors import BmergeError, StudyInterruptedError
 from bmerge.extras import as_missing_extra
-from bmerge.faults import in_one_line, place_of
+from bmerge.faults import after_each, in_one_line, place_of
 
 __all__ = ["call"]
 
@@ -35,6 +35,7 @@ def call(arguments: list[str]) -> int:
     Args:
         arguments: the command line without the program's name.
     """
+    after_each(streams.restore)
     session = Session()
     try:
         with told_by(session):

@@ -10,6 +10,8 @@ import gc
 import os
 import sys
 
+from bmerge.cli import streams
+
 TYPE_CHECKING = False  # typing itself takes as long to import as all of this
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             # of the time that a small merge takes. It begins when the verb is there.
             gc.disable()
             signals.watch()
+            streams.keep()
         status = _call(words)
         signals.settle()
+        if arguments is None:
+            _tell_what_keeps_us()
     except BaseException:
         # Where a signal comes while a module is being imported, it can be any exception.
         if not signals.received():
@@ -65,12 +70,11 @@ def _open_what_is_closed() -> None:
     The next file that is opened would take the number of such a stream, and get what native code
     and other programs write to it: a model that is being written, for instance.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    for number, name in enumerate(streams.NAMES):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, number == descriptor)
-            mode = "w" if number else "r"
-            setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+            setattr(sys, name, streams.opened(number, descriptor))
 
 
 def _tells_version(words: list[str]) -> bool:
@@ -91,6 +95,15 @@ def _call(words: list[str]) -> int:
     from bmerge.cli.call import call  # may take a while, and may be interrupted already
 
     return call(words)
+
+
+def _tell_what_keeps_us() -> None:
+    """Say for whose threads Python is going to wait, where there are any."""
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        from bmerge.cli.lingering import tell_of_threads  # few commands leave threads
+
+        tell_of_threads()
 
 
 def _interrupted() -> int:

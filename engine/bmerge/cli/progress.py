@@ -21,13 +21,17 @@ class LiveLine:
     """One line that is drawn over and over; a context manager that wipes it at the end.
 
     Args:
-        stream: where it is drawn.
+        stream: where it is drawn; None draws where stderr leads to when that is done.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._given = stream
         self._shown = 0
         self.live = self._stream.isatty()
+
+    @property
+    def _stream(self) -> TextIO:
+        return self._given or sys.stderr
 
     def __enter__(self) -> Self:
         return self

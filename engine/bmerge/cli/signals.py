@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # the same without enumerations
 
-__all__ = ["hand_over", "received", "settle", "status", "watch"]
+__all__ = ["finish", "hand_over", "received", "settle", "status", "watch"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
@@ -38,6 +38,7 @@ class _State:
 
     first: int | None = None  # the signal that ends the command
     settled = False  # whether its work is done, so that nothing is left to be interrupted
+    finished = False  # whether only threads of others keep the process
     lost = False  # whether the interrupt was swallowed and must be raised again
     echoes = 0  # signals that we sent ourselves, for the watcher to pass over
 
@@ -67,6 +68,11 @@ def settle() -> None:
     _State.settled = True
 
 
+def finish() -> None:
+    """Say that nothing is left but threads of others: a first signal ends the process."""
+    _State.finished = True
+
+
 def received() -> bool:
     """Tell whether a signal came that ends the command."""
     return _State.first is not None
@@ -88,6 +94,8 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
             _end(number)
     else:
         _State.first = number
+        if _State.finished:
+            _end(number)
         if not _State.settled:
             raise KeyboardInterrupt
 
