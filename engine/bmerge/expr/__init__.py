@@ -8,6 +8,7 @@ from bmerge.expr.clamp import clamped
 from bmerge.expr.compose import Composition
 from bmerge.expr.graph import IDENTITY, Graph, GraphNode, call
 from bmerge.expr.kinds import Extent, extent_of
+from bmerge.expr.linear import is_linear
 from bmerge.expr.reduce import reduces_to_input
 from bmerge.expr.seeds import draws, seed_of_key, with_seed
 from bmerge.expr.symbol import Symbol
@@ -24,6 +25,7 @@ __all__ = [
     "clamped",
     "draws",
     "extent_of",
+    "is_linear",
     "reduces_to_input",
     "seed_of_key",
     "trace",

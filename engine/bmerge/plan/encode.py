@@ -29,6 +29,7 @@ from bmerge.plan.blocks import BLOCK_TYPES, in_blocks
 from bmerge.plan.dtypes import Dtypes
 from bmerge.plan.jobs import CopyJob, Encoding, FillJob, Job, Jobs, MergeJob, OutputTensor, Plan
 from bmerge.plan.rewriting import base_of, is_kept, merge_of, placed
+from bmerge.plan.unturned import unturned
 
 __all__ = ["encoded"]
 
@@ -145,7 +146,7 @@ def _quantised(job: Job, output: OutputTensor, how: Quantised) -> Iterator[_Writ
         yield from zip(kept, tensors, strict=True)
     else:
         encoding = Encoding(how.codec, how.rows, tuple(names[1:]))
-        yield replace(merge_of(job, output), encoding=encoding, base=None), tensors[0]
+        yield unturned(replace(merge_of(job, output), encoding=encoding, base=None)), tensors[0]
         yield from ((None, tensor) for tensor in tensors[1:])
     for role, data in how.marks.items():
         key = layer + role
