@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from bmerge.errors import ExecutorError
 from bmerge.formats import open_checkpoint
 from bmerge.formats.stored import read_bytes
 from bmerge.formats.transposed import transposed
+from bmerge.pipeline.output import explained, new_output
 from bmerge.testing import tiny_sd1, write_checkpoint
 
 
@@ -66,3 +69,51 @@ def test_what_could_not_be_transposed_is_transposed_again(tmp_path):
         transposed(tensor, "t")
     found = read_bytes(transposed(tensor, "t"))
     assert found == matrix.T.tobytes()
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_an_index_that_cannot_be_written_leaves_no_folder(
+    bmerge, models, tmp_path, monkeypatch, nth
+):
+    made = []
+
+    class Failing:
+        """A temporary of which nothing can be written, once it is there."""
+
+        def __init__(self, *arguments, **options):
+            made.append(arguments)
+            self.file, self.fails = new_output(*arguments, **options), len(made) == nth
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write_at(self, offset, data):
+            if self.fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), "index")
+            self.file.write_at(offset, data)
+
+    monkeypatch.setattr("bmerge.pipeline.output.new_output", Failing)
+    words = ("merge", "weighted_sum", *models, "-o", "shards/", "--shard-size", "200K")
+    called = bmerge(*words)
+    assert (called.status, called.out) == (1, "")
+    assert called.err.splitlines()[-1] == f"error: index: {os.strerror(errno.EIO)}"
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_what_the_system_refuses_is_told_with_the_file(tmp_path):
+    error = OSError(errno.EIO, "Input/output error", ".x.bmerge-tmp", None, "x")
+    told = explained(error, tmp_path / "x.safetensors", 10)
+    assert str(told) == f"cannot write {tmp_path}/x.safetensors: input/output error"
+
+
+def test_too_many_open_files_come_with_what_to_do(bmerge, models):
+    made = bmerge("convert", models[0], "-o", "shards/", "--shard-size", "60K")
+    assert made.status == 0, made.err
+    words = ("merge", "weighted_sum", "shards", models[1], "-o", "out.safetensors")
+    command = [sys.executable, "-m", "bmerge.cli", *words]
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -n 14; exec "$@"', "sh", *command],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines()[-1] == "hint: let more files be open at once: ulimit -n 4096"

@@ -26,7 +26,10 @@ __all__ = ["call"]
 FAILURE = 1
 _HELP: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """What newer versions of click raise for a verb of several that stands alone."""
-_SHORTER = "give it a shorter name: most file systems allow 255 bytes"
+_HINTS = {
+    errno.ENAMETOOLONG: "give it a shorter name: most file systems allow 255 bytes",
+    errno.EMFILE: "let more files be open at once: ulimit -n 4096",
+}
 
 
 def call(arguments: list[str]) -> int:
@@ -130,7 +133,7 @@ def _advise(error: BmergeError | OSError) -> None:
     """Say what to do about an error, if that is known."""
     hint = error.hint if isinstance(error, BmergeError) else None
     cause = error if isinstance(error, OSError) else error.__cause__
-    if hint is None and getattr(cause, "errno", None) == errno.ENAMETOOLONG:
-        hint = _SHORTER
+    if hint is None:
+        hint = _HINTS.get(getattr(cause, "errno", None) or 0)
     if hint:
         note(f"hint: {hint}")

@@ -110,7 +110,8 @@ class OutputFiles:
         if self._is_set:
             shards = [shard.path for shard in self._shards]
             paths = list(map(staged_name, shards))
-            self._indices = [self._new_index(names) for names in (paths, shards)]
+            for names in (paths, shards):
+                self._add_index(names)
         for path, layout in zip(paths, layouts, strict=True):
             self._files.append(new_output(path, layout.size, flushing=sync))
             if isinstance(layout, SafetensorsLayout):
@@ -177,11 +178,10 @@ class OutputFiles:
             raise explained(error, self._output, self.nbytes) from error
         return ()
 
-    def _new_index(self, names: Sequence[Path]) -> _native.OutputFile:
+    def _add_index(self, names: Sequence[Path]) -> None:
         text = index_text(self._shards, [path.name for path in names])
-        file = new_output(self.main, len(text))
-        file.write_at(0, text)
-        return file
+        self._indices.append(new_output(self.main, len(text)))
+        self._indices[-1].write_at(0, text)
 
     def _places(self) -> Mapping[str, tuple[int, int]]:
         """Return key → (index of its file, first byte in it)."""
@@ -237,4 +237,6 @@ def explained(error: _native.IoError | OSError, output: Path, size: int) -> Exec
         reason = os.strerror(error.errno).lower()
         hint = "write to another folder"
         return ExecutorError(f"cannot write {output}: {reason}", hint=hint)
-    return ExecutorError(str(error))
+    if isinstance(error, _native.IoError):
+        return ExecutorError(str(error))
+    return ExecutorError(f"cannot write {output}: {(error.strerror or str(error)).lower()}")
