@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from bmerge.architectures import builtin, detect
-from bmerge.formats.layouts import other_layouts
+from bmerge.formats.layouts import in_layout, other_layouts
 from classes import shapes_of_class
 from comfyui import table_of
 
@@ -90,7 +90,63 @@ def test_unet_has_its_name_and_blocks_of_bounded_size(name):
     assert sizes.keys() <= set(found.blocks)
 
 
-RELATED = {**MODELS, "of no text": ("UNet2DModel", UNCONDITIONED)}
+SMALL = {"layers_per_block": 1, "cross_attention_dim": 768}
+IMAGE_VAE = {
+    "in_channels": 3, "out_channels": 3, "latent_channels": 64, "layers_per_block": 2,
+    "block_out_channels": (128, 256, 512, 512, 1024, 1024), "spatial_compression_ratio": 32,
+    "sample_size": 384,
+}  # fmt: skip
+IN_TWO_LAYOUTS = {
+    "bk-sdm Base": ("UNet2DConditionModel", SMALL),
+    "bk-sdm Small": ("UNet2DConditionModel", {**SMALL, "mid_block_type": None}),
+    "cogvideox-vae": ("AutoencoderKLCogVideoX", {}),
+    "hunyuan-image-vae": ("AutoencoderKLHunyuanImage", IMAGE_VAE),
+}
+TINY = {
+    **SMALL, "mid_block_type": None, "block_out_channels": (320, 640, 1280),
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3,
+    "up_block_types": ["CrossAttnUpBlock2D"] * 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_TWO_LAYOUTS)
+def test_model_has_blocks_of_bounded_size_in_both_layouts(name):
+    theirs = table_of(shapes_of_class(*IN_TWO_LAYOUTS[name]))
+    own = in_layout(theirs, "original")
+    assert in_layout(own, "diffusers").keys() == theirs.keys()
+    blocks = []
+    for table in (theirs, own):
+        found = detect(table, builtin())
+        assert " ".join([found.id, *found.variant]) == name
+        blocks.append({tensor.offset: found.block_of(key) for key, tensor in table.items()})
+    assert blocks[0] == blocks[1]
+    held = Counter()
+    for tensor in theirs.values():
+        held[blocks[0][tensor.offset]] += tensor.nbytes
+    assert max(held.values()) <= 0.15 * held.total(), held.most_common(1)
+    assert set(found.blocks) - set(held) <= {"BASE", "M00", "M01"}
+
+
+def test_layers_of_a_smaller_unet_are_numbered_as_comfyui_does():
+    table = table_of(shapes_of_class(*IN_TWO_LAYOUTS["bk-sdm Base"]))
+    own = in_layout(table, "original")
+    theirs = {tensor.offset: key for key, tensor in table.items()}
+    names = {
+        "input_blocks.3.1.proj_in.weight": "down_blocks.1.attentions.0.proj_in.weight",
+        "input_blocks.6.0.op.weight": "down_blocks.2.downsamplers.0.conv.weight",
+        "output_blocks.1.1.conv.weight": "up_blocks.0.upsamplers.0.conv.weight",
+        "output_blocks.5.2.conv.weight": "up_blocks.2.upsamplers.0.conv.weight",
+        "output_blocks.7.1.proj_out.bias": "up_blocks.3.attentions.1.proj_out.bias",
+        "output_blocks.4.0.out_layers.3.bias": "up_blocks.2.resnets.0.conv2.bias",
+    }
+    assert {name: theirs[own[name].offset] for name in names} == names
+
+
+RELATED = {
+    **MODELS,
+    "of three levels": ("UNet2DConditionModel", TINY),
+    "of no text": ("UNet2DModel", UNCONDITIONED),
+}
 
 
 @pytest.mark.parametrize("name", RELATED)

@@ -51,6 +51,8 @@ MODELS = [
     ("chroma", 3072, "nf4", "diffusers"), ("d_chroma", 3072, "Q8_0", "kohya"),
     ("hidream", 2560, "fp8 by rows", "ComfyUI"), ("sd35_medium", 1536, "mxfp8", "kohya"),
     ("d_sd35l", 2432, "nf4", "diffusers"), ("d_lumina2", 2304, "int8", "PEFT"),
+    ("auraflow", 3072, "int8", "diffusers"), ("hunyuan_video", 3072, "nvfp4", "diffusers"),
+    ("d_hunyuanvideo", 3072, "Q8_0", "kohya"),
 ]  # fmt: skip
 """Layout, its width, the format, and who wrote the LoRA; ``diffusers`` are diffusers' names."""
 
