@@ -20,7 +20,7 @@ OTHER = {
     "product": lambda a, b, *, x: a * b,
     "divisor": lambda a, b, *, x: x / a,
     "magnitude": lambda a, b, *, x: abs(a) * x,
-    "lesser": lambda a, b, *, x: ops.minimum(a, b),
+    "lesser": lambda a, b, *, x: ops.minimum(a, b) * x,
     "choice by element": lambda a, b, *, x: ops.where(a > b, a, b),
     "length": lambda a, b, *, x: a * ops.vector_norm(b),
     "each column": lambda a, b, *, x: a * ops.mean(b, axis=0),

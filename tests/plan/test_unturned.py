@@ -70,5 +70,5 @@ def test_what_is_no_sum_of_those_turned_alike_is_turned_back(models, tmp_path):
     assert rotations(plan_of([a, none])) == [16, None, 16]
     assert rotations(plan_of([none, a])) == [None, 16, None]
     assert rotations(plan_of([a, floats])) == [16, 16]
-    assert rotations(plan_of([a, b], clamp=True)) == [16, 16, 16]
+    assert rotations(plan_of([a, b], clamp="all")) == [16, 16, 16]
     assert rotations(plan_of([a, b], quantise="int8")) == [16, 16, None]

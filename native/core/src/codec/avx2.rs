@@ -82,6 +82,23 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn look_up_cells(
+        codes: &[[u8; 8]],
+        high_first: bool,
+        (table, scales): (&[f32; 16], &[f32]),
+        cells: &mut [[f32; 16]],
+    ) {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { cells_avx2::look_up(codes, high_first, (table, scales), cells) }
+    }
+
+    #[inline(always)]
+    fn scale_e4m3(codes: &[u8; 32], factor: f32, target: &mut [f32; 32]) -> bool {
+        // SAFETY: the features were detected; see the type's documentation.
+        unsafe { cells_avx2::scale_e4m3(codes, factor, target) }
+    }
+
+    #[inline(always)]
     fn encode_e2m1(cells: &[[f32; 16]], divisors: &[f32], codes: &mut [[u8; 8]]) {
         quotients::encode_e2m1(cells, divisors, codes, |cells, divisors, codes| {
             // SAFETY: the features were detected; see the type's documentation.
@@ -151,20 +168,23 @@ fn decode(source: &[u8], target: &mut [f32]) {
     Portable::decode_f16(&source[whole * 16..], rest);
 }
 
-/// Shifted by 7 bits, a magnitude is the half float 2^-8 times its size, subnormals too.
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
 fn decode_e4m3(source: &[u8], target: &mut [f32]) {
-    let (nan, bits) = (_mm_set1_epi16(0x7f), _mm_set1_epi16(0x7e00));
-    let scale = _mm256_set1_ps(256.0);
-    let rest = eights(source, target, |words| {
-        let magnitude = _mm_and_si128(words, nan);
-        let sign = _mm_slli_epi16::<8>(_mm_andnot_si128(nan, words));
-        let finite = _mm_slli_epi16::<7>(magnitude);
-        let half = _mm_blendv_epi8(finite, bits, _mm_cmpeq_epi16(magnitude, nan));
-        _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(half, sign)), scale)
-    });
+    let rest = eights(source, target, |words| from_e4m3(words));
     Portable::decode_e4m3(&source[rest..], &mut target[rest..]);
+}
+
+/// Shifted by 7 bits, a magnitude is the half float 2^-8 times its size, subnormals too.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+pub(super) fn from_e4m3(words: __m128i) -> __m256 {
+    let (nan, bits) = (_mm_set1_epi16(0x7f), _mm_set1_epi16(0x7e00));
+    let magnitude = _mm_and_si128(words, nan);
+    let sign = _mm_slli_epi16::<8>(_mm_andnot_si128(nan, words));
+    let finite = _mm_slli_epi16::<7>(magnitude);
+    let half = _mm_blendv_epi8(finite, bits, _mm_cmpeq_epi16(magnitude, nan));
+    _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(half, sign)), _mm256_set1_ps(256.0))
 }
 
 /// The upper half of a half float.
@@ -178,7 +198,11 @@ fn decode_e5m2(source: &[u8], target: &mut [f32]) {
 /// Decode eight bytes at a time, each widened to a word; the number that was decoded.
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-fn eights(source: &[u8], target: &mut [f32], decode: impl Fn(__m128i) -> __m256) -> usize {
+pub(super) fn eights(
+    source: &[u8],
+    target: &mut [f32],
+    decode: impl Fn(__m128i) -> __m256,
+) -> usize {
     let (floats, _) = target.as_chunks_mut::<8>();
     for (float, bytes) in floats.iter_mut().zip(source.as_chunks::<8>().0) {
         let words = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(*bytes)));
@@ -195,14 +219,10 @@ fn eights(source: &[u8], target: &mut [f32], decode: impl Fn(__m128i) -> __m256)
 fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]) {
     // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
     let [low, high] = unsafe { std::mem::transmute::<[f32; 16], [__m256; 2]>(*table) };
-    let shifts = if high_first {
-        _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24)
-    } else {
-        _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)
-    };
+    let shifts = shifts(high_first);
     let (eights, rest) = target.as_chunks_mut::<8>();
     for (eight, word) in eights.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        let places = _mm256_srlv_epi32(_mm256_set1_epi32(i32::from_le_bytes(*word)), shifts);
+        let places = places(*word, shifts);
         let first = _mm256_permutevar8x32_ps(low, places);
         let second = _mm256_permutevar8x32_ps(high, places);
         let which = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(places));
@@ -211,6 +231,24 @@ fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]
         *eight = unsafe { std::mem::transmute::<__m256, [f32; 8]>(found) };
     }
     Portable::look_up(&bytes[4 * eights.len()..], high_first, table, rest);
+}
+
+/// Where the eight nibbles of a word begin, the first of a byte in its upper half or in its lower one.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+pub(super) fn shifts(high_first: bool) -> __m256i {
+    if high_first {
+        _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24)
+    } else {
+        _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)
+    }
+}
+
+/// The nibbles of a word in the lower four bits of numbers.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+pub(super) fn places(word: [u8; 4], shifts: __m256i) -> __m256i {
+    _mm256_srlv_epi32(_mm256_set1_epi32(i32::from_le_bytes(word)), shifts)
 }
 
 #[target_feature(enable = "avx2,f16c")]

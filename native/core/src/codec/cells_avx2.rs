@@ -2,16 +2,57 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm256_add_ps, _mm256_and_si256, _mm256_andnot_ps,
-    _mm256_castps_si256, _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_fmadd_ps,
-    _mm256_fnmadd_ps, _mm256_maddubs_epi16, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
-    _mm256_or_si256, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_ps,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi8, _mm256_set1_ps, _mm256_srli_epi16,
-    _mm256_srli_epi32, _mm_packus_epi16, _mm_setr_epi8, _mm_shuffle_epi8,
+    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmpeq_epi8,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_maddubs_epi16,
+    _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_or_si256, _mm256_packs_epi16,
+    _mm256_packs_epi32, _mm256_permutevar8x32_ps, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_epi8, _mm256_set1_ps, _mm256_slli_epi32, _mm256_srli_epi16, _mm256_srli_epi32,
+    _mm256_testz_si256, _mm256_xor_ps, _mm_packus_epi16, _mm_setr_epi8, _mm_shuffle_epi8,
 };
 use std::mem::transmute;
 
+use super::avx2::{eights, from_e4m3, places, shifts};
 use super::eight::{e2m1_aligner, E2M1_LARGEST};
 use super::isa::{Isa, Portable};
+
+/// Magnitudes are looked up, which get their signs and are multiplied by the scales of their cells.
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+pub(super) fn look_up(
+    codes: &[[u8; 8]],
+    high_first: bool,
+    (table, scales): (&[f32; 16], &[f32]),
+    cells: &mut [[f32; 16]],
+) {
+    // SAFETY: both are plain vectors of 64 bytes; every bit pattern is valid.
+    let [magnitudes, _] = unsafe { transmute::<[f32; 16], [__m256; 2]>(*table) };
+    let (shifts, sign) = (shifts(high_first), _mm256_set1_epi32(i32::MIN));
+    for ((cell, codes), scale) in cells.iter_mut().zip(codes).zip(scales) {
+        let scale = _mm256_set1_ps(*scale);
+        for (eight, word) in cell.as_chunks_mut::<8>().0.iter_mut().zip(codes.as_chunks::<4>().0) {
+            let places = places(*word, shifts);
+            let found = _mm256_permutevar8x32_ps(magnitudes, places);
+            let signs = _mm256_and_si256(_mm256_slli_epi32::<28>(places), sign);
+            let signed = _mm256_xor_ps(found, _mm256_castsi256_ps(signs));
+            let scaled = _mm256_mul_ps(signed, scale);
+            // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+            *eight = unsafe { transmute::<__m256, [f32; 8]>(scaled) };
+        }
+    }
+}
+
+/// Numbers of E4M3 times a factor; whether none is a NaN.
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+pub(super) fn scale_e4m3(codes: &[u8; 32], factor: f32, target: &mut [f32; 32]) -> bool {
+    let factor = _mm256_set1_ps(factor);
+    eights(codes, target, |words| _mm256_mul_ps(from_e4m3(words), factor));
+    // SAFETY: both are plain vectors of 32 bytes; every bit pattern is valid.
+    let codes = unsafe { transmute::<[u8; 32], __m256i>(*codes) };
+    let magnitude = _mm256_set1_epi8(i8::MAX);
+    let is_nan = _mm256_cmpeq_epi8(_mm256_and_si256(codes, magnitude), magnitude);
+    _mm256_testz_si256(is_nan, is_nan) != 0
+}
 
 /// Two cells at a time.
 #[target_feature(enable = "avx2,f16c,fma")]

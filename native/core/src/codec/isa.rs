@@ -23,7 +23,8 @@ pub(crate) trait Isa {
     fn decode_e5m2(source: &[u8], target: &mut [f32]);
     /// Look up nibbles, the first of a byte in its upper half or in its lower one.
     fn look_up(bytes: &[u8], high_first: bool, table: &[f32; 16], target: &mut [f32]);
-    /// Look up nibbles in a table, and multiply those of each cell by its scale.
+    /// Look up nibbles in a table, whose second half is the first one with the other sign, and multiply
+    /// those of each cell by its scale.
     #[inline(always)]
     fn look_up_cells(
         codes: &[[u8; 8]],

@@ -10,7 +10,7 @@ use crate::dtype::Dtype;
 const CELLS: usize = 32;
 
 impl Reader<'_> {
-    /// Decode whole cells of sixteen of a row of nibbles, whose scales lie in tiles; how many elements
+    /// Decode whole cells of sixteen of a row of E2M1, whose scales lie in tiles; how many elements
     /// they have, and whether no scale is so great that one of them may not be finite.
     #[inline(always)]
     pub(super) fn nibble_cells<I: Isa>(

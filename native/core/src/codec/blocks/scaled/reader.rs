@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
             // Small cells of a known size are unrolled.
             let (first, finite) = match (self.scaled.scales, self.scaled.scale) {
                 (Scales::Tiled { columns: 16, .. }, Dtype::F8_E4M3)
-                    if column.is_multiple_of(16) =>
+                    if column.is_multiple_of(16) && self.scaled.code == Code::E2M1 =>
                 {
                     self.nibble_cells::<I>(nibbles, (row, column, place), target)
                 }
