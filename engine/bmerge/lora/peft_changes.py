@@ -204,17 +204,34 @@ def _fourierft(module: Module, rows: int, columns: int) -> ByRows:
     others = module.configured.others if module.configured is not None else {}
     places = _drawn(rows * columns, len(numbers), int(_number(others, "random_loc_seed", 777)))
     scale = _number(others, "scaling", 150.0) / rows
-    down, across = places // columns, places % columns
+    down, across, numbers = _half(places // columns, places % columns, columns, numbers)
+    across, firsts = np.unique(across, return_index=True)
     roots = np.exp(2j * np.pi / rows * np.arange(rows))
 
     def change(first: int, before: Array) -> Array:
         own = np.arange(first, first + len(before))
         waves = roots[own * down[:, None] % rows] * numbers[:, None]
-        spectrum = np.zeros((columns, len(own)), "c16")
-        np.add.at(spectrum, across, waves)
-        return (np.fft.ifft(spectrum, axis=0).real.T * scale).astype("f4")
+        spectrum = np.zeros((columns // 2 + 1, len(own)), "c16")
+        spectrum[across] = np.add.reduceat(waves, firsts, axis=0)
+        return (np.fft.irfft(spectrum, n=columns, axis=0).T * scale).astype("f4")
 
     return change
+
+
+def _half(
+    down: NDArray[np.int64], across: NDArray[np.int64], columns: int, numbers: _Wide
+) -> tuple[NDArray[np.int64], NDArray[np.int64], _Wide]:
+    """Return places and numbers of a spectrum's first half that give the same real part.
+
+    A number in the second half is its conjugate in the first. Those that a real transform counts
+    twice are halved. They come sorted by their columns.
+    """
+    is_second = 2 * across > columns
+    down, across = np.where(is_second, -down, down), np.where(is_second, columns - across, across)
+    is_twice = (across > 0) & (2 * across < columns)
+    numbers = np.where(is_twice, numbers / 2, numbers)
+    order = np.argsort(across, kind="stable")
+    return down[order], across[order], numbers[order]
 
 
 def _drawn(total: int, count: int, seed: int) -> NDArray[np.int64]:
