@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Merger", "TrialMerge"]
 
-
 Merge: TypeAlias = "Mapping[str, BlockWeights] | int | Recipe"
 """Hyperparameters, the index of a model that is given as it is, or the recipe of another merge.
 

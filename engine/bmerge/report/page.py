@@ -21,7 +21,6 @@ from bmerge.report.parts import parts
 
 __all__ = ["TEMPLATES", "picture", "render"]
 
-
 TEMPLATES = Path(__file__).parent / "templates"
 
 

@@ -11,7 +11,6 @@ from bmerge.space.expected import expected
 
 __all__ = ["write_report"]
 
-
 _NAMED = 5  # of what is left out; the page names more
 
 

@@ -34,7 +34,6 @@ __all__ = [
     "without_password",
 ]
 
-
 T = TypeVar("T")
 
 _PATIENCE = 60.0  # seconds for which a lock is waited for

@@ -15,7 +15,6 @@ from bmerge.storage.definition import StudyDefinition
 
 __all__ = ["check_definition", "check_unchanged"]
 
-
 _DIGITS = 12  # of a hash that are shown
 _INNER = re.compile(r"(?<=^generator)\.options|(?<=^optimiser)\.options|(?<=\])\.options|\.text$")
 """Levels of the definition that a study file does not have."""

@@ -35,7 +35,6 @@ from bmerge.trials.winner import winner_of
 
 __all__ = ["run_study"]
 
-
 _FAILURES = 3  # failed trials in a row after which something is wrong that trials do not fix
 _LONG = 100.0  # proposals that a trial lasts for which no evaluator needs one in advance
 

@@ -27,7 +27,6 @@ from bmerge.study_file.prompt_texts import read_prompt_texts
 
 __all__ = ["read_payloads"]
 
-
 _KEYS = ("defaults", "seeds", "prompts", "wildcards")
 _PROMPT = ("prompt", "from", "seed", "seeds")
 _READERS: Mapping[str, Callable[[Path], list[Draft]]] = {
