@@ -65,6 +65,8 @@ _FIRST_WORDS = tuple(
     }
 )
 """How they all begin, which tells most keys of other files from them without a pattern."""
+_OF_LANGUAGE_TOO = "transformer."
+"""One of them, with which some keys of language models start as well."""
 OF_VAES = (
     "encoder", "decoder", "quant_conv", "post_quant_conv", "loss",
     # of Wan, Flux.2, LTX and Cosmos
@@ -132,6 +134,13 @@ def parted(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
             continue
         start = prefix_of(key)
         parts.setdefault(start, {})[key[len(start) :]] = tensor
+    if _OF_LANGUAGE_TOO in parts:  # what is before all of a diffusion model is before this as well
+        within = [name for name in parts.get("", {}) if name.startswith(_OF_LANGUAGE_TOO)]
+        for name in within:
+            tensor = parts[""].pop(name)
+            parts[_OF_LANGUAGE_TOO][name.removeprefix(_OF_LANGUAGE_TOO)] = tensor
+        if within and not parts[""]:
+            del parts[""]
     for tensor in beside:
         start = _BESIDE[tensor.key[: tensor.key.index(".") + 1]]
         parts.setdefault(start if start in parts else "", {})[tensor.key] = tensor
