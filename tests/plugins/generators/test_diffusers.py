@@ -423,10 +423,10 @@ def test_an_incomplete_checkpoint_is_refused(sd1, generator, lost, message):
 def test_a_tensor_without_a_place_is_refused(sd1, generator):
     class Larger:
         def layout(self):
-            extra = {"model.diffusion_model.input_blocks.12.0.in_layers.0.weight": (64,)}
+            extra = {"model.diffusion_model.middle_block.3.in_layers.0.weight": (64,)}
             return {**sd1.model(ALPHA).layout(), **extra}
 
-    with pytest.raises(GeneratorError, match="no place for 'model.diffusion_model.input_blocks.12"):
+    with pytest.raises(GeneratorError, match="no place for 'model.diffusion_model.middle_block.3"):
         generator(sd1).load(Larger())
 
 
