@@ -39,7 +39,12 @@ def _run() -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "after", ["return", "raise OSError", "sys.exit(0)"], ids=["back", "error", "exit"]
+    "after",
+    [
+        pytest.param("return", id="back"),
+        pytest.param("raise OSError", id="error", marks=pytest.mark.slow),
+        pytest.param("sys.exit(0)", id="exit", marks=pytest.mark.slow),
+    ],
 )
 def test_a_process_that_comes_back_from_a_fork_does_no_work_of_the_run(plugin, tmp_path, after):
     plugin(f"if os.fork() == 0: {after}")
@@ -53,8 +58,11 @@ def test_a_process_that_comes_back_from_a_fork_does_no_work_of_the_run(plugin, t
 
 @pytest.mark.parametrize(
     "line",
-    ["os.closerange(0, 3)", "sys.stderr.close(); sys.stdout.close()", "sys.stderr = None"],
-    ids=["descriptors", "streams", "names"],
+    [
+        pytest.param("os.closerange(0, 3)", id="descriptors"),
+        pytest.param("sys.stderr.close(); sys.stdout.close()", id="streams"),
+        pytest.param("sys.stderr = None", id="names", marks=pytest.mark.slow),
+    ],
 )
 def test_streams_that_a_plugin_closes_are_opened_again(plugin, line):
     plugin(line)
