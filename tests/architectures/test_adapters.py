@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 
-import diffusers
 import numpy as np
 import pytest
-import torch
 from diffusers.loaders import single_file_utils as oracle
 from safetensors.numpy import load_file, save_file
 
+from blocks import called, sizes_of_blocks
 from bmerge.architectures import builtin, detect
 from bmerge.architectures.components import components_of
 from bmerge.formats.layouts import in_layout, layout_of, other_layouts
+from classes import shapes_of_class
 from comfyui import shapes_of, table_of
 from layouts import by_diffusers
 
@@ -46,21 +45,9 @@ EMPTY = {
 """Blocks of which a class has no tensor."""
 
 
-def of_class(kind, settings):
-    """Return name → shape of the tensors of a class of diffusers."""
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of diffusers itself
-        model = getattr(diffusers, kind)(**settings)
-    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
-
-
-def called(architecture):
-    return " ".join([architecture.id, *architecture.variant])
-
-
 @pytest.mark.parametrize("name", CLASSES)
 def test_class_of_diffusers_has_a_name_and_each_of_its_blocks_something(name):
-    shapes = of_class(*CLASSES[name])
+    shapes = shapes_of_class(*CLASSES[name])
     found = detect(table_of(shapes), builtin())
     assert called(found) == name
     used = {found.block_of(key) for key in shapes}
@@ -102,7 +89,7 @@ def small(shapes):
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_adapters_merge_across_layouts(bmerge, tmp_path, name, swapped):
-    theirs = small(of_class(*CLASSES[name]))
+    theirs = small(shapes_of_class(*CLASSES[name]))
     own = {NAMES[name](key): array for key, array in theirs.items()}
     first, other = (own, theirs) if swapped else (theirs, own)
     for file, arrays in (("a", first), ("b", other)):
@@ -123,7 +110,7 @@ def test_adapters_merge_across_layouts(bmerge, tmp_path, name, swapped):
 
 
 def test_motion_modules_are_what_diffusers_converts_them_to():
-    theirs = small(of_class(*CLASSES["motion"]))
+    theirs = small(shapes_of_class(*CLASSES["motion"]))
     own = {motion_name(key): array for key, array in theirs.items()}
     converted = by_diffusers(oracle.convert_animatediff_checkpoint_to_diffusers, own)
     assert converted.keys() == {key for key in theirs if "pos_embed" not in key}
@@ -136,7 +123,7 @@ def test_motion_modules_are_what_diffusers_converts_them_to():
 @pytest.mark.parametrize("name", ["mochi", "cosmos"])
 def test_autoencoder_of_comfyui_is_that_of_diffusers_in_another_layout(name):
     own = shapes_of(f"vae_{name}")
-    theirs = of_class(*CLASSES[f"{name}-vae"])
+    theirs = shapes_of_class(*CLASSES[f"{name}-vae"])
     assert layout_of(table_of(own)) == "original"
     found = in_layout(table_of(own), "diffusers")
     assert {key: tensor.shape for key, tensor in found.items()} == theirs
@@ -205,7 +192,7 @@ def test_autoencoder_has_a_name_and_the_same_blocks_in_both_layouts(name, larges
 
 def test_autoencoder_of_stable_audio_has_the_same_blocks_in_both_layouts():
     sizes = []
-    for shapes in (shapes_of("vae_oobleck"), of_class("AutoencoderOobleck", {})):
+    for shapes in (shapes_of("vae_oobleck"), shapes_of_class("AutoencoderOobleck", {})):
         found = detect(table_of(shapes), builtin())
         assert found.id == "oobleck"
         sizes.append(dict.fromkeys(found.blocks, 0))
@@ -217,7 +204,7 @@ def test_autoencoder_of_stable_audio_has_the_same_blocks_in_both_layouts():
 @pytest.mark.parametrize("video", [True, False])
 def test_autoencoder_of_ltx2_is_named(video):
     kind = "AutoencoderKLLTX2Video" if video else "AutoencoderKLLTX2Audio"
-    found = detect(table_of(of_class(kind, {})), builtin())
+    found = detect(table_of(shapes_of_class(kind, {})), builtin())
     assert found.id == ("ltx-vae-095" if video else "ltx-audio-vae")
 
 
@@ -230,7 +217,7 @@ def test_nothing_of_an_autoencoder_is_taken_for_a_text_encoder(name):
 
 @pytest.mark.parametrize("theirs", [True, False])
 def test_autoencoder_of_mochi_is_put_to_its_model(bmerge, tmp_path, theirs):
-    given = small(of_class(*CLASSES["mochi-vae"]) if theirs else shapes_of("vae_mochi"))
+    given = small(shapes_of_class(*CLASSES["mochi-vae"]) if theirs else shapes_of("vae_mochi"))
     save_file(given, tmp_path / "vae.safetensors")
     model = {key: np.ones([min(n, 4) for n in s], "f4") for key, s in shapes_of("mochi").items()}
     save_file(model, tmp_path / "model.safetensors")
@@ -297,7 +284,7 @@ WORDS = {"cross_attention_dim": ((None, 768, 1024, None),) * 4}
                                   "norm_elementwise_affine": False})],
 )  # fmt: skip
 def test_relative_of_a_model_is_not_converted_as_if_it_were_that(kind, settings):
-    assert in_layout(table_of(of_class(kind, settings)), "original") is None
+    assert in_layout(table_of(shapes_of_class(kind, settings)), "original") is None
 
 
 def test_autoencoder_of_seedvr_keeps_the_names_that_comfyui_knows():
@@ -305,9 +292,9 @@ def test_autoencoder_of_seedvr_keeps_the_names_that_comfyui_knows():
 
 
 def test_models_of_sound_are_not_taken_for_those_of_pictures():
-    table = table_of(of_class("UNet2DConditionModel", SOUND))
+    table = table_of(shapes_of_class("UNet2DConditionModel", SOUND))
     assert called(detect(table, builtin())) == "audioldm"
-    more = table_of(of_class("AudioLDM2UNet2DConditionModel", WORDS))
+    more = table_of(shapes_of_class("AudioLDM2UNet2DConditionModel", WORDS))
     assert called(detect(more, builtin())).startswith("generic")
 
 
@@ -316,7 +303,7 @@ KINDS = {"AutoencoderKLHunyuanVideo15": "vae", "AutoencoderKLCogVideoX": "cogvid
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_autoencoder_is_of_one_kind(kind):
-    table = table_of(of_class(kind, {}))
+    table = table_of(shapes_of_class(kind, {}))
     assert called(detect(table, builtin())) == KINDS[kind]
     assert len([*other_layouts(table)]) == 1
 
@@ -328,7 +315,5 @@ def test_blocks_of_an_autoencoder_of_videos_are_of_bounded_size(name, id_):
     table = table_of(shapes_of(name))
     found = detect(table, builtin())
     assert found.id == id_
-    sizes = dict.fromkeys(found.blocks, 0)
-    for key, tensor in table.items():
-        sizes[found.block_of(key)] += tensor.numel
-    assert max(sizes.values()) < 0.15 * sum(sizes.values())
+    sizes = sizes_of_blocks(found, table)
+    assert max(sizes.values()) < 0.15 * sizes.total()

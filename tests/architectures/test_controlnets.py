@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
 import numpy as np
 import pytest
 from diffusers.loaders import single_file_utils as oracle
 from safetensors.numpy import load_file, save_file
 
+from blocks import called, sizes_of_blocks
 from bmerge.architectures import builtin, detect
 from bmerge.architectures.components import components_of
 from bmerge.formats.layouts import in_layout
@@ -45,10 +45,8 @@ NETS = {
 def test_control_net_has_a_name_and_blocks_of_bounded_size(name):
     table = table_of(shapes_of_class(*NETS[name]))
     found = detect(table, builtin())
-    assert " ".join([found.id, *found.variant]) == name
-    sizes = Counter()
-    for key, tensor in table.items():
-        sizes[found.block_of(key)] += tensor.nbytes
+    assert called(found) == name
+    sizes = sizes_of_blocks(found, table)
     assert max(sizes.values()) <= 0.15 * sizes.total(), sizes.most_common(1)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from blocks import called, sizes_of_blocks
 from bmerge.architectures import builtin, detect
 from bmerge.formats.layouts import in_layout, other_layouts
 from classes import shapes_of_class
@@ -81,10 +82,8 @@ UNCONDITIONED = {
 def test_unet_has_its_name_and_blocks_of_bounded_size(name):
     table = table_of(shapes_of_class(*MODELS[name]))
     found = detect(table, builtin())
-    assert " ".join([found.id, *found.variant]) == name
-    sizes = Counter()
-    for key, tensor in table.items():
-        sizes[found.block_of(key)] += tensor.nbytes
+    assert called(found) == name
+    sizes = sizes_of_blocks(found, table)
     assert max(sizes.values()) <= 0.15 * sizes.total(), sizes.most_common(1)
     assert set(found.blocks) - set(sizes) <= {"BASE", "T5", "OUT", "VAE"}
     assert sizes.keys() <= set(found.blocks)
@@ -117,7 +116,7 @@ def test_model_has_blocks_of_bounded_size_in_both_layouts(name):
     blocks = []
     for table in (theirs, own):
         found = detect(table, builtin())
-        assert " ".join([found.id, *found.variant]) == name
+        assert called(found) == name
         blocks.append({tensor.offset: found.block_of(key) for key, tensor in table.items()})
     assert blocks[0] == blocks[1]
     held = Counter()

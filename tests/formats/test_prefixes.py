@@ -1,11 +1,9 @@
 """What stands before the keys of a model's parts."""
 
-from pathlib import Path
-
 import pytest
 
 from bmerge.formats.prefixes import is_part_file, parted, prefix_of
-from bmerge.formats.safetensors import TensorInfo
+from comfyui import table_of
 
 STARTS = [
     "model.diffusion_model.", "net.", "unet.", "transformer.", "control_model.",
@@ -15,10 +13,6 @@ STARTS = [
 ]  # fmt: skip
 
 
-def table(*keys):
-    return {key: TensorInfo(key, "F16", (2,), Path("x"), 0, 4) for key in keys}
-
-
 @pytest.mark.parametrize("start", STARTS)
 def test_the_start_of_a_part_is_found(start):
     assert prefix_of(f"{start}layers.0.weight") == start
@@ -26,14 +20,15 @@ def test_the_start_of_a_part_is_found(start):
 
 def test_an_encoder_within_a_diffusion_model_is_of_it():
     keys = ("transformer.decoder.layers.0.weight", "transformer.encoder.layers.0.weight")
-    assert {start: [*part] for start, part in parted(table(*keys)).items()} == {
+    parts = parted(table_of(dict.fromkeys(keys, (2,))))
+    assert {start: [*part] for start, part in parts.items()} == {
         "transformer.": ["decoder.layers.0.weight", "encoder.layers.0.weight"]
     }
 
 
 def test_a_language_model_has_no_diffusion_model():
     keys = ("transformer.embedding.word_embeddings.weight", "transformer.encoder.layers.0.weight")
-    assert [*parted(table(*keys))] == [""]
+    assert [*parted(table_of(dict.fromkeys(keys, (2,))))] == [""]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import threading
 import time
 
 from bmerge.cli import signals
+from bmerge.cli.leaving import threads_left
 from bmerge.cli.output import note
 
 __all__ = ["tell_of_threads"]
@@ -15,20 +16,13 @@ _SECONDS = 3.0
 
 
 def tell_of_threads() -> None:
-    """Say for which threads Python waits at its end, if it does; a signal ends that."""
-    if _left():
-        threading.Thread(target=_tell, name="lingering", daemon=True).start()
-
-
-def _left() -> list[str]:
-    """Return the names of threads that Python waits for."""
-    main = threading.main_thread()
-    return [t.name for t in threading.enumerate() if t is not main and not t.daemon]
+    """Say for which threads Python waits at its end; a signal ends that."""
+    threading.Thread(target=_tell, name="lingering", daemon=True).start()
 
 
 def _tell() -> None:
     time.sleep(_SECONDS)
-    if names := _left():
+    if names := threads_left():
         signals.finish()
         which = ", ".join(map(repr, dict.fromkeys(names)))
         threads = "thread" if len(names) == 1 else "threads"

@@ -99,8 +99,9 @@ def _call(words: list[str]) -> int:
 
 def _tell_what_keeps_us() -> None:
     """Say for whose threads Python is going to wait, where there are any."""
-    threading = sys.modules.get("threading")
-    if threading is not None and threading.active_count() > 1:
+    from bmerge.cli.leaving import threads_left
+
+    if threads_left():
         from bmerge.cli.lingering import tell_of_threads  # few commands leave threads
 
         tell_of_threads()

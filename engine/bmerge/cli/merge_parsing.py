@@ -135,8 +135,9 @@ class MergeCommand(click.Command):
 
     def _first_word(self, ctx: click.Context, args: Sequence[str]) -> str | None:
         """Return the method or recipe that ``args`` names, wherever the options stand."""
-        if args and not args[0].startswith("-") and not any(map(_may_be_shared, args)):
-            return args[0]
+        early = tuple(word for p in self.params if p.is_eager for word in p.opts)
+        if args and not args[0].startswith("-") and not any(a.startswith(early) for a in args):
+            return args[0]  # and no option counts before the method does
         common = [p for p in self.params if isinstance(p, click.Option)]
         probe = click.Command(
             self.name,
@@ -165,11 +166,6 @@ class MergeCommand(click.Command):
         names = ", ".join(f"--{name}" for name in _names(method)) or "none"
         message = f"{method.name} has no option {error.option_name}; its hyperparameters: {names}"
         return click.UsageError(message, ctx)
-
-
-def _may_be_shared(word: str) -> bool:
-    """Tell whether a word may be one of the shared options, which count before a method does."""
-    return word.startswith(("-p", "--plugin", "--debug"))
 
 
 def _method(ctx: click.Context) -> MergeMethod | None:
