@@ -6,7 +6,7 @@ comes from a generator of its own, and nothing in the model mixes the pictures o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ def sample(
     negative_prompts: Sequence[str] | None = None,
     steps: int = 12,
     cfg: float = 2.5,
+    before_step: Callable[[], None] = lambda: None,
 ) -> list[Image.Image]:
     """Draw one picture for each prompt.
 
@@ -48,6 +49,7 @@ def sample(
         negative_prompts: what to keep away from, one for each prompt; none means "".
         steps: denoising steps, 1 to 1000.
         cfg: guidance; 1 follows the prompt plainly and ignores the negative one.
+        before_step: is called before each step; what it raises ends the sampling.
 
     Returns:
         64 x 64 RGB pictures, in the order of the prompts.
@@ -66,7 +68,9 @@ def sample(
     with torch.inference_mode():
         for start in range(0, len(prompts), BATCH):
             part = slice(start, start + BATCH)
-            latents = _denoise(model, prompts[part], negatives[part], seeds[part], steps, cfg)
+            text = model.encode_text([*prompts[part], *negatives[part]])
+            x = first_noise(seeds[part]).to(text.device)
+            latents = _denoise(model, x, text, steps, cfg, before_step)
             pictures += to_pictures(model.first_stage_model.decode(latents))
     return pictures
 
@@ -87,18 +91,16 @@ def to_pictures(decoded: Tensor) -> list[Image.Image]:
 
 def _denoise(
     model: DemoModel,
-    prompts: Sequence[str],
-    negatives: Sequence[str],
-    seeds: Sequence[int],
+    x: Tensor,
+    text: Tensor,
     steps: int,
     cfg: float,
+    before_step: Callable[[], None],
 ) -> Tensor:
-    device = next(model.parameters()).device
-    text = model.encode_text([*prompts, *negatives])
-    x = first_noise(seeds).to(device)
-    times = torch.linspace(STEPS - 1, -1, steps + 1).round().long().to(device)
+    times = torch.linspace(STEPS - 1, -1, steps + 1).round().long().to(x.device)
     signal, noise = signal_and_noise(times)
     for i in range(steps):
+        before_step()
         velocity = _guided(model, x, times[i], text, cfg)
         clean = signal[i] * x - noise[i] * velocity
         remaining = noise[i] * x + signal[i] * velocity

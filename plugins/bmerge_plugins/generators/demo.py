@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from itertools import groupby
+from threading import Event
 from typing import TYPE_CHECKING
 
 from bmerge import GeneratorError, GeneratorKind, MergedModel, Payload, Picture, hookimpl
@@ -59,7 +60,7 @@ class DemoGenerator:
     def check(self, *, paint: bool) -> None:
         """Make a picture with the model as it is; there is nothing else that could be missing."""
         if paint:
-            self._sample([Payload("check", "red circle", steps=1)])
+            self._sample([Payload("check", "red circle", steps=1)], Event())
 
     def load(self, model: MergedModel) -> None:
         """Merge into the parameters of the live model."""
@@ -73,8 +74,8 @@ class DemoGenerator:
         """
         for payload in payloads:
             _check(payload)
-        batches = list(self._batches(payloads))
-        running = [self._pool.submit(self._sample, batch) for batch in batches]
+        batches, stopped = list(self._batches(payloads)), Event()
+        running = [self._pool.submit(self._sample, batch, stopped) for batch in batches]
         try:
             for batch, future in zip(batches, running, strict=True):
                 steps, cfg = _settings(batch[0])
@@ -82,6 +83,7 @@ class DemoGenerator:
                 for payload, image in zip(batch, future.result(), strict=True):
                     yield Picture(payload, image, info)
         finally:  # before the next merge, nothing may still be reading the parameters
+            stopped.set()
             for future in running:
                 future.cancel()
             wait(running)
@@ -100,8 +102,12 @@ class DemoGenerator:
             for start in range(0, len(group), self._batch):
                 yield group[start : start + self._batch]
 
-    def _sample(self, payloads: Sequence[Payload]) -> list[Image]:
+    def _sample(self, payloads: Sequence[Payload], stopped: Event) -> list[Image]:
         from bmerge_plugins.demo.sampler import sample
+
+        def check() -> None:
+            if stopped.is_set():
+                raise CancelledError
 
         steps, cfg = _settings(payloads[0])
         return sample(
@@ -111,6 +117,7 @@ class DemoGenerator:
             negative_prompts=[payload.negative_prompt for payload in payloads],
             steps=steps,
             cfg=cfg,
+            before_step=check,
         )
 
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from bmerge import Generator, GeneratorError, Payload, Picture
+from bmerge_plugins.demo import sampler
 from bmerge_plugins.demo.model import DemoModel
 from bmerge_plugins.demo.sampler import sample
 from bmerge_plugins.generators.demo import DemoGenerator, bmerge_generators
@@ -145,6 +146,26 @@ def test_the_caller_may_stop_at_any_picture_and_go_on_with_another_model(
     pictures.close()  # type: ignore[attr-defined]
     generator.load(Merge(model.state_dict()))
     assert _one(generator, FAST).shape == (64, 64, 3)
+
+
+def test_what_is_being_painted_ends_with_the_picture_at_which_the_caller_stops(
+    generator: DemoGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def counted(model: DemoModel, *given: Any) -> torch.Tensor:
+        steps.append(len(given[0]))
+        return guided(model, *given)
+
+    guided = sampler._guided
+    monkeypatch.setattr(sampler, "_guided", counted)
+    long = replace(FAST, steps=1000)
+    pictures = generator.generate([FAST, *[replace(long, id=str(i)) for i in range(6)]])
+    next(pictures)
+    pictures.close()  # type: ignore[attr-defined]
+    assert len(steps) < 1000
+    ended = len(steps)
+    assert (_one(generator, FAST).shape, len(steps)) == ((64, 64, 3), ended + 2)
 
 
 @pytest.mark.parametrize(
