@@ -18,6 +18,7 @@ from bmerge.plan import Plan
 from bmerge.storage.stored import StoredStudy, read_study
 from bmerge.study.events import Event, TrialFinished
 from bmerge.study_file.load import load_study
+from bmerge.trials.folder import CHECKPOINT, RECIPE
 from bmerge.trials.limits import UNLIMITED, Limits
 from bmerge.trials.trial import Trial, front_of
 from bmerge.trials.winner import winner_of
@@ -145,12 +146,12 @@ class Study:
     @property
     def checkpoint(self) -> Path | None:
         """The best merge, if it is written."""
-        return self._written("best.safetensors")
+        return self._written(CHECKPOINT)
 
     @property
     def recipe(self) -> Path | None:
         """Its recipe, if it is written; ``bmerge.merge`` takes it."""
-        return self._written("recipe.yaml")
+        return self._written(RECIPE)
 
     @property
     def report(self) -> Path:
@@ -206,8 +207,8 @@ class Study:
     def _stored(self) -> StoredStudy:
         return read_study(self._folder)
 
-    def _written(self, name: str) -> Path | None:
-        file = self._folder / "best" / name
+    def _written(self, place: Path) -> Path | None:
+        file = self._folder / place
         return file if file.exists() else None
 
     def _teller(self, on_event: Callable[[Event], None] | None) -> Callable[[Event], None]:

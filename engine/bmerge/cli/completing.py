@@ -10,13 +10,12 @@ import click
 
 from bmerge.cli.session import session_of
 from bmerge.errors import BmergeError
+from bmerge.trials.folder import MARKS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 __all__ = ["complete_method", "complete_study", "complete_value"]
-
-_STUDY = ("study.db", "storage.url")
 
 
 def complete_method(
@@ -71,6 +70,6 @@ def complete_study(
     from click.shell_completion import CompletionItem
 
     del context, parameter
-    folders = sorted(file.parent for name in _STUDY for file in Path("runs").glob(f"**/{name}"))
+    folders = sorted(file.parent for name in MARKS for file in Path("runs").glob(f"**/{name}"))
     found = [CompletionItem(str(f)) for f in folders if str(f).startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="dir")]

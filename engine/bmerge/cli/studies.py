@@ -24,6 +24,7 @@ from bmerge.storage.stored import StoredStudy, read_study
 from bmerge.storage.transfer import export_study, import_study
 from bmerge.trials.constraint import Constraint
 from bmerge.trials.figures import figure
+from bmerge.trials.folder import MARKS
 from bmerge.trials.times import time_of_a_trial, times_in_words
 from bmerge.trials.trial import Trial, front_of
 from bmerge.trials.winner import winner_of
@@ -186,7 +187,7 @@ def import_(file: Path, *, out: Path | None) -> None:
 
 def _studies_below(folder: Path) -> Iterator[StoredStudy]:
     """Yield the studies in ``folder`` and below; one that cannot be read is named and skipped."""
-    files = (*folder.glob("**/study.db"), *folder.glob("**/storage.url"))
+    files = (file for mark in MARKS for file in folder.glob(f"**/{mark}"))
     for place in sorted({file.parent for file in files}):
         try:
             yield read_study(place)

@@ -18,7 +18,6 @@ from bmerge.recipe.schema import BlockWeights
 from bmerge.records import dataclass
 from bmerge.report.data import Candidate, ReportData, Role, Shot, TrialRow, WeightMap
 from bmerge.report.provenance import (
-    RECIPE,
     commands,
     family,
     hashes,
@@ -31,6 +30,7 @@ from bmerge.space.expected import expected
 from bmerge.storage.stored import StoredStudy, read_study
 from bmerge.trials.certainty import score_of
 from bmerge.trials.comparison import Comparison, comparison
+from bmerge.trials.folder import RECIPE
 from bmerge.trials.objective import Objective, Objectives, Scale
 from bmerge.trials.picture_record import PictureRecord
 from bmerge.trials.proof import load_proof

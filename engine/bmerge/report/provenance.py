@@ -19,10 +19,10 @@ from bmerge.storage.definition import StudyDefinition
 from bmerge.storage.stored import StoredStudy
 from bmerge.study.best import front_recipe
 from bmerge.trials.baselines import model_name
+from bmerge.trials.folder import CHECKPOINT, RECIPE
 from bmerge.trials.trial import Trial, front_of
 
 __all__ = [
-    "RECIPE",
     "commands",
     "family",
     "hashes",
@@ -32,8 +32,6 @@ __all__ = [
     "versions",
 ]
 
-RECIPE = Path("best", "recipe.yaml")
-_CHECKPOINT = Path("best", "best.safetensors")
 _DIGEST = re.compile(r"(?:sha256 )?([0-9a-f]{64})\b")
 _DISTRIBUTIONS = ("bmerge", "torch", "optuna", "nevergrad", "bayesian-optimization", "numpy")
 
@@ -67,7 +65,7 @@ def _digests(place: str, value: object) -> Iterator[tuple[str, str]]:
 
 def family(study_dir: Path) -> Lineage | None:
     """Return the family tree that the best merge's file in a study's folder tells, if it does."""
-    path = study_dir / _CHECKPOINT
+    path = study_dir / CHECKPOINT
     if not path.is_file() or not path.resolve().is_relative_to(study_dir.resolve()):
         return None
     try:
@@ -151,7 +149,7 @@ def versions() -> dict[str, str]:
 def commands(folder: Path, study: StoredStudy, *, has_recipe: bool) -> Iterable[tuple[str, str]]:
     """Yield what can be made again, and the command line for it."""
     if has_recipe:
-        command = f"bmerge merge {folder / RECIPE} -o best.safetensors"
+        command = f"bmerge merge {folder / RECIPE} -o {CHECKPOINT.name}"
         yield "The best checkpoint again, the same bytes:", command
     for trial in front_of(study.trials):
         if (path := front_recipe(folder, trial)).is_file():

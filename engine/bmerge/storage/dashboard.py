@@ -20,9 +20,9 @@ from bmerge.records import dataclass
 from bmerge.storage.database import close_database, open_database, without_password
 from bmerge.storage.home import url_of
 from bmerge.storage.lock import FolderLock, lock_of_database
-from bmerge.storage.sqlite_file import FILE
 from bmerge.storage.storages import offered
 from bmerge.storage.stored import StoredStudy, read_study
+from bmerge.trials.folder import DATABASE
 
 __all__ = ["Artifacts", "publish_pictures"]
 
@@ -78,7 +78,7 @@ def publish_pictures(folder: Path) -> Artifacts:
                 storage.set_study_system_attr(row, key, json.dumps(meta))
             count += 1
     return Artifacts(
-        f"sqlite:///{(folder / FILE).absolute()}" if url is None else without_password(url),
+        f"sqlite:///{(folder / DATABASE).absolute()}" if url is None else without_password(url),
         (folder / _FOLDER).absolute(),
         count,
     )

@@ -20,14 +20,14 @@ from bmerge.extras import require
 from bmerge.logs import logger
 from bmerge.records import dataclass
 from bmerge.storage import sqlite_file
-from bmerge.storage.sqlite_file import FILE, connect
+from bmerge.storage.sqlite_file import connect
+from bmerge.trials.folder import DATABASE
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import Connection
 
 __all__ = [
-    "FILE",
     "close_database",
     "open_database",
     "transact",
@@ -61,7 +61,7 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
     if url is not None:
         url = _with_driver(url)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
-    path = folder / FILE
+    path = folder / DATABASE
     options: dict[str, Any] = {}
     if url is None:  # by a function, since not every path can be written as a URL
         creator = functools.partial(connect, path, create=create)

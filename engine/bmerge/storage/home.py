@@ -14,13 +14,9 @@ from typing import Any
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.durable import write_durably
+from bmerge.trials.folder import DATABASE, IDENTITY, STORAGE
 
 __all__ = ["check_home", "enter_home", "is_home", "storage_of", "url_of"]
-
-_URL_FILE = "storage.url"
-"""Says where a study is stored where that is not its own folder."""
-_ID_FILE = "study.id"
-_FILE = "study.db"
 
 
 def url_of(folder: Path) -> str | None:
@@ -29,10 +25,10 @@ def url_of(folder: Path) -> str | None:
     Raises:
         StudyError: if the file that says so is empty, as earlier releases left it on a full disk.
     """
-    url = _text_of(folder / _URL_FILE)
+    url = _text_of(folder / STORAGE)
     if url == "":
         hint = "remove it, and run the study with its storage in the study file"
-        raise StudyError(f"{folder / _URL_FILE} is empty", hint=hint)
+        raise StudyError(f"{folder / STORAGE} is empty", hint=hint)
     return url
 
 
@@ -47,8 +43,8 @@ def storage_of(folder: Path, wanted: str | None) -> str | None:
         StudyError: if the folder holds a study of its own.
     """
     known = url_of(folder)
-    if wanted is not None and known is None and (folder / _FILE).exists():
-        message = f"the study in {folder} is stored in its {_FILE}, not in another storage"
+    if wanted is not None and known is None and (folder / DATABASE).exists():
+        message = f"the study in {folder} is stored in its {DATABASE}, not in another storage"
         raise StudyError(message, hint="leave storage out, or give another folder by --out")
     return wanted or known
 
@@ -113,14 +109,14 @@ def enter_home(
     identity = attributes.get("id") or os.urandom(16).hex()
     now = {"folder": str(folder.absolute()), "id": identity}
     describe({key: value for key, value in now.items() if attributes.get(key) != value})
-    for file, text in ((_URL_FILE, url), (_ID_FILE, identity)):
+    for file, text in ((STORAGE, url), (IDENTITY, identity)):
         if _text_of(folder / file) != text:
             write_durably(folder / file, text.encode())
 
 
 def _id_of(folder: Path) -> str | None:
     try:
-        return (_text_of(folder / _ID_FILE) or "").strip() or None
+        return (_text_of(folder / IDENTITY) or "").strip() or None
     except OSError:
         return None
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from bmerge.errors import StudyError
 
-__all__ = ["AT_ONCE", "FILE", "connect"]
+__all__ = ["AT_ONCE", "connect"]
 
-FILE = "study.db"
 AT_ONCE = 2.0  # seconds for which SQLite itself waits for a lock, while Ctrl-C must wait as well
 
 _LAST_MADE = frozenset({"version_info", "alembic_version"})

@@ -15,7 +15,7 @@ from bmerge.storage.definition import StudyDefinition
 from bmerge.storage.home import is_home, url_of
 from bmerge.storage.protocol import Storage
 from bmerge.storage.rows import trial_of
-from bmerge.storage.sqlite_file import FILE
+from bmerge.trials.folder import DATABASE
 from bmerge.trials.objective import Objectives
 from bmerge.trials.revision import REVISIONS, read_revisions, revised
 from bmerge.trials.trial import Trial
@@ -57,7 +57,7 @@ class StoredStudy:
 
 def has_study(folder: Path) -> bool:
     """Tell whether a run has ever begun in ``folder``."""
-    return (folder / FILE).is_file() or url_of(folder) is not None
+    return (folder / DATABASE).is_file() or url_of(folder) is not None
 
 
 def read_study(folder: str | Path) -> StoredStudy:
@@ -96,7 +96,7 @@ def opened_study(folder: Path) -> Iterator[tuple[Storage, str, dict[str, Any]]]:
                 return
         begun = any(map(storage.trials, storage.studies()))
     if not begun and url is None:
-        message = f"no study in {folder} yet: its run ended while it made {FILE}"
+        message = f"no study in {folder} yet: its run ended while it made {DATABASE}"
         raise StudyError(message, hint="the same `bmerge run` begins it")
     raise StudyError(f"no study of bmerge in {folder}")
 

@@ -23,10 +23,10 @@ from bmerge.storage.definition import StudyDefinition
 from bmerge.storage.lock import FolderLock
 from bmerge.storage.protocol import Storage, StoredTrial
 from bmerge.storage.rows import trial_of
-from bmerge.storage.sqlite_file import FILE
 from bmerge.storage.stored import has_study, opened_study, read_study
 from bmerge.system import sync_folder
 from bmerge.temporaries import temporary_folder
+from bmerge.trials.folder import DATABASE
 from bmerge.trials.trial import TrialState
 
 __all__ = ["export_study", "import_study"]
@@ -84,7 +84,7 @@ def import_study(lines: Iterable[str], folder: Path, *, source: str) -> str:
         with closing(open_storage(made, None, create=True)) as storage, expected(source):
             _store(storage, head, rows, folder)
         read_study(made)  # or complain
-        (made / FILE).rename(folder / FILE)
+        (made / DATABASE).rename(folder / DATABASE)
         sync_folder(folder)
     return str(head["study"])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bmerge.evaluate.durable import unwritable, write_durably
 from bmerge.recipe import dump_recipe
 from bmerge.study.study import MergesModels
+from bmerge.trials.folder import CHECKPOINT, RECIPE
 from bmerge.trials.trial import Trial
 
 __all__ = ["front_recipe", "recipe_text", "write_best", "write_front"]
@@ -29,8 +30,8 @@ def write_best(merger: MergesModels, trial: Trial, folder: Path) -> tuple[Path, 
     Raises:
         StudyError: if the folder cannot be written; the merge's own errors pass through.
     """
-    checkpoint = folder / "best" / "best.safetensors"
-    recipe = folder / "best" / "recipe.yaml"
+    checkpoint = folder / CHECKPOINT
+    recipe = folder / RECIPE
     merge = trial.proposal.merge
     text = recipe_text(merger, trial)
     if checkpoint.exists() and recipe.exists() and recipe.read_text(encoding="utf-8") == text:

@@ -16,6 +16,7 @@ from bmerge.rating import Ratings
 from bmerge.rating.scores import Standing, standings
 from bmerge.report.load import load_report_data
 from bmerge.report.parts import parts
+from bmerge.trials.folder import DATABASE
 from bmerge.web.pictures import PageGallery
 
 __all__ = ["LiveView"]
@@ -62,7 +63,7 @@ class LiveView:
 
     def _marks(self) -> Iterator[object]:
         """Yield what is different whenever the study is."""
-        database = self._folder / "study.db"
+        database = self._folder / DATABASE
         if database.exists():
             stat = database.stat()
             yield stat.st_mtime_ns, stat.st_size
