@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ import pytest
 
 import postgres
 import toy_study
-from bmerge import StudyError, hookimpl
+from bmerge import StudyError, StudyInterruptedError, hookimpl
 from bmerge.host.discovery import PluginCandidate
 from bmerge.host.manager import PluginHost
 from bmerge.host.registry import Registry
@@ -22,7 +24,7 @@ from bmerge.storage import storages
 from bmerge.storage.optuna_storage import OptunaStorage
 from bmerge.storage.protocol import StorageKind, StoredTrial
 from bmerge.storage.stored import read_study
-from bmerge.study.events import Paused
+from bmerge.study.events import Paused, TrialStarted
 from bmerge.study.loop import run_study
 from bmerge.testing import check_storage
 from toy_study import make_study
@@ -193,3 +195,39 @@ def test_a_trial_takes_the_place_of_what_a_call_that_failed_has_left(tmp_path):
     (trial,) = storage.trials("s")
     storage.close()
     assert (trial.number, trial.attributes) == (0, {"word": "its own"})
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at once", "by the next run"])
+def test_what_another_program_has_ended_is_finished_all_the_same(tmp_path, again):
+    """Optuna's tools may fail a trial that runs; what came of it is not lost for that."""
+    study = make_study(tmp_path, n_iters=0, init=0)
+
+    def fail(event):
+        if isinstance(event, TrialStarted) and event.number == 1:
+            with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as other, other:
+                other.execute("UPDATE trials SET state = 'FAIL' WHERE state = 'RUNNING'")
+            if again:
+                raise KeyboardInterrupt
+
+    with contextlib.suppress(StudyInterruptedError):
+        run_study(study, on_event=fail)
+    if again:
+        assert [t.state for t in read_study(tmp_path).trials.values()] == ["complete", "running"]
+        run_study(study)
+    assert [t.state for t in read_study(tmp_path).trials.values()] == ["complete"] * 3
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as other:
+        assert set(other.execute("SELECT state FROM trials")) == {("COMPLETE",)}
+
+
+@pytest.mark.parametrize(
+    ("tables", "what"), [(("trials",), "trial 1 of the study 'toy'"), (("studies",), "'toy'")]
+)
+def test_what_somebody_has_removed_from_a_database_is_one_line(tmp_path, tables, what):
+    def remove(event):
+        if isinstance(event, TrialStarted) and event.number == 1:
+            with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as other, other:
+                for table in tables:
+                    other.execute(f"DELETE FROM {table}")
+
+    with pytest.raises(StudyError, match=f"{what} is not in its database any more"):
+        run_study(make_study(tmp_path, n_iters=0, init=0), on_event=remove)

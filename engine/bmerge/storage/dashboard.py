@@ -17,9 +17,10 @@ from bmerge.errors import StudyError
 from bmerge.evaluate.durable import copy_durably
 from bmerge.evaluate.pictures import picture_file
 from bmerge.records import dataclass
-from bmerge.storage.database import close_database, open_database, without_password
+from bmerge.storage.database import close_database, open_database
 from bmerge.storage.home import url_of
 from bmerge.storage.lock import FolderLock, lock_of_database
+from bmerge.storage.server import without_password
 from bmerge.storage.storages import offered
 from bmerge.storage.stored import StoredStudy, read_study
 from bmerge.trials.folder import DATABASE

@@ -16,22 +16,29 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bmerge.errors import StudyError
 from bmerge.evaluate.sqlite import failure_of, is_locked
-from bmerge.extras import require
 from bmerge.logs import logger
 from bmerge.records import dataclass
 from bmerge.storage import sqlite_file
+from bmerge.storage.server import (
+    Holder,
+    connection_settings,
+    with_driver,
+    without_password,
+)
 from bmerge.storage.sqlite_file import connect
 from bmerge.trials.folder import DATABASE
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import Connection
+    from sqlalchemy.exc import DBAPIError
 
 __all__ = [
     "close_database",
+    "holder_of",
     "open_database",
+    "patiently",
     "transact",
-    "without_password",
 ]
 
 T = TypeVar("T")
@@ -59,7 +66,7 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
     import sqlalchemy.pool
 
     if url is not None:
-        url = _with_driver(url)
+        url = with_driver(url)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it has a handler of its own
     path = folder / DATABASE
     options: dict[str, Any] = {}
@@ -69,7 +76,7 @@ def open_database(folder: Path, url: str | None, *, create: bool) -> RDBStorage:
     elif url.startswith("sqlite"):
         options = {"connect_args": {"timeout": sqlite_file.AT_ONCE}}
     else:  # a connection of before the server was started again is noticed
-        options = {"pool_pre_ping": True}
+        options = {"pool_pre_ping": True, "connect_args": connection_settings(url)}
     place = _Place(path) if url is None else _Place(without_password(url))
     new = url is None and create and not path.exists()  # then its tables are of this release
 
@@ -111,6 +118,18 @@ def transact(storage: RDBStorage, action: Callable[[Connection], None]) -> None:
     cast("_PatientStorage", storage).transact(action)
 
 
+def patiently(storage: RDBStorage, action: Callable[[], T]) -> T:
+    """Return what an action returns, patiently as the storage's own methods; it may be repeated."""
+    return _patiently(action, cast("_PatientStorage", storage).place)
+
+
+def holder_of(storage: RDBStorage) -> Holder | None:
+    """Return what holds studies at the storage's server; None where there is no such server."""
+    if storage.engine.dialect.name != "postgresql":
+        return None
+    return Holder(storage.engine, cast("_PatientStorage", storage).place)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a database is: a file, or an address without its password."""
@@ -130,13 +149,13 @@ class _PatientStorage:
     """
 
     def __init__(self, storage: RDBStorage, place: _Place) -> None:
-        self._storage, self._place = storage, place
+        self._storage, self.place = storage, place
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._storage, name)
         if not callable(found):
             return found
-        return lambda *args, **options: _patiently(lambda: found(*args, **options), self._place)
+        return lambda *args, **options: _patiently(lambda: found(*args, **options), self.place)
 
     def transact(self, action: Callable[[Connection], None]) -> None:
         """Carry out an action in one transaction."""
@@ -145,7 +164,7 @@ class _PatientStorage:
             with self._storage.engine.begin() as connection:
                 action(connection)
 
-        _patiently(carry_out, self._place)
+        _patiently(carry_out, self.place)
 
 
 def _patiently(action: Callable[[], T], place: _Place) -> T:
@@ -179,11 +198,16 @@ def _told(error: Exception, sqlite: sqlite3.Error | None, place: _Place) -> Stud
         return None
     passes = any(
         isinstance(each, OperationalError | InterfaceError | NoConnectionError)
-        or (isinstance(each, DBAPIError) and each.connection_invalidated)
+        or (isinstance(each, DBAPIError) and (each.connection_invalidated or _is_read_only(each)))
         for each in causes
     )
     message = f"{place} cannot be used: {_one_line(error)}"
     return StudyError(message, blame="surroundings" if passes else "study")
+
+
+def _is_read_only(error: DBAPIError) -> bool:
+    """Tell whether a server takes no writes for now: one that others follow, or that is full."""
+    return getattr(error.orig, "sqlstate", None) == "25006"
 
 
 def _one_line(error: Exception) -> str:
@@ -197,23 +221,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while step is not None:
         yield step
         step = getattr(step, "orig", None) or step.__cause__
-
-
-def _with_driver(url: str) -> str:
-    """Return a URL of PostgreSQL with the driver that the extra brings; any other as it is."""
-    scheme, colon, rest = url.partition(":")
-    if scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        return url
-    require(("psycopg",), "a study in PostgreSQL")
-    return f"postgresql+psycopg{colon}{rest}"
-
-
-def without_password(url: str) -> str:
-    """Return an address as it may be shown."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        return "of this study"

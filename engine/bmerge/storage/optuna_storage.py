@@ -6,22 +6,29 @@ the trials' user attributes. Nothing else speaks to Optuna of trials.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmerge.errors import StudyError
 from bmerge.space.distributions import distribution_of, parameter_of, stored_value, values_of
-from bmerge.storage.database import close_database, open_database
+from bmerge.storage.database import close_database, holder_of, open_database, patiently
 from bmerge.storage.lock import lock_of_database
 from bmerge.storage.protocol import StoredTrial
-from bmerge.storage.trial_rows import add_trials, finish_trial, reopen_trials
+from bmerge.storage.trial_rows import add_trials, finish_trial, note_trial, reopen_trials
 from bmerge.trials.trial import TrialState
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from bmerge.storage.server import Holder
+
 __all__ = ["OptunaStorage"]
 
+_HOLDER = "bmerge:holder"
+"""Attribute of a study that only Optuna's systems see: which run wrote it last."""
 _NAMES: Mapping[TrialState, str] = {
     "running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL",
 }  # fmt: skip
@@ -46,6 +53,16 @@ class OptunaStorage:
         except BaseException:
             self._unlock()
             raise
+        self._holder = holder_of(self._rdb) if create else None
+        self._held: str | None = None
+        self._token = secrets.token_hex(8)
+
+    def hold(self, study: str) -> None:
+        """Let no other run write a study, where several machines can reach it."""
+        if self._holder is not None:
+            patiently(self._rdb, partial(self._holder.hold, study))
+            self._rdb.set_study_system_attr(self._id(study), _HOLDER, self._token)
+            self._held = study
 
     def studies(self) -> Sequence[str]:
         """Return the names of the studies."""
@@ -61,7 +78,7 @@ class OptunaStorage:
     def delete(self, study: str) -> None:
         """Remove a study."""
         if study in self.studies():
-            self._rdb.delete_study(self._id(study))
+            self._rdb.delete_study(self._own(study))
 
     def attributes(self, study: str) -> dict[str, Any]:
         """Return the attributes of a study."""
@@ -69,7 +86,7 @@ class OptunaStorage:
 
     def describe(self, study: str, attributes: Mapping[str, Any]) -> None:
         """Store attributes of a study."""
-        row = self._id(study)
+        row = self._own(study)
         for key, value in attributes.items():
             self._rdb.set_study_user_attr(row, key, value)
 
@@ -81,13 +98,11 @@ class OptunaStorage:
     def add(self, study: str, trials: Sequence[StoredTrial]) -> None:
         """Store trials, in one transaction."""
         rows = {trial.number: _frozen(trial) for trial in trials}
-        add_trials(self._rdb, self._id(study), rows)
+        add_trials(self._rdb, self._own(study), rows)
 
     def note(self, study: str, number: int, attributes: Mapping[str, Any]) -> None:
         """Store attributes of a running trial."""
-        row = self._row(study, number)
-        for key, value in attributes.items():
-            self._rdb.set_trial_user_attr(row, key, value)
+        note_trial(self._rdb, self._row(study, number), attributes)
 
     def finish(
         self,
@@ -108,6 +123,8 @@ class OptunaStorage:
     def close(self) -> None:
         """Let go of the database."""
         try:
+            if self._holder is not None:
+                self._holder.release()
             close_database(self._rdb)
         finally:
             self._unlock()
@@ -116,11 +133,42 @@ class OptunaStorage:
         if self._lock is not None:
             self._lock.close()
 
+    def _own(self, study: str) -> int:
+        """Return the id of a study that is to be written, once it is sure that nobody else does."""
+        if self._holder is not None and study == self._held and not self._holder.holds():
+            self._hold_again(self._holder, study)
+        return self._id(study)
+
+    def _hold_again(self, holder: Holder, study: str) -> None:
+        """Hold a study again after the connection was lost, unless another run wrote meanwhile."""
+        try:
+            patiently(self._rdb, partial(holder.hold, study))
+        except StudyError as error:  # or what is left of our own connection
+            raise StudyError(str(error), blame="surroundings", hint=error.hint) from error
+        known = self._rdb.get_study_system_attrs(self._id(study)).get(_HOLDER, self._token)
+        if known != self._token:
+            holder.release()
+            message = f"another run has gone on with the study {study!r} while its server was away"
+            raise StudyError(message, hint="the same command continues behind it")
+
     def _id(self, study: str) -> int:
-        return self._rdb.get_study_id_from_name(study)
+        try:
+            return self._rdb.get_study_id_from_name(study)
+        except KeyError as error:
+            raise _gone(f"the study {study!r}") from error
 
     def _row(self, study: str, number: int) -> int:
-        return self._rdb.get_trial_id_from_study_id_trial_number(self._id(study), number)
+        row = self._own(study)
+        try:
+            return self._rdb.get_trial_id_from_study_id_trial_number(row, number)
+        except KeyError as error:
+            raise _gone(f"trial {number} of the study {study!r}") from error
+
+
+def _gone(what: str) -> StudyError:
+    """Return what to say of rows that somebody has removed."""
+    message = f"{what} is not in its database any more: somebody has removed it"
+    return StudyError(message, hint="bring it back from a backup, or begin anew with another --out")
 
 
 def _frozen(trial: StoredTrial) -> FrozenTrial:

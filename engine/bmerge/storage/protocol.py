@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bmerge.records import dataclass
 from bmerge.space.protocols import Parameter
 from bmerge.trials.trial import TrialState
 
-__all__ = ["Storage", "StorageKind", "StoredTrial"]
+__all__ = ["Held", "Storage", "StorageKind", "StoredTrial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,18 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Let go of everything; called once."""
+
+
+@runtime_checkable
+class Held(Protocol):
+    """What a storage may have besides, where runs on several machines can reach it."""
+
+    def hold(self, study: str) -> None:
+        """Let no other run write a study until this storage is closed; called before it is read.
+
+        Raises:
+            StudyError: if another run holds it.
+        """
 
 
 class OpensStorage(Protocol):

@@ -81,6 +81,8 @@ def trial_of(row: StoredTrial) -> Trial:
     with expected(f"trial {row.number}"):
         attributes: Mapping[str, Any] = row.attributes
         proposal, state = _proposal(attributes, row.values), row.state
+        if state == "failed" and "sequence" not in attributes:
+            state = "running"  # another program has ended it
         if state == "running":  # attributes of a finish that was cut short do not count
             token = text(attributes.get(ATTEMPT, ""), ATTEMPT)
             parked = _parked(attributes.get(PARKED, {}))

@@ -26,7 +26,7 @@ from bmerge.storage.definition import StudyDefinition
 from bmerge.storage.forked import is_cut_short
 from bmerge.storage.home import check_home, enter_home, storage_of
 from bmerge.storage.lock import FolderLock
-from bmerge.storage.protocol import Storage, StoredTrial
+from bmerge.storage.protocol import Held, Storage, StoredTrial
 from bmerge.storage.rows import (
     ATTEMPT,
     PARKED,
@@ -280,3 +280,5 @@ def _find_or_create(
         check_home(folder, name, storage.attributes(name) if name in known else None)
     if name not in known:
         storage.create(name, objectives)
+    if isinstance(storage, Held):
+        storage.hold(name)

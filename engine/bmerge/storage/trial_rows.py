@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sqlalchemy.engine import Connection, CursorResult
 
-__all__ = ["add_trials", "finish_trial", "reopen_trials"]
+__all__ = ["add_trials", "finish_trial", "note_trial", "reopen_trials"]
 
 _PARTS = tuple(
     f"trial_{kind}"
@@ -51,6 +51,8 @@ _FINISHED = (
     "UPDATE trials SET state = :state, datetime_complete = :end"
     " WHERE trial_id = :trial AND state = 'RUNNING'"
 )
+_ENDED = "UPDATE trials SET state = :state, datetime_complete = :end WHERE trial_id = :trial"
+_KNOWN = "SELECT key FROM trial_user_attributes WHERE trial_id = :trial"
 _REOPENED = (
     "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL"
     " WHERE trial_id = :trial AND state = 'FAIL'"
@@ -102,6 +104,23 @@ def add_trials(storage: RDBStorage, study: int, trials: Mapping[int, FrozenTrial
     transact(storage, carry_out)
 
 
+def note_trial(storage: RDBStorage, trial: int, attributes: Mapping[str, Any]) -> None:
+    """Store attributes of a trial, also of one that another program has ended meanwhile.
+
+    Args:
+        storage: from :func:`~bmerge.storage.database.open_database`.
+        trial: id of the trial.
+        attributes: plain data (JSON) by name; others stay as they are.
+    """
+    rows = _attributes(trial, attributes)
+
+    def carry_out(connection: Connection) -> None:
+        _each(connection, _DELETED, rows)
+        _each(connection, _ATTRIBUTE, rows)
+
+    transact(storage, carry_out)
+
+
 def finish_trial(
     storage: RDBStorage,
     trial: int,
@@ -110,6 +129,8 @@ def finish_trial(
     attributes: Mapping[str, Any],
 ) -> None:
     """Finish a running trial with scores and attributes; one that is finished stays as it is.
+
+    A trial that another program has ended, without anything of what came of it, counts as running.
 
     Args:
         storage: from :func:`~bmerge.storage.database.open_database`.
@@ -122,8 +143,13 @@ def finish_trial(
 
     def carry_out(connection: Connection) -> None:
         now = datetime.now()  # noqa: DTZ005  as Optuna's own
-        done = _execute(connection, _FINISHED, [{"trial": trial, "state": state, "end": now}])
-        if done.rowcount:
+        end = [{"trial": trial, "state": state, "end": now}]
+        done = _execute(connection, _FINISHED, end).rowcount
+        if not done:
+            known = {row.key for row in _execute(connection, _KNOWN, [{"trial": trial}])}
+            if not attributes.keys() <= known:
+                done = _execute(connection, _ENDED, end).rowcount
+        if done:
             _each(connection, _DELETED, rows)
             _each(connection, _ATTRIBUTE, rows)
             _each(connection, _SCORE, _scores(trial, scores))
