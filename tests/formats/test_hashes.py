@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +51,19 @@ def test_changed_file_is_hashed_again_and_its_old_entry_goes(file, cache, change
     assert cached_sha256(file) is None
     assert sha256_of(file) == hashlib.sha256(file.read_bytes()).hexdigest()
     assert len(json.loads(cache.read_text())) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it does not tell when a file was replaced")
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_a_file_of_the_same_size_and_time_as_before_is_hashed_again(file, tmp_path, how):
+    """As copies with their times are, and what trainers write that keep them."""
+    sha256_of(file)
+    status = file.stat()
+    target = file if how == "in place" else tmp_path / "other"
+    target.write_bytes(os.urandom(status.st_size))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    target.replace(file)
+    assert sha256_of(file) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_hashes_of_the_files_that_were_hashed_last_are_kept(file, tmp_path, cache):

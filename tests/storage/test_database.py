@@ -201,6 +201,24 @@ def test_a_damaged_database_is_one_clear_line(study, change, message):
     assert str(caught.value) == f"{file} {message}"
 
 
+def test_a_folder_in_the_place_of_a_database_is_called_so(study):
+    file = study.folder / "study.db"
+    with open_store(study) as store:
+        file.unlink()
+        file.mkdir()
+        with pytest.raises(StudyError, match=r"study\.db is a folder, where a file is needed"):
+            store.start(study.queue[1], study.search.space)
+    with pytest.raises(StudyError, match=r"study\.db is a folder, where a file is needed"):
+        open_store(study)
+
+
+def test_a_database_that_is_emptied_under_a_run_is_called_so(study):
+    with open_store(study) as store:
+        (study.folder / "study.db").write_bytes(b"")
+        with pytest.raises(StudyError, match=r"study\.db was emptied while it was open"):
+            store.start(study.queue[1], study.search.space)
+
+
 def test_a_database_of_another_program_is_left_as_it_is(study):
     file = study.folder / "study.db"
     file.unlink()

@@ -231,3 +231,19 @@ def test_what_somebody_has_removed_from_a_database_is_one_line(tmp_path, tables,
 
     with pytest.raises(StudyError, match=f"{what} is not in its database any more"):
         run_study(make_study(tmp_path, n_iters=0, init=0), on_event=remove)
+
+
+def test_a_run_beside_another_whose_lock_was_removed_takes_no_trial_from_it(tmp_path):
+    """Who takes a lock for a stale one removes it: then the later run goes on, the former stops."""
+
+    def interfere(event):
+        if isinstance(event, TrialStarted) and event.number == 1:
+            (tmp_path / "study.lock").unlink()
+            run_study(make_study(tmp_path, n_iters=1, init=0), trials=4)
+
+    with pytest.raises(StudyError, match="^another run has gone on with the study 'toy' meanwhile"):
+        run_study(make_study(tmp_path, n_iters=1, init=0), on_event=interfere)
+    trials = read_study(tmp_path).trials.values()
+    assert [(trial.number, trial.state) for trial in trials] == [
+        (number, "complete") for number in range(4)
+    ]

@@ -34,7 +34,10 @@ def failure_of(place: Path | str, error: sqlite3.Error) -> StudyError:
     """
     hint: str | None = None
     blame: Blame = "study"
-    if is_locked(error):
+    if isinstance(place, Path) and place.is_dir():
+        blame, message = "surroundings", f"{place} is a folder, where a file is needed"
+        hint = "move it away, or give another folder by --out"
+    elif is_locked(error):
         blame, message = "surroundings", f"{place} is locked by another program"
         hint = "close what has it open: a database browser, a backup, the dashboard"
     elif _says(error, _FULL) or (_says(error, _INPUT_OUTPUT) and _has_no_room(place)):
@@ -48,6 +51,9 @@ def failure_of(place: Path | str, error: sqlite3.Error) -> StudyError:
     elif _says(error, _DAMAGED):
         message = f"{place} is damaged: {error}"
         hint = "put a backup in its place, or start the study anew with another --out"
+    elif _says(error, _OTHER) and _is_empty(place):
+        message = f"{place} was emptied while it was open"
+        hint = "put a backup in its place, or start the study anew with another --out"
     elif _says(error, _OTHER):
         message = f"{place} was not written by this release of bmerge: {error}"
     else:
@@ -59,6 +65,13 @@ def failure_of(place: Path | str, error: sqlite3.Error) -> StudyError:
 def _says(error: sqlite3.Error, words: tuple[str, ...]) -> bool:
     text = str(error).lower()
     return any(word in text for word in words)
+
+
+def _is_empty(place: Path | str) -> bool:
+    try:
+        return isinstance(place, Path) and place.stat().st_size == 0
+    except OSError:
+        return False
 
 
 def _has_no_room(place: Path | str) -> bool:

@@ -1,10 +1,10 @@
 """SHA-256 of checkpoint files, computed once per file and remembered.
 
 A model is hashed at about 1.5 GB/s, which takes longer than merging it, so results are kept in
-``$XDG_CACHE_HOME/bmerge/sha256.json`` under the file's absolute path, size and modification
-time, those of the 2,000 files that were hashed last. A cache that cannot be read or written is
-ignored: it only costs time. So are those of what lies after a file's header (``content.json``), by
-which Civitai knows a file whose metadata changed.
+``$XDG_CACHE_HOME/bmerge/sha256.json`` under the file's absolute path, size and the times at which
+it was written and replaced, those of the 2,000 files that were hashed last. A cache that cannot be
+read or written is ignored: it only costs time. So are those of what lies after a file's header
+(``content.json``), by which Civitai knows a file whose metadata changed.
 """
 
 from __future__ import annotations
@@ -242,9 +242,13 @@ def _same_file(path: Path) -> Iterator[str]:
 
 
 def _identity(path: Path) -> str:
-    """Return what must be unchanged for a remembered hash to hold."""
+    """Return what must be unchanged for a remembered hash to hold.
+
+    Copies may take over the time at which a file was written, so it alone tells too little.
+    """
     status = path.stat()
-    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    times = f"{status.st_mtime_ns}+{status.st_ctime_ns}"
+    return f"{path.resolve()}|{status.st_size}|{times}"
 
 
 def cache_folder() -> Path:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OptunaStorage"]
 
-_HOLDER = "bmerge:holder"
+_WRITER = "bmerge:writer"
 """Attribute of a study that only Optuna's systems see: which run wrote it last."""
 _NAMES: Mapping[TrialState, str] = {
     "running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL",
@@ -55,14 +55,17 @@ class OptunaStorage:
             raise
         self._holder = holder_of(self._rdb) if create else None
         self._held: str | None = None
-        self._token = secrets.token_hex(8)
+        self._token, self._former = secrets.token_hex(8), ""
 
     def hold(self, study: str) -> None:
-        """Let no other run write a study, where several machines can reach it."""
+        """Let no other run write a study, where several machines can reach it.
+
+        Where nothing keeps others off, as when somebody has removed a folder's lock, the first that
+        writes after another has done so is stopped.
+        """
         if self._holder is not None:
             patiently(self._rdb, partial(self._holder.hold, study))
-            self._rdb.set_study_system_attr(self._id(study), _HOLDER, self._token)
-            self._held = study
+        self._held, self._former = study, self._writer(self._id(study))
 
     def studies(self) -> Sequence[str]:
         """Return the names of the studies."""
@@ -79,6 +82,7 @@ class OptunaStorage:
         """Remove a study."""
         if study in self.studies():
             self._rdb.delete_study(self._own(study))
+            self._former = ""
 
     def attributes(self, study: str) -> dict[str, Any]:
         """Return the attributes of a study."""
@@ -135,21 +139,29 @@ class OptunaStorage:
 
     def _own(self, study: str) -> int:
         """Return the id of a study that is to be written, once it is sure that nobody else does."""
-        if self._holder is not None and study == self._held and not self._holder.holds():
+        row = self._id(study)
+        if study != self._held:
+            return row
+        if self._holder is not None and not self._holder.holds():
             self._hold_again(self._holder, study)
-        return self._id(study)
+        writer = self._writer(row)
+        if writer not in {self._token, self._former}:
+            message = f"another run has gone on with the study {study!r} meanwhile"
+            raise StudyError(message, hint="when it is done, the same command continues behind it")
+        if writer != self._token:
+            self._rdb.set_study_system_attr(row, _WRITER, self._token)
+        return row
+
+    def _writer(self, row: int) -> str:
+        """Return which run has written a study last."""
+        return str(self._rdb.get_study_system_attrs(row).get(_WRITER, ""))
 
     def _hold_again(self, holder: Holder, study: str) -> None:
-        """Hold a study again after the connection was lost, unless another run wrote meanwhile."""
+        """Hold a study again after the connection was lost."""
         try:
             patiently(self._rdb, partial(holder.hold, study))
         except StudyError as error:  # or what is left of our own connection
             raise StudyError(str(error), blame="surroundings", hint=error.hint) from error
-        known = self._rdb.get_study_system_attrs(self._id(study)).get(_HOLDER, self._token)
-        if known != self._token:
-            holder.release()
-            message = f"another run has gone on with the study {study!r} while its server was away"
-            raise StudyError(message, hint="the same command continues behind it")
 
     def _id(self, study: str) -> int:
         try:
