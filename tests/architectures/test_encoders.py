@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
+import diffusers
 import pytest
 import torch
 import transformers
@@ -16,16 +20,49 @@ NAMES = {
     "CLIPVisionModelWithProjection": ("clip-vision", 12, 0),
     "CLIPModel": ("clip", 12, 12), "SiglipModel": ("clip", 12, 12),
     "CLIPTextModelWithProjection": ("clip", 12, 0), "UMT5EncoderModel": ("t5", 8, 0),
+    "JanusModel": ("llama", 32, 0),
 }  # fmt: skip
 """Class → what it is called, layers of text or of what it is, layers that look at pictures."""
 
 
+def shapes_of_class(name):
+    cls = getattr(transformers, name, None) or getattr(diffusers, name)
+    with torch.device("meta"):
+        model = cls(cls.config_class()) if hasattr(transformers, name) else cls()
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_encoder_has_its_name_and_a_block_for_each_layer(name):
-    cls = getattr(transformers, name)
-    with torch.device("meta"):
-        state = cls(cls.config_class()).state_dict()
-    found = detect(table_of({key: tuple(value.shape) for key, value in state.items()}), builtin())
-    used = {found.block_of(key) for key in state}
+    shapes = shapes_of_class(name)
+    found = detect(table_of(shapes), builtin())
+    used = {found.block_of(key) for key in shapes}
     layers = [sum(block[0] == letter and block[1:].isdigit() for block in used) for letter in "LV"]
     assert (found.id, *layers) == NAMES[name]
+
+
+RELATIVES = {
+    "PaddleOCRVLModel": ("llama", {"IN": 0.14}), "T5ForConditionalGeneration": ("t5", {}),
+    "Qwen3ASRModel": ("llama", {"IN": 0.17}),
+    "AutoencoderDC": ("dc-vae", {}), "AutoencoderKLKVAE": ("vae", {}),
+    "AutoencoderKLAllegro": ("vae", {}), "AutoencoderVidTok": ("vae", {}),
+    "AutoencoderSAME": ("generic", {}),
+    "MiniMaxMusic3Vocoder": ("generic:blocks.4", {"IN": 0.21, "L00": 0.35}),
+    "AutoencoderKLHunyuanVideo15": ("vae", {"D02": 0.23}),
+}  # fmt: skip
+"""Class → what it is called, and blocks that one tensor makes large."""
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", RELATIVES)
+def test_relative_with_larger_parts_has_no_large_block(name):
+    shapes = shapes_of_class(name)
+    found = detect(table_of(shapes), builtin())
+    sizes = Counter()
+    for key, shape in shapes.items():
+        sizes[found.block_of(key)] += math.prod(shape)
+    assert set(sizes) <= set(found.blocks)
+    expected, large = RELATIVES[name]
+    shares = {block: size / sizes.total() for block, size in sizes.items()}
+    assert {b: s for b, s in shares.items() if s > large.get(b, 0.15)} == {}
+    assert found.id == expected

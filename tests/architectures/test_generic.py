@@ -197,6 +197,38 @@ def test_plain_layers_are_not_divided_however_large():
     assert generic(keys).blocks == ("L00", "L01", "L02")
 
 
+def test_layer_is_divided_into_the_parts_that_names_number():
+    keys = {
+        f"blocks.{i}.{part}.weight": Shaped(4)
+        for i in range(3)
+        for part in ("up", "res_unit1.conv1", "res_unit1.conv2", "res_unit2.conv1", "norm1")
+    }
+    assert generic(keys).blocks == tuple(
+        f"L{i:02}{part}" for i in range(3) for part in ("_RES_UNIT1", "_RES_UNIT2", "")
+    )
+
+
+def test_model_with_one_layer_of_layers_is_divided_into_these():
+    keys = {f"{half}.blocks.0.layers.{i}.w": Shaped(4) for half in "ab" for i in range(4)}
+    blocks = generic(keys).blocks
+    assert blocks == tuple(f"{half}_BLOCKS_0_LAYERS_{i}" for half in "AB" for i in range(4))
+
+
+def test_model_without_layers_is_divided_into_its_parts():
+    found = generic({f"{part}.{key}": Shaped(4) for part in ("one", "two") for key in "abc"})
+    assert found.blocks == ("ONE", "TWO")
+    assert generic({"up.w": Shaped(1), "down.w": Shaped(9)}).blocks == ("BASE",)
+
+
+def test_part_of_the_rest_takes_no_key_of_another_rule():
+    keys = {f"model.layers.{i}.w": Shaped(8) for i in range(8)}
+    keys |= {f"model.{part}.{i}.w": Shaped(6) for part in ("eye", "ear") for i in range(2)}
+    keys |= {f"other{i}.w.b": Shaped(4) for i in range(6)}
+    found = generic(keys)
+    assert all(found.block_of(f"model.layers.{i}.w") == f"L{i:02}" for i in range(8))
+    assert max(shares(keys).values()) < 0.15
+
+
 def test_blocks_are_the_same_in_any_order_of_keys():
     shuffled = dict(random.Random(2).sample(list(UNET.items()), len(UNET)))
     assert generic(shuffled) == generic(UNET)

@@ -80,6 +80,8 @@ class Architecture:
             any other is a whole key.
         text_encoders: how many a whole picture model has beside its VAE; None of others.
         vae: whether it needs a VAE; none that works on pixels does.
+        divided: whether a block that is too large in a checkpoint is divided, by
+            :mod:`bmerge.architectures.finer`.
         image_encoder: conditions of its models that look at a picture by an encoder; empty: none
             does.
         variants: that its checkpoints may be of; several may hold at once.
@@ -100,6 +102,7 @@ class Architecture:
     leftovers: tuple[str, ...] = ()
     text_encoders: int | None = None
     vae: bool = True
+    divided: bool = False
     image_encoder: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     variant: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from bmerge.architectures.architecture import Architecture
+from bmerge.architectures.finer import finer
 from bmerge.architectures.outline import Outline, whole
 from bmerge.architectures.patterns import Contents
 from bmerge.errors import ArchitectureError, nearest
@@ -32,7 +33,7 @@ def detect(keys: Collection[str], known: Sequence[Architecture | Outline]) -> Ar
 
         del contents  # of a million keys, it takes as much memory as what comes now
         return generic(keys)
-    return whole(found).fitted(contents)
+    return finer(whole(found).fitted(contents), contents)
 
 
 def resolve(
@@ -58,4 +59,5 @@ def resolve(
     if name not in ids:
         message = f"unknown architecture {name!r}"
         raise ArchitectureError(message, hint=nearest(name, [*ids, "generic"]))
-    return whole(ids[name]).fitted(Contents(keys))
+    contents = Contents(keys)
+    return finer(whole(ids[name]).fitted(contents), contents)

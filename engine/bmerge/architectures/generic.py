@@ -64,9 +64,9 @@ def _by_rule(keys: Collection[str]) -> Architecture:
     model = {key: size for key, size in _sizes(keys) if key not in components}
     families = _families(model)
     if not families:
-        return Architecture(
-            "generic", "generic, no repeated layers", ("BASE",), (Rule("", "BASE"),)
-        )
+        sizes = model if isinstance(keys, Mapping) else {}
+        finer, parts = divided(["BASE"], [Rule("", "BASE")], sizes)
+        return Architecture("generic", "generic, no repeated layers", finer, parts)
     main = min(families, key=lambda family: (-len(families[family]), len(family), family))
     letters = _letters(families, main, model)
     rules = {
@@ -89,22 +89,15 @@ def _by_rule(keys: Collection[str]) -> Architecture:
     before, after = ([block] if block in used else [] for block in ("IN", "OUT"))
     blocks = [*before, *layers, *after, *sorted(used - {"IN", "OUT"})]
     rest = "OUT" if "OUT" in used else blocks[-1]
-    if isinstance(keys, Mapping):
-        places = {key: (start, around.get(start, rest)) for key, start in starts.items()}
-        known: dict[tuple[str, str], tuple[str, str]] = {}
-        layers_of = ((key, _layer(key, rules)) for key in model if key not in starts)
-        places |= {key: known.setdefault(place, place) for key, place in layers_of}
-        blocks, new = divided(blocks, places, model)
-        rules = new | {
-            start: block for start, block in rules.items() if block in blocks or "{" in block
-        }
-    rules[""] = rest if rest in blocks else blocks[-1]
+    rules[""] = rest
     count = len(families[main])
+    finer, parts = divided(
+        blocks,
+        [Rule(start, block) for start, block in rules.items()],
+        model if isinstance(keys, Mapping) else {},
+    )
     return Architecture(
-        f"generic:{bare(main)}{count}",
-        f"generic, {count} layers {main}0 …",
-        tuple(blocks),
-        tuple(Rule(start, block) for start, block in rules.items()),
+        f"generic:{bare(main)}{count}", f"generic, {count} layers {main}0 …", finer, parts
     )
 
 
@@ -166,15 +159,6 @@ def _letters(
 def _name(start: str) -> str:
     """Return the name of a block for keys that start so."""
     return re.sub(r"\W+", "_", bare(start)).upper()
-
-
-def _layer(key: str, rules: Mapping[str, str]) -> tuple[str, str]:
-    """Return how the keys of the layer start that a key is in, and its block."""
-    found = _numbered(key)
-    assert found is not None
-    prefix, number = found
-    start = key[: key.index(".", len(prefix)) + 1]
-    return start, rules[f"{prefix}{{i}}."].format(i=number)
 
 
 def _families(keys: Iterable[str]) -> dict[str, set[int]]:

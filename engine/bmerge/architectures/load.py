@@ -40,6 +40,7 @@ _FIELDS = frozenset(
         "layouts",
         "variants",
         "like",
+        "divided",
     }
     | STACK
 )
@@ -155,6 +156,7 @@ def _build(data: dict[str, Any], signs: Signs) -> Architecture:
         leftovers=tuple(map(str, data.get("leftovers", ()))),
         text_encoders=None if (count := data.get("text_encoders")) is None else int(count),
         vae=bool(data.get("vae", True)),
+        divided=bool(data.get("divided", False)),
         image_encoder=tuple(map(str, data.get("image_encoder", ()))),
         variants=tuple(
             Variant(

@@ -9,6 +9,7 @@ whole key whose tensor has that shape: a number, ``_`` for any, or a multiple of
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -113,6 +114,11 @@ class Contents:
         self.keys = keys
         self._infos: Mapping[str, Any] = keys if isinstance(keys, Mapping) else {}
         self._sorted = sorted(keys)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many numbers each tensor has; nothing where shapes are not known."""
+        shapes = ((key, self._shape(key)) for key in self.keys)
+        return {key: math.prod(shape) for key, shape in shapes if shape is not None}
 
     def fulfil(self, conditions: Iterable[str]) -> bool:
         """Tell whether all conditions hold."""
