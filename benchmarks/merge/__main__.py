@@ -13,13 +13,13 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.merge.machines import kept, processor_kind, table
 from benchmarks.merge.measure import FailedError, Run, run
 from benchmarks.merge.models import KINDS, Kind, make, remove, remove_converted
-from benchmarks.merge.programs import CANDIDATES, DEFAULT, Program, floor, program
+from benchmarks.merge.programs import CANDIDATES, DEFAULT, Program, floor, merge_of, program
 from benchmarks.merge.roofline import roofline
 from benchmarks.merge.table import Row, facts, markdown
 from benchmarks.merge.works import WORKS, Work, works
@@ -97,10 +97,10 @@ class Session:
             return
         self._output = (self._scratch / "output").with_suffix(work.suffix)
         inputs = (*work.models, *work.loras)
-        made = make(kind, (*inputs, *((work.like,) if work.like else ())), self._scratch)
+        also = (*work.beside, *((work.like,) if work.like else ()))
+        made = make(kind, tuple(dict.fromkeys((*inputs, *also))), self._scratch)
         models = [made[name] for name in inputs]
-        like = made[work.like or work.models[0]]
-        base = Row(kind.title, work.name, "floor")
+        base = Row(kind.title, work.name, "one layout" if work.beside else "floor")
         rows = {who: Row(kind.title, work.name, who) for who in candidates}
         programs: dict[str, Program] = {}
         for who, row in rows.items():
@@ -110,11 +110,7 @@ class Session:
             else:
                 programs[who] = found
         self.rows += [base, *rows.values()]
-        nbytes = models[0].stat().st_size // 2 if work.halves else None
-        floors = {
-            sync: floor(models, self._output, nbytes=nbytes, like=like, sync=sync)
-            for sync in (False, True)
-        }
+        floors = {sync: self._beside(work, made, sync=sync) for sync in (False, True)}
         self._run(floors[False])  # warms the page cache
         for number in range(1 - self._warm, self._rounds + 1):
             self.loads.append(os.getloadavg()[0])
@@ -122,6 +118,16 @@ class Session:
                 self._pair(programs[who], floors[programs[who].syncs], rows[who], base, number)
                 if rows[who].note:
                     del programs[who]
+
+    def _beside(self, work: Work, made: Mapping[str, Path], *, sync: bool) -> Program:
+        """Return what a work is measured against: the floor, or the merge that it names."""
+        if work.beside:
+            models = [made[name] for name in work.beside]
+            return merge_of(work, models, self._output, sync=sync)
+        models = [made[name] for name in (*work.models, *work.loras)]
+        nbytes = models[0].stat().st_size // 2 if work.halves else None
+        like = made[work.like or work.models[0]]
+        return floor(models, self._output, nbytes=nbytes, like=like, sync=sync)
 
     def _pair(self, candidate: Program, beside: Program, row: Row, base: Row, number: int) -> None:
         """Run a candidate and its floor, in random order; round 0 is not counted."""

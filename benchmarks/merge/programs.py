@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.merge.works import Work
 
-__all__ = ["CANDIDATES", "DEFAULT", "Program", "bmerge", "convert", "floor", "program"]
+__all__ = ["CANDIDATES", "DEFAULT", "Program", "bmerge", "convert", "floor", "merge_of", "program"]
 
 _SYNC = "native_sync"
 _BMERGE: dict[str, tuple[str, ...]] = {
@@ -74,6 +74,22 @@ def program(candidate: str, work: Work, models: Sequence[Path], output: Path) ->
         if not peers.is_installed(candidate):
             return "is not installed: python -m benchmarks.peers"
         return Program(tuple(peers.command(candidate, work.name, output, list(models))))
+    return _own(candidate, work, models, output)
+
+
+def merge_of(work: Work, models: Sequence[Path], output: Path, *, sync: bool) -> Program:
+    """Return the command of a work with other models, as users call it.
+
+    Args:
+        work: whose method and options it has.
+        models: its inputs.
+        output: the file to write.
+        sync: whether it waits for the disk.
+    """
+    return _own(_SYNC if sync else "native", work, models, output)
+
+
+def _own(candidate: str, work: Work, models: Sequence[Path], output: Path) -> Program:
     start = [sys.executable, "-m", "bmerge.cli"]
     added = _BMERGE[candidate]
     executor = () if "--executor" in added else ("--executor", "native")

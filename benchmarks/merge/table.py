@@ -83,6 +83,7 @@ def facts(command: str, rounds: int, loads: Sequence[float]) -> list[str]:
         "A ratio is that to the floor that ran right before or after, in random order.",
         "The floor is `cat INPUTS > /dev/null; cp A OUT`, or `head -c` for what is smaller than A;",
         "where a candidate waits for the disk (native_sync), its floor does too.",
+        "Where `one layout` stands in its place, it is the same merge of models of one layout.",
         f"Load of the machine before the rounds: {_spread(loads, 1)}." if loads else "",
         f"Commit {_commit()}; {_machine()}.",
     ]

@@ -16,12 +16,14 @@ class Work:
         name: by which it is selected.
         method: of bmerge.
         models: names of the inputs: a letter, and the dtype or quantised format if it is not F16;
-            those of GGUF hold the diffusion model alone, as does one that is called ``unet``.
+            those of GGUF hold the diffusion model alone, as does one that is called ``unet``;
+            ``other`` is the other layout of the kind.
         options: of ``bmerge merge``.
         halves: whether the output has half the size of the first input.
         like: name of a model that the output is as large as, if that is not the first input.
         suffix: of the output.
         loras: names of LoRAs on the first model, by their rank.
+        beside: models whose merge takes the place of the floor, if it is not the floor that counts.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Work:
     like: str | None = None
     suffix: str = ".safetensors"
     loras: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 def _blocks(count: int) -> str:
@@ -85,6 +88,8 @@ def works(blocks: int) -> Sequence[Work]:
             (*alpha, "--dtype", "bf16", "--quantise", "none"),
             like="a",
         ),
+        Work("layouts", "weighted_sum", ("a", "b.other"), alpha, beside=ab),
+        Work("layouts_back", "weighted_sum", ("a.other", "b"), alpha, beside=ab),
     )
 
 

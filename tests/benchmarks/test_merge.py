@@ -11,7 +11,10 @@ import pytest
 
 from benchmarks.merge.machines import kept, table
 from benchmarks.merge.measure import Run
+from benchmarks.merge.models import KINDS
 from benchmarks.merge.table import Row
+from bmerge.formats import Checkpoint, Form, TensorInfo
+from bmerge.formats.relaid import relaid
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +45,25 @@ def test_table_has_a_row_for_each_work_and_candidate(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "merge.json", "merge.md", "merge_processors.md",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_models_of_two_layouts_are_measured_against_those_of_one(tmp_path):
+    rows = _bench(tmp_path, "--work", "layouts,layouts_back", "--who", "native")
+    assert [row[:3] for row in rows[::2]] == [
+        [work, "one layout", "1"] for work in ("layouts", "layouts_back")
+    ]
+    assert all(re.fullmatch(r"\d+\.\d\d", row[2]) for row in rows[1::2])
+
+
+@pytest.mark.parametrize("name", ["flux_part", "z_image_part", "sd3_part"])
+def test_a_kind_has_another_layout(name):
+    tensors = {
+        key: TensorInfo(key, dtype, shape, Path("a"), 0, 0)
+        for key, dtype, shape in KINDS[name].layout()
+    }
+    model = relaid(Checkpoint(Path("a"), tensors), Form(layout="diffusers"))
+    assert not set(model.tensors) & set(tensors)
 
 
 @pytest.mark.slow

@@ -91,7 +91,8 @@ class TensorInfo:
 
     def named(self, key: str, shape: tuple[int, ...] | None = None) -> Self:
         """Return the same tensor by another name, and in another shape of as many elements."""
-        return replace(self, key=key, shape=self.shape if shape is None else shape)
+        shape = self.shape if shape is None else shape
+        return type(self)(key, self.dtype, shape, self.file, self.offset, self.nbytes)
 
 
 @dataclass(frozen=True, slots=True)

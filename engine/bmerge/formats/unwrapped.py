@@ -15,7 +15,7 @@ from dataclasses import replace
 from bmerge.formats.changes import is_change
 from bmerge.formats.checkpoint import Checkpoint, Tensor
 from bmerge.formats.composed import renamed
-from bmerge.formats.prefixes import kind_of, parted, prefix_of
+from bmerge.formats.prefixes import HEAD, kind_of, parted, prefix_of
 from bmerge.formats.quantisation import METADATA
 from bmerge.logs import logger
 
@@ -70,7 +70,7 @@ def _renaming(tensors: Mapping[str, Tensor], file: str) -> Callable[[str], str]:
     rest = {key[len(start) :]: tensor for key, tensor in tensors.items()}
     common = common_start(rest)
     # A VAE or text encoder alone says what it is by its prefix, and LoRAs what they are for.
-    if common and kind_of(prefix_of(next(iter(rest)))) not in {"vae", "text"}:
+    if common not in {"", HEAD} and kind_of(prefix_of(next(iter(rest)))) not in {"vae", "text"}:
         bare = {key[len(common) :]: tensor for key, tensor in rest.items()}
         of_one_list = all(name[:1].isdigit() for name in bare)  # which is no model alone
         is_lora = any(map(is_change, rest))

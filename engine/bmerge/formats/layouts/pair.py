@@ -79,9 +79,11 @@ class LayoutPair:
         """
         numbers = tuple(self._numbers(tensors, 1 - side).items())
         found = _moved(tensors, _compiled(self, numbers)[side], side)
-        gone = _gone(tuple(self.data.get("without", {}).get(self.layouts[side], ())))
-        kept = {name: tensor for name, tensor in found if gone.find(name) is None}
-        return _constants(self, side) | kept
+        without = tuple(self.data.get("without", {}).get(self.layouts[side], ()))
+        if without:
+            gone = _gone(without)
+            found = ((name, tensor) for name, tensor in found if gone.find(name) is None)
+        return _constants(self, side) | dict(found)
 
     def apart(self, side: int) -> tuple[str, ...]:
         """Return the names in one layout that the other has in a file of its own."""
