@@ -33,7 +33,25 @@ UNCLIP = {
     "cross_attention_dim": 1024, "class_embed_type": "projection",
     "projection_class_embeddings_input_dim": 2048,
 }  # fmt: skip
+CASCADE = {"conditioning_dim": 2048, "clip_text_in_channels": 1280, "clip_image_in_channels": 768}
+STAGE_C = {
+    **CASCADE, "block_out_channels": (2048,) * 2, "num_attention_heads": (32,) * 2, "patch_size": 1,
+    "down_num_layers_per_block": (8, 24), "up_num_layers_per_block": (24, 8),
+    "switch_level": (False,), "in_channels": 16, "out_channels": 16,
+}  # fmt: skip
+PLAIN = ("SDCascadeResBlock", "SDCascadeTimestepBlock")
+STAGE_B = {
+    "conditioning_dim": 1280, "clip_text_pooled_in_channels": 1280, "effnet_in_channels": 16,
+    "block_out_channels": (320, 640, 1280, 1280), "num_attention_heads": (0, 0, 20, 20),
+    "pixel_mapper_in_channels": 3, "dropout": (0.0,) * 4, "timestep_conditioning_type": ("sca",),
+    "block_types_per_layer": (PLAIN,) * 2 + ((*PLAIN, "SDCascadeAttnBlock"),) * 2,
+    "down_num_layers_per_block": (2, 6, 28, 6), "up_num_layers_per_block": (6, 28, 6, 2),
+    "down_blocks_repeat_mappers": (1,) * 4, "up_blocks_repeat_mappers": (3, 3, 2, 2),
+    "kernel_size": 3, "patch_size": 2, "in_channels": 4, "out_channels": 4,
+}  # fmt: skip
 MODELS = [
+    ("cascade_c", "StableCascadeUNet", STAGE_C), ("cascade_b", "StableCascadeUNet", STAGE_B),
+    ("zimage_omni", "ZImageTransformer2DModel", {"siglip_feat_dim": 1152}),
     ("svd", "UNetSpatioTemporalConditionModel", {"num_attention_heads": (5, 10, 20, 20)}),
     ("sd21_unclip_h", "UNet2DConditionModel", UNCLIP),
     ("ovis", "OvisImageTransformer2DModel", {}),
@@ -86,6 +104,17 @@ def test_each_layout_is_made_of_the_other(name, other, settings):
     assert shapes(in_layout(comfy, "diffusers")) == shapes(theirs)
     back = shapes(in_layout(theirs, layout_of(comfy)))
     assert {re.sub(r"norm\.scale$", "norm.weight", key): back[key] for key in back} == shapes(comfy)
+
+
+@pytest.mark.parametrize("name", ["cascade_c", "cascade_c_lite", "cascade_b", "cascade_b_lite"])
+def test_attention_of_stable_cascade_is_one_matrix_as_it_was_published(name):
+    comfy = table_of(shapes_of(name))
+    own = in_layout(comfy, "original")
+    assert layout_of(own) == "original"
+    fused = own["down_blocks.2.2.attention.attn.in_proj_weight" if "_b" in name else
+                "down_blocks.0.2.attention.attn.in_proj_weight"]  # fmt: skip
+    assert [piece.tensor.key.split(".")[-2] for piece in fused.pieces] == ["to_q", "to_k", "to_v"]
+    assert shapes(in_layout(table_of(shapes(own)), "comfy")) == shapes(comfy)
 
 
 @pytest.mark.parametrize(("name", "other", "settings"), SAME, ids=[name for name, _, _ in SAME])
