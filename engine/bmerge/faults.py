@@ -15,7 +15,15 @@ from bmerge.errors import BmergeError, redacted
 from bmerge.extras import as_missing_extra
 from bmerge.logs import logger
 
-__all__ = ["EndedError", "after_each", "contained", "explained", "in_one_line", "place_of"]
+__all__ = [
+    "EndedError",
+    "after_each",
+    "contained",
+    "explained",
+    "in_one_line",
+    "lacks_threads",
+    "place_of",
+]
 
 _checks: list[Callable[[], None]] = []
 _OWN = Path(__file__).parent
@@ -112,6 +120,11 @@ def explained(doing: str, make: Callable[[str], BmergeError]) -> Iterator[None]:
         if missing := as_missing_extra(error):
             raise missing from error
         raise make(f"{doing}: {in_one_line(error)}") from error
+
+
+def lacks_threads(error: BaseException) -> bool:
+    """Tell whether the system lets no more threads begin; Python says so by words alone."""
+    return type(error) is RuntimeError and str(error) == "can't start new thread"
 
 
 def place_of(error: BaseException) -> str | None:

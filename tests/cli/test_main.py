@@ -343,6 +343,7 @@ def test_failure_of_a_plugin_names_it_with_file_and_line(bmerge, write_plugin):
     ("error", "line"),
     [
         (MemoryError(), "error: there is not enough memory"),
+        (RuntimeError("can't start new thread"), "error: the system lets no more threads begin"),
         (RecursionError("maximum"), "error: something in the input is nested too deeply"),
         (OSError(5, "Input/output error"), "error: input or output: Input/output error"),
         (OSError(2, "Gone", b"a\xff"), r"error: a\xff: Gone"),

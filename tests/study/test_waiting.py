@@ -72,6 +72,7 @@ class OutOfMemoryError(RuntimeError):
         (caused(GeneratorError("lost"), caused(KeyError(), BrokenPipeError())), "surroundings"),
         (ExecutorError("NaN"), "merge"),
         (MemoryError(), "surroundings"),
+        (caused(GeneratorError("failed"), RuntimeError("can't start new thread")), "surroundings"),
         (caused(ExecutorError("too little memory"), OutOfMemoryError()), "surroundings"),
         (UnexplainedError(GeneratorError("busy", transient=True), 5), "merge"),
     ],

@@ -19,7 +19,7 @@ from bmerge.cli.root import root
 from bmerge.cli.session import Session
 from bmerge.errors import BmergeError, StudyInterruptedError
 from bmerge.extras import as_missing_extra
-from bmerge.faults import after_each, in_one_line, place_of
+from bmerge.faults import after_each, in_one_line, lacks_threads, place_of
 
 __all__ = ["call"]
 
@@ -99,6 +99,9 @@ def _fail(error: BaseException, session: Session) -> int:
         _say(missing)
     elif isinstance(error, MemoryError):
         note("error: there is not enough memory")
+    elif lacks_threads(error):
+        note("error: the system lets no more threads begin")
+        note("hint: free memory, or raise the limits that `ulimit -u` and `ulimit -v` show")
     elif isinstance(error, RecursionError):
         note("error: something in the input is nested too deeply")
         note("hint: --debug shows where it was met")

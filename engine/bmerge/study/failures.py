@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from bmerge.errors import Blame, BmergeError, PluginError, RecipeError
 from bmerge.evaluate.durable import FOR_GOOD
-from bmerge.faults import in_one_line
+from bmerge.faults import in_one_line, lacks_threads
 
 __all__ = ["UnexplainedError", "blame_of", "may_pass_soon"]
 
@@ -67,7 +67,7 @@ def _blame_of_system(error: BaseException) -> Blame | None:
     Those of the native core have an ``errno`` and are no :class:`OSError`; some of Python's, such
     as a timeout, have none; and some of Pillow's are an :class:`OSError` and mean a bad picture.
     """
-    if isinstance(error, MemoryError | ConnectionError | TimeoutError):
+    if isinstance(error, MemoryError | ConnectionError | TimeoutError) or lacks_threads(error):
         return "surroundings"
     if isinstance(error, ImportError):  # of what was upgraded meanwhile
         return "study"
