@@ -82,7 +82,7 @@ pub fn run(request: &Request, progress: &Progress, tick: impl FnMut() -> bool) -
     let course = Course::new(recollection, progress);
     let queue = Queue::new(items, &course, progress);
     let shared = Shared::new(request, &sources, &modes, (&queue, &course), progress);
-    work(&shared, threads, tick);
+    let threads = work(&shared, threads, tick);
     let report = shared.finish()?;
     modes.check_whole()?;
     let writing = request.sinks.iter().find_map(Sink::writing);
@@ -104,13 +104,16 @@ pub fn decode(sources: &[Source], input: &Input, target: &mut [u8]) -> Result<()
     Ok(())
 }
 
-/// Run the workers and look after them.
-fn work(shared: &Shared, threads: usize, mut tick: impl FnMut() -> bool) {
+/// Run the workers and look after them; return how many there were.
+///
+/// Where the system lets no more threads begin, those that there are do all of the work.
+fn work(shared: &Shared, threads: usize, mut tick: impl FnMut() -> bool) -> usize {
     let (over, news) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
+        let mut running = 0;
         for _ in 0..threads {
             let over = over.clone();
-            scope.spawn(move || {
+            let begun = std::thread::Builder::new().spawn_scoped(scope, move || {
                 let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     Worker::new(shared).run();
                 }));
@@ -119,6 +122,15 @@ fn work(shared: &Shared, threads: usize, mut tick: impl FnMut() -> bool) {
                 }
                 drop(over);
             });
+            match begun {
+                Ok(_) => running += 1,
+                Err(source) => {
+                    if running == 0 {
+                        shared.fail(Error::Io { path: None, action: "start a thread", source });
+                    }
+                    break;
+                }
+            }
         }
         drop(over);
         // Nothing is ever sent: the channel is closed by the last worker.
@@ -130,7 +142,8 @@ fn work(shared: &Shared, threads: usize, mut tick: impl FnMut() -> bool) {
                 shared.queue.stop();
             }
         }
-    });
+        running
+    })
 }
 
 /// Sources as the workers see them.
