@@ -103,8 +103,8 @@ fn results(
     values: &mut Vec<f32>,
 ) -> Result<()> {
     values.resize((end - begin) as usize, 0.0);
-    let begin = (begin - part.begin) as usize;
-    for (offset, values) in (begin..).step_by(BLOCK).zip(values.chunks_mut(BLOCK)) {
+    let (begin, several) = ((begin - part.begin) as usize, machine.together());
+    for (offset, values) in (begin..).step_by(several).zip(values.chunks_mut(several)) {
         if part.mapped {
             prefetch(frame.inputs, offset, values.len());
         }

@@ -234,7 +234,7 @@ impl Arguments {
 }
 
 /// Whether a tree is that of a formula.
-fn is<F: Formula<N, S>, const N: usize, const S: usize>(tree: &Tree) -> bool {
+pub(super) fn is<F: Formula<N, S>, const N: usize, const S: usize>(tree: &Tree) -> bool {
     let mut tokens = Vec::new();
     F::describe(&mut tokens);
     tokens == tree.tokens

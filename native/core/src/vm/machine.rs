@@ -3,10 +3,12 @@
 use super::block::{Block, Strip, STRIP};
 use super::direct::{Direct, DirectChanges, DirectProducts};
 use super::frame::Frame;
+use super::run::{Long, RUN};
 use super::simd::Level;
 use super::table::Table;
-use super::work::{Collect, CollectChanges, Encode, LookUp, Run, RunDirect, SumDirect};
-use crate::program::stage::{Instruction, Register};
+use super::work::{Collect, CollectChanges, Encode, LookUp, Run, RunDirect, RunLong, SumDirect};
+use super::BLOCK;
+use crate::program::stage::Instruction;
 use crate::reduce::Local;
 
 /// The registers of one thread, and which inputs had a NaN or infinity.
@@ -17,6 +19,9 @@ pub(crate) struct Machine {
     table: Table,
     /// How the stage's output, or what it collects, is computed, since [`Machine::start`].
     strategy: Strategy,
+    /// What is computed in runs where [`Strategy::Registers`] is told, and numbers to spare for it.
+    long: Option<Long>,
+    others: Vec<f32>,
     /// One per input of the stage, since [`Machine::start`].
     pub(crate) nonfinite: Vec<bool>,
 }
@@ -46,6 +51,8 @@ impl Machine {
             spare: Block::zeroed(),
             table: Table::default(),
             strategy: Strategy::Registers,
+            long: None,
+            others: Vec::new(),
             nonfinite: Vec::new(),
         }
     }
@@ -62,6 +69,8 @@ impl Machine {
                 self.registers[usize::from(*target)].0.fill(value);
             }
         }
+        self.long = Long::of(frame);
+        self.others.resize(if self.long.is_some() { RUN } else { 0 }, 0.0);
         self.strategy = self.strategy(frame);
     }
 
@@ -100,6 +109,15 @@ impl Machine {
         }
     }
 
+    /// Numbers that [`Machine::results_into`] had best compute at once.
+    pub(crate) fn together(&self) -> usize {
+        if self.long.is_some() {
+            RUN
+        } else {
+            BLOCK
+        }
+    }
+
     /// Whether the stage reads its inputs side by side in one loop, which processors fetch ahead of
     /// by themselves.
     pub(crate) fn streams(&self) -> bool {
@@ -116,6 +134,12 @@ impl Machine {
     pub(super) fn compute(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
         self.run(frame, offset, target.len() / frame.encoding.dtype.bytes());
         self.store(frame, offset, target)
+    }
+
+    /// Compute step by step what could be computed in runs.
+    #[cfg(test)]
+    pub(super) fn forget_runs(&mut self) {
+        self.long = None;
     }
 
     /// Whether [`Machine::produce`] or [`Machine::collect`] need no registers.
@@ -143,7 +167,12 @@ impl Machine {
     ///
     /// Registers hold rubbish beyond `length`.
     pub(crate) fn run(&mut self, frame: &Frame, offset: usize, length: usize) {
-        self.run_into(frame, offset, length, &mut []);
+        let Some(long) = self.long else {
+            return self.run_into(frame, offset, length, &mut []);
+        };
+        let Self { registers, others: spare, nonfinite, .. } = self;
+        let target = &mut registers[output_of(frame)].0[..length];
+        self.level.run(RunLong { long, nonfinite, frame, offset, spare, target });
     }
 
     /// The same, but what the last instruction makes of as many strips as `results` has goes there.
@@ -156,28 +185,27 @@ impl Machine {
     /// the run's beginning.
     pub(crate) fn results(&mut self, frame: &Frame, offset: usize, length: usize) -> &[f32] {
         self.run(frame, offset, length);
-        &self.register(frame.stage.output.unwrap_or_default()).0[..length]
+        &self.registers[output_of(frame)].0[..length]
     }
 
-    /// [`Machine::results`], stored where they are wanted.
+    /// [`Machine::results`], stored where they are wanted: at most [`Machine::together`].
     pub(crate) fn results_into(&mut self, frame: &Frame, offset: usize, target: &mut [f32]) {
-        let output = frame.stage.output.unwrap_or_default();
-        let last = frame.stage.body.last().is_some_and(|last| last.target() == output);
-        let whole = if last { target.len() / STRIP * STRIP } else { 0 };
+        if let Some(long) = self.long {
+            let Self { others: spare, nonfinite, .. } = self;
+            return self.level.run(RunLong { long, nonfinite, frame, offset, spare, target });
+        }
+        let output = output_of(frame);
+        let last = frame.stage.body.last().map(|last| usize::from(last.target()));
+        let whole = if last == Some(output) { target.len() / STRIP * STRIP } else { 0 };
         let (length, (strips, rest)) = (target.len(), target.split_at_mut(whole));
         self.run_into(frame, offset, length, strips.as_chunks_mut().0);
-        rest.copy_from_slice(&self.register(output).0[whole..length]);
-    }
-
-    /// The contents of a register after [`Machine::run`].
-    fn register(&self, register: Register) -> &Block {
-        &self.registers[usize::from(register)]
+        rest.copy_from_slice(&self.registers[output].0[whole..length]);
     }
 
     /// Encode the stage's output after [`Machine::run`]; see [`Machine::produce`].
     fn store(&mut self, frame: &Frame, offset: usize, target: &mut [u8]) -> bool {
-        let output = usize::from(frame.stage.output.unwrap_or_default());
-        let values = &self.registers[output].0[..target.len() / frame.encoding.dtype.bytes()];
+        let values =
+            &self.registers[output_of(frame)].0[..target.len() / frame.encoding.dtype.bytes()];
         self.level.run(Encode { frame, offset, values, spare: &mut self.spare, target })
     }
 
@@ -215,4 +243,9 @@ impl Machine {
         let (registers, stage, offset) = (&self.registers[..], frame.stage, offset - tile);
         self.level.run(Collect { registers, stage, local, offset, length });
     }
+}
+
+/// The register that a stage stores.
+fn output_of(frame: &Frame) -> usize {
+    usize::from(frame.stage.output.unwrap_or_default())
 }

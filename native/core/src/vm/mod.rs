@@ -6,7 +6,7 @@
 //! is written once, as a loop over a strip of a block that the compiler vectorises; [`simd`] compiles
 //! the machine's [`work`] once per instruction set. All of them give the same bits: nothing is fused,
 //! reordered or approximated differently. The commonest programs have loops of their own
-//! ([`direct`]), and of two 8-bit inputs all results are computed once ([`table`]), with the
+//! ([`direct`], and [`run`] where weights are codes), and of two 8-bit inputs all results are computed once ([`table`]), with the
 //! same bits again.
 
 pub(crate) mod block;
@@ -18,6 +18,7 @@ mod kernels;
 pub(crate) mod machine;
 mod math;
 pub(crate) mod prefetch;
+mod run;
 pub(crate) mod simd;
 mod table;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::simd::Level;
 use super::view::View;
 use super::BLOCK;
+use crate::codec::blocks::{Code, Codec, Scaled, Scales, Window};
 use crate::dtype::Dtype;
 use crate::program::stage::Stage;
 use crate::program::{Binary, Program, RawNode, Unary};
@@ -156,7 +157,10 @@ struct Sum {
 /// How a sum is computed.
 #[derive(Clone, Copy, PartialEq)]
 enum By {
+    /// Step by step over strips.
     Registers,
+    /// In long runs, where the stage is one that can be.
+    Runs,
     /// As the machine likes best.
     Choice,
     /// The same, with stores past the caches where it has them.
@@ -180,8 +184,11 @@ fn weighted(level: Level, nodes: &[RawNode], dtype: Dtype, (kept, set): (u16, u1
     let mut machine = Machine::at_level(level);
     machine.start(&frame);
     let mut output = vec![0; LENGTH * 2];
+    if by == By::Registers {
+        machine.forget_runs();
+    }
     let finite = match by {
-        By::Registers => machine.compute(&frame, 0, &mut output),
+        By::Registers | By::Runs => machine.compute(&frame, 0, &mut output),
         By::Choice => machine.produce(&frame, 0, &mut output),
         By::PastCaches => {
             let frame = Frame { past: true, ..frame };
@@ -436,6 +443,7 @@ fn a_sum_straight_from_bytes_is_that_of_the_registers() {
                 assert!(wanted.straight, "{nodes:?} of {dtype:?}");
                 assert_eq!([!wanted.nonfinite.contains(&true), wanted.finite], expected);
                 for level in Level::all() {
+                    assert!(sum(level, By::Runs) == wanted, "{nodes:?} of {dtype:?}");
                     assert!(sum(level, By::Choice) == wanted, "{nodes:?} of {dtype:?}");
                     assert!(sum(level, By::PastCaches) == wanted, "{nodes:?} of {dtype:?}");
                 }
@@ -737,6 +745,68 @@ fn a_vote_in_one_loop_is_that_of_its_formula() {
                     assert_eq!(found.to_bits(), wanted.to_bits(), "{what}, {numbers:?}");
                 }
             }
+        }
+    }
+}
+
+/// Codes of nvfp4 of rows whose bytes are in no order, but for a scale of the whole tensor that is small.
+fn codes(rows: u64, columns: u64) -> (Codec, Vec<Vec<u8>>) {
+    let codec = Codec::Scaled(Scaled {
+        code: Code::E2M1,
+        rows,
+        columns,
+        stride: columns,
+        scales: Scales::Tiled { columns: 16, tiles: columns.div_ceil(64) },
+        scale: Dtype::F8_E4M3,
+        tensor_scale: true,
+        column_factors: false,
+        factor: 1.0,
+        rotation: None,
+    });
+    let sizes = codec.sizes().unwrap();
+    let mut parts: Vec<Vec<u8>> = (5..).zip(&sizes).map(|(i, n)| bits(*n as usize, i)).collect();
+    parts[2] = 0.03_f32.to_le_bytes().to_vec();
+    let mut rows = Vec::new();
+    codec.untile((0, codec.elements()), &parts[1], &mut rows);
+    parts[1] = rows;
+    (codec, parts)
+}
+
+#[test]
+fn runs_of_codes_are_those_that_are_decoded_one_by_one() {
+    let (codec, parts) = codes(61, 208);
+    let elements = codec.elements() as usize;
+    let window = Window::new(&codec, parts.iter().map(|part| &part[..]), (0, elements as u64));
+    let mut decoded = vec![0.0; elements];
+    window.read(&mut decoded);
+    let plain = bits(4 * elements, 3);
+    let others = plain.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    let wanted: Vec<f32> = decoded.iter().zip(others).map(|(x, y)| x * 0.7 + y * -1.3).collect();
+    let inputs = [View::Coded(window), View::Plain(&plain, Dtype::F32)];
+    let leaf = |name, at| node(name, &[], &[f64::from(at)]);
+    let mut nodes = vec![leaf("input", 0), leaf("input", 1), leaf("scalar", 0), leaf("scalar", 1)];
+    nodes.extend([[0, 2], [1, 3]].map(|args| node("multiply", &args, &[])));
+    nodes.push(node("add", &[4, 5], &[]));
+    let bits = |numbers: &[f32]| -> Vec<u32> {
+        numbers.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect()
+    };
+    for (last, wanted) in [(nodes.len(), &wanted), (1, &decoded)] {
+        let program = Program::new(&nodes[..last], last - 1).unwrap();
+        let stage = &program.stages()[0];
+        let encoding = Encoding { dtype: Dtype::F32, by_chance: false };
+        let inputs = &inputs[..stage.inputs.len()];
+        let frame = frame(stage, inputs, &[0.7, -1.3], elements as u64, encoding);
+        for level in Level::all() {
+            let mut machine = Machine::at_level(level);
+            machine.start(&frame);
+            assert!(machine.together() > BLOCK);
+            for (offset, length) in [(0, elements), (1000, 9001), (16, 4096), (elements - 1, 1)] {
+                let mut found = vec![0.0; length];
+                machine.results_into(&frame, offset, &mut found);
+                let wanted = &wanted[offset..offset + length];
+                assert!(bits(&found) == bits(wanted), "{level:?} {offset} {length}");
+            }
+            assert!(machine.nonfinite.iter().all(|nonfinite| *nonfinite));
         }
     }
 }

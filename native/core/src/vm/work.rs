@@ -5,6 +5,7 @@ use super::direct::{Direct, DirectChanges, DirectProducts};
 use super::frame::{Encoding, Frame};
 use super::index as places;
 use super::kernels;
+use super::run::Long;
 use super::simd::Task;
 use super::table::Table;
 use super::votes;
@@ -49,6 +50,26 @@ impl Task for Run<'_, '_> {
                 std::mem::swap(&mut registers[target], spare);
             }
         }
+    }
+}
+
+/// Compute numbers in long runs.
+pub(super) struct RunLong<'m, 'f> {
+    pub(super) long: Long,
+    pub(super) nonfinite: &'m mut [bool],
+    pub(super) frame: &'m Frame<'f>,
+    pub(super) offset: usize,
+    pub(super) spare: &'m mut [f32],
+    pub(super) target: &'m mut [f32],
+}
+
+impl Task for RunLong<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { long, nonfinite, frame, offset, spare, target } = self;
+        long.compute::<I>((frame, offset), nonfinite, spare, target);
     }
 }
 
