@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from bmerge.architectures import builtin, detect
+from bmerge.formats.layouts import other_layouts
 from comfyui import table_of
 
 NAMES = {
@@ -39,6 +40,38 @@ def test_encoder_has_its_name_and_a_block_for_each_layer(name):
     used = {found.block_of(key) for key in shapes}
     layers = [sum(block[0] == letter and block[1:].isdigit() for block in used) for letter in "LV"]
     assert (found.id, *layers) == NAMES[name]
+
+
+GEMMA = {
+    "model.embed_tokens.weight": (64, 8), "model.norm.weight": (8,),
+    **{
+        f"model.layers.{i}.{name}.weight": (8, 8)
+        for i in range(8)
+        for name in ("input_layernorm", "self_attn.q_proj", "post_attention_layernorm")
+    },
+    "multi_modal_projector.mm_soft_emb_norm.weight": (4,),
+    "vision_model.embeddings.patch_embedding.weight": (4, 3, 2, 2),
+    **{f"vision_model.encoder.layers.{i}.self_attn.q_proj.weight": (4, 4) for i in range(4)},
+}  # fmt: skip
+"""Gemma 3 with its eye, by the names that ComfyUI's file of it has."""
+FORMS = {
+    "published": ("language_model.model.", "vision_tower.vision_model.", ""),
+    "newer": ("model.language_model.", "model.vision_tower.", "model."),
+    "older": ("model.language_model.", "model.vision_tower.vision_model.", "model."),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gemma_with_its_eye_is_found_by_the_names_of_transformers(form):
+    text, eye, beside = FORMS[form]
+    theirs = {}
+    for key, shape in GEMMA.items():
+        start, _, rest = key.partition(".")
+        words = {"model": text, "vision_model": eye}.get(start, f"{beside}{start}.")
+        theirs[words + rest] = shape
+    assert {detect(table_of(each), builtin()).id for each in (GEMMA, theirs)} == {"llama"}
+    for one, other in ((GEMMA, theirs), (theirs, GEMMA)):
+        assert other.keys() in [found.keys() for _, found in other_layouts(table_of(one))]
 
 
 RELATIVES = {

@@ -17,17 +17,18 @@ def other_layouts(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensors]
     Args:
         tensors: by their names in the part.
     """
-    seen: set[LayoutPair] = set()
-    pending: deque[Mapping[str, Tensor]] = deque([tensors])
+    seen = {frozenset(tensors)}
+    pending: deque[tuple[Mapping[str, Tensor], LayoutPair | None]] = deque([(tensors, None)])
     while pending:
-        known = pending.popleft()
+        known, made_by = pending.popleft()
         for pair in pairs():
-            side = None if pair in seen else pair.side_of(known)
-            if side is not None:
-                seen.add(pair)
-                converted = pair.converted(known, 1 - side)
-                pending.append(converted)
-                yield pair.layouts[1 - side], converted
+            side = None if pair is made_by else pair.side_of(known)
+            converted = None if side is None else pair.converted(known, 1 - side)
+            if side is None or converted is None or frozenset(converted) in seen:
+                continue
+            seen.add(frozenset(converted))
+            pending.append((converted, pair))
+            yield pair.layouts[1 - side], converted
 
 
 def are_alike(names: Collection[str], others: Collection[str]) -> bool:
