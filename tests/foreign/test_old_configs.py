@@ -55,6 +55,12 @@ CARGO = "defaults:\n  - cargo: [cats]\nsteps: 12\ncfg_scale: 6\nseed: -1\n"
 PAYLOAD = "one: {prompt: a cat}\ntwo: {prompt: a dog, seed: 5}\n"
 
 
+BOMB = "a0: &a0 [x]\n" + "\n".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)
+)
+"""A few lines that stand for 9¹¹ values."""
+
+
 @pytest.fixture
 def conf(tmp_path):
     """Write a folder of configuration; return the tool's folder."""
@@ -457,6 +463,8 @@ components:
         (CONFIG.replace("models/a.safetensors", "[a]"), "model_a must be a text, not ['a']"),
         ("- a list", "config.yaml: is not a mapping"),
         ("a: [", "config.yaml: is not YAML"),
+        (BOMB, "config.yaml: holds more than 100,000 values"),
+        ("a: &a [*a]", "config.yaml: holds more than 100,000 values"),
     ],
     ids=[
         "method",
@@ -473,6 +481,8 @@ components:
         "models in a list",
         "list",
         "damaged",
+        "aliases of aliases",
+        "alias of itself",
     ],
 )
 def test_what_cannot_be_read_is_one_line(bmerge, conf, config, said, tmp_path):

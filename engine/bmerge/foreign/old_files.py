@@ -29,6 +29,8 @@ _OF_NO_RESULT = {
     *("scorer_model_dir", "scorer_default_device"),  # read where a scorer needs them
 }
 """Settings without which a study finds the same."""
+_MOST = 100_000
+"""Values of a file; the tools' own have hundreds."""
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 _KEYED = re.compile(r"\$\{(\w+)\[\$\{(\w+)\}\]\}")
 
@@ -138,7 +140,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(f"is not YAML: {first}", path=path) from error
     if not isinstance(data, dict):
         raise RecipeError("is not a mapping", path=path)
+    if not _is_small(data):
+        message = f"holds more than {_MOST:,} values, aliases (*name) written out"
+        raise RecipeError(message, path=path)
     return {str(key): value for key, value in data.items()}
+
+
+def _is_small(data: Any) -> bool:
+    """Tell whether there is little of it, also where aliases are written out for what they mean."""
+    left, count = [data], 0
+    while left and count <= _MOST:
+        value = left.pop()
+        count += 1
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list | tuple | set):
+            left += value
+    return count <= _MOST
 
 
 def _filled(config: dict[str, Any]) -> dict[str, Any]:
