@@ -60,7 +60,7 @@ def divided(
     ruled = Ruled(rules)
     for key, size in sizes.items():
         shares[ruled.block_of(key)] += size
-    if not any(size > _LARGEST_SHARE * shares.total() for size in shares.values()):
+    if max(shares.values(), default=0) <= _LARGEST_SHARE * shares.total():
         return tuple(blocks), tuple(rules)
     places = _places(rules, sizes)
     before: defaultdict[int, list[Rule]] = defaultdict(list)
