@@ -41,6 +41,26 @@ def test_what_a_plugin_leaves_open_is_written(write_plugin, tmp_path):
     assert left.read_text() == "of a thread; at the end"
 
 
+FAILING = """
+import atexit
+
+@atexit.register
+def leave():
+    raise ValueError("no room")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its signals are taken otherwise")
+def test_what_fails_at_the_end_is_one_line(write_plugin):
+    plugin = write_plugin("failing.py", FAILING)
+    called = run(PROGRAM, "--plugin", plugin, "methods", "--json")
+    line = FAILING.splitlines().index('    raise ValueError("no room")') + 1
+    assert called.returncode == 0
+    assert called.stderr.endswith(f"ValueError: no room ({plugin}:{line})\n")
+    assert called.stderr.startswith("warning: exception ignored in ")
+    assert called.stderr.count("\n") == 1
+
+
 def test_results_reach_a_pipe_whole(bmerge):
     called = run(PROGRAM, "methods", "--json")
     assert (called.returncode, called.stdout) == (0, bmerge("methods", "--json").out)

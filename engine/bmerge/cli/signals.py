@@ -121,6 +121,19 @@ def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
         _State.echoes += 1
         _thread.start_new_thread(_again, (_State.first,))
     else:
+        _tell(unraisable)
+
+
+def _tell(unraisable: sys.UnraisableHookArgs) -> None:
+    """Say in one line what failed where Python can raise nothing, as at the process's end."""
+    try:
+        from bmerge.cli.output import note
+        from bmerge.faults import in_one_line
+
+        where = unraisable.err_msg or "exception ignored in"
+        error = unraisable.exc_value or unraisable.exc_type()
+        note(f"warning: {where[:1].lower()}{where[1:]}: {in_one_line(error)}")
+    except Exception:  # noqa: BLE001  at the very end nothing can be imported
         sys.__unraisablehook__(unraisable)
 
 
