@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -233,6 +234,24 @@ def test_rows_that_are_mixed_are_computed_some_columns_at_a_time(
     exact = base.astype("f8")
     exact[2:10] += 0.7 * change
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_no_more_than_one_band_of_columns_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr("bmerge.lora.bands._BLOCK", 1 << 12)
+    monkeypatch.setattr("bmerge.lora.bands._BAND", 1 << 16)
+    base = np.ones((64, 1 << 13), "f4")
+    write_checkpoint(tmp_path / "model.safetensors", {"weight": base})
+    _write(tmp_path, "layer", {"oft_blocks": np.full((2, 16, 4, 4), 0.1, "f4")})
+    (module,) = open_lora(tmp_path / "x.safetensors").modules
+    stored = open_checkpoint(tmp_path / "model.safetensors").tensors["weight"]
+    tensor = PatchedTensor(stored, (Change(module, LayerPlace("weight", None), weight=1.0),))
+    monkeypatch.setattr("bmerge.lora.patch._BLOCK", 1 << 12)
+    with (tmp_path / "floats").open("wb") as out:
+        tracemalloc.start()
+        write_floats(tensor, out)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert 4 << 16 < most < 1.5 * (4 << 16)  # bytes of a band
 
 
 @pytest.mark.parametrize("network", ["oft", "oft with a rescale", "boft", "glora"])

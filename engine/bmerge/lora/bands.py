@@ -17,7 +17,7 @@ from bmerge.lora.reparametrised import rotation_of
 
 __all__ = ["is_mixed", "write_bands"]
 
-_BAND = 1 << 23
+_BAND = 1 << 22
 """Elements of a band: the fewer bands, the less often are a tensor's rows read."""
 _ASIDE = 16
 """Columns that are rotated at once."""
@@ -50,8 +50,11 @@ def write_bands(info: PatchedTensor, out: BinaryIO) -> None:
     ]
     step = max(1, _BAND // rows)
     step -= step % _ASIDE if step > _ASIDE else 0
+    room = np.empty(rows * min(step, columns), "f4")  # of all bands, one after another
     for first in range(0, columns, step):
-        values = _band(info, first, min(first + step, columns))
+        last = min(first + step, columns)
+        values = room[: rows * (last - first)].reshape(rows, last - first)
+        _fill(values, info, first, last)
         stored = values.copy() if len(turns) > 1 else values
         for change, (begin, end), turn in zip(info.changes, places, turns, strict=True):
             own = None if stored is values else stored[begin:end]
@@ -69,13 +72,11 @@ def _write(out: BinaryIO, values: Array, first: int, columns: int) -> None:
         out.write(line.data)
 
 
-def _band(info: PatchedTensor, first: int, last: int) -> Array:
-    """Return some columns of what is stored."""
+def _fill(values: Array, info: PatchedTensor, first: int, last: int) -> None:
+    """Read some columns of what is stored."""
     rows = info.shape[0]
     step = max(1, _BLOCK * rows // info.numel)
-    found = np.empty((rows, last - first), "f4")
     for begin in range(0, rows, step):
         end = min(begin + step, rows)
         block = flat(read_array(rows_of(info.base, info.key, begin, end)))
-        found[begin:end] = block[:, first:last]
-    return found
+        values[begin:end] = block[:, first:last]
